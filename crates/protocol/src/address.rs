@@ -1,0 +1,179 @@
+//! Where a peer can be reached.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+
+/// The address that a peer publishes: an IP address or a DNS name. Nothing here ever resolves or dials it.
+///
+/// IP addresses are kept in their canonical form, an IPv4 address mapped into IPv6 as the IPv4 address that it is, so
+/// that one host can't be published under many spellings.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Address {
+    /// An IPv4 or IPv6 address that one host can have.
+    Ip(IpAddr),
+    /// A DNS name of at most 253 characters, as it was given.
+    Name(Box<str>),
+}
+
+impl Address {
+    /// Longest DNS name, in characters (RFC 1035, section 2.3.4, as text).
+    pub const MAX_NAME_LEN: usize = 253;
+    const MAX_LABEL_LEN: usize = 63;
+
+    /// Parses an address; `None` says "the address that the request came from" (`""`, `0.0.0.0`, `::`).
+    ///
+    /// # Errors
+    /// [`Invalid`] for multicast, broadcast and link-local addresses, and for what is no address and no DNS name.
+    pub fn parse(text: &str) -> Result<Option<Self>, Invalid> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        match text.parse::<IpAddr>() {
+            Ok(ip) if ip.to_canonical().is_unspecified() => Ok(None),
+            Ok(ip) => Self::from_ip(ip).map(Some),
+            Err(_) => Self::from_name(text).map(Some),
+        }
+    }
+
+    /// An address from an IP address that a peer published.
+    ///
+    /// # Errors
+    /// [`Invalid`] if no one host can be reached there.
+    pub fn from_ip(ip: IpAddr) -> Result<Self, Invalid> {
+        let ip = ip.to_canonical();
+        let link_local = match ip {
+            IpAddr::V4(v4) => v4.is_link_local(),
+            IpAddr::V6(v6) => v6.is_unicast_link_local(),
+        };
+        if link_local {
+            return Err(Invalid::rule(
+                "must not be a link-local address: it means nothing on another network",
+            ));
+        }
+        if ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
+            return Err(Invalid::rule("must be the address of one host, not a multicast or broadcast one"));
+        }
+        Ok(Self::Ip(ip))
+    }
+
+    fn from_name(text: &str) -> Result<Self, Invalid> {
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let labels_fit = name.split('.').all(|label| {
+            (1..=Self::MAX_LABEL_LEN).contains(&label.len())
+                && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        });
+        if !labels_fit || text.len() > Self::MAX_NAME_LEN || ends_in_a_number(name) {
+            return Err(Invalid::rule(
+                "must be an IPv4 address, an IPv6 address or a DNS name, without a port",
+            ));
+        }
+        Ok(Self::Name(text.into()))
+    }
+}
+
+/// Resolvers read a name whose last label is a number as an IPv4 address (`127.1`, `0x7f.1`).
+fn ends_in_a_number(name: &str) -> bool {
+    let last = name.rsplit('.').next().unwrap_or(name);
+    let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
+    last.bytes().all(|b| b.is_ascii_digit())
+        || hexadecimal.is_some_and(|digits| digits.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+impl From<IpAddr> for Address {
+    /// The address that a connection came from, whatever its kind: the network itself vouches for it.
+    fn from(ip: IpAddr) -> Self {
+        Self::Ip(ip.to_canonical())
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(ip) => ip.fmt(f),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
+impl TryFrom<String> for Address {
+    type Error = Invalid;
+
+    /// Parses an address that a registry lists; there a source address stands, never a blank.
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        match text.parse::<IpAddr>() {
+            Ok(ip) => Ok(ip.into()),
+            Err(_) => Self::from_name(&text),
+        }
+    }
+}
+
+impl From<Address> for String {
+    fn from(address: Address) -> Self {
+        address.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_one_host_are_kept_in_canonical_form() {
+        for (given, kept) in [
+            ("192.168.1.100", "192.168.1.100"),
+            ("127.0.0.1", "127.0.0.1"),
+            ("2001:DB8:0:0::1", "2001:db8::1"),
+            ("::ffff:10.0.0.1", "10.0.0.1"),
+            ("peer.example.org", "peer.example.org"),
+            ("localhost", "localhost"),
+            ("_p2p.example.", "_p2p.example."),
+        ] {
+            assert_eq!(Address::parse(given).unwrap().unwrap().to_string(), kept);
+        }
+    }
+
+    #[test]
+    fn a_blank_or_unspecified_address_means_the_source() {
+        for text in ["", "0.0.0.0", "::", "::ffff:0.0.0.0"] {
+            assert_eq!(Address::parse(text), Ok(None), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_no_one_host_answers_at_is_refused() {
+        let long = format!("{}.example", "a.".repeat(130));
+        for text in [
+            "224.0.0.1",
+            "255.255.255.255",
+            "169.254.1.1",
+            "ff02::1",
+            "fe80::1",
+            "fe80::1%eth0",
+            "::ffff:224.0.0.1",
+            "1.2.3",
+            "127.1",
+            "0x7f.0x1",
+            "256.1.1.1",
+            "[::1]",
+            "10.0.0.1:80",
+            "a b",
+            "-a.b",
+            "a-.b",
+            "a..b",
+            ".",
+            "é.org",
+            "http://x",
+            &long,
+            &"a".repeat(64),
+        ] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+}

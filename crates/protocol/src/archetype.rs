@@ -1,0 +1,145 @@
+//! The tags by which peers are found.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Invalid;
+
+/// One archetype: 1 to 64 characters of any script, no control characters, no white space at its ends; matched exactly.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Archetype(Box<str>);
+
+impl Archetype {
+    /// Longest archetype, in characters (not bytes).
+    pub const MAX_CHARS: usize = 64;
+
+    /// Parses an archetype.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it breaks the rule above.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        // The byte length bounds the count of characters, so that a long text isn't walked.
+        let length_fits = text.len() <= 4 * Self::MAX_CHARS && text.chars().count() <= Self::MAX_CHARS;
+        if text.is_empty() || !length_fits {
+            return Err(Invalid::rule("must hold archetypes of 1 to 64 characters"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Invalid::rule("must not hold control characters"));
+        }
+        if text.trim().len() != text.len() {
+            return Err(Invalid::rule("must not begin or end with white space"));
+        }
+        Ok(Self(text.into()))
+    }
+
+    /// The archetype as it was given.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Archetype {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for Archetype {
+    type Error = Invalid;
+
+    fn try_from(text: String) -> Result<Self, Invalid> {
+        Self::parse(&text)
+    }
+}
+
+impl From<Archetype> for String {
+    fn from(archetype: Archetype) -> Self {
+        archetype.0.into()
+    }
+}
+
+/// The archetypes of one peer: at most 32, at most 1 KiB in all, each once, in the order in which they were given.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Vec<String>", into = "Vec<Archetype>")]
+pub struct Archetypes(Vec<Archetype>);
+
+impl Archetypes {
+    /// Most archetypes that one peer may carry.
+    pub const MAX_COUNT: usize = 32;
+    /// Most bytes (UTF-8) of all archetypes of one peer.
+    pub const MAX_BYTES: usize = 1_024;
+
+    /// Parses the archetypes of a peer; repeated ones are kept once.
+    ///
+    /// # Errors
+    /// [`Invalid`] if one breaks its rule, or all of them a bound.
+    pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
+        if texts.len() > Self::MAX_COUNT {
+            return Err(Invalid::rule("must hold at most 32 archetypes"));
+        }
+        if texts.iter().map(|text| text.as_ref().len()).sum::<usize>() > Self::MAX_BYTES {
+            return Err(Invalid::rule("must hold at most 1024 bytes in all"));
+        }
+        let mut kept = Vec::with_capacity(texts.len());
+        for text in texts {
+            let archetype = Archetype::parse(text.as_ref())?;
+            if !kept.contains(&archetype) {
+                kept.push(archetype);
+            }
+        }
+        Ok(Self(kept))
+    }
+
+    /// The archetypes, in the order in which they were given.
+    pub fn as_slice(&self) -> &[Archetype] {
+        &self.0
+    }
+}
+
+impl TryFrom<Vec<String>> for Archetypes {
+    type Error = Invalid;
+
+    fn try_from(texts: Vec<String>) -> Result<Self, Invalid> {
+        Self::parse(&texts)
+    }
+}
+
+impl From<Archetypes> for Vec<Archetype> {
+    fn from(archetypes: Archetypes) -> Self {
+        archetypes.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archetype_may_be_of_any_script() {
+        for good in ["pepino", "ética", "研究", "🐹", "two words", &"é".repeat(64)] {
+            assert_eq!(Archetype::parse(good).unwrap().as_str(), good);
+        }
+        for bad in ["", " a", "a ", "\u{a0}a", "a\tb", "\u{85}", &"é".repeat(65)] {
+            assert!(Archetype::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn repeated_archetypes_are_kept_once_in_their_order() {
+        let archetypes = Archetypes::parse(&["b", "a", "b"]).unwrap();
+        let names: Vec<_> = archetypes.as_slice().iter().map(Archetype::as_str).collect();
+        assert_eq!(names, ["b", "a"]);
+    }
+
+    #[test]
+    fn archetypes_are_bounded_in_count_and_bytes() {
+        let many = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+        assert!(Archetypes::parse(&many(32)).is_ok());
+        assert!(Archetypes::parse(&many(33)).is_err());
+        let wide = |count: usize| (0..count).map(|n| format!("{n:064}")).collect::<Vec<_>>();
+        assert!(Archetypes::parse(&wide(16)).is_ok());
+        assert!(Archetypes::parse(&wide(17)).is_err());
+    }
+}

@@ -1,0 +1,262 @@
+//! What a peer asks of the network.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use crate::object::{Object, integer, string, strings};
+use crate::{Archetype, Invalid, PeerId, Refusal};
+
+/// In which order, and how completely, peers are listed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// A uniform random sample, fresh on every call.
+    #[default]
+    Sample,
+    /// An enumeration of all, page by page.
+    All,
+}
+
+impl Order {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "sample" => Ok(Self::Sample),
+            "all" => Ok(Self::All),
+            _ => Err(Invalid::rule("must be sample or all")),
+        }
+    }
+}
+
+/// How much is said of each peer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum View {
+    /// Exactly the seed's six keys: an extra one breaks today's peers.
+    #[default]
+    Seed,
+    /// Also `expires_in_seconds` and `registered_seconds_ago`.
+    Full,
+}
+
+impl View {
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "seed" => Ok(Self::Seed),
+            "full" => Ok(Self::Full),
+            _ => Err(Invalid::rule("must be seed or full")),
+        }
+    }
+}
+
+/// How many peers one answer may list: what is asked for is within `1..=max`, and `default` when nothing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiscoverBounds {
+    /// The limit where the caller names none.
+    pub default: u32,
+    /// The highest limit that a caller may name.
+    pub max: u32,
+}
+
+/// A call of `/discover`, or the `discover` key of another call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiscoverRequest {
+    /// Peers that carry any of these; all peers if empty.
+    pub archetypes: Vec<Archetype>,
+    /// Most peers in the answer.
+    pub limit: u32,
+    /// The peer that the list leaves out, if any: the caller.
+    pub exclude: Option<PeerId>,
+    /// A sample or an enumeration.
+    pub order: Order,
+    /// Where an enumeration goes on: `next_cursor` of the page before.
+    pub cursor: Option<String>,
+    /// How much is said of each peer.
+    pub view: View,
+}
+
+impl DiscoverRequest {
+    /// Most archetypes in one query: each costs a look-up of its own.
+    pub const MAX_ARCHETYPES: usize = 8;
+
+    /// A request for a sample of anybody.
+    pub fn new(limit: u32) -> Self {
+        Self {
+            archetypes: Vec::new(),
+            limit,
+            exclude: None,
+            order: Order::Sample,
+            cursor: None,
+            view: View::Seed,
+        }
+    }
+
+    /// Reads the parameters of a query, names and values decoded. Unknown parameters are ignored.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the parameter and the rule it breaks.
+    pub fn from_parameters<'a>(
+        parameters: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+        bounds: DiscoverBounds,
+    ) -> Result<Self, Refusal> {
+        let mut draft = Draft::default();
+        for (name, value) in parameters {
+            draft.set(&name, &value, bounds.max)?;
+        }
+        draft.finish(bounds).map_err(|(parameter, invalid)| invalid.in_parameter(parameter))
+    }
+
+    /// Reads the value of the key `discover` in the body of another call.
+    pub(crate) fn from_value(value: &RawValue, bounds: DiscoverBounds) -> Result<Self, Refusal> {
+        let object = Object::nested(value, "discover.")?;
+        let archetypes = object.optional("archetype", one_or_more)?.unwrap_or_default();
+        let draft = Draft {
+            archetypes: archetypes
+                .iter()
+                .filter(|text| !text.is_empty())
+                .map(|text| Archetype::parse(text))
+                .collect::<Result<_, _>>()
+                .map_err(|invalid| object.refuse("archetype", invalid))?,
+            limit: object.optional("limit", |value| integer(value, 1, bounds.max))?,
+            exclude: object.optional("exclude", |value| PeerId::parse(&string(value)?))?,
+            order: object.optional("order", |value| Order::parse(&string(value)?))?,
+            cursor: object.optional("cursor", |value| Ok(string(value)?.into_owned()))?,
+            view: object.optional("view", |value| View::parse(&string(value)?))?,
+        };
+        draft.finish(bounds).map_err(|(key, invalid)| object.refuse(key, invalid))
+    }
+}
+
+fn one_or_more(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
+    if value.get().starts_with('"') {
+        string(value).map(|text| vec![text])
+    } else {
+        strings(value).map_err(|_| Invalid::rule("must be a string or a list of strings"))
+    }
+}
+
+#[derive(Default)]
+struct Draft {
+    archetypes: Vec<Archetype>,
+    limit: Option<u32>,
+    exclude: Option<PeerId>,
+    order: Option<Order>,
+    cursor: Option<String>,
+    view: Option<View>,
+}
+
+impl Draft {
+    fn set(&mut self, name: &str, value: &str, max_limit: u32) -> Result<(), Refusal> {
+        match name {
+            "archetype" if value.is_empty() => Ok(()),
+            "archetype" => Archetype::parse(value)
+                .map(|archetype| self.archetypes.push(archetype))
+                .map_err(|e| (name, e)),
+            "limit" => once(&mut self.limit, name, parse_limit(value, max_limit)),
+            "exclude" => once(&mut self.exclude, name, PeerId::parse(value)),
+            "order" => once(&mut self.order, name, Order::parse(value)),
+            "cursor" => once(&mut self.cursor, name, Ok(value.to_owned())),
+            "view" => once(&mut self.view, name, View::parse(value)),
+            _ => Ok(()),
+        }
+        .map_err(|(name, invalid)| invalid.in_parameter(name.to_owned()))
+    }
+
+    fn finish(mut self, bounds: DiscoverBounds) -> Result<DiscoverRequest, (&'static str, Invalid)> {
+        // One set of archetypes is one query, however it was written; a cursor relies on that.
+        self.archetypes.sort_unstable();
+        self.archetypes.dedup();
+        if self.archetypes.len() > DiscoverRequest::MAX_ARCHETYPES {
+            return Err(("archetype", Invalid::rule("must be given at most 8 times")));
+        }
+        if self.cursor.is_some() && self.order == Some(Order::Sample) {
+            return Err(("cursor", Invalid::rule("must come with order=all: a sample has no next page")));
+        }
+        let implied = if self.cursor.is_some() { Order::All } else { Order::Sample };
+        Ok(DiscoverRequest {
+            archetypes: self.archetypes,
+            limit: self.limit.unwrap_or(bounds.default),
+            exclude: self.exclude,
+            order: self.order.unwrap_or(implied),
+            cursor: self.cursor,
+            view: self.view.unwrap_or_default(),
+        })
+    }
+}
+
+fn parse_limit(text: &str, max: u32) -> Result<u32, Invalid> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse()
+        .ok()
+        .filter(|limit| digits && (1..=max).contains(limit))
+        .ok_or_else(|| Invalid(format!("must be an integer from 1 to {max}").into()))
+}
+
+fn once<'n, T>(
+    slot: &mut Option<T>,
+    name: &'n str,
+    parsed: Result<T, Invalid>,
+) -> Result<(), (&'n str, Invalid)> {
+    if slot.is_some() {
+        return Err((name, Invalid::rule("must be given once")));
+    }
+    *slot = Some(parsed.map_err(|invalid| (name, invalid))?);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 1_000, max: 1_000 };
+
+    fn query(pairs: &[(&'static str, &'static str)]) -> Result<DiscoverRequest, Refusal> {
+        let pairs = pairs.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
+        DiscoverRequest::from_parameters(pairs, BOUNDS)
+    }
+
+    #[test]
+    fn a_bare_discover_samples_everybody() {
+        assert_eq!(query(&[]).unwrap(), DiscoverRequest::new(1_000));
+        assert_eq!(query(&[("reputation", "true"), ("archetype", "")]).unwrap(), DiscoverRequest::new(1_000));
+    }
+
+    #[test]
+    fn archetypes_are_one_set_however_they_are_written() {
+        let given = query(&[("archetype", "b"), ("archetype", "a"), ("archetype", "b")]).unwrap();
+        assert_eq!(given.archetypes.iter().map(Archetype::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_cursor_implies_an_enumeration() {
+        assert_eq!(query(&[("cursor", "x")]).unwrap().order, Order::All);
+        assert_eq!(query(&[("cursor", "x"), ("order", "sample")]).unwrap_err().field.unwrap(), "cursor");
+    }
+
+    #[test]
+    fn a_parameter_out_of_range_is_refused_by_name() {
+        let nine: Vec<_> =
+            ["1", "2", "3", "4", "5", "6", "7", "8", "9"].map(|name| ("archetype", name)).to_vec();
+        assert_eq!(query(&nine).unwrap_err().field.unwrap(), "archetype");
+        for (name, value) in [
+            ("limit", "0"),
+            ("limit", "1001"),
+            ("limit", "-1"),
+            ("limit", "+1"),
+            ("limit", ""),
+            ("limit", "ten"),
+            ("limit", "1.0"),
+            ("order", "newest"),
+            ("view", ""),
+            ("exclude", ""),
+            ("exclude", "a b"),
+            ("archetype", " a"),
+        ] {
+            let refusal = query(&[(name, value)]).unwrap_err();
+            assert_eq!(refusal.code, crate::Code::InvalidParameter);
+            assert_eq!(refusal.field.unwrap(), name);
+        }
+        assert_eq!(
+            query(&[("limit", "1"), ("limit", "2")]).unwrap_err().to_string(),
+            "limit must be given once"
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! What a peer says about itself, kept as it was written.
+
+use std::collections::HashSet;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use crate::Invalid;
+
+/// A JSON object of at most 4 KiB as written and 16 levels, given back byte for byte: large numbers, order and white
+/// space included. No key is written twice in one object, and each string is valid Unicode, so that every reader's
+/// parser agrees on what it says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata(Box<str>);
+
+impl Metadata {
+    /// Most bytes, as written.
+    pub const MAX_BYTES: usize = 4_096;
+    /// Most levels of objects and lists, the outermost included.
+    pub const MAX_LEVELS: usize = 16;
+
+    /// Parses metadata that a peer wrote.
+    ///
+    /// # Errors
+    /// [`Invalid`] if it is no JSON object or breaks a bound.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let value: &RawValue =
+            serde_json::from_str(text).map_err(|_| Invalid::rule("must be a JSON object"))?;
+        Self::from_raw(value)
+    }
+
+    pub(crate) fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
+        let text = value.get();
+        if !text.starts_with('{') {
+            return Err(Invalid::rule("must be a JSON object"));
+        }
+        if text.len() > Self::MAX_BYTES {
+            return Err(Invalid::rule("must be at most 4096 bytes of JSON"));
+        }
+        check_structure(text)?;
+        Ok(Self(text.into()))
+    }
+
+    /// The JSON object as it was written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for Metadata {
+    fn default() -> Self {
+        Self("{}".into())
+    }
+}
+
+impl Serialize for Metadata {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let value: &RawValue = serde_json::from_str(&self.0).map_err(serde::ser::Error::custom)?;
+        value.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Metadata {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::from_raw(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Walks JSON whose syntax is known to be right, for what syntax does not say: depth, repeated keys, lone surrogates.
+fn check_structure(text: &str) -> Result<(), Invalid> {
+    /// One open object (with its keys so far) or list.
+    enum Open {
+        Object(HashSet<String>),
+        List,
+    }
+    let mut open: Vec<Open> = Vec::new();
+    let mut key_follows = false;
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        let mut width = 1;
+        match first {
+            b'{' | b'[' if open.len() == Metadata::MAX_LEVELS => {
+                return Err(Invalid::rule("must nest at most 16 levels deep"));
+            }
+            b'{' => open.push(Open::Object(HashSet::new())),
+            b'[' => open.push(Open::List),
+            b'}' | b']' => drop(open.pop()),
+            b'"' => {
+                width = string_width(rest);
+                let string: String = serde_json::from_str(&rest[..width]).map_err(|_| {
+                    Invalid::rule("must hold valid Unicode only, no half of a surrogate pair")
+                })?;
+                if let (true, Some(Open::Object(keys))) = (key_follows, open.last_mut())
+                    && !keys.insert(string)
+                {
+                    return Err(Invalid::rule("must not have a key twice in one object"));
+                }
+            }
+            _ => width = rest.chars().next().map_or(1, char::len_utf8),
+        }
+        key_follows = match first {
+            b'{' | b',' => true,
+            b' ' | b'\t' | b'\n' | b'\r' => key_follows,
+            _ => false,
+        };
+        rest = &rest[width..];
+    }
+    Ok(())
+}
+
+/// The bytes of the string that `text` begins with, quotes included.
+fn string_width(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn metadata_is_given_back_as_it_came() {
+        for text in [
+            "{}",
+            r#"{ "n" : 123456789012345678901234567890, "e": 1e999, "s": "\ud83d\udc39 \u00e9 é" }"#,
+            r#"{"a":{"x":1},"b":{"x":1},"c":["x","x",{"x":"x"}]}"#,
+            r#"{"quote\"":"\\","quote":"\\\""}"#,
+        ] {
+            assert_eq!(Metadata::parse(text).unwrap().as_str(), text);
+        }
+    }
+
+    #[test]
+    fn metadata_that_readers_could_differ_on_is_refused() {
+        for text in [
+            "[]",
+            "1",
+            "\"{}\"",
+            "null",
+            "{",
+            "{}{}",
+            r#"{"a":1,"a":2}"#,
+            r#"{"a":{"b":1 , "\u0062":2}}"#,
+            r#"{"a":"\ud800"}"#,
+            r#"{"\udc00":1}"#,
+        ] {
+            assert!(Metadata::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn metadata_is_bounded_in_levels_and_bytes() {
+        let nested = |levels: usize| format!("{}1{}", "{\"a\":".repeat(levels), "}".repeat(levels));
+        assert!(Metadata::parse(&nested(16)).is_ok());
+        assert!(Metadata::parse(&nested(17)).is_err());
+        let wide = |bytes: usize| format!("{{\"a\":\"{}\"}}", "x".repeat(bytes - 8));
+        assert!(Metadata::parse(&wide(4_096)).is_ok());
+        assert!(Metadata::parse(&wide(4_097)).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_kept_whole_or_refused(text in r#"[{}\[\]",:\\a1é \u{0}-\u{10ffff}]{0,40}"#) {
+            if let Ok(metadata) = Metadata::parse(&text) {
+                prop_assert_eq!(metadata.as_str(), text.trim());
+            }
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! A JSON object from outside, read key by key so that each refusal names the key and its rule.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use crate::{Invalid, Refusal};
+
+/// The keys of one JSON object, each written once, with their values still as text.
+pub(crate) struct Object<'a> {
+    entries: Vec<(Cow<'a, str>, &'a RawValue)>,
+    /// What stands before a key's name in a refusal: `discover.` in a nested object, else nothing.
+    path: &'static str,
+}
+
+impl<'a> Object<'a> {
+    /// Reads a request's body.
+    pub(crate) fn from_body(body: &'a [u8]) -> Result<Self, Refusal> {
+        let text = std::str::from_utf8(body).map_err(|error| {
+            Refusal::body(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
+        })?;
+        let object = Self::read(text, "")
+            .map_err(|error| Refusal::body(format!("the body is not a JSON object: {error}")))?;
+        match object.repeated() {
+            Some(key) => Err(Refusal::body(format!("the body has the key {key:?} twice"))),
+            None => Ok(object),
+        }
+    }
+
+    /// Reads an object that is the value of a key; `path` is that key with a dot behind it.
+    pub(crate) fn nested(value: &'a RawValue, path: &'static str) -> Result<Self, Refusal> {
+        let field = path.trim_end_matches('.');
+        let object = Self::read(value.get(), path)
+            .map_err(|_| Invalid::rule("must be a JSON object").in_field(field))?;
+        match object.repeated() {
+            Some(key) => Err(Invalid(format!("has the key {key:?} twice").into()).in_field(field)),
+            None => Ok(object),
+        }
+    }
+
+    fn read(text: &'a str, path: &'static str) -> Result<Self, serde_json::Error> {
+        let Entries(entries) = serde_json::from_str(text)?;
+        Ok(Self { entries, path })
+    }
+
+    fn repeated(&self) -> Option<&str> {
+        let mut keys: Vec<&str> = self.entries.iter().map(|(key, _)| key.as_ref()).collect();
+        keys.sort_unstable();
+        keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+    }
+
+    /// The value of `key` as text; `null` is the same as leaving the key out.
+    pub(crate) fn raw(&self, key: &str) -> Option<&'a RawValue> {
+        let value = self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)?;
+        (value.get() != "null").then_some(value)
+    }
+
+    /// The value of `key`, parsed by `parse`, whose rule a refusal repeats.
+    pub(crate) fn optional<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&'a RawValue) -> Result<T, Invalid>,
+    ) -> Result<Option<T>, Refusal> {
+        self.raw(key).map(parse).transpose().map_err(|invalid| self.refuse(key, invalid))
+    }
+
+    /// As [`Object::optional`], for a key that must be there.
+    pub(crate) fn required<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&'a RawValue) -> Result<T, Invalid>,
+    ) -> Result<T, Refusal> {
+        self.optional(key, parse)?.ok_or_else(|| self.refuse(key, Invalid::rule("is required")))
+    }
+
+    /// The refusal of this object for what `key` holds.
+    pub(crate) fn refuse(&self, key: &'static str, invalid: Invalid) -> Refusal {
+        if self.path.is_empty() {
+            invalid.in_field(key)
+        } else {
+            invalid.in_field(format!("{}{key}", self.path))
+        }
+    }
+}
+
+/// A string's text.
+pub(crate) fn string(value: &RawValue) -> Result<Cow<'_, str>, Invalid> {
+    serde_json::from_str(value.get())
+        .map(|Text(text)| text)
+        .map_err(|_| Invalid::rule("must be a string of valid Unicode"))
+}
+
+/// A list of strings.
+pub(crate) fn strings(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
+    serde_json::from_str::<Vec<Text<'_>>>(value.get())
+        .map(|texts| texts.into_iter().map(|Text(text)| text).collect())
+        .map_err(|_| Invalid::rule("must be a list of strings"))
+}
+
+/// An integer from `min` to `max`, written without a fraction or an exponent.
+pub(crate) fn integer(value: &RawValue, min: u32, max: u32) -> Result<u32, Invalid> {
+    value
+        .get()
+        .parse()
+        .ok()
+        .filter(|number| (min..=max).contains(number) && !value.get().starts_with('+'))
+        .ok_or_else(|| Invalid(format!("must be an integer from {min} to {max}").into()))
+}
+
+struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'de> Deserialize<'de> for Entries<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor;
+
+        impl<'de> Visitor<'de> for EntriesVisitor {
+            type Value = Entries<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object, {…}")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut entries = Vec::with_capacity(8);
+                while let Some(Text(key)) = map.next_key()? {
+                    entries.push((key, map.next_value()?));
+                }
+                Ok(Entries(entries))
+            }
+        }
+
+        deserializer.deserialize_map(EntriesVisitor)
+    }
+}
+
+/// A string that is borrowed where it holds no escapes, unlike `Cow`'s own implementation, which always copies.
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextVisitor;
+
+        impl<'de> Visitor<'de> for TextVisitor {
+            type Value = Text<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Borrowed(text)))
+            }
+
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Text(Cow::Owned(text.to_owned())))
+            }
+        }
+
+        deserializer.deserialize_str(TextVisitor)
+    }
+}

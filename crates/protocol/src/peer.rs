@@ -1,0 +1,123 @@
+//! What a peer published, and how others read it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Address, Archetypes, Invalid, Metadata, PeerId, Timestamp};
+
+/// What a peer published about itself: five of the seed's six keys.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Registration {
+    /// The peer's id.
+    pub peer_id: PeerId,
+    /// Where it can be reached.
+    pub address: Address,
+    /// Its port; 0: it can't be dialled.
+    pub port: u16,
+    /// The archetypes it carries.
+    pub archetypes: Archetypes,
+    /// What it says about itself.
+    pub metadata: Metadata,
+}
+
+/// A peer as a page lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Peer {
+    /// The peer's id.
+    pub peer_id: PeerId,
+    /// Where it can be reached.
+    pub address: Address,
+    /// Its port; 0: it can't be dialled.
+    pub port: u16,
+    /// The archetypes it carries.
+    pub archetypes: Archetypes,
+    /// When its lease was last acquired, renewed or restored.
+    pub last_seen: Timestamp,
+    /// What it says about itself.
+    pub metadata: Metadata,
+    /// Whole seconds until its lease ends; in the full view only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_in_seconds: Option<u64>,
+    /// Whole seconds since it registered; in the full view only.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registered_seconds_ago: Option<u64>,
+}
+
+/// A registration as the JSON that `/discover` lists, kept ready so that listing a peer copies bytes.
+///
+/// The keys stand in the seed's order; `last_seen` is a gap of fixed place and length, filled when it is listed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerJson {
+    text: Box<str>,
+    last_seen_at: u16,
+}
+
+impl PeerJson {
+    const GAP: &str = "1970-01-01T00:00:00";
+    const GAP_KEY: &str = ",\"last_seen\":\"";
+    const METADATA_KEY: &str = "\",\"metadata\":";
+
+    /// Writes a registration.
+    pub fn new(registration: &Registration) -> Self {
+        let Registration { peer_id, address, port, archetypes, metadata } = registration;
+        // Strings and a list of strings always serialize; an empty text would be seen by every test of this module.
+        let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
+        let archetypes = serde_json::to_string(archetypes).unwrap_or_default();
+        let mut text = format!(
+            "{{\"peer_id\":{},\"address\":{},\"port\":{port},\"archetypes\":{archetypes}{}",
+            quoted(peer_id.as_str()),
+            quoted(&address.to_string()),
+            Self::GAP_KEY,
+        );
+        // The longest id, address and archetypes stay far below 64 KiB even when every character is escaped.
+        let last_seen_at = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        text.reserve_exact(Self::GAP.len() + Self::METADATA_KEY.len() + metadata.as_str().len() + 1);
+        text.push_str(Self::GAP);
+        text.push_str(Self::METADATA_KEY);
+        text.push_str(metadata.as_str());
+        text.push('}');
+        Self { text: text.into(), last_seen_at }
+    }
+
+    /// Parses what [`PeerJson::new`] wrote.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the text is no registration of this form.
+    pub fn parse(text: &str) -> Result<(Self, Registration), Invalid> {
+        let registration: Registration = serde_json::from_str(text)
+            .map_err(|error| Invalid(format!("is no registration: {error}").into()))?;
+        let json = Self::new(&registration);
+        Ok((json, registration))
+    }
+
+    /// The JSON, `last_seen` holding the gap.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// Where the gap of `last_seen` begins, in bytes; it is [`Timestamp::WRITTEN_LEN`] bytes long.
+    pub fn last_seen_at(&self) -> u16 {
+        self.last_seen_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kept_registration_reads_back_as_it_was() {
+        let registration = Registration {
+            peer_id: PeerId::parse(r#"quote"back\slash"#).unwrap(),
+            address: Address::parse("192.168.1.100").unwrap().unwrap(),
+            port: 9000,
+            archetypes: Archetypes::parse(&["pepino", "\"é\\"]).unwrap(),
+            metadata: Metadata::parse(r#"{"big": 123456789012345678901234567890}"#).unwrap(),
+        };
+        let json = PeerJson::new(&registration);
+        assert_eq!(PeerJson::parse(json.as_str()).unwrap(), (json.clone(), registration));
+        let at = usize::from(json.last_seen_at());
+        assert_eq!(&json.as_str()[at..at + Timestamp::WRITTEN_LEN], "1970-01-01T00:00:00");
+        let peer: Peer = serde_json::from_str(json.as_str()).unwrap();
+        assert_eq!(peer.last_seen, Timestamp::default());
+    }
+}

@@ -1,0 +1,150 @@
+//! The peers of one page, as the JSON that goes out.
+
+use crate::Timestamp;
+
+/// The list of one page, written peer by peer. Nothing is parsed or serialized on the way: a peer's bytes are copied and
+/// its `last_seen` filled in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PeerList {
+    /// The page's JSON so far: `{"peers":[…`, so that an answer is finished without copying the list again.
+    text: Vec<u8>,
+    len: usize,
+    date: Date,
+}
+
+/// The last instant written. Most peers of a page were seen on the same day, so the date is rarely computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Date {
+    day: u64,
+    written: [u8; Timestamp::WRITTEN_LEN],
+}
+
+impl Default for Date {
+    fn default() -> Self {
+        let epoch = Timestamp::default();
+        Self { day: epoch.day(), written: epoch.written() }
+    }
+}
+
+impl PeerList {
+    const HEAD: &[u8] = b"{\"peers\":[";
+
+    /// An empty list with room for `bytes` of peers and the rest of an answer.
+    pub fn with_capacity(bytes: usize) -> Self {
+        const TAIL: usize = 192; // count, timestamp, total and a cursor
+        let mut text = Vec::with_capacity(Self::HEAD.len() + bytes + TAIL);
+        text.extend_from_slice(Self::HEAD);
+        Self { text, len: 0, date: Date::default() }
+    }
+
+    /// How many peers it holds.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether it holds none.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// How many bytes its peers take, separators included.
+    pub fn bytes(&self) -> usize {
+        self.text.len().saturating_sub(Self::HEAD.len())
+    }
+
+    /// Appends a peer in the seed's view. `json` and `last_seen_at` are those of a [`crate::PeerJson`].
+    pub fn push(&mut self, json: &[u8], last_seen_at: usize, last_seen: Timestamp) {
+        if self.text.is_empty() {
+            self.text.extend_from_slice(Self::HEAD);
+        }
+        if self.len > 0 {
+            self.text.push(b',');
+        }
+        let start = self.text.len();
+        self.text.extend_from_slice(json);
+        self.fill_gap(start + last_seen_at, last_seen);
+        self.len += 1;
+    }
+
+    /// Appends a peer in the full view.
+    pub fn push_full(
+        &mut self,
+        json: &[u8],
+        last_seen_at: usize,
+        last_seen: Timestamp,
+        expires_in: u64,
+        registered_ago: u64,
+    ) {
+        self.push(json, last_seen_at, last_seen);
+        self.text.pop();
+        let extra =
+            format!(",\"expires_in_seconds\":{expires_in},\"registered_seconds_ago\":{registered_ago}}}");
+        self.text.extend_from_slice(extra.as_bytes());
+    }
+
+    fn fill_gap(&mut self, at: usize, last_seen: Timestamp) {
+        if last_seen.day() == self.date.day {
+            last_seen.write_time_of_day(&mut self.date.written);
+        } else {
+            self.date = Date { day: last_seen.day(), written: last_seen.written() };
+        }
+        if let Some(gap) = self.text.get_mut(at..at + Timestamp::WRITTEN_LEN) {
+            gap.copy_from_slice(&self.date.written);
+        }
+    }
+
+    /// The peers as a JSON array.
+    pub fn to_array(&self) -> Vec<u8> {
+        let peers = self.text.get(Self::HEAD.len()..).unwrap_or_default();
+        [b"[", peers, b"]"].concat()
+    }
+
+    /// The page's JSON, up to and with the list: `{"peers":[…]`. The caller writes the rest of the object.
+    pub(crate) fn into_open_object(mut self) -> Vec<u8> {
+        if self.text.is_empty() {
+            self.text.extend_from_slice(Self::HEAD);
+        }
+        self.text.push(b']');
+        self.text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Peer, PeerJson, Registration};
+
+    fn json(id: &str) -> PeerJson {
+        let registration =
+            format!(r#"{{"peer_id":"{id}","address":"10.0.0.1","port":1,"archetypes":[],"metadata":{{}}}}"#);
+        PeerJson::new(&serde_json::from_str::<Registration>(&registration).unwrap())
+    }
+
+    #[test]
+    fn a_list_fills_in_when_each_peer_was_seen() {
+        let mut list = PeerList::with_capacity(0);
+        let seen = [0, 1_759_406_400_999, 1_759_406_459_000, 1_800_000_000_000].map(Timestamp::from_millis);
+        for (n, at) in seen.iter().enumerate() {
+            let json = json(&format!("p{n}"));
+            list.push(json.as_str().as_bytes(), json.last_seen_at().into(), *at);
+        }
+        let peers: Vec<Peer> = serde_json::from_slice(&list.to_array()).unwrap();
+        let listed: Vec<_> = peers.iter().map(|peer| peer.last_seen.as_secs()).collect();
+        assert_eq!(listed, seen.map(Timestamp::as_secs));
+        assert_eq!(list.len(), 4);
+    }
+
+    #[test]
+    fn the_seeds_view_has_exactly_six_keys_and_the_full_one_two_more() {
+        let json = json("p");
+        let mut list = PeerList::default();
+        list.push(json.as_str().as_bytes(), json.last_seen_at().into(), Timestamp::default());
+        list.push_full(json.as_str().as_bytes(), json.last_seen_at().into(), Timestamp::default(), 7, 9);
+        let peers: Vec<serde_json::Map<String, serde_json::Value>> =
+            serde_json::from_slice(&list.to_array()).unwrap();
+        let keys: Vec<_> = peers[0].keys().map(String::as_str).collect();
+        assert_eq!(keys, ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"]);
+        assert_eq!(peers[1].len(), 8);
+        assert_eq!(peers[1]["expires_in_seconds"], 7);
+    }
+}

@@ -1,0 +1,213 @@
+//! The bodies that peers send.
+
+use serde_json::value::RawValue;
+
+use crate::object::{Object, integer, string, strings};
+use crate::{
+    Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, Metadata, PeerId, Refusal, Ttl,
+};
+
+/// The largest body of a request, in bytes: the largest registration, written with escapes, fits twice.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// The body of `/register`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterRequest {
+    /// The peer's id.
+    pub peer_id: PeerId,
+    /// Where it can be reached; `None`: where the request came from.
+    pub address: Option<Address>,
+    /// Its port; 0: it can't be dialled.
+    pub port: u16,
+    /// The archetypes it carries.
+    pub archetypes: Archetypes,
+    /// What it says about itself.
+    pub metadata: Metadata,
+    /// The lease it asks for; `None`: the service's default.
+    pub ttl: Option<Ttl>,
+    /// Proof that it holds the lease that it registers over.
+    pub lease_token: Option<LeaseToken>,
+    /// Peers it wants to hear of in the same answer.
+    pub discover: Option<DiscoverRequest>,
+}
+
+impl RegisterRequest {
+    /// Reads a body. `bounds` are those of the `discover` key.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the key and the rule it breaks.
+    pub fn from_body(body: &[u8], bounds: DiscoverBounds) -> Result<Self, Refusal> {
+        let object = Object::from_body(body)?;
+        Ok(Self {
+            peer_id: object.required("peer_id", peer_id)?,
+            address: object.optional("address", |value| Address::parse(&string(value)?))?.flatten(),
+            port: object.optional("port", port)?.unwrap_or(0),
+            archetypes: object
+                .optional("archetypes", |value| Archetypes::parse(&strings(value)?))?
+                .unwrap_or_default(),
+            metadata: object.optional("metadata", Metadata::from_raw)?.unwrap_or_default(),
+            ttl: object.optional("ttl_seconds", |value| integer(value, 1, u32::MAX))?.map(Ttl::from_secs),
+            lease_token: lease_token(&object)?,
+            discover: discover(&object, bounds)?,
+        })
+    }
+}
+
+/// The body of `/heartbeat`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatRequest {
+    /// The peer whose lease is renewed.
+    pub peer_id: PeerId,
+    /// Peers it wants to hear of in the same answer.
+    pub discover: Option<DiscoverRequest>,
+}
+
+impl HeartbeatRequest {
+    /// Reads a body. `bounds` are those of the `discover` key.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the key and the rule it breaks.
+    pub fn from_body(body: &[u8], bounds: DiscoverBounds) -> Result<Self, Refusal> {
+        let object = Object::from_body(body)?;
+        Ok(Self { peer_id: object.required("peer_id", peer_id)?, discover: discover(&object, bounds)? })
+    }
+}
+
+/// The body of `/deregister`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeregisterRequest {
+    /// The peer that leaves.
+    pub peer_id: PeerId,
+    /// Proof that the caller holds its lease.
+    pub lease_token: Option<LeaseToken>,
+}
+
+impl DeregisterRequest {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// A [`Refusal`] that names the key and the rule it breaks.
+    pub fn from_body(body: &[u8]) -> Result<Self, Refusal> {
+        let object = Object::from_body(body)?;
+        Ok(Self { peer_id: object.required("peer_id", peer_id)?, lease_token: lease_token(&object)? })
+    }
+}
+
+fn peer_id(value: &RawValue) -> Result<PeerId, crate::Invalid> {
+    PeerId::parse(&string(value)?)
+}
+
+fn port(value: &RawValue) -> Result<u16, crate::Invalid> {
+    let port = integer(value, 0, u32::from(u16::MAX))?;
+    Ok(u16::try_from(port).unwrap_or(u16::MAX))
+}
+
+fn lease_token(object: &Object<'_>) -> Result<Option<LeaseToken>, Refusal> {
+    object.optional("lease_token", |value| LeaseToken::parse(&string(value)?))
+}
+
+fn discover(object: &Object<'_>, bounds: DiscoverBounds) -> Result<Option<DiscoverRequest>, Refusal> {
+    object.raw("discover").map(|value| DiscoverRequest::from_value(value, bounds)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Code, Order};
+
+    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
+
+    fn register(body: &str) -> Result<RegisterRequest, Refusal> {
+        RegisterRequest::from_body(body.as_bytes(), BOUNDS)
+    }
+
+    #[test]
+    fn the_seeds_registration_is_read() {
+        let request = register(
+            r#"{"peer_id": "uuid-or-identifier", "address": "192.168.1.100", "port": 9000, "archetypes": ["pepino", "ethics"],
+                "metadata": {"version": "1.0.0", "capabilities": ["tensor-exchange"]}, "reputation": {"unknown": [1]}}"#,
+        )
+        .unwrap();
+        assert_eq!(request.port, 9000);
+        assert_eq!(request.archetypes.as_slice().len(), 2);
+        assert_eq!(request.metadata.as_str(), r#"{"version": "1.0.0", "capabilities": ["tensor-exchange"]}"#);
+    }
+
+    #[test]
+    fn null_for_an_optional_key_leaves_it_out() {
+        let sparse = register(r#"{"peer_id":"p"}"#).unwrap();
+        let nulls = r#"{"peer_id":"p","address":null,"port":null,"archetypes":null,"metadata":null,"ttl_seconds":null,
+                        "lease_token":null,"discover":null}"#;
+        assert_eq!(register(nulls).unwrap(), sparse);
+        assert_eq!(sparse.metadata.as_str(), "{}");
+        assert_eq!(sparse.address, None);
+    }
+
+    #[test]
+    fn every_refusal_names_its_key() {
+        for (body, field) in [
+            (r#"{}"#, "peer_id"),
+            (r#"{"peer_id":null}"#, "peer_id"),
+            (r#"{"peer_id":7}"#, "peer_id"),
+            (r#"{"peer_id":"a b"}"#, "peer_id"),
+            (r#"{"peer_id":"\ud800"}"#, "peer_id"),
+            (r#"{"peer_id":"p","address":"224.0.0.1"}"#, "address"),
+            (r#"{"peer_id":"p","address":1}"#, "address"),
+            (r#"{"peer_id":"p","port":65536}"#, "port"),
+            (r#"{"peer_id":"p","port":-1}"#, "port"),
+            (r#"{"peer_id":"p","port":1.5}"#, "port"),
+            (r#"{"peer_id":"p","port":"9000"}"#, "port"),
+            (r#"{"peer_id":"p","port":true}"#, "port"),
+            (r#"{"peer_id":"p","archetypes":"pepino"}"#, "archetypes"),
+            (r#"{"peer_id":"p","archetypes":[1]}"#, "archetypes"),
+            (r#"{"peer_id":"p","archetypes":[""]}"#, "archetypes"),
+            (r#"{"peer_id":"p","metadata":[]}"#, "metadata"),
+            (r#"{"peer_id":"p","metadata":{"a":1,"a":1}}"#, "metadata"),
+            (r#"{"peer_id":"p","ttl_seconds":0}"#, "ttl_seconds"),
+            (r#"{"peer_id":"p","ttl_seconds":1e3}"#, "ttl_seconds"),
+            (r#"{"peer_id":"p","lease_token":""}"#, "lease_token"),
+            (r#"{"peer_id":"p","discover":[]}"#, "discover"),
+            (r#"{"peer_id":"p","discover":{"limit":1,"limit":1}}"#, "discover"),
+            (r#"{"peer_id":"p","discover":{"limit":101}}"#, "discover.limit"),
+            (r#"{"peer_id":"p","discover":{"archetype":5}}"#, "discover.archetype"),
+            (r#"{"peer_id":"p","discover":{"order":"newest"}}"#, "discover.order"),
+        ] {
+            let refusal = register(body).unwrap_err();
+            assert_eq!(refusal.code, Code::InvalidField, "{body}");
+            assert_eq!(refusal.field.as_deref(), Some(field), "{body}");
+            assert!(refusal.message.starts_with(field), "{body}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_object_is_refused_whole() {
+        for body in [
+            "",
+            "[]",
+            "7",
+            "null",
+            "{",
+            r#"{"peer_id":"p"} x"#,
+            "\u{feff}{}",
+            r#"{"peer_id":"p","peer_id":"p"}"#,
+            r#"{"x":1,"\u0078":2}"#,
+        ] {
+            assert_eq!(register(body).unwrap_err().code, Code::InvalidBody, "{body}");
+        }
+        assert_eq!(RegisterRequest::from_body(b"{\"\xff\":1}", BOUNDS).unwrap_err().code, Code::InvalidBody);
+    }
+
+    #[test]
+    fn a_discover_may_ride_along() {
+        let body = br#"{"peer_id":"p","discover":{"archetype":["b","a"],"order":"all","exclude":"p"}}"#;
+        let discover = HeartbeatRequest::from_body(body, BOUNDS).unwrap().discover.unwrap();
+        assert_eq!((discover.limit, discover.order, discover.archetypes.len()), (20, Order::All, 2));
+        let one = br#"{"peer_id":"p","discover":{"archetype":"a"}}"#;
+        assert_eq!(HeartbeatRequest::from_body(one, BOUNDS).unwrap().discover.unwrap().archetypes.len(), 1);
+        let any = br#"{"peer_id":"p","discover":{}}"#;
+        assert_eq!(
+            HeartbeatRequest::from_body(any, BOUNDS).unwrap().discover,
+            Some(DiscoverRequest::new(20))
+        );
+    }
+}
