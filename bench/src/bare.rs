@@ -1,0 +1,89 @@
+//! The baseline: the same server library, reading the body and answering a constant.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::routing::{get, post};
+use axum::serve::ListenerExt;
+
+/// Every header that the service sends besides `content-length` and `date`, which the library adds here as there.
+const HEADERS: [(&str, &str); 8] = [
+    ("content-type", "application/json"),
+    ("cache-control", "no-store"),
+    ("x-request-id", "0123456789abcdef"),
+    ("access-control-allow-origin", "*"),
+    ("access-control-allow-methods", "GET,POST,OPTIONS"),
+    ("access-control-allow-headers", "Content-Type,X-Amz-Date,Authorization,X-Api-Key"),
+    ("access-control-expose-headers", "Retry-After,x-request-id"),
+    ("access-control-max-age", "86400"),
+];
+
+/// Serves constants with the service's headers.
+#[derive(clap::Args)]
+pub(crate) struct Bare {
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Bytes of body that a heartbeat is answered with.
+    #[arg(long, default_value_t = 200)]
+    heartbeat_bytes: usize,
+    /// Bytes of body that a discover is answered with.
+    #[arg(long, default_value_t = 12_000)]
+    discover_bytes: usize,
+    /// Bytes of the constant `x-request-id`, as long as the service's own.
+    #[arg(long, default_value_t = 16)]
+    request_id_bytes: usize,
+}
+
+#[derive(Clone)]
+struct Constant {
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Bare {
+    /// Prints the bound address, then serves until it is killed.
+    #[tokio::main]
+    pub(crate) async fn run(self) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::bind(self.listen).await?;
+        println!("listening on http://{}", listener.local_addr()?);
+        let listener = listener.tap_io(|stream| {
+            // A refused option costs latency, not correctness.
+            let _ = stream.set_nodelay(true);
+        });
+        axum::serve(listener, self.router()).await
+    }
+
+    fn router(&self) -> Router {
+        let headers = headers(self.request_id_bytes);
+        let constant =
+            |bytes| Arc::new(Constant { headers: headers.clone(), body: Bytes::from(vec![b'x'; bytes]) });
+        Router::new()
+            .route("/heartbeat", post(answer_after_body))
+            .with_state(constant(self.heartbeat_bytes))
+            .route("/discover", get(answer))
+            .with_state(constant(self.discover_bytes))
+    }
+}
+
+fn headers(request_id_bytes: usize) -> HeaderMap {
+    let constants =
+        HEADERS.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    let mut headers: HeaderMap = constants.collect();
+    if let Ok(id) = HeaderValue::from_str(&"0".repeat(request_id_bytes)) {
+        headers.insert("x-request-id", id);
+    }
+    headers
+}
+
+async fn answer_after_body(State(constant): State<Arc<Constant>>, _body: Bytes) -> (HeaderMap, Bytes) {
+    answer(State(constant)).await
+}
+
+async fn answer(State(constant): State<Arc<Constant>>) -> (HeaderMap, Bytes) {
+    (constant.headers.clone(), constant.body.clone())
+}

@@ -1,0 +1,68 @@
+//! Registers many seed-like peers as fast as the service takes them.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use crate::pool::Pool;
+use crate::{seed, wire};
+
+/// Long enough for one sync on a slow disk; no answer at all in that time means a hung server.
+const STALL: Duration = Duration::from_secs(30);
+
+/// Registers many seed-like peers.
+#[derive(clap::Args)]
+pub(crate) struct Fill {
+    #[arg(long)]
+    target: SocketAddr,
+    /// The number of the first peer; ids follow from numbers.
+    #[arg(long, default_value_t = 0)]
+    first: u64,
+    #[arg(long)]
+    count: u64,
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// The lease to ask for; without it the service's own.
+    #[arg(long)]
+    ttl_seconds: Option<u32>,
+}
+
+impl Fill {
+    /// Prints the counts and the rate as one line of JSON; an error if any registration was refused.
+    pub(crate) fn run(&self) -> io::Result<()> {
+        let started = Instant::now();
+        let failed = self.register_all()?;
+        let seconds = started.elapsed().as_secs_f64();
+        let summary = serde_json::json!({
+            "registered": self.count - failed, "failed": failed, "seconds": seconds, "per_second": self.count as f64 / seconds,
+        });
+        println!("{summary}");
+        if failed > 0 {
+            return Err(io::Error::other(format!("{failed} registrations were refused")));
+        }
+        Ok(())
+    }
+
+    fn register_all(&self) -> io::Result<u64> {
+        let mut pool = Pool::open(self.target, self.connections)?;
+        let mut numbers = self.first..self.first + self.count;
+        let (mut ended, mut failed) = (0, 0);
+        while ended < self.count {
+            while pool.has_idle()
+                && let Some(number) = numbers.next()
+            {
+                let body = seed::registration(number, self.ttl_seconds);
+                pool.send(&wire::post(self.target, "/register", &body), ())?;
+            }
+            let before = ended;
+            pool.wait(STALL, |completion| {
+                ended += 1;
+                failed += u64::from(!completion.is_success());
+            })?;
+            if ended == before && !pool.has_idle() {
+                return Err(io::Error::other("no answer came for 30 s"));
+            }
+        }
+        Ok(failed)
+    }
+}

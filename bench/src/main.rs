@@ -1,0 +1,38 @@
+//! The load tools of the benchmarks: a baseline server, a loader of peers, and an open-loop load generator.
+//!
+//! The drivers `bench/speed` and `bench/size` start these; each can be run by hand too.
+#![allow(clippy::print_stdout, reason = "a table on standard output is what these tools are for")]
+
+mod bare;
+mod fill;
+mod latency;
+mod openloop;
+mod pool;
+mod seed;
+mod wire;
+
+use std::error::Error;
+
+use clap::Parser;
+
+/// Load tools for Aurora Discovery's benchmarks.
+#[derive(Parser)]
+enum Tool {
+    /// Serves constants with the service's headers: the limit that the HTTP library sets.
+    Bare(bare::Bare),
+    /// Registers many seed-like peers as fast as the service takes them.
+    Fill(fill::Fill),
+    /// Prints the ids that `fill` registers, one a line.
+    Ids(seed::Ids),
+    /// Sends at a fixed rate whatever the service does, and counts latency from when a request was due.
+    Openloop(openloop::OpenLoop),
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    match Tool::parse() {
+        Tool::Bare(tool) => Ok(tool.run()?),
+        Tool::Fill(tool) => Ok(tool.run()?),
+        Tool::Ids(tool) => Ok(tool.run()?),
+        Tool::Openloop(tool) => Ok(tool.run()?),
+    }
+}

@@ -1,0 +1,197 @@
+//! An open-loop load: requests fall due at random moments of a fixed mean rate, whether or not earlier ones were
+//! answered. Latency counts from when a request was due, so a stalled server can't hide what waited behind it.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::time::{Duration, Instant};
+
+use crate::latency::Latencies;
+use crate::pool::Pool;
+use crate::{seed, wire};
+
+/// Requests unanswered this long after the last one was due count as failed.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// Sends at fixed mean rates and prints percentiles of latency as JSON.
+#[derive(clap::Args)]
+pub(crate) struct OpenLoop {
+    #[arg(long)]
+    target: SocketAddr,
+    #[arg(long, default_value_t = 10)]
+    seconds: u64,
+    #[arg(long, default_value_t = 256)]
+    connections: usize,
+    /// Peers 0 to this are registered; heartbeats are for random ones among them.
+    #[arg(long, default_value_t = 100_000)]
+    peers: u64,
+    /// Heartbeats a second.
+    #[arg(long, default_value_t = 0.0)]
+    heartbeats: f64,
+    /// Registrations of new peers a second.
+    #[arg(long, default_value_t = 0.0)]
+    registers: f64,
+    /// Discovers a second, each of one archetype.
+    #[arg(long, default_value_t = 0.0)]
+    discovers: f64,
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+    /// The number of the first new peer.
+    #[arg(long, default_value_t = 10_000_000)]
+    first_new: u64,
+    /// The lease that new peers ask for: short, so that leases expire while the load runs.
+    #[arg(long, default_value_t = 30)]
+    new_ttl_seconds: u32,
+}
+
+const KINDS: [Kind; 3] = [Kind::Heartbeat, Kind::Register, Kind::Discover];
+
+#[derive(Clone, Copy)]
+enum Kind {
+    Heartbeat,
+    Register,
+    Discover,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Heartbeat => "heartbeat",
+            Self::Register => "register",
+            Self::Discover => "discover",
+        }
+    }
+}
+
+struct Due {
+    kind: Kind,
+    at: Instant,
+}
+
+/// When requests of one kind fall due: a Poisson process.
+struct Arrivals {
+    kind: Kind,
+    per_second: f64,
+    next: Instant,
+}
+
+impl OpenLoop {
+    pub(crate) fn run(self) -> io::Result<()> {
+        // The kernel's default lets a sleeper oversleep by 50 µs, which would count as the server's latency.
+        rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
+        let mut load = Load::start(&self)?;
+        load.drive(&self)?;
+        println!("{}", load.summary());
+        Ok(())
+    }
+
+    fn request(&self, kind: Kind, new_peer: &mut u64) -> Vec<u8> {
+        let member = seed::peer_id(fastrand::u64(..self.peers.max(1)));
+        match kind {
+            Kind::Heartbeat => wire::post(self.target, "/heartbeat", &format!(r#"{{"peer_id":"{member}"}}"#)),
+            Kind::Register => {
+                let body = seed::registration(*new_peer, Some(self.new_ttl_seconds));
+                *new_peer += 1;
+                wire::post(self.target, "/register", &body)
+            }
+            Kind::Discover => {
+                let (archetype, limit) = (seed::archetype(fastrand::u64(..)), self.limit);
+                let path = format!("/discover?archetype={archetype}&limit={limit}&exclude={member}");
+                wire::get(self.target, &path)
+            }
+        }
+    }
+
+    fn rate(&self, kind: Kind) -> f64 {
+        match kind {
+            Kind::Heartbeat => self.heartbeats,
+            Kind::Register => self.registers,
+            Kind::Discover => self.discovers,
+        }
+    }
+}
+
+struct Load {
+    pool: Pool<Due>,
+    arrivals: Vec<Arrivals>,
+    waiting: VecDeque<Due>,
+    seen: [Latencies; KINDS.len()],
+    new_peer: u64,
+    end: Instant,
+}
+
+impl Load {
+    fn start(options: &OpenLoop) -> io::Result<Self> {
+        let pool = Pool::open(options.target, options.connections)?;
+        let now = Instant::now();
+        let arrivals = KINDS.into_iter().filter(|kind| options.rate(*kind) > 0.0);
+        Ok(Self {
+            pool,
+            arrivals: arrivals
+                .map(|kind| Arrivals { kind, per_second: options.rate(kind), next: now })
+                .collect(),
+            waiting: VecDeque::new(),
+            seen: Default::default(),
+            new_peer: options.first_new,
+            end: now + Duration::from_secs(options.seconds),
+        })
+    }
+
+    fn drive(&mut self, options: &OpenLoop) -> io::Result<()> {
+        let give_up = self.end + DRAIN;
+        loop {
+            let now = Instant::now();
+            self.fall_due(now);
+            self.send_waiting(options)?;
+            let next = self.next_due();
+            if next.is_none() && self.waiting.is_empty() && self.pool.busy() == 0 || now >= give_up {
+                return Ok(());
+            }
+            let until = next.unwrap_or(give_up);
+            self.receive(until.saturating_duration_since(Instant::now()))?;
+        }
+    }
+
+    fn fall_due(&mut self, now: Instant) {
+        for arrivals in &mut self.arrivals {
+            while arrivals.next <= now && arrivals.next < self.end {
+                self.waiting.push_back(Due { kind: arrivals.kind, at: arrivals.next });
+                // Exponential gaps make the process memoryless; 1 - f64() is never zero.
+                let gap = -(1.0 - fastrand::f64()).ln() / arrivals.per_second;
+                arrivals.next += Duration::from_secs_f64(gap);
+            }
+        }
+    }
+
+    fn send_waiting(&mut self, options: &OpenLoop) -> io::Result<()> {
+        while self.pool.has_idle()
+            && let Some(due) = self.waiting.pop_front()
+        {
+            let request = options.request(due.kind, &mut self.new_peer);
+            self.pool.send(&request, due)?;
+        }
+        Ok(())
+    }
+
+    fn next_due(&self) -> Option<Instant> {
+        self.arrivals.iter().map(|arrivals| arrivals.next).filter(|next| *next < self.end).min()
+    }
+
+    fn receive(&mut self, timeout: Duration) -> io::Result<()> {
+        let seen = &mut self.seen;
+        self.pool.wait(timeout, |completion| {
+            let latency = completion.tag.at.elapsed();
+            seen[completion.tag.kind as usize].record(latency, completion.is_success());
+        })
+    }
+
+    fn summary(self) -> serde_json::Value {
+        let unanswered = self.waiting.len() + self.pool.busy();
+        let kinds = KINDS.into_iter().zip(self.seen);
+        let mut summary: serde_json::Map<_, _> =
+            kinds.map(|(kind, seen)| (kind.name().to_owned(), seen.summary())).collect();
+        summary.insert("unanswered".to_owned(), unanswered.into());
+        summary.into()
+    }
+}
