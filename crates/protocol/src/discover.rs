@@ -2,13 +2,15 @@
 
 use std::borrow::Cow;
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::object::{Object, integer, string, strings};
 use crate::{Archetype, Invalid, PeerId, Refusal};
 
 /// In which order, and how completely, peers are listed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Order {
     /// A uniform random sample, fresh on every call.
     #[default]
@@ -18,6 +20,13 @@ pub enum Order {
 }
 
 impl Order {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Sample => "sample",
+            Self::All => "all",
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "sample" => Ok(Self::Sample),
@@ -28,7 +37,8 @@ impl Order {
 }
 
 /// How much is said of each peer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum View {
     /// Exactly the seed's six keys: an extra one breaks today's peers.
     #[default]
@@ -38,6 +48,13 @@ pub enum View {
 }
 
 impl View {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Seed => "seed",
+            Self::Full => "full",
+        }
+    }
+
     fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "seed" => Ok(Self::Seed),
@@ -57,17 +74,20 @@ pub struct DiscoverBounds {
 }
 
 /// A call of `/discover`, or the `discover` key of another call.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiscoverRequest {
     /// Peers that carry any of these; all peers if empty.
+    #[serde(rename = "archetype")]
     pub archetypes: Vec<Archetype>,
     /// Most peers in the answer.
     pub limit: u32,
     /// The peer that the list leaves out, if any: the caller.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PeerId>,
     /// A sample or an enumeration.
     pub order: Order,
     /// Where an enumeration goes on: `next_cursor` of the page before.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// How much is said of each peer.
     pub view: View,
@@ -102,6 +122,21 @@ impl DiscoverRequest {
             draft.set(&name, &value, bounds.max)?;
         }
         draft.finish(bounds).map_err(|(parameter, invalid)| invalid.in_parameter(parameter))
+    }
+
+    /// The parameters of a query that asks this: names and values, not yet encoded. What is the contract's default is
+    /// left out, so that a service that knows the seed's parameters only is asked nothing else.
+    pub fn parameters(&self) -> Vec<(&'static str, Cow<'_, str>)> {
+        let archetypes = self.archetypes.iter().map(|archetype| ("archetype", archetype.as_str().into()));
+        let order = (self.order != Order::default()).then(|| ("order", self.order.as_str().into()));
+        let view = (self.view != View::default()).then(|| ("view", self.view.as_str().into()));
+        archetypes
+            .chain([("limit", self.limit.to_string().into())])
+            .chain(self.exclude.as_ref().map(|id| ("exclude", id.as_str().into())))
+            .chain(order)
+            .chain(self.cursor.as_deref().map(|cursor| ("cursor", cursor.into())))
+            .chain(view)
+            .collect()
     }
 
     /// Reads the value of the key `discover` in the body of another call.
@@ -217,6 +252,27 @@ mod tests {
     fn a_bare_discover_samples_everybody() {
         assert_eq!(query(&[]).unwrap(), DiscoverRequest::new(1_000));
         assert_eq!(query(&[("reputation", "true"), ("archetype", "")]).unwrap(), DiscoverRequest::new(1_000));
+    }
+
+    #[test]
+    fn what_a_client_asks_the_service_reads() {
+        let whole = query(&[
+            ("archetype", "a b"),
+            ("archetype", "é"),
+            ("limit", "3"),
+            ("exclude", "p&q"),
+            ("order", "all"),
+            ("cursor", "c"),
+            ("view", "full"),
+        ])
+        .unwrap();
+        for asked in [whole, DiscoverRequest::new(1_000)] {
+            let read = DiscoverRequest::from_parameters(
+                asked.parameters().into_iter().map(|(n, v)| (n.into(), v)),
+                BOUNDS,
+            );
+            assert_eq!(read.unwrap(), asked);
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The bodies that peers send.
 
+use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::object::{Object, integer, string, strings};
@@ -11,11 +12,12 @@ use crate::{
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// The body of `/register`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RegisterRequest {
     /// The peer's id.
     pub peer_id: PeerId,
     /// Where it can be reached; `None`: where the request came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
     /// Its port; 0: it can't be dialled.
     pub port: u16,
@@ -24,14 +26,31 @@ pub struct RegisterRequest {
     /// What it says about itself.
     pub metadata: Metadata,
     /// The lease it asks for; `None`: the service's default.
+    #[serde(rename = "ttl_seconds", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
     /// Proof that it holds the lease that it registers over.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
     /// Peers it wants to hear of in the same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
 }
 
 impl RegisterRequest {
+    /// The registration of a peer that says nothing but its id: at the address it calls from, not to be dialled.
+    pub fn new(peer_id: PeerId) -> Self {
+        Self {
+            peer_id,
+            address: None,
+            port: 0,
+            archetypes: Archetypes::default(),
+            metadata: Metadata::default(),
+            ttl: None,
+            lease_token: None,
+            discover: None,
+        }
+    }
+
     /// Reads a body. `bounds` are those of the `discover` key.
     ///
     /// # Errors
@@ -54,11 +73,12 @@ impl RegisterRequest {
 }
 
 /// The body of `/heartbeat`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeartbeatRequest {
     /// The peer whose lease is renewed.
     pub peer_id: PeerId,
     /// Peers it wants to hear of in the same answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
 }
 
@@ -74,11 +94,12 @@ impl HeartbeatRequest {
 }
 
 /// The body of `/deregister`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeregisterRequest {
     /// The peer that leaves.
     pub peer_id: PeerId,
     /// Proof that the caller holds its lease.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
 }
 
@@ -131,6 +152,18 @@ mod tests {
         assert_eq!(request.port, 9000);
         assert_eq!(request.archetypes.as_slice().len(), 2);
         assert_eq!(request.metadata.as_str(), r#"{"version": "1.0.0", "capabilities": ["tensor-exchange"]}"#);
+    }
+
+    #[test]
+    fn what_a_client_writes_the_service_reads() {
+        let sparse = RegisterRequest::new(PeerId::parse("p").unwrap());
+        assert_eq!(register(&serde_json::to_string(&sparse).unwrap()).unwrap(), sparse);
+        let whole = register(
+            r#"{"peer_id":"p","address":"::1","port":1,"archetypes":["a"],"metadata":{"n":1e999},"ttl_seconds":60,
+                "lease_token":"t","discover":{"archetype":["a","b"],"limit":3,"exclude":"p","view":"full","cursor":"c"}}"#,
+        )
+        .unwrap();
+        assert_eq!(register(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
 
-// Answers that may carry a page are generic in it: a client reads the peers themselves (`DiscoveredPage`), the service
-// writes the figures alone (`PageFigures`) and puts the list, whose bytes it keeps ready, in front (`with_peers`).
+// Answers that may carry a page are generic in it: a client reads the peers themselves (`DiscoveredPage`, by
+// `from_body`), the service writes the figures alone (`PageFigures`) and puts the list, whose bytes it keeps ready, in
+// front (`with_peers`).
 
 /// The answer to `/register`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +70,10 @@ pub struct DiscoverResponse<P = DiscoveredPage> {
 }
 
 /// A page as a client reads it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+///
+/// It has no `Deserialize`: serde's `flatten` can't carry metadata as it was written, so an answer is read in two
+/// passes, by its `from_body`.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiscoveredPage {
     /// The peers.
     pub peers: Vec<Peer>,
@@ -92,6 +96,72 @@ pub struct PageFigures {
     /// Where an enumeration goes on; none on its last page and in a sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+}
+
+/// The list of an answer, which may have none.
+#[derive(Deserialize)]
+struct Peers {
+    #[serde(default)]
+    peers: Vec<Peer>,
+}
+
+fn peers(body: &[u8]) -> Result<Vec<Peer>, serde_json::Error> {
+    serde_json::from_slice::<Peers>(body).map(|list| list.peers)
+}
+
+fn page(figures: Option<PageFigures>, body: &[u8]) -> Result<Option<DiscoveredPage>, serde_json::Error> {
+    figures.map(|figures| Ok(DiscoveredPage { peers: peers(body)?, figures })).transpose()
+}
+
+impl RegisterResponse {
+    /// Reads an answer to `/register`.
+    ///
+    /// # Errors
+    /// As `serde_json` reports them.
+    pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let read: RegisterResponse<PageFigures> = serde_json::from_slice(body)?;
+        Ok(Self {
+            message: read.message,
+            peer_id: read.peer_id,
+            ttl_expires: read.ttl_expires,
+            ttl_seconds: read.ttl_seconds,
+            heartbeat_interval_seconds: read.heartbeat_interval_seconds,
+            observed_address: read.observed_address,
+            lease_token: read.lease_token,
+            page: page(read.page, body)?,
+        })
+    }
+}
+
+impl HeartbeatResponse {
+    /// Reads an answer to `/heartbeat`.
+    ///
+    /// # Errors
+    /// As `serde_json` reports them.
+    pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let read: HeartbeatResponse<PageFigures> = serde_json::from_slice(body)?;
+        Ok(Self {
+            message: read.message,
+            peer_id: read.peer_id,
+            timestamp: read.timestamp,
+            ttl_expires: read.ttl_expires,
+            ttl_seconds: read.ttl_seconds,
+            heartbeat_interval_seconds: read.heartbeat_interval_seconds,
+            page: page(read.page, body)?,
+        })
+    }
+}
+
+impl DiscoverResponse {
+    /// Reads an answer to `/discover`.
+    ///
+    /// # Errors
+    /// As `serde_json` reports them.
+    pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
+        let read: DiscoverResponse<PageFigures> = serde_json::from_slice(body)?;
+        let page = DiscoveredPage { peers: peers(body)?, figures: read.page };
+        Ok(Self { page, timestamp: read.timestamp })
+    }
 }
 
 /// Writes an answer that carries a list: the list first, as in the seed, then every key of `rest`.
@@ -154,14 +224,24 @@ mod tests {
             std::str::from_utf8(&body).unwrap(),
             r#"{"peers":[],"count":0,"total":7,"total_is_estimate":true,"next_cursor":"c","timestamp":"2025-10-02T12:00:00"}"#
         );
-        let read: DiscoverResponse = serde_json::from_slice(&body).unwrap();
+        let read = DiscoverResponse::from_body(&body).unwrap();
         assert_eq!(read.page, DiscoveredPage { peers: Vec::new(), figures });
+    }
+
+    #[test]
+    fn a_client_reads_metadata_as_it_was_written() {
+        let body = r#"{"peers":[{"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{ "n": 123456789012345678901234567890 }}],"count":1,"total":1,"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
+        let metadata = r#"{ "n": 123456789012345678901234567890 }"#;
+        let beat = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
+        assert_eq!(beat.page.unwrap().peers[0].metadata.as_str(), metadata);
+        let discovered = DiscoverResponse::from_body(body.as_bytes()).unwrap();
+        assert_eq!(discovered.page.peers[0].metadata.as_str(), metadata);
     }
 
     #[test]
     fn a_page_is_left_out_where_none_was_asked_for() {
         let body = r#"{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
-        let read: HeartbeatResponse = serde_json::from_str(body).unwrap();
+        let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
         assert_eq!(read.page, None);
         assert_eq!(serde_json::to_string(&read).unwrap(), body);
     }
