@@ -1,1 +1,28 @@
-//! See the package's description.
+//! The rules of an Aurora Discovery registry, and the contract of the stores that keep it.
+//!
+//! A peer holds a *lease*: the bounded right to be listed. Registering acquires it, a heartbeat renews it, silence ends it;
+//! everything else is a view of the live leases. `expires_at` is the sole truth about life. Time is an argument of every
+//! rule and of every store call: nothing here owns a clock, knows HTTP, or knows where peers are kept.
+
+mod cursor;
+mod error;
+mod figure;
+mod holder;
+mod limits;
+mod query;
+mod registry;
+mod source;
+mod store;
+
+#[cfg(feature = "conformance")]
+pub mod conformance;
+
+pub use cursor::{Cursor, Position};
+pub use error::Error;
+pub use figure::{Figure, FigureKind};
+pub use holder::{Claim, Holder, TokenHash};
+pub use limits::{InvalidLimits, Limits};
+pub use query::{Page, Query, Total};
+pub use registry::{Discovered, Registered, Registry, Renewed};
+pub use source::Source;
+pub use store::{Census, Enumeration, Placement, Put, Removal, Renewal, Shortage, Store, StoreError, Swept};

@@ -1,0 +1,92 @@
+//! Where an enumeration goes on, without anything kept between the calls.
+
+use aurora_protocol::Archetype;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use sha2::{Digest, Sha256};
+
+/// Where a store goes on with an enumeration. Only the store that made it can read it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position(pub Vec<u8>);
+
+/// A position in the enumeration of one query, as callers carry it: base64url of a version, a check and the position.
+///
+/// The check covers the query, so that a cursor is good for the same query only, and it catches a cursor that was cut or
+/// changed on the way. It is no secret: who forges a cursor reaches no more than by asking.
+#[derive(Clone, Copy, Debug)]
+pub struct Cursor;
+
+impl Cursor {
+    const VERSION: u8 = 1;
+    const CHECK_LEN: usize = 6;
+    /// The longest text that is looked at.
+    const MAX_LEN: usize = 512;
+
+    /// The text of a position in the enumeration of the peers that carry any of `archetypes`.
+    pub fn encode(position: &Position, archetypes: &[Archetype]) -> String {
+        let mut bytes = vec![Self::VERSION];
+        bytes.extend_from_slice(&Self::check(&position.0, archetypes));
+        bytes.extend_from_slice(&position.0);
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The position that `text` stands for, if it was made for this query.
+    pub fn decode(text: &str, archetypes: &[Archetype]) -> Option<Position> {
+        if text.len() > Self::MAX_LEN {
+            return None;
+        }
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (&version, rest) = bytes.split_first()?;
+        let (check, position) = rest.split_at_checked(Self::CHECK_LEN)?;
+        let good = version == Self::VERSION && check == Self::check(position, archetypes);
+        good.then(|| Position(position.to_vec()))
+    }
+
+    fn check(position: &[u8], archetypes: &[Archetype]) -> [u8; Self::CHECK_LEN] {
+        let mut hash = Sha256::new();
+        for archetype in archetypes {
+            // An archetype holds no control characters, so no two sets are hashed alike.
+            hash.update(archetype.as_str().as_bytes());
+            hash.update([0]);
+        }
+        hash.update([0]);
+        hash.update(position);
+        let mut check = [0; Self::CHECK_LEN];
+        check.copy_from_slice(&hash.finalize()[..Self::CHECK_LEN]);
+        check
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn archetypes(names: &[&str]) -> Vec<Archetype> {
+        names.iter().map(|name| Archetype::parse(name).unwrap()).collect()
+    }
+
+    #[test]
+    fn a_cursor_is_good_for_its_own_query_only() {
+        let position = Position(vec![1, 2, 3]);
+        let text = Cursor::encode(&position, &archetypes(&["a", "b"]));
+        assert_eq!(Cursor::decode(&text, &archetypes(&["a", "b"])), Some(position));
+        for other in [archetypes(&[]), archetypes(&["a"]), archetypes(&["ab"]), archetypes(&["a", "b", "c"])]
+        {
+            assert_eq!(Cursor::decode(&text, &other), None);
+        }
+    }
+
+    #[test]
+    fn a_cursor_that_was_changed_is_refused() {
+        let text = Cursor::encode(&Position(vec![7; 9]), &[]);
+        for at in 0..text.len() {
+            let mut changed = text.clone().into_bytes();
+            changed[at] = if changed[at] == b'A' { b'B' } else { b'A' };
+            assert_eq!(Cursor::decode(&String::from_utf8(changed).unwrap(), &[]), None, "{at}");
+            assert_eq!(Cursor::decode(&text[..at], &[]), None, "{at}");
+        }
+        for text in ["", "!", "é", "AQ", &"A".repeat(600)] {
+            assert_eq!(Cursor::decode(text, &[]), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,241 @@
+//! The rules between what peers ask for and what the store keeps.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aurora_protocol::{
+    Address, DiscoverRequest, LeaseToken, Order, PageFigures, PeerId, PeerList, RegisterRequest,
+    Registration, Timestamp, Ttl,
+};
+
+use crate::{
+    Census, Claim, Cursor, Enumeration, Error, Figure, InvalidLimits, Limits, Page, Placement, Put, Query,
+    Removal, Renewal, Source, Store, StoreError, Swept, TokenHash, Total,
+};
+
+/// A registry of peers: the contract's rules over any store.
+#[derive(Clone)]
+pub struct Registry {
+    store: Arc<dyn Store>,
+    limits: Limits,
+}
+
+/// A registration that was accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registered {
+    /// Who registered.
+    pub peer_id: PeerId,
+    /// The lease.
+    pub lease: Renewed,
+    /// What proves the holder from another address.
+    pub lease_token: LeaseToken,
+}
+
+/// A lease that was acquired or renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Renewed {
+    /// Until when it lasts at least.
+    pub ttl_expires: Timestamp,
+    /// Its length.
+    pub ttl: Ttl,
+    /// When the next heartbeat is wanted, in seconds.
+    pub heartbeat_interval_seconds: u32,
+    /// Whether a dormant peer came back with it.
+    pub revived: bool,
+}
+
+/// A page that was asked for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Discovered {
+    /// The peers.
+    pub peers: PeerList,
+    /// What is said about the list.
+    pub figures: PageFigures,
+}
+
+impl Registry {
+    /// A registry over `store`, which was opened with the same limits.
+    ///
+    /// # Errors
+    /// [`InvalidLimits`] if the limits contradict each other.
+    pub fn new(store: Arc<dyn Store>, limits: Limits) -> Result<Self, InvalidLimits> {
+        limits.check()?;
+        Ok(Self { store, limits })
+    }
+
+    /// The bounds it keeps.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Registers a peer. `source` is where the request came from; it stands in for an address left out.
+    ///
+    /// # Errors
+    /// [`Error::TtlOutOfBounds`], [`Error::NotHolder`], [`Error::Full`], or the store's failure. Nothing has changed then.
+    pub async fn register(
+        &self,
+        request: RegisterRequest,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<Registered, Error> {
+        let ttl = self.granted(request.ttl)?;
+        let claim = self.claim(source, request.lease_token.as_ref());
+        let fresh = fresh_token()?;
+        let registration = Registration {
+            peer_id: request.peer_id,
+            address: request.address.unwrap_or_else(|| Address::from(source)),
+            port: request.port,
+            archetypes: request.archetypes,
+            metadata: request.metadata,
+        };
+        let peer_id = registration.peer_id.clone();
+        let put = Put { registration, ttl, claim, new_token: TokenHash::of(&fresh) };
+        match self.store.put(put, now).await? {
+            Placement::Placed { token_kept } => {
+                let lease_token = if token_kept { request.lease_token.unwrap_or(fresh) } else { fresh };
+                Ok(Registered { peer_id, lease: self.lease(ttl, false, now), lease_token })
+            }
+            Placement::Held { until } => Err(Error::NotHolder { until }),
+            Placement::Full(shortage) => Err(Error::Full(shortage)),
+        }
+    }
+
+    /// Renews a peer's lease, or revives a dormant peer.
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`] if the registry has nothing of it, or the store's failure.
+    pub async fn heartbeat(&self, peer_id: &PeerId, now: Timestamp) -> Result<Renewed, Error> {
+        match self.store.renew(peer_id, now).await? {
+            Renewal::Renewed { ttl, revived } => Ok(self.lease(ttl, revived, now)),
+            Renewal::Unknown => Err(Error::NotRegistered),
+        }
+    }
+
+    /// Deregisters a peer.
+    ///
+    /// # Errors
+    /// [`Error::NotHolder`], [`Error::NotRegistered`], or the store's failure.
+    pub async fn deregister(
+        &self,
+        peer_id: &PeerId,
+        token: Option<&LeaseToken>,
+        source: IpAddr,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        match self.store.remove(peer_id, &self.claim(source, token), now).await? {
+            Removal::Removed => Ok(()),
+            Removal::Held { until } => Err(Error::NotHolder { until }),
+            Removal::Unknown => Err(Error::NotRegistered),
+        }
+    }
+
+    /// Lists live peers: a uniform random sample, or a page of an enumeration.
+    ///
+    /// # Errors
+    /// [`Error::InvalidCursor`], [`Error::CursorExpired`], or the store's failure.
+    pub async fn discover(&self, request: DiscoverRequest, now: Timestamp) -> Result<Discovered, Error> {
+        let DiscoverRequest { archetypes, limit, exclude, order, cursor, view } = request;
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let query = Query { archetypes, exclude, view, limit, page_bytes: self.limits.page_bytes };
+        match order {
+            Order::Sample => Ok(discovered(self.store.sample(&query, now).await?, None)),
+            Order::All => self.enumerate(&query, cursor.as_deref(), now).await,
+        }
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        cursor: Option<&str>,
+        now: Timestamp,
+    ) -> Result<Discovered, Error> {
+        let position = cursor
+            .map(|text| Cursor::decode(text, &query.archetypes).ok_or(Error::InvalidCursor))
+            .transpose()?;
+        match self.store.enumerate(query, position.as_ref(), now).await? {
+            Enumeration::Page(page, next) => {
+                let next_cursor = next.map(|position| Cursor::encode(&position, &query.archetypes));
+                Ok(discovered(page, next_cursor))
+            }
+            Enumeration::Expired => Err(Error::CursorExpired),
+            Enumeration::Foreign => Err(Error::InvalidCursor),
+        }
+    }
+
+    /// Counts the peers; see [`Store::census`].
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        self.store.census(archetypes, now).await
+    }
+
+    /// Ends what is due; see [`Store::sweep`].
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.store.sweep(now).await
+    }
+
+    /// Whether the service can keep what it would promise; see [`Store::health`].
+    ///
+    /// # Errors
+    /// The store says why it can't.
+    pub async fn health(&self) -> Result<(), StoreError> {
+        self.store.health().await
+    }
+
+    /// What the store counts about its own work.
+    pub fn figures(&self) -> Vec<Figure> {
+        self.store.figures()
+    }
+
+    /// Makes everything durable; see [`Store::close`].
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn close(&self) -> Result<(), StoreError> {
+        self.store.close().await
+    }
+
+    fn granted(&self, asked: Option<Ttl>) -> Result<Ttl, Error> {
+        let Limits { ttl_min: min, ttl_max: max, ttl_default, .. } = self.limits;
+        let ttl = asked.unwrap_or(ttl_default);
+        if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(Error::TtlOutOfBounds { min, max }) }
+    }
+
+    fn claim(&self, source: IpAddr, token: Option<&LeaseToken>) -> Claim {
+        Claim {
+            source: Source::of(source),
+            token: token.map(TokenHash::of),
+            unguarded: !self.limits.holder_rule,
+        }
+    }
+
+    fn lease(&self, ttl: Ttl, revived: bool, now: Timestamp) -> Renewed {
+        Renewed {
+            ttl_expires: now + ttl,
+            ttl,
+            heartbeat_interval_seconds: self.limits.heartbeat_interval_seconds(ttl),
+            revived,
+        }
+    }
+}
+
+fn discovered(Page { peers, total }: Page, next_cursor: Option<String>) -> Discovered {
+    let figures = PageFigures {
+        count: peers.len(),
+        total: total.value(),
+        total_is_estimate: matches!(total, Total::Estimate(_)),
+        next_cursor,
+    };
+    Discovered { peers, figures }
+}
+
+fn fresh_token() -> Result<LeaseToken, StoreError> {
+    let mut bytes = [0; LeaseToken::RANDOM_BYTES];
+    getrandom::fill(&mut bytes)
+        .map_err(|error| StoreError::Internal(format!("the system gave no random bytes: {error}")))?;
+    Ok(LeaseToken::from_random(bytes))
+}

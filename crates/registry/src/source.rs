@@ -1,0 +1,105 @@
+//! Where a request came from, as coarsely as one party controls it.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The network that a request came from: an IPv4 address, or the /64 of an IPv6 address, which is what one subscriber gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Source {
+    /// One IPv4 address; an IPv4 address mapped into IPv6 is the IPv4 address.
+    V4(Ipv4Addr),
+    /// The upper 64 bits of an IPv6 address.
+    V6(u64),
+}
+
+impl Source {
+    /// The source of a request from `address`.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V4(v4) => Self::V4(v4),
+            IpAddr::V6(v6) => Self::V6(prefix(v6)),
+        }
+    }
+
+    /// Whether it is the service's own machine.
+    pub fn is_loopback(self) -> bool {
+        match self {
+            Self::V4(v4) => v4.is_loopback(),
+            Self::V6(prefix) => prefix == 0,
+        }
+    }
+
+    /// Whether `address` lies in it.
+    pub fn contains(self, address: IpAddr) -> bool {
+        Self::of(address) == self
+    }
+
+    /// One byte that tells the kind, eight bytes of address: the form in which stores keep it.
+    pub fn to_bytes(self) -> [u8; 9] {
+        let (kind, bits) = match self {
+            Self::V4(v4) => (4, u64::from(v4.to_bits())),
+            Self::V6(prefix) => (6, prefix),
+        };
+        let mut bytes = [kind; 9];
+        bytes[1..].copy_from_slice(&bits.to_be_bytes());
+        bytes
+    }
+
+    /// Reads what [`Source::to_bytes`] wrote; `None` if it can't have.
+    pub fn from_bytes(bytes: [u8; 9]) -> Option<Self> {
+        let [kind, bits @ ..] = bytes;
+        let bits = u64::from_be_bytes(bits);
+        match kind {
+            4 => u32::try_from(bits).ok().map(|bits| Self::V4(Ipv4Addr::from_bits(bits))),
+            6 => Some(Self::V6(bits)),
+            _ => None,
+        }
+    }
+}
+
+fn prefix(v6: Ipv6Addr) -> u64 {
+    let [prefix @ .., _, _, _, _, _, _, _, _] = v6.octets();
+    u64::from_be_bytes(prefix)
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::V4(v4) => v4.fmt(f),
+            Self::V6(prefix) => write!(f, "{}/64", Ipv6Addr::from_bits(u128::from(*prefix) << 64)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(text: &str) -> Source {
+        Source::of(text.parse().unwrap())
+    }
+
+    #[test]
+    fn a_source_is_an_ipv4_address_or_a_64() {
+        assert_eq!(source("203.0.113.7"), source("::ffff:203.0.113.7"));
+        assert_eq!(source("2001:db8:1:2::3"), source("2001:db8:1:2:ffff::"));
+        assert_ne!(source("2001:db8:1:2::3"), source("2001:db8:1:3::3"));
+        assert_ne!(source("203.0.113.7"), source("203.0.113.8"));
+        assert_eq!(source("2001:db8:1:2::3").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn loopback_is_known_in_both_families() {
+        assert!(source("127.0.0.9").is_loopback() && source("::1").is_loopback());
+        assert!(!source("10.0.0.1").is_loopback() && !source("2001:db8::1").is_loopback());
+    }
+
+    #[test]
+    fn a_stored_source_reads_back_as_it_was() {
+        for text in ["203.0.113.7", "255.255.255.255", "2001:db8::1", "::1"] {
+            assert_eq!(Source::from_bytes(source(text).to_bytes()), Some(source(text)));
+        }
+        assert_eq!(Source::from_bytes([0; 9]), None);
+        assert_eq!(Source::from_bytes([4, 255, 0, 0, 0, 0, 0, 0, 0]), None);
+    }
+}
