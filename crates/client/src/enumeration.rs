@@ -1,0 +1,37 @@
+//! All peers, page by page.
+
+use aurora_protocol::{DiscoverRequest, DiscoveredPage};
+
+use crate::{Client, Error};
+
+/// A walk over all live peers that match a query. Every peer that is live from its start to its end is listed once.
+#[derive(Debug)]
+pub struct Enumeration {
+    client: Client,
+    /// What is asked next; `None` after the last page.
+    next: Option<DiscoverRequest>,
+}
+
+impl Enumeration {
+    pub(crate) fn new(client: Client, request: DiscoverRequest) -> Self {
+        Self { client, next: Some(request) }
+    }
+
+    /// The next page, or `None` after the last one. After an error it may be called again and goes on where it was;
+    /// after `cursor_expired` the enumeration has to start anew.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn next_page(&mut self) -> Result<Option<DiscoveredPage>, Error> {
+        let Some(request) = &self.next else { return Ok(None) };
+        let page = self.client.discover(request).await?.page;
+        let cursor = page.figures.next_cursor.clone();
+        if cursor.is_some() && cursor == request.cursor {
+            return Err(self
+                .client
+                .unreadable(200, &"the cursor does not move on, so the list would never end"));
+        }
+        self.next = cursor.map(|cursor| DiscoverRequest { cursor: Some(cursor), ..request.clone() });
+        Ok(Some(page))
+    }
+}

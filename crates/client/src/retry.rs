@@ -1,0 +1,84 @@
+//! Whether and when a failed call is tried again.
+
+use std::time::Duration;
+
+use crate::{ClientOptions, Error};
+
+/// The ceiling of the first wait; each further one is twice as high.
+const FIRST_CEILING: Duration = Duration::from_millis(200);
+/// The highest ceiling of a wait: longer ones help no service and tire every caller.
+const HIGHEST_CEILING: Duration = Duration::from_secs(10);
+
+/// When a call is tried again.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retry {
+    retries: u32,
+    patience: Duration,
+}
+
+impl Retry {
+    pub(crate) fn new(options: &ClientOptions) -> Self {
+        Self { retries: options.retries, patience: options.patience }
+    }
+
+    /// How long to wait before the next attempt, or `None` when there is none: `failed` attempts were made in `elapsed`,
+    /// the last one ending in `error`. `random` is from 0 to 1.
+    pub(crate) fn wait(self, failed: u32, elapsed: Duration, error: &Error, random: f64) -> Option<Duration> {
+        if failed > self.retries || !error.is_transient() {
+            return None;
+        }
+        let jitter = full_jitter(failed, FIRST_CEILING, HIGHEST_CEILING, random);
+        // Everybody who was refused was told the same time: the jitter on top keeps them apart.
+        let wait = error.retry_after().map_or(jitter, |asked| asked.saturating_add(jitter));
+        (elapsed.saturating_add(wait) < self.patience).then_some(wait)
+    }
+}
+
+/// A wait that is uniform from nothing to a ceiling, which doubles with every failure from `first` up to `highest`.
+pub(crate) fn full_jitter(failed: u32, first: Duration, highest: Duration, random: f64) -> Duration {
+    let doublings = failed.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doublings).min(highest).mul_f64(random.clamp(0.0, 1.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_protocol::{Code, ErrorBody};
+
+    use super::*;
+
+    fn refused(status: u16, retry_after: Option<u64>) -> Error {
+        let body = ErrorBody { error: "no".to_owned(), code: Code::Unavailable, field: None };
+        Error::Refused { status, body, retry_after: retry_after.map(Duration::from_secs) }
+    }
+
+    fn retry() -> Retry {
+        Retry { retries: 3, patience: Duration::from_secs(30) }
+    }
+
+    #[test]
+    fn waits_double_up_to_a_ceiling_and_are_uniform_below_it() {
+        let highest = |failed| full_jitter(failed, FIRST_CEILING, HIGHEST_CEILING, 1.0).as_millis();
+        assert_eq!([1, 2, 3, 7, 60, u32::MAX].map(highest), [200, 400, 800, 10_000, 10_000, 10_000]);
+        assert_eq!(full_jitter(7, FIRST_CEILING, HIGHEST_CEILING, 0.0), Duration::ZERO);
+        assert_eq!(full_jitter(2, FIRST_CEILING, HIGHEST_CEILING, 0.5).as_millis(), 200);
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again_and_only_so_often() {
+        for status in [429, 500, 502, 503, 504] {
+            assert!(retry().wait(3, Duration::ZERO, &refused(status, None), 0.5).is_some(), "{status}");
+            assert!(retry().wait(4, Duration::ZERO, &refused(status, None), 0.5).is_none(), "{status}");
+        }
+        for status in [400, 403, 404, 405, 413, 501] {
+            assert!(retry().wait(1, Duration::ZERO, &refused(status, None), 0.5).is_none(), "{status}");
+        }
+    }
+
+    #[test]
+    fn retry_after_is_waited_out_within_the_patience() {
+        let error = refused(503, Some(20));
+        let wait = retry().wait(1, Duration::ZERO, &error, 0.5).unwrap();
+        assert_eq!(wait, Duration::from_millis(20_100));
+        assert_eq!(retry().wait(1, Duration::from_secs(10), &error, 0.5), None);
+    }
+}
