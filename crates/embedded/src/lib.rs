@@ -1,1 +1,5 @@
-//! See the package's description.
+//! The embedded store of Aurora Discovery: an index in memory and a journal on disk.
+
+pub mod checkpoint;
+pub mod disk;
+pub mod journal;

@@ -1,0 +1,169 @@
+//! A checkpoint: the whole state, written beside the journal while both go on, so that the journal before it can go.
+
+use std::io;
+use std::sync::Arc;
+
+use crate::disk::{Disk, DiskFile};
+use crate::journal::Unavailable;
+use crate::journal::format::{FRAMES_AT, FileHeader, FrameBuffer, Kind};
+use crate::journal::name::{self, Listing};
+
+/// The sequence of the frame that ends a checkpoint.
+pub(crate) const END: u64 = u64::MAX;
+
+/// What is written at once, in bytes: small, so that the journal's own writes are not kept waiting.
+const PIECE: usize = 256 << 10;
+
+/// After so many bytes they are synced: otherwise the kernel would write all of them at the end, and the journal's syncs would stall.
+const SYNC_EVERY: u64 = 4 << 20;
+
+/// Why a checkpoint was not taken. The journal goes on and keeps everything; a later checkpoint makes up for it.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// The journal failed, so what was written may include changes that were reverted.
+    #[error(transparent)]
+    Journal(#[from] Unavailable),
+    /// The disk refused something.
+    #[error("the checkpoint can't be written: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// What a finished checkpoint holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointReport {
+    /// Records written.
+    pub records: u64,
+    /// Length of the file in bytes.
+    pub bytes: u64,
+}
+
+/// A checkpoint being written. Dropping it unfinished gives it up.
+pub struct CheckpointWriter {
+    disk: Arc<dyn Disk>,
+    file: Box<dyn DiskFile>,
+    generation: u64,
+    salt: u64,
+    frame: FrameBuffer,
+    pieces: u64,
+    records: u64,
+    end: u64,
+    synced: u64,
+    finished: bool,
+    settle: Option<Settle>,
+    done: Option<Done>,
+}
+
+/// Waits until everything appended so far is durable; fails if the journal failed since the checkpoint began.
+type Settle = Box<dyn FnOnce() -> Result<(), Unavailable> + Send>;
+
+/// Is told when the checkpoint counts.
+type Done = Box<dyn FnOnce() + Send>;
+
+/// What a checkpoint begins from: the journal file of its generation exists and receives what it may miss.
+pub(crate) struct CheckpointStart {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) generation: u64,
+    /// The sequence of the first frame in that journal.
+    pub(crate) sequence: u64,
+    pub(crate) settle: Settle,
+    pub(crate) done: Done,
+}
+
+impl CheckpointWriter {
+    pub(crate) fn create(start: CheckpointStart) -> Result<Self, CheckpointError> {
+        let CheckpointStart { disk, generation, sequence, settle, done } = start;
+        let salt = getrandom::u64().map_err(io::Error::other)?;
+        let header = FileHeader { kind: Kind::Checkpoint, generation, salt, sequence };
+        let file = disk.create(&name::unfinished_checkpoint(generation))?;
+        file.write_at(&header.encode(), 0)?;
+        Ok(Self {
+            disk,
+            file,
+            generation,
+            salt,
+            frame: FrameBuffer::new(),
+            pieces: 0,
+            records: 0,
+            end: FRAMES_AT,
+            synced: FRAMES_AT,
+            finished: false,
+            settle: Some(settle),
+            done: Some(done),
+        })
+    }
+
+    /// Adds a record. Blocks on the disk now and then: call it without holding what requests wait for.
+    pub fn push(&mut self, record: &[u8]) -> Result<(), CheckpointError> {
+        if !self.frame.push(record) {
+            let reason = format!("a record of {} bytes does not fit", record.len());
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, reason).into());
+        }
+        self.records += 1;
+        if self.frame.payload_len() >= PIECE {
+            self.write(self.pieces)?;
+            self.pieces += 1;
+        }
+        Ok(())
+    }
+
+    /// Completes the checkpoint and removes the files that it replaces. Blocks on the disk.
+    ///
+    /// # Errors
+    /// If the disk refused something, or the journal failed since the checkpoint began: then everything is as before.
+    pub fn finish(mut self) -> Result<CheckpointReport, CheckpointError> {
+        if !self.frame.is_empty() {
+            self.write(self.pieces)?;
+        }
+        self.frame.push(&self.records.to_le_bytes());
+        self.write(END)?;
+        self.file.sync_data()?;
+        // The records may hold changes that are not durable yet: they must be, or be known to have failed, before these count.
+        if let Some(settle) = self.settle.take() {
+            settle()?;
+        }
+        self.disk
+            .rename(&name::unfinished_checkpoint(self.generation), &name::checkpoint(self.generation))?;
+        self.finished = true;
+        self.disk.sync_dir()?;
+        if let Some(done) = self.done.take() {
+            done();
+        }
+        self.remove_older();
+        Ok(CheckpointReport { records: self.records, bytes: self.end })
+    }
+
+    fn write(&mut self, sequence: u64) -> io::Result<()> {
+        let bytes = self.frame.seal(sequence, self.salt);
+        self.file.write_at(bytes, self.end)?;
+        self.end += bytes.len() as u64;
+        self.frame.clear();
+        if self.end - self.synced >= SYNC_EVERY {
+            self.file.sync_data()?;
+            self.synced = self.end;
+        }
+        Ok(())
+    }
+
+    /// What is left over is removed by the next checkpoint or start.
+    fn remove_older(&self) {
+        let names =
+            self.disk.list().map(|names| Listing::of(names).older_than(self.generation)).unwrap_or_default();
+        for name in names {
+            if let Err(error) = self.disk.remove(&name) {
+                tracing::warn!(%error, name, "an old file of the journal could not be removed");
+            }
+        }
+    }
+}
+
+impl Drop for CheckpointWriter {
+    fn drop(&mut self) {
+        if self.finished {
+            return;
+        }
+        if let Err(error) = self.disk.remove(&name::unfinished_checkpoint(self.generation)) {
+            tracing::debug!(%error, "the unfinished checkpoint stays until the next start");
+        }
+    }
+}

@@ -1,0 +1,460 @@
+//! A disk in memory that loses power, runs full, fails and stalls on demand.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::sync::Arc;
+
+use fastrand::Rng;
+use parking_lot::{Condvar, Mutex};
+
+use super::{Disk, DiskFile, DiskLock};
+
+/// What a disk writes at once; a write that is longer can be torn between any two of these.
+const SECTOR: u64 = 512;
+
+/// A disk in memory for tests. Clones share it, as two openings of one directory would.
+///
+/// It keeps apart what a reader sees and what is durable. [`LossyDisk::lose_power`] takes the durable part, adds a
+/// random choice of the unsynced sectors and directory changes, and leaves the old disk dead.
+#[derive(Clone)]
+pub struct LossyDisk {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    released: Condvar,
+}
+
+struct State {
+    files: BTreeMap<u64, FileState>,
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    unsynced_names: Vec<NameChange>,
+    next_file: u64,
+    locked: bool,
+    syncs: bool,
+    power: Power,
+    capacity: Option<u64>,
+    sync_fails: bool,
+    stalled: bool,
+    rng: Rng,
+}
+
+enum Power {
+    On,
+    /// It fails with the operation after so many.
+    FailsAfter(u64),
+    Off,
+}
+
+#[derive(Default)]
+struct FileState {
+    seen: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+}
+
+enum Change {
+    Write { offset: u64, bytes: Vec<u8> },
+    SetLen(u64),
+}
+
+enum NameChange {
+    Insert(String, u64),
+    Rename(String, String, u64),
+    Remove(String),
+}
+
+impl LossyDisk {
+    /// An empty disk whose choices follow from `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self::with(seed, BTreeMap::new(), BTreeMap::new())
+    }
+
+    /// The same disk with its syncs taken out: they succeed and keep nothing. What passes on such a disk proves nothing.
+    pub fn without_sync(self) -> Self {
+        self.shared.state.lock().syncs = false;
+        self
+    }
+
+    /// Cuts the power now; answers the disk as it is found afterwards. Every later operation on this one fails.
+    pub fn lose_power(&self) -> Self {
+        let mut state = self.shared.state.lock();
+        state.power = Power::Off;
+        self.shared.released.notify_all();
+        let mut rng = Rng::with_seed(state.rng.u64(..));
+        let names = state.surviving_names(&mut rng);
+        let files = names.values().map(|id| (*id, state.surviving_file(*id, &mut rng))).collect();
+        let syncs = state.syncs;
+        let found = Self::with(rng.u64(..), names, files);
+        found.shared.state.lock().syncs = syncs;
+        found
+    }
+
+    /// Lets the power fail with the operation that follows `operations` more: the place in the code, not the time, decides.
+    pub fn lose_power_after(&self, operations: u64) {
+        self.shared.state.lock().power = Power::FailsAfter(operations);
+    }
+
+    /// Whether the power is gone.
+    pub fn is_dead(&self) -> bool {
+        matches!(self.shared.state.lock().power, Power::Off)
+    }
+
+    /// Bounds what all files together may hold, in bytes; `None` lifts it.
+    pub fn set_capacity(&self, capacity: Option<u64>) {
+        self.shared.state.lock().capacity = capacity;
+    }
+
+    /// What all files hold together, in bytes.
+    pub fn used(&self) -> u64 {
+        self.shared.state.lock().used()
+    }
+
+    /// Lets every sync of a file fail from now on, or no longer. A failed sync keeps a random part, and never the rest.
+    pub fn set_sync_fails(&self, fails: bool) {
+        self.shared.state.lock().sync_fails = fails;
+    }
+
+    /// Holds every sync of a file back until the answer is dropped.
+    pub fn stall(&self) -> Stall {
+        self.shared.state.lock().stalled = true;
+        Stall { disk: self.clone() }
+    }
+
+    /// What a file holds now, as a reader sees it.
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.shared.state.lock();
+        let id = state.names.get(name)?;
+        Some(state.files.get(id)?.seen.clone())
+    }
+
+    /// Another disk with the same files, all durable.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new(0);
+        let names: Vec<String> = self.shared.state.lock().names.keys().cloned().collect();
+        for name in names {
+            if let Some(contents) = self.contents(&name) {
+                copy.put(&name, contents);
+            }
+        }
+        copy
+    }
+
+    /// Puts a file there, durably: for tests that damage one.
+    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.shared.state.lock();
+        let id = state.new_file();
+        state.files.insert(id, FileState { durable: bytes.clone(), seen: bytes, unsynced: Vec::new() });
+        state.names.insert(name.to_owned(), id);
+        state.durable_names.insert(name.to_owned(), id);
+    }
+
+    fn with(seed: u64, names: BTreeMap<String, u64>, files: BTreeMap<u64, FileState>) -> Self {
+        let next_file = files.keys().next_back().map_or(0, |last| last + 1);
+        let state = State {
+            files,
+            durable_names: names.clone(),
+            names,
+            unsynced_names: Vec::new(),
+            next_file,
+            locked: false,
+            syncs: true,
+            power: Power::On,
+            capacity: None,
+            sync_fails: false,
+            stalled: false,
+            rng: Rng::with_seed(seed),
+        };
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), released: Condvar::new() }) }
+    }
+}
+
+impl Disk for LossyDisk {
+    fn location(&self) -> String {
+        "a lossy disk".to_owned()
+    }
+
+    fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        if state.locked {
+            return Ok(None);
+        }
+        state.locked = true;
+        Ok(Some(Box::new(LossyLock { disk: self.clone() })))
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        Ok(state.names.keys().cloned().collect())
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
+        Ok(Box::new(LossyFile { disk: self.clone(), id }))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        let id = match state.names.get(name) {
+            Some(id) => *id,
+            None => state.new_file(),
+        };
+        let file = state.files.entry(id).or_default();
+        file.apply(Change::SetLen(0));
+        state.names.insert(name.to_owned(), id);
+        state.unsynced_names.push(NameChange::Insert(name.to_owned(), id));
+        Ok(Box::new(LossyFile { disk: self.clone(), id }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
+        state.names.insert(to.to_owned(), id);
+        state.unsynced_names.push(NameChange::Rename(from.to_owned(), to.to_owned(), id));
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
+        state.unsynced_names.push(NameChange::Remove(name.to_owned()));
+        Ok(())
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        if state.syncs {
+            state.durable_names = state.names.clone();
+            state.unsynced_names.clear();
+        }
+        Ok(())
+    }
+}
+
+impl State {
+    /// Counts one operation, and is where the power fails.
+    fn operation(&mut self) -> io::Result<()> {
+        self.power = match self.power {
+            Power::On => Power::On,
+            Power::FailsAfter(0) | Power::Off => Power::Off,
+            Power::FailsAfter(left) => Power::FailsAfter(left - 1),
+        };
+        match self.power {
+            Power::Off => Err(io::Error::other("the disk lost its power")),
+            Power::On | Power::FailsAfter(_) => Ok(()),
+        }
+    }
+
+    fn new_file(&mut self) -> u64 {
+        self.next_file += 1;
+        self.next_file
+    }
+
+    fn used(&self) -> u64 {
+        self.names.values().filter_map(|id| self.files.get(id)).map(|file| file.seen.len() as u64).sum()
+    }
+
+    fn surviving_names(&self, rng: &mut Rng) -> BTreeMap<String, u64> {
+        let mut names = self.durable_names.clone();
+        for change in self.unsynced_names.iter().filter(|_| rng.bool()) {
+            match change {
+                NameChange::Insert(name, id) => {
+                    names.insert(name.clone(), *id);
+                }
+                NameChange::Rename(from, to, id) => {
+                    names.remove(from);
+                    names.insert(to.clone(), *id);
+                }
+                NameChange::Remove(name) => {
+                    names.remove(name);
+                }
+            }
+        }
+        names
+    }
+
+    fn surviving_file(&self, id: u64, rng: &mut Rng) -> FileState {
+        let Some(file) = self.files.get(&id) else { return FileState::default() };
+        let mut durable = file.durable.clone();
+        keep_some(&mut durable, &file.unsynced, rng);
+        FileState { seen: durable.clone(), durable, unsynced: Vec::new() }
+    }
+}
+
+/// Applies a random part of `changes`, in their order, sector by sector. Dropping a later change and keeping an
+/// earlier one is what reordering looks like afterwards.
+fn keep_some(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
+    // All, nothing, and everything between must each be common.
+    let share = [0.0, 0.1, 0.5, 0.9, 1.0][rng.usize(..5)];
+    for change in changes {
+        match change {
+            Change::SetLen(len) if rng.f64() < share => set_len(durable, *len),
+            Change::SetLen(_) => {}
+            Change::Write { offset, bytes } => {
+                for (at, piece) in sectors(*offset, bytes) {
+                    if rng.f64() < share {
+                        write(durable, at, piece);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The pieces of a write between sector boundaries, each with its offset.
+fn sectors(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
+    let mut at = offset;
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let room = index(SECTOR - at % SECTOR);
+        let (piece, later) = rest.split_at(room.min(rest.len()));
+        let start = at;
+        at += piece.len() as u64;
+        rest = later;
+        (!piece.is_empty()).then_some((start, piece))
+    })
+}
+
+fn write(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
+    let (start, end) = (index(offset), index(offset) + bytes.len());
+    if contents.len() < end {
+        contents.resize(end, 0);
+    }
+    contents[start..end].copy_from_slice(bytes);
+}
+
+fn set_len(contents: &mut Vec<u8>, len: u64) {
+    contents.resize(index(len), 0);
+}
+
+/// Everything here is in memory, so every offset fits.
+fn index(offset: u64) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+impl FileState {
+    fn apply(&mut self, change: Change) {
+        match &change {
+            Change::Write { offset, bytes } => write(&mut self.seen, *offset, bytes),
+            Change::SetLen(len) => set_len(&mut self.seen, *len),
+        }
+        self.unsynced.push(change);
+    }
+
+    fn sync(&mut self) {
+        for change in self.unsynced.drain(..) {
+            match change {
+                Change::Write { offset, bytes } => write(&mut self.durable, offset, &bytes),
+                Change::SetLen(len) => set_len(&mut self.durable, len),
+            }
+        }
+    }
+
+    /// After a failed sync a kernel may think the pages clean: what was not written then never will be.
+    fn fail_sync(&mut self, rng: &mut Rng) {
+        let changes = std::mem::take(&mut self.unsynced);
+        keep_some(&mut self.durable, &changes, rng);
+    }
+}
+
+struct LossyFile {
+    disk: LossyDisk,
+    id: u64,
+}
+
+impl LossyFile {
+    fn apply(&self, change: Change) -> io::Result<()> {
+        let mut state = self.disk.shared.state.lock();
+        state.operation()?;
+        state.files.entry(self.id).or_default().apply(change);
+        Ok(())
+    }
+}
+
+impl DiskFile for LossyFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        let room = {
+            let state = self.disk.shared.state.lock();
+            let len = state.files.get(&self.id).map_or(0, |file| file.seen.len() as u64);
+            state.capacity.map_or(u64::MAX, |capacity| len + capacity.saturating_sub(state.used()))
+        };
+        let fits = index(room.saturating_sub(offset)).min(bytes.len());
+        self.apply(Change::Write { offset, bytes: bytes[..fits].to_vec() })?;
+        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut state = self.disk.shared.state.lock();
+        state.operation()?;
+        let Some(file) = state.files.get(&self.id) else { return Ok(0) };
+        let rest = file.seen.get(index(offset)..).unwrap_or_default();
+        let read = rest.len().min(buffer.len());
+        buffer[..read].copy_from_slice(&rest[..read]);
+        Ok(read)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        let mut state = self.disk.shared.state.lock();
+        while state.stalled && !matches!(state.power, Power::Off) {
+            self.disk.shared.released.wait(&mut state);
+        }
+        state.operation()?;
+        let State { files, rng, sync_fails, syncs, .. } = &mut *state;
+        let file = files.entry(self.id).or_default();
+        match (*sync_fails, *syncs) {
+            (true, _) => {
+                file.fail_sync(rng);
+                Err(io::Error::other("the disk failed to write"))
+            }
+            (false, true) => {
+                file.sync();
+                Ok(())
+            }
+            (false, false) => Ok(()),
+        }
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.apply(Change::SetLen(len))
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        let mut state = self.disk.shared.state.lock();
+        state.operation()?;
+        Ok(state.files.get(&self.id).map_or(0, |file| file.seen.len() as u64))
+    }
+}
+
+struct LossyLock {
+    disk: LossyDisk,
+}
+
+impl DiskLock for LossyLock {}
+
+impl Drop for LossyLock {
+    fn drop(&mut self) {
+        self.disk.shared.state.lock().locked = false;
+    }
+}
+
+/// While it lives, syncs wait.
+pub struct Stall {
+    disk: LossyDisk,
+}
+
+impl Drop for Stall {
+    fn drop(&mut self) {
+        self.disk.shared.state.lock().stalled = false;
+        self.disk.shared.released.notify_all();
+    }
+}

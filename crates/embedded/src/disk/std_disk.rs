@@ -1,0 +1,135 @@
+//! The real disk, through the standard library.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::{Disk, DiskFile, DiskLock};
+
+/// Only the service's own user reads what peers published with their holder's secrets beside it.
+const DIRECTORY_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
+
+/// The file that is locked. It stays when the lock is let go: removing it would race with the next holder.
+const LOCK_NAME: &str = "lock";
+
+/// A directory of the file system.
+#[derive(Debug)]
+pub struct StdDisk {
+    directory: PathBuf,
+}
+
+impl StdDisk {
+    /// Uses `directory`, which is made (for this user only) where it is missing, and so are its parents.
+    pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
+        let directory = directory.into();
+        if !directory.is_dir() {
+            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory)?;
+            sync_parent(&directory)?;
+        }
+        Ok(Self { directory })
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// Without this a loss of power could take away the whole new directory, whatever was synced in it.
+fn sync_parent(directory: &Path) -> io::Result<()> {
+    match directory.canonicalize()?.parent() {
+        Some(parent) => File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+impl Disk for StdDisk {
+    fn location(&self) -> String {
+        self.directory.display().to_string()
+    }
+
+    fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
+        let file = options().create(true).truncate(false).open(self.path(LOCK_NAME))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
+            Err(TryLockError::WouldBlock) => Ok(None),
+            Err(TryLockError::Error(error)) => Err(error),
+        }
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        let mut names = Vec::new();
+        for entry in self.directory.read_dir()? {
+            // A name that is not UTF-8 is not one of ours.
+            names.extend(entry?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(StdFile(options().open(self.path(name))?)))
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(StdFile(options().create(true).truncate(true).open(self.path(name))?)))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        std::fs::rename(self.path(from), self.path(to))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        std::fs::remove_file(self.path(name))
+    }
+
+    fn sync_dir(&self) -> io::Result<()> {
+        File::open(&self.directory)?.sync_all()
+    }
+}
+
+fn options() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(FILE_MODE);
+    options
+}
+
+/// The lock lasts as long as the open file, so a process that dies lets go of it.
+struct FileLock {
+    _file: File,
+}
+
+impl DiskLock for FileLock {}
+
+struct StdFile(File);
+
+impl DiskFile for StdFile {
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(bytes, offset)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            match self.0.read_at(&mut buffer[filled..], offset + filled as u64) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(filled)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}

@@ -1,0 +1,106 @@
+//! What many callers wait for together: one batch becoming durable.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Waker};
+
+use parking_lot::Mutex;
+
+/// The journal can't keep anything now; the reason is a sentence for the log and for `/health`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unavailable {
+    reason: Arc<str>,
+}
+
+impl Unavailable {
+    pub(crate) fn new(reason: &str) -> Self {
+        Self { reason: Arc::from(reason) }
+    }
+
+    /// Why, in a sentence.
+    pub fn reason(&self) -> &str {
+        &self.reason
+    }
+}
+
+impl fmt::Display for Unavailable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Unavailable {}
+
+/// A record on its way to the disk: resolves when it is durable, or when it never will be.
+///
+/// Dropping it means not waiting; the record is written all the same.
+#[must_use = "the record is not durable yet; drop it on purpose where that is meant"]
+pub struct Commit {
+    batch: Arc<Batch>,
+    /// Where this waiter's waker stands, once it has one.
+    slot: Option<usize>,
+}
+
+impl Future for Commit {
+    type Output = Result<(), Unavailable>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let slot = self.slot;
+        match self.batch.poll(slot, context.waker()) {
+            Ok(outcome) => Poll::Ready(outcome),
+            Err(slot) => {
+                self.slot = Some(slot);
+                Poll::Pending
+            }
+        }
+    }
+}
+
+/// One allocation and one short lock for all who wait for the same sync, in place of a channel each.
+#[derive(Default)]
+pub(crate) struct Batch {
+    outcome: OnceLock<Result<(), Unavailable>>,
+    wakers: Mutex<Vec<Waker>>,
+}
+
+impl Batch {
+    pub(crate) fn commit(self: &Arc<Self>) -> Commit {
+        Commit { batch: Arc::clone(self), slot: None }
+    }
+
+    /// Settles it, once, and wakes everyone who waits.
+    pub(crate) fn settle(&self, outcome: Result<(), Unavailable>) {
+        let wakers = {
+            let mut wakers = self.wakers.lock();
+            // Settled twice can't be: each batch is taken from the queue by the one thread that settles it.
+            let _ = self.outcome.set(outcome);
+            std::mem::take(&mut *wakers)
+        };
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// The outcome, or the slot in which the waker now waits.
+    fn poll(&self, slot: Option<usize>, waker: &Waker) -> Result<Result<(), Unavailable>, usize> {
+        if let Some(outcome) = self.outcome.get() {
+            return Ok(outcome.clone());
+        }
+        let mut wakers = self.wakers.lock();
+        if let Some(outcome) = self.outcome.get() {
+            return Ok(outcome.clone());
+        }
+        match slot {
+            Some(slot) => {
+                wakers[slot].clone_from(waker);
+                Err(slot)
+            }
+            None => {
+                wakers.push(waker.clone());
+                Err(wakers.len() - 1)
+            }
+        }
+    }
+}

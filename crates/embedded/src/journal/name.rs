@@ -1,0 +1,58 @@
+//! The names of the files, and what a directory holds by them.
+
+use std::collections::BTreeSet;
+
+const JOURNAL: &str = "journal-";
+const CHECKPOINT: &str = "checkpoint-";
+const UNFINISHED: &str = ".tmp";
+/// Digits of a generation, so that names sort by it.
+const DIGITS: usize = 10;
+
+pub(crate) fn journal(generation: u64) -> String {
+    format!("{JOURNAL}{generation:0DIGITS$}")
+}
+
+pub(crate) fn checkpoint(generation: u64) -> String {
+    format!("{CHECKPOINT}{generation:0DIGITS$}")
+}
+
+pub(crate) fn unfinished_checkpoint(generation: u64) -> String {
+    format!("{CHECKPOINT}{generation:0DIGITS$}{UNFINISHED}")
+}
+
+/// The files of ours in a directory; what else lies there is left alone.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    pub(crate) journals: BTreeSet<u64>,
+    pub(crate) checkpoints: BTreeSet<u64>,
+    pub(crate) unfinished: Vec<String>,
+}
+
+impl Listing {
+    pub(crate) fn of(names: Vec<String>) -> Self {
+        let mut listing = Self::default();
+        for name in names {
+            if let Some(generation) = generation(&name, JOURNAL) {
+                listing.journals.insert(generation);
+            } else if let Some(generation) = generation(&name, CHECKPOINT) {
+                listing.checkpoints.insert(generation);
+            } else if name.starts_with(CHECKPOINT) && name.ends_with(UNFINISHED) {
+                listing.unfinished.push(name);
+            }
+        }
+        listing
+    }
+
+    /// Names of the files that a checkpoint of this generation makes superfluous.
+    pub(crate) fn older_than(&self, generation: u64) -> Vec<String> {
+        let checkpoints = self.checkpoints.range(..generation).map(|older| checkpoint(*older));
+        checkpoints.chain(self.journals.range(..generation).map(|older| journal(*older))).collect()
+    }
+}
+
+fn generation(name: &str, prefix: &str) -> Option<u64> {
+    let digits = name.strip_prefix(prefix)?;
+    let generation = digits.parse().ok()?;
+    // Another spelling of the same number would be another file.
+    (format!("{generation:0DIGITS$}") == digits).then_some(generation)
+}

@@ -1,0 +1,141 @@
+//! Reads the frames of one file from its start to its end, and tells a torn end from damage.
+
+use std::io;
+
+use super::format::{FRAME_HEADER, FRAME_MAGIC, FRAMES_AT, FrameHeader};
+use crate::disk::DiskFile;
+
+/// What is read at once. Large, because a restart reads the whole journal and does little else.
+const WINDOW: usize = 1 << 20;
+
+/// A place in a file, and the bytes from there on that were read already.
+pub(crate) struct FrameReader<'a> {
+    file: &'a dyn DiskFile,
+    salt: u64,
+    len: u64,
+    buffer: Vec<u8>,
+    /// Where in `buffer` the position is.
+    start: usize,
+    /// The position in the file.
+    position: u64,
+}
+
+/// A frame whose checksums hold.
+pub(crate) struct Frame<'b> {
+    pub(crate) sequence: u64,
+    pub(crate) payload: &'b [u8],
+}
+
+impl<'a> FrameReader<'a> {
+    /// Reads the frames of `file`, which has a valid header with this `salt`.
+    pub(crate) fn new(file: &'a dyn DiskFile, salt: u64) -> io::Result<Self> {
+        Ok(Self { file, salt, len: file.len()?, buffer: Vec::new(), start: 0, position: FRAMES_AT })
+    }
+
+    /// The offset in the file that [`FrameReader::next`] looks at.
+    pub(crate) fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Goes to an offset.
+    pub(crate) fn seek(&mut self, position: u64) {
+        self.buffer.clear();
+        self.start = 0;
+        self.position = position;
+    }
+
+    /// The frame at the position, which moves behind it; `None`, and no move, where there is no valid one.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+        self.fill(FRAME_HEADER)?;
+        let Some(header) = FrameHeader::parse(&self.buffer[self.start..], self.salt) else { return Ok(None) };
+        let whole = FRAME_HEADER + header.payload_len;
+        if self.len.saturating_sub(self.position) < whole as u64 {
+            return Ok(None);
+        }
+        self.fill(whole)?;
+        let Some(payload) = self.buffer.get(self.start + FRAME_HEADER..self.start + whole) else {
+            return Ok(None);
+        };
+        if !header.fits(payload, self.salt) {
+            return Ok(None);
+        }
+        self.start += whole;
+        self.position += whole as u64;
+        Ok(Some(Frame {
+            sequence: header.sequence,
+            payload: &self.buffer[self.start - header.payload_len..self.start],
+        }))
+    }
+
+    /// The first offset after `behind` with a valid frame header that is not older than `least`.
+    ///
+    /// Only one batch is ever on its way to the disk, so such a header proves that what stands at `behind` was
+    /// durable once and was damaged since. Every byte is looked at once, whatever the bytes say.
+    pub(crate) fn find(&self, behind: u64, least: u64) -> io::Result<Option<u64>> {
+        self.windows(behind + 1, FRAME_HEADER - 1, |offset, window| {
+            let mut from = 0;
+            while let Some(found) = position_of(FRAME_MAGIC[0], &window[from..]) {
+                let at = from + found;
+                let header = FrameHeader::parse(&window[at..], self.salt);
+                if header.is_some_and(|header| header.sequence >= least) {
+                    return Some(offset + at as u64);
+                }
+                from = at + 1;
+            }
+            None
+        })
+    }
+
+    /// How many bytes from the position on are not the zeros of space that was made ready.
+    pub(crate) fn torn_bytes(&self) -> io::Result<u64> {
+        let mut end = self.position;
+        self.windows(self.position, 0, |offset, window| {
+            if let Some(last) = window.iter().rposition(|byte| *byte != 0) {
+                end = offset + last as u64 + 1;
+            }
+            None::<()>
+        })?;
+        Ok(end - self.position)
+    }
+
+    /// Shows `look` the file from `offset` on, window by window; each begins with the last `overlap` bytes of the one before.
+    fn windows<T>(
+        &self,
+        mut offset: u64,
+        overlap: usize,
+        mut look: impl FnMut(u64, &[u8]) -> Option<T>,
+    ) -> io::Result<Option<T>> {
+        let mut window = vec![0; WINDOW];
+        while offset < self.len {
+            let read = self.file.read_at(&mut window, offset)?;
+            if let Some(found) = look(offset, &window[..read]) {
+                return Ok(Some(found));
+            }
+            if read < WINDOW {
+                break;
+            }
+            offset += (read - overlap) as u64;
+        }
+        Ok(None)
+    }
+
+    /// Has at least `needed` bytes behind the position in the buffer, unless the file ends before.
+    fn fill(&mut self, needed: usize) -> io::Result<()> {
+        if self.buffer.len() - self.start >= needed {
+            return Ok(());
+        }
+        self.buffer.drain(..self.start);
+        self.start = 0;
+        let have = self.buffer.len();
+        let rest = self.len.saturating_sub(self.position + have as u64);
+        let wanted = usize::try_from(rest).unwrap_or(usize::MAX).min(needed.max(WINDOW));
+        self.buffer.resize(have + wanted, 0);
+        let read = self.file.read_at(&mut self.buffer[have..], self.position + have as u64)?;
+        self.buffer.truncate(have + read);
+        Ok(())
+    }
+}
+
+fn position_of(byte: u8, bytes: &[u8]) -> Option<usize> {
+    bytes.iter().position(|candidate| *candidate == byte)
+}

@@ -1,0 +1,103 @@
+//! Opening a directory: what is read, what is cut off, and what is refused.
+
+mod error;
+mod replay;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+pub use error::OpenError;
+
+use super::file::JournalFile;
+use super::name::{self, Listing};
+use super::queue::Queue;
+use super::writer::Writer;
+use super::{Hooks, JournalOptions};
+use crate::disk::{Disk, DiskLock};
+use replay::Replay;
+
+/// What was found at a start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Recovery {
+    /// Records of the checkpoint.
+    pub checkpoint_records: u64,
+    /// Records of the journal files after it.
+    pub journal_records: u64,
+    /// Bytes of a batch that never became durable, cut off. Nobody was told that it had.
+    pub torn_bytes: u64,
+    /// Damaged places that were passed over because the options said so. Take a checkpoint at once where there are any:
+    /// until then every start finds them again.
+    pub dropped_places: u64,
+    /// Bytes of those places.
+    pub dropped_bytes: u64,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// A directory that was read back and is locked; [`Recovered::start`] makes a journal of it.
+pub struct Recovered {
+    pub(super) disk: Arc<dyn Disk>,
+    pub(super) journal_bytes: u64,
+    options: JournalOptions,
+    lock: Box<dyn DiskLock>,
+    file: JournalFile,
+    sequence: u64,
+}
+
+pub(super) fn recover(
+    disk: Arc<dyn Disk>,
+    options: JournalOptions,
+    replay: impl FnMut(&[u8]),
+) -> Result<(Recovered, Recovery), OpenError> {
+    let started = Instant::now();
+    let errors = error::Errors::new(&disk);
+    let lock = disk.lock().map_err(|error| errors.io("lock", "the directory", error))?;
+    let lock = lock.ok_or_else(|| errors.locked())?;
+    let names = disk.list().map_err(|error| errors.io("list", "the directory", error))?;
+    let listing = Listing::of(names);
+
+    let mut replay = Replay::new(disk.as_ref(), &options, &errors, replay);
+    let checkpoint = listing.checkpoints.last().copied();
+    if let Some(generation) = checkpoint {
+        replay.checkpoint(generation)?;
+    }
+    let last = replay.journals(&listing, checkpoint)?;
+    let (sequence, journal_bytes, mut recovery) = (replay.expected, replay.journal_bytes, replay.recovery);
+
+    let file = match last {
+        replay::End::Resume(end) => JournalFile::resume(end.file, end.header, end.end, options.preallocate),
+        replay::End::Create(generation) => {
+            let name = name::journal(generation);
+            JournalFile::create(&disk, generation, sequence, options.preallocate)
+                .map_err(|error| errors.io("create", &name, error))?
+        }
+    };
+    let older = checkpoint.map(|generation| listing.older_than(generation)).unwrap_or_default();
+    remove(disk.as_ref(), listing.unfinished.iter().chain(&older));
+    recovery.duration = started.elapsed();
+    Ok((Recovered { disk, journal_bytes, options, lock, file, sequence }, recovery))
+}
+
+/// What a checkpoint made superfluous, or left when it was not finished. It does no harm where it can't be removed.
+fn remove<'a>(disk: &dyn Disk, names: impl Iterator<Item = &'a String>) {
+    for name in names {
+        if let Err(error) = disk.remove(name) {
+            tracing::warn!(%error, name, "an old file of the journal could not be removed");
+        }
+    }
+}
+
+impl Recovered {
+    pub(super) fn into_writer<U>(self, queue: Arc<Queue<U>>, hooks: Box<dyn Hooks<U>>) -> Writer<U> {
+        Writer {
+            queue,
+            disk: self.disk,
+            file: self.file,
+            sequence: self.sequence,
+            hooks,
+            chunk: self.options.preallocate,
+            heal_interval: self.options.heal_interval,
+            _lock: self.lock,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Why a directory is not opened, and what a person does about it.
+
+use std::io;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use crate::disk::Disk;
+
+/// Why a directory can't be opened.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process has it.
+    #[error(
+        "{directory} is in use by another process; stop that one, or give this one a directory of its own"
+    )]
+    Locked {
+        /// The directory.
+        directory: String,
+    },
+    /// The disk refused something.
+    #[error("could not {action} {name} in {directory}: {source}")]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// The file.
+        name: String,
+        /// The directory.
+        directory: String,
+        /// The disk's reason.
+        source: io::Error,
+    },
+    /// What was durable once is not readable now.
+    #[error(
+        "{name} in {directory} is damaged at byte {offset} ({detail}): restore the directory from a backup, or start \
+         once with damaged batches dropped, which loses the registrations in them"
+    )]
+    Damaged {
+        /// The file.
+        name: String,
+        /// The directory.
+        directory: String,
+        /// Where the damaged batch begins, in bytes from the start of the file.
+        offset: u64,
+        /// What is wrong there.
+        detail: String,
+    },
+    /// A newer program wrote it.
+    #[error(
+        "{name} in {directory} has format {version}, which this program does not know; start the newer program that wrote it"
+    )]
+    OtherVersion {
+        /// The file.
+        name: String,
+        /// The directory.
+        directory: String,
+        /// The format's number.
+        version: u32,
+    },
+}
+
+/// Makes errors of one directory.
+pub(super) struct Errors {
+    directory: String,
+}
+
+impl Errors {
+    pub(super) fn new(disk: &Arc<dyn Disk>) -> Self {
+        Self { directory: disk.location() }
+    }
+
+    pub(super) fn locked(&self) -> OpenError {
+        OpenError::Locked { directory: self.directory.clone() }
+    }
+
+    pub(super) fn io(&self, action: &'static str, name: &str, source: io::Error) -> OpenError {
+        OpenError::Io { action, name: name.to_owned(), directory: self.directory.clone(), source }
+    }
+
+    pub(super) fn damaged(&self, name: &str, offset: u64, detail: &str) -> OpenError {
+        let (name, directory) = (name.to_owned(), self.directory.clone());
+        OpenError::Damaged { name, directory, offset, detail: detail.to_owned() }
+    }
+
+    pub(super) fn other_version(&self, name: &str, version: u32) -> OpenError {
+        OpenError::OtherVersion { name: name.to_owned(), directory: self.directory.clone(), version }
+    }
+}

@@ -1,0 +1,147 @@
+use aurora_embedded::disk::LossyDisk;
+
+use super::{Event, open, records, wait};
+
+#[test]
+fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    opened.append(b"kept");
+
+    disk.set_capacity(Some(disk.used() + 10));
+    let stall = disk.stall();
+    let commits: Vec<_> =
+        (1..=50u64).map(|n| opened.journal.append(&[n as u8; 300], Some(n)).unwrap()).collect();
+    drop(stall);
+    let mut undone = Vec::new();
+    let mut lost = commits.into_iter().map(|commit| wait(commit).is_err()).collect::<Vec<_>>();
+    if let Event::Failed(undos) = opened.events.recv().unwrap() {
+        undone = undos;
+    }
+    let kept = lost.iter().filter(|lost| !**lost).count();
+    let expected: Vec<_> = (kept as u64 + 1..=50).rev().collect();
+    assert!(!expected.is_empty());
+    assert_eq!(undone, expected, "newest first, and exactly those that were told so");
+    lost.drain(..kept);
+    assert!(lost.into_iter().all(|lost| lost));
+
+    let reason = opened.journal.health().unwrap_err();
+    assert!(reason.reason().contains("a lossy disk"), "{reason}");
+    assert_eq!(opened.journal.append(b"refused", Some(51)).err(), Some(reason));
+
+    disk.set_capacity(None);
+    assert_eq!(opened.events.recv().unwrap(), Event::Healed);
+    opened.journal.health().unwrap();
+    opened.append(b"after");
+    drop(opened);
+    let found = records(&disk.lose_power());
+    assert_eq!(found.len(), kept + 2);
+    assert_eq!((&found[0][..], &found[kept + 1][..]), (&b"kept"[..], &b"after"[..]));
+}
+
+#[test]
+fn a_journal_on_a_full_disk_does_not_heal_before_there_is_room_for_registrations() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    opened.append(b"kept");
+    let full = disk.used() + 100;
+    disk.set_capacity(Some(full));
+    // 4096 bytes were made ready, so this goes beyond.
+    let commit = opened.journal.append(&[7; 6000], Some(1)).unwrap();
+    assert!(wait(commit).is_err());
+    assert_eq!(opened.events.recv().unwrap(), Event::Failed(vec![1]));
+    // Each attempt to heal syncs, so a stall that is taken and let go proves that nothing is pending in between.
+    assert!(opened.journal.health().is_err());
+    disk.set_capacity(Some(full + 100_000));
+    assert_eq!(opened.events.recv().unwrap(), Event::Healed);
+    opened.append(&[7; 6000]);
+}
+
+#[test]
+fn a_batch_that_failed_never_comes_back_once_the_journal_healed() {
+    for seed in 0..200 {
+        let disk = LossyDisk::new(seed);
+        let opened = open(&disk);
+        opened.append(b"before");
+        disk.set_sync_fails(true);
+        let refused = opened.journal.append(&[0xAB; 2000], Some(1)).unwrap();
+        assert!(wait(refused).is_err());
+        disk.set_sync_fails(false);
+        assert_eq!(opened.events.recv().unwrap(), Event::Failed(vec![1]));
+        assert_eq!(opened.events.recv().unwrap(), Event::Healed);
+        let found = disk.lose_power();
+        assert_eq!(records(&found), [b"before".to_vec()], "seed {seed}");
+        assert_eq!(records(&found.lose_power()), [b"before".to_vec()], "seed {seed}");
+    }
+}
+
+#[test]
+fn registrations_go_on_after_failure_upon_failure() {
+    let disk = LossyDisk::new(3);
+    let opened = open(&disk);
+    let mut kept = Vec::new();
+    for round in 0..20u8 {
+        let len = 1 + usize::from(round) * 97 % 900;
+        disk.set_sync_fails(true);
+        assert!(wait(opened.journal.append(&vec![round | 0x80; len], Some(1)).unwrap()).is_err());
+        disk.set_sync_fails(false);
+        while opened.events.recv().unwrap() != Event::Healed {}
+        opened.append(&[round; 40]);
+        kept.push(vec![round; 40]);
+    }
+    assert_eq!(opened.journal.figures().failures, 20);
+    drop(opened);
+    assert_eq!(records(&disk.lose_power()), kept);
+}
+
+#[test]
+fn unwaited_records_that_a_failure_loses_are_counted() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    let stall = disk.stall();
+    disk.set_sync_fails(true);
+    drop(opened.journal.append(b"eviction", None).unwrap());
+    let waited = opened.journal.append(b"registration", Some(1)).unwrap();
+    drop(stall);
+    let _ = wait(waited);
+    assert!(matches!(opened.events.recv().unwrap(), Event::Failed(_)));
+    assert!(opened.journal.append(b"eviction", None).is_err());
+    assert_eq!(opened.journal.figures().lost_unwaited, 2);
+}
+
+#[test]
+fn a_restart_on_a_full_disk_serves_what_it_has_and_heals() {
+    let disk = LossyDisk::new(1);
+    open(&disk).append(b"kept");
+    disk.set_capacity(Some(disk.used()));
+    let opened = open(&disk);
+    assert_eq!(opened.records, [b"kept".to_vec()]);
+    assert!(opened.journal.health().is_err());
+    disk.set_capacity(None);
+    assert_eq!(opened.events.recv().unwrap(), Event::Healed);
+    opened.append(b"after");
+}
+
+#[test]
+fn closing_does_not_wait_for_a_disk_that_fails() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    disk.set_sync_fails(true);
+    let commit = opened.journal.append(b"lost", Some(1)).unwrap();
+    assert!(wait(commit).is_err());
+    opened.journal.close();
+    assert_eq!(opened.events.recv().unwrap(), Event::Failed(vec![1]));
+}
+
+#[test]
+fn a_small_disk_is_used_until_nearly_full() {
+    let disk = LossyDisk::new(1);
+    let capacity = 200_000;
+    disk.set_capacity(Some(capacity));
+    let opened = open(&disk);
+    let mut kept = 0u64;
+    while wait(opened.journal.append(&[1; 300], Some(1)).unwrap()).is_ok() {
+        kept += 328;
+    }
+    assert!(kept > capacity - 2048, "{kept} bytes of {capacity}");
+}

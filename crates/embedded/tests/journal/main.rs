@@ -1,0 +1,88 @@
+//! The journal's promises, kept on a disk that tears, forgets, runs full, fails and stalls.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
+
+mod checkpoint;
+mod concurrency;
+mod damage;
+mod failure;
+mod power_loss;
+mod round_trip;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
+
+use aurora_embedded::disk::{Disk, LossyDisk};
+use aurora_embedded::journal::{Commit, Hooks, Journal, JournalOptions, OpenError, Recovery, Unavailable};
+
+/// What a store would be told.
+#[derive(Debug, PartialEq, Eq)]
+enum Event {
+    Failed(Vec<u64>),
+    Healed,
+}
+
+struct Reports(Sender<Event>);
+
+impl Hooks<u64> for Reports {
+    fn failed(&self, undos: Vec<u64>) {
+        self.0.send(Event::Failed(undos)).ok();
+    }
+
+    fn healed(&self) {
+        self.0.send(Event::Healed).ok();
+    }
+}
+
+struct Opened {
+    journal: Journal<u64>,
+    recovery: Recovery,
+    records: Vec<Vec<u8>>,
+    events: Receiver<Event>,
+}
+
+fn options() -> JournalOptions {
+    let mut options = JournalOptions::default();
+    options.preallocate = 4096;
+    options.heal_interval = Duration::from_millis(1);
+    options
+}
+
+fn dropping_damage() -> JournalOptions {
+    let mut options = options();
+    options.drop_damaged = true;
+    options
+}
+
+fn open(disk: &LossyDisk) -> Opened {
+    open_with(disk, options()).unwrap()
+}
+
+fn open_with(disk: &LossyDisk, options: JournalOptions) -> Result<Opened, OpenError> {
+    open_disk(Arc::new(disk.clone()), options)
+}
+
+fn open_disk(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<Opened, OpenError> {
+    let mut records = Vec::new();
+    let (recovered, recovery) = Journal::recover(disk, options, |record| records.push(record.to_vec()))?;
+    let (sender, events) = channel();
+    let journal = recovered.start(Reports(sender)).unwrap();
+    Ok(Opened { journal, recovery, records, events })
+}
+
+/// The records that are on a disk.
+fn records(disk: &LossyDisk) -> Vec<Vec<u8>> {
+    open(disk).records
+}
+
+/// Blocks until the record is durable, or never will be.
+fn wait(commit: Commit) -> Result<(), Unavailable> {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit)
+}
+
+impl Opened {
+    fn append(&self, record: &[u8]) {
+        wait(self.journal.append(record, Some(0)).unwrap()).unwrap();
+    }
+}

@@ -1,0 +1,194 @@
+//! A model of what a journal must keep, run against losses of power until it would have shown.
+
+use std::collections::BTreeMap;
+
+use aurora_embedded::disk::LossyDisk;
+use aurora_embedded::journal::Commit;
+use fastrand::Rng;
+
+use super::{Event, Opened, open, open_with, options, wait};
+
+/// Losses of power, as `goals.md` asks.
+const LOSSES: u64 = 1_000;
+
+/// Keys are few, so that they change and go often.
+const KEYS: u8 = 8;
+
+type State = BTreeMap<u8, u64>;
+
+/// One change: the key has this value from now on, or none.
+#[derive(Clone, Copy, Debug)]
+struct Change {
+    key: u8,
+    value: Option<u64>,
+}
+
+impl Change {
+    fn encode(self) -> Vec<u8> {
+        let mut record = vec![self.key];
+        record.extend(self.value.iter().flat_map(|value| value.to_le_bytes()));
+        // Long enough to lie in several sectors now and then.
+        record.resize(record.len() + usize::from(self.key) * 90, 0xEE);
+        record
+    }
+
+    fn decode(record: &[u8]) -> Self {
+        let key = record[0];
+        let rest = &record[1..record.len() - usize::from(key) * 90];
+        Self { key, value: rest.try_into().ok().map(u64::from_le_bytes) }
+    }
+
+    fn apply(self, state: &mut State) {
+        match self.value {
+            Some(value) => state.insert(self.key, value),
+            None => state.remove(&self.key),
+        };
+    }
+}
+
+/// What one life of the process appended, in order, and how much of it was acknowledged.
+struct Life {
+    start: State,
+    changes: Vec<Change>,
+    acknowledged: usize,
+    pending: Vec<(usize, Commit)>,
+}
+
+impl Life {
+    fn state(&self) -> State {
+        self.state_after(self.changes.len())
+    }
+
+    fn state_after(&self, changes: usize) -> State {
+        let mut state = self.start.clone();
+        self.changes[..changes].iter().for_each(|change| change.apply(&mut state));
+        state
+    }
+
+    /// Whether this is what was acknowledged, or that and some of what was appended later, in order.
+    fn allows(&self, found: &State) -> bool {
+        (self.acknowledged..=self.changes.len()).any(|changes| self.state_after(changes) == *found)
+    }
+
+    fn await_pending(&mut self) {
+        for (position, commit) in self.pending.drain(..) {
+            if wait(commit).is_ok() {
+                self.acknowledged = self.acknowledged.max(position + 1);
+            }
+        }
+    }
+
+    fn append(&mut self, opened: &Opened, rng: &mut Rng) {
+        let value = rng.bool().then(|| rng.u64(..));
+        let change = Change { key: rng.u8(..KEYS), value };
+        if let Ok(commit) = opened.journal.append(&change.encode(), Some(0)) {
+            self.changes.push(change);
+            self.pending.push((self.changes.len() - 1, commit));
+        }
+    }
+
+    fn checkpoint(&mut self, opened: &Opened, rng: &mut Rng) {
+        let Ok(mut checkpoint) = opened.journal.begin_checkpoint() else { return };
+        if rng.bool() {
+            self.append(opened, rng);
+        }
+        for (key, value) in self.state() {
+            if checkpoint.push(&Change { key, value: Some(value) }.encode()).is_err() {
+                return;
+            }
+        }
+        if rng.u8(..8) > 0 {
+            let _ = checkpoint.finish();
+        }
+    }
+
+    /// The disk fails for a while: what was not acknowledged is undone, and must stay so.
+    fn fail_for_a_while(&mut self, disk: &LossyDisk, opened: &Opened, rng: &mut Rng) {
+        self.await_pending();
+        let before = self.changes.len();
+        disk.set_sync_fails(true);
+        self.append(opened, rng);
+        self.await_pending();
+        disk.set_sync_fails(false);
+        if self.changes.len() == before || disk.is_dead() {
+            return;
+        }
+        while !disk.is_dead() {
+            match opened.events.try_recv() {
+                Ok(Event::Healed) => {
+                    self.changes.truncate(before);
+                    return;
+                }
+                Ok(Event::Failed(_)) | Err(_) => std::thread::yield_now(),
+            }
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    losses: u64,
+    appended: u64,
+    acknowledged: u64,
+    torn: u64,
+    wrong: u64,
+}
+
+/// Lives and loses power again and again; counts what may not be.
+fn lives(disk: LossyDisk, losses: u64, seed: u64) -> Counts {
+    let mut rng = Rng::with_seed(seed);
+    let mut disk = disk;
+    let mut counts = Counts::default();
+    let mut state = State::new();
+    while counts.losses < losses {
+        let life = live(&disk, &state, &mut rng);
+        disk = disk.lose_power();
+        counts.losses += 1;
+        counts.appended += life.changes.len() as u64;
+        counts.acknowledged += life.acknowledged as u64;
+        let Ok(opened) = open_with(&disk, options()) else {
+            counts.wrong += 1;
+            return counts;
+        };
+        counts.torn += u64::from(opened.recovery.torn_bytes > 0);
+        state.clear();
+        opened.records.iter().for_each(|record| Change::decode(record).apply(&mut state));
+        if !life.allows(&state) {
+            counts.wrong += 1;
+            return counts;
+        }
+    }
+    counts
+}
+
+fn live(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Life {
+    let opened = open(disk);
+    let mut life = Life { start: start.clone(), changes: Vec::new(), acknowledged: 0, pending: Vec::new() };
+    // The power fails at an operation of the disk, so anywhere in what the journal does.
+    disk.lose_power_after(rng.u64(..120));
+    while !disk.is_dead() {
+        match rng.u8(..20) {
+            0 => life.checkpoint(&opened, rng),
+            1 => life.fail_for_a_while(disk, &opened, rng),
+            2..8 => life.await_pending(),
+            _ => life.append(&opened, rng),
+        }
+    }
+    life.await_pending();
+    life
+}
+
+#[test]
+fn a_thousand_losses_of_power_lose_nothing_acknowledged() {
+    let counts = lives(LossyDisk::new(1), LOSSES, 1);
+    println!("{counts:?}");
+    assert_eq!((counts.losses, counts.wrong), (LOSSES, 0), "{counts:?}");
+    assert!(counts.acknowledged > LOSSES && counts.torn > 10, "this run proves little: {counts:?}");
+}
+
+#[test]
+fn the_same_with_the_syncs_taken_out_is_seen_to_fail() {
+    let counts = lives(LossyDisk::new(1).without_sync(), LOSSES, 1);
+    println!("{counts:?}");
+    assert_eq!(counts.wrong, 1, "{counts:?}");
+}
