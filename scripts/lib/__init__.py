@@ -1,0 +1,1 @@
+"""What the black-box checks share: the service as a process, a small HTTP client, and a report of counts."""

@@ -1,0 +1,67 @@
+"""A keep-alive client of the service's HTTP contract."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+REQUEST_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: http.client.HTTPMessage
+    body: Any
+
+
+class Api:
+    """One connection, opened when needed. Connection errors reach the caller as OSError or HTTPException."""
+
+    def __init__(self, address: str) -> None:
+        self._connection = http.client.HTTPConnection(address, timeout=REQUEST_SECONDS)
+
+    def register(self, **registration: Any) -> Answer:
+        return self.call("POST", "/register", registration)
+
+    def heartbeat(self, peer_id: str) -> Answer:
+        return self.call("POST", "/heartbeat", {"peer_id": peer_id})
+
+    def deregister(self, peer_id: str) -> Answer:
+        return self.call("POST", "/deregister", {"peer_id": peer_id})
+
+    def discover(self, **parameters: Any) -> Answer:
+        return self.call("GET", "/discover?" + urlencode(parameters))
+
+    def health(self) -> Answer:
+        return self.call("GET", "/health")
+
+    def everybody(self) -> Iterator[dict[str, Any]]:
+        """Every live peer, by pages."""
+        parameters: dict[str, Any] = {"order": "all", "limit": 1000}
+        while True:
+            page = self.discover(**parameters)
+            if page.status != 200:
+                raise RuntimeError(f"/discover answered {page.status}: {page.body}")
+            yield from page.body["peers"]
+            if "next_cursor" not in page.body:
+                return
+            parameters["cursor"] = page.body["next_cursor"]
+
+    def call(self, method: str, path: str, body: object = None) -> Answer:
+        content = None if body is None else json.dumps(body).encode()
+        try:
+            self._connection.request(method, path, content, {"Content-Type": "application/json"})
+            answer = self._connection.getresponse()
+            return Answer(answer.status, answer.headers, parsed(answer.read()))
+        except (OSError, http.client.HTTPException):
+            self._connection.close()
+            raise
+
+
+def parsed(content: bytes) -> Any:
+    return json.loads(content) if content else None

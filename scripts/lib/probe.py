@@ -1,0 +1,64 @@
+"""What a well-behaved peer experiences: heartbeats at a fixed rate from a process of its own."""
+
+from __future__ import annotations
+
+import math
+import multiprocessing
+import time
+from dataclasses import dataclass
+from statistics import median
+
+from lib.api import Api
+
+RATE = 200
+WINDOW_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Window:
+    p50: float
+    p99: float
+    failed: int
+
+
+@dataclass(frozen=True)
+class Experience:
+    """Seconds of latency: the median over windows of what each window saw."""
+
+    p50: float
+    p99: float
+    failed: int
+
+
+def experience(address: str, peer_id: str, windows: int) -> Experience:
+    """Sends heartbeats of `peer_id` for `windows` windows. Latency counts from when a heartbeat was due."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        seen = process.starmap(watch, [(address, peer_id, windows)])[0]
+    return Experience(
+        median(window.p50 for window in seen),
+        median(window.p99 for window in seen),
+        sum(window.failed for window in seen),
+    )
+
+
+def watch(address: str, peer_id: str, windows: int) -> list[Window]:
+    api = Api(address)
+    api.heartbeat(peer_id)
+    return [watch_window(api, peer_id) for _ in range(windows)]
+
+
+def watch_window(api: Api, peer_id: str) -> Window:
+    latencies: list[float] = []
+    failed = 0
+    started = time.perf_counter()
+    for number in range(int(RATE * WINDOW_SECONDS)):
+        due = started + number / RATE
+        time.sleep(max(0.0, due - time.perf_counter()))
+        failed += api.heartbeat(peer_id).status != 200
+        latencies.append(time.perf_counter() - due)
+    latencies.sort()
+    return Window(rank(latencies, 0.5), rank(latencies, 0.99), failed)
+
+
+def rank(ordered: list[float], share: float) -> float:
+    return ordered[max(0, math.ceil(len(ordered) * share) - 1)]
