@@ -2,17 +2,23 @@
 
 use std::time::Duration;
 
-/// Every latency seen, and how many requests failed.
+/// Every latency seen, how many requests were refused for overload, and how many failed otherwise.
 #[derive(Default)]
 pub(crate) struct Latencies {
     nanoseconds: Vec<u64>,
+    refused: u64,
     failed: u64,
 }
 
 impl Latencies {
-    pub(crate) fn record(&mut self, latency: Duration, succeeded: bool) {
+    /// Counts one request by its status; `None` when its connection broke.
+    pub(crate) fn record(&mut self, latency: Duration, status: Option<u16>) {
         self.nanoseconds.push(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
-        self.failed += u64::from(!succeeded);
+        match status {
+            Some(200) => {}
+            Some(503) => self.refused += 1,
+            _ => self.failed += 1,
+        }
     }
 
     /// Counts and percentiles in microseconds, as JSON.
@@ -20,6 +26,7 @@ impl Latencies {
         self.nanoseconds.sort_unstable();
         serde_json::json!({
             "sent": self.nanoseconds.len(),
+            "refused": self.refused,
             "failed": self.failed,
             "p50_us": self.microseconds_at(500),
             "p99_us": self.microseconds_at(990),
@@ -41,14 +48,17 @@ mod tests {
     use super::Latencies;
 
     #[test]
-    fn percentiles_are_by_nearest_rank() {
+    fn percentiles_are_by_nearest_rank_and_refusals_are_no_failures() {
         let mut latencies = Latencies::default();
         for milliseconds in (1..=1_000).rev() {
-            latencies.record(Duration::from_millis(milliseconds), milliseconds != 7);
+            let status =
+                [Some(200), Some(503), None][usize::from(milliseconds < 10) + usize::from(milliseconds < 3)];
+            latencies.record(Duration::from_millis(milliseconds), status);
         }
         let summary = latencies.summary();
         assert_eq!(summary["sent"], 1_000);
-        assert_eq!(summary["failed"], 1);
+        assert_eq!(summary["refused"], 7);
+        assert_eq!(summary["failed"], 2);
         assert_eq!(summary["p50_us"], 500_000);
         assert_eq!(summary["p99_us"], 990_000);
         assert_eq!(summary["p99_9_us"], 999_000);

@@ -81,8 +81,9 @@ impl OpenLoop {
         // The kernel's default lets a sleeper oversleep by 50 µs, which would count as the server's latency.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let mut load = Load::start(&self)?;
+        let started = Instant::now();
         load.drive(&self)?;
-        println!("{}", load.summary());
+        println!("{}", load.summary(started.elapsed()));
         Ok(())
     }
 
@@ -182,16 +183,17 @@ impl Load {
         let seen = &mut self.seen;
         self.pool.wait(timeout, |completion| {
             let latency = completion.tag.at.elapsed();
-            seen[completion.tag.kind as usize].record(latency, completion.is_success());
+            seen[completion.tag.kind as usize].record(latency, completion.status);
         })
     }
 
-    fn summary(self) -> serde_json::Value {
+    fn summary(self, elapsed: Duration) -> serde_json::Value {
         let unanswered = self.waiting.len() + self.pool.busy();
         let kinds = KINDS.into_iter().zip(self.seen);
         let mut summary: serde_json::Map<_, _> =
             kinds.map(|(kind, seen)| (kind.name().to_owned(), seen.summary())).collect();
         summary.insert("unanswered".to_owned(), unanswered.into());
+        summary.insert("seconds".to_owned(), elapsed.as_secs_f64().into());
         summary.into()
     }
 }

@@ -53,15 +53,18 @@ class Api:
             parameters["cursor"] = page.body["next_cursor"]
 
     def call(self, method: str, path: str, body: object = None) -> Answer:
+        status, headers, content = self.exchange(method, path, body)
+        return Answer(status, headers, json.loads(content) if content else None)
+
+    def exchange(
+        self, method: str, path: str, body: object = None
+    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+        """Status, headers and the body as it came."""
         content = None if body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, {"Content-Type": "application/json"})
             answer = self._connection.getresponse()
-            return Answer(answer.status, answer.headers, parsed(answer.read()))
+            return answer.status, answer.headers, answer.read()
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise
-
-
-def parsed(content: bytes) -> Any:
-    return json.loads(content) if content else None

@@ -1,0 +1,62 @@
+"""Rows of what was measured against what was aimed at, as a Markdown table and as raw JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from statistics import median
+
+from lib.service import ROOT
+
+RESULTS = ROOT / "bench" / "results"
+
+
+@dataclass(frozen=True)
+class Row:
+    work: str
+    measured: str
+    target: str
+    met: bool
+
+
+def at_least(work: str, value: float, target: float, detail: str) -> Row:
+    return Row(work, f"**{value:.2f}** ({detail})", f"≥ {target:g}", value >= target)
+
+
+def at_most(work: str, value: float, target: float, detail: str, unit: str = "×") -> Row:
+    return Row(work, f"**{value:.2f}{unit}** ({detail})", f"≤ {target:g}{unit}", value <= target)
+
+
+def median_ratio(over: list[float], under: list[float]) -> float:
+    """The median of the ratios of runs that were made beside each other."""
+    return median(above / below for above, below in zip(over, under, strict=True))
+
+
+def publish(name: str, rows: list[Row], raw: dict[str, object]) -> None:
+    """Prints the table and writes it, with the raw figures beside it."""
+    lines = ["| work | measured | target | met |", "|---|---|---|---|"]
+    lines += [
+        f"| {row.work} | {row.measured} | {row.target} | {'yes' if row.met else 'no'} |" for row in rows
+    ]
+    heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
+    table = "\n".join([heading, "", *lines])
+    print(table)
+    RESULTS.mkdir(exist_ok=True)
+    (RESULTS / f"{name}.md").write_text(table + "\n")
+    content = {"machine": machine(), "rows": [asdict(row) for row in rows], "raw": raw}
+    (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, default=vars) + "\n")
+
+
+def machine() -> str:
+    """What figures depend on: processors, system, compiler, and the revision measured."""
+    rustc = output("rustc", "--version").split()[1]
+    revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
+    return f"{os.cpu_count()} cores, Linux {platform.release()}, rustc {rustc}, revision {revision}"
+
+
+def output(*command: str) -> str:
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -1,0 +1,143 @@
+"""The servers that are measured: the service filled with peers, the bare baseline, and Redis."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+from lib.api import Api
+from lib.service import ROOT, Service, wait_until
+
+LEASE_SECONDS = 3600
+TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+TOOL = TARGET / "release" / "aurora-bench"
+
+
+class Measured(Protocol):
+    """A server under load: where it is, and what it has cost."""
+
+    @property
+    def address(self) -> str: ...
+    def cpu_seconds(self) -> float: ...
+
+
+class Process:
+    """A helper server on loopback, killed when its `with` block ends."""
+
+    def __init__(self, port: int, process: subprocess.Popen[str]) -> None:
+        self.port = port
+        self.process = process
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def cpu_seconds(self) -> float:
+        after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder on the disk that is measured, never one in memory."""
+    parent = TARGET / "bench"
+    parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent) as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def filled(peers: int, *options: str) -> Iterator[Service]:
+    """The service on disk with seed-like peers 0 to `peers`, whose leases outlast the run."""
+    with scratch() as folder, Service(*options, data=folder / "data") as service:
+        fill(service, peers)
+        yield service
+
+
+def fill(service: Service, peers: int, first: int = 0) -> None:
+    if peers:
+        tool(
+            "fill",
+            f"--target={service.address}",
+            f"--first={first}",
+            f"--count={peers}",
+            f"--ttl-seconds={LEASE_SECONDS}",
+        )
+
+
+@contextmanager
+def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
+    """The baseline: constants as long as what the service answers to these two requests."""
+    api = Api(service.address)
+    heartbeat_bytes, headers = length_and_headers(api, "POST", "/heartbeat", {"peer_id": member})
+    discover_bytes, _ = length_and_headers(api, "GET", discover, None)
+    sizes = [
+        f"--heartbeat-bytes={heartbeat_bytes}",
+        f"--discover-bytes={discover_bytes}",
+        f"--request-id-bytes={len(headers['x-request-id'])}",
+    ]
+    process = subprocess.Popen([str(TOOL), "bare", *sizes], stdout=subprocess.PIPE, text=True)
+    try:
+        assert process.stdout
+        line = process.stdout.readline()
+        found = re.search(r":(\d+)$", line.strip())
+        assert found, line
+        baseline = Process(int(found[1]), process)
+        _, constants = length_and_headers(Api(baseline.address), "POST", "/heartbeat", None)
+        if {name: len(value) for name, value in constants.items()} != {
+            name: len(value) for name, value in headers.items()
+        }:
+            raise SystemExit(f"the baseline's headers differ from the service's: {constants} and {headers}")
+        yield baseline
+    finally:
+        process.kill()
+        process.wait()
+
+
+def length_and_headers(api: Api, method: str, path: str, body: object) -> tuple[int, dict[str, str]]:
+    status, headers, content = api.exchange(method, path, body)
+    if status != 200:
+        raise SystemExit(f"{method} {path} answered {status}: {content[:200]!r}")
+    return len(content), {name.lower(): value for name, value in headers.items()}
+
+
+@contextmanager
+def redis() -> Iterator[Process]:
+    """Redis as durable as a registration: every write is synced before it is answered."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with scratch() as folder:
+        durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
+        place = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+        process = subprocess.Popen(["redis-server", *durable, *place], stdout=subprocess.DEVNULL, text=True)
+        try:
+            wait_until("redis listens", lambda: is_listening(port), 10)
+            yield Process(port, process)
+        finally:
+            process.kill()
+            process.wait()
+
+
+def is_listening(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def tool(*arguments: str) -> Any:
+    """Runs one of the load tools; the JSON that it prints."""
+    run = subprocess.run([str(TOOL), *arguments], check=True, capture_output=True, text=True)
+    return json.loads(run.stdout)
+
+
+def write_ids(path: Path, count: int) -> None:
+    with path.open("w") as file:
+        subprocess.run([str(TOOL), "ids", f"--count={count}"], check=True, stdout=file)

@@ -1,0 +1,22 @@
+-- Discovers of one archetype each, by random members. Arguments: the file of their ids, the limit, the method.
+dofile("report.lua")
+
+local ARCHETYPES = {
+  "pepino", "ethics", "memory", "vision", "speech", "planner", "critic", "teacher", "archive", "bridge",
+  "sensor", "weaver", "scout", "healer", "oracle", "anchor",
+}
+local PREPARED = 20000
+local requests = {}
+
+function init(args)
+  for id in io.lines(args[1]) do
+    local archetype = ARCHETYPES[#requests % #ARCHETYPES + 1]
+    local path = "/discover?archetype=" .. archetype .. "&limit=" .. args[2] .. "&exclude=" .. id
+    requests[#requests + 1] = wrk.format(args[3] or "GET", path)
+    if #requests == PREPARED then break end
+  end
+end
+
+function request()
+  return requests[math.random(#requests)]
+end
