@@ -62,8 +62,6 @@ def redis_benchmark(server: Process, connections: int, requests: int) -> Run:
     out = subprocess.run([*where, *what], check=True, capture_output=True, text=True).stdout
     cpu = server.cpu_seconds() - before
     header, values = (line.split(",") for line in out.strip().splitlines()[-2:])
-    seen = dict(
-        zip((name.strip('"') for name in header), (value.strip('"') for value in values), strict=True)
-    )
+    seen = dict(zip((name.strip('"') for name in header), (value.strip('"') for value in values), strict=True))
     p50_us, p99_us = (float(seen[f"{name}_latency_ms"]) * 1e3 for name in ("p50", "p99"))
     return Run(float(seen["rps"]), cpu * 1e6 / requests, p50_us, p99_us, 0)

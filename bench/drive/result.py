@@ -39,9 +39,7 @@ def median_ratio(over: list[float], under: list[float]) -> float:
 def publish(name: str, rows: list[Row], raw: dict[str, object]) -> None:
     """Prints the table and writes it, with the raw figures beside it."""
     lines = ["| work | measured | target | met |", "|---|---|---|---|"]
-    lines += [
-        f"| {row.work} | {row.measured} | {row.target} | {'yes' if row.met else 'no'} |" for row in rows
-    ]
+    lines += [f"| {row.work} | {row.measured} | {row.target} | {'yes' if row.met else 'no'} |" for row in rows]
     heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
     table = "\n".join([heading, "", *lines])
     print(table)

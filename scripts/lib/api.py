@@ -56,9 +56,7 @@ class Api:
         status, headers, content = self.exchange(method, path, body)
         return Answer(status, headers, json.loads(content) if content else None)
 
-    def exchange(
-        self, method: str, path: str, body: object = None
-    ) -> tuple[int, http.client.HTTPMessage, bytes]:
+    def exchange(self, method: str, path: str, body: object = None) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Status, headers and the body as it came."""
         content = None if body is None else json.dumps(body).encode()
         try:

@@ -60,6 +60,10 @@ class Service:
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
     def is_running(self) -> bool:
         return self._process.poll() is None
 
