@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from statistics import median
 
-from lib.service import ROOT
+from drive import ROOT
 
 RESULTS = ROOT / "bench" / "results"
 

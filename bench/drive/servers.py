@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lib.api import Api
-from lib.service import ROOT, Service, wait_until
+from lib.service import Service, wait_until
+
+from drive import TARGET
 
 LEASE_SECONDS = 3600
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 TOOL = TARGET / "release" / "aurora-bench"
 
 
