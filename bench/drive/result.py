@@ -13,6 +13,7 @@ from statistics import median
 from drive import ROOT
 
 RESULTS = ROOT / "bench" / "results"
+DOCUMENT = ROOT / "docs" / "performance.md"
 
 
 @dataclass(frozen=True)
@@ -37,16 +38,23 @@ def median_ratio(over: list[float], under: list[float]) -> float:
 
 
 def publish(name: str, rows: list[Row], raw: dict[str, object]) -> None:
-    """Prints the table and writes it, with the raw figures beside it."""
+    """Prints the table, sets it into docs/performance.md, and keeps the raw figures in bench/results/."""
     lines = ["| work | measured | target | met |", "|---|---|---|---|"]
     lines += [f"| {row.work} | {row.measured} | {row.target} | {'yes' if row.met else 'no'} |" for row in rows]
     heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
     table = "\n".join([heading, "", *lines])
     print(table)
     RESULTS.mkdir(exist_ok=True)
-    (RESULTS / f"{name}.md").write_text(table + "\n")
+    set_into_document(name, table)
     content = {"machine": machine(), "rows": [asdict(row) for row in rows], "raw": raw}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, default=vars) + "\n")
+
+
+def set_into_document(name: str, table: str) -> None:
+    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
+    before, _, rest = DOCUMENT.read_text().partition(begin)
+    _, _, after = rest.partition(end)
+    DOCUMENT.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 def machine() -> str:
