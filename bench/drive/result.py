@@ -37,13 +37,15 @@ def median_ratio(over: list[float], under: list[float]) -> float:
     return median(above / below for above, below in zip(over, under, strict=True))
 
 
-def publish(name: str, rows: list[Row], raw: dict[str, object]) -> None:
-    """Prints the table, sets it into docs/performance.md, and keeps the raw figures in bench/results/."""
+def publish(name: str, rows: list[Row], raw: dict[str, object], whole: bool) -> None:
+    """Prints the table; that of a whole run goes into docs/performance.md, its raw figures into bench/results/."""
     lines = ["| work | measured | target | met |", "|---|---|---|---|"]
     lines += [f"| {row.work} | {row.measured} | {row.target} | {'yes' if row.met else 'no'} |" for row in rows]
     heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
     table = "\n".join([heading, "", *lines])
     print(table)
+    if not whole:
+        return
     RESULTS.mkdir(exist_ok=True)
     set_into_document(name, table)
     content = {"machine": machine(), "rows": [asdict(row) for row in rows], "raw": raw}
@@ -61,7 +63,7 @@ def machine() -> str:
     """What figures depend on: processors, system, compiler, and the revision measured."""
     rustc = output("rustc", "--version").split()[1]
     revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-    return f"{os.cpu_count()} cores, Linux {platform.release()}, rustc {rustc}, revision {revision}"
+    return f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, rustc {rustc}, revision {revision}"
 
 
 def output(*command: str) -> str:
