@@ -26,6 +26,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::{io, thread};
 
+use parking_lot::Mutex;
+
 pub use batch::{Commit, Unavailable};
 pub use figures::{JournalFigures, SYNC_BUCKETS_MICROS};
 pub use recovery::{OpenError, Recovered, Recovery};
@@ -69,7 +71,7 @@ pub struct Journal<U> {
     queue: Arc<Queue<U>>,
     disk: Arc<dyn Disk>,
     checkpointing: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Journal<()> {
@@ -112,7 +114,8 @@ impl<U: Send + 'static> Journal<U> {
     /// Begins a checkpoint: everything appended from here on goes to a new file, and the old ones go when the answer is finished.
     ///
     /// The store then writes its whole state to the answer, piece by piece and while it changes: what a piece misses is in
-    /// the new file. Blocks for about one sync.
+    /// the new file. Blocks for about one sync: hold no lock that [`Hooks::failed`] takes, neither here nor in
+    /// [`CheckpointWriter::finish`].
     ///
     /// # Errors
     /// While the disk fails, and while another checkpoint is being written.
@@ -138,17 +141,13 @@ impl<U: Send + 'static> Journal<U> {
         };
         CheckpointWriter::create(start)
     }
-
-    /// Makes everything appended durable and ends. A disk that fails is not waited for.
-    pub fn close(mut self) {
-        self.end();
-    }
 }
 
 impl<U> Journal<U> {
-    fn end(&mut self) {
+    /// Refuses what comes from here on, makes everything that was appended durable, and ends. A disk that fails is not waited for.
+    pub fn close(&self) {
         self.queue.close();
-        if let Some(thread) = self.thread.take()
+        if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
             tracing::error!("the journal's thread ended by a panic");
@@ -158,7 +157,7 @@ impl<U> Journal<U> {
 
 impl<U> Drop for Journal<U> {
     fn drop(&mut self) {
-        self.end();
+        self.close();
     }
 }
 
@@ -195,6 +194,6 @@ impl Recovered {
             drop(queue.fail(&refusal));
         }
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
-        Ok(Journal { queue, disk, checkpointing: Arc::default(), thread: Some(thread) })
+        Ok(Journal { queue, disk, checkpointing: Arc::default(), thread: Mutex::new(Some(thread)) })
     }
 }

@@ -1,5 +1,7 @@
 //! A disk in memory that loses power, runs full, fails and stalls on demand.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
@@ -8,9 +10,7 @@ use fastrand::Rng;
 use parking_lot::{Condvar, Mutex};
 
 use super::{Disk, DiskFile, DiskLock};
-
-/// What a disk writes at once; a write that is longer can be torn between any two of these.
-const SECTOR: u64 = 512;
+use state::{Change, FileState, NameChange, Power, State, index};
 
 /// A disk in memory for tests. Clones share it, as two openings of one directory would.
 ///
@@ -24,46 +24,6 @@ pub struct LossyDisk {
 struct Shared {
     state: Mutex<State>,
     released: Condvar,
-}
-
-struct State {
-    files: BTreeMap<u64, FileState>,
-    names: BTreeMap<String, u64>,
-    durable_names: BTreeMap<String, u64>,
-    unsynced_names: Vec<NameChange>,
-    next_file: u64,
-    locked: bool,
-    syncs: bool,
-    power: Power,
-    capacity: Option<u64>,
-    sync_fails: bool,
-    stalled: bool,
-    rng: Rng,
-}
-
-enum Power {
-    On,
-    /// It fails with the operation after so many.
-    FailsAfter(u64),
-    Off,
-}
-
-#[derive(Default)]
-struct FileState {
-    seen: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-}
-
-enum Change {
-    Write { offset: u64, bytes: Vec<u8> },
-    SetLen(u64),
-}
-
-enum NameChange {
-    Insert(String, u64),
-    Rename(String, String, u64),
-    Remove(String),
 }
 
 impl LossyDisk {
@@ -238,132 +198,6 @@ impl Disk for LossyDisk {
             state.unsynced_names.clear();
         }
         Ok(())
-    }
-}
-
-impl State {
-    /// Counts one operation, and is where the power fails.
-    fn operation(&mut self) -> io::Result<()> {
-        self.power = match self.power {
-            Power::On => Power::On,
-            Power::FailsAfter(0) | Power::Off => Power::Off,
-            Power::FailsAfter(left) => Power::FailsAfter(left - 1),
-        };
-        match self.power {
-            Power::Off => Err(io::Error::other("the disk lost its power")),
-            Power::On | Power::FailsAfter(_) => Ok(()),
-        }
-    }
-
-    fn new_file(&mut self) -> u64 {
-        self.next_file += 1;
-        self.next_file
-    }
-
-    fn used(&self) -> u64 {
-        self.names.values().filter_map(|id| self.files.get(id)).map(|file| file.seen.len() as u64).sum()
-    }
-
-    fn surviving_names(&self, rng: &mut Rng) -> BTreeMap<String, u64> {
-        let mut names = self.durable_names.clone();
-        for change in self.unsynced_names.iter().filter(|_| rng.bool()) {
-            match change {
-                NameChange::Insert(name, id) => {
-                    names.insert(name.clone(), *id);
-                }
-                NameChange::Rename(from, to, id) => {
-                    names.remove(from);
-                    names.insert(to.clone(), *id);
-                }
-                NameChange::Remove(name) => {
-                    names.remove(name);
-                }
-            }
-        }
-        names
-    }
-
-    fn surviving_file(&self, id: u64, rng: &mut Rng) -> FileState {
-        let Some(file) = self.files.get(&id) else { return FileState::default() };
-        let mut durable = file.durable.clone();
-        keep_some(&mut durable, &file.unsynced, rng);
-        FileState { seen: durable.clone(), durable, unsynced: Vec::new() }
-    }
-}
-
-/// Applies a random part of `changes`, in their order, sector by sector. Dropping a later change and keeping an
-/// earlier one is what reordering looks like afterwards.
-fn keep_some(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
-    // All, nothing, and everything between must each be common.
-    let share = [0.0, 0.1, 0.5, 0.9, 1.0][rng.usize(..5)];
-    for change in changes {
-        match change {
-            Change::SetLen(len) if rng.f64() < share => set_len(durable, *len),
-            Change::SetLen(_) => {}
-            Change::Write { offset, bytes } => {
-                for (at, piece) in sectors(*offset, bytes) {
-                    if rng.f64() < share {
-                        write(durable, at, piece);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// The pieces of a write between sector boundaries, each with its offset.
-fn sectors(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
-    let mut at = offset;
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let room = index(SECTOR - at % SECTOR);
-        let (piece, later) = rest.split_at(room.min(rest.len()));
-        let start = at;
-        at += piece.len() as u64;
-        rest = later;
-        (!piece.is_empty()).then_some((start, piece))
-    })
-}
-
-fn write(contents: &mut Vec<u8>, offset: u64, bytes: &[u8]) {
-    let (start, end) = (index(offset), index(offset) + bytes.len());
-    if contents.len() < end {
-        contents.resize(end, 0);
-    }
-    contents[start..end].copy_from_slice(bytes);
-}
-
-fn set_len(contents: &mut Vec<u8>, len: u64) {
-    contents.resize(index(len), 0);
-}
-
-/// Everything here is in memory, so every offset fits.
-fn index(offset: u64) -> usize {
-    usize::try_from(offset).unwrap_or(usize::MAX)
-}
-
-impl FileState {
-    fn apply(&mut self, change: Change) {
-        match &change {
-            Change::Write { offset, bytes } => write(&mut self.seen, *offset, bytes),
-            Change::SetLen(len) => set_len(&mut self.seen, *len),
-        }
-        self.unsynced.push(change);
-    }
-
-    fn sync(&mut self) {
-        for change in self.unsynced.drain(..) {
-            match change {
-                Change::Write { offset, bytes } => write(&mut self.durable, offset, &bytes),
-                Change::SetLen(len) => set_len(&mut self.durable, len),
-            }
-        }
-    }
-
-    /// After a failed sync a kernel may think the pages clean: what was not written then never will be.
-    fn fail_sync(&mut self, rng: &mut Rng) {
-        let changes = std::mem::take(&mut self.unsynced);
-        keep_some(&mut self.durable, &changes, rng);
     }
 }
 

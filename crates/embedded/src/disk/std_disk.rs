@@ -3,7 +3,7 @@
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::{Disk, DiskFile, DiskLock};
 
@@ -23,24 +23,18 @@ pub struct StdDisk {
 impl StdDisk {
     /// Uses `directory`, which is made (for this user only) where it is missing, and so are its parents.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
-        let directory = directory.into();
-        if !directory.is_dir() {
-            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory)?;
-            sync_parent(&directory)?;
+        let directory = std::path::absolute(directory.into())?;
+        let missing: Vec<_> = directory.ancestors().take_while(|ancestor| !ancestor.is_dir()).collect();
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory)?;
+        // Without this a loss of power could take away the new directories, whatever was synced in them.
+        for parent in missing.iter().filter_map(|made| made.parent()) {
+            File::open(parent)?.sync_all()?;
         }
         Ok(Self { directory })
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)
-    }
-}
-
-/// Without this a loss of power could take away the whole new directory, whatever was synced in it.
-fn sync_parent(directory: &Path) -> io::Result<()> {
-    match directory.canonicalize()?.parent() {
-        Some(parent) => File::open(parent)?.sync_all(),
-        None => Ok(()),
     }
 }
 

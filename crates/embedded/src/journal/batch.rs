@@ -19,6 +19,10 @@ impl Unavailable {
         Self { reason: Arc::from(reason) }
     }
 
+    pub(crate) fn closed() -> Self {
+        Self::new("the journal is closed")
+    }
+
     /// Why, in a sentence.
     pub fn reason(&self) -> &str {
         &self.reason

@@ -53,6 +53,6 @@ impl Listing {
 fn generation(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
     let generation = digits.parse().ok()?;
-    // Another spelling of the same number would be another file.
-    (format!("{generation:0DIGITS$}") == digits).then_some(generation)
+    // Another spelling of the same number would be another file, and after the last number none could follow.
+    (generation < u64::MAX && format!("{generation:0DIGITS$}") == digits).then_some(generation)
 }

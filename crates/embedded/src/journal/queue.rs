@@ -21,7 +21,7 @@ pub(crate) struct Queue<U> {
 
 struct State<U> {
     pending: Pending<U>,
-    /// Why nothing is taken now, while the journal fails or after it has ended.
+    /// Why nothing is taken while the journal fails, and after it has ended.
     refusal: Option<Unavailable>,
     closing: bool,
     /// The thread sleeps and must be woken.
@@ -79,10 +79,17 @@ impl<U> Pending<U> {
     }
 }
 
+impl<U> State<U> {
+    /// Why nothing is taken now, if so.
+    fn refusal(&self) -> Option<Unavailable> {
+        self.refusal.clone().or_else(|| self.closing.then(Unavailable::closed))
+    }
+}
+
 /// Nobody waits forever, even if a hook of the store panicked.
 impl<U> Drop for Pending<U> {
     fn drop(&mut self) {
-        self.batch.settle(Err(Unavailable::new("the journal was closed")));
+        self.batch.settle(Err(Unavailable::closed()));
     }
 }
 
@@ -95,7 +102,7 @@ impl<U> Queue<U> {
 
     pub(crate) fn append(&self, record: &[u8], undo: Option<U>) -> Result<Commit, Unavailable> {
         let mut state = self.state.lock();
-        let mut refusal = state.refusal.clone();
+        let mut refusal = state.refusal();
         if refusal.is_none() && !state.pending.frame.push(record) {
             refusal = Some(Unavailable::new("the disk is too far behind the registrations that wait for it"));
         }
@@ -117,12 +124,12 @@ impl<U> Queue<U> {
     ) -> Result<T, Unavailable> {
         let (answer, asked) = sync_channel(1);
         self.request(request(answer));
-        asked.recv().unwrap_or_else(|_| Err(Unavailable::new("the journal is closed")))
+        asked.recv().unwrap_or_else(|_| Err(Unavailable::closed()))
     }
 
     fn request(&self, request: Request) {
         let mut state = self.state.lock();
-        if let Some(refusal) = state.refusal.clone() {
+        if let Some(refusal) = state.refusal() {
             drop(state);
             return request.refuse(&refusal);
         }
@@ -130,6 +137,7 @@ impl<U> Queue<U> {
         self.wake(state);
     }
 
+    /// Refuses everything from here on; what was appended is still written.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closing = true;

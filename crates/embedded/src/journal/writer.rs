@@ -147,7 +147,7 @@ struct End<U>(Arc<Queue<U>>);
 
 impl<U> Drop for End<U> {
     fn drop(&mut self) {
-        let refusal = self.0.health().err().unwrap_or_else(|| Unavailable::new("the journal is closed"));
+        let refusal = self.0.health().err().unwrap_or_else(Unavailable::closed);
         let mut left = self.0.fail(&refusal);
         left.batch.settle(Err(refusal.clone()));
         for request in left.requests.drain(..) {

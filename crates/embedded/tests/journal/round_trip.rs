@@ -33,6 +33,7 @@ fn closing_writes_what_nobody_waited_for() {
         drop(opened.journal.append(&[record], None).unwrap());
     }
     opened.journal.close();
+    assert!(opened.journal.append(b"too late", Some(1)).is_err() && opened.journal.health().is_err());
     let found = records(&disk.lose_power());
     assert_eq!(found, (0..100u8).map(|record| vec![record]).collect::<Vec<_>>());
 }
