@@ -1,0 +1,85 @@
+//! What a handler answers with, before it is an HTTP response.
+
+use aurora_protocol::{ErrorBody, HealthResponse, PeerList, with_peers};
+use bytes::Bytes;
+use http::StatusCode;
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// What a call changed, for whoever counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    Nothing,
+    Registered,
+    Renewed,
+    Revived,
+    Deregistered,
+}
+
+/// An answer: a status and a JSON body, empty where there is none.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) body: Bytes,
+    pub(crate) retry_after_seconds: Option<u32>,
+    pub(crate) event: Event,
+}
+
+impl Answer {
+    pub(crate) fn json(value: &impl Serialize) -> Result<Self, Failure> {
+        // Most answers fit: growing a buffer costs more than its first bytes.
+        let mut body = Vec::with_capacity(256);
+        serde_json::to_writer(&mut body, value)?;
+        Ok(Self::of(StatusCode::OK, body))
+    }
+
+    /// `value`, with a list in front where there is one.
+    pub(crate) fn with_peers(peers: Option<PeerList>, value: &impl Serialize) -> Result<Self, Failure> {
+        match peers {
+            Some(peers) => Ok(Self::of(StatusCode::OK, with_peers(peers, value)?)),
+            None => Self::json(value),
+        }
+    }
+
+    /// The answer of `/health` that is no success and no error either: an alarm.
+    pub(crate) fn unhealthy(reason: &str, retry_after_seconds: u32) -> Result<Self, Failure> {
+        let body = HealthResponse { status: "unhealthy".to_owned(), reason: Some(reason.to_owned()) };
+        Ok(Self {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            retry_after_seconds: Some(retry_after_seconds.max(1)),
+            ..Self::json(&body)?
+        })
+    }
+
+    pub(crate) fn fixed(json: &'static str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            body: Bytes::from_static(json.as_bytes()),
+            retry_after_seconds: None,
+            event: Event::Nothing,
+        }
+    }
+
+    pub(crate) fn no_content() -> Self {
+        Self { status: StatusCode::NO_CONTENT, ..Self::fixed("") }
+    }
+
+    pub(crate) fn event(self, event: Event) -> Self {
+        Self { event, ..self }
+    }
+
+    fn of(status: StatusCode, body: Vec<u8>) -> Self {
+        Self { status, body: body.into(), retry_after_seconds: None, event: Event::Nothing }
+    }
+}
+
+impl From<Failure> for Answer {
+    fn from(failure: Failure) -> Self {
+        let status = failure.status();
+        let retry_after_seconds = failure.retry_after_seconds;
+        // Strings always serialize.
+        let body = serde_json::to_vec(&ErrorBody::from(failure.refusal)).unwrap_or_default();
+        Self { retry_after_seconds, ..Self::of(status, body) }
+    }
+}

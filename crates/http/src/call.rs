@@ -1,0 +1,127 @@
+//! One call as its handler sees it: decoded as far as every handler needs it.
+
+use std::borrow::Cow;
+use std::net::IpAddr;
+
+use aurora_protocol::{Code, DiscoverRequest, PageFigures, PeerList, Refusal, Timestamp};
+use aurora_registry::{Discovered, Registry};
+use bytes::Bytes;
+use percent_encoding::percent_decode_str;
+
+use crate::error::Failure;
+
+/// What a handler is given.
+pub(crate) struct Call<'a> {
+    pub(crate) registry: &'a Registry,
+    /// Where the request came from.
+    pub(crate) source: IpAddr,
+    pub(crate) now: Timestamp,
+    /// The query as it was written, without its question mark.
+    pub(crate) query: &'a str,
+    pub(crate) body: Bytes,
+}
+
+impl Call<'_> {
+    /// What the query asks of `/discover`.
+    pub(crate) fn query(&self) -> Result<DiscoverRequest, Refusal> {
+        let parameters = parameters(self.query)?;
+        DiscoverRequest::from_parameters(parameters.into_iter(), self.registry.limits().discover)
+    }
+
+    /// Takes up the page that rides along with another call, before that call changes anything.
+    ///
+    /// A cursor may be refused, and a refused call must not have changed anything: such a page is fetched now. Any other is
+    /// fetched in its turn, so that it shows what the call did.
+    pub(crate) async fn page(&self, request: Option<DiscoverRequest>) -> Result<RidingPage, Failure> {
+        Ok(match request {
+            None => RidingPage::None,
+            Some(request) if request.cursor.is_none() => RidingPage::Asked(request),
+            Some(request) => RidingPage::Fetched(self.registry.discover(request, self.now).await?),
+        })
+    }
+}
+
+/// The page that rides along with a call, if one does.
+pub(crate) enum RidingPage {
+    None,
+    Asked(DiscoverRequest),
+    Fetched(Discovered),
+}
+
+impl RidingPage {
+    /// The list and what is said about it, once the call it rides with is done.
+    pub(crate) async fn turn(
+        self,
+        call: &Call<'_>,
+    ) -> Result<(Option<PeerList>, Option<PageFigures>), Failure> {
+        let Discovered { peers, figures } = match self {
+            Self::None => return Ok((None, None)),
+            Self::Asked(request) => call.registry.discover(request, call.now).await?,
+            Self::Fetched(page) => page,
+        };
+        Ok((Some(peers), Some(figures)))
+    }
+}
+
+type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// The parameters of a query, decoded as forms are: `+` is a space, `%XX` a byte of UTF-8.
+fn parameters(query: &str) -> Result<Vec<Parameter<'_>>, Refusal> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(parameter).collect()
+}
+
+fn parameter(pair: &str) -> Result<Parameter<'_>, Refusal> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let not_utf8 = |field: Option<String>| Refusal {
+        code: Code::InvalidParameter,
+        message: match &field {
+            Some(name) => format!("{name} must be percent-encoded UTF-8").into(),
+            None => "the name of a parameter must be percent-encoded UTF-8".into(),
+        },
+        field: field.map(Cow::Owned),
+    };
+    let name = decode(name).ok_or_else(|| not_utf8(None))?;
+    let value = decode(value).ok_or_else(|| not_utf8(Some(name.to_string())))?;
+    Ok((name, value))
+}
+
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().ok();
+    }
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|decoded| Cow::Owned(decoded.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(query: &str) -> Vec<(String, String)> {
+        parameters(query).unwrap().into_iter().map(|(n, v)| (n.into_owned(), v.into_owned())).collect()
+    }
+
+    #[test]
+    fn parameters_are_decoded_as_forms_are() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(decoded(""), []);
+        assert_eq!(
+            decoded("a=b+c&&a=%C3%A9%2B&x&=y&z=1=2&p=100%"),
+            [
+                pair("a", "b c"),
+                pair("a", "é+"),
+                pair("x", ""),
+                pair("", "y"),
+                pair("z", "1=2"),
+                pair("p", "100%")
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_refused_by_name() {
+        let refusal = parameters("limit=1&archetype=%FF").unwrap_err();
+        assert_eq!((refusal.code, refusal.field.as_deref()), (Code::InvalidParameter, Some("archetype")));
+        assert_eq!(parameters("%C3=1").unwrap_err().field, None);
+    }
+}

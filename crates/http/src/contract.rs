@@ -1,0 +1,252 @@
+//! From a request to its answer: the one place that decides, counts, logs and finishes.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use aurora_protocol::{Code, DeregisterRequest};
+use aurora_registry::Registry;
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER, VARY};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http_body_util::Full;
+
+use crate::answer::{Answer, Event};
+use crate::call::Call;
+use crate::clock::Clock;
+use crate::error::Failure;
+use crate::gzip::{self, Compressor};
+use crate::header::CommonHeaders;
+use crate::metrics::Metrics;
+use crate::origin::{Origin, RequestId};
+use crate::route::Route;
+use crate::{deregister, discover, health, heartbeat, register};
+
+/// The checked-in description of the contract.
+const OPENAPI: &str = include_str!("../openapi.json");
+
+/// What one way of running the service may set.
+#[derive(Clone, Debug)]
+pub(crate) struct ContractOptions {
+    pub(crate) clock: Clock,
+    pub(crate) cors: bool,
+    pub(crate) max_in_flight: usize,
+    pub(crate) request_timeout: Duration,
+    pub(crate) log_requests: bool,
+}
+
+/// The contract over one registry. It knows no sockets: a request comes whole, with its origin.
+pub(crate) struct Contract {
+    registry: Arc<Registry>,
+    options: ContractOptions,
+    headers: CommonHeaders,
+    compressor: Compressor,
+    metrics: Arc<Metrics>,
+}
+
+impl Contract {
+    pub(crate) fn new(registry: Arc<Registry>, options: ContractOptions, metrics: Arc<Metrics>) -> Self {
+        let headers = CommonHeaders::new(options.cors);
+        Self { registry, options, headers, compressor: Compressor::new(), metrics }
+    }
+
+    /// Answers a request whose body is here, or could not be read.
+    pub(crate) async fn respond(
+        &self,
+        request: Request<Result<Bytes, Failure>>,
+        origin: Origin,
+    ) -> Response<Full<Bytes>> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let route = Route::of(parts.uri.path());
+        let sent = body.as_ref().ok().cloned().unwrap_or_default();
+        let outcome = self.outcome(route, &parts, body, &origin).await;
+        let latency = started.elapsed();
+        let event = outcome.as_ref().map_or(Event::Nothing, |answer| answer.event);
+        let failure = outcome.as_ref().err().cloned();
+        let answer = outcome.unwrap_or_else(Answer::from);
+        self.metrics.answered(route, answer.status, event, latency);
+        if let Some(failure) = &failure {
+            self.metrics.refused(failure.refusal.code);
+        }
+        if answer.status.is_server_error() || self.options.log_requests {
+            let exchange = Exchange { route, method: &parts.method, sent: &sent, origin: &origin, latency };
+            exchange.log(&answer, failure.as_ref());
+        }
+        self.finish(answer, failure, route, &parts, &origin.request_id).await
+    }
+
+    async fn outcome(
+        &self,
+        route: Option<Route>,
+        parts: &Parts,
+        body: Result<Bytes, Failure>,
+        origin: &Origin,
+    ) -> Result<Answer, Failure> {
+        if parts.method == Method::OPTIONS {
+            return Ok(Answer::no_content());
+        }
+        let route = route.ok_or_else(|| no_such_path(parts.uri.path()))?;
+        if !route.admits(&parts.method) {
+            return Err(wrong_method(route, &parts.method));
+        }
+        let present = self.metrics.enter();
+        if present.others() >= u64::try_from(self.options.max_in_flight).unwrap_or(u64::MAX) {
+            self.metrics.shed();
+            return Err(Failure::unavailable("too many requests are in flight; try again"));
+        }
+        let call = Call {
+            registry: &self.registry,
+            source: origin.address,
+            now: self.options.clock.now(),
+            query: parts.uri.query().unwrap_or_default(),
+            body: body?,
+        };
+        let answered = AssertUnwindSafe(dispatch(route, call)).catch_unwind();
+        match within(self.options.request_timeout, answered).await {
+            Some(Ok(outcome)) => outcome,
+            Some(Err(panic)) => Err(Failure::internal(format!("panicked: {}", panic_message(&*panic)))),
+            None => Err(Failure::unavailable("the answer took too long; try again")),
+        }
+    }
+
+    /// Makes the answer an HTTP response with every header that the contract promises.
+    async fn finish(
+        &self,
+        mut answer: Answer,
+        failure: Option<Failure>,
+        route: Option<Route>,
+        parts: &Parts,
+        request_id: &RequestId,
+    ) -> Response<Full<Bytes>> {
+        let mut headers = self.headers.of(request_id);
+        if let Some(seconds) = answer.retry_after_seconds {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
+        if let (Some(route), Some(Code::MethodNotAllowed)) = (route, failure.map(|f| f.refusal.code)) {
+            headers.insert(ALLOW, route.allow());
+        }
+        if parts.method == Method::HEAD {
+            headers.insert(CONTENT_LENGTH, answer.body.len().into());
+            answer.body = Bytes::new();
+        } else if answer.body.len() >= gzip::MIN_BYTES {
+            self.compress(&mut answer, &parts.headers, &mut headers).await;
+        }
+        let mut response = Response::new(Full::new(answer.body));
+        *response.status_mut() = answer.status;
+        *response.headers_mut() = headers;
+        response
+    }
+
+    async fn compress(&self, answer: &mut Answer, asked: &HeaderMap, headers: &mut HeaderMap) {
+        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+        if gzip::accepts_gzip(asked)
+            && let Some(compressed) = self.compressor.compress(&answer.body).await
+        {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+            answer.body = compressed;
+        }
+    }
+}
+
+async fn dispatch(route: Route, call: Call<'_>) -> Result<Answer, Failure> {
+    match route {
+        Route::Register => register::register(call).await,
+        Route::Discover => discover::discover(call).await,
+        Route::Heartbeat => heartbeat::heartbeat(call).await,
+        Route::Deregister => deregister::deregister(call).await,
+        Route::Health => health::health(call).await,
+        Route::OpenApi => Ok(Answer::fixed(OPENAPI)),
+    }
+}
+
+fn no_such_path(path: &str) -> Failure {
+    const SHOWN_CHARS: usize = 64;
+    let shown: String = path.chars().take(SHOWN_CHARS).collect();
+    Failure::new(Code::NotFound, format!("there is nothing at {shown}; /openapi.json lists what there is"))
+}
+
+fn wrong_method(route: Route, method: &Method) -> Failure {
+    let message = format!("{} takes {}, not {method}", route.path(), route.method());
+    Failure::new(Code::MethodNotAllowed, message)
+}
+
+/// Awaits for so long at most. A future that is ready at once, as most are, costs no timer.
+async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    match std::future::poll_fn(|context| Poll::Ready(future.as_mut().poll(context))).await {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => tokio::time::timeout(limit, future).await.ok(),
+    }
+}
+
+fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
+}
+
+/// One request and what the log says of it.
+struct Exchange<'a> {
+    route: Option<Route>,
+    method: &'a Method,
+    sent: &'a [u8],
+    origin: &'a Origin,
+    latency: Duration,
+}
+
+impl Exchange<'_> {
+    fn log(&self, answer: &Answer, failure: Option<&Failure>) {
+        let request_id = self.origin.request_id.as_str();
+        let method = self.method.as_str();
+        let route = self.route.map_or("other", Route::path);
+        let status = answer.status.as_u16();
+        let code = failure.map(|failure| failure.refusal.code.as_str());
+        let cause = failure.and_then(|failure| failure.cause.as_deref());
+        let duration_ms = self.latency.as_secs_f64() * 1e3;
+        // Only a logged request pays for reading its peer again.
+        let peer_id = DeregisterRequest::from_body(self.sent).ok().map(|request| request.peer_id);
+        let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
+        match failure.map(|failure| failure.refusal.code) {
+            Some(Code::Internal) => {
+                tracing::error!(
+                    request_id,
+                    method,
+                    route,
+                    status,
+                    code,
+                    duration_ms,
+                    peer_id,
+                    cause,
+                    "request failed"
+                );
+            }
+            Some(_) if answer.status.is_server_error() => {
+                tracing::warn!(
+                    request_id,
+                    method,
+                    route,
+                    status,
+                    code,
+                    duration_ms,
+                    peer_id,
+                    cause,
+                    "request refused"
+                );
+            }
+            _ => tracing::info!(
+                request_id,
+                method,
+                route,
+                status,
+                code,
+                duration_ms,
+                peer_id,
+                "request answered"
+            ),
+        }
+    }
+}

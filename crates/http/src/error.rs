@@ -1,0 +1,174 @@
+//! From what went wrong to what the caller is told, and what the log is.
+
+use std::borrow::Cow;
+
+use aurora_protocol::{Code, Invalid, Refusal};
+use aurora_registry::{Error, StoreError};
+use http::StatusCode;
+
+/// When a newcomer may try a full registry again: leases end and peers leave within a minute or so.
+const FULL_RETRY_SECONDS: u32 = 30;
+/// When to try again where nothing better is known: what is short for a moment is free the next.
+const SOON_SECONDS: u32 = 1;
+
+/// A call that isn't answered with success.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// What the caller is told.
+    pub(crate) refusal: Refusal,
+    /// When the caller may try again.
+    pub(crate) retry_after_seconds: Option<u32>,
+    /// What the log is told besides, and the caller never.
+    pub(crate) cause: Option<Cow<'static, str>>,
+}
+
+impl Failure {
+    pub(crate) fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Refusal::new(code, message).into()
+    }
+
+    /// Something broke inside.
+    pub(crate) fn internal(cause: impl Into<Cow<'static, str>>) -> Self {
+        Self { cause: Some(cause.into()), ..Self::new(Code::Internal, "Internal server error") }
+    }
+
+    /// The service can't do it now.
+    pub(crate) fn unavailable(message: &'static str) -> Self {
+        Self { cause: Some(message.into()), ..Self::new(Code::Unavailable, message) }
+    }
+
+    pub(crate) fn status(&self) -> StatusCode {
+        status(self.refusal.code)
+    }
+}
+
+/// The status of each of the contract's codes.
+pub(crate) const fn status(code: Code) -> StatusCode {
+    match code {
+        Code::InvalidBody
+        | Code::InvalidField
+        | Code::InvalidParameter
+        | Code::InvalidCursor
+        | Code::CursorExpired => StatusCode::BAD_REQUEST,
+        Code::NotHolder => StatusCode::FORBIDDEN,
+        Code::NotFound | Code::PeerNotRegistered => StatusCode::NOT_FOUND,
+        Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+        Code::NotAvailableHere => StatusCode::NOT_IMPLEMENTED,
+        Code::RegistryFull | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let retry_after_seconds = match refusal.code {
+            Code::RegistryFull => Some(FULL_RETRY_SECONDS),
+            Code::RateLimited | Code::Unavailable => Some(SOON_SECONDS),
+            _ => None,
+        };
+        Self { refusal, retry_after_seconds, cause: None }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::NotHolder { until } => Self::new(
+                Code::NotHolder,
+                format!(
+                    "the peer is held by somebody else until {until} UTC; its holder is known by the address it registered \
+                     from or by its lease_token"
+                ),
+            ),
+            Error::NotRegistered => {
+                Self::new(Code::PeerNotRegistered, "no such peer is registered here; register it first")
+            }
+            Error::TtlOutOfBounds { min, max } => {
+                Invalid(format!("must be an integer from {} to {}", min.as_secs(), max.as_secs()).into())
+                    .in_field("ttl_seconds")
+                    .into()
+            }
+            Error::Full(shortage) => {
+                Self::new(Code::RegistryFull, format!("there is no room for a newcomer: {shortage}"))
+            }
+            Error::InvalidCursor => {
+                in_cursor(Code::InvalidCursor, "cursor must be the next_cursor of a page of the same query")
+            }
+            Error::CursorExpired => in_cursor(
+                Code::CursorExpired,
+                "the cursor has expired; start the enumeration anew without one",
+            ),
+            Error::Store(error) => error.into(),
+        }
+    }
+}
+
+fn in_cursor(code: Code, message: &'static str) -> Failure {
+    Refusal { field: Some("cursor".into()), ..Refusal::new(code, message) }.into()
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { reason, retry_after_seconds } => Self {
+                retry_after_seconds: Some(retry_after_seconds.max(SOON_SECONDS)),
+                cause: Some(reason.into()),
+                ..Self::new(Code::Unavailable, "the service can't do this just now; try again later")
+            },
+            StoreError::Internal(cause) => Self::internal(cause),
+        }
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::internal(format!("an answer could not be written: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_protocol::{Timestamp, Ttl};
+    use aurora_registry::Shortage;
+
+    use super::*;
+
+    #[test]
+    fn whatever_can_be_tried_again_says_when() {
+        for code in Code::ALL {
+            let may_retry = matches!(code, Code::RateLimited | Code::RegistryFull | Code::Unavailable);
+            assert_eq!(Failure::new(code, "").retry_after_seconds.is_some(), may_retry, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_caller_is_told_nothing_of_what_broke() {
+        let failure = Failure::from(StoreError::Internal("slot 7 is torn".to_owned()));
+        assert_eq!(failure.refusal.message, "Internal server error");
+        assert_eq!(failure.cause.as_deref(), Some("slot 7 is torn"));
+        let reason = "disk full at /var/lib/x".to_owned();
+        let failure = Failure::from(StoreError::Unavailable { reason, retry_after_seconds: 0 });
+        assert!(!failure.refusal.message.contains("disk"));
+        assert_eq!(failure.retry_after_seconds, Some(1));
+    }
+
+    #[test]
+    fn a_registrys_refusals_become_the_contracts() {
+        let until = Timestamp::from_secs(1_759_406_400);
+        let (min, max) = (Ttl::from_secs(30), Ttl::from_secs(3_600));
+        for (error, code, field, says) in [
+            (Error::NotHolder { until }, Code::NotHolder, None, "2025-10-02T12:00:00"),
+            (Error::NotRegistered, Code::PeerNotRegistered, None, "register"),
+            (Error::TtlOutOfBounds { min, max }, Code::InvalidField, Some("ttl_seconds"), "from 30 to 3600"),
+            (Error::Full(Shortage::Source), Code::RegistryFull, None, "from this address"),
+            (Error::InvalidCursor, Code::InvalidCursor, Some("cursor"), "next_cursor"),
+            (Error::CursorExpired, Code::CursorExpired, Some("cursor"), "anew"),
+        ] {
+            let Refusal { code: given, message, field: blamed } = Failure::from(error).refusal;
+            assert_eq!((given, blamed.as_deref()), (code, field), "{message}");
+            assert!(message.contains(says), "{message}");
+        }
+    }
+}

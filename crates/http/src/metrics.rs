@@ -1,0 +1,162 @@
+//! What the service counts: plain atomics where requests pass, described once, written as text when somebody asks.
+
+mod histogram;
+mod listener;
+mod text;
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use aurora_protocol::Code;
+use aurora_registry::Swept;
+use http::StatusCode;
+
+use crate::answer::Event;
+use crate::route::Route;
+
+use histogram::Histogram;
+
+pub(crate) use listener::serve_metrics;
+pub(crate) use text::write_metrics;
+
+/// Most archetypes that are counted by name: each is a series that a monitoring system keeps for months.
+pub(crate) const MAX_ARCHETYPES: usize = 50;
+
+/// The service's figures since it started.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    registrations: AtomicU64,
+    renewals: AtomicU64,
+    revivals: AtomicU64,
+    deregistrations: AtomicU64,
+    expiries: AtomicU64,
+    evictions: AtomicU64,
+    connections_open: AtomicU64,
+    connections_refused: AtomicU64,
+    in_flight: AtomicU64,
+    shed: AtomicU64,
+    refusals: [AtomicU64; Code::ALL.len()],
+    /// One for each route, in their order, and one for all other paths.
+    routes: [RouteMetrics; Route::ALL.len() + 1],
+}
+
+#[derive(Debug, Default)]
+struct RouteMetrics {
+    /// Answers of the classes 2xx to 5xx.
+    classes: [AtomicU64; CLASSES.len()],
+    latency: Histogram,
+}
+
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+
+/// A plain figure: its name, what it says, and whether it only ever counts up.
+struct Plain {
+    name: &'static str,
+    help: &'static str,
+    counts_up: bool,
+    value: fn(&Metrics) -> &AtomicU64,
+}
+
+const fn counter(name: &'static str, help: &'static str, value: fn(&Metrics) -> &AtomicU64) -> Plain {
+    Plain { name, help, counts_up: true, value }
+}
+
+const fn gauge(name: &'static str, help: &'static str, value: fn(&Metrics) -> &AtomicU64) -> Plain {
+    Plain { name, help, counts_up: false, value }
+}
+
+const PLAIN: [Plain; 10] = [
+    counter("registrations", "Registrations accepted", |m| &m.registrations),
+    counter("renewals", "Heartbeats that renewed a live peer's lease", |m| &m.renewals),
+    counter("revivals", "Heartbeats that revived a dormant peer", |m| &m.revivals),
+    counter("deregistrations", "Peers that deregistered", |m| &m.deregistrations),
+    counter("expiries", "Leases that ended in silence", |m| &m.expiries),
+    counter("evictions", "Dormant peers that were deleted", |m| &m.evictions),
+    counter("connections_refused", "Connections over the bound, turned away", |m| &m.connections_refused),
+    counter("requests_shed", "Requests turned away because too many were in flight", |m| &m.shed),
+    gauge("connections_open", "Connections that are open", |m| &m.connections_open),
+    gauge("requests_in_flight", "Requests that are being answered", |m| &m.in_flight),
+];
+
+impl Metrics {
+    /// Counts an answer that is ready to be sent.
+    pub(crate) fn answered(&self, route: Option<Route>, status: StatusCode, event: Event, latency: Duration) {
+        let metrics = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
+        let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
+        metrics.classes[class].fetch_add(1, Relaxed);
+        metrics.latency.observe(latency);
+        match event {
+            Event::Nothing => return,
+            Event::Registered => &self.registrations,
+            Event::Renewed => &self.renewals,
+            Event::Revived => &self.revivals,
+            Event::Deregistered => &self.deregistrations,
+        }
+        .fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn refused(&self, code: Code) {
+        self.refusals[code as usize].fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn swept(&self, swept: Swept) {
+        self.expiries.fetch_add(swept.expired, Relaxed);
+        self.evictions.fetch_add(swept.evicted, Relaxed);
+    }
+
+    pub(crate) fn connection_refused(&self) {
+        self.connections_refused.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn shed(&self) {
+        self.shed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts one more request in flight, and one less when the guard is dropped.
+    pub(crate) fn enter(&self) -> Present<'_> {
+        Present::new(&self.in_flight)
+    }
+
+    /// Counts one more connection, and one less when the guard is dropped.
+    pub(crate) fn connect(&self) -> Present<'_> {
+        Present::new(&self.connections_open)
+    }
+}
+
+/// Counts as one for as long as it lives.
+pub(crate) struct Present<'a> {
+    gauge: &'a AtomicU64,
+    others: u64,
+}
+
+impl<'a> Present<'a> {
+    fn new(gauge: &'a AtomicU64) -> Self {
+        Self { gauge, others: gauge.fetch_add(1, Relaxed) }
+    }
+
+    /// How many others there were when it came.
+    pub(crate) fn others(&self) -> u64 {
+        self.others
+    }
+}
+
+impl Drop for Present<'_> {
+    fn drop(&mut self) {
+        self.gauge.fetch_sub(1, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_code_and_route_has_a_place_of_its_own() {
+        for (place, code) in Code::ALL.into_iter().enumerate() {
+            assert_eq!(code as usize, place);
+        }
+        for (place, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, place);
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! The figures as OpenMetrics text, which Prometheus reads.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use aurora_protocol::Code;
+use aurora_registry::{Census, Figure, FigureKind};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::registry::Registry;
+
+use super::histogram::{BOUNDS_MICROS, Histogram};
+use super::{CLASSES, Metrics, PLAIN};
+use crate::route::Route;
+
+/// The content type of what is written here.
+pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// What every name begins with.
+const PREFIX: &str = "aurora";
+/// The label of whatever is no path of the contract.
+const OTHER_PATHS: &str = "other";
+
+/// Writes all figures: the service's own, the store's, and the peers counted, where they could be.
+pub(crate) fn write_metrics(
+    metrics: Arc<Metrics>,
+    census: Option<Census>,
+    figures: Vec<Figure>,
+) -> Result<String, fmt::Error> {
+    let mut registry = Registry::with_prefix(PREFIX);
+    registry.register_collector(Box::new(Snapshot { metrics, census, figures }));
+    let mut text = String::new();
+    text::encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[derive(Debug)]
+struct Snapshot {
+    metrics: Arc<Metrics>,
+    census: Option<Census>,
+    figures: Vec<Figure>,
+}
+
+impl Collector for Snapshot {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        for plain in &PLAIN {
+            let value = (plain.value)(&self.metrics).load(Relaxed);
+            let kind = if plain.counts_up { MetricType::Counter } else { MetricType::Gauge };
+            let metric = encoder.encode_descriptor(plain.name, plain.help, None, kind)?;
+            if plain.counts_up { count(metric, value)? } else { measure(metric, value)? }
+        }
+        self.encode_refusals(&mut encoder)?;
+        self.encode_routes(&mut encoder)?;
+        if let Some(census) = &self.census {
+            encode_census(census, &mut encoder)?;
+        }
+        self.figures.iter().try_for_each(|figure| encode_figure(figure, &mut encoder))
+    }
+}
+
+impl Snapshot {
+    fn encode_refusals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "Requests refused, by the code they were answered";
+        let mut family = encoder.encode_descriptor("refusals", help, None, MetricType::Counter)?;
+        for (code, refusals) in Code::ALL.into_iter().zip(&self.metrics.refusals) {
+            count(family.encode_family(&[("code", code.as_str())])?, refusals.load(Relaxed))?;
+        }
+        Ok(())
+    }
+
+    fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let names = || Route::ALL.into_iter().map(Route::path).chain([OTHER_PATHS]);
+        let help = "Requests answered, by path and class of status";
+        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
+        for (route, metrics) in names().zip(&self.metrics.routes) {
+            for (class, answers) in CLASSES.into_iter().zip(&metrics.classes) {
+                count(family.encode_family(&[("route", route), ("status", class)])?, answers.load(Relaxed))?;
+            }
+        }
+        let help = "From a request with its body to its answer, in seconds, by path";
+        let mut family =
+            encoder.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
+        for (route, metrics) in names().zip(&self.metrics.routes) {
+            observe(family.encode_family(&[("route", route)])?, &metrics.latency)?;
+        }
+        Ok(())
+    }
+}
+
+fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let totals = [
+        ("peers_live", "Peers whose lease runs", census.live),
+        ("peers_dormant", "Peers whose lease has ended and that a heartbeat revives", census.dormant),
+        ("archetypes", "Different archetypes that live peers carry", census.archetypes),
+    ];
+    for (name, help, value) in totals {
+        measure(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?, value)?;
+    }
+    let help = "Live peers that carry an archetype, for the most frequent archetypes";
+    let mut family = encoder.encode_descriptor("archetype_peers", help, None, MetricType::Gauge)?;
+    for (archetype, peers) in &census.by_archetype {
+        measure(family.encode_family(&[("archetype", archetype.as_str())])?, *peers)?;
+    }
+    Ok(())
+}
+
+fn encode_figure(figure: &Figure, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    let name = format!("store_{}", figure.name);
+    let help = figure.help.trim_end_matches('.');
+    let kind = match figure.kind {
+        FigureKind::Counter(_) => MetricType::Counter,
+        FigureKind::Gauge(_) => MetricType::Gauge,
+        FigureKind::Histogram { .. } => MetricType::Histogram,
+    };
+    let mut metric = encoder.encode_descriptor(&name, help, None, kind)?;
+    match &figure.kind {
+        FigureKind::Counter(value) => count(metric, *value),
+        FigureKind::Gauge(value) => ConstGauge::new(*value).encode(metric),
+        FigureKind::Histogram { buckets, sum, count } => {
+            metric.encode_histogram::<NoLabelSet>(*sum, *count, &apart(buckets, *count), None)
+        }
+    }
+}
+
+fn count(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+    ConstCounter::new(value).encode(encoder)
+}
+
+fn measure(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
+}
+
+fn observe(mut encoder: MetricEncoder<'_>, latency: &Histogram) -> fmt::Result {
+    let counts = latency.counts();
+    let bounds = BOUNDS_MICROS.map(|micros| std::time::Duration::from_micros(micros).as_secs_f64());
+    let buckets: Vec<_> = bounds.into_iter().chain([f64::INFINITY]).zip(counts).collect();
+    let count = counts.iter().sum();
+    encoder.encode_histogram::<NoLabelSet>(latency.sum().as_secs_f64(), count, &buckets, None)
+}
+
+/// Buckets that each hold what lies between their bound and the one before, as the encoder wants them, out of buckets that hold
+/// all below; and the one above the last.
+fn apart(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
+    let mut below = 0;
+    cumulative
+        .iter()
+        .copied()
+        .filter(|(bound, _)| bound.is_finite())
+        .chain([(f64::INFINITY, count)])
+        .map(|(bound, total)| {
+            let own = total.saturating_sub(below);
+            below = total;
+            (bound, own)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_protocol::Archetype;
+
+    use super::*;
+
+    #[test]
+    fn the_stores_figures_and_the_peers_are_written_beside_the_services_own() {
+        let figures = vec![
+            Figure { name: "journal_bytes", help: "Bytes of the journal.", kind: FigureKind::Gauge(1.5) },
+            Figure { name: "syncs", help: "Syncs", kind: FigureKind::Counter(3) },
+            Figure {
+                name: "sync_seconds",
+                help: "How long a sync takes",
+                kind: FigureKind::Histogram { buckets: vec![(0.1, 1), (0.2, 3)], sum: 0.9, count: 4 },
+            },
+        ];
+        let hostile = Archetype::parse("a\"} evil{x=\"\\").unwrap();
+        let census = Census { live: 7, dormant: 2, archetypes: 1, by_archetype: vec![(hostile, 5)] };
+        let text = write_metrics(Arc::default(), Some(census), figures).unwrap();
+        for line in [
+            "aurora_peers_live 7",
+            "aurora_peers_dormant 2",
+            r#"aurora_archetype_peers{archetype="a\"} evil{x=\"\\"} 5"#,
+            "aurora_store_journal_bytes 1.5",
+            "aurora_store_syncs_total 3",
+            r#"aurora_store_sync_seconds_bucket{le="0.2"} 3"#,
+            r#"aurora_store_sync_seconds_bucket{le="+Inf"} 4"#,
+            "aurora_store_sync_seconds_sum 0.9",
+            "aurora_registrations_total 0",
+            r#"aurora_refusals_total{code="not_holder"} 0"#,
+            r#"aurora_requests_total{route="/discover",status="2xx"} 0"#,
+            r#"aurora_request_duration_seconds_bucket{le="0.0001",route="/heartbeat"} 0"#,
+            "# EOF",
+        ] {
+            assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! Where a request comes from, and the name it goes by in the log.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+/// The header that names a request, in and out.
+pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What the transport knows of a request and HTTP alone does not say.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The address that the request came from, in canonical form.
+    pub address: IpAddr,
+    /// The request's name.
+    pub request_id: RequestId,
+}
+
+impl Origin {
+    /// The origin of a request on a connection from `peer`, behind `trusted_hops` proxies of the operator's.
+    ///
+    /// Each proxy appends to `X-Forwarded-For` the address that it was called from, so with N trusted hops the caller
+    /// is the Nth entry from the right; what stands further left is the caller's own claim. Where the header has fewer
+    /// entries, or that entry is no address, the request did not come through all hops, and `peer` is what is known of it.
+    /// An incoming `x-request-id` is taken over from a trusted hop only.
+    pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
+        if trusted_hops == 0 {
+            return Self { address: peer.to_canonical(), request_id: RequestId::fresh() };
+        }
+        let address = forwarded_for(headers, trusted_hops).unwrap_or(peer);
+        let request_id = headers.get(X_REQUEST_ID).and_then(RequestId::accept);
+        Self { address: address.to_canonical(), request_id: request_id.unwrap_or_else(RequestId::fresh) }
+    }
+}
+
+fn forwarded_for(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
+    let lines: Vec<&str> =
+        headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<_, _>>().ok()?;
+    let entry = lines.iter().flat_map(|line| line.split(',')).rev().nth(hops - 1)?.trim();
+    parse_entry(entry)
+}
+
+/// An address as proxies write it: bare, in brackets, or with a port behind it.
+fn parse_entry(entry: &str) -> Option<IpAddr> {
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
+}
+
+/// The name of one request: in its answer's `x-request-id` and in the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RequestId(HeaderValue);
+
+impl RequestId {
+    /// Longest name that is taken over, in bytes.
+    pub const MAX_LEN: usize = 128;
+    const FRESH_LEN: usize = 16;
+
+    /// A new name: 16 random hexadecimal digits. It tells requests of a log apart and guards nothing.
+    pub fn fresh() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let random = fastrand::u64(..).to_be_bytes();
+        let mut text = [0; Self::FRESH_LEN];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(random) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
+        Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unnamed")))
+    }
+
+    /// A name that a trusted hop gave: 1 to 128 visible ASCII characters.
+    pub fn accept(value: &HeaderValue) -> Option<Self> {
+        let bytes = value.as_bytes();
+        let fits = (1..=Self::MAX_LEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
+        fits.then(|| Self(value.clone()))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        self.0.to_str().unwrap_or_default()
+    }
+
+    pub(crate) fn to_header(&self) -> HeaderValue {
+        self.0.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: &str = "192.0.2.1";
+
+    fn address(forwarded: &[&str], hops: usize) -> String {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
+        }
+        Origin::of(&headers, PEER.parse().unwrap(), hops).address.to_string()
+    }
+
+    #[test]
+    fn forwarded_headers_count_only_from_trusted_hops() {
+        assert_eq!(address(&["203.0.113.7"], 0), PEER);
+        assert_eq!(address(&["203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(address(&["6.6.6.6, 203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(address(&["6.6.6.6, 203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
+        assert_eq!(address(&["6.6.6.6", "203.0.113.7,10.0.0.1"], 2), "203.0.113.7");
+    }
+
+    #[test]
+    fn an_entry_may_carry_brackets_or_a_port() {
+        for (entry, meant) in [
+            ("203.0.113.7:5678", "203.0.113.7"),
+            ("2001:db8::7", "2001:db8::7"),
+            ("[2001:db8::7]", "2001:db8::7"),
+            ("[2001:db8::7]:80", "2001:db8::7"),
+            ("::ffff:203.0.113.7", "203.0.113.7"),
+        ] {
+            assert_eq!(address(&[entry], 1), meant, "{entry}");
+        }
+    }
+
+    #[test]
+    fn what_is_missing_or_no_address_leaves_the_connections() {
+        for (lines, hops) in [(&[][..], 1), (&["203.0.113.7"], 2), (&["unknown"], 1), (&[""], 1), (&["é"], 1)]
+        {
+            assert_eq!(address(lines, hops), PEER, "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_taken_over_from_a_trusted_hop_only() {
+        let named = |value: &str, hops| {
+            let headers: HeaderMap =
+                [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())].into_iter().collect();
+            Origin::of(&headers, PEER.parse().unwrap(), hops).request_id.as_str() == value
+        };
+        assert!(named("abc-1", 1));
+        assert!(!named("abc-1", 0));
+        for unfit in ["", "a b", &"x".repeat(129)] {
+            assert!(!named(unfit, 1), "{unfit}");
+        }
+    }
+
+    #[test]
+    fn fresh_names_are_sixteen_hexadecimal_digits_and_differ() {
+        let (one, other) = (RequestId::fresh(), RequestId::fresh());
+        assert_ne!(one, other);
+        assert!(one.as_str().len() == 16 && one.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));
+    }
+}

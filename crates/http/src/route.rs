@@ -1,0 +1,83 @@
+//! The contract's paths and what may be done on each.
+
+use http::{HeaderValue, Method};
+
+/// One path of the contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// `POST /register`
+    Register,
+    /// `GET /discover`
+    Discover,
+    /// `POST /heartbeat`
+    Heartbeat,
+    /// `POST /deregister`
+    Deregister,
+    /// `GET /health`
+    Health,
+    /// `GET /openapi.json`
+    OpenApi,
+}
+
+impl Route {
+    /// Every route.
+    pub const ALL: [Self; 6] =
+        [Self::Register, Self::Discover, Self::Heartbeat, Self::Deregister, Self::Health, Self::OpenApi];
+
+    /// Its path; a slash at the end means the same.
+    pub const fn path(self) -> &'static str {
+        match self {
+            Self::Register => "/register",
+            Self::Discover => "/discover",
+            Self::Heartbeat => "/heartbeat",
+            Self::Deregister => "/deregister",
+            Self::Health => "/health",
+            Self::OpenApi => "/openapi.json",
+        }
+    }
+
+    /// Its method; `HEAD` goes where `GET` does, `OPTIONS` everywhere.
+    pub const fn method(self) -> Method {
+        match self {
+            Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
+            Self::Discover | Self::Health | Self::OpenApi => Method::GET,
+        }
+    }
+
+    /// The route of a path.
+    pub(crate) fn of(path: &str) -> Option<Self> {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        Self::ALL.into_iter().find(|route| route.path() == path)
+    }
+
+    pub(crate) fn admits(self, method: &Method) -> bool {
+        let own = self.method();
+        *method == own || (own == Method::GET && *method == Method::HEAD)
+    }
+
+    /// The methods that a 405 names in `Allow`.
+    pub(crate) fn allow(self) -> HeaderValue {
+        HeaderValue::from_static(if self.method() == Method::GET {
+            "GET, HEAD, OPTIONS"
+        } else {
+            "POST, OPTIONS"
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trailing_slash_means_the_same_path() {
+        for route in Route::ALL {
+            assert_eq!(Route::of(route.path()), Some(route));
+            assert_eq!(Route::of(&format!("{}/", route.path())), Some(route));
+            assert_eq!(Route::of(&format!("{}//", route.path())), None);
+        }
+        for path in ["", "/", "*", "/Register", "/discover/x"] {
+            assert_eq!(Route::of(path), None, "{path}");
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! Listening, accepting, and stopping.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_registry::{Registry, StoreError};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::connection::{Host, protocols, serve_connection};
+use crate::contract::{Contract, ContractOptions};
+use crate::metrics::{Metrics, serve_metrics};
+use crate::open_files::OpenFiles;
+use crate::options::ServeOptions;
+use crate::pace::Bounds;
+use crate::sweep::sweep_forever;
+use crate::tls::{self, TlsError};
+use crate::turn_away::TurnAway;
+
+/// How long accepting rests after a failure of the system's, such as no open files left: some connection ends meanwhile.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Why a server can't serve.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// An address can't be listened on.
+    #[error("can't listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// TLS can't be served.
+    #[error("can't serve TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// The store did not close as it should.
+    #[error("the store could not be closed: {0}")]
+    Close(#[from] StoreError),
+}
+
+/// A server that is bound and does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    local_addr: SocketAddr,
+    metrics: Option<(TcpListener, SocketAddr)>,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    open_files: OpenFiles,
+    options: ServeOptions,
+    registry: Arc<Registry>,
+}
+
+impl Server {
+    /// Binds the listeners and reads the files that serving needs, so that whatever is wrong with them shows before anything is served.
+    ///
+    /// # Errors
+    /// [`ServeError::Listen`] and [`ServeError::Tls`].
+    pub async fn bind(options: ServeOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
+        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let (listener, local_addr) = listen(options.listen).await?;
+        let metrics = match options.metrics_listen {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
+        let open_files = OpenFiles::raise(options.max_connections);
+        Ok(Self { listener, local_addr, metrics, tls, open_files, options, registry })
+    }
+
+    /// Where it listens.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Where it tells metrics, if it does.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(|(_, address)| *address)
+    }
+
+    /// How many files the system lets it have open.
+    pub fn open_files(&self) -> OpenFiles {
+        self.open_files
+    }
+
+    /// Most connections that it will hold: what was asked for, or less where the system grants fewer open files.
+    pub fn max_connections(&self) -> usize {
+        self.open_files.connections(self.options.max_connections)
+    }
+
+    /// Serves until `shutdown` is done. Then it accepts nothing more, closes idle connections, gives requests in flight
+    /// `shutdown_grace` to finish, and closes the registry.
+    ///
+    /// # Errors
+    /// [`ServeError::Close`] if the registry could not be closed.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
+        let max_connections = self.max_connections();
+        let Self { listener, metrics: metrics_listener, tls, options, registry, .. } = self;
+        let metrics = Arc::new(Metrics::default());
+        let mut background = JoinSet::new();
+        background.spawn(sweep_forever(registry.clone(), options.clock.clone(), metrics.clone()));
+        if let Some((listener, _)) = metrics_listener {
+            let clock = options.clock.clone();
+            background.spawn(serve_metrics(listener, registry.clone(), clock, metrics.clone()));
+        }
+        let (stop, stopped) = watch::channel(false);
+        let turn_away = TurnAway::new(options.cors, tls.is_none());
+        let host = Arc::new(host(tls, &options, registry.clone(), metrics.clone()));
+        let mut gate = Gate {
+            listener,
+            host,
+            turn_away,
+            max_connections,
+            metrics,
+            stopped,
+            connections: JoinSet::new(),
+        };
+
+        gate.accept_until(shutdown).await;
+        let Gate { mut connections, listener, .. } = gate;
+        drop(listener);
+        // Every connection may be gone already, and nobody listens then.
+        let _ = stop.send(true);
+        let all_ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(options.shutdown_grace, all_ended).await.is_err() {
+            tracing::warn!(
+                connections = connections.len(),
+                "cut off requests that outlasted the grace of shutdown"
+            );
+            connections.shutdown().await;
+        }
+        background.shutdown().await;
+        Ok(registry.close().await?)
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+    let refused = |source| ServeError::Listen { address, source };
+    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let local_addr = listener.local_addr().map_err(refused)?;
+    Ok((listener, local_addr))
+}
+
+fn host(
+    tls: Option<tokio_rustls::TlsAcceptor>,
+    options: &ServeOptions,
+    registry: Arc<Registry>,
+    metrics: Arc<Metrics>,
+) -> Host {
+    let contract = ContractOptions {
+        clock: options.clock.clone(),
+        cors: options.cors,
+        max_in_flight: options.max_in_flight,
+        request_timeout: options.request_timeout,
+        log_requests: options.log_requests,
+    };
+    Host {
+        contract: Contract::new(registry, contract, metrics),
+        trusted_hops: options.trusted_hops,
+        bounds: Bounds::from(options),
+        tls,
+        protocols: protocols(),
+    }
+}
+
+/// Where connections come in.
+struct Gate {
+    listener: TcpListener,
+    host: Arc<Host>,
+    turn_away: TurnAway,
+    max_connections: usize,
+    metrics: Arc<Metrics>,
+    stopped: watch::Receiver<bool>,
+    connections: JoinSet<()>,
+}
+
+impl Gate {
+    async fn accept_until(&mut self, shutdown: impl Future<Output = ()>) {
+        let mut shutdown = pin!(shutdown);
+        let mut failing = false;
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                () = &mut shutdown => return,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    failing = false;
+                    self.admit(stream, peer);
+                }
+                // The client was gone before it was accepted.
+                Err(error) if is_clients(&error) => {}
+                Err(error) => {
+                    if !std::mem::replace(&mut failing, true) {
+                        tracing::warn!(cause = %error, "connections can't be accepted");
+                    }
+                    tokio::select! { () = sleep(ACCEPT_REST) => {}, () = &mut shutdown => return }
+                }
+            }
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        while self.connections.try_join_next().is_some() {}
+        if self.connections.len() >= self.max_connections {
+            self.metrics.connection_refused();
+            return self.turn_away.turn_away(stream);
+        }
+        let (host, stopped, metrics) = (self.host.clone(), self.stopped.clone(), self.metrics.clone());
+        self.connections.spawn(async move {
+            let _open = metrics.connect();
+            serve_connection(stream, peer.ip(), host, stopped).await;
+        });
+    }
+}
+
+fn is_clients(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}

@@ -1,0 +1,56 @@
+//! TLS from two files.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use crate::options::TlsFiles;
+
+/// Why TLS can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file can't be read as what it should hold.
+    #[error("{}: {reason}; it must hold {wanted} as PEM", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What it should hold.
+        wanted: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Certificate and key don't serve together.
+    #[error("{} and {} don't serve together: {source}", files.cert.display(), files.key.display())]
+    Pair {
+        /// The two files.
+        files: TlsFiles,
+        /// Why not.
+        source: rustls::Error,
+    },
+}
+
+/// Reads the files and offers HTTP/2 and HTTP/1.1 over them.
+pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
+    let refused = |path: &PathBuf, wanted| {
+        let path = path.clone();
+        move |reason: String| TlsError::File { path, wanted, reason }
+    };
+    let cert_refused = refused(&files.cert, "certificates");
+    let certs = CertificateDer::pem_file_iter(&files.cert)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| error.to_string())
+        .and_then(|certs| if certs.is_empty() { Err("it holds none".to_owned()) } else { Ok(certs) })
+        .map_err(cert_refused)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key)
+        .map_err(|error| refused(&files.key, "a private key")(error.to_string()))?;
+    let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certs, key))
+        .map_err(|source| TlsError::Pair { files: files.clone(), source })?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
