@@ -23,7 +23,7 @@ pub struct LossyDisk {
 
 struct Shared {
     state: Mutex<State>,
-    released: Condvar,
+    changed: Condvar,
 }
 
 impl LossyDisk {
@@ -42,7 +42,7 @@ impl LossyDisk {
     pub fn lose_power(&self) -> Self {
         let mut state = self.shared.state.lock();
         state.power = Power::Off;
-        self.shared.released.notify_all();
+        self.shared.changed.notify_all();
         let mut rng = Rng::with_seed(state.rng.u64(..));
         let names = state.surviving_names(&mut rng);
         let files = names.values().map(|id| (*id, state.surviving_file(*id, &mut rng))).collect();
@@ -70,6 +70,11 @@ impl LossyDisk {
     /// What all files hold together, in bytes.
     pub fn used(&self) -> u64 {
         self.shared.state.lock().used()
+    }
+
+    /// How many writes found no room so far.
+    pub fn refused_writes(&self) -> u64 {
+        self.shared.state.lock().refused_writes
     }
 
     /// Lets every sync of a file fail from now on, or no longer. A failed sync keeps a random part, and never the rest.
@@ -124,10 +129,12 @@ impl LossyDisk {
             power: Power::On,
             capacity: None,
             sync_fails: false,
+            refused_writes: 0,
             stalled: false,
+            held_back: 0,
             rng: Rng::with_seed(seed),
         };
-        Self { shared: Arc::new(Shared { state: Mutex::new(state), released: Condvar::new() }) }
+        Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
     }
 }
 
@@ -224,7 +231,11 @@ impl DiskFile for LossyFile {
         };
         let fits = index(room.saturating_sub(offset)).min(bytes.len());
         self.apply(Change::Write { offset, bytes: bytes[..fits].to_vec() })?;
-        if fits < bytes.len() { Err(io::ErrorKind::StorageFull.into()) } else { Ok(()) }
+        if fits < bytes.len() {
+            self.disk.shared.state.lock().refused_writes += 1;
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        Ok(())
     }
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -240,7 +251,10 @@ impl DiskFile for LossyFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.shared.state.lock();
         while state.stalled && !matches!(state.power, Power::Off) {
-            self.disk.shared.released.wait(&mut state);
+            state.held_back += 1;
+            self.disk.shared.changed.notify_all();
+            self.disk.shared.changed.wait(&mut state);
+            state.held_back -= 1;
         }
         state.operation()?;
         let State { files, rng, sync_fails, syncs, .. } = &mut *state;
@@ -286,9 +300,19 @@ pub struct Stall {
     disk: LossyDisk,
 }
 
+impl Stall {
+    /// Waits until a sync is held back: what it is for is written, and nothing newer.
+    pub fn wait(&self) {
+        let mut state = self.disk.shared.state.lock();
+        while state.held_back == 0 {
+            self.disk.shared.changed.wait(&mut state);
+        }
+    }
+}
+
 impl Drop for Stall {
     fn drop(&mut self) {
         self.disk.shared.state.lock().stalled = false;
-        self.disk.shared.released.notify_all();
+        self.disk.shared.changed.notify_all();
     }
 }

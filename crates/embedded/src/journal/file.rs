@@ -91,7 +91,8 @@ impl JournalFile {
         }
     }
 
-    /// Fills the space from `end` with zeros, so that later syncs write nothing but data. A full disk is no error here: the frames may still fit.
+    /// Fills the space from `end` with zeros, so that later syncs write nothing but data. A full disk is no error here: the frames may
+    /// still fit, and go where the attempt's zeros lie.
     fn make_ready(&mut self, end: u64) {
         self.ready = end;
         if self.chunk == 0 {
@@ -102,10 +103,6 @@ impl JournalFile {
             Err(error) => {
                 tracing::debug!(%error, chunk_bytes = self.chunk, "no space was made ready for the journal");
                 self.chunk = (self.chunk / 2).max(LEAST_CHUNK.min(self.chunk));
-                // What the attempt took must not be missing for the frames themselves.
-                if let Err(error) = self.file.set_len(end) {
-                    tracing::debug!(%error, "the space of the attempt was not given back");
-                }
             }
         }
     }

@@ -60,6 +60,17 @@ fn a_last_batch_torn_at_any_byte_is_cut_off_and_reported() {
 }
 
 #[test]
+fn a_long_torn_end_is_reported_once() {
+    let disk = LossyDisk::new(1);
+    open(&disk).append(b"kept");
+    let mut bytes = disk.contents(JOURNAL).unwrap();
+    bytes.extend([0xAA; 50_000]);
+    disk.put(JOURNAL, bytes);
+    assert_eq!(open(&disk).recovery.torn_bytes, 50_000);
+    assert_eq!(open(&disk).recovery.torn_bytes, 0);
+}
+
+#[test]
 fn a_last_batch_of_which_only_the_end_arrived_is_cut_off() {
     let (bytes, ends) = three_batches();
     for missing in 1..ends[3] - ends[2] {

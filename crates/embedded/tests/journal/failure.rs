@@ -40,21 +40,52 @@ fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
 }
 
 #[test]
+fn a_failed_batch_is_undone_after_what_was_queued_behind_it() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    let stall = disk.stall();
+    let mut commits = vec![opened.journal.append(b"on its way", Some(1)).unwrap()];
+    stall.wait();
+    commits.extend((2..=4).map(|n| opened.journal.append(b"queued", Some(n)).unwrap()));
+    disk.set_sync_fails(true);
+    drop(stall);
+    assert_eq!(opened.events.recv().unwrap(), Event::Failed(vec![4, 3, 2, 1]));
+    assert!(commits.into_iter().all(|commit| wait(commit).is_err()));
+}
+
+#[test]
 fn a_journal_on_a_full_disk_does_not_heal_before_there_is_room_for_registrations() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
-    let full = disk.used() + 100;
+    let full = disk.used() + 10;
     disk.set_capacity(Some(full));
-    // 4096 bytes were made ready, so this goes beyond.
+    // Longer than what was made ready.
     let commit = opened.journal.append(&[7; 6000], Some(1)).unwrap();
     assert!(wait(commit).is_err());
     assert_eq!(opened.events.recv().unwrap(), Event::Failed(vec![1]));
-    // Each attempt to heal syncs, so a stall that is taken and let go proves that nothing is pending in between.
-    assert!(opened.journal.health().is_err());
+    let refused = disk.refused_writes();
+    while disk.refused_writes() < refused + 3 {
+        assert!(opened.events.try_recv().is_err() && opened.journal.health().is_err());
+    }
     disk.set_capacity(Some(full + 100_000));
     assert_eq!(opened.events.recv().unwrap(), Event::Healed);
     opened.append(&[7; 6000]);
+}
+
+#[test]
+fn every_start_and_every_healing_begins_an_epoch() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    disk.set_sync_fails(true);
+    assert!(wait(opened.journal.append(b"lost", Some(1)).unwrap()).is_err());
+    disk.set_sync_fails(false);
+    while opened.events.recv().unwrap() != Event::Healed {}
+    drop(opened);
+    drop(open(&disk));
+    let bytes = disk.contents("journal-0000000001").unwrap();
+    let epochs: Vec<_> = bytes[1024..].chunks(24).map(|frame| (frame[8], frame[12])).collect();
+    assert_eq!(epochs, [(0, 1), (0, 2), (0, 3)]);
 }
 
 #[test]

@@ -87,8 +87,13 @@ impl Life {
         }
     }
 
-    fn checkpoint(&mut self, opened: &Opened, rng: &mut Rng) {
-        let Ok(mut checkpoint) = opened.journal.begin_checkpoint() else { return };
+    fn checkpoint(&mut self, disk: &LossyDisk, opened: &Opened, rng: &mut Rng) {
+        // One that can't begin may leave its file, which must then not count.
+        self.await_pending();
+        disk.set_sync_fails(rng.u8(..4) == 0);
+        let began = opened.journal.begin_checkpoint();
+        disk.set_sync_fails(false);
+        let Ok(mut checkpoint) = began else { return };
         if rng.bool() {
             self.append(opened, rng);
         }
@@ -168,7 +173,7 @@ fn live(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Life {
     disk.lose_power_after(rng.u64(..120));
     while !disk.is_dead() {
         match rng.u8(..20) {
-            0 => life.checkpoint(&opened, rng),
+            0 => life.checkpoint(disk, &opened, rng),
             1 => life.fail_for_a_while(disk, &opened, rng),
             2..8 => life.await_pending(),
             _ => life.append(&opened, rng),

@@ -20,7 +20,9 @@ pub(super) struct State {
     pub(super) power: Power,
     pub(super) capacity: Option<u64>,
     pub(super) sync_fails: bool,
+    pub(super) refused_writes: u64,
     pub(super) stalled: bool,
+    pub(super) held_back: u64,
     pub(super) rng: Rng,
 }
 

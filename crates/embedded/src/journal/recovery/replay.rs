@@ -139,26 +139,16 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             Start::Unfinished => return self.damaged(&name, 0, 0, "its header is missing").map(|()| None),
             Start::Dropped => return Ok(None),
         };
-        if header.sequence > self.expected {
-            // At the very first file there is no end before that could be damaged.
-            if !self.gap {
-                self.damaged(&before.0, before.1, 0, "the batches up to the next file are missing")?;
-            }
-            self.expected = header.sequence;
+        if header.sequence > self.expected && !self.gap {
+            self.damaged(&before.0, before.1, 0, "the batches up to the next file are missing")?;
         }
-        let end = self.frames(file.as_ref(), &name, header, header.sequence < self.expected && last)?;
-        Ok(end.map(|end| OpenFile { file, header, end }))
+        // A rotation that failed may have left a file that begins with an older sequence: it has no frames, and can go on from here.
+        let end = self.frames(file.as_ref(), &name, header)?;
+        Ok(Some(OpenFile { file, header, end }))
     }
 
-    /// Hands over a journal's frames; answers where they end. `stale`: the file was given up before its first frame, which
-    /// must then not exist.
-    fn frames(
-        &mut self,
-        file: &dyn DiskFile,
-        name: &str,
-        header: FileHeader,
-        stale: bool,
-    ) -> Result<Option<u64>, OpenError> {
+    /// Hands over a journal's frames; answers where they end.
+    fn frames(&mut self, file: &dyn DiskFile, name: &str, header: FileHeader) -> Result<u64, OpenError> {
         let errors = self.errors;
         let io = |error| errors.io("read", name, error);
         let mut reader = FrameReader::new(file, header.salt).map_err(io)?;
@@ -188,8 +178,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                         )?;
                         reader.seek(later);
                     }
-                    None if stale && offset == FRAMES_AT => return Ok(None),
-                    None => return Ok(Some(offset)),
+                    None => return Ok(offset),
                 },
             }
         }
