@@ -79,7 +79,7 @@ def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
     """The baseline: constants as long as what the service answers to these two requests."""
     api = Api(service.address)
     heartbeat_bytes, headers = length_and_headers(api, "POST", "/heartbeat", {"peer_id": member})
-    discover_bytes, _ = length_and_headers(api, "GET", discover, None)
+    discover_bytes, discover_headers = length_and_headers(api, "GET", discover, None)
     sizes = [
         f"--heartbeat-bytes={heartbeat_bytes}",
         f"--discover-bytes={discover_bytes}",
@@ -92,15 +92,19 @@ def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
         found = re.search(r":(\d+)$", line.strip())
         assert found, line
         baseline = Process(int(found[1]), process)
-        _, constants = length_and_headers(Api(baseline.address), "POST", "/heartbeat", None)
-        if {name: len(value) for name, value in constants.items()} != {
-            name: len(value) for name, value in headers.items()
-        }:
-            raise SystemExit(f"the baseline's headers differ from the service's: {constants} and {headers}")
+        expect_same(baseline, "POST", "/heartbeat", headers)
+        expect_same(baseline, "GET", "/discover", discover_headers)
         yield baseline
     finally:
         process.kill()
         process.wait()
+
+
+def expect_same(baseline: Process, method: str, path: str, expected: dict[str, str]) -> None:
+    """The baseline is only fair if it sends the same headers, as long as the service's."""
+    _, headers = length_and_headers(Api(baseline.address), method, path, None)
+    if {name: len(value) for name, value in headers.items()} != {name: len(value) for name, value in expected.items()}:
+        raise SystemExit(f"{path}: the baseline's headers are {headers}, the service's {expected}")
 
 
 def length_and_headers(api: Api, method: str, path: str, body: object) -> tuple[int, dict[str, str]]:

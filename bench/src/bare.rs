@@ -23,6 +23,9 @@ const HEADERS: [(&str, &str); 8] = [
     ("access-control-max-age", "86400"),
 ];
 
+/// The service says of answers from this size on that they may be compressed.
+const VARYING_BYTES: usize = 4 * 1024;
+
 /// Serves constants with the service's headers.
 #[derive(clap::Args)]
 pub(crate) struct Bare {
@@ -60,8 +63,7 @@ impl Bare {
 
     fn router(&self) -> Router {
         let headers = headers(self.request_id_bytes);
-        let constant =
-            |bytes| Arc::new(Constant { headers: headers.clone(), body: Bytes::from(vec![b'x'; bytes]) });
+        let constant = |bytes| Arc::new(constant(headers.clone(), bytes));
         Router::new()
             .route("/heartbeat", post(answer_after_body))
             .with_state(constant(self.heartbeat_bytes))
@@ -78,6 +80,13 @@ fn headers(request_id_bytes: usize) -> HeaderMap {
         headers.insert("x-request-id", id);
     }
     headers
+}
+
+fn constant(mut headers: HeaderMap, bytes: usize) -> Constant {
+    if bytes >= VARYING_BYTES {
+        headers.insert("vary", HeaderValue::from_static("accept-encoding"));
+    }
+    Constant { headers, body: Bytes::from(vec![b'x'; bytes]) }
 }
 
 async fn answer_after_body(State(constant): State<Arc<Constant>>, _body: Bytes) -> (HeaderMap, Bytes) {
