@@ -1,0 +1,150 @@
+//! The archetypes that known peers carry, and the live members of each.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, RandomState};
+
+use aurora_protocol::Archetype;
+
+use super::members::Members;
+use super::table::Table;
+
+/// Archetypes by name, each under a number while any known peer, live or dormant, carries it.
+pub(crate) struct ArchetypeTable {
+    hasher: RandomState,
+    by_name: Table<u32>,
+    entries: Vec<Entry>,
+    free: Vec<u32>,
+    /// Those that live peers carry, by how many do.
+    ranking: BTreeSet<(u32, u32)>,
+}
+
+#[derive(Default)]
+struct Entry {
+    name: Box<str>,
+    /// How many known peers carry it.
+    carriers: u32,
+    members: Members,
+}
+
+impl ArchetypeTable {
+    pub(crate) fn new() -> Self {
+        Self {
+            hasher: RandomState::new(),
+            by_name: Table::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            ranking: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn find(&self, name: &str) -> Option<u32> {
+        let hash = self.hasher.hash_one(name);
+        self.by_name.find(hash, |number| &*self.entries[*number as usize].name == name).copied()
+    }
+
+    /// The number of an archetype that one more peer carries from here on.
+    pub(crate) fn acquire(&mut self, archetype: &Archetype) -> u32 {
+        let number = match self.find(archetype.as_str()) {
+            Some(number) => number,
+            None => self.add(archetype.as_str()),
+        };
+        self.entries[number as usize].carriers += 1;
+        number
+    }
+
+    /// One peer less carries it.
+    pub(crate) fn release(&mut self, number: u32) {
+        let entry = &mut self.entries[number as usize];
+        entry.carriers -= 1;
+        if entry.carriers == 0 {
+            let name = std::mem::take(entry).name;
+            self.by_name.remove(self.hasher.hash_one(&*name), |other| *other == number);
+            self.free.push(number);
+        }
+    }
+
+    /// Adds a live member; answers its position.
+    pub(crate) fn join(&mut self, number: u32, slot: u32) -> u32 {
+        let position = self.entries[number as usize].members.push(slot);
+        self.rank(number, position, position + 1);
+        position
+    }
+
+    /// Removes the member at a position; answers the slot that stands there now, if one moved.
+    pub(crate) fn leave(&mut self, number: u32, position: u32) -> Option<u32> {
+        let members = &mut self.entries[number as usize].members;
+        let before = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let moved = members.swap_remove(position);
+        self.rank(number, before, before - 1);
+        moved
+    }
+
+    pub(crate) fn members(&self, number: u32) -> &Members {
+        &self.entries[number as usize].members
+    }
+
+    /// How many archetypes live peers carry.
+    pub(crate) fn live(&self) -> usize {
+        self.ranking.len()
+    }
+
+    /// How many of these no live peer carries.
+    pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> usize {
+        let carried = |archetype: &&Archetype| {
+            self.find(archetype.as_str()).is_some_and(|number| self.members(number).len() > 0)
+        };
+        archetypes.len() - archetypes.iter().filter(carried).count()
+    }
+
+    /// The archetypes with the most live members, the most frequent first.
+    pub(crate) fn most_frequent(&self, count: usize) -> Vec<(Archetype, u64)> {
+        let ranked = self.ranking.iter().rev().take(count);
+        ranked
+            .filter_map(|(members, number)| {
+                let name = Archetype::parse(&self.entries[*number as usize].name).ok()?;
+                Some((name, u64::from(*members)))
+            })
+            .collect()
+    }
+
+    fn add(&mut self, name: &str) -> u32 {
+        let number = self.free.pop().unwrap_or_else(|| {
+            self.entries.push(Entry::default());
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+        });
+        self.entries[number as usize].name = name.into();
+        let (entries, hasher) = (&self.entries, &self.hasher);
+        let hash = |number: &u32| hasher.hash_one(&*entries[*number as usize].name);
+        self.by_name.insert_new(hash(&number), number, hash);
+        number
+    }
+
+    fn rank(&mut self, number: u32, before: u32, after: u32) {
+        if before > 0 {
+            self.ranking.remove(&(before, number));
+        }
+        if after > 0 {
+            self.ranking.insert((after, number));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_archetype_that_nobody_carries_is_forgotten_and_its_number_used_again() {
+        let mut table = ArchetypeTable::new();
+        let name = |n: u32| Archetype::parse(&format!("a{n}")).unwrap();
+        for round in 0..100 {
+            let number = table.acquire(&name(round));
+            let position = table.join(number, round);
+            assert_eq!(table.find(name(round).as_str()), Some(number));
+            table.leave(number, position);
+            table.release(number);
+            assert_eq!(table.find(name(round).as_str()), None);
+        }
+        assert_eq!((table.entries.len(), table.live(), table.by_name.len()), (1, 0, 0));
+    }
+}

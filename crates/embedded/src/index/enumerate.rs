@@ -1,0 +1,105 @@
+//! All that match, page by page, in the order of slots, which stay what they are while others come and go.
+
+use std::iter::Peekable;
+
+use aurora_protocol::Timestamp;
+use aurora_registry::{Enumeration, Page, Position, Query, Total};
+
+use super::Index;
+use super::listing::Scope;
+use super::members::Ordered;
+
+/// Where an enumeration goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Next {
+    incarnation: u64,
+    slot: u32,
+}
+
+impl Index {
+    /// One page of the live peers that match. The index must be up to `now`.
+    pub(crate) fn enumerate(&self, query: &Query, after: Option<&Position>, now: Timestamp) -> Enumeration {
+        let from = match after.map(Next::decode) {
+            None => 0,
+            Some(None) => return Enumeration::Foreign,
+            Some(Some(next)) if next.incarnation != self.incarnation => return Enumeration::Expired,
+            Some(Some(next)) => next.slot,
+        };
+        let scope = self.scope(query);
+        let mut matching = Union::new(&scope, from);
+        // One more than fits says whether another page follows.
+        let mut slots: Vec<u32> = matching.by_ref().take(query.limit.saturating_add(1)).collect();
+        let beyond = (slots.len() > query.limit).then(|| slots.pop()).flatten();
+        let peers = self.list(&slots, query, now);
+        let next = slots.get(peers.len()).copied().or(beyond);
+        let all_here = from == 0 && next.is_none();
+        let total = if all_here { Total::Exact(slots.len() as u64) } else { self.total(&scope) };
+        let next = next.map(|slot| Next { incarnation: self.incarnation, slot }.encode());
+        Enumeration::Page(Page { peers, total }, next)
+    }
+}
+
+impl Next {
+    const VERSION: u8 = 1;
+
+    fn encode(self) -> Position {
+        let mut bytes = vec![Self::VERSION];
+        bytes.extend_from_slice(&self.incarnation.to_be_bytes());
+        bytes.extend_from_slice(&self.slot.to_be_bytes());
+        Position(bytes)
+    }
+
+    fn decode(position: &Position) -> Option<Self> {
+        let (&version, rest) = position.0.split_first()?;
+        let (incarnation, slot) = rest.split_first_chunk()?;
+        let (slot, []) = slot.split_first_chunk()? else { return None };
+        let next = Self { incarnation: u64::from_be_bytes(*incarnation), slot: u32::from_be_bytes(*slot) };
+        (version == Self::VERSION).then_some(next)
+    }
+}
+
+/// The slots of several sets in order, each once.
+struct Union<'a> {
+    sets: Vec<Peekable<Ordered<'a>>>,
+    excluded: Option<u32>,
+}
+
+impl<'a> Union<'a> {
+    fn new(scope: &Scope<'a>, from: u32) -> Self {
+        let sets = scope.members.iter().map(|members| members.ordered(from).peekable()).collect();
+        Self { sets, excluded: scope.excluded }
+    }
+}
+
+impl Iterator for Union<'_> {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        loop {
+            let least = self.sets.iter_mut().filter_map(|set| set.peek().copied()).min()?;
+            for set in &mut self.sets {
+                set.next_if_eq(&least);
+            }
+            if self.excluded != Some(least) {
+                return Some(least);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_reads_back_and_nothing_else_does() {
+        let next = Next { incarnation: 7, slot: 9 };
+        let position = next.encode();
+        assert_eq!(Next::decode(&position), Some(next));
+        for cut in 0..position.0.len() {
+            assert_eq!(Next::decode(&Position(position.0[..cut].to_vec())), None);
+        }
+        assert_eq!(Next::decode(&Position([position.0, vec![0]].concat())), None);
+        assert_eq!(Next::decode(&Position(vec![2; 13])), None);
+    }
+}

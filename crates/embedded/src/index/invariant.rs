@@ -1,0 +1,77 @@
+//! What must always hold between the parts of the index; for tests.
+
+use std::collections::{HashMap, HashSet};
+
+use aurora_protocol::{PeerId, Timestamp};
+
+use super::{Index, State};
+
+impl Index {
+    /// Panics where two parts of the index contradict each other.
+    pub(crate) fn check_invariants(&mut self) {
+        let (mut bytes, mut dormant_bytes, mut memberships) = (0, 0, 0);
+        let mut states: HashMap<_, usize> = HashMap::new();
+        let mut sources: HashMap<_, (u32, u32)> = HashMap::new();
+        let mut addresses: HashMap<_, u32> = HashMap::new();
+        let mut carried = HashSet::new();
+        for number in 0..self.slots.end() {
+            let slot = &self.slots[number];
+            *states.entry(slot.state as u8).or_default() += 1;
+            if slot.state == State::Vacant {
+                continue;
+            }
+            let (id, scheduled) = (slot.peer_id(), slot.scheduled);
+            assert_eq!(self.find_bytes(id, self.keys.peer(id)), Some(number), "a peer is found by its id");
+            bytes += slot.cost();
+            let source = sources.entry(slot.source()).or_default();
+            if slot.state == State::Dormant {
+                source.1 += 1;
+                dormant_bytes += slot.cost();
+                assert!(self.schedule.evictions().contains(scheduled, number), "its eviction is scheduled");
+                continue;
+            }
+            source.0 += 1;
+            if slot.published != 0 {
+                *addresses.entry(slot.published).or_default() += 1;
+            }
+            assert!(scheduled <= slot.expires_at(), "an entry is never later than what it stands for");
+            assert!(self.schedule.expiries().contains(scheduled, number), "its expiry is scheduled");
+            assert_eq!(self.live.as_slice()[slot.position as usize], number, "it knows its position");
+            for one in slot.memberships.as_slice() {
+                let members = self.archetypes.members(one.archetype).as_slice();
+                assert_eq!(members[one.position as usize], number, "it knows its positions");
+                carried.insert(one.archetype);
+                memberships += 1;
+            }
+        }
+        let count = |state: State| states.get(&(state as u8)).copied().unwrap_or(0);
+        assert_eq!((self.bytes, self.dormant_bytes), (bytes, dormant_bytes));
+        assert_eq!(self.live.len(), count(State::Live));
+        assert_eq!(self.schedule.expiries().len(), count(State::Live));
+        assert_eq!(self.schedule.dormant(), count(State::Dormant));
+        assert_eq!(self.known(), count(State::Live) + count(State::Dormant));
+        assert_eq!(self.by_id.len(), self.known());
+        assert_eq!(self.quota.len(), (sources.len(), addresses.len()));
+        for (source, counts) in sources {
+            assert_eq!((self.quota.live_from(source), self.quota.dormant_from(source)), counts);
+        }
+        for (address, count) in addresses {
+            assert_eq!(self.quota.live_at(address), count);
+        }
+        assert_eq!(self.archetypes.live(), carried.len());
+        let members = carried.iter().map(|number| self.archetypes.members(*number));
+        let all: usize = members.clone().map(super::Members::len).sum();
+        assert_eq!(all, memberships);
+        for members in members.chain([&self.live]) {
+            let mut sorted = members.as_slice().to_vec();
+            sorted.sort_unstable();
+            assert!(members.ordered(0).eq(sorted), "members in order are the same");
+        }
+    }
+
+    /// When a known peer's lease ends.
+    pub(crate) fn expires_at(&self, peer: &PeerId) -> Option<Timestamp> {
+        let slot = self.find(peer, self.keys.peer(peer.as_str().as_bytes()))?;
+        Some(self.slots[slot].expires_at())
+    }
+}

@@ -1,0 +1,174 @@
+//! How peers pass from live to dormant, back, and away.
+
+use aurora_protocol::{PeerId, Timestamp, Ttl};
+use aurora_registry::Swept;
+
+use super::entry::text;
+use super::{Index, State};
+use crate::record::Record;
+
+/// What became of a heartbeat that did more than renew a running lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Revival {
+    /// It was live after all.
+    Renewed(Ttl),
+    /// A dormant peer is live again.
+    Revived(Ttl),
+    /// There is nothing of it.
+    Unknown,
+}
+
+impl Index {
+    /// Whether [`Index::advance`] has anything to do.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        self.schedule.is_due(now)
+    }
+
+    /// Does what is due at `now`, at most `steps` of it. Each change is handed to `log` in order.
+    pub(crate) fn advance(
+        &mut self,
+        now: Timestamp,
+        steps: usize,
+        log: &mut dyn FnMut(&Record<'_>),
+    ) -> Swept {
+        let mut swept = Swept::default();
+        for _ in 0..steps {
+            if let Some(slot) = self.schedule.expiries().first_due(now) {
+                swept.expired += u64::from(self.end_lease(slot, now, log));
+            } else if let Some(slot) = self.schedule.evictions().first_due(now) {
+                self.counts.evicted_due += 1;
+                swept.evicted += 1;
+                self.evict(slot, log);
+            } else {
+                break;
+            }
+        }
+        swept
+    }
+
+    /// Renews or revives a peer. The index must be up to `now`.
+    pub(crate) fn revive(
+        &mut self,
+        peer: &PeerId,
+        hash: u64,
+        now: Timestamp,
+        log: &mut dyn FnMut(&Record<'_>),
+    ) -> Revival {
+        let Some(slot) = self.find(peer, hash) else { return Revival::Unknown };
+        let (ttl, published) = (self.slots[slot].ttl, self.slots[slot].published);
+        if self.slots[slot].state == State::Live {
+            self.slots[slot].renew(now);
+            return Revival::Renewed(ttl);
+        }
+        if self.address_is_taken(published) {
+            // Registering anew tells it why; reviving it would let a network be pointed at a victim after all.
+            self.counts.evicted_for_address += 1;
+            self.evict(slot, log);
+            return Revival::Unknown;
+        }
+        self.counts.revived += 1;
+        self.leave(slot);
+        self.slots[slot].set_lease(now, now + ttl);
+        self.enter(slot, State::Live);
+        log(&Record::Revived { peer: peer.as_str(), at: now });
+        Revival::Revived(ttl)
+    }
+
+    /// Makes a slot's peer live or dormant: it appears wherever such peers stand.
+    pub(super) fn enter(&mut self, number: u32, state: State) {
+        let slot = &mut self.slots[number];
+        slot.state = state;
+        slot.scheduled = slot.expires_at();
+        if state == State::Dormant {
+            slot.scheduled = slot.scheduled.plus_millis(self.limits.revival_window_millis);
+            self.dormant_bytes += slot.cost();
+            self.quota.add_dormant(slot.source());
+            self.schedule.evictions().insert(slot.scheduled, number);
+            return;
+        }
+        slot.position = self.live.push(number);
+        for membership in slot.memberships.as_mut_slice() {
+            membership.position = self.archetypes.join(membership.archetype, number);
+        }
+        self.quota.add_live(slot.source(), slot.published);
+        self.schedule.expiries().insert(slot.scheduled, number);
+    }
+
+    /// The reverse of [`Index::enter`]; the slot's content stays.
+    pub(super) fn leave(&mut self, number: u32) {
+        let slot = &self.slots[number];
+        match slot.state {
+            State::Vacant => {}
+            State::Dormant => {
+                self.dormant_bytes -= slot.cost();
+                self.quota.remove_dormant(slot.source());
+                self.schedule.evictions().remove(slot.scheduled, number);
+            }
+            State::Live => {
+                self.quota.remove_live(slot.source(), slot.published);
+                self.schedule.expiries().remove(slot.scheduled, number);
+                self.leave_members(number);
+            }
+        }
+        self.slots[number].state = State::Vacant;
+    }
+
+    fn leave_members(&mut self, number: u32) {
+        if let Some(moved) = self.live.swap_remove(self.slots[number].position) {
+            self.slots[moved].position = self.slots[number].position;
+        }
+        for index in 0..self.slots[number].memberships.as_slice().len() {
+            let left = self.slots[number].memberships.as_slice()[index];
+            let Some(moved) = self.archetypes.leave(left.archetype, left.position) else { continue };
+            let memberships = self.slots[moved].memberships.as_mut_slice();
+            if let Some(other) = memberships.iter_mut().find(|other| other.archetype == left.archetype) {
+                other.position = left.position;
+            }
+        }
+    }
+
+    /// Deletes all there is of a peer.
+    pub(super) fn forget(&mut self, number: u32) {
+        self.leave(number);
+        let slot = &self.slots[number];
+        self.bytes -= slot.cost();
+        self.by_id.remove(self.keys.peer(slot.peer_id()), |other| *other == number);
+        for membership in slot.memberships.as_slice() {
+            self.archetypes.release(membership.archetype);
+        }
+        self.slots.give_back(number);
+    }
+
+    /// Deletes a peer that nobody asked to delete.
+    pub(super) fn evict(&mut self, number: u32, log: &mut dyn FnMut(&Record<'_>)) {
+        log(&Record::Gone { peer: text(self.slots[number].peer_id()) });
+        self.forget(number);
+    }
+
+    pub(super) fn address_is_taken(&self, published: u64) -> bool {
+        published != 0 && self.quota.live_at(published) >= self.limits.max_peers_per_address
+    }
+
+    /// A live peer's entry in the schedule is due: its lease has ended, or heartbeats have moved its end. Answers whether it ended.
+    fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
+        let slot = &mut self.slots[number];
+        let expires_at = slot.expires_at();
+        if now < expires_at {
+            self.schedule.expiries().remove(slot.scheduled, number);
+            slot.scheduled = expires_at;
+            self.schedule.expiries().insert(expires_at, number);
+            return false;
+        }
+        let source = slot.source();
+        self.counts.expired += 1;
+        if !source.is_loopback() && self.quota.dormant_from(source) >= self.limits.max_peers_per_source {
+            self.counts.evicted_for_source += 1;
+            self.evict(number, log);
+            return true;
+        }
+        log(&Record::Expired { peer: text(slot.peer_id()), at: expires_at });
+        self.leave(number);
+        self.enter(number, State::Dormant);
+        true
+    }
+}

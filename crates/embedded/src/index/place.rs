@@ -1,0 +1,83 @@
+//! What peers ask for themselves: to be registered, and to be deregistered.
+
+use aurora_protocol::{PeerId, Timestamp};
+use aurora_registry::Claim;
+
+use super::entry::{Entry, text};
+use super::slot::Memberships;
+use super::{Index, State};
+use crate::record::{Record, Registered};
+
+/// What becomes of a deregistration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Departure {
+    /// The peer in this slot may be deleted by [`Index::remove`].
+    Granted(u32),
+    /// Somebody else holds it.
+    Held(Timestamp),
+    /// There is nothing of it.
+    Unknown,
+}
+
+impl Index {
+    /// Puts a peer where it was, or into a slot of its own. Nothing is checked: [`Index::admit`] has.
+    pub(crate) fn place(&mut self, entry: Entry, slot: Option<u32>) {
+        let number = slot.unwrap_or_else(|| self.take_slot(&entry));
+        // What the new registration carries is acquired before the old one lets go, so that nothing is given up in between.
+        let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
+        let memberships = Memberships::new(acquired);
+        self.leave(number);
+        self.bytes = self.bytes + entry.cost() - slot.map_or(0, |slot| self.slots[slot].cost());
+        let before = std::mem::replace(&mut self.slots[number].memberships, memberships);
+        for membership in before.as_slice() {
+            self.archetypes.release(membership.archetype);
+        }
+        self.slots[number].fill(entry.content);
+        self.enter(number, if entry.dormant { State::Dormant } else { State::Live });
+    }
+
+    /// Whether a peer may be deregistered by `claim`. The index must be up to date.
+    pub(crate) fn departure(&self, peer: &PeerId, hash: u64, claim: &Claim) -> Departure {
+        let Some(number) = self.find(peer, hash) else { return Departure::Unknown };
+        let slot = &self.slots[number];
+        if slot.state == State::Live && !claim.admits(&slot.holder()) {
+            return Departure::Held(slot.expires_at());
+        }
+        Departure::Granted(number)
+    }
+
+    /// Deregisters the peer of a slot.
+    pub(crate) fn remove(&mut self, slot: u32) {
+        self.forget(slot);
+    }
+
+    /// Appends the record of what is in a slot; nothing if it is vacant.
+    pub(crate) fn record(&self, slot: u32, out: &mut Vec<u8>) {
+        let slot = &self.slots[slot];
+        if slot.state == State::Vacant {
+            return;
+        }
+        let registered = Registered {
+            dormant: slot.state == State::Dormant,
+            holder: slot.holder(),
+            ttl: slot.ttl,
+            registered_at: slot.registered_at,
+            last_seen: slot.last_seen(),
+            expires_at: slot.expires_at(),
+            json: text(slot.json()),
+        };
+        Record::Registered(registered).encode(out);
+    }
+
+    /// All slots have numbers below this one.
+    pub(crate) fn end(&self) -> u32 {
+        self.slots.end()
+    }
+
+    fn take_slot(&mut self, entry: &Entry) -> u32 {
+        let number = self.slots.take();
+        let (slots, keys) = (&self.slots, &self.keys);
+        self.by_id.insert_new(entry.hash, number, |slot| keys.peer(slots[*slot].peer_id()));
+        number
+    }
+}

@@ -1,0 +1,82 @@
+//! Who may come in, and who has to go for it.
+
+use aurora_registry::{Claim, Placement, Shortage};
+
+use super::entry::Entry;
+use super::{Index, State};
+use crate::record::Record;
+
+/// What a registration that may be placed does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Admission {
+    /// Where the peer is, if it is known.
+    pub(crate) slot: Option<u32>,
+    /// Whether the token that the caller presented goes on.
+    pub(crate) token_kept: bool,
+}
+
+impl Index {
+    /// Most dormant peers that are dropped for one registration: the largest takes the place of fewer.
+    const MAX_EVICTED: usize = 64;
+
+    /// Whether `entry` may be placed by `claim`. The index must be up to date, and changes nothing.
+    pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, Placement> {
+        let slot = self.find(&entry.peer, entry.hash);
+        let known = slot.map(|slot| &self.slots[slot]);
+        let admission =
+            Admission { slot, token_kept: known.is_some_and(|slot| claim.proves(&slot.holder())) };
+        let live = known.filter(|slot| slot.state == State::Live);
+        if let Some(live) = live {
+            if !claim.admits(&live.holder()) {
+                return Err(Placement::Held { until: live.expires_at() });
+            }
+            let moves = entry.content.published != live.published;
+            if moves && self.address_is_taken(entry.content.published) {
+                return Err(Placement::Full(Shortage::Address));
+            }
+            return Ok(admission);
+        }
+        self.shortage(entry).map_or(Ok(admission), |shortage| Err(Placement::Full(shortage)))
+    }
+
+    /// What a newcomer lacks, all dormant peers counted as dropped.
+    fn shortage(&self, entry: &Entry) -> Option<Shortage> {
+        let source = entry.content.holder.source;
+        let archetypes = self.archetypes.live() + self.archetypes.new_among(entry.archetypes.as_slice());
+        if !source.is_loopback() && self.quota.live_from(source) >= self.limits.max_peers_per_source {
+            Some(Shortage::Source)
+        } else if self.address_is_taken(entry.content.published) {
+            Some(Shortage::Address)
+        } else if archetypes > self.limits.max_archetypes as usize {
+            Some(Shortage::Archetypes)
+        } else if self.live.len() as u64 >= self.limits.max_peers {
+            Some(Shortage::Peers)
+        } else if self.bytes - self.dormant_bytes + entry.cost() > self.limits.max_bytes {
+            Some(Shortage::Bytes)
+        } else {
+            None
+        }
+    }
+
+    /// Drops dormant peers, the oldest first, as far as `entry` needs their room.
+    pub(crate) fn make_room(
+        &mut self,
+        entry: &Entry,
+        admission: &Admission,
+        log: &mut dyn FnMut(&Record<'_>),
+    ) {
+        let (places, freed) = match admission.slot {
+            Some(slot) => (0, self.slots[slot].cost()),
+            None => (1, 0),
+        };
+        for _ in 0..Self::MAX_EVICTED {
+            let fits = self.known() as u64 + places <= self.limits.max_peers
+                && self.bytes - freed + entry.cost() <= self.limits.max_bytes;
+            let Some(oldest) = self.schedule.oldest_dormant_but(admission.slot).filter(|_| !fits) else {
+                return;
+            };
+            self.counts.evicted_for_room += 1;
+            self.evict(oldest, log);
+        }
+    }
+}

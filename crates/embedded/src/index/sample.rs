@@ -1,0 +1,156 @@
+//! A uniform random sample of what matches, for the cost of what it returns.
+//!
+//! Positions are drawn from the concatenation of the queried archetypes' dense arrays. A peer that carries several of them stands
+//! there several times, so it is taken only where the first of them drew it: then every peer is equally likely.
+
+use aurora_protocol::Timestamp;
+use aurora_registry::{Page, Query, Total};
+use hashbrown::HashTable;
+
+use super::Index;
+use super::listing::Scope;
+
+/// How many draws an estimate of a total rests on at least.
+const ESTIMATE_DRAWS: usize = 128;
+
+impl Index {
+    /// A page of live peers, each subset of its size equally likely. The index must be up to `now`.
+    pub(crate) fn sample(&self, query: &Query, now: Timestamp) -> Page {
+        let mut rng = fastrand::Rng::new();
+        self.sample_by(query, now, |below| rng.usize(..below))
+    }
+
+    /// As [`Index::sample`]; `random` draws below its argument.
+    pub(super) fn sample_by(
+        &self,
+        query: &Query,
+        now: Timestamp,
+        mut random: impl FnMut(usize) -> usize,
+    ) -> Page {
+        let scope = self.scope(query);
+        let places = scope.places();
+        // With so few places it may be that all that match fit: then all are looked at, and the total is counted.
+        let few = query.limit.saturating_add(1).saturating_mul(scope.members.len());
+        if places <= few {
+            return self.sample_of_few(&scope, query, now, random);
+        }
+        let mut draws = Draws::new(places, query.limit);
+        let mut chosen = Vec::with_capacity(query.limit);
+        // One dense array says itself how many there are.
+        let single = scope.members.len() == 1;
+        let mut matching = 0;
+        while chosen.len() < query.limit || (!single && draws.drawn < ESTIMATE_DRAWS) {
+            let Some(place) = draws.next(&mut random) else { break };
+            let Some(slot) = self.slot_at(&scope, place) else { continue };
+            matching += 1;
+            if chosen.len() < query.limit {
+                chosen.push(slot);
+            }
+        }
+        let total = match single {
+            true => Total::Exact((places - usize::from(scope.excluded.is_some())) as u64),
+            false => draws.total(matching),
+        };
+        Page { peers: self.list(&chosen, query, now), total }
+    }
+
+    /// How many live peers match, for a bounded cost.
+    pub(super) fn total(&self, scope: &Scope<'_>) -> Total {
+        if let [members] = *scope.members {
+            return Total::Exact((members.len() - usize::from(scope.excluded.is_some())) as u64);
+        }
+        let mut rng = fastrand::Rng::new();
+        let mut draws = Draws::new(scope.places(), ESTIMATE_DRAWS);
+        let mut matching = 0;
+        while draws.drawn < ESTIMATE_DRAWS {
+            let Some(place) = draws.next(&mut |below| rng.usize(..below)) else { break };
+            matching += usize::from(self.slot_at(scope, place).is_some());
+        }
+        draws.total(matching)
+    }
+
+    fn sample_of_few(
+        &self,
+        scope: &Scope<'_>,
+        query: &Query,
+        now: Timestamp,
+        mut random: impl FnMut(usize) -> usize,
+    ) -> Page {
+        let places = scope.places();
+        let mut matching: Vec<u32> = (0..places).filter_map(|place| self.slot_at(scope, place)).collect();
+        let total = Total::Exact(matching.len() as u64);
+        let listed = matching.len().min(query.limit);
+        // Where the page's bytes cut the list, the cut must not prefer anybody either.
+        for place in 0..listed {
+            let other = place + random(matching.len() - place);
+            matching.swap(place, other);
+        }
+        matching.truncate(listed);
+        Page { peers: self.list(&matching, query, now), total }
+    }
+
+    /// The slot that a place of the concatenation stands for; `None` where the peer stands at an earlier one too, or is left out.
+    fn slot_at(&self, scope: &Scope<'_>, place: usize) -> Option<u32> {
+        let mut place = place;
+        let mut nth = 0;
+        while place >= scope.members[nth].len() {
+            place -= scope.members[nth].len();
+            nth += 1;
+        }
+        let slot = scope.members[nth].as_slice()[place];
+        let excluded = scope.excluded == Some(slot);
+        let earlier = nth > 0 && scope.archetypes[..nth].iter().any(|one| self.slots[slot].carries(*one));
+        (!excluded && !earlier).then_some(slot)
+    }
+}
+
+/// Distinct random numbers below a bound, each permutation equally likely: the first steps of a Fisher-Yates shuffle of which only
+/// the places that were swapped are kept.
+struct Draws {
+    swapped: HashTable<(usize, usize)>,
+    bound: usize,
+    drawn: usize,
+}
+
+impl Draws {
+    fn new(bound: usize, expected: usize) -> Self {
+        Self { swapped: HashTable::with_capacity(expected), bound, drawn: 0 }
+    }
+
+    /// How many of all places match if as many of the drawn ones as said do.
+    fn total(&self, matching: usize) -> Total {
+        let (bound, matching, drawn) = (self.bound as u64, matching as u64, self.drawn as u64);
+        if drawn == bound {
+            return Total::Exact(matching);
+        }
+        Total::Estimate(((bound * matching + drawn / 2) / drawn.max(1)).max(matching))
+    }
+
+    fn next(&mut self, random: &mut impl FnMut(usize) -> usize) -> Option<usize> {
+        let first = self.drawn;
+        let drawn = first + (first < self.bound).then(|| random(self.bound - first))?;
+        self.drawn += 1;
+        // The first place is not drawn again, so what stands there moves to where the drawn number was.
+        let moved = self
+            .swapped
+            .find_entry(spread(first), |swap| swap.0 == first)
+            .ok()
+            .map(|entry| entry.remove().0.1);
+        let moved = moved.unwrap_or(first);
+        if drawn == first {
+            return Some(moved);
+        }
+        match self.swapped.find_mut(spread(drawn), |swap| swap.0 == drawn) {
+            Some(swap) => Some(std::mem::replace(&mut swap.1, moved)),
+            None => {
+                self.swapped.insert_unique(spread(drawn), (drawn, moved), |swap| spread(swap.0));
+                Some(drawn)
+            }
+        }
+    }
+}
+
+/// A hash of a number that nobody outside chooses.
+fn spread(number: usize) -> u64 {
+    (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+}

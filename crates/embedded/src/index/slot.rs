@@ -1,0 +1,285 @@
+//! Where each known peer lies, under one number for as long as it is known.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use aurora_protocol::{Timestamp, Ttl};
+use aurora_registry::{Holder, Source, TokenHash};
+
+/// One peer, or none. 128 bytes, of which the first half is all that listing and renewing a peer reads.
+#[repr(C, align(64))]
+pub(crate) struct Slot {
+    /// The peer's id and behind it its JSON: one allocation for both.
+    blob: Box<[u8]>,
+    /// When the lease ends, in milliseconds. Heartbeats raise it while others read.
+    expires_at: AtomicU64,
+    last_seen: AtomicU64,
+    pub(crate) memberships: Memberships,
+    pub(crate) ttl: Ttl,
+    last_seen_at: u16,
+    id_len: u8,
+    pub(crate) state: State,
+
+    source: Source,
+    token: TokenHash,
+    pub(crate) registered_at: Timestamp,
+    /// The key under which the schedule has it; a live peer's lease may end later by now.
+    pub(crate) scheduled: Timestamp,
+    /// The key of the address that it publishes without coming from there; 0 if it does.
+    pub(crate) published: u64,
+    /// Its position among all live peers.
+    pub(crate) position: u32,
+}
+
+/// Whether a slot's peer is listed, may come back, or is none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    Vacant,
+    Live,
+    Dormant,
+}
+
+/// One archetype that a peer carries, and its position among that one's members while it is live.
+#[derive(Clone, Copy)]
+pub(crate) struct Membership {
+    pub(crate) archetype: u32,
+    pub(crate) position: u32,
+}
+
+/// The archetypes of one peer; up to two, which is common, without an allocation.
+pub(crate) enum Memberships {
+    None,
+    One([Membership; 1]),
+    Two([Membership; 2]),
+    Many(Box<[Membership]>),
+}
+
+/// What a slot is filled with.
+pub(crate) struct Content {
+    pub(crate) blob: Box<[u8]>,
+    pub(crate) id_len: u8,
+    pub(crate) last_seen_at: u16,
+    pub(crate) holder: Holder,
+    pub(crate) ttl: Ttl,
+    pub(crate) registered_at: Timestamp,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) published: u64,
+}
+
+impl Slot {
+    /// What a peer costs beside its text, for the bound on bytes: the slot, its places in the tables and in the schedule.
+    pub(crate) const COST: u64 = 224;
+    /// What each archetype of a peer adds.
+    pub(crate) const MEMBERSHIP_COST: u64 = 24;
+
+    fn vacant() -> Self {
+        Self {
+            blob: Box::default(),
+            expires_at: AtomicU64::new(0),
+            last_seen: AtomicU64::new(0),
+            memberships: Memberships::None,
+            ttl: Ttl::from_secs(0),
+            last_seen_at: 0,
+            id_len: 0,
+            state: State::Vacant,
+            source: Source::V6(0),
+            token: TokenHash::from_bytes([0; TokenHash::LEN]),
+            registered_at: Timestamp::default(),
+            scheduled: Timestamp::default(),
+            published: 0,
+            position: 0,
+        }
+    }
+
+    /// Replaces everything but the state and the memberships.
+    pub(crate) fn fill(&mut self, content: Content) {
+        self.blob = content.blob;
+        self.id_len = content.id_len;
+        self.last_seen_at = content.last_seen_at;
+        self.source = content.holder.source;
+        self.token = content.holder.token;
+        self.ttl = content.ttl;
+        self.registered_at = content.registered_at;
+        self.published = content.published;
+        self.set_lease(content.last_seen, content.expires_at);
+    }
+
+    pub(crate) fn peer_id(&self) -> &[u8] {
+        &self.blob[..usize::from(self.id_len)]
+    }
+
+    pub(crate) fn json(&self) -> &[u8] {
+        &self.blob[usize::from(self.id_len)..]
+    }
+
+    pub(crate) fn last_seen_at(&self) -> usize {
+        self.last_seen_at.into()
+    }
+
+    /// One byte of the text: reading it fetches it into the cache.
+    pub(crate) fn touch(&self) -> u8 {
+        self.blob.first().copied().unwrap_or_default()
+    }
+
+    pub(crate) fn holder(&self) -> Holder {
+        Holder { source: self.source, token: self.token }
+    }
+
+    pub(crate) fn source(&self) -> Source {
+        self.source
+    }
+
+    pub(crate) fn expires_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.expires_at.load(Relaxed))
+    }
+
+    pub(crate) fn last_seen(&self) -> Timestamp {
+        Timestamp::from_millis(self.last_seen.load(Relaxed))
+    }
+
+    pub(crate) fn is_live_at(&self, now: Timestamp) -> bool {
+        self.state == State::Live && now < self.expires_at()
+    }
+
+    /// Renews the lease. Needs no exclusive access; an older `now` changes nothing.
+    pub(crate) fn renew(&self, now: Timestamp) {
+        self.expires_at.fetch_max((now + self.ttl).as_millis(), Relaxed);
+        self.last_seen.fetch_max(now.as_millis(), Relaxed);
+    }
+
+    pub(crate) fn set_lease(&mut self, last_seen: Timestamp, expires_at: Timestamp) {
+        *self.last_seen.get_mut() = last_seen.as_millis();
+        *self.expires_at.get_mut() = expires_at.as_millis();
+    }
+
+    pub(crate) fn carries(&self, archetype: u32) -> bool {
+        self.memberships.as_slice().iter().any(|membership| membership.archetype == archetype)
+    }
+
+    /// What it counts against the bound on bytes.
+    pub(crate) fn cost(&self) -> u64 {
+        cost(self.blob.len(), self.memberships.as_slice().len())
+    }
+}
+
+/// What a peer with so many bytes of text and so many archetypes counts against the bound on bytes.
+pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
+    text as u64 + Slot::COST + archetypes as u64 * Slot::MEMBERSHIP_COST
+}
+
+impl Memberships {
+    pub(crate) fn new(archetypes: impl ExactSizeIterator<Item = u32>) -> Self {
+        let mut all = archetypes.map(|archetype| Membership { archetype, position: 0 });
+        match all.len() {
+            0 | 1 => all.next().map_or(Self::None, |one| Self::One([one])),
+            2 => match (all.next(), all.next()) {
+                (Some(first), Some(second)) => Self::Two([first, second]),
+                _ => Self::None,
+            },
+            _ => Self::Many(all.collect()),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[Membership] {
+        match self {
+            Self::None => &[],
+            Self::One(one) => one,
+            Self::Two(two) => two,
+            Self::Many(many) => many,
+        }
+    }
+
+    pub(crate) fn as_mut_slice(&mut self) -> &mut [Membership] {
+        match self {
+            Self::None => &mut [],
+            Self::One(one) => one,
+            Self::Two(two) => two,
+            Self::Many(many) => many,
+        }
+    }
+}
+
+/// All slots, in chunks, so that growing never moves one.
+#[derive(Default)]
+pub(crate) struct Slots {
+    chunks: Vec<Vec<Slot>>,
+    free: Vec<u32>,
+}
+
+impl Slots {
+    /// Slots in one chunk: half a megabyte.
+    const CHUNK: usize = 1 << Self::CHUNK_BITS;
+    const CHUNK_BITS: u32 = 12;
+
+    /// How many slots there are, vacant ones included: all numbers below it are slots.
+    pub(crate) fn end(&self) -> u32 {
+        let full = self.chunks.len().saturating_sub(1) * Self::CHUNK;
+        u32::try_from(full + self.chunks.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
+    }
+
+    /// How many slots hold a peer.
+    pub(crate) fn occupied(&self) -> usize {
+        self.end() as usize - self.free.len()
+    }
+
+    /// A vacant slot; it counts as occupied from here on.
+    pub(crate) fn take(&mut self) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        let number = self.end();
+        match self.chunks.last_mut() {
+            Some(chunk) if chunk.len() < Self::CHUNK => chunk.push(Slot::vacant()),
+            _ => {
+                let mut chunk = Vec::with_capacity(Self::CHUNK);
+                chunk.push(Slot::vacant());
+                self.chunks.push(chunk);
+            }
+        }
+        number
+    }
+
+    /// Makes a slot vacant.
+    pub(crate) fn give_back(&mut self, slot: u32) {
+        self[slot] = Slot::vacant();
+        self.free.push(slot);
+    }
+}
+
+impl std::ops::Index<u32> for Slots {
+    type Output = Slot;
+
+    fn index(&self, slot: u32) -> &Slot {
+        &self.chunks[(slot >> Self::CHUNK_BITS) as usize][slot as usize % Self::CHUNK]
+    }
+}
+
+impl std::ops::IndexMut<u32> for Slots {
+    fn index_mut(&mut self, slot: u32) -> &mut Slot {
+        &mut self.chunks[(slot >> Self::CHUNK_BITS) as usize][slot as usize % Self::CHUNK]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_takes_two_cache_lines() {
+        assert_eq!(size_of::<Slot>(), 128);
+        assert_eq!(std::mem::offset_of!(Slot, source), 64);
+    }
+
+    #[test]
+    fn a_slot_that_was_given_back_is_taken_again() {
+        let mut slots = Slots::default();
+        let taken: Vec<_> = (0..10_000).map(|_| slots.take()).collect();
+        assert!(taken.iter().copied().eq(0..10_000));
+        slots.give_back(5);
+        slots.give_back(9_000);
+        assert_eq!(slots.occupied(), 9_998);
+        let mut again = [slots.take(), slots.take()];
+        again.sort_unstable();
+        assert_eq!((again, slots.end()), ([5, 9_000], 10_000));
+    }
+}

@@ -1,0 +1,268 @@
+//! The store: the index under its lock, and the journal behind it.
+
+mod checkpoint;
+mod close;
+mod figure;
+mod open;
+
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod model;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use aurora_protocol::{PeerId, Timestamp};
+use aurora_registry::{
+    Census, Claim, Enumeration, Figure, Holder, Page, Placement, Position, Put, Query, Removal, Renewal,
+    Store, StoreError, Swept,
+};
+use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+pub use open::{EmbeddedOptions, Restored};
+
+use crate::index::{Departure, Entry, Index, Keys, Lease, Revival};
+use crate::journal::{Commit, Journal, Unavailable};
+use crate::record::Record;
+use checkpoint::Checkpointer;
+
+/// The embedded store: peers in memory, and their registrations on disk if it was opened on one.
+///
+/// Heartbeats of live peers and everything that reads share the index; a change has it alone for some microseconds. Nobody waits
+/// for the disk while holding it.
+pub struct EmbeddedStore {
+    shared: Arc<Shared>,
+    journal: Option<Arc<Journal<Undo>>>,
+    checkpointer: Arc<Checkpointer>,
+    restored: Restored,
+}
+
+/// What the journal's and the checkpoint's threads have of the store.
+struct Shared {
+    index: RwLock<Index>,
+    keys: Keys,
+    closed: AtomicBool,
+    /// The journal lacks something that the index has, or can be shortened.
+    checkpoint_wanted: AtomicBool,
+    /// Changes that were not kept and could not be taken back; not one is expected.
+    irrevertible: AtomicU64,
+}
+
+/// What brings back what was there before a change: a record.
+type Undo = Box<[u8]>;
+
+/// How much of what is due is done before others get the index: a tenth of a millisecond's work.
+const STEPS: usize = 256;
+
+/// When to try again after a failure of the disk, in seconds: the journal tries by itself more often.
+const RETRY_AFTER_SECONDS: u32 = 5;
+
+#[async_trait]
+impl Store for EmbeddedStore {
+    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+        self.check_open()?;
+        let (placement, commit) = self.place(put, now)?;
+        settle(commit).await?;
+        Ok(placement)
+    }
+
+    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        self.check_open()?;
+        let hash = self.shared.keys.peer(peer.as_str().as_bytes());
+        if let Some(ttl) = self.shared.index.read().renew(peer, hash, now) {
+            return Ok(Renewal::Renewed { ttl, revived: false });
+        }
+        let revival = self.write(now).revive(peer, hash, now, &mut |record| self.note(record));
+        Ok(match revival {
+            Revival::Renewed(ttl) => Renewal::Renewed { ttl, revived: false },
+            Revival::Revived(ttl) => Renewal::Renewed { ttl, revived: true },
+            Revival::Unknown => Renewal::Unknown,
+        })
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        self.check_open()?;
+        let (removal, commit) = self.depart(peer, claim, now)?;
+        settle(commit).await?;
+        Ok(removal)
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        self.check_open()?;
+        Ok(self.read(now).sample(query, now))
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        self.check_open()?;
+        Ok(self.read(now).enumerate(query, after, now))
+    }
+
+    async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        self.check_open()?;
+        Ok(self.read(now).census(archetypes))
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.check_open()?;
+        let mut swept = Swept::default();
+        while self.sweep_some(now, &mut swept) {
+            tokio::task::yield_now().await;
+        }
+        self.checkpoint_if_wanted();
+        Ok(swept)
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.check_open()?;
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.all_figures()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.close_once().await
+    }
+}
+
+impl EmbeddedStore {
+    /// What was found when it was opened.
+    pub fn restored(&self) -> &Restored {
+        &self.restored
+    }
+
+    /// Decides about a registration and makes the change, in one hold of the index.
+    fn place(&self, put: Put, now: Timestamp) -> Result<(Placement, Option<Commit>), StoreError> {
+        let Put { registration, ttl, claim, new_token } = put;
+        let holder = Holder { source: claim.source, token: new_token };
+        let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
+        let mut record = Vec::with_capacity(entry.record_len());
+
+        let mut index = self.write(now);
+        let admission = match index.admit(&entry, &claim) {
+            Ok(admission) => admission,
+            Err(refusal) => return Ok((refusal, None)),
+        };
+        if let (true, Some(token)) = (admission.token_kept, claim.token) {
+            entry.content.holder.token = token;
+        }
+        // A disk that takes nothing must not cost a dormant peer its place.
+        self.check_journal()?;
+        index.make_room(&entry, &admission, &mut |record| self.note(record));
+        entry.encode(&mut record);
+        let commit = self.append(&record, || undo(&index, &entry.peer, admission.slot))?;
+        index.place(entry, admission.slot);
+        Ok((Placement::Placed { token_kept: admission.token_kept }, commit))
+    }
+
+    /// Decides about a deregistration and makes the change, in one hold of the index.
+    fn depart(
+        &self,
+        peer: &PeerId,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<(Removal, Option<Commit>), StoreError> {
+        let hash = self.shared.keys.peer(peer.as_str().as_bytes());
+        let mut index = self.write(now);
+        let slot = match index.departure(peer, hash, claim) {
+            Departure::Granted(slot) => slot,
+            Departure::Held(until) => return Ok((Removal::Held { until }, None)),
+            Departure::Unknown => return Ok((Removal::Unknown, None)),
+        };
+        let mut record = Vec::new();
+        Record::Gone { peer: peer.as_str() }.encode(&mut record);
+        let commit = self.append(&record, || undo(&index, peer, Some(slot)))?;
+        index.remove(slot);
+        Ok((Removal::Removed, commit))
+    }
+
+    fn sweep_some(&self, now: Timestamp, swept: &mut Swept) -> bool {
+        let mut index = self.shared.index.write();
+        let some = index.advance(now, STEPS, &mut |record| self.note(record));
+        swept.expired += some.expired;
+        swept.evicted += some.evicted;
+        index.is_due(now)
+    }
+
+    /// The index up to `now`, shared.
+    fn read(&self, now: Timestamp) -> RwLockReadGuard<'_, Index> {
+        loop {
+            let index = self.shared.index.read();
+            if !index.is_due(now) {
+                return index;
+            }
+            drop(index);
+            self.sweep_some(now, &mut Swept::default());
+        }
+    }
+
+    /// The index up to `now`, alone.
+    fn write(&self, now: Timestamp) -> RwLockWriteGuard<'_, Index> {
+        loop {
+            let mut index = self.shared.index.write();
+            index.advance(now, STEPS, &mut |record| self.note(record));
+            if !index.is_due(now) {
+                return index;
+            }
+        }
+    }
+
+    /// Appends a record that somebody waits for; `undo` is made only where there is a journal.
+    fn append(&self, record: &[u8], undo: impl FnOnce() -> Undo) -> Result<Option<Commit>, StoreError> {
+        let append = |journal: &Arc<Journal<Undo>>| journal.append(record, Some(undo()));
+        self.journal.as_ref().map(append).transpose().map_err(|error| unavailable(&error))
+    }
+
+    /// Appends a record that nobody waits for. Where it is lost, the next checkpoint makes up for it.
+    fn note(&self, record: &Record<'_>) {
+        let Some(journal) = &self.journal else { return };
+        let mut bytes = Vec::with_capacity(Record::HEAD);
+        record.encode(&mut bytes);
+        if journal.append(&bytes, None).is_err() {
+            self.shared.checkpoint_wanted.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn check_journal(&self) -> Result<(), StoreError> {
+        self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
+    }
+
+    fn check_open(&self) -> Result<(), StoreError> {
+        if self.shared.closed.load(Ordering::Acquire) {
+            return Err(StoreError::Unavailable {
+                reason: "the store is closed".to_owned(),
+                retry_after_seconds: RETRY_AFTER_SECONDS,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// The record of what is in a slot, or that nothing is there.
+fn undo(index: &Index, peer: &PeerId, slot: Option<u32>) -> Undo {
+    let mut record = Vec::new();
+    match slot {
+        Some(slot) => index.record(slot, &mut record),
+        None => Record::Gone { peer: peer.as_str() }.encode(&mut record),
+    }
+    record.into()
+}
+
+async fn settle(commit: Option<Commit>) -> Result<(), StoreError> {
+    match commit {
+        Some(commit) => commit.await.map_err(|error| unavailable(&error)),
+        None => Ok(()),
+    }
+}
+
+fn unavailable(error: &Unavailable) -> StoreError {
+    StoreError::Unavailable { reason: error.reason().to_owned(), retry_after_seconds: RETRY_AFTER_SECONDS }
+}

@@ -1,0 +1,145 @@
+//! Writing the whole state beside the journal, so that the journal does not grow with time.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+
+use super::{EmbeddedStore, Shared, Undo};
+use crate::checkpoint::{CheckpointError, CheckpointReport};
+use crate::journal::{Journal, Unavailable};
+
+/// How far the journal grows before a checkpoint: a second's reading at a start.
+const JOURNAL_BYTES: u64 = 64 << 20;
+
+/// Slots that are written down in one hold of the index: a tenth of a millisecond's work.
+const SLOTS: u32 = 512;
+
+/// Takes checkpoints on a thread of its own, one at a time.
+#[derive(Default)]
+pub(super) struct Checkpointer {
+    thread: Mutex<Option<JoinHandle<()>>>,
+    figures: Arc<Mutex<CheckpointFigures>>,
+}
+
+/// What checkpoints did so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CheckpointFigures {
+    pub(super) taken: u64,
+    pub(super) failed: u64,
+    pub(super) bytes: u64,
+    pub(super) duration: Duration,
+}
+
+impl EmbeddedStore {
+    /// Takes a checkpoint now and waits for it. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`CheckpointError`]; nothing is lost then. A store in memory has none to take, and answers that it is unavailable.
+    pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
+        let Some(journal) = &self.journal else {
+            return Err(Unavailable::new("the store has no disk").into());
+        };
+        take(&self.shared, journal, &self.checkpointer.figures)
+    }
+
+    pub(super) fn checkpoint_figures(&self) -> CheckpointFigures {
+        *self.checkpointer.figures.lock()
+    }
+
+    /// Starts a checkpoint where the journal has grown, or lacks what the index has.
+    pub(super) fn checkpoint_if_wanted(&self) {
+        let Some(journal) = &self.journal else { return };
+        if journal.health().is_err() {
+            return;
+        }
+        let grown = journal.figures().bytes_since_checkpoint;
+        let bound = self.shared.index.read().bytes().max(JOURNAL_BYTES);
+        if grown <= bound && !self.shared.checkpoint_wanted.load(Ordering::Relaxed) {
+            return;
+        }
+        let mut running = self.checkpointer.thread.lock();
+        if running.as_ref().is_some_and(|thread| !thread.is_finished()) {
+            return;
+        }
+        let (shared, journal) = (Arc::clone(&self.shared), Arc::clone(journal));
+        let figures = Arc::clone(&self.checkpointer.figures);
+        let work = move || {
+            if let Err(error) = take(&shared, &journal, &figures) {
+                tracing::warn!(%error, "a checkpoint was not taken; the journal keeps everything until the next");
+            }
+        };
+        match thread::Builder::new().name("checkpoint".to_owned()).spawn(work) {
+            Ok(thread) => *running = Some(thread),
+            Err(error) => tracing::warn!(%error, "no thread could be started for a checkpoint"),
+        }
+    }
+}
+
+impl Checkpointer {
+    /// Waits until no checkpoint is being written. Mark the store closed first: then none goes on for long, and none begins.
+    pub(super) fn end(&self) {
+        let running = self.thread.lock().take();
+        if let Some(thread) = running
+            && thread.join().is_err()
+        {
+            tracing::error!("the checkpoint's thread ended by a panic");
+        }
+    }
+}
+
+fn take(
+    shared: &Shared,
+    journal: &Journal<Undo>,
+    figures: &Mutex<CheckpointFigures>,
+) -> Result<CheckpointReport, CheckpointError> {
+    let started = Instant::now();
+    // What is lost from here on asks for the next one.
+    shared.checkpoint_wanted.store(false, Ordering::Relaxed);
+    let outcome = write(shared, journal);
+    let mut figures = figures.lock();
+    match &outcome {
+        Ok(report) => {
+            figures.taken += 1;
+            figures.bytes = report.bytes;
+            figures.duration = started.elapsed();
+        }
+        Err(_) => {
+            figures.failed += 1;
+            shared.checkpoint_wanted.store(true, Ordering::Relaxed);
+        }
+    }
+    outcome
+}
+
+fn write(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, CheckpointError> {
+    let mut checkpoint = journal.begin_checkpoint()?;
+    let (mut bytes, mut ends, mut from) = (Vec::new(), Vec::new(), 0);
+    loop {
+        if shared.closed.load(Ordering::Acquire) {
+            return Err(Unavailable::new("the store is being closed").into());
+        }
+        let index = shared.index.read();
+        let until = index.end().min(from + SLOTS);
+        if from == until {
+            break;
+        }
+        for slot in from..until {
+            index.record(slot, &mut bytes);
+            ends.push(bytes.len());
+        }
+        drop(index);
+        let mut start = 0;
+        for end in ends.drain(..) {
+            if start < end {
+                checkpoint.push(&bytes[start..end])?;
+            }
+            start = end;
+        }
+        bytes.clear();
+        from = until;
+    }
+    checkpoint.finish()
+}

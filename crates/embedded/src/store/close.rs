@@ -1,0 +1,45 @@
+//! Closing: everything durable, every thread ended.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+
+use aurora_registry::StoreError;
+use tokio::sync::oneshot;
+
+use super::{EmbeddedStore, unavailable};
+
+impl EmbeddedStore {
+    /// Ends the background work on a thread, for it waits for the disk.
+    pub(super) async fn close_once(&self) -> Result<(), StoreError> {
+        if self.shared.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let Some(journal) = self.journal.clone() else { return Ok(()) };
+        let checkpointer = Arc::clone(&self.checkpointer);
+        let (done, is_done) = oneshot::channel();
+        let work = move || {
+            checkpointer.end();
+            let health = journal.health();
+            journal.close();
+            // Whoever closes may have stopped waiting.
+            let _ = done.send(health);
+        };
+        thread::Builder::new()
+            .name("close".to_owned())
+            .spawn(work)
+            .map_err(|error| StoreError::Internal(format!("no thread could be started to close: {error}")))?;
+        match is_done.await {
+            Ok(health) => health.map_err(|error| unavailable(&error)),
+            Err(_) => Err(StoreError::Internal("closing the store ended by a panic".to_owned())),
+        }
+    }
+}
+
+impl Drop for EmbeddedStore {
+    /// Without [`aurora_registry::Store::close`], what is appended becomes durable all the same; blocks on the disk.
+    fn drop(&mut self) {
+        self.shared.closed.store(true, Ordering::Release);
+        self.checkpointer.end();
+    }
+}

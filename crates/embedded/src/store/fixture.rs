@@ -1,0 +1,87 @@
+//! What the tests of the store build on.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use aurora_protocol::{
+    Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
+};
+use aurora_registry::{Claim, Page, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash};
+
+use super::EmbeddedStore;
+
+/// Seconds from the start of a test.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(1_759_406_400 + seconds)
+}
+
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+}
+
+pub(crate) fn id(text: &str) -> PeerId {
+    PeerId::parse(text).unwrap()
+}
+
+pub(crate) fn token(n: u8) -> TokenHash {
+    TokenHash::of(&LeaseToken::from_random([n; 16]))
+}
+
+/// The registration of a peer that lives where it calls from.
+pub(crate) fn put(peer: &str, source: &str, archetypes: &[&str]) -> Put {
+    put_at(peer, source, source, archetypes)
+}
+
+/// The registration of a peer that publishes another address than it calls from.
+pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str]) -> Put {
+    Put {
+        registration: Registration {
+            peer_id: id(peer),
+            address: Address::parse(address).unwrap().unwrap(),
+            port: 9_000,
+            archetypes: Archetypes::parse(archetypes).unwrap(),
+            metadata: Metadata::default(),
+        },
+        ttl: Ttl::from_secs(300),
+        claim: claim(source, None),
+        new_token: token(0),
+    }
+}
+
+pub(crate) fn claim(source: &str, token: Option<TokenHash>) -> Claim {
+    Claim { source: Source::of(source.parse().unwrap()), token, unguarded: false }
+}
+
+pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
+    let mut archetypes: Vec<_> = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
+    archetypes.sort();
+    archetypes.dedup();
+    Query { archetypes, exclude: None, view: View::Seed, limit, page_bytes: 1 << 20 }
+}
+
+/// The ids of a page; each may be there once.
+pub(crate) fn ids(page: &Page) -> BTreeSet<String> {
+    let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+    let ids: BTreeSet<_> = peers.iter().map(|peer| peer.peer_id.to_string()).collect();
+    assert_eq!(ids.len(), peers.len(), "a peer is listed once");
+    assert_eq!(page.peers.len(), peers.len());
+    ids
+}
+
+impl EmbeddedStore {
+    pub(crate) fn put_now(&self, put: Put, now: Timestamp) -> Placement {
+        block_on(self.put(put, now)).unwrap()
+    }
+
+    pub(crate) fn renew_now(&self, peer: &str, now: Timestamp) -> Renewal {
+        block_on(self.renew(&id(peer), now)).unwrap()
+    }
+
+    pub(crate) fn remove_now(&self, peer: &str, claim: &Claim, now: Timestamp) -> Removal {
+        block_on(self.remove(&id(peer), claim, now)).unwrap()
+    }
+
+    pub(crate) fn check(&self) {
+        self.shared.index.write().check_invariants();
+    }
+}

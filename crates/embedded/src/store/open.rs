@@ -1,0 +1,154 @@
+//! Opening: what is read back, and what every peer gets for it.
+
+mod load;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use aurora_protocol::Timestamp;
+use aurora_registry::Limits;
+use parking_lot::RwLock;
+
+use super::{EmbeddedStore, Shared, Undo};
+use crate::disk::{Disk, StdDisk};
+use crate::index::{Index, Keys, Replayed};
+use crate::journal::{Hooks, Journal, JournalOptions, OpenError, Recovery};
+use load::load;
+
+/// How a store is opened.
+#[derive(Clone, Debug)]
+pub struct EmbeddedOptions {
+    /// Where registrations are kept; made if it does not exist. `None`: in memory only.
+    pub directory: Option<PathBuf>,
+    /// The bounds that it keeps: those of the registry over it.
+    pub limits: Limits,
+    /// Go on without what is damaged on the disk, where otherwise opening is refused. For one start, by hand.
+    pub drop_damaged: bool,
+    /// How long a journal that failed waits between attempts to heal.
+    pub heal_interval: Duration,
+}
+
+impl Default for EmbeddedOptions {
+    fn default() -> Self {
+        let JournalOptions { drop_damaged, heal_interval, .. } = JournalOptions::default();
+        Self { directory: None, limits: Limits::default(), drop_damaged, heal_interval }
+    }
+}
+
+/// What was found when a store was opened.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Restored {
+    /// Peers that are live, each with a whole lease.
+    pub live: u64,
+    /// Dormant peers.
+    pub dormant: u64,
+    /// Records that could not be parsed, and were left out.
+    pub skipped_records: u64,
+    /// What the journal found.
+    pub journal: Recovery,
+    /// How long opening took.
+    pub duration: Duration,
+}
+
+impl EmbeddedStore {
+    /// Opens a store. Blocks while it reads what it has: a second or two for a million peers.
+    ///
+    /// Every peer that was live when the store stopped gets one whole lease from `now`, for its heartbeats could not arrive.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is in the way and what to do about it.
+    pub fn open(options: EmbeddedOptions, now: Timestamp) -> Result<Arc<Self>, OpenError> {
+        let Some(directory) = options.directory.clone() else { return Ok(Self::in_memory(options.limits)) };
+        let disk = StdDisk::new(&directory)
+            .map_err(|source| io_error("open", &directory.display().to_string(), source))?;
+        Self::open_on(Arc::new(disk), options, now)
+    }
+
+    /// Opens a store without a disk.
+    pub fn in_memory(limits: Limits) -> Arc<Self> {
+        let keys = Keys::new();
+        let index = Index::new(limits, keys.clone());
+        Arc::new(Self::of(Arc::new(Shared::new(index, keys)), None, Restored::default()))
+    }
+
+    /// Opens a store on a given disk, whatever directory the options name.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: EmbeddedOptions,
+        now: Timestamp,
+    ) -> Result<Arc<Self>, OpenError> {
+        let started = Instant::now();
+        let keys = Keys::new();
+        let location = disk.location();
+        let EmbeddedOptions { limits, drop_damaged, heal_interval, .. } = options;
+        let journal = JournalOptions { drop_damaged, heal_interval, ..JournalOptions::default() };
+        let (recovered, mut loaded) = load(disk, journal, Index::loading(limits, keys.clone()), &keys)?;
+        loaded.index.restore(now, |most| fastrand::u64(..=most));
+
+        let census = loaded.index.census(0);
+        let restored = Restored {
+            live: census.live,
+            dormant: census.dormant,
+            skipped_records: loaded.skipped,
+            journal: loaded.recovery,
+            duration: started.elapsed(),
+        };
+        let shared = Arc::new(Shared::new(loaded.index, keys));
+        // Damage that was dropped would be found again at every start.
+        shared.checkpoint_wanted.store(restored.journal.dropped_places > 0, Ordering::Relaxed);
+        let journal = recovered
+            .start(Reverter(Arc::clone(&shared)))
+            .map_err(|source| io_error("start a thread for", &location, source))?;
+        Ok(Arc::new(Self::of(shared, Some(Arc::new(journal)), restored)))
+    }
+
+    fn of(shared: Arc<Shared>, journal: Option<Arc<Journal<Undo>>>, restored: Restored) -> Self {
+        Self { shared, journal, checkpointer: Arc::default(), restored }
+    }
+}
+
+impl Shared {
+    fn new(index: Index, keys: Keys) -> Self {
+        Self {
+            index: RwLock::new(index),
+            keys,
+            closed: AtomicBool::new(false),
+            checkpoint_wanted: AtomicBool::new(false),
+            irrevertible: AtomicU64::new(0),
+        }
+    }
+}
+
+/// Takes back in the index what the journal could not keep.
+struct Reverter(Arc<Shared>);
+
+impl Hooks<Undo> for Reverter {
+    fn failed(&self, undos: Vec<Undo>) {
+        // Parsed before the index is held: there may be many.
+        let parse = |undo: &Undo| Replayed::parse(undo, &self.0.keys);
+        let before: Vec<_> = undos.iter().map(parse).collect();
+        for before in before {
+            match before {
+                Ok(before) => self.0.index.write().revert(before),
+                Err(error) => {
+                    self.0.irrevertible.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(error, "a change that was not kept can't be taken back");
+                }
+            }
+        }
+    }
+
+    fn healed(&self) {
+        self.0.checkpoint_wanted.store(true, Ordering::Relaxed);
+    }
+}
+
+fn io_error(action: &'static str, directory: &str, source: io::Error) -> OpenError {
+    OpenError::Io { action, name: "the directory".to_owned(), directory: directory.to_owned(), source }
+}

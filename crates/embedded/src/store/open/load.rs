@@ -1,0 +1,97 @@
+//! Reading a million registrations back: three stages, each on a thread of its own, because parsing is most of the work.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+use crate::disk::Disk;
+use crate::index::{Index, Keys, Replayed};
+use crate::journal::{Journal, JournalOptions, OpenError, Recovered, Recovery};
+
+/// Bytes of records that one stage hands to the next at once.
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches that may wait between two stages.
+const BATCHES: usize = 8;
+
+/// What was read.
+pub(super) struct Loaded {
+    pub(super) index: Index,
+    pub(super) recovery: Recovery,
+    pub(super) skipped: u64,
+}
+
+/// Records, one behind the other, and where each ends.
+#[derive(Default)]
+struct Batch {
+    bytes: Vec<u8>,
+    ends: Vec<usize>,
+}
+
+/// Fills `index` with what `disk` has. The directory is locked from here on.
+pub(super) fn load(
+    disk: Arc<dyn Disk>,
+    options: JournalOptions,
+    index: Index,
+    keys: &Keys,
+) -> Result<(Recovered, Loaded), OpenError> {
+    thread::scope(|scope| {
+        let (records, to_parse) = sync_channel(BATCHES);
+        let (parsed, to_apply) = sync_channel(BATCHES);
+        let parser = scope.spawn(move || parse(&to_parse, &parsed, keys));
+        let applier = scope.spawn(move || apply(&to_apply, index));
+        let outcome = read(disk, options, records);
+        let skipped = parser.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let index = applier.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        let (recovered, recovery) = outcome?;
+        Ok((recovered, Loaded { index, recovery, skipped }))
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the parser ends when the sender is dropped")]
+fn read(
+    disk: Arc<dyn Disk>,
+    options: JournalOptions,
+    records: SyncSender<Batch>,
+) -> Result<(Recovered, Recovery), OpenError> {
+    let mut batch = Batch::default();
+    // A stage that is gone has panicked, which is passed on when it is joined.
+    let outcome = Journal::recover(disk, options, |record| {
+        batch.bytes.extend_from_slice(record);
+        batch.ends.push(batch.bytes.len());
+        if batch.bytes.len() >= BATCH_BYTES {
+            let _ = records.send(std::mem::take(&mut batch));
+        }
+    });
+    let _ = records.send(batch);
+    outcome
+}
+
+/// Parses records; answers how many it had to leave out.
+fn parse(records: &Receiver<Batch>, parsed: &SyncSender<Vec<Replayed>>, keys: &Keys) -> u64 {
+    let mut skipped = 0;
+    for Batch { bytes, ends } in records {
+        let mut batch = Vec::with_capacity(ends.len());
+        let mut start = 0;
+        for end in ends {
+            match Replayed::parse(&bytes[start..end], keys) {
+                Ok(record) => batch.push(record),
+                Err(error) => {
+                    skipped += 1;
+                    tracing::warn!(error, "a record can't be parsed and is left out");
+                }
+            }
+            start = end;
+        }
+        if parsed.send(batch).is_err() {
+            break;
+        }
+    }
+    skipped
+}
+
+fn apply(parsed: &Receiver<Vec<Replayed>>, mut index: Index) -> Index {
+    for record in parsed.iter().flatten() {
+        index.replay(record);
+    }
+    index
+}
