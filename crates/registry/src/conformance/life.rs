@@ -1,0 +1,269 @@
+//! The life of a peer: live, dormant, unknown.
+
+use super::Subject;
+use super::world::{
+    Differing as _, ELSEWHERE, HOME, TTL, TTL_AND_A_THIRD, WINDOW, World, at, at_millis, carriers_of,
+    everybody, from, ids_of, peer,
+};
+use crate::{Placement, Query, Removal, Renewal, StoreError, Swept};
+use aurora_protocol::{Ttl, View};
+
+pub async fn a_fresh_store_is_healthy_and_empty(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    assert_eq!(world.store.health().await, Ok(()));
+    assert_eq!(world.live(at(0)).await, [""; 0]);
+    assert_eq!(world.sample(&everybody(), at(0)).await.total.value(), 0);
+    assert_eq!(world.census(10, at(0)).await, crate::Census::default());
+}
+
+pub async fn a_registered_peer_is_listed_at_once(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["a"]), at(0)).await;
+    assert_eq!(world.live(at(0)).await, ["p"]);
+    assert_eq!(world.sample(&carriers_of(&["a"]), at(0)).await.ids(), ["p"]);
+    assert_eq!(ids_of(&world.pages(&everybody(), at(0)).await), ["p"]);
+}
+
+pub async fn registering_again_replaces_the_whole_registration(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let first = peer("p").carrying(&["old", "both"]).publishing("10.0.0.1", 1).saying(r#"{"old":1}"#);
+    let second = peer("p").carrying(&["both", "new"]).publishing("10.0.0.2", 2);
+    world.place(&first, at(0)).await;
+    world.place(&second, at(1)).await;
+    assert_eq!(world.sample(&carriers_of(&["old"]), at(1)).await.ids(), [""; 0]);
+    for archetype in ["both", "new"] {
+        assert_eq!(world.sample(&carriers_of(&[archetype]), at(1)).await.ids(), ["p"]);
+    }
+    let listed = world.find("p", at(1)).await.expect("it is listed");
+    assert_eq!((listed.address, listed.port), (second.registration.address, 2));
+    assert_eq!(listed.metadata, second.registration.metadata);
+    assert_eq!(world.sample(&everybody(), at(1)).await.total.value(), 1);
+}
+
+pub async fn registering_again_begins_a_new_lease_even_a_shorter_one(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").lasting(3_000), at(0)).await;
+    world.place(&peer("p").lasting(30), at(10)).await;
+    assert_eq!(world.live(at_millis(39_999)).await, ["p"]);
+    assert_eq!(world.live(at(50)).await, [""; 0]);
+    let renewal = world.renew("p", at(50)).await;
+    assert_eq!(renewal, Renewal::Renewed { ttl: Ttl::from_secs(30), revived: true });
+}
+
+pub async fn a_lease_lasts_its_ttl_and_at_most_a_third_longer(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["a"]), at(0)).await;
+    let query = carriers_of(&["a"]);
+    assert_eq!(world.live(at_millis(TTL * 1_000 - 1)).await, ["p"]);
+    assert_eq!(world.sample(&query, at_millis(TTL * 1_000 - 1)).await.ids(), ["p"]);
+    assert_eq!(world.live(at(TTL_AND_A_THIRD)).await, [""; 0]);
+    assert_eq!(world.sample(&query, at(TTL_AND_A_THIRD)).await.ids(), [""; 0]);
+    assert_eq!(ids_of(&world.pages(&query, at(TTL_AND_A_THIRD)).await), [""; 0]);
+}
+
+pub async fn a_lease_ends_at_the_instant_it_was_said_to_end(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p"), at(0)).await;
+    world.beat("p", at_millis(7_001)).await;
+    let end = world.lease_end("p", at(8)).await;
+    assert_eq!(world.live(end.minus_millis(1)).await, ["p"]);
+    assert_eq!(world.lease_end("p", end.minus_millis(1)).await, end);
+    assert_eq!(world.live(end).await, [""; 0]);
+    world.place(&peer("p").coming_from(ELSEWHERE), end).await;
+}
+
+pub async fn a_heartbeat_renews_for_the_duration_that_was_granted(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").lasting(60), at(0)).await;
+    let renewed = Renewal::Renewed { ttl: Ttl::from_secs(60), revived: false };
+    assert_eq!(world.renew("p", at(59)).await, renewed);
+    assert_eq!(world.live(at_millis(118_999)).await, ["p"]);
+    assert_eq!(world.live(at(59 + 80)).await, [""; 0]);
+}
+
+pub async fn heartbeats_keep_a_peer_live_as_long_as_they_come(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p"), at(0)).await;
+    for beat in 1..=40 {
+        world.beat("p", at(beat * 100)).await;
+        assert_eq!(world.live(at(beat * 100)).await, ["p"]);
+    }
+    assert_eq!(world.live(at_millis((4_000 + TTL) * 1_000 - 1)).await, ["p"]);
+    assert_eq!(world.live(at(4_000 + TTL_AND_A_THIRD)).await, [""; 0]);
+}
+
+pub async fn a_heartbeat_never_creates_a_peer(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    assert_eq!(world.renew("p", at(0)).await, Renewal::Unknown);
+    assert_eq!(world.live(at(0)).await, [""; 0]);
+    assert_eq!(world.renew("p", at(1)).await, Renewal::Unknown);
+}
+
+pub async fn a_dormant_peer_is_neither_listed_nor_counted(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("sleeper").carrying(&["a"]).lasting(60), at(0)).await;
+    world.place(&peer("p").carrying(&["a"]), at(0)).await;
+    for query in [everybody(), carriers_of(&["a"]), carriers_of(&["a", "b"])] {
+        let listing = world.sample(&query, at(80)).await;
+        assert_eq!((listing.ids(), listing.total.value()), (vec!["p".to_owned()], 1));
+        let pages = world.pages(&query, at(80)).await;
+        assert_eq!((ids_of(&pages), pages[0].total.value()), (vec!["p".to_owned()], 1));
+    }
+}
+
+pub async fn a_heartbeat_revives_a_dormant_peer(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let registration = peer("p").carrying(&["a"]).saying(r#"{"n":1}"#);
+    world.place(&registration, at(0)).await;
+    let hours_later = 8 * 3_600;
+    assert_eq!(world.live(at(hours_later)).await, [""; 0]);
+    let revived = Renewal::Renewed { ttl: Ttl::from_secs(300), revived: true };
+    assert_eq!(world.renew("p", at(hours_later)).await, revived);
+    let listed = world.sample(&carriers_of(&["a"]), at(hours_later)).await.peers.pop().expect("it is listed");
+    assert_eq!(listed.metadata, registration.registration.metadata);
+    assert_eq!(world.live(at_millis((hours_later + TTL) * 1_000 - 1)).await, ["p"]);
+    assert_eq!(world.live(at(hours_later + TTL_AND_A_THIRD)).await, [""; 0]);
+}
+
+pub async fn a_dormant_peer_is_unknown_after_the_revival_window(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    for name in ["early", "late", "left"] {
+        world.place(&peer(name), at(0)).await;
+    }
+    let gone = world.lease_end("early", at(0)).await.plus_millis(WINDOW * 1_000);
+    let renewal = world.renew("early", gone.minus_millis(1)).await;
+    assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }));
+    assert_eq!(world.renew("late", gone).await, Renewal::Unknown);
+    assert_eq!(world.remove("left", &from(HOME), gone).await, Removal::Unknown);
+    assert_eq!(world.live(gone).await, ["early"]);
+}
+
+pub async fn a_revived_peer_may_be_revived_again(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p"), at(0)).await;
+    for day in 1..=5 {
+        let renewal = world.renew("p", at(day * WINDOW)).await;
+        assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "day {day}");
+    }
+}
+
+pub async fn a_deregistered_peer_is_unknown(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["a"]), at(0)).await;
+    assert_eq!(world.remove("p", &from(HOME), at(1)).await, Removal::Removed);
+    assert_eq!(world.live(at(1)).await, [""; 0]);
+    assert_eq!(world.sample(&carriers_of(&["a"]), at(1)).await.ids(), [""; 0]);
+    assert_eq!(world.remove("p", &from(HOME), at(1)).await, Removal::Unknown);
+    assert_eq!(world.renew("p", at(1)).await, Renewal::Unknown);
+    assert_eq!(world.renew("p", at(TTL * 2)).await, Renewal::Unknown);
+}
+
+pub async fn a_peer_that_left_may_come_back(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    for visit in 0..5 {
+        world.place(&peer("p").carrying(&["a"]), at(visit * 10)).await;
+        assert_eq!(world.sample(&carriers_of(&["a"]), at(visit * 10)).await.ids(), ["p"]);
+        assert_eq!(world.remove("p", &from(HOME), at(visit * 10 + 5)).await, Removal::Removed);
+        assert_eq!(world.sample(&carriers_of(&["a"]), at(visit * 10 + 5)).await.ids(), [""; 0]);
+    }
+}
+
+pub async fn anyone_may_replace_a_dormant_peer(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["old"]), at(0)).await;
+    let stranger = peer("p").coming_from(ELSEWHERE).carrying(&["new"]);
+    world.place(&stranger, at(TTL_AND_A_THIRD)).await;
+    let now = at(TTL_AND_A_THIRD);
+    assert_eq!(world.sample(&carriers_of(&["new"]), now).await.ids(), ["p"]);
+    assert_eq!(world.sample(&carriers_of(&["old"]), now).await.ids(), [""; 0]);
+    assert!(matches!(world.put(&peer("p"), now).await, Placement::Held { .. }));
+}
+
+pub async fn anyone_may_deregister_a_dormant_peer(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p"), at(0)).await;
+    assert_eq!(world.remove("p", &from(ELSEWHERE), at(TTL_AND_A_THIRD)).await, Removal::Removed);
+    assert_eq!(world.renew("p", at(TTL_AND_A_THIRD)).await, Renewal::Unknown);
+}
+
+pub async fn a_clock_that_runs_backwards_shortens_no_lease(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["a"]), at(100)).await;
+    world.sweep(at(100)).await;
+    world.beat("p", at(95)).await;
+    assert_eq!(world.live(at(96)).await, ["p"]);
+    assert_eq!(world.sample(&carriers_of(&["a"]), at_millis(399_999)).await.ids(), ["p"]);
+    assert_eq!(world.live(at(100 + TTL_AND_A_THIRD)).await, [""; 0]);
+}
+
+pub async fn a_peer_was_last_seen_when_its_lease_was_acquired_or_revived(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let seen = async |now| world.find("p", now).await.expect("it is listed").last_seen.as_secs();
+    world.place(&peer("p"), at(0)).await;
+    assert_eq!(seen(at(5)).await, at(0).as_secs());
+    world.place(&peer("p"), at(10)).await;
+    assert_eq!(seen(at(15)).await, at(10).as_secs());
+    world.beat("p", at(100)).await;
+    // A renewal that the store did not need to write does not move it.
+    assert!((at(10).as_secs()..=at(100).as_secs()).contains(&seen(at(100)).await));
+    world.renew("p", at(3_600)).await;
+    assert_eq!(seen(at(3_605)).await, at(3_600).as_secs());
+}
+
+pub async fn the_full_view_says_when_a_peer_registered_and_when_its_lease_ends(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let full = Query { view: View::Full, ..everybody() };
+    world.place(&peer("p"), at(0)).await;
+    world.beat("p", at(40)).await;
+    let listed = world.sample(&full, at(50)).await.peers.pop().expect("it is listed");
+    assert_eq!(listed.registered_seconds_ago, Some(50));
+    let expires_in = listed.expires_in_seconds.expect("the full view says it");
+    assert!((TTL - 10..=TTL_AND_A_THIRD).contains(&expires_in), "{expires_in}");
+    world.place(&peer("p"), at(60)).await;
+    let paged = world.pages(&full, at(60)).await.remove(0).peers.pop().expect("it is listed");
+    assert_eq!(paged.registered_seconds_ago, Some(0));
+}
+
+pub async fn sweeping_changes_no_answer(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["a"]), at(0)).await;
+    let end = world.lease_end("p", at(0)).await;
+    world.sweep(end.minus_millis(1)).await;
+    assert_eq!(world.sample(&carriers_of(&["a"]), end.minus_millis(1)).await.ids(), ["p"]);
+    let gone = end.plus_millis(WINDOW * 1_000);
+    for now in [end, gone.minus_millis(1)] {
+        world.sweep(now).await;
+        assert_eq!(world.live(now).await, [""; 0]);
+    }
+    let renewal = world.renew("p", gone.minus_millis(1)).await;
+    assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }));
+    let later = at(5 * WINDOW);
+    world.sweep(later).await;
+    assert_eq!(world.renew("p", later).await, Renewal::Unknown);
+}
+
+pub async fn sweeping_again_finds_nothing_to_do(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.fill("p", 20, &["a"], at(0)).await;
+    for now in [at(TTL_AND_A_THIRD), at(TTL_AND_A_THIRD + WINDOW)] {
+        world.sweep(now).await;
+        assert_eq!(world.sweep(now).await, Swept::default());
+    }
+}
+
+pub async fn a_closed_store_is_unavailable(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p"), at(0)).await;
+    world.store.close().await.expect("close does not fail");
+    let answers = [
+        world.store.put(peer("q"), at(1)).await.err(),
+        world.store.renew(&super::world::id("p"), at(1)).await.err(),
+        world.store.remove(&super::world::id("p"), &from(HOME), at(1)).await.err(),
+        world.store.sample(&everybody(), at(1)).await.err(),
+        world.store.enumerate(&everybody(), None, at(1)).await.err(),
+        world.store.census(1, at(1)).await.err(),
+    ];
+    for answer in answers {
+        assert!(matches!(answer, Some(StoreError::Unavailable { .. })), "{answer:?}");
+    }
+}

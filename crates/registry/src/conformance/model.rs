@@ -1,0 +1,363 @@
+//! Random histories against a reference model: one map, and for each peer the bounds within which its lease ends.
+
+use std::collections::HashMap;
+
+use aurora_protocol::{Archetype, PeerId, Timestamp};
+use fastrand::Rng;
+
+use super::world::{Differing as _, Listing, WINDOW, World, at, everybody, from, id, ids_of, peer, token};
+use super::{Restart, Subject};
+use crate::{Claim, Holder, Limits, Placement, Put, Query, Removal, Renewal};
+
+const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+const ARCHETYPES: [&str; 4] = ["w", "x", "y", "z"];
+/// The last two are one source.
+const SOURCES: [&str; 4] = ["203.0.113.1", "198.51.100.7", "2001:db8:1:2::3", "2001:db8:1:2::4"];
+const TTLS: [u32; 4] = [30, 60, 300, 3_600];
+
+pub async fn random_histories_agree_with_the_reference_model(subject: &dyn Subject) {
+    history(subject, subject.promises().scale.steps, 7).await;
+}
+
+/// Runs `steps` random calls, whose answers must be among those that the model allows. A seed gives the same history.
+pub async fn history(subject: &dyn Subject, steps: u32, seed: u64) {
+    let mut history = History {
+        subject,
+        world: World::open(subject).await,
+        rng: Rng::with_seed(seed),
+        now: at(0),
+        model: Model::default(),
+    };
+    for step in 0..steps {
+        let context = Context { seed, step };
+        history.step().await;
+        drop(context);
+    }
+}
+
+/// Says where a history was when it failed.
+struct Context {
+    seed: u64,
+    step: u32,
+}
+
+impl Drop for Context {
+    #[allow(clippy::print_stderr, reason = "a failing test says how to run it again")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the history of seed {} failed at step {}", self.seed, self.step);
+        }
+    }
+}
+
+struct History<'s> {
+    subject: &'s dyn Subject,
+    world: World,
+    rng: Rng,
+    now: Timestamp,
+    model: Model,
+}
+
+impl History<'_> {
+    async fn step(&mut self) {
+        self.pass_time();
+        match self.rng.u32(..100) {
+            0..30 => self.register().await,
+            30..60 => self.heartbeat().await,
+            60..72 => self.deregister().await,
+            72..90 => self.sample().await,
+            90..95 => self.enumerate().await,
+            95..97 => self.census().await,
+            97..99 => drop(self.world.sweep(self.now).await),
+            _ => self.restart().await,
+        }
+    }
+
+    /// Mostly a little, at times past leases and past the revival window, often to the very edge of a lease.
+    fn pass_time(&mut self) {
+        let millis = match self.rng.u32(..1_000) {
+            0..300 => 0,
+            300..700 => self.rng.u64(..5_000),
+            700..850 => return self.go_to_an_edge(),
+            850..950 => self.rng.u64(..120_000),
+            950..990 => self.rng.u64(..600_000),
+            990..998 => self.rng.u64(..WINDOW * 1_000),
+            _ => 2 * WINDOW * 1_000,
+        };
+        self.now = self.now.plus_millis(millis);
+    }
+
+    fn go_to_an_edge(&mut self) {
+        let name = self.any_id();
+        if let Some(known) = self.model.peers.get(&id(name)) {
+            let edge = if self.rng.bool() { known.ends.earliest } else { known.ends.latest };
+            let window = if self.rng.u8(..20) == 0 { WINDOW * 1_000 } else { 0 };
+            self.now = self.now.max(edge.plus_millis(window).minus_millis(self.rng.u64(..2)));
+        }
+    }
+
+    async fn register(&mut self) {
+        let carried: Vec<_> = ARCHETYPES.into_iter().filter(|_| self.rng.bool()).collect();
+        let name = self.any_id();
+        let mut put = peer(name).carrying(&carried).saying(&format!("{{\"n\":{}}}", self.rng.u64(..)));
+        put = put.coming_from(self.any(&SOURCES)).lasting(self.any(&TTLS)).given(token(self.rng.u8(..)));
+        put.claim = self.claim(name, put.claim);
+        let placement = self.world.put(&put, self.now).await;
+        self.model.registered(put, placement, self.now);
+    }
+
+    async fn heartbeat(&mut self) {
+        let name = self.any_id();
+        let renewal = self.world.renew(name, self.now).await;
+        self.model.renewed(&id(name), renewal, self.now);
+    }
+
+    async fn deregister(&mut self) {
+        let name = self.any_id();
+        let source = self.any(&SOURCES);
+        let claim = self.claim(name, from(source));
+        let removal = self.world.remove(name, &claim, self.now).await;
+        self.model.deregistered(&id(name), &claim, removal, self.now);
+    }
+
+    async fn sample(&mut self) {
+        let query = self.query();
+        let listing = self.world.sample(&query, self.now).await;
+        let whole = listing.peers.len() < query.limit;
+        self.model.listed(&query, &[listing], whole, self.now);
+    }
+
+    async fn enumerate(&mut self) {
+        let query = self.query();
+        let pages = self.world.pages(&query, self.now).await;
+        let mut ids = ids_of(&pages);
+        ids.dedup();
+        assert_eq!(ids, ids_of(&pages), "each peer once");
+        self.model.listed(&query, &pages, true, self.now);
+    }
+
+    async fn census(&mut self) {
+        if self.world.promises.exact_census {
+            let census = self.world.census(0, self.now).await;
+            self.model.counted(census.live, census.dormant, self.now);
+        }
+    }
+
+    async fn restart(&mut self) {
+        let promised = self.world.promises.restart;
+        if promised == Restart::Forgets {
+            return;
+        }
+        self.world.store.close().await.expect("close does not fail");
+        let stopped = self.now;
+        self.now = stopped.plus_millis(self.rng.u64(..4_000_000));
+        self.world.store = self.subject.open(&Limits::default(), self.now).await;
+        if promised == Restart::RenewsLeases {
+            self.model.restarted(stopped, self.now);
+        }
+    }
+
+    fn query(&mut self) -> Query {
+        let mut archetypes: Vec<_> =
+            ARCHETYPES.into_iter().filter(|_| self.rng.u8(..3) == 0).map(super::world::archetype).collect();
+        archetypes.sort();
+        let exclude = self.rng.bool().then(|| id(self.any_id()));
+        let limit = if self.rng.bool() { 100 } else { self.rng.usize(1..=8) };
+        Query { archetypes, exclude, limit, ..everybody() }
+    }
+
+    /// No token, the right one, or any.
+    fn claim(&mut self, name: &str, claim: Claim) -> Claim {
+        let right = self.model.peers.get(&id(name)).map(|known| known.holder.token);
+        let token = match self.rng.u8(..4) {
+            0 => right,
+            1 => Some(token(self.rng.u8(..))),
+            _ => None,
+        };
+        Claim { token, unguarded: self.rng.u8(..40) == 0, ..claim }
+    }
+
+    fn any_id(&mut self) -> &'static str {
+        self.any(&IDS)
+    }
+
+    fn any<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.rng.usize(..from.len())]
+    }
+}
+
+/// What the contract lets a store hold.
+#[derive(Default)]
+struct Model {
+    peers: HashMap<PeerId, Known>,
+}
+
+struct Known {
+    put: Put,
+    holder: Holder,
+    ends: Ends,
+}
+
+/// Where the end of a lease lies, both included. What a store answers narrows it.
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    earliest: Timestamp,
+    latest: Timestamp,
+}
+
+impl Ends {
+    fn of_lease(put: &Put, now: Timestamp) -> Self {
+        let earliest = now + put.ttl;
+        Self { earliest, latest: earliest.plus_millis(put.ttl.as_millis() / 3) }
+    }
+
+    fn seen_live(&mut self, now: Timestamp) {
+        assert!(now < self.latest, "live at {now:?}, but its lease ended: {self:?}");
+        self.earliest = self.earliest.max(now.plus_millis(1));
+    }
+
+    fn seen_not_live(&mut self, now: Timestamp) {
+        assert!(now >= self.earliest, "not live at {now:?}, but its lease runs: {self:?}");
+        self.latest = self.latest.min(now);
+    }
+
+    fn seen_known(&mut self, now: Timestamp) {
+        assert!(now < revival_end(self.latest), "revived at {now:?}, after the window: {self:?}");
+    }
+
+    fn seen_unknown(&mut self, now: Timestamp) {
+        assert!(now >= revival_end(self.earliest), "unknown at {now:?}, within the window: {self:?}");
+    }
+
+    fn said_to_end(&mut self, until: Timestamp, now: Timestamp) {
+        self.seen_live(now);
+        assert!((self.earliest..=self.latest).contains(&until), "until {until:?}: {self:?}");
+        *self = Self { earliest: until, latest: until };
+    }
+}
+
+fn revival_end(lease_end: Timestamp) -> Timestamp {
+    lease_end.plus_millis(WINDOW * 1_000)
+}
+
+impl Model {
+    fn registered(&mut self, put: Put, placement: Placement, now: Timestamp) {
+        let known = self.peers.get_mut(&put.registration.peer_id);
+        let mut token = put.new_token;
+        match (placement, known) {
+            (Placement::Placed { token_kept }, None) => assert!(!token_kept, "no token was there to keep"),
+            (Placement::Placed { token_kept }, Some(known)) => {
+                if !put.claim.admits(&known.holder) {
+                    known.ends.seen_not_live(now);
+                }
+                if token_kept {
+                    known.ends.seen_known(now);
+                    assert!(put.claim.proves(&known.holder), "a token was kept that nobody proved");
+                    token = known.holder.token;
+                } else if put.claim.proves(&known.holder) {
+                    known.ends.seen_unknown(now);
+                }
+            }
+            (Placement::Held { until }, Some(known)) if !put.claim.admits(&known.holder) => {
+                return known.ends.said_to_end(until, now);
+            }
+            (refused, _) => panic!("{put:?} was refused: {refused:?}"),
+        }
+        let holder = Holder { source: put.claim.source, token };
+        let ends = Ends::of_lease(&put, now);
+        self.peers.insert(put.registration.peer_id.clone(), Known { put, holder, ends });
+    }
+
+    fn renewed(&mut self, peer: &PeerId, renewal: Renewal, now: Timestamp) {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return assert_eq!(renewal, Renewal::Unknown, "a heartbeat never makes a peer");
+        };
+        match renewal {
+            Renewal::Renewed { ttl, revived } => {
+                assert_eq!(ttl, known.put.ttl);
+                if revived {
+                    known.ends.seen_not_live(now);
+                    known.ends.seen_known(now);
+                } else {
+                    known.ends.seen_live(now);
+                }
+                known.ends = Ends::of_lease(&known.put, now);
+            }
+            Renewal::Unknown => {
+                known.ends.seen_unknown(now);
+                self.peers.remove(peer);
+            }
+        }
+    }
+
+    fn deregistered(&mut self, peer: &PeerId, claim: &Claim, removal: Removal, now: Timestamp) {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return assert_eq!(removal, Removal::Unknown);
+        };
+        match removal {
+            Removal::Held { until } => {
+                assert!(!claim.admits(&known.holder), "the holder was refused");
+                return known.ends.said_to_end(until, now);
+            }
+            Removal::Removed if claim.admits(&known.holder) => known.ends.seen_known(now),
+            Removal::Removed => {
+                known.ends.seen_not_live(now);
+                known.ends.seen_known(now);
+            }
+            Removal::Unknown => known.ends.seen_unknown(now),
+        }
+        self.peers.remove(peer);
+    }
+
+    /// `whole` says that whoever is not listed was not live.
+    fn listed(&mut self, query: &Query, pages: &[Listing], whole: bool, now: Timestamp) {
+        let mut listed: HashMap<_, _> =
+            pages.iter().flat_map(|page| &page.peers).map(|peer| (peer.peer_id.clone(), peer)).collect();
+        for (id, known) in &mut self.peers {
+            match listed.remove(id) {
+                Some(peer) => {
+                    let published = &known.put.registration;
+                    assert_eq!(
+                        (&peer.archetypes, &peer.metadata),
+                        (&published.archetypes, &published.metadata)
+                    );
+                    assert!(matches(query, known), "{id} does not match");
+                    known.ends.seen_live(now);
+                }
+                None if whole && matches(query, known) => known.ends.seen_not_live(now),
+                None => {}
+            }
+        }
+        assert!(listed.is_empty(), "listed, but not registered: {listed:?}");
+    }
+
+    fn counted(&self, live: u64, dormant: u64, now: Timestamp) {
+        let count = |state: &dyn Fn(&Ends) -> bool| {
+            self.peers.values().filter(|known| state(&known.ends)).map(|_| 1_u64).sum::<u64>()
+        };
+        let surely_live = count(&|ends| now < ends.earliest);
+        let maybe_live = count(&|ends| now < ends.latest);
+        assert!((surely_live..=maybe_live).contains(&live), "{live} live: {surely_live} to {maybe_live}");
+        let surely_there = count(&|ends| now < revival_end(ends.earliest));
+        let maybe_there = count(&|ends| now < revival_end(ends.latest));
+        let there = live + dormant;
+        assert!((surely_there..=maybe_there).contains(&there), "{there}: {surely_there} to {maybe_there}");
+    }
+
+    /// Who was live at the stop has one whole lease; who was dormant may have one too.
+    fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
+        for known in self.peers.values_mut() {
+            let whole = Ends::of_lease(&known.put, now);
+            let surely_live = stopped < known.ends.earliest;
+            let earliest = if surely_live { whole.earliest } else { known.ends.earliest };
+            known.ends = Ends { earliest, latest: whole.latest };
+        }
+    }
+}
+
+fn matches(query: &Query, known: &Known) -> bool {
+    let carried: &[Archetype] = known.put.registration.archetypes.as_slice();
+    let excluded = query.exclude.as_ref() == Some(&known.put.registration.peer_id);
+    let wanted = query.archetypes.is_empty() || query.archetypes.iter().any(|a| carried.contains(a));
+    wanted && !excluded
+}

@@ -1,0 +1,80 @@
+//! A store that was closed and opened again.
+
+use aurora_protocol::Timestamp;
+
+use super::world::{
+    Differing as _, ELSEWHERE, HOME, TTL, TTL_AND_A_THIRD, World, at, at_millis, carriers_of, everybody,
+    from, ids_of, peer, token,
+};
+use super::{Restart, Subject};
+use crate::{Limits, Placement, Removal, Renewal};
+
+pub async fn what_was_registered_is_there_after_a_restart(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let registration = peer("p").carrying(&["ética", "b"]).saying(r#"{"n": 1e999}"#);
+    world.place(&registration.clone().carrying(&["old"]), at(0)).await;
+    world.place(&registration, at(1)).await;
+    world.place(&peer("q"), at(1)).await;
+    let Some(world) = restarted(subject, world, at(10)).await else { return };
+    assert_eq!(world.live(at(10)).await, ["p", "q"]);
+    assert_eq!(ids_of(&world.pages(&everybody(), at(10)).await), ["p", "q"]);
+    assert_eq!(world.sample(&carriers_of(&["old"]), at(10)).await.ids(), [""; 0]);
+    let listed = world.sample(&carriers_of(&["ética"]), at(10)).await.peers.pop().expect("it is listed");
+    assert_eq!(listed.metadata, registration.registration.metadata);
+    assert_eq!(listed.archetypes, registration.registration.archetypes);
+    world.beat("p", at(11)).await;
+}
+
+pub async fn what_was_deregistered_is_gone_after_a_restart(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.fill("p", 3, &["a"], at(0)).await;
+    assert_eq!(world.remove("p1", &from(HOME), at(1)).await, Removal::Removed);
+    let Some(world) = restarted(subject, world, at(2)).await else { return };
+    assert_eq!(world.live(at(2)).await, ["p0", "p2"]);
+    assert_eq!(world.renew("p1", at(2)).await, Renewal::Unknown);
+    assert_eq!(world.remove("p0", &from(HOME), at(3)).await, Removal::Removed);
+    let Some(world) = restarted(subject, world, at(4)).await else { return };
+    assert_eq!(world.live(at(4)).await, ["p2"]);
+}
+
+pub async fn a_restart_gives_each_live_peer_one_whole_lease(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p"), at(0)).await;
+    world.beat("p", at(200)).await;
+    let back = 10 * TTL;
+    let Some(world) = restarted(subject, world, at(back)).await else { return };
+    if world.promises.restart == Restart::GoesOn {
+        assert_eq!(world.live(at(back)).await, [""; 0]);
+        return;
+    }
+    assert_eq!(world.live(at_millis((back + TTL) * 1_000 - 1)).await, ["p"]);
+    assert_eq!(world.live(at(back + TTL_AND_A_THIRD)).await, [""; 0]);
+    let renewal = world.renew("p", at(back + TTL_AND_A_THIRD)).await;
+    assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }));
+}
+
+pub async fn the_holder_is_known_after_a_restart(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("p").given(token(1)), at(0)).await;
+    world.place(&peer("six").coming_from("2001:db8:1:2::3"), at(0)).await;
+    let Some(world) = restarted(subject, world, at(1)).await else { return };
+    let stranger = peer("p").coming_from(ELSEWHERE);
+    assert!(matches!(world.put(&stranger, at(2)).await, Placement::Held { .. }));
+    assert!(world.place(&stranger.proving(token(1)), at(2)).await);
+    world.place(&peer("six").coming_from("2001:db8:1:2::4"), at(2)).await;
+}
+
+/// The store, closed and opened again at `now`; `None` if that one keeps nothing, which then is empty.
+async fn restarted(subject: &dyn Subject, world: World, now: Timestamp) -> Option<World> {
+    world.store.close().await.expect("close does not fail");
+    let promises = world.promises;
+    drop(world.store);
+    let store = subject.open(&Limits::default(), now).await;
+    let keeps = promises.restart != Restart::Forgets;
+    let world = World { store, promises };
+    if keeps {
+        return Some(world);
+    }
+    assert_eq!(world.live(now).await, [""; 0]);
+    None
+}

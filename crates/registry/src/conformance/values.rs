@@ -1,0 +1,148 @@
+//! What peers publish comes back as it was.
+
+use std::collections::BTreeSet;
+
+use aurora_protocol::View;
+
+use super::Subject;
+use super::world::{Differing as _, HOME, World, at, carriers_of, everybody, from, ids_of, peer};
+use crate::{Query, Removal, Renewal};
+
+/// Ids that a store might take for something of its own, or might have to escape.
+const ODD_IDS: [&str; 24] = [
+    "!", "~", "\"", "\\", "'", "`", "#", "*", "%", "%00", "..", ".", "../p", "/", "a#b", "*#0", "p\\\"q",
+    "{}", "[]", "null", "0", "-1", "$set", "~~~~",
+];
+
+pub async fn any_id_is_a_peer_of_its_own(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let longest = "x".repeat(128);
+    let ids: BTreeSet<_> = ODD_IDS.into_iter().chain([longest.as_str(), &longest[1..]]).collect();
+    for id in &ids {
+        world.place(&peer(id).carrying(&["a"]), at(0)).await;
+    }
+    let sorted: Vec<_> = ids.iter().map(ToString::to_string).collect();
+    assert_eq!(world.live(at(0)).await, sorted);
+    assert_eq!(ids_of(&world.pages(&carriers_of(&["a"]), at(0)).await), sorted);
+    for id in &ids {
+        world.beat(id, at(1)).await;
+        assert_eq!(world.remove(id, &from(HOME), at(1)).await, Removal::Removed, "{id}");
+        assert_eq!(world.renew(id, at(1)).await, Renewal::Unknown, "{id}");
+    }
+    assert_eq!(world.live(at(1)).await, [""; 0]);
+}
+
+pub async fn ids_are_told_apart_by_case(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("Peer"), at(0)).await;
+    world.place(&peer("peer").coming_from("192.0.2.1"), at(0)).await;
+    assert_eq!(world.live(at(0)).await, ["Peer", "peer"]);
+    assert_eq!(world.remove("Peer", &from(HOME), at(1)).await, Removal::Removed);
+    assert_eq!(world.live(at(1)).await, ["peer"]);
+}
+
+pub async fn any_archetype_is_matched_exactly(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let longest = "é".repeat(64);
+    let odd = [
+        "pepino",
+        "Pepino",
+        "pepin",
+        "ética",
+        "e\u{301}tica",
+        "研究",
+        "🐹",
+        "two words",
+        "a#b",
+        "*",
+        "*#0",
+        "\"",
+        "\\",
+        "%",
+        "p0",
+        "a,b",
+        "مرحبا",
+        &longest,
+    ];
+    for (n, archetype) in odd.iter().enumerate() {
+        world.place(&peer(&format!("p{n}")).carrying(&[archetype]), at(0)).await;
+    }
+    for (n, archetype) in odd.iter().enumerate() {
+        let listing = world.sample(&carriers_of(&[archetype]), at(0)).await;
+        assert_eq!(listing.ids(), [format!("p{n}")], "{archetype}");
+        assert_eq!(listing.peers[0].archetypes.as_slice()[0].as_str(), *archetype);
+    }
+}
+
+pub async fn a_peer_carries_up_to_32_archetypes(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let names: Vec<_> = (0..32).map(|n| format!("{n:032}")).collect();
+    let put = peer("p").carrying(&names);
+    world.place(&put, at(0)).await;
+    for name in &names {
+        let listing = world.sample(&carriers_of(&[name]), at(0)).await;
+        assert_eq!(listing.peers[0].archetypes, put.registration.archetypes, "each in its order");
+    }
+    world.place(&peer("p").carrying(&names[..1]), at(1)).await;
+    assert_eq!(world.sample(&carriers_of(&[&names[31]]), at(1)).await.ids(), [""; 0]);
+}
+
+pub async fn metadata_comes_back_byte_for_byte(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let largest = format!("{{\"x\":\"{}\"}}", "é".repeat(2_044));
+    assert_eq!(largest.len(), 4_096);
+    let written = [
+        r#"{"n": 123456789012345678901234567890.000, "e":1E+999 , "z":-0.0}"#,
+        r#"{ "b":1, "a":[ {}, null,true ] }"#,
+        r#"{"\u0041\ud83d\udc39":"\/\t\u0000 é \" \\"}"#,
+        r#"{"last_seen":"1970-01-01T00:00:00","":{"peers":[]}}"#,
+        &largest,
+    ];
+    for (n, metadata) in written.iter().enumerate() {
+        world.place(&peer(&format!("p{n}")).saying(metadata), at(0)).await;
+    }
+    for (n, metadata) in written.iter().enumerate() {
+        let listed = world.find(&format!("p{n}"), at(0)).await.expect("it is listed");
+        assert_eq!(listed.metadata.as_str(), *metadata);
+    }
+}
+
+pub async fn every_kind_of_address_comes_back(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    for (address, port) in
+        [("192.168.1.100", 0), ("2001:db8::1", 65_535), ("peer.example.org", 443), ("_p2p.Example.", 1)]
+    {
+        world.place(&peer("p").publishing(address, port), at(0)).await;
+        let listed = world.find("p", at(0)).await.expect("it is listed");
+        assert_eq!((listed.address.to_string().as_str(), listed.port), (address, port));
+    }
+}
+
+pub async fn a_peer_is_listed_with_exactly_the_seeds_six_keys(subject: &dyn Subject) {
+    let seed = ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"];
+    assert_eq!(listed_keys(subject, View::Seed).await, [seed, seed].map(BTreeSet::from).map(owned));
+}
+
+pub async fn the_full_view_adds_two_keys(subject: &dyn Subject) {
+    for keys in listed_keys(subject, View::Full).await {
+        assert!(keys.contains("expires_in_seconds") && keys.contains("registered_seconds_ago"), "{keys:?}");
+        assert_eq!(keys.len(), 8);
+    }
+}
+
+/// The keys of a peer in a sample and in an enumeration.
+async fn listed_keys(subject: &dyn Subject, view: View) -> [BTreeSet<String>; 2] {
+    let world = World::open(subject).await;
+    world.place(&peer("p").carrying(&["a"]).saying(r#"{"extra":1}"#), at(0)).await;
+    let query = Query { view, ..everybody() };
+    let sampled = world.sample(&query, at(1)).await.json;
+    let paged = world.pages(&query, at(1)).await.remove(0).json;
+    [sampled, paged].map(|json| {
+        let mut peers: Vec<serde_json::Map<_, _>> = serde_json::from_slice(&json).expect("a list of objects");
+        peers.remove(0).into_iter().map(|(key, _)| key).collect()
+    })
+}
+
+fn owned(keys: BTreeSet<&str>) -> BTreeSet<String> {
+    keys.into_iter().map(str::to_owned).collect()
+}

@@ -1,0 +1,285 @@
+//! The words that the cases are written in.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aurora_protocol::{
+    Address, Archetype, Archetypes, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
+};
+
+use super::{Promises, Subject};
+use crate::{
+    Census, Claim, Enumeration, Limits, Page, Placement, Position, Put, Query, Removal, Renewal, Source,
+    Store, Swept, TokenHash, Total,
+};
+
+/// The year 2100 and an odd millisecond: no store that also knows the wall clock takes it for past.
+const START_MILLIS: u64 = 4_102_444_800_123;
+/// Where peers come from unless a case says otherwise.
+pub(super) const HOME: &str = "203.0.113.1";
+/// Where strangers come from.
+pub(super) const ELSEWHERE: &str = "198.51.100.7";
+/// The lease of a peer unless a case says otherwise.
+pub(super) const TTL: u64 = 300;
+/// The longest that a store may let such a lease run.
+pub(super) const TTL_AND_A_THIRD: u64 = 400;
+/// The default revival window.
+pub(super) const WINDOW: u64 = 24 * 3_600;
+/// More pages than any enumeration of the suite has, so that one without an end is seen.
+const MAX_PAGES: usize = 5_000;
+
+/// The instant `seconds` after the start.
+pub(super) fn at(seconds: u64) -> Timestamp {
+    at_millis(seconds * 1_000)
+}
+
+/// The instant `millis` after the start.
+pub(super) fn at_millis(millis: u64) -> Timestamp {
+    Timestamp::from_millis(START_MILLIS + millis)
+}
+
+pub(super) fn id(text: &str) -> PeerId {
+    PeerId::parse(text).expect("a valid peer id")
+}
+
+pub(super) fn archetype(text: &str) -> Archetype {
+    Archetype::parse(text).expect("a valid archetype")
+}
+
+pub(super) fn token(byte: u8) -> TokenHash {
+    TokenHash::from_bytes([byte; TokenHash::LEN])
+}
+
+/// The registration of a peer that comes from [`HOME`] and publishes just that, for [`TTL`].
+pub(super) fn peer(name: &str) -> Put {
+    let registration = Registration {
+        peer_id: id(name),
+        address: Address::from(ip(HOME)),
+        port: 9_000,
+        archetypes: Archetypes::default(),
+        metadata: Metadata::default(),
+    };
+    Put { registration, ttl: Ttl::from_secs(300), claim: from(HOME), new_token: token(0) }
+}
+
+/// A caller from `source`, without a token.
+pub(super) fn from(source: &str) -> Claim {
+    Claim { source: Source::of(ip(source)), token: None, unguarded: false }
+}
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an IP address")
+}
+
+/// A registration that differs from [`peer`]'s.
+pub(super) trait Differing: Sized {
+    fn coming_from(self, source: &str) -> Self;
+    fn proving(self, token: TokenHash) -> Self;
+    fn given(self, token: TokenHash) -> Self;
+    fn lasting(self, seconds: u32) -> Self;
+    fn publishing(self, address: &str, port: u16) -> Self;
+    fn carrying<T: AsRef<str>>(self, archetypes: &[T]) -> Self;
+    fn saying(self, metadata: &str) -> Self;
+}
+
+impl Differing for Put {
+    /// From `source`, and reachable there.
+    fn coming_from(mut self, source: &str) -> Self {
+        self.claim.source = Source::of(ip(source));
+        self.registration.address = Address::from(ip(source));
+        self
+    }
+
+    fn proving(mut self, token: TokenHash) -> Self {
+        self.claim.token = Some(token);
+        self
+    }
+
+    fn given(self, token: TokenHash) -> Self {
+        Self { new_token: token, ..self }
+    }
+
+    fn lasting(self, seconds: u32) -> Self {
+        Self { ttl: Ttl::from_secs(seconds), ..self }
+    }
+
+    fn publishing(mut self, address: &str, port: u16) -> Self {
+        self.registration.address = Address::parse(address).expect("an address").expect("not blank");
+        self.registration.port = port;
+        self
+    }
+
+    fn carrying<T: AsRef<str>>(mut self, archetypes: &[T]) -> Self {
+        self.registration.archetypes = Archetypes::parse(archetypes).expect("valid archetypes");
+        self
+    }
+
+    fn saying(mut self, metadata: &str) -> Self {
+        self.registration.metadata = Metadata::parse(metadata).expect("valid metadata");
+        self
+    }
+}
+
+/// Everybody, without bounds that a case would run into.
+pub(super) fn everybody() -> Query {
+    Query { archetypes: Vec::new(), exclude: None, view: View::Seed, limit: 10_000, page_bytes: 16 << 20 }
+}
+
+/// Everybody who carries any of `archetypes`.
+pub(super) fn carriers_of(archetypes: &[&str]) -> Query {
+    let mut archetypes: Vec<_> = archetypes.iter().map(|text| archetype(text)).collect();
+    archetypes.sort();
+    Query { archetypes, ..everybody() }
+}
+
+/// The page that a store answered with, read as a peer reads it.
+#[derive(Clone, Debug)]
+pub(super) struct Listing {
+    pub(super) peers: Vec<Peer>,
+    pub(super) total: Total,
+    pub(super) bytes: usize,
+    pub(super) json: Vec<u8>,
+}
+
+impl Listing {
+    fn read(page: &Page) -> Self {
+        let json = page.peers.to_array();
+        let peers: Vec<Peer> = serde_json::from_slice(&json).expect("a list of peers");
+        assert_eq!(peers.len(), page.peers.len(), "the list says how many it holds");
+        Self { peers, total: page.total, bytes: page.peers.bytes(), json }
+    }
+
+    /// The ids, sorted.
+    pub(super) fn ids(&self) -> Vec<String> {
+        let mut ids: Vec<_> = self.peers.iter().map(|peer| peer.peer_id.to_string()).collect();
+        ids.sort();
+        ids
+    }
+}
+
+/// A store, and calls on it that are not expected to fail.
+pub(super) struct World {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) promises: Promises,
+}
+
+impl World {
+    /// The subject's store, empty, within the default limits.
+    pub(super) async fn open(subject: &dyn Subject) -> Self {
+        Self::within(subject, &Limits::default()).await
+    }
+
+    /// The subject's store, empty, within `limits`.
+    pub(super) async fn within(subject: &dyn Subject, limits: &Limits) -> Self {
+        Self { store: subject.open(limits, at(0)).await, promises: subject.promises() }
+    }
+
+    pub(super) async fn put(&self, put: &Put, now: Timestamp) -> Placement {
+        self.store.put(put.clone(), now).await.expect("put does not fail")
+    }
+
+    /// Registers, which must succeed; says whether the token that was presented goes on.
+    pub(super) async fn place(&self, put: &Put, now: Timestamp) -> bool {
+        match self.put(put, now).await {
+            Placement::Placed { token_kept } => token_kept,
+            refused => panic!("{} was refused: {refused:?}", put.registration.peer_id),
+        }
+    }
+
+    /// Registers `count` peers that carry `archetypes`, named `<prefix><number>`, and returns their sorted names.
+    pub(super) async fn fill(
+        &self,
+        prefix: &str,
+        count: u32,
+        archetypes: &[&str],
+        now: Timestamp,
+    ) -> Vec<String> {
+        let mut names: Vec<_> = (0..count).map(|n| format!("{prefix}{n}")).collect();
+        for name in &names {
+            self.place(&peer(name).carrying(archetypes), now).await;
+        }
+        names.sort();
+        names
+    }
+
+    pub(super) async fn renew(&self, name: &str, now: Timestamp) -> Renewal {
+        self.store.renew(&id(name), now).await.expect("renew does not fail")
+    }
+
+    /// Renews, which must find the peer live.
+    pub(super) async fn beat(&self, name: &str, now: Timestamp) {
+        let renewal = self.renew(name, now).await;
+        assert!(matches!(renewal, Renewal::Renewed { revived: false, .. }), "{name}: {renewal:?}");
+    }
+
+    pub(super) async fn remove(&self, name: &str, claim: &Claim, now: Timestamp) -> Removal {
+        self.store.remove(&id(name), claim, now).await.expect("remove does not fail")
+    }
+
+    pub(super) async fn sample(&self, query: &Query, now: Timestamp) -> Listing {
+        Listing::read(&self.store.sample(query, now).await.expect("sample does not fail"))
+    }
+
+    /// The sorted ids of all live peers.
+    pub(super) async fn live(&self, now: Timestamp) -> Vec<String> {
+        self.sample(&everybody(), now).await.ids()
+    }
+
+    /// The one live peer of that name.
+    pub(super) async fn find(&self, name: &str, now: Timestamp) -> Option<Peer> {
+        let mut peers = self.sample(&everybody(), now).await.peers;
+        peers.retain(|peer| peer.peer_id.as_str() == name);
+        assert!(peers.len() <= 1, "{name} is listed twice");
+        peers.pop()
+    }
+
+    /// When a live peer's lease ends, as a stranger is told.
+    pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
+        match self.remove(name, &from("192.0.2.99"), now).await {
+            Removal::Held { until } => until,
+            other => panic!("{name} is not held: {other:?}"),
+        }
+    }
+
+    pub(super) async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> (Listing, Option<Position>) {
+        match self.store.enumerate(query, after, now).await.expect("enumerate does not fail") {
+            Enumeration::Page(page, next) => (Listing::read(&page), next),
+            other => panic!("the store refuses its own position: {other:?}"),
+        }
+    }
+
+    /// All pages of an enumeration.
+    pub(super) async fn pages(&self, query: &Query, now: Timestamp) -> Vec<Listing> {
+        let mut pages = Vec::new();
+        let mut after = None;
+        loop {
+            let (page, next) = self.enumerate(query, after.as_ref(), now).await;
+            pages.push(page);
+            assert!(pages.len() < MAX_PAGES, "the enumeration has no end");
+            match next {
+                Some(position) => after = Some(position),
+                None => return pages,
+            }
+        }
+    }
+
+    pub(super) async fn census(&self, archetypes: usize, now: Timestamp) -> Census {
+        self.store.census(archetypes, now).await.expect("census does not fail")
+    }
+
+    pub(super) async fn sweep(&self, now: Timestamp) -> Swept {
+        self.store.sweep(now).await.expect("sweep does not fail")
+    }
+}
+
+/// The ids of all pages, sorted, each as often as it was listed.
+pub(super) fn ids_of(pages: &[Listing]) -> Vec<String> {
+    let mut ids: Vec<_> = pages.iter().flat_map(Listing::ids).collect();
+    ids.sort();
+    ids
+}

@@ -1,0 +1,454 @@
+//! A store so plain that its correctness is seen by reading, and the ways to break it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use aurora_protocol::{Address, Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
+use aurora_registry::conformance::{Promises, Restart, Subject};
+use aurora_registry::{
+    Census, Claim, Enumeration, Holder, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
+    Shortage, Store, StoreError, Swept, Total,
+};
+
+/// One way in which a store may be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    NeverExpires,
+    ExpiresEarly,
+    RenewsForLong,
+    HeartbeatCreates,
+    HeartbeatRevivesNobody,
+    RevivesForever,
+    OlderTimeShortens,
+    CountsDormant,
+    LastSeenNeverMoves,
+    KeepsOldArchetypes,
+    StrangersOverwrite,
+    StrangersDeregister,
+    TokenAlwaysNew,
+    TokenNeverNew,
+    RefusedPutRenews,
+    FirstPage,
+    Runs,
+    FavoursCarriersOfSeveral,
+    DormantTakePlaces,
+    OffsetPositions,
+    AnyPositionGoes,
+    IgnoresPageBytes,
+    IgnoresExclude,
+    FoldsCase,
+    ParsesMetadata,
+    RefusesMembers,
+    DropsNoDormant,
+    CountsLoopback,
+    MoversGoFree,
+    UnboundedSources,
+    ChecksThenActs,
+    SweepEvictsDormant,
+    AnswersWhenClosed,
+    RestartLosesLease,
+    RestartForgetsTokens,
+}
+
+#[derive(Clone)]
+struct Entry {
+    put: Put,
+    holder: Holder,
+    registered: Timestamp,
+    last_seen: Timestamp,
+    expires: Timestamp,
+    former_archetypes: Vec<Archetype>,
+}
+
+impl Entry {
+    fn is_live(&self, now: Timestamp) -> bool {
+        now < self.expires
+    }
+
+    fn publishes(&self, address: &Address, port: u16) -> bool {
+        let own = matches!(address, Address::Ip(ip) if self.holder.source.contains(*ip));
+        &self.put.registration.address == address && self.put.registration.port == port && !own
+    }
+}
+
+type Peers = BTreeMap<PeerId, Entry>;
+
+/// Peers in a map, with a fault or none. What it holds survives being closed, as a disk would.
+#[derive(Clone)]
+pub(crate) struct Reference {
+    fault: Option<Fault>,
+    limits: Limits,
+    peers: Arc<Mutex<Peers>>,
+    closed: Arc<Mutex<bool>>,
+}
+
+impl Reference {
+    pub(crate) fn sound() -> Self {
+        Self { fault: None, limits: Limits::default(), peers: Arc::default(), closed: Arc::default() }
+    }
+
+    pub(crate) fn with(fault: Fault) -> Self {
+        Self { fault: Some(fault), ..Self::sound() }
+    }
+
+    fn is(&self, fault: Fault) -> bool {
+        self.fault == Some(fault)
+    }
+
+    fn peers(&self) -> MutexGuard<'_, Peers> {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The peers, without those that have become unknown.
+    fn known(&self, now: Timestamp) -> Result<MutexGuard<'_, Peers>, StoreError> {
+        if *self.closed.lock().unwrap() && !self.is(Fault::AnswersWhenClosed) {
+            return Err(StoreError::Unavailable { reason: "closed".to_owned(), retry_after_seconds: 1 });
+        }
+        let window = self.limits.revival_window_millis;
+        let mut peers = self.peers();
+        if !self.is(Fault::RevivesForever) {
+            peers.retain(|_, entry| now < entry.expires.plus_millis(window));
+        }
+        Ok(peers)
+    }
+
+    fn key(&self, id: &PeerId) -> PeerId {
+        let folded = if self.is(Fault::FoldsCase) { id.as_str().to_lowercase() } else { id.to_string() };
+        PeerId::parse(&folded).unwrap()
+    }
+
+    fn lease(&self, put: &Put, now: Timestamp) -> Timestamp {
+        match self.fault {
+            Some(Fault::NeverExpires) => now.plus_millis(u64::MAX / 2),
+            Some(Fault::ExpiresEarly) => now.plus_millis(put.ttl.as_millis() - 1),
+            _ => now + put.ttl,
+        }
+    }
+
+    fn shortage(&self, peers: &Peers, put: &Put, now: Timestamp) -> Option<Shortage> {
+        let Put { registration, claim, .. } = put;
+        let known = peers.get(&registration.peer_id);
+        let member = known.is_some_and(|entry| entry.is_live(now) && claim.admits(&entry.holder))
+            && !self.is(Fault::RefusesMembers);
+        let live: Vec<_> = peers.values().filter(|entry| entry.is_live(now)).collect();
+        let others = live.iter().filter(|entry| entry.put.registration.peer_id != registration.peer_id);
+        let candidate = Entry {
+            put: put.clone(),
+            holder: Holder { source: claim.source, token: put.new_token },
+            registered: now,
+            last_seen: now,
+            expires: now,
+            former_archetypes: Vec::new(),
+        };
+        let (address, port) = (&registration.address, registration.port);
+        let stays = member && known.is_some_and(|entry| entry.publishes(address, port));
+        let publishers = others.clone().filter(|entry| entry.publishes(address, port)).count();
+        let exempt = stays || (member && self.is(Fault::MoversGoFree));
+        if candidate.publishes(address, port)
+            && !exempt
+            && exceeds(publishers, self.limits.max_peers_per_address)
+        {
+            return Some(Shortage::Address);
+        }
+        if member {
+            return None;
+        }
+        let taken = if self.is(Fault::DropsNoDormant) { peers.len() } else { live.len() };
+        let bytes: usize =
+            live.iter().map(|entry| PeerJson::new(&entry.put.registration).as_str().len()).sum();
+        let from_source = others.filter(|entry| entry.holder.source == claim.source).count();
+        let carried: BTreeSet<_> = live
+            .iter()
+            .flat_map(|entry| entry.put.registration.archetypes.as_slice())
+            .chain(registration.archetypes.as_slice())
+            .collect();
+        let unbounded = self.is(Fault::UnboundedSources)
+            || (claim.source.is_loopback() && !self.is(Fault::CountsLoopback));
+        if u64::try_from(taken).unwrap() >= self.limits.max_peers {
+            Some(Shortage::Peers)
+        } else if u64::try_from(bytes).unwrap() + 4_096 > self.limits.max_bytes {
+            Some(Shortage::Bytes)
+        } else if exceeds(from_source, self.limits.max_peers_per_source) && !unbounded {
+            Some(Shortage::Source)
+        } else if carried.len() > usize::try_from(self.limits.max_archetypes).unwrap() {
+            Some(Shortage::Archetypes)
+        } else {
+            None
+        }
+    }
+
+    /// Makes room for a newcomer where only dormant peers stand in its way.
+    fn drop_dormant(&self, peers: &mut Peers, now: Timestamp) {
+        let full = u64::try_from(peers.len()).unwrap() >= self.limits.max_peers;
+        let dormant = peers.iter().find(|(_, entry)| !entry.is_live(now)).map(|(id, _)| id.clone());
+        if let (true, Some(id)) = (full, dormant) {
+            peers.remove(&id);
+        }
+    }
+
+    fn place(&self, peers: &mut Peers, put: Put, now: Timestamp) -> Placement {
+        let id = self.key(&put.registration.peer_id);
+        let lease = self.lease(&put, now);
+        let known = peers.get_mut(&id);
+        let mut token_kept = false;
+        let mut former_archetypes = Vec::new();
+        if let Some(entry) = known {
+            if entry.is_live(now) && !put.claim.admits(&entry.holder) && !self.is(Fault::StrangersOverwrite) {
+                if self.is(Fault::RefusedPutRenews) {
+                    entry.expires = lease;
+                }
+                return Placement::Held { until: entry.expires };
+            }
+            token_kept = put.claim.proves(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
+            token_kept |= self.is(Fault::TokenNeverNew);
+            if self.is(Fault::KeepsOldArchetypes) {
+                former_archetypes = entry.put.registration.archetypes.as_slice().to_vec();
+            }
+        }
+        if let Some(shortage) = self.shortage(peers, &put, now) {
+            return Placement::Full(shortage);
+        }
+        let token = peers.get(&id).filter(|_| token_kept).map_or(put.new_token, |entry| entry.holder.token);
+        if !peers.contains_key(&id) {
+            self.drop_dormant(peers, now);
+        }
+        let holder = Holder { source: put.claim.source, token };
+        let entry = Entry { put, holder, registered: now, last_seen: now, expires: lease, former_archetypes };
+        peers.insert(id, entry);
+        Placement::Placed { token_kept }
+    }
+
+    fn matching(&self, peers: &Peers, query: &Query, now: Timestamp) -> Vec<Entry> {
+        let carries = |entry: &Entry, wanted: &Archetype| {
+            entry.put.registration.archetypes.as_slice().contains(wanted)
+                || entry.former_archetypes.contains(wanted)
+        };
+        let mut found = Vec::new();
+        for (id, entry) in peers {
+            let carried = query.archetypes.iter().filter(|wanted| carries(entry, wanted)).count();
+            let wanted = query.archetypes.is_empty() || carried > 0;
+            let excluded = query.exclude.as_ref() == Some(id) && !self.is(Fault::IgnoresExclude);
+            let shown = entry.is_live(now) || self.is(Fault::DormantTakePlaces);
+            if wanted && !excluded && shown {
+                let tickets = if self.is(Fault::FavoursCarriersOfSeveral) { carried.max(1) } else { 1 };
+                found.extend(std::iter::repeat_n(entry.clone(), tickets));
+            }
+        }
+        found
+    }
+
+    /// The entries that fit a page, in their order.
+    fn page<'e>(&self, entries: impl Iterator<Item = &'e Entry>, query: &Query, now: Timestamp) -> PeerList {
+        let mut list = PeerList::default();
+        let mut listed = BTreeSet::new();
+        for entry in entries.filter(|entry| entry.is_live(now)) {
+            let (json, registered) = (self.json(entry), now.millis_since(entry.registered) / 1_000);
+            let fits = list.bytes() + 1 + json.as_str().len() <= query.page_bytes;
+            if list.len() == query.limit || (!fits && !list.is_empty() && !self.is(Fault::IgnoresPageBytes)) {
+                break;
+            }
+            if listed.insert(entry.put.registration.peer_id.clone()) {
+                let (bytes, at) = (json.as_str().as_bytes(), usize::from(json.last_seen_at()));
+                match query.view {
+                    View::Seed => list.push(bytes, at, entry.last_seen),
+                    View::Full => {
+                        let expires_in = entry.expires.millis_since(now) / 1_000;
+                        list.push_full(bytes, at, entry.last_seen, expires_in, registered);
+                    }
+                }
+            }
+        }
+        list
+    }
+
+    fn json(&self, entry: &Entry) -> PeerJson {
+        let mut registration = entry.put.registration.clone();
+        if self.is(Fault::ParsesMetadata) {
+            let parsed: serde_json::Value =
+                serde_json::from_str(registration.metadata.as_str()).unwrap_or_default();
+            registration.metadata = aurora_protocol::Metadata::parse(&parsed.to_string()).unwrap_or_default();
+        }
+        PeerJson::new(&registration)
+    }
+}
+
+fn exceeds(count: usize, bound: u32) -> bool {
+    u32::try_from(count).unwrap() >= bound
+}
+
+#[async_trait]
+impl Subject for Reference {
+    async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store> {
+        for entry in self.peers().values_mut() {
+            if !self.is(Fault::RestartLosesLease) {
+                entry.expires = self.lease(&entry.put, now);
+            }
+            if self.is(Fault::RestartForgetsTokens) {
+                entry.holder.token = aurora_registry::TokenHash::from_bytes([0xee; 16]);
+            }
+        }
+        *self.closed.lock().unwrap() = false;
+        Arc::new(Self { limits: limits.clone(), ..self.clone() })
+    }
+
+    fn promises(&self) -> Promises {
+        Promises { restart: Restart::RenewsLeases, ..Promises::default() }
+    }
+}
+
+#[async_trait]
+impl Store for Reference {
+    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+        if self.is(Fault::ChecksThenActs) {
+            let mut seen = self.known(now)?.clone();
+            tokio::task::yield_now().await;
+            let placement = self.place(&mut seen, put.clone(), now);
+            if let (Placement::Placed { .. }, Some(entry)) =
+                (placement, seen.remove(&put.registration.peer_id))
+            {
+                self.peers().insert(put.registration.peer_id, entry);
+            }
+            return Ok(placement);
+        }
+        Ok(self.place(&mut *self.known(now)?, put, now))
+    }
+
+    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        let mut peers = self.known(now)?;
+        let Some(entry) = peers.get_mut(&self.key(peer)) else {
+            let created = Renewal::Renewed { ttl: self.limits.ttl_default, revived: false };
+            return Ok(if self.is(Fault::HeartbeatCreates) { created } else { Renewal::Unknown });
+        };
+        let revived = !entry.is_live(now);
+        if revived && self.is(Fault::HeartbeatRevivesNobody) {
+            return Ok(Renewal::Unknown);
+        }
+        let lease = self.lease(&entry.put, now);
+        let longer = if self.is(Fault::RenewsForLong) { lease + entry.put.ttl } else { lease };
+        entry.expires = if self.is(Fault::OlderTimeShortens) { longer } else { longer.max(entry.expires) };
+        if !self.is(Fault::LastSeenNeverMoves) {
+            entry.last_seen = now;
+        }
+        Ok(Renewal::Renewed { ttl: entry.put.ttl, revived })
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        let mut peers = self.known(now)?;
+        let id = self.key(peer);
+        match peers.get(&id) {
+            None => Ok(Removal::Unknown),
+            Some(entry)
+                if entry.is_live(now)
+                    && !claim.admits(&entry.holder)
+                    && !self.is(Fault::StrangersDeregister) =>
+            {
+                Ok(Removal::Held { until: entry.expires })
+            }
+            Some(_) => {
+                peers.remove(&id);
+                Ok(Removal::Removed)
+            }
+        }
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        let mut matching = self.matching(&*self.known(now)?, query, now);
+        let distinct: BTreeSet<_> =
+            matching.iter().map(|entry| entry.put.registration.peer_id.clone()).collect();
+        match self.fault {
+            Some(Fault::FirstPage) => {}
+            Some(Fault::Runs) if !matching.is_empty() => {
+                let start = fastrand::usize(..matching.len());
+                matching.rotate_left(start);
+            }
+            _ => fastrand::shuffle(&mut matching),
+        }
+        if self.is(Fault::DormantTakePlaces) {
+            matching.truncate(query.limit);
+        }
+        let total = Total::Exact(u64::try_from(distinct.len()).unwrap());
+        Ok(Page { peers: self.page(matching.iter(), query, now), total })
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        let mut matching = self.matching(&*self.known(now)?, query, now);
+        matching.dedup_by_key(|entry| entry.put.registration.peer_id.clone());
+        let total = Total::Exact(u64::try_from(matching.len()).unwrap());
+        let start = match after {
+            None => 0,
+            Some(Position(bytes)) => match self.start_after(bytes, &matching) {
+                Some(start) => start,
+                None => return Ok(Enumeration::Foreign),
+            },
+        };
+        let rest = matching.get(start..).unwrap_or_default();
+        let peers = self.page(rest.iter(), query, now);
+        let next = start + peers.len();
+        let more = next < matching.len();
+        let last = matching.get(next.saturating_sub(1)).map(|entry| entry.put.registration.peer_id.as_str());
+        let position = match last {
+            _ if self.is(Fault::OffsetPositions) => format!("={next}").into_bytes(),
+            last => format!("={}", last.unwrap_or_default()).into_bytes(),
+        };
+        Ok(Enumeration::Page(Page { peers, total }, more.then_some(Position(position))))
+    }
+
+    async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        let peers = self.known(now)?;
+        let (live, dormant): (Vec<_>, Vec<_>) = peers.values().partition(|entry| entry.is_live(now));
+        let mut counts = BTreeMap::new();
+        for archetype in live.iter().flat_map(|entry| entry.put.registration.archetypes.as_slice()) {
+            *counts.entry(archetype.clone()).or_insert(0) += 1;
+        }
+        let different = u64::try_from(counts.len()).unwrap();
+        let mut by_archetype: Vec<_> = counts.into_iter().collect();
+        by_archetype.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        by_archetype.truncate(archetypes);
+        let uncounted = if self.is(Fault::CountsDormant) { dormant.len() } else { 0 };
+        let (live, dormant) = (live.len() + uncounted, dormant.len());
+        Ok(Census {
+            live: u64::try_from(live).unwrap(),
+            dormant: u64::try_from(dormant).unwrap(),
+            archetypes: different,
+            by_archetype,
+        })
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let mut peers = self.known(now)?;
+        if self.is(Fault::SweepEvictsDormant) {
+            peers.retain(|_, entry| entry.is_live(now));
+        }
+        Ok(Swept::default())
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        *self.closed.lock().unwrap() = true;
+        Ok(())
+    }
+}
+
+impl Reference {
+    /// Where the peers behind a position begin.
+    fn start_after(&self, position: &[u8], matching: &[Entry]) -> Option<usize> {
+        let text = std::str::from_utf8(position).ok().and_then(|text| text.strip_prefix('='));
+        match text {
+            None if self.is(Fault::AnyPositionGoes) => Some(0),
+            None => None,
+            Some(text) if self.is(Fault::OffsetPositions) => text.parse().ok(),
+            Some(text) => {
+                Some(matching.partition_point(|entry| entry.put.registration.peer_id.as_str() <= text))
+            }
+        }
+    }
+}
