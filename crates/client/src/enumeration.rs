@@ -1,6 +1,6 @@
 //! All peers, page by page.
 
-use aurora_protocol::{DiscoverRequest, DiscoveredPage};
+use aurora_protocol::{DiscoverRequest, DiscoverResponse};
 
 use crate::{Client, Error};
 
@@ -22,16 +22,16 @@ impl Enumeration {
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn next_page(&mut self) -> Result<Option<DiscoveredPage>, Error> {
+    pub async fn next_page(&mut self) -> Result<Option<DiscoverResponse>, Error> {
         let Some(request) = &self.next else { return Ok(None) };
-        let page = self.client.discover(request).await?.page;
-        let cursor = page.figures.next_cursor.clone();
+        let answer = self.client.discover(request).await?;
+        let cursor = answer.page.figures.next_cursor.clone();
         if cursor.is_some() && cursor == request.cursor {
             return Err(self
                 .client
                 .unreadable(200, &"the cursor does not move on, so the list would never end"));
         }
         self.next = cursor.map(|cursor| DiscoverRequest { cursor: Some(cursor), ..request.clone() });
-        Ok(Some(page))
+        Ok(Some(answer))
     }
 }

@@ -155,8 +155,8 @@ async fn an_enumeration_follows_the_cursor_to_the_last_page() {
     .await;
     let mut enumeration = client(&server.endpoint).enumerate(DiscoverRequest::new(2));
     let mut ids = Vec::new();
-    while let Some(page) = enumeration.next_page().await.unwrap() {
-        ids.extend(page.peers.into_iter().map(|peer| peer.peer_id.to_string()));
+    while let Some(answer) = enumeration.next_page().await.unwrap() {
+        ids.extend(answer.page.peers.into_iter().map(|peer| peer.peer_id.to_string()));
     }
     assert_eq!(ids, ["a", "b", "c"]);
     assert!(server.seen().iter().all(|seen| seen.line.contains("order=all")));
