@@ -1,3 +1,60 @@
-//! The command.
+//! The command `aurora-discovery`: the service, and a client's verbs.
 
-fn main() {}
+mod args;
+mod demo;
+mod escape;
+mod failure;
+mod log;
+mod serve;
+mod settings;
+mod signal;
+mod table;
+mod terminal;
+mod verb;
+
+use std::io;
+use std::process::ExitCode;
+
+use tokio::runtime::{Builder, Runtime};
+
+use args::Command;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    let args = match settings::parse(std::env::args_os()) {
+        Ok(args) => args,
+        Err(error) => return error.report(),
+    };
+    match run(args.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}
+
+fn run(command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
+        Command::Demo(args) => many_threads()?.block_on(demo::run(args)),
+        Command::Settings => settings::print_table(),
+        Command::Register(args) => one_thread()?.block_on(verb::register::run(args)),
+        Command::Heartbeat(args) => one_thread()?.block_on(verb::heartbeat::run(args)),
+        Command::Discover(args) => one_thread()?.block_on(verb::discover::run(args)),
+        Command::Deregister(args) => one_thread()?.block_on(verb::deregister::run(args)),
+        Command::Health(args) => one_thread()?.block_on(verb::health::run(args)),
+        Command::Keep(args) => one_thread()?.block_on(verb::keep::run(args)),
+    }
+}
+
+/// The runtime of a service.
+fn many_threads() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+/// The runtime of a client's verb, which does one thing at a time.
+fn one_thread() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
+}
+
+fn no_runtime(error: &io::Error) -> Failure {
+    Failure::Other(format!("the system refuses threads or timers: {error}"))
+}

@@ -1,0 +1,103 @@
+//! The network as a picture on a terminal.
+
+use std::time::Duration;
+
+use aurora_protocol::PeerId;
+use tokio::time::Instant;
+
+use super::network::{Member, Network, State};
+use crate::table::{cut, fit};
+use crate::terminal::Size;
+
+/// How wide the bar of a lease is.
+const BAR_STEPS: u32 = 18;
+/// How wide it is with the seconds behind it.
+const LEASE: usize = 25;
+/// How wide names and archetypes are.
+const NAME: usize = 12;
+const ARCHETYPES: usize = 16;
+/// How long a heartbeat lights up.
+const PULSE: Duration = Duration::from_millis(350);
+/// The fewest lines of the story that are shown, however many peers there are.
+const LEAST_STORY: usize = 6;
+
+const GREEN: &str = "\x1b[32m";
+const YELLOW: &str = "\x1b[33m";
+const RED: &str = "\x1b[31m";
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+/// The picture: a headline, the peers with their leases, the end of the story.
+pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size) -> Vec<String> {
+    let mut lines = headline(network, endpoint, now, size.columns);
+    let room = size.lines.saturating_sub(lines.len() + 1);
+    let story_least = LEAST_STORY.min(room / 2);
+    let shown = room.saturating_sub(story_least + 1);
+    lines.extend(
+        network.members().take(shown).map(|(id, member)| peer(network, id, member, now, size.columns)),
+    );
+    lines.push(String::new());
+    let room = size.lines.saturating_sub(lines.len() + 1);
+    let mut story: Vec<_> = network.story().rev().take(room).map(|line| cut(line, size.columns)).collect();
+    story.reverse();
+    lines.extend(story);
+    lines
+}
+
+fn headline(network: &Network, endpoint: &str, now: Instant, columns: usize) -> Vec<String> {
+    let tally = network.tally();
+    let title =
+        format!("Aurora Discovery at {endpoint} · {:.0} s · Ctrl-C ends", network.age(now).as_secs_f64());
+    let counts = format!(
+        "{} live · {} registered · {} heartbeats · {} left · {} expired",
+        network.live(),
+        tally.registered,
+        tally.renewed,
+        tally.left,
+        tally.expired
+    );
+    let (colour, promise) = match (network.pieces(), network.isolated().len()) {
+        (0..=1, 0) => (GREEN, "one network, everybody is known to somebody".to_owned()),
+        (pieces, isolated) => (YELLOW, format!("{pieces} pieces, {isolated} not known to anybody yet")),
+    };
+    vec![
+        paint(BOLD, &cut(&title, columns)),
+        cut(&counts, columns),
+        paint(colour, &cut(&promise, columns)),
+        String::new(),
+        paint(DIM, &cut(&row("PEER", "ARCHETYPES", &fit("LEASE", LEASE), "KNOWS"), columns)),
+    ]
+}
+
+fn peer(network: &Network, id: &PeerId, member: &Member, now: Instant, columns: usize) -> String {
+    let beats = member.beat_at.is_some_and(|at| now.saturating_duration_since(at) < PULSE);
+    let (colour, says) = match member.state {
+        State::Joining => (DIM, "joining"),
+        State::Leaving => (DIM, "leaving"),
+        State::Crashed => (RED, "crashed"),
+        State::Live if beats => (GREEN, "♥"),
+        State::Live => (PLAIN, ""),
+    };
+    let knows = format!("{:>5}  {says}", network.knows(member));
+    let line = row(id.as_str(), &member.archetypes, &lease(member, now), &knows);
+    paint(colour, &cut(&line, columns))
+}
+
+fn row(name: &str, archetypes: &str, lease: &str, knows: &str) -> String {
+    format!("{}  {}  {lease}  {knows}", fit(name, NAME), fit(archetypes, ARCHETYPES))
+}
+
+/// What is left of a lease, as a bar and in seconds.
+fn lease(member: &Member, now: Instant) -> String {
+    let Some((ends, ttl)) = member.lease else { return " ".repeat(LEASE) };
+    let left = ends.saturating_duration_since(now);
+    let share = left.as_secs_f64() / ttl.as_secs_f64().max(f64::MIN_POSITIVE);
+    let filled = |step: u32| f64::from(step) < share * f64::from(BAR_STEPS);
+    let bar: String = (0..BAR_STEPS).map(|step| if filled(step) { '█' } else { '░' }).collect();
+    format!("{bar} {:4.1} s", left.as_secs_f64())
+}
+
+fn paint(colour: &str, text: &str) -> String {
+    if colour == PLAIN { text.to_owned() } else { format!("{colour}{text}{PLAIN}") }
+}

@@ -1,0 +1,141 @@
+//! What happens when: who joins, leaves and crashes.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use aurora_client::{Client, Event, LeaseKeeper};
+use aurora_protocol::{DiscoverRequest, PeerId, RegisterRequest};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::network::Network;
+use super::{ASKED, TTL, cast};
+
+/// Most reports that wait to be told; a keeper's further ones are lost to the picture, not to the network.
+pub(super) const MOST_REPORTS: usize = 4_096;
+/// The time between two peers that join at the beginning.
+const ENTRANCE: Duration = Duration::from_millis(120);
+/// The time between two turns of fate afterwards.
+const TURN: Duration = Duration::from_millis(900);
+
+/// What happened to the lease of a peer.
+pub(super) type Report = (PeerId, Event);
+
+/// The peers that are on stage, and what comes next.
+pub(super) struct Stage {
+    client: Client,
+    wanted: usize,
+    reports: mpsc::Sender<Report>,
+    keepers: BTreeMap<PeerId, LeaseKeeper>,
+    /// Peers on their way out.
+    leaving: JoinSet<()>,
+    entered: usize,
+    turns: usize,
+    next_at: Option<Instant>,
+}
+
+/// A turn of fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Join,
+    Leave,
+    Crash,
+}
+
+impl Stage {
+    pub(super) fn new(client: Client, wanted: usize, reports: mpsc::Sender<Report>) -> Self {
+        Self {
+            client,
+            wanted,
+            reports,
+            keepers: BTreeMap::new(),
+            leaving: JoinSet::new(),
+            entered: 0,
+            turns: 0,
+            next_at: None,
+        }
+    }
+
+    /// Does what is due at `now`, and tells it.
+    pub(super) fn act(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
+        while self.leaving.try_join_next().is_some() {}
+        if self.next_at.is_some_and(|at| now < at) {
+            return Vec::new();
+        }
+        let opening = self.entered < self.wanted;
+        self.next_at = Some(now + if opening { ENTRANCE } else { TURN });
+        match if opening { Turn::Join } else { self.turn() } {
+            Turn::Join => self.join(network),
+            Turn::Leave => self.leave(network),
+            Turn::Crash => return self.crash(network, now),
+        }
+        Vec::new()
+    }
+
+    /// Lets everybody leave.
+    pub(super) async fn end(mut self) {
+        for (_, keeper) in std::mem::take(&mut self.keepers) {
+            self.leaving.spawn(async move {
+                // The service ends right after; a farewell that fails changes nothing.
+                let _ = keeper.stop().await;
+            });
+        }
+        while self.leaving.join_next().await.is_some() {}
+    }
+
+    /// First each once, so that a short demo shows them all; then as chance has it, around the number that is wanted.
+    fn turn(&mut self) -> Turn {
+        const FIRST: [Turn; 4] = [Turn::Crash, Turn::Leave, Turn::Join, Turn::Join];
+        let first = FIRST.get(self.turns).copied();
+        self.turns += 1;
+        first.unwrap_or_else(|| {
+            if self.keepers.len() + 1 < self.wanted {
+                Turn::Join
+            } else if self.keepers.len() > self.wanted + 1 {
+                fastrand::choice([Turn::Leave, Turn::Crash]).unwrap_or(Turn::Leave)
+            } else {
+                fastrand::choice([Turn::Join, Turn::Join, Turn::Leave, Turn::Crash]).unwrap_or(Turn::Join)
+            }
+        })
+    }
+
+    fn join(&mut self, network: &mut Network) {
+        let Some(id) = cast::peer_id(self.entered) else { return };
+        self.entered += 1;
+        let registration = RegisterRequest {
+            port: 9_000,
+            archetypes: cast::archetypes(),
+            ttl: Some(TTL),
+            discover: Some(DiscoverRequest { exclude: Some(id.clone()), ..DiscoverRequest::new(ASKED) }),
+            ..RegisterRequest::new(id.clone())
+        };
+        network.enters(&registration);
+        let (reports, reporter) = (self.reports.clone(), id.clone());
+        let keeper = LeaseKeeper::start(self.client.clone(), registration, move |event| {
+            // A picture that falls behind misses a beat.
+            let _ = reports.try_send((reporter.clone(), event));
+        });
+        self.keepers.insert(id, keeper);
+    }
+
+    fn leave(&mut self, network: &mut Network) {
+        let Some((id, keeper)) = self.anybody() else { return };
+        self.leaving.spawn(async move {
+            // A farewell that fails is a crash: the lease runs out.
+            let _ = keeper.stop().await;
+        });
+        network.leaves(&id);
+    }
+
+    fn crash(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
+        let Some((id, keeper)) = self.anybody() else { return Vec::new() };
+        drop(keeper);
+        network.crashes(&id, now)
+    }
+
+    fn anybody(&mut self) -> Option<(PeerId, LeaseKeeper)> {
+        let id = fastrand::choice(self.keepers.keys().cloned().collect::<Vec<_>>())?;
+        self.keepers.remove_entry(&id)
+    }
+}

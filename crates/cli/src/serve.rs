@@ -1,0 +1,84 @@
+//! `serve`: the service itself.
+
+mod args;
+mod data;
+mod memory;
+mod options;
+
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_http::{Clock, Server};
+use aurora_registry::{Limits, Registry};
+use tokio::task::spawn_blocking;
+
+use crate::failure::Failure;
+use crate::signal::stop_requested;
+
+pub(crate) use args::{LogFormat, ServeArgs};
+pub(crate) use memory::MemoryService;
+
+/// Runs the service until it is asked to stop.
+pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    crate::log::start(&args.log, args.log_format)?;
+    // From here on a signal ends the service in order.
+    let stop = stop_requested();
+    let limits = args.limits();
+    limits.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    let serving = args.serve_options()?;
+    let directory = args.directory();
+    let place = directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
+
+    let store = open(directory, limits.clone(), args.drop_damaged).await?;
+    let server = Server::bind(serving, registry(store, limits)?).await.map_err(cant_serve)?;
+    announce(&server, &args, &place)?;
+    server.serve(stop).await.map_err(cant_serve)
+}
+
+async fn open(
+    directory: Option<PathBuf>,
+    limits: Limits,
+    drop_damaged: bool,
+) -> Result<Arc<EmbeddedStore>, Failure> {
+    let options = EmbeddedOptions { directory, limits, drop_damaged, ..EmbeddedOptions::default() };
+    let opened = spawn_blocking(move || EmbeddedStore::open(options, Clock::default().now())).await;
+    let store = opened
+        .map_err(|error| Failure::Other(format!("the store could not be opened: {error}")))?
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    let restored = store.restored();
+    tracing::info!(live = restored.live, dormant = restored.dormant, "opened the registry");
+    Ok(store)
+}
+
+fn registry(store: Arc<EmbeddedStore>, limits: Limits) -> Result<Arc<Registry>, Failure> {
+    let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
+    Ok(Arc::new(registry))
+}
+
+fn cant_serve(error: impl std::fmt::Display) -> Failure {
+    Failure::Other(error.to_string())
+}
+
+/// Says on standard output where the service is, so that a script that asked for a free port learns it.
+fn announce(server: &Server, args: &ServeArgs, place: &str) -> Result<(), Failure> {
+    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+    let mut out = io::stdout().lock();
+    writeln!(out, "aurora-discovery listening on {scheme}://{} ({place})", server.local_addr())?;
+    if let Some(address) = server.metrics_addr() {
+        writeln!(out, "metrics on http://{address}/metrics")?;
+    }
+    out.flush()?;
+    let (granted, wanted) = (server.max_connections(), args.max_connections);
+    if u32::try_from(granted).is_ok_and(|granted| granted < wanted) {
+        let files = server.open_files();
+        tracing::warn!(
+            connections = granted,
+            open_files = files.granted,
+            "the system grants fewer open files than {wanted} connections need; raise `ulimit -n` to {}",
+            files.wanted
+        );
+    }
+    Ok(())
+}

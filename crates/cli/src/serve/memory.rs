@@ -1,0 +1,47 @@
+//! A service within the process, that keeps nothing.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use aurora_embedded::EmbeddedStore;
+use aurora_http::{ServeError, ServeOptions, Server};
+use aurora_registry::Limits;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::{cant_serve, registry};
+use crate::failure::Failure;
+
+/// A running service in memory, on a free port of loopback. It ends with the runtime, if it is not stopped before.
+pub(crate) struct MemoryService {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<Result<(), ServeError>>,
+}
+
+impl MemoryService {
+    /// Starts a service.
+    pub(crate) async fn start(limits: Limits) -> Result<Self, Failure> {
+        let mut options = ServeOptions::default();
+        options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let store = EmbeddedStore::in_memory(limits.clone());
+        let server = Server::bind(options, registry(store, limits)?).await.map_err(cant_serve)?;
+        let address = server.local_addr();
+        let (stop, stopped) = oneshot::channel();
+        let task = tokio::spawn(server.serve(async {
+            // A dropped sender stops it as well.
+            let _ = stopped.await;
+        }));
+        Ok(Self { address, stop, task })
+    }
+
+    /// Where it answers.
+    pub(crate) fn endpoint(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops it and waits until it has.
+    pub(crate) async fn stop(self) -> Result<(), Failure> {
+        drop(self.stop);
+        self.task.await.map_err(cant_serve)?.map_err(cant_serve)
+    }
+}

@@ -1,0 +1,31 @@
+//! When the command is asked to stop.
+
+/// Completes at the next Ctrl-C or SIGTERM after this call. Where signals can't be listened to, it never completes and the
+/// system's own handling stays.
+#[cfg(unix)]
+pub(crate) fn stop_requested() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+
+    async fn received(signal: std::io::Result<Signal>) {
+        match signal {
+            Ok(mut signal) => drop(signal.recv().await),
+            Err(_) => std::future::pending().await,
+        }
+    }
+    // Listened to from now on, not from the first poll on: a signal in between counts.
+    let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async {
+        tokio::select! {
+            () = received(interrupt) => {}
+            () = received(terminate) => {}
+        }
+    }
+}
+
+/// Completes at the next Ctrl-C.
+#[cfg(not(unix))]
+pub(crate) async fn stop_requested() {
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,130 @@
+//! `discover`.
+
+use std::time::Duration;
+
+use aurora_client::Client;
+use aurora_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, View};
+use tokio::time::sleep;
+
+use super::page::{self, Detail};
+use super::{print, print_json};
+use crate::args::DiscoverArgs;
+use crate::failure::{self, Failure};
+use crate::signal::stop_requested;
+use crate::table::cut;
+use crate::terminal::{self, Picture, Size};
+
+/// Lists live peers: once, all of them, or again and again.
+pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
+    let client = args.connect.client()?;
+    let request = request(&args)?;
+    if args.all {
+        return list_all(&client, request, &args).await;
+    }
+    if args.watch {
+        return tokio::select! {
+            result = watch(&client, &request, &args) => result,
+            () = stop_requested() => Ok(()),
+        };
+    }
+    print_answer(&client.discover(&request).await?, &args)
+}
+
+fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
+    if args.archetypes.len() > DiscoverRequest::MAX_ARCHETYPES {
+        return Err(Failure::flag("--archetype", "may be given at most 8 times"));
+    }
+    let archetypes =
+        Archetypes::parse(&args.archetypes).map_err(|rule| Failure::flag("--archetype", rule))?;
+    Ok(DiscoverRequest {
+        archetypes: archetypes.into(),
+        exclude: args.exclude.clone(),
+        view: if args.full { View::Full } else { View::Seed },
+        ..DiscoverRequest::new(args.limit)
+    })
+}
+
+impl DiscoverArgs {
+    fn detail(&self) -> Detail {
+        if self.full { Detail::Full } else { Detail::Seed }
+    }
+}
+
+fn print_answer(answer: &DiscoverResponse, args: &DiscoverArgs) -> Result<(), Failure> {
+    if args.json {
+        return print_json(answer);
+    }
+    let width = terminal::size().map(|size| size.columns);
+    for line in page::lines(&answer.page, answer.timestamp, args.detail(), width) {
+        print(line)?;
+    }
+    print(page::summary(&answer.page.figures))
+}
+
+async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs) -> Result<(), Failure> {
+    let mut pages = client.enumerate(request);
+    let mut listed = 0;
+    while let Some(answer) = pages.next_page().await? {
+        if args.json {
+            print_json(&answer)?;
+            continue;
+        }
+        let width = terminal::size().map(|size| size.columns);
+        // One head for all pages.
+        let skipped = usize::from(listed > 0);
+        for line in page::lines(&answer.page, answer.timestamp, args.detail(), width).iter().skip(skipped) {
+            print(line)?;
+        }
+        listed += answer.page.peers.len();
+    }
+    if args.json {
+        Ok(())
+    } else {
+        print(format_args!("{listed} live peer{}", if listed == 1 { "" } else { "s" }))
+    }
+}
+
+async fn watch(client: &Client, request: &DiscoverRequest, args: &DiscoverArgs) -> Result<(), Failure> {
+    let mut picture = Picture::new();
+    let mut shown = None;
+    loop {
+        let error = match client.discover(request).await {
+            Ok(answer) => {
+                shown = Some(answer);
+                None
+            }
+            // A service that is restarted comes back; the last table stays until then.
+            Err(error) if error.is_transient() => Some(error.to_string()),
+            Err(error) => return Err(error.into()),
+        };
+        match (terminal::size(), &shown, error) {
+            (Some(size), shown, error) if !args.json => {
+                picture.draw(&frame(shown.as_ref(), error, &client.endpoint(), args.detail(), size), size)?;
+            }
+            (_, _, Some(error)) => failure::warn(error),
+            (_, Some(answer), None) => print_answer(answer, args)?,
+            (_, None, None) => {}
+        }
+        sleep(Duration::from_secs(args.interval)).await;
+    }
+}
+
+/// One picture of `--watch`.
+fn frame(
+    shown: Option<&DiscoverResponse>,
+    error: Option<String>,
+    endpoint: &str,
+    detail: Detail,
+    size: Size,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(answer) = shown {
+        let summary = page::summary(&answer.page.figures);
+        lines.push(format!("{endpoint} · {} UTC · {summary} · Ctrl-C ends", answer.timestamp));
+        lines.push(String::new());
+        lines.extend(page::lines(&answer.page, answer.timestamp, detail, Some(size.columns)));
+    }
+    // Above the table, where it is seen however long that is.
+    lines.splice(0..0, error.map(|error| format!("! {}", crate::escape::escape(&error))));
+    lines.iter().map(|line| cut(line, size.columns)).collect()
+}

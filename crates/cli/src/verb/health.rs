@@ -1,0 +1,17 @@
+//! `health`.
+
+use super::print;
+use crate::args::ConnectArgs;
+use crate::escape::escape;
+use crate::failure::Failure;
+
+/// Prints the service's health; fails unless it is healthy.
+pub(crate) async fn run(args: ConnectArgs) -> Result<(), Failure> {
+    let health = args.client()?.health().await?;
+    let status = escape(&health.status);
+    match &health.reason {
+        Some(reason) => print(format_args!("{status}: {}", escape(reason)))?,
+        None => print(&status)?,
+    }
+    if health.status == "healthy" { Ok(()) } else { Err(Failure::Said) }
+}

@@ -1,0 +1,53 @@
+//! `keep`.
+
+use std::io::{self, Write as _};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aurora_client::{Event, LeaseKeeper};
+use aurora_protocol::{PeerId, Timestamp};
+
+use crate::args::KeepArgs;
+use crate::escape::escape;
+use crate::failure::Failure;
+use crate::signal::stop_requested;
+
+/// Registers a peer, keeps its lease until the command is stopped, and deregisters it.
+pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
+    let client = args.connect.client()?;
+    let registration = args.peer.registration()?;
+    let id = registration.peer_id.clone();
+    let mut keeper = LeaseKeeper::start(client, registration, move |event| {
+        // The lease matters more than the line about it.
+        let _ = writeln!(io::stdout(), "{} {}", now(), describe(&id, &event));
+    });
+    tokio::select! {
+        refused = keeper.ended() => return Ok(refused?),
+        () = stop_requested() => {}
+    }
+    Ok(keeper.stop().await?)
+}
+
+fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_secs(since_epoch.as_secs())
+}
+
+fn describe(id: &PeerId, event: &Event) -> String {
+    match event {
+        Event::Registered(answer) => format!(
+            "{id} is registered until {} UTC; heartbeats every {} s; lease token {}",
+            answer.ttl_expires,
+            answer.heartbeat_interval_seconds,
+            answer.lease_token.as_str()
+        ),
+        Event::Renewed(answer) => format!("{id} is renewed until {} UTC", answer.ttl_expires),
+        Event::Forgotten => format!("{id} is unknown to the service, registering again"),
+        Event::Failed { error, retry_in } => {
+            format!("{id}: {}; trying again in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
+        }
+        Event::Lost => format!("{id} is no longer listed: its lease ran out before it could be renewed"),
+        Event::Recovered { after } => format!("{id} is back after {:.1} s", after.as_secs_f64()),
+        Event::Refused { reason } => format!("{id} gives up: {}", escape(reason)),
+        Event::Left => format!("{id} is deregistered"),
+    }
+}

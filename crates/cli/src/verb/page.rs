@@ -1,0 +1,112 @@
+//! A page of peers as a table.
+
+use aurora_protocol::{Address, DiscoveredPage, PageFigures, Peer, Timestamp};
+
+use crate::escape::escape;
+use crate::table;
+
+const MILLIS_PER_SECOND: u64 = 1_000;
+
+/// How much the table says of each peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// What the seed's view says.
+    Seed,
+    /// Also when the lease ends and when the peer registered.
+    Full,
+}
+
+/// The table of a page that was answered at `now`, cut to `width` columns if there is one.
+pub(crate) fn lines(
+    page: &DiscoveredPage,
+    now: Timestamp,
+    detail: Detail,
+    width: Option<usize>,
+) -> Vec<String> {
+    let rows: Vec<_> = page.peers.iter().map(|peer| row(peer, now, detail)).collect();
+    table::lines(head(detail), &rows, width)
+}
+
+/// How many peers a page lists of how many there are.
+pub(crate) fn summary(figures: &PageFigures) -> String {
+    let about = if figures.total_is_estimate { "about " } else { "" };
+    let total = figures.total;
+    format!("{} of {about}{total} live peer{}", figures.count, if total == 1 { "" } else { "s" })
+}
+
+fn head(detail: Detail) -> &'static [&'static str] {
+    match detail {
+        Detail::Seed => &["PEER", "ADDRESS", "SEEN", "ARCHETYPES", "METADATA"],
+        Detail::Full => &["PEER", "ADDRESS", "SEEN", "EXPIRES", "AGE", "ARCHETYPES", "METADATA"],
+    }
+}
+
+fn row(peer: &Peer, now: Timestamp, detail: Detail) -> Vec<String> {
+    let seen = now.millis_since(peer.last_seen) / MILLIS_PER_SECOND;
+    let mut cells = vec![peer.peer_id.to_string(), place(&peer.address, peer.port), span(seen)];
+    if detail == Detail::Full {
+        cells.push(peer.expires_in_seconds.map(span).unwrap_or_default());
+        cells.push(peer.registered_seconds_ago.map(span).unwrap_or_default());
+    }
+    let archetypes: Vec<_> = peer.archetypes.as_slice().iter().map(|name| escape(name.as_str())).collect();
+    cells.push(archetypes.join(", "));
+    cells.push(match peer.metadata.as_str() {
+        "{}" => String::new(),
+        metadata => escape(metadata).into_owned(),
+    });
+    cells
+}
+
+/// An address with its port, as one would dial it.
+fn place(address: &Address, port: u16) -> String {
+    match address {
+        _ if port == 0 => address.to_string(),
+        Address::Ip(ip) if ip.is_ipv6() => format!("[{ip}]:{port}"),
+        _ => format!("{address}:{port}"),
+    }
+}
+
+/// A duration in its two largest units.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {:02}m", seconds / 3_600, seconds / 60 % 60),
+        _ => format!("{}d {:02}h", seconds / 86_400, seconds / 3_600 % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_protocol::DiscoverResponse;
+
+    use super::*;
+
+    const BODY: &str = r#"{"peers":[
+        {"peer_id":"a","address":"2001:db8::1","port":9000,"archetypes":["\u202epepino","ethics"],"last_seen":"2025-10-02T11:58:30","metadata":{ "v": "\u001b" },"expires_in_seconds":5,"registered_seconds_ago":90061},
+        {"peer_id":"browser","address":"10.0.0.1","port":0,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{}}
+        ],"count":2,"timestamp":"2025-10-02T12:00:00","total":7,"total_is_estimate":true}"#;
+
+    #[test]
+    fn peers_are_listed_with_what_they_wrote_escaped() {
+        let answer = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
+        let shown = lines(&answer.page, answer.timestamp, Detail::Full, None);
+        assert_eq!(
+            shown,
+            [
+                "PEER     ADDRESS             SEEN    EXPIRES  AGE     ARCHETYPES              METADATA",
+                r#"a        [2001:db8::1]:9000  1m 30s  5s       1d 01h  \u{202e}pepino, ethics  { "v": "\u001b" }"#,
+                "browser  10.0.0.1            0s",
+            ]
+        );
+        assert_eq!(summary(&answer.page.figures), "2 of about 7 live peers");
+    }
+
+    #[test]
+    fn the_seeds_view_has_no_columns_for_what_it_does_not_say() {
+        let answer = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
+        let shown = lines(&answer.page, answer.timestamp, Detail::Seed, Some(30));
+        assert!(!shown[0].contains("EXPIRES"));
+        assert!(shown.iter().all(|line| line.chars().count() <= 30));
+    }
+}

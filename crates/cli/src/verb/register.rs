@@ -1,0 +1,29 @@
+//! `register`.
+
+use super::{print, print_json};
+use crate::args::RegisterArgs;
+use crate::escape::escape;
+use crate::failure::Failure;
+
+/// Registers a peer and prints what the service grants it.
+pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
+    let answer = args.connect.client()?.register(&args.peer.registration()?).await?;
+    if args.json {
+        return print_json(&answer);
+    }
+    let id = &answer.peer_id;
+    print(format_args!(
+        "{id} is registered until {} UTC ({} s); the service sees it at {}",
+        answer.ttl_expires,
+        answer.ttl_seconds.as_secs(),
+        escape(&answer.observed_address),
+    ))?;
+    print(format_args!(
+        "next heartbeat wanted within {} s: aurora-discovery heartbeat {id}",
+        answer.heartbeat_interval_seconds
+    ))?;
+    print(format_args!(
+        "lease token (proves the holder from another address): {}",
+        answer.lease_token.as_str()
+    ))
+}

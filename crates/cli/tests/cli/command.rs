@@ -1,0 +1,114 @@
+//! Running the command.
+
+use std::io::{BufRead as _, BufReader, Lines};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+/// The command without the environment's settings.
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_aurora-discovery"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AURORA_")) {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// What the command did.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+pub(crate) fn run(arguments: &[&str]) -> Ran {
+    run_with(arguments, &[])
+}
+
+/// Runs the command with these environment variables.
+pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    let Output { status, stdout, stderr } =
+        command(arguments).envs(variables.iter().copied()).output().unwrap();
+    Ran {
+        code: status.code().unwrap(),
+        out: String::from_utf8(stdout).unwrap(),
+        err: String::from_utf8(stderr).unwrap(),
+    }
+}
+
+/// A command that runs on. It is killed when it is dropped.
+pub(crate) struct Running {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Running {
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The next line that it prints; waits for it.
+    pub(crate) fn line(&mut self) -> String {
+        self.lines.next().unwrap().unwrap()
+    }
+
+    /// The next line that holds `text`.
+    pub(crate) fn line_with(&mut self, text: &str) -> String {
+        loop {
+            let line = self.line();
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub(crate) fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for its end; gives its exit code.
+    pub(crate) fn wait(&mut self) -> Option<i32> {
+        self.child.wait().unwrap().code()
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A service on a free port.
+pub(crate) struct Service {
+    pub(crate) endpoint: String,
+    pub(crate) running: Running,
+}
+
+impl Service {
+    pub(crate) fn in_memory() -> Self {
+        Self::start(&["--memory"])
+    }
+
+    pub(crate) fn on(directory: &Path) -> Self {
+        Self::start(&["--data", directory.to_str().unwrap()])
+    }
+
+    pub(crate) fn start(arguments: &[&str]) -> Self {
+        let mut running =
+            Running::start(&[&["serve", "--listen", "127.0.0.1:0", "--log", "error"], arguments].concat());
+        let line = running.line();
+        let endpoint = line.split(' ').find(|word| word.starts_with("http")).unwrap().to_owned();
+        Self { endpoint, running }
+    }
+
+    /// Runs a verb against this service.
+    pub(crate) fn call(&self, arguments: &[&str]) -> Ran {
+        run(&[arguments, &["--endpoint", &self.endpoint]].concat())
+    }
+}

@@ -1,0 +1,12 @@
+//! The command as its users see it: arguments in; exit code, standard output and standard error out.
+
+// clippy.toml exempts test functions; their helpers need the same.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
+mod command;
+mod demo;
+mod keep;
+mod mistake;
+mod readme;
+mod serve;
+mod verb;

@@ -1,0 +1,49 @@
+//! What is said of mistakes.
+
+use crate::command::run;
+
+#[test]
+fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
+    for (arguments, says) in [
+        (&["register", "two words"][..], "must be 1 to 128 visible ASCII characters"),
+        (&["register", "a", "--address", "224.0.0.1"], "--address must be the address of one host"),
+        (&["register", "a", "--archetype", " x"], "--archetype must not begin or end with white space"),
+        (&["register", "a", "--metadata", "[]"], "must be a JSON object"),
+        (&["register", "a", "--port", "65536"], "65536 is not in 0..=65535"),
+        (&["discover", "--limit", "0"], "0 is not in 1..=1000"),
+        (&["discover", "--watch", "--all"], "cannot be used with"),
+        (&["health", "--endpoint", "localhost:8080"], "must begin with http:// or https://"),
+        (&["health", "--ca-cert", "no/such/file"], "--ca-cert no/such/file"),
+        (&["serve", "--tls-cert", "c.pem", "--memory"], "--tls-cert needs --tls-key"),
+        (&["serve", "--memory", "--data", "d"], "memory and data exclude each other"),
+        (&["serve", "--memory", "--ttl-min", "600"], "default lease (300 s)"),
+        (&["serve", "--memory", "--log", "a=b=c"], "--log"),
+        (&["demo", "--peers", "1"], "1 is not in 2..=200"),
+        (&["frobnicate"], "unrecognized subcommand"),
+        (&[], "Usage"),
+    ] {
+        let ran = run(arguments);
+        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
+        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
+        assert_eq!(ran.out, "");
+    }
+}
+
+#[test]
+fn a_service_that_is_not_there_exits_with_1_and_says_what_to_check() {
+    // Port 1 of loopback: nobody listens there without being root.
+    let ran = run(&["discover", "--endpoint", "http://127.0.0.1:1", "--retries", "0"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("http://127.0.0.1:1 can't be reached"), "{}", ran.err);
+    assert!(ran.err.contains("check the endpoint"), "{}", ran.err);
+    assert_eq!(ran.err.lines().count(), 1);
+}
+
+#[test]
+fn help_is_no_mistake() {
+    let ran = run(&["--help"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for verb in ["serve", "register", "heartbeat", "discover", "deregister", "health", "keep", "demo"] {
+        assert!(ran.out.contains(verb), "{verb}");
+    }
+}
