@@ -29,12 +29,14 @@ pub struct EmbeddedOptions {
     pub drop_damaged: bool,
     /// How long a journal that failed waits between attempts to heal.
     pub heal_interval: Duration,
+    /// How much space behind the journal's end is made ready at once, in bytes.
+    pub preallocate: u64,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        let JournalOptions { drop_damaged, heal_interval, .. } = JournalOptions::default();
-        Self { directory: None, limits: Limits::default(), drop_damaged, heal_interval }
+        let JournalOptions { drop_damaged, heal_interval, preallocate } = JournalOptions::default();
+        Self { directory: None, limits: Limits::default(), drop_damaged, heal_interval, preallocate }
     }
 }
 
@@ -86,8 +88,8 @@ impl EmbeddedStore {
         let started = Instant::now();
         let keys = Keys::new();
         let location = disk.location();
-        let EmbeddedOptions { limits, drop_damaged, heal_interval, .. } = options;
-        let journal = JournalOptions { drop_damaged, heal_interval, ..JournalOptions::default() };
+        let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, directory: _ } = options;
+        let journal = JournalOptions { drop_damaged, heal_interval, preallocate };
         let (recovered, mut loaded) = load(disk, journal, Index::loading(limits, keys.clone()), &keys)?;
         loaded.index.restore(now, |most| fastrand::u64(..=most));
 
