@@ -104,7 +104,8 @@ impl Contract {
             source: origin.address,
             now: self.options.clock.now(),
             query: parts.uri.query().unwrap_or_default(),
-            body: body?,
+            // What comes with a GET has no meaning.
+            body: if route.method() == Method::POST { body? } else { Bytes::new() },
         };
         let answered = AssertUnwindSafe(dispatch(route, call)).catch_unwind();
         match within(self.options.request_timeout, answered).await {

@@ -1,0 +1,174 @@
+//! The OpenAPI document against the code.
+
+use std::collections::BTreeSet;
+
+use aurora_http::Route;
+use aurora_protocol::{
+    Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata, PeerId,
+};
+use aurora_registry::Limits;
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::support::Service;
+use crate::support::document::{DOCUMENT, assert_valid, resolved};
+
+#[tokio::test]
+async fn the_document_is_served_as_it_is_checked_in() {
+    let service = Service::start().await;
+    assert_eq!(service.get("/openapi.json").await.ok(), *DOCUMENT);
+}
+
+#[test]
+fn every_route_and_method_is_described_and_no_other() {
+    let described: BTreeSet<String> = operations().map(|(path, method, _)| format!("{method} {path}")).collect();
+    let served = Route::ALL.into_iter().flat_map(|route| {
+        let head = (route.method() == Method::GET).then_some("head");
+        let own = route.method().as_str().to_ascii_lowercase();
+        let methods = [Some(own), head.map(str::to_owned), Some("options".to_owned())];
+        methods.into_iter().flatten().map(move |method| format!("{method} {}", route.path()))
+    });
+    assert_eq!(described, served.collect());
+}
+
+fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
+    let paths = DOCUMENT["paths"].as_object().unwrap();
+    paths.iter().flat_map(|(path, operations)| {
+        operations.as_object().unwrap().iter().map(|(method, operation)| (path.as_str(), method.as_str(), operation))
+    })
+}
+
+/// The codes that an operation's answer of one status may have.
+fn codes(operation: &Value, status: &str) -> BTreeSet<String> {
+    let schema = &resolved(&operation["responses"][status])["content"]["application/json"]["schema"];
+    let alternatives = schema["anyOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
+    let parts = alternatives.iter().filter_map(|schema| schema["allOf"].as_array()).flatten();
+    let codes = parts.filter_map(|part| part["properties"]["code"]["enum"].as_array()).flatten();
+    codes.map(|code| code.as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn the_document_knows_every_code_under_the_status_it_is_answered_with() {
+    let schema_codes = &DOCUMENT["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
+    assert_eq!(*schema_codes, json!(Code::ALL));
+    for (name, status, expected) in [
+        ("register", "400", &["invalid_body", "invalid_field", "invalid_cursor", "cursor_expired"][..]),
+        ("register", "403", &["not_holder"]),
+        ("register", "413", &["body_too_large"]),
+        ("register", "503", &["registry_full", "unavailable"]),
+        ("heartbeat", "400", &["invalid_body", "invalid_field", "invalid_cursor", "cursor_expired"]),
+        ("heartbeat", "404", &["peer_not_registered"]),
+        ("heartbeat", "413", &["body_too_large"]),
+        ("heartbeat", "503", &["unavailable"]),
+        ("deregister", "400", &["invalid_body", "invalid_field"]),
+        ("deregister", "403", &["not_holder"]),
+        ("deregister", "404", &["peer_not_registered"]),
+        ("deregister", "413", &["body_too_large"]),
+        ("discover", "400", &["invalid_parameter", "invalid_cursor", "cursor_expired"]),
+        ("discover", "503", &["unavailable"]),
+        ("health", "503", &["unavailable"]),
+        ("openapi", "503", &["unavailable"]),
+    ] {
+        let (_, _, operation) = operations().find(|(_, _, operation)| operation["operationId"] == name).unwrap();
+        let expected: BTreeSet<_> = expected.iter().map(|code| (*code).to_owned()).collect();
+        assert_eq!(codes(operation, status), expected, "{name} {status}");
+    }
+    for (path, method, operation) in operations().filter(|(_, method, _)| !matches!(*method, "head" | "options")) {
+        assert_eq!(codes(operation, "405"), BTreeSet::from(["method_not_allowed".to_owned()]), "{method} {path}");
+        assert_eq!(codes(operation, "500"), BTreeSet::from(["internal".to_owned()]), "{method} {path}");
+    }
+}
+
+#[test]
+fn head_is_described_with_the_statuses_of_get() {
+    for (path, _, operation) in operations().filter(|(_, method, _)| *method == "get") {
+        let statuses = |operation: &Value| operation["responses"].as_object().unwrap().keys().cloned().collect();
+        let (get, head): (BTreeSet<_>, BTreeSet<_>) =
+            (statuses(operation), statuses(&DOCUMENT["paths"][path]["head"]));
+        assert_eq!(get, head, "{path}");
+    }
+}
+
+#[test]
+fn every_bound_of_the_document_is_the_codes() {
+    let schemas = &DOCUMENT["components"]["schemas"];
+    let limits = Limits::default();
+    let register = &schemas["RegisterRequest"]["properties"];
+    let inline = &schemas["Discover"]["properties"];
+    for (described, bound) in [
+        (&schemas["PeerId"]["maxLength"], PeerId::MAX_LEN),
+        (&schemas["LeaseToken"]["maxLength"], LeaseToken::MAX_LEN),
+        (&schemas["Archetype"]["maxLength"], Archetype::MAX_CHARS),
+        (&schemas["Address"]["maxLength"], Address::MAX_NAME_LEN),
+        (&register["archetypes"]["maxItems"], Archetypes::MAX_COUNT),
+        (&register["port"]["maximum"], usize::from(u16::MAX)),
+        (&register["ttl_seconds"]["minimum"], limits.ttl_min.as_secs() as usize),
+        (&register["ttl_seconds"]["maximum"], limits.ttl_max.as_secs() as usize),
+        (&register["ttl_seconds"]["default"], limits.ttl_default.as_secs() as usize),
+        (&inline["limit"]["maximum"], limits.inline_discover.max as usize),
+        (&inline["limit"]["default"], limits.inline_discover.default as usize),
+        (&schemas["DiscoverResponse"]["properties"]["peers"]["maxItems"], limits.discover.max as usize),
+        (&schemas["HeartbeatResponse"]["properties"]["peers"]["maxItems"], limits.inline_discover.max as usize),
+    ] {
+        assert_eq!(*described, bound);
+    }
+    let mentions = |text: &Value, bound: usize| assert!(text.as_str().unwrap().contains(&bound.to_string()), "{text}");
+    mentions(&schemas["Metadata"]["description"], Metadata::MAX_BYTES);
+    mentions(&schemas["Metadata"]["description"], Metadata::MAX_LEVELS);
+    mentions(&register["archetypes"]["description"], Archetypes::MAX_BYTES);
+    mentions(&schemas["RegisterRequest"]["description"], MAX_BODY_BYTES);
+    mentions(&DOCUMENT["components"]["responses"]["BodyTooLarge"]["description"], MAX_BODY_BYTES);
+}
+
+#[test]
+fn every_parameter_of_a_query_is_described_with_its_bounds() {
+    let parameters = DOCUMENT["paths"]["/discover"]["get"]["parameters"].as_array().unwrap();
+    let parameter =
+        |name: &str| &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"];
+    let names: Vec<_> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["archetype", "limit", "exclude", "order", "cursor", "view"]);
+    let limits = Limits::default().discover;
+    assert_eq!((&parameter("limit")["maximum"], &parameter("limit")["default"]), (&json!(limits.max), &json!(limits.default)));
+    assert_eq!(parameter("archetype")["maxItems"], DiscoverRequest::MAX_ARCHETYPES);
+    assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
+    assert_eq!(parameter("order")["enum"], json!(["sample", "all"]));
+    assert_eq!(parameter("view")["enum"], json!(["seed", "full"]));
+    let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
+    assert_eq!(inline.keys().map(String::as_str).collect::<BTreeSet<_>>(), names.into_iter().collect());
+}
+
+#[test]
+fn what_the_document_allows_the_code_reads() {
+    let schemas = &DOCUMENT["components"]["schemas"];
+    let fits = |schema: &str, text: &str| {
+        let whole = json!({"allOf": [schemas[schema]], "components": DOCUMENT["components"]});
+        jsonschema::validator_for(&whole).unwrap().is_valid(&json!(text))
+    };
+    for text in [
+        "", "0.0.0.0", "::", "10.0.0.1", "0.1.2.3", "169.253.255.255", "169.255.0.1", "223.255.255.255", "240.0.0.1",
+        "2001:db8::1", "fd00::", "2001:1:2:3:4:5:6:7", "localhost", "a.b-c.example.", "_x.y1",
+    ] {
+        assert!(fits("Address", text) && Address::parse(text).is_ok(), "{text}");
+    }
+    for text in [
+        "169.254.0.1", "224.0.0.1", "239.1.1.1", "255.255.255.255", "256.1.1.1", "1.2.3", "ff02::1", "fe80::1", "1", "-a",
+        "a-", "a..b", "a b", "é", "10.0.0.1:80",
+    ] {
+        assert!(!fits("Address", text) && Address::parse(text).is_err(), "{text}");
+    }
+    for text in ["a", "pepino", "研究", "🐹", "two words", "é", "", " a", "a ", "\u{a0}a", "a\tb", "a\u{85}", "a\u{3000}"] {
+        assert_eq!(fits("Archetype", text), Archetype::parse(text).is_ok(), "{text:?}");
+    }
+    for text in ["!", "~", "uuid-or-identifier", "", " ", "a b", "é", "\u{7f}"] {
+        assert_eq!(fits("PeerId", text), PeerId::parse(text).is_ok(), "{text:?}");
+    }
+}
+
+#[test]
+fn the_seeds_registration_is_what_the_document_describes() {
+    let seed = json!({
+        "peer_id": "uuid-or-identifier", "address": "192.168.1.100", "port": 9000, "archetypes": ["pepino", "ethics"],
+        "metadata": {"version": "1.0.0", "capabilities": ["tensor-exchange"]}, "unknown": null, "ttl_seconds": null,
+    });
+    assert_valid(&json!({"$ref": "#/components/schemas/RegisterRequest"}), &seed, "the seed's registration");
+}

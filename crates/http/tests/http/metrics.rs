@@ -1,0 +1,63 @@
+//! What the metrics tell.
+
+use crate::support::Service;
+
+async fn metrics(service: &Service) -> String {
+    let reply = service.client.get(format!("http://{}/metrics", service.metrics)).send().await.unwrap();
+    assert_eq!(reply.status(), 200);
+    reply.text().await.unwrap()
+}
+
+#[tokio::test]
+async fn what_peers_do_is_counted() {
+    let service = Service::start().await;
+    service.post("/register", r#"{"peer_id":"a","archetypes":["pepino"]}"#).await.ok();
+    service.post("/register", r#"{"peer_id":"b","archetypes":["pepino"]}"#).await.ok();
+    service.post("/heartbeat", r#"{"peer_id":"a"}"#).await.ok();
+    service.clock.pass(400);
+    service.post("/heartbeat", r#"{"peer_id":"a"}"#).await.ok();
+    service.post("/register", r#"{"peer_id":"c"}"#).await.ok();
+    service.post("/deregister", r#"{"peer_id":"c"}"#).await.ok();
+    service.post("/heartbeat", r#"{"peer_id":"nobody"}"#).await.refused(404, "peer_not_registered", None);
+    service.get("/nowhere").await.refused(404, "not_found", None);
+    let text = metrics(&service).await;
+    for line in [
+        "aurora_registrations_total 3",
+        "aurora_renewals_total 1",
+        "aurora_revivals_total 1",
+        "aurora_deregistrations_total 1",
+        "aurora_peers_live 1",
+        "aurora_peers_dormant 1",
+        r#"aurora_archetype_peers{archetype="pepino"} 1"#,
+        r#"aurora_refusals_total{code="peer_not_registered"} 1"#,
+        r#"aurora_requests_total{route="/heartbeat",status="2xx"} 2"#,
+        r#"aurora_requests_total{route="/heartbeat",status="4xx"} 1"#,
+        r#"aurora_requests_total{route="other",status="4xx"} 1"#,
+        r#"aurora_request_duration_seconds_count{route="/register"} 3"#,
+        "aurora_requests_in_flight 0",
+        "# EOF",
+    ] {
+        assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn every_line_of_the_metrics_can_be_parsed() {
+    let service = Service::start().await;
+    service.post("/register", r#"{"peer_id":"a","archetypes":["quote\" back\\ slash"]}"#).await.ok();
+    let text = metrics(&service).await;
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
+        let (series, value) = line.rsplit_once(' ').unwrap();
+        assert!(series.starts_with("aurora_"), "{line}");
+        assert!(value.parse::<f64>().is_ok(), "{line}");
+    }
+    let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+    let described = text.lines().filter(|line| line.starts_with("# HELP ")).count();
+    assert!(names.len() > 12 && described == names.len(), "{names:?}");
+}
+
+#[tokio::test]
+async fn metrics_are_not_told_where_peers_are_served() {
+    let service = Service::start().await;
+    service.get("/metrics").await.refused(404, "not_found", None);
+}

@@ -1,0 +1,74 @@
+//! The embedded store with faults that no request can bring about.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aurora_embedded::EmbeddedStore;
+use aurora_protocol::{PeerId, Timestamp};
+use aurora_registry::{
+    Census, Claim, Enumeration, Page, Placement, Position, Put, Query, Removal, Renewal, Store, StoreError,
+    Swept,
+};
+use tokio::time::sleep;
+
+/// A store whose faults are asked for by the id of a peer: `panics`, `breaks`, or `stalls`.
+pub struct Faulty(Arc<EmbeddedStore>);
+
+impl Faulty {
+    pub fn over(store: Arc<EmbeddedStore>) -> Arc<dyn Store> {
+        Arc::new(Self(store))
+    }
+}
+
+#[async_trait]
+impl Store for Faulty {
+    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+        self.0.put(put, now).await
+    }
+
+    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        match peer.as_str() {
+            "panics" => panic!("the secret of slot 7"),
+            "breaks" => Err(StoreError::Internal("the secret of slot 8".to_owned())),
+            "stalls" => {
+                sleep(Duration::from_secs(3_600)).await;
+                Ok(Renewal::Unknown)
+            }
+            _ => self.0.renew(peer, now).await,
+        }
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        self.0.remove(peer, claim, now).await
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        self.0.sample(query, now).await
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        self.0.enumerate(query, after, now).await
+    }
+
+    async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        self.0.census(archetypes, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.0.sweep(now).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.0.health().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.0.close().await
+    }
+}

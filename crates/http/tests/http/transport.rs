@@ -1,0 +1,104 @@
+//! What carries the contract: HTTP/2, TLS, gzip.
+
+use std::io::Read;
+use std::path::Path;
+
+use aurora_http::{ServeError, ServeOptions, Server, TlsFiles};
+use http::Version;
+
+use crate::support::{Service, client};
+
+#[tokio::test]
+async fn http_2_is_spoken_without_tls_to_whoever_begins_with_it() {
+    let service = Service::start().await;
+    let client = client(reqwest::ClientBuilder::http2_prior_knowledge);
+    let post = client.post(service.url("/register")).body(r#"{"peer_id":"p"}"#).send().await.unwrap();
+    assert_eq!((post.version(), post.status().as_u16()), (Version::HTTP_2, 200));
+    let head = client.head(service.url("/discover")).send().await.unwrap();
+    assert!(head.headers()["content-length"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+    let large = client.post(service.url("/register")).body("x".repeat(20_000)).send().await.unwrap();
+    assert_eq!(large.status(), 413);
+}
+
+fn write_pair(directory: &Path) -> (TlsFiles, String) {
+    let pair = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
+    let files = TlsFiles { cert: directory.join("cert.pem"), key: directory.join("key.pem") };
+    std::fs::write(&files.cert, pair.cert.pem()).unwrap();
+    std::fs::write(&files.key, pair.signing_key.serialize_pem()).unwrap();
+    (files, pair.cert.pem())
+}
+
+#[tokio::test]
+async fn tls_serves_both_versions_with_the_operators_certificate() {
+    let directory = tempfile::tempdir().unwrap();
+    let (files, cert) = write_pair(directory.path());
+    let service = Service::with(|setting| setting.options.tls = Some(files)).await;
+    let url = format!("https://localhost:{}/health", service.address.port());
+    for (http1_only, version) in [(true, Version::HTTP_11), (false, Version::HTTP_2)] {
+        let root = reqwest::Certificate::from_pem(cert.as_bytes()).unwrap();
+        let client = client(|builder| {
+            let builder = builder
+                .resolve("localhost", service.address)
+                .tls_certs_only([root]);
+            if http1_only { builder.http1_only() } else { builder }
+        });
+        let reply = client.get(&url).send().await.unwrap();
+        assert_eq!((reply.version(), reply.status().as_u16()), (version, 200));
+    }
+}
+
+#[tokio::test]
+async fn a_tls_file_that_is_none_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let (files, _) = write_pair(directory.path());
+    let missing = directory.path().join("missing.pem");
+    for (files, named) in [
+        (TlsFiles { cert: missing.clone(), ..files.clone() }, "missing.pem"),
+        (TlsFiles { key: missing, ..files.clone() }, "missing.pem"),
+        (TlsFiles { cert: files.key.clone(), ..files.clone() }, "key.pem"),
+        (TlsFiles { key: files.cert.clone(), ..files.clone() }, "cert.pem"),
+    ] {
+        let mut options = ServeOptions::default();
+        options.listen = ([127, 0, 0, 1], 0).into();
+        options.tls = Some(files);
+        let registry = Service::start().await.registry.clone();
+        let error = Server::bind(options, registry).await.err().unwrap();
+        assert!(matches!(error, ServeError::Tls(_)), "{error}");
+        assert!(error.to_string().contains(named), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_named() {
+    let service = Service::start().await;
+    let mut options = ServeOptions::default();
+    options.listen = service.address;
+    let error = Server::bind(options, service.registry.clone()).await.err().unwrap();
+    assert!(error.to_string().contains(&service.address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn a_large_page_is_compressed_for_whoever_accepts_it() {
+    let service = Service::start().await;
+    for n in 0..100 {
+        service.post("/register", &format!(r#"{{"peer_id":"peer-{n}","port":9000}}"#)).await.ok();
+    }
+    let plain = service.get("/discover?order=all").await;
+    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")));
+    let request = service.client.get(service.url("/discover?order=all")).header("accept-encoding", "gzip");
+    let reply = request.send().await.unwrap();
+    assert_eq!(reply.headers()["content-encoding"], "gzip");
+    assert_eq!(reply.headers()["vary"], "accept-encoding");
+    let compressed = reply.bytes().await.unwrap();
+    assert!(compressed.len() * 4 < plain.body.len());
+    let mut page = Vec::new();
+    flate2::read::GzDecoder::new(&compressed[..]).read_to_end(&mut page).unwrap();
+    assert_eq!(page, plain.body);
+}
+
+#[tokio::test]
+async fn a_small_answer_is_sent_as_it_is() {
+    let service = Service::start().await;
+    let reply = service.call(http::Method::GET, "/discover", &[("accept-encoding", "gzip")], "").await;
+    assert_eq!((reply.header("content-encoding"), reply.header("vary")), (None, None));
+}
