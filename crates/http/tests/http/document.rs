@@ -21,7 +21,8 @@ async fn the_document_is_served_as_it_is_checked_in() {
 
 #[test]
 fn every_route_and_method_is_described_and_no_other() {
-    let described: BTreeSet<String> = operations().map(|(path, method, _)| format!("{method} {path}")).collect();
+    let described: BTreeSet<String> =
+        operations().map(|(path, method, _)| format!("{method} {path}")).collect();
     let served = Route::ALL.into_iter().flat_map(|route| {
         let head = (route.method() == Method::GET).then_some("head");
         let own = route.method().as_str().to_ascii_lowercase();
@@ -34,7 +35,11 @@ fn every_route_and_method_is_described_and_no_other() {
 fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Value)> {
     let paths = DOCUMENT["paths"].as_object().unwrap();
     paths.iter().flat_map(|(path, operations)| {
-        operations.as_object().unwrap().iter().map(|(method, operation)| (path.as_str(), method.as_str(), operation))
+        operations
+            .as_object()
+            .unwrap()
+            .iter()
+            .map(|(method, operation)| (path.as_str(), method.as_str(), operation))
     })
 }
 
@@ -69,12 +74,19 @@ fn the_document_knows_every_code_under_the_status_it_is_answered_with() {
         ("health", "503", &["unavailable"]),
         ("openapi", "503", &["unavailable"]),
     ] {
-        let (_, _, operation) = operations().find(|(_, _, operation)| operation["operationId"] == name).unwrap();
+        let (_, _, operation) =
+            operations().find(|(_, _, operation)| operation["operationId"] == name).unwrap();
         let expected: BTreeSet<_> = expected.iter().map(|code| (*code).to_owned()).collect();
         assert_eq!(codes(operation, status), expected, "{name} {status}");
     }
-    for (path, method, operation) in operations().filter(|(_, method, _)| !matches!(*method, "head" | "options")) {
-        assert_eq!(codes(operation, "405"), BTreeSet::from(["method_not_allowed".to_owned()]), "{method} {path}");
+    for (path, method, operation) in
+        operations().filter(|(_, method, _)| !matches!(*method, "head" | "options"))
+    {
+        assert_eq!(
+            codes(operation, "405"),
+            BTreeSet::from(["method_not_allowed".to_owned()]),
+            "{method} {path}"
+        );
         assert_eq!(codes(operation, "500"), BTreeSet::from(["internal".to_owned()]), "{method} {path}");
     }
 }
@@ -82,7 +94,8 @@ fn the_document_knows_every_code_under_the_status_it_is_answered_with() {
 #[test]
 fn head_is_described_with_the_statuses_of_get() {
     for (path, _, operation) in operations().filter(|(_, method, _)| *method == "get") {
-        let statuses = |operation: &Value| operation["responses"].as_object().unwrap().keys().cloned().collect();
+        let statuses =
+            |operation: &Value| operation["responses"].as_object().unwrap().keys().cloned().collect();
         let (get, head): (BTreeSet<_>, BTreeSet<_>) =
             (statuses(operation), statuses(&DOCUMENT["paths"][path]["head"]));
         assert_eq!(get, head, "{path}");
@@ -108,11 +121,15 @@ fn every_bound_of_the_document_is_the_codes() {
         (&inline["limit"]["maximum"], limits.inline_discover.max as usize),
         (&inline["limit"]["default"], limits.inline_discover.default as usize),
         (&schemas["DiscoverResponse"]["properties"]["peers"]["maxItems"], limits.discover.max as usize),
-        (&schemas["HeartbeatResponse"]["properties"]["peers"]["maxItems"], limits.inline_discover.max as usize),
+        (
+            &schemas["HeartbeatResponse"]["properties"]["peers"]["maxItems"],
+            limits.inline_discover.max as usize,
+        ),
     ] {
         assert_eq!(*described, bound);
     }
-    let mentions = |text: &Value, bound: usize| assert!(text.as_str().unwrap().contains(&bound.to_string()), "{text}");
+    let mentions =
+        |text: &Value, bound: usize| assert!(text.as_str().unwrap().contains(&bound.to_string()), "{text}");
     mentions(&schemas["Metadata"]["description"], Metadata::MAX_BYTES);
     mentions(&schemas["Metadata"]["description"], Metadata::MAX_LEVELS);
     mentions(&register["archetypes"]["description"], Archetypes::MAX_BYTES);
@@ -128,7 +145,10 @@ fn every_parameter_of_a_query_is_described_with_its_bounds() {
     let names: Vec<_> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["archetype", "limit", "exclude", "order", "cursor", "view"]);
     let limits = Limits::default().discover;
-    assert_eq!((&parameter("limit")["maximum"], &parameter("limit")["default"]), (&json!(limits.max), &json!(limits.default)));
+    assert_eq!(
+        (&parameter("limit")["maximum"], &parameter("limit")["default"]),
+        (&json!(limits.max), &json!(limits.default))
+    );
     assert_eq!(parameter("archetype")["maxItems"], DiscoverRequest::MAX_ARCHETYPES);
     assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
     assert_eq!(parameter("order")["enum"], json!(["sample", "all"]));
@@ -145,18 +165,58 @@ fn what_the_document_allows_the_code_reads() {
         jsonschema::validator_for(&whole).unwrap().is_valid(&json!(text))
     };
     for text in [
-        "", "0.0.0.0", "::", "10.0.0.1", "0.1.2.3", "169.253.255.255", "169.255.0.1", "223.255.255.255", "240.0.0.1",
-        "2001:db8::1", "fd00::", "2001:1:2:3:4:5:6:7", "localhost", "a.b-c.example.", "_x.y1",
+        "",
+        "0.0.0.0",
+        "::",
+        "10.0.0.1",
+        "0.1.2.3",
+        "169.253.255.255",
+        "169.255.0.1",
+        "223.255.255.255",
+        "240.0.0.1",
+        "2001:db8::1",
+        "fd00::",
+        "2001:1:2:3:4:5:6:7",
+        "localhost",
+        "a.b-c.example.",
+        "_x.y1",
     ] {
         assert!(fits("Address", text) && Address::parse(text).is_ok(), "{text}");
     }
     for text in [
-        "169.254.0.1", "224.0.0.1", "239.1.1.1", "255.255.255.255", "256.1.1.1", "1.2.3", "ff02::1", "fe80::1", "1", "-a",
-        "a-", "a..b", "a b", "é", "10.0.0.1:80",
+        "169.254.0.1",
+        "224.0.0.1",
+        "239.1.1.1",
+        "255.255.255.255",
+        "256.1.1.1",
+        "1.2.3",
+        "ff02::1",
+        "fe80::1",
+        "1",
+        "-a",
+        "a-",
+        "a..b",
+        "a b",
+        "é",
+        "10.0.0.1:80",
     ] {
         assert!(!fits("Address", text) && Address::parse(text).is_err(), "{text}");
     }
-    for text in ["a", "pepino", "研究", "🐹", "two words", "é", "", " a", "a ", "\u{a0}a", "a\tb", "a\u{85}", "a\u{3000}"] {
+    for text in [
+        "a",
+        "pepino",
+        "研究",
+        "🐹",
+        "two words",
+        "é",
+        "",
+        " a",
+        "a ",
+        "\u{a0}a",
+        "a\tb",
+        "a\u{85}",
+        "a\u{3000}",
+    ] {
         assert_eq!(fits("Archetype", text), Archetype::parse(text).is_ok(), "{text:?}");
     }
     for text in ["!", "~", "uuid-or-identifier", "", " ", "a b", "é", "\u{7f}"] {

@@ -70,9 +70,8 @@ async fn a_client_that_does_not_read_is_cut_off() {
     let mut raw = Raw::open(service.address).await;
     // Requests whose answers nobody reads fill every buffer on the way.
     let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
-    let cut_off = async {
-        while tokio::io::AsyncWriteExt::write_all(&mut raw.0, requests.as_bytes()).await.is_ok() {}
-    };
+    let cut_off =
+        async { while tokio::io::AsyncWriteExt::write_all(&mut raw.0, requests.as_bytes()).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, cut_off).await.expect("it is never cut off");
 }
 
@@ -90,7 +89,9 @@ async fn connections_over_the_bound_are_told_to_come_again() {
     over.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     let answer = over.until_closed().await;
     assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
-    for line in ["retry-after: 1", "connection: close", "access-control-allow-origin: *", "cache-control: no-store"] {
+    for line in
+        ["retry-after: 1", "connection: close", "access-control-allow-origin: *", "cache-control: no-store"]
+    {
         assert!(answer.contains(&format!("\r\n{line}\r\n")), "{line} is missing in {answer}");
     }
     assert!(answer.contains("x-request-id: ") && answer.contains(r#""code":"unavailable""#), "{answer}");

@@ -15,8 +15,11 @@ async fn a_request_in_flight_is_finished_and_an_idle_connection_closed() {
     idle.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
     idle.answer().await;
     let body = r#"{"peer_id":"p"}"#;
-    busy.send(&format!("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n", body.len()))
-        .await;
+    busy.send(&format!(
+        "POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    ))
+    .await;
     let mut proceed = [0; 25];
     tokio::io::AsyncReadExt::read_exact(&mut busy.0, &mut proceed).await.unwrap();
     assert_eq!(&proceed, b"HTTP/1.1 100 Continue\r\n\r\n");
@@ -39,7 +42,8 @@ async fn a_request_that_outlasts_the_grace_is_cut_off() {
     .await;
     let mut raw = Raw::open(service.address).await;
     let body = r#"{"peer_id":"stalls"}"#;
-    raw.send(&format!("POST /heartbeat HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len())).await;
+    raw.send(&format!("POST /heartbeat HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()))
+        .await;
     service.tell_to_stop();
     service.stopped().await.unwrap();
     assert_eq!(raw.until_closed().await, "");

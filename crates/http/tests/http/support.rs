@@ -1,8 +1,8 @@
 //! A running service, and a client that holds every answer against the OpenAPI document.
 
-pub mod document;
-pub mod faulty;
-pub mod raw;
+pub(crate) mod document;
+pub(crate) mod faulty;
+pub(crate) mod raw;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,16 +20,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// What a test hopes never to wait for.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// When the clocks of tests begin: 2025-10-02T12:00:00.
-pub const NOON: u64 = 1_759_406_400;
+pub(crate) const NOON: u64 = 1_759_406_400;
 
 /// A clock that a test winds.
 #[derive(Clone, Default)]
-pub struct TestClock(Arc<AtomicU64>);
+pub(crate) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    pub fn pass(&self, seconds: u64) {
+    pub(crate) fn pass(&self, seconds: u64) {
         self.0.fetch_add(seconds, Relaxed);
     }
 
@@ -40,29 +40,29 @@ impl TestClock {
 }
 
 /// A service on a port of its own, stopped when it is dropped.
-pub struct Service {
-    pub address: SocketAddr,
-    pub metrics: SocketAddr,
-    pub clock: TestClock,
-    pub registry: Arc<Registry>,
-    pub client: reqwest::Client,
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    pub(crate) metrics: SocketAddr,
+    pub(crate) clock: TestClock,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) client: reqwest::Client,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
 /// How a service of a test differs from the default.
-pub struct Setting {
-    pub options: ServeOptions,
-    pub limits: Limits,
-    pub store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
+pub(crate) struct Setting {
+    pub(crate) options: ServeOptions,
+    pub(crate) limits: Limits,
+    pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
 }
 
 impl Service {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::with(|_| {}).await
     }
 
-    pub async fn with(set: impl FnOnce(&mut Setting)) -> Self {
+    pub(crate) async fn with(set: impl FnOnce(&mut Setting)) -> Self {
         let clock = TestClock::default();
         let mut options = ServeOptions::default();
         options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -83,38 +83,44 @@ impl Service {
     }
 
     /// Behind one proxy, so that a test may call from any address.
-    pub async fn behind_a_proxy() -> Self {
+    pub(crate) async fn behind_a_proxy() -> Self {
         Self::with(|setting| setting.options.trusted_hops = 1).await
     }
 
     /// Tells the service to stop, and does not wait.
-    pub fn tell_to_stop(&mut self) {
+    pub(crate) fn tell_to_stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
 
     /// Waits for a service that was told to stop.
-    pub async fn stopped(&mut self) -> Result<(), ServeError> {
+    pub(crate) async fn stopped(&mut self) -> Result<(), ServeError> {
         tokio::time::timeout(PATIENCE, self.serving.take().unwrap()).await.unwrap().unwrap()
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub async fn get(&self, path: &str) -> Reply {
+    pub(crate) async fn get(&self, path: &str) -> Reply {
         self.call(Method::GET, path, &[], "").await
     }
 
-    pub async fn post(&self, path: &str, body: &str) -> Reply {
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Reply {
         self.call(Method::POST, path, &[], body).await
     }
 
     /// A `POST` that came through the proxy from `address`.
-    pub async fn post_from(&self, address: &str, path: &str, body: &str) -> Reply {
+    pub(crate) async fn post_from(&self, address: &str, path: &str, body: &str) -> Reply {
         self.call(Method::POST, path, &[("x-forwarded-for", address)], body).await
     }
 
-    pub async fn call(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub(crate) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
         let mut request = self.client.request(method.clone(), self.url(path)).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -136,7 +142,7 @@ impl Drop for Service {
 }
 
 /// A client as tests need it.
-pub fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
+pub(crate) fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
     // Only the first of many tests in a process gets to install it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     set(reqwest::Client::builder().no_proxy().timeout(PATIENCE)).build().unwrap()
@@ -144,44 +150,43 @@ pub fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder
 
 /// An answer.
 #[derive(Debug)]
-pub struct Reply {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Bytes,
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 impl Reply {
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// The JSON of an answer that is a success.
     #[track_caller]
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
     }
 
     /// The ids of a page of peers, sorted.
     #[track_caller]
-    pub fn ids(&self) -> Vec<String> {
+    pub(crate) fn ids(&self) -> Vec<String> {
         let page = self.ok();
         let peers = page["peers"].as_array().unwrap();
         assert_eq!(page["count"], peers.len());
-        let mut ids: Vec<_> =
-            peers.iter().map(|peer| peer["peer_id"].as_str().unwrap().to_owned()).collect();
+        let mut ids: Vec<_> = peers.iter().map(|peer| peer["peer_id"].as_str().unwrap().to_owned()).collect();
         ids.sort();
         ids
     }
 
     /// Asserts a refusal in the contract's shape.
     #[track_caller]
-    pub fn refused(&self, status: u16, code: &str, field: Option<&str>) {
+    pub(crate) fn refused(&self, status: u16, code: &str, field: Option<&str>) {
         let body = self.json();
         let given = (self.status.as_u16(), body["code"].as_str().unwrap(), body["field"].as_str());
         assert_eq!(given, (status, code, field), "{self:?}");

@@ -37,9 +37,7 @@ async fn tls_serves_both_versions_with_the_operators_certificate() {
     for (http1_only, version) in [(true, Version::HTTP_11), (false, Version::HTTP_2)] {
         let root = reqwest::Certificate::from_pem(cert.as_bytes()).unwrap();
         let client = client(|builder| {
-            let builder = builder
-                .resolve("localhost", service.address)
-                .tls_certs_only([root]);
+            let builder = builder.resolve("localhost", service.address).tls_certs_only([root]);
             if http1_only { builder.http1_only() } else { builder }
         });
         let reply = client.get(&url).send().await.unwrap();

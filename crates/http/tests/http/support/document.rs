@@ -7,11 +7,11 @@ use serde_json::{Value, json};
 
 use super::Reply;
 
-pub static DOCUMENT: LazyLock<Value> =
+pub(crate) static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../openapi.json")).unwrap());
 
 /// What a reference within the document stands for.
-pub fn resolved(value: &Value) -> &Value {
+pub(crate) fn resolved(value: &Value) -> &Value {
     match value["$ref"].as_str() {
         Some(reference) => DOCUMENT.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
         None => value,
@@ -20,7 +20,7 @@ pub fn resolved(value: &Value) -> &Value {
 
 /// Whether `value` is what `schema` describes.
 #[track_caller]
-pub fn assert_valid(schema: &Value, value: &Value, what: &str) {
+pub(crate) fn assert_valid(schema: &Value, value: &Value, what: &str) {
     let whole = json!({"allOf": [schema], "components": DOCUMENT["components"]});
     let validator = jsonschema::validator_for(&whole).unwrap();
     let errors: Vec<_> = validator.iter_errors(value).map(|error| error.to_string()).collect();
@@ -29,7 +29,7 @@ pub fn assert_valid(schema: &Value, value: &Value, what: &str) {
 
 /// Whether an answer is one that the document describes for this call. Calls that it does not describe are 404, 405 or 204.
 #[track_caller]
-pub fn check(method: &Method, path: &str, reply: &Reply) {
+pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let path = path.split('?').next().unwrap();
     let what = format!("{method} {path} {}", reply.status);
     let described = &DOCUMENT["paths"][path.strip_suffix('/').unwrap_or(path)];
@@ -40,7 +40,9 @@ pub fn check(method: &Method, path: &str, reply: &Reply) {
         None if described.is_null() && reply.status == 404 => {
             return assert_valid(&json!({"$ref": "#/components/schemas/Error"}), &reply.json(), &what);
         }
-        None if operation.is_null() && reply.status == 405 => &DOCUMENT["components"]["responses"]["WrongMethod"],
+        None if operation.is_null() && reply.status == 405 => {
+            &DOCUMENT["components"]["responses"]["WrongMethod"]
+        }
         None => panic!("{what} is not in the document: {reply:?}"),
     };
     check_headers(response, reply, &what);
@@ -55,7 +57,11 @@ fn check_headers(response: &Value, reply: &Reply, what: &str) {
         let header = resolved(header);
         match reply.header(name) {
             Some(text) if header["schema"]["type"] == "integer" => {
-                assert_valid(&header["schema"], &json!(text.parse::<u64>().unwrap()), &format!("{what}: {name}"));
+                assert_valid(
+                    &header["schema"],
+                    &json!(text.parse::<u64>().unwrap()),
+                    &format!("{what}: {name}"),
+                );
             }
             Some(text) => assert_valid(&header["schema"], &json!(text), &format!("{what}: {name}")),
             None => assert!(header["required"] != true, "{what} lacks {name}"),

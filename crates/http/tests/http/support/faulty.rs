@@ -13,10 +13,10 @@ use aurora_registry::{
 use tokio::time::sleep;
 
 /// A store whose faults are asked for by the id of a peer: `panics`, `breaks`, or `stalls`.
-pub struct Faulty(Arc<EmbeddedStore>);
+pub(crate) struct Faulty(Arc<EmbeddedStore>);
 
 impl Faulty {
-    pub fn over(store: Arc<EmbeddedStore>) -> Arc<dyn Store> {
+    pub(crate) fn over(store: Arc<EmbeddedStore>) -> Arc<dyn Store> {
         Arc::new(Self(store))
     }
 }

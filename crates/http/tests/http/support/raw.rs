@@ -8,19 +8,19 @@ use tokio::time::timeout;
 
 use super::PATIENCE;
 
-pub struct Raw(pub TcpStream);
+pub(crate) struct Raw(pub(crate) TcpStream);
 
 impl Raw {
-    pub async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
     }
 
-    pub async fn send(&mut self, text: &str) {
+    pub(crate) async fn send(&mut self, text: &str) {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
     /// Everything that comes until the service closes the connection, which it must.
-    pub async fn until_closed(&mut self) -> String {
+    pub(crate) async fn until_closed(&mut self) -> String {
         let mut came = Vec::new();
         // A reset ends a connection as well as a proper close.
         let _ = timeout(PATIENCE, self.0.read_to_end(&mut came)).await.expect("the connection stays open");
@@ -28,7 +28,7 @@ impl Raw {
     }
 
     /// One answer with a `content-length`.
-    pub async fn answer(&mut self) -> String {
+    pub(crate) async fn answer(&mut self) -> String {
         let mut came = String::new();
         while !is_whole(&came) {
             let mut buffer = [0; 4_096];
