@@ -232,7 +232,8 @@ macro_rules! for_each_conformance_case {
                 addresses_of_one_64_are_one_source
                 loopback_is_exempt_from_the_bound_on_sources
                 a_holder_by_token_is_a_member_at_any_source
-                a_revival_is_never_refused
+                a_revival_is_not_refused_for_its_source_or_archetypes
+                a_revival_points_no_more_peers_at_an_address_than_may
                 peers_that_publish_an_address_they_do_not_come_from_are_bounded
                 a_member_that_moves_to_another_address_is_a_newcomer_there
                 archetypes_are_bounded;

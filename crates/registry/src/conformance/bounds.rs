@@ -102,16 +102,28 @@ pub async fn a_holder_by_token_is_a_member_at_any_source(subject: &dyn Subject) 
     assert!(world.place(&peer("roaming").coming_from(ELSEWHERE).proving(token(1)), at(1)).await);
 }
 
-pub async fn a_revival_is_never_refused(subject: &dyn Subject) {
-    let limits =
-        Limits { max_peers_per_source: 1, max_peers_per_address: 1, max_archetypes: 1, ..Limits::default() };
+pub async fn a_revival_is_not_refused_for_its_source_or_archetypes(subject: &dyn Subject) {
+    let limits = Limits { max_peers_per_source: 1, max_archetypes: 1, ..Limits::default() };
     let world = World::within(subject, &limits).await;
-    let published = |name: &str| peer(name).publishing("192.0.2.80", 80);
-    world.place(&published("sleeper").carrying(&["a"]), at(0)).await;
-    world.place(&published("newcomer").carrying(&["b"]), at(TTL_AND_A_THIRD)).await;
+    world.place(&peer("sleeper").carrying(&["a"]), at(0)).await;
+    world.place(&peer("newcomer").carrying(&["b"]), at(TTL_AND_A_THIRD)).await;
     let renewal = world.renew("sleeper", at(TTL_AND_A_THIRD)).await;
     assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{renewal:?}");
     assert_eq!(world.live(at(TTL_AND_A_THIRD)).await, ["newcomer", "sleeper"]);
+}
+
+pub async fn a_revival_points_no_more_peers_at_an_address_than_may(subject: &dyn Subject) {
+    let world = World::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
+    if !world.promises.bounds.addresses {
+        return;
+    }
+    let now = at(TTL_AND_A_THIRD);
+    world.place(&peer("sleeper").publishing("192.0.2.80", 80), at(0)).await;
+    world.place(&peer("newcomer").publishing("192.0.2.80", 80), now).await;
+    // It is sent to register, which says what is in the way.
+    assert_eq!(world.renew("sleeper", now).await, Renewal::Unknown);
+    assert_eq!(world.put(&peer("sleeper").publishing("192.0.2.80", 80), now).await, FULL(Shortage::Address));
+    assert_eq!(world.live(now).await, ["newcomer"]);
 }
 
 pub async fn peers_that_publish_an_address_they_do_not_come_from_are_bounded(subject: &dyn Subject) {

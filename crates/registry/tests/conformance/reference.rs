@@ -1,5 +1,8 @@
 //! A store so plain that its correctness is seen by reading, and the ways to break it.
 
+mod admission;
+mod fault;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -8,48 +11,10 @@ use aurora_protocol::{Address, Archetype, PeerId, PeerJson, PeerList, Timestamp,
 use aurora_registry::conformance::{Promises, Restart, Subject};
 use aurora_registry::{
     Census, Claim, Enumeration, Holder, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
-    Shortage, Store, StoreError, Swept, Total,
+    Store, StoreError, Swept, Total,
 };
 
-/// One way in which a store may be wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
-    NeverExpires,
-    ExpiresEarly,
-    RenewsForLong,
-    HeartbeatCreates,
-    HeartbeatRevivesNobody,
-    RevivesForever,
-    OlderTimeShortens,
-    CountsDormant,
-    LastSeenNeverMoves,
-    KeepsOldArchetypes,
-    StrangersOverwrite,
-    StrangersDeregister,
-    TokenAlwaysNew,
-    TokenNeverNew,
-    RefusedPutRenews,
-    FirstPage,
-    Runs,
-    FavoursCarriersOfSeveral,
-    DormantTakePlaces,
-    OffsetPositions,
-    AnyPositionGoes,
-    IgnoresPageBytes,
-    IgnoresExclude,
-    FoldsCase,
-    ParsesMetadata,
-    RefusesMembers,
-    DropsNoDormant,
-    CountsLoopback,
-    MoversGoFree,
-    UnboundedSources,
-    ChecksThenActs,
-    SweepEvictsDormant,
-    AnswersWhenClosed,
-    RestartLosesLease,
-    RestartForgetsTokens,
-}
+pub(crate) use fault::Fault;
 
 #[derive(Clone)]
 struct Entry {
@@ -123,67 +88,6 @@ impl Reference {
             Some(Fault::NeverExpires) => now.plus_millis(u64::MAX / 2),
             Some(Fault::ExpiresEarly) => now.plus_millis(put.ttl.as_millis() - 1),
             _ => now + put.ttl,
-        }
-    }
-
-    fn shortage(&self, peers: &Peers, put: &Put, now: Timestamp) -> Option<Shortage> {
-        let Put { registration, claim, .. } = put;
-        let known = peers.get(&registration.peer_id);
-        let member = known.is_some_and(|entry| entry.is_live(now) && claim.admits(&entry.holder))
-            && !self.is(Fault::RefusesMembers);
-        let live: Vec<_> = peers.values().filter(|entry| entry.is_live(now)).collect();
-        let others = live.iter().filter(|entry| entry.put.registration.peer_id != registration.peer_id);
-        let candidate = Entry {
-            put: put.clone(),
-            holder: Holder { source: claim.source, token: put.new_token },
-            registered: now,
-            last_seen: now,
-            expires: now,
-            former_archetypes: Vec::new(),
-        };
-        let (address, port) = (&registration.address, registration.port);
-        let stays = member && known.is_some_and(|entry| entry.publishes(address, port));
-        let publishers = others.clone().filter(|entry| entry.publishes(address, port)).count();
-        let exempt = stays || (member && self.is(Fault::MoversGoFree));
-        if candidate.publishes(address, port)
-            && !exempt
-            && exceeds(publishers, self.limits.max_peers_per_address)
-        {
-            return Some(Shortage::Address);
-        }
-        if member {
-            return None;
-        }
-        let taken = if self.is(Fault::DropsNoDormant) { peers.len() } else { live.len() };
-        let bytes: usize =
-            live.iter().map(|entry| PeerJson::new(&entry.put.registration).as_str().len()).sum();
-        let from_source = others.filter(|entry| entry.holder.source == claim.source).count();
-        let carried: BTreeSet<_> = live
-            .iter()
-            .flat_map(|entry| entry.put.registration.archetypes.as_slice())
-            .chain(registration.archetypes.as_slice())
-            .collect();
-        let unbounded = self.is(Fault::UnboundedSources)
-            || (claim.source.is_loopback() && !self.is(Fault::CountsLoopback));
-        if u64::try_from(taken).unwrap() >= self.limits.max_peers {
-            Some(Shortage::Peers)
-        } else if u64::try_from(bytes).unwrap() + 4_096 > self.limits.max_bytes {
-            Some(Shortage::Bytes)
-        } else if exceeds(from_source, self.limits.max_peers_per_source) && !unbounded {
-            Some(Shortage::Source)
-        } else if carried.len() > usize::try_from(self.limits.max_archetypes).unwrap() {
-            Some(Shortage::Archetypes)
-        } else {
-            None
-        }
-    }
-
-    /// Makes room for a newcomer where only dormant peers stand in its way.
-    fn drop_dormant(&self, peers: &mut Peers, now: Timestamp) {
-        let full = u64::try_from(peers.len()).unwrap() >= self.limits.max_peers;
-        let dormant = peers.iter().find(|(_, entry)| !entry.is_live(now)).map(|(id, _)| id.clone());
-        if let (true, Some(id)) = (full, dormant) {
-            peers.remove(&id);
         }
     }
 
@@ -273,10 +177,6 @@ impl Reference {
     }
 }
 
-fn exceeds(count: usize, bound: u32) -> bool {
-    u32::try_from(count).unwrap() >= bound
-}
-
 #[async_trait]
 impl Subject for Reference {
     async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store> {
@@ -316,7 +216,8 @@ impl Store for Reference {
 
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
         let mut peers = self.known(now)?;
-        let Some(entry) = peers.get_mut(&self.key(peer)) else {
+        let id = self.key(peer);
+        let Some(entry) = peers.get(&id) else {
             let created = Renewal::Renewed { ttl: self.limits.ttl_default, revived: false };
             return Ok(if self.is(Fault::HeartbeatCreates) { created } else { Renewal::Unknown });
         };
@@ -324,6 +225,11 @@ impl Store for Reference {
         if revived && self.is(Fault::HeartbeatRevivesNobody) {
             return Ok(Renewal::Unknown);
         }
+        if revived && self.is_pointed_at_a_taken_address(&peers, &id, now) {
+            peers.remove(&id);
+            return Ok(Renewal::Unknown);
+        }
+        let Some(entry) = peers.get_mut(&id) else { return Ok(Renewal::Unknown) };
         let lease = self.lease(&entry.put, now);
         let longer = if self.is(Fault::RenewsForLong) { lease + entry.put.ttl } else { lease };
         entry.expires = if self.is(Fault::OlderTimeShortens) { longer } else { longer.max(entry.expires) };
