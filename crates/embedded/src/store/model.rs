@@ -137,7 +137,7 @@ impl History {
         let renewal = self.store.renew_now(&peer, now);
         let judged = self.model.judged.max(now.as_millis());
         // A running lease is renewed without looking at any other peer.
-        if !self.model.peers.get(&peer).is_some_and(|known| judged < known.expires) {
+        if self.model.peers.get(&peer).is_none_or(|known| judged >= known.expires) {
             self.model.judge(now);
         }
         match self.model.peers.get_mut(&peer) {
