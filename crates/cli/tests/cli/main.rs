@@ -9,4 +9,5 @@ mod keep;
 mod mistake;
 mod readme;
 mod serve;
+mod tls;
 mod verb;
