@@ -29,8 +29,8 @@ use crate::pace::{Bounds, Pace, Paced};
 
 /// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a slow connection can hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Most requests at once on one HTTP/2 connection, so that one can't take all that may be in flight.
-const MAX_STREAMS: u32 = 128;
+/// Most requests at once on one HTTP/2 connection: a page of calls for a browser, and little of what may be in flight.
+const MAX_STREAMS: u32 = 32;
 
 /// What all connections of a server share.
 pub(crate) struct Host {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use aurora_protocol::{Code, DeregisterRequest};
+use aurora_protocol::Code;
 use aurora_registry::Registry;
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -15,14 +15,16 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 
-use crate::answer::{Answer, Event};
+use crate::answer::Answer;
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::error::Failure;
 use crate::gzip::{self, Compressor};
 use crate::header::CommonHeaders;
+use crate::log::{Exchange, RequestLog};
 use crate::metrics::Metrics;
-use crate::origin::{Origin, RequestId};
+use crate::origin::Origin;
+use crate::outbox::Outbox;
 use crate::route::Route;
 use crate::{deregister, discover, health, heartbeat, register};
 
@@ -45,13 +47,22 @@ pub(crate) struct Contract {
     options: ContractOptions,
     headers: CommonHeaders,
     compressor: Compressor,
+    outbox: Outbox,
+    log: RequestLog,
     metrics: Arc<Metrics>,
 }
 
 impl Contract {
     pub(crate) fn new(registry: Arc<Registry>, options: ContractOptions, metrics: Arc<Metrics>) -> Self {
-        let headers = CommonHeaders::new(options.cors);
-        Self { registry, options, headers, compressor: Compressor::new(), metrics }
+        Self {
+            registry,
+            headers: CommonHeaders::new(options.cors),
+            log: RequestLog::new(options.log_requests),
+            options,
+            compressor: Compressor::new(),
+            outbox: Outbox::default(),
+            metrics,
+        }
     }
 
     /// Answers a request whose body is here, or could not be read.
@@ -64,20 +75,25 @@ impl Contract {
         let (parts, body) = request.into_parts();
         let route = Route::of(parts.uri.path());
         let sent = body.as_ref().ok().cloned().unwrap_or_default();
-        let outcome = self.outcome(route, &parts, body, &origin).await;
+        let mut headers = self.headers.of(&origin.request_id);
+        let outcome = match self.outcome(route, &parts, body, &origin).await {
+            Ok(answer) => self.pack(answer, &parts, &mut headers).await,
+            Err(failure) => Err(failure),
+        };
+        let (answer, failure) = match outcome {
+            Ok(answer) => (answer, None),
+            Err(failure) => (Answer::from(failure.clone()), Some(failure)),
+        };
         let latency = started.elapsed();
-        let event = outcome.as_ref().map_or(Event::Nothing, |answer| answer.event);
-        let failure = outcome.as_ref().err().cloned();
-        let answer = outcome.unwrap_or_else(Answer::from);
-        self.metrics.answered(route, answer.status, event, latency);
+        self.metrics.answered(route, answer.status, answer.event, latency);
         if let Some(failure) = &failure {
             self.metrics.refused(failure.refusal.code);
         }
-        if answer.status.is_server_error() || self.options.log_requests {
-            let exchange = Exchange { route, method: &parts.method, sent: &sent, origin: &origin, latency };
-            exchange.log(&answer, failure.as_ref());
+        if self.log.wants(answer.status) {
+            let (method, status, failure) = (&parts.method, answer.status, failure.as_ref());
+            Exchange { route, method, sent: &sent, origin: &origin, status, failure, latency }.log();
         }
-        self.finish(answer, failure, route, &parts, &origin.request_id).await
+        finish(answer, failure.as_ref(), route, &parts.method, headers)
     }
 
     async fn outcome(
@@ -115,43 +131,51 @@ impl Contract {
         }
     }
 
-    /// Makes the answer an HTTP response with every header that the contract promises.
-    async fn finish(
-        &self,
-        mut answer: Answer,
-        failure: Option<Failure>,
-        route: Option<Route>,
-        parts: &Parts,
-        request_id: &RequestId,
-    ) -> Response<Full<Bytes>> {
-        let mut headers = self.headers.of(request_id);
-        if let Some(seconds) = answer.retry_after_seconds {
-            headers.insert(RETRY_AFTER, seconds.into());
+    /// Makes a large answer ready for its way: compressed where that is wanted, and counted until it is sent.
+    async fn pack(&self, answer: Answer, parts: &Parts, headers: &mut HeaderMap) -> Result<Answer, Failure> {
+        if answer.body.len() < gzip::MIN_BYTES || parts.method == Method::HEAD {
+            return Ok(answer);
         }
-        if let (Some(route), Some(Code::MethodNotAllowed)) = (route, failure.map(|f| f.refusal.code)) {
-            headers.insert(ALLOW, route.allow());
-        }
-        if parts.method == Method::HEAD {
-            headers.insert(CONTENT_LENGTH, answer.body.len().into());
-            answer.body = Bytes::new();
-        } else if answer.body.len() >= gzip::MIN_BYTES {
-            self.compress(&mut answer, &parts.headers, &mut headers).await;
-        }
-        let mut response = Response::new(Full::new(answer.body));
-        *response.status_mut() = answer.status;
-        *response.headers_mut() = headers;
-        response
-    }
-
-    async fn compress(&self, answer: &mut Answer, asked: &HeaderMap, headers: &mut HeaderMap) {
         headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        if gzip::accepts_gzip(asked)
-            && let Some(compressed) = self.compressor.compress(&answer.body).await
+        let mut body = answer.body;
+        if gzip::accepts_gzip(&parts.headers)
+            && let Some(compressed) = self.compressor.compress(&body).await
         {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            answer.body = compressed;
+            body = compressed;
         }
+        let Some(body) = self.outbox.take(body) else {
+            headers.remove(CONTENT_ENCODING);
+            return Err(Failure::unavailable("too many answers wait for clients to read them; try again"));
+        };
+        Ok(Answer { body, ..answer })
     }
+}
+
+/// Makes an answer an HTTP response with every header that the contract promises.
+fn finish(
+    answer: Answer,
+    failure: Option<&Failure>,
+    route: Option<Route>,
+    method: &Method,
+    mut headers: HeaderMap,
+) -> Response<Full<Bytes>> {
+    if let Some(seconds) = answer.retry_after_seconds {
+        headers.insert(RETRY_AFTER, seconds.into());
+    }
+    if let (Some(route), Some(Code::MethodNotAllowed)) = (route, failure.map(|failure| failure.refusal.code))
+    {
+        headers.insert(ALLOW, route.allow());
+    }
+    let mut body = answer.body;
+    if *method == Method::HEAD {
+        headers.insert(CONTENT_LENGTH, body.len().into());
+        body = Bytes::new();
+    }
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = headers;
+    response
 }
 
 async fn dispatch(route: Route, call: Call<'_>) -> Result<Answer, Failure> {
@@ -188,66 +212,4 @@ async fn within<F: Future>(limit: Duration, future: F) -> Option<F::Output> {
 fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message")
-}
-
-/// One request and what the log says of it.
-struct Exchange<'a> {
-    route: Option<Route>,
-    method: &'a Method,
-    sent: &'a [u8],
-    origin: &'a Origin,
-    latency: Duration,
-}
-
-impl Exchange<'_> {
-    fn log(&self, answer: &Answer, failure: Option<&Failure>) {
-        let request_id = self.origin.request_id.as_str();
-        let method = self.method.as_str();
-        let route = self.route.map_or("other", Route::path);
-        let status = answer.status.as_u16();
-        let code = failure.map(|failure| failure.refusal.code.as_str());
-        let cause = failure.and_then(|failure| failure.cause.as_deref());
-        let duration_ms = self.latency.as_secs_f64() * 1e3;
-        // Only a logged request pays for reading its peer again.
-        let peer_id = DeregisterRequest::from_body(self.sent).ok().map(|request| request.peer_id);
-        let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
-        match failure.map(|failure| failure.refusal.code) {
-            Some(Code::Internal) => {
-                tracing::error!(
-                    request_id,
-                    method,
-                    route,
-                    status,
-                    code,
-                    duration_ms,
-                    peer_id,
-                    cause,
-                    "request failed"
-                );
-            }
-            Some(_) if answer.status.is_server_error() => {
-                tracing::warn!(
-                    request_id,
-                    method,
-                    route,
-                    status,
-                    code,
-                    duration_ms,
-                    peer_id,
-                    cause,
-                    "request refused"
-                );
-            }
-            _ => tracing::info!(
-                request_id,
-                method,
-                route,
-                status,
-                code,
-                duration_ms,
-                peer_id,
-                "request answered"
-            ),
-        }
-    }
 }

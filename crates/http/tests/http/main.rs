@@ -7,6 +7,7 @@ mod discovering;
 mod document;
 mod headers;
 mod limits;
+mod log;
 mod metrics;
 mod peers;
 mod refusals;

@@ -1,0 +1,133 @@
+//! What the log says of requests: at most a line for each, and few where many are refused.
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use aurora_protocol::{Code, DeregisterRequest};
+use http::{Method, StatusCode};
+
+use crate::error::Failure;
+use crate::origin::Origin;
+use crate::route::Route;
+
+/// Most lines a second about refusals that the service itself is the reason for. A service that is overloaded or full
+/// refuses thousands, and writing that down must not be what it does.
+const MAX_REFUSALS_PER_SECOND: u64 = 10;
+
+/// One request and its outcome.
+pub(crate) struct Exchange<'a> {
+    pub(crate) route: Option<Route>,
+    pub(crate) method: &'a Method,
+    pub(crate) sent: &'a [u8],
+    pub(crate) origin: &'a Origin,
+    pub(crate) status: StatusCode,
+    pub(crate) failure: Option<&'a Failure>,
+    pub(crate) latency: Duration,
+}
+
+/// Writes lines about requests.
+#[derive(Debug)]
+pub(crate) struct RequestLog {
+    all: bool,
+    started: Instant,
+    /// The second that is counted, since `started`.
+    second: AtomicU64,
+    /// Refusals in that second.
+    refusals: AtomicU64,
+}
+
+impl RequestLog {
+    /// A log of what fails, or of `all` requests.
+    pub(crate) fn new(all: bool) -> Self {
+        Self { all, started: Instant::now(), second: AtomicU64::new(0), refusals: AtomicU64::new(0) }
+    }
+
+    /// Whether a request with this status gets a line.
+    pub(crate) fn wants(&self, status: StatusCode) -> bool {
+        self.all
+            || status == StatusCode::INTERNAL_SERVER_ERROR
+            || (status.is_server_error() && self.has_room())
+    }
+
+    fn has_room(&self) -> bool {
+        let now = self.started.elapsed().as_secs();
+        if self.second.swap(now, Relaxed) != now {
+            let unwritten = self.refusals.swap(0, Relaxed).saturating_sub(MAX_REFUSALS_PER_SECOND);
+            if unwritten > 0 {
+                tracing::warn!(requests = unwritten, "more requests were refused than the log has lines for");
+            }
+        }
+        self.refusals.fetch_add(1, Relaxed) < MAX_REFUSALS_PER_SECOND
+    }
+}
+
+impl Exchange<'_> {
+    /// Writes the line.
+    pub(crate) fn log(&self) {
+        let request_id = self.origin.request_id.as_str();
+        let method = self.method.as_str();
+        let route = self.route.map_or("other", Route::path);
+        let status = self.status.as_u16();
+        let code = self.failure.map(|failure| failure.refusal.code);
+        let cause = self.failure.and_then(|failure| failure.cause.as_deref());
+        let duration_ms = self.latency.as_secs_f64() * 1e3;
+        // Only a logged request pays for reading its peer again. An id is visible ASCII, which no terminal obeys.
+        let peer_id = DeregisterRequest::from_body(self.sent).ok().map(|request| request.peer_id);
+        let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
+        let named = code.map(Code::as_str);
+        match code {
+            Some(Code::Internal) => {
+                tracing::error!(
+                    request_id,
+                    method,
+                    route,
+                    status,
+                    code = named,
+                    duration_ms,
+                    peer_id,
+                    cause,
+                    "request failed"
+                );
+            }
+            Some(_) if self.status.is_server_error() => {
+                tracing::warn!(
+                    request_id,
+                    method,
+                    route,
+                    status,
+                    code = named,
+                    duration_ms,
+                    peer_id,
+                    cause,
+                    "request refused"
+                );
+            }
+            _ => tracing::info!(
+                request_id,
+                method,
+                route,
+                status,
+                code = named,
+                duration_ms,
+                peer_id,
+                "request answered"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_always_logged_and_refusals_as_far_as_there_is_room() {
+        let log = RequestLog::new(false);
+        assert!(!log.wants(StatusCode::OK) && !log.wants(StatusCode::NOT_FOUND));
+        // Two seconds at most pass here.
+        let written = (0..1_000).filter(|_| log.wants(StatusCode::SERVICE_UNAVAILABLE)).count();
+        assert!((10..=20).contains(&written), "{written}");
+        assert!((0..100).all(|_| log.wants(StatusCode::INTERNAL_SERVER_ERROR)));
+        assert!(RequestLog::new(true).wants(StatusCode::OK));
+    }
+}
