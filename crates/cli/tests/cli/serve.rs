@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::command::{Service, run};
+use crate::command::{Service, run, run_with};
 
 #[test]
 fn registrations_survive_a_kill_and_a_second_process_is_kept_out() {
@@ -48,6 +48,25 @@ fn settings_come_from_a_file_and_its_mistakes_are_named() {
     let ran = run(&["serve", "--config", config]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("aurora.toml: peer-ttl-minutes"), "{}", ran.err);
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("aurora.toml");
+    // Too short a default lease for the shortest one: the refusal says which default counted.
+    fs::write(&path, "memory = true\nttl-min = 600\npeer-ttl-minutes = 2\n").unwrap();
+    let file = ("AURORA_CONFIG", path.to_str().unwrap());
+    let minutes = ("AURORA_PEER_TTL_MINUTES", "3");
+    for (flags, variables, counted) in [
+        (&["serve"][..], &[file][..], "default lease (120 s)"),
+        (&["serve"], &[file, minutes], "default lease (180 s)"),
+        (&["serve", "--peer-ttl-minutes", "4"], &[file, minutes], "default lease (240 s)"),
+    ] {
+        let ran = run_with(flags, variables);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(counted), "{}", ran.err);
+    }
 }
 
 #[test]
