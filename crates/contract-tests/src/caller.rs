@@ -1,0 +1,128 @@
+//! Who calls, and the words that the cases are written in.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use serde_json::{Value, json};
+
+use crate::wire::{Reply, exchange};
+use crate::{Sources, Target};
+
+/// One party that calls the service.
+pub(crate) struct Caller<'t> {
+    target: &'t Target,
+    address: &'static str,
+}
+
+impl<'t> Caller<'t> {
+    /// Who registers.
+    pub(crate) fn home(target: &'t Target) -> Self {
+        let address = match target.sources {
+            Sources::Loopback => "127.0.0.1",
+            Sources::Forwarded => "203.0.113.7",
+        };
+        Self { target, address }
+    }
+
+    /// A stranger, at another address.
+    pub(crate) fn elsewhere(target: &'t Target) -> Self {
+        let address = match target.sources {
+            Sources::Loopback => "127.0.0.2",
+            Sources::Forwarded => "198.51.100.8",
+        };
+        Self { target, address }
+    }
+
+    /// Where this caller comes from.
+    pub(crate) fn address(&self) -> &'static str {
+        self.address
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Reply {
+        self.call("GET", path, "", b"").await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Reply {
+        self.call("POST", path, "", body.as_bytes()).await
+    }
+
+    /// Registers, which must succeed.
+    pub(crate) async fn register(&self, body: &Value) -> Reply {
+        let reply = self.post("/register", &body.to_string()).await;
+        assert_eq!(reply.status, 200, "{}", reply.text());
+        reply
+    }
+
+    /// Registers peers that carry `archetypes` and nothing else, and returns their sorted ids.
+    pub(crate) async fn fill(&self, count: usize, archetypes: &[&str]) -> Vec<String> {
+        let mut ids = Vec::new();
+        for _ in 0..count {
+            ids.push(unique("peer"));
+            self.register(&json!({"peer_id": ids[ids.len() - 1], "archetypes": archetypes})).await;
+        }
+        ids.sort();
+        ids
+    }
+
+    pub(crate) async fn heartbeat(&self, id: &str) -> Reply {
+        self.post("/heartbeat", &json!({ "peer_id": id }).to_string()).await
+    }
+
+    /// The ids of the carriers of `archetype`.
+    pub(crate) async fn carriers(&self, archetype: &str) -> Vec<String> {
+        self.get(&format!("/discover?archetype={}", encoded(archetype))).await.ids()
+    }
+
+    /// One request with `headers`, each with its line end, and a body.
+    pub(crate) async fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+        let length = if body.is_empty() && method != "POST" {
+            String::new()
+        } else {
+            format!("content-length: {}\r\n", body.len())
+        };
+        self.raw(method, path, &format!("{length}{headers}"), body).await
+    }
+
+    /// As [`Caller::call`], where the length is among the headers.
+    pub(crate) async fn raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+        let rest = self.target.base_url.strip_prefix("http://").expect("a base URL of plain HTTP");
+        let (authority, stage) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+        let (from, forwarded): (Option<IpAddr>, _) = match self.target.sources {
+            Sources::Loopback => (Some(self.address.parse().expect("an address")), String::new()),
+            Sources::Forwarded => (None, format!("x-forwarded-for: {}\r\n", self.address)),
+        };
+        let head = format!(
+            "{method} {stage}{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n{forwarded}{headers}\r\n"
+        );
+        exchange(authority, from, method == "HEAD", &[head.as_bytes(), body].concat()).await
+    }
+}
+
+/// A name that no other case uses, so that cases may share a service.
+pub(crate) fn unique(name: &str) -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{name}-{}-{:x}-{count}", std::process::id(), fastrand::u32(..))
+}
+
+/// A value as it stands in a query.
+pub(crate) fn encoded(value: &str) -> String {
+    value.bytes().fold(String::new(), |mut text, byte| {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            text.push(char::from(byte));
+        } else {
+            let _ = write!(text, "%{byte:02X}");
+        }
+        text
+    })
+}
+
+/// A time as today's clients parse it: naive, in whole seconds. Returns seconds since the epoch.
+pub(crate) fn naive_time(value: &Value) -> i64 {
+    let text = value.as_str().expect("a time");
+    assert_eq!(text.len(), 19, "{text}");
+    let time =
+        jiff::civil::DateTime::strptime("%Y-%m-%dT%H:%M:%S", text).expect("a naive time in whole seconds");
+    time.to_zoned(jiff::tz::TimeZone::UTC).expect("a time").timestamp().as_second()
+}

@@ -1,0 +1,100 @@
+//! `GET /discover`
+
+use serde_json::json;
+
+use crate::caller::{Caller, encoded, unique};
+use crate::{Needs, Target};
+
+pub const NEEDS: Needs = Needs::NONE;
+
+pub async fn any_of_several_archetypes_matches(target: &Target) {
+    let caller = Caller::home(target);
+    let (a, b) = (unique("a"), unique("b"));
+    let mut ids =
+        [caller.fill(2, &[&a]).await, caller.fill(2, &[&b]).await, caller.fill(2, &[&a, &b]).await].concat();
+    ids.sort();
+    let reply = caller.get(&format!("/discover?archetype={a}&archetype={b}&archetype={}", unique("c"))).await;
+    assert_eq!((reply.ids(), &reply.ok()["total"]), (ids, &json!(6)));
+}
+
+pub async fn an_empty_archetype_is_no_filter(target: &Target) {
+    let caller = Caller::home(target);
+    let a = unique("a");
+    let ids = caller.fill(1, &[&a]).await;
+    assert!(caller.get("/discover?archetype=").await.ids().contains(&ids[0]));
+    assert_eq!(caller.get(&format!("/discover?archetype=&archetype={a}")).await.ids(), ids);
+}
+
+pub async fn an_unknown_archetype_gives_an_empty_list(target: &Target) {
+    let reply = Caller::home(target).get(&format!("/discover?archetype={}", unique("unknown"))).await;
+    let answer = reply.ok();
+    assert_eq!((&answer["peers"], &answer["count"], &answer["total"]), (&json!([]), &json!(0), &json!(0)));
+    assert_eq!(reply.keys(), ["count", "peers", "timestamp", "total"]);
+}
+
+pub async fn archetypes_of_any_script_are_matched_exactly(target: &Target) {
+    let caller = Caller::home(target);
+    for name in ["ética", "研究", "🐹", "two words", "a+b", "a&b=c", "100%", "\"", "مرحبا"] {
+        let archetype = format!("{name} {:x}", fastrand::u64(..));
+        let ids = caller.fill(1, &[&archetype]).await;
+        assert_eq!(caller.carriers(&archetype).await, ids, "{archetype}");
+        assert_eq!(caller.carriers(&archetype.to_uppercase().replace('X', "y")).await.len(), 0);
+        let plus = encoded(&archetype).replace("%20", "+");
+        assert_eq!(caller.get(&format!("/discover?archetype={plus}")).await.ids(), ids);
+    }
+}
+
+pub async fn a_limit_cuts_the_list_and_the_total_counts_all(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let ids = caller.fill(5, &[&a]).await;
+    for limit in [1, 3, 5, 1_000] {
+        let reply = caller.get(&format!("/discover?archetype={a}&limit={limit}")).await;
+        let answer = reply.ok();
+        assert_eq!(answer["count"], reply.ids().len());
+        assert_eq!(reply.ids().len(), limit.min(5));
+        assert!(reply.ids().iter().all(|id| ids.contains(id)));
+        if answer.get("total_is_estimate").is_none() {
+            assert_eq!(answer["total"], 5);
+        }
+    }
+}
+
+pub async fn the_excluded_peer_is_neither_listed_nor_counted(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let ids = caller.fill(3, &[&a]).await;
+    let reply = caller.get(&format!("/discover?archetype={a}&exclude={}", ids[1])).await;
+    assert_eq!(reply.ids(), [&ids[0], &ids[2]].map(Clone::clone));
+    assert_eq!(reply.ok()["total"], 2);
+}
+
+pub async fn the_full_view_adds_when_it_expires_and_registered(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    caller.register(&json!({"peer_id": unique("peer"), "archetypes": [a], "ttl_seconds": 600})).await;
+    let peer = &caller.get(&format!("/discover?archetype={a}&view=full")).await.ok()["peers"][0];
+    let expires_in = peer["expires_in_seconds"].as_u64().expect("whole seconds");
+    assert!((540..=800).contains(&expires_in), "{expires_in}");
+    assert!(peer["registered_seconds_ago"].as_u64().expect("whole seconds") < 60);
+    let seed = &caller.get(&format!("/discover?archetype={a}&view=seed")).await.ok()["peers"][0];
+    assert_eq!(seed.as_object().expect("an object").len(), 6);
+}
+
+pub async fn unknown_parameters_are_ignored(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let ids = caller.fill(1, &[&a]).await;
+    for unknown in ["reputation=true", "reputation=true&reputation=false", "Limit=0", "x", "=", "&&"] {
+        assert_eq!(caller.get(&format!("/discover?archetype={a}&{unknown}")).await.ids(), ids, "{unknown}");
+    }
+}
+
+pub async fn samples_differ_from_call_to_call(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    caller.fill(20, &[&a]).await;
+    let query = format!("/discover?archetype={a}&limit=10");
+    let first = caller.get(&query).await.ids();
+    let mut others = 0;
+    // Ten fair samples are all the same once in 184,756 to the ninth.
+    for _ in 0..9 {
+        others += usize::from(caller.get(&query).await.ids() != first);
+    }
+    assert!(others > 0, "every sample is {first:?}");
+}

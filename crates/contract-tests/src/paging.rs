@@ -1,0 +1,115 @@
+//! `order=all`: enumerations, page by page.
+
+use serde_json::{Value, json};
+
+use crate::caller::{Caller, unique};
+use crate::wire::Reply;
+use crate::{Needs, Target};
+
+pub const NEEDS: Needs = Needs::NONE;
+
+fn next_cursor(reply: &Reply) -> Option<String> {
+    reply.ok().get("next_cursor").map(|cursor| cursor.as_str().expect("a text").to_owned())
+}
+
+/// All pages of the enumeration that `query` asks for, with what `between` does after each.
+async fn pages(caller: &Caller<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Reply> {
+    let mut pages = vec![caller.get(&format!("/discover?order=all&{query}")).await];
+    while let Some(cursor) = next_cursor(&pages[pages.len() - 1]) {
+        between(pages.len()).await;
+        pages.push(caller.get(&format!("/discover?order=all&{query}&cursor={cursor}")).await);
+        assert!(pages.len() < 200, "the enumeration has no end");
+    }
+    pages
+}
+
+fn ids(pages: &[Reply]) -> Vec<String> {
+    let mut ids: Vec<_> = pages.iter().flat_map(Reply::ids).collect();
+    ids.sort();
+    ids
+}
+
+pub async fn an_enumeration_lists_each_peer_once(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let all = caller.fill(9, &[&a]).await;
+    for limit in [1, 4, 9, 100] {
+        let pages = pages(&caller, &format!("archetype={a}&limit={limit}"), async |_| {}).await;
+        assert_eq!(ids(&pages), all);
+        assert!(pages.iter().all(|page| page.ids().len() <= limit));
+    }
+}
+
+pub async fn an_enumeration_survives_what_comes_and_goes(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let steady = caller.fill(12, &[&a]).await;
+    let leaving = caller.fill(12, &[&a]).await;
+    let churn = async |page: usize| {
+        caller.register(&json!({"peer_id": unique("joining"), "archetypes": [a]})).await;
+        caller.heartbeat(&steady[page % 12]).await.ok();
+        caller.register(&json!({"peer_id": steady[page * 5 % 12], "archetypes": [a]})).await;
+        caller.post("/deregister", &json!({"peer_id": leaving[page % 12]}).to_string()).await;
+    };
+    let mut listed = ids(&pages(&caller, &format!("archetype={a}&limit=3"), churn).await);
+    listed.retain(|id| steady.contains(id));
+    assert_eq!(listed, steady);
+}
+
+pub async fn a_cursor_implies_an_enumeration(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    caller.fill(3, &[&a]).await;
+    let first = caller.get(&format!("/discover?order=all&archetype={a}&limit=2")).await;
+    let cursor = next_cursor(&first).expect("a next page");
+    let second = caller.get(&format!("/discover?archetype={a}&limit=2&cursor={cursor}")).await;
+    assert_eq!((second.ids().len(), next_cursor(&second)), (1, None));
+}
+
+pub async fn a_cursor_is_good_for_the_same_query_only(target: &Target) {
+    let (caller, a, b) = (Caller::home(target), unique("a"), unique("b"));
+    caller.fill(3, &[&a, &b]).await;
+    let both = format!("order=all&limit=1&archetype={a}&archetype={b}");
+    let cursor = next_cursor(&caller.get(&format!("/discover?{both}")).await).expect("a next page");
+    for other in [format!("archetype={a}"), String::new()] {
+        let reply = caller.get(&format!("/discover?order=all&limit=1&{other}&cursor={cursor}")).await;
+        reply.refused(400, "invalid_cursor", Some("cursor"));
+    }
+    let turned = format!("order=all&limit=1&archetype={b}&archetype={a}");
+    caller.get(&format!("/discover?{turned}&cursor={cursor}")).await.ok();
+}
+
+pub async fn a_cursor_that_was_changed_is_refused(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    caller.fill(2, &[&a]).await;
+    let query = format!("/discover?order=all&limit=1&archetype={a}");
+    let cursor = next_cursor(&caller.get(&query).await).expect("a next page");
+    let long = "A".repeat(1_000);
+    for bad in ["", "x", "%00", "AAAAAAAAAAAAAAAA", &cursor[1..], &cursor[..cursor.len() - 2], &long] {
+        caller.get(&format!("{query}&cursor={bad}")).await.refused(400, "invalid_cursor", Some("cursor"));
+    }
+}
+
+pub async fn a_sample_has_no_next_page(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    caller.fill(3, &[&a]).await;
+    assert_eq!(next_cursor(&caller.get(&format!("/discover?archetype={a}&limit=1")).await), None);
+    let reply = caller.get(&format!("/discover?order=sample&archetype={a}&cursor=x")).await;
+    reply.refused(400, "invalid_parameter", Some("cursor"));
+}
+
+pub async fn a_page_holds_at_most_a_mebibyte_and_goes_on(target: &Target) {
+    const PEERS: usize = 280;
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let metadata: Value = json!({"x": "y".repeat(4_000)});
+    for _ in 0..PEERS {
+        caller.register(&json!({"peer_id": unique("peer"), "archetypes": [a], "metadata": metadata})).await;
+    }
+    let sample = caller.get(&format!("/discover?archetype={a}")).await;
+    assert!((200..PEERS).contains(&sample.ids().len()), "{}", sample.ids().len());
+    let pages = pages(&caller, &format!("archetype={a}"), async |_| {}).await;
+    let mut listed = ids(&pages);
+    listed.dedup();
+    assert_eq!(listed.len(), PEERS);
+    for page in [vec![sample], pages].concat() {
+        // Beside the peers stand the count, the time and the cursor.
+        assert!(page.body.len() <= (1 << 20) + 1_024, "{}", page.body.len());
+    }
+}

@@ -1,0 +1,188 @@
+//! Every refusal of the contract that a caller can bring about.
+
+use serde_json::{Value, json};
+
+use crate::caller::{Caller, encoded, unique};
+use crate::{Needs, Target};
+
+pub const NEEDS: Needs = Needs::NONE;
+
+pub async fn every_key_that_breaks_its_rule_is_named(target: &Target) {
+    let caller = Caller::home(target);
+    let deep = (0..17).fold(json!(1), |inner, _| json!({ "a": inner }));
+    let long_id = "x".repeat(129);
+    for (key, values) in [
+        (
+            "peer_id",
+            vec![json!(""), json!(7), json!("a b"), json!("é"), json!("a\n"), json!(long_id), json!(null)],
+        ),
+        ("address", vec![json!(1), json!("224.0.0.1"), json!("255.255.255.255"), json!("169.254.1.1")]),
+        (
+            "address",
+            vec![
+                json!("fe80::1"),
+                json!("ff02::1"),
+                json!("10.0.0.1:80"),
+                json!("a b"),
+                json!("a".repeat(254)),
+            ],
+        ),
+        ("port", vec![json!(-1), json!(65_536), json!(1.5), json!("9000"), json!(true), json!([])]),
+        (
+            "archetypes",
+            vec![json!("pepino"), json!([1]), json!([""]), json!([" a"]), json!(["a\t"]), json!({})],
+        ),
+        ("archetypes", vec![json!(["é".repeat(65)]), json!(vec!["a"; 33]), json!(many(17, 64))]),
+        ("metadata", vec![json!([]), json!("{}"), json!(1), deep, json!({"x": "y".repeat(4_089)})]),
+        ("ttl_seconds", vec![json!(0), json!(-30), json!(30.5), json!("300"), json!(4_294_967_296_u64)]),
+        ("lease_token", vec![json!(1), json!(""), json!("é")]),
+        ("discover", vec![json!([]), json!(true), json!("all")]),
+    ] {
+        for value in values {
+            let mut body = json!({"peer_id": unique("peer")});
+            body[key] = value;
+            let sentence =
+                caller.post("/register", &body.to_string()).await.refused(400, "invalid_field", Some(key));
+            assert!(sentence.contains(key), "{sentence}");
+        }
+    }
+    let twice = format!(r#"{{"peer_id":"{}","metadata":{{"a":1,"a":1}}}}"#, unique("peer"));
+    caller.post("/register", &twice).await.refused(400, "invalid_field", Some("metadata"));
+}
+
+/// So many different archetypes, each of so many bytes.
+fn many(count: usize, bytes: usize) -> Vec<String> {
+    (0..count).map(|n| format!("{n:0bytes$}")).collect()
+}
+
+pub async fn every_key_of_a_page_that_rides_along_is_named(target: &Target) {
+    let caller = Caller::home(target);
+    let id = &caller.fill(1, &[]).await[0];
+    for (key, value) in [
+        ("limit", json!(0)),
+        ("limit", json!(101)),
+        ("limit", json!("5")),
+        ("archetype", json!(5)),
+        ("archetype", json!(many(9, 2))),
+        ("exclude", json!("a b")),
+        ("order", json!("newest")),
+        ("view", json!("half")),
+        ("cursor", json!(7)),
+    ] {
+        let mut body = json!({"peer_id": id, "discover": {}});
+        body["discover"][key] = value;
+        let reply = caller.post("/heartbeat", &body.to_string()).await;
+        reply.refused(400, "invalid_field", Some(&format!("discover.{key}")));
+    }
+    let foreign = json!({"peer_id": id, "discover": {"order": "all", "cursor": "foreign"}}).to_string();
+    let refusal: Value = caller.post("/heartbeat", &foreign).await.read();
+    assert_eq!(refusal["code"], "invalid_cursor");
+}
+
+pub async fn every_parameter_that_breaks_its_rule_is_named(target: &Target) {
+    let caller = Caller::home(target);
+    let nine = many(9, 2).iter().map(|name| format!("&archetype={name}")).collect::<String>();
+    for (parameter, query) in [
+        ("limit", "limit=0"),
+        ("limit", "limit=1001"),
+        ("limit", "limit=-1"),
+        ("limit", "limit=%2B1"),
+        ("limit", "limit=1.0"),
+        ("limit", "limit="),
+        ("limit", "limit=ten"),
+        ("limit", "limit=99999999999999999999"),
+        ("limit", "limit=1&limit=2"),
+        ("order", "order=newest"),
+        ("order", "order="),
+        ("view", "view=FULL"),
+        ("exclude", "exclude="),
+        ("exclude", "exclude=a%20b"),
+        ("archetype", "archetype=%20a"),
+        ("archetype", "archetype=a%00"),
+        ("archetype", &nine),
+        ("archetype", &format!("archetype={}", encoded(&"é".repeat(65)))),
+    ] {
+        let reply = caller.get(&format!("/discover?{query}")).await;
+        assert!(reply.refused(400, "invalid_parameter", Some(parameter)).contains(parameter));
+    }
+}
+
+pub async fn every_call_needs_its_peer(target: &Target) {
+    for path in ["/register", "/heartbeat", "/deregister"] {
+        for body in ["{}", r#"{"peer_id":null}"#, r#"{"PEER_ID":"p"}"#] {
+            Caller::home(target).post(path, body).await.refused(400, "invalid_field", Some("peer_id"));
+        }
+    }
+}
+
+pub async fn what_is_bounded_is_accepted_up_to_its_bound(target: &Target) {
+    let caller = Caller::home(target);
+    let deepest = (0..16).fold(json!(1), |inner, _| json!({ "a": inner }));
+    for (key, value) in [
+        ("port", json!(65_535)),
+        ("archetypes", json!(many(32, 32))),
+        ("archetypes", json!(many(16, 64))),
+        ("archetypes", json!(["é".repeat(64)])),
+        ("metadata", deepest),
+        ("metadata", json!({"x": "y".repeat(4_088)})),
+    ] {
+        let mut body = json!({"peer_id": format!("{:x<128}", unique("peer"))});
+        body[key] = value;
+        caller.register(&body).await;
+    }
+    let eight = many(8, 64).iter().map(|name| format!("&archetype={name}")).collect::<String>();
+    caller.get(&format!("/discover?limit=1000{eight}")).await.ok();
+    caller.get("/discover?limit=1").await.ok();
+}
+
+pub async fn leases_out_of_bounds_are_refused(target: &Target) {
+    for ttl in [1, 29, 3_601, u32::MAX] {
+        let body = json!({"peer_id": unique("peer"), "ttl_seconds": ttl}).to_string();
+        let reply = Caller::home(target).post("/register", &body).await;
+        let sentence = reply.refused(400, "invalid_field", Some("ttl_seconds"));
+        assert!(sentence.contains("30") && sentence.contains("3600"), "{sentence}");
+    }
+}
+
+pub async fn there_is_nothing_elsewhere(target: &Target) {
+    let caller = Caller::home(target);
+    for path in ["/", "/registers", "/Register", "/discover/x", "/health//", "/..%2fhealth", "/peers"] {
+        caller.get(path).await.refused(404, "not_found", None);
+        caller.post(path, "{}").await.refused(404, "not_found", None);
+    }
+}
+
+pub async fn a_wrong_method_is_answered_with_the_right_ones(target: &Target) {
+    let caller = Caller::home(target);
+    for (path, right) in [
+        ("/register", "POST"),
+        ("/heartbeat", "POST"),
+        ("/deregister", "POST"),
+        ("/discover", "GET"),
+        ("/health", "GET"),
+    ] {
+        for method in ["GET", "POST", "PUT", "DELETE", "PATCH"].into_iter().filter(|method| *method != right)
+        {
+            let reply = caller.call(method, path, "", b"").await;
+            reply.refused(405, "method_not_allowed", None);
+            let allow: Vec<_> = reply.header("allow").expect("Allow").split(", ").collect();
+            assert!(allow.contains(&right) && allow.contains(&"OPTIONS"), "{allow:?}");
+            assert_eq!(allow.contains(&"HEAD"), right == "GET");
+        }
+    }
+}
+
+pub async fn a_refusal_has_the_contracts_shape(target: &Target) {
+    let caller = Caller::home(target);
+    let refusals = [
+        (caller.post("/heartbeat", "{").await, vec!["code", "error"]),
+        (caller.post("/heartbeat", "{}").await, vec!["code", "error", "field"]),
+        (caller.get("/discover?limit=0").await, vec!["code", "error", "field"]),
+        (caller.get("/nowhere").await, vec!["code", "error"]),
+    ];
+    for (reply, keys) in refusals {
+        let body: serde_json::Map<String, Value> = reply.read();
+        assert_eq!(body.keys().collect::<Vec<_>>(), keys);
+        assert!(body.values().all(Value::is_string));
+    }
+}
