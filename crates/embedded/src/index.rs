@@ -22,7 +22,7 @@ mod table;
 #[cfg(test)]
 mod invariant;
 
-use aurora_protocol::{PeerId, Timestamp};
+use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::Limits;
 
 use archetype::ArchetypeTable;
@@ -32,7 +32,8 @@ use schedule::Schedule;
 use slot::{Slots, State};
 use table::Table;
 
-pub(crate) use entry::{Entry, Keys, Lease};
+use entry::IdHash;
+pub(crate) use entry::{Entry, Keys, Lease, text};
 pub(crate) use life::Revival;
 pub(crate) use place::Departure;
 pub(crate) use replay::Replayed;
@@ -42,7 +43,7 @@ pub(crate) struct Index {
     limits: Limits,
     keys: Keys,
     slots: Slots,
-    by_id: Table<u32>,
+    by_id: Table<Located>,
     live: Members,
     archetypes: ArchetypeTable,
     schedule: Schedule,
@@ -52,6 +53,13 @@ pub(crate) struct Index {
     counts: Counts,
     /// Tells the slots of this process from those of one before.
     incarnation: u64,
+}
+
+/// Where a known peer is.
+#[derive(Clone, Copy)]
+struct Located {
+    hash: IdHash,
+    slot: u32,
 }
 
 /// What happened to peers so far.
@@ -112,17 +120,19 @@ impl Index {
     }
 
     /// The slot of a known peer; `hash` is that of its id.
-    fn find(&self, peer: &PeerId, hash: u64) -> Option<u32> {
-        self.find_bytes(peer.as_str().as_bytes(), hash)
+    fn find(&self, id: &[u8], hash: IdHash) -> Option<u32> {
+        let same = |at: &Located| at.hash == hash && self.slots[at.slot].peer_id() == id;
+        self.by_id.find(hash.spread(), same).map(|at| at.slot)
     }
 
-    fn find_bytes(&self, id: &[u8], hash: u64) -> Option<u32> {
-        self.by_id.find(hash, |slot| self.slots[*slot].peer_id() == id).copied()
+    fn find_peer(&self, peer: &PeerId) -> Option<u32> {
+        let id = peer.as_str().as_bytes();
+        self.find(id, self.keys.peer(id))
     }
 
     /// Renews the lease of a peer that is live at `now`, while others read and renew; `None` where more is to be done.
-    pub(crate) fn renew(&self, peer: &PeerId, hash: u64, now: Timestamp) -> Option<aurora_protocol::Ttl> {
-        let slot = &self.slots[self.find(peer, hash)?];
+    pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<Ttl> {
+        let slot = &self.slots[self.find(peer.as_str().as_bytes(), hash)?];
         if !slot.is_live_at(now) {
             return None;
         }

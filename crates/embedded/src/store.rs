@@ -23,7 +23,7 @@ use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 pub use open::{EmbeddedOptions, Restored};
 
-use crate::index::{Departure, Entry, Index, Keys, Lease, Revival};
+use crate::index::{Departure, Entry, Index, Keys, Lease, Revival, text};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
 use checkpoint::Checkpointer;
@@ -158,7 +158,7 @@ impl EmbeddedStore {
         self.check_journal()?;
         index.make_room(&entry, &admission, &mut |record| self.note(record));
         entry.encode(&mut record);
-        let commit = self.append(&record, || undo(&index, &entry.peer, admission.slot))?;
+        let commit = self.append(&record, || undo(&index, entry.peer_id(), admission.slot))?;
         index.place(entry, admission.slot);
         Ok((Placement::Placed { token_kept: admission.token_kept }, commit))
     }
@@ -179,7 +179,7 @@ impl EmbeddedStore {
         };
         let mut record = Vec::new();
         Record::Gone { peer: peer.as_str() }.encode(&mut record);
-        let commit = self.append(&record, || undo(&index, peer, Some(slot)))?;
+        let commit = self.append(&record, || undo(&index, peer.as_str().as_bytes(), Some(slot)))?;
         index.remove(slot);
         Ok((Removal::Removed, commit))
     }
@@ -247,11 +247,11 @@ impl EmbeddedStore {
 }
 
 /// The record of what is in a slot, or that nothing is there.
-fn undo(index: &Index, peer: &PeerId, slot: Option<u32>) -> Undo {
+fn undo(index: &Index, peer: &[u8], slot: Option<u32>) -> Undo {
     let mut record = Vec::new();
     match slot {
         Some(slot) => index.record(slot, &mut record),
-        None => Record::Gone { peer: peer.as_str() }.encode(&mut record),
+        None => Record::Gone { peer: text(peer) }.encode(&mut record),
     }
     record.into()
 }

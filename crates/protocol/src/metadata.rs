@@ -41,6 +41,15 @@ impl Metadata {
         Ok(Self(text.into()))
     }
 
+    /// Metadata that was checked when it came, from where it was kept.
+    pub(crate) fn kept(value: &RawValue) -> Result<Self, Invalid> {
+        let text = value.get();
+        if !text.starts_with('{') || text.len() > Self::MAX_BYTES {
+            return Err(Invalid::rule("must be a JSON object of at most 4096 bytes"));
+        }
+        Ok(Self(text.into()))
+    }
+
     /// The JSON object as it was written.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,6 +1,9 @@
 //! What a peer published, and how others read it.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Address, Archetypes, Invalid, Metadata, PeerId, Timestamp};
 
@@ -78,15 +81,38 @@ impl PeerJson {
         Self { text: text.into(), last_seen_at }
     }
 
-    /// Parses what [`PeerJson::new`] wrote.
+    /// Parses what [`PeerJson::new`] wrote: its syntax and every key but what `metadata` says inside, which was checked when the
+    /// peer registered. A store reads a million of them at its start.
     ///
     /// # Errors
     /// [`Invalid`] if the text is no registration of this form.
     pub fn parse(text: &str) -> Result<(Self, Registration), Invalid> {
-        let registration: Registration = serde_json::from_str(text)
+        let kept: Kept<'_> = serde_json::from_str(text)
             .map_err(|error| Invalid(format!("is no registration: {error}").into()))?;
-        let json = Self::new(&registration);
-        Ok((json, registration))
+        let registration = Registration {
+            peer_id: PeerId::parse(&kept.peer_id)?,
+            address: Address::try_from(kept.address.into_owned())?,
+            port: kept.port,
+            archetypes: Archetypes::parse(&kept.archetypes)?,
+            metadata: Metadata::kept(kept.metadata)?,
+        };
+        match Self::gap_before(text, kept.metadata.get()) {
+            Some(last_seen_at) => Ok((Self { text: text.into(), last_seen_at }, registration)),
+            None => Ok((Self::new(&registration), registration)),
+        }
+    }
+
+    /// Where the gap is in a text that ends as [`PeerJson::new`] ends it.
+    fn gap_before(text: &str, metadata: &str) -> Option<u16> {
+        let before = text.strip_suffix('}')?.strip_suffix(metadata)?.strip_suffix(Self::METADATA_KEY)?;
+        let before = before.strip_suffix(Self::GAP)?;
+        let at = u16::try_from(before.len()).ok()?;
+        before.ends_with(Self::GAP_KEY).then_some(at)
+    }
+
+    /// The JSON alone.
+    pub fn into_text(self) -> Box<str> {
+        self.text
     }
 
     /// The JSON, `last_seen` holding the gap.
@@ -100,9 +126,46 @@ impl PeerJson {
     }
 }
 
+/// A registration as it is kept, borrowed from its text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kept<'a> {
+    #[serde(borrow)]
+    peer_id: Cow<'a, str>,
+    #[serde(borrow)]
+    address: Cow<'a, str>,
+    port: u16,
+    archetypes: Vec<String>,
+    #[serde(borrow, rename = "last_seen")]
+    _last_seen: Cow<'a, str>,
+    #[serde(borrow)]
+    metadata: &'a RawValue,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_of_another_form_is_refused_or_brought_into_the_form() {
+        let other = r#"{"metadata":{ },"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":["a"],"last_seen":"x"}"#;
+        let (json, registration) = PeerJson::parse(other).unwrap();
+        assert_eq!(json, PeerJson::new(&registration));
+        let good = json.as_str();
+        for bad in [
+            &good[1..],
+            &good[..good.len() - 1],
+            &good.replace("\"p\"", "\"p p\""),
+            &good.replace("10.0.0.1", "224.0.0.1:1"),
+            &good.replace("\"port\":1", "\"port\":65536"),
+            &good.replace("[\"a\"]", "[\"\"]"),
+            &good.replace("{ }", "{ "),
+            &good.replace("{ }", "[]"),
+            &good.replace("\"port\"", "\"gate\""),
+        ] {
+            assert!(PeerJson::parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn a_kept_registration_reads_back_as_it_was() {

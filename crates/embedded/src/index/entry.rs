@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_protocol::{Address, Archetypes, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl};
+use aurora_protocol::{Address, Archetypes, Invalid, PeerJson, Registration, Timestamp, Ttl};
 use aurora_registry::{Holder, Source};
 
-use super::slot::{self, Content};
+use super::slot::{self, Content, Text};
 use crate::record::{Record, Registered};
 
 /// The secrets under which peers and addresses are hashed, so that nobody can make them collide. Copies agree.
@@ -15,10 +15,14 @@ pub(crate) struct Keys {
     addresses: RandomState,
 }
 
+/// The hash of a peer's id: half as long as others, because it is kept of each peer, so that a table can grow without reading a
+/// single id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdHash(u32);
+
 /// Everything that is kept of a peer.
 pub(crate) struct Entry {
-    pub(crate) peer: PeerId,
-    pub(crate) hash: u64,
+    pub(crate) hash: IdHash,
     pub(crate) archetypes: Archetypes,
     pub(crate) dormant: bool,
     pub(crate) content: Content,
@@ -38,8 +42,9 @@ impl Keys {
         Self { peers: RandomState::new(), addresses: RandomState::new() }
     }
 
-    pub(crate) fn peer(&self, id: &[u8]) -> u64 {
-        self.peers.hash_one(id)
+    pub(crate) fn peer(&self, id: &[u8]) -> IdHash {
+        let [a, b, c, d, ..] = self.peers.hash_one(id).to_ne_bytes();
+        IdHash(u32::from_ne_bytes([a, b, c, d]))
     }
 
     /// The key of the address and port that a registration publishes without coming from there; 0 if it does, or can't be dialled.
@@ -55,6 +60,13 @@ impl Keys {
     }
 }
 
+impl IdHash {
+    /// The hash as tables take it, spread over all bits.
+    pub(crate) fn spread(self) -> u64 {
+        u64::from(self.0).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+    }
+}
+
 impl Lease {
     /// A new lease from `now` on.
     pub(crate) fn begin(ttl: Ttl, now: Timestamp) -> Self {
@@ -66,7 +78,7 @@ impl Entry {
     /// A live peer.
     pub(crate) fn new(registration: Registration, holder: Holder, lease: Lease, keys: &Keys) -> Self {
         let json = PeerJson::new(&registration);
-        Self::of(registration, &json, holder, lease, keys)
+        Self::of(registration, json, holder, lease, keys)
     }
 
     /// A peer as a record keeps it.
@@ -74,18 +86,14 @@ impl Entry {
         let (json, registration) = PeerJson::parse(record.json)?;
         let Registered { dormant, holder, ttl, registered_at, last_seen, expires_at, .. } = *record;
         let lease = Lease { ttl, registered_at, last_seen, expires_at };
-        Ok(Self { dormant, ..Self::of(registration, &json, holder, lease, keys) })
+        Ok(Self { dormant, ..Self::of(registration, json, holder, lease, keys) })
     }
 
-    fn of(registration: Registration, json: &PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
+    fn of(registration: Registration, json: PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
         let published = keys.published(&registration, holder.source);
-        let Registration { peer_id: peer, archetypes, .. } = registration;
-        let id = peer.as_str().as_bytes();
+        let Registration { peer_id, archetypes, .. } = registration;
         let content = Content {
-            blob: [id, json.as_str().as_bytes()].concat().into(),
-            // An id has at most 128 bytes.
-            id_len: u8::try_from(id.len()).unwrap_or(u8::MAX),
-            last_seen_at: json.last_seen_at(),
+            text: Text::new(&peer_id, json),
             holder,
             ttl: lease.ttl,
             registered_at: lease.registered_at,
@@ -93,23 +101,26 @@ impl Entry {
             expires_at: lease.expires_at,
             published,
         };
-        Self { hash: keys.peer(id), peer, archetypes, dormant: false, content }
+        Self { hash: keys.peer(peer_id.as_str().as_bytes()), archetypes, dormant: false, content }
+    }
+
+    pub(crate) fn peer_id(&self) -> &[u8] {
+        self.content.text.peer_id()
     }
 
     /// What it will count against the bound on bytes.
     pub(crate) fn cost(&self) -> u64 {
-        slot::cost(self.content.blob.len(), self.archetypes.as_slice().len())
+        slot::cost(self.content.text.len(), self.archetypes.as_slice().len())
     }
 
     /// How long its record is.
     pub(crate) fn record_len(&self) -> usize {
-        Record::HEAD + self.content.blob.len() - usize::from(self.content.id_len)
+        Record::HEAD + self.content.text.json().len()
     }
 
     /// Appends its record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let content = &self.content;
-        let json = &content.blob[usize::from(content.id_len)..];
         let registered = Registered {
             dormant: self.dormant,
             holder: content.holder,
@@ -117,7 +128,7 @@ impl Entry {
             registered_at: content.registered_at,
             last_seen: content.last_seen,
             expires_at: content.expires_at,
-            json: text(json),
+            json: text(content.text.json()),
         };
         Record::Registered(registered).encode(out);
     }

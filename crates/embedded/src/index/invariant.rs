@@ -21,7 +21,7 @@ impl Index {
                 continue;
             }
             let (id, scheduled) = (slot.peer_id(), slot.scheduled);
-            assert_eq!(self.find_bytes(id, self.keys.peer(id)), Some(number), "a peer is found by its id");
+            assert_eq!(self.find(id, self.keys.peer(id)), Some(number), "a peer is found by its id");
             bytes += slot.cost();
             let source = sources.entry(slot.source()).or_default();
             if slot.state == State::Dormant {
@@ -71,7 +71,7 @@ impl Index {
 
     /// When a known peer's lease ends.
     pub(crate) fn expires_at(&self, peer: &PeerId) -> Option<Timestamp> {
-        let slot = self.find(peer, self.keys.peer(peer.as_str().as_bytes()))?;
+        let slot = self.find_peer(peer)?;
         Some(self.slots[slot].expires_at())
     }
 }

@@ -3,7 +3,7 @@
 use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::Swept;
 
-use super::entry::text;
+use super::entry::{IdHash, text};
 use super::{Index, State};
 use crate::record::Record;
 
@@ -50,11 +50,11 @@ impl Index {
     pub(crate) fn revive(
         &mut self,
         peer: &PeerId,
-        hash: u64,
+        hash: IdHash,
         now: Timestamp,
         log: &mut dyn FnMut(&Record<'_>),
     ) -> Revival {
-        let Some(slot) = self.find(peer, hash) else { return Revival::Unknown };
+        let Some(slot) = self.find(peer.as_str().as_bytes(), hash) else { return Revival::Unknown };
         let (ttl, published) = (self.slots[slot].ttl, self.slots[slot].published);
         if self.slots[slot].state == State::Live {
             self.slots[slot].renew(now);
@@ -132,7 +132,7 @@ impl Index {
         self.leave(number);
         let slot = &self.slots[number];
         self.bytes -= slot.cost();
-        self.by_id.remove(self.keys.peer(slot.peer_id()), |other| *other == number);
+        self.by_id.remove(self.keys.peer(slot.peer_id()).spread(), |at| at.slot == number);
         for membership in slot.memberships.as_slice() {
             self.archetypes.release(membership.archetype);
         }

@@ -38,7 +38,7 @@ impl Index {
             false => archetypes.iter().map(|archetype| self.archetypes.members(*archetype)).collect(),
         };
         let excluded = query.exclude.as_ref().and_then(|peer| {
-            let slot = self.find(peer, self.keys.peer(peer.as_str().as_bytes()))?;
+            let slot = self.find_peer(peer)?;
             let live = self.slots[slot].state == super::State::Live;
             let matches = query.archetypes.is_empty()
                 || archetypes.iter().any(|archetype| self.slots[slot].carries(*archetype));

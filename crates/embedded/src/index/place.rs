@@ -3,9 +3,9 @@
 use aurora_protocol::{PeerId, Timestamp};
 use aurora_registry::Claim;
 
-use super::entry::{Entry, text};
+use super::entry::{Entry, IdHash, text};
 use super::slot::Memberships;
-use super::{Index, State};
+use super::{Index, Located, State};
 use crate::record::{Record, Registered};
 
 /// What becomes of a deregistration.
@@ -37,8 +37,8 @@ impl Index {
     }
 
     /// Whether a peer may be deregistered by `claim`. The index must be up to date.
-    pub(crate) fn departure(&self, peer: &PeerId, hash: u64, claim: &Claim) -> Departure {
-        let Some(number) = self.find(peer, hash) else { return Departure::Unknown };
+    pub(crate) fn departure(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> Departure {
+        let Some(number) = self.find(peer.as_str().as_bytes(), hash) else { return Departure::Unknown };
         let slot = &self.slots[number];
         if slot.state == State::Live && !claim.admits(&slot.holder()) {
             return Departure::Held(slot.expires_at());
@@ -76,8 +76,8 @@ impl Index {
 
     fn take_slot(&mut self, entry: &Entry) -> u32 {
         let number = self.slots.take();
-        let (slots, keys) = (&self.slots, &self.keys);
-        self.by_id.insert_new(entry.hash, number, |slot| keys.peer(slots[*slot].peer_id()));
+        let located = Located { hash: entry.hash, slot: number };
+        self.by_id.insert_new(entry.hash.spread(), located, |at| at.hash.spread());
         number
     }
 }

@@ -8,7 +8,7 @@ use crate::record::Record;
 
 /// A record, parsed.
 pub(crate) enum Replayed {
-    Registered(Box<Entry>),
+    Registered(Entry),
     Expired { peer: PeerId, at: Timestamp },
     Revived { peer: PeerId, at: Timestamp },
     Gone { peer: PeerId },
@@ -25,7 +25,7 @@ impl Replayed {
         Ok(match record {
             Record::Registered(registered) => {
                 let entry = Entry::recorded(&registered, keys).map_err(|error| error.to_string())?;
-                Self::Registered(Box::new(entry))
+                Self::Registered(entry)
             }
             Record::Expired { peer: id, at } => Self::Expired { peer: peer(id)?, at },
             Record::Revived { peer: id, at } => Self::Revived { peer: peer(id)?, at },
@@ -39,13 +39,13 @@ impl Index {
     pub(crate) fn replay(&mut self, record: Replayed) {
         match record {
             Replayed::Registered(entry) => {
-                let slot = self.find(&entry.peer, entry.hash);
-                self.place(*entry, slot);
+                let slot = self.find(entry.peer_id(), entry.hash);
+                self.place(entry, slot);
             }
             Replayed::Expired { peer, at } => self.replay_event(&peer, State::Dormant, at),
             Replayed::Revived { peer, at } => self.replay_event(&peer, State::Live, at),
             Replayed::Gone { peer } => {
-                if let Some(slot) = self.find(&peer, self.keys.peer(peer.as_str().as_bytes())) {
+                if let Some(slot) = self.find_peer(&peer) {
                     self.forget(slot);
                 }
             }
@@ -55,7 +55,7 @@ impl Index {
     /// Takes a change back: `before` is the record of what was there. What heartbeats were promised since is kept.
     pub(crate) fn revert(&mut self, before: Replayed) {
         let Replayed::Registered(mut entry) = before else { return self.replay(before) };
-        let slot = self.find(&entry.peer, entry.hash);
+        let slot = self.find(entry.peer_id(), entry.hash);
         let renewed_at =
             slot.map(|slot| &self.slots[slot]).filter(|slot| slot.last_seen() > slot.registered_at);
         if let Some(renewed_at) = renewed_at.map(super::slot::Slot::last_seen) {
@@ -64,7 +64,7 @@ impl Index {
             content.expires_at = content.expires_at.max(renewed_at + content.ttl);
             entry.dormant = false;
         }
-        self.place(*entry, slot);
+        self.place(entry, slot);
     }
 
     /// Ends the loading: every live peer gets a whole lease from `now`, and up to a third more, so that not all of them end at once;
@@ -91,7 +91,7 @@ impl Index {
 
     /// A known peer's lease ended `at` an instant, or began anew.
     fn replay_event(&mut self, peer: &PeerId, state: State, at: Timestamp) {
-        let Some(number) = self.find(peer, self.keys.peer(peer.as_str().as_bytes())) else { return };
+        let Some(number) = self.find_peer(peer) else { return };
         self.leave(number);
         let slot = &mut self.slots[number];
         match state {

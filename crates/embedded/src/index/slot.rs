@@ -2,21 +2,21 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use aurora_protocol::{Timestamp, Ttl};
+use aurora_protocol::{PeerId, PeerJson, Timestamp, Ttl};
 use aurora_registry::{Holder, Source, TokenHash};
 
 /// One peer, or none. 128 bytes, of which the first half is all that listing and renewing a peer reads.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
-    /// The peer's id and behind it its JSON: one allocation for both.
-    blob: Box<[u8]>,
+    /// The peer's JSON, and behind it its id unless that can be read out of the JSON.
+    text: Box<[u8]>,
     /// When the lease ends, in milliseconds. Heartbeats raise it while others read.
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     pub(crate) memberships: Memberships,
     pub(crate) ttl: Ttl,
     last_seen_at: u16,
-    id_len: u8,
+    id_place: IdPlace,
     pub(crate) state: State,
 
     source: Source,
@@ -53,11 +53,24 @@ pub(crate) enum Memberships {
     Many(Box<[Membership]>),
 }
 
+/// A peer's JSON and id, in one allocation.
+pub(crate) struct Text {
+    bytes: Box<[u8]>,
+    id_place: IdPlace,
+    last_seen_at: u16,
+}
+
+/// Where a peer's id stands: inside its JSON where that writes it without escapes, as it almost always does, else behind it.
+/// The length less one, and a mark.
+#[derive(Clone, Copy)]
+struct IdPlace(u8);
+
+/// Where a peer's JSON begins to write its id.
+const ID_AT: usize = r#"{"peer_id":""#.len();
+
 /// What a slot is filled with.
 pub(crate) struct Content {
-    pub(crate) blob: Box<[u8]>,
-    pub(crate) id_len: u8,
-    pub(crate) last_seen_at: u16,
+    pub(crate) text: Text,
     pub(crate) holder: Holder,
     pub(crate) ttl: Ttl,
     pub(crate) registered_at: Timestamp,
@@ -74,13 +87,13 @@ impl Slot {
 
     fn vacant() -> Self {
         Self {
-            blob: Box::default(),
+            text: Box::default(),
             expires_at: AtomicU64::new(0),
             last_seen: AtomicU64::new(0),
             memberships: Memberships::None,
             ttl: Ttl::from_secs(0),
             last_seen_at: 0,
-            id_len: 0,
+            id_place: IdPlace(0),
             state: State::Vacant,
             source: Source::V6(0),
             token: TokenHash::from_bytes([0; TokenHash::LEN]),
@@ -93,9 +106,8 @@ impl Slot {
 
     /// Replaces everything but the state and the memberships.
     pub(crate) fn fill(&mut self, content: Content) {
-        self.blob = content.blob;
-        self.id_len = content.id_len;
-        self.last_seen_at = content.last_seen_at;
+        let Text { bytes, id_place, last_seen_at } = content.text;
+        (self.text, self.id_place, self.last_seen_at) = (bytes, id_place, last_seen_at);
         self.source = content.holder.source;
         self.token = content.holder.token;
         self.ttl = content.ttl;
@@ -105,20 +117,21 @@ impl Slot {
     }
 
     pub(crate) fn peer_id(&self) -> &[u8] {
-        &self.blob[..usize::from(self.id_len)]
+        self.id_place.split(&self.text).0
     }
 
     pub(crate) fn json(&self) -> &[u8] {
-        &self.blob[usize::from(self.id_len)..]
+        self.id_place.split(&self.text).1
     }
 
     pub(crate) fn last_seen_at(&self) -> usize {
         self.last_seen_at.into()
     }
 
-    /// One byte of the text: reading it fetches it into the cache.
+    /// One byte of each cache line of the text: reading them fetches it into the cache.
     pub(crate) fn touch(&self) -> u8 {
-        self.blob.first().copied().unwrap_or_default()
+        const CACHE_LINE: usize = 64;
+        self.text.iter().step_by(CACHE_LINE).fold(0, |all, byte| all ^ byte)
     }
 
     pub(crate) fn holder(&self) -> Holder {
@@ -158,13 +171,56 @@ impl Slot {
 
     /// What it counts against the bound on bytes.
     pub(crate) fn cost(&self) -> u64 {
-        cost(self.blob.len(), self.memberships.as_slice().len())
+        cost(self.text.len(), self.memberships.as_slice().len())
     }
 }
 
 /// What a peer with so many bytes of text and so many archetypes counts against the bound on bytes.
 pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
     text as u64 + Slot::COST + archetypes as u64 * Slot::MEMBERSHIP_COST
+}
+
+impl Text {
+    pub(crate) fn new(peer: &PeerId, json: PeerJson) -> Self {
+        let (id, last_seen_at) = (peer.as_str().as_bytes(), json.last_seen_at());
+        let text = json.into_text().into_boxed_bytes();
+        let inside = text.get(ID_AT..ID_AT + id.len()) == Some(id);
+        let id_place = IdPlace::new(id.len(), inside);
+        let bytes = if inside { text } else { [&text, id].concat().into() };
+        Self { bytes, id_place, last_seen_at }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn peer_id(&self) -> &[u8] {
+        self.id_place.split(&self.bytes).0
+    }
+
+    pub(crate) fn json(&self) -> &[u8] {
+        self.id_place.split(&self.bytes).1
+    }
+}
+
+impl IdPlace {
+    const INSIDE: u8 = 0x80;
+
+    /// An id has 1 to 128 bytes, so one less fits beside the mark.
+    fn new(len: usize, inside: bool) -> Self {
+        let mark = if inside { Self::INSIDE } else { 0 };
+        Self(u8::try_from(len.saturating_sub(1)).unwrap_or(u8::MAX) & !Self::INSIDE | mark)
+    }
+
+    /// The id and the JSON in a text.
+    fn split(self, text: &[u8]) -> (&[u8], &[u8]) {
+        let len = usize::from(self.0 & !Self::INSIDE) + 1;
+        if self.0 & Self::INSIDE != 0 {
+            return (&text[ID_AT..ID_AT + len], text);
+        }
+        let (json, id) = text.split_at(text.len().saturating_sub(len));
+        (id, json)
+    }
 }
 
 impl Memberships {
@@ -262,12 +318,31 @@ impl std::ops::IndexMut<u32> for Slots {
 
 #[cfg(test)]
 mod tests {
+    use aurora_protocol::{Address, Archetypes, Metadata, Registration};
+
     use super::*;
 
     #[test]
     fn a_slot_takes_two_cache_lines() {
         assert_eq!(size_of::<Slot>(), 128);
         assert_eq!(std::mem::offset_of!(Slot, source), 64);
+    }
+
+    #[test]
+    fn an_id_is_read_back_whatever_the_json_makes_of_it() {
+        for id in ["p", "quote\"d", "back\\slash", "\\", &"x".repeat(128), &"\"".repeat(128)] {
+            let peer = PeerId::parse(id).unwrap();
+            let registration = Registration {
+                peer_id: peer.clone(),
+                address: Address::parse("10.0.0.1").unwrap().unwrap(),
+                port: 1,
+                archetypes: Archetypes::default(),
+                metadata: Metadata::default(),
+            };
+            let json = PeerJson::new(&registration);
+            let text = Text::new(&peer, json.clone());
+            assert_eq!((text.peer_id(), text.json()), (id.as_bytes(), json.as_str().as_bytes()));
+        }
     }
 
     #[test]

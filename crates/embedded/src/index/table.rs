@@ -9,10 +9,10 @@ pub(crate) struct Table<T> {
 }
 
 impl<T> Table<T> {
-    /// How many pieces there are: a million entries make pieces of four thousand, which grow in a tenth of a millisecond.
+    /// How many pieces there are: a million entries make pieces of some thousands, which grow in a tenth of a millisecond.
     const PIECES: u64 = 256;
-    /// hashbrown tells entries apart by the lowest and the seven highest bits, so the pieces go by bits between.
-    const PIECE_SHIFT: u32 = 44;
+    /// hashbrown tells entries apart by the lowest and the seven highest bits, so the pieces go by sixteen bits between.
+    const PIECE_SHIFT: u32 = 40;
 
     pub(crate) fn new() -> Self {
         Self { pieces: (0..Self::PIECES).map(|_| HashTable::new()).collect() }
@@ -51,7 +51,29 @@ impl<T> Table<T> {
         Some(piece.find_entry(hash, same).ok()?.remove().0)
     }
 
+    /// The piece of a hash. The first pieces get half of what the last ones get: pieces of one size would all grow at the same time, and
+    /// be half empty after it.
     fn piece(hash: u64) -> usize {
-        usize::try_from((hash >> Self::PIECE_SHIFT) % Self::PIECES).unwrap_or(0)
+        const ONE: u64 = 1 << 16;
+        let x = (hash >> Self::PIECE_SHIFT) % ONE;
+        // For x from 0 to 1 this goes from 0 to 1, and half as steeply at the end as at the start.
+        let share = x * (4 * ONE - x) / 3;
+        usize::try_from(share * Self::PIECES / (ONE * ONE)).unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_get_between_one_and_two_shares() {
+        let mut counts = vec![0_u32; 256];
+        for x in 0..1_u64 << 16 {
+            counts[Table::<u32>::piece(x << Table::<u32>::PIECE_SHIFT)] += 1;
+        }
+        let (least, most) = (counts[0], counts[255]);
+        assert!(least.abs_diff(192) < 8 && most.abs_diff(384) < 8, "{least} {most}");
+        assert!(counts.is_sorted_by(|a, b| a <= &(b + 2)));
     }
 }
