@@ -27,6 +27,9 @@ pub trait Disk: Send + Sync + 'static {
     /// The names of all files, in no particular order.
     fn list(&self) -> io::Result<Vec<String>>;
 
+    /// How much room is left, in bytes.
+    fn free(&self) -> io::Result<u64>;
+
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 

@@ -111,6 +111,14 @@ impl<U: Send + 'static> Journal<U> {
         self.queue.counters.figures()
     }
 
+    /// How much room the disk has left, in bytes.
+    ///
+    /// # Errors
+    /// If the disk does not say.
+    pub fn free_bytes(&self) -> io::Result<u64> {
+        self.disk.free()
+    }
+
     /// Begins a checkpoint: everything appended from here on goes to a new file, and the old ones go when the answer is finished.
     ///
     /// The store then writes its whole state to the answer, piece by piece and while it changes: what a piece misses is in

@@ -159,6 +159,12 @@ impl Disk for LossyDisk {
         Ok(state.names.keys().cloned().collect())
     }
 
+    fn free(&self) -> io::Result<u64> {
+        let mut state = self.shared.state.lock();
+        state.operation()?;
+        Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.shared.state.lock();
         state.operation()?;

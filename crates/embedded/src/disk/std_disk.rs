@@ -61,6 +61,11 @@ impl Disk for StdDisk {
         Ok(names)
     }
 
+    fn free(&self) -> io::Result<u64> {
+        let system = rustix::fs::statvfs(&self.directory)?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(StdFile(options().open(self.path(name))?)))
     }

@@ -14,6 +14,9 @@ use crate::journal::{Journal, Unavailable};
 /// How far the journal grows before a checkpoint: a second's reading at a start.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
+/// How far it grows where it would soon fill the disk, and so could not be shortened any more: small, but worth the work.
+const JOURNAL_BYTES_ON_A_SMALL_DISK: u64 = 4 << 20;
+
 /// Slots that are written down in one hold of the index: a tenth of a millisecond's work.
 const SLOTS: u32 = 512;
 
@@ -55,9 +58,7 @@ impl EmbeddedStore {
         if journal.health().is_err() {
             return;
         }
-        let grown = journal.figures().bytes_since_checkpoint;
-        let bound = self.shared.index.read().bytes().max(JOURNAL_BYTES);
-        if grown <= bound && !self.shared.checkpoint_wanted.load(Ordering::Relaxed) {
+        if !self.has_grown(journal) && !self.shared.checkpoint_wanted.load(Ordering::Relaxed) {
             return;
         }
         let mut running = self.checkpointer.thread.lock();
@@ -75,6 +76,18 @@ impl EmbeddedStore {
             Ok(thread) => *running = Some(thread),
             Err(error) => tracing::warn!(%error, "no thread could be started for a checkpoint"),
         }
+    }
+}
+
+impl EmbeddedStore {
+    /// Whether a checkpoint would shorten the journal by enough.
+    fn has_grown(&self, journal: &Journal<Undo>) -> bool {
+        let grown = journal.figures().bytes_since_checkpoint;
+        let least = self.shared.index.read().bytes();
+        if grown <= least.max(JOURNAL_BYTES_ON_A_SMALL_DISK) {
+            return false;
+        }
+        grown > least.max(JOURNAL_BYTES) || journal.free_bytes().is_ok_and(|free| free < grown)
     }
 }
 

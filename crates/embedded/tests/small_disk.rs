@@ -1,0 +1,57 @@
+//! A disk that is small beside what is written in a day, but not beside what there is to keep.
+
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aurora_embedded::disk::LossyDisk;
+use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl};
+use aurora_registry::{Claim, Put, Source, Store, TokenHash};
+
+const CAPACITY: u64 = 16 << 20;
+
+fn put(peer: u32) -> Put {
+    let claim = Claim { source: Source::of("203.0.113.7".parse().unwrap()), token: None, unguarded: false };
+    Put {
+        registration: Registration {
+            peer_id: PeerId::parse(&format!("peer-{peer}")).unwrap(),
+            address: Address::parse("203.0.113.7").unwrap().unwrap(),
+            port: 9_000,
+            archetypes: Archetypes::parse(&["pepino"]).unwrap(),
+            metadata: Metadata::parse(&format!(r#"{{"filler": "{}"}}"#, "x".repeat(3_900))).unwrap(),
+        },
+        ttl: Ttl::from_secs(300),
+        claim,
+        new_token: TokenHash::of(&LeaseToken::from_random([1; 16])),
+    }
+}
+
+#[tokio::test]
+async fn a_small_disk_is_never_filled_by_the_journal_of_a_small_registry() {
+    let disk = LossyDisk::new(1);
+    disk.set_capacity(Some(CAPACITY));
+    let options = EmbeddedOptions { preallocate: 64 << 10, ..EmbeddedOptions::default() };
+    let now = Timestamp::from_secs(1_759_406_400);
+    let store = EmbeddedStore::open_on(Arc::new(disk.clone()), options, now).unwrap();
+    let (mut written, per_round) = (0, 100);
+    while written < 2 * CAPACITY {
+        let before = disk.used();
+        let mut calls = tokio::task::JoinSet::new();
+        for peer in 0..per_round {
+            let store = Arc::clone(&store);
+            calls.spawn(async move { store.put(put(peer), now).await });
+        }
+        while let Some(placed) = calls.join_next().await {
+            placed.unwrap().unwrap();
+        }
+        written += disk.used().saturating_sub(before);
+        store.sweep(now).await.unwrap();
+        let patience = Instant::now() + Duration::from_secs(30);
+        while disk.used() > CAPACITY * 3 / 4 {
+            assert!(Instant::now() < patience, "the journal grows and nobody shortens it");
+            store.sweep(now).await.unwrap();
+        }
+    }
+}
