@@ -24,7 +24,7 @@ pub struct ServeOptions {
     pub trusted_hops: usize,
     /// Whether browsers on other pages may read the answers.
     pub cors: bool,
-    /// Most connections that are open at once; others get 503 and are closed. Each takes a file and about 20 KiB. It is lowered
+    /// Most connections that are open at once; others get 503 and are closed. Each takes a file and about 30 KiB. It is lowered
     /// where the system grants fewer open files.
     pub max_connections: usize,
     /// Most requests that are answered at once; others get 503. Each holds a body of up to 16 KiB, and what waits this long

@@ -1,6 +1,10 @@
 //! What the metrics tell.
 
-use crate::support::Service;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use crate::support::{PATIENCE, Service};
 
 async fn metrics(service: &Service) -> String {
     let reply = service.client.get(format!("http://{}/metrics", service.metrics)).send().await.unwrap();
@@ -39,6 +43,19 @@ async fn what_peers_do_is_counted() {
     ] {
         assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
     }
+}
+
+#[tokio::test]
+async fn a_lease_that_ends_in_silence_is_counted_by_the_services_own_clock() {
+    let service = Service::start().await;
+    service.post("/register", r#"{"peer_id":"a"}"#).await.ok();
+    service.clock.pass(400);
+    let counted = async {
+        while !metrics(&service).await.contains("\naurora_expiries_total 1\n") {
+            sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE, counted).await.expect("nobody ends leases");
 }
 
 #[tokio::test]

@@ -2,10 +2,12 @@
 
 use std::io::Read;
 use std::path::Path;
+use std::time::Duration;
 
 use aurora_http::{ServeError, ServeOptions, Server, TlsFiles};
 use http::Version;
 
+use crate::support::raw::Raw;
 use crate::support::{Service, client};
 
 #[tokio::test]
@@ -43,6 +45,18 @@ async fn tls_serves_both_versions_with_the_operators_certificate() {
         let reply = client.get(&url).send().await.unwrap();
         assert_eq!((reply.version(), reply.status().as_u16()), (version, 200));
     }
+}
+
+#[tokio::test]
+async fn a_handshake_that_never_comes_is_cut_off() {
+    let directory = tempfile::tempdir().unwrap();
+    let (files, _) = write_pair(directory.path());
+    let service = Service::with(|setting| {
+        setting.options.tls = Some(files);
+        setting.options.header_timeout = Duration::from_millis(200);
+    })
+    .await;
+    assert_eq!(Raw::open(service.address).await.until_closed().await, "");
 }
 
 #[tokio::test]
