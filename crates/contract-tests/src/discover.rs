@@ -13,6 +13,7 @@ pub async fn any_of_several_archetypes_matches(target: &Target) {
     let mut ids =
         [caller.fill(2, &[&a]).await, caller.fill(2, &[&b]).await, caller.fill(2, &[&a, &b]).await].concat();
     ids.sort();
+    caller.fill(1, &[&unique("other")]).await;
     let reply = caller.get(&format!("/discover?archetype={a}&archetype={b}&archetype={}", unique("c"))).await;
     assert_eq!((reply.ids(), &reply.ok()["total"]), (ids, &json!(6)));
 }
@@ -26,7 +27,9 @@ pub async fn an_empty_archetype_is_no_filter(target: &Target) {
 }
 
 pub async fn an_unknown_archetype_gives_an_empty_list(target: &Target) {
-    let reply = Caller::home(target).get(&format!("/discover?archetype={}", unique("unknown"))).await;
+    let caller = Caller::home(target);
+    caller.fill(1, &[&unique("known")]).await;
+    let reply = caller.get(&format!("/discover?archetype={}", unique("unknown"))).await;
     let answer = reply.ok();
     assert_eq!((&answer["peers"], &answer["count"], &answer["total"]), (&json!([]), &json!(0), &json!(0)));
     assert_eq!(reply.keys(), ["count", "peers", "timestamp", "total"]);

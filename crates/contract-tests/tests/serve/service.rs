@@ -1,11 +1,10 @@
-//! The HTTP contract holds for the server of `aurora-http` on the embedded store: in memory, on a disk, and behind a proxy.
-#![allow(clippy::unwrap_used, reason = "a service that does not start fails the test")]
+//! A service in this process.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aurora_contract_tests::{Needs, Sources, Target};
+use aurora_contract_tests::{Needs, Target};
 use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_http::{Clock, ServeOptions, Server};
 use aurora_protocol::Timestamp;
@@ -15,32 +14,8 @@ use tempfile::TempDir;
 /// 2025-10-02T12:00:00, and an odd millisecond.
 const START_MILLIS: u64 = 1_759_406_400_789;
 
-mod in_memory {
-    aurora_contract_tests::contract_suite!(super::in_memory);
-}
-
-mod on_disk {
-    aurora_contract_tests::contract_suite!(super::on_disk);
-}
-
-mod behind_a_proxy {
-    aurora_contract_tests::contract_suite!(super::behind_a_proxy);
-}
-
-async fn in_memory(needs: Needs) -> Option<Target> {
-    Some(start(needs, None, 0).await)
-}
-
-async fn on_disk(needs: Needs) -> Option<Target> {
-    Some(start(needs, Some(tempfile::tempdir().unwrap()), 0).await)
-}
-
-async fn behind_a_proxy(needs: Needs) -> Option<Target> {
-    Some(Target { sources: Sources::Forwarded, ..start(needs, None, 1).await })
-}
-
 /// Serves on a port of its own and a clock of its own, until the target is dropped.
-async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops: usize) -> Target {
+pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops: usize) -> Target {
     let passed = Arc::new(AtomicU64::new(0));
     let clock = {
         let passed = Arc::clone(&passed);

@@ -1,0 +1,34 @@
+//! The HTTP contract holds for the server of `aurora-http` on the embedded store: in memory, on a disk, and behind a proxy. And the
+//! suite is put to the test: a proxy that distorts what passes through it is caught.
+#![allow(clippy::unwrap_used, reason = "a service that does not start fails the test")]
+
+mod distorted;
+mod service;
+
+use aurora_contract_tests::{Needs, Sources, Target};
+
+use service::start;
+
+mod in_memory {
+    aurora_contract_tests::contract_suite!(super::in_memory);
+}
+
+mod on_disk {
+    aurora_contract_tests::contract_suite!(super::on_disk);
+}
+
+mod behind_a_proxy {
+    aurora_contract_tests::contract_suite!(super::behind_a_proxy);
+}
+
+async fn in_memory(needs: Needs) -> Option<Target> {
+    Some(start(needs, None, 0).await)
+}
+
+async fn on_disk(needs: Needs) -> Option<Target> {
+    Some(start(needs, Some(tempfile::tempdir().unwrap()), 0).await)
+}
+
+async fn behind_a_proxy(needs: Needs) -> Option<Target> {
+    Some(Target { sources: Sources::Forwarded, ..start(needs, None, 1).await })
+}
