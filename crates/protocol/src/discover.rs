@@ -144,6 +144,7 @@ impl DiscoverRequest {
         let object = Object::nested(value, "discover.")?;
         let archetypes = object.optional("archetype", one_or_more)?.unwrap_or_default();
         let draft = Draft {
+            archetypes_given: archetypes.len(),
             archetypes: archetypes
                 .iter()
                 .filter(|text| !text.is_empty())
@@ -170,6 +171,8 @@ fn one_or_more(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
 
 #[derive(Default)]
 struct Draft {
+    /// Empty and repeated ones included: what is written is bounded, not only what it comes to.
+    archetypes_given: usize,
     archetypes: Vec<Archetype>,
     limit: Option<u32>,
     exclude: Option<PeerId>,
@@ -180,6 +183,7 @@ struct Draft {
 
 impl Draft {
     fn set(&mut self, name: &str, value: &str, max_limit: u32) -> Result<(), Refusal> {
+        self.archetypes_given += usize::from(name == "archetype");
         match name {
             "archetype" if value.is_empty() => Ok(()),
             "archetype" => Archetype::parse(value)
@@ -199,7 +203,7 @@ impl Draft {
         // One set of archetypes is one query, however it was written; a cursor relies on that.
         self.archetypes.sort_unstable();
         self.archetypes.dedup();
-        if self.archetypes.len() > DiscoverRequest::MAX_ARCHETYPES {
+        if self.archetypes_given > DiscoverRequest::MAX_ARCHETYPES {
             return Err(("archetype", Invalid::rule("must be given at most 8 times")));
         }
         if self.cursor.is_some() && self.order == Some(Order::Sample) {
@@ -292,6 +296,7 @@ mod tests {
         let nine: Vec<_> =
             ["1", "2", "3", "4", "5", "6", "7", "8", "9"].map(|name| ("archetype", name)).to_vec();
         assert_eq!(query(&nine).unwrap_err().field.unwrap(), "archetype");
+        assert_eq!(query(&[("archetype", ""); 9]).unwrap_err().field.unwrap(), "archetype");
         for (name, value) in [
             ("limit", "0"),
             ("limit", "1001"),

@@ -99,14 +99,23 @@ pub(crate) fn strings(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
         .map_err(|_| Invalid::rule("must be a list of strings"))
 }
 
-/// An integer from `min` to `max`, written without a fraction or an exponent.
+/// An integer from `min` to `max`, however it is written: to JSON, 9000.0 and 9e3 are the integer 9000.
 pub(crate) fn integer(value: &RawValue, min: u32, max: u32) -> Result<u32, Invalid> {
-    value
-        .get()
-        .parse()
+    let text = value.get();
+    text.parse()
         .ok()
-        .filter(|number| (min..=max).contains(number) && !value.get().starts_with('+'))
+        .or_else(|| whole_number(text))
+        .filter(|number| (min..=max).contains(number))
         .ok_or_else(|| Invalid(format!("must be an integer from {min} to {max}").into()))
+}
+
+fn whole_number(text: &str) -> Option<u32> {
+    let number: f64 = serde_json::from_str(text).ok()?;
+    // Printed whole, every number that a u32 holds is exact.
+    (number.fract() == 0.0)
+        .then(|| format!("{:.0}", number.abs()).parse().ok())
+        .flatten()
+        .filter(|_| number >= 0.0)
 }
 
 struct Entries<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);

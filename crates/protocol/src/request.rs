@@ -167,6 +167,18 @@ mod tests {
     }
 
     #[test]
+    fn an_integer_is_one_however_json_writes_it() {
+        for port in ["9000", "9000.0", "9e3", "90.00e2"] {
+            let request = register(&format!(r#"{{"peer_id":"p","port":{port}}}"#)).unwrap();
+            assert_eq!(request.port, 9000, "{port}");
+        }
+        for port in ["9000.5", "-1.0", "65536.0", "1e999", "\"9000\""] {
+            let refusal = register(&format!(r#"{{"peer_id":"p","port":{port}}}"#)).unwrap_err();
+            assert_eq!(refusal.field.unwrap(), "port", "{port}");
+        }
+    }
+
+    #[test]
     fn null_for_an_optional_key_leaves_it_out() {
         let sparse = register(r#"{"peer_id":"p"}"#).unwrap();
         let nulls = r#"{"peer_id":"p","address":null,"port":null,"archetypes":null,"metadata":null,"ttl_seconds":null,
@@ -197,7 +209,7 @@ mod tests {
             (r#"{"peer_id":"p","metadata":[]}"#, "metadata"),
             (r#"{"peer_id":"p","metadata":{"a":1,"a":1}}"#, "metadata"),
             (r#"{"peer_id":"p","ttl_seconds":0}"#, "ttl_seconds"),
-            (r#"{"peer_id":"p","ttl_seconds":1e3}"#, "ttl_seconds"),
+            (r#"{"peer_id":"p","ttl_seconds":1e-3}"#, "ttl_seconds"),
             (r#"{"peer_id":"p","lease_token":""}"#, "lease_token"),
             (r#"{"peer_id":"p","discover":[]}"#, "discover"),
             (r#"{"peer_id":"p","discover":{"limit":1,"limit":1}}"#, "discover"),
