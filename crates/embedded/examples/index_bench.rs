@@ -67,21 +67,25 @@ fn restart(store: &Arc<EmbeddedStore>, directory: &Path) {
 
 fn fill(store: &EmbeddedStore, peers: std::ops::Range<u32>) {
     // Many at once where there is a disk, as many connections would.
-    let mut waiting = Vec::new();
-    for n in peers {
-        let mut call = Box::pin(async move { store.put(put(n), now()).await });
-        if poll(call.as_mut()).is_pending() {
-            waiting.push(call);
-        }
-        if waiting.len() == 256 {
-            for call in waiting.drain(..) {
-                assert!(matches!(wait(call), Ok(Placement::Placed { .. })));
+    const AT_ONCE: usize = 256;
+    wait(async {
+        let mut waiting = Vec::with_capacity(AT_ONCE);
+        for n in peers {
+            let mut call = Box::pin(store.put(put(n), now()));
+            match poll(call.as_mut()) {
+                Poll::Ready(placement) => assert!(matches!(placement, Ok(Placement::Placed { .. }))),
+                Poll::Pending => waiting.push(call),
+            }
+            if waiting.len() == AT_ONCE {
+                for call in waiting.drain(..) {
+                    call.await.unwrap();
+                }
             }
         }
-    }
-    for call in waiting {
-        wait(call).unwrap();
-    }
+        for call in waiting {
+            call.await.unwrap();
+        }
+    });
 }
 
 fn sample(store: &EmbeddedStore, peers: u32) {

@@ -6,9 +6,7 @@ mod figure;
 mod open;
 
 #[cfg(test)]
-mod fixture;
-#[cfg(test)]
-mod model;
+mod test;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -11,7 +11,7 @@ use super::Index;
 use super::listing::Scope;
 
 /// How many draws an estimate of a total rests on at least.
-const ESTIMATE_DRAWS: usize = 128;
+const ESTIMATE_DRAWS: usize = 64;
 
 impl Index {
     /// A page of live peers, each subset of its size equally likely. The index must be up to `now`.
@@ -38,13 +38,24 @@ impl Index {
         let mut chosen = Vec::with_capacity(query.limit);
         // One dense array says itself how many there are.
         let single = scope.members.len() == 1;
-        let mut matching = 0;
-        while chosen.len() < query.limit || (!single && draws.drawn < ESTIMATE_DRAWS) {
-            let Some(place) = draws.next(&mut random) else { break };
-            let Some(slot) = self.slot_at(&scope, place) else { continue };
-            matching += 1;
-            if chosen.len() < query.limit {
-                chosen.push(slot);
+        let (mut matching, mut batch) = (0, Vec::new());
+        loop {
+            let estimated = if single { 0 } else { ESTIMATE_DRAWS.saturating_sub(draws.drawn) };
+            let wanted = estimated.max(query.limit - chosen.len());
+            let places = (0..wanted).map_while(|_| draws.next(&mut random));
+            batch.extend(places.map(|place| scope.member(place)));
+            if batch.is_empty() {
+                break;
+            }
+            // As for texts: the slots lie apart, and are asked for all at once.
+            std::hint::black_box(
+                batch.iter().fold(0, |all, at: &Place| all ^ self.slots[at.slot].touch_head()),
+            );
+            for place in batch.drain(..).filter(|place| self.takes(&scope, *place)) {
+                matching += 1;
+                if chosen.len() < query.limit {
+                    chosen.push(place.slot);
+                }
             }
         }
         let total = match single {
@@ -64,7 +75,7 @@ impl Index {
         let mut matching = 0;
         while draws.drawn < ESTIMATE_DRAWS {
             let Some(place) = draws.next(&mut |below| rng.usize(..below)) else { break };
-            matching += usize::from(self.slot_at(scope, place).is_some());
+            matching += usize::from(self.takes(scope, scope.member(place)));
         }
         draws.total(matching)
     }
@@ -77,7 +88,9 @@ impl Index {
         mut random: impl FnMut(usize) -> usize,
     ) -> Page {
         let places = scope.places();
-        let mut matching: Vec<u32> = (0..places).filter_map(|place| self.slot_at(scope, place)).collect();
+        let all = (0..places).map(|place| scope.member(place));
+        let mut matching: Vec<u32> =
+            all.filter(|place| self.takes(scope, *place)).map(|place| place.slot).collect();
         let total = Total::Exact(matching.len() as u64);
         let listed = matching.len().min(query.limit);
         // Where the page's bytes cut the list, the cut must not prefer anybody either.
@@ -89,18 +102,30 @@ impl Index {
         Page { peers: self.list(&matching, query, now), total }
     }
 
-    /// The slot that a place of the concatenation stands for; `None` where the peer stands at an earlier one too, or is left out.
-    fn slot_at(&self, scope: &Scope<'_>, place: usize) -> Option<u32> {
-        let mut place = place;
-        let mut nth = 0;
-        while place >= scope.members[nth].len() {
-            place -= scope.members[nth].len();
+    /// Whether a peer is taken at this place: not if it is left out, or stands at an earlier archetype too.
+    fn takes(&self, scope: &Scope<'_>, place: Place) -> bool {
+        let earlier = &scope.archetypes[..place.nth];
+        scope.excluded != Some(place.slot)
+            && !earlier.iter().any(|archetype| self.slots[place.slot].carries(*archetype))
+    }
+}
+
+/// A member in the concatenation of a scope's dense arrays.
+#[derive(Clone, Copy)]
+struct Place {
+    slot: u32,
+    /// Of which of the archetypes.
+    nth: usize,
+}
+
+impl Scope<'_> {
+    fn member(&self, place: usize) -> Place {
+        let (mut place, mut nth) = (place, 0);
+        while place >= self.members[nth].len() {
+            place -= self.members[nth].len();
             nth += 1;
         }
-        let slot = scope.members[nth].as_slice()[place];
-        let excluded = scope.excluded == Some(slot);
-        let earlier = nth > 0 && scope.archetypes[..nth].iter().any(|one| self.slots[slot].carries(*one));
-        (!excluded && !earlier).then_some(slot)
+        Place { slot: self.members[nth].as_slice()[place], nth }
     }
 }
 
@@ -154,3 +179,6 @@ impl Draws {
 fn spread(number: usize) -> u64 {
     (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
 }
+
+#[cfg(test)]
+mod tests;

@@ -128,6 +128,11 @@ impl Slot {
         self.last_seen_at.into()
     }
 
+    /// Reading this fetches the slot's first half into the cache.
+    pub(crate) fn touch_head(&self) -> u8 {
+        self.id_place.0
+    }
+
     /// One byte of each cache line of the text: reading them fetches it into the cache.
     pub(crate) fn touch(&self) -> u8 {
         const CACHE_LINE: usize = 64;

@@ -32,28 +32,24 @@ impl EmbeddedStore {
             evicted_for_address,
         } = counts;
         vec![
-            gauge("store_peers", "Peers that the store has, live and dormant.", known as f64),
-            gauge("store_peers_bytes", "Bytes that these count for against the bound.", bytes as f64),
-            counter("leases_expired_total", "Leases that ended.", expired),
-            counter("peers_revived_total", "Dormant peers that a heartbeat brought back.", revived),
+            gauge("peers", "Peers that the store has, live and dormant.", known as f64),
+            gauge("peers_bytes", "Bytes that these count for against the bound.", bytes as f64),
+            counter("leases_expired", "Leases that ended.", expired),
+            counter("peers_revived", "Dormant peers that a heartbeat brought back.", revived),
+            counter("peers_evicted_due", "Dormant peers deleted at the end of their window.", evicted_due),
+            counter("peers_evicted_for_room", "Dormant peers deleted for newcomers.", evicted_for_room),
             counter(
-                "peers_evicted_due_total",
-                "Dormant peers deleted at the end of their window.",
-                evicted_due,
-            ),
-            counter("peers_evicted_for_room_total", "Dormant peers deleted for newcomers.", evicted_for_room),
-            counter(
-                "peers_evicted_for_source_total",
+                "peers_evicted_for_source",
                 "Peers deleted because their source has as many dormant ones as it may.",
                 evicted_for_source,
             ),
             counter(
-                "peers_evicted_for_address_total",
+                "peers_evicted_for_address",
                 "Dormant peers deleted because as many live ones as may publish their address.",
                 evicted_for_address,
             ),
             counter(
-                "changes_irrevertible_total",
+                "changes_irrevertible",
                 "Changes that were not kept and could not be taken back.",
                 self.shared.irrevertible.load(Ordering::Relaxed),
             ),
@@ -64,8 +60,8 @@ impl EmbeddedStore {
         let figures = self.checkpoint_figures();
         let restored = self.restored();
         [
-            counter("checkpoints_total", "Checkpoints taken.", figures.taken),
-            counter("checkpoints_failed_total", "Checkpoints that could not be taken.", figures.failed),
+            counter("checkpoints", "Checkpoints taken.", figures.taken),
+            counter("checkpoints_failed", "Checkpoints that could not be taken.", figures.failed),
             gauge("checkpoint_bytes", "Length of the last checkpoint.", figures.bytes as f64),
             gauge(
                 "checkpoint_duration_seconds",
@@ -73,7 +69,7 @@ impl EmbeddedStore {
                 figures.duration.as_secs_f64(),
             ),
             counter(
-                "restore_records_skipped_total",
+                "restore_records_skipped",
                 "Records that could not be parsed at the start.",
                 restored.skipped_records,
             ),
@@ -88,12 +84,12 @@ fn journal_figures(figures: &JournalFigures) -> [Figure; 7] {
             "Bytes of journal that a restart would read beside the checkpoint.",
             figures.bytes_since_checkpoint as f64,
         ),
-        counter("journal_written_bytes_total", "Bytes made durable.", figures.bytes),
-        counter("journal_records_total", "Records made durable.", figures.records),
-        counter("journal_batches_total", "Batches made durable, each with one sync.", figures.batches),
-        counter("journal_failures_total", "Batches that the disk did not take.", figures.failures),
+        counter("journal_written_bytes", "Bytes made durable.", figures.bytes),
+        counter("journal_records", "Records made durable.", figures.records),
+        counter("journal_batches", "Batches made durable, each with one sync.", figures.batches),
+        counter("journal_failures", "Batches that the disk did not take.", figures.failures),
         counter(
-            "journal_records_lost_total",
+            "journal_records_lost",
             "Records nobody waited for that the disk did not take; a checkpoint makes up for them.",
             figures.lost_unwaited,
         ),

@@ -8,7 +8,7 @@ use aurora_protocol::{
 };
 use aurora_registry::{Claim, Page, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash};
 
-use super::EmbeddedStore;
+use crate::EmbeddedStore;
 
 /// Seconds from the start of a test.
 pub(crate) fn at(seconds: u64) -> Timestamp {

@@ -1,0 +1,135 @@
+use aurora_protocol::{
+    Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Ttl, View,
+};
+use aurora_registry::{Holder, Limits, Source, TokenHash};
+
+use super::super::{Entry, Keys, Lease};
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_secs(1_759_406_400);
+
+fn index() -> Index {
+    Index::new(Limits::default(), Keys::new())
+}
+
+fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
+    let address = std::net::IpAddr::from([10, 0, 0, 1]);
+    let registration = Registration {
+        peer_id: PeerId::parse(&n.to_string()).unwrap(),
+        address: Address::from(address),
+        port: 1,
+        archetypes: Archetypes::parse(archetypes).unwrap(),
+        metadata: Metadata::default(),
+    };
+    let token = TokenHash::of(&LeaseToken::from_random([0; 16]));
+    let holder = Holder { source: Source::of(address), token };
+    let entry = Entry::new(registration, holder, Lease::begin(Ttl::from_secs(60), NOW), &index.keys);
+    index.place(entry, None);
+}
+
+fn query(archetypes: &[&str], limit: usize) -> Query {
+    let archetypes = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
+    Query { archetypes, exclude: None, view: View::Seed, limit, page_bytes: 1 << 20 }
+}
+
+fn sampled(page: &Page) -> Vec<usize> {
+    let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+    peers.iter().map(|peer| peer.peer_id.as_str().parse().unwrap()).collect()
+}
+
+/// How far the counts of equally likely outcomes lie from their mean: about 0, in standard deviations of chi-square.
+fn unevenness(counts: &[f64]) -> f64 {
+    let mean = counts.iter().sum::<f64>() / counts.len() as f64;
+    let square: f64 = counts.iter().map(|count| (count - mean).powi(2) / mean).sum();
+    let freedom = counts.len() as f64 - 1.0;
+    (square - freedom) / (2.0 * freedom).sqrt()
+}
+
+/// How often each of `peers` is in a sample of 10.
+fn counts(index: &Index, peers: usize, query: &Query, mut random: impl FnMut(usize) -> usize) -> Vec<f64> {
+    let mut counts = vec![0.0; peers];
+    for _ in 0..10_000 {
+        let page = index.sample_by(query, NOW, &mut random);
+        let sample = sampled(&page);
+        assert_eq!(sample.len(), 10);
+        for peer in sample {
+            counts[peer] += 1.0;
+        }
+    }
+    counts
+}
+
+/// Peers that carry one, two or all three of the archetypes, after as many others came and went between them.
+fn network(peers: u32) -> Index {
+    let mut index = index();
+    let carried: [&[&str]; 5] = [&["a"], &["b"], &["a", "b"], &["c", "a", "b"], &["b", "c"]];
+    for n in 0..peers {
+        place(&mut index, peers + n, carried[n as usize % 3]);
+        place(&mut index, n, carried[n as usize % 5]);
+        if n % 2 == 1 {
+            let gone = PeerId::parse(&(peers + n - 1).to_string()).unwrap();
+            let slot = index.find_peer(&gone).unwrap();
+            index.remove(slot);
+        }
+    }
+    for n in (1..peers).step_by(2) {
+        let slot = index.find_peer(&PeerId::parse(&(peers + n).to_string()).unwrap()).unwrap();
+        index.remove(slot);
+    }
+    index.check_invariants();
+    index
+}
+
+#[test]
+fn every_peer_of_a_union_is_sampled_as_often_as_any_other() {
+    let index = network(200);
+    let mut rng = fastrand::Rng::with_seed(1);
+    for archetypes in [&[][..], &["a", "b", "c"]] {
+        let counts = counts(&index, 200, &query(archetypes, 10), |below| rng.usize(..below));
+        assert!(unevenness(&counts) < 5.0, "{archetypes:?}: {}", unevenness(&counts));
+    }
+}
+
+#[test]
+fn a_biased_sample_would_be_seen() {
+    let index = network(200);
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut leaning =
+        |below: usize| if rng.u32(..20) == 0 { rng.usize(..below / 2 + 1) } else { rng.usize(..below) };
+    assert!(unevenness(&counts(&index, 200, &query(&["a", "b", "c"], 10), &mut leaning)) > 5.0);
+}
+
+#[test]
+fn draws_are_distinct_and_end_after_the_last() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    for bound in [0, 1, 2, 100] {
+        let mut draws = Draws::new(bound, 10);
+        let mut drawn: Vec<_> = std::iter::from_fn(|| draws.next(&mut |below| rng.usize(..below))).collect();
+        drawn.sort_unstable();
+        assert!(drawn.into_iter().eq(0..bound));
+    }
+}
+
+#[test]
+fn every_order_of_draws_is_equally_likely() {
+    let mut rng = fastrand::Rng::with_seed(1);
+    let mut counts = [0.0; 24];
+    for _ in 0..24_000 {
+        let mut draws = Draws::new(4, 4);
+        let mut next = || draws.next(&mut |below| rng.usize(..below)).unwrap();
+        let [a, b, c] = [next(), next(), next()];
+        let rank = |n: usize, before: &[usize]| n - before.iter().filter(|other| **other < n).count();
+        counts[a * 6 + rank(b, &[a]) * 2 + rank(c, &[a, b])] += 1.0;
+    }
+    assert!(unevenness(&counts) < 5.0, "{counts:?}");
+}
+
+#[test]
+fn the_total_of_a_union_is_estimated_without_leaning() {
+    let index = network(1_000);
+    let query = query(&["a", "b", "c"], 5);
+    let totals = (0..1_000).map(|_| index.sample(&query, NOW).total);
+    let sum: u64 =
+        totals.inspect(|total| assert!(matches!(total, Total::Estimate(_)))).map(Total::value).sum();
+    assert!((980..1_020).contains(&(sum / 1_000)), "{sum}");
+}

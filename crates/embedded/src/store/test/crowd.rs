@@ -1,0 +1,103 @@
+//! Real threads on all verbs at once; what must always hold holds afterwards.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use aurora_protocol::Timestamp;
+use aurora_registry::{Limits, Placement, Store};
+use fastrand::Rng;
+
+use super::fixture::{at, block_on, claim, ids, put, query};
+use crate::disk::LossyDisk;
+use crate::{EmbeddedOptions, EmbeddedStore};
+
+const THREADS: u64 = 4;
+const PEERS: u32 = 200;
+const SOURCES: [&str; 3] = ["203.0.113.1", "203.0.113.2", "127.0.0.1"];
+
+/// Does anything at all, at a time that all threads share and that runs on.
+fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
+    let now = at(0).plus_millis(clock.fetch_add(rng.u64(..200), Ordering::Relaxed));
+    let peer = rng.u32(..PEERS).to_string();
+    let source = SOURCES[rng.usize(..SOURCES.len())];
+    match rng.u32(..10) {
+        0..3 => drop(store.put_now(put(&peer, source, &["all", &format!("a{}", rng.u32(..50))]), now)),
+        3..6 => drop(store.renew_now(&peer, now)),
+        6 => drop(store.remove_now(&peer, &claim(source, None), now)),
+        7 => drop(ids(&block_on(store.sample(&query(&["all", "a7"], 20), now)).unwrap())),
+        8 => drop(block_on(store.enumerate(&query(&["a7", "a8"], 20), None, now)).unwrap()),
+        _ => drop(block_on(store.sweep(now)).unwrap()),
+    }
+}
+
+/// Lets the crowd act while `beside` is done; answers when it was over.
+fn crowd(store: &EmbeddedStore, steps: u32, beside: impl FnOnce()) -> Timestamp {
+    let clock = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for seed in 0..THREADS {
+            let clock = &clock;
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(seed);
+                for _ in 0..steps {
+                    act(store, &mut rng, clock);
+                }
+            });
+        }
+        beside();
+    });
+    at(0).plus_millis(clock.into_inner())
+}
+
+#[test]
+fn threads_on_all_verbs_leave_the_index_sound() {
+    let store = EmbeddedStore::in_memory(Limits { revival_window_millis: 60_000, ..Limits::default() });
+    let now = crowd(&store, 10_000, || {});
+    store.check();
+    let census = block_on(store.census(0, now)).unwrap();
+    assert!(census.live > 0 && census.dormant > 0);
+}
+
+#[test]
+fn checkpoints_taken_in_a_crowd_hold_what_the_crowd_left() {
+    let disk = Arc::new(LossyDisk::new(3));
+    let open = |disk: &Arc<LossyDisk>, now| {
+        EmbeddedStore::open_on(disk.clone(), EmbeddedOptions::default(), now).unwrap()
+    };
+    let store = open(&disk, at(0));
+    let now = crowd(&store, 1_000, || {
+        for _ in 0..5 {
+            store.checkpoint().unwrap();
+        }
+    });
+    block_on(store.sweep(now)).unwrap();
+    let everybody = |store: &EmbeddedStore| ids(&block_on(store.sample(&query(&[], 1_000), now)).unwrap());
+    let (left, census) = (everybody(&store), block_on(store.census(100, now)).unwrap());
+    block_on(store.close()).unwrap();
+
+    let store = open(&Arc::new(disk.lose_power()), now);
+    assert!(store.restored().journal.checkpoint_records > 0);
+    assert_eq!(everybody(&store), left);
+    assert_eq!(block_on(store.census(100, now)).unwrap(), census);
+    store.check();
+}
+
+#[test]
+fn newcomers_at_once_never_exceed_a_bound() {
+    let store = EmbeddedStore::in_memory(Limits { max_peers: 100, ..Limits::default() });
+    let placed = AtomicU64::new(0);
+    thread::scope(|scope| {
+        for thread in 0..THREADS {
+            let (store, placed) = (&store, &placed);
+            scope.spawn(move || {
+                for n in 0..100 {
+                    let placement = store.put_now(put(&format!("{thread}-{n}"), "127.0.0.1", &[]), at(0));
+                    let is_placed = matches!(placement, Placement::Placed { .. });
+                    placed.fetch_add(u64::from(is_placed), Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert_eq!(placed.into_inner(), 100);
+    store.check();
+}

@@ -1,0 +1,121 @@
+//! What peers' lives do to the index.
+
+use aurora_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError};
+
+use super::fixture::{at, block_on, claim, id, put, query};
+use crate::EmbeddedStore;
+
+const WEEK: u64 = 7 * 24 * 3_600;
+
+#[test]
+fn a_running_lease_is_renewed_while_others_read() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    let reader = store.shared.index.read();
+    // This would wait forever if it wanted the index alone.
+    assert!(matches!(store.renew_now("p", at(10)), Renewal::Renewed { revived: false, .. }));
+    drop(reader);
+}
+
+#[test]
+fn heartbeats_move_nothing_until_the_old_end_is_due() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    for second in 1..300 {
+        store.renew_now("p", at(second));
+        assert!(!store.shared.index.read().is_due(at(299)));
+    }
+    assert!(store.shared.index.read().is_due(at(300)));
+    assert_eq!(block_on(store.sweep(at(300))).unwrap().expired, 0);
+    assert!(!store.shared.index.read().is_due(at(598)));
+    assert_eq!(block_on(store.sweep(at(599))).unwrap().expired, 1);
+    store.check();
+}
+
+#[test]
+fn a_heartbeat_from_before_shortens_nothing() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(10));
+    store.renew_now("p", at(0));
+    assert_eq!(store.shared.index.read().expires_at(&id("p")), Some(at(310)));
+}
+
+#[test]
+fn a_week_without_a_sweep_leaves_nothing_behind() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    for week in 0..50 {
+        for n in 0..100 {
+            let own = format!("own-{week}-{n}");
+            store.put_now(put(&format!("{week}-{n}"), "203.0.113.1", &["all", &own]), at(week * WEEK));
+        }
+        let census = block_on(store.census(1, at(week * WEEK))).unwrap();
+        assert_eq!((census.live, census.dormant, census.archetypes), (100, 0, 101));
+    }
+    assert_eq!(store.shared.index.read().end(), 100, "slots are used again");
+    assert_eq!(block_on(store.census(1, at(50 * WEEK))).unwrap(), Census::default());
+    store.check();
+}
+
+#[test]
+fn a_source_keeps_no_more_dormant_peers_than_it_may_have_live_ones() {
+    let limits = Limits { max_peers_per_source: 4, ..Limits::default() };
+    let store = EmbeddedStore::in_memory(limits);
+    for round in 0..10 {
+        for n in 0..4 {
+            store.put_now(put(&format!("{round}-{n}"), "203.0.113.1", &[]), at(round * 301));
+            store.put_now(put(&format!("local-{round}-{n}"), "127.0.0.1", &[]), at(round * 301));
+        }
+    }
+    let census = block_on(store.census(0, at(3_010))).unwrap();
+    assert_eq!((census.live, census.dormant), (0, 4 + 40));
+    assert_eq!(store.shared.index.read().counts().evicted_for_source, 36);
+    store.check();
+}
+
+#[test]
+fn the_oldest_dormant_peer_goes_first() {
+    let store = EmbeddedStore::in_memory(Limits { max_peers: 3, ..Limits::default() });
+    for (n, peer) in (0..).zip(["b", "a", "c"]) {
+        store.put_now(put(peer, "203.0.113.1", &[]), at(n));
+    }
+    store.put_now(put("new", "203.0.113.1", &[]), at(400));
+    assert_eq!(store.renew_now("b", at(400)), Renewal::Unknown);
+    for peer in ["a", "c"] {
+        assert!(matches!(store.renew_now(peer, at(400)), Renewal::Renewed { revived: true, .. }));
+    }
+}
+
+#[test]
+fn a_position_of_another_run_has_expired() {
+    let [one, other] = [0, 1].map(|_| {
+        let store = EmbeddedStore::in_memory(Limits::default());
+        for n in 0..3 {
+            store.put_now(put(&n.to_string(), "203.0.113.1", &[]), at(0));
+        }
+        store
+    });
+    let answer = block_on(one.enumerate(&query(&[], 1), None, at(0))).unwrap();
+    let Enumeration::Page(_, Some(next)) = answer else { panic!("{answer:?}") };
+    let page = |store: &EmbeddedStore| block_on(store.enumerate(&query(&[], 1), Some(&next), at(0))).unwrap();
+    assert!(matches!(page(&one), Enumeration::Page(..)));
+    assert_eq!(page(&other), Enumeration::Expired);
+}
+
+#[test]
+fn a_closed_store_takes_and_answers_nothing() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    block_on(store.close()).unwrap();
+    let refused = |outcome: Option<StoreError>| {
+        assert!(matches!(outcome, Some(StoreError::Unavailable { .. })), "{outcome:?}");
+    };
+    refused(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
+    refused(block_on(store.renew(&id("p"), at(0))).err());
+    refused(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
+    refused(block_on(store.sample(&query(&[], 1), at(0))).err());
+    refused(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());
+    refused(block_on(store.census(1, at(0))).err());
+    refused(block_on(store.sweep(at(0))).err());
+    refused(block_on(store.health()).err());
+    assert_eq!(block_on(store.close()), Ok(()));
+}
