@@ -39,6 +39,9 @@ impl ClientOptions {
     /// The endpoint, parsed.
     pub(crate) fn base(&self) -> Result<Url, Error> {
         let bad = |rule: &str| Error::Options(format!("the endpoint {:?} {rule}", self.endpoint));
+        if !self.endpoint.is_ascii() {
+            return Err(bad("must be ASCII: write an international host name as xn--…"));
+        }
         let base = Url::parse(&self.endpoint)
             .map_err(|_| bad("must be a URL such as http://127.0.0.1:8080 or https://host/stage"))?;
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
@@ -57,9 +60,12 @@ mod tests {
 
     #[test]
     fn an_endpoint_is_a_url_of_http_with_any_path() {
-        for good in
-            ["http://127.0.0.1:8080", "https://x.execute-api.us-east-1.amazonaws.com/dev/", "http://[::1]:1"]
-        {
+        for good in [
+            "http://127.0.0.1:8080",
+            "https://x.execute-api.us-east-1.amazonaws.com/dev/",
+            "http://[::1]:1",
+            "http://xn--mller-kva.example",
+        ] {
             assert!(ClientOptions::new(good).base().is_ok(), "{good}");
         }
         for bad in [
@@ -70,6 +76,7 @@ mod tests {
             "http://",
             "http://host/?key=1",
             "http://h/#f",
+            "http://müller.example",
         ] {
             let error = ClientOptions::new(bad).base().unwrap_err();
             assert!(error.to_string().contains("must"), "{bad}: {error}");
