@@ -7,7 +7,7 @@ use super::world::{
     from, ids_of, peer, token,
 };
 use super::{Restart, Subject};
-use crate::{Limits, Placement, Removal, Renewal};
+use crate::{Enumeration, Limits, Placement, Query, Removal, Renewal};
 
 pub async fn what_was_registered_is_there_after_a_restart(subject: &dyn Subject) {
     let world = World::open(subject).await;
@@ -62,6 +62,19 @@ pub async fn the_holder_is_known_after_a_restart(subject: &dyn Subject) {
     assert!(matches!(world.put(&stranger, at(2)).await, Placement::Held { .. }));
     assert!(world.place(&stranger.proving(token(1)), at(2)).await);
     world.place(&peer("six").coming_from("2001:db8:1:2::4"), at(2)).await;
+}
+
+pub async fn an_enumeration_from_before_a_restart_goes_on_or_has_expired(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.fill("p", 4, &["a"], at(0)).await;
+    let query = Query { limit: 2, ..carriers_of(&["a"]) };
+    let (first, next) = world.enumerate(&query, None, at(0)).await;
+    let Some(world) = restarted(subject, world, at(1)).await else { return };
+    match world.store.enumerate(&query, next.as_ref(), at(1)).await {
+        Ok(Enumeration::Page(page, None)) => assert_eq!(first.peers.len() + page.peers.len(), 4),
+        Ok(Enumeration::Expired) => {}
+        other => panic!("it was a position of this store: {other:?}"),
+    }
 }
 
 /// The store, closed and opened again at `now`; `None` if that one keeps nothing, which then is empty.
