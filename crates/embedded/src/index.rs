@@ -10,6 +10,7 @@ mod enumerate;
 mod life;
 mod listing;
 mod members;
+mod membership;
 mod place;
 mod quota;
 mod replay;
@@ -18,6 +19,7 @@ mod sample;
 mod schedule;
 mod slot;
 mod table;
+mod text;
 
 #[cfg(test)]
 mod invariant;

@@ -1,7 +1,7 @@
 //! What the journal and the checkpoint say of a peer, as bytes.
 //!
-//! One byte of kind, whose number also stands for the form of the rest; numbers are big-endian, instants are milliseconds. A new form
-//! gets a new number.
+//! One byte of kind, whose number also stands for the form of the rest; numbers are big-endian, instants are
+//! milliseconds. A new form gets a new number.
 
 use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::{Holder, Source, TokenHash};
@@ -170,8 +170,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_disk_holds_is_read_without_a_panic(bytes in proptest::collection::vec(any::<u8>(), 0..100), kind in 0..7_u8) {
-            let mut bytes = bytes;
+        fn whatever_the_disk_holds_is_read_without_a_panic(
+            mut bytes in proptest::collection::vec(any::<u8>(), 0..100),
+            kind in 0..7_u8,
+        ) {
             if let Some(first) = bytes.first_mut() {
                 *first = kind;
             }

@@ -5,7 +5,8 @@ use std::hash::{BuildHasher, RandomState};
 use aurora_protocol::{Address, Archetypes, Invalid, PeerJson, Registration, Timestamp, Ttl};
 use aurora_registry::{Holder, Source};
 
-use super::slot::{self, Content, Text};
+use super::slot::{self, Content};
+use super::text::Text;
 use crate::record::{Record, Registered};
 
 /// The secrets under which peers and addresses are hashed, so that nobody can make them collide. Copies agree.
@@ -47,7 +48,8 @@ impl Keys {
         IdHash(u32::from_ne_bytes([a, b, c, d]))
     }
 
-    /// The key of the address and port that a registration publishes without coming from there; 0 if it does, or can't be dialled.
+    /// The key of the address and port that a registration publishes without coming from there; 0 if it comes from
+    /// there, or can't be dialled.
     fn published(&self, registration: &Registration, source: Source) -> u64 {
         let Registration { address, port, .. } = registration;
         let own = matches!(address, Address::Ip(ip) if source.contains(*ip));

@@ -149,7 +149,8 @@ impl Index {
         published != 0 && self.quota.live_at(published) >= self.limits.max_peers_per_address
     }
 
-    /// A live peer's entry in the schedule is due: its lease has ended, or heartbeats have moved its end. Answers whether it ended.
+    /// A live peer's entry in the schedule is due: its lease has ended, or heartbeats have moved its end. Answers
+    /// whether it ended.
     fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
         let slot = &mut self.slots[number];
         let expires_at = slot.expires_at();

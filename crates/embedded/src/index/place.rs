@@ -4,7 +4,7 @@ use aurora_protocol::{PeerId, Timestamp};
 use aurora_registry::Claim;
 
 use super::entry::{Entry, IdHash, text};
-use super::slot::Memberships;
+use super::membership::Memberships;
 use super::{Index, Located, State};
 use crate::record::{Record, Registered};
 

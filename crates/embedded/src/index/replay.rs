@@ -67,8 +67,8 @@ impl Index {
         self.place(entry, slot);
     }
 
-    /// Ends the loading: every live peer gets a whole lease from `now`, and up to a third more, so that not all of them end at once;
-    /// their heartbeats could not arrive. `more` draws from `0..=` its argument.
+    /// Ends the loading: every live peer gets a whole lease from `now`, for its heartbeats could not arrive, and up to a
+    /// third more, so that not all of them end at once. `more` draws from `0..=` its argument.
     pub(crate) fn restore(&mut self, now: Timestamp, mut more: impl FnMut(u64) -> u64) {
         let mut expiries = Vec::with_capacity(self.live.len());
         let mut evictions = Vec::new();

@@ -129,8 +129,8 @@ impl Scope<'_> {
     }
 }
 
-/// Distinct random numbers below a bound, each permutation equally likely: the first steps of a Fisher-Yates shuffle of which only
-/// the places that were swapped are kept.
+/// Distinct random numbers below a bound, each permutation equally likely: the first steps of a Fisher-Yates shuffle of
+/// which only the places that were swapped are kept.
 struct Draws {
     swapped: HashTable<(usize, usize)>,
     bound: usize,

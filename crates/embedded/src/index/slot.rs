@@ -2,8 +2,11 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use aurora_protocol::{PeerId, PeerJson, Timestamp, Ttl};
+use aurora_protocol::{Timestamp, Ttl};
 use aurora_registry::{Holder, Source, TokenHash};
+
+use super::membership::Memberships;
+use super::text::{IdPlace, Text};
 
 /// One peer, or none. 128 bytes, of which the first half is all that listing and renewing a peer reads.
 #[repr(C, align(64))]
@@ -38,36 +41,6 @@ pub(crate) enum State {
     Dormant,
 }
 
-/// One archetype that a peer carries, and its position among that one's members while it is live.
-#[derive(Clone, Copy)]
-pub(crate) struct Membership {
-    pub(crate) archetype: u32,
-    pub(crate) position: u32,
-}
-
-/// The archetypes of one peer; up to two, which is common, without an allocation.
-pub(crate) enum Memberships {
-    None,
-    One([Membership; 1]),
-    Two([Membership; 2]),
-    Many(Box<[Membership]>),
-}
-
-/// A peer's JSON and id, in one allocation.
-pub(crate) struct Text {
-    bytes: Box<[u8]>,
-    id_place: IdPlace,
-    last_seen_at: u16,
-}
-
-/// Where a peer's id stands: inside its JSON where that writes it without escapes, as it almost always does, else behind it.
-/// The length less one, and a mark.
-#[derive(Clone, Copy)]
-struct IdPlace(u8);
-
-/// Where a peer's JSON begins to write its id.
-const ID_AT: usize = r#"{"peer_id":""#.len();
-
 /// What a slot is filled with.
 pub(crate) struct Content {
     pub(crate) text: Text,
@@ -93,7 +66,7 @@ impl Slot {
             memberships: Memberships::None,
             ttl: Ttl::from_secs(0),
             last_seen_at: 0,
-            id_place: IdPlace(0),
+            id_place: IdPlace::default(),
             state: State::Vacant,
             source: Source::V6(0),
             token: TokenHash::from_bytes([0; TokenHash::LEN]),
@@ -106,8 +79,7 @@ impl Slot {
 
     /// Replaces everything but the state and the memberships.
     pub(crate) fn fill(&mut self, content: Content) {
-        let Text { bytes, id_place, last_seen_at } = content.text;
-        (self.text, self.id_place, self.last_seen_at) = (bytes, id_place, last_seen_at);
+        (self.text, self.id_place, self.last_seen_at) = content.text.into_parts();
         self.source = content.holder.source;
         self.token = content.holder.token;
         self.ttl = content.ttl;
@@ -130,7 +102,7 @@ impl Slot {
 
     /// Reading this fetches the slot's first half into the cache.
     pub(crate) fn touch_head(&self) -> u8 {
-        self.id_place.0
+        self.last_seen_at.to_ne_bytes()[0]
     }
 
     /// One byte of each cache line of the text: reading them fetches it into the cache.
@@ -183,81 +155,6 @@ impl Slot {
 /// What a peer with so many bytes of text and so many archetypes counts against the bound on bytes.
 pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
     text as u64 + Slot::COST + archetypes as u64 * Slot::MEMBERSHIP_COST
-}
-
-impl Text {
-    pub(crate) fn new(peer: &PeerId, json: PeerJson) -> Self {
-        let (id, last_seen_at) = (peer.as_str().as_bytes(), json.last_seen_at());
-        let text = json.into_text().into_boxed_bytes();
-        let inside = text.get(ID_AT..ID_AT + id.len()) == Some(id);
-        let id_place = IdPlace::new(id.len(), inside);
-        let bytes = if inside { text } else { [&text, id].concat().into() };
-        Self { bytes, id_place, last_seen_at }
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
-    }
-
-    pub(crate) fn peer_id(&self) -> &[u8] {
-        self.id_place.split(&self.bytes).0
-    }
-
-    pub(crate) fn json(&self) -> &[u8] {
-        self.id_place.split(&self.bytes).1
-    }
-}
-
-impl IdPlace {
-    const INSIDE: u8 = 0x80;
-
-    /// An id has 1 to 128 bytes, so one less fits beside the mark.
-    fn new(len: usize, inside: bool) -> Self {
-        let mark = if inside { Self::INSIDE } else { 0 };
-        Self(u8::try_from(len.saturating_sub(1)).unwrap_or(u8::MAX) & !Self::INSIDE | mark)
-    }
-
-    /// The id and the JSON in a text.
-    fn split(self, text: &[u8]) -> (&[u8], &[u8]) {
-        let len = usize::from(self.0 & !Self::INSIDE) + 1;
-        if self.0 & Self::INSIDE != 0 {
-            return (&text[ID_AT..ID_AT + len], text);
-        }
-        let (json, id) = text.split_at(text.len().saturating_sub(len));
-        (id, json)
-    }
-}
-
-impl Memberships {
-    pub(crate) fn new(archetypes: impl ExactSizeIterator<Item = u32>) -> Self {
-        let mut all = archetypes.map(|archetype| Membership { archetype, position: 0 });
-        match all.len() {
-            0 | 1 => all.next().map_or(Self::None, |one| Self::One([one])),
-            2 => match (all.next(), all.next()) {
-                (Some(first), Some(second)) => Self::Two([first, second]),
-                _ => Self::None,
-            },
-            _ => Self::Many(all.collect()),
-        }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[Membership] {
-        match self {
-            Self::None => &[],
-            Self::One(one) => one,
-            Self::Two(two) => two,
-            Self::Many(many) => many,
-        }
-    }
-
-    pub(crate) fn as_mut_slice(&mut self) -> &mut [Membership] {
-        match self {
-            Self::None => &mut [],
-            Self::One(one) => one,
-            Self::Two(two) => two,
-            Self::Many(many) => many,
-        }
-    }
 }
 
 /// All slots, in chunks, so that growing never moves one.
@@ -323,31 +220,12 @@ impl std::ops::IndexMut<u32> for Slots {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::{Address, Archetypes, Metadata, Registration};
-
     use super::*;
 
     #[test]
     fn a_slot_takes_two_cache_lines() {
         assert_eq!(size_of::<Slot>(), 128);
         assert_eq!(std::mem::offset_of!(Slot, source), 64);
-    }
-
-    #[test]
-    fn an_id_is_read_back_whatever_the_json_makes_of_it() {
-        for id in ["p", "quote\"d", "back\\slash", "\\", &"x".repeat(128), &"\"".repeat(128)] {
-            let peer = PeerId::parse(id).unwrap();
-            let registration = Registration {
-                peer_id: peer.clone(),
-                address: Address::parse("10.0.0.1").unwrap().unwrap(),
-                port: 1,
-                archetypes: Archetypes::default(),
-                metadata: Metadata::default(),
-            };
-            let json = PeerJson::new(&registration);
-            let text = Text::new(&peer, json.clone());
-            assert_eq!((text.peer_id(), text.json()), (id.as_bytes(), json.as_str().as_bytes()));
-        }
     }
 
     #[test]

@@ -51,8 +51,8 @@ impl<T> Table<T> {
         Some(piece.find_entry(hash, same).ok()?.remove().0)
     }
 
-    /// The piece of a hash. The first pieces get half of what the last ones get: pieces of one size would all grow at the same time, and
-    /// be half empty after it.
+    /// The piece of a hash. The first pieces get half of what the last ones get: pieces of one size would all grow at the
+    /// same time, and be half empty after it.
     fn piece(hash: u64) -> usize {
         const ONE: u64 = 1 << 16;
         let x = (hash >> Self::PIECE_SHIFT) % ONE;

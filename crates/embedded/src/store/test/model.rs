@@ -1,5 +1,5 @@
-//! Random histories against a reference model of a few lines, beside those of the conformance suite: here the clock goes back, power is
-//! lost, and the index is checked for contradictions on the way.
+//! Random histories against a reference model of a few lines, beside those of the conformance suite: here the clock goes
+//! back, power is lost, and the index is checked for contradictions on the way.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -1,0 +1,89 @@
+//! A peer's JSON and id as the index keeps them.
+
+use aurora_protocol::{PeerId, PeerJson};
+
+/// A peer's JSON and id, in one allocation.
+pub(crate) struct Text {
+    bytes: Box<[u8]>,
+    id_place: IdPlace,
+    last_seen_at: u16,
+}
+
+/// Where a peer's id stands: inside its JSON where that writes it without escapes, as it almost always does, else behind it.
+/// The length less one, and a mark.
+#[derive(Clone, Copy, Default)]
+pub(super) struct IdPlace(u8);
+
+/// Where a peer's JSON begins to write its id.
+const ID_AT: usize = r#"{"peer_id":""#.len();
+
+impl Text {
+    pub(crate) fn new(peer: &PeerId, json: PeerJson) -> Self {
+        let (id, last_seen_at) = (peer.as_str().as_bytes(), json.last_seen_at());
+        let text = json.into_text().into_boxed_bytes();
+        let inside = text.get(ID_AT..ID_AT + id.len()) == Some(id);
+        let id_place = IdPlace::new(id.len(), inside);
+        let bytes = if inside { text } else { [&text, id].concat().into() };
+        Self { bytes, id_place, last_seen_at }
+    }
+
+    pub(super) fn into_parts(self) -> (Box<[u8]>, IdPlace, u16) {
+        (self.bytes, self.id_place, self.last_seen_at)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    pub(crate) fn peer_id(&self) -> &[u8] {
+        self.id_place.split(&self.bytes).0
+    }
+
+    pub(crate) fn json(&self) -> &[u8] {
+        self.id_place.split(&self.bytes).1
+    }
+}
+
+impl IdPlace {
+    const INSIDE: u8 = 0x80;
+
+    /// An id has 1 to 128 bytes, so one less fits beside the mark.
+    fn new(len: usize, inside: bool) -> Self {
+        let mark = if inside { Self::INSIDE } else { 0 };
+        Self(u8::try_from(len.saturating_sub(1)).unwrap_or(u8::MAX) & !Self::INSIDE | mark)
+    }
+
+    /// The id and the JSON in a text.
+    pub(super) fn split(self, text: &[u8]) -> (&[u8], &[u8]) {
+        let len = usize::from(self.0 & !Self::INSIDE) + 1;
+        if self.0 & Self::INSIDE != 0 {
+            return (&text[ID_AT..ID_AT + len], text);
+        }
+        let (json, id) = text.split_at(text.len().saturating_sub(len));
+        (id, json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_protocol::{Address, Archetypes, Metadata, Registration};
+
+    use super::*;
+
+    #[test]
+    fn an_id_is_read_back_whatever_the_json_makes_of_it() {
+        for id in ["p", "quote\"d", "back\\slash", "\\", &"x".repeat(128), &"\"".repeat(128)] {
+            let peer = PeerId::parse(id).unwrap();
+            let registration = Registration {
+                peer_id: peer.clone(),
+                address: Address::parse("10.0.0.1").unwrap().unwrap(),
+                port: 1,
+                archetypes: Archetypes::default(),
+                metadata: Metadata::default(),
+            };
+            let json = PeerJson::new(&registration);
+            let text = Text::new(&peer, json.clone());
+            assert_eq!((text.peer_id(), text.json()), (id.as_bytes(), json.as_str().as_bytes()));
+        }
+    }
+}
