@@ -25,10 +25,10 @@ class Run:
     failed: int
 
 
-def run(server: Measured, script: str, connections: int, seconds: float, *arguments: object) -> Run:
+def run(server: Measured, script: str, connections: int, seconds: int, *arguments: object) -> Run:
     """One run of wrk with one thread and keep-alive connections."""
     load = [*WRK, f"{script}.lua"]
-    size = [f"-c{connections}", f"-d{seconds:g}s"]
+    size = [f"-c{connections}", f"-d{seconds}s"]
     before = server.cpu_seconds()
     out = subprocess.run(
         [*load, *size, f"http://{server.address}", "--", *map(str, arguments)],
