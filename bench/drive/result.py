@@ -13,6 +13,8 @@ from statistics import median
 from drive import ROOT
 
 RESULTS = ROOT / "bench" / "results"
+# Near zero on a quiet machine; more says that others had a part in what was measured.
+LOAD_BEFORE = os.getloadavg()[0]
 DOCUMENT = ROOT / "docs" / "performance.md"
 
 
@@ -60,10 +62,10 @@ def set_into_document(name: str, table: str) -> None:
 
 
 def machine() -> str:
-    """What figures depend on: processors, system, compiler, and the revision measured."""
+    """What figures depend on: processors, what else they did, system, compiler, and the revision measured."""
     rustc = output("rustc", "--version").split()[1]
     revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-    return f"{os.cpu_count()} cores, Linux {platform.release().split('-')[0]}, rustc {rustc}, revision {revision}"
+    return f"{os.cpu_count()} cores, load {LOAD_BEFORE:.1f} before, Linux {platform.release().split('-')[0]}, rustc {rustc}, revision {revision}"
 
 
 def output(*command: str) -> str:
