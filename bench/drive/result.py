@@ -65,7 +65,9 @@ def machine() -> str:
     """What figures depend on: processors, what else they did, system, compiler, and the revision measured."""
     rustc = output("rustc", "--version").split()[1]
     revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-    return f"{os.cpu_count()} cores, load {LOAD_BEFORE:.1f} before, Linux {platform.release().split('-')[0]}, rustc {rustc}, revision {revision}"
+    kernel = platform.release().split("-")[0]
+    hardware = f"{os.cpu_count()} cores, load {LOAD_BEFORE:.1f} before"
+    return f"{hardware}, Linux {kernel}, rustc {rustc}, revision {revision}"
 
 
 def output(*command: str) -> str:
