@@ -1,7 +1,7 @@
 //! Fills a store with a million peers and prints what each costs, and what its verbs take.
 //!
-//! `cargo run --release -p aurora-embedded --example index_bench [-- DIRECTORY]`: with a directory on disk, also a checkpoint of it and
-//! a restart from both.
+//! `cargo run --release -p aurora-embedded --example index_bench [-- DIRECTORY]`: with a directory on disk, also a
+//! checkpoint of it and a restart from both.
 
 #![expect(
     clippy::print_stdout,

@@ -1,7 +1,7 @@
 //! The peers in memory: stable slots, dense arrays to sample from, and one schedule of what ends when.
 //!
-//! Nothing here waits, locks or knows a disk. Whoever holds the index exclusively brings it up to `now` by [`Index::advance`]
-//! first; then live means live, and everything counted is exact.
+//! Nothing here waits, locks or knows a disk. Whoever holds the index exclusively brings it up to `now` by
+//! [`Index::advance`] first; then live means live, and everything counted is exact.
 
 mod archetype;
 mod census;

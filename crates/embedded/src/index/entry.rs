@@ -16,8 +16,8 @@ pub(crate) struct Keys {
     addresses: RandomState,
 }
 
-/// The hash of a peer's id: half as long as others, because it is kept of each peer, so that a table can grow without reading a
-/// single id.
+/// The hash of a peer's id: half as long as others, because it is kept of each peer, so that a table can grow without
+/// reading a single id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash(u32);
 
