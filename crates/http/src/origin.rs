@@ -35,10 +35,10 @@ impl Origin {
 }
 
 fn forwarded_for(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
-    let lines: Vec<&str> =
-        headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::to_str).collect::<Result<_, _>>().ok()?;
-    let entry = lines.iter().flat_map(|line| line.split(',')).rev().nth(hops - 1)?.trim();
-    parse_entry(entry)
+    let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
+    // Only the one entry has to be text: a caller's own claim to its left must not hide what a trusted hop wrote.
+    let entry = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev().nth(hops - 1)?;
+    parse_entry(std::str::from_utf8(entry).ok()?.trim())
 }
 
 /// An address as proxies write it: bare, in brackets, or with a port behind it.
@@ -105,6 +105,13 @@ mod tests {
         assert_eq!(address(&["6.6.6.6, 203.0.113.7"], 1), "203.0.113.7");
         assert_eq!(address(&["6.6.6.6, 203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
         assert_eq!(address(&["6.6.6.6", "203.0.113.7,10.0.0.1"], 2), "203.0.113.7");
+    }
+
+    #[test]
+    fn a_callers_own_claim_can_not_hide_what_a_trusted_hop_wrote() {
+        assert_eq!(address(&["é, 203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(address(&["é", "203.0.113.7"], 1), "203.0.113.7");
+        assert_eq!(address(&["é, 203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
     }
 
     #[test]
