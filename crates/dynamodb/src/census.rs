@@ -1,0 +1,130 @@
+//! Counting the peers: exactly where the network is small, from a sample where it is large.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_protocol::{Archetype, Timestamp, View};
+use aurora_registry::{Census, Query, StoreError};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::item::Stored;
+use crate::sample::to_u64;
+use crate::size::{Seen, scale};
+use crate::snapshot::{Network, Peers};
+
+/// How long the census of a large network holds: it costs some seventy read units.
+const HOLD: Duration = Duration::from_secs(60);
+/// How many peers of a large network are looked at.
+const SAMPLE: usize = 100;
+
+/// The last census of a large network.
+#[derive(Debug, Default)]
+pub(crate) struct CensusMemory(Mutex<Option<(Instant, Census)>>);
+
+impl Core {
+    pub(crate) async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        let mut census = match self.network().await? {
+            Network::Small(peers) => self.count(&peers, now),
+            Network::Large => self.estimated_census(now).await?,
+        };
+        census.by_archetype.truncate(archetypes);
+        Ok(census)
+    }
+
+    fn count(&self, peers: &Peers, now: Timestamp) -> Census {
+        let live = peers.values().filter(|stored| stored.is_live(now));
+        let known = peers.values().filter(|stored| stored.is_known(now, self.revival_window_millis));
+        let by_archetype = by_archetype(live.clone(), 1, 1);
+        let live = to_u64(live.count());
+        Census {
+            live,
+            dormant: to_u64(known.count()).saturating_sub(live),
+            archetypes: to_u64(by_archetype.len()),
+            by_archetype,
+        }
+    }
+
+    async fn estimated_census(&self, now: Timestamp) -> Result<Census, StoreError> {
+        let remembered = self.census.0.lock().clone();
+        if let Some((at, census)) = remembered
+            && at.elapsed() < HOLD
+        {
+            return Ok(census);
+        }
+        let everybody = Query {
+            archetypes: Vec::new(),
+            exclude: None,
+            view: View::Seed,
+            limit: SAMPLE,
+            page_bytes: usize::MAX,
+        };
+        let (sampled, seen) = self.live_sample(&everybody, now).await?;
+        let live = seen.live_in_all();
+        let by_archetype = by_archetype(sampled.iter(), live, to_u64(sampled.len()));
+        let census = Census {
+            live,
+            dormant: seen.entries_in_all().saturating_sub(live),
+            archetypes: to_u64(by_archetype.len()),
+            by_archetype,
+        };
+        *self.census.0.lock() = Some((Instant::now(), census.clone()));
+        Ok(census)
+    }
+
+    /// Some live peers at random, and what was seen on the way to them.
+    async fn live_sample(
+        &self,
+        query: &Query,
+        now: Timestamp,
+    ) -> Result<(Vec<Arc<Stored>>, Seen), StoreError> {
+        let known = match self.sizes.of(&query.archetypes) {
+            Some(seen) => seen,
+            None => self.sizes.saw(&query.archetypes, &self.probe(&query.archetypes).await?),
+        };
+        let (picks, mut seen) = self.windows(query, &known, known.entries_for(query.limit), 0).await?;
+        let peers = self.look_at(picks, query, &mut seen, now).await?;
+        Ok((peers, self.sizes.saw(&query.archetypes, &seen)))
+    }
+}
+
+/// How many carry each archetype, the most frequent first; counts times `up / down`.
+fn by_archetype<'a>(
+    peers: impl Iterator<Item = &'a Arc<Stored>>,
+    up: u64,
+    down: u64,
+) -> Vec<(Archetype, u64)> {
+    let mut counts: HashMap<&Archetype, u64> = HashMap::new();
+    for stored in peers {
+        for archetype in stored.archetypes() {
+            *counts.entry(archetype).or_default() += 1;
+        }
+    }
+    let mut counted: Vec<_> =
+        counts.into_iter().map(|(archetype, count)| (archetype.clone(), scale(count, up, down))).collect();
+    counted.sort_unstable_by(|(name, count), (other, others)| others.cmp(count).then(name.cmp(other)));
+    counted
+}
+
+impl Core {
+    /// Whether there is no room for a newcomer: by the count where the network is small, else by an estimate that may be a
+    /// minute old. Many who register at once may get past it.
+    pub(crate) async fn is_full(&self, now: Timestamp) -> Result<bool, StoreError> {
+        const COUNTED_UP_TO: u64 = 1_000; // peers: beyond it, no network is small
+        let live = if self.max_peers <= COUNTED_UP_TO {
+            match self.network().await? {
+                Network::Small(peers) => to_u64(peers.values().filter(|stored| stored.is_live(now)).count()),
+                Network::Large => return Ok(true),
+            }
+        } else {
+            let seen = match self.sizes.of(&[]) {
+                Some(seen) => seen,
+                None => self.sizes.saw(&[], &self.probe(&[]).await?),
+            };
+            seen.live_in_all()
+        };
+        Ok(live >= self.max_peers)
+    }
+}

@@ -1,0 +1,142 @@
+//! What the store counts: calls, the units they were billed, and what it had to pass over.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use aurora_registry::{Figure, FigureKind};
+
+/// Read and write units that the table and its index were billed, as DynamoDB counted them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Units {
+    /// Read request units.
+    pub read: f64,
+    /// Write request units. A conditional write that was refused is billed, but DynamoDB does not say how much.
+    pub write: f64,
+}
+
+/// Counts of one store, from its start.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) calls: Count,
+    pub(crate) failures: Count,
+    pub(crate) refused_writes: Count,
+    pub(crate) unreadable: Count,
+    pub(crate) passed_over: Count,
+    pub(crate) delisted: Count,
+    pub(crate) snapshots: Count,
+    read: Halves,
+    write: Halves,
+}
+
+/// Counts up.
+#[derive(Debug, Default)]
+pub(crate) struct Count(AtomicU64);
+
+impl Count {
+    pub(crate) fn add(&self, by: usize) {
+        self.0.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Units come in halves.
+#[derive(Debug, Default)]
+struct Halves(AtomicU64);
+
+impl Halves {
+    fn add(&self, units: f64) {
+        let mut halves = 0;
+        // No call is billed more than some thousand units; counting them out avoids a lossy conversion.
+        let mut rest = (units.max(0.0) * 2.0).round();
+        while rest >= 1.0 && halves < 100_000 {
+            halves += 1;
+            rest -= 1.0;
+        }
+        self.0.fetch_add(halves, Ordering::Relaxed);
+    }
+
+    fn value(&self) -> f64 {
+        let halves = self.0.load(Ordering::Relaxed);
+        // Exact up to 2^32 in each part.
+        let high = u32::try_from(halves >> 32).unwrap_or(u32::MAX);
+        let low = u32::try_from(halves & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        (f64::from(high) * 4_294_967_296.0 + f64::from(low)) / 2.0
+    }
+
+    fn whole(&self) -> u64 {
+        self.0.load(Ordering::Relaxed) / 2
+    }
+}
+
+impl Counters {
+    pub(crate) fn has_read(&self, units: Option<f64>) {
+        self.calls.add(1);
+        self.read.add(units.unwrap_or_default());
+    }
+
+    pub(crate) fn has_written(&self, units: Option<f64>) {
+        self.calls.add(1);
+        self.write.add(units.unwrap_or_default());
+    }
+
+    pub(crate) fn units(&self) -> Units {
+        Units { read: self.read.value(), write: self.write.value() }
+    }
+
+    pub(crate) fn figures(&self) -> Vec<Figure> {
+        let figure = |name, help, value| Figure { name, help, kind: FigureKind::Counter(value) };
+        vec![
+            figure("dynamodb_calls_total", "Calls that DynamoDB answered.", self.calls.value()),
+            figure(
+                "dynamodb_failures_total",
+                "Calls that failed for good, after the retries.",
+                self.failures.value(),
+            ),
+            figure(
+                "dynamodb_refused_writes_total",
+                "Conditional writes that lost a race; each is billed.",
+                self.refused_writes.value(),
+            ),
+            figure("dynamodb_read_units_total", "Read units billed, index included.", self.read.whole()),
+            figure("dynamodb_write_units_total", "Write units billed, index included.", self.write.whole()),
+            figure(
+                "dynamodb_unreadable_items_total",
+                "Items passed over because they can't be parsed.",
+                self.unreadable.value(),
+            ),
+            figure(
+                "dynamodb_stale_entries_total",
+                "Index entries whose peer is gone, dormant or changed.",
+                self.passed_over.value(),
+            ),
+            figure(
+                "dynamodb_delisted_peers_total",
+                "Dormant peers taken off the index.",
+                self.delisted.value(),
+            ),
+            figure(
+                "dynamodb_snapshots_total",
+                "Scans that served a small network for some seconds.",
+                self.snapshots.value(),
+            ),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn units_add_up_in_halves() {
+        let counters = Counters::default();
+        for units in [0.5, 1.0, 7.5, 0.0] {
+            counters.has_read(Some(units));
+        }
+        counters.has_written(Some(6.0));
+        counters.has_written(None);
+        assert_eq!(counters.units(), Units { read: 9.0, write: 6.0 });
+    }
+}

@@ -1,0 +1,63 @@
+//! Renewing: a read, and a write only where the lease that stands does not reach far enough.
+
+use std::sync::Arc;
+
+use aurora_protocol::{PeerId, Timestamp};
+use aurora_registry::{Renewal, StoreError};
+
+use crate::core::{Core, RACES, Standing};
+use crate::failure::unavailable;
+use crate::item::{self, Expression, Stored};
+use crate::lane::Place;
+use crate::table::Write;
+
+/// By this part of the lease a written renewal reaches further than asked for, so that the next heartbeat need not write.
+const AHEAD: u64 = 3;
+
+impl Core {
+    pub(crate) async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        let place = self.place(peer).await?;
+        let mut standing = self.standing(peer).await?;
+        let mut revived = false;
+        for lost in 0..RACES {
+            let Standing::Peer(stored) = standing else { return Ok(Renewal::Unknown) };
+            if !stored.is_known(now, self.revival_window_millis) {
+                return Ok(Renewal::Unknown);
+            }
+            revived |= !stored.is_live(now);
+            let renewed = Renewal::Renewed { ttl: stored.ttl, revived };
+            if stored.expires_at >= now + stored.ttl {
+                return Ok(renewed);
+            }
+            match self.write_renewal(place, *stored, now).await? {
+                Write::Done => return Ok(renewed),
+                Write::Refused(item) => standing = self.standing_after(peer, item, lost).await?,
+            }
+        }
+        Err(unavailable("too many callers change this peer at once"))
+    }
+
+    async fn write_renewal(&self, place: Place, stored: Stored, now: Timestamp) -> Result<Write, StoreError> {
+        let expires_at = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
+        let markers_stand = item::forgotten_at(expires_at, self.revival_window_millis) <= stored.marked_until;
+        let mut renewed =
+            Stored { expires_at, last_seen: now.max(stored.last_seen), listed: true, ..stored.clone() };
+        if !markers_stand || !stored.listed {
+            renewed.marked_until = item::marked_until(expires_at, self.revival_window_millis);
+            self.table.write_all(renewed.markers(self.secret().await?)).await?;
+        }
+        let written = if stored.listed {
+            let update = Expression::renewal(&renewed, self.revival_window_millis);
+            let condition = Expression::expires_before(stored.generation, expires_at);
+            self.table.update(item::peer_key(&stored.registration.peer_id), update, condition).await?
+        } else {
+            let item = renewed.to_item(self.secret().await?, self.revival_window_millis);
+            let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
+            self.table.put(item, Expression::unchanged(&stored)).await?
+        };
+        if matches!(written, Write::Done) {
+            self.recent.renewed(place, Arc::new(renewed));
+        }
+        Ok(written)
+    }
+}

@@ -1,0 +1,217 @@
+//! Samples: from a snapshot of a small network, from the whole list of a rare archetype, or from windows of the ring.
+
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
+
+use aurora_protocol::{PeerId, Timestamp};
+use aurora_registry::{Page, Query, StoreError, Total};
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+
+use crate::core::Core;
+use crate::item::{self, Expression, Stored};
+use crate::lane::{Family, Lane, Place};
+use crate::page::PageInMaking;
+use crate::size::Seen;
+use crate::snapshot::{Network, Peers};
+use crate::window::Plan;
+
+/// Up to so many entries a family is listed whole, which takes sixteen half units.
+const LIST_MOST: u64 = 800;
+/// Calls that one sample has under way at once.
+const AT_ONCE: usize = 16;
+/// Rounds of windows; each fills up what rejected windows and dormant peers left open in the one before. One in eight
+/// samples needs a second round, and a sample that is still short after the last was drawn where hardly anybody is live.
+const ROUNDS: u32 = 8;
+/// Windows beyond those that suffice on average; doubled each round.
+const SPARE_WINDOWS: usize = 2;
+
+/// Entries of the index, by their place on the ring.
+pub(crate) type Entries = BTreeMap<Place, PeerId>;
+
+impl Core {
+    pub(crate) async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        if let Network::Small(peers) = self.network().await? {
+            return Ok(sample_of_snapshot(&peers, query, now));
+        }
+        let seen = match self.sizes.of(&query.archetypes) {
+            Some(seen) => seen,
+            None => {
+                let probed = self.probe(&query.archetypes).await?;
+                self.sizes.saw(&query.archetypes, &probed)
+            }
+        };
+        let limit = u64::try_from(query.limit).unwrap_or(u64::MAX);
+        if seen.entries_in_all() <= LIST_MOST.max(limit.saturating_mul(2)) {
+            return self.sample_of_list(query, now).await;
+        }
+        self.sample_of_windows(query, seen, now).await
+    }
+
+    /// Lists all that the index has, and reads peers in a random order until there are enough.
+    async fn sample_of_list(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        let lanes = Lane::all().map(|lane| self.entries(query, (lane.first(), lane.last())));
+        let listed: Vec<Entries> = stream::iter(lanes).buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut entries: Vec<_> = listed.into_iter().flatten().collect();
+        let count = entries.len();
+        entries.retain(|(_, peer)| query.exclude.as_ref() != Some(peer));
+        fastrand::shuffle(&mut entries);
+        // Where all may fit, all are read, so that the total is exact.
+        let read_all = entries.len() <= query.limit.saturating_mul(2);
+        let mut seen = Seen { entries: to_u64(count), covered: 1 << 64, looked_at: 0, live: 0 };
+        let mut page = PageInMaking::new(query, now);
+        let mut total = 0_u64;
+        while !entries.is_empty() && (read_all || !page.is_full()) {
+            let missing = query.limit.saturating_sub(page.len()).max(1);
+            let wanted = if read_all { entries.len() } else { seen.entries_for(missing) };
+            let next = entries.split_off(entries.len().saturating_sub(wanted.max(1)));
+            for stored in self.look_at(next, query, &mut seen, now).await? {
+                total += 1;
+                page.push(&stored);
+            }
+        }
+        self.sizes.saw(&query.archetypes, &seen);
+        let total =
+            if entries.is_empty() { Total::Exact(total) } else { Total::Estimate(seen.live_in_all()) };
+        Ok(page.finish(total))
+    }
+
+    async fn sample_of_windows(
+        &self,
+        query: &Query,
+        mut known: Seen,
+        now: Timestamp,
+    ) -> Result<Page, StoreError> {
+        let mut page = PageInMaking::new(query, now);
+        let mut met: HashSet<PeerId> = query.exclude.iter().cloned().collect();
+        let mut picked: Vec<(Place, PeerId)> = Vec::new();
+        for round in 0..ROUNDS {
+            let wanted = known.entries_for(query.limit - page.len());
+            let (picks, mut seen) = match wanted.saturating_sub(picked.len()) {
+                0 => (Vec::new(), Seen::default()),
+                more => self.windows(query, &known, more, SPARE_WINDOWS << round).await?,
+            };
+            picked.extend(picks.into_iter().filter(|(_, peer)| met.insert(peer.clone())));
+            // What was picked beyond the need stays for the next round, in the order in which it was picked.
+            let rest = picked.split_off(picked.len().min(wanted));
+            let peers = self.look_at(std::mem::replace(&mut picked, rest), query, &mut seen, now).await?;
+            known = self.sizes.saw(&query.archetypes, &seen);
+            if !peers.iter().all(|stored| page.push(stored)) || page.is_full() {
+                break;
+            }
+        }
+        let listed = to_u64(page.len());
+        Ok(page.finish(Total::Estimate(known.live_in_all().max(listed))))
+    }
+
+    /// Picks from windows placed at random, about as many as wanted, and what was seen on the way.
+    pub(crate) async fn windows(
+        &self,
+        query: &Query,
+        known: &Seen,
+        wanted: usize,
+        spare: usize,
+    ) -> Result<(Vec<(Place, PeerId)>, Seen), StoreError> {
+        let plan = Plan::new(known.entries_in_all(), query.limit);
+        let windows = (0..plan.windows_for(wanted) + spare).map(|_| async move {
+            let mut held = Entries::new();
+            for stretch in plan.window() {
+                held.append(&mut self.entries(query, stretch).await?);
+            }
+            Ok::<_, StoreError>(held)
+        });
+        let held: Vec<Entries> = stream::iter(windows).buffer_unordered(AT_ONCE).try_collect().await?;
+        let mut seen = Seen::default();
+        let mut picks = Vec::new();
+        for entries in held {
+            seen.entries += to_u64(entries.len());
+            seen.covered += plan.covered();
+            picks.extend(plan.pick(entries.into_iter().collect()));
+        }
+        Ok((picks, seen))
+    }
+
+    /// What the index has of a query on one stretch, own writes included.
+    pub(crate) async fn entries(
+        &self,
+        query: &Query,
+        (from, to): (Place, Place),
+    ) -> Result<Entries, StoreError> {
+        let families = Family::of(&query.archetypes);
+        let stretches = families.iter().map(|family| self.stretch(family, from, to));
+        let mut entries = Entries::new();
+        for mut of_family in futures_util::future::try_join_all(stretches).await? {
+            entries.append(&mut of_family);
+        }
+        self.recent.correct((from, to), &query.archetypes, &mut entries);
+        Ok(entries)
+    }
+
+    async fn stretch(&self, family: &Family, from: Place, to: Place) -> Result<Entries, StoreError> {
+        let mut entries = Entries::new();
+        let mut start = None;
+        loop {
+            let window = Expression::window(family.lane_key(from.lane()), from, to);
+            let page = self.table.query(window, None, start).await?;
+            self.collect(&page.items, &mut entries);
+            start = page.next;
+            if start.is_none() {
+                return Ok(entries);
+            }
+        }
+    }
+
+    /// Reads entries of the index; one that can't be read is counted and logged.
+    pub(crate) fn collect(&self, items: &[item::Item], entries: &mut Entries) {
+        for read in items {
+            match item::indexed(read) {
+                Ok((place, peer)) => drop(entries.insert(place, peer)),
+                Err(error) => self.unreadable(read, &error),
+            }
+        }
+    }
+
+    /// Reads the peers of entries and keeps those that the query lists, in the entries' order where it matters: the random
+    /// order is made anew, since a batch is answered in any order.
+    pub(crate) async fn look_at(
+        &self,
+        entries: Vec<(Place, PeerId)>,
+        query: &Query,
+        seen: &mut Seen,
+        now: Timestamp,
+    ) -> Result<Vec<Arc<Stored>>, StoreError> {
+        let looked_at = entries.iter().map(|(_, peer)| peer).collect::<HashSet<_>>().len();
+        let mut peers = self.peers_at(entries).await?;
+        peers.iter().filter(|stored| !stored.is_live(now)).for_each(|stored| self.dormant.saw(stored, now));
+        peers.retain(|stored| Self::is_listed(stored, &query.archetypes, now));
+        fastrand::shuffle(&mut peers);
+        seen.looked_at += to_u64(looked_at);
+        seen.live += to_u64(peers.len());
+        self.counters().passed_over.add(looked_at.saturating_sub(peers.len()));
+        Ok(peers)
+    }
+}
+
+fn sample_of_snapshot(peers: &Peers, query: &Query, now: Timestamp) -> Page {
+    let mut matching: Vec<&Arc<Stored>> =
+        peers.values().filter(|stored| matches(stored, query, now)).collect();
+    let total = to_u64(matching.len());
+    let most = query.limit.min(matching.len());
+    let mut page = PageInMaking::new(query, now);
+    for n in 0..most {
+        let chosen = fastrand::usize(n..matching.len());
+        matching.swap(n, chosen);
+        if !page.push(matching[n]) {
+            break;
+        }
+    }
+    page.finish(Total::Exact(total))
+}
+
+pub(crate) fn matches(stored: &Stored, query: &Query, now: Timestamp) -> bool {
+    Core::is_listed(stored, &query.archetypes, now)
+        && query.exclude.as_ref() != Some(&stored.registration.peer_id)
+}
+
+pub(crate) fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}

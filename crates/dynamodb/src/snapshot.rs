@@ -1,0 +1,154 @@
+//! A small network, read whole by one scan and held for some seconds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_registry::StoreError;
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::core::Core;
+use crate::item;
+use crate::item::Stored;
+use crate::lane::{Family, Lane, Place};
+use crate::recent::Written;
+use crate::size::Seen;
+
+/// How long a network counts as large that was too large to be read whole.
+const LARGE_HOLD: Duration = Duration::from_secs(60);
+/// The same where an estimate says that it is far too large.
+const FAR_TOO_LARGE_HOLD: Duration = Duration::from_secs(600);
+
+/// All peers, by their place on the ring.
+pub(crate) type Peers = BTreeMap<Place, Arc<Stored>>;
+
+/// What is known of the network.
+#[derive(Clone, Debug)]
+pub(crate) enum Network {
+    /// All that there is, own writes included.
+    Small(Arc<Peers>),
+    /// Too large to be read whole.
+    Large,
+}
+
+/// The last scan, and what it said.
+#[derive(Debug, Default)]
+pub(crate) struct Snapshots {
+    held: RwLock<Option<Held>>,
+    /// Who reads; the others wait for what it finds.
+    reading: Mutex<()>,
+}
+
+#[derive(Clone, Debug)]
+enum Held {
+    Small { peers: Arc<Peers>, until: Instant },
+    Large { until: Instant },
+}
+
+impl Core {
+    /// The network: whole if it is small.
+    pub(crate) async fn network(&self) -> Result<Network, StoreError> {
+        if let Some(network) = self.held_network() {
+            return Ok(network);
+        }
+        let _reading = self.snapshots.reading.lock().await;
+        if let Some(network) = self.held_network() {
+            return Ok(network);
+        }
+        let held = self.read_network().await?;
+        *self.snapshots.held.write() = Some(held.clone());
+        Ok(self.with_own_writes(&held))
+    }
+
+    fn held_network(&self) -> Option<Network> {
+        let held = self.snapshots.held.read().clone()?;
+        let (Held::Small { until, .. } | Held::Large { until }) = held;
+        (Instant::now() < until).then(|| self.with_own_writes(&held))
+    }
+
+    fn with_own_writes(&self, held: &Held) -> Network {
+        let Held::Small { peers, .. } = held else { return Network::Large };
+        let mut peers = Arc::clone(peers);
+        for (place, written) in self.recent.within(Place(0), Place(u64::MAX)) {
+            let peers = Arc::make_mut(&mut peers);
+            match written {
+                // Of one registration, the longer lease is the newer one, whoever wrote it.
+                Written::Placed(stored) => {
+                    let newer = peers.get(&place).is_some_and(|read| {
+                        read.generation == stored.generation && read.expires_at > stored.expires_at
+                    });
+                    if !newer {
+                        peers.insert(place, stored);
+                    }
+                }
+                Written::Removed(_) => drop(peers.remove(&place)),
+            }
+        }
+        Network::Small(peers)
+    }
+
+    async fn read_network(&self) -> Result<Held, StoreError> {
+        let most = i32::from(self.options.snapshot_items);
+        if most == 0 {
+            return Ok(Held::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
+        }
+        let was_small = matches!(*self.snapshots.held.read(), Some(Held::Small { .. }));
+        if !was_small && self.is_far_too_large().await? {
+            return Ok(Held::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
+        }
+        // Held from the beginning: what is written during the scan may be missing in it.
+        let now = Instant::now();
+        let mut peers = Peers::new();
+        let mut rest = most;
+        let mut start = None;
+        loop {
+            let page = self.table.scan(rest, start).await?;
+            rest -= i32::try_from(page.items.len()).unwrap_or(i32::MAX);
+            for item in page.items.iter().filter(|item| item::is_peer(item)) {
+                if let Some(stored) = self.read(item) {
+                    peers.insert(self.place(&stored.registration.peer_id).await?, Arc::new(stored));
+                }
+            }
+            start = page.next;
+            if start.is_none() {
+                self.counters().snapshots.add(1);
+                return Ok(Held::Small { peers: Arc::new(peers), until: now + self.options.snapshot_hold });
+            }
+            if rest <= 0 {
+                return Ok(Held::Large { until: now + LARGE_HOLD });
+            }
+        }
+    }
+
+    /// Whether the ring alone holds more than a scan would read, by an estimate that costs half a unit or one.
+    async fn is_far_too_large(&self) -> Result<bool, StoreError> {
+        let seen = self.probe(&[]).await?;
+        Ok(seen.entries_in_all() > 2 * u64::from(self.options.snapshot_items))
+    }
+
+    /// What is seen of a query's peers at the beginning of a random lane.
+    pub(crate) async fn probe(&self, archetypes: &[aurora_protocol::Archetype]) -> Result<Seen, StoreError> {
+        const MOST_ENTRIES: i32 = 50; // half a read unit
+        let lane = Lane::random();
+        let mut seen = Seen::default();
+        let (mut entries, mut covered) = (0_u128, u128::from(Lane::WIDTH));
+        for family in Family::of(archetypes) {
+            let window = item::Expression::window(family.lane_key(lane), lane.first(), lane.last());
+            let page = self.table.query(window, Some(MOST_ENTRIES), None).await?;
+            let last = page.items.last().and_then(|item| item::indexed(item).ok());
+            let reach = match (page.next, last) {
+                (Some(_), Some((place, _))) => u128::from(place.0 - lane.first().0) + 1,
+                _ => u128::from(Lane::WIDTH),
+            };
+            let count = u128::try_from(page.items.len()).unwrap_or_default();
+            // Families are added up over one stretch; who is in several counts twice, and the first sample corrects it.
+            entries += count * u128::from(Lane::WIDTH) / reach.max(1);
+            covered = u128::from(Lane::WIDTH);
+        }
+        seen.entries = u64::try_from(entries).unwrap_or(u64::MAX);
+        seen.covered = covered;
+        Ok(seen)
+    }
+}

@@ -1,0 +1,130 @@
+//! The store: every verb within its deadline.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use async_trait::async_trait;
+use aurora_protocol::{PeerId, Timestamp};
+use aurora_registry::{
+    Census, Claim, Enumeration, Figure, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
+    Store, StoreError, Swept,
+};
+use aws_sdk_dynamodb::Client;
+
+use crate::core::Core;
+use crate::counters::{Counters, Units};
+use crate::failure::unavailable;
+use crate::options::DynamoOptions;
+use crate::table::Table;
+
+/// Which bounds of [`Limits`] a store keeps, for whoever documents or tests it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// `max_peers`: kept, by an estimate that may be a minute old.
+    pub bounds_peers: bool,
+    /// `max_bytes`: not kept. A table has no bound, and the bill is bounded by `max_peers`.
+    pub bounds_bytes: bool,
+    /// `max_peers_per_source`: not kept. A count per source would be written with every registration.
+    pub bounds_sources: bool,
+    /// `max_peers_per_address`: not kept, for the same reason.
+    pub bounds_addresses: bool,
+    /// `max_archetypes`: not kept. An archetype costs no more than its peers' markers.
+    pub bounds_archetypes: bool,
+    /// Whether totals are exact where a page does not hold all that match: in small networks only.
+    pub exact_totals: bool,
+}
+
+/// What a [`DynamoStore`] can do.
+pub const CAPABILITIES: Capabilities = Capabilities {
+    bounds_peers: true,
+    bounds_bytes: false,
+    bounds_sources: false,
+    bounds_addresses: false,
+    bounds_archetypes: false,
+    exact_totals: false,
+};
+
+/// The store on one DynamoDB table, shared with any number of other processes.
+pub struct DynamoStore {
+    core: Core,
+    counters: Arc<Counters>,
+    closed: AtomicBool,
+}
+
+impl DynamoStore {
+    /// A store on the table that `options` name, which must exist; see [`crate::create_table`]. Nothing is called yet.
+    pub fn new(client: Client, options: DynamoOptions, limits: &Limits) -> Self {
+        let counters = Arc::new(Counters::default());
+        let table = Table::new(client, options.table.clone(), Arc::clone(&counters));
+        Self { core: Core::new(table, options, limits), counters, closed: AtomicBool::new(false) }
+    }
+
+    /// The units that this store's calls were billed so far.
+    pub fn units(&self) -> Units {
+        self.counters.units()
+    }
+
+    async fn within_deadline<T>(
+        &self,
+        verb: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(unavailable("the store is closed"));
+        }
+        let deadline = self.core.options.deadline;
+        tokio::time::timeout(deadline, verb).await.unwrap_or_else(|_| {
+            self.counters.failures.add(1);
+            Err(unavailable(format!("DynamoDB did not answer within {} ms", deadline.as_millis())))
+        })
+    }
+}
+
+#[async_trait]
+impl Store for DynamoStore {
+    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+        self.within_deadline(self.core.put(put, now)).await
+    }
+
+    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        self.within_deadline(self.core.renew(peer, now)).await
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        self.within_deadline(self.core.remove(peer, claim, now)).await
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        self.within_deadline(self.core.sample(query, now)).await
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        self.within_deadline(self.core.enumerate(query, after, now)).await
+    }
+
+    async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        self.within_deadline(self.core.census(archetypes, now)).await
+    }
+
+    async fn sweep(&self, _now: Timestamp) -> Result<Swept, StoreError> {
+        self.within_deadline(self.core.sweep()).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.within_deadline(self.core.check()).await
+    }
+
+    fn figures(&self) -> Vec<Figure> {
+        self.counters.figures()
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.closed.store(true, Ordering::Release);
+        Ok(())
+    }
+}

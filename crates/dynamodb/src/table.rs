@@ -1,0 +1,301 @@
+//! The table, and every call that is made of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_registry::StoreError;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::types::{
+    ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
+    ReturnValuesOnConditionCheckFailure, WriteRequest,
+};
+
+use crate::counters::Counters;
+use crate::failure::{store_error, unavailable};
+use crate::item::{Expression, Item};
+
+/// The index that discovery queries, by the seed's name.
+pub const INDEX: &str = "LastSeenIndex";
+
+/// The actions that the store calls: what its role must be allowed, and nothing else. `Query` is called on the index only,
+/// every other action on the table only.
+pub const ACTIONS: [&str; 8] = [
+    "dynamodb:BatchGetItem",
+    "dynamodb:BatchWriteItem",
+    "dynamodb:DeleteItem",
+    "dynamodb:GetItem",
+    "dynamodb:PutItem",
+    "dynamodb:Query",
+    "dynamodb:Scan",
+    "dynamodb:UpdateItem",
+];
+
+/// Most items that one batch writes, by DynamoDB's rule.
+const WRITE_BATCH: usize = 25;
+/// Most keys that one batch reads, by DynamoDB's rule.
+const READ_BATCH: usize = 100;
+/// Rounds of a batch whose rest comes back unprocessed; the verb's deadline usually ends them first.
+const BATCH_ROUNDS: u32 = 12;
+/// The pause before a batch's rest is tried again; doubled each time, up to the longest.
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_BATCH_PAUSE: Duration = Duration::from_millis(640);
+
+/// One table, its calls counted and their failures mapped.
+#[derive(Clone, Debug)]
+pub(crate) struct Table {
+    client: Client,
+    name: String,
+    counters: Arc<Counters>,
+}
+
+/// What became of a conditional write.
+#[derive(Debug)]
+pub(crate) enum Write {
+    Done,
+    /// The condition did not hold; the item that stands there, if one does.
+    Refused(Option<Item>),
+}
+
+/// The items of one page, and where the next one begins.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) items: Vec<Item>,
+    pub(crate) next: Option<Item>,
+}
+
+impl Table {
+    pub(crate) fn new(client: Client, name: String, counters: Arc<Counters>) -> Self {
+        Self { client, name, counters }
+    }
+
+    pub(crate) fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// Reads one item as it is now.
+    pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
+        let call = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(true);
+        let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        let output = sent.map_err(|error| self.failed("GetItem", &error))?;
+        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        Ok(output.item)
+    }
+
+    pub(crate) async fn put(&self, item: Item, condition: Expression) -> Result<Write, StoreError> {
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(some_if_any(condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => Ok(self.written(output.consumed_capacity.as_ref())),
+            Err(SdkError::ServiceError(refused)) if refused.err().is_conditional_check_failed_exception() => {
+                let standing = match refused.into_err() {
+                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(
+                        refusal,
+                    ) => refusal.item,
+                    _ => None,
+                };
+                Ok(self.refused(standing))
+            }
+            Err(error) => Err(self.failed("PutItem", &error)),
+        }
+    }
+
+    pub(crate) async fn update(
+        &self,
+        key: Item,
+        update: Expression,
+        condition: Expression,
+    ) -> Result<Write, StoreError> {
+        let names: HashMap<_, _> = update.names.into_iter().chain(condition.names).collect();
+        let values: Item = update.values.into_iter().chain(condition.values).collect();
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .update_expression(update.text)
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(some_if_any(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => Ok(self.written(output.consumed_capacity.as_ref())),
+            Err(SdkError::ServiceError(refused)) if refused.err().is_conditional_check_failed_exception() => {
+                let standing = match refused.into_err() {
+                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refusal) => refusal.item,
+                    _ => None,
+                };
+                Ok(self.refused(standing))
+            }
+            Err(error) => Err(self.failed("UpdateItem", &error)),
+        }
+    }
+
+    pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<Write, StoreError> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(some_if_any(condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        match sent {
+            Ok(output) => Ok(self.written(output.consumed_capacity.as_ref())),
+            Err(SdkError::ServiceError(refused)) if refused.err().is_conditional_check_failed_exception() => {
+                let standing = match refused.into_err() {
+                    aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException(refusal) => refusal.item,
+                    _ => None,
+                };
+                Ok(self.refused(standing))
+            }
+            Err(error) => Err(self.failed("DeleteItem", &error)),
+        }
+    }
+
+    /// Writes items whatever stands in their place, following what comes back unprocessed.
+    pub(crate) async fn write_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let mut requests = Vec::with_capacity(items.len());
+        for item in items {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            let put = put.map_err(|error| StoreError::Internal(error.to_string()))?;
+            requests.push(WriteRequest::builder().put_request(put).build());
+        }
+        for batch in requests.chunks(WRITE_BATCH) {
+            self.write_batch(batch.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_batch(&self, batch: Vec<WriteRequest>) -> Result<(), StoreError> {
+        let mut rest = HashMap::from([(self.name.clone(), batch)]);
+        for round in 0..BATCH_ROUNDS {
+            let call = self.client.batch_write_item().set_request_items(Some(rest));
+            let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+            let output = sent.map_err(|error| self.failed("BatchWriteItem", &error))?;
+            self.counters.has_written(units(output.consumed_capacity().first()));
+            rest = output.unprocessed_items.unwrap_or_default();
+            if rest.values().all(Vec::is_empty) {
+                return Ok(());
+            }
+            pause(round).await;
+        }
+        Err(unavailable("DynamoDB BatchWriteItem left items unprocessed"))
+    }
+
+    /// Reads items, perhaps a moment old, following what comes back unprocessed. Keys that nothing stands at are left out.
+    pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec()));
+        let read = futures_util::future::try_join_all(batches).await?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn read_batch(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+        let asked = asked.map_err(|error| StoreError::Internal(error.to_string()))?;
+        let mut rest = HashMap::from([(self.name.clone(), asked)]);
+        let mut read = Vec::new();
+        for round in 0..BATCH_ROUNDS {
+            let call = self.client.batch_get_item().set_request_items(Some(rest));
+            let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+            let output = sent.map_err(|error| self.failed("BatchGetItem", &error))?;
+            self.counters.has_read(units(output.consumed_capacity().first()));
+            read.extend(output.responses.unwrap_or_default().into_values().flatten());
+            rest = output.unprocessed_keys.unwrap_or_default();
+            if rest.values().all(|keys| keys.keys.is_empty()) {
+                return Ok(read);
+            }
+            pause(round).await;
+        }
+        Err(unavailable("DynamoDB BatchGetItem left keys unprocessed"))
+    }
+
+    /// Reads one page of the index.
+    pub(crate) async fn query(
+        &self,
+        window: Expression,
+        limit: Option<i32>,
+        start: Option<Item>,
+    ) -> Result<Items, StoreError> {
+        let sent = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(INDEX)
+            .key_condition_expression(window.text)
+            .set_expression_attribute_names(Some(window.names))
+            .set_expression_attribute_values(Some(window.values))
+            .set_limit(limit)
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let output = sent.map_err(|error| self.failed("Query", &error))?;
+        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
+    }
+
+    /// Reads one page of everything.
+    pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<Items, StoreError> {
+        let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
+        let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        let output = sent.map_err(|error| self.failed("Scan", &error))?;
+        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
+    }
+
+    fn written(&self, consumed: Option<&ConsumedCapacity>) -> Write {
+        self.counters.has_written(units(consumed));
+        Write::Done
+    }
+
+    fn refused(&self, standing: Option<Item>) -> Write {
+        self.counters.has_written(None);
+        self.counters.refused_writes.add(1);
+        Write::Refused(standing.filter(|item| !item.is_empty()))
+    }
+
+    fn failed<E>(
+        &self,
+        action: &str,
+        error: &SdkError<E, aws_sdk_dynamodb::config::http::HttpResponse>,
+    ) -> StoreError
+    where
+        E: std::error::Error + aws_sdk_dynamodb::error::ProvideErrorMetadata + std::fmt::Debug + 'static,
+    {
+        self.counters.failures.add(1);
+        store_error(action, error)
+    }
+}
+
+fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
+    consumed.and_then(ConsumedCapacity::capacity_units)
+}
+
+/// An empty map of values is refused by DynamoDB.
+fn some_if_any(values: Item) -> Option<Item> {
+    (!values.is_empty()).then_some(values)
+}
+
+async fn pause(round: u32) {
+    let longest = BATCH_PAUSE.saturating_mul(1 << round.min(8)).min(LONGEST_BATCH_PAUSE);
+    tokio::time::sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+}
