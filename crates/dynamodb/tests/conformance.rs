@@ -1,0 +1,66 @@
+//! The contract's suite on a DynamoDB stand-in, once for each way in which a list is made.
+
+#[path = "support/stand_in.rs"]
+mod support;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aurora_dynamodb::{CAPABILITIES, DynamoOptions, DynamoStore, connect};
+use aurora_protocol::Timestamp;
+use aurora_registry::conformance::{Bounds, Promises, Restart, Scale, Subject};
+use aurora_registry::{Limits, Store};
+use tokio::sync::OnceCell;
+
+/// A table of its own for each case.
+#[derive(Default)]
+struct Table {
+    options: OnceCell<DynamoOptions>,
+    /// Whether a network so small is read whole.
+    snapshots: bool,
+}
+
+#[async_trait]
+impl Subject for Table {
+    async fn open(&self, limits: &Limits, _now: Timestamp) -> Arc<dyn Store> {
+        let fresh = async || {
+            let mut options = support::fresh_table().await;
+            options.deadline = std::time::Duration::from_secs(60);
+            options.attempt_timeout = std::time::Duration::from_secs(20);
+            if !self.snapshots {
+                options.snapshot_items = 0;
+            }
+            options
+        };
+        let options = self.options.get_or_init(fresh).await;
+        Arc::new(DynamoStore::new(connect(options).await, options.clone(), limits))
+    }
+
+    fn promises(&self) -> Promises {
+        Promises {
+            restart: Restart::GoesOn,
+            bounds: Bounds {
+                // By an estimate, which the suite's bounds of three peers are too narrow for.
+                peers: false,
+                bytes: CAPABILITIES.bounds_bytes,
+                sources: CAPABILITIES.bounds_sources,
+                addresses: CAPABILITIES.bounds_addresses,
+                archetypes: CAPABILITIES.bounds_archetypes,
+                exact_in_races: false,
+            },
+            exact_totals: self.snapshots,
+            exact_census: self.snapshots,
+            scale: Scale { peers: 120, draws: 400, steps: 500 },
+        }
+    }
+}
+
+mod small_networks_from_a_snapshot {
+    use super::Table;
+    aurora_registry::conformance_suite!(Table { snapshots: true, ..Table::default() });
+}
+
+mod from_the_index {
+    use super::Table;
+    aurora_registry::conformance_suite!(Table::default());
+}

@@ -1,0 +1,89 @@
+//! What the tests on a DynamoDB stand-in share. The endpoint comes from the environment; `scripts/dynamodb-local` sets it.
+#![allow(dead_code, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aurora_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
+use aurora_protocol::{
+    Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
+};
+use aurora_registry::{Claim, Limits, Page, Put, Query, Source, Store as _, TokenHash};
+
+pub(crate) fn endpoint() -> String {
+    std::env::var("AURORA_DYNAMODB_ENDPOINT")
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
+}
+
+/// A table's name that no other test has.
+pub(crate) fn table_name() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("aurora-peers-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The options of a fresh table at the stand-in. Its time to live is off: cases live at made-up times.
+pub(crate) async fn fresh_table() -> DynamoOptions {
+    let mut options = DynamoOptions::new(table_name());
+    options.endpoint = Some(endpoint());
+    create_table(&connect(&options).await, &options.table, false).await.expect("the stand-in makes a table");
+    options
+}
+
+pub(crate) async fn open(options: &DynamoOptions) -> Arc<DynamoStore> {
+    open_within(options, &Limits::default()).await
+}
+
+pub(crate) async fn open_within(options: &DynamoOptions, limits: &Limits) -> Arc<DynamoStore> {
+    Arc::new(DynamoStore::new(connect(options).await, options.clone(), limits))
+}
+
+/// 2025-10-02T12:00:00 and so many seconds.
+pub(crate) fn at(seconds: u64) -> Timestamp {
+    Timestamp::from_secs(1_759_406_400 + seconds)
+}
+
+pub(crate) fn id(name: &str) -> PeerId {
+    PeerId::parse(name).unwrap()
+}
+
+/// A registration from `source` with the token of that number.
+pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> Put {
+    let ip: IpAddr = source.parse().unwrap();
+    Put {
+        registration: Registration {
+            peer_id: id(name),
+            address: Address::from(ip),
+            port: 9000 + u16::from(token),
+            archetypes: Archetypes::parse(archetypes).unwrap(),
+            metadata: Metadata::parse(r#"{"version":"1.0.0","capabilities":["tensor-exchange"]}"#).unwrap(),
+        },
+        ttl: Ttl::from_secs(300),
+        claim: claim(source),
+        new_token: TokenHash::of(&LeaseToken::from_random([token; 16])),
+    }
+}
+
+pub(crate) fn claim(source: &str) -> Claim {
+    Claim { source: Source::of(source.parse().unwrap()), token: None, unguarded: false }
+}
+
+pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
+    let mut archetypes: Vec<_> = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
+    archetypes.sort();
+    Query { archetypes, exclude: None, view: View::Seed, limit, page_bytes: 1 << 20 }
+}
+
+/// The ids and ports that a query lists, sorted.
+pub(crate) async fn listed(store: &DynamoStore, archetypes: &[&str], now: Timestamp) -> Vec<(String, u16)> {
+    let page = store.sample(&query(archetypes, 1_000), now).await.expect("a sample");
+    peers_of(&page)
+}
+
+pub(crate) fn peers_of(page: &Page) -> Vec<(String, u16)> {
+    let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+    let mut listed: Vec<_> = peers.into_iter().map(|peer| (peer.peer_id.to_string(), peer.port)).collect();
+    listed.sort();
+    listed
+}

@@ -1,0 +1,272 @@
+//! What several processes and odd items make of one table.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/stand_in.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::process::Stdio;
+
+use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_registry::{FigureKind, Limits, Placement, Removal, Renewal, Shortage, Store, Total};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+
+use support::{at, claim, fresh_table, id, listed, open, open_within, peers_of, put, query};
+
+const HOME: &str = "203.0.113.7";
+
+async fn from_index(options: &DynamoOptions) -> std::sync::Arc<DynamoStore> {
+    let mut options = options.clone();
+    options.snapshot_items = 0;
+    open(&options).await
+}
+
+#[tokio::test]
+async fn what_one_process_registers_another_lists_renews_and_deregisters() {
+    let options = fresh_table().await;
+    let (one, two) = (open(&options).await, from_index(&options).await);
+    one.put(put("p", &["a"], HOME, 1), at(0)).await.unwrap();
+    assert_eq!(listed(&two, &["a"], at(1)).await, [("p".to_owned(), 9001)]);
+    assert!(matches!(two.renew(&id("p"), at(299)).await, Ok(Renewal::Renewed { revived: false, .. })));
+    assert_eq!(listed(&one, &["a"], at(301)).await.len(), 1);
+    let stranger = two.put(put("p", &["b"], "198.51.100.1", 2), at(302)).await.unwrap();
+    assert!(matches!(stranger, Placement::Held { .. }));
+    assert_eq!(two.remove(&id("p"), &claim(HOME), at(303)).await, Ok(Removal::Removed));
+    assert_eq!(one.renew(&id("p"), at(304)).await, Ok(Renewal::Unknown));
+}
+
+#[tokio::test]
+async fn an_item_that_cannot_be_read_is_passed_over_counted_and_replaced() {
+    let options = fresh_table().await;
+    let (store, index) = (open(&options).await, from_index(&options).await);
+    store.put(put("good", &["a"], HOME, 1), at(0)).await.unwrap();
+    let client = connect(&options).await;
+    let text = |value: &str| AttributeValue::S(value.to_owned());
+    let place = AttributeValue::B(Blob::new([7; 8]));
+    for (key, lane) in [("bad", "#0"), (" a bad", "a#0"), (" ", "a#0"), (" a ", "a#0"), ("bad2", "#0")] {
+        let item = HashMap::from([
+            ("peer_id".to_owned(), text(key)),
+            ("lane".to_owned(), text(lane)),
+            ("h".to_owned(), place.clone()),
+            ("reg".to_owned(), text("{\"address\":")),
+        ]);
+        client.put_item().table_name(&options.table).set_item(Some(item)).send().await.unwrap();
+    }
+    for reader in [&store, &index] {
+        // A snapshot that was made before is not asked.
+        let reader =
+            if std::sync::Arc::ptr_eq(reader, &store) { open(&options).await } else { reader.clone() };
+        assert_eq!(listed(&reader, &["a"], at(1)).await, [("good".to_owned(), 9001)]);
+        assert_eq!(listed(&reader, &[], at(1)).await, [("good".to_owned(), 9001)]);
+        assert!(figure(&reader, "dynamodb_unreadable_items_total") > 0);
+    }
+    assert_eq!(store.renew(&id("bad"), at(1)).await, Ok(Renewal::Unknown));
+    assert_eq!(store.remove(&id("bad"), &claim(HOME), at(1)).await, Ok(Removal::Unknown));
+    let placed = store.put(put("bad", &["a"], HOME, 2), at(1)).await;
+    assert_eq!(placed, Ok(Placement::Placed { token_kept: false }));
+    let both = [("bad".to_owned(), 9002), ("good".to_owned(), 9001)];
+    assert_eq!(listed(&index, &["a"], at(2)).await, both);
+}
+
+fn figure(store: &DynamoStore, name: &str) -> u64 {
+    let figures = store.figures();
+    match figures.iter().find(|figure| figure.name == name).unwrap().kind {
+        FigureKind::Counter(count) => count,
+        _ => panic!("{name} counts"),
+    }
+}
+
+#[tokio::test]
+async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
+    let options = fresh_table().await;
+    let mut stores = Vec::new();
+    for _ in 0..8 {
+        stores.push(from_index(&options).await);
+    }
+    let puts = stores.iter().enumerate().map(|(n, store)| {
+        let n = u8::try_from(n).unwrap();
+        store.put(put(&format!("p{n}"), &["a"], HOME, n), at(0))
+    });
+    futures_util::future::try_join_all(puts).await.unwrap();
+    for store in &stores {
+        assert_eq!(listed(store, &["a"], at(0)).await.len(), 8);
+        // An enumeration of one store goes on in another, so they agree on every place.
+        let mut all = Vec::new();
+        let mut after = None;
+        for other in stores.iter().cycle().take(100) {
+            let aurora_registry::Enumeration::Page(page, next) =
+                other.enumerate(&query(&["a"], 3), after.as_ref(), at(0)).await.unwrap()
+            else {
+                panic!("the position is good")
+            };
+            all.extend(peers_of(&page));
+            after = next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(all.len(), 8);
+    }
+}
+
+#[tokio::test]
+async fn peers_that_stay_away_leave_the_index_and_a_heartbeat_lists_them_again() {
+    let options = fresh_table().await;
+    let store = from_index(&options).await;
+    for n in 0..40 {
+        store.put(put(&format!("away{n}"), &["a", "b"], HOME, 1), at(0)).await.unwrap();
+    }
+    store.put(put("live", &["a", "b"], HOME, 2), at(2_000)).await.unwrap();
+    let reader = from_index(&options).await;
+    assert_eq!(listed(&reader, &[], at(2_001)).await.len(), 1);
+    for _ in 0..3 {
+        reader.sweep(at(2_001)).await.unwrap();
+    }
+    assert_eq!(figure(&reader, "dynamodb_delisted_peers_total"), 40);
+    let fresh = from_index(&options).await;
+    for asked in [&[][..], &["a"], &["b"]] {
+        assert_eq!(listed(&fresh, asked, at(2_002)).await, [("live".to_owned(), 9002)]);
+    }
+    assert_eq!(figure(&fresh, "dynamodb_stale_entries_total"), 0, "the index lists nobody who is away");
+    let renewed = fresh.renew(&id("away7"), at(2_003)).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { revived: true, .. })));
+    // One that registers again, at another's hand.
+    store.put(put("away8", &["b"], "198.51.100.1", 3), at(2_003)).await.unwrap();
+    let other = from_index(&options).await;
+    assert_eq!(listed(&other, &["a"], at(2_004)).await.len(), 2);
+    assert_eq!(listed(&other, &["b"], at(2_004)).await.len(), 3);
+    assert_eq!(listed(&other, &[], at(2_004)).await.len(), 3);
+}
+
+#[tokio::test]
+async fn a_full_table_refuses_newcomers_never_members() {
+    let options = fresh_table().await;
+    let limits = Limits { max_peers: 3, ..Limits::default() };
+    let store = open_within(&options, &limits).await;
+    for name in ["p", "q", "r"] {
+        store.put(put(name, &["a"], HOME, 1), at(0)).await.unwrap();
+    }
+    assert_eq!(store.put(put("s", &[], HOME, 1), at(1)).await, Ok(Placement::Full(Shortage::Peers)));
+    let member = store.put(put("p", &["b"], HOME, 2), at(1)).await;
+    assert_eq!(member, Ok(Placement::Placed { token_kept: false }));
+}
+
+#[tokio::test]
+async fn a_large_network_is_sampled_from_windows_of_the_ring() {
+    const PEERS: usize = 1_200;
+    let options = fresh_table().await;
+    let filler = from_index(&options).await;
+    let puts: Vec<_> = (0..PEERS)
+        .map(|n| {
+            let own = format!("own{}", n % 3);
+            put(&format!("p{n}"), &["all", &own], HOME, u8::try_from(n % 200).unwrap())
+        })
+        .collect();
+    for batch in puts.chunks(32) {
+        let placed = batch.iter().map(|put| filler.put(put.clone(), at(0)));
+        futures_util::future::try_join_all(placed).await.unwrap();
+    }
+    // Reading it whole is too much, so the store finds out by itself that it is large.
+    let store = open(&options).await;
+    let mut times: HashMap<String, u32> = HashMap::new();
+    for _ in 0..60 {
+        let page = store.sample(&query(&["own0", "own1", "own2"], 20), at(1)).await.unwrap();
+        let peers = peers_of(&page);
+        assert_eq!(peers.len(), 20);
+        assert!(
+            matches!(page.total, Total::Estimate(total) if (800..1_700).contains(&total)),
+            "{:?}",
+            page.total
+        );
+        peers.into_iter().for_each(|(name, _)| *times.entry(name).or_default() += 1);
+    }
+    // 1,200 draws of 1,200: most are drawn, and nobody often.
+    assert!(times.len() > 600 && times.values().all(|count| *count < 9), "{times:?}");
+    let mut enumerated = Vec::new();
+    let mut after = None;
+    loop {
+        let aurora_registry::Enumeration::Page(page, next) =
+            store.enumerate(&query(&["all"], 400), after.as_ref(), at(1)).await.unwrap()
+        else {
+            panic!("the position is good")
+        };
+        enumerated.extend(peers_of(&page));
+        after = next;
+        if after.is_none() {
+            break;
+        }
+    }
+    let count = enumerated.len();
+    enumerated.sort();
+    enumerated.dedup();
+    assert_eq!((count, enumerated.len()), (PEERS, PEERS));
+    let census = store.census(2, at(1)).await.unwrap();
+    assert!((800..1_700).contains(&census.live), "{census:?}");
+    assert_eq!(census.by_archetype[0].0.as_str(), "all");
+}
+
+/// Operations of one process in the race below.
+const RACING: u32 = 500;
+const RACED_TABLE: &str = "AURORA_RACED_TABLE";
+
+#[tokio::test]
+async fn two_processes_that_race_for_one_peer_leave_one_whole_registration() {
+    let options = fresh_table().await;
+    let binary = std::env::current_exe().unwrap();
+    let racers: Vec<_> = (0..2)
+        .map(|_| {
+            std::process::Command::new(&binary)
+                .args(["--exact", "racer", "--ignored", "--nocapture"])
+                .env(RACED_TABLE, &options.table)
+                .stdout(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    for racer in racers {
+        let output = tokio::task::spawn_blocking(move || racer.wait_with_output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{said}");
+    }
+    for store in [open(&options).await, from_index(&options).await] {
+        let everybody = listed(&store, &[], at(1)).await;
+        let [(name, port)] = everybody.as_slice() else { panic!("one peer is left: {everybody:?}") };
+        assert_eq!(name, "raced");
+        for token in 0..=255_u8 {
+            let found = listed(&store, &[&format!("a{token}")], at(1)).await;
+            assert_eq!(found.len() == 1, 9000 + u16::from(token) == *port, "a{token} of {port}");
+        }
+    }
+}
+
+/// Not a test of its own: one of the racing processes above.
+#[tokio::test]
+#[ignore = "started by the race"]
+async fn racer() {
+    let mut options = DynamoOptions::new(std::env::var(RACED_TABLE).unwrap());
+    options.endpoint = Some(support::endpoint());
+    options.deadline = std::time::Duration::from_secs(60);
+    options.attempt_timeout = std::time::Duration::from_secs(20);
+    let store = open(&options).await;
+    let operations = (0..RACING).map(|n| {
+        let store = std::sync::Arc::clone(&store);
+        tokio::spawn(async move {
+            if n % 2 == 0 {
+                let token = fastrand::u8(..);
+                let placed =
+                    store.put(put("raced", &[&format!("a{token}"), "shared"], HOME, token), at(0)).await;
+                assert!(
+                    matches!(placed, Ok(Placement::Placed { .. })),
+                    "the holder is never refused: {placed:?}"
+                );
+            } else {
+                let renewed = store.renew(&id("raced"), at(u64::from(n))).await.expect("renew does not fail");
+                assert!(matches!(renewed, Renewal::Renewed { .. } | Renewal::Unknown));
+            }
+        })
+    });
+    for operation in operations.collect::<Vec<_>>() {
+        operation.await.unwrap();
+    }
+}
