@@ -80,8 +80,12 @@ impl Plan {
         if fastrand::u64(..self.most.max(1)) >= count {
             return Vec::new();
         }
-        fastrand::shuffle(&mut held);
-        held.truncate(self.picks);
+        let picks = self.picks.min(held.len());
+        for n in 0..picks {
+            let chosen = fastrand::usize(n..held.len());
+            held.swap(n, chosen);
+        }
+        held.truncate(picks);
         held
     }
 }
