@@ -25,7 +25,7 @@ mod text;
 mod invariant;
 
 use aurora_protocol::{PeerId, Timestamp, Ttl};
-use aurora_registry::Limits;
+use aurora_registry::{Limits, Swept};
 
 use archetype::ArchetypeTable;
 use members::Members;
@@ -53,6 +53,8 @@ pub(crate) struct Index {
     bytes: u64,
     dormant_bytes: u64,
     counts: Counts,
+    /// What ended and was not reported yet.
+    swept: Swept,
     /// Tells the slots of this process from those of one before.
     incarnation: u64,
 }
@@ -103,6 +105,7 @@ impl Index {
             bytes: 0,
             dormant_bytes: 0,
             counts: Counts::default(),
+            swept: Swept::default(),
             incarnation: fastrand::u64(..),
         }
     }

@@ -109,12 +109,11 @@ impl Store for EmbeddedStore {
 
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         self.check_open()?;
-        let mut swept = Swept::default();
-        while self.sweep_some(now, &mut swept) {
+        while self.sweep_some(now) {
             tokio::task::yield_now().await;
         }
         self.checkpoint_if_wanted();
-        Ok(swept)
+        Ok(self.shared.index.write().take_swept())
     }
 
     async fn health(&self) -> Result<(), StoreError> {
@@ -182,11 +181,9 @@ impl EmbeddedStore {
         Ok((Removal::Removed, commit))
     }
 
-    fn sweep_some(&self, now: Timestamp, swept: &mut Swept) -> bool {
+    fn sweep_some(&self, now: Timestamp) -> bool {
         let mut index = self.shared.index.write();
-        let some = index.advance(now, STEPS, &mut |record| self.note(record));
-        swept.expired += some.expired;
-        swept.evicted += some.evicted;
+        index.advance(now, STEPS, &mut |record| self.note(record));
         index.is_due(now)
     }
 
@@ -198,7 +195,7 @@ impl EmbeddedStore {
                 return index;
             }
             drop(index);
-            self.sweep_some(now, &mut Swept::default());
+            self.sweep_some(now);
         }
     }
 

@@ -199,7 +199,7 @@ pub struct Census {
     pub by_archetype: Vec<(Archetype, u64)>,
 }
 
-/// What a sweep did.
+/// What ended since the sweep before: by the sweep itself, or on the way of another call.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ended.

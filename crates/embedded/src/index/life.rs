@@ -25,25 +25,23 @@ impl Index {
     }
 
     /// Does what is due at `now`, at most `steps` of it. Each change is handed to `log` in order.
-    pub(crate) fn advance(
-        &mut self,
-        now: Timestamp,
-        steps: usize,
-        log: &mut dyn FnMut(&Record<'_>),
-    ) -> Swept {
-        let mut swept = Swept::default();
+    pub(crate) fn advance(&mut self, now: Timestamp, steps: usize, log: &mut dyn FnMut(&Record<'_>)) {
         for _ in 0..steps {
             if let Some(slot) = self.schedule.expiries().first_due(now) {
-                swept.expired += u64::from(self.end_lease(slot, now, log));
+                self.swept.expired += u64::from(self.end_lease(slot, now, log));
             } else if let Some(slot) = self.schedule.evictions().first_due(now) {
                 self.counts.evicted_due += 1;
-                swept.evicted += 1;
+                self.swept.evicted += 1;
                 self.evict(slot, log);
             } else {
                 break;
             }
         }
-        swept
+    }
+
+    /// What [`Index::advance`] did since this was asked last, whoever called it.
+    pub(crate) fn take_swept(&mut self) -> Swept {
+        std::mem::take(&mut self.swept)
     }
 
     /// Renews or revives a peer. The index must be up to `now`.

@@ -1,6 +1,6 @@
 //! What peers' lives do to the index.
 
-use aurora_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError};
+use aurora_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
 
 use super::fixture::{at, block_on, claim, id, put, query};
 use crate::EmbeddedStore;
@@ -30,6 +30,17 @@ fn heartbeats_move_nothing_until_the_old_end_is_due() {
     assert!(!store.shared.index.read().is_due(at(598)));
     assert_eq!(block_on(store.sweep(at(599))).unwrap().expired, 1);
     store.check();
+}
+
+#[test]
+fn a_sweep_reports_what_ended_on_the_way_of_other_calls() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    assert_eq!(block_on(store.census(1, at(300))).unwrap().live, 0);
+    assert_eq!(block_on(store.sweep(at(300))).unwrap(), Swept { expired: 1, evicted: 0 });
+    assert_eq!(store.renew_now("p", at(WEEK)), Renewal::Unknown);
+    assert_eq!(block_on(store.sweep(at(WEEK))).unwrap(), Swept { expired: 0, evicted: 1 });
+    assert_eq!(block_on(store.sweep(at(WEEK))).unwrap(), Swept::default());
 }
 
 #[test]
