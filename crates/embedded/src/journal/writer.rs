@@ -123,7 +123,8 @@ impl<U: 'static> Writer<U> {
     fn rotate(&mut self) -> Result<Rotation, Unavailable> {
         let generation = self.file.generation + 1;
         match JournalFile::create(&self.disk, generation, self.sequence, self.chunk) {
-            Ok(file) => self.file = file,
+            // Beside the checkpoint that follows, a small disk has no room for space that is not used.
+            Ok(file) => std::mem::replace(&mut self.file, file).trim(),
             Err(error) => {
                 // A start would also do without the file, as long as it has no frames.
                 if let Err(error) = self.disk.remove(&name::journal(generation)) {

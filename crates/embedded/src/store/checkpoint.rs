@@ -17,6 +17,12 @@ const JOURNAL_BYTES: u64 = 64 << 20;
 /// How far it grows where it would soon fill the disk, and so could not be shortened any more: small, but worth the work.
 const JOURNAL_BYTES_ON_A_SMALL_DISK: u64 = 4 << 20;
 
+/// How long checkpoints rest after one that failed; each further failure doubles it. An attempt fills a disk that is too small
+/// for it, and registrations are refused meanwhile.
+const FIRST_REST: Duration = Duration::from_secs(1);
+/// Most doublings: a minute's rest, after which the disk may have been cleared.
+const MOST_DOUBLINGS: u32 = 6;
+
 /// Slots that are written down in one hold of the index: a tenth of a millisecond's work.
 const SLOTS: u32 = 512;
 
@@ -34,6 +40,28 @@ pub(super) struct CheckpointFigures {
     pub(super) failed: u64,
     pub(super) bytes: u64,
     pub(super) duration: Duration,
+    /// How many failed since the last that was taken, and until when checkpoints rest for it.
+    failed_in_a_row: u32,
+    rests_until: Option<Instant>,
+}
+
+impl CheckpointFigures {
+    fn succeeded(&mut self, report: &CheckpointReport, duration: Duration) {
+        self.taken += 1;
+        self.bytes = report.bytes;
+        self.duration = duration;
+        (self.failed_in_a_row, self.rests_until) = (0, None);
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.failed += 1;
+        self.rests_until = Some(now + FIRST_REST * (1 << self.failed_in_a_row.min(MOST_DOUBLINGS)));
+        self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
+    }
+
+    fn rests(&self, now: Instant) -> bool {
+        self.rests_until.is_some_and(|until| now < until)
+    }
 }
 
 impl EmbeddedStore {
@@ -55,7 +83,7 @@ impl EmbeddedStore {
     /// Starts a checkpoint where the journal has grown, or lacks what the index has.
     pub(super) fn checkpoint_if_wanted(&self) {
         let Some(journal) = &self.journal else { return };
-        if journal.health().is_err() {
+        if journal.health().is_err() || self.checkpointer.figures.lock().rests(Instant::now()) {
             return;
         }
         if !self.has_grown(journal) && !self.shared.checkpoint_wanted.load(Ordering::Relaxed) {
@@ -114,13 +142,9 @@ fn take(
     let outcome = write(shared, journal);
     let mut figures = figures.lock();
     match &outcome {
-        Ok(report) => {
-            figures.taken += 1;
-            figures.bytes = report.bytes;
-            figures.duration = started.elapsed();
-        }
+        Ok(report) => figures.succeeded(report, started.elapsed()),
         Err(_) => {
-            figures.failed += 1;
+            figures.failed(Instant::now());
             shared.checkpoint_wanted.store(true, Ordering::Relaxed);
         }
     }
@@ -155,4 +179,24 @@ fn write(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, C
         from = until;
     }
     checkpoint.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn checkpoints_rest_longer_with_every_failure_until_one_is_taken() {
+        let mut figures = CheckpointFigures::default();
+        let now = Instant::now();
+        for seconds in [1, 2, 4, 8, 16, 32, 64, 64] {
+            figures.failed(now);
+            assert!(figures.rests(now + Duration::from_millis(seconds * 1_000 - 1)), "{seconds}");
+            assert!(!figures.rests(now + Duration::from_secs(seconds)), "{seconds}");
+        }
+        figures.succeeded(&CheckpointReport { records: 0, bytes: 0 }, Duration::ZERO);
+        assert!(!figures.rests(now));
+        figures.failed(now);
+        assert!(!figures.rests(now + FIRST_REST));
+    }
 }
