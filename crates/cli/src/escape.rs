@@ -20,6 +20,28 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
+/// JSON that says the same as `json`, in one line and safe to show: what peers wrote stands in it as they wrote it.
+pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
+    if !json.chars().any(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut escaped = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        match character {
+            // Outside of strings, for inside JSON has them escaped already.
+            '\n' | '\r' | '\t' => escaped.push(' '),
+            _ if is_unsafe(character) => {
+                for unit in character.encode_utf16(&mut [0; 2]) {
+                    // Writing to a String never fails.
+                    let _ = write!(escaped, "\\u{unit:04x}");
+                }
+            }
+            _ => escaped.push(character),
+        }
+    }
+    Cow::Owned(escaped)
+}
+
 /// Control characters, line and paragraph separators, and Unicode's format characters (category Cf), among them those
 /// that turn the direction of writing.
 fn is_unsafe(character: char) -> bool {
@@ -64,6 +86,15 @@ mod tests {
         ] {
             assert_eq!(escape(given), shown);
         }
+    }
+
+    #[test]
+    fn json_stays_one_line_of_the_same_json_and_steers_no_terminal() {
+        let json = "{\n\t\"a\":\r\"\u{9b}2J\u{7f}\u{202e}\u{e0041}é\",\"b\":[\"\\n\"]}";
+        let shown = escape_json(json);
+        assert_eq!(shown, r#"{  "a": "\u009b2J\u007f\u202e\udb40\udc41é","b":["\n"]}"#);
+        let read = |text: &str| serde_json::from_str::<serde_json::Value>(text).unwrap();
+        assert_eq!(read(&shown), read(json));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_http::{Clock, Server};
-use aurora_registry::{Limits, Registry};
+use aurora_registry::{InvalidLimits, Limits, Registry};
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
@@ -26,7 +26,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     // From here on a signal ends the service in order.
     let stop = stop_requested();
     let limits = args.limits();
-    limits.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    limits.check().map_err(|error| contradiction(&error))?;
     let serving = args.serve_options()?;
     let directory = args.directory();
     let place = directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
@@ -55,6 +55,11 @@ async fn open(
 fn registry(store: Arc<EmbeddedStore>, limits: Limits) -> Result<Arc<Registry>, Failure> {
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(Arc::new(registry))
+}
+
+/// The limits that an operator's settings can make contradict each other are those of a lease.
+fn contradiction(error: &InvalidLimits) -> Failure {
+    Failure::Usage(format!("{error}; see --peer-ttl-minutes, --ttl-min and --ttl-max"))
 }
 
 fn cant_serve(error: impl std::fmt::Display) -> Failure {

@@ -17,6 +17,7 @@ use aurora_protocol::{Address, Archetypes, RegisterRequest, Ttl};
 use serde::Serialize;
 
 use crate::args::{ConnectArgs, PeerArgs};
+use crate::escape::escape_json;
 use crate::failure::Failure;
 
 impl ConnectArgs {
@@ -63,5 +64,5 @@ fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
 fn print_json(answer: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string(answer)
         .map_err(|error| Failure::Other(format!("the answer can't be written as JSON: {error}")))?;
-    print(json)
+    print(escape_json(&json))
 }

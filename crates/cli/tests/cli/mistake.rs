@@ -17,6 +17,10 @@ fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
         (&["serve", "--tls-cert", "c.pem", "--memory"], "--tls-cert needs --tls-key"),
         (&["serve", "--memory", "--data", "d"], "memory and data exclude each other"),
         (&["serve", "--memory", "--ttl-min", "600"], "default lease (300 s)"),
+        (
+            &["serve", "--memory", "--peer-ttl-minutes", "61"],
+            "see --peer-ttl-minutes, --ttl-min and --ttl-max",
+        ),
         (&["serve", "--memory", "--log", "a=b=c"], "--log"),
         (&["demo", "--peers", "1"], "1 is not in 2..=200"),
         (&["frobnicate"], "unrecognized subcommand"),
