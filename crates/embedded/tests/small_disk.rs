@@ -30,23 +30,32 @@ fn put(peer: u32) -> Put {
 
 #[tokio::test]
 async fn a_small_disk_is_never_filled_by_the_journal_of_a_small_registry() {
+    stays_within_a_small_disk(EmbeddedOptions { preallocate: 64 << 10, ..EmbeddedOptions::default() }, 100)
+        .await;
+}
+
+#[tokio::test]
+async fn space_made_ready_for_the_journal_does_not_keep_a_checkpoint_off_a_small_disk() {
+    stays_within_a_small_disk(EmbeddedOptions::default(), 1_000).await;
+}
+
+/// Registers so many peers again and again, some at a time, until the disk would be full twice.
+async fn stays_within_a_small_disk(options: EmbeddedOptions, peers: u32) {
+    const AT_ONCE: u32 = 100;
     let disk = LossyDisk::new(1);
     disk.set_capacity(Some(CAPACITY));
-    let options = EmbeddedOptions { preallocate: 64 << 10, ..EmbeddedOptions::default() };
     let now = Timestamp::from_secs(1_759_406_400);
     let store = EmbeddedStore::open_on(Arc::new(disk.clone()), options, now).unwrap();
-    let (mut written, per_round) = (0, 100);
-    while written < 2 * CAPACITY {
-        let before = disk.used();
+    let rounds = u32::try_from(2 * CAPACITY / (4_000 * u64::from(AT_ONCE))).unwrap();
+    for round in 0..rounds {
         let mut calls = tokio::task::JoinSet::new();
-        for peer in 0..per_round {
-            let store = Arc::clone(&store);
+        for peer in 0..AT_ONCE {
+            let (store, peer) = (Arc::clone(&store), (round * AT_ONCE + peer) % peers);
             calls.spawn(async move { store.put(put(peer), now).await });
         }
         while let Some(placed) = calls.join_next().await {
             placed.unwrap().unwrap();
         }
-        written += disk.used().saturating_sub(before);
         store.sweep(now).await.unwrap();
         let patience = Instant::now() + Duration::from_secs(30);
         while disk.used() > CAPACITY * 3 / 4 {

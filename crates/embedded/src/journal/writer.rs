@@ -119,10 +119,16 @@ impl<U: 'static> Writer<U> {
         };
     }
 
+    /// What is made ready at once in a file beside which a checkpoint is written, which needs a small disk's room more.
+    fn modest_chunk(&self) -> u64 {
+        const SHARE_OF_FREE: u64 = 16;
+        self.disk.free().map_or(self.chunk, |free| self.chunk.min(free / SHARE_OF_FREE))
+    }
+
     /// Begins the next file. Where that fails the present one goes on, and only the checkpoint is off.
     fn rotate(&mut self) -> Result<Rotation, Unavailable> {
         let generation = self.file.generation + 1;
-        match JournalFile::create(&self.disk, generation, self.sequence, self.chunk) {
+        match JournalFile::create(&self.disk, generation, self.sequence, self.modest_chunk()) {
             // Beside the checkpoint that follows, a small disk has no room for space that is not used.
             Ok(file) => std::mem::replace(&mut self.file, file).trim(),
             Err(error) => {
