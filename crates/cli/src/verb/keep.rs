@@ -24,7 +24,13 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
         refused = keeper.ended() => return Ok(refused?),
         () = stop_requested() => {}
     }
-    Ok(keeper.stop().await?)
+    // Whoever asks twice does not want to wait for a service that does not answer.
+    tokio::select! {
+        left = keeper.stop() => Ok(left?),
+        () = stop_requested() => {
+            Err(Failure::Other("stopped before the service answered; the lease ends by itself".to_owned()))
+        }
+    }
 }
 
 fn now() -> Timestamp {

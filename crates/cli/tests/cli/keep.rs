@@ -1,5 +1,8 @@
 //! `keep`.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+
 use crate::command::{Running, Service};
 
 #[test]
@@ -32,4 +35,26 @@ fn a_registration_that_the_service_never_takes_ends_the_command() {
     let ran = service.call(&["keep", "alice", "--ttl", "5"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("ttl_seconds"), "{}", ran.err);
+}
+
+#[test]
+fn who_asks_twice_does_not_wait_for_a_service_that_does_not_answer() {
+    const REGISTERED: &str = r#"{"message":"m","peer_id":"alice","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100,"observed_address":"127.0.0.1","lease_token":"t"}"#;
+    let service = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", service.local_addr().unwrap());
+    let patient = ["keep", "alice", "--timeout", "3600", "--endpoint", &endpoint];
+    let mut keep = Running::start(&patient);
+    let (mut registering, _) = service.accept().unwrap();
+    assert!(registering.read(&mut [0; 4_096]).unwrap() > 0);
+    write!(
+        registering,
+        "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{REGISTERED}",
+        REGISTERED.len()
+    )
+    .unwrap();
+    keep.line_with("alice is registered until");
+    keep.signal("INT");
+    let (_deregistering, _) = service.accept().unwrap();
+    keep.signal("INT");
+    assert_eq!(keep.wait(), Some(1));
 }
