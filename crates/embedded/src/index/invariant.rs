@@ -15,15 +15,15 @@ impl Index {
         let mut addresses: HashMap<_, u32> = HashMap::new();
         let mut carried = HashSet::new();
         for number in 0..self.slots.end() {
-            let slot = &self.slots[number];
+            let (slot, tail) = self.slots.pair(number);
             *states.entry(slot.state as u8).or_default() += 1;
             if slot.state == State::Vacant {
                 continue;
             }
-            let (id, scheduled) = (slot.peer_id(), slot.scheduled);
+            let (id, scheduled) = (slot.peer_id(), tail.scheduled);
             assert_eq!(self.find(id, self.keys.peer(id)), Some(number), "a peer is found by its id");
             bytes += slot.cost();
-            let source = sources.entry(slot.source()).or_default();
+            let source = sources.entry(tail.holder.source).or_default();
             if slot.state == State::Dormant {
                 source.1 += 1;
                 dormant_bytes += slot.cost();
@@ -31,12 +31,12 @@ impl Index {
                 continue;
             }
             source.0 += 1;
-            if slot.published != 0 {
-                *addresses.entry(slot.published).or_default() += 1;
+            if tail.published != 0 {
+                *addresses.entry(tail.published).or_default() += 1;
             }
             assert!(scheduled <= slot.expires_at(), "an entry is never later than what it stands for");
             assert!(self.schedule.expiries().contains(scheduled, number), "its expiry is scheduled");
-            assert_eq!(self.live.as_slice()[slot.position as usize], number, "it knows its position");
+            assert_eq!(self.live.as_slice()[tail.position as usize], number, "it knows its position");
             for one in slot.memberships.as_slice() {
                 let members = self.archetypes.members(one.archetype).as_slice();
                 assert_eq!(members[one.position as usize], number, "it knows its positions");

@@ -53,7 +53,7 @@ impl Index {
         log: &mut dyn FnMut(&Record<'_>),
     ) -> Revival {
         let Some(slot) = self.find(peer.as_str().as_bytes(), hash) else { return Revival::Unknown };
-        let (ttl, published) = (self.slots[slot].ttl, self.slots[slot].published);
+        let (ttl, published) = (self.slots[slot].ttl, self.slots.tail(slot).published);
         if self.slots[slot].state == State::Live {
             self.slots[slot].renew(now);
             return Revival::Renewed(ttl);
@@ -74,37 +74,37 @@ impl Index {
 
     /// Makes a slot's peer live or dormant: it appears wherever such peers stand.
     pub(super) fn enter(&mut self, number: u32, state: State) {
-        let slot = &mut self.slots[number];
+        let (slot, tail) = self.slots.pair_mut(number);
         slot.state = state;
-        slot.scheduled = slot.expires_at();
+        tail.scheduled = slot.expires_at();
         if state == State::Dormant {
-            slot.scheduled = slot.scheduled.plus_millis(self.limits.revival_window_millis);
+            tail.scheduled = tail.scheduled.plus_millis(self.limits.revival_window_millis);
             self.dormant_bytes += slot.cost();
-            self.quota.add_dormant(slot.source());
-            self.schedule.evictions().insert(slot.scheduled, number);
+            self.quota.add_dormant(tail.holder.source);
+            self.schedule.evictions().insert(tail.scheduled, number);
             return;
         }
-        slot.position = self.live.push(number);
+        tail.position = self.live.push(number);
         for membership in slot.memberships.as_mut_slice() {
             membership.position = self.archetypes.join(membership.archetype, number);
         }
-        self.quota.add_live(slot.source(), slot.published);
-        self.schedule.expiries().insert(slot.scheduled, number);
+        self.quota.add_live(tail.holder.source, tail.published);
+        self.schedule.expiries().insert(tail.scheduled, number);
     }
 
     /// The reverse of [`Index::enter`]; the slot's content stays.
     pub(super) fn leave(&mut self, number: u32) {
-        let slot = &self.slots[number];
+        let (slot, tail) = self.slots.pair(number);
         match slot.state {
             State::Vacant => {}
             State::Dormant => {
                 self.dormant_bytes -= slot.cost();
-                self.quota.remove_dormant(slot.source());
-                self.schedule.evictions().remove(slot.scheduled, number);
+                self.quota.remove_dormant(tail.holder.source);
+                self.schedule.evictions().remove(tail.scheduled, number);
             }
             State::Live => {
-                self.quota.remove_live(slot.source(), slot.published);
-                self.schedule.expiries().remove(slot.scheduled, number);
+                self.quota.remove_live(tail.holder.source, tail.published);
+                self.schedule.expiries().remove(tail.scheduled, number);
                 self.leave_members(number);
             }
         }
@@ -112,8 +112,9 @@ impl Index {
     }
 
     fn leave_members(&mut self, number: u32) {
-        if let Some(moved) = self.live.swap_remove(self.slots[number].position) {
-            self.slots[moved].position = self.slots[number].position;
+        let position = self.slots.tail(number).position;
+        if let Some(moved) = self.live.swap_remove(position) {
+            self.slots.pair_mut(moved).1.position = position;
         }
         for index in 0..self.slots[number].memberships.as_slice().len() {
             let left = self.slots[number].memberships.as_slice()[index];
@@ -150,15 +151,15 @@ impl Index {
     /// A live peer's entry in the schedule is due: its lease has ended, or heartbeats have moved its end. Answers
     /// whether it ended.
     fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
-        let slot = &mut self.slots[number];
+        let (slot, tail) = self.slots.pair_mut(number);
         let expires_at = slot.expires_at();
         if now < expires_at {
-            self.schedule.expiries().remove(slot.scheduled, number);
-            slot.scheduled = expires_at;
+            self.schedule.expiries().remove(tail.scheduled, number);
+            tail.scheduled = expires_at;
             self.schedule.expiries().insert(expires_at, number);
             return false;
         }
-        let source = slot.source();
+        let source = tail.holder.source;
         self.counts.expired += 1;
         if !source.is_loopback() && self.quota.dormant_from(source) >= self.limits.max_peers_per_source {
             self.counts.evicted_for_source += 1;

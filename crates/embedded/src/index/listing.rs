@@ -49,13 +49,13 @@ impl Index {
 
     /// Lists slots in their order until the page has no room for the next.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
-        let slots: Vec<_> = slots.iter().map(|slot| &self.slots[*slot]).collect();
+        let slots: Vec<_> = slots.iter().map(|number| (*number, &self.slots[*number])).collect();
         let extra = if query.view == View::Full { FULL_VIEW_BYTES } else { 0 };
-        let bytes: usize = slots.iter().map(|slot| slot.json().len() + extra + 1).sum();
+        let bytes: usize = slots.iter().map(|(_, slot)| slot.json().len() + extra + 1).sum();
         // The texts lie apart; asking for all of them before copying the first lets the memory answer at once.
-        std::hint::black_box(slots.iter().fold(0, |all, slot| all ^ slot.touch()));
+        std::hint::black_box(slots.iter().fold(0, |all, (_, slot)| all ^ slot.touch()));
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
-        for slot in slots {
+        for (number, slot) in slots {
             let (json, at, seen) = (slot.json(), slot.last_seen_at(), slot.last_seen());
             if !list.is_empty() && list.bytes() + json.len() + extra + 1 > query.page_bytes {
                 break;
@@ -64,7 +64,7 @@ impl Index {
                 View::Seed => list.push(json, at, seen),
                 View::Full => {
                     let left = slot.expires_at().millis_since(now) / 1_000;
-                    let age = now.millis_since(slot.registered_at) / 1_000;
+                    let age = now.millis_since(self.slots.tail(number).registered_at) / 1_000;
                     list.push_full(json, at, seen, left, age);
                 }
             }

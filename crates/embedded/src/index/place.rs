@@ -32,15 +32,15 @@ impl Index {
         for membership in before.as_slice() {
             self.archetypes.release(membership.archetype);
         }
-        self.slots[number].fill(entry.content);
+        self.slots.fill(number, entry.content);
         self.enter(number, if entry.dormant { State::Dormant } else { State::Live });
     }
 
     /// Whether a peer may be deregistered by `claim`. The index must be up to date.
     pub(crate) fn departure(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> Departure {
         let Some(number) = self.find(peer.as_str().as_bytes(), hash) else { return Departure::Unknown };
-        let slot = &self.slots[number];
-        if slot.state == State::Live && !claim.admits(&slot.holder()) {
+        let (slot, tail) = self.slots.pair(number);
+        if slot.state == State::Live && !claim.admits(&tail.holder) {
             return Departure::Held(slot.expires_at());
         }
         Departure::Granted(number)
@@ -53,15 +53,15 @@ impl Index {
 
     /// Appends the record of what is in a slot; nothing if it is vacant.
     pub(crate) fn record(&self, slot: u32, out: &mut Vec<u8>) {
-        let slot = &self.slots[slot];
+        let (slot, tail) = self.slots.pair(slot);
         if slot.state == State::Vacant {
             return;
         }
         let registered = Registered {
             dormant: slot.state == State::Dormant,
-            holder: slot.holder(),
+            holder: tail.holder,
             ttl: slot.ttl,
-            registered_at: slot.registered_at,
+            registered_at: tail.registered_at,
             last_seen: slot.last_seen(),
             expires_at: slot.expires_at(),
             json: text(slot.json()),

@@ -56,9 +56,10 @@ impl Index {
     pub(crate) fn revert(&mut self, before: Replayed) {
         let Replayed::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(entry.peer_id(), entry.hash);
-        let renewed_at =
-            slot.map(|slot| &self.slots[slot]).filter(|slot| slot.last_seen() > slot.registered_at);
-        if let Some(renewed_at) = renewed_at.map(super::slot::Slot::last_seen) {
+        let renewed_at = slot
+            .map(|slot| self.slots.pair(slot))
+            .filter(|(slot, tail)| slot.last_seen() > tail.registered_at);
+        if let Some(renewed_at) = renewed_at.map(|(slot, _)| slot.last_seen()) {
             let content = &mut entry.content;
             content.last_seen = content.last_seen.max(renewed_at);
             content.expires_at = content.expires_at.max(renewed_at + content.ttl);
@@ -73,15 +74,15 @@ impl Index {
         let mut expiries = Vec::with_capacity(self.live.len());
         let mut evictions = Vec::new();
         for number in 0..self.slots.end() {
-            let slot = &mut self.slots[number];
+            let (slot, tail) = self.slots.pair_mut(number);
             match slot.state {
                 State::Vacant => {}
-                State::Dormant => evictions.push((slot.scheduled, number)),
+                State::Dormant => evictions.push((tail.scheduled, number)),
                 State::Live => {
                     let millis = slot.ttl.as_millis();
                     slot.set_lease(now, now.plus_millis(millis + more(millis / 3)));
-                    slot.scheduled = slot.expires_at();
-                    expiries.push((slot.scheduled, number));
+                    tail.scheduled = slot.expires_at();
+                    expiries.push((tail.scheduled, number));
                 }
             }
         }

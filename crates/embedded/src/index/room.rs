@@ -22,15 +22,15 @@ impl Index {
     /// Whether `entry` may be placed by `claim`. The index must be up to date, and changes nothing.
     pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, Placement> {
         let slot = self.find(entry.peer_id(), entry.hash);
-        let known = slot.map(|slot| &self.slots[slot]);
+        let known = slot.map(|slot| self.slots.pair(slot));
         let admission =
-            Admission { slot, token_kept: known.is_some_and(|slot| claim.proves(&slot.holder())) };
-        let live = known.filter(|slot| slot.state == State::Live);
-        if let Some(live) = live {
-            if !claim.admits(&live.holder()) {
+            Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.proves(&tail.holder)) };
+        let live = known.filter(|(slot, _)| slot.state == State::Live);
+        if let Some((live, tail)) = live {
+            if !claim.admits(&tail.holder) {
                 return Err(Placement::Held { until: live.expires_at() });
             }
-            let moves = entry.content.published != live.published;
+            let moves = entry.content.published != tail.published;
             if moves && self.address_is_taken(entry.content.published) {
                 return Err(Placement::Full(Shortage::Address));
             }

@@ -38,20 +38,19 @@ impl Index {
         let mut chosen = Vec::with_capacity(query.limit);
         // One dense array says itself how many there are.
         let single = scope.members.len() == 1;
-        let (mut matching, mut batch) = (0, Vec::new());
+        let mut matching = 0;
         loop {
             let estimated = if single { 0 } else { ESTIMATE_DRAWS.saturating_sub(draws.drawn) };
-            let wanted = estimated.max(query.limit - chosen.len());
-            let places = (0..wanted).map_while(|_| draws.next(&mut random));
-            batch.extend(places.map(|place| scope.member(place)));
+            let batch = draws.take(estimated.max(query.limit - chosen.len()), &mut random);
             if batch.is_empty() {
                 break;
             }
-            // As for texts: the slots lie apart, and are asked for all at once.
+            // Each step goes over all of the batch: what lies apart is then asked of the memory at once, not in turn.
+            let batch: Vec<Place> = batch.into_iter().map(|place| scope.member(place)).collect();
             std::hint::black_box(
                 batch.iter().fold(0, |all, at: &Place| all ^ self.slots[at.slot].touch_head()),
             );
-            for place in batch.drain(..).filter(|place| self.takes(&scope, *place)) {
+            for place in batch.into_iter().filter(|place| self.takes(&scope, *place)) {
                 matching += 1;
                 if chosen.len() < query.limit {
                     chosen.push(place.slot);
@@ -149,6 +148,13 @@ impl Draws {
             return Total::Exact(matching);
         }
         Total::Estimate(((bound * matching + drawn / 2) / drawn.max(1)).max(matching))
+    }
+
+    /// So many numbers, or as many as are left.
+    fn take(&mut self, count: usize, random: &mut impl FnMut(usize) -> usize) -> Vec<usize> {
+        let mut taken = Vec::with_capacity(count.min(self.bound - self.drawn));
+        taken.extend((0..count).map_while(|_| self.next(random)));
+        taken
     }
 
     fn next(&mut self, random: &mut impl FnMut(usize) -> usize) -> Option<usize> {

@@ -8,8 +8,9 @@ use aurora_registry::{Holder, Source, TokenHash};
 use super::membership::Memberships;
 use super::text::{IdPlace, Text};
 
-/// One peer, or none. 128 bytes, of which the first half is all that listing and renewing a peer reads.
-#[repr(C, align(64))]
+/// One peer, or none: all that listing and renewing it reads, in one cache line. The rest is its [`Tail`], which lies elsewhere so
+/// that the slots of a large network stay in the cache.
+#[repr(align(64))]
 pub(crate) struct Slot {
     /// The peer's JSON, and behind it its id unless that can be read out of the JSON.
     text: Box<[u8]>,
@@ -21,9 +22,11 @@ pub(crate) struct Slot {
     last_seen_at: u16,
     id_place: IdPlace,
     pub(crate) state: State,
+}
 
-    source: Source,
-    token: TokenHash,
+/// What only changes of a peer read.
+pub(crate) struct Tail {
+    pub(crate) holder: Holder,
     pub(crate) registered_at: Timestamp,
     /// The key under which the schedule has it; a live peer's lease may end later by now.
     pub(crate) scheduled: Timestamp,
@@ -68,24 +71,7 @@ impl Slot {
             last_seen_at: 0,
             id_place: IdPlace::default(),
             state: State::Vacant,
-            source: Source::V6(0),
-            token: TokenHash::from_bytes([0; TokenHash::LEN]),
-            registered_at: Timestamp::default(),
-            scheduled: Timestamp::default(),
-            published: 0,
-            position: 0,
         }
-    }
-
-    /// Replaces everything but the state and the memberships.
-    pub(crate) fn fill(&mut self, content: Content) {
-        (self.text, self.id_place, self.last_seen_at) = content.text.into_parts();
-        self.source = content.holder.source;
-        self.token = content.holder.token;
-        self.ttl = content.ttl;
-        self.registered_at = content.registered_at;
-        self.published = content.published;
-        self.set_lease(content.last_seen, content.expires_at);
     }
 
     pub(crate) fn peer_id(&self) -> &[u8] {
@@ -100,23 +86,17 @@ impl Slot {
         self.last_seen_at.into()
     }
 
-    /// Reading this fetches the slot's first half into the cache.
+    /// Reading this fetches the slot into the cache.
     pub(crate) fn touch_head(&self) -> u8 {
         self.last_seen_at.to_ne_bytes()[0]
     }
 
-    /// One byte of each cache line of the text: reading them fetches it into the cache.
+    /// One byte of each of the text's first cache lines, which hold all of most texts: reading them fetches them into the cache.
+    /// Always as many, so that the processor guesses no length wrong and runs ahead.
     pub(crate) fn touch(&self) -> u8 {
-        const CACHE_LINE: usize = 64;
-        self.text.iter().step_by(CACHE_LINE).fold(0, |all, byte| all ^ byte)
-    }
-
-    pub(crate) fn holder(&self) -> Holder {
-        Holder { source: self.source, token: self.token }
-    }
-
-    pub(crate) fn source(&self) -> Source {
-        self.source
+        const CACHE_LINES: [usize; 6] = [0, 64, 128, 192, 256, 320];
+        let last = self.text.len().saturating_sub(1);
+        CACHE_LINES.iter().fold(0, |all, at| all ^ self.text.get(*at.min(&last)).copied().unwrap_or_default())
     }
 
     pub(crate) fn expires_at(&self) -> Timestamp {
@@ -152,6 +132,18 @@ impl Slot {
     }
 }
 
+impl Tail {
+    fn vacant() -> Self {
+        Self {
+            holder: Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) },
+            registered_at: Timestamp::default(),
+            scheduled: Timestamp::default(),
+            published: 0,
+            position: 0,
+        }
+    }
+}
+
 /// What a peer with so many bytes of text and so many archetypes counts against the bound on bytes.
 pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
     text as u64 + Slot::COST + archetypes as u64 * Slot::MEMBERSHIP_COST
@@ -161,11 +153,13 @@ pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
 #[derive(Default)]
 pub(crate) struct Slots {
     chunks: Vec<Vec<Slot>>,
+    /// The tails of the slots, under the same numbers.
+    tails: Vec<Vec<Tail>>,
     free: Vec<u32>,
 }
 
 impl Slots {
-    /// Slots in one chunk: half a megabyte.
+    /// Slots in one chunk: a quarter of a megabyte, and as much of tails.
     const CHUNK: usize = 1 << Self::CHUNK_BITS;
     const CHUNK_BITS: u32 = 12;
 
@@ -186,35 +180,76 @@ impl Slots {
             return slot;
         }
         let number = self.end();
-        match self.chunks.last_mut() {
-            Some(chunk) if chunk.len() < Self::CHUNK => chunk.push(Slot::vacant()),
-            _ => {
-                let mut chunk = Vec::with_capacity(Self::CHUNK);
-                chunk.push(Slot::vacant());
-                self.chunks.push(chunk);
-            }
-        }
+        push(&mut self.chunks, Slot::vacant());
+        push(&mut self.tails, Tail::vacant());
         number
     }
 
     /// Makes a slot vacant.
     pub(crate) fn give_back(&mut self, slot: u32) {
-        self[slot] = Slot::vacant();
+        let (head, tail) = self.pair_mut(slot);
+        (*head, *tail) = (Slot::vacant(), Tail::vacant());
         self.free.push(slot);
     }
+
+    /// Replaces everything in a slot but the state and the memberships.
+    pub(crate) fn fill(&mut self, slot: u32, content: Content) {
+        let (slot, tail) = self.pair_mut(slot);
+        (slot.text, slot.id_place, slot.last_seen_at) = content.text.into_parts();
+        slot.ttl = content.ttl;
+        slot.set_lease(content.last_seen, content.expires_at);
+        tail.holder = content.holder;
+        tail.registered_at = content.registered_at;
+        tail.published = content.published;
+    }
+
+    pub(crate) fn tail(&self, slot: u32) -> &Tail {
+        let (chunk, place) = locate(slot);
+        &self.tails[chunk][place]
+    }
+
+    /// A slot and its tail.
+    pub(crate) fn pair(&self, slot: u32) -> (&Slot, &Tail) {
+        (&self[slot], self.tail(slot))
+    }
+
+    /// A slot and its tail, to be changed.
+    pub(crate) fn pair_mut(&mut self, slot: u32) -> (&mut Slot, &mut Tail) {
+        let (chunk, place) = locate(slot);
+        (&mut self.chunks[chunk][place], &mut self.tails[chunk][place])
+    }
+}
+
+/// Appends to the last chunk, or begins one.
+fn push<T>(chunks: &mut Vec<Vec<T>>, item: T) {
+    match chunks.last_mut() {
+        Some(chunk) if chunk.len() < Slots::CHUNK => chunk.push(item),
+        _ => {
+            let mut chunk = Vec::with_capacity(Slots::CHUNK);
+            chunk.push(item);
+            chunks.push(chunk);
+        }
+    }
+}
+
+/// In which chunk a slot lies, and where in it.
+fn locate(slot: u32) -> (usize, usize) {
+    ((slot >> Slots::CHUNK_BITS) as usize, slot as usize % Slots::CHUNK)
 }
 
 impl std::ops::Index<u32> for Slots {
     type Output = Slot;
 
     fn index(&self, slot: u32) -> &Slot {
-        &self.chunks[(slot >> Self::CHUNK_BITS) as usize][slot as usize % Self::CHUNK]
+        let (chunk, place) = locate(slot);
+        &self.chunks[chunk][place]
     }
 }
 
 impl std::ops::IndexMut<u32> for Slots {
     fn index_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.chunks[(slot >> Self::CHUNK_BITS) as usize][slot as usize % Self::CHUNK]
+        let (chunk, place) = locate(slot);
+        &mut self.chunks[chunk][place]
     }
 }
 
@@ -223,9 +258,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_takes_two_cache_lines() {
-        assert_eq!(size_of::<Slot>(), 128);
-        assert_eq!(std::mem::offset_of!(Slot, source), 64);
+    fn a_slot_takes_one_cache_line_and_its_tail_another() {
+        assert_eq!((size_of::<Slot>(), size_of::<Tail>()), (64, 64));
     }
 
     #[test]
