@@ -38,7 +38,7 @@ pub(crate) struct ContractOptions {
     pub(crate) cors: bool,
     pub(crate) max_in_flight: usize,
     pub(crate) request_timeout: Duration,
-    pub(crate) log_requests: bool,
+    pub(crate) log_one_in: u32,
 }
 
 /// The contract over one registry. It knows no sockets: a request comes whole, with its origin.
@@ -57,7 +57,7 @@ impl Contract {
         Self {
             registry,
             headers: CommonHeaders::new(options.cors),
-            log: RequestLog::new(options.log_requests),
+            log: RequestLog::new(options.log_one_in),
             options,
             compressor: Compressor::new(),
             outbox: Outbox::default(),
@@ -124,7 +124,10 @@ impl Contract {
             body: if route.method() == Method::POST { body? } else { Bytes::new() },
         };
         let answered = AssertUnwindSafe(dispatch(route, call)).catch_unwind();
-        match within(self.options.request_timeout, answered).await {
+        let limit = origin
+            .time_left
+            .map_or(self.options.request_timeout, |left| left.min(self.options.request_timeout));
+        match within(limit, answered).await {
             Some(Ok(outcome)) => outcome,
             Some(Err(panic)) => Err(Failure::internal(format!("panicked: {}", panic_message(&*panic)))),
             None => Err(Failure::unavailable("the answer took too long; try again")),

@@ -28,7 +28,7 @@ pub(crate) struct Exchange<'a> {
 /// Writes lines about requests.
 #[derive(Debug)]
 pub(crate) struct RequestLog {
-    all: bool,
+    one_in: u32,
     started: Instant,
     /// The second that is counted, since `started`.
     second: AtomicU64,
@@ -37,16 +37,20 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    /// A log of what fails, or of `all` requests.
-    pub(crate) fn new(all: bool) -> Self {
-        Self { all, started: Instant::now(), second: AtomicU64::new(0), refusals: AtomicU64::new(0) }
+    /// A log of what fails, and of one in so many others; 0: of none.
+    pub(crate) fn new(one_in: u32) -> Self {
+        Self { one_in, started: Instant::now(), second: AtomicU64::new(0), refusals: AtomicU64::new(0) }
     }
 
     /// Whether a request with this status gets a line.
     pub(crate) fn wants(&self, status: StatusCode) -> bool {
-        self.all
-            || status == StatusCode::INTERNAL_SERVER_ERROR
+        status == StatusCode::INTERNAL_SERVER_ERROR
+            || self.is_drawn()
             || (status.is_server_error() && self.has_room())
+    }
+
+    fn is_drawn(&self) -> bool {
+        self.one_in > 0 && fastrand::u32(..self.one_in) == 0
     }
 
     fn has_room(&self) -> bool {
@@ -122,12 +126,19 @@ mod tests {
 
     #[test]
     fn failures_are_always_logged_and_refusals_as_far_as_there_is_room() {
-        let log = RequestLog::new(false);
+        let log = RequestLog::new(0);
         assert!(!log.wants(StatusCode::OK) && !log.wants(StatusCode::NOT_FOUND));
         // Two seconds at most pass here.
         let written = (0..1_000).filter(|_| log.wants(StatusCode::SERVICE_UNAVAILABLE)).count();
         assert!((10..=20).contains(&written), "{written}");
         assert!((0..100).all(|_| log.wants(StatusCode::INTERNAL_SERVER_ERROR)));
-        assert!(RequestLog::new(true).wants(StatusCode::OK));
+        assert!(RequestLog::new(1).wants(StatusCode::OK));
+    }
+
+    #[test]
+    fn successes_are_drawn_at_random() {
+        let log = RequestLog::new(10);
+        let drawn = (0..10_000).filter(|_| log.wants(StatusCode::OK)).count();
+        assert!((800..1_200).contains(&drawn), "{drawn}");
     }
 }

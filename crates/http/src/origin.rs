@@ -1,6 +1,7 @@
 //! Where a request comes from, and the name it goes by in the log.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -15,6 +16,8 @@ pub struct Origin {
     pub address: IpAddr,
     /// The request's name.
     pub request_id: RequestId,
+    /// How long its transport still waits for an answer, where that is known: what takes longer becomes a 503.
+    pub time_left: Option<Duration>,
 }
 
 impl Origin {
@@ -26,11 +29,12 @@ impl Origin {
     /// An incoming `x-request-id` is taken over from a trusted hop only.
     pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
         if trusted_hops == 0 {
-            return Self { address: peer.to_canonical(), request_id: RequestId::fresh() };
+            return Self { address: peer.to_canonical(), request_id: RequestId::fresh(), time_left: None };
         }
         let address = forwarded_for(headers, trusted_hops).unwrap_or(peer);
         let request_id = headers.get(X_REQUEST_ID).and_then(RequestId::accept);
-        Self { address: address.to_canonical(), request_id: request_id.unwrap_or_else(RequestId::fresh) }
+        let request_id = request_id.unwrap_or_else(RequestId::fresh);
+        Self { address: address.to_canonical(), request_id, time_left: None }
     }
 }
 

@@ -32,8 +32,8 @@ pub struct RouterOptions {
     pub max_in_flight: usize,
     /// How long an answer may take before it becomes a 503.
     pub request_timeout: Duration,
-    /// Whether each request is logged, not only what fails.
-    pub log_requests: bool,
+    /// One in so many successes is logged, beside what fails; 0: none.
+    pub log_one_in: u32,
 }
 
 impl RouterOptions {
@@ -46,16 +46,15 @@ impl RouterOptions {
             cors: true,
             max_in_flight: MAX_IN_FLIGHT,
             request_timeout: REQUEST_TIMEOUT,
-            log_requests: false,
+            log_one_in: 0,
         }
     }
 }
 
 /// The contract as one router. It reads bodies without a deadline of its own: whoever knows the sockets bounds that.
 pub fn router(options: RouterOptions) -> Router {
-    let RouterOptions { registry, origin, clock, cors, max_in_flight, request_timeout, log_requests } =
-        options;
-    let options = ContractOptions { clock, cors, max_in_flight, request_timeout, log_requests };
+    let RouterOptions { registry, origin, clock, cors, max_in_flight, request_timeout, log_one_in } = options;
+    let options = ContractOptions { clock, cors, max_in_flight, request_timeout, log_one_in };
     let contract = Arc::new(Contract::new(registry, options, Arc::default()));
     Router::new().fallback_service(tower::service_fn(move |request: Request<Body>| {
         let (contract, origin) = (contract.clone(), origin.clone());

@@ -155,7 +155,7 @@ fn host(
         cors: options.cors,
         max_in_flight: options.max_in_flight,
         request_timeout: options.request_timeout,
-        log_requests: options.log_requests,
+        log_one_in: options.log_requests.into(),
     };
     Host {
         contract: Contract::new(registry, contract, metrics),
