@@ -1,0 +1,93 @@
+//! From an event to its answer.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use aurora_http::{Clock, Origin, RequestId, RouterOptions, router};
+use aurora_registry::Registry;
+use axum::Router;
+use http::HeaderValue;
+use http::request::Parts;
+use lambda_runtime::{Context, Diagnostic, LambdaEvent};
+use tower::ServiceExt as _;
+
+use crate::answer::{Answer, Outcome};
+use crate::event::{Event, GatewayRequest};
+use crate::metrics::Metrics;
+use crate::settings::Settings;
+
+/// What is kept of an invocation's time to hand the answer over.
+const HANDING_OVER: Duration = Duration::from_millis(250);
+/// Where requests come from that come from nowhere: an address for documentation, which nobody has.
+const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+
+/// Answers events, one at a time.
+pub(crate) struct Handler {
+    router: Router,
+    registry: Arc<Registry>,
+    clock: Clock,
+    metrics: Metrics,
+}
+
+impl Handler {
+    pub(crate) fn new(registry: Arc<Registry>, settings: &Settings) -> Self {
+        let mut options = RouterOptions::new(Arc::clone(&registry), origin);
+        options.cors = settings.cors;
+        options.request_timeout = settings.request_timeout;
+        options.log_one_in = settings.log_one_in;
+        Self { router: router(options), registry, clock: Clock::default(), metrics: Metrics::default() }
+    }
+
+    pub(crate) async fn handle(&self, event: LambdaEvent<Event>) -> Result<Outcome, Diagnostic> {
+        let outcome = match event.payload {
+            Event::Request(request) => Outcome::Answer(self.answer(*request, &event.context).await?),
+            Event::Other => {
+                self.wake_up().await;
+                Outcome::Nothing(())
+            }
+        };
+        self.metrics.write_if_due(&self.registry, self.clock.now());
+        Ok(outcome)
+    }
+
+    async fn answer(&self, call: GatewayRequest, context: &Context) -> Result<Answer, Diagnostic> {
+        let started = Instant::now();
+        let GatewayRequest { mut request, source, request_id } = call;
+        let path = request.uri().path().to_owned();
+        let invocation = HeaderValue::from_str(&context.request_id).ok();
+        let request_id = request_id.or_else(|| RequestId::accept(&invocation?));
+        request.extensions_mut().insert(Origin {
+            address: source.unwrap_or(NOWHERE),
+            request_id: request_id.unwrap_or_else(RequestId::fresh),
+            time_left: Some(time_left(context.deadline)),
+        });
+        let Ok(response) =
+            self.router.clone().oneshot(request).await.map_err(|never: Infallible| match never {});
+        self.metrics.answered(&path, response.status(), started.elapsed());
+        Answer::of(response).await.map_err(|error| Diagnostic {
+            error_type: "Internal".to_owned(),
+            error_message: format!("the answer's body can't be read: {error}"),
+        })
+    }
+
+    /// Uses the time that a schedule gives, for what no request should wait for.
+    async fn wake_up(&self) {
+        tracing::debug!("woken up by an event that is no request");
+        if let Err(error) = self.registry.sweep(self.clock.now()).await {
+            tracing::warn!(cause = %error, "the registry could not be swept");
+        }
+    }
+}
+
+fn origin(parts: &Parts) -> Origin {
+    let nowhere = || Origin { address: NOWHERE, request_id: RequestId::fresh(), time_left: None };
+    parts.extensions.get().cloned().unwrap_or_else(nowhere)
+}
+
+/// How long an answer may take, of an invocation that ends at `deadline`, in milliseconds since 1970.
+fn time_left(deadline: u64) -> Duration {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Duration::from_millis(deadline).saturating_sub(now).saturating_sub(HANDING_OVER)
+}

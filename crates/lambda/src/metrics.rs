@@ -1,0 +1,149 @@
+//! What CloudWatch is told, in its embedded metric format: JSON lines on standard output, which need no agent and no call.
+//!
+//! Few of the figures are metrics, because CloudWatch charges for each; the rest are fields of the same lines, for whoever queries
+//! the log. Lambda, API Gateway and DynamoDB count their own parts.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write as _};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aurora_http::Route;
+use aurora_protocol::Timestamp;
+use aurora_registry::{FigureKind, Registry};
+use http::StatusCode;
+use serde_json::{Map, Value, json};
+
+/// The namespace in CloudWatch.
+const NAMESPACE: &str = "AuroraDiscovery";
+/// The figures that are metrics.
+const METRICS: [&str; 4] = ["Registrations", "Heartbeats", "Refusals", "Failures"];
+/// At most one line in this time from one process, unless it is busy: CloudWatch's own resolution.
+const INTERVAL: Duration = Duration::from_secs(60);
+/// A line is due after so many requests too, so that a process that soon ends has told most of what it did.
+const REQUESTS_PER_LINE: u64 = 100;
+
+/// Counts answers.
+#[derive(Debug)]
+pub(crate) struct Metrics(Mutex<Counts>);
+
+#[derive(Debug)]
+struct Counts {
+    since: Instant,
+    requests: u64,
+    answers: BTreeMap<&'static str, u64>,
+    slowest: Duration,
+    sum: Duration,
+    /// The store's counters as they stood in the last line.
+    told: BTreeMap<&'static str, u64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self(Mutex::new(Counts::new(Instant::now())))
+    }
+}
+
+impl Metrics {
+    /// Counts an answer.
+    pub(crate) fn answered(&self, path: &str, status: StatusCode, latency: Duration) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        counts.requests += 1;
+        counts.sum += latency;
+        counts.slowest = counts.slowest.max(latency);
+        *counts.answers.entry(name(path, status)).or_default() += 1;
+    }
+
+    /// Writes a line where one is due.
+    pub(crate) fn write_if_due(&self, registry: &Registry, now: Timestamp) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let due = counts.requests >= REQUESTS_PER_LINE || counts.since.elapsed() >= INTERVAL;
+        if due && counts.requests > 0 {
+            let line = counts.line(registry, now);
+            let told = std::mem::take(&mut counts.told);
+            *counts = Counts { told, ..Counts::new(Instant::now()) };
+            // Where nobody reads the output, nobody misses the line.
+            let _ = writeln!(io::stdout().lock(), "{line}");
+        }
+    }
+}
+
+/// What an answer counts as.
+fn name(path: &str, status: StatusCode) -> &'static str {
+    let is = |route: Route| route.path() == path;
+    match status.as_u16() {
+        500.. => "Failures",
+        400.. => "Refusals",
+        _ if is(Route::Register) => "Registrations",
+        _ if is(Route::Heartbeat) => "Heartbeats",
+        _ if is(Route::Discover) => "Discovers",
+        _ if is(Route::Deregister) => "Deregistrations",
+        _ => "Others",
+    }
+}
+
+impl Counts {
+    fn new(since: Instant) -> Self {
+        Self {
+            since,
+            requests: 0,
+            answers: BTreeMap::new(),
+            slowest: Duration::ZERO,
+            sum: Duration::ZERO,
+            told: BTreeMap::new(),
+        }
+    }
+
+    fn line(&mut self, registry: &Registry, now: Timestamp) -> Value {
+        let metrics: Vec<Value> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
+        let mut line = Map::new();
+        line.insert(
+            "_aws".to_owned(),
+            json!({"Timestamp": now.as_millis(), "CloudWatchMetrics": [
+                {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics}
+            ]}),
+        );
+        let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
+        line.insert("FunctionName".to_owned(), function.into());
+        line.extend(METRICS.iter().map(|name| ((*name).to_owned(), 0.into())));
+        line.extend(self.answers.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())));
+        line.insert("Requests".to_owned(), self.requests.into());
+        line.insert("SumMillis".to_owned(), (self.sum.as_secs_f64() * 1e3).into());
+        line.insert("SlowestMillis".to_owned(), (self.slowest.as_secs_f64() * 1e3).into());
+        line.extend(self.store(registry));
+        Value::Object(line)
+    }
+
+    /// What the store counted since the last line.
+    fn store(&mut self, registry: &Registry) -> Vec<(String, Value)> {
+        let figures = registry.figures().into_iter();
+        figures
+            .filter_map(|figure| match figure.kind {
+                FigureKind::Counter(value) => {
+                    let told = self.told.insert(figure.name, value).unwrap_or_default();
+                    Some((figure.name.to_owned(), value.saturating_sub(told).into()))
+                }
+                FigureKind::Gauge(_) | FigureKind::Histogram { .. } => None,
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_counts_by_what_became_of_it() {
+        for (path, status, counted) in [
+            ("/register", 200, "Registrations"),
+            ("/heartbeat", 200, "Heartbeats"),
+            ("/heartbeat", 404, "Refusals"),
+            ("/discover", 503, "Failures"),
+            ("/discover", 200, "Discovers"),
+            ("/health", 200, "Others"),
+        ] {
+            assert_eq!(name(path, StatusCode::from_u16(status).unwrap()), counted);
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! The path that a request means: the resource that the gateway matched, whatever stage and base path stand in front of it.
+
+use std::borrow::Cow;
+
+use aurora_http::Route;
+
+/// The stage of an HTTP API that has no name in the path.
+const DEFAULT: &str = "$default";
+/// The parameter of the resource `/{proxy+}`.
+pub(crate) const PROXY: &str = "proxy";
+
+/// What an event says about where its request went.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Matched<'a> {
+    /// The resource as the API declares it (`/discover`, `/{proxy+}`, `/`); `None` or `$default`: no resource was matched.
+    pub(crate) resource: Option<&'a str>,
+    /// What stood in the place of `{proxy+}`.
+    pub(crate) proxy: Option<&'a str>,
+    /// The path as it was called, for a gateway that matches nothing.
+    pub(crate) raw_path: &'a str,
+    /// The stage, which stands in front of that path.
+    pub(crate) stage: Option<&'a str>,
+}
+
+impl<'a> Matched<'a> {
+    /// The path for the router.
+    pub(crate) fn path(self) -> Cow<'a, str> {
+        match (self.resource.filter(|resource| *resource != DEFAULT), self.proxy) {
+            (Some(_), Some(proxy)) => format!("/{proxy}").into(),
+            (Some(resource), None) => known(resource).into(),
+            (None, _) => self.without_stage().into(),
+        }
+    }
+
+    fn without_stage(self) -> &'a str {
+        let stage = self.stage.filter(|stage| *stage != DEFAULT);
+        let rest = stage.and_then(|stage| self.raw_path.strip_prefix('/')?.strip_prefix(stage));
+        match rest {
+            Some("") => "/",
+            Some(rest) if rest.starts_with('/') => rest,
+            _ => self.raw_path,
+        }
+    }
+}
+
+/// The contract's path at the end of a resource that the operator declared, below whichever others.
+fn known(resource: &str) -> &str {
+    Route::ALL.into_iter().map(Route::path).find(|path| resource.ends_with(path)).unwrap_or(resource)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(resource: Option<&str>, proxy: Option<&str>, raw_path: &str, stage: Option<&str>) -> String {
+        Matched { resource, proxy, raw_path, stage }.path().into_owned()
+    }
+
+    #[test]
+    fn the_resource_counts_and_not_the_path() {
+        for raw_path in ["/discover", "/dev/discover", "/p2p/dev/discover", "/p2p/register"] {
+            assert_eq!(path(Some("/discover"), None, raw_path, Some("dev")), "/discover");
+            assert_eq!(path(Some("/{proxy+}"), Some("discover"), raw_path, Some("dev")), "/discover");
+        }
+        assert_eq!(path(Some("/v1/discover"), None, "/v1/discover", Some("dev")), "/discover");
+        assert_eq!(path(Some("/"), None, "/p2p", Some("dev")), "/");
+    }
+
+    #[test]
+    fn a_proxy_stands_for_the_whole_path_below_it() {
+        for (proxy, meant) in
+            [("nowhere", "/nowhere"), ("a/discover", "/a/discover"), ("health/", "/health/")]
+        {
+            assert_eq!(path(Some("/{proxy+}"), Some(proxy), "/p2p/x", Some("dev")), meant);
+        }
+    }
+
+    #[test]
+    fn where_nothing_was_matched_the_stage_is_taken_off_the_path() {
+        assert_eq!(path(Some(DEFAULT), None, "/discover", Some(DEFAULT)), "/discover");
+        assert_eq!(path(Some(DEFAULT), None, "/dev/discover", Some("dev")), "/discover");
+        assert_eq!(path(Some(DEFAULT), None, "/developer", Some("dev")), "/developer");
+        assert_eq!(path(None, None, "/dev", Some("dev")), "/");
+    }
+}

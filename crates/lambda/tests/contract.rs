@@ -1,0 +1,87 @@
+//! The HTTP contract holds for the real `bootstrap` behind every kind of gateway, on a DynamoDB stand-in.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what does not start fails the test"
+)]
+#![allow(dead_code, reason = "each test uses its part of the support")]
+
+#[path = "support/bootstrap.rs"]
+mod bootstrap;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/runtime_api.rs"]
+mod runtime_api;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aurora_contract_tests::{Needs, Target};
+use aurora_dynamodb::{DynamoOptions, connect, create_table};
+
+use bootstrap::Bootstrap;
+use gateway::Kind;
+use runtime_api::RuntimeApi;
+
+mod rest_api {
+    aurora_contract_tests::contract_suite!(super::rest);
+}
+
+mod rest_api_behind_a_base_path {
+    aurora_contract_tests::contract_suite!(super::rest_base_path);
+}
+
+mod http_api {
+    aurora_contract_tests::contract_suite!(super::http);
+}
+
+mod http_api_behind_a_base_path {
+    aurora_contract_tests::contract_suite!(super::http_base_path);
+}
+
+mod function_url {
+    aurora_contract_tests::contract_suite!(super::function_url);
+}
+
+async fn rest(needs: Needs) -> Option<Target> {
+    start(Kind::Rest, needs).await
+}
+
+async fn rest_base_path(needs: Needs) -> Option<Target> {
+    start(Kind::RestBasePath, needs).await
+}
+
+async fn http(needs: Needs) -> Option<Target> {
+    start(Kind::Http, needs).await
+}
+
+async fn http_base_path(needs: Needs) -> Option<Target> {
+    start(Kind::HttpBasePath, needs).await
+}
+
+async fn function_url(needs: Needs) -> Option<Target> {
+    start(Kind::FunctionUrl, needs).await
+}
+
+/// A function of its own on a table of its own. Its clock is the system's, and it bounds its peers by an estimate only.
+async fn start(kind: Kind, needs: Needs) -> Option<Target> {
+    if needs != Needs::NONE {
+        return None;
+    }
+    static TABLES: AtomicU32 = AtomicU32::new(0);
+    let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
+    let table = TABLES.fetch_add(1, Ordering::Relaxed);
+    let table = format!("aurora-peers-lambda-{}-{table}", std::process::id());
+    let mut options = DynamoOptions::new(table.clone());
+    options.endpoint = Some(endpoint.clone());
+    create_table(&connect(&options).await, &table, false).await.expect("the stand-in makes a table");
+
+    let api = Arc::new(RuntimeApi::start().await);
+    let settings = [("AURORA_TABLE", table.as_str()), ("AURORA_DYNAMODB_ENDPOINT", &endpoint)];
+    let process = Bootstrap::start(&api, &settings);
+    let mut target = Target::new(gateway::start(kind, api).await, process);
+    target.sees_transfer = false;
+    Some(target)
+}

@@ -1,0 +1,202 @@
+//! What `bootstrap` does as a process of Lambda's, beside the contract: how it starts, what it answers to what is no request,
+//! how it keeps to its time, and what it writes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what does not start fails the test"
+)]
+#![allow(dead_code, reason = "each test uses its part of the support")]
+
+#[path = "support/bootstrap.rs"]
+mod bootstrap;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "support/runtime_api.rs"]
+mod runtime_api;
+
+use std::io::Read as _;
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use axum::body::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
+use bootstrap::Bootstrap;
+use gateway::Kind;
+use runtime_api::RuntimeApi;
+
+const KINDS: [Kind; 5] = [Kind::Rest, Kind::RestBasePath, Kind::Http, Kind::HttpBasePath, Kind::FunctionUrl];
+const TIME: Duration = Duration::from_secs(10);
+
+/// Settings with a table that no case gets to.
+const TABLE: (&str, &str) = ("AURORA_TABLE", "aurora-peers-nowhere");
+
+/// The event of a call; its path is `below` whatever its kind puts in front.
+fn event(kind: Kind, method: &str, below: &str, body: &str) -> Value {
+    let prefix = match kind {
+        Kind::Rest | Kind::Http => "/dev",
+        Kind::RestBasePath | Kind::HttpBasePath => "/p2p",
+        Kind::FunctionUrl => "",
+    };
+    let request = Request::builder().method(method).uri(format!("{prefix}{below}")).body(()).unwrap();
+    let from = "203.0.113.7:5678".parse().unwrap();
+    gateway::event(kind, from, &request.into_parts().0, &Bytes::copy_from_slice(body.as_bytes()))
+}
+
+fn body(answer: &Value) -> Value {
+    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+}
+
+/// Ends the process and gives what it wrote: its output, and its log.
+fn written(mut process: Bootstrap) -> (String, String) {
+    process.0.kill().unwrap();
+    let (mut output, mut log) = (String::new(), String::new());
+    process.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
+    process.0.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    (output, log)
+}
+
+#[tokio::test]
+async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_is_asked_for() {
+    for (settings, words) in [
+        (vec![], ["AURORA_TABLE", "DynamoDB table"]),
+        (vec![TABLE, ("AURORA_TTL_MIN", "0")], ["AURORA_TTL_MIN", "from 1 to 86400"]),
+        (vec![TABLE, ("AURORA_LOG", "loud")], ["AURORA_LOG", "level"]),
+    ] {
+        let api = RuntimeApi::start().await;
+        let mut process = Bootstrap::start(&api, &settings);
+        let error = api.init_error().await;
+        let message = error["errorMessage"].as_str().unwrap();
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+        assert!(!process.0.wait().unwrap().success());
+        assert_eq!(api.asked(), 0);
+    }
+}
+
+#[test]
+fn elsewhere_it_says_who_starts_it() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let ended = command.env_remove("AWS_LAMBDA_RUNTIME_API").stderr(Stdio::piped()).output().unwrap();
+    assert!(!ended.status.success());
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("AWS Lambda starts this program"));
+}
+
+#[tokio::test]
+async fn an_event_that_is_no_request_is_answered_quietly() {
+    let api = RuntimeApi::start().await;
+    let process = Bootstrap::start(&api, &[TABLE, ("AURORA_LOG", "info")]);
+    let schedule = json!({
+        "version": "0", "account": "123456789012", "region": "us-east-1", "detail": {},
+        "detail-type": "Scheduled Event", "source": "aws.events", "time": "2019-03-01T01:23:45Z",
+        "id": "cdc73f9d-aea9-11e3-9d5a-835b769c0d9c", "resources": ["arn:aws:events:us-east-1:123456789012:rule/my-schedule"]
+    });
+    for event in [
+        schedule,
+        json!({"warmup": true}),
+        json!({"body": 7}),
+        json!({}),
+        json!([]),
+        json!("ping"),
+        json!(null),
+    ] {
+        assert_eq!(api.invoke(event, TIME).await, Ok(Value::Null));
+    }
+    assert_eq!(written(process), (String::new(), String::new()));
+}
+
+#[tokio::test]
+async fn a_request_goes_by_the_gateways_name() {
+    let api = RuntimeApi::start().await;
+    let _process = Bootstrap::start(&api, &[TABLE]);
+    for kind in KINDS {
+        let event = event(kind, "GET", "/openapi.json", "");
+        let name = event["requestContext"]["requestId"].clone();
+        let answer = api.invoke(event, TIME).await.unwrap();
+        assert_eq!(answer["statusCode"], 200, "{kind:?}: {answer}");
+        assert_eq!(answer["headers"]["x-request-id"], name);
+    }
+}
+
+#[tokio::test]
+async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_answered() {
+    let api = RuntimeApi::start().await;
+    let _process = Bootstrap::start(&api, &[TABLE]);
+    let mut broken = event(Kind::Rest, "POST", "/register", "{}");
+    broken["body"] = json!("not base64");
+    broken["isBase64Encoded"] = json!(true);
+    let error = api.invoke(broken, TIME).await.unwrap_err();
+    assert!(error["errorMessage"].as_str().unwrap().contains("base64"), "{error}");
+    let mut odd = event(Kind::Rest, "GET", "/openapi.json", "");
+    // As the console's test call has it, and with what nobody reads.
+    odd["requestContext"]["identity"]["sourceIp"] = json!("test-invoke-source-ip");
+    odd["requestContext"]["authorizer"] = json!({"claims": null, "scopes": 3});
+    odd["headers"] = json!({"x-é": "é\u{0}", "empty": null});
+    assert_eq!(api.invoke(odd, TIME).await.unwrap()["statusCode"], 200);
+}
+
+#[tokio::test]
+async fn a_path_or_query_of_any_bytes_is_answered() {
+    let api = RuntimeApi::start().await;
+    let _process = Bootstrap::start(&api, &[TABLE]);
+    for raw in ["/é x?y#z", "//", "", "?", "/%", "/\u{0}", "http://[", &"/a".repeat(40_000)] {
+        let mut v2 = event(Kind::FunctionUrl, "GET", "/", "");
+        v2["rawPath"] = json!(raw);
+        v2["rawQueryString"] = json!("a=é b#&%\u{7f}");
+        let mut v1 = event(Kind::Rest, "GET", "/", "");
+        v1["resource"] = json!("/{proxy+}");
+        v1["pathParameters"] = json!({"proxy": raw});
+        v1["multiValueQueryStringParameters"] = json!({"a&b": ["=#é", null], "c": null});
+        for event in [v1, v2] {
+            assert_eq!(api.invoke(event, TIME).await.unwrap()["statusCode"], 404, "{raw:.20}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
+    // Connections are taken by the system and nobody ever answers.
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", silent.local_addr().unwrap());
+    let api = RuntimeApi::start().await;
+    let process = Bootstrap::start(&api, &[TABLE, ("AURORA_DYNAMODB_ENDPOINT", &endpoint)]);
+    for time in [Duration::from_millis(700), Duration::from_secs(3)] {
+        let started = Instant::now();
+        let heartbeat = event(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
+        let answer = api.invoke(heartbeat, time).await.unwrap();
+        assert!(started.elapsed() < time, "{:?}", started.elapsed());
+        assert_eq!(
+            (answer["statusCode"].as_u64(), &body(&answer)["code"]),
+            (Some(503), &json!("unavailable"))
+        );
+        assert!(answer["headers"]["retry-after"].as_str().unwrap().parse::<u32>().unwrap() >= 1);
+    }
+    let (_, log) = written(process);
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert_eq!(lines.len(), 2, "one line for each request: {log}");
+    assert!(lines.iter().all(|line| line["status"] == 503 && line["route"] == "/heartbeat"), "{log}");
+}
+
+#[tokio::test]
+async fn a_hundred_requests_make_one_line_of_metrics() {
+    let api = RuntimeApi::start().await;
+    let process = Bootstrap::start(&api, &[TABLE]);
+    for turn in 0..100 {
+        let path = if turn < 30 { "/nowhere" } else { "/openapi.json" };
+        api.invoke(event(Kind::Http, "GET", path, ""), TIME).await.unwrap();
+    }
+    // The line is written before the answer, so that Lambda does not freeze the process with it.
+    let (output, log) = written(process);
+    assert_eq!(log, "");
+    let line: Value = serde_json::from_str(&output).expect("one line of JSON");
+    let metrics = &line["_aws"]["CloudWatchMetrics"][0];
+    assert_eq!(metrics["Dimensions"], json!([["FunctionName"]]));
+    for metric in metrics["Metrics"].as_array().unwrap() {
+        assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric} has a value");
+    }
+    assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
+    assert_eq!((&line["FunctionName"], &line["Refusals"]), (&json!("aurora-discovery-test"), &json!(30)));
+    assert_eq!((&line["Requests"], &line["Failures"]), (&json!(100), &json!(0)));
+}

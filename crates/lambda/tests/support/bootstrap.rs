@@ -1,0 +1,37 @@
+//! The real `bootstrap`, as a process with the environment that Lambda gives it.
+
+use std::process::{Child, Command, Stdio};
+
+use super::runtime_api::RuntimeApi;
+
+/// A running `bootstrap`, ended with the test.
+pub(crate) struct Bootstrap(pub(crate) Child);
+
+impl Bootstrap {
+    pub(crate) fn start(api: &RuntimeApi, settings: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+        command.envs(
+            [
+                ("AWS_LAMBDA_RUNTIME_API", api.authority().as_str()),
+                ("AWS_LAMBDA_FUNCTION_NAME", "aurora-discovery-test"),
+                ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
+                ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),
+                ("AWS_REGION", "us-east-1"),
+                ("AURORA_LOG", "warn"),
+            ]
+            .iter()
+            .chain(settings)
+            .copied(),
+        );
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self(command.spawn().expect("bootstrap starts"))
+    }
+}
+
+impl Drop for Bootstrap {
+    fn drop(&mut self) {
+        // One that has ended already is what some tests want.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}

@@ -1,0 +1,276 @@
+//! API Gateway and function URLs: HTTP becomes the events that AWS documents, and the function's answers become HTTP.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::ConnectInfo;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::stream;
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response};
+use percent_encoding::percent_decode_str;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+use super::runtime_api::RuntimeApi;
+
+/// What API Gateway itself waits for an answer.
+const TIMEOUT: Duration = Duration::from_secs(29);
+/// The resources that the API declares beside `/` and `/{proxy+}`.
+const RESOURCES: [&str; 5] = ["/register", "/discover", "/heartbeat", "/health", "/deregister"];
+
+/// What stands in front of the function.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A REST API by its own name: the stage stands in the URL and not in the event's path.
+    Rest,
+    /// A REST API behind a custom domain with a base path, which stands in both.
+    RestBasePath,
+    /// An HTTP API by its own name: the stage stands in both.
+    Http,
+    /// An HTTP API behind a custom domain with a base path.
+    HttpBasePath,
+    /// A function URL.
+    FunctionUrl,
+}
+
+impl Kind {
+    /// What stands in front of the path in a URL.
+    fn prefix(self) -> &'static str {
+        match self {
+            Self::Rest | Self::Http => "/dev",
+            Self::RestBasePath | Self::HttpBasePath => "/p2p",
+            Self::FunctionUrl => "",
+        }
+    }
+}
+
+/// Serves the function behind a gateway, and gives its base URL. It ends with the test's runtime.
+pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let router =
+        Router::new().fallback(move |ConnectInfo(from): ConnectInfo<SocketAddr>, request: Request<Body>| {
+            let api = Arc::clone(&api);
+            async move {
+                let (parts, body) = request.into_parts();
+                let body = to_bytes(body, usize::MAX).await.unwrap();
+                let event = event(kind, from, &parts, &body);
+                let answer = api.invoke(event, TIMEOUT).await.expect("the function does not fail");
+                response(&answer, parts.method == Method::HEAD)
+            }
+        });
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    format!("http://{address}{}", kind.prefix())
+}
+
+/// The event of a request that came from `from`.
+pub(crate) fn event(kind: Kind, from: SocketAddr, parts: &Parts, body: &Bytes) -> Value {
+    let call = Call { kind, from, parts, body, id: request_id() };
+    match kind {
+        Kind::Rest | Kind::RestBasePath => call.rest(),
+        Kind::Http | Kind::HttpBasePath | Kind::FunctionUrl => call.http(),
+    }
+}
+
+struct Call<'a> {
+    kind: Kind,
+    from: SocketAddr,
+    parts: &'a Parts,
+    body: &'a Bytes,
+    id: String,
+}
+
+impl Call<'_> {
+    fn rest(&self) -> Value {
+        let (resource, proxy) = self.matched();
+        let (called, method) = (self.parts.uri.path(), self.parts.method.as_str());
+        let path = if self.kind == Kind::Rest { self.below() } else { called };
+        let (body, encoded) = self.body(|_| true);
+        json!({
+            "resource": resource,
+            "path": path,
+            "httpMethod": method,
+            "headers": one_each(self.headers(), |values| values[values.len() - 1].clone()),
+            "multiValueHeaders": self.headers(),
+            "queryStringParameters": one_each(self.parameters(), |values| values[values.len() - 1].clone()),
+            "multiValueQueryStringParameters": none_if_empty(self.parameters()),
+            "pathParameters": proxy.map(|proxy| json!({ "proxy": proxy })),
+            "stageVariables": null,
+            "requestContext": {
+                "resourceId": "2gxmpl",
+                "resourcePath": resource,
+                "httpMethod": method,
+                "extendedRequestId": "JJbxmplHYosFVYQ=",
+                "requestTime": "10/Mar/2020:00:03:59 +0000",
+                "path": called,
+                "accountId": "123456789012",
+                "protocol": "HTTP/1.1",
+                "stage": "dev",
+                "domainPrefix": "70ixmpl4fl",
+                "requestTimeEpoch": 1_583_798_639_428_u64,
+                "requestId": self.id,
+                "identity": {
+                    "cognitoIdentityPoolId": null, "accountId": null, "cognitoIdentityId": null, "caller": null,
+                    "sourceIp": self.from.ip().to_string(), "principalOrgId": null, "accessKey": null,
+                    "cognitoAuthenticationType": null, "cognitoAuthenticationProvider": null, "userArn": null,
+                    "userAgent": "curl/8", "user": null
+                },
+                "domainName": "70ixmpl4fl.execute-api.us-east-2.amazonaws.com",
+                "apiId": "70ixmpl4fl"
+            },
+            "body": body,
+            "isBase64Encoded": encoded
+        })
+    }
+
+    fn http(&self) -> Value {
+        let (resource, proxy) = self.matched();
+        let (method, called) = (self.parts.method.as_str(), self.parts.uri.path());
+        let url = self.kind == Kind::FunctionUrl;
+        let key = if url { "$default".to_owned() } else { format!("ANY {resource}") };
+        // An HTTP API decodes the path that it calls raw; a function URL does not.
+        let path = if url { called.to_owned() } else { decoded(called) };
+        let (body, encoded) = self.body(is_text);
+        let joined = |values: &[Value]| {
+            Value::from(values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))
+        };
+        let mut event = json!({
+            "version": "2.0",
+            "routeKey": key,
+            "rawPath": path,
+            "rawQueryString": self.parts.uri.query().unwrap_or_default(),
+            "headers": one_each(self.headers(), joined),
+            "requestContext": {
+                "accountId": "123456789012",
+                "apiId": "r3pmxmplak",
+                "domainName": "r3pmxmplak.execute-api.us-east-2.amazonaws.com",
+                "domainPrefix": "r3pmxmplak",
+                "http": {
+                    "method": method, "path": path, "protocol": "HTTP/1.1",
+                    "sourceIp": self.from.ip().to_string(), "userAgent": "curl/8"
+                },
+                "requestId": self.id,
+                "routeKey": key,
+                "stage": if url { "$default" } else { "dev" },
+                "time": "10/Mar/2020:05:16:23 +0000",
+                "timeEpoch": 1_583_817_383_220_u64
+            },
+            "isBase64Encoded": encoded
+        });
+        // What is not there has no key in this format.
+        let optional = [
+            ("body", body),
+            ("queryStringParameters", one_each(self.parameters(), joined)),
+            ("pathParameters", proxy.filter(|_| !url).map_or(Value::Null, |proxy| json!({ "proxy": proxy }))),
+        ];
+        for (key, value) in optional.into_iter().filter(|(_, value)| !value.is_null()) {
+            event[key] = value;
+        }
+        event
+    }
+
+    /// The path below what stands in front.
+    fn below(&self) -> &str {
+        let path = self.parts.uri.path().strip_prefix(self.kind.prefix()).expect("a path of this API");
+        if path.is_empty() { "/" } else { path }
+    }
+
+    /// The resource that the API matches, and what stands in the place of its proxy.
+    fn matched(&self) -> (&str, Option<String>) {
+        match self.below() {
+            "/" => ("/", None),
+            path if RESOURCES.contains(&path) => (path, None),
+            path => ("/{proxy+}", Some(decoded(&path[1..]))),
+        }
+    }
+
+    /// The headers by name; the gateway adds who called, behind whatever the caller claims.
+    fn headers(&self) -> Map<String, Value> {
+        let mut headers = by_name(self.parts.headers.iter().map(|(name, value)| {
+            (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
+        }));
+        headers.insert("x-forwarded-for".to_owned(), json!([format!("6.6.6.6, {}", self.from.ip())]));
+        headers
+    }
+
+    fn parameters(&self) -> Map<String, Value> {
+        let pairs = self.parts.uri.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
+        by_name(pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (decoded(&name.replace('+', " ")), decoded(&value.replace('+', " ")))
+        }))
+    }
+
+    /// The body as it stands in an event: text where its type is one that comes as text and its bytes are, else base64.
+    fn body(&self, text: impl Fn(&HeaderMap) -> bool) -> (Value, bool) {
+        match std::str::from_utf8(self.body) {
+            _ if self.body.is_empty() => (Value::Null, false),
+            Ok(body) if text(&self.parts.headers) => (body.into(), false),
+            _ => (BASE64_STANDARD.encode(self.body).into(), true),
+        }
+    }
+}
+
+/// Whether an HTTP API passes a body of this type as text.
+fn is_text(headers: &HeaderMap) -> bool {
+    let value =
+        headers.get("content-type").map(|value| value.to_str().unwrap_or_default()).unwrap_or_default();
+    ["text/", "application/json", "application/javascript", "application/xml"]
+        .iter()
+        .any(|text| value.starts_with(text))
+}
+
+fn by_name(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> {
+    let mut map = Map::new();
+    for (name, value) in pairs {
+        match map.entry(name).or_insert_with(|| json!([])) {
+            Value::Array(values) => values.push(value.into()),
+            _ => unreachable!("only lists are put in"),
+        }
+    }
+    map
+}
+
+fn one_each(map: Map<String, Value>, choose: impl Fn(&[Value]) -> Value) -> Value {
+    let chosen = map.into_iter().map(|(name, values)| (name, choose(values.as_array().unwrap())));
+    none_if_empty(chosen.collect())
+}
+
+fn none_if_empty(map: Map<String, Value>) -> Value {
+    if map.is_empty() { Value::Null } else { Value::Object(map) }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn request_id() -> String {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    format!("{:08x}-e9f4-11e8-9739-2dfe598c3fcd", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// The answer as HTTP. That to a HEAD has no length: the gateway does not know the one that the function left out.
+fn response(answer: &Value, head: bool) -> Response<Body> {
+    let mut builder =
+        Response::builder().status(u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap());
+    for (name, value) in answer["headers"].as_object().unwrap() {
+        builder = builder.header(name, value.as_str().unwrap());
+    }
+    let body = answer["body"].as_str().unwrap();
+    let body = if answer["isBase64Encoded"] == true {
+        BASE64_STANDARD.decode(body).unwrap()
+    } else {
+        body.as_bytes().to_vec()
+    };
+    let body =
+        if head { Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()) } else { Body::from(body) };
+    builder.body(body).unwrap()
+}
