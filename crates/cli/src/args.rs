@@ -34,6 +34,9 @@ pub(crate) enum Command {
     Keep(KeepArgs),
     /// Show a network of a dozen peers as it lives, on a service of its own.
     Demo(DemoArgs),
+    /// Create the table of `serve --store dynamodb` at a local endpoint; on AWS the stack does.
+    #[cfg(feature = "dynamodb")]
+    CreateTable(CreateTableArgs),
     /// Print the settings of `serve` as the README lists them.
     #[command(hide = true)]
     Settings,
@@ -161,6 +164,18 @@ pub(crate) struct KeepArgs {
     pub(crate) peer: PeerArgs,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
+}
+
+/// Arguments of `create-table`.
+#[cfg(feature = "dynamodb")]
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CreateTableArgs {
+    /// The table's name.
+    #[arg(long, env = "AURORA_TABLE", value_name = "NAME")]
+    pub(crate) table: String,
+    /// Where DynamoDB is.
+    #[arg(long, env = "AURORA_DYNAMODB_ENDPOINT", value_name = "URL")]
+    pub(crate) dynamodb_endpoint: String,
 }
 
 /// Arguments of `demo`.

@@ -35,6 +35,8 @@ fn run(command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
         Command::Demo(args) => many_threads()?.block_on(demo::run(args)),
+        #[cfg(feature = "dynamodb")]
+        Command::CreateTable(args) => one_thread()?.block_on(serve::create_table(args)),
         Command::Settings => settings::print_table(),
         Command::Register(args) => one_thread()?.block_on(verb::register::run(args)),
         Command::Heartbeat(args) => one_thread()?.block_on(verb::heartbeat::run(args)),

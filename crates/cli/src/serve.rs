@@ -2,22 +2,26 @@
 
 mod args;
 mod data;
+#[cfg(feature = "dynamodb")]
+mod dynamodb;
 mod memory;
 mod options;
 
 use std::io::{self, Write as _};
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_http::{Clock, Server};
-use aurora_registry::{InvalidLimits, Limits, Registry};
+use aurora_registry::{InvalidLimits, Limits, Registry, Store};
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
 use crate::signal::stop_requested;
 
+use args::StoreKind;
 pub(crate) use args::{LogFormat, ServeArgs};
+#[cfg(feature = "dynamodb")]
+pub(crate) use dynamodb::create_table;
 pub(crate) use memory::MemoryService;
 
 /// Runs the service until it is asked to stop.
@@ -28,20 +32,23 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     let limits = args.limits();
     limits.check().map_err(|error| contradiction(&error))?;
     let serving = args.serve_options()?;
-    let directory = args.directory();
-    let place = directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
 
-    let store = open(directory, limits.clone(), args.drop_damaged).await?;
+    let (store, place) = match args.store {
+        StoreKind::Embedded => open_embedded(&args, &limits).await?,
+        StoreKind::Dynamodb => open_dynamodb(&args, &limits).await?,
+    };
     let server = Server::bind(serving, registry(store, limits)?).await.map_err(cant_serve)?;
     announce(&server, &args, &place)?;
     server.serve(stop).await.map_err(cant_serve)
 }
 
-async fn open(
-    directory: Option<PathBuf>,
-    limits: Limits,
-    drop_damaged: bool,
-) -> Result<Arc<EmbeddedStore>, Failure> {
+/// A store, and in words where it is.
+type Opened = (Arc<dyn Store>, String);
+
+async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
+    let directory = args.directory();
+    let place = directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
+    let (limits, drop_damaged) = (limits.clone(), args.drop_damaged);
     let options = EmbeddedOptions { directory, limits, drop_damaged, ..EmbeddedOptions::default() };
     let opened = spawn_blocking(move || EmbeddedStore::open(options, Clock::default().now())).await;
     let store = opened
@@ -49,10 +56,21 @@ async fn open(
         .map_err(|error| Failure::Other(error.to_string()))?;
     let restored = store.restored();
     tracing::info!(live = restored.live, dormant = restored.dormant, "opened the registry");
-    Ok(store)
+    Ok((store, place))
 }
 
-fn registry(store: Arc<EmbeddedStore>, limits: Limits) -> Result<Arc<Registry>, Failure> {
+#[cfg(feature = "dynamodb")]
+async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
+    dynamodb::open(args, limits).await
+}
+
+#[cfg(not(feature = "dynamodb"))]
+async fn open_dynamodb(_: &ServeArgs, _: &Limits) -> Result<Opened, Failure> {
+    let without = "dynamodb is not in this build; build the command with `--features dynamodb`";
+    Err(Failure::flag("--store", without))
+}
+
+fn registry(store: Arc<dyn Store>, limits: Limits) -> Result<Arc<Registry>, Failure> {
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     Ok(Arc::new(registry))
 }

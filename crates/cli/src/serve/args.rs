@@ -17,6 +17,15 @@ pub(crate) struct ServeArgs {
     /// Where to serve; port 0 takes a free one.
     #[arg(long, env = "AURORA_LISTEN", default_value = "127.0.0.1:8080", value_name = "ADDRESS:PORT")]
     pub(crate) listen: SocketAddr,
+    /// What keeps the registry: this process, or a DynamoDB table that any number of processes share.
+    #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
+    pub(crate) store: StoreKind,
+    /// The table of --store dynamodb.
+    #[arg(long, env = "AURORA_TABLE", value_name = "NAME")]
+    pub(crate) table: Option<String>,
+    /// Where DynamoDB is, if not where AWS has it.
+    #[arg(long, env = "AURORA_DYNAMODB_ENDPOINT", value_name = "URL")]
+    pub(crate) dynamodb_endpoint: Option<String>,
     /// Where to keep the registry; left out: `aurora-discovery` in the user's data directory.
     #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY")]
     pub(crate) data: Option<PathBuf>,
@@ -121,6 +130,15 @@ const MOST_SECONDS: u64 = 86_400;
 
 fn count(number: usize) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
+}
+
+/// What keeps the registry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum StoreKind {
+    /// This process, in memory and on its disk.
+    Embedded,
+    /// A DynamoDB table.
+    Dynamodb,
 }
 
 /// How the log is written.

@@ -1,0 +1,139 @@
+//! `serve --store dynamodb` as users start it: the contract on a DynamoDB stand-in, and two processes on one table.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a command that does not start fails the test")]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aurora_client::{Client, ClientOptions, Error};
+use aurora_contract_tests::{Needs, Target};
+use aurora_protocol::{Code, DeregisterRequest, DiscoverRequest, HeartbeatRequest, PeerId, RegisterRequest};
+use tokio::task::JoinSet;
+
+/// How late what another process wrote may show up.
+const LAG: Duration = Duration::from_secs(5);
+
+aurora_contract_tests::contract_suite!(serve);
+
+/// The command, ended with the case.
+struct Serving(Mutex<Child>);
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        let child = self.0.get_mut().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// A fresh table, made by the command.
+fn table() -> String {
+    static TABLES: AtomicU32 = AtomicU32::new(0);
+    let name =
+        format!("aurora-peers-serve-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
+    let created = command().args(["create-table", "--table", &name]).status().unwrap();
+    assert!(created.success());
+    name
+}
+
+fn command() -> Command {
+    let set = std::env::var_os("AURORA_DYNAMODB_ENDPOINT").is_some();
+    assert!(set, "AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
+    Command::new(env!("CARGO_BIN_EXE_aurora-discovery"))
+}
+
+fn start(table: &str) -> (String, Serving) {
+    let mut command = command();
+    command.args(["serve", "--store", "dynamodb", "--table", table, "--listen", "127.0.0.1:0"]);
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let mut announced = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
+    assert!(announced.contains(table), "{announced}");
+    let url =
+        announced.split(' ').find(|word| word.starts_with("http://")).expect("the address is announced");
+    (url.to_owned(), Serving(Mutex::new(child)))
+}
+
+/// The clock is the system's, and peers are bounded by an estimate only.
+async fn serve(needs: Needs) -> Option<Target> {
+    if needs != Needs::NONE {
+        return None;
+    }
+    let (url, serving) = start(&table());
+    Some(Target::new(url, serving))
+}
+
+fn client(url: &str) -> Client {
+    Client::new(&ClientOptions::new(url)).unwrap()
+}
+
+fn id() -> PeerId {
+    PeerId::parse("wanderer").unwrap()
+}
+
+/// The ports that the peers listed by `client` have, as soon as they satisfy, or as they are when the lag is over.
+async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
+    let started = Instant::now();
+    loop {
+        let listed = client.discover(&DiscoverRequest::new(1_000)).await.unwrap();
+        let ports: Vec<u16> = listed.page.peers.iter().map(|peer| peer.port).collect();
+        if satisfy(&ports) || started.elapsed() > LAG {
+            return ports;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_peer_registered_at_one_process_is_discovered_renewed_and_deregistered_at_another() {
+    let table = table();
+    let ((one, _first), (other, _second)) = (start(&table), start(&table));
+    let (one, other) = (client(&one), client(&other));
+    assert_eq!(ports(&other, |_| true).await, [0_u16; 0]);
+
+    one.register(&RegisterRequest { port: 9_000, ..RegisterRequest::new(id()) }).await.unwrap();
+    assert_eq!(ports(&other, |ports| !ports.is_empty()).await, [9_000]);
+    other.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.unwrap();
+    other.deregister(&DeregisterRequest { peer_id: id(), lease_token: None }).await.unwrap();
+
+    assert_eq!(ports(&one, <[u16]>::is_empty).await, [0_u16; 0]);
+    let unknown = one.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.unwrap_err();
+    assert!(
+        matches!(&unknown, Error::Refused { body, .. } if body.code == Code::PeerNotRegistered),
+        "{unknown:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racing_registrations_and_heartbeats_from_two_processes_end_as_one_of_them() {
+    const PORTS: std::ops::Range<u16> = 1..501;
+    let table = table();
+    let ((one, _first), (other, _second)) = (start(&table), start(&table));
+    let clients = [client(&one), client(&other)];
+    clients[0].register(&RegisterRequest::new(id())).await.unwrap();
+
+    let mut racing = JoinSet::new();
+    for port in PORTS {
+        let (registering, beating) =
+            (clients[usize::from(port % 2)].clone(), clients[usize::from(port / 2 % 2)].clone());
+        racing.spawn(async move {
+            registering.register(&RegisterRequest { port, ..RegisterRequest::new(id()) }).await.map(drop)
+        });
+        racing.spawn(async move {
+            beating.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.map(drop)
+        });
+    }
+    for outcome in racing.join_all().await {
+        outcome.expect("every one of them is allowed");
+    }
+    let started = Instant::now();
+    loop {
+        let listed = [ports(&clients[0], |_| true).await, ports(&clients[1], |_| true).await];
+        assert!(listed.iter().all(|ports| ports.len() == 1 && PORTS.contains(&ports[0])), "{listed:?}");
+        if listed[0] == listed[1] {
+            return;
+        }
+        assert!(started.elapsed() < LAG, "the processes still disagree: {listed:?}");
+    }
+}
