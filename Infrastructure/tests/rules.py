@@ -1,7 +1,7 @@
 """What the template must hold, one rule each; a rule yields a sentence for whatever breaks it.
 
-They stand for what no stand-in judges: API Gateway's semantics and least privilege. `test_template.py` also breaks copies of the
-template on purpose and sees the rules fail.
+They stand for what no stand-in judges: API Gateway's semantics and least privilege. `test_template.py` also breaks
+copies of the template on purpose and sees the rules fail.
 """
 
 from __future__ import annotations
@@ -174,6 +174,16 @@ def log_groups_are_those_of_the_seed_and_kept_for_7_days(template: Template) -> 
     for name, resource in groups.items():
         if resource["Properties"].get("RetentionInDays") != 7:
             yield f"{name} is not kept for 7 days"
+
+
+def the_function_logs_what_it_means_to_and_no_more(template: Template) -> Finding:
+    logging = only(template, "AWS::Lambda::Function")[1].get("LoggingConfig", {})
+    if logging.get("LogGroup") != {"Ref": "FunctionLogs"}:
+        yield "the function would log into a group that is kept for ever"
+    if (logging.get("LogFormat"), logging.get("SystemLogLevel")) != ("JSON", "WARN"):
+        yield "Lambda would bill lines of its own for each request"
+    if logging.get("ApplicationLogLevel") != "TRACE":
+        yield "Lambda would drop lines that LogLevel asks for"
 
 
 def the_stage_is_throttled(template: Template) -> Finding:
@@ -370,6 +380,7 @@ RULES: list[Rule] = [
     each_change_of_routes_or_cors_makes_a_new_deployment,
     access_logs_are_json_in_the_group_of_the_seed,
     log_groups_are_those_of_the_seed_and_kept_for_7_days,
+    the_function_logs_what_it_means_to_and_no_more,
     the_stage_is_throttled,
     the_table_is_the_one_that_the_store_makes_for_itself,
     the_function_may_do_what_its_code_does_and_no_more,

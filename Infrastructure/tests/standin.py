@@ -6,6 +6,7 @@ Run by itself, this file is the server; `Cloud` starts and stops it.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import socket
@@ -80,12 +81,12 @@ class Cloud:
 
 
 def correct_stacks() -> None:
-    """Gives moto's change sets what they lack: outputs, emptiness, the bucket's versions, the account's role, rollback."""
-    from moto.cloudformation import parsing
-    from moto.cloudformation.models import ChangeSet, Stack
-    from moto.cloudformation.responses import CloudFormationResponse
-
-    apply = ChangeSet.apply
+    """Gives moto's change sets what they lack: outputs, emptiness, rollback, versions, the account's role."""
+    # Untyped, because methods are exchanged.
+    models: Any = importlib.import_module("moto.cloudformation.models")
+    responses: Any = importlib.import_module("moto.cloudformation.responses")
+    parsing: Any = importlib.import_module("moto.cloudformation.parsing")
+    apply = models.ChangeSet.apply
 
     def has_parameters(stack: Any, others: dict[str, Any]) -> bool:
         return all(str(stack.stack_parameters.get(name)) == str(value) for name, value in others.items())
@@ -107,10 +108,10 @@ def correct_stacks() -> None:
         stack.description = change_set.template_dict.get("Description")
         add_what_moto_leaves_out(stack)
 
-    ChangeSet.apply = apply_or_roll_back
+    models.ChangeSet.apply = apply_or_roll_back
     # An update of nothing makes an empty change set on AWS, and an error here.
-    Stack.has_parameters = has_parameters
-    CloudFormationResponse._validate_different_update = lambda *_: None
+    models.Stack.has_parameters = has_parameters
+    responses.CloudFormationResponse._validate_different_update = lambda *_: None
     # What a condition left out when the stack was made can't be modified.
     modify = parsing.parse_and_update_resource
     parsing.parse_and_update_resource = lambda name, resource, made, *account, **region: (

@@ -144,6 +144,30 @@ class Life(Deployment):
         self.assertIn("another stack holds prod in us-west-2", double)
 
 
+class ByHand(Deployment):
+    def test_the_commands_of_the_documentation_make_a_stack_and_remove_it(self) -> None:
+        document = (ROOT / "docs" / "operations.md").read_text()
+        blocks = re.findall(r"```sh by-hand\n(.*?)```", document, re.DOTALL)
+        built = self.folder / "by-hand"
+        (built / "bootstrap").mkdir(parents=True)
+        shutil.copy(self.folder / "bootstrap.zip", built / "bootstrap")
+        commands = "\n".join(["set -ex", "cargo() { echo not built here; }", *blocks])
+        run = subprocess.run(
+            ["bash", "-c", commands.replace("/tmp/aurora-lambda", str(built))],
+            env=self.cloud.environment(self.folder, "us-east-2") | {"AWS_PAGER": ""},
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertEqual(len(blocks), 4)
+        self.assertRegex(run.stdout, r"https://\w+\.execute-api\.us-east-1\.amazonaws\.com/dev\b")
+        self.assertEqual(self.stacks("us-east-1"), set())
+
+
 class Refusals(Deployment):
     def test_a_resource_that_fails_is_printed_with_its_reason_and_the_next_attempt_starts_anew(self) -> None:
         region = "eu-central-1"

@@ -99,6 +99,11 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: properties(t, "ApiLogs").update(RetentionInDays=30),
         lambda t: properties(t, "ApiLogs").update(LogGroupName={"Fn::Sub": "/aws/apigateway/other-${Environment}"}),
     ],
+    rules.the_function_logs_what_it_means_to_and_no_more: [
+        lambda t: properties(t, "Function").pop("LoggingConfig"),
+        lambda t: properties(t, "Function")["LoggingConfig"].update(SystemLogLevel="INFO"),
+        lambda t: properties(t, "Function")["LoggingConfig"].pop("ApplicationLogLevel"),
+    ],
     rules.the_stage_is_throttled: [
         lambda t: properties(t, "RestStage").pop("MethodSettings"),
         lambda t: properties(t, "RestStage")["MethodSettings"][0].update(HttpMethod="GET"),
