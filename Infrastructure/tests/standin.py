@@ -45,7 +45,7 @@ class Cloud:
             "AWS_DEFAULT_REGION": region,
             "AWS_ENDPOINT_URL": self.url,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AURORA_POLL_SECONDS": "0.2",
+            "AURORA_POLL_SECONDS": "1",
         }
 
     def aws(self, folder: Path, region: str, *arguments: str) -> Any:

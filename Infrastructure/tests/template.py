@@ -10,10 +10,14 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "Infrastructure" / "P2P"
+# CloudFormation takes no larger template as a body.
+MOST_BYTES = 51_200
 MAIN = SCRIPTS / "cloudformation.yaml"
 ARTIFACTS = SCRIPTS / "artifacts.yaml"
 
 Template = dict[str, Any]
+# What a rule finds: a sentence for each breach.
+Finding = Iterator[str]
 
 
 class _Loader(yaml.SafeLoader):

@@ -14,14 +14,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from standin import Cloud
+from template import MAIN, ROOT, SCRIPTS
 
-ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = ROOT / "Infrastructure" / "P2P"
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from lib.service import Service  # noqa: E402
 
 RUN_SECONDS = 180
+DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|Bare)[0-9a-f]{8}")
 
 
 class Deployment(unittest.TestCase):
@@ -49,11 +49,11 @@ class Deployment(unittest.TestCase):
         """Runs the script as a user does, with a home that knows nothing; its output holds both streams."""
         environment = self.cloud.environment(self.folder, region)
         environment["AURORA_SMOKE_ENDPOINT"] = self.service.url
+        folder = Path(changes.pop("SCRIPTS", str(SCRIPTS)))
         environment |= changes
-        script = changes.pop("SCRIPT", str(SCRIPTS / "deploy.sh"))
-        command = [script, "--region", region, "--artifact", str(self.folder / "bootstrap.zip"), *options]
+        common = ["--region", region, "--artifact", str(self.folder / "bootstrap.zip")]
         return subprocess.run(
-            command,
+            self.command(folder, *common, *options),
             env={key: value for key, value in environment.items() if value},
             cwd=self.folder,
             input=answer,
@@ -63,6 +63,9 @@ class Deployment(unittest.TestCase):
             timeout=RUN_SECONDS,
             check=False,
         )
+
+    def command(self, folder: Path, *options: str) -> list[str]:
+        return [str(folder / "deploy.sh"), *options]
 
     def deployed(self, region: str, *options: str, **changes: str) -> str:
         run = self.deploy(region, *options, **changes)
@@ -80,6 +83,19 @@ class Deployment(unittest.TestCase):
     def parameters(self, region: str, stack: str) -> dict[str, str]:
         found = self.aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)["Stacks"][0]
         return {entry["ParameterKey"]: str(entry["ParameterValue"]) for entry in found["Parameters"]}
+
+    def template(self, region: str, stack: str) -> str:
+        found = self.aws(region, "cloudformation", "get-template", "--stack-name", stack)
+        return str(found["TemplateBody"])
+
+    def scripts_with(self, old: str, new: str) -> Path:
+        """A copy of the scripts whose template was edited."""
+        copy = Path(tempfile.mkdtemp(dir=self.folder)) / "P2P"
+        shutil.copytree(SCRIPTS, copy)
+        template = copy / MAIN.name
+        self.assertIn(old, template.read_text())
+        template.write_text(template.read_text().replace(old, new))
+        return copy
 
     def stacks(self, region: str) -> set[str]:
         found = self.aws(region, "cloudformation", "describe-stacks")["Stacks"]
@@ -119,6 +135,12 @@ class Life(Deployment):
         self.assertEqual(after["PeerTTLMinutes"], "7", "what is not given keeps its value")
         self.assertNotEqual(after["ArtifactVersion"], before["ArtifactVersion"])
 
+        self.assertEqual(self.template(region, stack), MAIN.read_text(), "the stamp is the one that stamp.py writes")
+        edited = self.scripts_with('"{proxy+}"', '"{rest+}"')
+        self.deployed(region, SCRIPTS=str(edited))
+        self.assertIn("{rest+}", self.template(region, stack))
+        self.assertNotEqual(DEPLOYMENTS.findall(self.template(region, stack)), DEPLOYMENTS.findall(MAIN.read_text()))
+
         kept = self.deploy(region, "--delete", answer="another-stack\n")
         self.assertNotEqual(kept.returncode, 0)
         self.assertEqual(self.stacks(region), {stack})
@@ -142,6 +164,15 @@ class Life(Deployment):
         self.assertIn("holds environment prod, not dev: give another --stack-name", taken)
         double = self.refused(there, "--environment", "prod", "--stack-name", "another")
         self.assertIn("another stack holds prod in us-west-2", double)
+
+
+@unittest.skipUnless(shutil.which("pwsh"), "PowerShell is not installed: deploy.ps1 is only parsed and compared")
+class LifeByPowerShell(Life):
+    def command(self, folder: Path, *options: str) -> list[str]:
+        """The same options as PowerShell spells them."""
+        spelled = [re.sub(r"-(\w)", lambda word: word[1].upper(), o[1:]) if o.startswith("--") else o for o in options]
+        named = [f"-{new}" if old.startswith("--") else old for old, new in zip(options, spelled, strict=True)]
+        return ["pwsh", "-NoProfile", "-File", str(folder / "deploy.ps1"), *named]
 
 
 class ByHand(Deployment):
@@ -179,11 +210,8 @@ class Refusals(Deployment):
 
     def test_a_template_that_is_broken_is_refused_before_anything_is_made(self) -> None:
         region = "eu-north-1"
-        copy = self.folder / "broken"
-        shutil.copytree(SCRIPTS, copy)
-        template = copy / "cloudformation.yaml"
-        template.write_text(template.read_text().replace("Type: AWS::DynamoDB::Table", "Type: AWS::DynamoDB::Tabel"))
-        output = self.refused(region, SCRIPT=str(copy / "deploy.sh"))
+        broken = self.scripts_with("Type: AWS::DynamoDB::Table", "Type: AWS::DynamoDB::Tabel")
+        output = self.refused(region, SCRIPTS=str(broken))
         self.assertRegex(output, "(?i)valid|error")
         self.assertEqual(self.stacks(region), set())
 

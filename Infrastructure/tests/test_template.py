@@ -8,10 +8,11 @@ import unittest
 from collections.abc import Callable
 from typing import Any
 
-import rules
-from rules import RULES
+import api_rules as api
+import stack_rules as stack
+from rules import RULES, Rule
 from stamp import stamped
-from template import ARTIFACTS, MAIN, Template, load, of_type
+from template import ARTIFACTS, MAIN, MOST_BYTES, Template, load, of_type
 
 Break = Callable[[Template], Any]
 
@@ -42,8 +43,8 @@ def deployment(template: Template, condition: str) -> dict[str, Any]:
 
 
 # Ways to break a copy, under the rule that must notice.
-BREAKS: dict[rules.Rule, list[Break]] = {
-    rules.every_route_of_the_rest_api_reaches_the_function: [
+BREAKS: dict[Rule, list[Break]] = {
+    api.every_route_of_the_rest_api_reaches_the_function: [
         lambda t: t["Resources"].pop("DeregisterMethod"),
         lambda t: t["Resources"].pop("RootMethod"),
         lambda t: t["Resources"].pop("OtherMethod"),
@@ -54,7 +55,7 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: properties(t, "RegisterMethod")["Integration"].update(IntegrationHttpMethod="GET"),
         lambda t: properties(t, "RegisterMethod")["Integration"].update(Uri={"Fn::Sub": "arn:elsewhere"}),
     ],
-    rules.every_route_of_the_http_api_reaches_the_function: [
+    api.every_route_of_the_http_api_reaches_the_function: [
         lambda t: t["Resources"].pop("RootRoute"),
         lambda t: properties(t, "DiscoverRoute").update(RouteKey="GET /discover"),
         lambda t: properties(t, "DiscoverRoute").update(Target="integrations/other"),
@@ -62,12 +63,12 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: properties(t, "HttpIntegration").update(IntegrationUri="arn:elsewhere"),
         lambda t: properties(t, "HttpApi").update(CorsConfiguration={"AllowOrigins": ["*"]}),
     ],
-    rules.each_api_and_nothing_else_may_invoke_the_function: [
+    api.each_api_and_nothing_else_may_invoke_the_function: [
         lambda t: t["Resources"].pop("RestPermission"),
         lambda t: properties(t, "HttpPermission").update(SourceArn={"Fn::Sub": "arn:aws:execute-api:*:*:*"}),
         lambda t: properties(t, "RestPermission").update(Principal="*"),
     ],
-    rules.the_gateway_answers_in_the_shape_of_the_contract: [
+    api.the_gateway_answers_in_the_shape_of_the_contract: [
         lambda t: t["Resources"].pop("ThrottledResponse"),
         lambda t: properties(t, "UnavailableResponse").update(StatusCode="500"),
         lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": '{"message":"x"}'}),
@@ -79,7 +80,7 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Cache-Control": "'public'"}),
         lambda t: properties(t, "RefusedResponse").update(ResponseParameters=cors_branch(t, "RefusedResponse")),
     ],
-    rules.each_change_of_routes_or_cors_makes_a_new_deployment: [
+    api.each_change_of_routes_or_cors_makes_a_new_deployment: [
         lambda t: deployment(t, "RestCors")["DependsOn"].remove("DiscoverMethod"),
         lambda t: deployment(t, "RestBare")["DependsOn"].remove("ThrottledResponse"),
         lambda t: deployment(t, "RestBare").update(Condition="Rest"),
@@ -89,27 +90,27 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         ),
         lambda t: properties(t, "HttpStage").update(AutoDeploy=False),
     ],
-    rules.access_logs_are_json_in_the_group_of_the_seed: [
+    api.access_logs_are_json_in_the_group_of_the_seed: [
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format="$context.requestId"),
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format='{"requestId": "constant"}'),
         lambda t: properties(t, "HttpStage")["AccessLogSettings"].update(DestinationArn={"Fn::Sub": "arn:elsewhere"}),
     ],
-    rules.log_groups_are_those_of_the_seed_and_kept_for_7_days: [
+    stack.log_groups_are_those_of_the_seed_and_kept_for_7_days: [
         lambda t: properties(t, "FunctionLogs").pop("RetentionInDays"),
         lambda t: properties(t, "ApiLogs").update(RetentionInDays=30),
         lambda t: properties(t, "ApiLogs").update(LogGroupName={"Fn::Sub": "/aws/apigateway/other-${Environment}"}),
     ],
-    rules.the_function_logs_what_it_means_to_and_no_more: [
+    stack.the_function_logs_what_it_means_to_and_no_more: [
         lambda t: properties(t, "Function").pop("LoggingConfig"),
         lambda t: properties(t, "Function")["LoggingConfig"].update(SystemLogLevel="INFO"),
         lambda t: properties(t, "Function")["LoggingConfig"].pop("ApplicationLogLevel"),
     ],
-    rules.the_stage_is_throttled: [
+    api.the_stage_is_throttled: [
         lambda t: properties(t, "RestStage").pop("MethodSettings"),
         lambda t: properties(t, "RestStage")["MethodSettings"][0].update(HttpMethod="GET"),
         lambda t: properties(t, "HttpStage")["DefaultRouteSettings"].pop("ThrottlingBurstLimit"),
     ],
-    rules.the_table_is_the_one_that_the_store_makes_for_itself: [
+    stack.the_table_is_the_one_that_the_store_makes_for_itself: [
         lambda t: properties(t, "PeersTable").update(TableName="aurora-peers"),
         lambda t: properties(t, "PeersTable")["AttributeDefinitions"][2].update(AttributeType="N"),
         lambda t: properties(t, "PeersTable")["KeySchema"][0].update(AttributeName="id"),
@@ -121,7 +122,7 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: properties(t, "PeersTable")["TimeToLiveSpecification"].update(AttributeName="expires_at"),
         lambda t: properties(t, "PeersTable").pop("SSESpecification"),
     ],
-    rules.the_function_may_do_what_its_code_does_and_no_more: [
+    stack.the_function_may_do_what_its_code_does_and_no_more: [
         lambda t: statements(t)[0]["Action"].remove("dynamodb:GetItem"),
         lambda t: statements(t)[0]["Action"].append("dynamodb:DeleteTable"),
         lambda t: statements(t)[0].update(Resource="*"),
@@ -129,14 +130,14 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: statements(t)[2].update(Resource="*"),
         lambda t: properties(t, "FunctionRole").update(ManagedPolicyArns=["AdministratorAccess"]),
     ],
-    rules.no_role_has_a_fixed_name: [
+    stack.no_role_has_a_fixed_name: [
         lambda t: properties(t, "FunctionRole").update(RoleName={"Fn::Sub": "aurora-${Environment}"}),
     ],
-    rules.names_that_are_fixed_carry_the_environment: [
+    stack.names_that_are_fixed_carry_the_environment: [
         lambda t: properties(t, "Function").update(FunctionName="aurora-discovery"),
         lambda t: properties(t, "SilenceAlarm").update(AlarmName="silence"),
     ],
-    rules.the_function_is_the_rust_binary_with_settings_that_it_knows: [
+    stack.the_function_is_the_rust_binary_with_settings_that_it_knows: [
         lambda t: properties(t, "Function").update(Runtime="python3.11"),
         lambda t: properties(t, "Function").update(FunctionName={"Fn::Sub": "other-${Environment}"}),
         lambda t: variables(t).pop("AURORA_PEER_TTL_MINUTES"),
@@ -144,19 +145,19 @@ BREAKS: dict[rules.Rule, list[Break]] = {
         lambda t: variables(t).update(AURORA_NO_CORS={"Fn::If": ["Cors", "true", "false"]}),
         lambda t: variables(t).update(AURORA_UNHEARD_OF="1"),
     ],
-    rules.every_alarm_tells_who_asked_to_be_told: [
+    stack.every_alarm_tells_who_asked_to_be_told: [
         lambda t: t["Resources"].pop("SilenceAlarm"),
         lambda t: properties(t, "ErrorsAlarm").pop("AlarmActions"),
         lambda t: properties(t, "ErrorsAlarm").pop("AlarmDescription"),
         lambda t: properties(t, "SilenceAlarm").update(TreatMissingData="notBreaching"),
     ],
-    rules.what_the_account_shares_stays_when_the_stack_goes: [
+    stack.what_the_account_shares_stays_when_the_stack_goes: [
         lambda t: t["Resources"]["ApiAccount"].update(DeletionPolicy="Delete"),
         lambda t: t["Resources"]["ApiAccountRole"].pop("Condition"),
         lambda t: t["Parameters"]["ApiLogRole"].update(Default="create"),
         lambda t: properties(t, "RestStage").pop("Description"),
     ],
-    rules.parameters_are_described_bounded_and_grouped: [
+    stack.parameters_are_described_bounded_and_grouped: [
         lambda t: t["Parameters"]["PeerTTLMinutes"].update(Default=10),
         lambda t: t["Parameters"]["Environment"].update(AllowedValues=["dev"]),
         lambda t: t["Parameters"]["ThrottleRate"].pop("MaxValue"),
@@ -165,11 +166,11 @@ BREAKS: dict[rules.Rule, list[Break]] = {
             Other={"Type": "String", "Default": "", "Description": "x", "AllowedValues": [""]}
         ),
     ],
-    rules.what_costs_extra_is_off_by_default_and_says_how_much: [
+    stack.what_costs_extra_is_off_by_default_and_says_how_much: [
         lambda t: t["Parameters"]["Dashboard"].update(Default="true"),
         lambda t: t["Parameters"]["ContributorInsights"].update(Description="Insights"),
     ],
-    rules.outputs_name_what_operators_need: [
+    stack.outputs_name_what_operators_need: [
         lambda t: t["Outputs"].pop("ApiEndpoint"),
     ],
 }
@@ -195,7 +196,7 @@ class Rules(unittest.TestCase):
 class Text(unittest.TestCase):
     def test_it_can_be_passed_as_a_body(self) -> None:
         for path in (MAIN, ARTIFACTS):
-            self.assertLess(len(path.read_bytes()), rules.MOST_BYTES)
+            self.assertLess(len(path.read_bytes()), MOST_BYTES)
 
     def test_it_uses_only_what_cloudformation_reads(self) -> None:
         self.assertNotRegex(MAIN.read_text(), re.compile(r"^[^#'\"]*[:\-] [&*][a-zA-Z]", re.MULTILINE), "YAML aliases")
