@@ -136,9 +136,11 @@ SETTINGS = {
     "AURORA_REVIVAL_HOURS": "RevivalHours",
     "AURORA_HEARTBEAT_INTERVAL_MAX": "HeartbeatIntervalMaxSeconds",
     "AURORA_DEFAULT_LIMIT": "DefaultLimit",
+    "AURORA_MAX_PEERS": "MaxPeers",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",
+    "AURORA_LOG_REQUESTS": "LogRequests",
 }
 
 

@@ -20,7 +20,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 
 from lib.service import Service  # noqa: E402
 
-RUN_SECONDS = 180
+RUN_SECONDS = 300
 DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|Bare)[0-9a-f]{8}")
 
 
