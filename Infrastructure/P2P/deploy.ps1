@@ -174,9 +174,13 @@ function Write-StampedTemplate {
 
 function Publish-Stack {
     $overrides = @("Environment=$Environment", "Architecture=$($script:Architecture)", "ArtifactBucket=$($script:Bucket)", "ArtifactKey=$($script:Key)", "ArtifactVersion=$($script:Version)")
-    # An account that has a role for its APIs' logs keeps it.
+    # An account that has a role for its APIs' logs keeps it, whoever made it.
     $role = aws apigateway get-account --query cloudwatchRoleArn --output text
     if ($role -eq 'None') { $overrides += 'ApiLogRole=create' }
+    else {
+        aws cloudformation describe-stack-resource --stack-name $script:StackName --logical-resource-id ApiAccountRole 2>$null | Out-Null
+        if ($LASTEXITCODE -ne 0) { $overrides += 'ApiLogRole=existing' }
+    }
     aws cloudformation validate-template --template-body "file://$($script:Template)" | Out-Null
     if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the template is not valid' }
     Invoke-Watched (@('cloudformation', 'deploy', '--stack-name', $script:StackName, '--template-file', $script:Template, '--no-fail-on-empty-changeset',

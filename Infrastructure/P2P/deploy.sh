@@ -164,8 +164,12 @@ stamp_template() {
 
 deploy_stack() {
   local overrides=("Environment=$environment" "Architecture=$architecture" "ArtifactBucket=$bucket" "ArtifactKey=$key" "ArtifactVersion=$version")
-  # An account that has a role for its APIs' logs keeps it.
-  [ "$(aws apigateway get-account --query cloudwatchRoleArn --output text)" != None ] || overrides+=("ApiLogRole=create")
+  # An account that has a role for its APIs' logs keeps it, whoever made it.
+  if [ "$(aws apigateway get-account --query cloudwatchRoleArn --output text)" = None ]; then
+    overrides+=("ApiLogRole=create")
+  elif ! aws cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id ApiAccountRole >/dev/null 2>&1; then
+    overrides+=("ApiLogRole=existing")
+  fi
   aws cloudformation validate-template --template-body "file://$work/cloudformation.yaml" >/dev/null
   watched aws cloudformation deploy --stack-name "$stack" --template-file "$work/cloudformation.yaml" --no-fail-on-empty-changeset \
     --capabilities CAPABILITY_NAMED_IAM --parameter-overrides "${overrides[@]}" ${parameters[@]+"${parameters[@]}"}
