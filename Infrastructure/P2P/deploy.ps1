@@ -1,0 +1,295 @@
+#Requires -Version 5.1
+<#
+.SYNOPSIS
+Deploys Aurora Discovery to AWS, updates it, or removes it. deploy.sh does the same on Linux and macOS; docs/operations.md explains.
+.PARAMETER Environment
+dev (default), staging or prod.
+.PARAMETER Region
+Default us-east-1.
+.PARAMETER StackName
+Default aurora-p2p-discovery for dev, aurora-p2p-discovery-ENV otherwise.
+.PARAMETER Artifact
+Deploy this zip of bootstrap instead of building one.
+.PARAMETER Architecture
+arm64 or x86_64; default: the stack's, arm64 for a new one.
+.PARAMETER Parameter
+Parameters of cloudformation.yaml as "KEY=VALUE","KEY=VALUE"; others keep their values.
+.PARAMETER Delete
+Remove the stack, after asking.
+.PARAMETER Yes
+Do not ask.
+.PARAMETER Help
+This text.
+#>
+[CmdletBinding()]
+param(
+    [Alias('e')] [ValidateSet('dev', 'staging', 'prod')] [string] $Environment = 'dev',
+    [Alias('r')] [string] $Region = 'us-east-1',
+    [Alias('s')] [string] $StackName = '',
+    [Alias('a')] [string] $Artifact = '',
+    [ValidateSet('', 'arm64', 'x86_64')] [string] $Architecture = '',
+    [Alias('p')] [string[]] $Parameter = @(),
+    [switch] $Delete,
+    [Alias('y')] [switch] $Yes,
+    [Alias('h')] [switch] $Help
+)
+
+# A native command that fails throws nothing: each call below looks at $LASTEXITCODE instead.
+$ErrorActionPreference = 'Continue'
+# The key of LastSeenIndex in cloudformation.yaml; a table with another one is from an older design.
+$IndexKey = 'lane h'
+$ArtifactsStack = 'aurora-p2p-artifacts'
+$SmokeAttempts = 10
+
+function Invoke-Main {
+    Test-Tools
+    $script:Account = Get-Account
+    Read-Stack
+    if ($Delete) {
+        Remove-Stack
+        return
+    }
+    Test-Table
+    $script:Work = Join-Path ([IO.Path]::GetTempPath()) ([IO.Path]::GetRandomFileName())
+    New-Item -ItemType Directory -Path $script:Work | Out-Null
+    try {
+        if (-not $script:Artifact) { Build-Function }
+        Publish-Artifact
+        Write-StampedTemplate
+        Publish-Stack
+    }
+    finally {
+        Remove-Item -Recurse -Force $script:Work
+    }
+    Write-Outputs
+    Test-Deployment
+}
+
+function Test-Tools {
+    if ($script:Artifact -and -not (Test-Path $script:Artifact)) { Stop-Deployment "-Artifact $($script:Artifact): there is no such file" 2 }
+    if (-not (Get-Command aws -ErrorAction SilentlyContinue)) {
+        Stop-Deployment 'the AWS CLI is missing: install it from https://aws.amazon.com/cli/ (or: pip install awscli)'
+    }
+    if ($Delete -or $script:Artifact) { return }
+    if (-not (Get-Command cargo -ErrorAction SilentlyContinue)) {
+        Stop-Deployment 'cargo is missing: install Rust from https://rustup.rs, or give a built -Artifact'
+    }
+    cargo lambda --version 2>$null | Out-Null
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'cargo-lambda is missing: pip install cargo-lambda ziglang, or give a built -Artifact' }
+}
+
+function Get-Account {
+    $found = aws sts get-caller-identity --query Account --output text 2>$null
+    if ($LASTEXITCODE -ne 0) {
+        Stop-Deployment "AWS accepts no credentials: run 'aws configure' (or 'aws sso login'), or set AWS_PROFILE"
+    }
+    Write-Step "account $found, $Region, stack $($script:StackName), environment $Environment"
+    return $found
+}
+
+# Sets Status (none: there is no stack), and the stack's architecture where none was asked for.
+function Read-Stack {
+    $query = "Stacks[0].[StackStatus,Parameters[?ParameterKey=='Environment']|[0].ParameterValue,Parameters[?ParameterKey=='Architecture']|[0].ParameterValue]"
+    $found = (aws cloudformation describe-stacks --stack-name $script:StackName --query $query --output text 2>&1 | Out-String).Trim()
+    if ($LASTEXITCODE -ne 0) {
+        if ($found -notmatch 'does not exist') { Stop-Deployment $found }
+        $found = "none $Environment None"
+    }
+    $script:Status, $owner, $builtFor = -split $found
+    if ($script:Status -eq 'REVIEW_IN_PROGRESS') { $script:Status = 'none' }
+    if ($owner -eq 'None') { Stop-Deployment "stack $($script:StackName) is not one of Aurora Discovery: give another -StackName" }
+    if ($script:Status -ne 'none' -and $owner -ne $Environment) {
+        Stop-Deployment "stack $($script:StackName) holds environment $owner, not ${Environment}: give another -StackName, or -Environment $owner"
+    }
+    if ($script:Status -like '*_IN_PROGRESS') { Stop-Deployment "stack $($script:StackName) is $($script:Status): wait until that has ended" }
+    if ($builtFor -eq 'None') { $builtFor = 'arm64' }
+    if (-not $script:Architecture) { $script:Architecture = $builtFor }
+}
+
+function Test-Table {
+    if ($script:Status -eq 'ROLLBACK_COMPLETE') {
+        Write-Step 'removing what is left of a creation that failed'
+        aws cloudformation delete-stack --stack-name $script:StackName
+        aws cloudformation wait stack-delete-complete --stack-name $script:StackName
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
+        $script:Status = 'none'
+    }
+    $table = "aurora-peers-$Environment"
+    $query = "Table.GlobalSecondaryIndexes[?IndexName=='LastSeenIndex']|[0].KeySchema[].AttributeName"
+    $key = aws dynamodb describe-table --table-name $table --query $query --output text 2>$null
+    if ($LASTEXITCODE -ne 0) { return }
+    if ($script:Status -eq 'none') {
+        Stop-Deployment "table $table exists and stack $($script:StackName) does not: another stack holds $Environment in $Region (give its -StackName), or the table was left over (delete it)"
+    }
+    if ((-split $key) -join ' ' -ne $IndexKey) {
+        Stop-Deployment @"
+table $table is of an older version: its index has another key ($key), and DynamoDB can't change that.
+Peers register again by their leases, so nothing lasting is lost: remove the stack with -Delete and deploy anew (the endpoint changes), or deploy
+another -Environment beside it, move the peers there, and remove this one then.
+"@
+    }
+}
+
+function Build-Function {
+    $flag = if ($script:Architecture -eq 'arm64') { '--arm64' } else { '--x86-64' }
+    Write-Step "building the function for $($script:Architecture)"
+    $manifest = Join-Path $PSScriptRoot '../../Cargo.toml'
+    cargo lambda build --release $flag --package aurora-lambda --manifest-path $manifest --output-format zip --lambda-dir $script:Work
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the build failed' }
+    $script:Artifact = Join-Path $script:Work 'bootstrap/bootstrap.zip'
+}
+
+# Sets Bucket, Key and Version; an artifact that is there already is not put again, so that nothing changes.
+function Publish-Artifact {
+    $script:Bucket = "aurora-p2p-artifacts-$($script:Account)-$Region"
+    $script:Key = "$($script:StackName)/aurora-lambda-$($script:Architecture).zip"
+    aws s3api head-bucket --bucket $script:Bucket --expected-bucket-owner $script:Account 2>$null | Out-Null
+    if ($LASTEXITCODE -ne 0) {
+        Write-Step "making the private bucket $($script:Bucket)"
+        aws cloudformation deploy --stack-name $ArtifactsStack --template-file (Join-Path $PSScriptRoot 'artifacts.yaml') --no-fail-on-empty-changeset
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the bucket could not be made' }
+    }
+    $sum = (Get-FileHash -Algorithm SHA256 $script:Artifact).Hash.ToLowerInvariant()
+    $stored = aws s3api head-object --bucket $script:Bucket --key $script:Key --query '[Metadata.sha256,VersionId]' --output text 2>$null
+    if ($LASTEXITCODE -ne 0) { $stored = 'None None' }
+    $stored, $script:Version = -split $stored
+    if ($stored -ne $sum) {
+        Write-Step "putting the function's code into $($script:Bucket)"
+        $script:Version = aws s3api put-object --bucket $script:Bucket --key $script:Key --body $script:Artifact --metadata "sha256=$sum" --expected-bucket-owner $script:Account --query VersionId --output text
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the code could not be put there' }
+    }
+    if ($script:Version -eq 'None') { $script:Version = '' }
+}
+
+# Names the deployment of the REST API by what the template says, so that any change of it reaches the stage.
+function Write-StampedTemplate {
+    $names = '(ApiDeployment(?:Cors|Bare))[0-9a-f]{8}'
+    $text = [IO.File]::ReadAllText((Join-Path $PSScriptRoot 'cloudformation.yaml')).Replace("`r`n", "`n")
+    $bytes = [Text.Encoding]::UTF8.GetBytes([regex]::Replace($text, $names, '$1'))
+    $hash = [Security.Cryptography.SHA256]::Create().ComputeHash($bytes)
+    $stamp = [BitConverter]::ToString($hash).Replace('-', '').Substring(0, 8).ToLowerInvariant()
+    $script:Template = Join-Path $script:Work 'cloudformation.yaml'
+    [IO.File]::WriteAllText($script:Template, [regex]::Replace($text, $names, "`${1}$stamp"))
+}
+
+function Publish-Stack {
+    $overrides = @("Environment=$Environment", "Architecture=$($script:Architecture)", "ArtifactBucket=$($script:Bucket)", "ArtifactKey=$($script:Key)", "ArtifactVersion=$($script:Version)")
+    # An account that has a role for its APIs' logs keeps it, whoever made it.
+    $role = aws apigateway get-account --query cloudwatchRoleArn --output text
+    if ($role -eq 'None') { $overrides += 'ApiLogRole=create' }
+    else {
+        aws cloudformation describe-stack-resource --stack-name $script:StackName --logical-resource-id ApiAccountRole 2>$null | Out-Null
+        if ($LASTEXITCODE -ne 0) { $overrides += 'ApiLogRole=existing' }
+    }
+    aws cloudformation validate-template --template-body "file://$($script:Template)" | Out-Null
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the template is not valid' }
+    Invoke-Watched (@('cloudformation', 'deploy', '--stack-name', $script:StackName, '--template-file', $script:Template, '--no-fail-on-empty-changeset',
+            '--capabilities', 'CAPABILITY_NAMED_IAM', '--parameter-overrides') + $overrides + $Parameter)
+}
+
+function Write-Outputs {
+    $file = "outputs-$Environment.json"
+    $json = aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].Outputs' --output json
+    [IO.File]::WriteAllLines((Join-Path (Get-Location) $file), [string[]] $json)
+    aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]' --output table | Out-Host
+    Write-Step "written to $file"
+}
+
+function Test-Deployment {
+    $peer = "smoke-$(Get-Random)"
+    $endpoint = aws cloudformation describe-stacks --stack-name $script:StackName --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint']|[0].OutputValue" --output text
+    # For tests: a stand-in for AWS makes the API but does not run it.
+    if ($env:AURORA_SMOKE_ENDPOINT) { $endpoint = $env:AURORA_SMOKE_ENDPOINT }
+    Write-Step "smoke test of $endpoint"
+    $body = @{ peer_id = $peer } | ConvertTo-Json -Compress
+    $registration = @{ peer_id = $peer; archetypes = @('smoke-test') } | ConvertTo-Json -Compress
+    Test-Answer '"healthy"' "$endpoint/health"
+    Test-Answer 'Peer registered successfully' "$endpoint/register" $registration
+    Test-Answer $peer "$endpoint/discover?archetype=smoke-test"
+    Test-Answer 'Heartbeat updated' "$endpoint/heartbeat" $body
+    Test-Answer 'Peer deregistered' "$endpoint/deregister" $body
+    Write-Step 'deployed: health, register, discover, heartbeat and deregister answer'
+}
+
+# Calls until the answer holds what is expected: a new API, or another instance of the function, may be seconds behind.
+function Test-Answer([string] $Expected, [string] $Uri, [string] $Body) {
+    $call = @{ Uri = $Uri; UseBasicParsing = $true; TimeoutSec = 35 }
+    if ($Body) { $call += @{ Method = 'Post'; Body = $Body; ContentType = 'application/json' } }
+    foreach ($attempt in 1..$SmokeAttempts) {
+        try { $answer = (Invoke-WebRequest @call).Content } catch { $answer = $_.Exception.Message }
+        if ("$answer".Contains($Expected)) { return }
+        Start-Sleep -Seconds 1
+    }
+    Stop-Deployment "smoke test: $Uri answered: $answer`nsee: aws logs tail /aws/lambda/aurora-discovery-$Environment --since 10m --region $Region"
+}
+
+function Remove-Stack {
+    if ($script:Status -eq 'none') { Stop-Deployment "there is no stack $($script:StackName) in $Region" }
+    if (-not $Yes) {
+        $answer = Read-Host "This removes $($script:StackName) ($Environment, $Region) with its table and logs. Type the stack's name to go on"
+        if ($answer -ne $script:StackName) { Stop-Deployment 'not removed' }
+    }
+    # By its id: a stack that is gone has no name.
+    $script:StackName = aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].StackId' --output text
+    aws cloudformation delete-stack --stack-name $script:StackName
+    Invoke-Watched @('cloudformation', 'wait', 'stack-delete-complete', '--stack-name', $script:StackName)
+    Remove-Item -ErrorAction SilentlyContinue "outputs-$Environment.json"
+    Write-Step "removed; what stays: the bucket aurora-p2p-artifacts-$($script:Account)-$Region and, if it was made, the account's role for API logs"
+}
+
+# Runs aws, prints the stack's events meanwhile, and what failed if it fails.
+function Invoke-Watched([string[]] $Arguments) {
+    $before = @(Get-StackEvents).Count
+    $script:Shown = $before
+    $quoted = $Arguments | ForEach-Object { if ($_ -match '[\s,]') { "`"$_`"" } else { $_ } }
+    $running = Start-Process -FilePath aws -ArgumentList $quoted -NoNewWindow -PassThru
+    # Without its handle the exit code is lost.
+    $null = $running.Handle
+    while (-not $running.HasExited) {
+        Write-StackEvents
+        Start-Sleep -Seconds 5
+    }
+    $running.WaitForExit()
+    Write-StackEvents
+    if ($running.ExitCode -eq 0) { return }
+    $failed = @(Get-StackEvents | Select-Object -SkipLast $before | Where-Object { $_ -cmatch '^[A-Z_]*FAILED' -and $_ -notmatch 'cancelled' })
+    if (-not $failed) { $failed = @('  (no resource; the reason is above)') }
+    Stop-Deployment ("failed:`n" + ($failed -join "`n")) $running.ExitCode
+}
+
+# Prints, oldest first, what happened since the last time.
+function Write-StackEvents {
+    $new = @(Get-StackEvents | Select-Object -SkipLast $script:Shown)
+    $script:Shown += $new.Count
+    [array]::Reverse($new)
+    $new | Out-Host
+}
+
+# The stack's events, newest first.
+function Get-StackEvents {
+    $query = 'StackEvents[].[ResourceStatus,LogicalResourceId,ResourceStatusReason]'
+    $lines = aws cloudformation describe-stack-events --stack-name $script:StackName --query $query --output text 2>$null
+    return @($lines | ForEach-Object { $_ -replace '\s+None$', '' })
+}
+
+function Write-Step([string] $Text) {
+    Write-Host "== $Text"
+}
+
+function Stop-Deployment([string] $Reason, [int] $Code = 1) {
+    [Console]::Error.WriteLine("deploy.ps1: $Reason")
+    exit $Code
+}
+
+if ($Help) {
+    Get-Help -Detailed $PSCommandPath
+    exit 0
+}
+if (-not $StackName) {
+    $StackName = if ($Environment -eq 'dev') { 'aurora-p2p-discovery' } else { "aurora-p2p-discovery-$Environment" }
+}
+# The newer AWS CLI would page its output.
+$env:AWS_PAGER = ''
+$env:AWS_REGION = $Region
+$env:AWS_DEFAULT_REGION = $Region
+Invoke-Main

@@ -1,0 +1,160 @@
+"""Rules for what stands between a peer and the function: what API Gateway's own semantics make of the template."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from template import Finding, Template, branches, of_type, only
+
+PATHS = {"/", "/register", "/discover", "/heartbeat", "/health", "/deregister", "/{proxy+}"}
+# The contract's headers, as API Gateway writes constants.
+CORS = {
+    "Access-Control-Allow-Origin": "'*'",
+    "Access-Control-Allow-Methods": "'GET,POST,OPTIONS'",
+    "Access-Control-Allow-Headers": "'Content-Type,X-Amz-Date,Authorization,X-Api-Key'",
+    "Access-Control-Expose-Headers": "'Retry-After,x-request-id'",
+    "Access-Control-Max-Age": "'86400'",
+}
+# What the gateway answers by itself: its type, the status (None: as it is), the contract's code, whether to come back.
+ANSWERS = {
+    "THROTTLED": ("429", "rate_limited", True),
+    "REQUEST_TOO_LARGE": ("413", "body_too_large", False),
+    "DEFAULT_4XX": (None, "invalid_body", False),
+    "DEFAULT_5XX": ("503", "unavailable", True),
+}
+LOGGED = {"requestId", "time", "ip", "method", "route", "status", "bytes", "latencyMs", "functionMs", "error"}
+
+
+def every_route_of_the_rest_api_reaches_the_function(template: Template) -> Finding:
+    paths = {
+        name: "/" + resource["Properties"]["PathPart"]
+        for name, resource in of_type(template, "AWS::ApiGateway::Resource").items()
+    }
+    reached = set()
+    for name, method in of_type(template, "AWS::ApiGateway::Method").items():
+        properties = method["Properties"]
+        reached.add(paths.get(properties["ResourceId"].get("Ref"), "/"))
+        if properties["HttpMethod"] != "ANY" or properties["AuthorizationType"] != "NONE":
+            yield f"{name} must take ANY method of anybody"
+        integration = properties["Integration"]
+        if (integration["Type"], integration["IntegrationHttpMethod"]) != ("AWS_PROXY", "POST"):
+            yield f"{name} must hand the request over as it is (AWS_PROXY, POST)"
+        if "functions/${Function.Arn}/invocations" not in integration["Uri"]["Fn::Sub"]:
+            yield f"{name} does not reach the function"
+    if reached != PATHS:
+        yield f"routes: missing {PATHS - reached}, unknown {reached - PATHS}"
+
+
+def every_route_of_the_http_api_reaches_the_function(template: Template) -> Finding:
+    routes = of_type(template, "AWS::ApiGatewayV2::Route")
+    keys = {route["Properties"]["RouteKey"] for route in routes.values()}
+    if keys != {f"ANY {path}" for path in PATHS}:
+        yield f"routes are {sorted(keys)}"
+    name, integration = only(template, "AWS::ApiGatewayV2::Integration")
+    if (integration["IntegrationType"], integration["PayloadFormatVersion"]) != ("AWS_PROXY", "2.0"):
+        yield f"{name} must hand the request over as it is (AWS_PROXY, 2.0)"
+    if integration["IntegrationUri"] != {"Fn::GetAtt": ["Function", "Arn"]}:
+        yield f"{name} does not reach the function"
+    for route, resource in routes.items():
+        if resource["Properties"]["Target"] != {"Fn::Sub": f"integrations/${{{name}}}"}:
+            yield f"{route} does not reach the integration"
+    if "CorsConfiguration" in only(template, "AWS::ApiGatewayV2::Api")[1]:
+        yield "the gateway would answer preflights by itself, and not as the Router does"
+
+
+def each_api_and_nothing_else_may_invoke_the_function(template: Template) -> Finding:
+    allowed = set()
+    for name, permission in of_type(template, "AWS::Lambda::Permission").items():
+        properties = permission["Properties"]
+        if (properties["Principal"], properties["FunctionName"]) != ("apigateway.amazonaws.com", {"Ref": "Function"}):
+            yield f"{name} lets {properties['Principal']} invoke {properties['FunctionName']}"
+        allowed.add((permission.get("Condition"), properties["SourceArn"]["Fn::Sub"].rpartition(":")[2]))
+    wanted = {("Rest", "${RestApi}/${Environment}/*"), ("Http", "${HttpApi}/${Environment}/*")}
+    if allowed != wanted:
+        yield f"the function may be invoked from {allowed}"
+
+
+def the_gateway_answers_in_the_shape_of_the_contract(template: Template) -> Finding:
+    responses = {
+        r["Properties"]["ResponseType"]: r for r in of_type(template, "AWS::ApiGateway::GatewayResponse").values()
+    }
+    if responses.keys() != ANSWERS.keys():
+        yield f"gateway responses: {sorted(responses)}"
+    for kind, (status, code, comes_back) in ANSWERS.items():
+        properties = responses.get(kind, {}).get("Properties", {})
+        if properties.get("StatusCode") != status:
+            yield f"{kind} is answered with {properties.get('StatusCode')}"
+        written = properties.get("ResponseTemplates", {}).get("application/json", "")
+        try:
+            body = json.loads(re.sub(r"\$context\.error\.messageString", '"said by the gateway"', written))
+        except ValueError:
+            body = {}
+        if body.keys() != {"error", "code"} or body["code"] != code:
+            yield f"{kind} has the body {written}"
+        yield from headers_of(kind, properties.get("ResponseParameters", {}), comes_back)
+
+
+def headers_of(kind: str, parameters: Any, comes_back: bool) -> Finding:
+    always = {"Cache-Control", "x-request-id"} | ({"Retry-After"} if comes_back else set())
+    for cors, value in zip((True, False), branches(parameters, "Cors"), strict=True):
+        headers = {name.removeprefix("gatewayresponse.header."): text for name, text in value.items()}
+        if headers.keys() != always | (CORS.keys() if cors else set()):
+            yield f"{kind} with CORS {'on' if cors else 'off'} has the headers {sorted(headers)}"
+        for name, text in CORS.items():
+            if headers.get(name, text) != text:
+                yield f"{kind} has {name}: {headers[name]}"
+        if headers.get("x-request-id") != "context.requestId":
+            yield f"{kind} does not carry the gateway's request id"
+        if headers.get("Cache-Control") != "'no-store'":
+            yield f"{kind} may be cached"
+
+
+def each_change_of_routes_or_cors_makes_a_new_deployment(template: Template) -> Finding:
+    deployments = of_type(template, "AWS::ApiGateway::Deployment")
+    by_condition = {resource["Condition"]: name for name, resource in deployments.items()}
+    if by_condition.keys() != {"RestCors", "RestBare"}:
+        yield f"there must be one deployment with CORS and one without: {by_condition}"
+    snapshot = [*of_type(template, "AWS::ApiGateway::Method"), *of_type(template, "AWS::ApiGateway::GatewayResponse")]
+    for name, resource in deployments.items():
+        if missing := set(snapshot) - set(resource.get("DependsOn", [])):
+            yield f"{name} may be taken before {sorted(missing)}"
+        if not re.fullmatch(r"ApiDeployment(Cors|Bare)[0-9a-f]{8}", name):
+            yield f"{name} has no stamp"
+    _, stage = only(template, "AWS::ApiGateway::Stage")
+    chosen = [branch.get("Ref") for branch in branches(stage["DeploymentId"], "Cors")]
+    if chosen != [by_condition.get("RestCors"), by_condition.get("RestBare")]:
+        yield f"the stage shows {chosen}"
+    if only(template, "AWS::ApiGatewayV2::Stage")[1].get("AutoDeploy") is not True:
+        yield "the HTTP API's stage does not deploy by itself"
+
+
+def access_logs_are_json_in_the_group_of_the_seed(template: Template) -> Finding:
+    stages = {
+        "REST": only(template, "AWS::ApiGateway::Stage")[1]["AccessLogSetting"],
+        "HTTP": only(template, "AWS::ApiGatewayV2::Stage")[1]["AccessLogSettings"],
+    }
+    for api, setting in stages.items():
+        if not setting["DestinationArn"]["Fn::Sub"].endswith(":log-group:${ApiLogs}"):
+            yield f"the {api} API logs to {setting['DestinationArn']}"
+        try:
+            line = json.loads(setting["Format"])
+        except ValueError:
+            line = {}
+        if line.keys() != LOGGED or "\n" in setting["Format"]:
+            yield f"the {api} API's line is {setting['Format']}"
+        if not all(re.fullmatch(r"\$context(\.\w+)+", value) for value in line.values()):
+            yield f"the {api} API's line has constants"
+
+
+def the_stage_is_throttled(template: Template) -> Finding:
+    _, stage = only(template, "AWS::ApiGateway::Stage")
+    settings = stage.get("MethodSettings", [{}])[0]
+    routes = only(template, "AWS::ApiGatewayV2::Stage")[1].get("DefaultRouteSettings", {})
+    if (settings.get("ResourcePath"), settings.get("HttpMethod")) != ("/*", "*"):
+        yield "the throttle must hold for every method of every route"
+    for api, throttle in (("REST", settings), ("HTTP", routes)):
+        limits = [throttle.get("ThrottlingRateLimit"), throttle.get("ThrottlingBurstLimit")]
+        if limits != [{"Ref": "ThrottleRate"}, {"Ref": "ThrottleBurst"}]:
+            yield f"the {api} API is throttled by {limits}"

@@ -1,0 +1,264 @@
+"""deploy.sh from the first deployment to the last, against a stand-in for AWS and a service of this build."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import unittest
+import zipfile
+from pathlib import Path
+from typing import Any, ClassVar
+
+from standin import Cloud
+from template import MAIN, ROOT, SCRIPTS
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from lib.service import Service  # noqa: E402
+
+RUN_SECONDS = 300
+DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|Bare)[0-9a-f]{8}")
+
+
+class Deployment(unittest.TestCase):
+    """Each test has a Region of its own, so that none sees another's stacks."""
+
+    folder: ClassVar[Path]
+    cloud: ClassVar[Cloud]
+    service: ClassVar[Service]
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.folder = Path(cls.enterClassContext(tempfile.TemporaryDirectory(prefix="aurora-deploy-")))
+        cls.cloud = cls.enterClassContext(Cloud(cls.folder))
+        cls.service = cls.enterClassContext(Service())
+        cls.artifact("1")
+
+    @classmethod
+    def artifact(cls, content: str) -> Path:
+        path = cls.folder / "bootstrap.zip"
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(zipfile.ZipInfo("bootstrap"), content)
+        return path
+
+    def deploy(self, region: str, *options: str, answer: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
+        """Runs the script as a user does, with a home that knows nothing; its output holds both streams."""
+        environment = self.cloud.environment(self.folder, region)
+        environment["AURORA_SMOKE_ENDPOINT"] = self.service.url
+        folder = Path(changes.pop("SCRIPTS", str(SCRIPTS)))
+        environment |= changes
+        common = ["--region", region, "--artifact", str(self.folder / "bootstrap.zip")]
+        return subprocess.run(
+            self.command(folder, *common, *options),
+            env={key: value for key, value in environment.items() if value},
+            cwd=self.folder,
+            input=answer,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+
+    def command(self, folder: Path, *options: str) -> list[str]:
+        return [str(folder / "deploy.sh"), *options]
+
+    def deployed(self, region: str, *options: str, **changes: str) -> str:
+        run = self.deploy(region, *options, **changes)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        return run.stdout
+
+    def refused(self, region: str, *options: str, **changes: str) -> str:
+        run = self.deploy(region, *options, **changes)
+        self.assertNotEqual(run.returncode, 0, run.stdout)
+        return run.stdout
+
+    def aws(self, region: str, *arguments: str) -> Any:
+        return self.cloud.aws(self.folder, region, *arguments)
+
+    def parameters(self, region: str, stack: str) -> dict[str, str]:
+        found = self.aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)["Stacks"][0]
+        return {entry["ParameterKey"]: str(entry["ParameterValue"]) for entry in found["Parameters"]}
+
+    def template(self, region: str, stack: str) -> str:
+        found = self.aws(region, "cloudformation", "get-template", "--stack-name", stack)
+        return str(found["TemplateBody"])
+
+    def scripts_with(self, old: str, new: str) -> Path:
+        """A copy of the scripts whose template was edited."""
+        copy = Path(tempfile.mkdtemp(dir=self.folder)) / "P2P"
+        shutil.copytree(SCRIPTS, copy)
+        template = copy / MAIN.name
+        self.assertIn(old, template.read_text())
+        template.write_text(template.read_text().replace(old, new))
+        return copy
+
+    def stacks(self, region: str) -> set[str]:
+        found = self.aws(region, "cloudformation", "describe-stacks")["Stacks"]
+        return {stack["StackName"] for stack in found} - {"aurora-p2p-artifacts"}
+
+
+class Life(Deployment):
+    def test_a_stack_is_deployed_found_unchanged_updated_and_removed(self) -> None:
+        region, stack = "us-east-1", "aurora-p2p-discovery"
+
+        first = self.deployed(region)
+        self.assertIn("making the private bucket aurora-p2p-artifacts-123456789012-us-east-1", first)
+        self.assertIn("CREATE_COMPLETE", first)
+        self.assertIn("health, register, discover, heartbeat and deregister answer", first)
+        outputs = {o["OutputKey"]: o["OutputValue"] for o in json.loads((self.folder / "outputs-dev.json").read_text())}
+        self.assertEqual(outputs["TableName"], "aurora-peers-dev")
+        self.assertEqual(outputs["FunctionName"], "aurora-discovery-dev")
+        self.assertRegex(outputs["ApiEndpoint"], r"^https://\w+\.execute-api\.us-east-1\.amazonaws\.com/dev$")
+        self.assertIn(outputs["ApiEndpoint"], first)
+        before = self.parameters(region, stack)
+        self.assertEqual(before["ApiLogRole"], "create", "the stand-in's account has no role for the logs of its APIs")
+        self.assertTrue(before["ArtifactVersion"])
+
+        second = self.deployed(region)
+        self.assertIn("No changes to deploy", second)
+        self.assertNotIn("putting the function's code", second)
+        self.assertEqual(self.parameters(region, stack), before)
+
+        self.deployed(region, "--parameter", "PeerTTLMinutes=7")
+        self.assertEqual(self.parameters(region, stack), before | {"PeerTTLMinutes": "7"})
+
+        self.artifact("2")
+        self.addCleanup(self.artifact, "1")
+        third = self.deployed(region)
+        self.assertIn("putting the function's code", third)
+        after = self.parameters(region, stack)
+        self.assertEqual(after["PeerTTLMinutes"], "7", "what is not given keeps its value")
+        self.assertNotEqual(after["ArtifactVersion"], before["ArtifactVersion"])
+
+        self.assertEqual(self.template(region, stack), MAIN.read_text(), "the stamp is the one that stamp.py writes")
+        edited = self.scripts_with('"{proxy+}"', '"{rest+}"')
+        self.deployed(region, SCRIPTS=str(edited))
+        self.assertIn("{rest+}", self.template(region, stack))
+        self.assertNotEqual(DEPLOYMENTS.findall(self.template(region, stack)), DEPLOYMENTS.findall(MAIN.read_text()))
+
+        kept = self.deploy(region, "--delete", answer="another-stack\n")
+        self.assertNotEqual(kept.returncode, 0)
+        self.assertEqual(self.stacks(region), {stack})
+        removed = self.deploy(region, "--delete", answer=f"{stack}\n")
+        self.assertEqual(removed.returncode, 0, removed.stdout)
+        self.assertEqual(self.stacks(region), set())
+        self.assertFalse((self.folder / "outputs-dev.json").exists())
+        self.assertIn("there is no stack", self.refused(region, "--delete", "--yes"))
+
+    def test_environments_and_regions_live_side_by_side(self) -> None:
+        here, there = "eu-west-1", "us-west-2"
+        self.deployed(here)
+        self.deployed(here, "--environment", "prod")
+        self.deployed(there, "-e", "prod", "-s", "my-aurora-stack")
+        self.assertEqual(self.stacks(here), {"aurora-p2p-discovery", "aurora-p2p-discovery-prod"})
+        self.assertEqual(self.stacks(there), {"my-aurora-stack"})
+        tables = self.aws(here, "dynamodb", "list-tables")["TableNames"]
+        self.assertEqual(set(tables), {"aurora-peers-dev", "aurora-peers-prod"})
+
+        taken = self.refused(there, "--stack-name", "my-aurora-stack")
+        self.assertIn("holds environment prod, not dev: give another --stack-name", taken)
+        double = self.refused(there, "--environment", "prod", "--stack-name", "another")
+        self.assertIn("another stack holds prod in us-west-2", double)
+
+
+@unittest.skipUnless(shutil.which("pwsh"), "PowerShell is not installed: deploy.ps1 is only parsed and compared")
+class LifeByPowerShell(Life):
+    def command(self, folder: Path, *options: str) -> list[str]:
+        """The same options as PowerShell spells them."""
+        spelled = [re.sub(r"-(\w)", lambda word: word[1].upper(), o[1:]) if o.startswith("--") else o for o in options]
+        named = [f"-{new}" if old.startswith("--") else old for old, new in zip(options, spelled, strict=True)]
+        return ["pwsh", "-NoProfile", "-File", str(folder / "deploy.ps1"), *named]
+
+
+class ByHand(Deployment):
+    def test_the_commands_of_the_documentation_make_a_stack_and_remove_it(self) -> None:
+        document = (ROOT / "docs" / "operations.md").read_text()
+        blocks = re.findall(r"```sh by-hand\n(.*?)```", document, re.DOTALL)
+        built = self.folder / "by-hand"
+        (built / "bootstrap").mkdir(parents=True)
+        shutil.copy(self.folder / "bootstrap.zip", built / "bootstrap")
+        commands = "\n".join(["set -ex", "cargo() { echo not built here; }", *blocks])
+        run = subprocess.run(
+            ["bash", "-c", commands.replace("/tmp/aurora-lambda", str(built))],
+            env=self.cloud.environment(self.folder, "us-east-2") | {"AWS_PAGER": ""},
+            cwd=ROOT,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            timeout=RUN_SECONDS,
+            check=False,
+        )
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertEqual(len(blocks), 4)
+        self.assertRegex(run.stdout, r"https://\w+\.execute-api\.us-east-1\.amazonaws\.com/dev\b")
+        self.assertEqual(self.stacks("us-east-1"), set())
+
+
+class Refusals(Deployment):
+    def test_a_resource_that_fails_is_printed_with_its_reason_and_the_next_attempt_starts_anew(self) -> None:
+        region = "eu-central-1"
+        output = self.refused(region, "--parameter", "MemorySize=64")
+        failed = output[output.index("failed:") :]
+        self.assertRegex(failed, r"CREATE_FAILED\s+Function\s+64 is less than the 128 MB")
+        self.assertNotIn("smoke test", output)
+        self.assertIn("removing what is left of a creation that failed", self.deployed(region, "-p", "MemorySize=128"))
+
+    def test_a_template_that_is_broken_is_refused_before_anything_is_made(self) -> None:
+        region = "eu-north-1"
+        broken = self.scripts_with("Type: AWS::DynamoDB::Table", "Type: AWS::DynamoDB::Tabel")
+        output = self.refused(region, SCRIPTS=str(broken))
+        self.assertRegex(output, "(?i)valid|error")
+        self.assertEqual(self.stacks(region), set())
+
+    def test_without_credentials_it_says_how_to_get_them(self) -> None:
+        output = self.refused("us-east-1", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+        self.assertIn("aws configure", output)
+
+    def test_a_missing_tool_is_named_with_what_to_install(self) -> None:
+        bare = self.folder / "bin"
+        bare.mkdir()
+        for tool in ("bash", "dirname", "env"):
+            (bare / tool).symlink_to(str(shutil.which(tool)))
+        self.assertIn("the AWS CLI is missing: install it", self.refused("us-east-1", PATH=str(bare)))
+
+    def test_options_that_can_not_be_meant_are_refused(self) -> None:
+        for options in (["--environment", "test"], ["--architecture", "mips"], ["--regoin", "x"], ["--parameter"]):
+            run = self.deploy("us-east-1", *options)
+            self.assertEqual(run.returncode, 2, run.stdout)
+
+    def test_a_table_of_an_older_design_is_recognised(self) -> None:
+        region = "ap-south-1"
+        self.deployed(region)
+        self.aws(region, "dynamodb", "delete-table", "--table-name", "aurora-peers-dev")
+        names = ["AttributeName=peer_id,AttributeType=S", "AttributeName=last_seen,AttributeType=S"]
+        index = (
+            "IndexName=LastSeenIndex,KeySchema=[{AttributeName=last_seen,KeyType=HASH}],Projection={ProjectionType=ALL}"
+        )
+        key = "AttributeName=peer_id,KeyType=HASH"
+        create = ["dynamodb", "create-table", "--table-name", "aurora-peers-dev", "--key-schema", key]
+        billing = ["--billing-mode", "PAY_PER_REQUEST"]
+        self.aws(region, *create, *billing, "--attribute-definitions", *names, "--global-secondary-indexes", index)
+        output = self.refused(region)
+        self.assertIn("of an older version: its index has another key (last_seen)", output)
+        self.assertIn("--delete", output)
+
+    def test_an_account_that_has_a_role_for_its_logs_keeps_it(self) -> None:
+        region, role = "ca-central-1", "arn:aws:iam::123456789012:role/of-another-team"
+        patch = f"op=replace,path=/cloudwatchRoleArn,value={role}"
+        self.aws(region, "apigateway", "update-account", "--patch-operations", patch)
+        self.deployed(region)
+        self.assertEqual(self.parameters(region, "aurora-p2p-discovery")["ApiLogRole"], "existing")
+        self.assertEqual(self.aws(region, "apigateway", "get-account")["cloudwatchRoleArn"], role)
+
+    def test_a_service_that_does_not_answer_fails_the_deployment(self) -> None:
+        output = self.refused("sa-east-1", AURORA_SMOKE_ENDPOINT="http://127.0.0.1:9")
+        self.assertRegex(output, re.compile(r"smoke test: http://127\.0\.0\.1:9/health answered"))
+
+
+if __name__ == "__main__":
+    unittest.main()

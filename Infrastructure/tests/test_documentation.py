@@ -1,0 +1,61 @@
+"""docs/operations.md names only settings, parameters, alarms and metrics that there are."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tempfile
+import unittest
+import urllib.request
+from pathlib import Path
+
+from template import ROOT, SCRIPTS, load, of_type
+
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from lib.service import Service, binary, wait_until  # noqa: E402
+
+DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
+
+
+class Operations(unittest.TestCase):
+    def test_its_options_exist(self) -> None:
+        serve = subprocess.run([binary(), "serve", "--help"], capture_output=True, text=True, check=True).stdout
+        known = set(re.findall(r"--[a-z-]+", serve + (SCRIPTS / "deploy.sh").read_text()))
+        named = set(re.findall(r"`(--[a-z-]+)", DOCUMENT))
+        self.assertGreater(len(named), 8)
+        self.assertEqual(named - known, set())
+
+    def test_its_parameters_exist(self) -> None:
+        parameters = load()["Parameters"].keys()
+        assigned = set(re.findall(r"(?:`|--parameter |--parameter-overrides )([A-Z][a-z]+[A-Za-z]*)=", DOCUMENT))
+        assigned -= {"ParameterKey", "LimitNOFILE"}  # words of the AWS CLI and of systemd
+        self.assertGreater(len(assigned), 6)
+        self.assertEqual(assigned - parameters, set())
+
+    def test_each_alarm_has_its_line(self) -> None:
+        for alarm in of_type(load(), "AWS::CloudWatch::Alarm").values():
+            name = alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("aurora-p2p-${Environment}-")
+            self.assertIn(f"\n| `{name}` |", DOCUMENT)
+
+    def test_its_metrics_exist(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="aurora-operations-"))
+        with Service("--metrics-listen", "127.0.0.1:0", data=Path(folder)) as service:
+            found: list[str] = []
+
+            def announced() -> bool:
+                found[:] = re.findall(r"http://[\d.:]+/metrics", "\n".join(service.output))
+                return bool(found)
+
+            wait_until("the service says where its metrics are", announced, 10)
+            with urllib.request.urlopen(found[0], timeout=10) as answer:
+                metrics = answer.read().decode()
+        named = set(re.findall(r"`(aurora_\w+)", DOCUMENT))
+        self.assertGreater(len(named), 4)
+        for name in named:
+            self.assertIn(name, metrics)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,108 @@
+"""deploy.sh and deploy.ps1 say the same: the same options, names and messages; the latter by PowerShell's grammar."""
+
+from __future__ import annotations
+
+import re
+import unittest
+from collections.abc import Iterator
+
+import tree_sitter_powershell
+from template import SCRIPTS, load
+from tree_sitter import Language, Node, Parser
+
+BASH = (SCRIPTS / "deploy.sh").read_text()
+POWERSHELL = (SCRIPTS / "deploy.ps1").read_text()
+
+
+def mistakes(source: str) -> list[str]:
+    """Where the grammar can't follow, by line."""
+    root = Parser(Language(tree_sitter_powershell.language())).parse(source.encode()).root_node
+    found = [
+        f"line {node.start_point.row + 1}: {node.type}" for node in nodes(root) if node.is_error or node.is_missing
+    ]
+    return found or (["somewhere"] if root.has_error else [])
+
+
+def nodes(node: Node) -> Iterator[Node]:
+    yield node
+    for child in node.children:
+        yield from nodes(child)
+
+
+def words_of(option: str) -> str:
+    """`--stack-name` and `StackName` as one word."""
+    return option.lower().replace("-", "")
+
+
+class PowerShell(unittest.TestCase):
+    def test_it_follows_the_grammar(self) -> None:
+        self.assertEqual(mistakes(POWERSHELL), [])
+
+    def test_the_grammar_finds_mistakes(self) -> None:
+        self.assertNotEqual(mistakes(POWERSHELL.replace("function Invoke-Main {", "function Invoke-Main {{", 1)), [])
+        self.assertNotEqual(mistakes("if ($x -eq { 'y' }"), [])
+
+    def test_every_call_of_aws_that_must_succeed_is_looked_at(self) -> None:
+        """A native command that fails throws nothing in PowerShell."""
+        self.assertIn("$ErrorActionPreference = 'Continue'", POWERSHELL)
+        for action in (
+            "get-caller-identity",
+            "head-bucket",
+            "head-object",
+            "put-object",
+            "validate-template",
+            "describe-table",
+        ):
+            after = POWERSHELL[POWERSHELL.index(action) :].split("\n", 2)
+            self.assertIn("$LASTEXITCODE", after[1], f"{action} is not followed by a look at its exit code")
+
+    def test_no_native_argument_holds_a_bare_comma(self) -> None:
+        for line in POWERSHELL.splitlines():
+            if re.match(r"\s*(\$\S+ = )?(aws|cargo) ", line):
+                bare = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)", "", line)
+                self.assertNotIn(",", bare, line)
+
+
+class Both(unittest.TestCase):
+    def test_they_take_the_same_options(self) -> None:
+        usage = re.search(r"usage: (.*?)\nEOF", BASH, re.DOTALL)
+        assert usage
+        bash = {words_of(option) for option in re.findall(r"--([a-z-]+)", usage[1]) if option != "version"}
+        block = POWERSHELL[POWERSHELL.index("param(") : POWERSHELL.index("\n)\n")]
+        powershell = {words_of(name) for name in re.findall(r"\] \$(\w+)", block)}
+        self.assertEqual(bash, powershell)
+        documented = {words_of(name) for name in re.findall(r"\.PARAMETER (\w+)", POWERSHELL)}
+        self.assertEqual(documented, powershell)
+        short = set(re.findall(r"Alias\('(\w)'\)", block))
+        self.assertEqual(short, set(re.findall(r"^  -(\w), --", usage[1], re.MULTILINE)))
+
+    def test_they_call_the_same_actions_of_aws(self) -> None:
+        calls = re.compile(r"(sts|s3api|cloudformation|apigateway|dynamodb)'?,? '?((?!deploy\.)[a-z]+(?:-[a-z]+)*)")
+        self.assertEqual(
+            *({match for match in calls.findall(text) if "yaml" not in match[1]} for text in (BASH, POWERSHELL))
+        )
+
+    def test_they_know_the_index_of_the_template(self) -> None:
+        table = load()["Resources"]["PeersTable"]["Properties"]
+        key = " ".join(entry["AttributeName"] for entry in table["GlobalSecondaryIndexes"][0]["KeySchema"])
+        self.assertIn(f'INDEX_KEY="{key}"', BASH)
+        self.assertIn(f"$IndexKey = '{key}'", POWERSHELL)
+
+    def test_they_expect_the_same_answers_of_the_service(self) -> None:
+        said = ['"healthy"', "Peer registered successfully", "Heartbeat updated", "Peer deregistered"]
+        for answer in said:
+            self.assertIn(f"expect '{answer}'", BASH)
+            self.assertIn(f"Test-Answer '{answer}'", POWERSHELL)
+
+    def test_they_say_the_same(self) -> None:
+        """Each message of deploy.sh is in deploy.ps1, apart from how each names its variables and options."""
+        for message in re.findall(r'(?:fail|say) "([^"]{20,})"', BASH):
+            if "must be" in message or "curl" in message:
+                continue  # PowerShell says by itself which values an option takes, and calls without curl
+            for part in re.split(r"\$\{?\w+\}?|--?[a-z][a-z-]*|[():]|\s\|\s", message):
+                if len(part.strip()) > 12:
+                    self.assertTrue(part.strip() in POWERSHELL, f"{part.strip()!r} of {message!r}")
+
+
+if __name__ == "__main__":
+    unittest.main()

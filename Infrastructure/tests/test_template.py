@@ -1,0 +1,222 @@
+"""The template's rules hold, and each rule fails on copies that are broken in the way it watches for."""
+
+from __future__ import annotations
+
+import copy
+import re
+import unittest
+from collections.abc import Callable
+from typing import Any
+
+import api_rules as api
+import stack_rules as stack
+from rules import RULES, Rule
+from stamp import stamped
+from template import ARTIFACTS, MAIN, MOST_BYTES, Template, load, of_type
+
+Break = Callable[[Template], Any]
+
+
+def properties(template: Template, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = template["Resources"][name]["Properties"]
+    return found
+
+
+def statements(template: Template) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = properties(template, "FunctionRole")["Policies"][0]["PolicyDocument"]["Statement"]
+    return found
+
+
+def variables(template: Template) -> dict[str, Any]:
+    found: dict[str, Any] = properties(template, "Function")["Environment"]["Variables"]
+    return found
+
+
+def cors_branch(template: Template, name: str) -> dict[str, str]:
+    found: dict[str, str] = properties(template, name)["ResponseParameters"]["Fn::If"][1]
+    return found
+
+
+def deployment(template: Template, condition: str) -> dict[str, Any]:
+    found = of_type(template, "AWS::ApiGateway::Deployment").values()
+    return next(resource for resource in found if resource["Condition"] == condition)
+
+
+# Ways to break a copy, under the rule that must notice.
+BREAKS: dict[Rule, list[Break]] = {
+    api.every_route_of_the_rest_api_reaches_the_function: [
+        lambda t: t["Resources"].pop("DeregisterMethod"),
+        lambda t: t["Resources"].pop("RootMethod"),
+        lambda t: t["Resources"].pop("OtherMethod"),
+        lambda t: properties(t, "HealthResource").update(PathPart="healthy"),
+        lambda t: properties(t, "RegisterMethod").update(HttpMethod="POST"),
+        lambda t: properties(t, "RegisterMethod").update(AuthorizationType="AWS_IAM"),
+        lambda t: properties(t, "RegisterMethod")["Integration"].update(Type="MOCK"),
+        lambda t: properties(t, "RegisterMethod")["Integration"].update(IntegrationHttpMethod="GET"),
+        lambda t: properties(t, "RegisterMethod")["Integration"].update(Uri={"Fn::Sub": "arn:elsewhere"}),
+    ],
+    api.every_route_of_the_http_api_reaches_the_function: [
+        lambda t: t["Resources"].pop("RootRoute"),
+        lambda t: properties(t, "DiscoverRoute").update(RouteKey="GET /discover"),
+        lambda t: properties(t, "DiscoverRoute").update(Target="integrations/other"),
+        lambda t: properties(t, "HttpIntegration").update(PayloadFormatVersion="1.0"),
+        lambda t: properties(t, "HttpIntegration").update(IntegrationUri="arn:elsewhere"),
+        lambda t: properties(t, "HttpApi").update(CorsConfiguration={"AllowOrigins": ["*"]}),
+    ],
+    api.each_api_and_nothing_else_may_invoke_the_function: [
+        lambda t: t["Resources"].pop("RestPermission"),
+        lambda t: properties(t, "HttpPermission").update(SourceArn={"Fn::Sub": "arn:aws:execute-api:*:*:*"}),
+        lambda t: properties(t, "RestPermission").update(Principal="*"),
+    ],
+    api.the_gateway_answers_in_the_shape_of_the_contract: [
+        lambda t: t["Resources"].pop("ThrottledResponse"),
+        lambda t: properties(t, "UnavailableResponse").update(StatusCode="500"),
+        lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": '{"message":"x"}'}),
+        lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": "no JSON"}),
+        lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Retry-After"),
+        lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Access-Control-Allow-Origin"),
+        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Max-Age": "'1'"}),
+        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.x-request-id": "'1'"}),
+        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Cache-Control": "'public'"}),
+        lambda t: properties(t, "RefusedResponse").update(ResponseParameters=cors_branch(t, "RefusedResponse")),
+    ],
+    api.each_change_of_routes_or_cors_makes_a_new_deployment: [
+        lambda t: deployment(t, "RestCors")["DependsOn"].remove("DiscoverMethod"),
+        lambda t: deployment(t, "RestBare")["DependsOn"].remove("ThrottledResponse"),
+        lambda t: deployment(t, "RestBare").update(Condition="Rest"),
+        lambda t: t["Resources"].update(ApiDeployment=deployment(t, "RestCors")),
+        lambda t: properties(t, "RestStage").update(
+            DeploymentId=properties(t, "RestStage")["DeploymentId"]["Fn::If"][1]
+        ),
+        lambda t: properties(t, "HttpStage").update(AutoDeploy=False),
+    ],
+    api.access_logs_are_json_in_the_group_of_the_seed: [
+        lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format="$context.requestId"),
+        lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format='{"requestId": "constant"}'),
+        lambda t: properties(t, "HttpStage")["AccessLogSettings"].update(DestinationArn={"Fn::Sub": "arn:elsewhere"}),
+    ],
+    stack.log_groups_are_those_of_the_seed_and_kept_for_7_days: [
+        lambda t: properties(t, "FunctionLogs").pop("RetentionInDays"),
+        lambda t: properties(t, "ApiLogs").update(RetentionInDays=30),
+        lambda t: properties(t, "ApiLogs").update(LogGroupName={"Fn::Sub": "/aws/apigateway/other-${Environment}"}),
+    ],
+    stack.the_function_logs_what_it_means_to_and_no_more: [
+        lambda t: properties(t, "Function").pop("LoggingConfig"),
+        lambda t: properties(t, "Function")["LoggingConfig"].update(SystemLogLevel="INFO"),
+        lambda t: properties(t, "Function")["LoggingConfig"].pop("ApplicationLogLevel"),
+    ],
+    api.the_stage_is_throttled: [
+        lambda t: properties(t, "RestStage").pop("MethodSettings"),
+        lambda t: properties(t, "RestStage")["MethodSettings"][0].update(HttpMethod="GET"),
+        lambda t: properties(t, "HttpStage")["DefaultRouteSettings"].pop("ThrottlingBurstLimit"),
+    ],
+    stack.the_table_is_the_one_that_the_store_makes_for_itself: [
+        lambda t: properties(t, "PeersTable").update(TableName="aurora-peers"),
+        lambda t: properties(t, "PeersTable")["AttributeDefinitions"][2].update(AttributeType="N"),
+        lambda t: properties(t, "PeersTable")["KeySchema"][0].update(AttributeName="id"),
+        lambda t: properties(t, "PeersTable")["GlobalSecondaryIndexes"][0].update(IndexName="Other"),
+        lambda t: properties(t, "PeersTable")["GlobalSecondaryIndexes"][0]["KeySchema"].pop(),
+        lambda t: properties(t, "PeersTable")["GlobalSecondaryIndexes"][0].update(Projection={"ProjectionType": "ALL"}),
+        lambda t: properties(t, "PeersTable").update(BillingMode="PROVISIONED"),
+        lambda t: properties(t, "PeersTable")["TimeToLiveSpecification"].update(Enabled=False),
+        lambda t: properties(t, "PeersTable")["TimeToLiveSpecification"].update(AttributeName="expires_at"),
+        lambda t: properties(t, "PeersTable").pop("SSESpecification"),
+    ],
+    stack.the_function_may_do_what_its_code_does_and_no_more: [
+        lambda t: statements(t)[0]["Action"].remove("dynamodb:GetItem"),
+        lambda t: statements(t)[0]["Action"].append("dynamodb:DeleteTable"),
+        lambda t: statements(t)[0].update(Resource="*"),
+        lambda t: statements(t)[1].update(Resource={"Fn::GetAtt": ["PeersTable", "Arn"]}),
+        lambda t: statements(t)[2].update(Resource="*"),
+        lambda t: properties(t, "FunctionRole").update(ManagedPolicyArns=["AdministratorAccess"]),
+    ],
+    stack.no_role_has_a_fixed_name: [
+        lambda t: properties(t, "FunctionRole").update(RoleName={"Fn::Sub": "aurora-${Environment}"}),
+    ],
+    stack.names_that_are_fixed_carry_the_environment: [
+        lambda t: properties(t, "Function").update(FunctionName="aurora-discovery"),
+        lambda t: properties(t, "SilenceAlarm").update(AlarmName="silence"),
+    ],
+    stack.the_function_is_the_rust_binary_with_settings_that_it_knows: [
+        lambda t: properties(t, "Function").update(Runtime="python3.11"),
+        lambda t: properties(t, "Function").update(FunctionName={"Fn::Sub": "other-${Environment}"}),
+        lambda t: variables(t).pop("AURORA_PEER_TTL_MINUTES"),
+        lambda t: variables(t).update(AURORA_TTL_MAX={"Ref": "MinLeaseSeconds"}),
+        lambda t: variables(t).update(AURORA_NO_CORS={"Fn::If": ["Cors", "true", "false"]}),
+        lambda t: variables(t).update(AURORA_UNHEARD_OF="1"),
+    ],
+    stack.every_alarm_tells_who_asked_to_be_told: [
+        lambda t: t["Resources"].pop("SilenceAlarm"),
+        lambda t: properties(t, "ErrorsAlarm").pop("AlarmActions"),
+        lambda t: properties(t, "ErrorsAlarm").pop("AlarmDescription"),
+        lambda t: properties(t, "SilenceAlarm").update(TreatMissingData="notBreaching"),
+    ],
+    stack.what_the_account_shares_stays_when_the_stack_goes: [
+        lambda t: t["Resources"]["ApiAccount"].update(DeletionPolicy="Delete"),
+        lambda t: t["Resources"]["ApiAccountRole"].pop("Condition"),
+        lambda t: t["Parameters"]["ApiLogRole"].update(Default="create"),
+        lambda t: properties(t, "RestStage").pop("Description"),
+    ],
+    stack.parameters_are_described_bounded_and_grouped: [
+        lambda t: t["Parameters"]["PeerTTLMinutes"].update(Default=10),
+        lambda t: t["Parameters"]["Environment"].update(AllowedValues=["dev"]),
+        lambda t: t["Parameters"]["ThrottleRate"].pop("MaxValue"),
+        lambda t: t["Parameters"]["ThrottleRate"].pop("Description"),
+        lambda t: t["Parameters"].update(
+            Other={"Type": "String", "Default": "", "Description": "x", "AllowedValues": [""]}
+        ),
+    ],
+    stack.what_costs_extra_is_off_by_default_and_says_how_much: [
+        lambda t: t["Parameters"]["Dashboard"].update(Default="true"),
+        lambda t: t["Parameters"]["ContributorInsights"].update(Description="Insights"),
+    ],
+    stack.outputs_name_what_operators_need: [
+        lambda t: t["Outputs"].pop("ApiEndpoint"),
+    ],
+}
+
+
+class Rules(unittest.TestCase):
+    def test_the_template_keeps_every_rule(self) -> None:
+        for rule in RULES:
+            with self.subTest(rule.__name__):
+                self.assertEqual(list(rule(load())), [])
+
+    def test_every_rule_fails_on_a_broken_copy(self) -> None:
+        self.assertEqual(BREAKS.keys(), set(RULES))
+        whole = load()
+        for rule, breaks in BREAKS.items():
+            for number, break_it in enumerate(breaks):
+                with self.subTest(rule.__name__, number=number):
+                    broken = copy.deepcopy(whole)
+                    break_it(broken)
+                    self.assertNotEqual(list(rule(broken)), [])
+
+
+class Text(unittest.TestCase):
+    def test_it_can_be_passed_as_a_body(self) -> None:
+        for path in (MAIN, ARTIFACTS):
+            self.assertLess(len(path.read_bytes()), MOST_BYTES)
+
+    def test_it_uses_only_what_cloudformation_reads(self) -> None:
+        self.assertNotRegex(MAIN.read_text(), re.compile(r"^[^#'\"]*[:\-] [&*][a-zA-Z]", re.MULTILINE), "YAML aliases")
+
+    def test_its_deployments_are_stamped_with_what_it_says(self) -> None:
+        text = MAIN.read_text()
+        self.assertEqual(text, stamped(text), "run scripts/check-infrastructure --stamp")
+        routes = text.replace('PathPart: "register"', 'PathPart: "enter"')
+        self.assertNotEqual(routes, text)
+        self.assertNotIn(re.findall(r"ApiDeploymentCors[0-9a-f]{8}", stamped(routes))[0], text)
+
+    def test_the_bucket_is_private_and_keeps_what_a_rollback_needs(self) -> None:
+        bucket = properties(load(ARTIFACTS), "Artifacts")
+        self.assertTrue(all(bucket["PublicAccessBlockConfiguration"].values()))
+        self.assertEqual(bucket["VersioningConfiguration"], {"Status": "Enabled"})
+        (rule,) = bucket["LifecycleConfiguration"]["Rules"]
+        self.assertNotIn("ExpirationInDays", rule, "the version that is deployed would go")
+        self.assertGreaterEqual(rule["NoncurrentVersionExpiration"]["NewerNoncurrentVersions"], 1)
+        self.assertEqual(bucket["BucketName"]["Fn::Sub"], "aurora-p2p-artifacts-${AWS::AccountId}-${AWS::Region}")
+
+
+if __name__ == "__main__":
+    unittest.main()
