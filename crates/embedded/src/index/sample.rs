@@ -5,7 +5,6 @@
 
 use aurora_protocol::Timestamp;
 use aurora_registry::{Page, Query, Total};
-use hashbrown::HashTable;
 
 use super::Index;
 use super::listing::Scope;
@@ -128,17 +127,21 @@ impl Scope<'_> {
     }
 }
 
-/// Distinct random numbers below a bound, each permutation equally likely: the first steps of a Fisher-Yates shuffle of
-/// which only the places that were swapped are kept.
+/// Distinct random numbers below a bound, each order of them equally likely: one that was drawn before is drawn anew.
 struct Draws {
-    swapped: HashTable<(usize, usize)>,
+    /// What was drawn, each number at the place that its lowest bits name or the next free one; at most half full.
+    seen: Vec<usize>,
     bound: usize,
     drawn: usize,
 }
 
 impl Draws {
+    /// A place where nothing was noted; no number is as large.
+    const FREE: usize = usize::MAX;
+
     fn new(bound: usize, expected: usize) -> Self {
-        Self { swapped: HashTable::with_capacity(expected), bound, drawn: 0 }
+        let places = expected.min(bound).max(1).saturating_mul(2).next_power_of_two();
+        Self { seen: vec![Self::FREE; places], bound, drawn: 0 }
     }
 
     /// How many of all places match if as many of the drawn ones as said do.
@@ -158,32 +161,44 @@ impl Draws {
     }
 
     fn next(&mut self, random: &mut impl FnMut(usize) -> usize) -> Option<usize> {
-        let first = self.drawn;
-        let drawn = first + (first < self.bound).then(|| random(self.bound - first))?;
-        self.drawn += 1;
-        // The first place is not drawn again, so what stands there moves to where the drawn number was.
-        let moved = self
-            .swapped
-            .find_entry(spread(first), |swap| swap.0 == first)
-            .ok()
-            .map(|entry| entry.remove().0.1);
-        let moved = moved.unwrap_or(first);
-        if drawn == first {
-            return Some(moved);
+        if self.drawn == self.bound {
+            return None;
         }
-        match self.swapped.find_mut(spread(drawn), |swap| swap.0 == drawn) {
-            Some(swap) => Some(std::mem::replace(&mut swap.1, moved)),
-            None => {
-                self.swapped.insert_unique(spread(drawn), (drawn, moved), |swap| spread(swap.0));
-                Some(drawn)
+        if self.drawn * 2 >= self.seen.len() {
+            self.grow();
+        }
+        loop {
+            let number = random(self.bound);
+            if self.note(number) {
+                self.drawn += 1;
+                return Some(number);
             }
         }
     }
-}
 
-/// A hash of a number that nobody outside chooses.
-fn spread(number: usize) -> u64 {
-    (number as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
+    /// Notes a number; answers whether it is new.
+    fn note(&mut self, number: usize) -> bool {
+        let mask = self.seen.len() - 1;
+        // The numbers are random themselves, so they scatter without a hash.
+        let mut at = number & mask;
+        while self.seen[at] != Self::FREE {
+            if self.seen[at] == number {
+                return false;
+            }
+            at = (at + 1) & mask;
+        }
+        self.seen[at] = number;
+        true
+    }
+
+    fn grow(&mut self) {
+        let doubled = vec![Self::FREE; self.seen.len() * 2];
+        for number in std::mem::replace(&mut self.seen, doubled) {
+            if number != Self::FREE {
+                self.note(number);
+            }
+        }
+    }
 }
 
 #[cfg(test)]
