@@ -3,7 +3,7 @@
 //! A case knows a base URL and nothing of what answers there, so the same suite holds for every way to run the service. A way to
 //! run it is put to the test by one line, with a function that starts it:
 //!
-//! ```ignore
+//! ```text
 //! aurora_contract_tests::contract_suite!(start);
 //!
 //! async fn start(needs: Needs) -> Option<Target> { … }

@@ -8,7 +8,7 @@ use std::fmt;
 pub struct Needs {
     /// Room for this many peers and no more; `None`: for all that a case registers.
     pub max_peers: Option<u64>,
-    /// A clock that [`Target::pass`] winds.
+    /// A clock that a case winds by letting time pass.
     pub winding: bool,
 }
 
