@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aurora_protocol::{LeaseToken, Metadata, PeerId};
+use aurora_protocol::{LeaseToken, Metadata, PeerId, PeerIds};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::serve::ServeArgs;
@@ -22,7 +22,7 @@ pub(crate) enum Command {
     Serve(Box<ServeArgs>),
     /// Register a peer, or replace its registration.
     Register(RegisterArgs),
-    /// Renew a peer's lease, once.
+    /// Renew a peer's lease, or those of many, once.
     Heartbeat(HeartbeatArgs),
     /// List live peers.
     Discover(DiscoverArgs),
@@ -100,9 +100,9 @@ pub(crate) struct RegisterArgs {
 /// Arguments of `heartbeat`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct HeartbeatArgs {
-    /// The peer whose lease is renewed.
-    #[arg(value_parser = PeerId::parse)]
-    pub(crate) peer_id: PeerId,
+    /// The peer whose lease is renewed; up to 100 of them in one call.
+    #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=PeerIds::MAX_COUNT, value_name = "PEER_ID")]
+    pub(crate) peer_ids: Vec<PeerId>,
     /// Also list some of the other peers, in the same call.
     #[arg(long)]
     pub(crate) discover: bool,

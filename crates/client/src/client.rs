@@ -2,7 +2,8 @@
 
 use aurora_protocol::{
     DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, HealthResponse,
-    HeartbeatRequest, HeartbeatResponse, Order, RegisterRequest, RegisterResponse,
+    HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, Order, RegisterRequest,
+    RegisterResponse,
 };
 use serde::Serialize;
 
@@ -46,6 +47,14 @@ impl Client {
     /// See [`Error`]; `peer_not_registered` where the service has nothing of the peer, which then has to register.
     pub async fn heartbeat(&self, request: &HeartbeatRequest) -> Result<HeartbeatResponse, Error> {
         self.post("heartbeat", request, HeartbeatResponse::from_body).await
+    }
+
+    /// Renews the leases of up to a hundred peers, or revives them, each answered for itself.
+    ///
+    /// # Errors
+    /// See [`Error`]; what became of a single peer (that it has to register, say) is no error but its result.
+    pub async fn heartbeats(&self, request: &HeartbeatsRequest) -> Result<HeartbeatsResponse, Error> {
+        self.post("heartbeat", request, HeartbeatsResponse::from_body).await
     }
 
     /// Takes a peer out of the registry.

@@ -1,8 +1,9 @@
 //! `POST /heartbeat`
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::caller::{Caller, naive_time, unique};
+use crate::wire::Reply;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
@@ -37,4 +38,67 @@ pub async fn a_heartbeat_never_creates_a_peer(target: &Target) {
 pub async fn a_heartbeat_may_come_from_any_address(target: &Target) {
     let id = &Caller::home(target).fill(1, &[]).await[0];
     Caller::elsewhere(target).heartbeat(id).await.ok();
+}
+
+pub async fn heartbeats_for_many_are_each_answered_in_the_order_asked(target: &Target) {
+    let caller = Caller::home(target);
+    let ids = caller.fill(3, &[]).await;
+    let nobody = unique("nobody");
+    let reply = many(&caller, &json!([ids[2], nobody, ids[0], ids[2], ids[1]])).await;
+    assert_eq!(reply.keys(), ["message", "renewed", "results", "timestamp"]);
+    let answer = reply.ok();
+    assert_eq!((&answer["message"], &answer["renewed"]), (&json!("Heartbeats updated"), &json!(3)));
+    let results = answer["results"].as_array().expect("results");
+    let asked: Vec<_> = results.iter().map(|result| result["peer_id"].as_str().expect("an id")).collect();
+    assert_eq!(asked, [&ids[2], &nobody, &ids[0], &ids[1]], "a repeated id is answered once");
+    for (result, renewed) in results.iter().zip([true, false, true, true]) {
+        let keys: Vec<_> = result.as_object().expect("an object").keys().collect();
+        if renewed {
+            assert_eq!(keys, ["heartbeat_interval_seconds", "peer_id", "ttl_expires", "ttl_seconds"]);
+            let lease = naive_time(&result["ttl_expires"]) - naive_time(&answer["timestamp"]);
+            assert_eq!(Some(lease), result["ttl_seconds"].as_i64());
+        } else {
+            assert_eq!(keys, ["code", "error", "peer_id"]);
+            assert_eq!(result["code"], "peer_not_registered");
+        }
+    }
+    assert!(!caller.get("/discover").await.ids().contains(&nobody), "a heartbeat never creates a peer");
+}
+
+pub async fn a_hundred_heartbeats_fit_one_call_and_one_more_does_not(target: &Target) {
+    let caller = Caller::home(target);
+    let mut ids = caller.fill(3, &[]).await;
+    ids.extend((0..97).map(|_| unique("nobody")));
+    let answer = many(&caller, &json!(ids)).await.ok();
+    assert_eq!((&answer["renewed"], answer["results"].as_array().map(Vec::len)), (&json!(3), Some(100)));
+    ids.push(unique("nobody"));
+    for wrong in [json!(ids), json!([]), json!("a"), json!([1]), json!(["a b"]), json!([ids[0], null])] {
+        many(&caller, &wrong).await.refused(400, "invalid_field", Some("peer_ids"));
+    }
+    let both = json!({"peer_id": ids[0], "peer_ids": [ids[1]]}).to_string();
+    let sentence = caller.post("/heartbeat", &both).await.refused(400, "invalid_field", Some("peer_ids"));
+    assert!(sentence.contains("peer_id:"), "{sentence}");
+}
+
+pub async fn nobody_renewed_is_an_answer_too(target: &Target) {
+    let answer = many(&Caller::home(target), &json!([unique("nobody"), unique("nobody")])).await.ok();
+    assert_eq!(
+        (&answer["renewed"], &answer["results"][1]["code"]),
+        (&json!(0), &json!("peer_not_registered"))
+    );
+}
+
+pub async fn a_page_rides_along_with_heartbeats_for_many(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let ids = caller.fill(4, &[&a]).await;
+    let body = json!({"peer_ids": ids[..2], "discover": {"archetype": a, "exclude": ids[0]}}).to_string();
+    let reply = caller.post("/heartbeat", &body).await;
+    assert_eq!(reply.ids(), ids[1..]);
+    assert_eq!((&reply.ok()["renewed"], &reply.ok()["total"]), (&json!(2), &json!(3)));
+    let wrong = json!({"peer_ids": ids, "discover": {"limit": 0}}).to_string();
+    caller.post("/heartbeat", &wrong).await.refused(400, "invalid_field", Some("discover.limit"));
+}
+
+async fn many(caller: &Caller<'_>, ids: &Value) -> Reply {
+    caller.post("/heartbeat", &json!({ "peer_ids": ids }).to_string()).await
 }

@@ -63,7 +63,11 @@ macro_rules! contract_suite {
                 a_heartbeat_is_answered_with_the_lease
                 a_heartbeat_keeps_the_duration_that_was_granted
                 a_heartbeat_never_creates_a_peer
-                a_heartbeat_may_come_from_any_address;
+                a_heartbeat_may_come_from_any_address
+                heartbeats_for_many_are_each_answered_in_the_order_asked
+                a_hundred_heartbeats_fit_one_call_and_one_more_does_not
+                nobody_renewed_is_an_answer_too
+                a_page_rides_along_with_heartbeats_for_many;
             discover:
                 any_of_several_archetypes_matches
                 an_empty_archetype_is_no_filter

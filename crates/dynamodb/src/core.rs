@@ -132,7 +132,7 @@ impl Core {
         }
     }
 
-    fn judge(&self, item: Option<Item>) -> Standing {
+    pub(crate) fn judge(&self, item: Option<Item>) -> Standing {
         match item {
             None => Standing::Nothing,
             Some(item) => match self.read(&item) {
@@ -150,7 +150,7 @@ impl Core {
     /// Counts and logs an item that can't be read.
     pub(crate) fn unreadable(&self, item: &Item, error: &item::Unreadable) {
         self.counters().unreadable.add(1);
-        let key = item.get(item::KEY).and_then(|value| value.as_s().ok());
+        let key = item::key_of(item);
         tracing::warn!(?key, %error, "an item can't be read and is passed over");
     }
 

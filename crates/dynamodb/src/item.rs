@@ -182,6 +182,11 @@ pub(crate) fn peer_key(peer: &PeerId) -> Item {
     key(peer.as_str())
 }
 
+/// The text of an item's key.
+pub(crate) fn key_of(item: &Item) -> Option<&String> {
+    item.get(KEY).and_then(|value| value.as_s().ok())
+}
+
 /// The key of the marker of one archetype of a peer.
 pub(crate) fn marker_key(archetype: &Archetype, peer: &PeerId) -> Item {
     key(&format!(" {archetype} {peer}"))

@@ -1,5 +1,6 @@
 //! Renewing: a read, and a write only where the lease that stands does not reach far enough.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use aurora_protocol::{PeerId, Timestamp};
@@ -16,8 +17,26 @@ const AHEAD: u64 = 3;
 
 impl Core {
     pub(crate) async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        let standing = self.standing(peer).await?;
+        self.renew_standing(peer, standing, now).await
+    }
+
+    /// What stands at the keys of peers now, in their order, for as few calls as there are batches of a hundred.
+    pub(crate) async fn standings(&self, peers: &[PeerId]) -> Result<Vec<Standing>, StoreError> {
+        let items = self.table.read_all_now(peers.iter().map(item::peer_key).collect()).await?;
+        let mut read: HashMap<_, _> =
+            items.into_iter().filter_map(|item| Some((item::key_of(&item)?.clone(), item))).collect();
+        Ok(peers.iter().map(|peer| self.judge(read.remove(peer.as_str()))).collect())
+    }
+
+    /// As [`Core::renew`], where it was read already what stands there.
+    pub(crate) async fn renew_standing(
+        &self,
+        peer: &PeerId,
+        mut standing: Standing,
+        now: Timestamp,
+    ) -> Result<Renewal, StoreError> {
         let place = self.place(peer).await?;
-        let mut standing = self.standing(peer).await?;
         let mut revived = false;
         for lost in 0..RACES {
             let Standing::Peer(stored) = standing else { return Ok(Renewal::Unknown) };

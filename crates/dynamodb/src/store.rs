@@ -10,12 +10,17 @@ use aurora_registry::{
     Store, StoreError, Swept,
 };
 use aws_sdk_dynamodb::Client;
+use futures_util::stream::{self, StreamExt as _};
+use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::counters::{Counters, Units};
 use crate::failure::unavailable;
 use crate::options::DynamoOptions;
 use crate::table::Table;
+
+/// How many of the renewals of one call are written at once: a hundred take some round trips, and no call has the table for itself.
+const RENEWALS_AT_ONCE: usize = 16;
 
 /// Which bounds of [`Limits`] a store keeps, for whoever documents or tests it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,10 +77,22 @@ impl DynamoStore {
         if self.closed.load(Ordering::Acquire) {
             return Err(unavailable("the store is closed"));
         }
-        let deadline = self.core.options.deadline;
-        tokio::time::timeout(deadline, verb).await.unwrap_or_else(|_| {
+        self.until(self.deadline(), verb).await
+    }
+
+    fn deadline(&self) -> Instant {
+        Instant::now() + self.core.options.deadline
+    }
+
+    async fn until<T>(
+        &self,
+        deadline: Instant,
+        verb: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        tokio::time::timeout_at(deadline, verb).await.unwrap_or_else(|_| {
             self.counters.failures.add(1);
-            Err(unavailable(format!("DynamoDB did not answer within {} ms", deadline.as_millis())))
+            let given = self.core.options.deadline.as_millis();
+            Err(unavailable(format!("DynamoDB did not answer within {given} ms")))
         })
     }
 }
@@ -88,6 +105,20 @@ impl Store for DynamoStore {
 
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
         self.within_deadline(self.core.renew(peer, now)).await
+    }
+
+    async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
+        // One deadline for all: what was answered by then is answered, and the rest is unavailable.
+        let deadline = self.deadline();
+        let standings = match self.within_deadline(self.core.standings(peers)).await {
+            Ok(standings) => standings,
+            Err(error) => return vec![Err(error); peers.len()],
+        };
+        let mut renewals = Vec::with_capacity(peers.len());
+        for (peer, standing) in peers.iter().zip(standings) {
+            renewals.push(self.until(deadline, self.core.renew_standing(peer, standing, now)));
+        }
+        stream::iter(renewals).buffered(RENEWALS_AT_ONCE).collect().await
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {

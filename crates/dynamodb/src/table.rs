@@ -203,13 +203,22 @@ impl Table {
 
     /// Reads items, perhaps a moment old, following what comes back unprocessed. Keys that nothing stands at are left out.
     pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec()));
+        self.read_batches(keys, false).await
+    }
+
+    /// Reads items as they are now, for twice the units.
+    pub(crate) async fn read_all_now(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        self.read_batches(keys, true).await
+    }
+
+    async fn read_batches(&self, keys: Vec<Item>, now: bool) -> Result<Vec<Item>, StoreError> {
+        let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec(), now));
         let read = futures_util::future::try_join_all(batches).await?;
         Ok(read.into_iter().flatten().collect())
     }
 
-    async fn read_batch(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+    async fn read_batch(&self, keys: Vec<Item>, now: bool) -> Result<Vec<Item>, StoreError> {
+        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(now).build();
         let asked = asked.map_err(|error| StoreError::Internal(error.to_string()))?;
         let mut rest = HashMap::from([(self.name.clone(), asked)]);
         let mut read = Vec::new();

@@ -300,3 +300,30 @@ async fn an_index_that_lags_breaks_nothing() {
     assert_eq!(names(&other, "a").await, ["changes", "comes", "stays"]);
     assert_eq!(names(&other, "c").await, ["changes", "comes"]);
 }
+
+#[tokio::test]
+async fn of_many_heartbeats_those_that_the_table_takes_are_renewed_whatever_becomes_of_the_rest() {
+    let world = world(3_000).await;
+    let ids: Vec<_> = (0..12).map(|n| id(&format!("p{n}"))).collect();
+    let direct = open(&world.direct).await;
+    for n in 0..12 {
+        direct.put(put(&format!("p{n}"), &[], HOME, n), at(0)).await.unwrap();
+    }
+    world.proxy.take_calls();
+    world.proxy.rule(|call| {
+        let stuck = call.action == "UpdateItem" && call.body["Key"]["peer_id"]["S"] == "p5";
+        if stuck { Fate::Stall } else { Fate::Pass }
+    });
+    let began = Instant::now();
+    let renewals = world.store.renew_many(&ids, at(200)).await;
+    assert!(began.elapsed() < Duration::from_millis(4_500), "{:?}", began.elapsed());
+    for (n, renewal) in renewals.iter().enumerate() {
+        let renewed = matches!(renewal, Ok(Renewal::Renewed { revived: false, .. }));
+        let unavailable = matches!(renewal, Err(StoreError::Unavailable { .. }));
+        assert!(if n == 5 { unavailable } else { renewed }, "{n}: {renewal:?}");
+    }
+    let calls = world.proxy.take_calls();
+    let count = |name: &str| calls.iter().filter(|action| *action == name).count();
+    // The one item that is read by itself is the table's secret.
+    assert_eq!((count("BatchGetItem"), count("GetItem")), (1, 1), "{calls:?}");
+}

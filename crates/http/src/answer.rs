@@ -12,8 +12,11 @@ use crate::error::Failure;
 pub(crate) enum Event {
     Nothing,
     Registered,
-    Renewed,
-    Revived,
+    /// So many leases of live peers, and so many of dormant ones.
+    Renewed {
+        renewed: usize,
+        revived: usize,
+    },
     Deregistered,
 }
 

@@ -86,13 +86,14 @@ impl Metrics {
         metrics.classes[class].fetch_add(1, Relaxed);
         metrics.latency.observe(latency);
         match event {
-            Event::Nothing => return,
-            Event::Registered => &self.registrations,
-            Event::Renewed => &self.renewals,
-            Event::Revived => &self.revivals,
-            Event::Deregistered => &self.deregistrations,
+            Event::Nothing => {}
+            Event::Registered => add(&self.registrations, 1),
+            Event::Renewed { renewed, revived } => {
+                add(&self.renewals, renewed);
+                add(&self.revivals, revived);
+            }
+            Event::Deregistered => add(&self.deregistrations, 1),
         }
-        .fetch_add(1, Relaxed);
     }
 
     pub(crate) fn refused(&self, code: Code) {
@@ -120,6 +121,12 @@ impl Metrics {
     /// Counts one more connection, and one less when the guard is dropped.
     pub(crate) fn connect(&self) -> Present<'_> {
         Present::new(&self.connections_open)
+    }
+}
+
+fn add(counter: &AtomicU64, count: usize) {
+    if count > 0 {
+        counter.fetch_add(count as u64, Relaxed);
     }
 }
 

@@ -72,7 +72,7 @@ impl RegisterRequest {
     }
 }
 
-/// The body of `/heartbeat`.
+/// The body of `/heartbeat` for one peer; [`crate::Heartbeat`] reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeartbeatRequest {
     /// The peer whose lease is renewed.
@@ -80,17 +80,6 @@ pub struct HeartbeatRequest {
     /// Peers it wants to hear of in the same answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
-}
-
-impl HeartbeatRequest {
-    /// Reads a body. `bounds` are those of the `discover` key.
-    ///
-    /// # Errors
-    /// A [`Refusal`] that names the key and the rule it breaks.
-    pub fn from_body(body: &[u8], bounds: DiscoverBounds) -> Result<Self, Refusal> {
-        let object = Object::from_body(body)?;
-        Ok(Self { peer_id: object.required("peer_id", peer_id)?, discover: discover(&object, bounds)? })
-    }
 }
 
 /// The body of `/deregister`.
@@ -114,7 +103,7 @@ impl DeregisterRequest {
     }
 }
 
-fn peer_id(value: &RawValue) -> Result<PeerId, crate::Invalid> {
+pub(crate) fn peer_id(value: &RawValue) -> Result<PeerId, crate::Invalid> {
     PeerId::parse(&string(value)?)
 }
 
@@ -127,7 +116,10 @@ fn lease_token(object: &Object<'_>) -> Result<Option<LeaseToken>, Refusal> {
     object.optional("lease_token", |value| LeaseToken::parse(&string(value)?))
 }
 
-fn discover(object: &Object<'_>, bounds: DiscoverBounds) -> Result<Option<DiscoverRequest>, Refusal> {
+pub(crate) fn discover(
+    object: &Object<'_>,
+    bounds: DiscoverBounds,
+) -> Result<Option<DiscoverRequest>, Refusal> {
     object.raw("discover").map(|value| DiscoverRequest::from_value(value, bounds)).transpose()
 }
 
@@ -244,15 +236,12 @@ mod tests {
 
     #[test]
     fn a_discover_may_ride_along() {
-        let body = br#"{"peer_id":"p","discover":{"archetype":["b","a"],"order":"all","exclude":"p"}}"#;
-        let discover = HeartbeatRequest::from_body(body, BOUNDS).unwrap().discover.unwrap();
+        let riding = |discover: &str| {
+            register(&format!(r#"{{"peer_id":"p","discover":{discover}}}"#)).unwrap().discover.unwrap()
+        };
+        let discover = riding(r#"{"archetype":["b","a"],"order":"all","exclude":"p"}"#);
         assert_eq!((discover.limit, discover.order, discover.archetypes.len()), (20, Order::All, 2));
-        let one = br#"{"peer_id":"p","discover":{"archetype":"a"}}"#;
-        assert_eq!(HeartbeatRequest::from_body(one, BOUNDS).unwrap().discover.unwrap().archetypes.len(), 1);
-        let any = br#"{"peer_id":"p","discover":{}}"#;
-        assert_eq!(
-            HeartbeatRequest::from_body(any, BOUNDS).unwrap().discover,
-            Some(DiscoverRequest::new(20))
-        );
+        assert_eq!(riding(r#"{"archetype":"a"}"#).archetypes.len(), 1);
+        assert_eq!(riding("{}"), DiscoverRequest::new(20));
     }
 }

@@ -109,7 +109,10 @@ fn peers(body: &[u8]) -> Result<Vec<Peer>, serde_json::Error> {
     serde_json::from_slice::<Peers>(body).map(|list| list.peers)
 }
 
-fn page(figures: Option<PageFigures>, body: &[u8]) -> Result<Option<DiscoveredPage>, serde_json::Error> {
+pub(crate) fn page(
+    figures: Option<PageFigures>,
+    body: &[u8],
+) -> Result<Option<DiscoveredPage>, serde_json::Error> {
     figures.map(|figures| Ok(DiscoveredPage { peers: peers(body)?, figures })).transpose()
 }
 

@@ -165,6 +165,8 @@ macro_rules! for_each_conformance_case {
                 a_heartbeat_renews_for_the_duration_that_was_granted
                 heartbeats_keep_a_peer_live_as_long_as_they_come
                 a_heartbeat_never_creates_a_peer
+                heartbeats_for_many_are_each_answered_for_itself
+                heartbeats_for_a_hundred_renew_them_all
                 a_dormant_peer_is_neither_listed_nor_counted
                 a_heartbeat_revives_a_dormant_peer
                 a_dormant_peer_is_unknown_after_the_revival_window

@@ -105,10 +105,14 @@ impl Registry {
     /// # Errors
     /// [`Error::NotRegistered`] if the registry has nothing of it, or the store's failure.
     pub async fn heartbeat(&self, peer_id: &PeerId, now: Timestamp) -> Result<Renewed, Error> {
-        match self.store.renew(peer_id, now).await? {
-            Renewal::Renewed { ttl, revived } => Ok(self.lease(ttl, revived, now)),
-            Renewal::Unknown => Err(Error::NotRegistered),
-        }
+        self.renewed(self.store.renew(peer_id, now).await, now)
+    }
+
+    /// Renews the leases of many peers, none named twice. Each is answered for itself as [`Registry::heartbeat`] answers, in the
+    /// order of `peer_ids`.
+    pub async fn heartbeats(&self, peer_ids: &[PeerId], now: Timestamp) -> Vec<Result<Renewed, Error>> {
+        let renewals = self.store.renew_many(peer_ids, now).await;
+        renewals.into_iter().map(|renewal| self.renewed(renewal, now)).collect()
     }
 
     /// Deregisters a peer.
@@ -210,6 +214,13 @@ impl Registry {
             source: Source::of(source),
             token: token.map(TokenHash::of),
             unguarded: !self.limits.holder_rule,
+        }
+    }
+
+    fn renewed(&self, renewal: Result<Renewal, StoreError>, now: Timestamp) -> Result<Renewed, Error> {
+        match renewal? {
+            Renewal::Renewed { ttl, revived } => Ok(self.lease(ttl, revived, now)),
+            Renewal::Unknown => Err(Error::NotRegistered),
         }
     }
 

@@ -52,6 +52,16 @@ pub trait Store: Send + Sync + 'static {
     /// The lease then lasts at least until `now + ttl`, and at most a third of `ttl` longer.
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError>;
 
+    /// Renews the leases of many peers, none named twice: each as [`Store::renew`] does, and answered for itself in the order of
+    /// `peers`, so that one's failure hides no other's success.
+    async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
+        let mut renewals = Vec::with_capacity(peers.len());
+        for peer in peers {
+            renewals.push(self.renew(peer, now).await);
+        }
+        renewals
+    }
+
     /// Deregisters a peer: live, if `claim` admits the caller, or dormant, whoever asks.
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 

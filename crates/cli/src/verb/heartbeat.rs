@@ -1,36 +1,75 @@
 //! `heartbeat`.
 
-use aurora_protocol::{DiscoverRequest, HeartbeatRequest};
+use aurora_protocol::{
+    DiscoverRequest, DiscoveredPage, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
+    Timestamp, Ttl,
+};
 
 use super::{page, print, print_json};
 use crate::args::HeartbeatArgs;
+use crate::escape::escape;
 use crate::failure::Failure;
 use crate::terminal;
 
 /// How many peers to ask for along the way: the contract's own default.
 const PEERS: u32 = 20;
 
-/// Renews a lease, and lists some peers where asked to.
+/// Renews leases, and lists some peers where asked to.
 pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {
-    let others = DiscoverRequest { exclude: Some(args.peer_id.clone()), ..DiscoverRequest::new(PEERS) };
-    let request = HeartbeatRequest { peer_id: args.peer_id, discover: args.discover.then_some(others) };
+    match args.peer_ids.as_slice() {
+        [peer_id] => one(&args, peer_id.clone()).await,
+        _ => many(&args).await,
+    }
+}
+
+async fn one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure> {
+    let others = DiscoverRequest { exclude: Some(peer_id.clone()), ..DiscoverRequest::new(PEERS) };
+    let request = HeartbeatRequest { peer_id, discover: args.discover.then_some(others) };
     let answer = args.connect.client()?.heartbeat(&request).await?;
     if args.json {
         return print_json(&answer);
     }
-    print(format_args!(
-        "{} is renewed until {} UTC ({} s); next heartbeat wanted within {} s",
-        answer.peer_id,
-        answer.ttl_expires,
-        answer.ttl_seconds.as_secs(),
-        answer.heartbeat_interval_seconds
-    ))?;
-    if let Some(discovered) = &answer.page {
-        let width = terminal::size().map(|size| size.columns);
-        for line in page::lines(discovered, answer.timestamp, page::Detail::Seed, width) {
-            print(line)?;
-        }
-        print(page::summary(&discovered.figures))?;
+    print_lease(&answer.peer_id, answer.ttl_expires, answer.ttl_seconds, answer.heartbeat_interval_seconds)?;
+    print_page(answer.page.as_ref(), answer.timestamp)
+}
+
+async fn many(args: &HeartbeatArgs) -> Result<(), Failure> {
+    let ids: Vec<_> = args.peer_ids.iter().map(PeerId::as_str).collect();
+    let peer_ids = PeerIds::parse(&ids).map_err(|rule| Failure::flag("<PEER_ID>...", rule))?;
+    let discover = args.discover.then(|| DiscoverRequest::new(PEERS));
+    let answer = args.connect.client()?.heartbeats(&HeartbeatsRequest { peer_ids, discover }).await?;
+    if args.json {
+        print_json(&answer)?;
+    } else {
+        answer.results.iter().try_for_each(print_result)?;
+        print_page(answer.page.as_ref(), answer.timestamp)?;
     }
-    Ok(())
+    if answer.renewed == answer.results.len() { Ok(()) } else { Err(Failure::Said) }
+}
+
+fn print_result(result: &HeartbeatResult) -> Result<(), Failure> {
+    match result {
+        HeartbeatResult::Renewed { peer_id, ttl_expires, ttl_seconds, heartbeat_interval_seconds } => {
+            print_lease(peer_id, *ttl_expires, *ttl_seconds, *heartbeat_interval_seconds)
+        }
+        HeartbeatResult::Refused { peer_id, error, code } => {
+            print(format_args!("{peer_id} is not renewed: {} ({code})", escape(error)))
+        }
+    }
+}
+
+fn print_lease(peer_id: &PeerId, until: Timestamp, ttl: Ttl, interval: u32) -> Result<(), Failure> {
+    let ttl = ttl.as_secs();
+    print(format_args!(
+        "{peer_id} is renewed until {until} UTC ({ttl} s); next heartbeat wanted within {interval} s"
+    ))
+}
+
+fn print_page(page: Option<&DiscoveredPage>, now: Timestamp) -> Result<(), Failure> {
+    let Some(discovered) = page else { return Ok(()) };
+    let width = terminal::size().map(|size| size.columns);
+    for line in page::lines(discovered, now, page::Detail::Seed, width) {
+        print(line)?;
+    }
+    print(page::summary(&discovered.figures))
 }

@@ -22,6 +22,28 @@ fn a_peer_registers_beats_is_discovered_and_leaves() {
 }
 
 #[test]
+fn a_heartbeat_for_many_says_what_became_of_each() {
+    let service = Service::in_memory();
+    ok(service.call(&["register", "alice"]));
+    ok(service.call(&["register", "bob"]));
+    let both = ok(service.call(&["heartbeat", "bob", "alice", "--discover"]));
+    let lines: Vec<_> = both.lines().collect();
+    assert!(lines[0].starts_with("bob is renewed until ") && lines[1].starts_with("alice is renewed until "));
+    assert!(both.ends_with("2 of 2 live peers\n"), "{both}");
+    let some = service.call(&["heartbeat", "alice", "nobody"]);
+    assert_eq!((some.code, some.out.lines().count()), (1, 2));
+    assert!(some.out.ends_with("(peer_not_registered)\n"), "{}", some.out);
+    let json = service.call(&["heartbeat", "alice", "nobody", "--json"]);
+    assert_eq!(json.code, 1);
+    let answer: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    assert_eq!(
+        (&answer["renewed"], &answer["results"][1]["code"]),
+        (&1.into(), &"peer_not_registered".into())
+    );
+    assert_eq!(service.call(&[&["heartbeat"][..], &["p"; 101]].concat()).code, 2);
+}
+
+#[test]
 fn json_is_the_services_own_answer() {
     let service = Service::in_memory();
     let metadata = r#"{ "n": 123456789012345678901234567890 }"#;

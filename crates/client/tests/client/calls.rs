@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use aurora_client::{Client, ClientOptions, Error};
-use aurora_protocol::{Archetype, Code, DiscoverRequest, HeartbeatRequest, PeerId, RegisterRequest};
+use aurora_protocol::{
+    Archetype, Code, DiscoverRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
+    RegisterRequest,
+};
 
 use crate::server::{Act, Scripted, ok, refuse};
 
@@ -184,4 +187,15 @@ async fn a_registration_leaves_out_what_was_not_said() {
     let server = Scripted::start(move |_, _| ok(answer)).await;
     client(&server.endpoint).register(&RegisterRequest::new(PeerId::parse("p").unwrap())).await.unwrap();
     assert_eq!(server.seen()[0].body, r#"{"peer_id":"p","port":0,"archetypes":[],"metadata":{}}"#);
+}
+
+#[tokio::test]
+async fn heartbeats_for_many_tell_what_became_of_each() {
+    let body = r#"{"message":"Heartbeats updated","timestamp":"2025-10-02T12:00:00","renewed":1,"results":[{"peer_id":"a","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100},{"peer_id":"b","error":"no such peer","code":"peer_not_registered"}]}"#;
+    let server = Scripted::start(move |_, _| ok(body)).await;
+    let request = HeartbeatsRequest { peer_ids: PeerIds::parse(&["a", "b"]).unwrap(), discover: None };
+    let answer = client(&server.endpoint).heartbeats(&request).await.unwrap();
+    assert_eq!(answer.renewed, 1);
+    assert!(matches!(answer.results[1], HeartbeatResult::Refused { code: Code::PeerNotRegistered, .. }));
+    assert_eq!(server.seen()[0].body, r#"{"peer_ids":["a","b"]}"#);
 }

@@ -76,6 +76,10 @@ caught! {
     an_address_that_is_dropped: reads!("\"address\"" as "\"addresz\"") => register::every_kind_of_address_is_listed_as_it_came;
     heartbeats_that_register: reads!("/heartbeat" as "/register ") => heartbeat::a_heartbeat_never_creates_a_peer;
     heartbeats_answered_sparsely: answers!(",\"ttl_seconds\":300" as "") => heartbeat::a_heartbeat_is_answered_with_the_lease;
+    lists_of_ids_that_are_ignored: reads!("\"peer_ids\"" as "\"peer_idz\"")
+        => heartbeat::heartbeats_for_many_are_each_answered_in_the_order_asked;
+    one_peers_failure_that_hides_the_others: answers!("\"renewed\":3" as "\"renewed\":0")
+        => heartbeat::heartbeats_for_many_are_each_answered_in_the_order_asked;
     filters_that_are_ignored: reads!("archetype=" as "archetypo=") => discover::any_of_several_archetypes_matches;
     limits_that_are_ignored: reads!("limit=" as "limil=") => discover::a_limit_cuts_the_list_and_the_total_counts_all;
     an_excluded_peer_that_is_listed: reads!("exclude=" as "exclued=") => discover::the_excluded_peer_is_neither_listed_nor_counted;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aurora_http::Route;
 use aurora_protocol::{
     Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata, PeerId,
+    PeerIds,
 };
 use aurora_registry::Limits;
 use http::Method;
@@ -118,6 +119,8 @@ fn every_bound_of_the_document_is_the_codes() {
         (&register["ttl_seconds"]["minimum"], limits.ttl_min.as_secs() as usize),
         (&register["ttl_seconds"]["maximum"], limits.ttl_max.as_secs() as usize),
         (&register["ttl_seconds"]["default"], limits.ttl_default.as_secs() as usize),
+        (&schemas["HeartbeatsRequest"]["properties"]["peer_ids"]["maxItems"], PeerIds::MAX_COUNT),
+        (&schemas["HeartbeatsResponse"]["properties"]["results"]["maxItems"], PeerIds::MAX_COUNT),
         (&inline["limit"]["maximum"], limits.inline_discover.max as usize),
         (&inline["limit"]["default"], limits.inline_discover.default as usize),
         (&schemas["DiscoverResponse"]["properties"]["peers"]["maxItems"], limits.discover.max as usize),

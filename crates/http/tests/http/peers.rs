@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::support::Service;
+use crate::support::faulty::Faulty;
 
 #[tokio::test]
 async fn the_seeds_examples_answer_with_the_seeds_shapes() {
@@ -144,4 +145,42 @@ async fn metadata_comes_back_as_it_was_written() {
     let url = service.url("/discover");
     let page = service.client.get(url).send().await.unwrap().text().await.unwrap();
     assert!(page.contains(metadata), "{page}");
+}
+
+#[tokio::test]
+async fn what_the_store_can_not_do_for_one_peer_it_does_for_the_others() {
+    let service = Service::with(|setting| setting.store = Faulty::over).await;
+    for id in ["a", "b"] {
+        service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
+    }
+    let reply = service.post("/heartbeat", r#"{"peer_ids":["a","breaks","b","nobody"]}"#).await;
+    let answer = reply.ok();
+    assert_eq!(answer["renewed"], 2);
+    let codes: Vec<_> = (0..4).map(|n| answer["results"][n]["code"].as_str()).collect();
+    assert_eq!(codes, [None, Some("internal"), None, Some("peer_not_registered")]);
+    assert!(!reply.body.windows(6).any(|text| text == b"secret"), "{reply:?}");
+}
+
+#[tokio::test]
+async fn where_the_store_answers_for_no_peer_the_whole_call_fails() {
+    let service = Service::with(|setting| setting.store = Faulty::over).await;
+    service.post("/heartbeat", r#"{"peer_ids":["breaks"]}"#).await.refused(500, "internal", None);
+    let some = service.post("/heartbeat", r#"{"peer_ids":["breaks","nobody"]}"#).await.ok();
+    assert_eq!(some["renewed"], 0);
+}
+
+#[tokio::test]
+async fn heartbeats_for_many_count_as_many() {
+    let service = Service::start().await;
+    for id in ["a", "b", "c"] {
+        service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
+    }
+    service.post("/heartbeat", r#"{"peer_ids":["a","b","nobody"]}"#).await.ok();
+    service.clock.pass(400);
+    service.post("/heartbeat", r#"{"peer_ids":["a","b","c"]}"#).await.ok();
+    let url = format!("http://{}/metrics", service.metrics);
+    let text = service.client.get(url).send().await.unwrap().text().await.unwrap();
+    for line in ["aurora_renewals_total 2", "aurora_revivals_total 3"] {
+        assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+    }
 }

@@ -3,7 +3,7 @@
 use super::Subject;
 use super::world::{
     Differing as _, ELSEWHERE, HOME, TTL, TTL_AND_A_THIRD, WINDOW, World, at, at_millis, carriers_of,
-    everybody, from, ids_of, peer,
+    everybody, from, id, ids_of, peer,
 };
 use crate::{Placement, Query, Removal, Renewal, StoreError, Swept};
 use aurora_protocol::{Ttl, View};
@@ -257,8 +257,8 @@ pub async fn a_closed_store_is_unavailable(subject: &dyn Subject) {
     world.store.close().await.expect("close does not fail");
     let answers = [
         world.store.put(peer("q"), at(1)).await.err(),
-        world.store.renew(&super::world::id("p"), at(1)).await.err(),
-        world.store.remove(&super::world::id("p"), &from(HOME), at(1)).await.err(),
+        world.store.renew(&id("p"), at(1)).await.err(),
+        world.store.remove(&id("p"), &from(HOME), at(1)).await.err(),
         world.store.sample(&everybody(), at(1)).await.err(),
         world.store.enumerate(&everybody(), None, at(1)).await.err(),
         world.store.census(1, at(1)).await.err(),
@@ -266,4 +266,33 @@ pub async fn a_closed_store_is_unavailable(subject: &dyn Subject) {
     for answer in answers {
         assert!(matches!(answer, Some(StoreError::Unavailable { .. })), "{answer:?}");
     }
+}
+
+pub async fn heartbeats_for_many_are_each_answered_for_itself(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    world.place(&peer("live").lasting(3_000), at(0)).await;
+    world.place(&peer("dormant"), at(0)).await;
+    world.place(&peer("left"), at(0)).await;
+    world.remove("left", &from(HOME), at(1)).await;
+    let now = at(TTL_AND_A_THIRD);
+    let names = ["dormant", "nobody", "live", "left"].map(id);
+    let renewals = world.store.renew_many(&names, now).await;
+    let renewed = |seconds, revived| Ok(Renewal::Renewed { ttl: Ttl::from_secs(seconds), revived });
+    let unknown = Ok(Renewal::Unknown);
+    assert_eq!(renewals, [renewed(300, true), unknown.clone(), renewed(3_000, false), unknown]);
+    assert_eq!(world.live(at_millis((TTL_AND_A_THIRD + TTL) * 1_000 - 1)).await, ["dormant", "live"]);
+    assert_eq!(world.store.renew_many(&[], now).await, []);
+}
+
+pub async fn heartbeats_for_a_hundred_renew_them_all(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let names = world.fill("p", 100, &[], at(0)).await;
+    let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
+    for beat in 1..=4 {
+        let renewals = world.store.renew_many(&ids, at(beat * 100)).await;
+        let renewed = Ok(Renewal::Renewed { ttl: Ttl::from_secs(300), revived: false });
+        assert!(renewals.iter().all(|renewal| *renewal == renewed), "{renewals:?}");
+        assert_eq!(renewals.len(), 100);
+    }
+    assert_eq!(world.live(at_millis((400 + TTL) * 1_000 - 1)).await, names);
 }
