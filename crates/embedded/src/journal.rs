@@ -197,8 +197,8 @@ impl Recovered {
         let queue = Arc::new(Queue::new(figures::Counters::replayed(self.journal_bytes)));
         let mut writer = self.into_writer(Arc::clone(&queue), Box::new(hooks));
         if let Err(error) = writer.try_heal() {
-            let refusal = writer.refusal(&error);
-            tracing::error!(%error, "the journal can't be written yet; registrations are refused");
+            let refusal = writer::unwritable(&error);
+            tracing::error!(%error, directory = disk.location(), "the journal can't be written yet; registrations are refused");
             drop(queue.fail(&refusal));
         }
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;

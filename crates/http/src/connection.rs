@@ -24,6 +24,7 @@ use tokio_rustls::TlsAcceptor;
 use crate::body::read_body;
 use crate::contract::Contract;
 use crate::error::Failure;
+use crate::inbox::Inbox;
 use crate::origin::Origin;
 use crate::pace::{Bounds, Pace, Paced};
 
@@ -32,9 +33,15 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 /// Most requests at once on one HTTP/2 connection: a page of calls for a browser, and little of what may be in flight.
 const MAX_STREAMS: u32 = 32;
 
+/// Most bytes that an HTTP/2 client may send ahead of what was read: two of the longest bodies on a stream, a few streams' on a
+/// connection. The protocol's usual megabyte would be memory that any connection can take.
+const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+
 /// What all connections of a server share.
 pub(crate) struct Host {
     pub(crate) contract: Contract,
+    pub(crate) inbox: Inbox,
     pub(crate) trusted_hops: usize,
     pub(crate) bounds: Bounds,
     pub(crate) tls: Option<TlsAcceptor>,
@@ -46,7 +53,11 @@ pub(crate) fn protocols() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     // The pace of a connection bounds its head as well, without a timer for each request.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
-    builder.http2().max_concurrent_streams(MAX_STREAMS);
+    builder
+        .http2()
+        .max_concurrent_streams(MAX_STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     builder
 }
 
@@ -126,7 +137,8 @@ impl Link {
         let (parts, body) = request.into_parts();
         let multiplexed = parts.version == Version::HTTP_2;
         let visit = self.pace.request(multiplexed, !body.is_end_stream());
-        let body = if multiplexed { self.read_stream(body).await } else { read_body(body).await };
+        let body =
+            if multiplexed { self.read_stream(body).await } else { read_body(body, &self.host.inbox).await };
         visit.body_read();
         let origin = Origin::of(&parts.headers, self.peer, self.host.trusted_hops);
         self.host.contract.respond(Request::from_parts(parts, body), origin).await
@@ -135,6 +147,6 @@ impl Link {
     /// Reads the body of one of many requests on a connection, which must not be cut off for it.
     async fn read_stream(&self, body: Incoming) -> Result<Bytes, Failure> {
         let late = |_| Failure::new(Code::InvalidBody, "the body took too long to arrive");
-        timeout(self.pace.bounds().body, read_body(body)).await.map_err(late)?
+        timeout(self.pace.bounds().body, read_body(body, &self.host.inbox)).await.map_err(late)?
     }
 }

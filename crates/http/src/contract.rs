@@ -77,7 +77,7 @@ impl Contract {
         let sent = body.as_ref().ok().cloned().unwrap_or_default();
         let mut headers = self.headers.of(&origin.request_id);
         let outcome = match self.outcome(route, &parts, body, &origin).await {
-            Ok(answer) => self.pack(answer, &parts, &mut headers).await,
+            Ok(answer) => self.pack(answer, &parts, &origin, &mut headers).await,
             Err(failure) => Err(failure),
         };
         let (answer, failure) = match outcome {
@@ -135,7 +135,13 @@ impl Contract {
     }
 
     /// Makes a large answer ready for its way: compressed where that is wanted, and counted until it is sent.
-    async fn pack(&self, answer: Answer, parts: &Parts, headers: &mut HeaderMap) -> Result<Answer, Failure> {
+    async fn pack(
+        &self,
+        answer: Answer,
+        parts: &Parts,
+        origin: &Origin,
+        headers: &mut HeaderMap,
+    ) -> Result<Answer, Failure> {
         if answer.body.len() < gzip::MIN_BYTES || parts.method == Method::HEAD {
             return Ok(answer);
         }
@@ -147,7 +153,7 @@ impl Contract {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
             body = compressed;
         }
-        let Some(body) = self.outbox.take(body) else {
+        let Some(body) = self.outbox.take(body, origin.address) else {
             headers.remove(CONTENT_ENCODING);
             return Err(Failure::unavailable("too many answers wait for clients to read them; try again"));
         };

@@ -16,6 +16,7 @@ mod gzip;
 mod header;
 mod health;
 mod heartbeat;
+mod inbox;
 mod log;
 mod metrics;
 mod open_files;

@@ -13,6 +13,7 @@ use http::request::Parts;
 use crate::body::read_body;
 use crate::clock::Clock;
 use crate::contract::{Contract, ContractOptions};
+use crate::inbox::Inbox;
 use crate::options::{MAX_IN_FLIGHT, REQUEST_TIMEOUT};
 use crate::origin::Origin;
 
@@ -56,12 +57,13 @@ pub fn router(options: RouterOptions) -> Router {
     let RouterOptions { registry, origin, clock, cors, max_in_flight, request_timeout, log_one_in } = options;
     let options = ContractOptions { clock, cors, max_in_flight, request_timeout, log_one_in };
     let contract = Arc::new(Contract::new(registry, options, Arc::default()));
+    let inbox = Arc::new(Inbox::default());
     Router::new().fallback_service(tower::service_fn(move |request: Request<Body>| {
-        let (contract, origin) = (contract.clone(), origin.clone());
+        let (contract, inbox, origin) = (contract.clone(), inbox.clone(), origin.clone());
         async move {
             let (parts, body) = request.into_parts();
             let origin = origin(&parts);
-            let body = read_body(body).await;
+            let body = read_body(body, &inbox).await;
             Ok::<_, Infallible>(contract.respond(Request::from_parts(parts, body), origin).await)
         }
     }))

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_registry::{Registry, StoreError};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::{Host, protocols, serve_connection};
 use crate::contract::{Contract, ContractOptions};
+use crate::inbox::Inbox;
 use crate::metrics::{Metrics, serve_metrics};
 use crate::open_files::OpenFiles;
 use crate::options::ServeOptions;
@@ -23,7 +24,11 @@ use crate::tls::{self, TlsError};
 use crate::turn_away::TurnAway;
 
 /// How long accepting rests after a failure of the system's, such as no open files left: some connection ends meanwhile.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// How many connections may wait to be accepted; the system may cap it. When a network comes back all at once, each one over it
+/// would wait a second for its next try.
+const BACKLOG: u32 = 4_096;
 
 /// Why a server can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -62,11 +67,8 @@ impl Server {
     /// [`ServeError::Listen`] and [`ServeError::Tls`].
     pub async fn bind(options: ServeOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
-        let (listener, local_addr) = listen(options.listen).await?;
-        let metrics = match options.metrics_listen {
-            Some(address) => Some(listen(address).await?),
-            None => None,
-        };
+        let (listener, local_addr) = listen(options.listen)?;
+        let metrics = options.metrics_listen.map(listen).transpose()?;
         let open_files = OpenFiles::raise(options.max_connections);
         Ok(Self { listener, local_addr, metrics, tls, open_files, options, registry })
     }
@@ -137,11 +139,19 @@ impl Server {
     }
 }
 
-async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
     let refused = |source| ServeError::Listen { address, source };
-    let listener = TcpListener::bind(address).await.map_err(refused)?;
+    let listener = bind(address).map_err(refused)?;
     let local_addr = listener.local_addr().map_err(refused)?;
     Ok((listener, local_addr))
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    // A restart must not wait for the last connections of the run before.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 fn host(
@@ -159,6 +169,7 @@ fn host(
     };
     Host {
         contract: Contract::new(registry, contract, metrics),
+        inbox: Inbox::default(),
         trusted_hops: options.trusted_hops,
         bounds: Bounds::from(options),
         tls,

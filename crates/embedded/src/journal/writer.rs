@@ -52,11 +52,6 @@ impl<U: 'static> Writer<U> {
         Ok(())
     }
 
-    /// Why the journal takes nothing, as a person needs to hear it.
-    pub(crate) fn refusal(&self, error: &io::Error) -> Unavailable {
-        Unavailable::new(&format!("the journal in {} can't be written: {error}", self.disk.location()))
-    }
-
     /// Makes a batch durable and settles it; `false` when the disk failed.
     fn commit(&mut self, work: &mut Pending<U>) -> bool {
         if work.records > 0 {
@@ -80,11 +75,12 @@ impl<U: 'static> Writer<U> {
 
     /// Refuses everything, lets the store undo what can't be kept, newest first, and only then tells those who wait.
     fn fail(&mut self, error: &io::Error, work: &mut Pending<U>) {
-        let refusal = self.refusal(error);
+        let refusal = unwritable(error);
+        let directory = self.disk.location();
         let mut queued = self.queue.fail(&refusal);
         self.queue.counters.failure();
         self.queue.counters.lost(work.unwaited() + queued.unwaited());
-        tracing::error!(%error, records = work.records + queued.records, "the journal failed; registrations are refused");
+        tracing::error!(%error, directory, records = work.records + queued.records, "the journal failed; registrations are refused");
         let newest_first = queued.undos.drain(..).rev().chain(work.undos.drain(..).rev()).collect();
         self.hooks.failed(newest_first);
         for failed in [work, &mut queued] {
@@ -136,7 +132,7 @@ impl<U: 'static> Writer<U> {
                 if let Err(error) = self.disk.remove(&name::journal(generation)) {
                     tracing::debug!(%error, generation, "the unused journal file stays until the next start");
                 }
-                return Err(self.refusal(&error));
+                return Err(unwritable(&error));
             }
         }
         let counters = &self.queue.counters;
@@ -147,6 +143,11 @@ impl<U: 'static> Writer<U> {
             journal_bytes: counters.journal_bytes(),
         })
     }
+}
+
+/// Why the journal takes nothing, as a person needs to hear it. Strangers hear it too, so where it lies is for the log alone.
+pub(super) fn unwritable(error: &io::Error) -> Unavailable {
+    Unavailable::new(&format!("the journal can't be written: {error}"))
 }
 
 /// Refuses everything once the thread is gone.

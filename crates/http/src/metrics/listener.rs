@@ -1,6 +1,7 @@
 //! The listener that tells metrics, apart from the one that serves peers.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use aurora_registry::Registry;
 use axum::Router;
@@ -8,12 +9,24 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 
 use super::{MAX_ARCHETYPES, Metrics, text, write_metrics};
 use crate::clock::Clock;
+use crate::server::ACCEPT_REST;
 
-/// Answers `GET /metrics` until it is dropped.
+/// Most connections at once: scrapers are few, and more of them wait to be accepted.
+const MAX_CONNECTIONS: usize = 16;
+/// How long one scrape may take, so that nobody holds a connection without asking or reading.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers `GET /metrics`, one scrape for each connection, until it is dropped.
 pub(crate) async fn serve_metrics(
     listener: TcpListener,
     registry: Arc<Registry>,
@@ -24,9 +37,24 @@ pub(crate) async fn serve_metrics(
         let (registry, clock, metrics) = (registry.clone(), clock.clone(), metrics.clone());
         async move { tell(&registry, &clock, metrics).await }
     };
-    let router = Router::new().route("/metrics", get(tell));
-    if let Err(error) = axum::serve(listener, router).await {
-        tracing::error!(cause = %error, "metrics are told no more");
+    let service = TowerToHyperService::new(Router::new().route("/metrics", get(tell)));
+    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut scrapes = JoinSet::new();
+    loop {
+        while scrapes.try_join_next().is_some() {}
+        // The semaphore is never closed.
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_REST).await;
+            continue;
+        };
+        let connection =
+            http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), service.clone());
+        scrapes.spawn(async move {
+            // Who leaves before it is told, or takes too long, comes again at its next scrape.
+            let _ = timeout(PATIENCE, connection).await;
+            drop(place);
+        });
     }
 }
 

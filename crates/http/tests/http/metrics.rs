@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
+use crate::support::raw::Raw;
 use crate::support::{PATIENCE, Service};
 
 async fn metrics(service: &Service) -> String {
@@ -56,6 +57,12 @@ async fn a_lease_that_ends_in_silence_is_counted_by_the_services_own_clock() {
         }
     };
     timeout(PATIENCE, counted).await.expect("nobody ends leases");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_scraper_that_says_nothing_is_cut_off() {
+    let service = Service::start().await;
+    assert_eq!(Raw::open(service.metrics).await.until_closed().await, "");
 }
 
 #[tokio::test]

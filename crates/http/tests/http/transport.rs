@@ -1,6 +1,7 @@
 //! What carries the contract: HTTP/2, TLS, gzip.
 
 use std::io::Read;
+use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
@@ -87,6 +88,17 @@ async fn an_address_in_use_is_named() {
     options.listen = service.address;
     let error = Server::bind(options, service.registry.clone()).await.err().unwrap();
     assert!(error.to_string().contains(&service.address.to_string()), "{error}");
+}
+
+#[tokio::test]
+async fn connections_that_come_in_one_burst_wait_to_be_accepted() {
+    let mut options = ServeOptions::default();
+    options.listen = ([127, 0, 0, 1], 0).into();
+    // It is bound and accepts nothing yet: each of these waits in the system's queue, or would wait a second to try again.
+    let server = Server::bind(options, Service::start().await.registry.clone()).await.unwrap();
+    let open = |_| TcpStream::connect_timeout(&server.local_addr(), Duration::from_millis(900));
+    let burst: Result<Vec<_>, _> = (0..400).map(open).collect();
+    assert_eq!(burst.unwrap().len(), 400);
 }
 
 #[tokio::test]
