@@ -276,7 +276,8 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
 async fn a_thousand_losses_of_power_lose_no_registration_and_bring_no_deregistered_peer_back() {
     let counts = World::new(1, LossyDisk::new(1)).run(LOSSES).await;
     println!("{counts:#?}");
-    assert_eq!((counts.losses, counts.wrong()), (LOSSES, 0), "{counts:#?}");
+    // The last round may lose power twice: while opening, and after it.
+    assert!(counts.losses >= LOSSES && counts.wrong() == 0, "{counts:#?}");
     let proven = counts.registered.min(counts.deregistered).min(counts.expired) > LOSSES / 2;
     assert!(
         proven && counts.checkpoints > 100 && counts.torn_ends > 10,

@@ -187,7 +187,7 @@ fn live(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Life {
 fn a_thousand_losses_of_power_lose_nothing_acknowledged() {
     let counts = lives(LossyDisk::new(1), LOSSES, 1);
     println!("{counts:?}");
-    assert_eq!((counts.losses, counts.wrong), (LOSSES, 0), "{counts:?}");
+    assert!(counts.losses >= LOSSES && counts.wrong == 0, "{counts:?}");
     assert!(counts.acknowledged > LOSSES && counts.torn > 10, "this run proves little: {counts:?}");
 }
 

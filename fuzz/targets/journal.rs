@@ -1,22 +1,43 @@
-//! Opens damaged directories, as many as asked for: none may end in a panic or in records that were never written.
+//! Damaged directories: none may end in a panic or in records that were never written.
 //!
-//! `cargo run --release -p aurora-embedded --example journal_fuzz [RUNS] [SEED]`. Half of the damage is sealed with right
-//! checksums afterwards, so that it reaches what lies behind them.
+//! An input is a list of edits to a checkpoint and two journals. Damage may be sealed with right checksums afterwards, so that it
+//! reaches what lies behind them.
+#![no_main]
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::panic)]
-
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 use aurora_embedded::disk::LossyDisk;
 use aurora_embedded::journal::{Hooks, Journal, JournalOptions};
-use fastrand::Rng;
+use libfuzzer_sys::arbitrary::{self, Arbitrary};
+use libfuzzer_sys::fuzz_target;
 
-const RUNS: u64 = 1_000_000;
 const NAMES: [&str; 3] = ["checkpoint-0000000002", "journal-0000000002", "journal-0000000003"];
 const FRAMES_AT: usize = 1024;
 const FRAME_HEADER: usize = 24;
-/// Long enough to have several pieces, short enough for a million runs a minute.
+/// Long enough to have several pieces, short enough for tens of thousands of runs a second.
 const RECORD: [u8; 40] = [0x5A; 40];
+
+/// Repeating a file over and over makes runs slow and finds nothing new.
+const MAX_FILE: usize = 1 << 16;
+
+/// What happens to a directory before it is opened.
+#[derive(Arbitrary, Debug)]
+struct Damage {
+    edits: Vec<(u8, u16, Edit)>,
+    missing: [bool; NAMES.len()],
+    sealed: bool,
+    drop_damaged: bool,
+}
+
+#[derive(Arbitrary, Debug)]
+enum Edit {
+    Write(u8),
+    Zero(u8),
+    Insert(Vec<u8>),
+    Repeat,
+    Cut,
+}
 
 struct NoHooks;
 
@@ -25,38 +46,41 @@ impl Hooks<()> for NoHooks {
     fn healed(&self) {}
 }
 
-fn main() {
-    let mut arguments = std::env::args().skip(1).map(|argument| argument.parse().unwrap());
-    let (runs, seed) = (arguments.next().unwrap_or(RUNS), arguments.next().unwrap_or(0));
-    let mut rng = Rng::with_seed(seed);
-    let whole = directory();
-    let (mut opened, mut refused) = (0u64, 0u64);
-    for _ in 0..runs {
-        let disk = LossyDisk::new(0);
-        let mut sealed = false;
-        for (name, contents) in NAMES.iter().zip(&whole) {
-            let mut contents = contents.clone();
-            if rng.u8(..2) == 0 {
-                damage(&mut contents, &mut rng);
-                if rng.bool() {
-                    seal(&mut contents);
-                    sealed = true;
-                }
-            }
-            if rng.u8(..32) > 0 {
-                disk.put(name, contents);
-            }
+thread_local! {
+    static WHOLE: OnceCell<[Vec<u8>; NAMES.len()]> = const { OnceCell::new() };
+}
+
+fuzz_target!(|damage: Damage| {
+    let mut files = WHOLE.with(|whole| whole.get_or_init(directory).clone());
+    for (file, at, edit) in &damage.edits {
+        apply(edit, &mut files[usize::from(*file) % NAMES.len()], usize::from(*at));
+    }
+    let disk = LossyDisk::new(0);
+    for ((name, mut contents), missing) in NAMES.into_iter().zip(files).zip(damage.missing) {
+        if damage.sealed {
+            seal(&mut contents);
         }
-        let mut options = JournalOptions::default();
-        options.drop_damaged = rng.bool();
-        options.preallocate = 0;
-        let check = |record: &[u8]| assert!(sealed || record == RECORD, "a record that was never written");
-        match Journal::recover(Arc::new(disk), options, check) {
-            Ok(_) => opened += 1,
-            Err(_) => refused += 1,
+        if !missing {
+            disk.put(name, contents);
         }
     }
-    println!("{runs} damaged directories: {opened} opened, {refused} refused, no panic (seed {seed})");
+    let mut options = JournalOptions::default();
+    options.drop_damaged = damage.drop_damaged;
+    options.preallocate = 0;
+    let check = |record: &[u8]| assert!(damage.sealed || record == RECORD, "a record that was never written");
+    drop(Journal::recover(Arc::new(disk), options, check));
+});
+
+fn apply(edit: &Edit, contents: &mut Vec<u8>, at: usize) {
+    let at = at % contents.len().max(1);
+    match edit {
+        Edit::Write(byte) => contents.iter_mut().skip(at).take(1).for_each(|place| *place = *byte),
+        Edit::Zero(length) => contents.iter_mut().skip(at).take(usize::from(*length)).for_each(|place| *place = 0),
+        Edit::Insert(bytes) => drop(contents.splice(at..at, bytes.iter().copied().take(256))),
+        Edit::Repeat if contents.len() < MAX_FILE => contents.extend_from_within(at..),
+        Edit::Repeat => {}
+        Edit::Cut => contents.truncate(at),
+    }
 }
 
 /// A checkpoint and two journals.
@@ -81,19 +105,6 @@ fn append(journal: &Journal<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     for _ in 0..3 {
         runtime.block_on(journal.append(&RECORD, Some(())).unwrap()).unwrap();
-    }
-}
-
-fn damage(contents: &mut Vec<u8>, rng: &mut Rng) {
-    for _ in 0..rng.usize(1..4) {
-        let at = rng.usize(..contents.len().max(1));
-        match rng.u8(..6) {
-            0 => contents.truncate(at),
-            1 => contents.extend_from_within(at..),
-            2 => contents.extend((0..rng.usize(..200)).map(|_| rng.u8(..))),
-            3 => contents.iter_mut().skip(at).take(rng.usize(..64)).for_each(|byte| *byte = 0),
-            _ => contents.iter_mut().skip(at).take(1).for_each(|byte| *byte = rng.u8(..)),
-        }
     }
 }
 

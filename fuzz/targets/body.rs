@@ -1,0 +1,14 @@
+//! Bodies of every call that takes one.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+const PATHS: [&str; 4] = ["/register", "/register", "/heartbeat", "/deregister"];
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, body)) = data.split_first() else { return };
+    let path = PATHS[usize::from(*choice) % PATHS.len()];
+    if aurora_fuzz::answer("POST", path, body).is_some_and(|answer| answer.status.is_success()) {
+        aurora_fuzz::expect_readable();
+    }
+});

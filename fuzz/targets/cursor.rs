@@ -1,0 +1,23 @@
+//! Cursors: raw text, and positions behind a right check, which a store has to read with suspicion.
+#![no_main]
+
+use aurora_protocol::Archetype;
+use aurora_registry::{Cursor, Position};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Some((choice, bytes)) = data.split_first() else { return };
+    let archetypes: Vec<_> = (choice & 1 == 1).then(|| Archetype::parse("pepino").unwrap()).into_iter().collect();
+    let text = if choice & 2 == 2 {
+        let position = Position(bytes.to_vec());
+        let text = Cursor::encode(&position, &archetypes);
+        if let Some(read) = Cursor::decode(&text, &archetypes) {
+            assert_eq!(read, position);
+        }
+        text
+    } else {
+        String::from_utf8_lossy(bytes).into_owned()
+    };
+    let filter = if archetypes.is_empty() { "" } else { "&archetype=pepino" };
+    aurora_fuzz::answer("GET", &format!("/discover?order=all{filter}&cursor={text}"), b"");
+});

@@ -1,0 +1,10 @@
+//! Paths and queries.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let text = String::from_utf8_lossy(data);
+    aurora_fuzz::answer("GET", &format!("/discover?{text}"), b"");
+    aurora_fuzz::answer("GET", &format!("/{text}"), b"");
+});
