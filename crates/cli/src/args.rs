@@ -125,6 +125,9 @@ pub(crate) struct DiscoverArgs {
     /// A peer to leave out: the caller.
     #[arg(long, value_name = "PEER_ID", value_parser = PeerId::parse)]
     pub(crate) exclude: Option<PeerId>,
+    /// Where fewer than the limit carry the archetypes, go on with others from the whole network.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) fill: bool,
     /// List every peer, page by page, instead of a random sample.
     #[arg(long)]
     pub(crate) all: bool,

@@ -101,3 +101,34 @@ pub async fn samples_differ_from_call_to_call(target: &Target) {
     }
     assert!(others > 0, "every sample is {first:?}");
 }
+
+pub async fn a_rare_archetype_is_filled_up_with_others(target: &Target) {
+    let (caller, rare) = (Caller::home(target), unique("rare"));
+    let ids = caller.fill(2, &[&rare]).await;
+    caller.fill(9, &[&unique("common")]).await;
+    for asked in [&ids[0], &unique("nobody")] {
+        let path = format!("/discover?archetype={rare}&limit=6&fill=any&exclude={asked}");
+        let reply = caller.get(&path).await;
+        let mut listed = reply.ids();
+        listed.dedup();
+        assert_eq!(listed.len(), 6, "nobody is listed twice");
+        let answer = reply.ok();
+        let peers = answer["peers"].as_array().expect("peers");
+        let matching: Vec<_> = ids.iter().filter(|id| *id != asked).collect();
+        assert_eq!((&answer["total"], &answer["count"]), (&json!(matching.len()), &json!(6)));
+        assert!(matching.iter().all(|id| listed.contains(id)) && !listed.contains(asked));
+        assert!(peers.iter().all(|peer| peer.as_object().expect("a peer").len() == 6), "six keys, no more");
+    }
+    assert_eq!(caller.get(&format!("/discover?archetype={rare}&limit=2&fill=any")).await.ids(), ids);
+    assert_eq!(caller.get(&format!("/discover?archetype={rare}&limit=6")).await.ids(), ids);
+}
+
+pub async fn an_enumeration_is_not_filled_up(target: &Target) {
+    let caller = Caller::home(target);
+    for query in ["fill=any&order=all", "archetype=a&order=all&fill=any"] {
+        let reply = caller.get(&format!("/discover?{query}")).await;
+        let sentence = reply.refused(400, "invalid_parameter", Some("fill"));
+        assert!(sentence.contains("order=sample"), "{sentence}");
+    }
+    caller.get("/discover?fill=any").await.ok();
+}

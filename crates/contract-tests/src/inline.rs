@@ -78,3 +78,18 @@ pub async fn without_it_no_page_is_answered(target: &Target) {
         assert!(answer.get("peers").is_none() && answer.get("count").is_none());
     }
 }
+
+pub async fn a_newcomers_first_peers_come_with_its_registration(target: &Target) {
+    let (caller, rare) = (Caller::home(target), unique("rare"));
+    caller.fill(7, &[&unique("common")]).await;
+    let friend = caller.fill(1, &[&rare]).await.remove(0);
+    let id = unique("newcomer");
+    let discover = json!({"archetype": rare, "limit": 5, "exclude": id, "fill": "any"});
+    let reply = caller.register(&json!({"peer_id": id, "archetypes": [rare], "discover": discover})).await;
+    let listed = reply.ids();
+    assert_eq!(listed.len(), 5);
+    assert!(listed.contains(&friend) && !listed.contains(&id), "{listed:?}");
+    assert_eq!(reply.ok()["total"], 1);
+    let beat = caller.post("/heartbeat", &json!({"peer_id": id, "discover": discover}).to_string()).await;
+    assert!(beat.ids().len() == 5 && !beat.ids().contains(&id));
+}

@@ -77,7 +77,9 @@ macro_rules! contract_suite {
                 the_excluded_peer_is_neither_listed_nor_counted
                 the_full_view_adds_when_it_expires_and_registered
                 unknown_parameters_are_ignored
-                samples_differ_from_call_to_call;
+                samples_differ_from_call_to_call
+                a_rare_archetype_is_filled_up_with_others
+                an_enumeration_is_not_filled_up;
             paging:
                 an_enumeration_lists_each_peer_once
                 an_enumeration_survives_what_comes_and_goes
@@ -92,7 +94,8 @@ macro_rules! contract_suite {
                 an_enumeration_rides_along_with_heartbeats
                 twenty_are_listed_unless_asked_otherwise
                 a_page_that_is_refused_changes_nothing
-                without_it_no_page_is_answered;
+                without_it_no_page_is_answered
+                a_newcomers_first_peers_come_with_its_registration;
             deregister:
                 a_deregistered_peer_is_gone
                 a_peer_that_is_not_there_cannot_be_deregistered;

@@ -67,6 +67,8 @@ pub async fn every_key_of_a_page_that_rides_along_is_named(target: &Target) {
         ("exclude", json!("a b")),
         ("order", json!("newest")),
         ("view", json!("half")),
+        ("fill", json!("all")),
+        ("fill", json!(true)),
         ("cursor", json!(7)),
     ] {
         let mut body = json!({"peer_id": id, "discover": {}});
@@ -95,6 +97,8 @@ pub async fn every_parameter_that_breaks_its_rule_is_named(target: &Target) {
         ("order", "order=newest"),
         ("order", "order="),
         ("view", "view=FULL"),
+        ("fill", "fill="),
+        ("fill", "fill=all"),
         ("exclude", "exclude="),
         ("exclude", "exclude=a%20b"),
         ("archetype", "archetype=%20a"),

@@ -92,6 +92,7 @@ impl Bench {
             view: View::Seed,
             limit: 20,
             page_bytes: 1 << 20,
+            fill: false,
         };
         let first = counted(&store, 1, async |_| store.sample(&query, at(1)).await.map(drop)).await?;
         row("discover 20 of one archetype, first of a process", peers, first, 1.0);

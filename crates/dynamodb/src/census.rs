@@ -60,6 +60,7 @@ impl Core {
             view: View::Seed,
             limit: SAMPLE,
             page_bytes: usize::MAX,
+            fill: false,
         };
         let (sampled, seen) = self.live_sample(&everybody, now).await?;
         let live = seen.live_in_all();

@@ -1,6 +1,8 @@
 //! A page in the making.
 
-use aurora_protocol::{PeerList, Timestamp, View};
+use std::collections::HashSet;
+
+use aurora_protocol::{PeerId, PeerList, Timestamp, View};
 use aurora_registry::{Page, Query, Total};
 
 use crate::item::Stored;
@@ -14,15 +16,29 @@ pub(crate) struct PageInMaking<'q> {
     now: Timestamp,
     peers: PeerList,
     cut: bool,
+    /// Who is listed, where others are to follow that must be none of them.
+    listed: Option<HashSet<PeerId>>,
+    filling: bool,
 }
 
 impl<'q> PageInMaking<'q> {
     pub(crate) fn new(query: &'q Query, now: Timestamp) -> Self {
-        Self { query, now, peers: PeerList::default(), cut: false }
+        let listed = (query.fill && !query.archetypes.is_empty()).then(HashSet::new);
+        Self { query, now, peers: PeerList::default(), cut: false, listed, filling: false }
     }
 
-    /// Appends a peer; says whether it found room. After one that did not, none does.
+    /// Whether all that match are in, and others are wanted behind them. From now on only others go in.
+    pub(crate) fn goes_on_with_others(&mut self) -> bool {
+        self.filling = self.listed.is_some() && !self.is_full();
+        self.filling
+    }
+
+    /// Appends a peer; says whether it found room. After one that did not, none does. Where others are wanted, one that matches needs no
+    /// room.
     pub(crate) fn push(&mut self, stored: &Stored) -> bool {
+        if self.filling && !self.is_other(stored) {
+            return true;
+        }
         let json = stored.json.as_str().as_bytes();
         let full = self.query.view == View::Full;
         let bytes = json.len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
@@ -40,7 +56,15 @@ impl<'q> PageInMaking<'q> {
         } else {
             self.peers.push(json, at, stored.last_seen);
         }
+        if let Some(listed) = &mut self.listed {
+            listed.insert(stored.registration.peer_id.clone());
+        }
         true
+    }
+
+    fn is_other(&self, stored: &Stored) -> bool {
+        let listed = self.listed.as_ref().is_some_and(|ids| ids.contains(&stored.registration.peer_id));
+        !listed && !stored.carries(&self.query.archetypes)
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -30,9 +30,28 @@ pub(crate) type Entries = BTreeMap<Place, PeerId>;
 
 impl Core {
     pub(crate) async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        let mut page = PageInMaking::new(query, now);
         if let Network::Small(peers) = self.network().await? {
-            return Ok(sample_of_snapshot(&peers, query, now));
+            let total = sample_of_snapshot(&peers, query, &mut page, now);
+            if page.goes_on_with_others() {
+                sample_of_snapshot(&peers, &everybody(query), &mut page, now);
+            }
+            return Ok(page.finish(Total::Exact(total)));
         }
+        let total = self.sample_into(&mut page, query, now).await?;
+        if page.goes_on_with_others() {
+            self.sample_into(&mut page, &everybody(query), now).await?;
+        }
+        Ok(page.finish(total))
+    }
+
+    /// Adds a sample of a large network to a page; says how many match.
+    async fn sample_into(
+        &self,
+        page: &mut PageInMaking<'_>,
+        query: &Query,
+        now: Timestamp,
+    ) -> Result<Total, StoreError> {
         let seen = match self.sizes.of(&query.archetypes) {
             Some(seen) => seen,
             None => {
@@ -42,13 +61,18 @@ impl Core {
         };
         let limit = u64::try_from(query.limit).unwrap_or(u64::MAX);
         if seen.entries_in_all() <= LIST_MOST.max(limit.saturating_mul(2)) {
-            return self.sample_of_list(query, now).await;
+            return self.sample_of_list(page, query, now).await;
         }
-        self.sample_of_windows(query, seen, now).await
+        self.sample_of_windows(page, query, seen, now).await
     }
 
     /// Lists all that the index has, and reads peers in a random order until there are enough.
-    async fn sample_of_list(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+    async fn sample_of_list(
+        &self,
+        page: &mut PageInMaking<'_>,
+        query: &Query,
+        now: Timestamp,
+    ) -> Result<Total, StoreError> {
         let lanes = Lane::all().map(|lane| self.entries(query, (lane.first(), lane.last())));
         let listed: Vec<Entries> = stream::iter(lanes).buffer_unordered(AT_ONCE).try_collect().await?;
         let mut entries: Vec<_> = listed.into_iter().flatten().collect();
@@ -58,7 +82,6 @@ impl Core {
         // Where all may fit, all are read, so that the total is exact.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Seen { entries: to_u64(count), covered: 1 << 64, looked_at: 0, live: 0 };
-        let mut page = PageInMaking::new(query, now);
         let mut total = 0_u64;
         while !entries.is_empty() && (read_all || !page.is_full()) {
             let missing = query.limit.saturating_sub(page.len()).max(1);
@@ -70,18 +93,16 @@ impl Core {
             }
         }
         self.sizes.saw(&query.archetypes, &seen);
-        let total =
-            if entries.is_empty() { Total::Exact(total) } else { Total::Estimate(seen.live_in_all()) };
-        Ok(page.finish(total))
+        Ok(if entries.is_empty() { Total::Exact(total) } else { Total::Estimate(seen.live_in_all()) })
     }
 
     async fn sample_of_windows(
         &self,
+        page: &mut PageInMaking<'_>,
         query: &Query,
         mut known: Seen,
         now: Timestamp,
-    ) -> Result<Page, StoreError> {
-        let mut page = PageInMaking::new(query, now);
+    ) -> Result<Total, StoreError> {
         let mut met: HashSet<PeerId> = query.exclude.iter().cloned().collect();
         let mut picked: Vec<(Place, PeerId)> = Vec::new();
         for round in 0..ROUNDS {
@@ -100,7 +121,7 @@ impl Core {
             }
         }
         let listed = to_u64(page.len());
-        Ok(page.finish(Total::Estimate(known.live_in_all().max(listed))))
+        Ok(Total::Estimate(known.live_in_all().max(listed)))
     }
 
     /// Picks from windows placed at random, about as many as wanted, and what was seen on the way.
@@ -191,20 +212,23 @@ impl Core {
     }
 }
 
-fn sample_of_snapshot(peers: &Peers, query: &Query, now: Timestamp) -> Page {
+/// The query without its archetypes: whom a page goes on with.
+fn everybody(query: &Query) -> Query {
+    Query { archetypes: Vec::new(), fill: false, ..query.clone() }
+}
+
+/// Adds a sample to a page; says how many match.
+fn sample_of_snapshot(peers: &Peers, query: &Query, page: &mut PageInMaking<'_>, now: Timestamp) -> u64 {
     let mut matching: Vec<&Arc<Stored>> =
         peers.values().filter(|stored| matches(stored, query, now)).collect();
-    let total = to_u64(matching.len());
-    let most = query.limit.min(matching.len());
-    let mut page = PageInMaking::new(query, now);
-    for n in 0..most {
+    for n in 0..matching.len() {
         let chosen = fastrand::usize(n..matching.len());
         matching.swap(n, chosen);
-        if !page.push(matching[n]) {
+        if page.is_full() || !page.push(matching[n]) {
             break;
         }
     }
-    page.finish(Total::Exact(total))
+    to_u64(matching.len())
 }
 
 pub(crate) fn matches(stored: &Stored, query: &Query, now: Timestamp) -> bool {

@@ -93,8 +93,14 @@ fn sample(store: &EmbeddedStore, peers: u32) {
         [("all", vec![]), ("one of 10", vec!["kind-7"]), ("union of 3", vec!["kind-7", "kind-8", "role-1"])]
     {
         let archetypes = archetypes.into_iter().map(|name| Archetype::parse(name).unwrap()).collect();
-        let query =
-            Query { archetypes, exclude: Some(id(7)), view: View::Seed, limit: 50, page_bytes: 1 << 20 };
+        let query = Query {
+            archetypes,
+            exclude: Some(id(7)),
+            view: View::Seed,
+            limit: 50,
+            page_bytes: 1 << 20,
+            fill: false,
+        };
         let mut times: Vec<_> = (0..2_000)
             .map(|_| {
                 let started = Instant::now();

@@ -7,6 +7,7 @@ mod archetype;
 mod census;
 mod entry;
 mod enumerate;
+mod fill;
 mod life;
 mod listing;
 mod members;

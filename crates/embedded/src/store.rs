@@ -89,7 +89,8 @@ impl Store for EmbeddedStore {
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
         self.check_open()?;
-        Ok(self.read(now).sample(query, now))
+        let index = self.read(now);
+        Ok(index.fill(index.sample(query, now), query, now))
     }
 
     async fn enumerate(

@@ -265,8 +265,14 @@ fn put(peer: usize, port: u16) -> Put {
 
 /// The port of each live peer.
 async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
-    let query =
-        Query { archetypes: Vec::new(), exclude: None, view: View::Seed, limit: 1_000, page_bytes: 1 << 20 };
+    let query = Query {
+        archetypes: Vec::new(),
+        exclude: None,
+        view: View::Seed,
+        limit: 1_000,
+        page_bytes: 1 << 20,
+        fill: false,
+    };
     let page = store.sample(&query, now).await.unwrap();
     let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
     peers.into_iter().map(|peer| (peer.peer_id, peer.port)).collect()

@@ -64,6 +64,29 @@ impl View {
     }
 }
 
+/// Who makes up for the peers that are missing where fewer match than were asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fill {
+    /// Anybody: a uniform random sample of the other live peers. So a rare archetype is no island.
+    Any,
+}
+
+impl Fill {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self, Invalid> {
+        match text {
+            "any" => Ok(Self::Any),
+            _ => Err(Invalid::rule("must be any")),
+        }
+    }
+}
+
 /// How many peers one answer may list: what is asked for is within `1..=max`, and `default` when nothing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscoverBounds {
@@ -91,6 +114,9 @@ pub struct DiscoverRequest {
     pub cursor: Option<String>,
     /// How much is said of each peer.
     pub view: View,
+    /// Who else is listed where fewer than `limit` match; nobody where this is `None` or no archetype is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fill: Option<Fill>,
 }
 
 impl DiscoverRequest {
@@ -106,6 +132,7 @@ impl DiscoverRequest {
             order: Order::Sample,
             cursor: None,
             view: View::Seed,
+            fill: None,
         }
     }
 
@@ -136,6 +163,7 @@ impl DiscoverRequest {
             .chain(order)
             .chain(self.cursor.as_deref().map(|cursor| ("cursor", cursor.into())))
             .chain(view)
+            .chain(self.fill.map(|fill| ("fill", fill.as_str().into())))
             .collect()
     }
 
@@ -156,6 +184,7 @@ impl DiscoverRequest {
             order: object.optional("order", |value| Order::parse(&string(value)?))?,
             cursor: object.optional("cursor", |value| Ok(string(value)?.into_owned()))?,
             view: object.optional("view", |value| View::parse(&string(value)?))?,
+            fill: object.optional("fill", |value| Fill::parse(&string(value)?))?,
         };
         draft.finish(bounds).map_err(|(key, invalid)| object.refuse(key, invalid))
     }
@@ -179,6 +208,7 @@ struct Draft {
     order: Option<Order>,
     cursor: Option<String>,
     view: Option<View>,
+    fill: Option<Fill>,
 }
 
 impl Draft {
@@ -194,6 +224,7 @@ impl Draft {
             "order" => once(&mut self.order, name, Order::parse(value)),
             "cursor" => once(&mut self.cursor, name, Ok(value.to_owned())),
             "view" => once(&mut self.view, name, View::parse(value)),
+            "fill" => once(&mut self.fill, name, Fill::parse(value)),
             _ => Ok(()),
         }
         .map_err(|(name, invalid)| invalid.in_parameter(name.to_owned()))
@@ -210,13 +241,19 @@ impl Draft {
             return Err(("cursor", Invalid::rule("must come with order=all: a sample has no next page")));
         }
         let implied = if self.cursor.is_some() { Order::All } else { Order::Sample };
+        let order = self.order.unwrap_or(implied);
+        if self.fill.is_some() && order == Order::All {
+            let rule = "must come with order=sample: an enumeration lists what matches and nobody else";
+            return Err(("fill", Invalid::rule(rule)));
+        }
         Ok(DiscoverRequest {
             archetypes: self.archetypes,
             limit: self.limit.unwrap_or(bounds.default),
             exclude: self.exclude,
-            order: self.order.unwrap_or(implied),
+            order,
             cursor: self.cursor,
             view: self.view.unwrap_or_default(),
+            fill: self.fill,
         })
     }
 }
@@ -270,7 +307,9 @@ mod tests {
             ("view", "full"),
         ])
         .unwrap();
-        for asked in [whole, DiscoverRequest::new(1_000)] {
+        let filled = query(&[("archetype", "a"), ("fill", "any")]).unwrap();
+        assert_eq!(filled.fill, Some(Fill::Any));
+        for asked in [whole, filled, DiscoverRequest::new(1_000)] {
             let read = DiscoverRequest::from_parameters(
                 asked.parameters().into_iter().map(|(n, v)| (n.into(), v)),
                 BOUNDS,
@@ -292,6 +331,15 @@ mod tests {
     }
 
     #[test]
+    fn an_enumeration_is_not_filled_up() {
+        for with in [("order", "all"), ("cursor", "x")] {
+            let refusal = query(&[("fill", "any"), with]).unwrap_err();
+            assert_eq!(refusal.field.as_deref(), Some("fill"), "{refusal}");
+            assert!(refusal.message.contains("order=sample"), "{refusal}");
+        }
+    }
+
+    #[test]
     fn a_parameter_out_of_range_is_refused_by_name() {
         let nine: Vec<_> =
             ["1", "2", "3", "4", "5", "6", "7", "8", "9"].map(|name| ("archetype", name)).to_vec();
@@ -307,6 +355,8 @@ mod tests {
             ("limit", "1.0"),
             ("order", "newest"),
             ("view", ""),
+            ("fill", ""),
+            ("fill", "all"),
             ("exclude", ""),
             ("exclude", "a b"),
             ("archetype", " a"),

@@ -20,7 +20,7 @@ mod token;
 
 pub use address::Address;
 pub use archetype::{Archetype, Archetypes};
-pub use discover::{DiscoverBounds, DiscoverRequest, Order, View};
+pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
 pub use error::{Code, Invalid, Refusal};
 pub use heartbeats::{Heartbeat, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, PeerIds};
 pub use metadata::Metadata;

@@ -66,6 +66,22 @@ impl PeerList {
         self.len += 1;
     }
 
+    /// Appends the peers of another list.
+    pub fn append(&mut self, other: &Self) {
+        let peers = other.text.get(Self::HEAD.len()..).unwrap_or_default();
+        if peers.is_empty() {
+            return;
+        }
+        if self.text.is_empty() {
+            self.text.extend_from_slice(Self::HEAD);
+        }
+        if self.len > 0 {
+            self.text.push(b',');
+        }
+        self.text.extend_from_slice(peers);
+        self.len += other.len;
+    }
+
     /// Appends a peer in the full view.
     pub fn push_full(
         &mut self,

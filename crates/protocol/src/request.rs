@@ -156,6 +156,8 @@ mod tests {
         )
         .unwrap();
         assert_eq!(register(&serde_json::to_string(&whole).unwrap()).unwrap(), whole);
+        let filled = register(r#"{"peer_id":"p","discover":{"archetype":"a","fill":"any"}}"#).unwrap();
+        assert_eq!(register(&serde_json::to_string(&filled).unwrap()).unwrap(), filled);
     }
 
     #[test]
@@ -208,6 +210,8 @@ mod tests {
             (r#"{"peer_id":"p","discover":{"limit":101}}"#, "discover.limit"),
             (r#"{"peer_id":"p","discover":{"archetype":5}}"#, "discover.archetype"),
             (r#"{"peer_id":"p","discover":{"order":"newest"}}"#, "discover.order"),
+            (r#"{"peer_id":"p","discover":{"fill":"all"}}"#, "discover.fill"),
+            (r#"{"peer_id":"p","discover":{"fill":"any","order":"all"}}"#, "discover.fill"),
         ] {
             let refusal = register(body).unwrap_err();
             assert_eq!(refusal.code, Code::InvalidField, "{body}");

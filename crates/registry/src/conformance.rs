@@ -21,6 +21,7 @@ pub mod bounds;
 pub mod census;
 mod chance;
 pub mod enumeration;
+pub mod filling;
 pub mod holder;
 pub mod life;
 pub mod model;
@@ -217,6 +218,15 @@ macro_rules! for_each_conformance_case {
                 every_pair_of_peers_is_sampled_as_often_as_any_other
                 peers_with_several_of_the_archetypes_are_not_favoured
                 dormant_and_departed_peers_take_no_place_in_a_sample;
+            filling:
+                a_rare_archetype_is_no_island
+                what_is_missing_is_drawn_evenly_from_all_others
+                where_enough_match_nobody_else_is_listed
+                a_network_smaller_than_the_limit_is_listed_whole
+                without_an_archetype_nothing_is_missing
+                the_excluded_peer_fills_no_gap
+                the_bytes_of_a_page_bound_what_fills_it
+                dormant_and_departed_peers_fill_no_gap;
             enumeration:
                 an_enumeration_lists_each_peer_once
                 an_enumeration_is_unmoved_by_what_comes_and_goes

@@ -15,6 +15,8 @@ pub struct Query {
     pub limit: usize,
     /// Most bytes of peers in the page; one peer always fits.
     pub page_bytes: usize,
+    /// Whether a sample in which fewer than `limit` match goes on with others; see [`crate::Store::sample`].
+    pub fill: bool,
 }
 
 /// How many live peers match a query, the excluded one left out.

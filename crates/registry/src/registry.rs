@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aurora_protocol::{
-    Address, DiscoverRequest, LeaseToken, Order, PageFigures, PeerId, PeerList, RegisterRequest,
+    Address, DiscoverRequest, Fill, LeaseToken, Order, PageFigures, PeerId, PeerList, RegisterRequest,
     Registration, Timestamp, Ttl,
 };
 
@@ -138,9 +138,10 @@ impl Registry {
     /// # Errors
     /// [`Error::InvalidCursor`], [`Error::CursorExpired`], or the store's failure.
     pub async fn discover(&self, request: DiscoverRequest, now: Timestamp) -> Result<Discovered, Error> {
-        let DiscoverRequest { archetypes, limit, exclude, order, cursor, view } = request;
+        let DiscoverRequest { archetypes, limit, exclude, order, cursor, view, fill } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        let query = Query { archetypes, exclude, view, limit, page_bytes: self.limits.page_bytes };
+        let fill = fill == Some(Fill::Any);
+        let query = Query { archetypes, exclude, view, limit, page_bytes: self.limits.page_bytes, fill };
         match order {
             Order::Sample => Ok(discovered(self.store.sample(&query, now).await?, None)),
             Order::All => self.enumerate(&query, cursor.as_deref(), now).await,

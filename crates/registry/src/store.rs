@@ -68,6 +68,9 @@ pub trait Store: Send + Sync + 'static {
     /// A uniform random sample, without repetition, of the live peers that match: every subset of the size is equally likely, on
     /// every call anew, whatever archetypes or ages its peers have. All of them, in no order to rely on, where both bounds
     /// (`limit` and `page_bytes`) hold all; then `total` is exact.
+    ///
+    /// Where `query.fill` asks for it and archetypes are named, what is missing of `limit` behind all that match is made up by a uniform
+    /// random sample of the live peers that don't, as far as `page_bytes` holds them. `total` counts those that match.
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError>;
 
     /// One page of an enumeration of the live peers that match, from its start or from `after`.

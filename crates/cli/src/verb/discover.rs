@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aurora_client::Client;
-use aurora_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, View};
+use aurora_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, View};
 use tokio::time::sleep;
 
 use super::page::{self, Detail};
@@ -40,6 +40,7 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
         archetypes: archetypes.into(),
         exclude: args.exclude.clone(),
         view: if args.full { View::Full } else { View::Seed },
+        fill: args.fill.then_some(Fill::Any),
         ..DiscoverRequest::new(args.limit)
     })
 }

@@ -31,6 +31,11 @@ pub(crate) fn lines(
 pub(crate) fn summary(figures: &PageFigures) -> String {
     let about = if figures.total_is_estimate { "about " } else { "" };
     let total = figures.total;
+    let listed = u64::try_from(figures.count).unwrap_or(u64::MAX);
+    if listed > total && !figures.total_is_estimate {
+        let (verb, others) = (if total == 1 { "peer matches" } else { "peers match" }, listed - total);
+        return format!("{total} live {verb}, {others} other{} listed", if others == 1 { "" } else { "s" });
+    }
     format!("{} of {about}{total} live peer{}", figures.count, if total == 1 { "" } else { "s" })
 }
 

@@ -77,6 +77,20 @@ fn all_peers_are_listed_page_by_page_under_one_head() {
 }
 
 #[test]
+fn a_rare_archetype_is_filled_up_where_that_is_asked_for() {
+    let service = Service::in_memory();
+    ok(service.call(&["register", "rare", "--archetype", "r"]));
+    ok(service.call(&["register", "other"]));
+    assert!(!ok(service.call(&["discover", "--archetype", "r"])).contains("other"));
+    let filled = ok(service.call(&["discover", "--archetype", "r", "--fill"]));
+    assert!(
+        filled.contains("other") && filled.ends_with("1 live peer matches, 1 other listed\n"),
+        "{filled}"
+    );
+    assert_eq!(service.call(&["discover", "--all", "--fill"]).code, 2);
+}
+
+#[test]
 fn what_peers_wrote_can_not_steer_the_terminal() {
     let service = Service::in_memory();
     ok(service.call(&["register", "a", "--archetype", "\u{202e}evil\u{2066}"]));

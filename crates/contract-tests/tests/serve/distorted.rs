@@ -86,6 +86,7 @@ caught! {
     a_view_that_is_ignored: reads!("view=full" as "view=seed") => discover::the_full_view_adds_when_it_expires_and_registered;
     samples_of_the_first_page: reads!("discover?" as "discover?order=all&") => discover::samples_differ_from_call_to_call;
     cursors_that_are_ignored: reads!("cursor=" as "cursed=") => paging::a_cursor_that_was_changed_is_refused;
+    gaps_that_stay: reads!("fill=any" as "filt=any") => discover::a_rare_archetype_is_filled_up_with_others;
     pages_that_never_ride: reads!("\"discover\"" as "\"discowed\"") => inline::a_page_rides_along_with_a_heartbeat;
     departures_without_an_effect: reads!("/deregister" as "/heartbeat ") => deregister::a_deregistered_peer_is_gone;
     one_source_for_all: reads!("198.51.100.8" as "203.0.113.7 ") => holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer;

@@ -146,7 +146,7 @@ fn every_parameter_of_a_query_is_described_with_its_bounds() {
     let parameter =
         |name: &str| &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"];
     let names: Vec<_> = parameters.iter().map(|parameter| parameter["name"].as_str().unwrap()).collect();
-    assert_eq!(names, ["archetype", "limit", "exclude", "order", "cursor", "view"]);
+    assert_eq!(names, ["archetype", "limit", "exclude", "order", "cursor", "view", "fill"]);
     let limits = Limits::default().discover;
     assert_eq!(
         (&parameter("limit")["maximum"], &parameter("limit")["default"]),
@@ -156,6 +156,7 @@ fn every_parameter_of_a_query_is_described_with_its_bounds() {
     assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
     assert_eq!(parameter("order")["enum"], json!(["sample", "all"]));
     assert_eq!(parameter("view")["enum"], json!(["seed", "full"]));
+    assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
     assert_eq!(inline.keys().map(String::as_str).collect::<BTreeSet<_>>(), names.into_iter().collect());
 }

@@ -122,7 +122,14 @@ impl Differing for Put {
 
 /// Everybody, without bounds that a case would run into.
 pub(super) fn everybody() -> Query {
-    Query { archetypes: Vec::new(), exclude: None, view: View::Seed, limit: 10_000, page_bytes: 16 << 20 }
+    Query {
+        archetypes: Vec::new(),
+        exclude: None,
+        view: View::Seed,
+        limit: 10_000,
+        page_bytes: 16 << 20,
+        fill: false,
+    }
 }
 
 /// Everybody who carries any of `archetypes`.

@@ -6,7 +6,7 @@ mod reference;
 use std::panic::AssertUnwindSafe;
 
 use aurora_registry::conformance::{
-    bounds, census, enumeration, holder, life, model, race, restart, sampling, values,
+    bounds, census, enumeration, filling, holder, life, model, race, restart, sampling, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -64,6 +64,10 @@ mod a_fault_is_caught {
         DormantTakePlaces by sampling::dormant_and_departed_peers_take_no_place_in_a_sample as dormant_peers_in_samples;
         IgnoresPageBytes by sampling::the_bytes_of_a_page_cut_a_sample as pages_of_any_size;
         IgnoresExclude by sampling::the_excluded_peer_is_neither_listed_nor_counted as an_excluded_peer_that_is_listed;
+        FillsNoGap by filling::a_rare_archetype_is_no_island as rare_archetypes_that_are_islands;
+        FillIsCounted by filling::a_network_smaller_than_the_limit_is_listed_whole as totals_that_count_others;
+        FillsFromTheFirst by filling::what_is_missing_is_drawn_evenly_from_all_others as gaps_filled_from_the_first;
+        FillsWithExcluded by filling::the_excluded_peer_fills_no_gap as an_excluded_peer_that_fills_a_gap;
         OffsetPositions by enumeration::an_enumeration_is_unmoved_by_what_comes_and_goes as positions_that_count;
         AnyPositionGoes by enumeration::a_position_of_no_store_is_refused as positions_of_any_kind;
         RefusesMembers by bounds::a_full_registry_refuses_newcomers_never_members as members_that_are_refused;

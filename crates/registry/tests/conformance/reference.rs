@@ -273,7 +273,11 @@ impl Store for Reference {
         if self.is(Fault::DormantTakePlaces) {
             matching.truncate(query.limit);
         }
-        let total = Total::Exact(u64::try_from(distinct.len()).unwrap());
+        if query.fill && !query.archetypes.is_empty() && !self.is(Fault::FillsNoGap) {
+            matching.extend(self.others(&*self.known(now)?, query, now));
+        }
+        let counted = if self.is(Fault::FillIsCounted) { matching.len() } else { distinct.len() };
+        let total = Total::Exact(u64::try_from(counted).unwrap());
         Ok(Page { peers: self.page(matching.iter(), query, now), total })
     }
 
@@ -345,6 +349,21 @@ impl Store for Reference {
 }
 
 impl Reference {
+    /// Who follows those that match.
+    fn others(&self, peers: &Peers, query: &Query, now: Timestamp) -> Vec<Entry> {
+        let exclude = query.exclude.clone().filter(|_| !self.is(Fault::FillsWithExcluded));
+        let everybody = Query { archetypes: Vec::new(), exclude, ..query.clone() };
+        let mut others = self.matching(peers, &everybody, now);
+        let carries = |entry: &Entry| {
+            query.archetypes.iter().any(|name| entry.put.registration.archetypes.as_slice().contains(name))
+        };
+        others.retain(|entry| !carries(entry));
+        if !self.is(Fault::FillsFromTheFirst) {
+            fastrand::shuffle(&mut others);
+        }
+        others
+    }
+
     /// Where the peers behind a position begin.
     fn start_after(&self, position: &[u8], matching: &[Entry]) -> Option<usize> {
         let text = std::str::from_utf8(position).ok().and_then(|text| text.strip_prefix('='));

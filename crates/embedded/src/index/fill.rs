@@ -1,0 +1,52 @@
+//! What makes up for peers that are missing: where few match, anybody else.
+
+use std::collections::HashSet;
+
+use aurora_protocol::Timestamp;
+use aurora_registry::{Page, Query};
+
+use super::Index;
+
+impl Index {
+    /// A sample of `query`, and where it is short of matching peers and the query asks for it, a uniform random sample of the others behind
+    /// it. The index must be up to `now`, and the same as when `page` was made.
+    pub(crate) fn fill(&self, mut page: Page, query: &Query, now: Timestamp) -> Page {
+        let listed = page.peers.len();
+        let cut = page.total.value() > listed as u64;
+        if !query.fill || query.archetypes.is_empty() || cut || listed >= query.limit {
+            return page;
+        }
+        let others = self.others(query, query.limit - listed);
+        let rest =
+            Query { page_bytes: query.page_bytes.saturating_sub(page.peers.bytes() + 1), ..query.clone() };
+        let list = self.list(&others, &rest, now);
+        // A list holds one peer whatever its bytes are; behind others it must fit.
+        if listed == 0 || list.bytes() <= rest.page_bytes {
+            page.peers.append(&list);
+        }
+        page
+    }
+
+    /// So many live peers that don't match, or as many as there are. Fewer match than a page holds, so that few draws meet one.
+    fn others(&self, query: &Query, count: usize) -> Vec<u32> {
+        let matching = query.archetypes.iter().filter_map(|name| self.archetypes.find(name.as_str()));
+        let mut taken: HashSet<u32> =
+            matching.flat_map(|archetype| self.archetypes.members(archetype).as_slice()).copied().collect();
+        taken.extend(query.exclude.as_ref().and_then(|peer| self.find_peer(peer)));
+        let live = self.live.as_slice();
+        if live.len() <= taken.len() + 2 * count {
+            let mut rest: Vec<u32> = live.iter().copied().filter(|slot| !taken.contains(slot)).collect();
+            fastrand::shuffle(&mut rest);
+            rest.truncate(count);
+            return rest;
+        }
+        let mut others = Vec::with_capacity(count);
+        while others.len() < count {
+            let slot = live[fastrand::usize(..live.len())];
+            if taken.insert(slot) {
+                others.push(slot);
+            }
+        }
+        others
+    }
+}
