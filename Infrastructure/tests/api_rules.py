@@ -24,7 +24,7 @@ ANSWERS = {
     "DEFAULT_4XX": (None, "invalid_body", False),
     "DEFAULT_5XX": ("503", "unavailable", True),
 }
-LOGGED = {"requestId", "time", "ip", "method", "route", "status", "bytes", "latencyMs", "functionMs", "error"}
+LOGGED = {"requestId", "ip", "call", "status", "ms", "functionMs", "error"}
 
 
 def every_route_of_the_rest_api_reaches_the_function(template: Template) -> Finding:
@@ -144,8 +144,10 @@ def access_logs_are_json_in_the_group_of_the_seed(template: Template) -> Finding
             line = {}
         if line.keys() != LOGGED or "\n" in setting["Format"]:
             yield f"the {api} API's line is {setting['Format']}"
-        if not all(re.fullmatch(r"\$context(\.\w+)+", value) for value in line.values()):
+        if not all(re.fullmatch(r"\$context(\.\w+)+( \$context(\.\w+)+)?", value) for value in line.values()):
             yield f"the {api} API's line has constants"
+        if any(by_caller in setting["Format"] for by_caller in ("$context.path", "userAgent")):
+            yield f"callers decide how long the {api} API's line is"
 
 
 def the_stage_is_throttled(template: Template) -> Finding:

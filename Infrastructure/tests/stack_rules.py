@@ -141,6 +141,7 @@ SETTINGS = {
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",
     "AURORA_LOG_REQUESTS": "LogRequests",
+    "AURORA_CUSTOM_METRICS": "CustomMetrics",
 }
 
 
@@ -151,10 +152,12 @@ def condition_parameters(template: Template, value: Any) -> list[str]:
 
 
 def every_alarm_tells_who_asked_to_be_told(template: Template) -> Finding:
-    alarms = {
-        a["Properties"]["AlarmName"]["Fn::Sub"]: a["Properties"]
-        for a in of_type(template, "AWS::CloudWatch::Alarm").values()
-    }
+    resources = of_type(template, "AWS::CloudWatch::Alarm")
+    alarms = {a["Properties"]["AlarmName"]["Fn::Sub"]: a["Properties"] for a in resources.values()}
+    if {a.get("Condition") for a in resources.values()} != {"WithAlarms"}:
+        yield "Alarms must decide over all of them"
+    if template["Parameters"]["Alarms"]["Default"] != "true":
+        yield "a network that is left alone must be watched"
     if alarms.keys() != ALARMS:
         yield f"alarms are {sorted(alarms)}"
     for name, alarm in alarms.items():
@@ -202,7 +205,7 @@ def parameters_are_described_bounded_and_grouped(template: Template) -> Finding:
 
 
 def what_costs_extra_is_off_by_default_and_says_how_much(template: Template) -> Finding:
-    for name in ("Dashboard", "ContributorInsights", "DetailedMetrics"):
+    for name in ("CustomMetrics", "Dashboard", "ContributorInsights", "DetailedMetrics"):
         parameter = template["Parameters"][name]
         if parameter["Default"] != "false" or "USD" not in parameter["Description"]:
             yield f"{name} must be off, and say what it costs"

@@ -19,10 +19,13 @@ from lib.service import Service, binary, wait_until  # noqa: E402
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 
 
+def help_of(verb: str) -> str:
+    return subprocess.run([binary(), verb, "--help"], capture_output=True, text=True, check=True).stdout
+
+
 class Operations(unittest.TestCase):
     def test_its_options_exist(self) -> None:
-        serve = subprocess.run([binary(), "serve", "--help"], capture_output=True, text=True, check=True).stdout
-        known = set(re.findall(r"--[a-z-]+", serve + (SCRIPTS / "deploy.sh").read_text()))
+        known = set(re.findall(r"--[a-z-]+", help_of("serve") + help_of("cost") + (SCRIPTS / "deploy.sh").read_text()))
         named = set(re.findall(r"`(--[a-z-]+)", DOCUMENT))
         self.assertGreater(len(named), 8)
         self.assertEqual(named - known, set())

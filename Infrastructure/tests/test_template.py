@@ -93,6 +93,9 @@ BREAKS: dict[Rule, list[Break]] = {
     api.access_logs_are_json_in_the_group_of_the_seed: [
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format="$context.requestId"),
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format='{"requestId": "constant"}'),
+        lambda t: properties(t, "RestStage")["AccessLogSetting"].update(
+            Format=properties(t, "RestStage")["AccessLogSetting"]["Format"].replace("resourcePath", "path")
+        ),
         lambda t: properties(t, "HttpStage")["AccessLogSettings"].update(DestinationArn={"Fn::Sub": "arn:elsewhere"}),
     ],
     stack.log_groups_are_those_of_the_seed_and_kept_for_7_days: [
@@ -149,6 +152,8 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: t["Resources"].pop("SilenceAlarm"),
         lambda t: properties(t, "ErrorsAlarm").pop("AlarmActions"),
         lambda t: properties(t, "ErrorsAlarm").pop("AlarmDescription"),
+        lambda t: t["Resources"]["ErrorsAlarm"].pop("Condition"),
+        lambda t: t["Parameters"]["Alarms"].update(Default="false"),
         lambda t: properties(t, "SilenceAlarm").update(TreatMissingData="notBreaching"),
     ],
     stack.what_the_account_shares_stays_when_the_stack_goes: [

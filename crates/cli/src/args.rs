@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use aurora_protocol::{LeaseToken, Metadata, PeerId, PeerIds};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
+use crate::cost::CostArgs;
 use crate::serve::ServeArgs;
 
 /// Aurora Discovery: where a peer-to-peer network's newcomers find others.
@@ -34,6 +35,8 @@ pub(crate) enum Command {
     Keep(KeepArgs),
     /// Show a network of a dozen peers as it lives, on a service of its own.
     Demo(DemoArgs),
+    /// Print what the stack on AWS costs a month, by part, and what would lower it.
+    Cost(CostArgs),
     /// Create the table of `serve --store dynamodb` at a local endpoint; on AWS the stack does.
     #[cfg(feature = "dynamodb")]
     CreateTable(CreateTableArgs),

@@ -1,6 +1,7 @@
 //! The command `aurora-discovery`: the service, and a client's verbs.
 
 mod args;
+mod cost;
 mod demo;
 mod escape;
 mod failure;
@@ -37,6 +38,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => many_threads()?.block_on(demo::run(args)),
         #[cfg(feature = "dynamodb")]
         Command::CreateTable(args) => one_thread()?.block_on(serve::create_table(args)),
+        Command::Cost(args) => cost::run(&args),
         Command::Settings => settings::print_table(),
         Command::Register(args) => one_thread()?.block_on(verb::register::run(args)),
         Command::Heartbeat(args) => one_thread()?.block_on(verb::heartbeat::run(args)),

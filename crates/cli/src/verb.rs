@@ -56,12 +56,12 @@ impl PeerArgs {
 }
 
 /// Prints one line.
-fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
+pub(crate) fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
     Ok(writeln!(io::stdout(), "{line}")?)
 }
 
 /// Prints an answer as one line of JSON.
-fn print_json(answer: &impl Serialize) -> Result<(), Failure> {
+pub(crate) fn print_json(answer: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string(answer)
         .map_err(|error| Failure::Other(format!("the answer can't be written as JSON: {error}")))?;
     print(escape_json(&json))

@@ -37,7 +37,12 @@ impl Handler {
         options.cors = settings.cors;
         options.request_timeout = settings.request_timeout;
         options.log_one_in = settings.log_one_in;
-        Self { router: router(options), registry, clock: Clock::default(), metrics: Metrics::default() }
+        Self {
+            router: router(options),
+            registry,
+            clock: Clock::default(),
+            metrics: Metrics::new(settings.custom_metrics),
+        }
     }
 
     pub(crate) async fn handle(&self, event: LambdaEvent<Event>) -> Result<Outcome, Diagnostic> {

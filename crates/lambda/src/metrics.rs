@@ -1,7 +1,7 @@
-//! What CloudWatch is told, in its embedded metric format: JSON lines on standard output, which need no agent and no call.
+//! What CloudWatch is told: JSON lines on standard output, which need no agent and no call, for whoever queries the log.
 //!
-//! Few of the figures are metrics, because CloudWatch charges for each; the rest are fields of the same lines, for whoever queries
-//! the log. Lambda, API Gateway and DynamoDB count their own parts.
+//! Asked to, a few of the figures become metrics, by its embedded metric format; CloudWatch charges for each, more than all the logs of a
+//! small network cost. Lambda, API Gateway and DynamoDB count their own parts for nothing.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 
 /// The namespace in CloudWatch.
 const NAMESPACE: &str = "AuroraDiscovery";
-/// The figures that are metrics.
+/// The figures that become metrics; `aurora-discovery cost` counts them too.
 const METRICS: [&str; 4] = ["Registrations", "Heartbeats", "Refusals", "Failures"];
 /// At most one line in this time from one process, unless it is busy: CloudWatch's own resolution.
 const INTERVAL: Duration = Duration::from_secs(60);
@@ -25,7 +25,10 @@ const REQUESTS_PER_LINE: u64 = 100;
 
 /// Counts answers.
 #[derive(Debug)]
-pub(crate) struct Metrics(Mutex<Counts>);
+pub(crate) struct Metrics {
+    counts: Mutex<Counts>,
+    as_metrics: bool,
+}
 
 #[derive(Debug)]
 struct Counts {
@@ -38,16 +41,15 @@ struct Counts {
     told: BTreeMap<&'static str, u64>,
 }
 
-impl Default for Metrics {
-    fn default() -> Self {
-        Self(Mutex::new(Counts::new(Instant::now())))
-    }
-}
-
 impl Metrics {
+    /// Counts from now on; `as_metrics`: some of the figures become metrics of CloudWatch.
+    pub(crate) fn new(as_metrics: bool) -> Self {
+        Self { counts: Mutex::new(Counts::new(Instant::now())), as_metrics }
+    }
+
     /// Counts an answer.
     pub(crate) fn answered(&self, path: &str, status: StatusCode, latency: Duration) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.requests += 1;
         counts.sum += latency;
         counts.slowest = counts.slowest.max(latency);
@@ -56,16 +58,24 @@ impl Metrics {
 
     /// Writes a line where one is due.
     pub(crate) fn write_if_due(&self, registry: &Registry, now: Timestamp) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let due = counts.requests >= REQUESTS_PER_LINE || counts.since.elapsed() >= INTERVAL;
         if due && counts.requests > 0 {
-            let line = counts.line(registry, now);
+            let line = counts.line(registry, now, self.as_metrics);
             let told = std::mem::take(&mut counts.told);
             *counts = Counts { told, ..Counts::new(Instant::now()) };
             // Where nobody reads the output, nobody misses the line.
             let _ = writeln!(io::stdout().lock(), "{line}");
         }
     }
+}
+
+/// The mark by which CloudWatch finds metrics in a line.
+fn metric_format(now: Timestamp) -> Value {
+    let metrics: Vec<Value> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
+    json!({"Timestamp": now.as_millis(), "CloudWatchMetrics": [
+        {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics}
+    ]})
 }
 
 /// What an answer counts as.
@@ -94,15 +104,11 @@ impl Counts {
         }
     }
 
-    fn line(&mut self, registry: &Registry, now: Timestamp) -> Value {
-        let metrics: Vec<Value> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
+    fn line(&mut self, registry: &Registry, now: Timestamp, as_metrics: bool) -> Value {
         let mut line = Map::new();
-        line.insert(
-            "_aws".to_owned(),
-            json!({"Timestamp": now.as_millis(), "CloudWatchMetrics": [
-                {"Namespace": NAMESPACE, "Dimensions": [["FunctionName"]], "Metrics": metrics}
-            ]}),
-        );
+        if as_metrics {
+            line.insert("_aws".to_owned(), metric_format(now));
+        }
         let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
         line.insert("FunctionName".to_owned(), function.into());
         line.extend(METRICS.iter().map(|name| ((*name).to_owned(), 0.into())));

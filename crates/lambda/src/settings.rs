@@ -36,6 +36,7 @@ pub(crate) struct Settings {
     pub(crate) request_timeout: Duration,
     pub(crate) log: String,
     pub(crate) log_one_in: u32,
+    pub(crate) custom_metrics: bool,
 }
 
 impl Settings {
@@ -56,6 +57,7 @@ impl Settings {
             )?),
             log: environment.text("AURORA_LOG").unwrap_or_else(|| "info".to_owned()),
             log_one_in: if all { 1 } else { LOG_ONE_IN },
+            custom_metrics: environment.switch("AURORA_CUSTOM_METRICS")?,
         })
     }
 }
@@ -142,7 +144,7 @@ mod tests {
         let settings = read(&[("AURORA_TABLE", "aurora-peers-dev")]).unwrap();
         assert_eq!(settings.store, DynamoOptions::new("aurora-peers-dev"));
         assert_eq!(settings.limits, Limits::default());
-        assert!(settings.cors);
+        assert!(settings.cors && !settings.custom_metrics);
     }
 
     #[test]
@@ -155,13 +157,14 @@ mod tests {
             ("AURORA_OPEN_REGISTRATIONS", "True"),
             ("AURORA_NO_CORS", "1"),
             ("AURORA_LOG_REQUESTS", "on"),
+            ("AURORA_CUSTOM_METRICS", "true"),
             ("AURORA_LOG", ""),
         ])
         .unwrap();
         assert_eq!(settings.store.endpoint.as_deref(), Some("http://127.0.0.1:8000"));
         assert_eq!(settings.limits.ttl_default.as_secs(), 600);
         assert_eq!(settings.limits.revival_window_millis, MILLIS_PER_HOUR);
-        assert!(!settings.limits.holder_rule && !settings.cors);
+        assert!(!settings.limits.holder_rule && !settings.cors && settings.custom_metrics);
         assert_eq!((settings.log_one_in, settings.log.as_str()), (1, "info"));
     }
 

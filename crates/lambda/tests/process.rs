@@ -179,10 +179,10 @@ async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
     assert!(lines.iter().all(|line| line["status"] == 503 && line["route"] == "/heartbeat"), "{log}");
 }
 
-#[tokio::test]
-async fn a_hundred_requests_make_one_line_of_metrics() {
+/// What a hundred requests, thirty of them refused, make a process write that has these settings.
+async fn counted(settings: &[(&str, &str)]) -> Value {
     let api = RuntimeApi::start().await;
-    let process = Bootstrap::start(&api, &[TABLE]);
+    let process = Bootstrap::start(&api, settings);
     for turn in 0..100 {
         let path = if turn < 30 { "/nowhere" } else { "/openapi.json" };
         api.invoke(event(Kind::Http, "GET", path, ""), TIME).await.unwrap();
@@ -190,13 +190,26 @@ async fn a_hundred_requests_make_one_line_of_metrics() {
     // The line is written before the answer, so that Lambda does not freeze the process with it.
     let (output, log) = written(process);
     assert_eq!(log, "");
-    let line: Value = serde_json::from_str(&output).expect("one line of JSON");
+    serde_json::from_str(&output).expect("one line of JSON")
+}
+
+#[tokio::test]
+async fn a_hundred_requests_make_one_line_of_counts_which_are_no_metrics_unless_asked_for() {
+    let line = counted(&[TABLE]).await;
+    assert!(line.get("_aws").is_none(), "each metric costs as much as the logs of a small network: {line}");
+    assert_eq!((&line["FunctionName"], &line["Refusals"]), (&json!("aurora-discovery-test"), &json!(30)));
+    assert_eq!((&line["Requests"], &line["Failures"]), (&json!(100), &json!(0)));
+}
+
+#[tokio::test]
+async fn counts_become_metrics_where_they_are_asked_for() {
+    let line = counted(&[TABLE, ("AURORA_CUSTOM_METRICS", "true")]).await;
     let metrics = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(metrics["Dimensions"], json!([["FunctionName"]]));
-    for metric in metrics["Metrics"].as_array().unwrap() {
+    let named = metrics["Metrics"].as_array().unwrap();
+    assert_eq!(named.len(), 4);
+    for metric in named {
         assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric} has a value");
     }
     assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
-    assert_eq!((&line["FunctionName"], &line["Refusals"]), (&json!("aurora-discovery-test"), &json!(30)));
-    assert_eq!((&line["Requests"], &line["Failures"]), (&json!(100), &json!(0)));
 }

@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 mod command;
+mod cost;
 mod demo;
 mod keep;
 mod mistake;

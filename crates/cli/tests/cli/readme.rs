@@ -1,4 +1,4 @@
-//! The README's table of settings.
+//! What of the README the command itself says.
 
 use std::path::Path;
 use std::{env, fs};
@@ -8,17 +8,20 @@ use crate::command::run;
 const BEGIN: &str = "<!-- settings:begin -->\n";
 const END: &str = "<!-- settings:end -->";
 
-/// `UPDATE=1 cargo test` writes the table instead.
-#[test]
-fn the_readme_lists_every_setting_as_the_command_declares_it() {
+/// Holds what stands in the README between two marks against what the command says. `UPDATE=1 cargo test` writes it instead.
+pub(crate) fn section_is(begin: &str, end: &str, said: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).unwrap();
-    let (listed, after) = rest.split_once(END).unwrap();
-    let declared = run(&["settings"]).out;
+    let (before, rest) = readme.split_once(begin).unwrap();
+    let (written, after) = rest.split_once(end).unwrap();
     if env::var_os("UPDATE").is_some() {
-        fs::write(&path, format!("{before}{BEGIN}{declared}{END}{after}")).unwrap();
+        fs::write(&path, format!("{before}{begin}{said}{end}{after}")).unwrap();
     } else {
-        assert_eq!(listed, declared, "run the tests with UPDATE=1 to write the table");
+        assert_eq!(written, said, "run this test alone with UPDATE=1 to write the section");
     }
+}
+
+#[test]
+fn the_readme_lists_every_setting_as_the_command_declares_it() {
+    section_is(BEGIN, END, &run(&["settings"]).out);
 }

@@ -1,0 +1,163 @@
+//! What would lower the bill, each with what it saves.
+
+use serde::Serialize;
+
+use super::bill::{Bill, Door};
+use super::prices::Prices;
+use super::workload::{Cadence, Workload};
+
+/// Less is not worth a line, in US dollars a month.
+const WORTH_SAYING: f64 = 0.01;
+/// The longest interval of heartbeats that peers who judge by `last_seen` allow, in seconds.
+const LONGEST_INTERVAL: f64 = 200.0;
+/// How many peers a host runs where one runs several, for an example.
+const AGENTS_OF_A_HOST: f64 = 10.0;
+/// The lowest memory of a function.
+const LEAST_MEMORY_MB: f64 = 128.0;
+
+/// A change that lowers the bill.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Saving {
+    /// What to change, as a person reads it.
+    pub(crate) change: String,
+    /// What it saves in US dollars a month, made alone.
+    pub(crate) saves: f64,
+}
+
+/// What would lower the bill of `workload` behind a REST API, the most first.
+pub(crate) fn savings(workload: &Workload, prices: &Prices) -> Vec<Saving> {
+    let now = Bill::of(workload, Door::Rest, prices);
+    let mut savings: Vec<Saving> = changes(workload)
+        .into_iter()
+        .map(|(change, changed)| (change, Bill::of(&changed, Door::Rest, prices).total))
+        .chain([(
+            "ApiType=HTTP; what the gateway refuses by itself is then answered in AWS's own shape".to_owned(),
+            Bill::of(workload, Door::Http, prices).total,
+        )])
+        .map(|(change, total)| Saving { change, saves: now.total - total })
+        .filter(|saving| saving.saves >= WORTH_SAYING)
+        .collect();
+    savings.sort_by(|a, b| b.saves.total_cmp(&a.saves));
+    savings.push(Saving {
+        change: "Alarms=false; nobody is then told when something fails".to_owned(),
+        saves: now.alarms,
+    });
+    savings
+}
+
+fn changes(workload: &Workload) -> Vec<(String, Workload)> {
+    let Cadence { heartbeat_seconds, beats_per_call, discover_seconds, discover_limit, riding } =
+        workload.cadence;
+    let with = |cadence: Cadence| Workload { cadence, ..*workload };
+    let third = (workload.lease_seconds / 3.0).min(LONGEST_INTERVAL);
+    let mut changes = Vec::new();
+    if !riding && discover_seconds > 0.0 {
+        changes.push((
+            "let the discover ride along with a heartbeat (\"discover\" in its body)".to_owned(),
+            with(Cadence { riding: true, ..workload.cadence }),
+        ));
+    }
+    if beats_per_call < AGENTS_OF_A_HOST && workload.peers > AGENTS_OF_A_HOST {
+        changes.push((
+            format!("hosts that run {AGENTS_OF_A_HOST} peers each beat for them in one call (\"peer_ids\")"),
+            with(Cadence { beats_per_call: AGENTS_OF_A_HOST, ..workload.cadence }),
+        ));
+    }
+    if heartbeat_seconds < third {
+        changes.push((
+            format!("a heartbeat each {third:.0} s, as the service asks for"),
+            with(Cadence { heartbeat_seconds: third, ..workload.cadence }),
+        ));
+    }
+    let longer = (heartbeat_seconds * 2.0).min(LONGEST_INTERVAL);
+    if longer > third && longer > heartbeat_seconds {
+        changes.push((
+            format!(
+                "twice the lease ({:.0} s) and a heartbeat each {longer:.0} s",
+                workload.lease_seconds * 2.0
+            ),
+            Workload {
+                lease_seconds: workload.lease_seconds * 2.0,
+                ..with(Cadence { heartbeat_seconds: longer, ..workload.cadence })
+            },
+        ));
+    }
+    let just_below = third * 0.98;
+    if heartbeat_seconds >= third && heartbeat_seconds < third * 1.1 {
+        changes.push((
+            format!("a heartbeat each {just_below:.0} s: only every second one then writes"),
+            with(Cadence { heartbeat_seconds: just_below, ..workload.cadence }),
+        ));
+    }
+    if discover_seconds > 0.0 {
+        changes.push((
+            format!("a discover each {:.0} s", discover_seconds * 2.0),
+            with(Cadence { discover_seconds: discover_seconds * 2.0, ..workload.cadence }),
+        ));
+    }
+    if discover_limit > 20.0 {
+        changes.push((
+            "a discover of 20, which keeps a network connected".to_owned(),
+            with(Cadence { discover_limit: 20.0, ..workload.cadence }),
+        ));
+    }
+    if workload.custom_metrics {
+        changes.push((
+            "CustomMetrics=false; the function's log holds the same counts".to_owned(),
+            Workload { custom_metrics: false, ..*workload },
+        ));
+    }
+    if workload.function.memory_mb > LEAST_MEMORY_MB {
+        let mut smaller = *workload;
+        smaller.function.memory_mb = LEAST_MEMORY_MB;
+        changes.push(("MemorySize=128, as far as requests don't take longer for it".to_owned(), smaller));
+    }
+    changes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::workload::tests::hundred;
+    use super::*;
+
+    fn named(workload: &Workload) -> Vec<Saving> {
+        savings(workload, &Prices::read(None).unwrap())
+    }
+
+    #[test]
+    fn the_largest_saving_comes_first_and_each_is_what_the_change_saves() {
+        let savings = named(&hundred(60.0, false));
+        assert!(savings.iter().any(|saving| saving.change.starts_with("ApiType=HTTP")), "{savings:?}");
+        assert!(savings.windows(2).rev().skip(1).all(|pair| pair[0].saves >= pair[1].saves), "{savings:?}");
+        let riding = savings.iter().find(|saving| saving.change.contains("ride along")).unwrap();
+        // 864,000 requests less, of the API, of Lambda, of the log, and the heads of their answers.
+        assert!((3.0..3.6).contains(&riding.saves), "{riding:?}");
+    }
+
+    #[test]
+    fn nothing_is_proposed_that_is_done_already() {
+        let mut workload = hundred(200.0, true);
+        workload.lease_seconds = 600.0;
+        workload.function.memory_mb = 128.0;
+        workload.cadence.beats_per_call = 10.0;
+        let savings = named(&workload);
+        for done in [
+            "ride along",
+            "CustomMetrics",
+            "peer_ids",
+            "MemorySize",
+            "as the service asks for",
+            "twice the lease",
+        ] {
+            assert!(savings.iter().all(|saving| !saving.change.contains(done)), "{done}: {savings:?}");
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_that_just_misses_a_third_of_the_lease_is_told_so() {
+        let savings = named(&hundred(100.0, true));
+        assert!(savings.iter().any(|saving| saving.change.contains("each 98 s")), "{savings:?}");
+        let sooner = named(&hundred(60.0, true));
+        assert!(sooner.iter().all(|saving| !saving.change.contains("every second one")), "{sooner:?}");
+    }
+}

@@ -1,0 +1,253 @@
+//! The bill of a month, by part, for each way in.
+
+use serde::Serialize;
+
+use super::prices::Prices;
+use super::workload::{Architecture, MONTH_DAYS, Month, Workload};
+
+const MILLION: f64 = 1e6;
+const BYTES_PER_GB: f64 = 1_073_741_824.0;
+
+/// What CloudWatch adds to each line when it bills logs.
+const LINE_OVERHEAD_BYTES: f64 = 26.0;
+/// Bytes of a line of the API's access log; a test compares it with the template's.
+const ACCESS_LINE_BYTES: f64 = 155.0;
+/// Bytes of a line of the function's log about a request.
+const REQUEST_LINE_BYTES: f64 = 300.0;
+/// The function logs one success in so many (`LOG_ONE_IN`).
+const REQUESTS_PER_LINE: f64 = 1_000.0;
+/// Bytes of the line in which the function tells its counts.
+const COUNTS_LINE_BYTES: f64 = 900.0;
+/// It tells them after so many requests, and each minute in which there are any.
+const REQUESTS_PER_COUNTS_LINE: f64 = 100.0;
+const MINUTES_PER_DAY: f64 = 1_440.0;
+/// How long logs are kept, in days.
+const LOG_DAYS: f64 = 7.0;
+/// The function's metrics, where they are asked for.
+const CUSTOM_METRICS: f64 = 4.0;
+/// Metrics that the template's alarms watch: one each, and four by the one for the table.
+pub(crate) const ALARM_METRICS: f64 = 9.0;
+
+/// What a request comes in by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    Rest,
+    Http,
+    FunctionUrl,
+}
+
+impl Door {
+    /// All, in the order of the columns.
+    pub(crate) const ALL: [Self; 3] = [Self::Rest, Self::Http, Self::FunctionUrl];
+
+    /// The head of its column.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Rest => "REST API",
+            Self::Http => "HTTP API",
+            Self::FunctionUrl => "function URL",
+        }
+    }
+
+    fn per_million(self, prices: &Prices) -> f64 {
+        match self {
+            Self::Rest => prices.rest_per_million,
+            Self::Http => prices.http_per_million,
+            Self::FunctionUrl => 0.0,
+        }
+    }
+
+    /// Bytes of an answer's head: the contract's 410 or so, and what the door adds of its own.
+    fn head_bytes(self) -> f64 {
+        match self {
+            Self::Rest => 640.0,
+            Self::Http => 480.0,
+            Self::FunctionUrl => 560.0,
+        }
+    }
+
+    /// Whether it writes a line per request; a function URL has no log.
+    fn has_log(self) -> bool {
+        self != Self::FunctionUrl
+    }
+}
+
+/// A month's bill in US dollars.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Bill {
+    pub(crate) api: f64,
+    pub(crate) lambda_requests: f64,
+    pub(crate) lambda_duration: f64,
+    pub(crate) dynamodb_writes: f64,
+    pub(crate) dynamodb_reads: f64,
+    pub(crate) dynamodb_storage: f64,
+    pub(crate) egress: f64,
+    pub(crate) logs: f64,
+    pub(crate) metrics: f64,
+    pub(crate) total: f64,
+    /// What the template's alarms cost on top; the first ten metrics of an account are free of charge.
+    pub(crate) alarms: f64,
+}
+
+impl Bill {
+    /// What `workload` costs by `door`.
+    pub(crate) fn of(workload: &Workload, door: Door, prices: &Prices) -> Self {
+        let month = workload.month();
+        let per_gb_second = match workload.function.architecture {
+            Architecture::Arm64 => prices.arm64_per_gb_second,
+            Architecture::X86 => prices.x86_64_per_gb_second,
+        };
+        let metrics = if workload.custom_metrics { CUSTOM_METRICS } else { 0.0 };
+        let logged = logged_gb(&month, door);
+        let mut bill = Self {
+            api: month.requests / MILLION * door.per_million(prices),
+            lambda_requests: month.requests / MILLION * prices.lambda_requests_per_million,
+            lambda_duration: month.gb_seconds * per_gb_second,
+            dynamodb_writes: month.write_units / MILLION * prices.write_units_per_million,
+            dynamodb_reads: month.read_units / MILLION * prices.read_units_per_million,
+            dynamodb_storage: month.stored_bytes / BYTES_PER_GB * prices.storage_per_gb_month,
+            egress: (month.body_bytes + month.requests * door.head_bytes()) / BYTES_PER_GB
+                * prices.egress_per_gb,
+            logs: logged * (prices.logs_per_gb + prices.log_storage_per_gb_month * LOG_DAYS / MONTH_DAYS),
+            metrics: metrics * prices.metric_month,
+            total: 0.0,
+            alarms: ALARM_METRICS * prices.alarm_metric_month,
+        };
+        bill.total = bill.parts().iter().map(|(_, dollars)| dollars).sum();
+        bill
+    }
+
+    /// The parts of the total, named.
+    pub(crate) fn parts(&self) -> [(&'static str, f64); 9] {
+        [
+            ("API", self.api),
+            ("Lambda requests", self.lambda_requests),
+            ("Lambda duration", self.lambda_duration),
+            ("DynamoDB writes", self.dynamodb_writes),
+            ("DynamoDB reads", self.dynamodb_reads),
+            ("DynamoDB storage", self.dynamodb_storage),
+            ("egress", self.egress),
+            ("logs", self.logs),
+            ("metrics", self.metrics),
+        ]
+    }
+}
+
+fn logged_gb(month: &Month, door: Door) -> f64 {
+    let access =
+        if door.has_log() { month.requests * (ACCESS_LINE_BYTES + LINE_OVERHEAD_BYTES) } else { 0.0 };
+    let requests = month.requests / REQUESTS_PER_LINE * (REQUEST_LINE_BYTES + LINE_OVERHEAD_BYTES);
+    let busy_minutes = (MONTH_DAYS * MINUTES_PER_DAY).min(month.requests);
+    let counts = busy_minutes.max(month.requests / REQUESTS_PER_COUNTS_LINE);
+    (access + requests + counts * (COUNTS_LINE_BYTES + LINE_OVERHEAD_BYTES)) / BYTES_PER_GB
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::workload::tests::hundred;
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../../../Infrastructure/P2P/cloudformation.yaml");
+
+    fn total(workload: &Workload, door: Door) -> f64 {
+        Bill::of(workload, door, &Prices::read(None).unwrap()).total
+    }
+
+    #[test]
+    fn a_hundred_peers_cost_no_more_than_the_goals_allow() {
+        for (heartbeat, riding, rest, http) in
+            [(60.0, false, 22.50, 9.50), (100.0, true, 12.50, 6.00), (150.0, true, 9.00, 4.50)]
+        {
+            let workload = hundred(heartbeat, riding);
+            for (door, most) in [(Door::Rest, rest), (Door::Http, http)] {
+                let total = total(&workload, door);
+                assert!(total <= most, "{heartbeat} s, {}: {total:.2} USD", door.name());
+                assert!(
+                    total > most * 0.8,
+                    "{heartbeat} s, {}: {total:.2} USD leaves something out",
+                    door.name()
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn each_part_is_its_count_times_its_price() {
+        let prices = Prices::read(None).unwrap();
+        let bill = Bill::of(&hundred(60.0, false), Door::Rest, &prices);
+        let cents: Vec<String> = bill.parts().iter().map(|(_, dollars)| format!("{dollars:.3}")).collect();
+        // By hand: 5.19 million requests; 6,487.5 GB-seconds; 2.196 million writes; 4.32 + 2.777 + 0.006 million reads.
+        assert_eq!(cents[..5], ["18.165", "1.038", "0.087", "1.373", "0.888"]);
+        assert_eq!(cents[8], "0.000");
+        assert!((bill.total - bill.parts().iter().map(|(_, dollars)| dollars).sum::<f64>()).abs() < 1e-9);
+    }
+
+    #[test]
+    fn each_price_moves_the_bill() {
+        let prices = Prices::read(None).unwrap();
+        let mut workload = hundred(60.0, false);
+        workload.custom_metrics = true;
+        let plain = Bill::of(&workload, Door::Rest, &prices);
+        let changes: [fn(&mut Prices); 10] = [
+            |prices| prices.rest_per_million *= 2.0,
+            |prices| prices.lambda_requests_per_million *= 2.0,
+            |prices| prices.arm64_per_gb_second *= 2.0,
+            |prices| prices.write_units_per_million *= 2.0,
+            |prices| prices.read_units_per_million *= 2.0,
+            |prices| prices.storage_per_gb_month *= 2.0,
+            |prices| prices.egress_per_gb *= 2.0,
+            |prices| prices.logs_per_gb *= 2.0,
+            |prices| prices.log_storage_per_gb_month *= 2.0,
+            |prices| prices.metric_month *= 2.0,
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut dearer = prices.clone();
+            change(&mut dearer);
+            assert!(Bill::of(&workload, Door::Rest, &dearer).total > plain.total, "{number}");
+        }
+    }
+
+    #[test]
+    fn the_alarms_are_those_of_the_template() {
+        let alarms = TEMPLATE.matches("Type: AWS::CloudWatch::Alarm").count();
+        let in_expressions = TEMPLATE.matches("MetricStat:").count();
+        // The alarm that adds up several metrics has none of its own.
+        let expressions = TEMPLATE.matches("Expression:").count();
+        assert_eq!(format!("{ALARM_METRICS}"), format!("{}", alarms - expressions + in_expressions));
+    }
+
+    /// The access log's line with what stands in it on an ordinary day.
+    #[test]
+    fn a_line_of_the_access_log_is_as_long_as_the_template_makes_it() {
+        let formats: Vec<&str> =
+            TEMPLATE.lines().map(str::trim).filter(|line| line.starts_with("{\"requestId\"")).collect();
+        assert_eq!(formats.len(), 2, "one for REST, one for HTTP");
+        for format in formats {
+            let line = [
+                ("$context.identity.sourceIp", "203.0.113.100"),
+                ("$context.requestId", "8d2cbd1f-55bc-4f14-a8ba-0e3bbfb0a5b1"),
+                ("$context.httpMethod", "POST"),
+                ("$context.resourcePath", "/heartbeat"),
+                ("$context.routeKey", "ANY /heartbeat"),
+                ("$context.status", "200"),
+                ("$context.responseLatency", "12"),
+                ("$context.integrationLatency", "10"),
+                ("$context.error.responseType", "-"),
+            ]
+            .iter()
+            .fold(format.to_owned(), |line, (variable, value)| line.replace(variable, value));
+            assert!(!line.contains("$context"), "{line}");
+            let bytes = f64::from(u32::try_from(line.len()).unwrap());
+            assert!((ACCESS_LINE_BYTES - bytes).abs() <= 2.0, "{bytes}: {line}");
+        }
+    }
+
+    #[test]
+    fn the_functions_log_is_as_the_function_writes_it() {
+        let settings = include_str!("../../../lambda/src/settings.rs");
+        assert!(settings.contains("const LOG_ONE_IN: u32 = 1_000;"));
+        let metrics = include_str!("../../../lambda/src/metrics.rs");
+        assert!(metrics.contains("const REQUESTS_PER_LINE: u64 = 100;"));
+        assert!(metrics.contains("const METRICS: [&str; 4]"));
+    }
+}

@@ -1,0 +1,173 @@
+//! The price list: one dated table, checked in beside this file, that an operator may replace whole.
+
+use std::fs;
+use std::path::Path;
+
+use serde::Serialize;
+use toml::{Table, Value};
+
+/// The list that the command knows.
+pub(crate) const BUILT_IN: &str = include_str!("prices.toml");
+/// How the built-in list is named in errors.
+const BUILT_IN_NAME: &str = "the built-in price list";
+
+/// What AWS charges, in US dollars.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Prices {
+    /// Where these prices hold.
+    pub(crate) region: String,
+    /// When they were read, as year and month.
+    pub(crate) as_of: String,
+    /// The pages they were read from.
+    pub(crate) sources: Vec<String>,
+    pub(crate) rest_per_million: f64,
+    pub(crate) http_per_million: f64,
+    pub(crate) lambda_requests_per_million: f64,
+    pub(crate) arm64_per_gb_second: f64,
+    pub(crate) x86_64_per_gb_second: f64,
+    pub(crate) write_units_per_million: f64,
+    pub(crate) read_units_per_million: f64,
+    pub(crate) storage_per_gb_month: f64,
+    pub(crate) egress_per_gb: f64,
+    pub(crate) logs_per_gb: f64,
+    pub(crate) log_storage_per_gb_month: f64,
+    pub(crate) metric_month: f64,
+    pub(crate) alarm_metric_month: f64,
+}
+
+impl Prices {
+    /// The list in `file`, or the built-in one.
+    ///
+    /// # Errors
+    /// A sentence that names the file, the key and the rule.
+    pub(crate) fn read(file: Option<&Path>) -> Result<Self, String> {
+        let Some(path) = file else { return Self::parse(BUILT_IN, BUILT_IN_NAME) };
+        let name = path.display().to_string();
+        let text = fs::read_to_string(path).map_err(|error| format!("{name} can't be read: {error}"))?;
+        Self::parse(&text, &name)
+    }
+
+    fn parse(text: &str, name: &str) -> Result<Self, String> {
+        let table = text.parse().map_err(|error| format!("{name} is no TOML: {error}"))?;
+        let mut list = List { name, table };
+        let prices = Self {
+            region: list.text("region")?,
+            as_of: list.text("as_of")?,
+            sources: list.texts("sources")?,
+            rest_per_million: list.price("api", "rest_per_million")?,
+            http_per_million: list.price("api", "http_per_million")?,
+            lambda_requests_per_million: list.price("lambda", "requests_per_million")?,
+            arm64_per_gb_second: list.price("lambda", "arm64_per_gb_second")?,
+            x86_64_per_gb_second: list.price("lambda", "x86_64_per_gb_second")?,
+            write_units_per_million: list.price("dynamodb", "write_units_per_million")?,
+            read_units_per_million: list.price("dynamodb", "read_units_per_million")?,
+            storage_per_gb_month: list.price("dynamodb", "storage_per_gb_month")?,
+            egress_per_gb: list.price("egress", "per_gb")?,
+            logs_per_gb: list.price("cloudwatch", "logs_per_gb")?,
+            log_storage_per_gb_month: list.price("cloudwatch", "log_storage_per_gb_month")?,
+            metric_month: list.price("cloudwatch", "metric_month")?,
+            alarm_metric_month: list.price("cloudwatch", "alarm_metric_month")?,
+        };
+        list.is_used_up()?;
+        Ok(prices)
+    }
+}
+
+/// A file of prices; what was taken is gone, so that what is left is what nobody knows.
+struct List<'a> {
+    name: &'a str,
+    table: Table,
+}
+
+impl List<'_> {
+    fn text(&mut self, key: &str) -> Result<String, String> {
+        match self.table.remove(key) {
+            Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
+            _ => Err(self.broken(key, "must be text")),
+        }
+    }
+
+    fn texts(&mut self, key: &str) -> Result<Vec<String>, String> {
+        let rule = "must be a list of texts: where the prices were read";
+        let Some(Value::Array(values)) = self.table.remove(key) else { return Err(self.broken(key, rule)) };
+        values
+            .into_iter()
+            .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| self.broken(key, rule)))
+            .collect()
+    }
+
+    fn price(&mut self, section: &str, key: &str) -> Result<f64, String> {
+        let value =
+            self.table.get_mut(section).and_then(Value::as_table_mut).and_then(|table| table.remove(key));
+        let price = match value {
+            Some(Value::Float(price)) => Some(price),
+            Some(Value::Integer(price)) => i32::try_from(price).ok().map(f64::from),
+            _ => None,
+        };
+        price.filter(|price| price.is_finite() && *price >= 0.0).ok_or_else(|| {
+            self.broken(&format!("{section}.{key}"), "must be a price in USD: a number of 0 or more")
+        })
+    }
+
+    /// A price that nobody reads is most likely one whose name was mistyped.
+    fn is_used_up(&self) -> Result<(), String> {
+        let left = self.table.iter().find_map(|(key, value)| match value {
+            Value::Table(section) => section.keys().next().map(|inner| format!("{key}.{inner}")),
+            _ => Some(key.clone()),
+        });
+        left.map_or(Ok(()), |key| Err(self.broken(&key, "is no price of this list: remove it")))
+    }
+
+    fn broken(&self, key: &str, rule: &str) -> String {
+        format!("{}: {key} {rule}", self.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(from: &str, to: &str) -> Result<Prices, String> {
+        assert!(BUILT_IN.contains(from), "{from}");
+        Prices::parse(&BUILT_IN.replace(from, to), "mine.toml")
+    }
+
+    #[test]
+    fn the_built_in_list_is_dated_and_names_its_sources() {
+        let prices = Prices::read(None).unwrap();
+        assert_eq!((prices.region.as_str(), prices.as_of.as_str()), ("us-east-1", "2026-11"));
+        assert!(prices.sources.iter().all(|source| source.contains("pricing")), "{:?}", prices.sources);
+        assert!((prices.write_units_per_million / prices.read_units_per_million - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_price_may_be_a_whole_number_or_nothing() {
+        let free = with("http_per_million = 1.00", "http_per_million = 0").unwrap();
+        assert!(free.http_per_million.abs() < f64::EPSILON);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_its_key_and_rule() {
+        for (from, to, says) in [
+            ("rest_per_million = 3.50", "", "mine.toml: api.rest_per_million must be a price"),
+            ("per_gb = 0.09", "per_gb = -1", "egress.per_gb must be a price in USD: a number of 0 or more"),
+            ("per_gb = 0.09", "per_gb = nan", "egress.per_gb must be"),
+            ("per_gb = 0.09", "per_gb = \"0.09\"", "egress.per_gb must be"),
+            ("[egress]", "[egres]", "egress.per_gb must be"),
+            (
+                "metric_month = 0.30",
+                "metric_month = 0.30\nmetric_year = 1",
+                "cloudwatch.metric_year is no price",
+            ),
+            ("as_of = \"2026-11\"", "", "as_of must be text"),
+            ("region = \"us-east-1\"", "region = \"us-east-1\"\ncurrency = \"EUR\"", "currency is no price"),
+            ("sources = [", "sources = [ 1,", "sources must be a list of texts"),
+            ("[api]", "[api", "mine.toml is no TOML"),
+        ] {
+            let error = with(from, to).unwrap_err();
+            assert!(error.contains(says), "{from} -> {to}: {error}");
+        }
+        let missing = Prices::read(Some(Path::new("no/such/prices.toml"))).unwrap_err();
+        assert!(missing.contains("no/such/prices.toml can't be read"), "{missing}");
+    }
+}

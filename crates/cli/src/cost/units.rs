@@ -1,0 +1,147 @@
+//! What each call costs the table, in units, and how long and large its traffic is: counted, not guessed.
+//!
+//! The units are those of `bench/units` on DynamoDB Local, as docs/decisions/0003-dynamodb-model.md records them; a test compares.
+
+/// Read units of a registration or a deregistration: the peer is read strongly before anything is written.
+pub(crate) const CHANGE_READS: f64 = 1.0;
+/// Read units of a heartbeat: one strong read of an item of at most 4 KiB.
+pub(crate) const HEARTBEAT_READS: f64 = 1.0;
+/// Write units of a heartbeat that writes: one item of at most 1 KiB, and no index.
+pub(crate) const HEARTBEAT_WRITES: f64 = 1.0;
+/// By this part of the lease a written renewal reaches further than asked for (`AHEAD` of the store).
+const AHEAD: f64 = 3.0;
+/// How much later than asked a client's next heartbeat comes, in seconds: it counts from the last answer.
+const LATE_SECONDS: f64 = 0.05;
+
+/// Bytes of a peer's item, with a seed-like registration.
+const PEER_BYTES: f64 = 400.0;
+/// Bytes of a marker, one per archetype.
+const MARKER_BYTES: f64 = 90.0;
+/// Bytes of an entry of the index.
+const ENTRY_BYTES: f64 = 75.0;
+/// What DynamoDB adds to each item and each entry of an index when it bills storage.
+const ITEM_OVERHEAD_BYTES: f64 = 100.0;
+/// Bytes that half a unit reads, eventually consistently.
+const HALF_UNIT_BYTES: f64 = 4_096.0;
+
+/// Most items of a network that is read whole (`snapshot_items` of the store).
+const SNAPSHOT_ITEMS: f64 = 1_000.0;
+/// How long such a reading serves (`snapshot_hold` of the store).
+const SNAPSHOT_SECONDS: f64 = 4.0;
+/// Read units for each peer of a sample from a larger network: 16.88 were counted for 20, the same at any size.
+const SAMPLE_READS_PER_PEER: f64 = 0.844;
+
+/// Write units of a registration or a deregistration: the peer and each marker, in the table and in the index.
+pub(crate) fn change_writes(archetypes: f64) -> f64 {
+    2.0 * (1.0 + archetypes)
+}
+
+/// The share of heartbeats that write, of peers that beat each `interval` seconds on a lease of `lease` seconds.
+pub(crate) fn share_that_writes(interval: f64, lease: f64) -> f64 {
+    share_of(interval + LATE_SECONDS, lease)
+}
+
+/// A renewal is written by the first heartbeat that comes later than a third of the lease after the last written one.
+fn share_of(apart: f64, lease: f64) -> f64 {
+    1.0 / ((lease / AHEAD / apart).floor() + 1.0)
+}
+
+/// Read units of one discover among `peers`, when `per_second` of them reach one process.
+pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second: f64) -> f64 {
+    if peers * (1.0 + archetypes) > SNAPSHOT_ITEMS {
+        return SAMPLE_READS_PER_PEER * limit.min(peers);
+    }
+    // Whoever comes while a reading serves shares it.
+    refresh_reads(peers, archetypes) / (1.0 + SNAPSHOT_SECONDS * per_second)
+}
+
+/// Read units of reading a small network whole.
+fn refresh_reads(peers: f64, archetypes: f64) -> f64 {
+    let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES);
+    (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
+}
+
+/// Bytes that the table and its index keep, as DynamoDB bills them.
+pub(crate) fn stored_bytes(peers: f64, archetypes: f64) -> f64 {
+    let markers = archetypes * (MARKER_BYTES + ITEM_OVERHEAD_BYTES);
+    let entries = (1.0 + archetypes) * (ENTRY_BYTES + ITEM_OVERHEAD_BYTES);
+    peers * (PEER_BYTES + ITEM_OVERHEAD_BYTES + markers + entries)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the table in the decision says of an operation among so many peers: read units and write units.
+    fn recorded(operation: &str, peers: u32) -> (f64, f64) {
+        let decision = include_str!("../../../../docs/decisions/0003-dynamodb-model.md");
+        let start = format!("| {operation} | {peers} | ");
+        let row = decision.lines().find_map(|line| line.strip_prefix(&start));
+        let row = row.unwrap_or_else(|| panic!("no row {start}"));
+        let figures: Vec<f64> = row.split('|').filter_map(|cell| cell.trim().parse().ok()).collect();
+        (figures[0], figures[1])
+    }
+
+    fn assert_near(computed: f64, counted: f64, tolerance: f64) {
+        assert!((computed - counted).abs() <= tolerance * counted, "{computed} for {counted}");
+    }
+
+    #[test]
+    fn units_are_those_that_were_counted() {
+        for operation in ["register, new, 2 archetypes", "deregister, 2 archetypes"] {
+            let (reads, writes) = recorded(operation, 20);
+            assert_near(CHANGE_READS, reads, 0.0);
+            assert_near(change_writes(2.0), writes, 0.0);
+        }
+        for interval in [60.0, 100.0, 150.0] {
+            let (reads, writes) = recorded(&format!("heartbeat each {interval} s, lease 300 s"), 1);
+            assert_near(HEARTBEAT_READS, reads, 0.0);
+            assert_near(HEARTBEAT_WRITES * share_of(interval, 300.0), writes, 0.005);
+        }
+        let (first, _) = recorded("discover 20 of one archetype, first of a process", 100);
+        assert_near(refresh_reads(100.0, 2.0), first, 0.0);
+        let (paced, _) = recorded("discover 20 of one archetype, one each 3 s", 100);
+        assert_near(discover_reads(100.0, 2.0, 20.0, 1.0 / 3.0), paced, 0.1);
+        let (large, _) = recorded("discover 20 of one archetype, one after the other", 10_000);
+        assert_near(discover_reads(10_000.0, 2.0, 20.0, 1.0), large, 0.01);
+    }
+
+    /// Beats for a month as the store decides, to the millisecond.
+    fn simulated(apart_millis: u64, lease_millis: u64) -> f64 {
+        let (mut expires_at, mut written, mut beats) = (lease_millis, 0.0, 0.0);
+        for now in (apart_millis..2_592_000_000).step_by(usize::try_from(apart_millis).unwrap()) {
+            beats += 1.0;
+            if expires_at < now + lease_millis {
+                written += 1.0;
+                expires_at = now + lease_millis + lease_millis / 3;
+            }
+        }
+        written / beats
+    }
+
+    #[test]
+    fn the_share_that_writes_is_what_the_stores_rule_gives_in_a_month_of_beats() {
+        for (interval, lease) in
+            [(60, 300), (100, 300), (99, 300), (150, 300), (30, 300), (10, 300), (200, 600), (20, 60)]
+        {
+            let simulated = simulated(interval * 1_000 + 50, lease * 1_000);
+            let interval = f64::from(u32::try_from(interval).unwrap());
+            let lease = f64::from(u32::try_from(lease).unwrap());
+            assert_near(share_that_writes(interval, lease), simulated, 0.001);
+        }
+    }
+
+    #[test]
+    fn a_client_that_counts_from_the_answer_just_misses_a_third_of_the_lease() {
+        assert_near(share_that_writes(100.0, 300.0), 1.0, 0.0);
+        assert_near(share_that_writes(99.0, 300.0), 0.5, 0.0);
+    }
+
+    #[test]
+    fn the_bounds_are_the_stores_own() {
+        let options = include_str!("../../../dynamodb/src/options.rs");
+        assert!(options.contains("snapshot_hold: Duration::from_secs(4)"));
+        assert!(options.contains("snapshot_items: 1_000"));
+        assert!(include_str!("../../../dynamodb/src/renew.rs").contains("const AHEAD: u64 = 3;"));
+    }
+}

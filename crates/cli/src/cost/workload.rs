@@ -1,0 +1,222 @@
+//! What a network does in a month: its calls, and the units, bytes and lines that they make.
+
+use serde::Serialize;
+
+use super::units;
+
+/// Days of the month that is billed, as the seed counts it.
+pub(crate) const MONTH_DAYS: f64 = 30.0;
+const SECONDS_PER_DAY: f64 = 86_400.0;
+const MONTH_SECONDS: f64 = MONTH_DAYS * SECONDS_PER_DAY;
+
+/// Bytes of an answer to a heartbeat, a registration or a deregistration, as measured with ids of 36 characters.
+const SMALL_ANSWER_BYTES: f64 = 201.0;
+/// Bytes around the peers of a page.
+const PAGE_BYTES: f64 = 100.0;
+/// Bytes of a listed peer like the seed's.
+const LISTED_PEER_BYTES: f64 = 225.0;
+/// The same in a compressed page; measured 42, more where peers differ more.
+const COMPRESSED_PEER_BYTES: f64 = 50.0;
+/// Bytes that a compressed page has beside its peers.
+const COMPRESSED_PAGE_BYTES: f64 = 150.0;
+
+/// How a network uses the service.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Workload {
+    pub(crate) peers: f64,
+    /// The lease, in seconds.
+    pub(crate) lease_seconds: f64,
+    /// Archetypes that each peer carries.
+    pub(crate) archetypes: f64,
+    /// How often a day each peer registers, and deregisters again.
+    pub(crate) starts_per_day: f64,
+    pub(crate) cadence: Cadence,
+    pub(crate) function: Function,
+    /// Whether the function's own counts become CloudWatch metrics.
+    pub(crate) custom_metrics: bool,
+}
+
+/// How often each peer calls.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Cadence {
+    pub(crate) heartbeat_seconds: f64,
+    /// How many peers' heartbeats a host sends in one call.
+    pub(crate) beats_per_call: f64,
+    /// 0: never.
+    pub(crate) discover_seconds: f64,
+    /// Most peers that a discover lists.
+    pub(crate) discover_limit: f64,
+    /// Whether discovers ride along with heartbeats, as far as there are enough of these.
+    pub(crate) riding: bool,
+}
+
+/// How the function is set up and how long it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct Function {
+    pub(crate) memory_mb: f64,
+    pub(crate) architecture: Architecture,
+    /// Milliseconds billed for a request.
+    pub(crate) billed_millis: f64,
+}
+
+/// The function's processor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
+pub(crate) enum Architecture {
+    #[value(name = "arm64")]
+    #[serde(rename = "arm64")]
+    Arm64,
+    #[value(name = "x86_64")]
+    #[serde(rename = "x86_64")]
+    X86,
+}
+
+/// What a month of a workload amounts to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct Month {
+    pub(crate) heartbeats: f64,
+    pub(crate) discovers: f64,
+    /// Discovers that need no request of their own; among `discovers`.
+    pub(crate) riding: f64,
+    /// Registrations and deregistrations.
+    pub(crate) changes: f64,
+    pub(crate) requests: f64,
+    pub(crate) write_units: f64,
+    pub(crate) read_units: f64,
+    pub(crate) stored_bytes: f64,
+    pub(crate) body_bytes: f64,
+    pub(crate) gb_seconds: f64,
+}
+
+impl Workload {
+    /// A month of it.
+    pub(crate) fn month(&self) -> Month {
+        let Cadence { heartbeat_seconds, beats_per_call, discover_seconds, discover_limit, riding } =
+            self.cadence;
+        let heartbeats = self.peers * MONTH_SECONDS / heartbeat_seconds;
+        let discovers =
+            if discover_seconds > 0.0 { self.peers * MONTH_SECONDS / discover_seconds } else { 0.0 };
+        let beating = heartbeats / beats_per_call.min(self.peers);
+        let riding = if riding { discovers.min(beating) } else { 0.0 };
+        let changes = 2.0 * self.peers * self.starts_per_day * MONTH_DAYS;
+        let requests = beating + discovers - riding + changes;
+        let written = heartbeats * units::share_that_writes(heartbeat_seconds, self.lease_seconds);
+        let per_discover =
+            units::discover_reads(self.peers, self.archetypes, discover_limit, discovers / MONTH_SECONDS);
+        let page = page_bytes(discover_limit.min(self.peers - 1.0));
+        Month {
+            heartbeats,
+            discovers,
+            riding,
+            changes,
+            requests,
+            write_units: written * units::HEARTBEAT_WRITES + changes * units::change_writes(self.archetypes),
+            read_units: heartbeats * units::HEARTBEAT_READS
+                + discovers * per_discover
+                + changes * units::CHANGE_READS,
+            stored_bytes: units::stored_bytes(self.peers, self.archetypes),
+            body_bytes: (heartbeats + changes) * SMALL_ANSWER_BYTES + discovers * page,
+            gb_seconds: self.function.gb_seconds(requests + riding),
+        }
+    }
+}
+
+impl Function {
+    /// A discover that rides along is billed as if it came alone.
+    fn gb_seconds(&self, calls: f64) -> f64 {
+        calls * self.billed_millis / 1_000.0 * self.memory_mb / 1_024.0
+    }
+}
+
+/// Bytes of a page as it leaves AWS. Pages that are worth it are compressed, for browsers and today's peers accept that.
+fn page_bytes(peers: f64) -> f64 {
+    let plain = PAGE_BYTES + peers.max(0.0) * LISTED_PEER_BYTES;
+    plain.min(COMPRESSED_PAGE_BYTES + peers.max(0.0) * COMPRESSED_PEER_BYTES)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A hundred peers like the goals': two archetypes, a lease of five minutes, a discover of 20 in five minutes.
+    pub(crate) fn hundred(heartbeat_seconds: f64, riding: bool) -> Workload {
+        Workload {
+            peers: 100.0,
+            lease_seconds: 300.0,
+            archetypes: 2.0,
+            starts_per_day: 1.0,
+            cadence: Cadence {
+                heartbeat_seconds,
+                beats_per_call: 1.0,
+                discover_seconds: 300.0,
+                discover_limit: 20.0,
+                riding,
+            },
+            function: Function { memory_mb: 256.0, architecture: Architecture::Arm64, billed_millis: 5.0 },
+            custom_metrics: false,
+        }
+    }
+
+    fn whole(figure: f64) -> String {
+        format!("{figure:.0}")
+    }
+
+    #[test]
+    fn a_hundred_peers_that_beat_each_minute_call_five_million_times_a_month() {
+        let month = hundred(60.0, false).month();
+        assert_eq!(whole(month.heartbeats), "4320000");
+        assert_eq!(whole(month.discovers), "864000");
+        assert_eq!(whole(month.changes), "6000");
+        assert_eq!(whole(month.requests), "5190000");
+        // Every second heartbeat writes one unit, every change six.
+        assert_eq!(whole(month.write_units), "2196000");
+        assert_eq!(whole(month.gb_seconds), "6488");
+    }
+
+    #[test]
+    fn a_discover_that_rides_along_costs_no_request_but_its_reads() {
+        let (alone, riding) = (hundred(100.0, false).month(), hundred(100.0, true).month());
+        assert_eq!(whole(alone.requests - riding.requests), "864000");
+        assert_eq!(whole(riding.riding), "864000");
+        assert_eq!(whole(alone.read_units), whole(riding.read_units));
+    }
+
+    #[test]
+    fn no_more_discovers_ride_than_there_are_heartbeats() {
+        let mut workload = hundred(200.0, true);
+        workload.cadence.discover_seconds = 50.0;
+        let month = workload.month();
+        assert_eq!(whole(month.riding), whole(month.heartbeats));
+        assert_eq!(whole(month.requests), whole(month.discovers + month.changes));
+    }
+
+    #[test]
+    fn hosts_that_beat_for_ten_peers_at_once_call_a_tenth_as_often_for_the_same_units() {
+        let mut workload = hundred(60.0, false);
+        let alone = workload.month();
+        workload.cadence.beats_per_call = 10.0;
+        let together = workload.month();
+        assert_eq!(whole(alone.requests - together.requests), "3888000");
+        assert_eq!(
+            (whole(together.write_units), whole(together.read_units)),
+            (whole(alone.write_units), whole(alone.read_units))
+        );
+    }
+
+    #[test]
+    fn who_never_discovers_pays_for_heartbeats_only() {
+        let mut workload = hundred(60.0, true);
+        workload.cadence.discover_seconds = 0.0;
+        workload.starts_per_day = 0.0;
+        let month = workload.month();
+        assert_eq!((whole(month.discovers), whole(month.requests)), ("0".to_owned(), "4320000".to_owned()));
+        assert_eq!(whole(month.read_units), whole(month.heartbeats));
+    }
+
+    #[test]
+    fn a_network_of_one_lists_nobody() {
+        let mut workload = hundred(60.0, false);
+        workload.peers = 1.0;
+        let month = workload.month();
+        assert!(month.body_bytes > 0.0 && month.read_units.is_finite());
+    }
+}

@@ -1,0 +1,112 @@
+//! The bill, as the command prints it and as the README shows it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::command::run;
+use crate::readme;
+
+const BEGIN: &str = "<!-- cost:begin -->\n";
+const END: &str = "<!-- cost:end -->";
+/// What the README shows: a hundred peers, each a heartbeat a minute, as the seed has it.
+const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
+
+fn json(arguments: &[&str]) -> Value {
+    let ran = run(&[&["cost", "--json"], arguments].concat());
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+fn dollars(value: &Value) -> f64 {
+    value.as_f64().unwrap()
+}
+
+#[test]
+fn the_readme_shows_what_the_command_prints() {
+    let printed = format!("```text\n$ aurora-discovery {}\n{}```\n", SHOWN.join(" "), run(&SHOWN).out);
+    readme::section_is(BEGIN, END, &printed);
+}
+
+#[test]
+fn every_part_is_named_for_every_way_in_and_every_cadence() {
+    let text = run(&SHOWN).out;
+    for part in [
+        "API",
+        "Lambda requests",
+        "Lambda duration",
+        "DynamoDB writes",
+        "DynamoDB reads",
+        "DynamoDB storage",
+        "egress",
+        "logs",
+        "metrics",
+        "total",
+        "alarms",
+    ] {
+        assert_eq!(text.lines().filter(|line| line.starts_with(part)).count(), 3, "{part}:\n{text}");
+    }
+    for said in [
+        "REST API",
+        "HTTP API",
+        "function URL",
+        "as given: a heartbeat each 60 s",
+        "as the service steers",
+        "today's clients: a heartbeat each 30 s, a discover of 1000 each 10 s",
+        "2026-11",
+        "no free tier",
+    ] {
+        assert!(text.contains(said), "{said}:\n{text}");
+    }
+}
+
+#[test]
+fn each_option_moves_the_bill_the_way_it_must() {
+    let total = |arguments: &[&str]| dollars(&json(arguments)["scenarios"][0]["rest_api"]["total"]);
+    let plain = total(&[]);
+    for (dearer, arguments) in [
+        (true, &["--peers", "101"][..]),
+        (false, &["--heartbeat", "61"]),
+        (false, &["--discover", "301"]),
+        (false, &["--discover", "0"]),
+        (true, &["--limit", "40"]),
+        (false, &["--riding"]),
+        (false, &["--beats-per-call", "5"]),
+        (true, &["--archetypes", "8"]),
+        (true, &["--lease", "120"]),
+        (true, &["--starts-per-day", "20"]),
+        (false, &["--memory", "128"]),
+        (true, &["--architecture", "x86_64"]),
+        (true, &["--billed", "10"]),
+        (true, &["--custom-metrics"]),
+    ] {
+        let changed = total(arguments);
+        assert_eq!(changed > plain, dearer, "{arguments:?}: {plain} -> {changed}");
+        assert!((changed - plain).abs() > 1e-6, "{arguments:?} changes nothing");
+    }
+}
+
+#[test]
+fn a_price_list_of_ones_own_replaces_the_built_in_one_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("prices.toml");
+    let file = path.to_str().unwrap();
+    let built_in = run(&["cost", "--print-prices"]).out;
+    fs::write(&path, built_in.replace("rest_per_million = 3.50", "rest_per_million = 7")).unwrap();
+    let ours = json(&["--prices", file]);
+    let theirs = json(&[]);
+    let api = |report: &Value| dollars(&report["scenarios"][0]["rest_api"]["api"]);
+    assert!((api(&ours) / api(&theirs) - 2.0).abs() < 1e-9);
+
+    fs::write(&path, built_in.replace("[egress]\nper_gb = 0.09", "")).unwrap();
+    let ran = run(&["cost", "--prices", file]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("prices.toml: egress.per_gb must be a price in USD"), "{}", ran.err);
+}
+
+#[test]
+fn a_network_between_whose_heartbeats_nobody_is_listed_is_refused() {
+    let ran = run(&["cost", "--heartbeat", "301"]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("--heartbeat must be at most --lease (300 s)"), "{}", ran.err);
+}
