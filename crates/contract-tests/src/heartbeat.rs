@@ -1,5 +1,7 @@
 //! `POST /heartbeat`
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, naive_time, unique};
@@ -24,7 +26,24 @@ pub async fn a_heartbeat_keeps_the_duration_that_was_granted(target: &Target) {
     let (caller, id) = (Caller::home(target), unique("peer"));
     caller.register(&json!({"peer_id": id, "ttl_seconds": 45})).await;
     let answer = caller.heartbeat(&id).await.ok();
-    assert_eq!((&answer["ttl_seconds"], &answer["heartbeat_interval_seconds"]), (&json!(45), &json!(15)));
+    assert_eq!(answer["ttl_seconds"], 45);
+    assert!((12..=15).contains(&interval(&answer)), "a fifth earlier than a third of the lease, at most");
+}
+
+pub async fn each_further_heartbeat_is_wanted_at_its_own_time_within_a_third_of_the_lease(target: &Target) {
+    let caller = Caller::home(target);
+    let id = &caller.fill(1, &[]).await[0];
+    let mut wanted = BTreeSet::new();
+    for _ in 0..40 {
+        wanted.insert(interval(&caller.heartbeat(id).await.ok()));
+    }
+    assert!(wanted.iter().all(|seconds| (80..=100).contains(seconds)), "{wanted:?}");
+    assert!(wanted.len() > 5, "spread: {wanted:?}");
+}
+
+/// When the next heartbeat is wanted.
+pub(crate) fn interval(answer: &Value) -> u64 {
+    answer["heartbeat_interval_seconds"].as_u64().expect("whole seconds")
 }
 
 pub async fn a_heartbeat_never_creates_a_peer(target: &Target) {

@@ -62,6 +62,7 @@ macro_rules! contract_suite {
             heartbeat:
                 a_heartbeat_is_answered_with_the_lease
                 a_heartbeat_keeps_the_duration_that_was_granted
+                each_further_heartbeat_is_wanted_at_its_own_time_within_a_third_of_the_lease
                 a_heartbeat_never_creates_a_peer
                 a_heartbeat_may_come_from_any_address
                 heartbeats_for_many_are_each_answered_in_the_order_asked
@@ -108,7 +109,8 @@ macro_rules! contract_suite {
             life:
                 a_lease_ends_in_silence_and_a_heartbeat_revives
                 anyone_may_replace_a_dormant_peer
-                after_the_revival_window_a_peer_is_unknown;
+                after_the_revival_window_a_peer_is_unknown
+                a_steady_peer_is_asked_less_often_and_may_miss_one_heartbeat;
             body:
                 a_body_is_read_whatever_its_content_type_says
                 a_body_may_come_in_chunks

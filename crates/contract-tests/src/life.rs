@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use crate::caller::{Caller, unique};
+use crate::heartbeat::interval;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs { winding: true, ..Needs::NONE };
@@ -38,4 +39,23 @@ pub async fn after_the_revival_window_a_peer_is_unknown(target: &Target) {
     target.pass(410);
     caller.heartbeat(&ids[1]).await.refused(404, "peer_not_registered", None);
     caller.heartbeat(&ids[0]).await.ok();
+}
+
+pub async fn a_steady_peer_is_asked_less_often_and_may_miss_one_heartbeat(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let ids = caller.fill(1, &[&a]).await;
+    for _ in 0..8 {
+        target.pass(100);
+        assert!((80..=100).contains(&interval(&caller.heartbeat(&ids[0]).await.ok())));
+    }
+    target.pass(100);
+    for _ in 0..10 {
+        let wanted = interval(&caller.heartbeat(&ids[0]).await.ok());
+        assert!((120..=149).contains(&wanted), "{wanted}");
+        target.pass(2 * wanted);
+        assert_eq!(caller.carriers(&a).await, ids);
+    }
+    target.pass(410);
+    let revived = caller.heartbeat(&ids[0]).await.ok();
+    assert!((80..=100).contains(&interval(&revived)), "who was away is not steady");
 }

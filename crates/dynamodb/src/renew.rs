@@ -44,7 +44,7 @@ impl Core {
                 return Ok(Renewal::Unknown);
             }
             revived |= !stored.is_live(now);
-            let renewed = Renewal::Renewed { ttl: stored.ttl, revived };
+            let renewed = Renewal::Renewed { ttl: stored.ttl, revived, registered_at: stored.registered_at };
             if stored.expires_at >= now + stored.ttl {
                 return Ok(renewed);
             }

@@ -136,13 +136,15 @@ impl Index {
         self.find(id, self.keys.peer(id))
     }
 
-    /// Renews the lease of a peer that is live at `now`, while others read and renew; `None` where more is to be done.
-    pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<Ttl> {
-        let slot = &self.slots[self.find(peer.as_str().as_bytes(), hash)?];
+    /// Renews the lease of a peer that is live at `now`, while others read and renew; `None` where more is to be done. Answers the
+    /// lease's length and when the peer registered.
+    pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<(Ttl, Timestamp)> {
+        let number = self.find(peer.as_str().as_bytes(), hash)?;
+        let (slot, tail) = self.slots.pair(number);
         if !slot.is_live_at(now) {
             return None;
         }
         slot.renew(now);
-        Some(slot.ttl)
+        Some((slot.ttl, tail.registered_at))
     }
 }

@@ -69,13 +69,13 @@ impl Store for EmbeddedStore {
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
         self.check_open()?;
         let hash = self.shared.keys.peer(peer.as_str().as_bytes());
-        if let Some(ttl) = self.shared.index.read().renew(peer, hash, now) {
-            return Ok(Renewal::Renewed { ttl, revived: false });
+        if let Some((ttl, registered_at)) = self.shared.index.read().renew(peer, hash, now) {
+            return Ok(Renewal::Renewed { ttl, revived: false, registered_at });
         }
         let revival = self.write(now).revive(peer, hash, now, &mut |record| self.note(record));
         Ok(match revival {
-            Revival::Renewed(ttl) => Renewal::Renewed { ttl, revived: false },
-            Revival::Revived(ttl) => Renewal::Renewed { ttl, revived: true },
+            Revival::Renewed(ttl, registered_at) => Renewal::Renewed { ttl, revived: false, registered_at },
+            Revival::Revived(ttl, registered_at) => Renewal::Renewed { ttl, revived: true, registered_at },
             Revival::Unknown => Renewal::Unknown,
         })
     }

@@ -170,7 +170,7 @@ fn finish(
     mut headers: HeaderMap,
 ) -> Response<Full<Bytes>> {
     if let Some(seconds) = answer.retry_after_seconds {
-        headers.insert(RETRY_AFTER, seconds.into());
+        headers.insert(RETRY_AFTER, spread(seconds).into());
     }
     if let (Some(route), Some(Code::MethodNotAllowed)) = (route, failure.map(|failure| failure.refusal.code))
     {
@@ -185,6 +185,11 @@ fn finish(
     *response.status_mut() = answer.status;
     *response.headers_mut() = headers;
     response
+}
+
+/// A time to wait from `seconds` to twice as long: those who were refused in one second must not come back in one.
+fn spread(seconds: u32) -> u32 {
+    seconds.saturating_add(fastrand::u32(..=seconds))
 }
 
 async fn dispatch(route: Route, call: Call<'_>) -> Result<Answer, Failure> {

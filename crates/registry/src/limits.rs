@@ -1,6 +1,14 @@
 //! Every bound of a registry that its operator may move, in one place.
 
-use aurora_protocol::{DiscoverBounds, Ttl};
+use std::ops::RangeInclusive;
+
+use aurora_protocol::{DiscoverBounds, Timestamp, Ttl};
+
+/// By up to this part of itself an interval of heartbeats is drawn shorter: a fifth spreads a second's crowd over twenty, and costs a tenth
+/// more heartbeats.
+const JITTER_PART: u32 = 5;
+/// After so many leases a peer counts as steady: most peers that leave soon have left by then.
+const STEADY_LEASES: u64 = 3;
 
 /// What a registry holds, grants and answers at most, with the reason for each default beside it.
 ///
@@ -30,6 +38,9 @@ pub struct Limits {
     /// The longest interval of heartbeats that the service asks for, in seconds. Today's clients drop a peer whose
     /// `last_seen` is over 300 s old, and a renewal may be as late as its sender's network.
     pub heartbeat_interval_max_seconds: u32,
+    /// The shortest interval that jitter makes of it, in seconds, so that an operator knows the most heartbeats that may come. A lease so
+    /// short that a third of it is less asks for a third all the same.
+    pub heartbeat_interval_min_seconds: u32,
     /// The limit of `/discover`.
     pub discover: DiscoverBounds,
     /// The limit of a `discover` that rides along with another call, where a small answer is expected.
@@ -53,6 +64,7 @@ impl Default for Limits {
             ttl_max: Ttl::from_secs(3_600),
             revival_window_millis: 24 * 3_600 * 1_000,
             heartbeat_interval_max_seconds: 200,
+            heartbeat_interval_min_seconds: 10,
             discover: DiscoverBounds { default: 1_000, max: 1_000 },
             inline_discover: DiscoverBounds { default: 20, max: 100 },
             page_bytes: 1 << 20,
@@ -88,6 +100,12 @@ impl Limits {
                 ttl_max.as_secs()
             )));
         }
+        let (shortest, longest) = (self.heartbeat_interval_min_seconds, self.heartbeat_interval_max_seconds);
+        if shortest > longest {
+            return Err(InvalidLimits(format!(
+                "the shortest interval of heartbeats ({shortest} s) must be at most the longest ({longest} s)"
+            )));
+        }
         for bounds in [discover, inline_discover] {
             if !(1..=bounds.max).contains(&bounds.default) {
                 return Err(InvalidLimits(format!(
@@ -99,9 +117,27 @@ impl Limits {
         Ok(())
     }
 
-    /// When the next heartbeat of a lease is wanted, in seconds: a third of it, so that two may be lost.
+    /// When the first heartbeat of a lease is wanted, in seconds: at a third of it, so that two may be lost.
     pub fn heartbeat_interval_seconds(&self, ttl: Ttl) -> u32 {
         (ttl.as_secs() / 3).clamp(1, self.heartbeat_interval_max_seconds.max(1))
+    }
+
+    /// Between which intervals, in seconds, each further heartbeat is wanted: drawn anew each time, so that those who came back in one second
+    /// after a restart are soon apart.
+    ///
+    /// A third of the lease at the latest. A steady peer is asked less often, since it has shown that its heartbeats arrive: so late that two
+    /// whole intervals still lie within its lease, and one may be lost.
+    pub fn heartbeat_cadence(&self, ttl: Ttl, steady: bool) -> RangeInclusive<u32> {
+        let third = self.heartbeat_interval_seconds(ttl);
+        let half = (ttl.as_secs().saturating_sub(1) / 2).min(self.heartbeat_interval_max_seconds);
+        let latest = if steady { third.max(half) } else { third };
+        let bound = self.heartbeat_interval_min_seconds.min(third);
+        (latest - latest / JITTER_PART).max(bound)..=latest
+    }
+
+    /// Whether a peer that a heartbeat finds live is steady: registered three leases ago or longer.
+    pub fn is_steady(ttl: Ttl, registered_at: Timestamp, now: Timestamp) -> bool {
+        now.millis_since(registered_at) >= STEADY_LEASES * ttl.as_millis()
     }
 }
 
@@ -118,12 +154,44 @@ mod tests {
     }
 
     #[test]
+    fn a_further_heartbeat_is_wanted_up_to_a_fifth_earlier_and_never_below_the_bound() {
+        let limits = Limits::default();
+        for (ttl, cadence) in [(300, 80..=100), (45, 12..=15), (30, 10..=10), (3_600, 160..=200), (1, 1..=1)]
+        {
+            assert_eq!(limits.heartbeat_cadence(Ttl::from_secs(ttl), false), cadence, "{ttl}");
+        }
+        let bounded = Limits { heartbeat_interval_min_seconds: 95, ..limits };
+        assert_eq!(bounded.heartbeat_cadence(Ttl::from_secs(300), false), 95..=100);
+        assert_eq!(bounded.heartbeat_cadence(Ttl::from_secs(60), false), 20..=20);
+    }
+
+    #[test]
+    fn a_steady_peer_beats_less_often_and_two_of_its_intervals_fit_the_lease() {
+        let limits = Limits::default();
+        for (ttl, cadence) in [(300, 120..=149), (60, 24..=29), (600, 160..=200), (1, 1..=1), (0, 1..=1)] {
+            assert_eq!(limits.heartbeat_cadence(Ttl::from_secs(ttl), true), cadence, "{ttl}");
+        }
+        for ttl in 3..=3_600 {
+            let steady = limits.heartbeat_cadence(Ttl::from_secs(ttl), true);
+            assert!(
+                2 * steady.end() < ttl && *steady.end() <= 200 && !steady.is_empty(),
+                "{ttl}: {steady:?}"
+            );
+        }
+        let (ttl, registered) = (Ttl::from_secs(300), Timestamp::from_secs(10_000));
+        assert!(!Limits::is_steady(ttl, registered, Timestamp::from_secs(10_899)));
+        assert!(Limits::is_steady(ttl, registered, Timestamp::from_secs(10_900)));
+    }
+
+    #[test]
     fn limits_that_contradict_each_other_are_named() {
         assert_eq!(Limits::default().check(), Ok(()));
         let short = Limits { ttl_default: Ttl::from_secs(10), ..Limits::default() };
         assert!(short.check().unwrap_err().to_string().contains("default lease (10 s)"));
         let none = Limits { ttl_min: Ttl::from_secs(0), ..Limits::default() };
         assert!(none.check().is_err());
+        let intervals = Limits { heartbeat_interval_min_seconds: 201, ..Limits::default() };
+        assert!(intervals.check().unwrap_err().to_string().contains("shortest interval"));
         let page = Limits { discover: DiscoverBounds { default: 0, max: 10 }, ..Limits::default() };
         assert!(page.check().is_err());
     }

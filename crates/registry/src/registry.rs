@@ -18,7 +18,11 @@ use crate::{
 pub struct Registry {
     store: Arc<dyn Store>,
     limits: Limits,
+    draw: Draw,
 }
+
+/// Draws a number below its argument, each as likely as any other.
+type Draw = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
 
 /// A registration that was accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +64,13 @@ impl Registry {
     /// [`InvalidLimits`] if the limits contradict each other.
     pub fn new(store: Arc<dyn Store>, limits: Limits) -> Result<Self, InvalidLimits> {
         limits.check()?;
-        Ok(Self { store, limits })
+        Ok(Self { store, limits, draw: Arc::new(|below| fastrand::u32(..below)) })
+    }
+
+    /// The same registry, leaving to `draw` what is otherwise left to chance: it answers a number below its argument, which is at least 1.
+    #[must_use]
+    pub fn drawing(self, draw: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Self {
+        Self { draw: Arc::new(draw), ..self }
     }
 
     /// The bounds it keeps.
@@ -93,7 +103,10 @@ impl Registry {
         match self.store.put(put, now).await? {
             Placement::Placed { token_kept } => {
                 let lease_token = if token_kept { request.lease_token.unwrap_or(fresh) } else { fresh };
-                Ok(Registered { peer_id, lease: self.lease(ttl, false, now), lease_token })
+                let heartbeat_interval_seconds = self.limits.heartbeat_interval_seconds(ttl);
+                let lease =
+                    Renewed { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived: false };
+                Ok(Registered { peer_id, lease, lease_token })
             }
             Placement::Held { until } => Err(Error::NotHolder { until }),
             Placement::Full(shortage) => Err(Error::Full(shortage)),
@@ -220,17 +233,14 @@ impl Registry {
 
     fn renewed(&self, renewal: Result<Renewal, StoreError>, now: Timestamp) -> Result<Renewed, Error> {
         match renewal? {
-            Renewal::Renewed { ttl, revived } => Ok(self.lease(ttl, revived, now)),
+            Renewal::Renewed { ttl, revived, registered_at } => {
+                let steady = !revived && Limits::is_steady(ttl, registered_at, now);
+                let cadence = self.limits.heartbeat_cadence(ttl, steady);
+                let spread = cadence.end() - cadence.start();
+                let heartbeat_interval_seconds = cadence.start() + (self.draw)(spread.saturating_add(1));
+                Ok(Renewed { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived })
+            }
             Renewal::Unknown => Err(Error::NotRegistered),
-        }
-    }
-
-    fn lease(&self, ttl: Ttl, revived: bool, now: Timestamp) -> Renewed {
-        Renewed {
-            ttl_expires: now + ttl,
-            ttl,
-            heartbeat_interval_seconds: self.limits.heartbeat_interval_seconds(ttl),
-            revived,
         }
     }
 }

@@ -169,6 +169,8 @@ pub enum Renewal {
         ttl: Ttl,
         /// Whether the peer was dormant.
         revived: bool,
+        /// When its registration was made.
+        registered_at: Timestamp,
     },
     /// The store has nothing of the peer.
     Unknown,

@@ -51,6 +51,9 @@ pub(crate) struct ServeArgs {
     /// The longest interval of heartbeats that peers are asked for.
     #[arg(long, env = "AURORA_HEARTBEAT_INTERVAL_MAX", default_value_t = Limits::default().heartbeat_interval_max_seconds, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
     pub(crate) heartbeat_interval_max: u32,
+    /// The shortest interval of heartbeats that jitter may make of it.
+    #[arg(long, env = "AURORA_HEARTBEAT_INTERVAL_MIN", default_value_t = Limits::default().heartbeat_interval_min_seconds, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
+    pub(crate) heartbeat_interval_min: u32,
     /// How many peers a discover lists that names no limit.
     #[arg(long, env = "AURORA_DEFAULT_LIMIT", default_value_t = Limits::default().discover.default, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000))]
     pub(crate) default_limit: u32,

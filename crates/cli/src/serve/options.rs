@@ -25,6 +25,7 @@ impl ServeArgs {
             ttl_max: Ttl::from_secs(self.ttl_max),
             revival_window_millis: self.revival_hours.saturating_mul(MILLIS_PER_HOUR),
             heartbeat_interval_max_seconds: self.heartbeat_interval_max,
+            heartbeat_interval_min_seconds: self.heartbeat_interval_min,
             discover: DiscoverBounds { default: self.default_limit, ..defaults.discover },
             holder_rule: !self.open_registrations,
             ..defaults

@@ -56,7 +56,8 @@ fn json_is_the_services_own_answer() {
     assert_eq!(page["peers"][0].as_object().unwrap().len(), 6);
     let beat = ok(service.call(&["heartbeat", "a", "--discover", "--json"]));
     let answer: serde_json::Value = serde_json::from_str(&beat).unwrap();
-    assert_eq!((&answer["count"], &answer["heartbeat_interval_seconds"]), (&0.into(), &20.into()));
+    assert_eq!(answer["count"], 0);
+    assert!((16..=20).contains(&answer["heartbeat_interval_seconds"].as_u64().unwrap()), "{answer}");
 }
 
 #[test]

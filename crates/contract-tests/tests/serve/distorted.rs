@@ -80,6 +80,8 @@ caught! {
         => heartbeat::heartbeats_for_many_are_each_answered_in_the_order_asked;
     one_peers_failure_that_hides_the_others: answers!("\"renewed\":3" as "\"renewed\":0")
         => heartbeat::heartbeats_for_many_are_each_answered_in_the_order_asked;
+    heartbeats_wanted_all_at_once: Distortion { response: always_after_a_third, ..NOTHING }
+        => heartbeat::each_further_heartbeat_is_wanted_at_its_own_time_within_a_third_of_the_lease;
     filters_that_are_ignored: reads!("archetype=" as "archetypo=") => discover::any_of_several_archetypes_matches;
     limits_that_are_ignored: reads!("limit=" as "limil=") => discover::a_limit_cuts_the_list_and_the_total_counts_all;
     an_excluded_peer_that_is_listed: reads!("exclude=" as "exclued=") => discover::the_excluded_peer_is_neither_listed_nor_counted;
@@ -106,6 +108,12 @@ caught! {
     refusals_of_another_code: answers!("invalid_field" as "bad_request") => refusal::every_key_that_breaks_its_rule_is_named;
     a_413_that_is_a_400: answers!("413 Payload Too Large" as "400 Bad Request")
         => body::a_body_may_have_16_kib_and_not_a_byte_more;
+}
+
+fn always_after_a_third(_: &str, response: String) -> String {
+    let key = "\"heartbeat_interval_seconds\":";
+    let Some((before, after)) = response.split_once(key) else { return response };
+    format!("{before}{key}100{}", after.trim_start_matches(|digit: char| digit.is_ascii_digit()))
 }
 
 fn without_cors_on_errors(_: &str, response: String) -> String {

@@ -10,10 +10,10 @@ use crate::record::Record;
 /// What became of a heartbeat that did more than renew a running lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Revival {
-    /// It was live after all.
-    Renewed(Ttl),
-    /// A dormant peer is live again.
-    Revived(Ttl),
+    /// It was live after all, and had registered then.
+    Renewed(Ttl, Timestamp),
+    /// A dormant peer, which had registered then, is live again.
+    Revived(Ttl, Timestamp),
     /// There is nothing of it.
     Unknown,
 }
@@ -53,10 +53,11 @@ impl Index {
         log: &mut dyn FnMut(&Record<'_>),
     ) -> Revival {
         let Some(slot) = self.find(peer.as_str().as_bytes(), hash) else { return Revival::Unknown };
-        let (ttl, published) = (self.slots[slot].ttl, self.slots.tail(slot).published);
+        let (ttl, tail) = (self.slots[slot].ttl, self.slots.tail(slot));
+        let (published, registered_at) = (tail.published, tail.registered_at);
         if self.slots[slot].state == State::Live {
             self.slots[slot].renew(now);
-            return Revival::Renewed(ttl);
+            return Revival::Renewed(ttl, registered_at);
         }
         if self.address_is_taken(published) {
             // Registering anew tells it why; reviving it would let a network be pointed at a victim after all.
@@ -69,7 +70,7 @@ impl Index {
         self.slots[slot].set_lease(now, now + ttl);
         self.enter(slot, State::Live);
         log(&Record::Revived { peer: peer.as_str(), at: now });
-        Revival::Revived(ttl)
+        Revival::Revived(ttl, registered_at)
     }
 
     /// Makes a slot's peer live or dormant: it appears wherever such peers stand.

@@ -112,7 +112,7 @@ async fn an_answer_that_takes_too_long_becomes_a_503() {
     .await;
     let reply = service.post("/heartbeat", r#"{"peer_id":"stalls"}"#).await;
     reply.refused(503, "unavailable", None);
-    assert_eq!(reply.header("retry-after"), Some("1"));
+    assert!(["1", "2"].contains(&reply.header("retry-after").unwrap()));
 }
 
 #[tokio::test]

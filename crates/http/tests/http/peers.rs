@@ -7,7 +7,7 @@ use crate::support::faulty::Faulty;
 
 #[tokio::test]
 async fn the_seeds_examples_answer_with_the_seeds_shapes() {
-    let service = Service::start().await;
+    let service = Service::with(|setting| setting.draw = |_| 0).await;
     let registered = service
         .post(
             "/register",
@@ -43,7 +43,7 @@ async fn the_seeds_examples_answer_with_the_seeds_shapes() {
         beat,
         json!({
             "message": "Heartbeat updated", "peer_id": "uuid-or-identifier", "timestamp": "2025-10-02T12:00:10",
-            "ttl_expires": "2025-10-02T12:05:10", "ttl_seconds": 300, "heartbeat_interval_seconds": 100,
+            "ttl_expires": "2025-10-02T12:05:10", "ttl_seconds": 300, "heartbeat_interval_seconds": 80,
         })
     );
 

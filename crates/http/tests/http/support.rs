@@ -55,6 +55,8 @@ pub(crate) struct Setting {
     pub(crate) options: ServeOptions,
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
+    /// What the registry would leave to chance.
+    pub(crate) draw: fn(u32) -> u32,
 }
 
 impl Service {
@@ -68,10 +70,11 @@ impl Service {
         options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         options.metrics_listen = Some(options.listen);
         options.clock = clock.clock();
-        let mut setting = Setting { options, limits: Limits::default(), store: |store| store };
+        let mut setting =
+            Setting { options, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
         set(&mut setting);
         let store = (setting.store)(EmbeddedStore::in_memory(setting.limits.clone()));
-        let registry = Arc::new(Registry::new(store, setting.limits).unwrap());
+        let registry = Arc::new(Registry::new(store, setting.limits).unwrap().drawing(setting.draw));
         let server = Server::bind(setting.options, registry.clone()).await.unwrap();
         let (address, metrics) = (server.local_addr(), server.metrics_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

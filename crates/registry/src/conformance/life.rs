@@ -3,10 +3,10 @@
 use super::Subject;
 use super::world::{
     Differing as _, ELSEWHERE, HOME, TTL, TTL_AND_A_THIRD, WINDOW, World, at, at_millis, carriers_of,
-    everybody, from, id, ids_of, peer,
+    everybody, from, id, ids_of, peer, renewed,
 };
 use crate::{Placement, Query, Removal, Renewal, StoreError, Swept};
-use aurora_protocol::{Ttl, View};
+use aurora_protocol::View;
 
 pub async fn a_fresh_store_is_healthy_and_empty(subject: &dyn Subject) {
     let world = World::open(subject).await;
@@ -47,7 +47,7 @@ pub async fn registering_again_begins_a_new_lease_even_a_shorter_one(subject: &d
     assert_eq!(world.live(at_millis(39_999)).await, ["p"]);
     assert_eq!(world.live(at(50)).await, [""; 0]);
     let renewal = world.renew("p", at(50)).await;
-    assert_eq!(renewal, Renewal::Renewed { ttl: Ttl::from_secs(30), revived: true });
+    assert_eq!(renewal, renewed(30, true, at(10)));
 }
 
 pub async fn a_lease_lasts_its_ttl_and_at_most_a_third_longer(subject: &dyn Subject) {
@@ -75,8 +75,7 @@ pub async fn a_lease_ends_at_the_instant_it_was_said_to_end(subject: &dyn Subjec
 pub async fn a_heartbeat_renews_for_the_duration_that_was_granted(subject: &dyn Subject) {
     let world = World::open(subject).await;
     world.place(&peer("p").lasting(60), at(0)).await;
-    let renewed = Renewal::Renewed { ttl: Ttl::from_secs(60), revived: false };
-    assert_eq!(world.renew("p", at(59)).await, renewed);
+    assert_eq!(world.renew("p", at(59)).await, renewed(60, false, at(0)));
     assert_eq!(world.live(at_millis(118_999)).await, ["p"]);
     assert_eq!(world.live(at(59 + 80)).await, [""; 0]);
 }
@@ -117,8 +116,7 @@ pub async fn a_heartbeat_revives_a_dormant_peer(subject: &dyn Subject) {
     world.place(&registration, at(0)).await;
     let hours_later = 8 * 3_600;
     assert_eq!(world.live(at(hours_later)).await, [""; 0]);
-    let revived = Renewal::Renewed { ttl: Ttl::from_secs(300), revived: true };
-    assert_eq!(world.renew("p", at(hours_later)).await, revived);
+    assert_eq!(world.renew("p", at(hours_later)).await, renewed(300, true, at(0)));
     let listed = world.sample(&carriers_of(&["a"]), at(hours_later)).await.peers.pop().expect("it is listed");
     assert_eq!(listed.metadata, registration.registration.metadata);
     assert_eq!(world.live(at_millis((hours_later + TTL) * 1_000 - 1)).await, ["p"]);
@@ -277,7 +275,7 @@ pub async fn heartbeats_for_many_are_each_answered_for_itself(subject: &dyn Subj
     let now = at(TTL_AND_A_THIRD);
     let names = ["dormant", "nobody", "live", "left"].map(id);
     let renewals = world.store.renew_many(&names, now).await;
-    let renewed = |seconds, revived| Ok(Renewal::Renewed { ttl: Ttl::from_secs(seconds), revived });
+    let renewed = |seconds, revived| Ok(renewed(seconds, revived, at(0)));
     let unknown = Ok(Renewal::Unknown);
     assert_eq!(renewals, [renewed(300, true), unknown.clone(), renewed(3_000, false), unknown]);
     assert_eq!(world.live(at_millis((TTL_AND_A_THIRD + TTL) * 1_000 - 1)).await, ["dormant", "live"]);
@@ -290,7 +288,7 @@ pub async fn heartbeats_for_a_hundred_renew_them_all(subject: &dyn Subject) {
     let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
     for beat in 1..=4 {
         let renewals = world.store.renew_many(&ids, at(beat * 100)).await;
-        let renewed = Ok(Renewal::Renewed { ttl: Ttl::from_secs(300), revived: false });
+        let renewed = Ok(renewed(300, false, at(0)));
         assert!(renewals.iter().all(|renewal| *renewal == renewed), "{renewals:?}");
         assert_eq!(renewals.len(), 100);
     }

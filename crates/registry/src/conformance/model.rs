@@ -273,7 +273,7 @@ impl Model {
             return assert_eq!(renewal, Renewal::Unknown, "a heartbeat never makes a peer");
         };
         match renewal {
-            Renewal::Renewed { ttl, revived } => {
+            Renewal::Renewed { ttl, revived, .. } => {
                 assert_eq!(ttl, known.put.ttl);
                 if revived {
                     known.ends.seen_not_live(now);

@@ -120,6 +120,11 @@ impl Differing for Put {
     }
 }
 
+/// A renewal for so many seconds of a peer that registered at an instant.
+pub(super) fn renewed(seconds: u32, revived: bool, registered_at: Timestamp) -> Renewal {
+    Renewal::Renewed { ttl: Ttl::from_secs(seconds), revived, registered_at }
+}
+
 /// Everybody, without bounds that a case would run into.
 pub(super) fn everybody() -> Query {
     Query {

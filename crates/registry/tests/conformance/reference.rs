@@ -218,7 +218,8 @@ impl Store for Reference {
         let mut peers = self.known(now)?;
         let id = self.key(peer);
         let Some(entry) = peers.get(&id) else {
-            let created = Renewal::Renewed { ttl: self.limits.ttl_default, revived: false };
+            let created =
+                Renewal::Renewed { ttl: self.limits.ttl_default, revived: false, registered_at: now };
             return Ok(if self.is(Fault::HeartbeatCreates) { created } else { Renewal::Unknown });
         };
         let revived = !entry.is_live(now);
@@ -236,7 +237,7 @@ impl Store for Reference {
         if !self.is(Fault::LastSeenNeverMoves) {
             entry.last_seen = now;
         }
-        Ok(Renewal::Renewed { ttl: entry.put.ttl, revived })
+        Ok(Renewal::Renewed { ttl: entry.put.ttl, revived, registered_at: entry.registered })
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {

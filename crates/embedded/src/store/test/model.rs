@@ -145,7 +145,10 @@ impl History {
             None => assert_eq!(renewal, Renewal::Unknown),
             Some(known) => {
                 let (revived, ends) = (judged >= known.expires, (now + known.ttl).as_millis());
-                assert_eq!(renewal, Renewal::Renewed { ttl: known.ttl, revived });
+                let Renewal::Renewed { ttl, revived: was_dormant, .. } = renewal else {
+                    panic!("{renewal:?}")
+                };
+                assert_eq!((ttl, was_dormant), (known.ttl, revived));
                 known.expires = if revived { ends } else { ends.max(known.expires) };
             }
         }
