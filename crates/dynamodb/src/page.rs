@@ -52,9 +52,9 @@ impl<'q> PageInMaking<'q> {
             let seconds = |millis: u64| millis / 1_000;
             let expires_in = seconds(stored.expires_at.millis_since(self.now));
             let registered_ago = seconds(self.now.millis_since(stored.registered_at));
-            self.peers.push_full(json, at, stored.last_seen, expires_in, registered_ago);
+            self.peers.push_full(&[json], at, stored.last_seen, expires_in, registered_ago);
         } else {
-            self.peers.push(json, at, stored.last_seen);
+            self.peers.push(&[json], at, stored.last_seen);
         }
         if let Some(listed) = &mut self.listed {
             listed.insert(stored.registration.peer_id.clone());

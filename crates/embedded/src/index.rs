@@ -4,6 +4,7 @@
 //! [`Index::advance`] first; then live means live, and everything counted is exact.
 
 mod archetype;
+mod arena;
 mod census;
 mod entry;
 mod enumerate;
@@ -20,6 +21,7 @@ mod sample;
 mod schedule;
 mod slot;
 mod table;
+mod tail;
 mod text;
 
 #[cfg(test)]
@@ -29,10 +31,11 @@ use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::{Limits, Swept};
 
 use archetype::ArchetypeTable;
+use arena::Arena;
 use members::Members;
 use quota::Quota;
 use schedule::Schedule;
-use slot::{Slots, State};
+use slot::State;
 use table::Table;
 
 use entry::IdHash;
@@ -45,7 +48,7 @@ pub(crate) use replay::Replayed;
 pub(crate) struct Index {
     limits: Limits,
     keys: Keys,
-    slots: Slots,
+    slots: Arena,
     by_id: Table<Located>,
     live: Members,
     archetypes: ArchetypeTable,
@@ -97,7 +100,7 @@ impl Index {
         Self {
             limits,
             keys,
-            slots: Slots::default(),
+            slots: Arena::default(),
             by_id: Table::new(),
             live: Members::default(),
             archetypes: ArchetypeTable::new(),

@@ -157,7 +157,7 @@ impl EmbeddedStore {
         index.make_room(&entry, &admission, &mut |record| self.note(record));
         entry.encode(&mut record);
         let commit = self.append(&record, || undo(&index, entry.peer_id(), admission.slot))?;
-        index.place(entry, admission.slot);
+        index.place(&entry, admission.slot);
         Ok((Placement::Placed { token_kept: admission.token_kept }, commit))
     }
 

@@ -52,8 +52,9 @@ impl PeerList {
         self.text.len().saturating_sub(Self::HEAD.len())
     }
 
-    /// Appends a peer in the seed's view. `json` and `last_seen_at` are those of a [`crate::PeerJson`].
-    pub fn push(&mut self, json: &[u8], last_seen_at: usize, last_seen: Timestamp) {
+    /// Appends a peer in the seed's view. `json`, in as many pieces as its store keeps it in, and `last_seen_at` are those of a
+    /// [`crate::PeerJson`].
+    pub fn push(&mut self, json: &[&[u8]], last_seen_at: usize, last_seen: Timestamp) {
         if self.text.is_empty() {
             self.text.extend_from_slice(Self::HEAD);
         }
@@ -61,7 +62,9 @@ impl PeerList {
             self.text.push(b',');
         }
         let start = self.text.len();
-        self.text.extend_from_slice(json);
+        for piece in json {
+            self.text.extend_from_slice(piece);
+        }
         self.fill_gap(start + last_seen_at, last_seen);
         self.len += 1;
     }
@@ -85,7 +88,7 @@ impl PeerList {
     /// Appends a peer in the full view.
     pub fn push_full(
         &mut self,
-        json: &[u8],
+        json: &[&[u8]],
         last_seen_at: usize,
         last_seen: Timestamp,
         expires_in: u64,
@@ -142,7 +145,8 @@ mod tests {
         let seen = [0, 1_759_406_400_999, 1_759_406_459_000, 1_800_000_000_000].map(Timestamp::from_millis);
         for (n, at) in seen.iter().enumerate() {
             let json = json(&format!("p{n}"));
-            list.push(json.as_str().as_bytes(), json.last_seen_at().into(), *at);
+            let (head, rest) = json.as_str().as_bytes().split_at(n * 30);
+            list.push(&[head, rest], json.last_seen_at().into(), *at);
         }
         let peers: Vec<Peer> = serde_json::from_slice(&list.to_array()).unwrap();
         let listed: Vec<_> = peers.iter().map(|peer| peer.last_seen.as_secs()).collect();
@@ -154,8 +158,8 @@ mod tests {
     fn the_seeds_view_has_exactly_six_keys_and_the_full_one_two_more() {
         let json = json("p");
         let mut list = PeerList::default();
-        list.push(json.as_str().as_bytes(), json.last_seen_at().into(), Timestamp::default());
-        list.push_full(json.as_str().as_bytes(), json.last_seen_at().into(), Timestamp::default(), 7, 9);
+        list.push(&[json.as_str().as_bytes()], json.last_seen_at().into(), Timestamp::default());
+        list.push_full(&[json.as_str().as_bytes()], json.last_seen_at().into(), Timestamp::default(), 7, 9);
         let peers: Vec<serde_json::Map<String, serde_json::Value>> =
             serde_json::from_slice(&list.to_array()).unwrap();
         let keys: Vec<_> = peers[0].keys().map(String::as_str).collect();

@@ -5,7 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use aurora_protocol::{Address, Archetypes, Invalid, PeerJson, Registration, Timestamp, Ttl};
 use aurora_registry::{Holder, Source};
 
-use super::slot::{self, Content};
+use super::arena::Content;
+use super::slot::Slot;
+use super::tail;
 use super::text::Text;
 use crate::record::{Record, Registered};
 
@@ -112,7 +114,8 @@ impl Entry {
 
     /// What it will count against the bound on bytes.
     pub(crate) fn cost(&self) -> u64 {
-        slot::cost(self.content.text.len(), self.archetypes.as_slice().len())
+        let rest = self.content.text.len().saturating_sub(Slot::INLINE);
+        tail::cost(rest, self.archetypes.as_slice().len())
     }
 
     /// How long its record is.

@@ -26,14 +26,16 @@ impl Index {
             Some(Some(next)) => next.slot,
         };
         let scope = self.scope(query);
-        let mut matching = Union::new(&scope, from);
+        let excluded = self.excluded(query, &scope);
+        let mut matching = Union::new(&scope, excluded, from);
         // One more than fits says whether another page follows.
         let mut slots: Vec<u32> = matching.by_ref().take(query.limit.saturating_add(1)).collect();
         let beyond = (slots.len() > query.limit).then(|| slots.pop()).flatten();
+        self.touch(&slots, &scope);
         let peers = self.list(&slots, query, now);
         let next = slots.get(peers.len()).copied().or(beyond);
         let all_here = from == 0 && next.is_none();
-        let total = if all_here { Total::Exact(slots.len() as u64) } else { self.total(&scope) };
+        let total = if all_here { Total::Exact(slots.len() as u64) } else { self.total(&scope, excluded) };
         let next = next.map(|slot| Next { incarnation: self.incarnation, slot }.encode());
         Enumeration::Page(Page { peers, total }, next)
     }
@@ -65,9 +67,9 @@ struct Union<'a> {
 }
 
 impl<'a> Union<'a> {
-    fn new(scope: &Scope<'a>, from: u32) -> Self {
+    fn new(scope: &Scope<'a>, excluded: Option<u32>, from: u32) -> Self {
         let sets = scope.members.iter().map(|members| members.ordered(from).peekable()).collect();
-        Self { sets, excluded: scope.excluded }
+        Self { sets, excluded }
     }
 }
 

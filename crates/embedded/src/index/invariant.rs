@@ -22,11 +22,11 @@ impl Index {
             }
             let (id, scheduled) = (slot.peer_id(), tail.scheduled);
             assert_eq!(self.find(id, self.keys.peer(id)), Some(number), "a peer is found by its id");
-            bytes += slot.cost();
+            bytes += tail.cost();
             let source = sources.entry(tail.holder.source).or_default();
             if slot.state == State::Dormant {
                 source.1 += 1;
-                dormant_bytes += slot.cost();
+                dormant_bytes += tail.cost();
                 assert!(self.schedule.evictions().contains(scheduled, number), "its eviction is scheduled");
                 continue;
             }
@@ -37,7 +37,7 @@ impl Index {
             assert!(scheduled <= slot.expires_at(), "an entry is never later than what it stands for");
             assert!(self.schedule.expiries().contains(scheduled, number), "its expiry is scheduled");
             assert_eq!(self.live.as_slice()[tail.position as usize], number, "it knows its position");
-            for one in slot.memberships.as_slice() {
+            for one in tail.memberships.as_slice() {
                 let members = self.archetypes.members(one.archetype).as_slice();
                 assert_eq!(members[one.position as usize], number, "it knows its positions");
                 carried.insert(one.archetype);

@@ -80,13 +80,13 @@ impl Index {
         tail.scheduled = slot.expires_at();
         if state == State::Dormant {
             tail.scheduled = tail.scheduled.plus_millis(self.limits.revival_window_millis);
-            self.dormant_bytes += slot.cost();
+            self.dormant_bytes += tail.cost();
             self.quota.add_dormant(tail.holder.source);
             self.schedule.evictions().insert(tail.scheduled, number);
             return;
         }
         tail.position = self.live.push(number);
-        for membership in slot.memberships.as_mut_slice() {
+        for membership in tail.memberships.as_mut_slice() {
             membership.position = self.archetypes.join(membership.archetype, number);
         }
         self.quota.add_live(tail.holder.source, tail.published);
@@ -99,7 +99,7 @@ impl Index {
         match slot.state {
             State::Vacant => {}
             State::Dormant => {
-                self.dormant_bytes -= slot.cost();
+                self.dormant_bytes -= tail.cost();
                 self.quota.remove_dormant(tail.holder.source);
                 self.schedule.evictions().remove(tail.scheduled, number);
             }
@@ -117,10 +117,10 @@ impl Index {
         if let Some(moved) = self.live.swap_remove(position) {
             self.slots.pair_mut(moved).1.position = position;
         }
-        for index in 0..self.slots[number].memberships.as_slice().len() {
-            let left = self.slots[number].memberships.as_slice()[index];
+        for index in 0..self.slots.tail(number).memberships.as_slice().len() {
+            let left = self.slots.tail(number).memberships.as_slice()[index];
             let Some(moved) = self.archetypes.leave(left.archetype, left.position) else { continue };
-            let memberships = self.slots[moved].memberships.as_mut_slice();
+            let memberships = self.slots.pair_mut(moved).1.memberships.as_mut_slice();
             if let Some(other) = memberships.iter_mut().find(|other| other.archetype == left.archetype) {
                 other.position = left.position;
             }
@@ -130,10 +130,10 @@ impl Index {
     /// Deletes all there is of a peer.
     pub(super) fn forget(&mut self, number: u32) {
         self.leave(number);
-        let slot = &self.slots[number];
-        self.bytes -= slot.cost();
+        let (slot, tail) = self.slots.pair(number);
+        self.bytes -= tail.cost();
         self.by_id.remove(self.keys.peer(slot.peer_id()).spread(), |at| at.slot == number);
-        for membership in slot.memberships.as_slice() {
+        for membership in tail.memberships.as_slice() {
             self.archetypes.release(membership.archetype);
         }
         self.slots.give_back(number);

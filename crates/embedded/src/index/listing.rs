@@ -1,10 +1,13 @@
 //! Slots turned into the list that goes out.
 
-use aurora_protocol::{PeerList, Timestamp, View};
+use std::hint::black_box;
+
+use aurora_protocol::{PeerId, PeerList, Timestamp, View};
 use aurora_registry::Query;
 
-use super::Index;
+use super::entry::IdHash;
 use super::members::Members;
+use super::{Index, State};
 
 /// Which members a query is about.
 pub(super) struct Scope<'a> {
@@ -12,8 +15,8 @@ pub(super) struct Scope<'a> {
     pub(super) archetypes: Vec<u32>,
     /// The members of each of these, or all live peers.
     pub(super) members: Vec<&'a Members>,
-    /// The slot to leave out, if it matches.
-    pub(super) excluded: Option<u32>,
+    /// The hash of the id of the peer to leave out, if one is named.
+    pub(super) excluded: Option<IdHash>,
 }
 
 /// What the two keys of the full view add to a peer, in bytes.
@@ -37,35 +40,45 @@ impl Index {
             true => vec![&self.live],
             false => archetypes.iter().map(|archetype| self.archetypes.members(*archetype)).collect(),
         };
-        let excluded = query.exclude.as_ref().and_then(|peer| {
-            let slot = self.find_peer(peer)?;
-            let live = self.slots[slot].state == super::State::Live;
-            let matches = query.archetypes.is_empty()
-                || archetypes.iter().any(|archetype| self.slots[slot].carries(*archetype));
-            (live && matches).then_some(slot)
-        });
-        Scope { archetypes, members, excluded }
+        let hash = |peer: &PeerId| self.keys.peer(peer.as_str().as_bytes());
+        Scope { archetypes, members, excluded: query.exclude.as_ref().map(hash) }
+    }
+
+    /// The slot to leave out, if its peer matches.
+    pub(super) fn excluded(&self, query: &Query, scope: &Scope<'_>) -> Option<u32> {
+        let slot = self.find(query.exclude.as_ref()?.as_str().as_bytes(), scope.excluded?)?;
+        let (head, tail) = self.slots.pair(slot);
+        let mut archetypes = scope.archetypes.iter();
+        let matches = query.archetypes.is_empty() || archetypes.any(|archetype| tail.carries(*archetype));
+        (head.state == State::Live && matches).then_some(slot)
+    }
+
+    /// Asks the memory for what [`Index::excluded`] and [`Index::list`] are going to read. It lies apart, and to wait for one after the
+    /// other is what a listing would spend its time with; asked for at once, it comes at once.
+    pub(super) fn touch(&self, slots: &[u32], scope: &Scope<'_>) {
+        let excluded = scope.excluded.and_then(|hash| self.by_id.find(hash.spread(), |at| at.hash == hash));
+        let tail = excluded.map(|at| self.slots.tail(at.slot).touch());
+        let slots = excluded.map(|at| &at.slot).into_iter().chain(slots);
+        black_box((tail, slots.fold(0, |all, slot| all ^ self.slots[*slot].touch())));
     }
 
     /// Lists slots in their order until the page has no room for the next.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
-        let slots: Vec<_> = slots.iter().map(|number| (*number, &self.slots[*number])).collect();
         let extra = if query.view == View::Full { FULL_VIEW_BYTES } else { 0 };
-        let bytes: usize = slots.iter().map(|(_, slot)| slot.json().len() + extra + 1).sum();
-        // The texts lie apart; asking for all of them before copying the first lets the memory answer at once.
-        std::hint::black_box(slots.iter().fold(0, |all, (_, slot)| all ^ slot.touch()));
+        let bytes: usize = slots.iter().map(|slot| self.slots[*slot].json_len() + extra + 1).sum();
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
-        for (number, slot) in slots {
-            let (json, at, seen) = (slot.json(), slot.last_seen_at(), slot.last_seen());
-            if !list.is_empty() && list.bytes() + json.len() + extra + 1 > query.page_bytes {
+        for number in slots {
+            let (slot, json) = (&self.slots[*number], self.slots.json(*number));
+            let (at, seen) = (slot.last_seen_at(), slot.last_seen());
+            if !list.is_empty() && list.bytes() + slot.json_len() + extra + 1 > query.page_bytes {
                 break;
             }
             match query.view {
-                View::Seed => list.push(json, at, seen),
+                View::Seed => list.push(&json, at, seen),
                 View::Full => {
                     let left = slot.expires_at().millis_since(now) / 1_000;
-                    let age = now.millis_since(self.slots.tail(number).registered_at) / 1_000;
-                    list.push_full(json, at, seen, left, age);
+                    let age = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
+                    list.push_full(&json, at, seen, left, age);
                 }
             }
         }

@@ -21,18 +21,18 @@ pub(crate) enum Departure {
 
 impl Index {
     /// Puts a peer where it was, or into a slot of its own. Nothing is checked: [`Index::admit`] has.
-    pub(crate) fn place(&mut self, entry: Entry, slot: Option<u32>) {
-        let number = slot.unwrap_or_else(|| self.take_slot(&entry));
+    pub(crate) fn place(&mut self, entry: &Entry, slot: Option<u32>) {
+        let number = slot.unwrap_or_else(|| self.take_slot(entry));
         // What the new registration carries is acquired before the old one lets go, so that nothing is given up in between.
         let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
         let memberships = Memberships::new(acquired);
         self.leave(number);
-        self.bytes = self.bytes + entry.cost() - slot.map_or(0, |slot| self.slots[slot].cost());
-        let before = std::mem::replace(&mut self.slots[number].memberships, memberships);
+        self.bytes = self.bytes + entry.cost() - slot.map_or(0, |slot| self.slots.tail(slot).cost());
+        let before = std::mem::replace(&mut self.slots.pair_mut(number).1.memberships, memberships);
         for membership in before.as_slice() {
             self.archetypes.release(membership.archetype);
         }
-        self.slots.fill(number, entry.content);
+        self.slots.fill(number, &entry.content);
         self.enter(number, if entry.dormant { State::Dormant } else { State::Live });
     }
 
@@ -52,11 +52,12 @@ impl Index {
     }
 
     /// Appends the record of what is in a slot; nothing if it is vacant.
-    pub(crate) fn record(&self, slot: u32, out: &mut Vec<u8>) {
-        let (slot, tail) = self.slots.pair(slot);
+    pub(crate) fn record(&self, number: u32, out: &mut Vec<u8>) {
+        let (slot, tail) = self.slots.pair(number);
         if slot.state == State::Vacant {
             return;
         }
+        let json = self.slots.whole_json(number);
         let registered = Registered {
             dormant: slot.state == State::Dormant,
             holder: tail.holder,
@@ -64,7 +65,7 @@ impl Index {
             registered_at: tail.registered_at,
             last_seen: slot.last_seen(),
             expires_at: slot.expires_at(),
-            json: text(slot.json()),
+            json: text(&json),
         };
         Record::Registered(registered).encode(out);
     }

@@ -40,7 +40,7 @@ impl Index {
         match record {
             Replayed::Registered(entry) => {
                 let slot = self.find(entry.peer_id(), entry.hash);
-                self.place(entry, slot);
+                self.place(&entry, slot);
             }
             Replayed::Expired { peer, at } => self.replay_event(&peer, State::Dormant, at),
             Replayed::Revived { peer, at } => self.replay_event(&peer, State::Live, at),
@@ -65,7 +65,7 @@ impl Index {
             content.expires_at = content.expires_at.max(renewed_at + content.ttl);
             entry.dormant = false;
         }
-        self.place(entry, slot);
+        self.place(&entry, slot);
     }
 
     /// Ends the loading: every live peer gets a whole lease from `now`, for its heartbeats could not arrive, and up to a

@@ -66,7 +66,7 @@ impl Index {
         log: &mut dyn FnMut(&Record<'_>),
     ) {
         let (places, freed) = match admission.slot {
-            Some(slot) => (0, self.slots[slot].cost()),
+            Some(slot) => (0, self.slots.tail(slot).cost()),
             None => (1, 0),
         };
         for _ in 0..Self::MAX_EVICTED {

@@ -3,11 +3,14 @@
 //! Positions are drawn from the concatenation of the queried archetypes' dense arrays. A peer that carries several of them stands
 //! there several times, so it is taken only where the first of them drew it: then every peer is equally likely.
 
+use std::hint::black_box;
+
 use aurora_protocol::Timestamp;
 use aurora_registry::{Page, Query, Total};
 
 use super::Index;
 use super::listing::Scope;
+use super::members::Members;
 
 /// How many draws an estimate of a total rests on at least.
 const ESTIMATE_DRAWS: usize = 64;
@@ -27,85 +30,117 @@ impl Index {
         mut random: impl FnMut(usize) -> usize,
     ) -> Page {
         let scope = self.scope(query);
-        let places = scope.places();
         // With so few places it may be that all that match fit: then all are looked at, and the total is counted.
         let few = query.limit.saturating_add(1).saturating_mul(scope.members.len());
-        if places <= few {
-            return self.sample_of_few(&scope, query, now, random);
-        }
-        let mut draws = Draws::new(places, query.limit);
-        let mut chosen = Vec::with_capacity(query.limit);
-        // One dense array says itself how many there are.
-        let single = scope.members.len() == 1;
-        let mut matching = 0;
-        loop {
-            let estimated = if single { 0 } else { ESTIMATE_DRAWS.saturating_sub(draws.drawn) };
-            let batch = draws.take(estimated.max(query.limit - chosen.len()), &mut random);
-            if batch.is_empty() {
-                break;
-            }
-            // Each step goes over all of the batch: what lies apart is then asked of the memory at once, not in turn.
-            let batch: Vec<Place> = batch.into_iter().map(|place| scope.member(place)).collect();
-            std::hint::black_box(
-                batch.iter().fold(0, |all, at: &Place| all ^ self.slots[at.slot].touch_head()),
-            );
-            for place in batch.into_iter().filter(|place| self.takes(&scope, *place)) {
-                matching += 1;
-                if chosen.len() < query.limit {
-                    chosen.push(place.slot);
-                }
-            }
-        }
-        let total = match single {
-            true => Total::Exact((places - usize::from(scope.excluded.is_some())) as u64),
-            false => draws.total(matching),
+        let (chosen, total) = if scope.places() <= few {
+            self.sample_of_few(&scope, query, &mut random)
+        } else if let [members] = *scope.members {
+            self.sample_of_one(members, &scope, query, &mut random)
+        } else {
+            self.sample_of_union(&scope, query, &mut random)
         };
         Page { peers: self.list(&chosen, query, now), total }
     }
 
     /// How many live peers match, for a bounded cost.
-    pub(super) fn total(&self, scope: &Scope<'_>) -> Total {
+    pub(super) fn total(&self, scope: &Scope<'_>, excluded: Option<u32>) -> Total {
         if let [members] = *scope.members {
-            return Total::Exact((members.len() - usize::from(scope.excluded.is_some())) as u64);
+            return total_of_one(members, excluded);
         }
         let mut rng = fastrand::Rng::new();
         let mut draws = Draws::new(scope.places(), ESTIMATE_DRAWS);
         let mut matching = 0;
         while draws.drawn < ESTIMATE_DRAWS {
             let Some(place) = draws.next(&mut |below| rng.usize(..below)) else { break };
-            matching += usize::from(self.takes(scope, scope.member(place)));
+            matching += usize::from(self.takes(scope, excluded, scope.member(place)));
         }
         draws.total(matching)
     }
 
+    /// All of a few, in an order as random as a draw's: where the page's bytes cut the list, the cut must not prefer anybody either.
     fn sample_of_few(
         &self,
         scope: &Scope<'_>,
         query: &Query,
-        now: Timestamp,
-        mut random: impl FnMut(usize) -> usize,
-    ) -> Page {
-        let places = scope.places();
-        let all = (0..places).map(|place| scope.member(place));
+        random: &mut impl FnMut(usize) -> usize,
+    ) -> (Vec<u32>, Total) {
+        let excluded = self.excluded(query, scope);
+        let all = (0..scope.places()).map(|place| scope.member(place));
         let mut matching: Vec<u32> =
-            all.filter(|place| self.takes(scope, *place)).map(|place| place.slot).collect();
+            all.filter(|place| self.takes(scope, excluded, *place)).map(|place| place.slot).collect();
         let total = Total::Exact(matching.len() as u64);
         let listed = matching.len().min(query.limit);
-        // Where the page's bytes cut the list, the cut must not prefer anybody either.
         for place in 0..listed {
             let other = place + random(matching.len() - place);
             matching.swap(place, other);
         }
         matching.truncate(listed);
-        Page { peers: self.list(&matching, query, now), total }
+        self.touch(&matching, scope);
+        (matching, total)
+    }
+
+    /// Of one dense array all members match, but for the excluded one.
+    fn sample_of_one(
+        &self,
+        members: &Members,
+        scope: &Scope<'_>,
+        query: &Query,
+        random: &mut impl FnMut(usize) -> usize,
+    ) -> (Vec<u32>, Total) {
+        // One more than is listed stands in for the excluded one; there are more places than that.
+        let drawn = query.limit.saturating_add(1);
+        let places = Draws::new(members.len(), drawn).take(drawn, random);
+        let dense = members.as_slice();
+        let mut chosen: Vec<u32> = places.into_iter().map(|place| dense[place]).collect();
+        self.touch(&chosen, scope);
+        let excluded = self.excluded(query, scope);
+        chosen.retain(|slot| Some(*slot) != excluded);
+        chosen.truncate(query.limit);
+        (chosen, total_of_one(members, excluded))
+    }
+
+    /// Of several dense arrays, in which the same peer may stand.
+    fn sample_of_union(
+        &self,
+        scope: &Scope<'_>,
+        query: &Query,
+        random: &mut impl FnMut(usize) -> usize,
+    ) -> (Vec<u32>, Total) {
+        let excluded = self.excluded(query, scope);
+        let mut draws = Draws::new(scope.places(), query.limit);
+        let mut chosen = Vec::with_capacity(query.limit);
+        let mut matching = 0;
+        loop {
+            let estimated = ESTIMATE_DRAWS.saturating_sub(draws.drawn);
+            let batch = draws.take(estimated.max(query.limit - chosen.len()), random);
+            if batch.is_empty() {
+                break;
+            }
+            // Each step goes over all of the batch: what lies apart is then asked of the memory at once, not in turn.
+            let batch: Vec<Place> = batch.into_iter().map(|place| scope.member(place)).collect();
+            black_box(batch.iter().fold(0, |all, place| all ^ self.slots.tail(place.slot).touch()));
+            for place in batch.into_iter().filter(|place| self.takes(scope, excluded, *place)) {
+                matching += 1;
+                if chosen.len() < query.limit {
+                    chosen.push(place.slot);
+                }
+            }
+        }
+        self.touch(&chosen, scope);
+        (chosen, draws.total(matching))
     }
 
     /// Whether a peer is taken at this place: not if it is left out, or stands at an earlier archetype too.
-    fn takes(&self, scope: &Scope<'_>, place: Place) -> bool {
+    fn takes(&self, scope: &Scope<'_>, excluded: Option<u32>, place: Place) -> bool {
         let earlier = &scope.archetypes[..place.nth];
-        scope.excluded != Some(place.slot)
-            && !earlier.iter().any(|archetype| self.slots[place.slot].carries(*archetype))
+        excluded != Some(place.slot)
+            && !earlier.iter().any(|archetype| self.slots.tail(place.slot).carries(*archetype))
     }
+}
+
+/// One dense array says itself how many there are.
+fn total_of_one(members: &Members, excluded: Option<u32>) -> Total {
+    Total::Exact((members.len() - usize::from(excluded.is_some())) as u64)
 }
 
 /// A member in the concatenation of a scope's dense arrays.

@@ -1,0 +1,218 @@
+//! All peers, each in one place under one number for as long as it is known.
+//!
+//! A sample reads as many random places as it lists peers, and waits for the memory rather than computes. So a peer is
+//! one place: a number is an address, with no table between, and behind it lie the lease and the ready JSON in neighbouring cache lines.
+//! What listing does not read is in the [`Tail`] under the same number, in chunks of its own.
+//!
+//! - A slot never moves: chunks are not grown, only added. So a number that a dense array or a cursor holds stays true.
+//! - Slots of all peers are of one size. A text that does not fit goes on in the tail, so no text, however long, takes another's
+//!   room, and registering again with a longer one keeps the number.
+//! - A number that was given back is taken again before the arena grows: it is as large as the network ever was.
+//! - Only [`Slot::renew`] changes what others may read meanwhile.
+
+use std::borrow::Cow;
+
+use aurora_protocol::{Timestamp, Ttl};
+use aurora_registry::Holder;
+
+use super::slot::{Slot, State};
+use super::tail::Tail;
+use super::text::Text;
+
+/// All slots and tails.
+#[derive(Default)]
+pub(crate) struct Arena {
+    slots: Vec<Vec<Slot>>,
+    tails: Vec<Vec<Tail>>,
+    free: Vec<u32>,
+}
+
+/// What a slot and its tail are filled with.
+pub(crate) struct Content {
+    pub(crate) text: Text,
+    pub(crate) holder: Holder,
+    pub(crate) ttl: Ttl,
+    pub(crate) registered_at: Timestamp,
+    pub(crate) last_seen: Timestamp,
+    pub(crate) expires_at: Timestamp,
+    pub(crate) published: u64,
+}
+
+impl Arena {
+    /// Slots in one chunk: 1.3 MB, which the system gives page by page as they are written first.
+    const CHUNK: usize = 1 << Self::CHUNK_BITS;
+    const CHUNK_BITS: u32 = 12;
+
+    /// How many slots there are, vacant ones included: all numbers below it are slots.
+    pub(crate) fn end(&self) -> u32 {
+        let full = self.slots.len().saturating_sub(1) * Self::CHUNK;
+        u32::try_from(full + self.slots.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
+    }
+
+    /// How many slots hold a peer.
+    pub(crate) fn occupied(&self) -> usize {
+        self.end() as usize - self.free.len()
+    }
+
+    /// A vacant slot; it counts as occupied from here on.
+    pub(crate) fn take(&mut self) -> u32 {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        let number = self.end();
+        push(&mut self.slots, Slot::vacant());
+        push(&mut self.tails, Tail::vacant());
+        number
+    }
+
+    /// Makes a slot vacant.
+    pub(crate) fn give_back(&mut self, slot: u32) {
+        let (head, tail) = self.pair_mut(slot);
+        head.state = State::Vacant;
+        *tail = Tail::vacant();
+        self.free.push(slot);
+    }
+
+    /// Replaces everything in a slot and its tail but the state and the memberships.
+    pub(crate) fn fill(&mut self, slot: u32, content: &Content) {
+        let (slot, tail) = self.pair_mut(slot);
+        tail.rest = slot.write(&content.text);
+        slot.ttl = content.ttl;
+        slot.set_lease(content.last_seen, content.expires_at);
+        tail.holder = content.holder;
+        tail.registered_at = content.registered_at;
+        tail.published = content.published;
+    }
+
+    pub(crate) fn tail(&self, slot: u32) -> &Tail {
+        let (chunk, place) = locate(slot);
+        &self.tails[chunk][place]
+    }
+
+    /// A slot and its tail.
+    pub(crate) fn pair(&self, slot: u32) -> (&Slot, &Tail) {
+        (&self[slot], self.tail(slot))
+    }
+
+    /// A slot and its tail, to be changed.
+    pub(crate) fn pair_mut(&mut self, slot: u32) -> (&mut Slot, &mut Tail) {
+        let (chunk, place) = locate(slot);
+        (&mut self.slots[chunk][place], &mut self.tails[chunk][place])
+    }
+
+    /// A peer's JSON in two pieces; the second is empty for most.
+    pub(crate) fn json(&self, slot: u32) -> [&[u8]; 2] {
+        let head = &self[slot];
+        // A tail is another place in memory, which few peers make necessary.
+        let rest = if head.rest_len() > 0 { &*self.tail(slot).rest } else { &[] };
+        [head.json(), rest]
+    }
+
+    /// A peer's JSON in one piece.
+    pub(crate) fn whole_json(&self, slot: u32) -> Cow<'_, [u8]> {
+        match self.json(slot) {
+            [whole, []] => Cow::Borrowed(whole),
+            pieces => Cow::Owned(pieces.concat()),
+        }
+    }
+}
+
+/// Appends to the last chunk, or begins one.
+fn push<T>(chunks: &mut Vec<Vec<T>>, item: T) {
+    match chunks.last_mut() {
+        Some(chunk) if chunk.len() < Arena::CHUNK => chunk.push(item),
+        _ => {
+            let mut chunk = Vec::with_capacity(Arena::CHUNK);
+            chunk.push(item);
+            chunks.push(chunk);
+        }
+    }
+}
+
+/// In which chunk a slot lies, and where in it.
+fn locate(slot: u32) -> (usize, usize) {
+    ((slot >> Arena::CHUNK_BITS) as usize, slot as usize % Arena::CHUNK)
+}
+
+impl std::ops::Index<u32> for Arena {
+    type Output = Slot;
+
+    fn index(&self, slot: u32) -> &Slot {
+        let (chunk, place) = locate(slot);
+        &self.slots[chunk][place]
+    }
+}
+
+impl std::ops::IndexMut<u32> for Arena {
+    fn index_mut(&mut self, slot: u32) -> &mut Slot {
+        let (chunk, place) = locate(slot);
+        &mut self.slots[chunk][place]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_registry::{Source, TokenHash};
+
+    use super::super::text::tests::{given, text};
+    use super::*;
+
+    fn content(text: Text) -> Content {
+        let holder = Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) };
+        let at = Timestamp::from_secs(1);
+        Content {
+            text,
+            holder,
+            ttl: Ttl::from_secs(60),
+            registered_at: at,
+            last_seen: at,
+            expires_at: at,
+            published: 0,
+        }
+    }
+
+    #[test]
+    fn a_slot_that_was_given_back_is_taken_again() {
+        let mut arena = Arena::default();
+        let taken: Vec<_> = (0..10_000).map(|_| arena.take()).collect();
+        assert!(taken.iter().copied().eq(0..10_000));
+        arena.give_back(5);
+        arena.give_back(9_000);
+        assert_eq!(arena.occupied(), 9_998);
+        let mut again = [arena.take(), arena.take()];
+        again.sort_unstable();
+        assert_eq!((again, arena.end()), ([5, 9_000], 10_000));
+    }
+
+    #[test]
+    fn a_slot_does_not_move_while_the_arena_grows() {
+        let mut arena = Arena::default();
+        let first = arena.take();
+        let before: *const Slot = &raw const arena[first];
+        for _ in 0..3 * Arena::CHUNK {
+            arena.take();
+        }
+        assert_eq!(before, &raw const arena[first]);
+    }
+
+    #[test]
+    fn texts_of_every_length_read_back_in_the_same_slot() {
+        let mut arena = Arena::default();
+        let slots = [arena.take(), arena.take(), arena.take()];
+        for slot in [slots[0], slots[2]] {
+            arena.fill(slot, &content(text("neighbour", 60)));
+        }
+        let around = Slot::INLINE - 20..Slot::INLINE + 20;
+        let lengths = (0..Slot::INLINE).step_by(50).chain(around).chain([4_000, 0]);
+        for (filled, id) in lengths.flat_map(|metadata| [(metadata, "p"), (metadata, "es\"caped")]) {
+            let (peer, json) = given(id, filled);
+            arena.fill(slots[1], &content(Text::new(&peer, json.clone())));
+            assert_eq!(arena[slots[1]].peer_id(), id.as_bytes());
+            assert_eq!(arena.whole_json(slots[1]), json.as_str().as_bytes());
+            assert_eq!(arena.json(slots[1]).concat(), json.as_str().as_bytes());
+        }
+        for slot in [slots[0], slots[2]] {
+            assert_eq!(arena[slot].peer_id(), b"neighbour");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What is kept of a peer beside its slot.
+
+use aurora_protocol::Timestamp;
+use aurora_registry::{Holder, Source, TokenHash};
+
+use super::membership::Memberships;
+
+/// What changes of a peer read, and listings only where they ask for more than most do.
+pub(crate) struct Tail {
+    pub(crate) holder: Holder,
+    pub(crate) registered_at: Timestamp,
+    /// The key under which the schedule has it; a live peer's lease may end later by now.
+    pub(crate) scheduled: Timestamp,
+    /// The key of the address that it publishes without coming from there; 0 if it does.
+    pub(crate) published: u64,
+    pub(crate) memberships: Memberships,
+    /// What of its text has no room in the slot.
+    pub(crate) rest: Box<[u8]>,
+    /// Its position among all live peers.
+    pub(crate) position: u32,
+}
+
+impl Tail {
+    pub(super) fn vacant() -> Self {
+        Self {
+            holder: Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) },
+            registered_at: Timestamp::default(),
+            scheduled: Timestamp::default(),
+            published: 0,
+            memberships: Memberships::None,
+            rest: Box::default(),
+            position: 0,
+        }
+    }
+
+    pub(crate) fn carries(&self, archetype: u32) -> bool {
+        self.memberships.as_slice().iter().any(|membership| membership.archetype == archetype)
+    }
+
+    /// What the peer counts against the bound on bytes.
+    pub(crate) fn cost(&self) -> u64 {
+        cost(self.rest.len(), self.memberships.as_slice().len())
+    }
+
+    /// Reading this fetches what a query by archetype reads of it into the cache.
+    pub(crate) fn touch(&self) -> usize {
+        self.memberships.as_slice().len()
+    }
+}
+
+/// What a peer counts against the bound on bytes: `rest` bytes of its text that have no room in its slot, and so many archetypes.
+pub(crate) fn cost(rest: usize, archetypes: usize) -> u64 {
+    /// The slot, the tail, and the places in the tables, the dense array and the schedule.
+    const PEER: u64 = 512;
+    const ARCHETYPE: u64 = 24;
+    PEER + rest as u64 + archetypes as u64 * ARCHETYPE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::slot::Slot;
+    use super::*;
+
+    #[test]
+    fn a_peers_cost_covers_its_slot_and_tail() {
+        assert!(size_of::<Slot>() + size_of::<Tail>() < usize::try_from(cost(0, 0)).unwrap());
+        assert_eq!(size_of::<Tail>(), 104);
+    }
+}
