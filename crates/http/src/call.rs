@@ -86,6 +86,9 @@ fn parameter(pair: &str) -> Result<Parameter<'_>, Refusal> {
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Some(Cow::Borrowed(text));
+    }
     if !text.contains('+') {
         return percent_decode_str(text).decode_utf8().ok();
     }

@@ -1,6 +1,7 @@
 //! The peers of one page, as the JSON that goes out.
 
 use crate::Timestamp;
+use crate::time::SecondOfDay;
 
 /// The list of one page, written peer by peer. Nothing is parsed or serialized on the way: a peer's bytes are copied and
 /// its `last_seen` filled in.
@@ -15,14 +16,28 @@ pub struct PeerList {
 /// The last instant written. Most peers of a page were seen on the same day, so the date is rarely computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Date {
-    day: u64,
+    /// Seconds from the epoch to the start of the day.
+    midnight: u64,
     written: [u8; Timestamp::WRITTEN_LEN],
 }
 
 impl Default for Date {
     fn default() -> Self {
-        let epoch = Timestamp::default();
-        Self { day: epoch.day(), written: epoch.written() }
+        Self::of(Timestamp::default())
+    }
+}
+
+impl Date {
+    fn of(instant: Timestamp) -> Self {
+        Self { midnight: instant.midnight().as_secs(), written: instant.written() }
+    }
+
+    fn write(&mut self, instant: Timestamp) -> &[u8; Timestamp::WRITTEN_LEN] {
+        match SecondOfDay::after(self.midnight, instant) {
+            Some(second) => second.write(&mut self.written),
+            None => *self = Self::of(instant),
+        }
+        &self.written
     }
 }
 
@@ -102,13 +117,9 @@ impl PeerList {
     }
 
     fn fill_gap(&mut self, at: usize, last_seen: Timestamp) {
-        if last_seen.day() == self.date.day {
-            last_seen.write_time_of_day(&mut self.date.written);
-        } else {
-            self.date = Date { day: last_seen.day(), written: last_seen.written() };
-        }
+        let written = self.date.write(last_seen);
         if let Some(gap) = self.text.get_mut(at..at + Timestamp::WRITTEN_LEN) {
-            gap.copy_from_slice(&self.date.written);
+            gap.copy_from_slice(written);
         }
     }
 

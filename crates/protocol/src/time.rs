@@ -60,29 +60,22 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis))
     }
 
-    /// The day, counted from the epoch; instants of one day share the first eleven written bytes.
-    pub(crate) const fn day(self) -> u64 {
-        self.as_secs() / SECONDS_PER_DAY
+    /// The start of its day; instants of one day share the first eleven written bytes.
+    pub(crate) const fn midnight(self) -> Self {
+        Self(self.0 - self.0 % (SECONDS_PER_DAY * MILLIS_PER_SECOND))
     }
 
     /// The instant as the seed writes it.
     pub fn written(self) -> [u8; Self::WRITTEN_LEN] {
         let mut out = *b"0000-00-00T00:00:00";
-        let (year, month, day) = civil_from_days(self.day());
-        two_digits(&mut out, 0, year / 100);
-        two_digits(&mut out, 2, year % 100);
-        two_digits(&mut out, 5, month);
-        two_digits(&mut out, 8, day);
-        self.write_time_of_day(&mut out);
+        let (year, month, day) = civil_from_days(self.as_secs() / SECONDS_PER_DAY);
+        for (at, number) in [(0, year / 100), (2, year % 100), (5, month), (8, day)] {
+            two_digits(&mut out, at, usize::try_from(number).unwrap_or(0));
+        }
+        if let Some(second) = SecondOfDay::after(self.midnight().as_secs(), self) {
+            second.write(&mut out);
+        }
         out
-    }
-
-    /// Writes the time of day over the last eight bytes, leaving the date as it is.
-    pub(crate) fn write_time_of_day(self, out: &mut [u8; Self::WRITTEN_LEN]) {
-        let second = self.as_secs() % SECONDS_PER_DAY;
-        two_digits(out, 11, second / 3_600);
-        two_digits(out, 14, second / 60 % 60);
-        two_digits(out, 17, second % 60);
     }
 
     /// Parses what [`Timestamp::written`] writes.
@@ -107,14 +100,43 @@ fn parse(text: &str) -> Option<Timestamp> {
     (timestamp.written() == *bytes).then_some(timestamp)
 }
 
-fn two_digits(out: &mut [u8; Timestamp::WRITTEN_LEN], at: usize, value: u64) {
-    out[at] = digit(value / 10 % 10);
-    out[at + 1] = digit(value % 10);
+/// A second of a day, counted from its start.
+#[derive(Clone, Copy)]
+pub(crate) struct SecondOfDay(u32);
+
+impl SecondOfDay {
+    /// The second of an instant on the day that begins `midnight` seconds after the epoch; `None` on other days.
+    pub(crate) fn after(midnight: u64, instant: Timestamp) -> Option<Self> {
+        let second = instant.as_secs().checked_sub(midnight).filter(|second| *second < SECONDS_PER_DAY)?;
+        u32::try_from(second).ok().map(Self)
+    }
+
+    /// Writes the time of day over the last eight bytes of an instant, leaving the date as it is.
+    pub(crate) fn write(self, out: &mut [u8; Timestamp::WRITTEN_LEN]) {
+        let minute = self.0 / 60;
+        for (at, number) in [(11, minute / 60), (14, minute % 60), (17, self.0 % 60)] {
+            two_digits(out, at, number as usize);
+        }
+    }
 }
 
-fn digit(value: u64) -> u8 {
-    b'0' + u8::try_from(value % 10).unwrap_or(0)
+fn two_digits(out: &mut [u8; Timestamp::WRITTEN_LEN], at: usize, number: usize) {
+    // A page writes an instant for each peer: looking digits up is cheaper than dividing.
+    if let Some(digits) = TWO_DIGITS.get(number) {
+        out[at..at + 2].copy_from_slice(digits);
+    }
 }
+
+const TWO_DIGITS: [[u8; 2]; 100] = {
+    let mut all = [*b"00"; 100];
+    let mut number = 0;
+    while number < 100 {
+        all[number] = [DIGITS[number / 10], DIGITS[number % 10]];
+        number += 1;
+    }
+    all
+};
+const DIGITS: &[u8; 10] = b"0123456789";
 
 /// The Gregorian date of a day counted from 1970-01-01: eras of 400 years, years that begin in March so that the leap
 /// day is the last one.

@@ -14,8 +14,8 @@ pub(crate) struct Slot {
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     pub(crate) ttl: Ttl,
-    /// How long the whole text is.
-    text_len: u16,
+    /// How long the whole JSON is.
+    json_len: u16,
     last_seen_at: u16,
     id_place: IdPlace,
     pub(crate) state: State,
@@ -44,7 +44,7 @@ impl Slot {
             expires_at: AtomicU64::new(0),
             last_seen: AtomicU64::new(0),
             ttl: Ttl::from_secs(0),
-            text_len: 0,
+            json_len: 0,
             last_seen_at: 0,
             id_place: IdPlace::default(),
             state: State::Vacant,
@@ -56,30 +56,30 @@ impl Slot {
     pub(super) fn write(&mut self, text: &Text) -> Box<[u8]> {
         let (inline, rest) = text.bytes().split_at(text.len().min(Self::INLINE));
         self.text[..inline.len()].copy_from_slice(inline);
-        // The longest text is an eighth of what this can say: `PeerJson` bounds it.
-        self.text_len = u16::try_from(text.len()).unwrap_or(u16::MAX);
+        // The longest JSON is a small part of what this can say: `PeerJson` bounds it.
+        self.json_len = u16::try_from(text.json().len()).unwrap_or(u16::MAX);
         self.last_seen_at = text.last_seen_at();
         self.id_place = text.id_place();
         rest.into()
     }
 
     pub(crate) fn peer_id(&self) -> &[u8] {
-        self.id_place.split(self.inline()).0
+        self.id_place.id(&self.text)
     }
 
     /// The JSON, as much of it as is here.
     pub(crate) fn json(&self) -> &[u8] {
-        self.id_place.split(self.inline()).1
+        &self.text[self.id_place.before()..self.text_len().min(Self::INLINE)]
     }
 
     /// How long the whole JSON is.
     pub(crate) fn json_len(&self) -> usize {
-        self.json().len() + self.rest_len()
+        self.json_len.into()
     }
 
     /// How much of the text lies elsewhere.
     pub(crate) fn rest_len(&self) -> usize {
-        usize::from(self.text_len).saturating_sub(Self::INLINE)
+        self.text_len().saturating_sub(Self::INLINE)
     }
 
     pub(crate) fn last_seen_at(&self) -> usize {
@@ -118,8 +118,8 @@ impl Slot {
         *self.expires_at.get_mut() = expires_at.as_millis();
     }
 
-    fn inline(&self) -> &[u8] {
-        &self.text[..usize::from(self.text_len).min(Self::INLINE)]
+    fn text_len(&self) -> usize {
+        self.id_place.before() + self.json_len()
     }
 }
 

@@ -44,11 +44,11 @@ impl Text {
     }
 
     pub(crate) fn peer_id(&self) -> &[u8] {
-        self.id_place.split(&self.bytes).0
+        self.id_place.id(&self.bytes)
     }
 
     pub(crate) fn json(&self) -> &[u8] {
-        self.id_place.split(&self.bytes).1
+        &self.bytes[self.id_place.before()..]
     }
 }
 
@@ -61,13 +61,23 @@ impl IdPlace {
         Self(u8::try_from(len.saturating_sub(1)).unwrap_or(u8::MAX) & !Self::INSIDE | mark)
     }
 
-    /// The id, and the JSON as far as it goes, in a text or its beginning.
-    pub(super) fn split(self, text: &[u8]) -> (&[u8], &[u8]) {
-        let len = usize::from(self.0 & !Self::INSIDE) + 1;
-        if self.0 & Self::INSIDE != 0 {
-            return (&text[ID_AT..ID_AT + len], text);
-        }
-        text.split_at(len.min(text.len()))
+    /// The id in a text, or in its beginning.
+    pub(super) fn id(self, text: &[u8]) -> &[u8] {
+        let at = if self.is_inside() { ID_AT } else { 0 };
+        &text[at..at + self.len()]
+    }
+
+    /// How many bytes stand before the JSON.
+    pub(super) fn before(self) -> usize {
+        if self.is_inside() { 0 } else { self.len() }
+    }
+
+    fn is_inside(self) -> bool {
+        self.0 & Self::INSIDE != 0
+    }
+
+    fn len(self) -> usize {
+        usize::from(self.0 & !Self::INSIDE) + 1
     }
 }
 
@@ -109,8 +119,7 @@ pub(super) mod tests {
     fn an_id_is_whole_in_what_of_a_text_lies_in_its_slot() {
         for id in ["x".repeat(128), "\"".repeat(128)] {
             let text = text(&id, 4_000);
-            let (read, _) = text.id_place.split(&text.bytes[..Slot::INLINE]);
-            assert_eq!(read, id.as_bytes());
+            assert_eq!(text.id_place.id(&text.bytes[..Slot::INLINE]), id.as_bytes());
         }
     }
 }
