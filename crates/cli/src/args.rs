@@ -6,6 +6,7 @@ use aurora_protocol::{LeaseToken, Metadata, PeerId, PeerIds};
 use clap::{Args as ClapArgs, Parser, Subcommand};
 
 use crate::cost::CostArgs;
+use crate::doctor::DoctorArgs;
 use crate::serve::ServeArgs;
 
 /// Aurora Discovery: where a peer-to-peer network's newcomers find others.
@@ -35,6 +36,8 @@ pub(crate) enum Command {
     Keep(KeepArgs),
     /// Show a network of a dozen peers as it lives, on a service of its own.
     Demo(DemoArgs),
+    /// Examine a service as peers and browsers meet it, and say what mends what is wrong.
+    Doctor(DoctorArgs),
     /// Print what the stack on AWS costs a month, by part, and what would lower it.
     Cost(CostArgs),
     /// Create the table of `serve --store dynamodb` at a local endpoint; on AWS the stack does.

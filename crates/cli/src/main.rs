@@ -3,6 +3,7 @@
 mod args;
 mod cost;
 mod demo;
+mod doctor;
 mod escape;
 mod failure;
 mod log;
@@ -38,6 +39,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Demo(args) => many_threads()?.block_on(demo::run(args)),
         #[cfg(feature = "dynamodb")]
         Command::CreateTable(args) => one_thread()?.block_on(serve::create_table(args)),
+        Command::Doctor(args) => one_thread()?.block_on(doctor::run(args)),
         Command::Cost(args) => cost::run(&args),
         Command::Settings => settings::print_table(),
         Command::Register(args) => one_thread()?.block_on(verb::register::run(args)),

@@ -22,7 +22,7 @@ use crate::failure::Failure;
 
 impl ConnectArgs {
     /// The client that these arguments ask for.
-    fn client(&self) -> Result<Client, Failure> {
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
         let mut options = ClientOptions::new(&self.endpoint);
         options.timeout = Duration::from_secs(self.timeout);
         options.patience = options.patience.max(options.timeout);

@@ -101,6 +101,10 @@ impl Client {
         read(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }
 
+    pub(crate) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
     /// The error of an answer whose body can't be read.
     pub(crate) fn unreadable(&self, status: u16, cause: &dyn std::fmt::Display) -> Error {
         self.transport.protocol(status, format!("a body that can't be read ({cause})"))

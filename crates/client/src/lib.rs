@@ -9,6 +9,7 @@ mod enumeration;
 mod error;
 mod keeper;
 mod options;
+mod probe;
 mod retry;
 mod transport;
 
@@ -17,3 +18,4 @@ pub use enumeration::Enumeration;
 pub use error::Error;
 pub use keeper::{Event, LeaseKeeper};
 pub use options::ClientOptions;
+pub use probe::{Probe, Probed};

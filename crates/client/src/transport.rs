@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use aurora_protocol::ErrorBody;
-use reqwest::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Method, Request, Response, Url, redirect};
 use rustls::crypto::{CryptoProvider, ring};
 use tokio::time::{Instant, sleep};
@@ -26,9 +26,10 @@ pub(crate) struct Transport {
     retry: Retry,
 }
 
-/// An answer: its status and its whole body.
+/// An answer: its status, its headers and its whole body.
 pub(crate) struct Answer {
     pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
 }
 
@@ -42,6 +43,13 @@ impl Transport {
     /// Where the service answers, as text for a person.
     pub(crate) fn endpoint(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
+    }
+
+    /// The host and port that calls go to.
+    pub(crate) fn authority(&self) -> (String, u16) {
+        // Brackets around an IPv6 address belong to the URL, not to the address.
+        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        (host, self.base.port_or_known_default().unwrap_or_default())
     }
 
     /// A GET of `path` with these parameters.
@@ -103,6 +111,7 @@ impl Transport {
         let mut response = self.http.execute(request).await.map_err(|error| self.failure(&error))?;
         let status = response.status().as_u16();
         let retry_after = retry_after(&response);
+        let headers = std::mem::take(response.headers_mut());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > MAX_ANSWER_BYTES {
@@ -110,7 +119,7 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((Answer { status, body }, retry_after))
+        Ok((Answer { status, headers, body }, retry_after))
     }
 
     /// The error of an answer that the contract does not know.

@@ -6,8 +6,10 @@
 mod command;
 mod cost;
 mod demo;
+mod doctor;
 mod keep;
 mod mistake;
+mod proxy;
 mod readme;
 mod serve;
 mod tls;

@@ -22,6 +22,7 @@ fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
             "see --peer-ttl-minutes, --ttl-min and --ttl-max",
         ),
         (&["serve", "--memory", "--log", "a=b=c"], "--log"),
+        (&["doctor", "--calls", "0"], "0 is not in 1..=1000"),
         (&["cost", "--peers", "0"], "0 is not in 1..=100000000"),
         (&["cost", "--memory", "64"], "64 is not in 128..=10240"),
         (&["demo", "--peers", "1"], "1 is not in 2..=200"),
@@ -49,8 +50,18 @@ fn a_service_that_is_not_there_exits_with_1_and_says_what_to_check() {
 fn help_is_no_mistake() {
     let ran = run(&["--help"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for verb in ["serve", "register", "heartbeat", "discover", "deregister", "health", "keep", "demo", "cost"]
-    {
+    for verb in [
+        "serve",
+        "register",
+        "heartbeat",
+        "discover",
+        "deregister",
+        "health",
+        "keep",
+        "demo",
+        "cost",
+        "doctor",
+    ] {
         assert!(ran.out.contains(verb), "{verb}");
     }
 }

@@ -8,7 +8,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use crate::command::Service;
 
 /// An authority of one's own, and a certificate of loopback that it signed; in `directory`.
-fn certificates(directory: &Path) -> [PathBuf; 3] {
+pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     let authority = CertifiedIssuer::self_signed(authority, KeyPair::generate().unwrap()).unwrap();

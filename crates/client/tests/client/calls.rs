@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_client::{Client, ClientOptions, Error};
+use aurora_client::{Client, ClientOptions, Error, Probe};
 use aurora_protocol::{
     Archetype, Code, DiscoverRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
     RegisterRequest,
@@ -198,4 +198,30 @@ async fn heartbeats_for_many_tell_what_became_of_each() {
     assert_eq!(answer.renewed, 1);
     assert!(matches!(answer.results[1], HeartbeatResult::Refused { code: Code::PeerNotRegistered, .. }));
     assert_eq!(server.seen()[0].body, r#"{"peer_ids":["a","b"]}"#);
+}
+
+#[tokio::test]
+async fn a_probe_is_sent_once_and_any_status_answers_it_with_its_headers() {
+    let server =
+        Scripted::start(|_, _| Act::Answer(503, "x-twice: a\r\nX-Twice: b\r\n", "not now".to_owned())).await;
+    let probe = Probe::options("register").header("Origin", "https://page.example").parameter("a", "b c");
+    let answer = client(&server.endpoint).probe(probe).await.unwrap();
+    assert_eq!((answer.status, answer.body.as_slice()), (503, &b"not now"[..]));
+    assert_eq!(answer.all("x-twice"), ["a", "b"]);
+    assert_eq!((answer.header("x-twice"), answer.header("date")), (Some("a"), None));
+    let seen = server.seen();
+    assert_eq!(seen.len(), 1);
+    assert!(seen[0].line.starts_with("OPTIONS /register?a=b+c "), "{}", seen[0].line);
+    assert!(seen[0].head.contains("origin: https://page.example"), "{}", seen[0].head);
+}
+
+#[test]
+fn a_client_says_which_host_and_port_it_calls() {
+    for (endpoint, host, port) in [
+        ("http://127.0.0.1:8080", "127.0.0.1", 8080),
+        ("https://x.execute-api.us-east-1.amazonaws.com/dev", "x.execute-api.us-east-1.amazonaws.com", 443),
+        ("http://[::1]/", "::1", 80),
+    ] {
+        assert_eq!(client(endpoint).authority(), (host.to_owned(), port));
+    }
 }

@@ -1,0 +1,55 @@
+//! `doctor`: examines a service as its peers and browsers meet it, and says of each finding what mends it.
+
+mod address;
+mod args;
+mod clock;
+mod cors;
+mod expiry;
+mod finding;
+mod latency;
+mod lease;
+mod reach;
+mod report;
+mod throwaway;
+
+use aurora_client::{Client, Probe};
+
+pub(crate) use args::DoctorArgs;
+use finding::Finding;
+use report::Report;
+use throwaway::Throwaway;
+
+use crate::failure::Failure;
+
+/// Examines the service and prints what it finds; fails if something must be mended.
+pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
+    let client = args.connect.client()?;
+    let mut report = Report::new(client.endpoint(), args.json);
+    let (findings, answers) = reach::examine(&client).await;
+    report.add(findings)?;
+    if answers {
+        examine(&client, &args, &mut report).await?;
+    }
+    report.finish()
+}
+
+async fn examine(client: &Client, args: &DoctorArgs, report: &mut Report) -> Result<(), Failure> {
+    report.add(cors::examine(client).await)?;
+    report.add(clock::examine(client).await)?;
+    let mut peer = Throwaway::new();
+    report.add(lease::examine(client, &mut peer).await)?;
+    report.add(address::examine(client, &mut peer).await)?;
+    if args.expiry {
+        report.add(expiry::examine(client, &mut peer).await)?;
+    }
+    report.add(lease::leave(client, &peer).await)?;
+    report.add(latency::examine(client, args.calls).await)
+}
+
+/// One probe; a failure becomes a finding of `check`.
+async fn asked(client: &Client, check: &'static str, probe: Probe) -> Result<aurora_client::Probed, Finding> {
+    client.probe(probe).await.map_err(|error| {
+        let (says, fix) = reach::explain(&error);
+        Finding::fail(check, says, fix)
+    })
+}

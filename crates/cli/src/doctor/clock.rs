@@ -1,0 +1,98 @@
+//! How far the service's clock and this machine's are apart.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aurora_client::{Client, Probe};
+use aurora_protocol::DiscoverResponse;
+
+use super::asked;
+use super::finding::Finding;
+
+const CHECK: &str = "clock";
+/// Apart by more, in seconds, and lists are misjudged by those who compare `last_seen` with their own clock.
+const WARN_SECONDS: f64 = 2.0;
+/// Today's peers drop whoever was seen more than 300 s ago; a heartbeat each 200 s leaves this much.
+const FAIL_SECONDS: f64 = 100.0;
+/// Times are whole seconds: on average half a second has passed of what they say.
+const HALF: f64 = 0.5;
+
+/// Compares an answer's `timestamp`, and the header `Date`, with the time here.
+pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
+    let began = now();
+    let answer = match asked(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
+        Ok(answer) => answer,
+        Err(finding) => return vec![finding],
+    };
+    let here = began + answer.elapsed.as_secs_f64() / 2.0;
+    let uncertain = HALF + answer.elapsed.as_secs_f64() / 2.0;
+    let Ok(page) = DiscoverResponse::from_body(&answer.body) else {
+        let says = format!("/discover answers with HTTP {} and no time", answer.status);
+        return vec![Finding::fail(
+            CHECK,
+            says,
+            "look into the service's log under the answer's x-request-id",
+        )];
+    };
+    let service = Duration::from_millis(page.timestamp.as_millis()).as_secs_f64() + HALF;
+    let header = answer.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
+    let header = header.map(|date| seconds(date) + HALF - here);
+    vec![judge(service - here, header, uncertain)]
+}
+
+/// By how many seconds the service, and the sender of `Date`, are ahead; all that is known to `uncertain` seconds.
+fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
+    let apart = service.abs();
+    if apart <= WARN_SECONDS + uncertain {
+        return Finding::ok(
+            CHECK,
+            format!("the service's and this machine's agree within {:.0} s", apart + uncertain),
+        );
+    }
+    let side = if service > 0.0 { "ahead of" } else { "behind" };
+    let says = format!("the service's clock is {apart:.0} s {side} this machine's");
+    // What stands in front of the service has a clock of its own, which tells the two apart.
+    let other = header.filter(|ahead| ahead.abs() <= WARN_SECONDS + uncertain);
+    let fix = match other {
+        Some(_) => "run NTP on the service's machine: what sent the Date header agrees with this machine",
+        None => {
+            "run NTP on both machines (timedatectl set-ntp true); peers judge each other's last_seen by their own clocks"
+        }
+    };
+    if apart > FAIL_SECONDS { Finding::fail(CHECK, says, fix) } else { Finding::warn(CHECK, says, fix) }
+}
+
+fn now() -> f64 {
+    seconds(SystemTime::now())
+}
+
+fn seconds(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Verdict;
+    use super::*;
+
+    #[test]
+    fn clocks_are_judged_by_what_their_difference_does_to_peers() {
+        for (service, verdict, says) in [
+            (0.4, Verdict::Ok, "agree within 1 s"),
+            (-2.4, Verdict::Ok, "agree within 3 s"),
+            (-40.0, Verdict::Warn, "40 s behind"),
+            (99.0, Verdict::Warn, "99 s ahead of"),
+            (101.0, Verdict::Fail, "101 s ahead of"),
+        ] {
+            let finding = judge(service, None, 0.6);
+            assert_eq!((finding.verdict, finding.says.contains(says)), (verdict, true), "{finding:?}");
+        }
+    }
+
+    #[test]
+    fn the_date_header_tells_whose_clock_is_wrong() {
+        let fix = |header| judge(-200.0, header, 0.6).fix.unwrap();
+        assert!(fix(Some(0.2)).contains("the service's machine"));
+        assert!(fix(Some(-200.0)).contains("both machines"));
+        assert!(fix(None).contains("both machines"));
+    }
+}

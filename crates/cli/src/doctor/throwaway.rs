@@ -1,0 +1,70 @@
+//! A peer that exists for the examination only.
+
+use aurora_client::{Client, Error, Probe, Probed};
+use aurora_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
+use serde_json::{Value, json};
+
+/// A peer nobody else has, with an archetype nobody else carries.
+pub(crate) struct Throwaway {
+    name: String,
+    /// What it was answered with when it last registered.
+    pub(crate) registered: Option<RegisterResponse>,
+}
+
+impl Throwaway {
+    pub(crate) fn new() -> Self {
+        Self { name: format!("aurora-doctor-{:016x}", fastrand::u64(..)), registered: None }
+    }
+
+    /// Registers it, with a lease of so many seconds where one is named and with this header where one is.
+    pub(crate) async fn register(
+        &mut self,
+        client: &Client,
+        ttl_seconds: Option<u32>,
+        header: Option<(&str, &str)>,
+    ) -> Result<Probed, Error> {
+        let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
+        let body = json!({
+            "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,
+        });
+        let mut probe = Probe::post("register", body.to_string());
+        if let Some((name, value)) = header {
+            probe = probe.header(name, value);
+        }
+        let answer = client.probe(probe).await?;
+        if let Ok(registered) = RegisterResponse::from_body(&answer.body) {
+            self.registered = Some(registered);
+        }
+        Ok(answer)
+    }
+
+    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<Probed, Error> {
+        client.probe(Probe::post("heartbeat", json!({"peer_id": self.name}).to_string())).await
+    }
+
+    pub(crate) async fn deregister(&self, client: &Client) -> Result<Probed, Error> {
+        let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
+        let body = json!({"peer_id": self.name, "lease_token": token});
+        client.probe(Probe::post("deregister", body.to_string())).await
+    }
+
+    /// Whether it is listed now.
+    pub(crate) async fn is_listed(&self, client: &Client) -> Result<bool, Error> {
+        let answer = client.probe(Probe::get("discover").parameter("archetype", &self.name)).await?;
+        let page = DiscoverResponse::from_body(&answer.body);
+        Ok(page.is_ok_and(|page| page.page.peers.iter().any(|peer| peer.peer_id.as_str() == self.name)))
+    }
+}
+
+/// What an answer that is no success says.
+pub(crate) fn refusal(answer: &Probed) -> String {
+    let reason = match serde_json::from_slice::<ErrorBody>(&answer.body) {
+        Ok(body) => format!("{} ({})", body.error, body.code),
+        Err(_) => match serde_json::from_slice::<Value>(&answer.body) {
+            Ok(body) if body["message"].is_string() => body["message"].to_string(),
+            _ => "no reason that the contract knows".to_owned(),
+        },
+    };
+    let id = answer.header("x-request-id").map(|id| format!(", request {id}")).unwrap_or_default();
+    format!("HTTP {}{id}: {reason}", answer.status)
+}

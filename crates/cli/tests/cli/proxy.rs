@@ -1,0 +1,110 @@
+//! A proxy as operators put it in front, with whatever it does wrong.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::Arc;
+use std::thread;
+
+use tokio::net::TcpSocket;
+
+/// Where a request goes, by its first line.
+type Route = dyn Fn(&str) -> Where + Send + Sync;
+/// What becomes of an answer's head: the request's first line, and the head.
+type Edit = dyn Fn(&str, String) -> String + Send + Sync;
+
+/// Where a request goes.
+pub(crate) enum Where {
+    /// To the service at this address.
+    To(SocketAddr),
+    /// Nowhere: this is the answer.
+    Answer(&'static str),
+}
+
+/// A proxy that runs until the tests end.
+pub(crate) struct Proxy {
+    pub(crate) endpoint: String,
+}
+
+impl Proxy {
+    /// In front of one service, editing the heads of its answers.
+    pub(crate) fn editing(
+        endpoint: &str,
+        edit: impl Fn(&str, String) -> String + Send + Sync + 'static,
+    ) -> Self {
+        let address = authority(endpoint);
+        Self::start(Arc::new(move |_: &str| Where::To(address)), Arc::new(edit))
+    }
+
+    /// In front of several services, or of none.
+    pub(crate) fn routing(route: impl Fn(&str) -> Where + Send + Sync + 'static) -> Self {
+        Self::start(Arc::new(route), Arc::new(|_: &str, head| head))
+    }
+
+    fn start(route: Arc<Route>, edit: Arc<Edit>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
+        thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let (route, edit) = (Arc::clone(&route), Arc::clone(&edit));
+                thread::spawn(move || pass(client, &*route, &*edit));
+            }
+        });
+        Self { endpoint }
+    }
+}
+
+/// The address of an endpoint on loopback.
+pub(crate) fn authority(endpoint: &str) -> SocketAddr {
+    endpoint.trim_start_matches("http://").parse().unwrap()
+}
+
+fn pass(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
+    let (head, body) = message(&mut client)?;
+    let line = head.lines().next()?.to_owned();
+    let answer = match route(&line) {
+        Where::Answer(answer) => answer.to_owned(),
+        Where::To(address) => {
+            let mut service = from_another_address(address);
+            // One request for a connection: then the answer ends where the connection does.
+            let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+            service.write_all(&[head.as_bytes(), &body].concat()).ok()?;
+            let mut answer = String::new();
+            service.read_to_string(&mut answer).ok()?;
+            let (head, body) = answer.split_once("\r\n\r\n")?;
+            format!("{}\r\n\r\n{body}", edit(&line, head.to_owned()))
+        }
+    };
+    client.write_all(answer.as_bytes()).ok()
+}
+
+/// A proxy is another machine: it calls from an address that is not the caller's.
+fn from_another_address(to: SocketAddr) -> TcpStream {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+    let stream = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        socket.connect(to).await.unwrap().into_std().unwrap()
+    });
+    stream.set_nonblocking(false).unwrap();
+    stream
+}
+
+fn message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4_096];
+    loop {
+        let read = stream.read(&mut chunk).ok().filter(|read| *read > 0)?;
+        bytes.extend_from_slice(&chunk[..read]);
+        let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n").map(|at| at + 4) else {
+            continue;
+        };
+        let head = String::from_utf8(bytes[..end].to_vec()).ok()?;
+        let length = head.lines().find_map(|line| {
+            let (name, value) = line.split_once(':')?;
+            name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
+        });
+        if bytes.len() - end >= length.unwrap_or(0) {
+            return Some((head, bytes.split_off(end)));
+        }
+    }
+}

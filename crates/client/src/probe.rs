@@ -1,0 +1,113 @@
+//! One call as it is on the wire, for whoever examines a service: any status is an answer, and nothing is tried again.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Method, Request};
+use tokio::time::Instant;
+
+use crate::transport::{Answer, Transport};
+use crate::{Client, Error};
+
+/// A call to examine a service by.
+#[derive(Clone, Debug)]
+pub struct Probe {
+    method: Method,
+    path: String,
+    parameters: Vec<(String, String)>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    body: Option<Vec<u8>>,
+}
+
+impl Probe {
+    /// A GET of `path`, which stands behind the endpoint's own.
+    pub fn get(path: &str) -> Self {
+        Self::new(Method::GET, path, None)
+    }
+
+    /// A POST of a JSON body to `path`.
+    pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
+        let probe = Self::new(Method::POST, path, Some(body.into()));
+        probe.header("content-type", "application/json")
+    }
+
+    /// An OPTIONS of `path`: a browser's preflight, with its headers.
+    pub fn options(path: &str) -> Self {
+        Self::new(Method::OPTIONS, path, None)
+    }
+
+    /// The same with a parameter in the query.
+    #[must_use]
+    pub fn parameter(mut self, name: &str, value: &str) -> Self {
+        self.parameters.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with a header. One that HTTP can't carry is left out.
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
+        {
+            self.headers.push((name, value));
+        }
+        self
+    }
+
+    fn new(method: Method, path: &str, body: Option<Vec<u8>>) -> Self {
+        Self { method, path: path.to_owned(), parameters: Vec::new(), headers: Vec::new(), body }
+    }
+
+    fn request(self, transport: &Transport) -> Request {
+        let parameters: Vec<(&str, Cow<'_, str>)> =
+            self.parameters.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str()))).collect();
+        let mut request = transport.get(&self.path, &parameters);
+        *request.method_mut() = self.method;
+        request.headers_mut().extend(self.headers);
+        *request.body_mut() = self.body.map(Into::into);
+        request
+    }
+}
+
+/// What answered a probe.
+#[derive(Clone, Debug)]
+pub struct Probed {
+    /// The status.
+    pub status: u16,
+    headers: HeaderMap,
+    /// The whole body.
+    pub body: Vec<u8>,
+    /// From the call to the last byte of the answer.
+    pub elapsed: Duration,
+}
+
+impl Probed {
+    /// The values of a header: several where it was sent several times.
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+
+    /// The first value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.all(name).first().copied()
+    }
+}
+
+impl Client {
+    /// Sends a probe, once.
+    ///
+    /// # Errors
+    /// [`Error::Unreachable`], [`Error::TimedOut`], or [`Error::Protocol`] for an answer without an end.
+    pub async fn probe(&self, probe: Probe) -> Result<Probed, Error> {
+        let transport = self.transport();
+        let request = probe.request(transport);
+        let started = Instant::now();
+        let (Answer { status, headers, body }, _) = transport.exchange(&request).await?;
+        Ok(Probed { status, headers, body, elapsed: started.elapsed() })
+    }
+
+    /// The host and port that calls go to.
+    pub fn authority(&self) -> (String, u16) {
+        self.transport().authority()
+    }
+}
