@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Deregister(DeregisterArgs),
     /// Ask how the service is: exit code 0 if it is healthy.
     Health(ConnectArgs),
+    /// Say how the network as a whole is: its peers, what comes and goes, what is at risk.
+    Network(NetworkArgs),
     /// Register a peer and keep its lease until stopped, then deregister it.
     Keep(KeepArgs),
     /// Show a network of a dozen peers as it lives, on a service of its own.
@@ -162,6 +164,16 @@ pub(crate) struct DeregisterArgs {
     /// The token of its lease, where the address has changed.
     #[arg(long, env = "AURORA_LEASE_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = LeaseToken::parse)]
     pub(crate) lease_token: Option<LeaseToken>,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
+
+/// Arguments of `network`.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NetworkArgs {
+    /// Print the service's answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }

@@ -47,6 +47,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Discover(args) => one_thread()?.block_on(verb::discover::run(args)),
         Command::Deregister(args) => one_thread()?.block_on(verb::deregister::run(args)),
         Command::Health(args) => one_thread()?.block_on(verb::health::run(args)),
+        Command::Network(args) => one_thread()?.block_on(verb::network::run(args)),
         Command::Keep(args) => one_thread()?.block_on(verb::keep::run(args)),
     }
 }

@@ -2,8 +2,8 @@
 
 use aurora_protocol::{
     DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, HealthResponse,
-    HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, Order, RegisterRequest,
-    RegisterResponse,
+    HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, NetworkResponse, Order,
+    RegisterRequest, RegisterResponse,
 };
 use serde::Serialize;
 
@@ -78,6 +78,15 @@ impl Client {
     /// All live peers that match, page by page; `request`'s order and cursor are the enumeration's own.
     pub fn enumerate(&self, request: DiscoverRequest) -> Enumeration {
         Enumeration::new(self.clone(), DiscoverRequest { order: Order::All, cursor: None, ..request })
+    }
+
+    /// The network's figures.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub async fn network(&self) -> Result<NetworkResponse, Error> {
+        let answer = self.transport.call(self.transport.get("network", &[])).await?;
+        serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }
 
     /// How the service is. An unhealthy one is an answer, not an error, and is not asked again.

@@ -10,7 +10,7 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-const PATHS: [&str; 5] = ["/register", "/discover", "/heartbeat", "/health", "/deregister"];
+const PATHS: [&str; 6] = ["/register", "/discover", "/heartbeat", "/health", "/network", "/deregister"];
 
 /// An answer of every kind that a caller can bring about.
 async fn answers(target: &Target) -> Vec<Reply> {

@@ -21,6 +21,7 @@ pub mod heartbeat;
 pub mod holder;
 pub mod inline;
 pub mod life;
+pub mod network;
 pub mod paging;
 pub mod refusal;
 pub mod register;
@@ -97,6 +98,10 @@ macro_rules! contract_suite {
                 a_page_that_is_refused_changes_nothing
                 without_it_no_page_is_answered
                 a_newcomers_first_peers_come_with_its_registration;
+            network:
+                the_networks_figures_are_answered
+                what_is_at_risk_is_said_in_sentences
+                rates_come_together_or_not_at_all;
             deregister:
                 a_deregistered_peer_is_gone
                 a_peer_that_is_not_there_cannot_be_deregistered;

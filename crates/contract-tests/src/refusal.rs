@@ -164,6 +164,7 @@ pub async fn a_wrong_method_is_answered_with_the_right_ones(target: &Target) {
         ("/deregister", "POST"),
         ("/discover", "GET"),
         ("/health", "GET"),
+        ("/network", "GET"),
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"].into_iter().filter(|method| *method != right)
         {

@@ -150,6 +150,10 @@ impl Store for DynamoStore {
         self.within_deadline(self.core.check()).await
     }
 
+    fn sees_every_change(&self) -> bool {
+        false
+    }
+
     fn figures(&self) -> Vec<Figure> {
         self.counters.figures()
     }

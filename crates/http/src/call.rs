@@ -9,10 +9,12 @@ use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
 use crate::error::Failure;
+use crate::metrics::Metrics;
 
 /// What a handler is given.
 pub(crate) struct Call<'a> {
     pub(crate) registry: &'a Registry,
+    pub(crate) metrics: &'a Metrics,
     /// Where the request came from.
     pub(crate) source: IpAddr,
     pub(crate) now: Timestamp,
@@ -59,6 +61,7 @@ impl RidingPage {
             Self::Asked(request) => call.registry.discover(request, call.now).await?,
             Self::Fetched(page) => page,
         };
+        call.metrics.paged();
         Ok((Some(peers), Some(figures)))
     }
 }

@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::outbox::Outbox;
 use crate::route::Route;
-use crate::{deregister, discover, health, heartbeat, register};
+use crate::{deregister, discover, health, heartbeat, network, register};
 
 /// The checked-in description of the contract.
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -117,6 +117,7 @@ impl Contract {
         }
         let call = Call {
             registry: &self.registry,
+            metrics: &self.metrics,
             source: origin.address,
             now: self.options.clock.now(),
             query: parts.uri.query().unwrap_or_default(),
@@ -199,6 +200,7 @@ async fn dispatch(route: Route, call: Call<'_>) -> Result<Answer, Failure> {
         Route::Heartbeat => heartbeat::heartbeat(call).await,
         Route::Deregister => deregister::deregister(call).await,
         Route::Health => health::health(call).await,
+        Route::Network => network::network(call).await,
         Route::OpenApi => Ok(Answer::fixed(OPENAPI)),
     }
 }

@@ -19,6 +19,7 @@ mod heartbeat;
 mod inbox;
 mod log;
 mod metrics;
+mod network;
 mod open_files;
 mod options;
 mod origin;

@@ -7,11 +7,12 @@ mod text;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use aurora_protocol::Code;
+use aurora_protocol::{Code, Timestamp};
 use aurora_registry::Swept;
 use http::StatusCode;
 
 use crate::answer::Event;
+use crate::network::{History, Moment};
 use crate::route::Route;
 
 use histogram::Histogram;
@@ -31,6 +32,9 @@ pub(crate) struct Metrics {
     deregistrations: AtomicU64,
     expiries: AtomicU64,
     evictions: AtomicU64,
+    pages: AtomicU64,
+    /// What of the above, and how many peers there were, in the last minutes.
+    pub(crate) history: History,
     connections_open: AtomicU64,
     connections_refused: AtomicU64,
     in_flight: AtomicU64,
@@ -65,13 +69,14 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Metrics) -> &A
     Plain { name, help, counts_up: false, value }
 }
 
-const PLAIN: [Plain; 10] = [
+const PLAIN: [Plain; 11] = [
     counter("registrations", "Registrations accepted", |m| &m.registrations),
     counter("renewals", "Heartbeats that renewed a live peer's lease", |m| &m.renewals),
     counter("revivals", "Heartbeats that revived a dormant peer", |m| &m.revivals),
     counter("deregistrations", "Peers that deregistered", |m| &m.deregistrations),
     counter("expiries", "Leases that ended in silence", |m| &m.expiries),
     counter("evictions", "Dormant peers that were deleted", |m| &m.evictions),
+    counter("pages", "Pages of peers answered, those that rode along included", |m| &m.pages),
     counter("connections_refused", "Connections over the bound, turned away", |m| &m.connections_refused),
     counter("requests_shed", "Requests turned away because too many were in flight", |m| &m.shed),
     gauge("connections_open", "Connections that are open", |m| &m.connections_open),
@@ -103,6 +108,23 @@ impl Metrics {
     pub(crate) fn swept(&self, swept: Swept) {
         self.expiries.fetch_add(swept.expired, Relaxed);
         self.evictions.fetch_add(swept.evicted, Relaxed);
+    }
+
+    /// Counts a page of peers that is answered.
+    pub(crate) fn paged(&self) {
+        self.pages.fetch_add(1, Relaxed);
+    }
+
+    /// What is counted at `now`, when so many peers are live.
+    pub(crate) fn moment(&self, live: u64, at: Timestamp) -> Moment {
+        Moment {
+            at,
+            live,
+            left: self.deregistrations.load(Relaxed),
+            expired: self.expiries.load(Relaxed),
+            revived: self.revivals.load(Relaxed),
+            pages: self.pages.load(Relaxed),
+        }
     }
 
     pub(crate) fn connection_refused(&self) {

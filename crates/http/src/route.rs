@@ -15,14 +15,23 @@ pub enum Route {
     Deregister,
     /// `GET /health`
     Health,
+    /// `GET /network`
+    Network,
     /// `GET /openapi.json`
     OpenApi,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 6] =
-        [Self::Register, Self::Discover, Self::Heartbeat, Self::Deregister, Self::Health, Self::OpenApi];
+    pub const ALL: [Self; 7] = [
+        Self::Register,
+        Self::Discover,
+        Self::Heartbeat,
+        Self::Deregister,
+        Self::Health,
+        Self::Network,
+        Self::OpenApi,
+    ];
 
     /// Its path; a slash at the end means the same.
     pub const fn path(self) -> &'static str {
@@ -32,6 +41,7 @@ impl Route {
             Self::Heartbeat => "/heartbeat",
             Self::Deregister => "/deregister",
             Self::Health => "/health",
+            Self::Network => "/network",
             Self::OpenApi => "/openapi.json",
         }
     }
@@ -40,7 +50,7 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
-            Self::Discover | Self::Health | Self::OpenApi => Method::GET,
+            Self::Discover | Self::Health | Self::Network | Self::OpenApi => Method::GET,
         }
     }
 

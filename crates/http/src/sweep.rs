@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aurora_protocol::Timestamp;
 use aurora_registry::{Registry, StoreError};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -22,6 +23,7 @@ pub(crate) async fn sweep_forever(registry: Arc<Registry>, clock: Clock, metrics
         match registry.sweep(clock.now()).await {
             Ok(swept) => {
                 metrics.swept(swept);
+                note(&registry, clock.now(), &metrics).await;
                 if failing.take().is_some() {
                     tracing::info!("leases are ended again");
                 }
@@ -32,5 +34,16 @@ pub(crate) async fn sweep_forever(registry: Arc<Registry>, clock: Clock, metrics
             }
             Err(_) => {}
         }
+    }
+}
+
+/// Notes how the network stands, where this process sees all of it.
+async fn note(registry: &Registry, now: Timestamp, metrics: &Metrics) {
+    if !registry.sees_every_change() || !metrics.history.is_due(now) {
+        return;
+    }
+    // What can't be counted now is counted at the next tick.
+    if let Ok(census) = registry.census(0, now).await {
+        metrics.history.note(metrics.moment(census.live, now));
     }
 }

@@ -204,6 +204,16 @@ impl Registry {
         self.store.health().await
     }
 
+    /// Whether whatever changes goes through this process; see [`Store::sees_every_change`].
+    pub fn sees_every_change(&self) -> bool {
+        self.store.sees_every_change()
+    }
+
+    /// Which share of the live peers nobody was told of lately; see [`Store::introduced_to_nobody_share`].
+    pub fn introduced_to_nobody_share(&self, now: Timestamp) -> Option<f64> {
+        self.store.introduced_to_nobody_share(now)
+    }
+
     /// What the store counts about its own work.
     pub fn figures(&self) -> Vec<Figure> {
         self.store.figures()

@@ -94,6 +94,18 @@ pub trait Store: Send + Sync + 'static {
     /// Whether the store can keep what it would promise. `Err` says why not; reading may still work.
     async fn health(&self) -> Result<(), StoreError>;
 
+    /// Whether whatever changes goes through this process, so that what the process counts is what the network does. Not so where
+    /// several processes share the peers.
+    fn sees_every_change(&self) -> bool {
+        true
+    }
+
+    /// Which share of the live peers, from 0 to 1, no list has named during their last lease: an estimate, for a bounded cost. `None` where
+    /// knowing it would cost the lists something.
+    fn introduced_to_nobody_share(&self, _now: Timestamp) -> Option<f64> {
+        None
+    }
+
     /// What the store counts about its own work.
     fn figures(&self) -> Vec<Figure> {
         Vec::new()

@@ -121,6 +121,20 @@ fn an_unknown_peer_is_told_to_register() {
 }
 
 #[test]
+fn the_network_is_told_with_what_is_at_risk() {
+    let service = Service::in_memory();
+    assert!(ok(service.call(&["network"])).ends_with("nothing is known to be at risk\n"));
+    ok(service.call(&["register", "a", "--archetype", "\u{202e}common"]));
+    ok(service.call(&["register", "b", "--archetype", "\u{202e}common", "--archetype", "rare"]));
+    let told = ok(service.call(&["network"]));
+    assert!(told.starts_with("live peers  2\n"), "{told}");
+    assert!(told.contains("ARCHETYPE") && told.contains("\\u{202e}common  2"), "{told}");
+    assert!(told.ends_with("at risk: archetype `rare` has 1 peer: use fill=any\n"), "{told}");
+    let answer: serde_json::Value = serde_json::from_str(&ok(service.call(&["network", "--json"]))).unwrap();
+    assert_eq!((&answer["peers"], &answer["archetypes"][1]["peers"]), (&2.into(), &1.into()));
+}
+
+#[test]
 fn health_is_an_exit_code() {
     let service = Service::in_memory();
     assert_eq!(ok(service.call(&["health"])), "healthy\n");

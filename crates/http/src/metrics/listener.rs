@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aurora_protocol::NetworkResponse;
 use aurora_registry::Registry;
 use axum::Router;
 use axum::http::StatusCode;
@@ -17,8 +18,9 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use super::{MAX_ARCHETYPES, Metrics, text, write_metrics};
+use super::{Metrics, text, write_metrics};
 use crate::clock::Clock;
+use crate::network;
 use crate::server::ACCEPT_REST;
 
 /// Most connections at once: scrapers are few, and more of them wait to be accepted.
@@ -59,11 +61,14 @@ pub(crate) async fn serve_metrics(
 }
 
 async fn tell(registry: &Registry, clock: &Clock, metrics: Arc<Metrics>) -> Response {
-    let census = registry.census(MAX_ARCHETYPES, clock.now()).await;
+    let now = clock.now();
+    let census = registry.census(NetworkResponse::MAX_ARCHETYPES, now).await;
     if let Err(error) = &census {
         tracing::warn!(cause = %error, "the peers could not be counted");
     }
-    match write_metrics(metrics, census.ok(), registry.figures()) {
+    let census = census.ok();
+    let network = census.clone().map(|census| network::figures(registry, &metrics, census, now));
+    match write_metrics(metrics, census, network.as_ref(), registry.figures()) {
         Ok(text) => ([(CONTENT_TYPE, text::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }

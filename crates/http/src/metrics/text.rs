@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use aurora_protocol::Code;
+use aurora_protocol::{Code, NetworkResponse};
 use aurora_registry::{Census, Figure, FigureKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
@@ -14,7 +14,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::histogram::{BOUNDS_MICROS, Histogram};
-use super::{CLASSES, Metrics, PLAIN};
+use super::{CLASSES, MAX_ARCHETYPES, Metrics, PLAIN};
 use crate::route::Route;
 
 /// The content type of what is written here.
@@ -28,10 +28,12 @@ const OTHER_PATHS: &str = "other";
 pub(crate) fn write_metrics(
     metrics: Arc<Metrics>,
     census: Option<Census>,
+    network: Option<&NetworkResponse>,
     figures: Vec<Figure>,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
-    registry.register_collector(Box::new(Snapshot { metrics, census, figures }));
+    let network = network.map(network_gauges).unwrap_or_default();
+    registry.register_collector(Box::new(Snapshot { metrics, census, network, figures }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
@@ -41,7 +43,36 @@ pub(crate) fn write_metrics(
 struct Snapshot {
     metrics: Arc<Metrics>,
     census: Option<Census>,
+    network: Vec<Gauge>,
     figures: Vec<Figure>,
+}
+
+/// A gauge's name, what it says, and its value.
+type Gauge = (&'static str, &'static str, f64);
+
+/// What `/network` answers and is no count of peers, as far as it is known.
+fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
+    let mut gauges = vec![("network_risks", "Dangers that /network names", network.at_risk.len() as f64)];
+    if let Some(rates) = &network.rates {
+        gauges.extend([
+            ("joins_per_minute", "Peers that came, over the last minutes", rates.joins_per_minute),
+            ("leaves_per_minute", "Peers that deregistered, over the last minutes", rates.leaves_per_minute),
+            (
+                "expiries_per_minute",
+                "Leases that ended in silence, over the last minutes",
+                rates.expiries_per_minute,
+            ),
+            (
+                "revivals_per_minute",
+                "Dormant peers that came back, over the last minutes",
+                rates.revivals_per_minute,
+            ),
+        ]);
+    }
+    let help = "Share of live peers that no list named during their last lease";
+    gauges
+        .extend(network.introduced_to_nobody_share.map(|share| ("introduced_to_nobody_share", help, share)));
+    gauges
 }
 
 impl Collector for Snapshot {
@@ -56,6 +87,10 @@ impl Collector for Snapshot {
         self.encode_routes(&mut encoder)?;
         if let Some(census) = &self.census {
             encode_census(census, &mut encoder)?;
+        }
+        for (name, help, value) in &self.network {
+            let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            ConstGauge::new(*value).encode(metric)?;
         }
         self.figures.iter().try_for_each(|figure| encode_figure(figure, &mut encoder))
     }
@@ -101,7 +136,7 @@ fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
     }
     let help = "Live peers that carry an archetype, for the most frequent archetypes";
     let mut family = encoder.encode_descriptor("archetype_peers", help, None, MetricType::Gauge)?;
-    for (archetype, peers) in &census.by_archetype {
+    for (archetype, peers) in census.by_archetype.iter().take(MAX_ARCHETYPES) {
         measure(family.encode_family(&[("archetype", archetype.as_str())])?, *peers)?;
     }
     Ok(())
@@ -160,7 +195,7 @@ fn apart(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::Archetype;
+    use aurora_protocol::{Archetype, NetworkRates, Timestamp};
 
     use super::*;
 
@@ -177,10 +212,29 @@ mod tests {
         ];
         let hostile = Archetype::parse("a\"} evil{x=\"\\").unwrap();
         let census = Census { live: 7, dormant: 2, archetypes: 1, by_archetype: vec![(hostile, 5)] };
-        let text = write_metrics(Arc::default(), Some(census), figures).unwrap();
+        let rates = NetworkRates {
+            minutes: 5,
+            joins_per_minute: 1.5,
+            leaves_per_minute: 0.0,
+            expiries_per_minute: 0.0,
+            revivals_per_minute: 0.0,
+        };
+        let network = NetworkResponse {
+            timestamp: Timestamp::default(),
+            peers: 7,
+            archetypes: Vec::new(),
+            rates: Some(rates),
+            introduced_to_nobody_share: Some(0.25),
+            at_risk: vec!["x".to_owned()],
+        };
+        let text = write_metrics(Arc::default(), Some(census), Some(&network), figures).unwrap();
         for line in [
             "aurora_peers_live 7",
             "aurora_peers_dormant 2",
+            "aurora_joins_per_minute 1.5",
+            "aurora_introduced_to_nobody_share 0.25",
+            "aurora_network_risks 1.0",
+            "aurora_pages_total 0",
             r#"aurora_archetype_peers{archetype="a\"} evil{x=\"\\"} 5"#,
             "aurora_store_journal_bytes 1.5",
             "aurora_store_syncs_total 3",

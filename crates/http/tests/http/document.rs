@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aurora_http::Route;
 use aurora_protocol::{
-    Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata, PeerId,
-    PeerIds,
+    Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata,
+    NetworkResponse, PeerId, PeerIds,
 };
 use aurora_registry::Limits;
 use http::Method;
@@ -73,6 +73,7 @@ fn the_document_knows_every_code_under_the_status_it_is_answered_with() {
         ("discover", "400", &["invalid_parameter", "invalid_cursor", "cursor_expired"]),
         ("discover", "503", &["unavailable"]),
         ("health", "503", &["unavailable"]),
+        ("network", "503", &["unavailable"]),
         ("openapi", "503", &["unavailable"]),
     ] {
         let (_, _, operation) =
@@ -121,6 +122,10 @@ fn every_bound_of_the_document_is_the_codes() {
         (&register["ttl_seconds"]["default"], limits.ttl_default.as_secs() as usize),
         (&schemas["HeartbeatsRequest"]["properties"]["peer_ids"]["maxItems"], PeerIds::MAX_COUNT),
         (&schemas["HeartbeatsResponse"]["properties"]["results"]["maxItems"], PeerIds::MAX_COUNT),
+        (
+            &schemas["NetworkResponse"]["properties"]["archetypes"]["maxItems"],
+            NetworkResponse::MAX_ARCHETYPES,
+        ),
         (&inline["limit"]["maximum"], limits.inline_discover.max as usize),
         (&inline["limit"]["default"], limits.inline_discover.default as usize),
         (&schemas["DiscoverResponse"]["properties"]["peers"]["maxItems"], limits.discover.max as usize),

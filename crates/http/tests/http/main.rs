@@ -9,6 +9,7 @@ mod headers;
 mod limits;
 mod log;
 mod metrics;
+mod network;
 mod peers;
 mod refusals;
 mod stopping;

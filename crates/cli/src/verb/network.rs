@@ -1,0 +1,62 @@
+//! `network`.
+
+use aurora_protocol::NetworkResponse;
+
+use super::{print, print_json};
+use crate::args::NetworkArgs;
+use crate::escape::escape;
+use crate::failure::Failure;
+use crate::{table, terminal};
+
+/// Says how the network as a whole is.
+pub(crate) async fn run(args: NetworkArgs) -> Result<(), Failure> {
+    let answer = args.connect.client()?.network().await?;
+    if args.json {
+        return print_json(&answer);
+    }
+    let width = terminal::size().map(|size| size.columns);
+    figures(&answer).into_iter().chain(archetypes(&answer, width)).chain(risks(&answer)).try_for_each(print)
+}
+
+/// The figures, a line each.
+fn figures(answer: &NetworkResponse) -> Vec<String> {
+    let mut rows = vec![vec!["live peers".to_owned(), answer.peers.to_string()]];
+    if let Some(rates) = &answer.rates {
+        let over = format!("a minute, over the last {}", rates.minutes);
+        for (name, rate) in [
+            ("joins", rates.joins_per_minute),
+            ("leaves", rates.leaves_per_minute),
+            ("expiries", rates.expiries_per_minute),
+            ("revivals", rates.revivals_per_minute),
+        ] {
+            rows.push(vec![name.to_owned(), format!("{rate:.1} {over}")]);
+        }
+    }
+    if let Some(share) = answer.introduced_to_nobody_share {
+        rows.push(vec!["introduced to nobody".to_owned(), format!("{:.1} %", share * 100.0)]);
+    }
+    table::lines(&[], &rows, None)
+}
+
+fn archetypes(answer: &NetworkResponse, width: Option<usize>) -> Vec<String> {
+    if answer.archetypes.is_empty() {
+        return Vec::new();
+    }
+    let rows: Vec<_> = answer
+        .archetypes
+        .iter()
+        .map(|one| vec![escape(one.archetype.as_str()).into_owned(), one.peers.to_string()])
+        .collect();
+    let mut lines = vec![String::new()];
+    lines.extend(table::lines(&["ARCHETYPE", "PEERS"], &rows, width));
+    lines
+}
+
+fn risks(answer: &NetworkResponse) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    if answer.at_risk.is_empty() {
+        lines.push("nothing is known to be at risk".to_owned());
+    }
+    lines.extend(answer.at_risk.iter().map(|risk| format!("at risk: {}", escape(risk))));
+    lines
+}

@@ -1,0 +1,155 @@
+//! The last minutes of the network, as far as they went through this process.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
+
+use aurora_protocol::{NetworkRates, Timestamp};
+
+use super::rounded;
+
+const MILLIS_PER_MINUTE: u64 = 60_000;
+/// How far back it reaches: long enough to smooth, short enough to be about now.
+const SPAN_MILLIS: u64 = 5 * MILLIS_PER_MINUTE;
+/// How long after a moment the next one is noted, so that few are kept.
+const STEP_MILLIS: u64 = 5_000;
+
+/// What was counted at one moment: live peers, and what happened since the process began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Moment {
+    pub(crate) at: Timestamp,
+    pub(crate) live: u64,
+    pub(crate) left: u64,
+    pub(crate) expired: u64,
+    pub(crate) revived: u64,
+    /// Pages of peers that were answered.
+    pub(crate) pages: u64,
+}
+
+/// Moments of the last five minutes, in their order.
+#[derive(Debug, Default)]
+pub(crate) struct History(Mutex<VecDeque<Moment>>);
+
+/// What the last minutes say.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Recent {
+    /// Once a minute was seen.
+    pub(crate) rates: Option<NetworkRates>,
+    /// For how many whole minutes no page was answered.
+    pub(crate) minutes_without_pages: u64,
+    /// The most live peers there were.
+    pub(crate) most_live: u64,
+}
+
+impl History {
+    /// Whether a moment is to be noted.
+    pub(crate) fn is_due(&self, now: Timestamp) -> bool {
+        let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        moments.back().is_none_or(|last| now < last.at || now.millis_since(last.at) >= STEP_MILLIS)
+    }
+
+    /// Notes a moment.
+    pub(crate) fn note(&self, moment: Moment) {
+        let mut moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // After a clock was set back nothing before is comparable.
+        if moments.back().is_some_and(|last| moment.at < last.at) {
+            moments.clear();
+        }
+        // The last one before the span stays: from it on, the span is whole.
+        while moments.get(1).is_some_and(|second| moment.at.millis_since(second.at) >= SPAN_MILLIS) {
+            moments.pop_front();
+        }
+        moments.push_back(moment);
+    }
+
+    /// What the moments up to `now` say; `None` where none was noted.
+    pub(crate) fn recent(&self, now: Moment) -> Option<Recent> {
+        let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *moments.front()?;
+        let silent_since =
+            moments.iter().find(|moment| moment.pages == now.pages).map_or(now.at, |one| one.at);
+        Some(Recent {
+            rates: rates(first, now),
+            minutes_without_pages: now.at.millis_since(silent_since) / MILLIS_PER_MINUTE,
+            most_live: moments.iter().map(|moment| moment.live).max().unwrap_or_default(),
+        })
+    }
+}
+
+fn rates(first: Moment, now: Moment) -> Option<NetworkRates> {
+    let millis = now.at.millis_since(first.at);
+    let minutes = (millis / MILLIS_PER_MINUTE).min(SPAN_MILLIS / MILLIS_PER_MINUTE);
+    if minutes == 0 {
+        return None;
+    }
+    let per_minute = |count: u64| rounded(count as f64 * MILLIS_PER_MINUTE as f64 / millis as f64, 10.0);
+    let since = |counted: fn(&Moment) -> u64| counted(&now).saturating_sub(counted(&first));
+    let (left, expired, revived) =
+        (since(|moment| moment.left), since(|moment| moment.expired), since(|moment| moment.revived));
+    // Who is there now was there before or came, less who went.
+    let joined = (now.live + left + expired).saturating_sub(first.live + revived);
+    Some(NetworkRates {
+        minutes,
+        joins_per_minute: per_minute(joined),
+        leaves_per_minute: per_minute(left),
+        expiries_per_minute: per_minute(expired),
+        revivals_per_minute: per_minute(revived),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn moment(seconds: u64, live: u64) -> Moment {
+        Moment { at: Timestamp::from_secs(1_000_000 + seconds), live, ..Moment::default() }
+    }
+
+    #[test]
+    fn rates_are_taken_over_the_minutes_that_were_seen() {
+        let history = History::default();
+        assert_eq!(history.recent(moment(0, 3)), None);
+        history.note(moment(0, 3));
+        assert_eq!(history.recent(moment(59, 3)).unwrap().rates, None);
+        let now = Moment { left: 2, expired: 4, revived: 1, ..moment(120, 10) };
+        let rates = history.recent(now).unwrap().rates.unwrap();
+        assert_eq!((rates.minutes, rates.leaves_per_minute, rates.expiries_per_minute), (2, 1.0, 2.0));
+        // Three were there and one came back; six went, and ten are there.
+        assert_eq!((rates.joins_per_minute, rates.revivals_per_minute), (6.0, 0.5));
+    }
+
+    #[test]
+    fn what_lies_further_back_than_five_minutes_is_forgotten() {
+        let history = History::default();
+        for second in (0..1_200).step_by(5) {
+            let now = moment(second, 2 * second);
+            assert!(history.is_due(now.at));
+            history.note(now);
+            assert!(!history.is_due(now.at));
+        }
+        let recent = history.recent(moment(1_200, 2_400)).unwrap();
+        assert_eq!(recent.rates.unwrap().minutes, 5);
+        assert_eq!(recent.rates.unwrap().joins_per_minute, 120.0);
+        assert!(history.0.lock().unwrap().len() <= 62);
+    }
+
+    #[test]
+    fn silence_is_told_in_whole_minutes() {
+        let history = History::default();
+        for second in 0..40 {
+            history.note(Moment { pages: second.min(10), ..moment(second * 5, 1) });
+        }
+        let after = |seconds, pages| {
+            history.recent(Moment { pages, ..moment(seconds, 1) }).unwrap().minutes_without_pages
+        };
+        assert_eq!((after(200, 10), after(229, 10), after(230, 10), after(230, 11)), (2, 2, 3, 0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_begins_anew() {
+        let history = History::default();
+        history.note(moment(10_000, 5));
+        assert!(history.is_due(moment(0, 5).at));
+        history.note(moment(0, 5));
+        assert_eq!(history.recent(moment(60, 5)).unwrap().rates.unwrap().minutes, 1);
+    }
+}

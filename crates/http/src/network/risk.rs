@@ -1,0 +1,105 @@
+//! What endangers the network, in words.
+
+use aurora_registry::Census;
+
+use super::history::Recent;
+
+/// Below this many peers nothing is said about a network: it is being tried out.
+const FEW: u64 = 10;
+/// For so many minutes nobody may have asked before it is told: today's clients ask every ten seconds.
+const SILENT_MINUTES: u64 = 3;
+/// The share of peers introduced to nobody from which it is told: below it the next discovers reach them.
+const UNMET_SHARE: f64 = 0.05;
+/// Most archetypes of one peer that are named.
+const NAMED: usize = 5;
+
+/// A sentence for each danger that the figures show.
+pub(super) fn sentences(census: &Census, recent: Option<&Recent>, unmet: Option<f64>) -> Vec<String> {
+    let mut sentences = Vec::new();
+    if let Some(recent) = recent {
+        sentences.extend(silence(census.live, recent));
+        sentences.extend(shrinkage(census.live, recent));
+    }
+    if let Some(share) = unmet.filter(|share| census.live >= FEW && *share >= UNMET_SHARE) {
+        sentences.push(format!(
+            "{:.0} % of peers were introduced to nobody during their last lease: raise `limit` or discover more often",
+            share * 100.0
+        ));
+    }
+    sentences.extend(islands(census));
+    sentences
+}
+
+fn silence(live: u64, recent: &Recent) -> Option<String> {
+    let minutes = recent.minutes_without_pages;
+    (live > 1 && minutes >= SILENT_MINUTES)
+        .then(|| format!("No discover was answered for {minutes} minutes: newcomers meet nobody"))
+}
+
+fn shrinkage(live: u64, recent: &Recent) -> Option<String> {
+    (recent.most_live >= FEW && live <= recent.most_live / 2).then(|| {
+        let before = recent.most_live;
+        format!("the network shrank by half in 5 minutes, from {before} peers to {live}: check what they reach the service by")
+    })
+}
+
+/// Archetypes that one peer carries alone, in a network that has others.
+fn islands(census: &Census) -> Vec<String> {
+    let alone = || census.by_archetype.iter().filter(|(_, peers)| *peers == 1 && census.live > 1);
+    let mut sentences: Vec<String> = alone()
+        .take(NAMED)
+        .map(|(archetype, _)| format!("archetype `{archetype}` has 1 peer: use fill=any"))
+        .collect();
+    match alone().count().saturating_sub(NAMED) {
+        0 => {}
+        1 => sentences.push("1 more archetype has 1 peer".to_owned()),
+        more => sentences.push(format!("{more} more archetypes have 1 peer each")),
+    }
+    sentences
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_protocol::Archetype;
+
+    use super::*;
+
+    fn census(live: u64, archetypes: &[(&str, u64)]) -> Census {
+        let by_archetype =
+            archetypes.iter().map(|(name, peers)| (Archetype::parse(name).unwrap(), *peers)).collect();
+        Census { live, by_archetype, ..Census::default() }
+    }
+
+    fn recent(minutes_without_pages: u64, most_live: u64) -> Recent {
+        Recent { rates: None, minutes_without_pages, most_live }
+    }
+
+    #[test]
+    fn nothing_is_said_where_nothing_is_at_risk() {
+        let sound = census(100, &[("a", 100), ("b", 2)]);
+        assert_eq!(sentences(&sound, Some(&recent(2, 150)), Some(0.04)), [""; 0]);
+        assert_eq!(sentences(&sound, None, None), [""; 0]);
+        assert_eq!(sentences(&census(1, &[("a", 1)]), Some(&recent(5, 1)), Some(1.0)), [""; 0]);
+    }
+
+    #[test]
+    fn each_danger_is_a_sentence_that_says_what_to_do() {
+        let said = sentences(&census(50, &[("a", 49), ("x", 1)]), Some(&recent(3, 100)), Some(0.17));
+        assert_eq!(said.len(), 4);
+        assert!(said[0].starts_with("No discover was answered for 3 minutes"));
+        assert!(said[1].starts_with("the network shrank by half in 5 minutes, from 100 peers to 50"));
+        assert_eq!(
+            said[2],
+            "17 % of peers were introduced to nobody during their last lease: raise `limit` or discover more often"
+        );
+        assert_eq!(said[3], "archetype `x` has 1 peer: use fill=any");
+    }
+
+    #[test]
+    fn few_of_many_lonely_archetypes_are_named() {
+        let names: Vec<_> = (0..8).map(|n| format!("a{n}")).collect();
+        let archetypes: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let said = sentences(&census(8, &archetypes), None, None);
+        assert_eq!((said.len(), said[5].as_str()), (6, "3 more archetypes have 1 peer each"));
+    }
+}

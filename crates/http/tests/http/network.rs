@@ -1,0 +1,44 @@
+//! The network's figures as time goes by.
+
+use serde_json::json;
+
+use crate::support::{PATIENCE, Service};
+
+#[tokio::test]
+async fn what_comes_and_goes_is_told_by_the_minute_and_to_prometheus_too() {
+    let service = Service::start().await;
+    // The sweep that begins with the service notes the first moment.
+    let begun = std::time::Instant::now();
+    service.clock.pass(60);
+    while service.get("/network").await.ok().get("minutes").is_none() {
+        assert!(begun.elapsed() < PATIENCE, "the first moment is noted");
+        service.clock.pass(60);
+        tokio::task::yield_now().await;
+    }
+    for id in ["a", "b", "c", "d"] {
+        service.post("/register", &json!({ "peer_id": id, "archetypes": ["x"] }).to_string()).await.ok();
+    }
+    service.post("/register", r#"{"peer_id":"a","archetypes":["x"]}"#).await.ok();
+    service.post("/deregister", r#"{"peer_id":"d"}"#).await.ok();
+    let answer = service.get("/network").await.ok();
+    assert_eq!(
+        (&answer["peers"], &answer["archetypes"]),
+        (&json!(3), &json!([{"archetype": "x", "peers": 3}]))
+    );
+    let minutes = answer["minutes"].as_f64().unwrap();
+    let told = |name: &str| answer[name].as_f64().unwrap() * minutes;
+    // Over five minutes or less, in tenths.
+    assert!((told("joins_per_minute") - 4.0).abs() < 0.6, "registering again is no joining: {answer}");
+    assert!((told("leaves_per_minute") - 1.0).abs() < 0.6, "{answer}");
+    assert_eq!(answer["expiries_per_minute"], 0.0);
+    let url = format!("http://{}/metrics", service.metrics);
+    let text = service.client.get(url).send().await.unwrap().text().await.unwrap();
+    for name in
+        ["aurora_joins_per_minute", "aurora_leaves_per_minute", "aurora_network_risks", "aurora_pages_total"]
+    {
+        assert!(
+            text.lines().any(|line| line.starts_with(&format!("{name} "))),
+            "{name} is missing in\n{text}"
+        );
+    }
+}
