@@ -8,6 +8,7 @@ import platform
 import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
 
 from drive import ROOT
@@ -54,11 +55,11 @@ def publish(name: str, rows: list[Row], raw: dict[str, object], whole: bool) -> 
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, default=vars) + "\n")
 
 
-def set_into_document(name: str, table: str) -> None:
+def set_into_document(name: str, table: str, document: Path = DOCUMENT) -> None:
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = DOCUMENT.read_text().partition(begin)
+    before, _, rest = document.read_text().partition(begin)
     _, _, after = rest.partition(end)
-    DOCUMENT.write_text(f"{before}{begin}\n{table}\n{end}{after}")
+    document.write_text(f"{before}{begin}\n{table}\n{end}{after}")
 
 
 def machine() -> str:

@@ -1,10 +1,11 @@
-//! The load tools of the benchmarks: a baseline server, a loader of peers, and an open-loop load generator.
+//! The tools of the benchmarks: a baseline server, a loader of peers, an open-loop load generator, and a simulated network.
 //!
-//! The drivers `bench/speed` and `bench/size` start these; each can be run by hand too.
+//! The drivers `bench/speed`, `bench/size` and `bench/isolation` start these; each can be run by hand too.
 #![allow(clippy::print_stdout, reason = "a table on standard output is what these tools are for")]
 
 mod bare;
 mod fill;
+mod isolation;
 mod latency;
 mod openloop;
 mod pool;
@@ -15,7 +16,7 @@ use std::error::Error;
 
 use clap::Parser;
 
-/// Load tools for Aurora Discovery's benchmarks.
+/// Tools for Aurora Discovery's benchmarks.
 #[derive(Parser)]
 enum Tool {
     /// Serves constants with the service's headers: the limit that the HTTP library sets.
@@ -24,6 +25,8 @@ enum Tool {
     Fill(fill::Fill),
     /// Prints the ids that `fill` registers, one a line.
     Ids(seed::Ids),
+    /// Simulates a network and counts the components, the unknown and the forgotten.
+    Isolation(isolation::Isolation),
     /// Sends at a fixed rate whatever the service does, and counts latency from when a request was due.
     Openloop(openloop::OpenLoop),
 }
@@ -33,6 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Bare(tool) => Ok(tool.run()?),
         Tool::Fill(tool) => Ok(tool.run()?),
         Tool::Ids(tool) => Ok(tool.run()?),
+        Tool::Isolation(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
     }
 }

@@ -1,0 +1,72 @@
+//! Simulates a network's life on the real registry and says whether anybody is left isolated.
+//!
+//! Time is an argument of every rule, so an hour of a hundred thousand peers takes a minute or two. Every peer has three memories: one
+//! is filled by the service's own samples, the others by what two other kinds of lists would have told it of the same
+//! network. `docs/isolation.md` says what is simulated, and `bench/isolation` runs it.
+
+mod chart;
+mod graph;
+mod host;
+mod order;
+mod population;
+mod scenario;
+mod service;
+mod simulation;
+mod summary;
+mod view;
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::time::Instant;
+use std::{fs, io};
+
+use scenario::Scenario;
+use simulation::Simulation;
+
+/// Simulates a network and counts the components, the unknown and the forgotten.
+#[derive(clap::Args)]
+pub(crate) struct Isolation {
+    #[command(flatten)]
+    scenario: Scenario,
+    /// What the run is called, in its picture and on standard error.
+    #[arg(long, default_value = "network")]
+    name: String,
+    /// Where to write the picture of the run, as SVG.
+    #[arg(long)]
+    picture: Option<PathBuf>,
+}
+
+impl Isolation {
+    /// Prints what was seen as one line of JSON; shows its progress on standard error.
+    pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let simulation = runtime.block_on(self.simulate())?;
+        if let Some(path) = &self.picture {
+            fs::write(path, chart::draw(&self.name, &self.scenario, &simulation.series))?;
+        }
+        println!("{}", summary::of(&self.scenario, &simulation));
+        Ok(())
+    }
+
+    async fn simulate(&self) -> Result<Simulation, Box<dyn Error>> {
+        let started = Instant::now();
+        let mut simulation = Simulation::new(&self.scenario)?;
+        while !simulation.is_over() {
+            simulation.second().await?;
+            if simulation.ends_a_lease() {
+                self.progress(&simulation, started)?;
+            }
+        }
+        Ok(simulation)
+    }
+
+    fn progress(&self, simulation: &Simulation, started: Instant) -> io::Result<()> {
+        use io::Write as _;
+        let lease = simulation.leases_done();
+        let seconds = started.elapsed().as_secs();
+        writeln!(io::stderr(), "{}: {lease} leases of {} done, {seconds} s", self.name, self.scenario.leases)
+    }
+}
+
+#[cfg(test)]
+mod tests;

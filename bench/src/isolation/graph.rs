@@ -1,0 +1,202 @@
+//! The graph of who knows whom among the live.
+
+use super::population::Population;
+use super::view::Views;
+
+/// The best known that vanish at once in the test of what a graph hangs on: one in so many.
+const VANISHING: usize = 50;
+
+/// What the graph looks like at one instant.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Figures {
+    /// Peers that run and are registered.
+    pub(crate) live: u32,
+    /// Parts that know nothing of each other.
+    pub(crate) components: u32,
+    /// Peers in the largest part.
+    pub(crate) largest: u32,
+    /// Peers that know nobody live and that nobody live knows.
+    pub(crate) isolated: u32,
+    /// Peers that registered more than a lease ago and that nobody live knows.
+    pub(crate) unknown: u32,
+    /// How long the peer that waits longest has not been told to anybody, in seconds.
+    pub(crate) forgotten_seconds: u32,
+}
+
+/// Memory for looking at graphs.
+#[derive(Default)]
+pub(crate) struct Graph {
+    /// Towards the root of each peer's component.
+    parents: Vec<u32>,
+    /// Of a root: how many peers its component has.
+    sizes: Vec<u32>,
+    /// How many live peers know each peer.
+    known_by: Vec<u32>,
+}
+
+impl Graph {
+    pub(crate) fn look(&mut self, population: &Population, views: &Views, lease: u32, now: u32) -> Figures {
+        self.connect(population, views, |_| true);
+        let mut figures = Figures::default();
+        for peer in population.members() {
+            let since = population.member_since(peer).unwrap_or(now);
+            let (at, waited) = (peer as usize, now - views.told_at(peer).max(since));
+            figures.live += 1;
+            if self.parents[at] == peer {
+                figures.components += 1;
+                figures.isolated += u32::from(self.sizes[at] == 1);
+                figures.largest = figures.largest.max(self.sizes[at]);
+            }
+            figures.unknown += u32::from(self.known_by[at] == 0 && now - since >= lease);
+            figures.forgotten_seconds = figures.forgotten_seconds.max(waited);
+        }
+        figures
+    }
+
+    /// The share of the others that is still in one component if the best known, one in fifty, vanish at this instant.
+    pub(crate) fn share_left_when_the_best_known_vanish(
+        &mut self,
+        population: &Population,
+        views: &Views,
+    ) -> f64 {
+        self.connect(population, views, |_| true);
+        let mut ranked: Vec<u32> = population.members().collect();
+        let vanishing = ranked.len().div_ceil(VANISHING);
+        if ranked.len() <= vanishing {
+            return 0.0;
+        }
+        ranked.select_nth_unstable_by_key(vanishing, |peer| std::cmp::Reverse(self.known_by[*peer as usize]));
+        let mut vanished = vec![false; population.ever()];
+        ranked[..vanishing].iter().for_each(|peer| vanished[*peer as usize] = true);
+        self.connect(population, views, |peer| !vanished[peer as usize]);
+        let left = ranked[vanishing..].iter().map(|peer| *peer as usize);
+        let largest = left.map(|at| self.sizes[at]).max().unwrap_or(0);
+        f64::from(largest) / (ranked.len() - vanishing) as f64
+    }
+
+    /// Joins who knows whom among the members that stay.
+    fn connect(&mut self, population: &Population, views: &Views, stays: impl Fn(u32) -> bool) {
+        let ever = u32::try_from(population.ever()).unwrap_or(u32::MAX);
+        self.parents.clear();
+        self.parents.extend(0..ever);
+        for counts in [&mut self.sizes, &mut self.known_by] {
+            counts.clear();
+            counts.resize(population.ever(), 0);
+        }
+        let is_there = |peer: u32| population.member_since(peer).is_some() && stays(peer);
+        population.members().filter(|peer| is_there(*peer)).for_each(|peer| self.sizes[peer as usize] = 1);
+        for peer in population.members().filter(|peer| is_there(*peer)) {
+            for known in views.known_to(peer).iter().filter(|known| is_there(**known)) {
+                self.known_by[*known as usize] += 1;
+                self.join(peer, *known);
+            }
+        }
+    }
+
+    fn join(&mut self, one: u32, other: u32) {
+        let (one, other) = (self.root(one), self.root(other));
+        if one == other {
+            return;
+        }
+        let (small, large) =
+            if self.sizes[one as usize] < self.sizes[other as usize] { (one, other) } else { (other, one) };
+        self.parents[small as usize] = large;
+        self.sizes[large as usize] += self.sizes[small as usize];
+    }
+
+    fn root(&mut self, peer: u32) -> u32 {
+        let mut at = peer;
+        while self.parents[at as usize] != at {
+            let grandparent = self.parents[self.parents[at as usize] as usize];
+            self.parents[at as usize] = grandparent;
+            at = grandparent;
+        }
+        at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LEASE: u32 = 300;
+    const NOW: u32 = 1_000;
+
+    /// Registered members that know each other as listed, all told at 0.
+    fn look(known: &[&[u32]]) -> Figures {
+        let (population, views) = network(known);
+        Graph::default().look(&population, &views, LEASE, NOW)
+    }
+
+    fn network(known: &[&[u32]]) -> (Population, Views) {
+        let (mut population, mut views) = (Population::default(), Views::new(20, 1));
+        for _ in known {
+            let peer = population.arrive();
+            population.registered(peer, 0);
+            views.add(0);
+        }
+        for (peer, known) in (0..).zip(known) {
+            views.learn(peer, known, 10);
+        }
+        (population, views)
+    }
+
+    #[test]
+    fn knowing_joins_whichever_way_it_goes() {
+        let figures = look(&[&[1], &[2], &[], &[2]]);
+        assert_eq!((figures.components, figures.largest, figures.isolated), (1, 4, 0));
+        assert_eq!(figures.unknown, 2, "0 and 3 know others, and nobody knows them");
+    }
+
+    #[test]
+    fn who_neither_knows_nor_is_known_is_isolated() {
+        let figures = look(&[&[1], &[0], &[], &[4], &[3]]);
+        assert_eq!((figures.live, figures.components, figures.largest), (5, 3, 2));
+        assert_eq!((figures.isolated, figures.unknown), (1, 1));
+    }
+
+    #[test]
+    fn who_is_gone_or_not_yet_registered_joins_nobody() {
+        let (mut population, mut views) = network(&[&[1], &[]]);
+        let waiting = population.arrive();
+        views.add(NOW);
+        views.learn(waiting, &[0, 1], NOW);
+        let figures = Graph::default().look(&population, &views, LEASE, NOW);
+        assert_eq!((figures.live, figures.components), (2, 1));
+        let gone = population.leave(&mut fastrand::Rng::with_seed(1)).unwrap();
+        let figures = Graph::default().look(&population, &views, LEASE, NOW);
+        assert_eq!(figures.components, if gone == waiting { 1 } else { figures.live });
+    }
+
+    #[test]
+    fn a_young_peer_that_nobody_knows_is_not_forgotten_yet() {
+        let (mut population, mut views) = network(&[&[1], &[0]]);
+        let newcomer = population.arrive();
+        views.add(NOW - LEASE + 1);
+        population.registered(newcomer, NOW - LEASE + 1);
+        let mut graph = Graph::default();
+        assert_eq!(graph.look(&population, &views, LEASE, NOW).unknown, 0);
+        assert_eq!(graph.look(&population, &views, LEASE, NOW + 1).unknown, 1);
+    }
+
+    #[test]
+    fn the_longest_wait_counts_from_the_last_telling() {
+        assert_eq!(look(&[&[1], &[0]]).forgotten_seconds, NOW - 10);
+        assert_eq!(look(&[&[1], &[]]).forgotten_seconds, NOW);
+    }
+
+    #[test]
+    fn a_star_falls_apart_with_its_centre_and_a_thick_ring_does_not() {
+        let star: Vec<&[u32]> = vec![&[0]; 100];
+        let (population, views) = network(&star);
+        let left = Graph::default().share_left_when_the_best_known_vanish(&population, &views);
+        assert!((left - 1.0 / 98.0).abs() < 1e-9, "{left}");
+        // Each knows the ten next: two gaps of one peer part nothing.
+        let next: Vec<Vec<u32>> =
+            (0..100).map(|peer| (1..=10).map(|step| (peer + step) % 100).collect()).collect();
+        let ring: Vec<&[u32]> = next.iter().map(Vec::as_slice).collect();
+        let (population, views) = network(&ring);
+        let left = Graph::default().share_left_when_the_best_known_vanish(&population, &views);
+        assert!((left - 1.0).abs() < 1e-9, "{left}");
+    }
+}

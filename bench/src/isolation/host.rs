@@ -1,0 +1,108 @@
+//! One host of the service: the real registry on its embedded store, and the orders of the other lists beside it.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
+
+use aurora_embedded::EmbeddedStore;
+use aurora_protocol::{DiscoverRequest, PeerId, RegisterRequest, Timestamp, Ttl};
+use aurora_registry::{Error as Refused, Limits, Registry};
+use serde::Deserialize;
+
+use super::order::Orders;
+use super::scenario::{Sampler, Scenario};
+
+/// 2025-10-02T12:00:00, where the simulated time begins.
+const EPOCH_SECONDS: u64 = 1_759_406_400;
+
+pub(crate) struct Host {
+    registry: Registry,
+    orders: Orders,
+    k: u32,
+}
+
+impl Host {
+    pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
+        let lease = Ttl::from_secs(scenario.lease_seconds);
+        let defaults = Limits::default();
+        let limits = Limits {
+            ttl_default: lease,
+            ttl_min: lease.min(defaults.ttl_min),
+            ttl_max: lease.max(defaults.ttl_max),
+            ..defaults
+        };
+        let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits)?;
+        Ok(Self { registry, orders: Orders::default(), k: scenario.k })
+    }
+
+    pub(crate) async fn register(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
+        let request = RegisterRequest { port: 9_000, ..RegisterRequest::new(id(peer)?) };
+        let registered = self.registry.register(request, address(peer), at(now)).await?;
+        self.orders.list(peer, seconds(registered.lease.ttl_expires));
+        Ok(())
+    }
+
+    /// Whether the registry knows the peer.
+    pub(crate) async fn heartbeat(&mut self, peer: u32, now: u32) -> Result<bool, Box<dyn Error>> {
+        match self.registry.heartbeat(&id(peer)?, at(now)).await {
+            Ok(lease) => self.orders.list(peer, seconds(lease.ttl_expires)),
+            Err(Refused::NotRegistered) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        }
+        Ok(true)
+    }
+
+    pub(crate) async fn deregister(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
+        self.orders.unlist(peer);
+        match self.registry.deregister(&id(peer)?, None, address(peer), at(now)).await {
+            Ok(()) | Err(Refused::NotRegistered) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Whom a list of this kind tells a peer of.
+    pub(crate) async fn discover(
+        &mut self,
+        sampler: Sampler,
+        peer: u32,
+        now: u32,
+    ) -> Result<Vec<u32>, Box<dyn Error>> {
+        if sampler != Sampler::Ours {
+            return Ok(self.orders.first(sampler, peer, usize::try_from(self.k)?, now));
+        }
+        let request = DiscoverRequest { exclude: Some(id(peer)?), ..DiscoverRequest::new(self.k) };
+        let listed = self.registry.discover(request, at(now)).await?.peers.to_array();
+        let listed: Vec<Listed<'_>> = serde_json::from_slice(&listed)?;
+        listed.iter().map(|peer| Ok(peer.peer_id.trim_start_matches(PREFIX).parse()?)).collect()
+    }
+
+    /// All whose lease runs here.
+    pub(crate) fn listed(&self, now: u32) -> Vec<u32> {
+        self.orders.listed(now)
+    }
+}
+
+const PREFIX: char = 'p';
+
+/// What a peer reads of another in an answer.
+#[derive(Deserialize)]
+struct Listed<'a> {
+    peer_id: &'a str,
+}
+
+fn id(peer: u32) -> Result<PeerId, Box<dyn Error>> {
+    Ok(PeerId::parse(&format!("{PREFIX}{peer}"))?)
+}
+
+/// An address of its own for each peer, so that no bound on sources is met.
+fn address(peer: u32) -> IpAddr {
+    let [_, b, c, d] = peer.to_be_bytes();
+    IpAddr::V4(Ipv4Addr::new(10, b, c, d))
+}
+
+fn at(now: u32) -> Timestamp {
+    Timestamp::from_secs(EPOCH_SECONDS + u64::from(now))
+}
+
+fn seconds(instant: Timestamp) -> u32 {
+    u32::try_from(instant.millis_since(at(0)) / 1_000).unwrap_or(u32::MAX)
+}

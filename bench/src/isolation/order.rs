@@ -1,0 +1,63 @@
+//! The lists that the service does not make: newest first, and the first page of a fixed order.
+
+use std::collections::BTreeSet;
+
+use super::scenario::Sampler;
+use crate::seed::scramble;
+
+/// The peers that a host lists, in the two orders.
+#[derive(Default)]
+pub(crate) struct Orders {
+    /// When each peer's lease ends, by its number, in seconds; 0: never had one.
+    ends: Vec<u32>,
+    /// By when they registered: numbers rise with time.
+    newest: BTreeSet<u32>,
+    /// As the pages of a table lie that is ordered by a hash of the id.
+    hashed: BTreeSet<(u64, u32)>,
+}
+
+impl Orders {
+    /// A peer's lease runs until `end`.
+    pub(crate) fn list(&mut self, peer: u32, end: u32) {
+        let at = peer as usize;
+        if self.ends.len() <= at {
+            self.ends.resize(at + 1, 0);
+        }
+        self.ends[at] = end;
+        self.newest.insert(peer);
+        self.hashed.insert((scramble(u64::from(peer)), peer));
+    }
+
+    pub(crate) fn unlist(&mut self, peer: u32) {
+        if let Some(end) = self.ends.get_mut(peer as usize) {
+            *end = 0;
+        }
+        self.newest.remove(&peer);
+        self.hashed.remove(&(scramble(u64::from(peer)), peer));
+    }
+
+    /// All whose lease runs.
+    pub(crate) fn listed(&self, now: u32) -> Vec<u32> {
+        self.newest.iter().copied().filter(|peer| now < self.ends[*peer as usize]).collect()
+    }
+
+    /// The first `k` of an order, the asking peer left out. Whoever's lease ended is dropped on the way.
+    pub(crate) fn first(&mut self, sampler: Sampler, asking: u32, k: usize, now: u32) -> Vec<u32> {
+        let order: Box<dyn Iterator<Item = u32>> = match sampler {
+            Sampler::NewestFirst => Box::new(self.newest.iter().rev().copied()),
+            Sampler::FirstPage | Sampler::Ours => Box::new(self.hashed.iter().map(|(_, peer)| *peer)),
+        };
+        let (mut first, mut ended) = (Vec::with_capacity(k), Vec::new());
+        for peer in order.filter(|peer| *peer != asking) {
+            match now < self.ends[peer as usize] {
+                true => first.push(peer),
+                false => ended.push(peer),
+            }
+            if first.len() == k {
+                break;
+            }
+        }
+        ended.into_iter().for_each(|peer| self.unlist(peer));
+        first
+    }
+}
