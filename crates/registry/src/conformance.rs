@@ -21,6 +21,7 @@ pub mod bounds;
 pub mod census;
 mod chance;
 pub mod enumeration;
+pub mod fairness;
 pub mod filling;
 pub mod holder;
 pub mod life;

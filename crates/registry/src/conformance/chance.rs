@@ -16,12 +16,12 @@ pub(super) fn assert_even(counts: &HashMap<String, u32>, outcomes: u32, draws: u
     let unseen = f64::from(never_drawn) * distance(0);
     // Draws without repetition scatter less than independent ones, by the share that each leaves over.
     let statistic = (seen + unseen) / (expected * (1.0 - share)) * (n - 1.0) / n;
-    let bound = chi_square_bound(n - 1.0);
+    let bound = chi_square_bound(n - 1.0, DEVIATIONS);
     assert!(statistic < bound, "the sample is uneven: {statistic:.0} (bound {bound:.0}): {counts:?}");
 }
 
-/// Wilson and Hilferty's approximation of the chi-square distribution's far quantile.
-fn chi_square_bound(freedom: f64) -> f64 {
+/// What a chi-square statistic does not exceed but by so many standard deviations, by Wilson and Hilferty's approximation.
+pub(super) fn chi_square_bound(freedom: f64, deviations: f64) -> f64 {
     let spread = 2.0 / (9.0 * freedom);
-    freedom * (1.0 - spread + DEVIATIONS * spread.sqrt()).powi(3)
+    freedom * (1.0 - spread + deviations * spread.sqrt()).powi(3)
 }

@@ -1,6 +1,8 @@
 //! The suite is put to the test: a plain store passes it, and each way to break that store is caught.
 #![allow(clippy::unwrap_used, reason = "a reference that breaks must break the test")]
 
+mod biased;
+mod fairness;
 mod reference;
 
 use std::panic::AssertUnwindSafe;

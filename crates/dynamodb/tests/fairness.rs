@@ -1,0 +1,47 @@
+//! A hundred thousand draws while peers come and go, for each way in which a sample is made: no peer is drawn more often than another.
+
+#[path = "support/stand_in.rs"]
+mod support;
+
+use std::time::Duration;
+
+use aurora_registry::conformance::fairness::{Trial, trial};
+
+/// What a small network is read with: a snapshot of the table.
+#[tokio::test]
+async fn a_hundred_thousand_draws_from_a_snapshot_are_fair() {
+    let few = Trial { rounds: 10, samples: 250, ..Trial::default() };
+    assert!(tried(few, u16::MAX).await > 100_000);
+}
+
+/// A network whose every lane is listed, and peers then read in a random order.
+#[tokio::test]
+async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
+    let listed = Trial { rounds: 3, samples: 150, limit: 100, stayers: 300, movers: 40, ..Trial::default() };
+    assert!(tried(listed, 0).await > 100_000);
+}
+
+/// A network of which windows are read. Its neighbours on the ring are listed together somewhat more often (decision 3), so pairs
+/// are not judged; the rare archetype's few carriers are listed whole.
+#[tokio::test]
+async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
+    let windows = Trial {
+        rounds: 3,
+        samples: 150,
+        limit: 100,
+        stayers: 1_000,
+        movers: 60,
+        judges_pairs: false,
+        ..Trial::default()
+    };
+    assert!(tried(windows, 0).await > 100_000);
+}
+
+async fn tried(asked: Trial, snapshot_items: u16) -> u64 {
+    let mut options = support::fresh_table().await;
+    options.deadline = Duration::from_secs(60);
+    options.attempt_timeout = Duration::from_secs(20);
+    options.snapshot_items = snapshot_items;
+    let store = support::open(&options).await;
+    trial(&*store, &asked).await.expect("samples are fair")
+}

@@ -1,0 +1,20 @@
+//! A million draws while peers come and go, and no peer, nor any pair of them, is drawn more often than another.
+#![allow(clippy::unwrap_used, reason = "an unfair sample fails the test")]
+
+use aurora_embedded::EmbeddedStore;
+use aurora_registry::Limits;
+use aurora_registry::conformance::fairness::{Trial, trial};
+
+#[tokio::test]
+async fn a_million_draws_under_churn_are_fair() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    let drawn = trial(&*store, &Trial::default()).await.unwrap();
+    assert!(drawn >= 1_000_000, "{drawn}");
+}
+
+#[tokio::test]
+async fn draws_from_a_network_that_is_replaced_over_and_over_are_fair() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    let replaced = Trial { stayers: 20, movers: 200, samples: 200, seed: 2, ..Trial::default() };
+    trial(&*store, &replaced).await.unwrap();
+}

@@ -1,0 +1,185 @@
+//! The crowd of a trial: who stays, who comes for a round, who leaves.
+
+use std::collections::BTreeMap;
+
+use aurora_protocol::Timestamp;
+use fastrand::Rng;
+use serde::Deserialize;
+
+use super::super::world::{Differing as _, at, id, peer};
+use super::{Asked, Trial};
+use crate::{Claim, Placement, Put, Query, Renewal, Store, StoreError};
+
+/// A lease that outlasts every trial, and one that is over by the next round even where a store lets it run a third longer.
+const LONG_SECONDS: u32 = 3_600;
+const SHORT_SECONDS: u32 = 60;
+const ROUND_SECONDS: u64 = 100;
+/// Of those that stay, the pairs of so many are counted, at most.
+const MOST_WATCHED: usize = 60;
+
+pub(super) struct Crowd<'s> {
+    store: &'s dyn Store,
+    rng: Rng,
+    now: Timestamp,
+    movers: u32,
+    /// How many peers there ever were.
+    ever: u32,
+    /// By name.
+    live: BTreeMap<String, Member>,
+    dormant: Vec<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Member {
+    /// Its number.
+    number: u32,
+    stay: Stay,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stay {
+    ToTheEnd,
+    UntilItLeaves,
+    ThisRound,
+}
+
+impl<'s> Crowd<'s> {
+    pub(super) async fn gather(store: &'s dyn Store, trial: &Trial) -> Result<Self, StoreError> {
+        let mut crowd = Self {
+            store,
+            rng: Rng::with_seed(trial.seed),
+            now: at(0),
+            movers: trial.movers,
+            ever: 0,
+            live: BTreeMap::new(),
+            dormant: Vec::new(),
+        };
+        // Who leaves stands among those who stay, not behind them.
+        for number in 0..trial.stayers + 2 * trial.movers {
+            let is_mover = number % 2 == 1 && number / 2 < 2 * trial.movers;
+            crowd.arrive(if is_mover { Stay::UntilItLeaves } else { Stay::ToTheEnd }).await?;
+        }
+        Ok(crowd)
+    }
+
+    /// Who stays and matches, as far as pairs are counted.
+    pub(super) fn watched(&self, asked: Asked) -> Vec<String> {
+        let stayers = self.live.iter().filter(|(_, member)| member.stay == Stay::ToTheEnd);
+        let matching = stayers.filter(|(_, member)| matches(asked, member.number));
+        matching.take(MOST_WATCHED).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Time passes, and some come, leave, expire, revive and register again.
+    pub(super) async fn move_on(&mut self) -> Result<(), StoreError> {
+        self.now = self.now.plus_millis(ROUND_SECONDS * 1_000);
+        let expired = self.named(Stay::ThisRound);
+        self.live.retain(|_, member| member.stay != Stay::ThisRound);
+        self.dormant.extend(expired);
+        for _ in 0..self.movers {
+            self.depart().await?;
+            self.arrive(Stay::UntilItLeaves).await?;
+            self.arrive(Stay::ThisRound).await?;
+        }
+        for _ in 0..self.movers / 4 {
+            self.revive().await?;
+            self.register_again().await?;
+        }
+        Ok(())
+    }
+
+    /// The names of those who match, sorted.
+    pub(super) fn matching(&self, asked: Asked) -> Vec<String> {
+        let matching = self.live.iter().filter(|(_, member)| matches(asked, member.number));
+        matching.map(|(name, _)| name.clone()).collect()
+    }
+
+    pub(super) fn any_of(&mut self, names: &[String]) -> String {
+        names[self.rng.usize(..names.len())].clone()
+    }
+
+    /// Whom `caller` is told of.
+    pub(super) async fn sample(&self, query: &Query, caller: &str) -> Result<Vec<String>, StoreError> {
+        #[derive(Deserialize)]
+        struct Listed {
+            peer_id: String,
+        }
+        let query = Query { exclude: Some(id(caller)), ..query.clone() };
+        let page = self.store.sample(&query, self.now).await?;
+        let listed: Vec<Listed> = serde_json::from_slice(&page.peers.to_array()).expect("a list of peers");
+        Ok(listed.into_iter().map(|peer| peer.peer_id).collect())
+    }
+
+    async fn arrive(&mut self, stay: Stay) -> Result<(), StoreError> {
+        let number = self.ever;
+        self.ever += 1;
+        let lease = if stay == Stay::ThisRound { SHORT_SECONDS } else { LONG_SECONDS };
+        self.place(&registration(number).lasting(lease)).await?;
+        self.live.insert(name(number), Member { number, stay });
+        Ok(())
+    }
+
+    async fn depart(&mut self) -> Result<(), StoreError> {
+        let leaving = self.any_of(&self.named(Stay::UntilItLeaves));
+        let holder = Claim { unguarded: true, ..peer(&leaving).claim };
+        self.store.remove(&id(&leaving), &holder, self.now).await?;
+        self.live.remove(&leaving);
+        Ok(())
+    }
+
+    async fn revive(&mut self) -> Result<(), StoreError> {
+        if self.dormant.is_empty() {
+            return Ok(());
+        }
+        let name = self.dormant.swap_remove(self.rng.usize(..self.dormant.len()));
+        let renewal = self.store.renew(&id(&name), self.now).await?;
+        assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{name}: {renewal:?}");
+        let number = name[1..].parse().expect("a peer's number");
+        self.live.insert(name, Member { number, stay: Stay::ThisRound });
+        Ok(())
+    }
+
+    async fn register_again(&mut self) -> Result<(), StoreError> {
+        let again = self.any_of(&self.named(Stay::ToTheEnd));
+        let number = self.live[&again].number;
+        self.place(&registration(number).lasting(LONG_SECONDS)).await
+    }
+
+    async fn place(&self, put: &Put) -> Result<(), StoreError> {
+        let placement = self.store.put(put.clone(), self.now).await?;
+        assert!(matches!(placement, Placement::Placed { .. }), "{placement:?}");
+        Ok(())
+    }
+
+    fn named(&self, stay: Stay) -> Vec<String> {
+        self.live.iter().filter(|(_, member)| member.stay == stay).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+fn name(number: u32) -> String {
+    format!("p{number}")
+}
+
+/// A peer from an address of its own.
+fn registration(number: u32) -> Put {
+    let [_, b, c, d] = number.to_be_bytes();
+    peer(&name(number)).coming_from(&format!("10.{b}.{c}.{d}")).carrying(&archetypes(number))
+}
+
+/// Three in ten carry one, three the other, two both; one in eight a rare one besides.
+fn archetypes(number: u32) -> Vec<&'static str> {
+    let mut archetypes = match number % 10 {
+        0..3 => vec!["a"],
+        3..6 => vec!["b"],
+        6..8 => vec!["a", "b"],
+        _ => vec![],
+    };
+    if number.is_multiple_of(8) {
+        archetypes.push("rare");
+    }
+    archetypes
+}
+
+fn matches(asked: Asked, number: u32) -> bool {
+    let wanted = asked.archetypes();
+    wanted.is_empty() || archetypes(number).iter().any(|archetype| wanted.contains(archetype))
+}

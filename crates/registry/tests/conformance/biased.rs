@@ -1,0 +1,282 @@
+//! A sound store whose samples lean to one side.
+
+use std::cmp::Reverse;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use aurora_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Timestamp, View};
+use aurora_registry::{
+    Census, Claim, Enumeration, Page, Placement, Position, Put, Query, Removal, Renewal, Store, StoreError,
+    Swept, Total,
+};
+
+use crate::reference::Reference;
+
+/// To which side samples lean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Leaning {
+    None,
+    NewestFirst,
+    /// The newer half has a fifth more weight.
+    NewerSomewhatMore,
+    RandomStartAndTheNext,
+    /// A random point among hashes, and who comes next, again and again.
+    BehindGapsOfHashes,
+    /// A random slot, and from an empty one on to the next that is taken.
+    BehindEmptySlots,
+    /// An answer serves two calls.
+    RepeatsAnswers,
+    TwiceForTwoArchetypes,
+    ListsTheCaller,
+    /// Who matches among three times as many as asked, drawn from everybody.
+    LooksAmongAFew,
+    /// Who was live a round ago.
+    ListsTheGone,
+    ListsTwice,
+}
+
+/// The reference store, but for its samples.
+pub(crate) struct Biased {
+    leaning: Leaning,
+    inner: Reference,
+    memory: Mutex<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    /// Peers by the slot they took; a slot is free once its peer deregistered, and is taken again.
+    slots: Vec<Option<PeerId>>,
+    /// Peers in the order in which they registered.
+    arrivals: Vec<PeerId>,
+    /// Who was live at an instant: nothing but time changes it between samples.
+    live: Option<(Timestamp, Arc<Vec<Known>>)>,
+    /// Who was live at the instant before.
+    formerly: Arc<Vec<Known>>,
+    /// An answer that has still to serve another call.
+    again: Option<Vec<PeerId>>,
+}
+
+/// A live peer and where it stands.
+#[derive(Clone)]
+struct Known {
+    registration: Registration,
+    last_seen: Timestamp,
+    slot: usize,
+    arrival: usize,
+    hash: u64,
+}
+
+impl Biased {
+    pub(crate) fn new(leaning: Leaning) -> Self {
+        Self { leaning, inner: Reference::sound(), memory: Mutex::default() }
+    }
+
+    async fn live(&self, now: Timestamp) -> Result<Arc<Vec<Known>>, StoreError> {
+        if let Some((at, live)) = &self.memory.lock().unwrap().live
+            && *at == now
+        {
+            return Ok(Arc::clone(live));
+        }
+        let whole = Query {
+            archetypes: Vec::new(),
+            exclude: None,
+            view: View::Seed,
+            limit: usize::MAX,
+            page_bytes: usize::MAX,
+            fill: false,
+        };
+        let page = self.inner.sample(&whole, now).await?;
+        let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+        let mut memory = self.memory.lock().unwrap();
+        let mut live: Vec<Known> = peers.into_iter().map(|peer| memory.know(peer)).collect();
+        live.sort_by_key(|known| known.slot);
+        let live = Arc::new(live);
+        if let Some((_, before)) = memory.live.replace((now, Arc::clone(&live))) {
+            memory.formerly = before;
+        }
+        Ok(live)
+    }
+
+    fn choose(&self, live: &[Known], query: &Query) -> Vec<Known> {
+        let matching: Vec<&Known> = live.iter().filter(|known| known.matches(query)).collect();
+        let newer = |known: &Known| known.arrival >= matching[matching.len() / 2].arrival;
+        let chosen = match self.leaning {
+            Leaning::None | Leaning::RepeatsAnswers | Leaning::ListsTheGone => weighted(&matching, |_| 1.0),
+            Leaning::NewestFirst => sorted(&matching, |known| Reverse(known.arrival)),
+            Leaning::NewerSomewhatMore => weighted(&matching, |known| if newer(known) { 1.2 } else { 1.0 }),
+            Leaning::RandomStartAndTheNext => {
+                let mut turned = sorted(&matching, |known| known.hash);
+                turned.rotate_left(fastrand::usize(..matching.len()));
+                turned
+            }
+            Leaning::BehindGapsOfHashes => behind(&matching, |known| known.hash, || fastrand::u64(..), query),
+            Leaning::BehindEmptySlots => {
+                let slots = self.memory.lock().unwrap().slots.len();
+                behind(&matching, |known| known.slot, || fastrand::usize(..slots), query)
+            }
+            Leaning::TwiceForTwoArchetypes => weighted(&matching, |known| known.tickets(query)),
+            Leaning::ListsTheCaller => {
+                let anybody = Query { exclude: None, ..query.clone() };
+                weighted(&live.iter().filter(|known| known.matches(&anybody)).collect::<Vec<_>>(), |_| 1.0)
+            }
+            Leaning::LooksAmongAFew => {
+                let mut few = weighted(&live.iter().collect::<Vec<_>>(), |_| 1.0);
+                few.truncate(3 * query.limit);
+                few.retain(|known| known.matches(query));
+                few
+            }
+            Leaning::ListsTwice => {
+                let mut twice = weighted(&matching, |_| 1.0);
+                twice[1] = twice[0].clone();
+                twice
+            }
+        };
+        chosen.into_iter().take(query.limit).collect()
+    }
+}
+
+/// By chance, each with its weight.
+fn weighted(matching: &[&Known], weight: impl Fn(&Known) -> f64) -> Vec<Known> {
+    let mut keyed: Vec<_> =
+        matching.iter().map(|known| (fastrand::f64().powf(1.0 / weight(known)), *known)).collect();
+    keyed.sort_by(|(one, _), (other, _)| other.total_cmp(one));
+    keyed.into_iter().map(|(_, known)| known.clone()).collect()
+}
+
+fn sorted<K: Ord>(matching: &[&Known], key: impl Fn(&Known) -> K) -> Vec<Known> {
+    let mut sorted: Vec<Known> = matching.iter().map(|known| (*known).clone()).collect();
+    sorted.sort_by_key(key);
+    sorted
+}
+
+/// Who comes next behind random points, until there are enough.
+fn behind<K: Ord + Copy>(
+    matching: &[&Known],
+    key: impl Fn(&Known) -> K,
+    point: impl Fn() -> K,
+    query: &Query,
+) -> Vec<Known> {
+    let sorted = sorted(matching, &key);
+    let mut chosen: Vec<usize> = Vec::new();
+    while chosen.len() < query.limit.min(sorted.len()) {
+        let point = point();
+        let place = sorted.partition_point(|known| key(known) < point) % sorted.len();
+        if !chosen.contains(&place) {
+            chosen.push(place);
+        }
+    }
+    chosen.into_iter().map(|place| sorted[place].clone()).collect()
+}
+
+impl Known {
+    fn matches(&self, query: &Query) -> bool {
+        let wanted = query.archetypes.is_empty() || self.tickets(query) > 0.0;
+        wanted && query.exclude.as_ref() != Some(&self.registration.peer_id)
+    }
+
+    /// One for each archetype asked for that it carries.
+    fn tickets(&self, query: &Query) -> f64 {
+        let carried = self.registration.archetypes.as_slice();
+        let tickets = query.archetypes.iter().filter(|wanted| carried.contains(wanted)).count();
+        if query.archetypes.is_empty() { 1.0 } else { tickets as f64 }
+    }
+}
+
+impl Memory {
+    fn arrived(&mut self, id: PeerId) {
+        self.arrivals.retain(|other| *other != id);
+        self.arrivals.push(id.clone());
+        if self.slots.contains(&Some(id.clone())) {
+            return;
+        }
+        match self.slots.iter_mut().find(|slot| slot.is_none()) {
+            Some(free) => *free = Some(id),
+            None => self.slots.push(Some(id)),
+        }
+    }
+
+    fn departed(&mut self, id: &PeerId) {
+        self.slots.iter_mut().filter(|slot| slot.as_ref() == Some(id)).for_each(|slot| *slot = None);
+    }
+
+    fn know(&self, peer: Peer) -> Known {
+        let Peer { peer_id, address, port, archetypes, metadata, last_seen, .. } = peer;
+        let slot = self.slots.iter().position(|slot| slot.as_ref() == Some(&peer_id)).unwrap();
+        let arrival = self.arrivals.iter().position(|other| *other == peer_id).unwrap();
+        let hash = fastrand::Rng::with_seed(arrival as u64).u64(..);
+        let registration = Registration { peer_id, address, port, archetypes, metadata };
+        Known { registration, last_seen, slot, arrival, hash }
+    }
+}
+
+#[async_trait]
+impl Store for Biased {
+    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+        self.memory.lock().unwrap().arrived(put.registration.peer_id.clone());
+        self.inner.put(put, now).await
+    }
+
+    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        self.inner.renew(peer, now).await
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        self.memory.lock().unwrap().departed(peer);
+        self.inner.remove(peer, claim, now).await
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        let live = self.live(now).await?;
+        let formerly = Arc::clone(&self.memory.lock().unwrap().formerly);
+        let gone = self.leaning == Leaning::ListsTheGone && !formerly.is_empty();
+        let again = self.memory.lock().unwrap().again.take();
+        let chosen = match again {
+            Some(ids) if self.leaning == Leaning::RepeatsAnswers => {
+                let repeated = live.iter().filter(|known| ids.contains(&known.registration.peer_id));
+                let mut repeated: Vec<_> = repeated.filter(|known| known.matches(query)).cloned().collect();
+                let fresh = self.choose(&live, query);
+                let fresh = fresh.into_iter().filter(|known| !ids.contains(&known.registration.peer_id));
+                repeated.extend(fresh);
+                repeated.truncate(query.limit);
+                repeated
+            }
+            _ => {
+                let chosen = self.choose(if gone { &formerly } else { &live }, query);
+                let ids = chosen.iter().map(|known| known.registration.peer_id.clone()).collect();
+                self.memory.lock().unwrap().again = Some(ids);
+                chosen
+            }
+        };
+        let mut peers = PeerList::default();
+        for known in &chosen {
+            let json = PeerJson::new(&known.registration);
+            peers.push(json.as_str().as_bytes(), usize::from(json.last_seen_at()), known.last_seen);
+        }
+        Ok(Page { peers, total: Total::Estimate(live.len() as u64) })
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        self.inner.enumerate(query, after, now).await
+    }
+
+    async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        self.inner.census(archetypes, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        self.inner.sweep(now).await
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.inner.health().await
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.inner.close().await
+    }
+}
