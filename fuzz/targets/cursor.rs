@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Some((choice, bytes)) = data.split_first() else { return };
-    let archetypes: Vec<_> = (choice & 1 == 1).then(|| Archetype::parse("pepino").unwrap()).into_iter().collect();
+    let archetypes: Vec<_> =
+        (choice & 1 == 1).then(|| Archetype::parse("pepino").unwrap()).into_iter().collect();
     let text = if choice & 2 == 2 {
         let position = Position(bytes.to_vec());
         let text = Cursor::encode(&position, &archetypes);

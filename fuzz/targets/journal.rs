@@ -75,7 +75,9 @@ fn apply(edit: &Edit, contents: &mut Vec<u8>, at: usize) {
     let at = at % contents.len().max(1);
     match edit {
         Edit::Write(byte) => contents.iter_mut().skip(at).take(1).for_each(|place| *place = *byte),
-        Edit::Zero(length) => contents.iter_mut().skip(at).take(usize::from(*length)).for_each(|place| *place = 0),
+        Edit::Zero(length) => {
+            contents.iter_mut().skip(at).take(usize::from(*length)).for_each(|place| *place = 0)
+        }
         Edit::Insert(bytes) => drop(contents.splice(at..at, bytes.iter().copied().take(256))),
         Edit::Repeat if contents.len() < MAX_FILE => contents.extend_from_within(at..),
         Edit::Repeat => {}
