@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::{Invalid, Refusal};
@@ -24,7 +24,7 @@ impl<'a> Object<'a> {
         let object = Self::read(text, "")
             .map_err(|error| Refusal::body(format!("the body is not a JSON object: {error}")))?;
         match object.repeated() {
-            Some(key) => Err(Refusal::body(format!("the body has the key {key:?} twice"))),
+            Some(key) => Err(Refusal::body(format!("the body has the key {} twice", shown(key)))),
             None => Ok(object),
         }
     }
@@ -35,7 +35,7 @@ impl<'a> Object<'a> {
         let object = Self::read(value.get(), path)
             .map_err(|_| Invalid::rule("must be a JSON object").in_field(field))?;
         match object.repeated() {
-            Some(key) => Err(Invalid(format!("has the key {key:?} twice").into()).in_field(field)),
+            Some(key) => Err(Invalid(format!("has the key {} twice", shown(key)).into()).in_field(field)),
             None => Ok(object),
         }
     }
@@ -83,6 +83,12 @@ impl<'a> Object<'a> {
             invalid.in_field(format!("{}{key}", self.path))
         }
     }
+}
+
+/// As much of a caller's own text as an error repeats.
+fn shown(text: &str) -> String {
+    const SHOWN_CHARS: usize = 64;
+    format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())
 }
 
 /// A string's text.
@@ -138,9 +144,14 @@ impl<'de> Deserialize<'de> for Entries<'de> {
                 }
                 Ok(Entries(entries))
             }
+
+            // The default would repeat the whole string to its sender, and to the log.
+            fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
+                Err(E::custom("it is a string"))
+            }
         }
 
-        deserializer.deserialize_map(EntriesVisitor)
+        deserializer.deserialize_any(EntriesVisitor)
     }
 }
 

@@ -183,6 +183,15 @@ mod tests {
     }
 
     #[test]
+    fn a_refusal_repeats_little_of_what_it_refuses() {
+        let long = "x".repeat(10_000);
+        for body in [format!(r#""{long}""#), format!(r#"{{"{long}":1,"{long}":1}}"#)] {
+            let refusal = register(&body).unwrap_err();
+            assert!(refusal.message.len() < 200, "{}", refusal.message);
+        }
+    }
+
+    #[test]
     fn every_refusal_names_its_key() {
         for (body, field) in [
             (r#"{}"#, "peer_id"),
