@@ -36,6 +36,7 @@ param(
 
 # A native command that fails throws nothing: each call below looks at $LASTEXITCODE instead.
 $ErrorActionPreference = 'Continue'
+$PSNativeCommandUseErrorActionPreference = $false
 # The key of LastSeenIndex in cloudformation.yaml; a table with another one is from an older design.
 $IndexKey = 'lane h'
 $ArtifactsStack = 'aurora-p2p-artifacts'
@@ -66,7 +67,7 @@ function Invoke-Main {
 }
 
 function Test-Tools {
-    if ($script:Artifact -and -not (Test-Path $script:Artifact)) { Stop-Deployment "-Artifact $($script:Artifact): there is no such file" 2 }
+    if ($script:Artifact -and -not (Test-Path -LiteralPath $script:Artifact -PathType Leaf)) { Stop-Deployment "-Artifact $($script:Artifact): there is no such file" 2 }
     if (-not (Get-Command aws -ErrorAction SilentlyContinue)) {
         Stop-Deployment 'the AWS CLI is missing: install it from https://aws.amazon.com/cli/ (or: pip install awscli)'
     }
@@ -87,17 +88,18 @@ function Get-Account {
     return $found
 }
 
-# Sets Status (none: there is no stack), and the stack's architecture where none was asked for.
+# Sets Status (none: there is no stack, or only a change set of one), and the stack's architecture where none was asked for.
 function Read-Stack {
-    $query = "Stacks[0].[StackStatus,Parameters[?ParameterKey=='Environment']|[0].ParameterValue,Parameters[?ParameterKey=='Architecture']|[0].ParameterValue]"
-    $found = (aws cloudformation describe-stacks --stack-name $script:StackName --query $query --output text 2>&1 | Out-String).Trim()
+    $query = "Stacks[0].[StackStatus, Parameters[?ParameterKey=='Environment'] | [0].ParameterValue, Parameters[?ParameterKey=='Architecture'] | [0].ParameterValue]"
+    # Each line as it is: Out-String would break an error's lines at the console's width.
+    $found = (@(aws cloudformation describe-stacks --stack-name $script:StackName --query $query --output text 2>&1 | ForEach-Object { "$_" }) -join ' ').Trim()
     if ($LASTEXITCODE -ne 0) {
         if ($found -notmatch 'does not exist') { Stop-Deployment $found }
         $found = "none $Environment None"
     }
     $script:Status, $owner, $builtFor = -split $found
     if ($script:Status -eq 'REVIEW_IN_PROGRESS') { $script:Status = 'none' }
-    if ($owner -eq 'None') { Stop-Deployment "stack $($script:StackName) is not one of Aurora Discovery: give another -StackName" }
+    if ($owner -eq 'None' -and $script:Status -ne 'none') { Stop-Deployment "stack $($script:StackName) is not one of Aurora Discovery: give another -StackName" }
     if ($script:Status -ne 'none' -and $owner -ne $Environment) {
         Stop-Deployment "stack $($script:StackName) holds environment $owner, not ${Environment}: give another -StackName, or -Environment $owner"
     }
@@ -110,12 +112,13 @@ function Test-Table {
     if ($script:Status -eq 'ROLLBACK_COMPLETE') {
         Write-Step 'removing what is left of a creation that failed'
         aws cloudformation delete-stack --stack-name $script:StackName
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
         aws cloudformation wait stack-delete-complete --stack-name $script:StackName
         if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
         $script:Status = 'none'
     }
     $table = "aurora-peers-$Environment"
-    $query = "Table.GlobalSecondaryIndexes[?IndexName=='LastSeenIndex']|[0].KeySchema[].AttributeName"
+    $query = "Table.GlobalSecondaryIndexes[?IndexName=='LastSeenIndex'] | [0].KeySchema[].AttributeName"
     $key = aws dynamodb describe-table --table-name $table --query $query --output text 2>$null
     if ($LASTEXITCODE -ne 0) { return }
     if ($script:Status -eq 'none') {
@@ -149,7 +152,7 @@ function Publish-Artifact {
         aws cloudformation deploy --stack-name $ArtifactsStack --template-file (Join-Path $PSScriptRoot 'artifacts.yaml') --no-fail-on-empty-changeset
         if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the bucket could not be made' }
     }
-    $sum = (Get-FileHash -Algorithm SHA256 $script:Artifact).Hash.ToLowerInvariant()
+    $sum = (Get-FileHash -Algorithm SHA256 -LiteralPath $script:Artifact).Hash.ToLowerInvariant()
     $stored = aws s3api head-object --bucket $script:Bucket --key $script:Key --query '[Metadata.sha256,VersionId]' --output text 2>$null
     if ($LASTEXITCODE -ne 0) { $stored = 'None None' }
     $stored, $script:Version = -split $stored
@@ -190,14 +193,17 @@ function Publish-Stack {
 function Write-Outputs {
     $file = "outputs-$Environment.json"
     $json = aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].Outputs' --output json
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the outputs could not be read' }
     [IO.File]::WriteAllLines((Join-Path (Get-Location) $file), [string[]] $json)
     aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]' --output table | Out-Host
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the outputs could not be read' }
     Write-Step "written to $file"
 }
 
 function Test-Deployment {
     $peer = "smoke-$(Get-Random)"
-    $endpoint = aws cloudformation describe-stacks --stack-name $script:StackName --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint']|[0].OutputValue" --output text
+    $endpoint = aws cloudformation describe-stacks --stack-name $script:StackName --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint'] | [0].OutputValue" --output text
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the outputs could not be read' }
     # For tests: a stand-in for AWS makes the API but does not run it.
     if ($env:AURORA_SMOKE_ENDPOINT) { $endpoint = $env:AURORA_SMOKE_ENDPOINT }
     Write-Step "smoke test of $endpoint"
@@ -216,7 +222,7 @@ function Test-Answer([string] $Expected, [string] $Uri, [string] $Body) {
     $call = @{ Uri = $Uri; UseBasicParsing = $true; TimeoutSec = 35 }
     if ($Body) { $call += @{ Method = 'Post'; Body = $Body; ContentType = 'application/json' } }
     foreach ($attempt in 1..$SmokeAttempts) {
-        try { $answer = (Invoke-WebRequest @call).Content } catch { $answer = $_.Exception.Message }
+        try { $answer = (Invoke-WebRequest @call).Content } catch { $answer = "$($_.Exception.Message) $($_.ErrorDetails.Message)" }
         if ("$answer".Contains($Expected)) { return }
         Start-Sleep -Seconds 1
     }
@@ -227,11 +233,13 @@ function Remove-Stack {
     if ($script:Status -eq 'none') { Stop-Deployment "there is no stack $($script:StackName) in $Region" }
     if (-not $Yes) {
         $answer = Read-Host "This removes $($script:StackName) ($Environment, $Region) with its table and logs. Type the stack's name to go on"
-        if ($answer -ne $script:StackName) { Stop-Deployment 'not removed' }
+        if ($answer -cne $script:StackName) { Stop-Deployment 'not removed' }
     }
     # By its id: a stack that is gone has no name.
     $script:StackName = aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].StackId' --output text
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'its id could not be read' }
     aws cloudformation delete-stack --stack-name $script:StackName
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
     Invoke-Watched @('cloudformation', 'wait', 'stack-delete-complete', '--stack-name', $script:StackName)
     Remove-Item -ErrorAction SilentlyContinue "outputs-$Environment.json"
     Write-Step "removed; what stays: the bucket aurora-p2p-artifacts-$($script:Account)-$Region and, if it was made, the account's role for API logs"
@@ -285,9 +293,14 @@ if ($Help) {
     Get-Help -Detailed $PSCommandPath
     exit 0
 }
+# PowerShell takes Prod for prod; AWS does not.
+$Environment = $Environment.ToLowerInvariant()
+$Architecture = $Architecture.ToLowerInvariant()
 if (-not $StackName) {
     $StackName = if ($Environment -eq 'dev') { 'aurora-p2p-discovery' } else { "aurora-p2p-discovery-$Environment" }
 }
+# The API takes nothing older, and Windows PowerShell offers older ones only by default.
+[Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
 # The newer AWS CLI would page its output.
 $env:AWS_PAGER = ''
 $env:AWS_REGION = $Region

@@ -92,16 +92,16 @@ check_credentials() {
   say "account $account, $region, stack $stack, environment $environment"
 }
 
-# Sets status (none: there is no stack), and the stack's architecture where none was asked for.
+# Sets status (none: there is no stack, or only a change set of one), and the stack's architecture where none was asked for.
 look_at_stack() {
-  local found owner built_for query="Stacks[0].[StackStatus,Parameters[?ParameterKey=='Environment']|[0].ParameterValue,Parameters[?ParameterKey=='Architecture']|[0].ParameterValue]"
+  local found owner built_for query="Stacks[0].[StackStatus, Parameters[?ParameterKey=='Environment'] | [0].ParameterValue, Parameters[?ParameterKey=='Architecture'] | [0].ParameterValue]"
   if ! found=$(aws cloudformation describe-stacks --stack-name "$stack" --query "$query" --output text 2>&1); then
     case $found in *"does not exist"*) ;; *) fail "$found" ;; esac
     found="none $environment None"
   fi
   read -r status owner built_for <<<"$found"
   [ "$status" != REVIEW_IN_PROGRESS ] || status=none
-  [ "$owner" != None ] || fail "stack $stack is not one of Aurora Discovery: give another --stack-name"
+  [ "$owner" != None ] || [ "$status" = none ] || fail "stack $stack is not one of Aurora Discovery: give another --stack-name"
   [ "$owner" = "$environment" ] || [ "$status" = none ] ||
     fail "stack $stack holds environment $owner, not $environment: give another --stack-name, or --environment $owner"
   case $status in *_IN_PROGRESS) fail "stack $stack is $status: wait until that has ended" ;; esac
@@ -117,8 +117,8 @@ check_table() {
     aws cloudformation wait stack-delete-complete --stack-name "$stack"
     status=none
   fi
-  key=$(aws dynamodb describe-table --table-name "$table" --output text \
-    --query "Table.GlobalSecondaryIndexes[?IndexName=='LastSeenIndex']|[0].KeySchema[].AttributeName" 2>/dev/null) || return 0
+  key=$(aws dynamodb describe-table --table-name "$table" \
+    --query "Table.GlobalSecondaryIndexes[?IndexName=='LastSeenIndex'] | [0].KeySchema[].AttributeName" --output text 2>/dev/null) || return 0
   [ "$status" != none ] ||
     fail "table $table exists and stack $stack does not: another stack holds $environment in $region (give its --stack-name), or the table was left over (delete it)"
   key=${key//$'\t'/ }
@@ -184,7 +184,7 @@ print_outputs() {
 
 smoke_test() {
   local peer="smoke-$RANDOM$RANDOM" endpoint
-  endpoint=$(aws cloudformation describe-stacks --stack-name "$stack" --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint']|[0].OutputValue" --output text)
+  endpoint=$(aws cloudformation describe-stacks --stack-name "$stack" --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint'] | [0].OutputValue" --output text)
   # For tests: a stand-in for AWS makes the API but does not run it.
   endpoint=${AURORA_SMOKE_ENDPOINT:-$endpoint}
   say "smoke test of $endpoint"
@@ -257,8 +257,8 @@ events_after() {
 }
 
 events() {
-  aws cloudformation describe-stack-events --stack-name "$stack" --output text \
-    --query 'StackEvents[].[ResourceStatus,LogicalResourceId,ResourceStatusReason]' 2>/dev/null | sed 's/[[:space:]]None$//' || true
+  aws cloudformation describe-stack-events --stack-name "$stack" \
+    --query 'StackEvents[].[ResourceStatus,LogicalResourceId,ResourceStatusReason]' --output text 2>/dev/null | sed 's/[[:space:]]None$//' || true
 }
 
 sha256() {

@@ -1,0 +1,77 @@
+"""The calls of AWS in deploy.sh and deploy.ps1, word by word, with the names of variables made one."""
+
+from __future__ import annotations
+
+import re
+
+# Where a call begins; what a message proposes to a person (`aws logs tail …`) is none.
+BEGINS = re.compile(r"(?<![\w'-])aws (?=(?:sts|s3api|cloudformation|apigateway|dynamodb) )")
+# deploy.ps1 runs what takes long by a list of words.
+LISTED = re.compile(r"Invoke-Watched (?=\(?@\()")
+ENDS = "\n|;&<>)"
+# One thing under two names.
+SAME = {
+    "stack": "stackname",
+    "parameters": "parameter",
+    "<here>/artifacts.yaml": "<artifacts>",
+    "(join-path <psscriptroot> artifacts.yaml)": "<artifacts>",
+    "<work>/cloudformation.yaml": "<template>",
+    "file://<work>/cloudformation.yaml": "file://<template>",
+}
+
+
+def calls(script: str) -> list[list[str]]:
+    """Each call in the order of the script, as its words without `aws`."""
+    script = re.sub(r"\\\n\s*", "", script)  # bash's continued lines
+    begins = sorted((match.end(), match[0]) for pattern in (BEGINS, LISTED) for match in pattern.finditer(script))
+    return [call(script, start, listed=word.startswith("Invoke")) for start, word in begins]
+
+
+def call(script: str, start: int, *, listed: bool) -> list[str]:
+    text = scanned(script, start, "\n" if listed and script[start] == "@" else ENDS, listed=listed)
+    if listed:
+        text = re.sub(r"^\(?@\(|\)$", "", text.replace("\n", " ").strip())
+        text = re.sub(r"\) \+ | \+ |, *", " ", text)
+    return [one for word in words(text) if (one := name(word, script, start)) != "2"]
+
+
+def scanned(script: str, start: int, ends: str, *, listed: bool) -> str:
+    """What stands from `start` to the first of `ends` outside of quotes and brackets."""
+    quote, depth = "", 0
+    for at in range(start, len(script)):
+        letter = script[at]
+        if quote:
+            quote = "" if letter == quote else quote
+        elif letter in "'\"":
+            quote = letter
+        elif letter in "({":
+            depth += 1
+        elif depth and letter in ")}":
+            depth -= 1
+            if listed and not depth:
+                return script[start : at + 1] if script[at + 1] in "\n" else script[start : script.index("\n", at)]
+        elif not depth and letter in ends:
+            return script[start:at]
+    return script[start:]
+
+
+def words(text: str) -> list[str]:
+    """The words of a call; what stands in quotes or in brackets is one."""
+    return re.findall(r"(?:\"[^\"]*\"|'[^']*'|\$\([^)]*\)|\$\{[^ ]*\}|\([^)]*\)|[^\s\"'(])+", text)
+
+
+def name(word: str, script: str, before: int) -> str:
+    """A word without its quotes, each variable by one name for both scripts."""
+    if word.strip('"') == "$query":
+        assigned = re.findall(r"query ?= ?(\"[^\"]*\"|'[^']*')", script[:before])
+        word = assigned[-1]
+    if "[@]" in word:
+        word = "$" + re.split(r"[\[+]", word.strip('"${'))[0]
+    word = re.sub(r"\$\(\$script:(\w+)\)|\$\{(\w+)\}|\$(?:script:)?(\w+)", variable, word)
+    word = re.sub(r"['\"](?=[^=]*$)|^['\"]", "", word) if "==" not in word else word.strip('"')
+    return SAME.get(word.lower(), word)
+
+
+def variable(match: re.Match[str]) -> str:
+    plain = next(group for group in match.groups() if group).lower().replace("_", "")
+    return f"<{SAME.get(plain, plain)}>"
