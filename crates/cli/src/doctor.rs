@@ -39,8 +39,8 @@ async fn examine(client: &Client, args: &DoctorArgs, report: &mut Report) -> Res
     let mut peer = Throwaway::new();
     report.add(lease::examine(client, &mut peer).await)?;
     report.add(address::examine(client, &mut peer).await)?;
-    if args.expiry {
-        report.add(expiry::examine(client, &mut peer).await)?;
+    if let Some(lease_seconds) = args.expiry {
+        report.add(expiry::examine(client, &mut peer, lease_seconds).await)?;
     }
     report.add(lease::leave(client, &peer).await)?;
     report.add(latency::examine(client, args.calls).await)

@@ -29,6 +29,7 @@ pub(super) fn render(report: &Report) -> String {
     for saving in &report.savings {
         let _ = writeln!(text, "{:>8.2}  {}", saving.saves, saving.change);
     }
+    text.push_str("\nThe first ten metrics that an account's alarms watch are free. The stack makes no function URL: nothing throttles or logs there.\n");
     text
 }
 
@@ -53,8 +54,9 @@ fn scenario_text(scenario: &Scenario) -> String {
     let mut text = format!("{}: {}\n", scenario.name, cadence(&scenario.workload.cadence));
     let _ = writeln!(
         text,
-        "{:.2} million requests, {:.2} million write units, {:.2} million read units",
+        "{:.2} million requests ({:.1} a second), {:.2} million write units, {:.2} million read units",
         scenario.month.requests / 1e6,
+        scenario.month.requests_per_second(),
         scenario.month.write_units / 1e6,
         scenario.month.read_units / 1e6,
     );

@@ -120,6 +120,12 @@ impl Workload {
     }
 }
 
+impl Month {
+    pub(crate) fn requests_per_second(&self) -> f64 {
+        self.requests / MONTH_SECONDS
+    }
+}
+
 impl Function {
     /// A discover that rides along is billed as if it came alone.
     fn gb_seconds(&self, calls: f64) -> f64 {

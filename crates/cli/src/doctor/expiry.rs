@@ -11,19 +11,19 @@ use super::reach::explain;
 use super::throwaway::{Throwaway, refusal};
 
 const CHECK: &str = "expiry";
-/// The shortest lease that a service grants unless its operator says otherwise.
-const LEASE_SECONDS: u32 = 30;
-/// A lease lasts at most a third longer than was answered, and a list may be some seconds late.
-const LATEST: Duration = Duration::from_secs(30 + 10 + 6);
+/// A lease lasts at most this part longer than was answered.
+const LONGER: u32 = 3;
+/// How late a list may be.
+const LAG: Duration = Duration::from_secs(6);
 /// Looked at this much before the end, for an answer takes time.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
-/// Takes the shortest lease and waits for its end.
-pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Finding> {
+/// Takes a lease of so many seconds and waits for its end.
+pub(crate) async fn examine(client: &Client, peer: &mut Throwaway, lease_seconds: u32) -> Vec<Finding> {
     if peer.registered.is_none() {
         return Vec::new();
     }
-    vec![match wait_for_the_end(client, peer).await {
+    vec![match wait_for_the_end(client, peer, lease_seconds).await {
         Ok(finding) => finding,
         Err(error) => {
             let (says, fix) = explain(&error);
@@ -32,18 +32,19 @@ pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Findin
     }]
 }
 
-async fn wait_for_the_end(client: &Client, peer: &mut Throwaway) -> Result<Finding, Error> {
+async fn wait_for_the_end(client: &Client, peer: &mut Throwaway, seconds: u32) -> Result<Finding, Error> {
     let began = Instant::now();
-    let lease = Duration::from_secs(LEASE_SECONDS.into());
-    let answer = peer.register(client, Some(LEASE_SECONDS), None).await?;
+    let lease = Duration::from_secs(seconds.into());
+    let latest = lease + lease / LONGER + LAG;
+    let answer = peer.register(client, Some(seconds), None).await?;
     if answer.status != 200 {
         return Ok(Finding::warn(
             CHECK,
-            format!("a lease of {LEASE_SECONDS} s: {}", refusal(&answer)),
-            "to see leases end, let MinLeaseSeconds (--ttl-min) be 30 or less",
+            format!("a lease of {seconds} s: {}", refusal(&answer)),
+            "name a lease that the service grants: --expiry=SECONDS, between MinLeaseSeconds (--ttl-min) and MaxLeaseSeconds (--ttl-max)",
         ));
     }
-    sleep_until(began + lease - BEFORE_THE_END).await;
+    sleep_until(began + lease.saturating_sub(BEFORE_THE_END)).await;
     if !peer.is_listed(client).await? {
         return Ok(Finding::fail(
             CHECK,
@@ -51,13 +52,10 @@ async fn wait_for_the_end(client: &Client, peer: &mut Throwaway) -> Result<Findi
             "run NTP on every machine that serves: their clocks differ",
         ));
     }
-    if wait_until_listed(client, peer, false, LATEST.saturating_sub(began.elapsed())).await?.is_none() {
+    if wait_until_listed(client, peer, false, latest.saturating_sub(began.elapsed())).await?.is_none() {
         return Ok(Finding::fail(
             CHECK,
-            format!(
-                "the peer is still listed {} s after it registered for {LEASE_SECONDS} s",
-                LATEST.as_secs()
-            ),
+            format!("the peer is still listed {} s after it registered for {seconds} s", latest.as_secs()),
             "run NTP on every machine that serves, and let no cache answer /discover",
         ));
     }
@@ -66,12 +64,12 @@ async fn wait_for_the_end(client: &Client, peer: &mut Throwaway) -> Result<Findi
     Ok(match revived.status {
         200 => Finding::ok(
             CHECK,
-            format!("a lease of {LEASE_SECONDS} s ended after {ended} s, and a heartbeat revived the peer"),
+            format!("a lease of {seconds} s ended after {ended} s, and a heartbeat revived the peer"),
         ),
         404 => Finding::warn(
             CHECK,
             format!(
-                "a lease of {LEASE_SECONDS} s ended after {ended} s, and no heartbeat revives it: today's peers never register twice"
+                "a lease of {seconds} s ended after {ended} s, and no heartbeat revives it: today's peers never register twice"
             ),
             "set RevivalHours (--revival-hours) above 0, 24 unless there is a reason",
         ),

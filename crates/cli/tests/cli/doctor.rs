@@ -1,6 +1,7 @@
 //! The doctor, on services that are well and on ones that are broken in the ways that operators break them.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aurora_embedded::EmbeddedStore;
@@ -165,8 +166,32 @@ fn a_registry_without_room_is_found_with_the_bound_to_raise() {
 fn a_lease_that_can_not_be_waited_for_is_told_with_its_setting() {
     let service = Service::start(&["--memory", "--ttl-min", "60"]);
     let examined = examine(&service.endpoint, &["--expiry"]);
-    examined.finds("expiry", "warn", "ttl_seconds", "MinLeaseSeconds (--ttl-min)");
+    examined.finds("expiry", "warn", "ttl_seconds", "--expiry=SECONDS");
     assert_eq!(examined.of("leave").0, "ok");
+}
+
+#[test]
+fn the_end_of_a_lease_is_waited_for_and_its_revival_seen() {
+    let service = Service::start(&["--memory", "--ttl-min", "1"]);
+    let examined = examine(&service.endpoint, &["--expiry=3"]);
+    examined.finds("expiry", "ok", "a lease of 3 s ended after", "");
+    examined.nothing_but(&[]);
+    let forgetful = Service::start(&["--memory", "--ttl-min", "1", "--revival-hours", "0"]);
+    let examined = examine(&forgetful.endpoint, &["--expiry=2"]);
+    examined.finds("expiry", "warn", "no heartbeat revives it", "RevivalHours (--revival-hours)");
+}
+
+#[test]
+fn a_lease_that_ends_early_is_found() {
+    let services = [Service::start(&["--memory", "--ttl-min", "1"]), Service::in_memory()];
+    let [address, elsewhere] = services.each_ref().map(|service| authority(&service.endpoint));
+    // The first looks of the examination are honest; from the short lease on, another registry answers.
+    let registered = Arc::new(AtomicUsize::new(0));
+    let early = Proxy::routing(move |line| {
+        let times = registered.fetch_add(usize::from(line.starts_with("POST /register")), Ordering::SeqCst);
+        Where::To(if times >= 3 && line.starts_with("GET /discover") { elsewhere } else { address })
+    });
+    examine(&early.endpoint, &["--expiry=1"]).finds("expiry", "fail", "before its lease had ended", "NTP");
 }
 
 /// Examines a service whose clock is so many seconds ahead.
