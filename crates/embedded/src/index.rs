@@ -9,6 +9,7 @@ mod census;
 mod entry;
 mod enumerate;
 mod fill;
+mod ids;
 mod life;
 mod listing;
 mod members;
@@ -32,11 +33,11 @@ use aurora_registry::{Limits, Swept};
 
 use archetype::ArchetypeTable;
 use arena::Arena;
+use ids::IdTable;
 use members::Members;
 use quota::Quota;
 use schedule::Schedule;
 use slot::State;
-use table::Table;
 
 use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease, text};
@@ -49,7 +50,7 @@ pub(crate) struct Index {
     limits: Limits,
     keys: Keys,
     slots: Arena,
-    by_id: Table<Located>,
+    by_id: IdTable,
     live: Members,
     archetypes: ArchetypeTable,
     schedule: Schedule,
@@ -61,13 +62,6 @@ pub(crate) struct Index {
     swept: Swept,
     /// Tells the slots of this process from those of one before.
     incarnation: u64,
-}
-
-/// Where a known peer is.
-#[derive(Clone, Copy)]
-struct Located {
-    hash: IdHash,
-    slot: u32,
 }
 
 /// What happened to peers so far.
@@ -101,7 +95,7 @@ impl Index {
             limits,
             keys,
             slots: Arena::default(),
-            by_id: Table::new(),
+            by_id: IdTable::new(),
             live: Members::default(),
             archetypes: ArchetypeTable::new(),
             schedule: Schedule::deferred(),
@@ -130,8 +124,7 @@ impl Index {
 
     /// The slot of a known peer; `hash` is that of its id.
     fn find(&self, id: &[u8], hash: IdHash) -> Option<u32> {
-        let same = |at: &Located| at.hash == hash && self.slots[at.slot].peer_id() == id;
-        self.by_id.find(hash.spread(), same).map(|at| at.slot)
+        self.by_id.find(hash, |slot| self.slots[slot].peer_id() == id)
     }
 
     fn find_peer(&self, peer: &PeerId) -> Option<u32> {

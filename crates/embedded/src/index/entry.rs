@@ -65,6 +65,14 @@ impl Keys {
 }
 
 impl IdHash {
+    /// Any hash.
+    pub(super) const ZERO: Self = Self(0);
+
+    #[cfg(test)]
+    pub(super) fn of_number(number: u32) -> Self {
+        Self(number)
+    }
+
     /// The hash as tables take it, spread over all bits.
     pub(crate) fn spread(self) -> u64 {
         u64::from(self.0).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)

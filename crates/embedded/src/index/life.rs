@@ -132,7 +132,7 @@ impl Index {
         self.leave(number);
         let (slot, tail) = self.slots.pair(number);
         self.bytes -= tail.cost();
-        self.by_id.remove(self.keys.peer(slot.peer_id()).spread(), |at| at.slot == number);
+        self.by_id.remove(self.keys.peer(slot.peer_id()), number);
         for membership in tail.memberships.as_slice() {
             self.archetypes.release(membership.archetype);
         }

@@ -5,7 +5,7 @@ use aurora_registry::Claim;
 
 use super::entry::{Entry, IdHash, text};
 use super::membership::Memberships;
-use super::{Index, Located, State};
+use super::{Index, State};
 use crate::record::{Record, Registered};
 
 /// What becomes of a deregistration.
@@ -77,8 +77,7 @@ impl Index {
 
     fn take_slot(&mut self, entry: &Entry) -> u32 {
         let number = self.slots.take();
-        let located = Located { hash: entry.hash, slot: number };
-        self.by_id.insert_new(entry.hash.spread(), located, |at| at.hash.spread());
+        self.by_id.insert(entry.hash, number);
         number
     }
 }

@@ -1,0 +1,181 @@
+//! Where each known peer is, by the hash of its id.
+//!
+//! Every heartbeat asks this once, and every sample for the peer that it leaves out. The hash and the slot lie side by side, so a
+//! look-up is one place in memory, where a table with its marks in an array of their own is two, one after the other.
+//!
+//! - At most three of four places of a piece are taken, so a search ends soon at a free one.
+//! - An entry stands at the place that its hash names or behind it, with no free place between: taking one out closes the gap.
+
+use super::entry::IdHash;
+use super::table::{PIECES, piece};
+
+/// Slots by the hash of their peers' ids, in pieces that grow each by itself.
+pub(crate) struct IdTable {
+    pieces: Box<[Piece]>,
+}
+
+#[derive(Default)]
+struct Piece {
+    /// As many as a power of two, or none.
+    places: Box<[Located]>,
+    taken: usize,
+}
+
+/// A known peer's slot; [`Located::FREE`] where there is none.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Located {
+    hash: IdHash,
+    slot: u32,
+}
+
+impl IdTable {
+    pub(crate) fn new() -> Self {
+        Self { pieces: (0..PIECES).map(|_| Piece::default()).collect() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.pieces.iter().map(|piece| piece.taken).sum()
+    }
+
+    /// The slot under this hash that is the `same`.
+    pub(crate) fn find(&self, hash: IdHash, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
+        self.of(hash)
+            .run(hash)
+            .map(|(_, at)| at)
+            .find(|at| at.hash == hash && same(at.slot))
+            .map(|at| at.slot)
+    }
+
+    /// Reading this fetches what [`IdTable::find`] reads into the cache.
+    pub(crate) fn touch(&self, hash: IdHash) -> u32 {
+        self.of(hash).run(hash).next().map_or(0, |(_, at)| at.slot)
+    }
+
+    /// Inserts a slot that is not there.
+    pub(crate) fn insert(&mut self, hash: IdHash, slot: u32) {
+        self.pieces[piece(hash.spread())].insert(Located { hash, slot });
+    }
+
+    pub(crate) fn remove(&mut self, hash: IdHash, slot: u32) {
+        self.pieces[piece(hash.spread())].remove(Located { hash, slot });
+    }
+
+    fn of(&self, hash: IdHash) -> &Piece {
+        &self.pieces[piece(hash.spread())]
+    }
+}
+
+impl Piece {
+    const FEWEST_PLACES: usize = 8;
+
+    /// The entries from the place that a hash names up to the next free one, with their places.
+    fn run(&self, hash: IdHash) -> impl Iterator<Item = (usize, Located)> {
+        let mask = self.mask();
+        let places = (0..self.places.len()).map(move |step| (home(hash, mask) + step) & mask);
+        places.map(|place| (place, self.places[place])).take_while(|(_, at)| *at != Located::FREE)
+    }
+
+    fn insert(&mut self, located: Located) {
+        if (self.taken + 1) * 4 > self.places.len() * 3 {
+            self.grow();
+        }
+        self.taken += 1;
+        self.put(located);
+    }
+
+    fn remove(&mut self, located: Located) {
+        let Some((mut gap, _)) = self.run(located.hash).find(|(_, at)| *at == located) else { return };
+        let mask = self.mask();
+        let mut place = gap;
+        loop {
+            place = (place + 1) & mask;
+            let next = self.places[place];
+            if next == Located::FREE {
+                break;
+            }
+            // What stands as far from its own place as the gap or farther may close it.
+            let (strayed, back) =
+                (place.wrapping_sub(home(next.hash, mask)) & mask, place.wrapping_sub(gap) & mask);
+            if strayed >= back {
+                self.places[gap] = next;
+                gap = place;
+            }
+        }
+        self.places[gap] = Located::FREE;
+        self.taken -= 1;
+    }
+
+    fn put(&mut self, located: Located) {
+        let mask = self.mask();
+        let mut place = home(located.hash, mask);
+        while self.places[place] != Located::FREE {
+            place = (place + 1) & mask;
+        }
+        self.places[place] = located;
+    }
+
+    fn grow(&mut self) {
+        let doubled = (self.places.len() * 2).max(Self::FEWEST_PLACES);
+        let before = std::mem::replace(&mut self.places, vec![Located::FREE; doubled].into());
+        for located in before.into_iter().filter(|located| *located != Located::FREE) {
+            self.put(located);
+        }
+    }
+
+    fn mask(&self) -> usize {
+        self.places.len().wrapping_sub(1)
+    }
+}
+
+impl Located {
+    /// A free place: the arena never has so many slots.
+    const FREE: Self = Self { hash: IdHash::ZERO, slot: u32::MAX };
+}
+
+/// The place that a hash names: its lower bits, of which [`piece`] takes none.
+fn home(hash: IdHash, mask: usize) -> usize {
+    usize::try_from(hash.spread() & u64::from(u32::MAX)).unwrap_or(0) & mask
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn slots_are_found_while_others_come_and_go() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut table = IdTable::new();
+        let mut model = BTreeMap::new();
+        for step in 0..200_000_u32 {
+            // Waves of coming and going. Few hashes, so that they meet, and some are those of several slots.
+            let growing = (step / 20_000) % 2 == 0;
+            let slot = rng.u32(..20_000);
+            let hash = IdHash::of_number(slot % 15_000 / 3);
+            if rng.u32(..4) == 0 || !growing {
+                table.remove(hash, slot);
+                model.remove(&slot);
+            } else if model.insert(slot, hash).is_none() {
+                table.insert(hash, slot);
+            }
+            let asked = rng.u32(..20_000);
+            let hash = IdHash::of_number(asked % 15_000 / 3);
+            assert_eq!(table.find(hash, |slot| slot == asked).is_some(), model.contains_key(&asked));
+        }
+        assert_eq!(table.len(), model.len());
+        assert!(model.iter().all(|(slot, hash)| table.find(*hash, |other| other == *slot) == Some(*slot)));
+    }
+
+    #[test]
+    fn a_search_for_what_is_not_there_ends() {
+        let mut table = IdTable::new();
+        let hash = IdHash::of_number(1);
+        assert_eq!((table.find(hash, |_| true), table.touch(hash)), (None, 0));
+        (0..1_000).for_each(|slot| table.insert(hash, slot));
+        assert_eq!(table.find(hash, |slot| slot == 1_000), None);
+        (0..1_000).for_each(|slot| table.remove(hash, slot));
+        assert_eq!((table.find(hash, |_| true), table.len()), (None, 0));
+    }
+}
