@@ -40,7 +40,7 @@ impl Answer {
     /// `value`, with a list in front where there is one.
     pub(crate) fn with_peers(peers: Option<PeerList>, value: &impl Serialize) -> Result<Self, Failure> {
         match peers {
-            Some(peers) => Ok(Self::of(StatusCode::OK, with_peers(peers, value)?)),
+            Some(peers) => Ok(Self::of(StatusCode::OK, Bytes::from_owner(with_peers(peers, value)?))),
             None => Self::json(value),
         }
     }
@@ -72,7 +72,7 @@ impl Answer {
         Self { event, ..self }
     }
 
-    fn of(status: StatusCode, body: Vec<u8>) -> Self {
+    fn of(status: StatusCode, body: impl Into<Bytes>) -> Self {
         Self { status, body: body.into(), retry_after_seconds: None, event: Event::Nothing }
     }
 }

@@ -1,6 +1,7 @@
 //! The peers of one page, as the JSON that goes out.
 
 use crate::Timestamp;
+use crate::page_body::PageBody;
 use crate::time::SecondOfDay;
 
 /// The list of one page, written peer by peer. Nothing is parsed or serialized on the way: a peer's bytes are copied and
@@ -47,7 +48,7 @@ impl PeerList {
     /// An empty list with room for `bytes` of peers and the rest of an answer.
     pub fn with_capacity(bytes: usize) -> Self {
         const TAIL: usize = 192; // count, timestamp, total and a cursor
-        let mut text = Vec::with_capacity(Self::HEAD.len() + bytes + TAIL);
+        let mut text = PageBody::memory(Self::HEAD.len() + bytes + TAIL);
         text.extend_from_slice(Self::HEAD);
         Self { text, len: 0, date: Date::default() }
     }

@@ -72,16 +72,17 @@ impl Index {
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         for number in slots {
             let (slot, json) = (&self.slots[*number], self.slots.json(*number));
+            let json = if json[1].is_empty() { &json[..1] } else { &json };
             let (at, seen) = (slot.last_seen_at(), slot.last_seen());
             if !list.is_empty() && list.bytes() + slot.json_len() + extra + 1 > query.page_bytes {
                 break;
             }
             match query.view {
-                View::Seed => list.push(&json, at, seen),
+                View::Seed => list.push(json, at, seen),
                 View::Full => {
                     let left = slot.expires_at().millis_since(now) / 1_000;
                     let age = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
-                    list.push_full(&json, at, seen, left, age);
+                    list.push_full(json, at, seen, left, age);
                 }
             }
         }
