@@ -12,7 +12,8 @@ def before_call(context: Any, case: Any, arguments: Any) -> None:
     """A cursor is good only if the service made it for the same query, and only a sample is filled up: others are rightly refused."""
     for holder in (case.query, case.body):
         for query in (holder, holder.get("discover")) if isinstance(holder, dict) else ():
-            if isinstance(query, dict) and isinstance(query.get("cursor"), (str, list)):
-                del query["cursor"]
+            for name in ("cursor", "since") if isinstance(query, dict) else ():
+                if isinstance(query.get(name), (str, list)):
+                    del query[name]
             if isinstance(query, dict) and query.get("order") in ("all", ["all"]):
                 query.pop("fill", None)

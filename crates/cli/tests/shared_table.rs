@@ -62,7 +62,7 @@ async fn serve(needs: Needs) -> Option<Target> {
         return None;
     }
     let (url, serving) = start(&table());
-    Some(Target::new(url, serving))
+    Some(Target { remembers: false, ..Target::new(url, serving) })
 }
 
 fn client(url: &str) -> Client {

@@ -1,9 +1,9 @@
 //! The contract's calls.
 
 use aurora_protocol::{
-    DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, HealthResponse,
-    HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, NetworkResponse, Order,
-    RegisterRequest, RegisterResponse,
+    DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, FollowRequest,
+    HealthResponse, HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse,
+    NetworkResponse, Order, RegisterRequest, RegisterResponse,
 };
 use serde::Serialize;
 
@@ -73,6 +73,17 @@ impl Client {
     pub async fn discover(&self, request: &DiscoverRequest) -> Result<DiscoverResponse, Error> {
         let answer = self.transport.call(self.transport.get("discover", &request.parameters())).await?;
         DiscoverResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
+    }
+
+    /// Who came and went since a cursor; without one, the cursor of now and nobody. Call it first, enumerate, and go on from the
+    /// `since` of its answer: so nothing is missed.
+    ///
+    /// # Errors
+    /// See [`Error`]; `cursor_expired` where the service does not remember as long, and one has to begin anew, and
+    /// `not_available_here` where it does not remember at all.
+    pub async fn changes(&self, request: &FollowRequest) -> Result<DeltaResponse, Error> {
+        let answer = self.transport.call(self.transport.get("discover", &request.parameters())).await?;
+        DeltaResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }
 
     /// All live peers that match, page by page; `request`'s order and cursor are the enumeration's own.

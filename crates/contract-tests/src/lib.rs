@@ -13,6 +13,7 @@
 
 pub mod body;
 mod caller;
+pub mod delta;
 pub mod deregister;
 pub mod discover;
 pub mod full;
@@ -90,6 +91,16 @@ macro_rules! contract_suite {
                 a_cursor_that_was_changed_is_refused
                 a_sample_has_no_next_page
                 a_page_holds_at_most_a_mebibyte_and_goes_on;
+            delta:
+                who_asks_from_now_on_is_told_who_joins_changes_and_leaves
+                who_lays_down_an_archetype_leaves_its_followers
+                a_renewal_is_no_change
+                a_page_of_changes_is_bounded_and_goes_on
+                an_enumeration_and_what_follows_it_miss_nothing
+                what_changed_is_listed_with_the_seeds_keys
+                a_since_is_good_for_the_same_query_only
+                a_since_comes_without_an_order_or_a_cursor
+                where_nothing_is_remembered_the_caller_is_told_what_to_ask;
             inline:
                 a_page_rides_along_with_a_heartbeat
                 a_page_rides_along_with_a_registration

@@ -36,6 +36,8 @@ pub struct Target {
     pub cors: bool,
     /// Whether bodies reach it as they are sent: in chunks, or with a length that lies. Not so behind a gateway.
     pub sees_transfer: bool,
+    /// Whether it remembers what changed, for those who follow.
+    pub remembers: bool,
     /// Winds its clock by so many seconds, if its clock can be wound.
     pub pass: Option<Box<dyn Fn(u64) + Send + Sync>>,
     /// What keeps it running.
@@ -50,6 +52,7 @@ impl Target {
             sources: Sources::Loopback,
             cors: true,
             sees_transfer: true,
+            remembers: true,
             pass: None,
             guard: Box::new(guard),
         }

@@ -6,6 +6,7 @@
 mod archetype;
 mod arena;
 mod census;
+mod change;
 mod entry;
 mod enumerate;
 mod fill;
@@ -28,9 +29,12 @@ mod text;
 #[cfg(test)]
 mod invariant;
 
+use std::sync::Arc;
+
 use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::{Limits, Swept};
 
+use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
 use arena::Arena;
 use ids::IdTable;
@@ -58,6 +62,8 @@ pub(crate) struct Index {
     bytes: u64,
     dormant_bytes: u64,
     counts: Counts,
+    /// Who follows what changes.
+    changes: Arc<ChangeLog>,
     /// What ended and was not reported yet.
     swept: Swept,
     /// Tells the slots of this process from those of one before.
@@ -92,6 +98,7 @@ impl Index {
     /// An empty index that is filled by [`Index::replay`] and then by [`Index::restore`] made ready.
     pub(crate) fn loading(limits: Limits, keys: Keys) -> Self {
         Self {
+            changes: ChangeLog::new(&limits),
             limits,
             keys,
             slots: Arena::default(),
@@ -116,6 +123,11 @@ impl Index {
     /// Bytes that these count for.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// The memory of what changes here.
+    pub(crate) fn changes(&self) -> &Arc<ChangeLog> {
+        &self.changes
     }
 
     pub(crate) fn counts(&self) -> Counts {

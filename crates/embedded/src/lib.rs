@@ -4,7 +4,8 @@
 //! under one lock, so both have one order, and acknowledged when the journal says that it is durable; if that fails, the
 //! change is taken back.
 
-pub mod checkpoint;
+pub mod changes;
+mod checkpoint;
 pub mod disk;
 mod index;
 pub mod journal;

@@ -1,5 +1,6 @@
 //! The store: the index under its lock, and the journal behind it.
 
+mod change;
 mod checkpoint;
 mod close;
 mod figure;
@@ -14,16 +15,18 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use aurora_protocol::{PeerId, Timestamp};
 use aurora_registry::{
-    Census, Claim, Enumeration, Figure, Holder, Page, Placement, Position, Put, Query, Removal, Renewal,
-    Store, StoreError, Swept,
+    Census, Changes, Claim, Enumeration, Figure, Holder, Page, Placement, Position, Put, Query, Removal,
+    Renewal, Store, StoreError, Swept,
 };
-use parking_lot::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use parking_lot::{RwLock, RwLockReadGuard};
 
 pub use open::{EmbeddedOptions, Restored};
 
+use crate::changes::ChangeLog;
 use crate::index::{Departure, Entry, Index, Keys, Lease, Revival, text};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
+use change::Alone;
 use checkpoint::Checkpointer;
 
 /// The embedded store: peers in memory, and their registrations on disk if it was opened on one.
@@ -40,6 +43,8 @@ pub struct EmbeddedStore {
 /// What the journal's and the checkpoint's threads have of the store.
 struct Shared {
     index: RwLock<Index>,
+    /// The index's own.
+    changes: Arc<ChangeLog>,
     keys: Keys,
     closed: AtomicBool,
     /// The journal lacks something that the index has, or can be shortened.
@@ -114,12 +119,16 @@ impl Store for EmbeddedStore {
             tokio::task::yield_now().await;
         }
         self.checkpoint_if_wanted();
-        Ok(self.shared.index.write().take_swept())
+        Ok(self.shared.write().take_swept())
     }
 
     async fn health(&self) -> Result<(), StoreError> {
         self.check_open()?;
         self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
     }
 
     fn figures(&self) -> Vec<Figure> {
@@ -183,7 +192,7 @@ impl EmbeddedStore {
     }
 
     fn sweep_some(&self, now: Timestamp) -> bool {
-        let mut index = self.shared.index.write();
+        let mut index = self.shared.write();
         index.advance(now, STEPS, &mut |record| self.note(record));
         index.is_due(now)
     }
@@ -201,9 +210,9 @@ impl EmbeddedStore {
     }
 
     /// The index up to `now`, alone.
-    fn write(&self, now: Timestamp) -> RwLockWriteGuard<'_, Index> {
+    fn write(&self, now: Timestamp) -> Alone<'_> {
         loop {
-            let mut index = self.shared.index.write();
+            let mut index = self.shared.write();
             index.advance(now, STEPS, &mut |record| self.note(record));
             if !index.is_due(now) {
                 return index;

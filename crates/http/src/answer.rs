@@ -37,6 +37,11 @@ impl Answer {
         Ok(Self::of(StatusCode::OK, body))
     }
 
+    /// JSON that is written already.
+    pub(crate) fn written(json: Vec<u8>) -> Self {
+        Self::of(StatusCode::OK, json)
+    }
+
     /// `value`, with a list in front where there is one.
     pub(crate) fn with_peers(peers: Option<PeerList>, value: &impl Serialize) -> Result<Self, Failure> {
         match peers {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use aurora_protocol::{Code, DiscoverRequest, PageFigures, PeerList, Refusal, Timestamp};
+use aurora_protocol::{Code, DiscoverRequest, FollowRequest, PageFigures, PeerList, Refusal, Timestamp};
 use aurora_registry::{Discovered, Registry};
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
@@ -28,6 +28,17 @@ impl Call<'_> {
     pub(crate) fn query(&self) -> Result<DiscoverRequest, Refusal> {
         let parameters = parameters(self.query)?;
         DiscoverRequest::from_parameters(parameters.into_iter(), self.registry.limits().discover)
+    }
+
+    /// Whether the query asks what changed.
+    pub(crate) fn follows(&self) -> Result<bool, Refusal> {
+        Ok(parameters(self.query)?.iter().any(|(name, _)| name == FollowRequest::SINCE))
+    }
+
+    /// What the query asks of whoever remembers changes.
+    pub(crate) fn following(&self) -> Result<FollowRequest, Refusal> {
+        let parameters = parameters(self.query)?;
+        FollowRequest::from_parameters(parameters.into_iter(), self.registry.limits().discover)
     }
 
     /// Takes up the page that rides along with another call, before that call changes anything.

@@ -93,20 +93,38 @@ impl From<Error> for Failure {
             Error::Full(shortage) => {
                 Self::new(Code::RegistryFull, format!("there is no room for a newcomer: {shortage}"))
             }
-            Error::InvalidCursor => {
-                in_cursor(Code::InvalidCursor, "cursor must be the next_cursor of a page of the same query")
-            }
-            Error::CursorExpired => in_cursor(
+            Error::InvalidCursor => in_parameter(
+                "cursor",
+                Code::InvalidCursor,
+                "cursor must be the next_cursor of a page of the same query",
+            ),
+            Error::CursorExpired => in_parameter(
+                "cursor",
                 Code::CursorExpired,
                 "the cursor has expired; start the enumeration anew without one",
+            ),
+            Error::InvalidSince => in_parameter(
+                "since",
+                Code::InvalidCursor,
+                "since must be empty, now, or the since that an answer to the same query gave",
+            ),
+            Error::SinceExpired => in_parameter(
+                "since",
+                Code::CursorExpired,
+                "what changed since is not remembered any more; start anew: ask with since=now, enumerate with order=all, and go on \
+                 from the since of the first answer",
+            ),
+            Error::NotRemembered => Self::new(
+                Code::NotAvailableHere,
+                "changes are not remembered where the registry is shared; ask for a sample now and then, or enumerate with order=all",
             ),
             Error::Store(error) => error.into(),
         }
     }
 }
 
-fn in_cursor(code: Code, message: &'static str) -> Failure {
-    Refusal { field: Some("cursor".into()), ..Refusal::new(code, message) }.into()
+fn in_parameter(parameter: &'static str, code: Code, message: &'static str) -> Failure {
+    Refusal { field: Some(parameter.into()), ..Refusal::new(code, message) }.into()
 }
 
 impl From<StoreError> for Failure {
@@ -165,6 +183,9 @@ mod tests {
             (Error::Full(Shortage::Source), Code::RegistryFull, None, "from this address"),
             (Error::InvalidCursor, Code::InvalidCursor, Some("cursor"), "next_cursor"),
             (Error::CursorExpired, Code::CursorExpired, Some("cursor"), "anew"),
+            (Error::InvalidSince, Code::InvalidCursor, Some("since"), "same query"),
+            (Error::SinceExpired, Code::CursorExpired, Some("since"), "since=now, enumerate with order=all"),
+            (Error::NotRemembered, Code::NotAvailableHere, None, "order=all"),
         ] {
             let Refusal { code: given, message, field: blamed } = Failure::from(error).refusal;
             assert_eq!((given, blamed.as_deref()), (code, field), "{message}");

@@ -83,5 +83,6 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     let process = Bootstrap::start(&api, &settings);
     let mut target = Target::new(gateway::start(kind, api).await, process);
     target.sees_transfer = false;
+    target.remembers = false;
     Some(target)
 }

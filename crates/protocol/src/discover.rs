@@ -171,6 +171,9 @@ impl DiscoverRequest {
     pub(crate) fn from_value(value: &RawValue, bounds: DiscoverBounds) -> Result<Self, Refusal> {
         let object = Object::nested(value, "discover.")?;
         let archetypes = object.optional("archetype", one_or_more)?.unwrap_or_default();
+        if object.raw("since").is_some() {
+            return Err(object.refuse("since", Invalid::rule("must be asked of GET /discover")));
+        }
         let draft = Draft {
             archetypes_given: archetypes.len(),
             archetypes: archetypes
@@ -266,7 +269,7 @@ fn parse_limit(text: &str, max: u32) -> Result<u32, Invalid> {
         .ok_or_else(|| Invalid(format!("must be an integer from 1 to {max}").into()))
 }
 
-fn once<'n, T>(
+pub(crate) fn once<'n, T>(
     slot: &mut Option<T>,
     name: &'n str,
     parsed: Result<T, Invalid>,

@@ -33,6 +33,15 @@ pub enum Error {
     /// The cursor was good once.
     #[error("the cursor has expired")]
     CursorExpired,
+    /// The cursor of changes was not made for this query.
+    #[error("the cursor of changes was not made for this query")]
+    InvalidSince,
+    /// What came behind the cursor is not remembered any more.
+    #[error("the cursor of changes has expired")]
+    SinceExpired,
+    /// The store has no memory of changes.
+    #[error("the store does not remember changes")]
+    NotRemembered,
     /// The store could not do its work.
     #[error(transparent)]
     Store(#[from] StoreError),

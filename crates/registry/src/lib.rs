@@ -7,6 +7,7 @@
 mod cursor;
 mod error;
 mod figure;
+mod follow;
 mod holder;
 mod limits;
 mod query;
@@ -20,6 +21,7 @@ pub mod conformance;
 pub use cursor::{Cursor, Position};
 pub use error::Error;
 pub use figure::{Figure, FigureKind};
+pub use follow::{Changed, Changes, Delta, Followed, Occurrence, Taken, Told, Watch, Watching};
 pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits};
 pub use query::{Page, Query, Total};

@@ -47,6 +47,11 @@ pub struct Limits {
     pub inline_discover: DiscoverBounds,
     /// Most bytes of peers in one page. API Gateway and its Lambda carry 6 MB; a client should not have to.
     pub page_bytes: usize,
+    /// Most changes that are remembered for those who follow them. A million peers of which a tenth is replaced every five minutes make
+    /// 670 changes a second: a minute and a half, three times what a stalled watcher is given before it is cut off.
+    pub max_changes: usize,
+    /// Most bytes that these take: as many changes of peers like the seed's, while large ones are remembered for a shorter time.
+    pub max_changes_bytes: usize,
     /// Whether only its holder may change a live registration.
     pub holder_rule: bool,
 }
@@ -68,6 +73,8 @@ impl Default for Limits {
             discover: DiscoverBounds { default: 1_000, max: 1_000 },
             inline_discover: DiscoverBounds { default: 20, max: 100 },
             page_bytes: 1 << 20,
+            max_changes: 65_536,
+            max_changes_bytes: 24 << 20,
             holder_rule: true,
         }
     }

@@ -78,6 +78,10 @@ impl Registry {
         &self.limits
     }
 
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+
     /// Registers a peer. `source` is where the request came from; it stands in for an address left out.
     ///
     /// # Errors

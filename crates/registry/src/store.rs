@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use aurora_protocol::{Archetype, PeerId, Registration, Timestamp, Ttl};
 
-use crate::{Claim, Figure, Page, Position, Query, TokenHash};
+use crate::{Changes, Claim, Figure, Page, Position, Query, TokenHash};
 
 /// Keeps registrations and their leases.
 ///
@@ -109,6 +109,11 @@ pub trait Store: Send + Sync + 'static {
     /// What the store counts about its own work.
     fn figures(&self) -> Vec<Figure> {
         Vec::new()
+    }
+
+    /// Its memory of what changed, if it has one.
+    fn changes(&self) -> Option<&dyn Changes> {
+        None
     }
 
     /// Makes everything durable and ends the store's background work. Calls that come after it fail as unavailable.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aurora_client::{Client, ClientOptions, Error, Probe};
 use aurora_protocol::{
-    Archetype, Code, DiscoverRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
-    RegisterRequest,
+    Archetype, Code, DiscoverRequest, FollowRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest,
+    PeerId, PeerIds, RegisterRequest,
 };
 
 use crate::server::{Act, Scripted, ok, refuse};
@@ -224,4 +224,28 @@ fn a_client_says_which_host_and_port_it_calls() {
     ] {
         assert_eq!(client(endpoint).authority(), (host.to_owned(), port));
     }
+}
+
+#[tokio::test]
+async fn who_follows_asks_behind_the_answer_before() {
+    let delta = |since: &str| {
+        let timestamp = r#""timestamp":"2025-10-02T12:00:00""#;
+        let body = format!(
+            r#"{{"joined":[],"changed":[],"left":["p"],"count":1,"since":"{since}","more":false,{timestamp}}}"#
+        );
+        ok(&body)
+    };
+    let server = Scripted::start(move |n, _| delta(if n == 0 { "c1" } else { "c2" })).await;
+    let client = client(&server.endpoint);
+    let mut request = FollowRequest::new(10);
+    for expected in ["c1", "c2"] {
+        let answer = client.changes(&request).await.unwrap();
+        assert_eq!((answer.figures.since.as_str(), answer.left[0].as_str()), (expected, "p"));
+        request.since = Some(answer.figures.since);
+    }
+    let asked: Vec<_> = server.seen().into_iter().map(|seen| seen.line).collect();
+    assert_eq!(
+        asked,
+        ["GET /discover?limit=10&since=now HTTP/1.1", "GET /discover?limit=10&since=c1 HTTP/1.1"]
+    );
 }

@@ -4,7 +4,7 @@ use std::panic::AssertUnwindSafe;
 
 use aurora_contract_tests::{Needs, Sources, Target};
 use aurora_contract_tests::{
-    body, deregister, discover, header, heartbeat, holder, inline, paging, refusal, register, seed,
+    body, delta, deregister, discover, header, heartbeat, holder, inline, paging, refusal, register, seed,
 };
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -89,6 +89,10 @@ caught! {
     samples_of_the_first_page: reads!("discover?" as "discover?order=all&") => discover::samples_differ_from_call_to_call;
     cursors_that_are_ignored: reads!("cursor=" as "cursed=") => paging::a_cursor_that_was_changed_is_refused;
     gaps_that_stay: reads!("fill=any" as "filt=any") => discover::a_rare_archetype_is_filled_up_with_others;
+    departures_that_are_not_told: answers!("\"left\":[\"" as "\"left\":[\"x")
+        => delta::who_lays_down_an_archetype_leaves_its_followers;
+    cursors_that_change_nothing: reads!("since=A" as "sinze=A") => delta::an_enumeration_and_what_follows_it_miss_nothing;
+    changes_that_are_ignored: reads!("since=" as "sinse=") => delta::a_since_comes_without_an_order_or_a_cursor;
     pages_that_never_ride: reads!("\"discover\"" as "\"discowed\"") => inline::a_page_rides_along_with_a_heartbeat;
     departures_without_an_effect: reads!("/deregister" as "/heartbeat ") => deregister::a_deregistered_peer_is_gone;
     one_source_for_all: reads!("198.51.100.8" as "203.0.113.7 ") => holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer;

@@ -42,6 +42,11 @@ impl ArchetypeTable {
         self.by_name.find(hash, |number| &*self.entries[*number as usize].name == name).copied()
     }
 
+    /// The name of an archetype that somebody carries.
+    pub(crate) fn name(&self, number: u32) -> &str {
+        &self.entries[number as usize].name
+    }
+
     /// The number of an archetype that one more peer carries from here on.
     pub(crate) fn acquire(&mut self, archetype: &Archetype) -> u32 {
         let number = match self.find(archetype.as_str()) {

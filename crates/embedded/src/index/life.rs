@@ -69,6 +69,7 @@ impl Index {
         self.leave(slot);
         self.slots[slot].set_lease(now, now + ttl);
         self.enter(slot, State::Live);
+        self.tell(slot, None);
         log(&Record::Revived { peer: peer.as_str(), at: now });
         Revival::Revived(ttl, registered_at)
     }
@@ -129,6 +130,7 @@ impl Index {
 
     /// Deletes all there is of a peer.
     pub(super) fn forget(&mut self, number: u32) {
+        self.tell_departure(number);
         self.leave(number);
         let (slot, tail) = self.slots.pair(number);
         self.bytes -= tail.cost();
@@ -168,6 +170,7 @@ impl Index {
             return true;
         }
         log(&Record::Expired { peer: text(slot.peer_id()), at: expires_at });
+        self.tell_departure(number);
         self.leave(number);
         self.enter(number, State::Dormant);
         true

@@ -23,6 +23,11 @@ impl Index {
     /// Puts a peer where it was, or into a slot of its own. Nothing is checked: [`Index::admit`] has.
     pub(crate) fn place(&mut self, entry: &Entry, slot: Option<u32>) {
         let number = slot.unwrap_or_else(|| self.take_slot(entry));
+        let followed = self.traits(number);
+        // Registering the same again is no more than a renewal to those who follow.
+        let same = followed.is_some()
+            && !entry.dormant
+            && self.slots.json(number).concat() == entry.content.text.json();
         // What the new registration carries is acquired before the old one lets go, so that nothing is given up in between.
         let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
         let memberships = Memberships::new(acquired);
@@ -34,6 +39,9 @@ impl Index {
         }
         self.slots.fill(number, &entry.content);
         self.enter(number, if entry.dormant { State::Dormant } else { State::Live });
+        if !same {
+            self.tell(number, followed.as_ref());
+        }
     }
 
     /// Whether a peer may be deregistered by `claim`. The index must be up to date.

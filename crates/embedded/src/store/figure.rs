@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use aurora_registry::{Figure, FigureKind};
 
 use super::EmbeddedStore;
+use crate::changes::ChangeFigures;
 use crate::index::Counts;
 use crate::journal::{JournalFigures, SYNC_BUCKETS_MICROS};
 
@@ -15,7 +16,18 @@ impl EmbeddedStore {
             figures.extend(journal_figures(&journal.figures()));
             figures.extend(self.checkpoint_gauges());
         }
+        figures.extend(self.change_figures());
         figures
+    }
+
+    fn change_figures(&self) -> [Figure; 4] {
+        let ChangeFigures { remembered, bytes, watchers, wakeups } = self.shared.changes.figures();
+        [
+            gauge("changes", "Changes that are remembered for those who follow.", remembered as f64),
+            gauge("changes_bytes", "Bytes that these take.", bytes as f64),
+            gauge("watchers", "Those who wait for changes.", watchers as f64),
+            counter("wakeups", "Times that one who waits was woken by a change.", wakeups),
+        ]
     }
 
     fn index_figures(&self) -> Vec<Figure> {

@@ -118,6 +118,7 @@ impl EmbeddedStore {
 impl Shared {
     fn new(index: Index, keys: Keys) -> Self {
         Self {
+            changes: index.changes().clone(),
             index: RwLock::new(index),
             keys,
             closed: AtomicBool::new(false),
@@ -137,7 +138,7 @@ impl Hooks<Undo> for Reverter {
         let before: Vec<_> = undos.iter().map(parse).collect();
         for before in before {
             match before {
-                Ok(before) => self.0.index.write().revert(before),
+                Ok(before) => self.0.write().revert(before),
                 Err(error) => {
                     self.0.irrevertible.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(error, "a change that was not kept can't be taken back");

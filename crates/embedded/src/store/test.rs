@@ -3,5 +3,6 @@
 mod crowd;
 mod failure;
 mod fixture;
+mod follow;
 mod life;
 mod model;

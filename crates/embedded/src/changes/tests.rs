@@ -1,0 +1,223 @@
+//! The memory by itself: what it forgets, and whom it wakes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::task::{Context, Poll, Wake, Waker};
+
+use aurora_protocol::{Address, ChangeKind, Metadata, PeerId, PeerJson, Registration, Timestamp, View};
+use aurora_registry::{Followed, Limits, Position, Query, Taken, Watch};
+
+use super::{ChangeLog, Listed, Traits};
+
+fn memory(max_changes: usize) -> Arc<ChangeLog> {
+    let changes = ChangeLog::new(&Limits { max_changes, ..Limits::default() });
+    changes.head();
+    changes
+}
+
+fn query(archetypes: &[&str]) -> Query {
+    let archetypes = archetypes.iter().map(|name| aurora_protocol::Archetype::parse(name).unwrap()).collect();
+    Query { archetypes, exclude: None, view: View::Seed, limit: 100, page_bytes: 1 << 20, fill: false }
+}
+
+impl ChangeLog {
+    fn traits(&self, names: &[&str]) -> Traits {
+        names.iter().map(|name| self.trait_of(name)).collect()
+    }
+
+    /// A peer comes, and those who wait are told.
+    fn join(&self, peer: &str, archetypes: &[&str]) {
+        let registration = Registration {
+            peer_id: PeerId::parse(peer).unwrap(),
+            address: Address::parse("10.0.0.1").unwrap().unwrap(),
+            port: 1,
+            archetypes: aurora_protocol::Archetypes::parse(archetypes).unwrap(),
+            metadata: Metadata::default(),
+        };
+        let json = PeerJson::new(&registration);
+        let listed = Listed {
+            traits: self.traits(archetypes),
+            json: [json.as_str().as_bytes(), &[]],
+            last_seen_at: json.last_seen_at().into(),
+            last_seen: Timestamp::from_secs(7),
+            expires_in: 300,
+            registered_ago: 0,
+        };
+        self.add(peer.as_bytes(), None, Some(listed));
+        self.announce();
+    }
+
+    fn watcher(self: &Arc<Self>, archetypes: &[&str], after: Option<&Position>) -> Box<dyn Watch> {
+        match self.watch(&query(archetypes), after) {
+            Followed::Known(watcher) => watcher,
+            Followed::Expired | Followed::Foreign => panic!("the position is good"),
+        }
+    }
+}
+
+/// A waker that counts.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+fn poll(watcher: &mut Box<dyn Watch>, counted: &Arc<Counted>) -> Poll<()> {
+    watcher.poll_news(&mut Context::from_waker(&Waker::from(counted.clone())))
+}
+
+fn taken(watcher: &mut Box<dyn Watch>) -> Vec<(ChangeKind, String)> {
+    match watcher.take(1 << 20) {
+        Taken::Lost => panic!("nothing is lost"),
+        Taken::Changes { changes, .. } => {
+            let id = |json: &[u8]| {
+                let value: serde_json::Value = serde_json::from_slice(json).unwrap();
+                value["peer_id"].as_str().unwrap().to_owned()
+            };
+            changes.iter().map(|change| (change.kind, id(&change.json))).collect()
+        }
+    }
+}
+
+#[test]
+fn a_watcher_is_woken_once_and_only_for_what_it_asked_for() {
+    let changes = memory(100);
+    let (mut rare, mut all) = (changes.watcher(&["rare", "odd"], None), changes.watcher(&[], None));
+    let (rares, alls) = (Arc::new(Counted::default()), Arc::new(Counted::default()));
+    assert!(poll(&mut rare, &rares).is_pending() && poll(&mut all, &alls).is_pending());
+    for n in 0..50 {
+        changes.join(&format!("p{n}"), &["frequent"]);
+    }
+    assert_eq!((rares.0.load(SeqCst), alls.0.load(SeqCst)), (0, 1), "who does not look is woken once");
+    changes.join("q", &["odd", "rare"]);
+    assert_eq!(rares.0.load(SeqCst), 1);
+    assert_eq!(taken(&mut rare), [(ChangeKind::Joined, "q".to_owned())]);
+    assert!(poll(&mut rare, &rares).is_pending());
+    assert_eq!(taken(&mut all).len(), 51);
+    assert_eq!(changes.figures().wakeups, 2);
+}
+
+#[test]
+fn what_comes_between_looking_and_waiting_is_not_missed() {
+    let changes = memory(100);
+    let mut watcher = changes.watcher(&["a"], None);
+    let counted = Arc::new(Counted::default());
+    assert_eq!(taken(&mut watcher), []);
+    changes.join("p", &["a"]);
+    assert!(poll(&mut watcher, &counted).is_ready());
+    assert_eq!(taken(&mut watcher).len(), 1);
+    // Woken by one of its topics, it waits for the other, and is woken by that too.
+    let mut both = changes.watcher(&["a", "b"], None);
+    for name in ["a", "b", "a"] {
+        assert!(poll(&mut both, &counted).is_pending());
+        let before = counted.0.load(SeqCst);
+        changes.join(name, &[name]);
+        assert_eq!(counted.0.load(SeqCst), before + 1);
+        assert_eq!(taken(&mut both).len(), 1);
+    }
+}
+
+#[test]
+fn the_changes_of_others_never_make_a_position_expire() {
+    let changes = memory(10);
+    let mut rare = changes.watcher(&["rare", "odd"], None);
+    let counted = Arc::new(Counted::default());
+    let others = || (0..100).for_each(|n| changes.join(&format!("p{n}"), &["frequent"]));
+    others();
+    assert!(poll(&mut rare, &counted).is_pending());
+    others();
+    changes.join("q", &["rare"]);
+    assert_eq!(counted.0.load(SeqCst), 1);
+    changes.join("r", &["odd"]);
+    assert_eq!(
+        taken(&mut rare),
+        [(ChangeKind::Joined, "q".to_owned()), (ChangeKind::Joined, "r".to_owned())]
+    );
+    others();
+    assert_eq!(taken(&mut rare), []);
+    let position = rare.position();
+    assert_eq!(position, changes.head(), "it stands behind what does not concern it");
+}
+
+#[test]
+fn a_watcher_that_lags_too_far_is_told_so_and_goes_on_from_now() {
+    let changes = memory(10);
+    let mut watcher = changes.watcher(&[], None);
+    let start = watcher.position();
+    for n in 0..11 {
+        changes.join(&format!("p{n}"), &[]);
+    }
+    assert_eq!(watcher.take(1 << 20), Taken::Lost);
+    changes.join("q", &[]);
+    assert_eq!(taken(&mut watcher), [(ChangeKind::Joined, "q".to_owned())]);
+    assert!(matches!(changes.watch(&query(&[]), Some(&start)), Followed::Expired));
+    assert!(matches!(changes.delta(&query(&[]), &start), Followed::Expired));
+}
+
+#[test]
+fn a_position_of_another_run_has_expired_and_one_of_the_future_is_foreign() {
+    let (changes, other) = (memory(10), memory(10));
+    other.join("p", &[]);
+    assert!(matches!(changes.delta(&query(&[]), &other.head()), Followed::Expired));
+    let mut ahead = super::At::decode(&changes.head()).unwrap();
+    ahead.count += 1;
+    assert!(matches!(changes.delta(&query(&[]), &ahead.encode()), Followed::Foreign));
+    assert!(matches!(changes.watch(&query(&[]), Some(&ahead.encode())), Followed::Foreign));
+    assert!(matches!(changes.delta(&query(&[]), &Position(vec![1; 13])), Followed::Foreign));
+}
+
+#[test]
+fn nothing_is_kept_until_somebody_follows_nor_more_than_the_bounds_allow() {
+    let changes = ChangeLog::new(&Limits::default());
+    assert!(!changes.is_followed());
+    changes.head();
+    assert!(changes.is_followed());
+    let limits = Limits { max_changes_bytes: 10_000, ..Limits::default() };
+    let changes = ChangeLog::new(&limits);
+    for n in 0..1_000 {
+        changes.join(&format!("p{n}"), &["a", "b"]);
+        assert!(changes.figures().bytes <= 10_000);
+    }
+    assert!((10..100).contains(&changes.figures().remembered), "{:?}", changes.figures());
+}
+
+#[test]
+fn who_watches_no_more_leaves_nothing_behind() {
+    let changes = memory(100);
+    let counted = Arc::new(Counted::default());
+    for _ in 0..10 {
+        let mut watchers = [changes.watcher(&["a", "b"], None), changes.watcher(&[], None)];
+        for watcher in &mut watchers {
+            assert!(poll(watcher, &counted).is_pending());
+        }
+        assert_eq!((changes.figures().watchers, changes.log.lock().interests.topics()), (2, 3));
+    }
+    assert_eq!((changes.figures().watchers, changes.log.lock().interests.topics()), (0, 0));
+    changes.join("p", &["a"]);
+    assert_eq!(counted.0.load(SeqCst), 0);
+}
+
+#[test]
+fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
+    let changes = memory(100_000);
+    let start = changes.head();
+    for n in 0..40_000 {
+        changes.join(&format!("p{n}"), if n % 10_000 == 9_999 { &["rare"] } else { &["frequent"] });
+    }
+    let (mut after, mut found, mut pages) = (start, 0, 0);
+    loop {
+        let Followed::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after) else {
+            panic!("the position is good")
+        };
+        found += delta.joined.len();
+        pages += 1;
+        after = delta.next;
+        if !delta.more {
+            break;
+        }
+    }
+    assert_eq!((found, pages), (4, 3), "a page looks at a bounded number of changes");
+}

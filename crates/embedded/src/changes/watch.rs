@@ -1,0 +1,108 @@
+//! One who watches: a position, and a bell.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll};
+
+use aurora_protocol::View;
+use aurora_registry::{Occurrence, Position, Taken, Watch};
+
+use super::bell::Bell;
+use super::change::Filter;
+use super::log::Read;
+use super::{CHUNK, ChangeLog, STEPS};
+
+/// One who watches what passes a filter.
+pub(super) struct Watcher {
+    changes: Arc<ChangeLog>,
+    filter: Filter,
+    view: View,
+    number: u64,
+    bell: Arc<Bell>,
+    /// How many changes it has taken, those that don't concern it included.
+    count: u64,
+}
+
+impl Watcher {
+    /// Begins behind the first `from` changes, or behind all.
+    pub(super) fn new(changes: Arc<ChangeLog>, filter: Filter, view: View, from: Option<u64>) -> Read<Self> {
+        let (number, count) = {
+            let mut log = changes.log.lock();
+            let end = log.end();
+            let number = log.interests.add(&filter, end);
+            (number, from.unwrap_or(end))
+        };
+        changes.watchers.fetch_add(1, Relaxed);
+        let watcher = Self { changes, filter, view, number, bell: Arc::default(), count };
+        let known = watcher.changes.log.lock().check(&watcher.filter, count);
+        match known {
+            Read::Changes(()) => Read::Changes(watcher),
+            Read::Lost => Read::Lost,
+            Read::Ahead => Read::Ahead,
+        }
+    }
+}
+
+impl Watch for Watcher {
+    fn position(&self) -> Position {
+        self.changes.at(self.count).encode()
+    }
+
+    fn take(&mut self, max_bytes: usize) -> Taken<Occurrence> {
+        // What came while it waited and before it was woken does not concern it, and may be forgotten by now.
+        self.count = self.bell.rung_behind().map_or(self.count, |behind| self.count.max(behind));
+        let (mut told, mut bytes, from) = (Vec::new(), 0, self.count);
+        loop {
+            let chunk = {
+                let log = self.changes.log.lock();
+                if !log.interests.has_news(&self.filter, self.count) {
+                    // Nothing up to the end concerns it, so that its position is never forgotten for others' changes.
+                    self.count = log.end();
+                    return Taken::Changes { changes: told, more: false };
+                }
+                match log.read(self.count, CHUNK) {
+                    Read::Changes(chunk) => chunk,
+                    // What was taken is told first; the next call finds the gap.
+                    Read::Lost | Read::Ahead if !told.is_empty() => {
+                        return Taken::Changes { changes: told, more: true };
+                    }
+                    Read::Lost | Read::Ahead => {
+                        self.count = log.end();
+                        return Taken::Lost;
+                    }
+                }
+            };
+            for change in &chunk {
+                self.count += 1;
+                let Some(kind) = self.filter.kind(change) else { continue };
+                let Some(json) = change.told(kind, self.view) else { continue };
+                bytes += json.len();
+                told.push(Occurrence { kind, json, position: self.position() });
+                if bytes >= max_bytes {
+                    return Taken::Changes { changes: told, more: true };
+                }
+            }
+            if self.count - from >= STEPS as u64 {
+                return Taken::Changes { changes: told, more: true };
+            }
+        }
+    }
+
+    fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut log = self.changes.log.lock();
+        if log.interests.has_news(&self.filter, self.count) {
+            return Poll::Ready(());
+        }
+        self.count = log.end();
+        self.bell.hang_up(context.waker());
+        log.interests.wait(&self.filter, self.number, &self.bell);
+        Poll::Pending
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.changes.log.lock().interests.remove(&self.filter, self.number);
+        self.changes.watchers.fetch_sub(1, Relaxed);
+    }
+}

@@ -1,0 +1,47 @@
+//! What is told to those who follow.
+
+use super::{Index, State};
+use crate::changes::{Listed, Traits};
+
+impl Index {
+    /// The archetypes that a slot's peer carries, if it is live and anybody follows.
+    pub(super) fn traits(&self, number: u32) -> Option<Traits> {
+        let slot = &self.slots[number];
+        if slot.state != State::Live || !self.changes.is_followed() {
+            return None;
+        }
+        let names = self
+            .slots
+            .tail(number)
+            .memberships
+            .as_slice()
+            .iter()
+            .map(|one| self.archetypes.name(one.archetype));
+        Some(names.map(|name| self.changes.trait_of(name)).collect())
+    }
+
+    /// Tells how a slot's peer is listed from here on; `before` is what it carried while it was listed before.
+    pub(super) fn tell(&self, number: u32, before: Option<&Traits>) {
+        let traits = self.traits(number);
+        if before.is_none() && traits.is_none() {
+            return;
+        }
+        let (slot, tail) = self.slots.pair(number);
+        let listed = traits.map(|traits| Listed {
+            traits,
+            json: self.slots.json(number),
+            last_seen_at: slot.last_seen_at(),
+            last_seen: slot.last_seen(),
+            expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
+            registered_ago: slot.last_seen().millis_since(tail.registered_at) / 1_000,
+        });
+        self.changes.add(slot.peer_id(), before, listed);
+    }
+
+    /// Tells that a slot's peer is listed no more, if it was.
+    pub(super) fn tell_departure(&self, number: u32) {
+        if let Some(before) = self.traits(number) {
+            self.changes.add(self.slots[number].peer_id(), Some(&before), None);
+        }
+    }
+}

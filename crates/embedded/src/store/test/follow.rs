@@ -1,0 +1,282 @@
+//! Who follows what changes knows who is live: random histories, and threads.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::task::{Context, Waker};
+
+use aurora_protocol::{ChangeKind, Metadata, Timestamp, Ttl};
+use aurora_registry::{
+    Changes, Claim, Enumeration, Followed, Limits, Position, Put, Query, Store, Taken, Watch,
+};
+use fastrand::Rng;
+use serde_json::Value;
+
+use super::fixture::{at, block_on, claim, id, put, query};
+use crate::EmbeddedStore;
+
+const ARCHETYPES: [&str; 4] = ["a", "b", "c", "d"];
+const SOURCE: &str = "10.0.0.1";
+
+/// What a peer says of itself: everything but when it was last seen.
+type Content = Value;
+
+/// One who knows the network by following it.
+struct Follower {
+    query: Query,
+    peers: BTreeMap<String, Content>,
+    position: Position,
+    watch: Box<dyn Watch>,
+    /// What it knows by watching.
+    watched: BTreeMap<String, Content>,
+    /// Whether it has caught up since it enumerated: from then on it can be told nothing that it knows already.
+    exact: bool,
+}
+
+impl Follower {
+    /// Takes the position of now and enumerates, as the contract tells clients to, while `between` pages things go on.
+    fn begin(store: &EmbeddedStore, archetypes: &[&str], now: Timestamp, mut between: impl FnMut()) -> Self {
+        let query = query(archetypes, 7);
+        let position = store.head(now).unwrap();
+        let Followed::Known(watch) = store.watch(&query, Some(&position), now).unwrap() else {
+            panic!("the position is of now")
+        };
+        let mut peers = BTreeMap::new();
+        let mut after = None;
+        loop {
+            let Enumeration::Page(page, next) =
+                block_on(store.enumerate(&query, after.as_ref(), now)).unwrap()
+            else {
+                panic!("the enumeration goes on")
+            };
+            peers.extend(contents(&page.peers.to_array()));
+            after = next;
+            if after.is_none() {
+                break;
+            }
+            between();
+        }
+        let watched = peers.clone();
+        Self { query, peers, position, watch, watched, exact: false }
+    }
+
+    /// Reads all changes, page by page. False: it has to begin anew.
+    fn catch_up(&mut self, store: &EmbeddedStore, limit: usize, now: Timestamp) -> bool {
+        loop {
+            let query = Query { limit, ..self.query.clone() };
+            let delta = match store.delta(&query, &self.position, now).unwrap() {
+                Followed::Known(delta) => delta,
+                Followed::Expired => return false,
+                Followed::Foreign => panic!("the position is the store's"),
+            };
+            assert!(delta.joined.len() + delta.changed.len() + delta.left.len() <= limit);
+            for (peer, content) in contents(&delta.joined.to_array()) {
+                let known = self.peers.insert(peer, content).is_some();
+                assert!(!(known && self.exact), "who joins was not there");
+            }
+            for (peer, content) in contents(&delta.changed.to_array()) {
+                let known = self.peers.insert(peer, content).is_some();
+                assert!(known || !self.exact, "who changes was there");
+            }
+            for peer in delta.left {
+                // Who came and went within the page was never told.
+                self.peers.remove(peer.as_str());
+            }
+            self.position = delta.next;
+            if !delta.more {
+                self.exact = true;
+                return true;
+            }
+        }
+    }
+
+    /// Takes all that it watches. False: it has to begin anew.
+    fn look(&mut self, exact: bool, max_bytes: usize) -> bool {
+        let mut context = Context::from_waker(Waker::noop());
+        while self.watch.poll_news(&mut context).is_ready() {
+            let Taken::Changes { changes, .. } = self.watch.take(max_bytes) else { return false };
+            for change in changes {
+                let peer: Value = serde_json::from_slice(&change.json).unwrap();
+                let (peer, content) = named(peer);
+                let known = match change.kind {
+                    ChangeKind::Left => self.watched.remove(&peer).is_some(),
+                    _ => self.watched.insert(peer, content).is_some(),
+                };
+                assert!(!exact || known != (change.kind == ChangeKind::Joined), "each change is told once");
+            }
+        }
+        true
+    }
+
+    /// Holds what it knows against an enumeration.
+    fn check(&self, store: &EmbeddedStore, now: Timestamp) {
+        let query = Query { limit: 10_000, ..self.query.clone() };
+        let Enumeration::Page(page, None) = block_on(store.enumerate(&query, None, now)).unwrap() else {
+            panic!("one page holds all")
+        };
+        let live: BTreeMap<_, _> = contents(&page.peers.to_array()).collect();
+        assert_eq!(self.peers, live, "by asking");
+        assert_eq!(self.watched, live, "by watching");
+    }
+}
+
+fn contents(array: &[u8]) -> impl Iterator<Item = (String, Content)> + use<> {
+    let peers: Vec<Value> = serde_json::from_slice(array).unwrap();
+    peers.into_iter().map(named)
+}
+
+fn named(mut peer: Value) -> (String, Content) {
+    let object = peer.as_object_mut().unwrap();
+    object.remove("last_seen");
+    (object["peer_id"].as_str().unwrap().to_owned(), peer)
+}
+
+/// A peer that registers, beats, leaves, or falls silent.
+fn step(store: &EmbeddedStore, rng: &mut Rng, peers: u32, now: Timestamp) {
+    let peer = format!("peer-{}", rng.u32(..peers));
+    match rng.u32(..10) {
+        0..4 => {
+            let mut all = ARCHETYPES;
+            rng.shuffle(&mut all);
+            let mut asked = put(&peer, SOURCE, &all[..rng.usize(..=2)]);
+            asked.registration.metadata = Metadata::parse(&format!(r#"{{"v":{}}}"#, rng.u8(..3))).unwrap();
+            let claim = Claim { unguarded: true, ..asked.claim };
+            let ttl = Ttl::from_secs(rng.u32(30..300));
+            store.put_now(Put { ttl, claim, ..asked }, now);
+        }
+        4..8 => {
+            store.renew_now(&peer, now);
+        }
+        8 => {
+            store.remove_now(&peer, &Claim { unguarded: true, ..claim(SOURCE, None) }, now);
+        }
+        _ => {
+            block_on(store.sweep(now)).unwrap();
+        }
+    }
+}
+
+fn run(seed: u64, steps: usize, limits: Limits) -> usize {
+    let mut rng = Rng::with_seed(seed);
+    let store = EmbeddedStore::in_memory(limits);
+    let filters: [&[&str]; 3] = [&[], &["a"], &["b", "c"]];
+    let mut now = 0;
+    let mut followers: Vec<_> =
+        filters.iter().map(|filter| Follower::begin(&store, filter, at(0), || ())).collect();
+    let mut anew = 0;
+    for _ in 0..steps {
+        now += if rng.u32(..20) == 0 { rng.u64(..200) } else { rng.u64(..3) };
+        step(&store, &mut rng, 40, at(now));
+        let which = rng.usize(..filters.len());
+        if rng.u32(..6) > 0 {
+            continue;
+        }
+        let follower = &mut followers[which];
+        let exact = follower.exact;
+        let caught_up =
+            follower.catch_up(&store, rng.usize(1..20), at(now)) && follower.look(exact, rng.usize(1..2_000));
+        if caught_up {
+            follower.check(&store, at(now));
+        } else {
+            anew += 1;
+            let mut between = Rng::with_seed(rng.u64(..));
+            *follower = Follower::begin(&store, filters[which], at(now), || {
+                step(&store, &mut between, 40, at(now));
+            });
+        }
+    }
+    store.check();
+    anew
+}
+
+#[test]
+fn who_follows_knows_who_is_live() {
+    for seed in 0..20 {
+        assert_eq!(run(seed, 5_000, Limits::default()), 0, "nothing is forgotten");
+    }
+}
+
+#[test]
+fn who_follows_a_short_memory_begins_anew_now_and_then_and_knows_who_is_live() {
+    let anew: usize =
+        (0..10).map(|seed| run(seed, 6_000, Limits { max_changes: 24, ..Limits::default() })).sum();
+    assert!(anew > 100, "{anew}");
+}
+
+#[test]
+fn a_renewal_and_registering_the_same_again_are_no_changes() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    let start = store.head(at(0)).unwrap();
+    store.put_now(put("p", SOURCE, &["a"]), at(0));
+    let Followed::Known(joined) = store.delta(&query(&[], 9), &start, at(1)).unwrap() else { panic!() };
+    assert_eq!((joined.joined.len(), joined.changed.len(), joined.left.len()), (1, 0, 0));
+    store.renew_now("p", at(5));
+    store.put_now(put("p", SOURCE, &["a"]), at(6));
+    let Followed::Known(nothing) = store.delta(&query(&[], 9), &joined.next, at(7)).unwrap() else {
+        panic!()
+    };
+    assert_eq!(nothing.next, joined.next);
+    store.put_now(put("p", SOURCE, &["b"]), at(8));
+    for (filter, expected) in
+        [(&[][..], (0, 1, 0)), (&["a"], (0, 0, 1)), (&["b"], (1, 0, 0)), (&["c"], (0, 0, 0))]
+    {
+        let Followed::Known(delta) = store.delta(&query(filter, 9), &joined.next, at(9)).unwrap() else {
+            panic!()
+        };
+        assert_eq!((delta.joined.len(), delta.changed.len(), delta.left.len()), expected, "{filter:?}");
+    }
+}
+
+#[test]
+fn who_leaves_in_silence_is_told_and_who_is_revived_joins() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", SOURCE, &[]), at(0));
+    let start = store.head(at(1)).unwrap();
+    let Followed::Known(left) = store.delta(&query(&[], 9), &start, at(301)).unwrap() else { panic!() };
+    assert_eq!(left.left, [id("p")], "nobody swept");
+    store.renew_now("p", at(400));
+    let Followed::Known(back) = store.delta(&query(&[], 9), &left.next, at(401)).unwrap() else { panic!() };
+    assert_eq!(back.joined.len(), 1);
+    let Followed::Known(all) = store.delta(&query(&[], 9), &start, at(402)).unwrap() else { panic!() };
+    assert_eq!((all.joined.len(), all.changed.len(), all.left.len()), (0, 1, 0), "its last change is told");
+}
+
+#[test]
+fn threads_that_follow_agree_with_threads_that_change() {
+    let store = EmbeddedStore::in_memory(Limits { max_changes: 2_000, ..Limits::default() });
+    let done = Arc::new(AtomicBool::new(false));
+    let mut followers = Vec::new();
+    for filter in [&[][..], &["a"], &["b", "c"], &[]] {
+        let (store, done) = (store.clone(), done.clone());
+        followers.push(std::thread::spawn(move || {
+            let mut follower = Follower::begin(&store, filter, at(0), || ());
+            let mut rounds = 0;
+            loop {
+                let last = done.load(SeqCst);
+                let exact = follower.exact;
+                if !(follower.catch_up(&store, 50, at(0)) && follower.look(exact, 4_096)) {
+                    follower = Follower::begin(&store, filter, at(0), || ());
+                } else if last {
+                    follower.check(&store, at(0));
+                    return rounds;
+                }
+                rounds += 1;
+            }
+        }));
+    }
+    std::thread::scope(|scope| {
+        for seed in 0..3 {
+            let store = &store;
+            scope.spawn(move || {
+                let mut rng = Rng::with_seed(seed);
+                for _ in 0..10_000 {
+                    step(store, &mut rng, 60, at(0));
+                }
+            });
+        }
+    });
+    done.store(true, SeqCst);
+    for follower in followers {
+        assert!(follower.join().unwrap() > 0);
+    }
+}
