@@ -116,6 +116,13 @@ fn service(health: &Probed) -> (Finding, bool) {
         let fix = "look into the service's log; behind a proxy or gateway, check that it reaches the service";
         return (Finding::fail("service", format!("{seen}: it can't answer now"), fix), false);
     }
+    if let Some(location) = health.header("location").filter(|_| (300..400).contains(&health.status)) {
+        let fix = format!("call what it sends to instead, without the path /health: {location}");
+        return (
+            Finding::fail("service", format!("{seen}, which sends elsewhere; peers don't follow"), fix),
+            false,
+        );
+    }
     let gateway = body["message"].is_string() && matches!(health.status, 403 | 404);
     let fix = if gateway {
         "add the stage to --endpoint, such as /dev: the stack's output ApiEndpoint is the whole of it"

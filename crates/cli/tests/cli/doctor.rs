@@ -270,6 +270,11 @@ fn what_is_not_the_service_is_told_apart() {
             "add the stage",
         ),
         ("HTTP/1.1 503 No\r\nconnection: close\r\n\r\nno backend", "can't answer now", "behind a proxy"),
+        (
+            "HTTP/1.1 301 No\r\nlocation: https://a.example/health\r\nconnection: close\r\n\r\n",
+            "HTTP 301, which sends elsewhere",
+            "https://a.example",
+        ),
     ] {
         let web = Proxy::routing(move |_| Where::Answer(answer));
         let examined = examine(&web.endpoint, &[]);
