@@ -31,6 +31,14 @@ class Operations(unittest.TestCase):
         self.assertGreater(len(named), 8)
         self.assertEqual(named - known, set())
 
+    def test_its_bills_can_be_asked_for(self) -> None:
+        folder = self.enterContext(tempfile.TemporaryDirectory(prefix="aurora-operations-"))
+        asked = re.findall(r"^aurora-discovery (cost .*)$", DOCUMENT, re.MULTILINE)
+        self.assertGreater(len(asked), 3)
+        for command in asked:
+            with self.subTest(command):
+                subprocess.run(f"{binary()} {command}", shell=True, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+
     def test_its_parameters_exist(self) -> None:
         parameters = load()["Parameters"].keys()
         assigned = set(re.findall(r"(?:`|--parameter |--parameter-overrides )([A-Z][a-z]+[A-Za-z]*)=", DOCUMENT))

@@ -152,6 +152,7 @@ mod tests {
             ("rest_per_million = 3.50", "", "mine.toml: api.rest_per_million must be a price"),
             ("per_gb = 0.09", "per_gb = -1", "egress.per_gb must be a price in USD: a number of 0 or more"),
             ("per_gb = 0.09", "per_gb = nan", "egress.per_gb must be"),
+            ("per_gb = 0.09", "per_gb = inf", "egress.per_gb must be"),
             ("per_gb = 0.09", "per_gb = \"0.09\"", "egress.per_gb must be"),
             ("[egress]", "[egres]", "egress.per_gb must be"),
             (
