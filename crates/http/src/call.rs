@@ -79,24 +79,28 @@ impl RidingPage {
 
 type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// The parameters of a query, decoded as forms are: `+` is a space, `%XX` a byte of UTF-8.
+/// The parameters of a query, decoded as forms are: `+` is a space, `%XX` a byte of UTF-8. One that can't be decoded is refused if
+/// it is known, and ignored as unknown ones are if it is not.
 fn parameters(query: &str) -> Result<Vec<Parameter<'_>>, Refusal> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(parameter).collect()
+    query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| parameter(pair).transpose()).collect()
 }
 
-fn parameter(pair: &str) -> Result<Parameter<'_>, Refusal> {
+fn parameter(pair: &str) -> Result<Option<Parameter<'_>>, Refusal> {
     let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-    let not_utf8 = |field: Option<String>| Refusal {
-        code: Code::InvalidParameter,
-        message: match &field {
-            Some(name) => format!("{name} must be percent-encoded UTF-8").into(),
-            None => "the name of a parameter must be percent-encoded UTF-8".into(),
-        },
-        field: field.map(Cow::Owned),
-    };
-    let name = decode(name).ok_or_else(|| not_utf8(None))?;
-    let value = decode(value).ok_or_else(|| not_utf8(Some(name.to_string())))?;
-    Ok((name, value))
+    let Some(name) = decode(name) else { return Ok(None) };
+    match decode(value) {
+        Some(value) => Ok(Some((name, value))),
+        None if is_known(&name) => Err(Refusal {
+            code: Code::InvalidParameter,
+            message: format!("{name} must be percent-encoded UTF-8").into(),
+            field: Some(name.into_owned().into()),
+        }),
+        None => Ok(None),
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    DiscoverRequest::PARAMETERS.contains(&name) || name == FollowRequest::SINCE
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {
@@ -136,9 +140,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_utf_8_is_refused_by_name() {
+    fn a_known_parameter_that_is_no_utf_8_is_refused_by_name() {
         let refusal = parameters("limit=1&archetype=%FF").unwrap_err();
         assert_eq!((refusal.code, refusal.field.as_deref()), (Code::InvalidParameter, Some("archetype")));
-        assert_eq!(parameters("%C3=1").unwrap_err().field, None);
+        assert_eq!(
+            decoded("%C3=1&x=%FF&limit=1"),
+            [("limit".to_owned(), "1".to_owned())],
+            "unknown ones are ignored"
+        );
     }
 }

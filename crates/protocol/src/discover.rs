@@ -122,6 +122,8 @@ pub struct DiscoverRequest {
 impl DiscoverRequest {
     /// Most archetypes in one query: each costs a look-up of its own.
     pub const MAX_ARCHETYPES: usize = 8;
+    /// The names of its parameters. Any other is ignored, whatever its value is.
+    pub const PARAMETERS: [&str; 7] = ["archetype", "limit", "exclude", "order", "cursor", "view", "fill"];
 
     /// A request for a sample of anybody.
     pub fn new(limit: u32) -> Self {
@@ -372,5 +374,15 @@ mod tests {
             query(&[("limit", "1"), ("limit", "2")]).unwrap_err().to_string(),
             "limit must be given once"
         );
+    }
+
+    #[test]
+    fn every_known_parameter_has_a_rule_and_no_other_has() {
+        // Nine of anything break a rule: all but archetypes are given once.
+        let nine = |name| query(&[(name, "1"); 9]);
+        for name in DiscoverRequest::PARAMETERS {
+            assert_eq!(nine(name).unwrap_err().field.as_deref(), Some(name));
+        }
+        assert!(nine("reputation").is_ok());
     }
 }
