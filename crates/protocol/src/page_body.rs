@@ -1,6 +1,6 @@
 //! The memory that pages are written into, used again by the next page.
 //!
-//! A page of fifty peers has 14 kB. To allocate and free so much for each answer costs more than all its small allocations together, and
+//! A page of fifty peers has 14 kB. So much goes the slow way through an allocator that keeps small pieces only at hand, and
 //! what was just sent is still in the processor's cache.
 
 use std::cell::Cell;
