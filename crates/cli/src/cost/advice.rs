@@ -10,6 +10,12 @@ use super::workload::{Cadence, Workload};
 const WORTH_SAYING: f64 = 0.01;
 /// The longest interval of heartbeats that peers who judge by `last_seen` allow, in seconds.
 const LONGEST_INTERVAL: f64 = 200.0;
+/// A heartbeat up to so much later than a third of the lease could as well come a little sooner, and write half as often.
+const JUST_ABOVE: f64 = 1.1;
+/// How much sooner, as a part of that third: round trips and timers take the rest.
+const JUST_BELOW: f64 = 0.98;
+/// Peers in a sample that keep a network connected.
+const ENOUGH_PEERS: f64 = 20.0;
 /// How many peers a host runs where one runs several, for an example.
 const AGENTS_OF_A_HOST: f64 = 10.0;
 /// The lowest memory of a function.
@@ -46,59 +52,17 @@ pub(crate) fn savings(workload: &Workload, prices: &Prices) -> Vec<Saving> {
 }
 
 fn changes(workload: &Workload) -> Vec<(String, Workload)> {
-    let Cadence { heartbeat_seconds, beats_per_call, discover_seconds, discover_limit, riding } =
-        workload.cadence;
     let with = |cadence: Cadence| Workload { cadence, ..*workload };
-    let third = (workload.lease_seconds / 3.0).min(LONGEST_INTERVAL);
-    let mut changes = Vec::new();
-    if !riding && discover_seconds > 0.0 {
+    let mut changes: Vec<(String, Workload)> =
+        calls(workload).into_iter().map(|(change, cadence)| (change, with(cadence))).collect();
+    let third = third(workload);
+    let longer = (workload.cadence.heartbeat_seconds * 2.0).min(LONGEST_INTERVAL);
+    if longer > third && longer > workload.cadence.heartbeat_seconds {
+        let lease_seconds = workload.lease_seconds * 2.0;
+        let cadence = Cadence { heartbeat_seconds: longer, ..workload.cadence };
         changes.push((
-            "let the discover ride along with a heartbeat (\"discover\" in its body)".to_owned(),
-            with(Cadence { riding: true, ..workload.cadence }),
-        ));
-    }
-    if beats_per_call < AGENTS_OF_A_HOST && workload.peers > AGENTS_OF_A_HOST {
-        changes.push((
-            format!("hosts that run {AGENTS_OF_A_HOST} peers each beat for them in one call (\"peer_ids\")"),
-            with(Cadence { beats_per_call: AGENTS_OF_A_HOST, ..workload.cadence }),
-        ));
-    }
-    if heartbeat_seconds < third {
-        changes.push((
-            format!("a heartbeat each {third:.0} s, as the service asks for"),
-            with(Cadence { heartbeat_seconds: third, ..workload.cadence }),
-        ));
-    }
-    let longer = (heartbeat_seconds * 2.0).min(LONGEST_INTERVAL);
-    if longer > third && longer > heartbeat_seconds {
-        changes.push((
-            format!(
-                "twice the lease ({:.0} s) and a heartbeat each {longer:.0} s",
-                workload.lease_seconds * 2.0
-            ),
-            Workload {
-                lease_seconds: workload.lease_seconds * 2.0,
-                ..with(Cadence { heartbeat_seconds: longer, ..workload.cadence })
-            },
-        ));
-    }
-    let just_below = third * 0.98;
-    if heartbeat_seconds >= third && heartbeat_seconds < third * 1.1 {
-        changes.push((
-            format!("a heartbeat each {just_below:.0} s: only every second one then writes"),
-            with(Cadence { heartbeat_seconds: just_below, ..workload.cadence }),
-        ));
-    }
-    if discover_seconds > 0.0 {
-        changes.push((
-            format!("a discover each {:.0} s", discover_seconds * 2.0),
-            with(Cadence { discover_seconds: discover_seconds * 2.0, ..workload.cadence }),
-        ));
-    }
-    if discover_limit > 20.0 {
-        changes.push((
-            "a discover of 20, which keeps a network connected".to_owned(),
-            with(Cadence { discover_limit: 20.0, ..workload.cadence }),
+            format!("twice the lease ({lease_seconds:.0} s) and a heartbeat each {longer:.0} s"),
+            Workload { lease_seconds, ..with(cadence) },
         ));
     }
     if workload.custom_metrics {
@@ -113,6 +77,45 @@ fn changes(workload: &Workload) -> Vec<(String, Workload)> {
         changes.push(("MemorySize=128, as far as requests don't take longer for it".to_owned(), smaller));
     }
     changes
+}
+
+/// What peers could do differently on the same lease.
+fn calls(workload: &Workload) -> Vec<(String, Cadence)> {
+    let now = workload.cadence;
+    let third = third(workload);
+    let mut calls = Vec::new();
+    if !now.riding && now.discover_seconds > 0.0 {
+        let change = "let the discover ride along with a heartbeat (\"discover\" in its body)";
+        calls.push((change.to_owned(), Cadence { riding: true, ..now }));
+    }
+    if now.beats_per_call < AGENTS_OF_A_HOST && workload.peers > AGENTS_OF_A_HOST {
+        let change =
+            format!("hosts that run {AGENTS_OF_A_HOST} peers each beat for them in one call (\"peer_ids\")");
+        calls.push((change, Cadence { beats_per_call: AGENTS_OF_A_HOST, ..now }));
+    }
+    if now.heartbeat_seconds < third {
+        let change = format!("a heartbeat each {third:.0} s, as the service asks for");
+        calls.push((change, Cadence { heartbeat_seconds: third, ..now }));
+    }
+    if now.heartbeat_seconds >= third && now.heartbeat_seconds < third * JUST_ABOVE {
+        let heartbeat_seconds = third * JUST_BELOW;
+        let change = format!("a heartbeat each {heartbeat_seconds:.0} s: only every second one then writes");
+        calls.push((change, Cadence { heartbeat_seconds, ..now }));
+    }
+    if now.discover_seconds > 0.0 {
+        let discover_seconds = now.discover_seconds * 2.0;
+        calls.push((format!("a discover each {discover_seconds:.0} s"), Cadence { discover_seconds, ..now }));
+    }
+    if now.discover_limit > ENOUGH_PEERS {
+        let change = format!("a discover of {ENOUGH_PEERS}, which keeps a network connected");
+        calls.push((change, Cadence { discover_limit: ENOUGH_PEERS, ..now }));
+    }
+    calls
+}
+
+/// The interval that the service asks for.
+fn third(workload: &Workload) -> f64 {
+    (workload.lease_seconds / 3.0).min(LONGEST_INTERVAL)
 }
 
 #[cfg(test)]

@@ -10,8 +10,8 @@ use super::reach::explain;
 use super::throwaway::{Throwaway, refusal};
 
 const CHECK: &str = "lease";
-/// How late a list may be: what the contract allows a store that many processes share.
-const LAG: Duration = Duration::from_secs(5);
+/// How late a list may be: five seconds, which the contract allows a store that many processes share, and one for the way.
+const LAG: Duration = Duration::from_secs(6);
 /// How often the list is looked at meanwhile.
 const LOOK: Duration = Duration::from_millis(250);
 /// Today's peers drop whoever was seen more than 300 s ago: heartbeats must come well within.

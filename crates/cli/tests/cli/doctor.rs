@@ -146,7 +146,7 @@ fn services_behind_one_endpoint_that_do_not_share_their_registry_are_found() {
     let services = [Service::in_memory(), Service::in_memory()];
     let [one, other] = services.each_ref().map(|service| authority(&service.endpoint));
     for (apart, says) in
-        [("GET /discover", "not listed within 5 s"), ("POST /heartbeat", "/heartbeat: HTTP 404")]
+        [("GET /discover", "not listed within 6 s"), ("POST /heartbeat", "/heartbeat: HTTP 404")]
     {
         let split = Proxy::routing(move |line| Where::To(if line.starts_with(apart) { other } else { one }));
         examine(&split.endpoint, &[]).finds("lease", "fail", says, "share one table");
