@@ -181,4 +181,5 @@ pub async fn where_nothing_is_remembered_the_caller_is_told_what_to_ask(target: 
         let sentence = reply.refused(501, "not_available_here", None);
         assert!(sentence.contains("order=all"), "{sentence}");
     }
+    caller.get("/watch").await.refused(501, "not_available_here", None);
 }

@@ -1,11 +1,18 @@
 //! What a handler answers with, before it is an HTTP response.
 
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
 use aurora_protocol::{ErrorBody, HealthResponse, PeerList, with_peers};
 use bytes::Bytes;
 use http::StatusCode;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
 use serde::Serialize;
 
 use crate::error::Failure;
+use crate::watch::Events;
 
 /// What a call changed, for whoever counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,12 +28,49 @@ pub(crate) enum Event {
 }
 
 /// An answer: a status and a JSON body, empty where there is none.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
     pub(crate) body: Bytes,
     pub(crate) retry_after_seconds: Option<u32>,
     pub(crate) event: Event,
+    /// What is sent instead of the body, as it comes.
+    pub(crate) events: Option<Box<Events>>,
+}
+
+/// The body of a response: whole, or events as they come.
+pub(crate) enum AnswerBody {
+    Whole(Full<Bytes>),
+    Events(Box<Events>),
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match &mut *self {
+            Self::Whole(body) => Pin::new(body).poll_frame(context),
+            Self::Events(events) => Pin::new(events.as_mut()).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(body) => body.is_end_stream(),
+            Self::Events(_) => false,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(body) => body.size_hint(),
+            Self::Events(_) => SizeHint::default(),
+        }
+    }
 }
 
 impl Answer {
@@ -35,6 +79,11 @@ impl Answer {
         let mut body = Vec::with_capacity(256);
         serde_json::to_writer(&mut body, value)?;
         Ok(Self::of(StatusCode::OK, body))
+    }
+
+    /// Events as they come.
+    pub(crate) fn events(events: Events) -> Self {
+        Self { events: Some(Box::new(events)), ..Self::fixed("") }
     }
 
     /// JSON that is written already.
@@ -66,6 +115,7 @@ impl Answer {
             body: Bytes::from_static(json.as_bytes()),
             retry_after_seconds: None,
             event: Event::Nothing,
+            events: None,
         }
     }
 
@@ -78,7 +128,7 @@ impl Answer {
     }
 
     fn of(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), retry_after_seconds: None, event: Event::Nothing }
+        Self { status, body: body.into(), retry_after_seconds: None, event: Event::Nothing, events: None }
     }
 }
 

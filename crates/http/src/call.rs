@@ -10,6 +10,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::error::Failure;
 use crate::metrics::Metrics;
+use crate::watch::Watchers;
 
 /// What a handler is given.
 pub(crate) struct Call<'a> {
@@ -17,6 +18,10 @@ pub(crate) struct Call<'a> {
     pub(crate) metrics: &'a Metrics,
     /// Where the request came from.
     pub(crate) source: IpAddr,
+    /// All that watch.
+    pub(crate) watchers: &'a Watchers,
+    /// What a stream that was lost said last, if a client comes back to it.
+    pub(crate) last_event_id: Option<&'a [u8]>,
     pub(crate) now: Timestamp,
     /// The query as it was written, without its question mark.
     pub(crate) query: &'a str,

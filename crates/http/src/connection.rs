@@ -10,7 +10,6 @@ use std::task::{Poll, ready};
 use aurora_protocol::Code;
 use bytes::Bytes;
 use http::{Request, Response, Version};
-use http_body_util::Full;
 use hyper::body::{Body, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -21,12 +20,13 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
+use crate::answer::AnswerBody;
 use crate::body::read_body;
 use crate::contract::Contract;
 use crate::error::Failure;
 use crate::inbox::Inbox;
 use crate::origin::Origin;
-use crate::pace::{Bounds, Pace, Paced};
+use crate::pace::{Bounds, Pace, Paced, Streaming};
 
 /// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a slow connection can hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
@@ -112,7 +112,8 @@ where
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
             connection.as_mut().graceful_shutdown();
-            if connection.as_mut().poll(context).is_ready() {
+            // A stream that its client does not read would never learn that it ends.
+            if connection.as_mut().poll(context).is_ready() || pace.is_stalled_stream() {
                 return Poll::Ready(());
             }
         }
@@ -133,7 +134,7 @@ where
 }
 
 impl Link {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
         let (parts, body) = request.into_parts();
         let multiplexed = parts.version == Version::HTTP_2;
         let visit = self.pace.request(multiplexed, !body.is_end_stream());
@@ -141,7 +142,11 @@ impl Link {
             if multiplexed { self.read_stream(body).await } else { read_body(body, &self.host.inbox).await };
         visit.body_read();
         let origin = Origin::of(&parts.headers, self.peer, self.host.trusted_hops);
-        self.host.contract.respond(Request::from_parts(parts, body), origin).await
+        let mut response = self.host.contract.respond(Request::from_parts(parts, body), origin).await;
+        if let AnswerBody::Events(events) = response.body_mut() {
+            events.on(Streaming::new(self.pace.clone()));
+        }
+        response
     }
 
     /// Reads the body of one of many requests on a connection, which must not be cut off for it.

@@ -10,12 +10,12 @@ use aurora_protocol::Code;
 use aurora_registry::Registry;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, RETRY_AFTER, VARY};
+use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 
-use crate::answer::Answer;
+use crate::answer::{Answer, AnswerBody};
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::error::Failure;
@@ -26,10 +26,16 @@ use crate::metrics::Metrics;
 use crate::origin::Origin;
 use crate::outbox::Outbox;
 use crate::route::Route;
+use crate::watch::{self, WatchOptions, Watchers};
 use crate::{deregister, discover, health, heartbeat, network, register};
 
 /// The checked-in description of the contract.
 const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Where a client that lost its stream of events says how far it had come.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Keeps nginx from holding events back.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// What one way of running the service may set.
 #[derive(Clone, Debug)]
@@ -39,6 +45,7 @@ pub(crate) struct ContractOptions {
     pub(crate) max_in_flight: usize,
     pub(crate) request_timeout: Duration,
     pub(crate) log_one_in: u32,
+    pub(crate) watch: WatchOptions,
 }
 
 /// The contract over one registry. It knows no sockets: a request comes whole, with its origin.
@@ -50,6 +57,7 @@ pub(crate) struct Contract {
     outbox: Outbox,
     log: RequestLog,
     metrics: Arc<Metrics>,
+    watchers: Watchers,
 }
 
 impl Contract {
@@ -58,11 +66,17 @@ impl Contract {
             registry,
             headers: CommonHeaders::new(options.cors),
             log: RequestLog::new(options.log_one_in),
-            options,
             compressor: Compressor::new(),
             outbox: Outbox::default(),
+            watchers: Watchers::new(options.watch, metrics.clone()),
+            options,
             metrics,
         }
+    }
+
+    /// Ends all streams of events.
+    pub(crate) fn end_streams(&self) {
+        self.watchers.end();
     }
 
     /// Answers a request whose body is here, or could not be read.
@@ -70,7 +84,7 @@ impl Contract {
         &self,
         request: Request<Result<Bytes, Failure>>,
         origin: Origin,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<AnswerBody> {
         let started = Instant::now();
         let (parts, body) = request.into_parts();
         let route = Route::of(parts.uri.path());
@@ -119,6 +133,8 @@ impl Contract {
             registry: &self.registry,
             metrics: &self.metrics,
             source: origin.address,
+            watchers: &self.watchers,
+            last_event_id: parts.headers.get(LAST_EVENT_ID).map(HeaderValue::as_bytes),
             now: self.options.clock.now(),
             query: parts.uri.query().unwrap_or_default(),
             // What comes with a GET has no meaning.
@@ -169,7 +185,7 @@ fn finish(
     route: Option<Route>,
     method: &Method,
     mut headers: HeaderMap,
-) -> Response<Full<Bytes>> {
+) -> Response<AnswerBody> {
     if let Some(seconds) = answer.retry_after_seconds {
         headers.insert(RETRY_AFTER, spread(seconds).into());
     }
@@ -177,12 +193,20 @@ fn finish(
     {
         headers.insert(ALLOW, route.allow());
     }
-    let mut body = answer.body;
-    if *method == Method::HEAD {
-        headers.insert(CONTENT_LENGTH, body.len().into());
-        body = Bytes::new();
-    }
-    let mut response = Response::new(Full::new(body));
+    let head_only = *method == Method::HEAD;
+    let body = match answer.events {
+        Some(events) => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+            headers.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+            Some(events).filter(|_| !head_only).map(AnswerBody::Events)
+        }
+        None if head_only => {
+            headers.insert(CONTENT_LENGTH, answer.body.len().into());
+            None
+        }
+        None => Some(AnswerBody::Whole(Full::new(answer.body))),
+    };
+    let mut response = Response::new(body.unwrap_or_else(|| AnswerBody::Whole(Full::default())));
     *response.status_mut() = answer.status;
     *response.headers_mut() = headers;
     response
@@ -201,6 +225,7 @@ async fn dispatch(route: Route, call: Call<'_>) -> Result<Answer, Failure> {
         Route::Deregister => deregister::deregister(call).await,
         Route::Health => health::health(call).await,
         Route::Network => network::network(call).await,
+        Route::Watch => watch::watch(&call),
         Route::OpenApi => Ok(Answer::fixed(OPENAPI)),
     }
 }

@@ -32,6 +32,7 @@ mod server;
 mod sweep;
 mod tls;
 mod turn_away;
+mod watch;
 
 pub use clock::Clock;
 pub use open_files::OpenFiles;

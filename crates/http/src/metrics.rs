@@ -39,6 +39,10 @@ pub(crate) struct Metrics {
     connections_refused: AtomicU64,
     in_flight: AtomicU64,
     shed: AtomicU64,
+    streams: AtomicU64,
+    events: AtomicU64,
+    stream_resets: AtomicU64,
+    streams_cut_off: AtomicU64,
     refusals: [AtomicU64; Code::ALL.len()],
     /// One for each route, in their order, and one for all other paths.
     routes: [RouteMetrics; Route::ALL.len() + 1],
@@ -69,7 +73,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Metrics) -> &A
     Plain { name, help, counts_up: false, value }
 }
 
-const PLAIN: [Plain; 11] = [
+const PLAIN: [Plain; 15] = [
     counter("registrations", "Registrations accepted", |m| &m.registrations),
     counter("renewals", "Heartbeats that renewed a live peer's lease", |m| &m.renewals),
     counter("revivals", "Heartbeats that revived a dormant peer", |m| &m.revivals),
@@ -79,6 +83,10 @@ const PLAIN: [Plain; 11] = [
     counter("pages", "Pages of peers answered, those that rode along included", |m| &m.pages),
     counter("connections_refused", "Connections over the bound, turned away", |m| &m.connections_refused),
     counter("requests_shed", "Requests turned away because too many were in flight", |m| &m.shed),
+    counter("watch_events", "Changes told to those who watch", |m| &m.events),
+    counter("watch_resets", "Times that one who watches was told to start anew", |m| &m.stream_resets),
+    counter("watch_cut_off", "Streams cut off because their clients did not read", |m| &m.streams_cut_off),
+    gauge("watch_streams", "Streams of /watch that are open", |m| &m.streams),
     gauge("connections_open", "Connections that are open", |m| &m.connections_open),
     gauge("requests_in_flight", "Requests that are being answered", |m| &m.in_flight),
 ];
@@ -99,6 +107,24 @@ impl Metrics {
             }
             Event::Deregistered => add(&self.deregistrations, 1),
         }
+    }
+
+    pub(crate) fn watch_began(&self, reset: bool) {
+        self.streams.fetch_add(1, Relaxed);
+        self.stream_resets.fetch_add(reset.into(), Relaxed);
+    }
+
+    pub(crate) fn watch_told(&self, events: usize) {
+        add(&self.events, events);
+    }
+
+    pub(crate) fn watch_reset(&self) {
+        self.stream_resets.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn watch_ended(&self, cut_off: bool) {
+        self.streams.fetch_sub(1, Relaxed);
+        self.streams_cut_off.fetch_add(cut_off.into(), Relaxed);
     }
 
     pub(crate) fn refused(&self, code: Code) {

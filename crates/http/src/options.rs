@@ -7,6 +7,8 @@ use std::time::Duration;
 use crate::clock::Clock;
 
 pub(crate) const MAX_IN_FLIGHT: usize = 4_096;
+pub(crate) const MAX_WATCHERS: usize = 10_000;
+pub(crate) const WATCH_KEEP_ALIVE: Duration = Duration::from_secs(15);
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How to serve.
@@ -40,6 +42,11 @@ pub struct ServeOptions {
     pub write_timeout: Duration,
     /// How long an answer may take before it becomes a 503: longer than any disk's hiccup, shorter than clients wait.
     pub request_timeout: Duration,
+    /// Most streams of `/watch` at once; others get 503. Each holds its connection for as long as its client likes, so that half of
+    /// `max_connections` is left for those who only ask.
+    pub max_watchers: usize,
+    /// How often a stream that has nothing to tell says that it lives: proxies close what is silent for half a minute.
+    pub watch_keep_alive: Duration,
     /// How long requests in flight may still take once the service is told to stop.
     pub shutdown_grace: Duration,
     /// Whether each request is logged, not only what fails: a line costs more than a heartbeat.
@@ -63,6 +70,8 @@ impl Default for ServeOptions {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             request_timeout: REQUEST_TIMEOUT,
+            max_watchers: MAX_WATCHERS,
+            watch_keep_alive: WATCH_KEEP_ALIVE,
             shutdown_grace: Duration::from_secs(10),
             log_requests: false,
             clock: Clock::default(),

@@ -55,6 +55,8 @@ pub(crate) struct Pace {
     blocked_since: AtomicU64,
     requests: AtomicUsize,
     multiplexed: AtomicBool,
+    /// When a stream of events is taken for stalled unless it moves before, in milliseconds since `opened`, or [`FLOWING`].
+    stalls_at: AtomicU64,
 }
 
 impl Pace {
@@ -68,6 +70,7 @@ impl Pace {
             blocked_since: AtomicU64::new(FLOWING),
             requests: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
+            stalls_at: AtomicU64::new(FLOWING),
         }
     }
 
@@ -97,9 +100,23 @@ impl Pace {
             IDLE => self.bounds.idle,
             HEAD => self.bounds.head,
             BODY => self.bounds.body,
-            _ => return None,
+            _ => {
+                let stalls_at = self.stalls_at.load(Relaxed);
+                return (stalls_at != FLOWING).then(|| self.at(stalls_at));
+            }
         };
         Some(self.at(self.since.load(Relaxed)) + bound)
+    }
+
+    /// Whether a stream of events waits for its client to read.
+    pub(crate) fn is_stalled_stream(&self) -> bool {
+        self.stalls_at.load(Relaxed) != FLOWING && self.blocked_since.load(Relaxed) != FLOWING
+    }
+
+    fn leave(&self) {
+        if self.requests.fetch_sub(1, Relaxed) == 1 {
+            self.enter(IDLE);
+        }
     }
 
     fn bytes_came(&self) {
@@ -151,9 +168,38 @@ impl Visit<'_> {
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
-        if self.0.requests.fetch_sub(1, Relaxed) == 1 {
-            self.0.enter(IDLE);
-        }
+        self.0.leave();
+    }
+}
+
+/// A request whose answer is a stream of events, until that ends. It must move at least as often as it says: on HTTP/2 a client that
+/// does not read blocks no write of the connection.
+#[derive(Debug)]
+pub(crate) struct Streaming(Arc<Pace>);
+
+impl Streaming {
+    /// A stream on a connection, begun while its request's visit lasts.
+    pub(crate) fn new(pace: Arc<Pace>) -> Self {
+        pace.requests.fetch_add(1, Relaxed);
+        Self(pace)
+    }
+
+    /// Marks that something is written, and that more follows within `interval`.
+    pub(crate) fn moves(&self, interval: Duration) {
+        let wait = u64::try_from((interval + self.0.bounds.write).as_millis()).unwrap_or(FLOWING / 2);
+        self.0.stalls_at.store(self.0.now().saturating_add(wait).min(FLOWING - 1), Relaxed);
+    }
+
+    /// Whether the connection is to be cut off.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.0.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+impl Drop for Streaming {
+    fn drop(&mut self) {
+        self.0.stalls_at.store(FLOWING, Relaxed);
+        self.0.leave();
     }
 }
 

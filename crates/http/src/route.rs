@@ -17,19 +17,22 @@ pub enum Route {
     Health,
     /// `GET /network`
     Network,
+    /// `GET /watch`
+    Watch,
     /// `GET /openapi.json`
     OpenApi,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
         Self::Deregister,
         Self::Health,
         Self::Network,
+        Self::Watch,
         Self::OpenApi,
     ];
 
@@ -42,6 +45,7 @@ impl Route {
             Self::Deregister => "/deregister",
             Self::Health => "/health",
             Self::Network => "/network",
+            Self::Watch => "/watch",
             Self::OpenApi => "/openapi.json",
         }
     }
@@ -50,7 +54,7 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
-            Self::Discover | Self::Health | Self::Network | Self::OpenApi => Method::GET,
+            Self::Discover | Self::Health | Self::Network | Self::Watch | Self::OpenApi => Method::GET,
         }
     }
 

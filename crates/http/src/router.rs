@@ -14,8 +14,9 @@ use crate::body::read_body;
 use crate::clock::Clock;
 use crate::contract::{Contract, ContractOptions};
 use crate::inbox::Inbox;
-use crate::options::{MAX_IN_FLIGHT, REQUEST_TIMEOUT};
+use crate::options::{MAX_IN_FLIGHT, MAX_WATCHERS, REQUEST_TIMEOUT, WATCH_KEEP_ALIVE};
 use crate::origin::Origin;
+use crate::watch::WatchOptions;
 
 /// What a router is made of.
 #[derive(Clone)]
@@ -55,7 +56,8 @@ impl RouterOptions {
 /// The contract as one router. It reads bodies without a deadline of its own: whoever knows the sockets bounds that.
 pub fn router(options: RouterOptions) -> Router {
     let RouterOptions { registry, origin, clock, cors, max_in_flight, request_timeout, log_one_in } = options;
-    let options = ContractOptions { clock, cors, max_in_flight, request_timeout, log_one_in };
+    let watch = WatchOptions { max_watchers: MAX_WATCHERS, keep_alive: WATCH_KEEP_ALIVE };
+    let options = ContractOptions { clock, cors, max_in_flight, request_timeout, log_one_in, watch };
     let contract = Arc::new(Contract::new(registry, options, Arc::default()));
     let inbox = Arc::new(Inbox::default());
     Router::new().fallback_service(tower::service_fn(move |request: Request<Body>| {

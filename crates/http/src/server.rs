@@ -22,6 +22,7 @@ use crate::pace::Bounds;
 use crate::sweep::sweep_forever;
 use crate::tls::{self, TlsError};
 use crate::turn_away::TurnAway;
+use crate::watch::WatchOptions;
 
 /// How long accepting rests after a failure of the system's, such as no open files left: some connection ends meanwhile.
 pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
@@ -122,8 +123,9 @@ impl Server {
         };
 
         gate.accept_until(shutdown).await;
-        let Gate { mut connections, listener, .. } = gate;
+        let Gate { mut connections, listener, host, .. } = gate;
         drop(listener);
+        host.contract.end_streams();
         // Every connection may be gone already, and nobody listens then.
         let _ = stop.send(true);
         let all_ended = async { while connections.join_next().await.is_some() {} };
@@ -166,6 +168,7 @@ fn host(
         max_in_flight: options.max_in_flight,
         request_timeout: options.request_timeout,
         log_one_in: options.log_requests.into(),
+        watch: WatchOptions { max_watchers: options.max_watchers, keep_alive: options.watch_keep_alive },
     };
     Host {
         contract: Contract::new(registry, contract, metrics),

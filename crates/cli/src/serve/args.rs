@@ -96,6 +96,9 @@ pub(crate) struct ServeArgs {
     /// Most requests that are answered at once; others are told to come back.
     #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServeOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_in_flight: u32,
+    /// Most streams of /watch at once; others are told to come back.
+    #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServeOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
+    pub(crate) max_watchers: u32,
     /// How long a client may take to connect and to send a request's head.
     #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServeOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) header_timeout: u64,

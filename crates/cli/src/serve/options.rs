@@ -42,6 +42,7 @@ impl ServeArgs {
         options.cors = !self.no_cors;
         options.max_connections = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
         options.max_in_flight = usize::try_from(self.max_in_flight).unwrap_or(usize::MAX);
+        options.max_watchers = usize::try_from(self.max_watchers).unwrap_or(usize::MAX);
         options.header_timeout = Duration::from_secs(self.header_timeout);
         options.body_timeout = Duration::from_secs(self.body_timeout);
         options.idle_timeout = Duration::from_secs(self.idle_timeout);

@@ -15,3 +15,4 @@ mod refusals;
 mod stopping;
 mod support;
 mod transport;
+mod watching;

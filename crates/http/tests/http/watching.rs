@@ -1,0 +1,312 @@
+//! `GET /watch` on real sockets.
+
+use std::time::Duration;
+
+use http::Version;
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::support::{PATIENCE, Service, client};
+
+/// A stream as a browser reads it.
+struct Stream {
+    response: reqwest::Response,
+    text: String,
+    /// The id of the last event.
+    last: String,
+}
+
+/// One event: its kind and its data.
+type Event = (String, Value);
+
+impl Stream {
+    async fn open(service: &Service, query: &str, last: Option<&str>) -> Self {
+        Self::with(&service.client, service, query, last).await
+    }
+
+    async fn with(client: &reqwest::Client, service: &Service, query: &str, last: Option<&str>) -> Self {
+        let mut request = client.get(service.url(&format!("/watch{query}")));
+        if let Some(last) = last {
+            request = request.header("Last-Event-ID", last);
+        }
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["content-type"], "text/event-stream");
+        assert_eq!(response.headers()["cache-control"], "no-store");
+        assert!(!response.headers().contains_key("content-encoding"));
+        Self { response, text: String::new(), last: String::new() }
+    }
+
+    /// The next block; `None` at the end of the stream.
+    async fn block(&mut self) -> Option<String> {
+        loop {
+            if let Some((block, rest)) = self.text.split_once("\n\n") {
+                let (block, rest) = (block.to_owned(), rest.to_owned());
+                self.text = rest;
+                if let Some(id) = block.lines().find_map(|line| line.strip_prefix("id: ")) {
+                    id.clone_into(&mut self.last);
+                }
+                return Some(block);
+            }
+            let chunk = timeout(PATIENCE, self.response.chunk()).await.expect("nothing comes").unwrap()?;
+            self.text.push_str(std::str::from_utf8(&chunk).unwrap());
+        }
+    }
+
+    /// The next event; `None` at the end of the stream.
+    async fn event(&mut self) -> Option<Event> {
+        loop {
+            let block = self.block().await?;
+            let data: Vec<_> = block.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+            let kind = block.lines().find_map(|line| line.strip_prefix("event: "));
+            if let Some(kind) = kind {
+                return Some((kind.to_owned(), serde_json::from_str(&data.join("\n")).unwrap()));
+            }
+        }
+    }
+
+    /// The next event's kind and whose it is.
+    async fn told(&mut self) -> (String, String) {
+        let (kind, data) = self.event().await.expect("the stream goes on");
+        (kind, data["peer_id"].as_str().unwrap_or_default().to_owned())
+    }
+}
+
+async fn register(service: &Service, peer: &str, archetype: &str) {
+    let body = json!({"peer_id": peer, "archetypes": [archetype]});
+    service.post("/register", &body.to_string()).await.ok();
+}
+
+fn pair(kind: &str, peer: &str) -> (String, String) {
+    (kind.to_owned(), peer.to_owned())
+}
+
+async fn figure(service: &Service, name: &str) -> u64 {
+    let reply = service.client.get(format!("http://{}/metrics", service.metrics)).send().await.unwrap();
+    let text = reply.text().await.unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    let value = line.unwrap_or_else(|| panic!("{name} is missing"));
+    value.trim_end_matches(".0").parse().unwrap()
+}
+
+/// Waits until a figure is what it should be.
+async fn becomes(service: &Service, name: &str, expected: u64) {
+    let started = Instant::now();
+    while figure(service, name).await != expected {
+        assert!(started.elapsed() < PATIENCE, "{name} never becomes {expected}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_watcher_is_told_who_joins_changes_and_leaves() {
+    let service = Service::start().await;
+    let mut stream = Stream::open(&service, "?archetype=a", None).await;
+    let (kind, start) = stream.event().await.unwrap();
+    assert_eq!((kind.as_str(), &start["since"]), ("start", &json!(stream.last)));
+    register(&service, "p", "a").await;
+    let (kind, peer) = stream.event().await.unwrap();
+    assert_eq!((kind.as_str(), peer), ("joined", service.get("/discover").await.ok()["peers"][0].clone()));
+    register(&service, "other", "b").await;
+    let body = r#"{"peer_id":"p","archetypes":["a"],"metadata":{"line":
+ 1}}"#;
+    service.post("/register", body).await.ok();
+    let (kind, peer) = stream.event().await.unwrap();
+    assert_eq!((kind.as_str(), &peer["metadata"]), ("changed", &json!({"line": 1})));
+    register(&service, "p", "b").await;
+    assert_eq!(stream.told().await, pair("left", "p"));
+    register(&service, "q", "a").await;
+    assert_eq!(stream.told().await, pair("joined", "q"));
+    service.clock.pass(400);
+    assert_eq!(stream.told().await, pair("left", "q"), "its lease has ended");
+    service.post("/heartbeat", r#"{"peer_id":"q"}"#).await.ok();
+    assert_eq!(stream.told().await, pair("joined", "q"), "it is revived");
+    assert_eq!(figure(&service, "aurora_watch_events_total").await, 6);
+}
+
+#[tokio::test]
+async fn a_watcher_that_comes_back_misses_nothing() {
+    let service = Service::start().await;
+    let since = service.get("/discover?archetype=a&since=now").await.ok()["since"].clone();
+    let since = since.as_str().unwrap();
+    register(&service, "p", "a").await;
+    let query = format!("?archetype=a&since={since}");
+    let mut stream = Stream::open(&service, &query, None).await;
+    assert_eq!(stream.told().await.0, "start");
+    assert_eq!(stream.told().await, pair("joined", "p"));
+    let last = stream.last.clone();
+    drop(stream);
+    register(&service, "q", "a").await;
+    let mut again = Stream::open(&service, &query, Some(&last)).await;
+    assert_eq!(again.told().await.0, "start");
+    assert_eq!(again.told().await, pair("joined", "q"), "what it said last counts, not what it began with");
+    drop(again);
+    becomes(&service, "aurora_watch_streams", 0).await;
+    let delta = service.get(&format!("/discover?archetype=a&since={last}")).await.ok();
+    assert_eq!(delta["joined"][0]["peer_id"], "q", "an event's id is a cursor");
+}
+
+#[tokio::test]
+async fn a_watcher_that_comes_too_late_is_told_to_start_anew_and_goes_on() {
+    let service = Service::with(|setting| setting.limits.max_changes = 4).await;
+    let since = service.get("/discover?since=now").await.ok()["since"].clone();
+    for n in 0..9 {
+        register(&service, &format!("p{n}"), "a").await;
+    }
+    let mut stream = Stream::open(&service, &format!("?since={}", since.as_str().unwrap()), None).await;
+    let (kind, reset) = stream.event().await.unwrap();
+    assert_eq!((kind.as_str(), &reset["code"]), ("reset", &json!("cursor_expired")));
+    assert_eq!(reset["since"], json!(stream.last));
+    register(&service, "q", "a").await;
+    assert_eq!(stream.told().await, pair("joined", "q"));
+    let other = Service::start().await;
+    let mut stream = Stream::open(&other, "", Some(&stream.last)).await;
+    assert_eq!(stream.told().await.0, "reset", "another run of the service remembers nothing of it");
+    assert_eq!(figure(&other, "aurora_watch_resets_total").await, 1);
+}
+
+#[tokio::test]
+async fn what_is_no_cursor_of_the_query_is_refused() {
+    let service = Service::start().await;
+    let since = service.get("/discover?archetype=a&since=now").await.ok()["since"].clone();
+    let foreign = format!("/watch?archetype=b&since={}", since.as_str().unwrap());
+    service.get(&foreign).await.refused(400, "invalid_cursor", Some("since"));
+    service.get("/watch?since=x").await.refused(400, "invalid_cursor", Some("since"));
+    service.get("/watch?order=all").await.refused(400, "invalid_parameter", Some("order"));
+    service.post("/watch", "").await.refused(405, "method_not_allowed", None);
+}
+
+#[tokio::test]
+async fn no_watcher_is_woken_for_archetypes_it_did_not_ask_for() {
+    let service = Service::start().await;
+    let mut rare = Stream::open(&service, "?archetype=rare", None).await;
+    let mut common = Stream::open(&service, "?archetype=common", None).await;
+    rare.event().await.unwrap();
+    common.event().await.unwrap();
+    becomes(&service, "aurora_store_watchers", 2).await;
+    for n in 0..20 {
+        register(&service, &format!("p{n}"), "common").await;
+        assert_eq!(common.told().await, pair("joined", &format!("p{n}")));
+    }
+    let wakeups = figure(&service, "aurora_store_wakeups_total").await;
+    assert!(wakeups <= 20, "{wakeups}");
+    register(&service, "q", "rare").await;
+    assert_eq!(rare.told().await, pair("joined", "q"));
+    assert!(figure(&service, "aurora_store_wakeups_total").await <= wakeups + 1);
+}
+
+#[tokio::test]
+async fn streams_are_bounded_and_hold_no_place_among_the_requests() {
+    let service = Service::with(|setting| {
+        setting.options.max_watchers = 2;
+        setting.options.max_in_flight = 1;
+    })
+    .await;
+    let one = Stream::open(&service, "", None).await;
+    let _other = Stream::open(&service, "", None).await;
+    let refused = service.get("/watch").await;
+    refused.refused(503, "unavailable", None);
+    assert!(refused.header("retry-after").is_some());
+    register(&service, "p", "a").await;
+    drop(one);
+    becomes(&service, "aurora_watch_streams", 1).await;
+    Stream::open(&service, "", None).await;
+}
+
+#[tokio::test]
+async fn a_silent_stream_says_that_it_lives_and_moves_its_cursor_on() {
+    let service = Service::with(|setting| {
+        setting.options.watch_keep_alive = Duration::from_millis(30);
+        setting.options.write_timeout = Duration::from_secs(5);
+        setting.options.idle_timeout = Duration::from_millis(50);
+        setting.limits.max_changes = 2;
+    })
+    .await;
+    let mut stream = Stream::open(&service, "?archetype=rare", None).await;
+    stream.event().await.unwrap();
+    let start = stream.last.clone();
+    for n in 0..9 {
+        register(&service, &format!("p{n}"), "a").await;
+    }
+    let mut blocks = 0;
+    while stream.last == start || blocks < 5 {
+        assert!(stream.block().await.unwrap().starts_with(": keep-alive\nid: "));
+        blocks += 1;
+    }
+    let last = stream.last.clone();
+    let mut again = Stream::open(&service, "?archetype=rare", Some(&last)).await;
+    assert_eq!(again.told().await.0, "start", "what others did has not made it expire");
+}
+
+#[tokio::test]
+async fn streams_end_at_once_when_the_service_stops() {
+    let mut service = Service::start().await;
+    let http2 = client(reqwest::ClientBuilder::http2_prior_knowledge);
+    let mut streams =
+        [Stream::open(&service, "", None).await, Stream::with(&http2, &service, "", None).await];
+    assert_eq!(streams[1].response.version(), Version::HTTP_2);
+    for stream in &mut streams {
+        stream.event().await.unwrap();
+    }
+    let told = Instant::now();
+    service.tell_to_stop();
+    for stream in &mut streams {
+        assert_eq!(stream.event().await, None);
+    }
+    service.stopped().await.unwrap();
+    assert!(told.elapsed() < Duration::from_secs(5), "the grace is not used up");
+}
+
+#[tokio::test]
+async fn a_watcher_that_does_not_read_is_cut_off_and_comes_back_without_a_gap() {
+    let service = Service::with(|setting| {
+        setting.options.write_timeout = Duration::from_millis(300);
+    })
+    .await;
+    let since = service.get("/discover?since=now").await.ok()["since"].clone();
+    let since = since.as_str().unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4_096).unwrap();
+    let mut stalled = socket.connect(service.address).await.unwrap();
+    let head = format!("GET /watch?since={since} HTTP/1.1\r\nhost: x\r\n\r\n");
+    tokio::io::AsyncWriteExt::write_all(&mut stalled, head.as_bytes()).await.unwrap();
+    becomes(&service, "aurora_watch_streams", 1).await;
+    let text = "x".repeat(4_000);
+    let mut registered = 0;
+    let started = Instant::now();
+    while figure(&service, "aurora_watch_cut_off_total").await == 0 {
+        assert!(started.elapsed() < PATIENCE, "it is never cut off");
+        for _ in 0..50 {
+            let body = json!({"peer_id": format!("p{registered}"), "metadata": {"text": text}});
+            service.post("/register", &body.to_string()).await.ok();
+            registered += 1;
+        }
+    }
+    let mut came = Vec::new();
+    let _ = timeout(PATIENCE, stalled.read_to_end(&mut came)).await.unwrap();
+    let came = String::from_utf8_lossy(&came);
+    let whole = came.rfind("\n\n").map_or("", |end| &came[..end]);
+    let last = whole.lines().filter_map(|line| line.strip_prefix("id: ")).next_back().unwrap_or(since);
+    let mut known: std::collections::BTreeSet<String> = (0..registered)
+        .map(|n| format!("p{n}"))
+        .filter(|peer| whole.contains(&format!("\"peer_id\":\"{peer}\"")))
+        .collect();
+    let before = known.len();
+    assert!(before < registered, "it did not get all");
+    let mut again = Stream::open(&service, &format!("?since={since}"), Some(last)).await;
+    assert_eq!(again.told().await.0, "start");
+    for _ in before..registered {
+        assert!(known.insert(again.told().await.1), "none comes twice");
+    }
+    assert_eq!(known.len(), registered, "there is no gap");
+}
+
+#[tokio::test]
+async fn head_says_what_get_would_and_holds_no_stream() {
+    let service = Service::start().await;
+    let reply = service.call(http::Method::HEAD, "/watch", &[], "").await;
+    assert_eq!((reply.status.as_u16(), reply.header("content-type")), (200, Some("text/event-stream")));
+    assert_eq!(figure(&service, "aurora_watch_streams").await, 0);
+}
