@@ -10,6 +10,7 @@ mod latency;
 mod openloop;
 mod pool;
 mod seed;
+mod storm;
 mod wire;
 
 use std::error::Error;
@@ -29,6 +30,8 @@ enum Tool {
     Isolation(isolation::Isolation),
     /// Sends at a fixed rate whatever the service does, and counts latency from when a request was due.
     Openloop(openloop::OpenLoop),
+    /// Beats for many peers as today's clients do, through an outage of the service.
+    Storm(storm::Storm),
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -38,5 +41,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Ids(tool) => Ok(tool.run()?),
         Tool::Isolation(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
+        Tool::Storm(tool) => Ok(tool.run()?),
     }
 }

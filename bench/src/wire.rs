@@ -60,7 +60,7 @@ pub(crate) fn get(target: SocketAddr, path: &str) -> Vec<u8> {
 }
 
 /// The status of the answer in `received`, or `None` while some of it is missing.
-fn whole_answer(received: &[u8]) -> io::Result<Option<u16>> {
+pub(crate) fn whole_answer(received: &[u8]) -> io::Result<Option<u16>> {
     let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };

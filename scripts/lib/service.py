@@ -41,9 +41,9 @@ def binary() -> Path:
 class Service:
     """One running `serve`. Leaving its `with` block kills it."""
 
-    def __init__(self, *options: str, data: Path | None = None) -> None:
-        store = ["--data", str(data)] if data else ["--memory"]
-        command = [str(binary()), "serve", "--listen", "127.0.0.1:0", *store, *options]
+    def __init__(self, *options: str, data: Path | None = None, port: int = 0) -> None:
+        store = ["--data", str(data)] if data else [] if "--store" in options else ["--memory"]
+        command = [str(binary()), "serve", "--listen", f"127.0.0.1:{port}", *store, *options]
         self.output: list[str] = []
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

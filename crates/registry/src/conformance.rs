@@ -265,7 +265,9 @@ macro_rules! for_each_conformance_case {
                 what_was_deregistered_is_gone_after_a_restart
                 a_restart_gives_each_live_peer_one_whole_lease
                 the_holder_is_known_after_a_restart
-                an_enumeration_from_before_a_restart_goes_on_or_has_expired;
+                an_enumeration_from_before_a_restart_goes_on_or_has_expired
+                after_an_outage_of_two_leases_a_network_is_whole_within_one_cadence
+                after_a_restart_two_leases_later_a_network_is_whole_within_one_cadence;
             model:
                 random_histories_agree_with_the_reference_model;
         }

@@ -91,3 +91,42 @@ async fn restarted(subject: &dyn Subject, world: World, now: Timestamp) -> Optio
     assert_eq!(world.live(now).await, [""; 0]);
     None
 }
+
+/// How often today's clients beat, in seconds, whatever they are asked for.
+const CADENCE: u64 = 30;
+/// Peers of a network that goes through an outage.
+const MEMBERS: u32 = 60;
+
+pub async fn after_an_outage_of_two_leases_a_network_is_whole_within_one_cadence(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let names = world.fill("p", MEMBERS, &["a"], at(0)).await;
+    let last = beats(&world, &names, 0).await;
+    let back = last + 2 * TTL;
+    assert_eq!(world.live(at(back)).await, [""; 0], "nobody could beat");
+    beats(&world, &names, back).await;
+    assert_whole(&world, &names, back + CADENCE).await;
+}
+
+pub async fn after_a_restart_two_leases_later_a_network_is_whole_within_one_cadence(subject: &dyn Subject) {
+    let world = World::open(subject).await;
+    let names = world.fill("p", MEMBERS, &["a"], at(0)).await;
+    let back = beats(&world, &names, 0).await + 2 * TTL;
+    let Some(world) = restarted(subject, world, at(back)).await else { return };
+    beats(&world, &names, back).await;
+    assert_whole(&world, &names, back + CADENCE).await;
+}
+
+/// One heartbeat of each, spread over a cadence as their phases are. None may be told to register. Answers when the cadence is over.
+async fn beats(world: &World, names: &[String], from: u64) -> u64 {
+    let spread = u64::from(MEMBERS);
+    for (phase, name) in (0..).zip(names) {
+        let renewal = world.renew(name, at_millis(from * 1_000 + phase * CADENCE * 1_000 / spread)).await;
+        assert!(matches!(renewal, Renewal::Renewed { .. }), "{name} would have to register again");
+    }
+    from + CADENCE
+}
+
+async fn assert_whole(world: &World, names: &[String], now: u64) {
+    assert_eq!(world.live(at(now)).await, names);
+    assert_eq!(world.sample(&carriers_of(&["a"]), at(now)).await.ids(), names);
+}

@@ -79,6 +79,8 @@ mod a_fault_is_caught {
         UnboundedSources by bounds::peers_from_one_source_are_bounded as sources_without_a_bound;
         CountsDormant by census::a_census_counts_live_and_dormant_peers as a_census_of_the_dormant;
         ChecksThenActs by race::of_strangers_that_register_one_free_id_at_once_one_wins as puts_that_are_not_atomic;
+        HeartbeatRevivesNobody by restart::after_an_outage_of_two_leases_a_network_is_whole_within_one_cadence
+            as outages_that_nobody_comes_back_from;
         RestartLosesLease by restart::a_restart_gives_each_live_peer_one_whole_lease as a_restart_that_ends_leases;
         RestartForgetsTokens by restart::the_holder_is_known_after_a_restart as a_restart_that_forgets_tokens;
     }

@@ -1,0 +1,194 @@
+//! Peers that beat as today's clients do, through an outage: each at a fixed interval and its own phase, one attempt each time, a failure
+//! forgotten until the next.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::{seed, wire};
+
+/// How long one attempt waits for its answer, as today's clients do.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Beats for registered peers, and prints what each second brought as JSON.
+#[derive(clap::Args)]
+pub(crate) struct Storm {
+    #[arg(long)]
+    target: SocketAddr,
+    /// Peers 0 to this are registered, by `fill`.
+    #[arg(long, default_value_t = 100_000)]
+    peers: u64,
+    /// The interval of each peer's heartbeats.
+    #[arg(long, default_value_t = 30)]
+    interval_seconds: u64,
+    #[arg(long, default_value_t = 210)]
+    seconds: u64,
+    /// Keep-alive connections, each of which carries the heartbeats of some peers.
+    #[arg(long, default_value_t = 250)]
+    connections: u64,
+}
+
+/// What one second brought.
+#[derive(Default)]
+struct Second {
+    sent: AtomicU64,
+    renewed: AtomicU64,
+    /// Answered, but not renewed: 404 says that the peer has to register again.
+    unknown: AtomicU64,
+    refused: AtomicU64,
+    failed: AtomicU64,
+}
+
+/// When one peer was back: the first success behind a failure, since the start.
+type Back = Option<Duration>;
+
+impl Storm {
+    pub(crate) fn run(self) -> io::Result<()> {
+        let count = usize::try_from(self.seconds + PATIENCE.as_secs() + 1).map_err(io::Error::other)?;
+        let seconds: Arc<Vec<Second>> =
+            Arc::new(std::iter::repeat_with(Second::default).take(count).collect());
+        let began = Instant::now();
+        let threads: Vec<_> = (0..self.connections)
+            .map(|number| {
+                let beater = Beater::new(&self, number, began, Arc::clone(&seconds));
+                thread::Builder::new().stack_size(128 * 1024).spawn(move || beater.run())
+            })
+            .collect::<io::Result<_>>()?;
+        let mut backs = Vec::new();
+        let mut latest = Duration::ZERO;
+        for thread in threads {
+            let (own, late) = thread.join().map_err(|_| io::Error::other("a thread panicked"))?;
+            backs.extend(own);
+            latest = latest.max(late);
+        }
+        println!("{}", self.summary(&seconds, &backs, latest));
+        Ok(())
+    }
+
+    fn summary(&self, seconds: &[Second], backs: &[Back], latest: Duration) -> Value {
+        let rows: Vec<_> = seconds
+            .iter()
+            .map(|one| {
+                [&one.sent, &one.renewed, &one.unknown, &one.refused, &one.failed]
+                    .map(|count| count.load(Relaxed))
+            })
+            .collect();
+        let back: Vec<f64> = backs.iter().flatten().map(Duration::as_secs_f64).collect();
+        json!({
+            "peers": self.peers,
+            "seconds": rows,
+            "back": back.len(),
+            "first_back": back.iter().copied().reduce(f64::min),
+            "last_back": back.iter().copied().reduce(f64::max),
+            "latest_behind": latest.as_secs_f64(),
+        })
+    }
+}
+
+/// The peers of one connection.
+struct Beater {
+    target: SocketAddr,
+    connection: Option<TcpStream>,
+    /// Each peer's next heartbeat, the earliest first; they keep their order, since all have one interval.
+    due: Vec<(Duration, Vec<u8>)>,
+    interval: Duration,
+    end: Duration,
+    began: Instant,
+    seconds: Arc<Vec<Second>>,
+}
+
+impl Beater {
+    fn new(storm: &Storm, number: u64, began: Instant, seconds: Arc<Vec<Second>>) -> Self {
+        let interval = Duration::from_secs(storm.interval_seconds);
+        let own = (number..storm.peers).step_by(usize::try_from(storm.connections).unwrap_or(1));
+        let mut due: Vec<_> = own
+            .map(|peer| {
+                let body = format!(r#"{{"peer_id":"{}"}}"#, seed::peer_id(peer));
+                (interval.mul_f64(fastrand::f64()), wire::post(storm.target, "/heartbeat", &body))
+            })
+            .collect();
+        due.sort_by_key(|(at, _)| *at);
+        let end = Duration::from_secs(storm.seconds);
+        Self { target: storm.target, connection: None, due, interval, end, began, seconds }
+    }
+
+    /// When each peer was back, and how late the latest heartbeat went out.
+    fn run(mut self) -> (Vec<Back>, Duration) {
+        let mut backs: Vec<Back> = vec![None; self.due.len()];
+        let mut away = vec![false; self.due.len()];
+        let mut latest = Duration::ZERO;
+        for round in 0_u32.. {
+            for peer in 0..self.due.len() {
+                let at = self.due[peer].0 + self.interval * round;
+                if at >= self.end {
+                    return (backs, latest);
+                }
+                thread::sleep(at.saturating_sub(self.began.elapsed()));
+                latest = latest.max(self.began.elapsed().saturating_sub(at));
+                let renewed = self.beat(peer);
+                if renewed && away[peer] && backs[peer].is_none() {
+                    backs[peer] = Some(self.began.elapsed());
+                }
+                away[peer] |= !renewed;
+            }
+            if self.due.is_empty() {
+                break;
+            }
+        }
+        (backs, latest)
+    }
+
+    fn beat(&mut self, peer: usize) -> bool {
+        self.count(|second| &second.sent);
+        let status = self.exchange(peer);
+        if status.is_err() {
+            self.connection = None;
+        }
+        self.count(match status {
+            Ok(200) => |second| &second.renewed,
+            Ok(404) => |second| &second.unknown,
+            Ok(_) => |second| &second.refused,
+            Err(_) => |second| &second.failed,
+        });
+        matches!(status, Ok(200))
+    }
+
+    fn exchange(&mut self, peer: usize) -> io::Result<u16> {
+        let stream = match &mut self.connection {
+            Some(stream) => stream,
+            none => none.insert(connect(self.target)?),
+        };
+        stream.write_all(&self.due[peer].1)?;
+        let mut answer = Vec::new();
+        let mut buffer = [0; 4_096];
+        loop {
+            let read = stream.read(&mut buffer)?;
+            if read == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            answer.extend_from_slice(&buffer[..read]);
+            if let Some(status) = wire::whole_answer(&answer)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    fn count(&self, of: fn(&Second) -> &AtomicU64) {
+        let now = usize::try_from(self.began.elapsed().as_secs()).unwrap_or(usize::MAX);
+        if let Some(second) = self.seconds.get(now) {
+            of(second).fetch_add(1, Relaxed);
+        }
+    }
+}
+
+fn connect(target: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(target)?;
+    stream.set_nodelay(true)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(stream)
+}
