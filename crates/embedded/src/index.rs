@@ -11,6 +11,7 @@ mod entry;
 mod enumerate;
 mod fill;
 mod ids;
+mod introduced;
 mod life;
 mod listing;
 mod members;
@@ -68,6 +69,8 @@ pub(crate) struct Index {
     swept: Swept,
     /// Tells the slots of this process from those of one before.
     incarnation: u64,
+    /// When what was kept was read back; the beginning of time where nothing was.
+    opened_at: Timestamp,
 }
 
 /// What happened to peers so far.
@@ -112,6 +115,7 @@ impl Index {
             counts: Counts::default(),
             swept: Swept::default(),
             incarnation: fastrand::u64(..),
+            opened_at: Timestamp::default(),
         }
     }
 

@@ -131,6 +131,10 @@ impl Store for EmbeddedStore {
         Some(self)
     }
 
+    fn introduced_to_nobody_share(&self, now: Timestamp) -> Option<f64> {
+        self.check_open().ok().map(|()| self.read(now).introduced_to_nobody_share(now))
+    }
+
     fn figures(&self) -> Vec<Figure> {
         self.all_figures()
     }

@@ -6,6 +6,7 @@ use aurora_protocol::{PeerList, Timestamp, View};
 use aurora_registry::Query;
 
 use super::entry::IdHash;
+use super::introduced::Step;
 use super::members::Members;
 use super::{Index, State};
 
@@ -70,6 +71,7 @@ impl Index {
         let extra = if query.view == View::Full { FULL_VIEW_BYTES } else { 0 };
         let bytes: usize = slots.iter().map(|slot| self.slots[*slot].json_len() + extra + 1).sum();
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
+        let step = Step::of(now);
         for number in slots {
             let (slot, json) = (&self.slots[*number], self.slots.json(*number));
             let json = if json[1].is_empty() { &json[..1] } else { &json };
@@ -77,6 +79,7 @@ impl Index {
             if !list.is_empty() && list.bytes() + slot.json_len() + extra + 1 > query.page_bytes {
                 break;
             }
+            slot.listed.mark(step);
             match query.view {
                 View::Seed => list.push(json, at, seen),
                 View::Full => {

@@ -71,6 +71,7 @@ impl Index {
     /// Ends the loading: every live peer gets a whole lease from `now`, for its heartbeats could not arrive, and up to a
     /// third more, so that not all of them end at once. `more` draws from `0..=` its argument.
     pub(crate) fn restore(&mut self, now: Timestamp, mut more: impl FnMut(u64) -> u64) {
+        self.opened_at = now;
         let mut expiries = Vec::with_capacity(self.live.len());
         let mut evictions = Vec::new();
         for number in 0..self.slots.end() {

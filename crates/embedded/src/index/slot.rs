@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aurora_protocol::{Timestamp, Ttl};
 
+use super::introduced::Listed;
 use super::text::{IdPlace, Text};
 
 /// One peer, or none: all that listing and renewing it reads, in lines of the cache that follow each other. A text that is too long
@@ -17,6 +18,8 @@ pub(crate) struct Slot {
     /// How long the whole JSON is.
     json_len: u16,
     last_seen_at: u16,
+    /// When a list last named the peer.
+    pub(super) listed: Listed,
     id_place: IdPlace,
     pub(crate) state: State,
     /// As much of the text as has room.
@@ -35,7 +38,7 @@ pub(crate) enum State {
 impl Slot {
     /// Five lines of the cache: a peer like the seed's, of some 280 bytes of JSON, is whole in them.
     const BYTES: usize = 320;
-    const HEAD: usize = 26;
+    const HEAD: usize = 28;
     /// So many bytes of a text lie in the slot.
     pub(crate) const INLINE: usize = Self::BYTES - Self::HEAD;
 
@@ -46,6 +49,7 @@ impl Slot {
             ttl: Ttl::from_secs(0),
             json_len: 0,
             last_seen_at: 0,
+            listed: Listed::default(),
             id_place: IdPlace::default(),
             state: State::Vacant,
             text: [0; Self::INLINE],
@@ -60,6 +64,7 @@ impl Slot {
         self.json_len = u16::try_from(text.json().len()).unwrap_or(u16::MAX);
         self.last_seen_at = text.last_seen_at();
         self.id_place = text.id_place();
+        self.listed = Listed::default();
         rest.into()
     }
 

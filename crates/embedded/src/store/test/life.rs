@@ -130,3 +130,21 @@ fn a_closed_store_takes_and_answers_nothing() {
     refused(block_on(store.health()).err());
     assert_eq!(block_on(store.close()), Ok(()));
 }
+
+#[test]
+fn who_is_named_by_no_list_for_a_lease_is_introduced_to_nobody() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    for n in 0..40 {
+        store.put_now(put(&n.to_string(), "203.0.113.1", &[if n < 10 { "a" } else { "b" }]), at(0));
+    }
+    for n in 0..40 {
+        store.renew_now(&n.to_string(), at(290));
+    }
+    let share = |seconds| store.introduced_to_nobody_share(at(seconds)).unwrap();
+    assert_eq!(share(299), 0.0, "nobody has been there for a lease");
+    assert_eq!(share(300), 1.0);
+    block_on(store.sample(&query(&["a"], 100), at(301))).unwrap();
+    assert_eq!(share(302), 0.75);
+    block_on(store.enumerate(&query(&[], 100), None, at(303))).unwrap();
+    assert_eq!(share(304), 0.0);
+}
