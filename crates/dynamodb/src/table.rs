@@ -6,7 +6,12 @@ use std::time::Duration;
 
 use aurora_registry::StoreError;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::SdkError;
+use aws_sdk_dynamodb::config::http::HttpResponse;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{
     ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
     ReturnValuesOnConditionCheckFailure, WriteRequest,
@@ -96,19 +101,10 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match sent {
-            Ok(output) => Ok(self.written(output.consumed_capacity.as_ref())),
-            Err(SdkError::ServiceError(refused)) if refused.err().is_conditional_check_failed_exception() => {
-                let standing = match refused.into_err() {
-                    aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException(
-                        refusal,
-                    ) => refusal.item,
-                    _ => None,
-                };
-                Ok(self.refused(standing))
-            }
-            Err(error) => Err(self.failed("PutItem", &error)),
-        }
+        self.judged("PutItem", sent, PutItemOutput::consumed_capacity, |error| match error {
+            PutItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        })
     }
 
     pub(crate) async fn update(
@@ -132,17 +128,10 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match sent {
-            Ok(output) => Ok(self.written(output.consumed_capacity.as_ref())),
-            Err(SdkError::ServiceError(refused)) if refused.err().is_conditional_check_failed_exception() => {
-                let standing = match refused.into_err() {
-                    aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException(refusal) => refusal.item,
-                    _ => None,
-                };
-                Ok(self.refused(standing))
-            }
-            Err(error) => Err(self.failed("UpdateItem", &error)),
-        }
+        self.judged("UpdateItem", sent, UpdateItemOutput::consumed_capacity, |error| match error {
+            UpdateItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        })
     }
 
     pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<Write, StoreError> {
@@ -158,17 +147,10 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        match sent {
-            Ok(output) => Ok(self.written(output.consumed_capacity.as_ref())),
-            Err(SdkError::ServiceError(refused)) if refused.err().is_conditional_check_failed_exception() => {
-                let standing = match refused.into_err() {
-                    aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException(refusal) => refusal.item,
-                    _ => None,
-                };
-                Ok(self.refused(standing))
-            }
-            Err(error) => Err(self.failed("DeleteItem", &error)),
-        }
+        self.judged("DeleteItem", sent, DeleteItemOutput::consumed_capacity, |error| match error {
+            DeleteItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        })
     }
 
     /// Writes items whatever stands in their place, following what comes back unprocessed.
@@ -271,9 +253,27 @@ impl Table {
         Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
-    fn written(&self, consumed: Option<&ConsumedCapacity>) -> Write {
-        self.counters.has_written(units(consumed));
-        Write::Done
+    /// What became of a conditional write: carried out, refused by its condition, or failed.
+    fn judged<O, E>(
+        &self,
+        action: &str,
+        sent: Result<O, SdkError<E, HttpResponse>>,
+        consumed: impl Fn(&O) -> Option<&ConsumedCapacity>,
+        refusal: impl Fn(&E) -> Option<&ConditionalCheckFailedException>,
+    ) -> Result<Write, StoreError>
+    where
+        E: std::error::Error + ProvideErrorMetadata + std::fmt::Debug + 'static,
+    {
+        match sent {
+            Ok(output) => {
+                self.counters.has_written(units(consumed(&output)));
+                Ok(Write::Done)
+            }
+            Err(error) => match error.as_service_error().and_then(refusal) {
+                Some(refused) => Ok(self.refused(refused.item.clone())),
+                None => Err(self.failed(action, &error)),
+            },
+        }
     }
 
     fn refused(&self, standing: Option<Item>) -> Write {
@@ -282,13 +282,9 @@ impl Table {
         Write::Refused(standing.filter(|item| !item.is_empty()))
     }
 
-    fn failed<E>(
-        &self,
-        action: &str,
-        error: &SdkError<E, aws_sdk_dynamodb::config::http::HttpResponse>,
-    ) -> StoreError
+    fn failed<E>(&self, action: &str, error: &SdkError<E, HttpResponse>) -> StoreError
     where
-        E: std::error::Error + aws_sdk_dynamodb::error::ProvideErrorMetadata + std::fmt::Debug + 'static,
+        E: std::error::Error + ProvideErrorMetadata + std::fmt::Debug + 'static,
     {
         self.counters.failures.add(1);
         store_error(action, error)
