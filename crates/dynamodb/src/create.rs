@@ -8,6 +8,7 @@ use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
     ProjectionType, ScalarAttributeType, TableDescription, TableStatus, TimeToLiveSpecification,
+    TimeToLiveStatus,
 };
 
 use crate::failure::{store_error, unavailable};
@@ -45,19 +46,36 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
         .await;
     match sent {
         Ok(_) => {}
-        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {
-            return until_active(client, name).await;
-        }
+        // Somebody else's, or made by an attempt whose answer was lost.
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
         Err(error) => return Err(store_error("CreateTable", &error)),
     }
     until_active(client, name).await?;
-    if time_to_live {
-        let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(TIME_TO_LIVE).build();
-        let call = client.update_time_to_live().table_name(name);
-        let sent = call.time_to_live_specification(expiry.map_err(invalid)?).send().await;
-        sent.map_err(|error| store_error("UpdateTimeToLive", &error))?;
+    if time_to_live { let_items_end(client, name).await } else { Ok(()) }
+}
+
+/// Turns the time to live on where it is off; turning it on twice is refused, and an attempt whose answer was lost counts.
+async fn let_items_end(client: &Client, name: &str) -> Result<(), StoreError> {
+    if items_end(client, name).await? {
+        return Ok(());
     }
-    Ok(())
+    let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(TIME_TO_LIVE).build();
+    let expiry = expiry.map_err(|error| StoreError::Internal(error.to_string()))?;
+    match client.update_time_to_live().table_name(name).time_to_live_specification(expiry).send().await {
+        Ok(_) => Ok(()),
+        Err(error) if items_end(client, name).await? => {
+            tracing::debug!(%error, "the time to live was turned on by another attempt");
+            Ok(())
+        }
+        Err(error) => Err(store_error("UpdateTimeToLive", &error)),
+    }
+}
+
+async fn items_end(client: &Client, name: &str) -> Result<bool, StoreError> {
+    let sent = client.describe_time_to_live().table_name(name).send().await;
+    let described = sent.map_err(|error| store_error("DescribeTimeToLive", &error))?;
+    let status = described.time_to_live_description.and_then(|description| description.time_to_live_status);
+    Ok(matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)))
 }
 
 /// A new table takes calls some seconds after it was asked for.

@@ -7,10 +7,10 @@ mod support;
 use std::collections::HashMap;
 use std::process::Stdio;
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
 use aurora_registry::{FigureKind, Limits, Placement, Removal, Renewal, Shortage, Store, Total};
 use aws_sdk_dynamodb::primitives::Blob;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 
 use support::{at, claim, fresh_table, id, listed, open, open_within, peers_of, put, query};
 
@@ -20,6 +20,18 @@ async fn from_index(options: &DynamoOptions) -> std::sync::Arc<DynamoStore> {
     let mut options = options.clone();
     options.snapshot_items = 0;
     open(&options).await
+}
+
+#[tokio::test]
+async fn creating_a_table_again_leaves_it_as_it_is() {
+    let options = fresh_table().await;
+    let client = connect(&options).await;
+    for time_to_live in [false, true, true] {
+        create_table(&client, &options.table, time_to_live).await.unwrap();
+    }
+    let described = client.describe_time_to_live().table_name(&options.table).send().await.unwrap();
+    let status = described.time_to_live_description.unwrap().time_to_live_status;
+    assert_eq!(status, Some(TimeToLiveStatus::Enabled));
 }
 
 #[tokio::test]
