@@ -64,16 +64,30 @@ def every_route_of_the_http_api_reaches_the_function(template: Template) -> Find
         yield "the gateway would answer preflights by itself, and not as the Router does"
 
 
-def each_api_and_nothing_else_may_invoke_the_function(template: Template) -> Finding:
+def each_api_the_schedule_and_nothing_else_may_invoke_the_function(template: Template) -> Finding:
     allowed = set()
     for name, permission in of_type(template, "AWS::Lambda::Permission").items():
         properties = permission["Properties"]
-        if (properties["Principal"], properties["FunctionName"]) != ("apigateway.amazonaws.com", {"Ref": "Function"}):
+        if properties["FunctionName"] != {"Ref": "Function"}:
             yield f"{name} lets {properties['Principal']} invoke {properties['FunctionName']}"
-        allowed.add((permission.get("Condition"), properties["SourceArn"]["Fn::Sub"].rpartition(":")[2]))
-    wanted = {("Rest", "${RestApi}/${Environment}/*"), ("Http", "${HttpApi}/${Environment}/*")}
+        source = properties["SourceArn"]
+        source = source["Fn::Sub"].rpartition(":")[2] if "Fn::Sub" in source else ".".join(source["Fn::GetAtt"])
+        allowed.add((properties["Principal"], permission.get("Condition"), source))
+    wanted = {
+        ("apigateway.amazonaws.com", "Rest", "${RestApi}/${Environment}/*"),
+        ("apigateway.amazonaws.com", "Http", "${HttpApi}/${Environment}/*"),
+        ("events.amazonaws.com", None, "SweepSchedule.Arn"),
+    }
     if allowed != wanted:
-        yield f"the function may be invoked from {allowed}"
+        yield f"the function may be invoked by {allowed}"
+
+
+def the_function_is_woken_up_to_sweep(template: Template) -> Finding:
+    _, rule = only(template, "AWS::Events::Rule")
+    if [target["Arn"] for target in rule["Targets"]] != [{"Fn::GetAtt": ["Function", "Arn"]}]:
+        yield f"the schedule wakes {rule['Targets']}"
+    if rule["ScheduleExpression"] != "rate(5 minutes)":
+        yield f"the function is woken up at {rule['ScheduleExpression']}"
 
 
 def the_gateway_answers_in_the_shape_of_the_contract(template: Template) -> Finding:

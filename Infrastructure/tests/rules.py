@@ -17,7 +17,8 @@ Rule = Callable[[Template], Finding]
 RULES: list[Rule] = [
     api.every_route_of_the_rest_api_reaches_the_function,
     api.every_route_of_the_http_api_reaches_the_function,
-    api.each_api_and_nothing_else_may_invoke_the_function,
+    api.each_api_the_schedule_and_nothing_else_may_invoke_the_function,
+    api.the_function_is_woken_up_to_sweep,
     api.the_gateway_answers_in_the_shape_of_the_contract,
     api.each_change_of_routes_or_cors_makes_a_new_deployment,
     api.access_logs_are_json_in_the_group_of_the_seed,

@@ -63,8 +63,14 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "HttpIntegration").update(IntegrationUri="arn:elsewhere"),
         lambda t: properties(t, "HttpApi").update(CorsConfiguration={"AllowOrigins": ["*"]}),
     ],
-    api.each_api_and_nothing_else_may_invoke_the_function: [
+    api.the_function_is_woken_up_to_sweep: [
+        lambda t: properties(t, "SweepSchedule")["Targets"][0].update(Arn={"Fn::GetAtt": ["Other", "Arn"]}),
+        lambda t: properties(t, "SweepSchedule").update(ScheduleExpression="rate(1 day)"),
+    ],
+    api.each_api_the_schedule_and_nothing_else_may_invoke_the_function: [
         lambda t: t["Resources"].pop("RestPermission"),
+        lambda t: properties(t, "SweepPermission").update(SourceArn={"Fn::GetAtt": ["Other", "Arn"]}),
+        lambda t: properties(t, "SweepPermission").update(FunctionName="other"),
         lambda t: properties(t, "HttpPermission").update(SourceArn={"Fn::Sub": "arn:aws:execute-api:*:*:*"}),
         lambda t: properties(t, "RestPermission").update(Principal="*"),
     ],

@@ -106,6 +106,12 @@ impl Sizes {
         (remembered.seen.covered > 0).then_some(remembered.seen)
     }
 
+    /// Whether any query that was asked lately finds mostly peers that are away.
+    pub(crate) fn any_mostly_dormant(&self) -> bool {
+        let sizes = self.0.lock();
+        sizes.values().any(|size| size.renewed_at.elapsed() < HOLD && size.seen.mostly_dormant())
+    }
+
     /// Adds what was seen, and says what is known with it.
     pub(crate) fn saw(&self, archetypes: &[Archetype], seen: &Seen) -> Seen {
         let mut sizes = self.0.lock();
@@ -155,6 +161,18 @@ mod tests {
         tokio::time::advance(HOLD).await;
         assert_eq!(sizes.of(&[]), None);
         assert_eq!(sizes.saw(&[], &seen(10)).entries_in_all(), 160);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_query_that_finds_nobody_live_is_enough_to_sweep_until_it_is_forgotten() {
+        let sizes = Sizes::default();
+        let seen = |live| Seen { entries: 100, covered: RING, looked_at: 100, live };
+        sizes.saw(&[], &seen(90));
+        assert!(!sizes.any_mostly_dormant());
+        sizes.saw(&[Archetype::parse("a").unwrap()], &seen(10));
+        assert!(sizes.any_mostly_dormant());
+        tokio::time::advance(HOLD).await;
+        assert!(!sizes.any_mostly_dormant());
     }
 
     #[test]

@@ -48,7 +48,7 @@ impl Dormant {
 
 impl Core {
     pub(crate) async fn sweep(&self) -> Result<Swept, StoreError> {
-        if !self.sizes.of(&[]).is_some_and(|seen| seen.mostly_dormant()) {
+        if !self.sizes.any_mostly_dormant() {
             self.dormant.forget();
             return Ok(Swept::default());
         }
