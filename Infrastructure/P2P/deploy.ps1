@@ -135,6 +135,11 @@ another -Environment beside it, move the peers there, and remove this one then.
 
 function Build-Function {
     $flag = if ($script:Architecture -eq 'arm64') { '--arm64' } else { '--x86-64' }
+    $target = if ($script:Architecture -eq 'arm64') { 'aarch64-unknown-linux-gnu' } else { 'x86_64-unknown-linux-gnu' }
+    $library = rustc --print target-libdir --target $target
+    if ($LASTEXITCODE -ne 0 -or -not (Test-Path $library)) {
+        Stop-Deployment "Rust can't compile for $($script:Architecture) yet: rustup target add $target (or deploy with another -Architecture, or a built -Artifact)"
+    }
     Write-Step "building the function for $($script:Architecture)"
     $manifest = Join-Path $PSScriptRoot '../../Cargo.toml'
     cargo lambda build --release $flag --package aurora-lambda --manifest-path $manifest --output-format zip --lambda-dir $script:Work

@@ -129,8 +129,10 @@ another --environment beside it, move the peers there, and remove this one then.
 }
 
 build() {
-  local flag=--arm64
-  [ "$architecture" = arm64 ] || flag=--x86-64
+  local flag=--arm64 target=aarch64-unknown-linux-gnu
+  [ "$architecture" = arm64 ] || flag=--x86-64 target=x86_64-unknown-linux-gnu
+  [ -d "$(rustc --print target-libdir --target "$target")" ] ||
+    fail "Rust can't compile for $architecture yet: rustup target add $target (or deploy with another --architecture, or a built --artifact)"
   say "building the function for $architecture"
   cargo lambda build --release "$flag" --package aurora-lambda --manifest-path "$here/../../Cargo.toml" --output-format zip --lambda-dir "$work"
   artifact=$work/bootstrap/bootstrap.zip
