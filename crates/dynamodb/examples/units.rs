@@ -1,107 +1,147 @@
-//! Counts the units that each operation is billed, on a stand-in that counts them as AWS does (DynamoDB Local).
+//! Counts the units that each operation is billed, on a stand-in that counts them as AWS does (DynamoDB Local), and how the
+//! index's writes spread over its keys.
 //!
-//! Run by `bench/units`. Time is made up, so an hour of heartbeats takes seconds.
+//! Run by `bench/units` and, with `--json`, by `bench/serverless`. Time is made up, so an hour of heartbeats takes seconds.
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
 use std::error::Error;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, Units, connect, create_table};
+use aurora_dynamodb::{DynamoOptions, DynamoStore, IndexKeys, connect, create_table};
 use aurora_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_registry::{Claim, Limits, Put, Query, Source, Store, StoreError, TokenHash};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use serde::Serialize;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Registrations under way at once.
-const AT_ONCE: usize = 32;
+/// Batches under way at once while a table is filled: the stand-in takes one after the other anyhow.
+const AT_ONCE: usize = 4;
+/// Peers of one batch.
+const PEERS_AT_ONCE: u16 = 200;
 /// Samples that an average is taken over.
 const SAMPLES: u32 = 40;
+/// Peers whose places in the index are counted.
+const SPREAD_OVER: u32 = 1_000_000;
+/// The archetype that everybody carries.
+const COMMON: &str = "pepino";
+
+/// What was counted.
+#[derive(Default, Serialize)]
+struct Report {
+    operations: Vec<Operation>,
+    tables: Vec<Filled>,
+    spread: Spread,
+}
+
+/// The units of one operation, on average.
+#[derive(Serialize)]
+struct Operation {
+    name: String,
+    peers: u32,
+    read_units: f64,
+    write_units: f64,
+}
+
+/// A table that was filled.
+#[derive(Serialize)]
+struct Filled {
+    peers: u32,
+    seconds: f64,
+}
+
+/// How the index's writes spread over the keys of the archetype that everybody carries.
+#[derive(Default, Serialize)]
+struct Spread {
+    busiest_key: u64,
+    common_archetype: u64,
+}
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")?;
-    let sizes: Vec<u32> =
-        std::env::args().skip(1).map(|size| size.parse()).collect::<std::result::Result<_, _>>()?;
-    println!("| operation | peers | read units | write units |");
-    println!("|---|---|---|---|");
-    let bench = Bench { endpoint };
+    let mut bench = Bench { endpoint: std::env::var("AURORA_DYNAMODB_ENDPOINT")?, report: Report::default() };
+    let mut json = false;
+    let (mut sizes, mut spread) = (Vec::new(), SPREAD_OVER);
+    for word in std::env::args().skip(1) {
+        match word.strip_prefix("--") {
+            None => sizes.push(word.parse()?),
+            Some("json") => json = true,
+            Some(flag) => {
+                spread =
+                    flag.strip_prefix("spread=").ok_or("flags are --json and --spread=PEERS")?.parse()?;
+            }
+        }
+    }
     bench.registration().await?;
     bench.heartbeats().await?;
+    bench.spread(spread).await?;
     for size in sizes {
         bench.discover(size).await?;
+    }
+    if json {
+        println!("{}", serde_json::to_string(&bench.report)?);
+    } else {
+        print_tables(&bench.report);
     }
     Ok(())
 }
 
 struct Bench {
     endpoint: String,
+    report: Report,
 }
 
 impl Bench {
-    async fn store(&self, table: &str) -> Result<Arc<DynamoStore>> {
-        let options = self.options(table);
-        let client = connect(&options).await;
-        create_table(&client, &options.table, false).await?;
-        Ok(Arc::new(DynamoStore::new(client, options, &Limits::default())))
-    }
-
-    async fn registration(&self) -> Result<()> {
+    async fn registration(&mut self) -> Result<()> {
         let store = self.store("register").await?;
         store.put(registration(0), at(0)).await?;
-        let first =
-            counted(&store, 20, async |n| store.put(registration(n + 1), at(0)).await.map(drop)).await?;
-        row("register, new, 2 archetypes", 20, first, 20.0);
-        let again =
-            counted(&store, 20, async |n| store.put(registration(n + 1), at(1)).await.map(drop)).await?;
-        row("register again, 2 archetypes", 20, again, 20.0);
-        let gone = counted(&store, 20, async |n| {
+        let name = "register, new, 2 archetypes";
+        self.count(name, &store, 20, async |n| store.put(registration(n + 1), at(0)).await.map(drop)).await?;
+        let name = "register again, 2 archetypes";
+        self.count(name, &store, 20, async |n| store.put(registration(n + 1), at(1)).await.map(drop)).await?;
+        let name = "deregister, 2 archetypes";
+        self.count(name, &store, 20, async |n| {
             store.remove(&registration(n + 1).registration.peer_id, &claim(), at(2)).await.map(drop)
-        });
-        row("deregister, 2 archetypes", 20, gone.await?, 20.0);
-        Ok(())
+        })
+        .await
     }
 
     /// Two days, so that the renewal of markers is in the average.
-    async fn heartbeats(&self) -> Result<()> {
+    async fn heartbeats(&mut self) -> Result<()> {
         const BEATS: u32 = 2 * 24 * 60;
         let store = self.store("heartbeat").await?;
-        store.put(registration(0), at(0)).await?;
         let peer = registration(0).registration.peer_id;
         for interval in [60_u32, 100, 150] {
             let beats = if interval == 60 { BEATS } else { 200 };
             let began = interval * 1_000_000;
             store.put(registration(0), at(began)).await?;
             let beat = async |n: u32| store.renew(&peer, at(began + (n + 1) * interval)).await.map(drop);
-            let units = counted(&store, beats, beat).await?;
-            row(&format!("heartbeat each {interval} s, lease 300 s"), 1, units, f64::from(beats));
+            self.count(&format!("heartbeat each {interval} s, lease 300 s"), &store, beats, beat).await?;
         }
         Ok(())
     }
 
-    async fn discover(&self, peers: u32) -> Result<()> {
-        let filler = self.store(&peers.to_string()).await?;
-        let puts = (0..peers).map(|n| filler.put(registration(n), at(0)));
-        stream::iter(puts).buffer_unordered(AT_ONCE).try_for_each(|_| async { Ok(()) }).await?;
+    async fn discover(&mut self, peers: u32) -> Result<()> {
+        self.fill(peers).await?;
         let store = self.store(&peers.to_string()).await?;
         let query = Query {
-            archetypes: vec![Archetype::parse("pepino")?],
+            archetypes: vec![Archetype::parse(COMMON)?],
             exclude: Some(registration(0).registration.peer_id),
             view: View::Seed,
             limit: 20,
             page_bytes: 1 << 20,
             fill: false,
         };
-        let first = counted(&store, 1, async |_| store.sample(&query, at(1)).await.map(drop)).await?;
-        row("discover 20 of one archetype, first of a process", peers, first, 1.0);
-        let next = counted(&store, SAMPLES, async |_| {
+        let sample = async |_| {
             let page = store.sample(&query, at(1)).await?;
             assert_eq!(page.peers.len(), 20);
             Ok(())
-        });
-        row("discover 20 of one archetype, one after the other", peers, next.await?, f64::from(SAMPLES));
+        };
+        self.count("discover 20 of one archetype, first of a process", &store, 1, sample).await?;
+        self.count("discover 20 of one archetype, one after the other", &store, SAMPLES, sample).await?;
         if peers <= 200 {
             self.paced(peers, &query).await?;
         }
@@ -109,45 +149,106 @@ impl Bench {
     }
 
     /// A hundred peers that discover once in five minutes ask once in three seconds; here all is ten times as fast.
-    async fn paced(&self, peers: u32, query: &Query) -> Result<()> {
+    async fn paced(&mut self, peers: u32, query: &Query) -> Result<()> {
         const FASTER: u32 = 10;
         let mut options = self.options(&peers.to_string());
         options.snapshot_hold /= FASTER;
-        let store = DynamoStore::new(connect(&options).await, options, &Limits::default());
+        let store = Arc::new(DynamoStore::new(connect(&options).await, options, &Limits::default()));
         store.health().await?;
-        let mut tick = tokio::time::interval(std::time::Duration::from_secs(3) / FASTER);
-        let units = counted(&store, SAMPLES, async |_| {
+        let mut tick = tokio::time::interval(Duration::from_secs(3) / FASTER);
+        let sample = async |_| {
             tick.tick().await;
             store.sample(query, at(1)).await.map(drop)
+        };
+        self.count("discover 20 of one archetype, one each 3 s", &store, SAMPLES, sample).await
+    }
+
+    async fn fill(&mut self, peers: u32) -> Result<()> {
+        let store = self.store(&peers.to_string()).await?;
+        let began = Instant::now();
+        let batches = registrations(peers).map(|puts| {
+            let store = Arc::clone(&store);
+            async move { store.fill(&puts, at(0)).await }
         });
-        row("discover 20 of one archetype, one each 3 s", peers, units.await?, f64::from(SAMPLES));
+        stream::iter(batches).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        self.report.tables.push(Filled { peers, seconds: began.elapsed().as_secs_f64() });
         Ok(())
+    }
+
+    /// Nothing is written: where items would lie is decided without the table.
+    async fn spread(&mut self, peers: u32) -> Result<()> {
+        let store = self.store("spread").await?;
+        let mut common = IndexKeys::new();
+        for puts in registrations(peers) {
+            let keys = store.spread(&puts, at(0)).await?;
+            for (key, count) in keys.into_iter().filter(|(key, _)| key.starts_with(COMMON)) {
+                *common.entry(key).or_default() += count;
+            }
+        }
+        self.report.spread = Spread {
+            busiest_key: common.values().max().copied().unwrap_or_default(),
+            common_archetype: common.values().sum(),
+        };
+        Ok(())
+    }
+
+    async fn count(
+        &mut self,
+        name: &str,
+        store: &DynamoStore,
+        times: u32,
+        mut operation: impl AsyncFnMut(u32) -> std::result::Result<(), StoreError>,
+    ) -> Result<()> {
+        let before = store.units();
+        for n in 0..times {
+            operation(n).await?;
+        }
+        let after = store.units();
+        let size: u32 = self.report.tables.last().map_or(1, |table| table.peers);
+        self.report.operations.push(Operation {
+            name: name.to_owned(),
+            peers: size,
+            read_units: (after.read - before.read) / f64::from(times),
+            write_units: (after.write - before.write) / f64::from(times),
+        });
+        Ok(())
+    }
+
+    /// A store as a new process has it, on the table of that name.
+    async fn store(&self, table: &str) -> Result<Arc<DynamoStore>> {
+        let options = self.options(table);
+        let client = connect(&options).await;
+        create_table(&client, &options.table, false).await?;
+        Ok(Arc::new(DynamoStore::new(client, options, &Limits::default())))
     }
 
     fn options(&self, table: &str) -> DynamoOptions {
         let mut options = DynamoOptions::new(format!("aurora-peers-units-{table}"));
         options.endpoint = Some(self.endpoint.clone());
-        options.deadline = std::time::Duration::from_secs(60);
-        options.attempt_timeout = std::time::Duration::from_secs(20);
+        // A stand-in that is busy is no finding here.
+        options.deadline = Duration::from_secs(600);
+        options.attempt_timeout = Duration::from_secs(200);
         options
     }
 }
 
-async fn counted(
-    store: &DynamoStore,
-    times: u32,
-    mut operation: impl AsyncFnMut(u32) -> std::result::Result<(), StoreError>,
-) -> Result<Units> {
-    let before = store.units();
-    for n in 0..times {
-        operation(n).await?;
+fn print_tables(report: &Report) {
+    println!("| operation | peers | read units | write units |\n|---|---|---|---|");
+    for Operation { name, peers, read_units, write_units } in &report.operations {
+        println!("| {name} | {peers} | {read_units:.2} | {write_units:.3} |");
     }
-    let after = store.units();
-    Ok(Units { read: after.read - before.read, write: after.write - before.write })
+    println!();
+    for Filled { peers, seconds } in &report.tables {
+        println!("A table of {peers} peers was filled in {seconds:.0} s.");
+    }
+    let Spread { busiest_key, common_archetype } = &report.spread;
+    println!("The busiest index key of one archetype would get {busiest_key} of {common_archetype} writes.");
 }
 
-fn row(operation: &str, peers: u32, units: Units, times: f64) {
-    println!("| {operation} | {peers} | {:.2} | {:.3} |", units.read / times, units.write / times);
+/// The registrations of so many peers, in batches.
+fn registrations(peers: u32) -> impl Iterator<Item = Vec<Put>> {
+    let first = (0..peers).step_by(usize::from(PEERS_AT_ONCE));
+    first.map(move |first| (first..peers.min(first + u32::from(PEERS_AT_ONCE))).map(registration).collect())
 }
 
 fn at(seconds: u32) -> Timestamp {
@@ -161,7 +262,7 @@ fn claim() -> Claim {
 /// A registration like the seed's: about 250 bytes of JSON as it is listed, everybody with one archetype in common.
 fn registration(n: u32) -> Put {
     let [.., a, b, c] = n.to_be_bytes();
-    let archetypes = ["pepino", ["ethics", "memory", "tensor", "vision"][usize::from(c % 4)]];
+    let archetypes = [COMMON, ["ethics", "memory", "tensor", "vision"][usize::from(c % 4)]];
     // Ids, addresses and metadata of constant, valid forms.
     let registration = Registration {
         peer_id: PeerId::parse(&format!("123e4567-e89b-12d3-a456-{n:012x}"))

@@ -14,6 +14,8 @@ mod counters;
 mod create;
 mod enumerate;
 mod failure;
+#[cfg(feature = "stand-in")]
+mod fill;
 mod item;
 mod lane;
 mod options;
@@ -32,6 +34,8 @@ mod window;
 
 pub use counters::Units;
 pub use create::create_table;
+#[cfg(feature = "stand-in")]
+pub use fill::IndexKeys;
 pub use options::{DynamoOptions, connect};
 pub use store::{CAPABILITIES, Capabilities, DynamoStore};
 pub use table::{ACTIONS, INDEX};

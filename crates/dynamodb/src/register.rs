@@ -77,7 +77,7 @@ impl Core {
         }
     }
 
-    fn registered(
+    pub(crate) fn registered(
         &self,
         put: &Put,
         standing: &Standing,

@@ -70,6 +70,25 @@ impl DynamoStore {
         self.counters.units()
     }
 
+    /// Writes registrations into a table that nobody else writes to, by no rule and with nothing remembered: for tests and
+    /// benchmarks that need a large network.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table does not take them all; some may have been written.
+    #[cfg(feature = "stand-in")]
+    pub async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
+        self.within_deadline(self.core.fill(puts, now)).await
+    }
+
+    /// Under which keys of the index registrations would lie, and how many under each; nothing is written.
+    ///
+    /// # Errors
+    /// [`StoreError`] if the table's secret can't be read.
+    #[cfg(feature = "stand-in")]
+    pub async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<crate::fill::IndexKeys, StoreError> {
+        self.within_deadline(self.core.spread(puts, now)).await
+    }
+
     async fn within_deadline<T>(
         &self,
         verb: impl Future<Output = Result<T, StoreError>> + Send,

@@ -1,0 +1,215 @@
+"""Functions as Lambda runs them: processes that ask a Runtime API of ours for events, and what that costs them."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from drive.servers import Process
+
+PATIENCE = 30.0
+LAMBDA_TIMEOUT_MS = 30_000
+INVOCATION = "/2018-06-01/runtime/invocation/"
+
+
+@dataclass(frozen=True)
+class Function:
+    """A program that Lambda would start, and what it is told beside what Lambda tells every function."""
+
+    name: str
+    command: list[str]
+    folder: Path
+    settings: dict[str, str]
+
+
+class RuntimeApi(ThreadingHTTPServer):
+    """Lambda's Runtime API for one function: next, response, error, init error."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Desk)
+        self.first_asked: float | None = None
+        self.asked = threading.Event()
+        self.events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
+        """What the function answers; anything but a 200 ends the benchmark."""
+        self.events.put(json.dumps(event).encode())
+        answer = self.answers.get(timeout=PATIENCE)
+        if not isinstance(answer, dict) or answer.get("statusCode") != 200:
+            raise SystemExit(f"{event['resource']}: the function answered {answer}")
+        return answer
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing: a function that is killed breaks its connections."""
+
+    def close(self) -> None:
+        self.events.put(None)
+        self.shutdown()
+        self.server_close()
+
+
+class Desk(BaseHTTPRequestHandler):
+    """One connection of a function to its Runtime API."""
+
+    protocol_version = "HTTP/1.1"
+    # Head and body go out as one, or the second waits for an acknowledgement.
+    wbufsize = -1
+    server: RuntimeApi
+
+    def do_GET(self) -> None:
+        if self.server.first_asked is None:
+            self.server.first_asked = time.monotonic()
+            self.server.asked.set()
+        event = self.server.events.get()
+        if event is None:
+            return
+        self.send_response(200)
+        self.send_header("Lambda-Runtime-Aws-Request-Id", f"8476a536-e9f4-11e8-9739-{time.monotonic_ns():012x}")
+        self.send_header("Lambda-Runtime-Deadline-Ms", str(int(time.time() * 1000) + LAMBDA_TIMEOUT_MS))
+        self.send_header("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:us-east-1:123456789012:function:a")
+        self.send_header("Content-Type", "application/json")
+        self.finish_with(event)
+
+    def do_POST(self) -> None:
+        self.server.answers.put(json.loads(self.body()))
+        self.send_response(202)
+        self.finish_with(b'{"status":"OK"}')
+
+    def body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        chunks = []
+        while size := int(self.rfile.readline().split(b";")[0], 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
+
+    def finish_with(self, body: bytes) -> None:
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing: the bench prints its own."""
+
+
+@contextmanager
+def started(function: Function) -> Iterator[tuple[RuntimeApi, Process, float]]:
+    """The function, waiting for its first event, and how many seconds that took."""
+    api = RuntimeApi()
+    began = time.monotonic()
+    process = subprocess.Popen(
+        function.command,
+        cwd=function.folder,
+        env={**environment(api.server_port), **function.settings},
+        stdout=subprocess.DEVNULL,
+        text=True,
+    )
+    try:
+        if not api.asked.wait(PATIENCE) or api.first_asked is None:
+            raise SystemExit(f"{function.name} asked for no event")
+        yield api, Process(api.server_port, process), api.first_asked - began
+    finally:
+        process.kill()
+        process.wait()
+        api.close()
+
+
+def environment(port: int) -> dict[str, str]:
+    """What Lambda tells a function, with credentials that a stand-in does not check."""
+    return {
+        "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
+        "AWS_LAMBDA_FUNCTION_NAME": "aurora-discovery-bench",
+        "AWS_LAMBDA_FUNCTION_VERSION": "$LATEST",
+        "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "128",
+        "AWS_LAMBDA_LOG_GROUP_NAME": "/aws/lambda/aurora-discovery-bench",
+        "AWS_LAMBDA_LOG_STREAM_NAME": "bench",
+        "AWS_REGION": "us-east-1",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "local",
+        "AWS_SECRET_ACCESS_KEY": "local",
+        "PATH": os.environ["PATH"],
+    }
+
+
+def event(path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """A REST API's event of a POST, as AWS documents it."""
+    headers = {
+        "Accept": "*/*",
+        "Content-Type": "application/json",
+        "Host": "70ixmpl4fl.execute-api.us-east-1.amazonaws.com",
+    }
+    headers |= {"User-Agent": "python-requests/2.32", "X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    return {
+        "resource": path,
+        "path": path,
+        "httpMethod": "POST",
+        "headers": headers,
+        "multiValueHeaders": {name: [value] for name, value in headers.items()},
+        "queryStringParameters": None,
+        "multiValueQueryStringParameters": None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "resourcePath": path,
+            "httpMethod": "POST",
+            "path": f"/dev{path}",
+            "accountId": "123456789012",
+            "protocol": "HTTP/1.1",
+            "stage": "dev",
+            "requestTimeEpoch": int(time.time() * 1000),
+            "requestId": f"{time.monotonic_ns():08x}-e9f4-11e8-9739-2dfe598c3fcd",
+            "identity": {"sourceIp": "203.0.113.7", "userAgent": "python-requests/2.32"},
+            "domainName": "70ixmpl4fl.execute-api.us-east-1.amazonaws.com",
+            "apiId": "70ixmpl4fl",
+        },
+        "body": json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def create_table(endpoint: str, name: str) -> None:
+    """The table of the stack, at a stand-in."""
+    index = {
+        "IndexName": "LastSeenIndex",
+        "KeySchema": keys("lane", "h"),
+        "Projection": {"ProjectionType": "KEYS_ONLY"},
+    }
+    types = {"peer_id": "S", "lane": "S", "h": "B"}
+    table = {
+        "TableName": name,
+        "BillingMode": "PAY_PER_REQUEST",
+        "KeySchema": keys("peer_id"),
+        "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()],
+        "GlobalSecondaryIndexes": [index],
+    }
+    headers = {
+        "X-Amz-Target": "DynamoDB_20120810.CreateTable",
+        "Content-Type": "application/x-amz-json-1.0",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, "
+        "SignedHeaders=host, Signature=0",
+    }
+    request = urllib.request.Request(endpoint, json.dumps(table).encode(), headers)
+    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
+        answer.read()
+
+
+def keys(hashed: str, ranged: str | None = None) -> list[dict[str, str]]:
+    schema = [{"AttributeName": hashed, "KeyType": "HASH"}]
+    return schema + ([{"AttributeName": ranged, "KeyType": "RANGE"}] if ranged else [])

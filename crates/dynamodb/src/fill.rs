@@ -1,0 +1,44 @@
+//! Filling a table to measure on: what registrations leave behind, written in batches, where nobody else writes.
+
+use std::collections::BTreeMap;
+
+use aurora_protocol::Timestamp;
+use aurora_registry::{Put, StoreError};
+
+use crate::core::{Core, Standing, new_generation};
+use crate::item::{self, Item};
+
+/// How many items lie under each key of the index.
+pub type IndexKeys = BTreeMap<String, u64>;
+
+impl Core {
+    /// The items of [`Core::put`] without its rules, because one write at a time fills no large table in time.
+    pub(crate) async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
+        self.table.write_all(self.items_of(puts, now).await?).await
+    }
+
+    /// How the items of registrations spread over the keys of the index.
+    pub(crate) async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<IndexKeys, StoreError> {
+        self.items_of(puts, now).await.map(|items| index_keys(&items))
+    }
+
+    async fn items_of(&self, puts: &[Put], now: Timestamp) -> Result<Vec<Item>, StoreError> {
+        let secret = self.secret().await?;
+        let mut items = Vec::new();
+        for put in puts {
+            let stored = self.registered(put, &Standing::Nothing, false, new_generation()?, now);
+            let item = stored.to_item(secret, self.revival_window_millis);
+            items.push(item.map_err(|error| StoreError::Internal(error.to_string()))?);
+            items.extend(stored.markers(secret));
+        }
+        Ok(items)
+    }
+}
+
+fn index_keys(items: &[Item]) -> IndexKeys {
+    let mut keys = IndexKeys::new();
+    for lane in items.iter().filter_map(|item| item.get(item::LANE)?.as_s().ok()) {
+        *keys.entry(lane.clone()).or_default() += 1;
+    }
+    keys
+}
