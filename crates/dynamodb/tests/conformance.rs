@@ -6,7 +6,7 @@ mod support;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aurora_dynamodb::{CAPABILITIES, DynamoOptions, DynamoStore, connect};
+use aurora_dynamodb::{CAPABILITIES, DynamoOptions};
 use aurora_protocol::Timestamp;
 use aurora_registry::conformance::{Bounds, Promises, Restart, Scale, Subject};
 use aurora_registry::{Limits, Store};
@@ -33,7 +33,7 @@ impl Subject for Table {
             options
         };
         let options = self.options.get_or_init(fresh).await;
-        Arc::new(DynamoStore::new(connect(options).await, options.clone(), limits))
+        support::open_within(options, limits).await
     }
 
     fn promises(&self) -> Promises {

@@ -1,4 +1,5 @@
 //! A hundred thousand draws while peers come and go, for each way in which a sample is made: no peer is drawn more often than another.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
 mod support;

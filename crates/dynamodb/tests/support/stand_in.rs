@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+#[path = "recorder.rs"]
+mod recorder;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -36,7 +39,8 @@ pub(crate) async fn open(options: &DynamoOptions) -> Arc<DynamoStore> {
 }
 
 pub(crate) async fn open_within(options: &DynamoOptions, limits: &Limits) -> Arc<DynamoStore> {
-    Arc::new(DynamoStore::new(connect(options).await, options.clone(), limits))
+    let client = recorder::recorded(connect(options).await);
+    Arc::new(DynamoStore::new(client, options.clone(), limits))
 }
 
 /// 2025-10-02T12:00:00 and so many seconds.

@@ -1,0 +1,187 @@
+//! What callers of the real `bootstrap` are told while DynamoDB fails behind it, and what is there afterwards.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "what does not start fails the test"
+)]
+#![allow(dead_code, reason = "each test uses its part of the support")]
+
+#[path = "support/bootstrap.rs"]
+mod bootstrap;
+#[path = "support/gateway.rs"]
+mod gateway;
+#[path = "../../dynamodb/tests/support/proxy.rs"]
+mod proxy;
+#[path = "support/runtime_api.rs"]
+mod runtime_api;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use aurora_dynamodb::{DynamoOptions, connect, create_table};
+use axum::body::Bytes;
+use http::Request;
+use serde_json::{Value, json};
+
+use bootstrap::Bootstrap;
+use gateway::Kind;
+use proxy::{Fate, Proxy};
+use runtime_api::RuntimeApi;
+
+/// What an invocation has where nothing is expected to take long.
+const TIME: Duration = Duration::from_secs(20);
+/// What it has where it must end by refusing.
+const SHORT: Duration = Duration::from_millis(1_500);
+
+/// A function of its own on a table.
+struct Function {
+    api: RuntimeApi,
+    _process: Bootstrap,
+}
+
+impl Function {
+    async fn start(table: &str, endpoint: &str) -> Self {
+        let api = RuntimeApi::start().await;
+        let settings =
+            [("AURORA_TABLE", table), ("AURORA_DYNAMODB_ENDPOINT", endpoint), ("AURORA_LOG", "off")];
+        let process = Bootstrap::start(&api, &settings);
+        Self { api, _process: process }
+    }
+
+    /// The answer's status, the seconds of its `Retry-After`, and its body.
+    async fn call(
+        &self,
+        method: &str,
+        below: &str,
+        body: &Value,
+        time: Duration,
+    ) -> (u64, Option<u32>, Value) {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let request = Request::builder().method(method).uri(format!("/dev{below}")).body(()).unwrap();
+        let from = "203.0.113.7:5678".parse().unwrap();
+        let event = gateway::event(Kind::Rest, from, &request.into_parts().0, &Bytes::from(body));
+        let answer = self.api.invoke(event, time).await.expect("the function does not fail");
+        let wait = answer["headers"]["retry-after"].as_str().map(|seconds| seconds.parse().unwrap());
+        let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+        (answer["statusCode"].as_u64().unwrap(), wait, body)
+    }
+
+    async fn register(&self, peer: &str, port: u16, archetypes: &[String]) -> u64 {
+        let body = json!({"peer_id": peer, "address": "203.0.113.7", "port": port, "archetypes": archetypes});
+        self.call("POST", "/register", &body, TIME).await.0
+    }
+
+    async fn deregister(&self, peer: &str) -> u64 {
+        self.call("POST", "/deregister", &json!({"peer_id": peer}), TIME).await.0
+    }
+
+    /// The ports of whom a query lists.
+    async fn listed(&self, query: &str) -> BTreeMap<String, u16> {
+        let (status, _, body) = self.call("GET", &format!("/discover{query}"), &Value::Null, TIME).await;
+        assert_eq!(status, 200, "{body}");
+        let peers = body["peers"].as_array().unwrap().iter();
+        let port = |peer: &Value| u16::try_from(peer["port"].as_u64().unwrap()).unwrap();
+        peers.map(|peer| (peer["peer_id"].as_str().unwrap().to_owned(), port(peer))).collect()
+    }
+}
+
+/// A fresh table, and the stand-in's endpoint.
+async fn table() -> (String, String) {
+    static TABLES: AtomicU32 = AtomicU32::new(0);
+    let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
+    let number = TABLES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("aurora-peers-faults-{}-{number}", std::process::id());
+    let mut options = DynamoOptions::new(name.clone());
+    options.endpoint = Some(endpoint.clone());
+    create_table(&connect(&options).await, &name, false).await.expect("the stand-in makes a table");
+    (name, endpoint)
+}
+
+#[tokio::test]
+async fn while_dynamodb_fails_every_call_is_503_with_retry_after_in_time_and_the_function_recovers() {
+    for fate in [Fate::Throttle, Fate::ServerError, Fate::Reset, Fate::ResetAfter, Fate::Stall] {
+        let (table, endpoint) = table().await;
+        assert_eq!(Function::start(&table, &endpoint).await.register("p", 1, &[]).await, 200);
+        let proxy = Proxy::before(&endpoint).await;
+        proxy.rule(move |_| fate);
+        let function = Function::start(&table, &proxy.endpoint).await;
+        let peer = json!({"peer_id": "p"});
+        for (method, path, body) in [
+            ("POST", "/heartbeat", &peer),
+            ("POST", "/register", &json!({"peer_id": "q", "address": "203.0.113.7"})),
+            ("GET", "/discover", &Value::Null),
+            ("POST", "/deregister", &peer),
+        ] {
+            let began = Instant::now();
+            let (status, wait, body) = function.call(method, path, body, SHORT).await;
+            assert!(began.elapsed() < SHORT, "{fate:?}: {path} took {:?}", began.elapsed());
+            assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{fate:?}: {path}: {body}");
+            assert!(wait.is_some_and(|seconds| seconds >= 1), "{fate:?}: {path}: {wait:?}");
+        }
+        assert_eq!(function.call("GET", "/health", &Value::Null, SHORT).await.0, 503, "{fate:?}");
+        proxy.rule(|_| Fate::Pass);
+        let (status, _, _) = function.call("POST", "/heartbeat", &json!({"peer_id": "r"}), TIME).await;
+        assert_eq!(status, 404, "{fate:?}: it recovers by itself");
+    }
+}
+
+#[tokio::test]
+async fn what_a_batch_leaves_unprocessed_is_written_before_the_answer() {
+    let (table, endpoint) = table().await;
+    let proxy = Proxy::before(&endpoint).await;
+    proxy.rule(|_| Fate::Half);
+    let archetypes: Vec<String> = (0..32).map(|n| format!("a{n}")).collect();
+    let function = Function::start(&table, &proxy.endpoint).await;
+    assert_eq!(function.register("p", 1, &archetypes).await, 200);
+    let batches = proxy.take_calls().iter().filter(|call| *call == "BatchWriteItem").count();
+    assert!(batches > 2, "the rest was written in further batches: {batches}");
+    let other = Function::start(&table, &endpoint).await;
+    for archetype in &archetypes {
+        assert_eq!(other.listed(&format!("?archetype={archetype}")).await.len(), 1, "{archetype}");
+    }
+}
+
+#[tokio::test]
+async fn nothing_acknowledged_is_lost_while_one_call_in_four_fails() {
+    let (table, endpoint) = table().await;
+    let proxy = Proxy::before(&endpoint).await;
+    let mut turn = 0;
+    proxy.rule(move |_| {
+        turn += 1;
+        match turn % 20 {
+            3 => Fate::Throttle,
+            7 => Fate::ServerError,
+            11 => Fate::Reset,
+            14 => Fate::ResetAfter,
+            18 => Fate::Half,
+            _ => Fate::Pass,
+        }
+    });
+    let function = Function::start(&table, &proxy.endpoint).await;
+    // What each peer may be now: registered with one of these ports, or (0) not at all.
+    let mut known: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
+    for step in 1..=150_u16 {
+        let peer = format!("p{}", step % 7);
+        let possible = known.entry(peer.clone()).or_insert_with(|| BTreeSet::from([0]));
+        let (status, becomes) = match step % 4 {
+            0 => (function.deregister(&peer).await, 0),
+            _ => (function.register(&peer, step, &["a".to_owned()]).await, step),
+        };
+        match status {
+            200 | 404 => *possible = BTreeSet::from([becomes]),
+            503 => drop(possible.insert(becomes)),
+            other => panic!("step {step}: {other}"),
+        }
+    }
+    proxy.rule(|_| Fate::Pass);
+    let other = Function::start(&table, &endpoint).await;
+    for listed in [other.listed("").await, other.listed("?archetype=a").await] {
+        for (peer, possible) in &known {
+            let found = listed.get(peer).copied().unwrap_or(0);
+            assert!(possible.contains(&found), "{peer}: {found} is none of {possible:?}");
+        }
+    }
+}
