@@ -11,6 +11,7 @@ mod openloop;
 mod pool;
 mod seed;
 mod storm;
+mod watch;
 mod wire;
 
 use std::error::Error;
@@ -32,6 +33,8 @@ enum Tool {
     Openloop(openloop::OpenLoop),
     /// Beats for many peers as today's clients do, through an outage of the service.
     Storm(storm::Storm),
+    /// Watches a network that changes, and counts what is lost and how late the rest comes.
+    Watch(watch::Watch),
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -42,5 +45,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Isolation(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
         Tool::Storm(tool) => Ok(tool.run()?),
+        Tool::Watch(tool) => tool.run(),
     }
 }

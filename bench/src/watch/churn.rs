@@ -1,0 +1,112 @@
+//! The peers of one archetype, which come, change and go one after the other.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::wire::post;
+
+/// One change that was made.
+pub(crate) struct Made {
+    /// What a watcher must be told: the kind, the peer, and the change's number where it is among what the peer publishes.
+    pub(crate) key: String,
+    /// When the service had answered.
+    pub(crate) answered: Instant,
+}
+
+/// The peers of one archetype, and the connection on which they call.
+pub(crate) struct Topic {
+    target: SocketAddr,
+    connection: TcpStream,
+    name: usize,
+    /// Whether each peer is live.
+    live: Vec<bool>,
+    changes: u64,
+}
+
+/// Bytes that each registration says of itself, four times the seed's: what waits for those who don't read must outgrow the buffers of
+/// the system, some megabytes a connection, within the run.
+const PADDING: usize = 1_000;
+
+impl Topic {
+    pub(crate) fn archetype(number: usize) -> String {
+        format!("topic-{number}")
+    }
+
+    /// Registers the peers.
+    pub(crate) async fn fill(target: SocketAddr, name: usize, peers: usize) -> io::Result<Self> {
+        let connection = TcpStream::connect(target).await?;
+        connection.set_nodelay(true)?;
+        let mut topic = Self { target, connection, name, live: vec![true; peers], changes: 0 };
+        for peer in 0..peers {
+            topic.register(peer).await?;
+        }
+        Ok(topic)
+    }
+
+    /// Changes one peer each `interval`, and in the end tells all watchers that it is the end.
+    pub(crate) async fn change_until(mut self, end: Instant, interval: Duration) -> io::Result<Vec<Made>> {
+        let mut made = Vec::new();
+        let mut due = tokio::time::Instant::now();
+        while Instant::now() < end {
+            let peer = fastrand::usize(..self.live.len());
+            let key = match (self.live[peer], fastrand::bool()) {
+                (true, true) => self.deregister(peer).await?,
+                (true, false) => format!("changed {}", self.register(peer).await?),
+                (false, _) => format!("joined {}", self.register(peer).await?),
+            };
+            made.push(Made { key, answered: Instant::now() });
+            due += interval;
+            tokio::time::sleep_until(due).await;
+        }
+        let end =
+            format!(r#"{{"peer_id":"end-{}","archetypes":["{}"]}}"#, self.name, Self::archetype(self.name));
+        self.call("/register", &end).await?;
+        Ok(made)
+    }
+
+    async fn register(&mut self, peer: usize) -> io::Result<String> {
+        self.live[peer] = true;
+        self.changes += 1;
+        let (id, number) = (self.id(peer), self.changes);
+        let (archetype, padding) = (Self::archetype(self.name), "x".repeat(PADDING));
+        let body = format!(
+            r#"{{"peer_id":"{id}","port":9000,"archetypes":["{archetype}"],"metadata":{{"v":{number},"p":"{padding}"}},"ttl_seconds":3600}}"#
+        );
+        self.call("/register", &body).await?;
+        Ok(format!("{id} {number}"))
+    }
+
+    async fn deregister(&mut self, peer: usize) -> io::Result<String> {
+        self.live[peer] = false;
+        let id = self.id(peer);
+        self.call("/deregister", &format!(r#"{{"peer_id":"{id}"}}"#)).await?;
+        Ok(format!("left {id} "))
+    }
+
+    fn id(&self, peer: usize) -> String {
+        format!("peer-{}-{peer}", self.name)
+    }
+
+    async fn call(&mut self, path: &str, body: &str) -> io::Result<()> {
+        self.connection.write_all(&post(self.target, path, body)).await?;
+        let mut answer = Vec::new();
+        while !is_whole(&answer) {
+            if self.connection.read_buf(&mut answer).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let ok = answer.starts_with(b"HTTP/1.1 200");
+        if ok { Ok(()) } else { Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
+    }
+}
+
+fn is_whole(answer: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(answer);
+    let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    length.and_then(|length| length.parse().ok()).is_some_and(|length| body.len() >= length)
+}

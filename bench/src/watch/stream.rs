@@ -1,0 +1,170 @@
+//! One stream of events, read or left unread.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::churn::{Made, Topic};
+
+/// What a client that doesn't read has room for: what waits is the service's matter.
+const SMALL_BUFFER: u32 = 4_096;
+
+/// One event that came.
+pub(crate) struct Came {
+    /// As that of what was made.
+    pub(crate) key: String,
+    pub(crate) at: Instant,
+}
+
+/// How one that did not read fared.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Outcome {
+    /// It came back and was told all that it had missed, once.
+    Whole,
+    /// It was told to start anew.
+    Reset,
+    /// It was told neither.
+    Gap,
+    /// It was never cut off.
+    StillOpen,
+}
+
+/// A stream of events.
+pub(crate) struct Stream {
+    connection: TcpStream,
+    text: Vec<u8>,
+    last_id: Option<String>,
+    reset: bool,
+}
+
+impl Stream {
+    /// Watches a topic, or all, and waits until the service says where the stream stands.
+    pub(crate) async fn open(
+        target: SocketAddr,
+        topic: Option<usize>,
+        last_id: Option<&str>,
+        small: bool,
+    ) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        if small {
+            socket.set_recv_buffer_size(SMALL_BUFFER)?;
+        }
+        let mut connection = socket.connect(target).await?;
+        let query = topic.map(|topic| format!("?archetype={}", Topic::archetype(topic))).unwrap_or_default();
+        let last = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
+        // An answer to HTTP/1.0 is not chunked: it ends with its connection.
+        let head = format!("GET /watch{query} HTTP/1.0\r\nhost: {target}\r\n{last}\r\n");
+        connection.write_all(head.as_bytes()).await?;
+        let mut stream = Self { connection, text: Vec::new(), last_id: None, reset: false };
+        let head = stream.until(b"\r\n\r\n").await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        if !head.starts_with("HTTP/1.0 200") {
+            return Err(io::Error::other(head));
+        }
+        let start = stream.until(b"\n\n").await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        stream.reset = start.contains("event: reset");
+        stream.event(&start);
+        Ok(stream)
+    }
+
+    /// Whether it was told to start anew.
+    pub(crate) fn was_reset(&self) -> bool {
+        self.reset
+    }
+
+    pub(crate) fn last_id(&self) -> Option<&str> {
+        self.last_id.as_deref()
+    }
+
+    /// All events before that of a peer whose id begins with `end`.
+    pub(crate) async fn read_until(&mut self, end: &str) -> io::Result<Vec<Came>> {
+        let mut came = Vec::new();
+        while let Some(event) = self.next().await? {
+            if event.key.starts_with(&format!("joined {end}")) {
+                return Ok(came);
+            }
+            came.push(event);
+        }
+        Err(io::Error::other("the stream of a watcher that reads has ended"))
+    }
+
+    /// All events, until each topic has said that it is the end.
+    pub(crate) async fn read_ends(&mut self, mut topics: usize) -> io::Result<Vec<Came>> {
+        let mut came = Vec::new();
+        while topics > 0 {
+            let Some(event) = self.next().await? else { break };
+            if event.key.starts_with("joined end-") {
+                topics -= 1;
+            } else {
+                came.push(event);
+            }
+        }
+        Ok(came)
+    }
+
+    /// All events until the connection is gone.
+    pub(crate) async fn read_to_end(&mut self) -> Vec<Came> {
+        let mut came = Vec::new();
+        // A connection that was cut off may end by a reset.
+        while let Ok(Some(event)) = self.next().await {
+            came.push(event);
+        }
+        came
+    }
+
+    async fn next(&mut self) -> io::Result<Option<Came>> {
+        while let Some(block) = self.until(b"\n\n").await? {
+            if let Some(key) = self.event(&block) {
+                return Ok(Some(Came { key, at: Instant::now() }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Notes a block's id; answers its key if it tells of a change.
+    fn event(&mut self, block: &str) -> Option<String> {
+        let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
+        if let Some(id) = field("id: ") {
+            self.last_id = Some(id.to_owned());
+        }
+        let kind = field("event: ").filter(|kind| matches!(*kind, "joined" | "changed" | "left"))?;
+        let data = field("data: ")?;
+        let peer = data.strip_prefix(r#"{"peer_id":""#)?.split('"').next()?;
+        let number = data.split_once(r#""v":"#).map_or("", |(_, rest)| rest.split(',').next().unwrap_or(""));
+        Some(format!("{kind} {peer} {number}"))
+    }
+
+    /// The text up to an end, without it; `None` where the connection ends before.
+    async fn until(&mut self, end: &[u8]) -> io::Result<Option<String>> {
+        loop {
+            if let Some(at) = self.text.windows(end.len()).position(|window| window == end) {
+                let rest = self.text.split_off(at + end.len());
+                let mut block = std::mem::replace(&mut self.text, rest);
+                block.truncate(at);
+                return Ok(Some(String::from_utf8_lossy(&block).into_owned()));
+            }
+            if self.connection.read_buf(&mut self.text).await? == 0 {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+/// Whether what came, of all topics, is what was made, each topic in its order.
+pub(crate) fn outcome(came: &[Came], made: &[Vec<Made>]) -> Outcome {
+    let mut by_topic: HashMap<&str, Vec<&str>> = HashMap::new();
+    for Came { key, .. } in came {
+        let topic = key.split("peer-").nth(1).and_then(|rest| rest.split('-').next()).unwrap_or_default();
+        by_topic.entry(topic).or_default().push(key);
+    }
+    let whole = made.iter().enumerate().all(|(topic, made)| {
+        let came = by_topic.get(topic.to_string().as_str()).map_or(&[][..], Vec::as_slice);
+        made.iter()
+            .map(|made| made.key.as_str())
+            .eq(came.iter().copied().filter(|key| !key.contains(" end-")))
+    });
+    if whole { Outcome::Whole } else { Outcome::Gap }
+}
