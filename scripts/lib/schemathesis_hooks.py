@@ -9,7 +9,7 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, arguments: Any) -> None:
-    """A cursor is good only if the service made it for the same query, and only a sample is filled up: others are rightly refused."""
+    """A cursor is good for the query it was made for, and only a sample is filled up: others are rightly refused."""
     for holder in (case.query, case.body):
         for query in (holder, holder.get("discover")) if isinstance(holder, dict) else ():
             for name in ("cursor", "since") if isinstance(query, dict) else ():
