@@ -25,9 +25,13 @@ impl Step {
         Self(u16::try_from(now.as_millis() / Self::MILLIS % Self::COUNT + 1).unwrap_or(u16::MAX))
     }
 
+    /// How far ahead a mark may lie: a clock that is set back leaves such marks, and they are of now.
+    const AHEAD: u64 = 3_600_000 / Self::MILLIS;
+
     /// How many steps lie between an earlier one and this.
     fn since(self, earlier: u16) -> u64 {
-        (u64::from(self.0) + Self::COUNT - u64::from(earlier)) % Self::COUNT
+        let steps = (u64::from(self.0) + Self::COUNT - u64::from(earlier)) % Self::COUNT;
+        if steps >= Self::COUNT - Self::AHEAD { 0 } else { steps }
     }
 }
 
@@ -49,23 +53,21 @@ impl Listed {
 
 impl Index {
     /// Which share of the live peers no list has named during their last lease, by a uniform random sample of them. Who registered less than a
-    /// lease ago, or before this process began less than a lease ago, says nothing. The index must be up to `now`.
+    /// lease ago, or before this process began less than a lease ago, counts as introduced: there was no time yet. The index must be up to `now`.
     pub(crate) fn introduced_to_nobody_share(&self, now: Timestamp) -> f64 {
         let live = self.live.as_slice();
         let step = Step::of(now);
         let whole = live.len() <= LOOKED_AT;
-        let (mut asked, mut unmet) = (0_u32, 0_u32);
-        for n in 0..live.len().min(LOOKED_AT) {
+        let looked_at = live.len().min(LOOKED_AT);
+        let mut unmet = 0_u32;
+        for n in 0..looked_at {
             // Drawn with repetition, which an estimate may be.
             let number = live[if whole { n } else { fastrand::usize(..live.len()) }];
             let (slot, tail) = self.slots.pair(number);
-            if now < tail.registered_at.max(self.opened_at) + slot.ttl {
-                continue;
-            }
-            asked += 1;
-            unmet += u32::from(!slot.listed.is_within(slot.ttl, step));
+            let is_new = now < tail.registered_at.max(self.opened_at) + slot.ttl;
+            unmet += u32::from(!is_new && !slot.listed.is_within(slot.ttl, step));
         }
-        f64::from(unmet) / f64::from(asked.max(1))
+        f64::from(unmet) / looked_at.max(1) as f64
     }
 }
 
@@ -85,6 +87,8 @@ mod tests {
             assert!(!listed.is_within(ttl, at(312)), "no longer");
             listed.mark(at(400));
             assert!(listed.is_within(ttl, at(600)));
+            assert!(listed.is_within(ttl, at(0)), "the clock was set back");
+            assert!(!listed.is_within(ttl, at(720)));
         }
     }
 }

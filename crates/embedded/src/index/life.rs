@@ -4,6 +4,7 @@ use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::Swept;
 
 use super::entry::{IdHash, text};
+use super::introduced::Step;
 use super::{Index, State};
 use crate::record::Record;
 
@@ -68,6 +69,8 @@ impl Index {
         self.counts.revived += 1;
         self.leave(slot);
         self.slots[slot].set_lease(now, now + ttl);
+        // Nobody could be told of it while it was away: it has a lease's time, as newcomers have.
+        self.slots[slot].listed.mark(Step::of(now));
         self.enter(slot, State::Live);
         self.tell(slot, None);
         log(&Record::Revived { peer: peer.as_str(), at: now });

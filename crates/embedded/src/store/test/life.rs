@@ -148,3 +148,24 @@ fn who_is_named_by_no_list_for_a_lease_is_introduced_to_nobody() {
     block_on(store.enumerate(&query(&[], 100), None, at(303))).unwrap();
     assert_eq!(share(304), 0.0);
 }
+
+#[test]
+fn newcomers_count_as_introduced_beside_one_who_is_not() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("old", "203.0.113.1", &[]), at(0));
+    store.renew_now("old", at(290));
+    for n in 0..9 {
+        store.put_now(put(&n.to_string(), "203.0.113.1", &[]), at(295));
+    }
+    assert_eq!(store.introduced_to_nobody_share(at(301)), Some(0.1));
+}
+
+#[test]
+fn who_came_back_from_silence_has_a_lease_to_be_introduced() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    store.renew_now("p", at(400));
+    store.renew_now("p", at(690));
+    assert_eq!(store.introduced_to_nobody_share(at(700)), Some(0.0));
+    assert_eq!(store.introduced_to_nobody_share(at(720)), Some(1.0));
+}
