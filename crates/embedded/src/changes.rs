@@ -96,7 +96,7 @@ impl ChangeLog {
             return;
         }
         let bells = self.log.lock().take_ringing();
-        let woken = bells.into_iter().filter(|(bell, behind)| bell.ring(*behind)).count();
+        let woken = bells.into_iter().filter(|bell| bell.ring()).count();
         self.wakeups.fetch_add(woken as u64, Relaxed);
     }
 

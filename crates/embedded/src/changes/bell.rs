@@ -16,13 +16,15 @@ struct State {
 }
 
 impl Bell {
-    /// Rings for the change behind the first `count`; answers whether somebody was woken by it.
-    pub(super) fn ring(&self, count: u64) -> bool {
-        let waker = {
-            let mut state = self.0.lock();
-            state.rung_behind.get_or_insert(count);
-            state.waker.take()
-        };
+    /// Notes that it rings for the change behind the first `count`. The log must be held, so that of two changes the first is noted
+    /// first, whoever comes to ring first.
+    pub(super) fn note(&self, count: u64) {
+        self.0.lock().rung_behind.get_or_insert(count);
+    }
+
+    /// Rings for what was noted; answers whether somebody was woken by it. Not while the log is held: a waker is foreign code.
+    pub(super) fn ring(&self) -> bool {
+        let waker = self.0.lock().waker.take();
         let woken = waker.is_some();
         if let Some(waker) = waker {
             waker.wake();
@@ -30,13 +32,13 @@ impl Bell {
         woken
     }
 
-    /// Hangs it up: it wakes with `waker` when it rings.
-    pub(super) fn hang_up(&self, waker: &Waker) {
+    /// Hangs it up: it wakes with `waker` when it rings. Answers the waker that it had, to be dropped where nothing is held.
+    pub(super) fn hang_up(&self, waker: &Waker) -> Option<Waker> {
         let mut state = self.0.lock();
         state.rung_behind = None;
         match &state.waker {
-            Some(same) if same.will_wake(waker) => {}
-            _ => state.waker = Some(waker.clone()),
+            Some(same) if same.will_wake(waker) => None,
+            _ => state.waker.replace(waker.clone()),
         }
     }
 

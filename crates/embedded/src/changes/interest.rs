@@ -96,13 +96,14 @@ impl Interests {
         }
     }
 
-    /// Whom to wake, and behind how many changes: everybody who waits for what a change has concerned. They wait no longer.
-    pub(super) fn take_ringing(&mut self) -> Vec<(Arc<Bell>, u64)> {
+    /// Whom to wake: everybody who waits for what a change has concerned. They wait no longer, and know from where on to look.
+    pub(super) fn take_ringing(&mut self) -> Vec<Arc<Bell>> {
         let mut bells = Vec::new();
         for topic in std::mem::take(&mut self.ringing) {
             if let Some(interest) = self.topics.get_mut(&topic) {
                 let behind = interest.ringing.take().unwrap_or_default();
-                bells.extend(interest.waiting.drain().map(|(_, bell)| (bell, behind)));
+                let waiting = interest.waiting.drain().map(|(_, bell)| bell);
+                bells.extend(waiting.inspect(|bell| bell.note(behind)));
             }
         }
         bells

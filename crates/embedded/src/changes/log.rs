@@ -80,7 +80,7 @@ impl Log {
     }
 
     /// Whom to wake for what was added.
-    pub(super) fn take_ringing(&mut self) -> Vec<(Arc<Bell>, u64)> {
+    pub(super) fn take_ringing(&mut self) -> Vec<Arc<Bell>> {
         self.interests.take_ringing()
     }
 }

@@ -27,6 +27,11 @@ impl ChangeLog {
 
     /// A peer comes, and those who wait are told.
     fn join(&self, peer: &str, archetypes: &[&str]) {
+        self.add_peer(peer, archetypes);
+        self.announce();
+    }
+
+    fn add_peer(&self, peer: &str, archetypes: &[&str]) {
         let registration = Registration {
             peer_id: PeerId::parse(peer).unwrap(),
             address: Address::parse("10.0.0.1").unwrap().unwrap(),
@@ -44,7 +49,6 @@ impl ChangeLog {
             registered_ago: 0,
         };
         self.add(peer.as_bytes(), None, Some(listed));
-        self.announce();
     }
 
     fn watcher(self: &Arc<Self>, archetypes: &[&str], after: Option<&Position>) -> Box<dyn Watch> {
@@ -118,6 +122,23 @@ fn what_comes_between_looking_and_waiting_is_not_missed() {
         assert_eq!(counted.0.load(SeqCst), before + 1);
         assert_eq!(taken(&mut both).len(), 1);
     }
+}
+
+#[test]
+fn of_two_who_ring_at_once_neither_makes_a_watcher_miss_the_other() {
+    let changes = memory(100);
+    let mut both = changes.watcher(&["a", "b"], None);
+    let counted = Arc::new(Counted::default());
+    assert!(poll(&mut both, &counted).is_pending());
+    changes.add_peer("p", &["a"]);
+    let first = changes.log.lock().take_ringing();
+    changes.join("q", &["b"]);
+    first.into_iter().for_each(|bell| _ = bell.ring());
+    assert_eq!(counted.0.load(SeqCst), 1);
+    assert_eq!(
+        taken(&mut both),
+        [(ChangeKind::Joined, "p".to_owned()), (ChangeKind::Joined, "q".to_owned())]
+    );
 }
 
 #[test]

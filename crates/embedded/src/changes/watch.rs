@@ -26,15 +26,14 @@ pub(super) struct Watcher {
 impl Watcher {
     /// Begins behind the first `from` changes, or behind all.
     pub(super) fn new(changes: Arc<ChangeLog>, filter: Filter, view: View, from: Option<u64>) -> Read<Self> {
-        let (number, count) = {
+        let (number, count, known) = {
             let mut log = changes.log.lock();
             let end = log.end();
-            let number = log.interests.add(&filter, end);
-            (number, from.unwrap_or(end))
+            let (number, count) = (log.interests.add(&filter, end), from.unwrap_or(end));
+            (number, count, log.check(&filter, count))
         };
         changes.watchers.fetch_add(1, Relaxed);
         let watcher = Self { changes, filter, view, number, bell: Arc::default(), count };
-        let known = watcher.changes.log.lock().check(&watcher.filter, count);
         match known {
             Read::Changes(()) => Read::Changes(watcher),
             Read::Lost => Read::Lost,
@@ -94,8 +93,10 @@ impl Watch for Watcher {
             return Poll::Ready(());
         }
         self.count = log.end();
-        self.bell.hang_up(context.waker());
+        let replaced = self.bell.hang_up(context.waker());
         log.interests.wait(&self.filter, self.number, &self.bell);
+        drop(log);
+        drop(replaced);
         Poll::Pending
     }
 }
