@@ -20,6 +20,7 @@ pub(crate) async fn discover(call: Call<'_>) -> Result<Answer, Failure> {
 fn changes(call: &Call<'_>) -> Result<Answer, Failure> {
     let Changed { joined, changed, left, since, more } =
         call.registry.changes(call.following()?, call.now)?;
+    call.metrics.followed();
     let count = joined.len() + changed.len() + left.len();
     let figures = DeltaFigures { count, since, more, timestamp: call.now };
     Ok(Answer::written(delta_body(&joined, &changed, &left, &figures)?))

@@ -33,6 +33,8 @@ pub(crate) struct Metrics {
     expiries: AtomicU64,
     evictions: AtomicU64,
     pages: AtomicU64,
+    deltas: AtomicU64,
+    streams_begun: AtomicU64,
     /// What of the above, and how many peers there were, in the last minutes.
     pub(crate) history: History,
     connections_open: AtomicU64,
@@ -73,7 +75,7 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Metrics) -> &A
     Plain { name, help, counts_up: false, value }
 }
 
-const PLAIN: [Plain; 15] = [
+const PLAIN: [Plain; 17] = [
     counter("registrations", "Registrations accepted", |m| &m.registrations),
     counter("renewals", "Heartbeats that renewed a live peer's lease", |m| &m.renewals),
     counter("revivals", "Heartbeats that revived a dormant peer", |m| &m.revivals),
@@ -81,6 +83,8 @@ const PLAIN: [Plain; 15] = [
     counter("expiries", "Leases that ended in silence", |m| &m.expiries),
     counter("evictions", "Dormant peers that were deleted", |m| &m.evictions),
     counter("pages", "Pages of peers answered, those that rode along included", |m| &m.pages),
+    counter("deltas", "Questions for what changed since a position that were answered", |m| &m.deltas),
+    counter("watch_begun", "Streams of /watch that were opened", |m| &m.streams_begun),
     counter("connections_refused", "Connections over the bound, turned away", |m| &m.connections_refused),
     counter("requests_shed", "Requests turned away because too many were in flight", |m| &m.shed),
     counter("watch_events", "Changes told to those who watch", |m| &m.events),
@@ -111,6 +115,7 @@ impl Metrics {
 
     pub(crate) fn watch_began(&self, reset: bool) {
         self.streams.fetch_add(1, Relaxed);
+        self.streams_begun.fetch_add(1, Relaxed);
         self.stream_resets.fetch_add(reset.into(), Relaxed);
     }
 
@@ -141,6 +146,11 @@ impl Metrics {
         self.pages.fetch_add(1, Relaxed);
     }
 
+    /// Counts an answer to what changed since a position.
+    pub(crate) fn followed(&self) {
+        self.deltas.fetch_add(1, Relaxed);
+    }
+
     /// What is counted at `now`, when so many peers are live.
     pub(crate) fn moment(&self, live: u64, at: Timestamp) -> Moment {
         Moment {
@@ -150,6 +160,8 @@ impl Metrics {
             expired: self.expiries.load(Relaxed),
             revived: self.revivals.load(Relaxed),
             pages: self.pages.load(Relaxed),
+            follows: self.deltas.load(Relaxed) + self.streams_begun.load(Relaxed),
+            streams: self.streams.load(Relaxed),
         }
     }
 

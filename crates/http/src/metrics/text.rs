@@ -69,7 +69,7 @@ fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
             ),
         ]);
     }
-    let help = "Share of live peers that no list named during their last lease";
+    let help = "Share of live peers that no page named during their last lease; newcomers count as named";
     gauges
         .extend(network.introduced_to_nobody_share.map(|share| ("introduced_to_nobody_share", help, share)));
     gauges

@@ -23,6 +23,17 @@ pub(crate) struct Moment {
     pub(crate) revived: u64,
     /// Pages of peers that were answered.
     pub(crate) pages: u64,
+    /// Answers to what changed since a position, and streams of changes that were opened.
+    pub(crate) follows: u64,
+    /// Streams that are open.
+    pub(crate) streams: u64,
+}
+
+impl Moment {
+    /// Whether nobody was told of any peer from here to a later moment.
+    fn is_silent_until(&self, later: &Self) -> bool {
+        (self.pages, self.follows, self.streams) == (later.pages, later.follows, 0)
+    }
 }
 
 /// Moments of the last five minutes, in their order.
@@ -34,8 +45,10 @@ pub(crate) struct History(Mutex<VecDeque<Moment>>);
 pub(crate) struct Recent {
     /// Once a minute was seen.
     pub(crate) rates: Option<NetworkRates>,
-    /// For how many whole minutes no page was answered.
-    pub(crate) minutes_without_pages: u64,
+    /// For how many whole minutes nobody was told of any peer, by a page, a delta or a stream.
+    pub(crate) silent_minutes: u64,
+    /// Whether anybody was told of peers by deltas or a stream.
+    pub(crate) is_followed: bool,
     /// The most live peers there were.
     pub(crate) most_live: u64,
 }
@@ -65,11 +78,15 @@ impl History {
     pub(crate) fn recent(&self, now: Moment) -> Option<Recent> {
         let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *moments.front()?;
-        let silent_since =
-            moments.iter().find(|moment| moment.pages == now.pages).map_or(now.at, |one| one.at);
+        let silent = moments.iter().rev().take_while(|moment| moment.is_silent_until(&now));
+        let silent_since = silent.last().filter(|_| now.streams == 0).map_or(now.at, |one| one.at);
+        let is_followed = now.follows != first.follows
+            || now.streams > 0
+            || moments.iter().any(|moment| moment.streams > 0);
         Some(Recent {
             rates: rates(first, now),
-            minutes_without_pages: now.at.millis_since(silent_since) / MILLIS_PER_MINUTE,
+            silent_minutes: now.at.millis_since(silent_since) / MILLIS_PER_MINUTE,
+            is_followed,
             most_live: moments.iter().map(|moment| moment.live).max().unwrap_or_default(),
         })
     }
@@ -138,10 +155,29 @@ mod tests {
         for second in 0..40 {
             history.note(Moment { pages: second.min(10), ..moment(second * 5, 1) });
         }
-        let after = |seconds, pages| {
-            history.recent(Moment { pages, ..moment(seconds, 1) }).unwrap().minutes_without_pages
-        };
+        let after =
+            |seconds, pages| history.recent(Moment { pages, ..moment(seconds, 1) }).unwrap().silent_minutes;
         assert_eq!((after(200, 10), after(229, 10), after(230, 10), after(230, 11)), (2, 2, 3, 0));
+    }
+
+    #[test]
+    fn who_follows_breaks_the_silence_as_long_as_it_does() {
+        let history = History::default();
+        for second in (0..=200).step_by(5) {
+            let follows = u64::from(second >= 40);
+            let streams = u64::from((100..140).contains(&second));
+            history.note(Moment { follows, streams, ..moment(second, 1) });
+        }
+        let after = |seconds, follows, streams| {
+            let recent = history.recent(Moment { follows, streams, ..moment(seconds, 1) }).unwrap();
+            (recent.silent_minutes, recent.is_followed)
+        };
+        assert_eq!(after(199, 1, 0), (0, true));
+        assert_eq!(after(200, 1, 0), (1, true));
+        assert_eq!((after(200, 2, 0), after(200, 1, 1)), ((0, true), (0, true)));
+        let nobody = History::default();
+        nobody.note(moment(0, 1));
+        assert!(!nobody.recent(moment(60, 1)).unwrap().is_followed);
     }
 
     #[test]

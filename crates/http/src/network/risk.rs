@@ -4,7 +4,7 @@ use aurora_registry::Census;
 
 use super::history::Recent;
 
-/// Below this many peers nothing is said about a network: it is being tried out.
+/// Below this many peers nothing is said of shares: each peer is a large one.
 const FEW: u64 = 10;
 /// For so many minutes nobody may have asked before it is told: today's clients ask every ten seconds.
 const SILENT_MINUTES: u64 = 3;
@@ -20,7 +20,9 @@ pub(super) fn sentences(census: &Census, recent: Option<&Recent>, unmet: Option<
         sentences.extend(silence(census.live, recent));
         sentences.extend(shrinkage(census.live, recent));
     }
-    if let Some(share) = unmet.filter(|share| census.live >= FEW && *share >= UNMET_SHARE) {
+    // No slot is marked for those whom followers are told of.
+    let followed = recent.is_some_and(|recent| recent.is_followed);
+    if let Some(share) = unmet.filter(|share| !followed && census.live >= FEW && *share >= UNMET_SHARE) {
         sentences.push(format!(
             "{:.0} % of peers were introduced to nobody during their last lease: raise `limit` or discover more often",
             share * 100.0
@@ -31,9 +33,10 @@ pub(super) fn sentences(census: &Census, recent: Option<&Recent>, unmet: Option<
 }
 
 fn silence(live: u64, recent: &Recent) -> Option<String> {
-    let minutes = recent.minutes_without_pages;
-    (live > 1 && minutes >= SILENT_MINUTES)
-        .then(|| format!("No discover was answered for {minutes} minutes: newcomers meet nobody"))
+    let minutes = recent.silent_minutes;
+    (live > 1 && minutes >= SILENT_MINUTES).then(|| {
+        format!("No discover was answered, and nobody followed, for {minutes} minutes: newcomers meet nobody")
+    })
 }
 
 fn shrinkage(live: u64, recent: &Recent) -> Option<String> {
@@ -70,8 +73,8 @@ mod tests {
         Census { live, by_archetype, ..Census::default() }
     }
 
-    fn recent(minutes_without_pages: u64, most_live: u64) -> Recent {
-        Recent { rates: None, minutes_without_pages, most_live }
+    fn recent(silent_minutes: u64, most_live: u64) -> Recent {
+        Recent { rates: None, silent_minutes, is_followed: false, most_live }
     }
 
     #[test]
@@ -79,6 +82,8 @@ mod tests {
         let sound = census(100, &[("a", 100), ("b", 2)]);
         assert_eq!(sentences(&sound, Some(&recent(2, 150)), Some(0.04)), [""; 0]);
         assert_eq!(sentences(&sound, None, None), [""; 0]);
+        let followed = Recent { is_followed: true, ..recent(0, 100) };
+        assert_eq!(sentences(&sound, Some(&followed), Some(1.0)), [""; 0], "followers are told of peers too");
         assert_eq!(sentences(&census(1, &[("a", 1)]), Some(&recent(5, 1)), Some(1.0)), [""; 0]);
     }
 
@@ -86,7 +91,7 @@ mod tests {
     fn each_danger_is_a_sentence_that_says_what_to_do() {
         let said = sentences(&census(50, &[("a", 49), ("x", 1)]), Some(&recent(3, 100)), Some(0.17));
         assert_eq!(said.len(), 4);
-        assert!(said[0].starts_with("No discover was answered for 3 minutes"));
+        assert!(said[0].starts_with("No discover was answered, and nobody followed, for 3 minutes"));
         assert!(said[1].starts_with("the network shrank by half in 5 minutes, from 100 peers to 50"));
         assert_eq!(
             said[2],

@@ -5,6 +5,27 @@ use serde_json::json;
 use crate::support::{PATIENCE, Service};
 
 #[tokio::test]
+async fn asking_for_changes_breaks_the_silence() {
+    let service = Service::start().await;
+    for id in ["a", "b"] {
+        service.post("/register", &json!({ "peer_id": id, "archetypes": ["x"] }).to_string()).await.ok();
+    }
+    let begun = std::time::Instant::now();
+    let silent = async || {
+        let at_risk = service.get("/network").await.ok()["at_risk"].to_string();
+        at_risk.contains("No discover was answered")
+    };
+    while !silent().await {
+        assert!(begun.elapsed() < PATIENCE, "silence is told");
+        service.clock.pass(60);
+        service.post("/heartbeat", r#"{"peer_ids":["a","b"]}"#).await.ok();
+        tokio::task::yield_now().await;
+    }
+    service.get("/discover?since=now").await.ok();
+    assert!(!silent().await, "a delta was answered");
+}
+
+#[tokio::test]
 async fn what_comes_and_goes_is_told_by_the_minute_and_to_prometheus_too() {
     let service = Service::start().await;
     // The sweep that begins with the service notes the first moment.
