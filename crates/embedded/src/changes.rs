@@ -114,7 +114,7 @@ impl ChangeLog {
             Followed::Expired => return Followed::Expired,
             Followed::Foreign => return Followed::Foreign,
         };
-        let mut collapse = Collapse::new(self.filter(query), query.limit, query.page_bytes);
+        let mut collapse = Collapse::new(self.filter(query), query.view, query.limit, query.page_bytes);
         let mut next = from;
         let more = loop {
             let chunk = match self.log.lock().read(next, CHUNK) {
@@ -134,7 +134,7 @@ impl ChangeLog {
                 break next < self.log.lock().end();
             }
         };
-        let (joined, changed, left) = collapse.into_lists(query.view);
+        let (joined, changed, left) = collapse.into_lists();
         Followed::Known(Delta { joined, changed, left, next: self.at(next).encode(), more })
     }
 

@@ -47,6 +47,7 @@ use slot::State;
 use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease, text};
 pub(crate) use life::Revival;
+pub(crate) use listing::FULL_VIEW_BYTES;
 pub(crate) use place::Departure;
 pub(crate) use replay::Replayed;
 

@@ -2,6 +2,8 @@
 
 use aurora_protocol::{ChangeKind, Departed, PeerId, PeerList, Timestamp, View};
 
+use crate::index::FULL_VIEW_BYTES;
+
 /// The archetypes that a live peer carried, hashed.
 pub(crate) type Traits = Box<[u64]>;
 
@@ -77,9 +79,10 @@ impl Change {
         Self::COST + self.text.len() + 8 * self.traits().count()
     }
 
-    /// About how many bytes it takes when it is told.
-    pub(super) fn told_len(&self) -> usize {
-        self.text.len()
+    /// At most how many bytes it takes in a list, beside a comma.
+    pub(super) fn told_len(&self, view: View) -> usize {
+        let extra = if view == View::Full { FULL_VIEW_BYTES } else { 0 };
+        self.text.len() + extra
     }
 
     /// All archetypes that it concerns; some may come twice.

@@ -10,6 +10,7 @@ use super::change::{Change, Filter};
 /// Takes changes in their order until a page is full.
 pub(super) struct Collapse {
     filter: Filter,
+    view: View,
     limit: usize,
     page_bytes: usize,
     bytes: usize,
@@ -26,8 +27,8 @@ struct Course {
 }
 
 impl Collapse {
-    pub(super) fn new(filter: Filter, limit: usize, page_bytes: usize) -> Self {
-        Self { filter, limit, page_bytes, bytes: 0, peers: Vec::new(), by_id: HashMap::new() }
+    pub(super) fn new(filter: Filter, view: View, limit: usize, page_bytes: usize) -> Self {
+        Self { filter, view, limit, page_bytes, bytes: 0, peers: Vec::new(), by_id: HashMap::new() }
     }
 
     /// Takes a change, or refuses it because the page is full. The first is always taken.
@@ -36,8 +37,8 @@ impl Collapse {
             return true;
         }
         let known = self.by_id.get(change.peer_id()).copied();
-        let replaced = known.map_or(0, |at| self.peers[at].last.told_len());
-        let bytes = self.bytes + change.told_len() - replaced;
+        let replaced = known.map_or(0, |at| self.peers[at].last.told_len(self.view));
+        let bytes = self.bytes + change.told_len(self.view) - replaced;
         let full = bytes > self.page_bytes || (known.is_none() && self.peers.len() >= self.limit);
         if full && !self.peers.is_empty() {
             return false;
@@ -53,7 +54,8 @@ impl Collapse {
     }
 
     /// Who joined, who changed, and who left.
-    pub(super) fn into_lists(self, view: View) -> (PeerList, PeerList, Vec<PeerId>) {
+    pub(super) fn into_lists(self) -> (PeerList, PeerList, Vec<PeerId>) {
+        let view = self.view;
         let (mut joined, mut changed, mut left) = (PeerList::default(), PeerList::default(), Vec::new());
         for Course { before, last } in &self.peers {
             match (*before, self.filter.after(last)) {

@@ -242,3 +242,16 @@ fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
     }
     assert_eq!((found, pages), (4, 3), "a page looks at a bounded number of changes");
 }
+
+#[test]
+fn a_page_of_changes_holds_no_more_bytes_than_it_may_whatever_the_view() {
+    let changes = memory(10_000);
+    let start = changes.head();
+    (0..1_000).for_each(|n| changes.join(&format!("p{n}"), &["a"]));
+    for view in [View::Seed, View::Full] {
+        let query = Query { view, limit: 1_000, page_bytes: 20_000, ..query(&[]) };
+        let Followed::Known(delta) = changes.delta(&query, &start) else { panic!("the position is good") };
+        let bytes = delta.joined.to_array().len();
+        assert!((10_000..=20_000).contains(&bytes), "{bytes} in {view:?}");
+    }
+}

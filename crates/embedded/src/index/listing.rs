@@ -21,7 +21,7 @@ pub(super) struct Scope<'a> {
 }
 
 /// What the two keys of the full view add to a peer, in bytes.
-const FULL_VIEW_BYTES: usize = 96;
+pub(crate) const FULL_VIEW_BYTES: usize = 96;
 
 impl Scope<'_> {
     /// Places of all the dense arrays together.
