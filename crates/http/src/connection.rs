@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Poll, ready};
+use std::time::Duration;
 
 use aurora_protocol::Code;
 use bytes::Bytes;
@@ -37,6 +38,10 @@ const MAX_STREAMS: u32 = 32;
 /// connection. The protocol's usual megabyte would be memory that any connection can take.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
+
+/// How long a connection stays once the service stops and only streams of events are left on it: enough to send their ends. One
+/// whose client gives it no room to send would hold the service for its whole grace.
+const STREAMS_END: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
 pub(crate) struct Host {
@@ -104,13 +109,17 @@ where
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
     let mut stopping = false;
-    let mut timer = pin!(sleep_until(Instant::now() + pace.bounds().head));
+    let mut ending = None;
+    let mut look_again = pace.bounds().head;
+    let mut timer = pin!(sleep_until(Instant::now() + look_again));
     poll_fn(|context| {
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
+            look_again = STREAMS_END;
+            timer.as_mut().reset(Instant::now() + look_again);
             connection.as_mut().graceful_shutdown();
             // A stream that its client does not read would never learn that it ends.
             if connection.as_mut().poll(context).is_ready() || pace.is_stalled_stream() {
@@ -118,7 +127,11 @@ where
             }
         }
         loop {
-            let deadline = pace.deadline();
+            if stopping {
+                let begun = ending.unwrap_or_else(|| Instant::now() + STREAMS_END);
+                ending = pace.only_streams().then_some(begun);
+            }
+            let deadline = pace.deadline().into_iter().chain(ending).min();
             if deadline.is_some_and(|deadline| deadline < timer.deadline()) {
                 timer.as_mut().reset(deadline.unwrap_or_else(Instant::now));
             }
@@ -126,7 +139,7 @@ where
             match deadline {
                 Some(deadline) if deadline <= Instant::now() => return Poll::Ready(()),
                 Some(deadline) => timer.as_mut().reset(deadline),
-                None => timer.as_mut().reset(Instant::now() + pace.bounds().head),
+                None => timer.as_mut().reset(Instant::now() + look_again),
             }
         }
     })

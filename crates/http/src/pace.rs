@@ -53,7 +53,10 @@ pub(crate) struct Pace {
     since: AtomicU64,
     /// Since when a write is blocked, in milliseconds since `opened`, or [`FLOWING`].
     blocked_since: AtomicU64,
+    /// Requests that are not done, streams included.
     requests: AtomicUsize,
+    /// Streams of events among them.
+    streams: AtomicUsize,
     multiplexed: AtomicBool,
     /// When a stream of events is taken for stalled unless it moves before, in milliseconds since `opened`, or [`FLOWING`].
     stalls_at: AtomicU64,
@@ -69,6 +72,7 @@ impl Pace {
             since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(FLOWING),
             requests: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
             stalls_at: AtomicU64::new(FLOWING),
         }
@@ -108,9 +112,15 @@ impl Pace {
         Some(self.at(self.since.load(Relaxed)) + bound)
     }
 
+    /// Whether streams of events are all that the connection is still open for.
+    pub(crate) fn only_streams(&self) -> bool {
+        let streams = self.streams.load(Relaxed);
+        streams > 0 && streams == self.requests.load(Relaxed)
+    }
+
     /// Whether a stream of events waits for its client to read.
     pub(crate) fn is_stalled_stream(&self) -> bool {
-        self.stalls_at.load(Relaxed) != FLOWING && self.blocked_since.load(Relaxed) != FLOWING
+        self.streams.load(Relaxed) > 0 && self.blocked_since.load(Relaxed) != FLOWING
     }
 
     fn leave(&self) {
@@ -181,6 +191,7 @@ impl Streaming {
     /// A stream on a connection, begun while its request's visit lasts.
     pub(crate) fn new(pace: Arc<Pace>) -> Self {
         pace.requests.fetch_add(1, Relaxed);
+        pace.streams.fetch_add(1, Relaxed);
         Self(pace)
     }
 
@@ -198,7 +209,10 @@ impl Streaming {
 
 impl Drop for Streaming {
     fn drop(&mut self) {
-        self.0.stalls_at.store(FLOWING, Relaxed);
+        // The others of the connection may be stalled all the same.
+        if self.0.streams.fetch_sub(1, Relaxed) == 1 {
+            self.0.stalls_at.store(FLOWING, Relaxed);
+        }
         self.0.leave();
     }
 }
@@ -335,5 +349,23 @@ mod tests {
         drop(other);
         pace.bytes_came();
         assert_eq!(left(&pace), Some(70), "housekeeping is no head");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_leaves_the_others_their_bound() {
+        let pace = Arc::new(Pace::new(BOUNDS));
+        let visit = pace.request(true, false);
+        let streams = [(); 2].map(|()| Streaming::new(pace.clone()));
+        assert!(!pace.only_streams(), "a request is under way");
+        drop(visit);
+        assert!(pace.only_streams());
+        streams.iter().for_each(|stream| stream.moves(Duration::from_secs(15)));
+        assert_eq!(left(&pace), Some(45));
+        let [one, other] = streams;
+        pass(5).await;
+        drop(one);
+        assert_eq!((left(&pace), pace.only_streams()), (Some(40), true));
+        drop(other);
+        assert_eq!((left(&pace), pace.only_streams()), (Some(70), false));
     }
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use http::Version;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
-use tokio::net::TcpSocket;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{PATIENCE, Service, client};
@@ -260,6 +260,37 @@ async fn streams_end_at_once_when_the_service_stops() {
 }
 
 #[tokio::test]
+async fn a_stream_whose_client_gives_it_no_room_does_not_hold_the_service_when_it_stops() {
+    let mut service = Service::with(|setting| setting.options.shutdown_grace = Duration::from_secs(20)).await;
+    let stalled = without_room(&service, 1).await;
+    becomes(&service, "aurora_watch_streams", 1).await;
+    let told = Instant::now();
+    service.tell_to_stop();
+    service.stopped().await.unwrap();
+    assert!(told.elapsed() < Duration::from_secs(5), "the grace is not used up");
+    drop(stalled);
+}
+
+/// An HTTP/2 connection that asks for streams, whose flow-control windows are shut from the start.
+async fn without_room(service: &Service, streams: u8) -> TcpStream {
+    let mut connection = TcpStream::connect(service.address).await.unwrap();
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    // SETTINGS with INITIAL_WINDOW_SIZE 0.
+    bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
+    for n in 0..streams {
+        // HEADERS, ended at once: GET, http, and /watch at the name of :path, none of it indexed.
+        let mut block = vec![0x82, 0x86, 0x04, 6];
+        block.extend(b"/watch");
+        block.extend([0x01, 1]);
+        block.extend(b"x");
+        bytes.extend([0, 0, u8::try_from(block.len()).unwrap(), 1, 5, 0, 0, 0, 2 * n + 1]);
+        bytes.extend(block);
+    }
+    connection.write_all(&bytes).await.unwrap();
+    connection
+}
+
+#[tokio::test]
 async fn a_watcher_that_does_not_read_is_cut_off_and_comes_back_without_a_gap() {
     let service = Service::with(|setting| {
         setting.options.write_timeout = Duration::from_millis(300);
@@ -271,7 +302,7 @@ async fn a_watcher_that_does_not_read_is_cut_off_and_comes_back_without_a_gap() 
     socket.set_recv_buffer_size(4_096).unwrap();
     let mut stalled = socket.connect(service.address).await.unwrap();
     let head = format!("GET /watch?since={since} HTTP/1.1\r\nhost: x\r\n\r\n");
-    tokio::io::AsyncWriteExt::write_all(&mut stalled, head.as_bytes()).await.unwrap();
+    stalled.write_all(head.as_bytes()).await.unwrap();
     becomes(&service, "aurora_watch_streams", 1).await;
     let text = "x".repeat(4_000);
     let mut registered = 0;
