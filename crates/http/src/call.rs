@@ -40,6 +40,12 @@ impl Call<'_> {
         Ok(parameters(self.query)?.iter().any(|(name, _)| name == FollowRequest::SINCE))
     }
 
+    /// What the query asks of `/watch`. A limit means nothing to what has no end.
+    pub(crate) fn watching(&self) -> Result<FollowRequest, Refusal> {
+        let parameters = parameters(self.query)?.into_iter().filter(|(name, _)| name != "limit");
+        FollowRequest::from_parameters(parameters, self.registry.limits().discover)
+    }
+
     /// What the query asks of whoever remembers changes.
     pub(crate) fn following(&self) -> Result<FollowRequest, Refusal> {
         let parameters = parameters(self.query)?;

@@ -42,7 +42,7 @@ pub struct ServeOptions {
     pub write_timeout: Duration,
     /// How long an answer may take before it becomes a 503: longer than any disk's hiccup, shorter than clients wait.
     pub request_timeout: Duration,
-    /// Most streams of `/watch` at once; others get 503. Each holds its connection for as long as its client likes, so that half of
+    /// Most streams of `/watch` at once, an eighth of them from one source; others get 503. Each holds its connection for as long as its client likes, so that half of
     /// `max_connections` is left for those who only ask.
     pub max_watchers: usize,
     /// How often a stream that has nothing to tell says that it lives: proxies close what is silent for half a minute.

@@ -2,12 +2,14 @@
 
 mod events;
 mod frame;
+mod place;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use aurora_protocol::FollowRequest;
 use aurora_registry::Registry;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::answer::Answer;
 use crate::call::Call;
@@ -15,6 +17,7 @@ use crate::error::Failure;
 use crate::metrics::Metrics;
 
 pub(crate) use events::Events;
+use place::Places;
 
 /// How many may watch, and how they are kept.
 #[derive(Clone, Copy, Debug)]
@@ -26,7 +29,7 @@ pub(crate) struct WatchOptions {
 /// All that watch.
 pub(crate) struct Watchers {
     options: WatchOptions,
-    places: Arc<Semaphore>,
+    places: Places,
     metrics: Arc<Metrics>,
     /// Says that all streams are to end.
     end: watch::Sender<bool>,
@@ -34,7 +37,7 @@ pub(crate) struct Watchers {
 
 impl Watchers {
     pub(crate) fn new(options: WatchOptions, metrics: Arc<Metrics>) -> Self {
-        let places = Arc::new(Semaphore::new(options.max_watchers.min(Semaphore::MAX_PERMITS)));
+        let places = Places::new(options.max_watchers);
         Self { options, places, metrics, end: watch::Sender::new(false) }
     }
 
@@ -45,17 +48,18 @@ impl Watchers {
 }
 
 pub(crate) fn watch(call: &Call<'_>) -> Result<Answer, Failure> {
-    let mut request = call.following()?;
+    let mut request = call.watching()?;
     // A browser that reconnects says where it was, and repeats the query that it began with.
     if let Some(last) = call.last_event_id.filter(|last| !last.is_empty()) {
-        request.since = Some(String::from_utf8_lossy(last).into_owned());
+        let last = String::from_utf8_lossy(last).into_owned();
+        request.since = Some(last).filter(|last| FollowRequest::is_cursor(last));
     }
-    let place = call.watchers.places.clone().try_acquire_owned();
+    let place = call.watchers.places.take(call.source);
     let watching = Registry::watch(call.registry, request, call.now)?;
-    let Ok(place) = place else {
-        return Err(Failure::unavailable(
-            "as many watch as may; try again later, or ask /discover with since",
-        ));
-    };
+    let place = place.ok_or_else(|| {
+        Failure::unavailable(
+            "as many watch as may, in all or from your address; try again later, or ask /discover with since",
+        )
+    })?;
     Ok(Answer::events(Events::new(watching, place, call.watchers)))
 }

@@ -60,7 +60,12 @@ impl FollowRequest {
         }
         let DiscoverRequest { archetypes, limit, exclude, view, .. } =
             DiscoverRequest::from_parameters(others.into_iter(), bounds)?;
-        Ok(Self { archetypes, limit, exclude, view, since: since.filter(|since| is_cursor(since)) })
+        Ok(Self { archetypes, limit, exclude, view, since: since.filter(|since| Self::is_cursor(since)) })
+    }
+
+    /// Whether what `since` says is a cursor: it means from now on otherwise.
+    pub fn is_cursor(since: &str) -> bool {
+        !since.is_empty() && since != Self::NOW
     }
 
     /// The parameters of a query that asks this: names and values, not yet encoded.
@@ -73,10 +78,6 @@ impl FollowRequest {
             .chain([(Self::SINCE, self.since.as_deref().unwrap_or(Self::NOW).into())])
             .collect()
     }
-}
-
-fn is_cursor(since: &str) -> bool {
-    !since.is_empty() && since != FollowRequest::NOW
 }
 
 /// What a change of a peer is to one who follows some archetypes, or all.

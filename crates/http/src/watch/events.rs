@@ -10,9 +10,9 @@ use std::time::Duration;
 use aurora_registry::{Taken, Watching};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::place::Place;
 use super::{Watchers, frame};
 use crate::metrics::Metrics;
 use crate::pace::Streaming;
@@ -35,11 +35,11 @@ pub(crate) struct Events {
     keep_alive: Duration,
     metrics: Arc<Metrics>,
     connection: Option<Streaming>,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Events {
-    pub(super) fn new(watching: Watching, place: OwnedSemaphorePermit, watchers: &Watchers) -> Self {
+    pub(super) fn new(watching: Watching, place: Place, watchers: &Watchers) -> Self {
         let mut end = watchers.end.subscribe();
         let preface = frame::preface(&watching.cursor(), watching.is_fresh());
         watchers.metrics.watch_began(watching.is_fresh());

@@ -174,8 +174,21 @@ async fn what_is_no_cursor_of_the_query_is_refused() {
     let foreign = format!("/watch?archetype=b&since={}", since.as_str().unwrap());
     service.get(&foreign).await.refused(400, "invalid_cursor", Some("since"));
     service.get("/watch?since=x").await.refused(400, "invalid_cursor", Some("since"));
-    service.get("/watch?order=all").await.refused(400, "invalid_parameter", Some("order"));
+    for name in ["order", "cursor", "fill"] {
+        let query = format!("/watch?{name}=all");
+        service.get(&query).await.refused(400, "invalid_parameter", Some(name));
+    }
     service.post("/watch", "").await.refused(405, "method_not_allowed", None);
+}
+
+#[tokio::test]
+async fn now_is_no_cursor_wherever_it_is_said_and_a_stream_has_no_limit() {
+    let service = Service::start().await;
+    for (query, last) in
+        [("?since=now", None), ("", Some("now")), ("?since=x", Some("now")), ("?limit=0", None)]
+    {
+        assert_eq!(Stream::open(&service, query, last).await.told().await.0, "start", "{query} {last:?}");
+    }
 }
 
 #[tokio::test]
