@@ -212,7 +212,7 @@ mod tests {
         let alarms = TEMPLATE.matches("Type: AWS::CloudWatch::Alarm").count();
         let in_expressions = TEMPLATE.matches("MetricStat:").count();
         // The alarm that adds up several metrics has none of its own.
-        let expressions = TEMPLATE.matches("Expression:").count();
+        let expressions = TEMPLATE.matches(" Expression:").count();
         assert_eq!(format!("{ALARM_METRICS}"), format!("{}", alarms - expressions + in_expressions));
     }
 
