@@ -96,7 +96,7 @@ pub(crate) struct ServeArgs {
     /// Most requests that are answered at once; others are told to come back.
     #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServeOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_in_flight: u32,
-    /// Most streams of /watch at once; others are told to come back.
+    /// Most streams of /watch at once, an eighth of them from one address; others are told to come back.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServeOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub(crate) max_watchers: u32,
     /// How long a client may take to connect and to send a request's head.
