@@ -54,7 +54,7 @@ impl Host {
     pub(crate) async fn deregister(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
         self.orders.unlist(peer);
         match self.registry.deregister(&id(peer)?, None, address(peer), at(now)).await {
-            Ok(()) | Err(Refused::NotRegistered) => Ok(()),
+            Ok(_) | Err(Refused::NotRegistered) => Ok(()),
             Err(error) => Err(error.into()),
         }
     }

@@ -34,7 +34,7 @@ impl Core {
                     let archetypes: Vec<_> = stored.archetypes().iter().collect();
                     self.recent.removed(place, stored.generation);
                     self.delete_markers(peer, &archetypes, stored.generation).await;
-                    return Ok(Removal::Removed);
+                    return Ok(Removal::Removed { was_live: stored.is_live(now) });
                 }
                 Write::Refused(item) => standing = self.standing_after(peer, item, lost).await?,
             }

@@ -44,7 +44,7 @@ async fn what_one_process_registers_another_lists_renews_and_deregisters() {
     assert_eq!(listed(&one, &["a"], at(301)).await.len(), 1);
     let stranger = two.put(put("p", &["b"], "198.51.100.1", 2), at(302)).await.unwrap();
     assert!(matches!(stranger, Placement::Held { .. }));
-    assert_eq!(two.remove(&id("p"), &claim(HOME), at(303)).await, Ok(Removal::Removed));
+    assert_eq!(two.remove(&id("p"), &claim(HOME), at(303)).await, Ok(Removal::Removed { was_live: true }));
     assert_eq!(one.renew(&id("p"), at(304)).await, Ok(Renewal::Unknown));
 }
 

@@ -183,8 +183,8 @@ impl EmbeddedStore {
     ) -> Result<(Removal, Option<Commit>), StoreError> {
         let hash = self.shared.keys.peer(peer.as_str().as_bytes());
         let mut index = self.write(now);
-        let slot = match index.departure(peer, hash, claim) {
-            Departure::Granted(slot) => slot,
+        let (slot, was_live) = match index.departure(peer, hash, claim) {
+            Departure::Granted { slot, is_live } => (slot, is_live),
             Departure::Held(until) => return Ok((Removal::Held { until }, None)),
             Departure::Unknown => return Ok((Removal::Unknown, None)),
         };
@@ -192,7 +192,7 @@ impl EmbeddedStore {
         Record::Gone { peer: peer.as_str() }.encode(&mut record);
         let commit = self.append(&record, || undo(&index, peer.as_str().as_bytes(), Some(slot)))?;
         index.remove(slot);
-        Ok((Removal::Removed, commit))
+        Ok((Removal::Removed { was_live }, commit))
     }
 
     fn sweep_some(&self, now: Timestamp) -> bool {

@@ -24,7 +24,9 @@ pub(crate) enum Event {
         renewed: usize,
         revived: usize,
     },
-    Deregistered,
+    Deregistered {
+        was_live: bool,
+    },
 }
 
 /// An answer: a status and a JSON body, empty where there is none.

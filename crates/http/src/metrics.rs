@@ -30,6 +30,7 @@ pub(crate) struct Metrics {
     renewals: AtomicU64,
     revivals: AtomicU64,
     deregistrations: AtomicU64,
+    dormant_deregistrations: AtomicU64,
     expiries: AtomicU64,
     evictions: AtomicU64,
     pages: AtomicU64,
@@ -75,11 +76,12 @@ const fn gauge(name: &'static str, help: &'static str, value: fn(&Metrics) -> &A
     Plain { name, help, counts_up: false, value }
 }
 
-const PLAIN: [Plain; 17] = [
+const PLAIN: [Plain; 18] = [
     counter("registrations", "Registrations accepted", |m| &m.registrations),
     counter("renewals", "Heartbeats that renewed a live peer's lease", |m| &m.renewals),
     counter("revivals", "Heartbeats that revived a dormant peer", |m| &m.revivals),
     counter("deregistrations", "Peers that deregistered", |m| &m.deregistrations),
+    counter("dormant_deregistrations", "Of these, dormant ones", |m| &m.dormant_deregistrations),
     counter("expiries", "Leases that ended in silence", |m| &m.expiries),
     counter("evictions", "Dormant peers that were deleted", |m| &m.evictions),
     counter("pages", "Pages of peers answered, those that rode along included", |m| &m.pages),
@@ -109,7 +111,10 @@ impl Metrics {
                 add(&self.renewals, renewed);
                 add(&self.revivals, revived);
             }
-            Event::Deregistered => add(&self.deregistrations, 1),
+            Event::Deregistered { was_live } => {
+                add(&self.deregistrations, 1);
+                add(&self.dormant_deregistrations, (!was_live).into());
+            }
         }
     }
 
@@ -156,7 +161,11 @@ impl Metrics {
         Moment {
             at,
             live,
-            left: self.deregistrations.load(Relaxed),
+            // Dormant ones left the lists when their leases ended.
+            left: self
+                .deregistrations
+                .load(Relaxed)
+                .saturating_sub(self.dormant_deregistrations.load(Relaxed)),
             expired: self.expiries.load(Relaxed),
             revived: self.revivals.load(Relaxed),
             pages: self.pages.load(Relaxed),

@@ -132,7 +132,7 @@ impl Registry {
         renewals.into_iter().map(|renewal| self.renewed(renewal, now)).collect()
     }
 
-    /// Deregisters a peer.
+    /// Deregisters a peer. Answers whether it was live until then.
     ///
     /// # Errors
     /// [`Error::NotHolder`], [`Error::NotRegistered`], or the store's failure.
@@ -142,9 +142,9 @@ impl Registry {
         token: Option<&LeaseToken>,
         source: IpAddr,
         now: Timestamp,
-    ) -> Result<(), Error> {
+    ) -> Result<bool, Error> {
         match self.store.remove(peer_id, &self.claim(source, token), now).await? {
-            Removal::Removed => Ok(()),
+            Removal::Removed { was_live } => Ok(was_live),
             Removal::Held { until } => Err(Error::NotHolder { until }),
             Removal::Unknown => Err(Error::NotRegistered),
         }

@@ -197,7 +197,10 @@ pub enum Renewal {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
     /// The peer is gone.
-    Removed,
+    Removed {
+        /// Whether it was live until then; a dormant one had left the lists before.
+        was_live: bool,
+    },
     /// Somebody else holds it.
     Held {
         /// When the lease ends, if it isn't renewed.

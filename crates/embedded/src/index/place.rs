@@ -12,7 +12,7 @@ use crate::record::{Record, Registered};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     /// The peer in this slot may be deleted by [`Index::remove`].
-    Granted(u32),
+    Granted { slot: u32, is_live: bool },
     /// Somebody else holds it.
     Held(Timestamp),
     /// There is nothing of it.
@@ -51,7 +51,7 @@ impl Index {
         if slot.state == State::Live && !claim.admits(&tail.holder) {
             return Departure::Held(slot.expires_at());
         }
-        Departure::Granted(number)
+        Departure::Granted { slot: number, is_live: slot.state == State::Live }
     }
 
     /// Deregisters the peer of a slot.

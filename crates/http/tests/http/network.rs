@@ -26,6 +26,23 @@ async fn asking_for_changes_breaks_the_silence() {
 }
 
 #[tokio::test]
+async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
+    let service = Service::start().await;
+    service.post("/register", r#"{"peer_id":"a","archetypes":["x"],"ttl_seconds":30}"#).await.ok();
+    let begun = std::time::Instant::now();
+    let seen = async |name: &str| service.get("/network").await.ok().get(name).and_then(|one| one.as_f64());
+    service.clock.pass(600);
+    while seen("expiries_per_minute").await.is_none_or(|expiries| expiries == 0.0) {
+        assert!(begun.elapsed() < PATIENCE, "the end of the lease is counted");
+        service.clock.pass(1);
+        tokio::task::yield_now().await;
+    }
+    service.post("/deregister", r#"{"peer_id":"a"}"#).await.ok();
+    // Joins follow from the live peers and from who left.
+    assert_eq!(seen("leaves_per_minute").await, Some(0.0));
+}
+
+#[tokio::test]
 async fn what_comes_and_goes_is_told_by_the_minute_and_to_prometheus_too() {
     let service = Service::start().await;
     // The sweep that begins with the service notes the first moment.

@@ -19,7 +19,7 @@ pub async fn a_full_registry_refuses_newcomers_never_members(subject: &dyn Subje
     world.place(&peer("p1").carrying(&["a"]), at(1)).await;
     world.beat("p2", at(1)).await;
     assert_eq!(world.live(at(1)).await, ["p0", "p1", "p2"]);
-    assert_eq!(world.remove("p0", &from(HOME), at(2)).await, Removal::Removed);
+    assert_eq!(world.remove("p0", &from(HOME), at(2)).await, Removal::Removed { was_live: true });
     world.place(&peer("newcomer"), at(2)).await;
 }
 
@@ -68,7 +68,7 @@ pub async fn peers_from_one_source_are_bounded(subject: &dyn Subject) {
     assert_eq!(world.put(&peer("newcomer"), at(1)).await, FULL(Shortage::Source));
     world.place(&peer("p1").carrying(&["a"]), at(1)).await;
     world.place(&peer("elsewhere").coming_from(ELSEWHERE), at(1)).await;
-    assert_eq!(world.remove("p0", &from(HOME), at(2)).await, Removal::Removed);
+    assert_eq!(world.remove("p0", &from(HOME), at(2)).await, Removal::Removed { was_live: true });
     world.place(&peer("newcomer"), at(2)).await;
     assert_eq!(world.put(&peer("another"), at(2)).await, FULL(Shortage::Source));
     world.place(&peer("another"), at(2 + TTL_AND_A_THIRD)).await;
@@ -139,7 +139,7 @@ pub async fn peers_that_publish_an_address_they_do_not_come_from_are_bounded(sub
     world.place(&pointing("p1", 11).carrying(&["member"]), at(1)).await;
     world.place(&pointing("p2", 12).publishing("192.0.2.80", 81), at(1)).await;
     world.place(&peer("itself").coming_from("192.0.2.80").publishing("192.0.2.80", 80), at(1)).await;
-    assert_eq!(world.remove("p0", &from("203.0.113.10"), at(2)).await, Removal::Removed);
+    assert_eq!(world.remove("p0", &from("203.0.113.10"), at(2)).await, Removal::Removed { was_live: true });
     world.place(&pointing("p3", 13), at(2)).await;
     assert_eq!(world.put(&pointing("p4", 14), at(2)).await, FULL(Shortage::Address));
     world.place(&pointing("p4", 14), at(2 + TTL_AND_A_THIRD)).await;
@@ -171,7 +171,7 @@ pub async fn archetypes_are_bounded(subject: &dyn Subject) {
     world.place(&peer("p2").carrying(&["a", "b"]), at(1)).await;
     world.place(&peer("plain"), at(1)).await;
     world.place(&peer("p1").carrying(&["a"]), at(2)).await;
-    assert_eq!(world.remove("p2", &from(HOME), at(2)).await, Removal::Removed);
+    assert_eq!(world.remove("p2", &from(HOME), at(2)).await, Removal::Removed { was_live: true });
     world.place(&peer("newcomer").carrying(&["a", "c"]), at(2)).await;
     assert_eq!(world.sample(&everybody(), at(2)).await.total.value(), 4);
 }

@@ -99,7 +99,7 @@ pub async fn an_enumeration_of_nobody_ends(subject: &dyn Subject) {
     assert_eq!(ids_of(&world.pages(&everybody(), at(0)).await), [""; 0]);
     world.place(&peer("p").carrying(&["a"]), at(0)).await;
     assert_eq!(ids_of(&world.pages(&carriers_of(&["unknown"]), at(0)).await), [""; 0]);
-    assert_eq!(world.remove("p", &from(HOME), at(0)).await, Removal::Removed);
+    assert_eq!(world.remove("p", &from(HOME), at(0)).await, Removal::Removed { was_live: true });
     assert_eq!(ids_of(&world.pages(&everybody(), at(0)).await), [""; 0]);
 }
 

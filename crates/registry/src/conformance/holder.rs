@@ -60,7 +60,7 @@ pub async fn the_holder_deregisters_by_address_or_token(subject: &dyn Subject) {
     let with_token = Claim { token: Some(token(1)), ..from(ELSEWHERE) };
     for claim in [from(HOME), with_token] {
         world.place(&peer("p").given(token(1)), at(0)).await;
-        assert_eq!(world.remove("p", &claim, at(1)).await, Removal::Removed);
+        assert_eq!(world.remove("p", &claim, at(1)).await, Removal::Removed { was_live: true });
     }
 }
 
@@ -122,5 +122,5 @@ pub async fn an_unguarded_caller_counts_as_the_holder(subject: &dyn Subject) {
     let unguarded = Claim { unguarded: true, ..stranger.claim };
     assert!(!world.place(&Put { claim: unguarded, ..stranger }, at(1)).await);
     let another = Claim { unguarded: true, ..from("192.0.2.1") };
-    assert_eq!(world.remove("p", &another, at(2)).await, Removal::Removed);
+    assert_eq!(world.remove("p", &another, at(2)).await, Removal::Removed { was_live: true });
 }

@@ -148,7 +148,7 @@ pub async fn a_revived_peer_may_be_revived_again(subject: &dyn Subject) {
 pub async fn a_deregistered_peer_is_unknown(subject: &dyn Subject) {
     let world = World::open(subject).await;
     world.place(&peer("p").carrying(&["a"]), at(0)).await;
-    assert_eq!(world.remove("p", &from(HOME), at(1)).await, Removal::Removed);
+    assert_eq!(world.remove("p", &from(HOME), at(1)).await, Removal::Removed { was_live: true });
     assert_eq!(world.live(at(1)).await, [""; 0]);
     assert_eq!(world.sample(&carriers_of(&["a"]), at(1)).await.ids(), [""; 0]);
     assert_eq!(world.remove("p", &from(HOME), at(1)).await, Removal::Unknown);
@@ -161,7 +161,10 @@ pub async fn a_peer_that_left_may_come_back(subject: &dyn Subject) {
     for visit in 0..5 {
         world.place(&peer("p").carrying(&["a"]), at(visit * 10)).await;
         assert_eq!(world.sample(&carriers_of(&["a"]), at(visit * 10)).await.ids(), ["p"]);
-        assert_eq!(world.remove("p", &from(HOME), at(visit * 10 + 5)).await, Removal::Removed);
+        assert_eq!(
+            world.remove("p", &from(HOME), at(visit * 10 + 5)).await,
+            Removal::Removed { was_live: true }
+        );
         assert_eq!(world.sample(&carriers_of(&["a"]), at(visit * 10 + 5)).await.ids(), [""; 0]);
     }
 }
@@ -180,7 +183,10 @@ pub async fn anyone_may_replace_a_dormant_peer(subject: &dyn Subject) {
 pub async fn anyone_may_deregister_a_dormant_peer(subject: &dyn Subject) {
     let world = World::open(subject).await;
     world.place(&peer("p"), at(0)).await;
-    assert_eq!(world.remove("p", &from(ELSEWHERE), at(TTL_AND_A_THIRD)).await, Removal::Removed);
+    assert_eq!(
+        world.remove("p", &from(ELSEWHERE), at(TTL_AND_A_THIRD)).await,
+        Removal::Removed { was_live: false }
+    );
     assert_eq!(world.renew("p", at(TTL_AND_A_THIRD)).await, Renewal::Unknown);
 }
 

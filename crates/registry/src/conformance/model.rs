@@ -299,8 +299,11 @@ impl Model {
                 assert!(!claim.admits(&known.holder), "the holder was refused");
                 return known.ends.said_to_end(until, now);
             }
-            Removal::Removed if claim.admits(&known.holder) => known.ends.seen_known(now),
-            Removal::Removed => {
+            Removal::Removed { was_live: true } => {
+                assert!(claim.admits(&known.holder), "a stranger deregistered a live peer");
+                known.ends.seen_live(now);
+            }
+            Removal::Removed { was_live: false } => {
                 known.ends.seen_not_live(now);
                 known.ends.seen_known(now);
             }

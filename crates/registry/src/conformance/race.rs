@@ -48,7 +48,7 @@ pub async fn a_heartbeat_at_once_with_a_deregistration_brings_nobody_back(subjec
             let store = Arc::clone(&world.store);
             beats.spawn(async move { store.renew(&id("p"), at(round)).await });
         }
-        assert_eq!(world.remove("p", &from(HOME), at(round)).await, Removal::Removed);
+        assert_eq!(world.remove("p", &from(HOME), at(round)).await, Removal::Removed { was_live: true });
         for beat in beats.join_all().await {
             beat.expect("renew does not fail");
         }

@@ -28,11 +28,11 @@ pub async fn what_was_registered_is_there_after_a_restart(subject: &dyn Subject)
 pub async fn what_was_deregistered_is_gone_after_a_restart(subject: &dyn Subject) {
     let world = World::open(subject).await;
     world.fill("p", 3, &["a"], at(0)).await;
-    assert_eq!(world.remove("p1", &from(HOME), at(1)).await, Removal::Removed);
+    assert_eq!(world.remove("p1", &from(HOME), at(1)).await, Removal::Removed { was_live: true });
     let Some(world) = restarted(subject, world, at(2)).await else { return };
     assert_eq!(world.live(at(2)).await, ["p0", "p2"]);
     assert_eq!(world.renew("p1", at(2)).await, Renewal::Unknown);
-    assert_eq!(world.remove("p0", &from(HOME), at(3)).await, Removal::Removed);
+    assert_eq!(world.remove("p0", &from(HOME), at(3)).await, Removal::Removed { was_live: true });
     let Some(world) = restarted(subject, world, at(4)).await else { return };
     assert_eq!(world.live(at(4)).await, ["p2"]);
 }

@@ -26,7 +26,7 @@ pub async fn any_id_is_a_peer_of_its_own(subject: &dyn Subject) {
     assert_eq!(ids_of(&world.pages(&carriers_of(&["a"]), at(0)).await), sorted);
     for id in &ids {
         world.beat(id, at(1)).await;
-        assert_eq!(world.remove(id, &from(HOME), at(1)).await, Removal::Removed, "{id}");
+        assert_eq!(world.remove(id, &from(HOME), at(1)).await, Removal::Removed { was_live: true }, "{id}");
         assert_eq!(world.renew(id, at(1)).await, Renewal::Unknown, "{id}");
     }
     assert_eq!(world.live(at(1)).await, [""; 0]);
@@ -37,7 +37,7 @@ pub async fn ids_are_told_apart_by_case(subject: &dyn Subject) {
     world.place(&peer("Peer"), at(0)).await;
     world.place(&peer("peer").coming_from("192.0.2.1"), at(0)).await;
     assert_eq!(world.live(at(0)).await, ["Peer", "peer"]);
-    assert_eq!(world.remove("Peer", &from(HOME), at(1)).await, Removal::Removed);
+    assert_eq!(world.remove("Peer", &from(HOME), at(1)).await, Removal::Removed { was_live: true });
     assert_eq!(world.live(at(1)).await, ["peer"]);
 }
 

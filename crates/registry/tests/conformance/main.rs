@@ -53,6 +53,7 @@ mod a_fault_is_caught {
         KeepsOldArchetypes by life::registering_again_replaces_the_whole_registration as old_archetypes_that_match;
         SweepEvictsDormant by life::sweeping_changes_no_answer as a_sweep_that_forgets_dormant_peers;
         AnswersWhenClosed by life::a_closed_store_is_unavailable as answers_after_the_end;
+        DormantLeaveAsLive by life::anyone_may_deregister_a_dormant_peer as dormant_peers_that_leave_as_live_ones;
         StrangersOverwrite by holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer as strangers_that_overwrite;
         StrangersDeregister by holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer as strangers_that_deregister;
         RefusedPutRenews by holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer as a_refusal_that_renews;

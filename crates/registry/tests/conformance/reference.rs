@@ -252,9 +252,10 @@ impl Store for Reference {
             {
                 Ok(Removal::Held { until: entry.expires })
             }
-            Some(_) => {
+            Some(entry) => {
+                let was_live = entry.is_live(now) || self.is(Fault::DormantLeaveAsLive);
                 peers.remove(&id);
-                Ok(Removal::Removed)
+                Ok(Removal::Removed { was_live })
             }
         }
     }

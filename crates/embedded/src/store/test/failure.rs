@@ -165,5 +165,5 @@ fn a_token_that_goes_on_is_known_after_a_restart() {
     let stranger = claim("203.0.113.3", Some(token(9)));
     assert!(matches!(store.remove_now("p", &stranger, at(2)), aurora_registry::Removal::Held { .. }));
     let holder = claim("203.0.113.3", Some(token(0)));
-    assert_eq!(store.remove_now("p", &holder, at(2)), aurora_registry::Removal::Removed);
+    assert_eq!(store.remove_now("p", &holder, at(2)), aurora_registry::Removal::Removed { was_live: true });
 }

@@ -160,10 +160,10 @@ impl History {
         let expected = match (self.model.peers.contains_key(&peer), self.model.holder(&peer, &claim)) {
             (false, _) => Removal::Unknown,
             (true, Err(until)) => Removal::Held { until: Timestamp::from_millis(until) },
-            (true, Ok(_)) => Removal::Removed,
+            (true, Ok(_)) => Removal::Removed { was_live: self.model.live(&self.model.peers[&peer]) },
         };
         assert_eq!(self.store.remove_now(&peer, &claim, now), expected);
-        if expected == Removal::Removed {
+        if matches!(expected, Removal::Removed { .. }) {
             self.model.peers.remove(&peer);
         }
     }

@@ -15,6 +15,7 @@ pub(crate) enum Fault {
     KeepsOldArchetypes,
     StrangersOverwrite,
     StrangersDeregister,
+    DormantLeaveAsLive,
     TokenAlwaysNew,
     TokenNeverNew,
     RefusedPutRenews,
