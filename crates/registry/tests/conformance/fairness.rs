@@ -59,7 +59,8 @@ async fn a_preference_for_whoever_stands_behind_a_slot_that_churn_left_empty_is_
 
 #[tokio::test]
 async fn an_answer_that_is_given_several_times_is_found() {
-    assert_eq!(unevenness(Leaning::RepeatsAnswers).await, "peers of one round");
+    // Peers of one round mostly show it, and pairs where by chance they don't.
+    assert!(matches!(bias(Leaning::RepeatsAnswers).await, Bias::Uneven { .. }));
 }
 
 #[tokio::test]
