@@ -77,7 +77,8 @@ fn scenario_text(scenario: &Scenario) -> String {
 fn line(name: &str, dollars: [f64; 3]) -> String {
     let mut line = format!("\n{name:<NAME_WIDTH$}");
     for dollars in dollars {
-        let _ = write!(line, "{dollars:>DOLLAR_WIDTH$.2}");
+        // The space stays between amounts that fill their column.
+        let _ = write!(line, " {dollars:>width$.2}", width = DOLLAR_WIDTH - 1);
     }
     line
 }
