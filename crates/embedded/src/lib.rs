@@ -5,7 +5,7 @@
 //! change is taken back.
 
 pub mod changes;
-mod checkpoint;
+pub mod checkpoint;
 pub mod disk;
 mod index;
 pub mod journal;
