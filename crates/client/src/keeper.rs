@@ -19,7 +19,7 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 const INTERVAL_JITTER: f64 = 0.1;
 /// The ceiling of the first wait after a failure, beyond the client's own retries.
 const FIRST_CEILING: Duration = Duration::from_secs(1);
-/// The highest ceiling of a wait while there is no lease to lose.
+/// The highest ceiling of a wait while there was no lease yet.
 const HIGHEST_CEILING: Duration = Duration::from_secs(60);
 
 /// What happened to a lease.
@@ -211,10 +211,11 @@ impl<F: FnMut(Event) + Send> Keeping<F> {
     fn failed(&mut self, error: Error, now: Instant) -> Duration {
         let trouble = self.trouble.get_or_insert(Trouble { since: now, failures: 0, lost: false });
         trouble.failures = trouble.failures.saturating_add(1);
-        let highest = self.lease.map_or(HIGHEST_CEILING, |lease| lease.interval.min(HIGHEST_CEILING));
-        let jitter = full_jitter(trouble.failures, FIRST_CEILING, highest, fastrand::f64());
-        let retry_in = error.retry_after().map_or(jitter, |asked| asked.min(highest).saturating_add(jitter));
-        let lost_now = !trouble.lost && self.lease.is_some_and(|lease| lease.ends <= now);
+        let highest = self.lease.map_or(HIGHEST_CEILING, |lease| lease.interval);
+        let is_lost = self.lease.is_some_and(|lease| lease.ends <= now);
+        let pause = pause(trouble.failures, highest, is_lost, fastrand::f64());
+        let retry_in = error.retry_after().map_or(pause, |asked| asked.min(highest).saturating_add(pause));
+        let lost_now = is_lost && !trouble.lost;
         trouble.lost |= lost_now;
         (self.on_event)(Event::Failed { error, retry_in });
         if lost_now {
@@ -244,11 +245,34 @@ impl Lease {
     }
 }
 
+/// How long to wait after a failure. Who has no lease left to lose asks about as often as it beat: the end of a long outage would
+/// else bring everybody back at once.
+fn pause(failures: u32, highest: Duration, is_lost: bool, random: f64) -> Duration {
+    if is_lost {
+        highest.mul_f64(f64::midpoint(1.0, random))
+    } else {
+        full_jitter(failures, FIRST_CEILING, highest, random)
+    }
+}
+
 /// Whether trying again can never help: the request itself is refused. A lease that somebody else holds will end.
 fn is_final(error: &Error) -> bool {
     match error {
         Error::Options(_) => true,
         Error::Refused { status, .. } => matches!(status, 400 | 401 | 404 | 405 | 413 | 501),
         _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_fought_for_and_once_it_is_lost_nobody_asks_more_than_twice_as_often_as_it_beat() {
+        let interval = Duration::from_secs(100);
+        assert!(pause(1, interval, false, 1.0) <= FIRST_CEILING);
+        assert!(pause(20, interval, false, 0.01) <= interval / 50);
+        assert_eq!([0.0, 1.0].map(|random| pause(20, interval, true, random)), [interval / 2, interval]);
     }
 }
