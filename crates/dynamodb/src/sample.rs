@@ -13,11 +13,11 @@ use crate::lane::{Family, Lane, Place};
 use crate::page::PageInMaking;
 use crate::size::Seen;
 use crate::snapshot::{Network, Peers};
-use crate::window::Plan;
+use crate::window::{Plan, Stretch};
 
 /// Up to so many entries a family is listed whole, which takes sixteen half units.
 const LIST_MOST: u64 = 800;
-/// Calls that one sample has under way at once.
+/// Lanes that are listed at once.
 const AT_ONCE: usize = 16;
 /// Rounds of windows; each fills up what rejected windows and dormant peers left open in the one before. One in eight
 /// samples needs a second round, and a sample that is still short after the last was drawn where hardly anybody is live.
@@ -133,30 +133,23 @@ impl Core {
         spare: usize,
     ) -> Result<(Vec<(Place, PeerId)>, Seen), StoreError> {
         let plan = Plan::new(known.entries_in_all(), query.limit);
-        let windows = (0..plan.windows_for(wanted) + spare).map(|_| async move {
+        let windows = plan.windows_for(wanted) + spare;
+        let read = async |window: Vec<Stretch>| {
             let mut held = Entries::new();
-            for stretch in plan.window() {
+            for stretch in window {
                 held.append(&mut self.entries(query, stretch).await?);
             }
-            Ok::<_, StoreError>(held)
-        });
-        let held: Vec<Entries> = stream::iter(windows).buffer_unordered(AT_ONCE).try_collect().await?;
-        let mut seen = Seen::default();
-        let mut picks = Vec::new();
-        for entries in held {
-            seen.entries += to_u64(entries.len());
-            seen.covered += plan.covered();
-            picks.extend(plan.pick(entries.into_iter().collect()));
-        }
-        Ok((picks, seen))
+            Ok::<_, StoreError>(held.into_iter().collect())
+        };
+        let (picks, entries) = plan.draw(windows, read).await?;
+        Ok((
+            picks,
+            Seen { entries, covered: plan.covered() * u128::from(to_u64(windows)), ..Seen::default() },
+        ))
     }
 
     /// What the index has of a query on one stretch, own writes included.
-    pub(crate) async fn entries(
-        &self,
-        query: &Query,
-        (from, to): (Place, Place),
-    ) -> Result<Entries, StoreError> {
+    pub(crate) async fn entries(&self, query: &Query, (from, to): Stretch) -> Result<Entries, StoreError> {
         let families = Family::of(&query.archetypes);
         let stretches = families.iter().map(|family| self.stretch(family, from, to));
         let mut entries = Entries::new();

@@ -6,7 +6,7 @@ mod support;
 
 use std::time::Duration;
 
-use aurora_registry::conformance::fairness::{Trial, trial};
+use aurora_registry::conformance::fairness::{Pairs, Trial, trial};
 
 /// What a small network is read with: a snapshot of the table.
 #[tokio::test]
@@ -32,7 +32,7 @@ async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
         limit: 100,
         stayers: 1_000,
         movers: 60,
-        judges_pairs: false,
+        pairs: Pairs::Clustered,
         ..Trial::default()
     };
     assert!(tried(windows, 0).await > 100_000);

@@ -27,10 +27,19 @@ pub struct Trial {
     /// Peers that register for long in a round, and of those before as many that deregister; as many more register for this round
     /// only.
     pub movers: u32,
-    /// Whether any two peers must be listed together as often as any other two. Every store promises it of what it reads whole.
-    pub judges_pairs: bool,
+    /// How a sample's peers may hang together.
+    pub pairs: Pairs,
     /// What the churn follows from.
     pub seed: u64,
+}
+
+/// How the peers of one sample hang together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairs {
+    /// Any two are listed together as often as any other two. Every store promises it of what it reads whole.
+    Alike,
+    /// Some are listed together more often than others, so that pairs are not judged, and counts scatter further.
+    Clustered,
 }
 
 impl Trial {
@@ -41,7 +50,7 @@ impl Trial {
 impl Default for Trial {
     /// A million draws from a hundred peers.
     fn default() -> Self {
-        Self { rounds: 30, samples: 750, limit: 20, stayers: 40, movers: 20, judges_pairs: true, seed: 1 }
+        Self { rounds: 30, samples: 750, limit: 20, stayers: 40, movers: 20, pairs: Pairs::Alike, seed: 1 }
     }
 }
 
@@ -117,7 +126,7 @@ pub async fn trial(store: &dyn Store, trial: &Trial) -> Result<u64, Failed> {
     }
     let mut drawn = 0;
     for (_, judge) in judges {
-        drawn += judge.verdict(trial.judges_pairs)?;
+        drawn += judge.verdict(trial.pairs)?;
     }
     Ok(drawn)
 }
