@@ -5,11 +5,12 @@
 
 mod crowd;
 mod judge;
+mod pair;
 
 use crate::{Query, Store, StoreError};
 use crowd::Crowd;
-pub use judge::Bias;
 use judge::Judge;
+pub use judge::{Bias, Unevenness};
 
 use super::world::{carriers_of, everybody};
 

@@ -1,15 +1,17 @@
 //! The judge: what was drawn against what a uniform sampler draws.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 
 use super::super::chance::chi_square_bound;
 use super::Pairs;
+use super::pair::{Draw, PairCounts};
 
 /// A cell that is expected less often is left out: the bound takes counts for normal.
-const LEAST_EXPECTED: f64 = 5.0;
-/// Standard deviations beyond which cells that are not independent count as biased: pairs that share a peer scatter by a fifth more
-/// together than independent ones.
-const DEVIATIONS: f64 = 8.0;
+pub(super) const LEAST_EXPECTED: f64 = 5.0;
+/// Standard deviations that a fair sampler exceeds less than once in a hundred thousand million times: each statistic is normal by then,
+/// with a deviation of one (seen: 0.9 to 1.1, in hundreds of trials of each kind).
+const DEVIATIONS: f64 = 7.0;
 /// The same where samples are clustered: the statistic of a fair sample of a hundred, thirteen from each window of about forty, was seen
 /// to scatter by 1.8 of these deviations and never by more than 7.4 in 300 trials.
 const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
@@ -34,28 +36,36 @@ pub enum Bias {
     /// Somebody was listed who does not match: gone, expired, or of another archetype.
     #[error("{0} was listed and does not match")]
     Stranger(String),
-    /// Some peers were drawn more often than others.
-    #[error("{what}: {statistic:.0} by chi-square, where chance stays below {bound:.0}")]
-    Uneven {
-        /// What was counted.
-        what: &'static str,
-        /// The statistic.
-        statistic: f64,
-        /// What chance does not reach.
-        bound: f64,
-    },
+    /// Some were drawn more often than others: all that shows it.
+    #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    Uneven(Vec<Unevenness>),
+}
+
+/// Counts that chance does not explain.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Unevenness {
+    /// What was counted.
+    pub what: &'static str,
+    /// Their statistic.
+    pub statistic: f64,
+    /// What chance does not reach.
+    pub bound: f64,
+}
+
+impl fmt::Display for Unevenness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { what, statistic, bound } = self;
+        write!(f, "{what}: {statistic:.0} by chi-square, where chance stays below {bound:.0}")
+    }
 }
 
 /// Counts what is drawn by one kind of query.
 pub(super) struct Judge {
     limit: usize,
-    /// The peers whose pairs are counted, and their places in `pairs`.
-    watched: HashMap<String, usize>,
     round: Round,
     /// By peer, over all rounds.
     peers: HashMap<String, Cell>,
-    /// By the two places, over all rounds.
-    pairs: Vec<Cell>,
+    pairs: PairCounts,
     /// The rounds' statistics and their degrees of freedom, added up.
     within: (f64, f64),
     drawn: u64,
@@ -67,8 +77,6 @@ struct Round {
     /// By peer: how often it was listed, and how often it asked.
     counts: HashMap<String, (u64, u64)>,
     samples: u64,
-    /// By the two places: how often both were listed, and how often one of them asked.
-    pairs: HashMap<(usize, usize), u64>,
 }
 
 /// A count, what is expected of it, and how much it may scatter.
@@ -100,18 +108,10 @@ impl Cell {
 }
 
 impl Judge {
+    /// A judge of samples of so many, and of the pairs of those who are watched.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
-        let pairs = vec![Cell::default(); watched.len() * watched.len()];
-        let watched = watched.into_iter().enumerate().map(|(place, name)| (name, place)).collect();
-        Self {
-            limit,
-            watched,
-            round: Round::default(),
-            peers: HashMap::new(),
-            pairs,
-            within: (0.0, 0.0),
-            drawn: 0,
-        }
+        let pairs = PairCounts::of(watched);
+        Self { limit, round: Round::default(), peers: HashMap::new(), pairs, within: (0.0, 0.0), drawn: 0 }
     }
 
     /// A round begins in which these match.
@@ -140,28 +140,18 @@ impl Judge {
         if let Some(counts) = self.round.counts.get_mut(caller) {
             counts.1 += 1;
         }
-        self.count_pairs(listed);
+        self.pairs.saw(caller, listed);
         self.round.samples += 1;
         self.drawn += listed.len() as u64;
         Ok(())
-    }
-
-    fn count_pairs(&mut self, listed: &[String]) {
-        let mut places: Vec<_> = listed.iter().filter_map(|name| self.watched.get(name).copied()).collect();
-        places.sort_unstable();
-        for (nth, left) in places.iter().enumerate() {
-            for right in &places[nth + 1..] {
-                *self.round.pairs.entry((*left, *right)).or_default() += 1;
-            }
-        }
     }
 
     /// The round ends: its counts are set against what a uniform sampler is expected to draw.
     pub(super) fn close(&mut self) {
         let round = std::mem::take(&mut self.round);
         let others = round.counts.len() as f64 - 1.0;
-        let listed = (self.limit as f64).min(others);
-        let chance = listed / others;
+        let draw = Draw { listed: (self.limit as f64).min(others), others };
+        let chance = draw.chance();
         let mut cells = 0.0;
         for (name, (seen, asked)) in &round.counts {
             let cell = Cell::of(*seen, round.samples - asked, chance);
@@ -173,34 +163,24 @@ impl Judge {
             self.peers.entry(name.clone()).or_default().add(cell);
         }
         self.within.1 += f64::max(cells - 1.0, 0.0);
-        self.close_pairs(&round, chance * (listed - 1.0) / (others - 1.0));
-    }
-
-    fn close_pairs(&mut self, round: &Round, chance: f64) {
-        let asked = |name: &str| round.counts.get(name).map(|(_, asked)| *asked);
-        let watched: Vec<_> =
-            self.watched.iter().filter_map(|(name, place)| Some((*place, asked(name)?))).collect();
-        for (left, left_asked) in &watched {
-            for (right, right_asked) in watched.iter().filter(|(right, _)| left < right) {
-                let seen = round.pairs.get(&(*left, *right)).copied().unwrap_or(0);
-                let trials = round.samples - left_asked - right_asked;
-                self.pairs[left * self.watched.len() + right].add(Cell::of(seen, trials, chance));
-            }
-        }
+        self.pairs.close(round.samples, draw);
     }
 
     /// Acquits, and says how many peers were drawn; or says what gave the sampler away.
     pub(super) fn verdict(self, kind: Pairs) -> Result<u64, Bias> {
-        let deviations = match kind {
-            Pairs::Alike => DEVIATIONS,
-            Pairs::Clustered => DEVIATIONS_OF_CLUSTERS,
+        let (deviations, pairs) = match kind {
+            Pairs::Alike => (DEVIATIONS, Some(self.pairs.statistic())),
+            Pairs::Clustered => (DEVIATIONS_OF_CLUSTERS, None),
         };
-        acquit("peers of one round", self.within, deviations)?;
-        acquit("peers over all rounds", sum(self.peers.values()), deviations)?;
-        if kind == Pairs::Alike {
-            acquit("pairs of peers that stayed", sum(self.pairs.iter()), deviations)?;
-        }
-        Ok(self.drawn)
+        let found: Vec<_> = [
+            ("peers of one round", Some(self.within)),
+            ("peers over all rounds", Some(sum(self.peers.values()))),
+            ("pairs of peers that stayed", pairs),
+        ]
+        .into_iter()
+        .filter_map(|(what, counted)| unevenness(what, counted?, deviations))
+        .collect();
+        if found.is_empty() { Ok(self.drawn) } else { Err(Bias::Uneven(found)) }
     }
 }
 
@@ -208,7 +188,7 @@ fn sum<'c>(cells: impl Iterator<Item = &'c Cell>) -> (f64, f64) {
     cells.filter_map(|cell| cell.distance()).fold((0.0, 0.0), |(sum, count), far| (sum + far, count + 1.0))
 }
 
-fn acquit(what: &'static str, (statistic, freedom): (f64, f64), deviations: f64) -> Result<(), Bias> {
+fn unevenness(what: &'static str, (statistic, freedom): (f64, f64), deviations: f64) -> Option<Unevenness> {
     let bound = chi_square_bound(freedom.max(1.0), deviations);
-    if statistic < bound { Ok(()) } else { Err(Bias::Uneven { what, statistic, bound }) }
+    (statistic >= bound).then_some(Unevenness { what, statistic, bound })
 }
