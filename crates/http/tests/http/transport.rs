@@ -9,7 +9,7 @@ use aurora_http::{ServeError, ServeOptions, Server, TlsFiles};
 use http::Version;
 
 use crate::support::raw::Raw;
-use crate::support::{Service, client};
+use crate::support::{PATIENCE, Service, client};
 
 #[tokio::test]
 async fn http_2_is_spoken_without_tls_to_whoever_begins_with_it() {
@@ -94,9 +94,9 @@ async fn an_address_in_use_is_named() {
 async fn connections_that_come_in_one_burst_wait_to_be_accepted() {
     let mut options = ServeOptions::default();
     options.listen = ([127, 0, 0, 1], 0).into();
-    // It is bound and accepts nothing yet: each of these waits in the system's queue, or would wait a second to try again.
+    // It is bound and accepts nothing: each of these waits in the system's queue, or tries again and again without an end.
     let server = Server::bind(options, Service::start().await.registry.clone()).await.unwrap();
-    let open = |_| TcpStream::connect_timeout(&server.local_addr(), Duration::from_millis(900));
+    let open = |_| TcpStream::connect_timeout(&server.local_addr(), PATIENCE);
     let burst: Result<Vec<_>, _> = (0..400).map(open).collect();
     assert_eq!(burst.unwrap().len(), 400);
 }
