@@ -1,7 +1,5 @@
 //! The keeper of a lease.
 
-use std::time::Duration;
-
 use aurora_client::{Client, ClientOptions, Event, LeaseKeeper};
 use aurora_protocol::{PeerId, RegisterRequest};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -29,11 +27,7 @@ fn path(seen: &Seen) -> &str {
 }
 
 fn keep(server: &Scripted) -> (LeaseKeeper, UnboundedReceiver<Event>) {
-    let options = ClientOptions {
-        timeout: Duration::from_millis(500),
-        retries: 0,
-        ..ClientOptions::new(&server.endpoint)
-    };
+    let options = ClientOptions { retries: 0, ..ClientOptions::new(&server.endpoint) };
     let (sender, events) = unbounded_channel();
     let registration = RegisterRequest::new(PeerId::parse("p").unwrap());
     let keeper = LeaseKeeper::start(Client::new(&options).unwrap(), registration, move |event| {
