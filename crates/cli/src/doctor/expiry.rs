@@ -45,7 +45,9 @@ async fn wait_for_the_end(client: &Client, peer: &mut Throwaway, seconds: u32) -
         ));
     }
     sleep_until(began + lease.saturating_sub(BEFORE_THE_END)).await;
-    if !peer.is_listed(client).await? {
+    let is_listed = peer.is_listed(client).await?;
+    // An answer that took longer than the rest of the lease says nothing of an early end.
+    if !is_listed && began.elapsed() < lease {
         return Ok(Finding::fail(
             CHECK,
             "the peer was no longer listed before its lease had ended",
