@@ -70,7 +70,7 @@ impl Handler {
         request.extensions_mut().insert(Origin {
             address: source.unwrap_or(NOWHERE),
             request_id: request_id.unwrap_or_else(RequestId::fresh),
-            time_left: Some(time_left(context.deadline)),
+            time_left: Some(time_left(context.deadline, SystemTime::now())),
         });
         let Ok(response) =
             self.router.clone().oneshot(request).await.map_err(|never: Infallible| match never {});
@@ -85,7 +85,7 @@ impl Handler {
     async fn wake_up(&self, deadline: u64) {
         tracing::debug!("woken up by an event that is no request");
         for _ in 0..SWEEPS {
-            if time_left(deadline) < SWEEP_TIME {
+            if time_left(deadline, SystemTime::now()) < SWEEP_TIME {
                 return;
             }
             if let Err(error) = self.registry.sweep(self.clock.now()).await {
@@ -100,8 +100,21 @@ fn origin(parts: &Parts) -> Origin {
     parts.extensions.get().cloned().unwrap_or_else(nowhere)
 }
 
-/// How long an answer may take, of an invocation that ends at `deadline`, in milliseconds since 1970.
-fn time_left(deadline: u64) -> Duration {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+/// How long an answer may take from `now` on, of an invocation that ends at `deadline`, in milliseconds since 1970.
+fn time_left(deadline: u64, now: SystemTime) -> Duration {
+    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     Duration::from_millis(deadline).saturating_sub(now).saturating_sub(HANDING_OVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_leaves_time_to_be_handed_over_and_none_is_left_after_the_deadline() {
+        let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
+        assert_eq!(time_left(10_000, at(9_000)), Duration::from_millis(750));
+        assert_eq!(time_left(10_000, at(9_750)), Duration::ZERO);
+        assert_eq!(time_left(10_000, at(20_000)), Duration::ZERO);
+    }
 }

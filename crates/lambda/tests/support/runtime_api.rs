@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use http::{Method, Request, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// How long a test waits for what must come.
@@ -33,7 +33,7 @@ pub(crate) struct RuntimeApi {
 
 struct Invocation {
     event: Value,
-    deadline: SystemTime,
+    time: Duration,
     reply: oneshot::Sender<Said>,
 }
 
@@ -43,6 +43,7 @@ struct Desk {
     open: Mutex<HashMap<String, oneshot::Sender<Said>>>,
     init_error: mpsc::UnboundedSender<Value>,
     asked: AtomicU64,
+    first: Notify,
 }
 
 impl RuntimeApi {
@@ -56,6 +57,7 @@ impl RuntimeApi {
             open: Mutex::default(),
             init_error,
             asked: AtomicU64::new(0),
+            first: Notify::new(),
         });
         let handling = Arc::clone(&desk);
         let router = Router::new().fallback(move |request: Request<Body>| {
@@ -71,11 +73,11 @@ impl RuntimeApi {
         self.address.to_string()
     }
 
-    /// Hands an event over and waits for what the function says, however long that takes.
+    /// Hands an event over as soon as the function asks for one, and waits for what it says, however long that takes. It has
+    /// `time` from then on.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Said {
         let (reply, said) = oneshot::channel();
-        let deadline = SystemTime::now() + time;
-        self.events.send(Invocation { event, deadline, reply }).unwrap_or_else(|_| panic!("the API is gone"));
+        self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API is gone"));
         timeout(PATIENCE, said).await.expect("the function answers in time").unwrap()
     }
 
@@ -83,6 +85,16 @@ impl RuntimeApi {
     pub(crate) async fn init_error(&self) -> Value {
         let mut errors = self.init_errors.lock().await;
         timeout(PATIENCE, errors.recv()).await.expect("the function reports in time").unwrap()
+    }
+
+    /// Waits until the function has started and asks for its first event.
+    pub(crate) async fn ready(&self) {
+        let asked = async {
+            while self.asked() == 0 {
+                self.desk.first.notified().await;
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("the function starts");
     }
 
     /// How often the function asked for an event.
@@ -118,10 +130,11 @@ impl Desk {
 
     async fn next(&self) -> Response<Body> {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        self.first.notify_one();
         let invocation = self.waiting.lock().await.recv().await.expect("the test still runs");
         let id = format!("8476a536-e9f4-11e8-9739-{asked:012x}");
         self.open.lock().await.insert(id.clone(), invocation.reply);
-        let deadline = invocation.deadline.duration_since(UNIX_EPOCH).unwrap().as_millis();
+        let deadline = (SystemTime::now() + invocation.time).duration_since(UNIX_EPOCH).unwrap().as_millis();
         Response::builder()
             .header("Lambda-Runtime-Aws-Request-Id", id)
             .header("Lambda-Runtime-Deadline-Ms", deadline.to_string())
