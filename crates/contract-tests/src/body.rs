@@ -99,10 +99,14 @@ pub async fn a_body_that_is_no_object_is_refused(target: &Target) {
 
 pub async fn a_body_that_is_not_utf_8_is_refused(target: &Target) {
     let caller = Caller::home(target);
+    let typed = ["content-type: application/octet-stream\r\n", ""];
+    let types = if target.sees_bytes { &typed[..] } else { &typed[..1] };
     for body in
         [&b"{\"peer_id\":\"\xff\"}"[..], b"{\"peer_id\":\"p\",\"x\":\"\xed\xa0\x80\"}", b"\xff\xfe{\0}\0"]
     {
-        caller.call("POST", "/register", "", body).await.refused(400, "invalid_body", None);
+        for headers in types {
+            caller.call("POST", "/register", headers, body).await.refused(400, "invalid_body", None);
+        }
     }
 }
 

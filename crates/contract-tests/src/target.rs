@@ -32,6 +32,12 @@ pub struct Target {
     pub base_url: String,
     /// How a case calls from two addresses.
     pub sources: Sources,
+    /// Whether it is told where a request came from. Not so behind an emulator that names one address for all of them.
+    pub sees_sources: bool,
+    /// Whether a body that says no type reaches it where it is no text. Not so behind an emulator that refuses it by itself.
+    pub sees_bytes: bool,
+    /// Whether an answer to a HEAD says no length but that of the GET. An emulator may count the bytes that it has: none.
+    pub tells_length: bool,
     /// Whether browsers on other pages may read its answers.
     pub cors: bool,
     /// Whether bodies reach it as they are sent: in chunks, or with a length that lies. Not so behind a gateway.
@@ -50,6 +56,9 @@ impl Target {
         Self {
             base_url: base_url.into().trim_end_matches('/').to_owned(),
             sources: Sources::Loopback,
+            sees_sources: true,
+            sees_bytes: true,
+            tells_length: true,
             cors: true,
             sees_transfer: true,
             remembers: true,

@@ -1,4 +1,4 @@
-//! Answers as gateways take them. Both payload formats read the same object.
+//! Answers as gateways take them.
 
 use axum::body::Body;
 use base64::Engine as _;
@@ -8,6 +8,8 @@ use http::{HeaderMap, Response};
 use http_body_util::BodyExt as _;
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
+
+use crate::event::PayloadFormat;
 
 /// What Lambda hands back.
 #[derive(Debug, Serialize)]
@@ -28,11 +30,14 @@ pub(crate) struct Answer {
     headers: HeaderMap,
     body: String,
     is_base64_encoded: bool,
+    /// Payload format 2.0 has them. AWS does without, but `cargo lambda` refuses an answer that leaves them out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cookies: Option<[&'static str; 0]>,
 }
 
 impl Answer {
-    /// The answer that a response is.
-    pub(crate) async fn of(response: Response<Body>) -> Result<Self, axum::Error> {
+    /// The answer that a response is, to an event of `format`.
+    pub(crate) async fn of(response: Response<Body>, format: PayloadFormat) -> Result<Self, axum::Error> {
         let (parts, body) = response.into_parts();
         let body = body.collect().await?.to_bytes();
         let mut headers = parts.headers;
@@ -42,7 +47,8 @@ impl Answer {
             Ok(text) => (text, false),
             Err(bytes) => (BASE64_STANDARD.encode(bytes.as_bytes()), true),
         };
-        Ok(Self { status_code: parts.status.as_u16(), headers, body, is_base64_encoded })
+        let cookies = (format == PayloadFormat::Two).then_some([]);
+        Ok(Self { status_code: parts.status.as_u16(), headers, body, is_base64_encoded, cookies })
     }
 }
 

@@ -54,6 +54,17 @@ pub(crate) struct GatewayRequest {
     pub(crate) source: Option<IpAddr>,
     /// The gateway's name for it.
     pub(crate) request_id: Option<RequestId>,
+    /// What its event is written in, and so its answer.
+    pub(crate) format: PayloadFormat,
+}
+
+/// How a gateway and its function write to each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PayloadFormat {
+    /// 1.0, of REST APIs.
+    One,
+    /// 2.0, of HTTP APIs and function URLs.
+    Two,
 }
 
 impl<'de> Deserialize<'de> for Event {
@@ -137,7 +148,8 @@ impl Fields {
         let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
         let mut request = Request::new(self.take_body()?);
         *request.method_mut() = method;
-        if context.http.is_some() {
+        let format = if context.http.is_some() { PayloadFormat::Two } else { PayloadFormat::One };
+        if format == PayloadFormat::Two {
             // A REST API passes bytes through only where that was set up, and compresses by itself.
             request.headers_mut().extend(self.accept_encoding());
             *request.uri_mut() = uri(&self.matched_by_key(&context).path(), self.raw_query_string.as_deref());
@@ -148,7 +160,8 @@ impl Fields {
         let source = caller.and_then(|caller| caller.source_ip?.parse::<IpAddr>().ok());
         let request_id =
             context.request_id.and_then(|id| RequestId::accept(&HeaderValue::try_from(id).ok()?));
-        Ok(GatewayRequest { request, source: source.map(|source| source.to_canonical()), request_id })
+        let source = source.map(|source| source.to_canonical());
+        Ok(GatewayRequest { request, source, request_id, format })
     }
 
     fn take_body(&mut self) -> Result<Body, String> {

@@ -33,6 +33,8 @@ pub(crate) struct Handler {
     registry: Arc<Registry>,
     clock: Clock,
     metrics: Metrics,
+    /// When this process began.
+    began: SystemTime,
 }
 
 impl Handler {
@@ -46,6 +48,7 @@ impl Handler {
             registry,
             clock: Clock::default(),
             metrics: Metrics::new(settings.custom_metrics),
+            began: SystemTime::now(),
         }
     }
 
@@ -63,19 +66,19 @@ impl Handler {
 
     async fn answer(&self, call: GatewayRequest, context: &Context) -> Result<Answer, Diagnostic> {
         let started = Instant::now();
-        let GatewayRequest { mut request, source, request_id } = call;
+        let GatewayRequest { mut request, source, request_id, format } = call;
         let path = request.uri().path().to_owned();
         let invocation = HeaderValue::from_str(&context.request_id).ok();
         let request_id = request_id.or_else(|| RequestId::accept(&invocation?));
         request.extensions_mut().insert(Origin {
             address: source.unwrap_or(NOWHERE),
             request_id: request_id.unwrap_or_else(RequestId::fresh),
-            time_left: Some(time_left(context.deadline, SystemTime::now())),
+            time_left: time_left(context.deadline, self.began, SystemTime::now()),
         });
         let Ok(response) =
             self.router.clone().oneshot(request).await.map_err(|never: Infallible| match never {});
         self.metrics.answered(&path, response.status(), started.elapsed());
-        Answer::of(response).await.map_err(|error| Diagnostic {
+        Answer::of(response, format).await.map_err(|error| Diagnostic {
             error_type: "Internal".to_owned(),
             error_message: format!("the answer's body can't be read: {error}"),
         })
@@ -85,7 +88,8 @@ impl Handler {
     async fn wake_up(&self, deadline: u64) {
         tracing::debug!("woken up by an event that is no request");
         for _ in 0..SWEEPS {
-            if time_left(deadline, SystemTime::now()) < SWEEP_TIME {
+            let left = time_left(deadline, self.began, SystemTime::now());
+            if left.is_some_and(|left| left < SWEEP_TIME) {
                 return;
             }
             if let Err(error) = self.registry.sweep(self.clock.now()).await {
@@ -100,10 +104,12 @@ fn origin(parts: &Parts) -> Origin {
     parts.extensions.get().cloned().unwrap_or_else(nowhere)
 }
 
-/// How long an answer may take from `now` on, of an invocation that ends at `deadline`, in milliseconds since 1970.
-fn time_left(deadline: u64, now: SystemTime) -> Duration {
-    let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-    Duration::from_millis(deadline).saturating_sub(now).saturating_sub(HANDING_OVER)
+/// How long an answer may take from `now` on, of an invocation that ends at `deadline`, in milliseconds since 1970. `None` where that
+/// was over before this process `began`: Lambda hands no such event over, but `cargo lambda` says ten minutes after 1970.
+fn time_left(deadline: u64, began: SystemTime, now: SystemTime) -> Option<Duration> {
+    let [began, now] = [began, now].map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
+    let deadline = Duration::from_millis(deadline);
+    (deadline > began).then(|| deadline.saturating_sub(now).saturating_sub(HANDING_OVER))
 }
 
 #[cfg(test)]
@@ -113,8 +119,15 @@ mod tests {
     #[test]
     fn an_answer_leaves_time_to_be_handed_over_and_none_is_left_after_the_deadline() {
         let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
-        assert_eq!(time_left(10_000, at(9_000)), Duration::from_millis(750));
-        assert_eq!(time_left(10_000, at(9_750)), Duration::ZERO);
-        assert_eq!(time_left(10_000, at(20_000)), Duration::ZERO);
+        let left = |now| time_left(10_000, at(8_000), at(now));
+        assert_eq!(left(9_000), Some(Duration::from_millis(750)));
+        assert_eq!(left(9_750), Some(Duration::ZERO));
+        assert_eq!(left(20_000), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_deadline_from_before_the_process_is_none() {
+        let (began, now) = (SystemTime::now(), SystemTime::now());
+        assert_eq!(time_left(600_000, began, now), None);
     }
 }

@@ -13,12 +13,12 @@ mod bootstrap;
 mod gateway;
 #[path = "support/runtime_api.rs"]
 mod runtime_api;
+#[path = "support/table.rs"]
+mod table;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use aurora_contract_tests::{Needs, Target};
-use aurora_dynamodb::{DynamoOptions, connect, create_table};
 
 use bootstrap::Bootstrap;
 use gateway::Kind;
@@ -69,18 +69,10 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
     }
-    static TABLES: AtomicU32 = AtomicU32::new(0);
-    let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
-        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
-    let table = TABLES.fetch_add(1, Ordering::Relaxed);
-    let table = format!("aurora-peers-lambda-{}-{table}", std::process::id());
-    let mut options = DynamoOptions::new(table.clone());
-    options.endpoint = Some(endpoint.clone());
-    create_table(&connect(&options).await, &table, false).await.expect("the stand-in makes a table");
-
+    let (table, endpoint) = table::fresh().await;
     let api = Arc::new(RuntimeApi::start().await);
     let settings = [("AURORA_TABLE", table.as_str()), ("AURORA_DYNAMODB_ENDPOINT", &endpoint)];
-    let process = Bootstrap::start(&api, &settings);
+    let process = Bootstrap::start(&api.authority(), &settings);
     let mut target = Target::new(gateway::start(kind, api).await, process);
     target.sees_transfer = false;
     target.remembers = false;

@@ -15,14 +15,12 @@ mod gateway;
 mod proxy;
 #[path = "support/runtime_api.rs"]
 mod runtime_api;
+#[path = "support/table.rs"]
+mod table;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use aurora_dynamodb::{DynamoOptions, connect, create_table};
-use axum::body::Bytes;
-use http::Request;
 use serde_json::{Value, json};
 
 use bootstrap::Bootstrap;
@@ -49,7 +47,7 @@ impl Function {
         let api = RuntimeApi::start().await;
         let settings =
             [("AURORA_TABLE", table), ("AURORA_DYNAMODB_ENDPOINT", endpoint), ("AURORA_LOG", "off")];
-        let process = Bootstrap::start(&api, &settings);
+        let process = Bootstrap::start(&api.authority(), &settings);
         Self { api, _process: process }
     }
 
@@ -62,9 +60,7 @@ impl Function {
         time: Duration,
     ) -> (u64, Option<u32>, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let request = Request::builder().method(method).uri(format!("/dev{below}")).body(()).unwrap();
-        let from = "203.0.113.7:5678".parse().unwrap();
-        let event = gateway::event(Kind::Rest, from, &request.into_parts().0, &Bytes::from(body));
+        let event = gateway::call(Kind::Rest, method, below, &body);
         let answer = self.api.invoke(event, time).await.expect("the function does not fail");
         let wait = answer["headers"]["retry-after"].as_str().map(|seconds| seconds.parse().unwrap());
         let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
@@ -90,23 +86,10 @@ impl Function {
     }
 }
 
-/// A fresh table, and the stand-in's endpoint.
-async fn table() -> (String, String) {
-    static TABLES: AtomicU32 = AtomicU32::new(0);
-    let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
-        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
-    let number = TABLES.fetch_add(1, Ordering::Relaxed);
-    let name = format!("aurora-peers-faults-{}-{number}", std::process::id());
-    let mut options = DynamoOptions::new(name.clone());
-    options.endpoint = Some(endpoint.clone());
-    create_table(&connect(&options).await, &name, false).await.expect("the stand-in makes a table");
-    (name, endpoint)
-}
-
 #[tokio::test]
 async fn while_dynamodb_fails_every_call_is_503_with_retry_after_in_time_and_the_function_recovers() {
     for fate in [Fate::Throttle, Fate::ServerError, Fate::Reset, Fate::ResetAfter, Fate::Stall] {
-        let (table, endpoint) = table().await;
+        let (table, endpoint) = table::fresh().await;
         assert_eq!(Function::start(&table, &endpoint).await.register("p", 1, &[]).await, 200);
         let proxy = Proxy::before(&endpoint).await;
         proxy.rule(move |_| fate);
@@ -134,7 +117,7 @@ async fn while_dynamodb_fails_every_call_is_503_with_retry_after_in_time_and_the
 
 #[tokio::test]
 async fn what_a_batch_leaves_unprocessed_is_written_before_the_answer() {
-    let (table, endpoint) = table().await;
+    let (table, endpoint) = table::fresh().await;
     let proxy = Proxy::before(&endpoint).await;
     proxy.rule(|_| Fate::Half);
     let archetypes: Vec<String> = (0..32).map(|n| format!("a{n}")).collect();
@@ -150,7 +133,7 @@ async fn what_a_batch_leaves_unprocessed_is_written_before_the_answer() {
 
 #[tokio::test]
 async fn nothing_acknowledged_is_lost_while_one_call_in_four_fails() {
-    let (table, endpoint) = table().await;
+    let (table, endpoint) = table::fresh().await;
     let proxy = Proxy::before(&endpoint).await;
     let mut turn = 0;
     proxy.rule(move |_| {

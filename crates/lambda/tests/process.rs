@@ -20,15 +20,12 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use axum::body::Bytes;
-use http::Request;
 use serde_json::{Value, json};
 
 use bootstrap::Bootstrap;
-use gateway::Kind;
+use gateway::{Kind, call};
 use runtime_api::RuntimeApi;
 
-const KINDS: [Kind; 5] = [Kind::Rest, Kind::RestBasePath, Kind::Http, Kind::HttpBasePath, Kind::FunctionUrl];
 const TIME: Duration = Duration::from_secs(10);
 
 /// How long the store waits for a table that does not answer, where an invocation has longer.
@@ -36,18 +33,6 @@ const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Settings with a table that no case gets to.
 const TABLE: (&str, &str) = ("AURORA_TABLE", "aurora-peers-nowhere");
-
-/// The event of a call; its path is `below` whatever its kind puts in front.
-fn event(kind: Kind, method: &str, below: &str, body: &str) -> Value {
-    let prefix = match kind {
-        Kind::Rest | Kind::Http => "/dev",
-        Kind::RestBasePath | Kind::HttpBasePath => "/p2p",
-        Kind::FunctionUrl => "",
-    };
-    let request = Request::builder().method(method).uri(format!("{prefix}{below}")).body(()).unwrap();
-    let from = "203.0.113.7:5678".parse().unwrap();
-    gateway::event(kind, from, &request.into_parts().0, &Bytes::copy_from_slice(body.as_bytes()))
-}
 
 fn body(answer: &Value) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
@@ -70,7 +55,7 @@ async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_i
         (vec![TABLE, ("AURORA_LOG", "loud")], ["AURORA_LOG", "level"]),
     ] {
         let api = RuntimeApi::start().await;
-        let mut process = Bootstrap::start(&api, &settings);
+        let mut process = Bootstrap::start(&api.authority(), &settings);
         let error = api.init_error().await;
         let message = error["errorMessage"].as_str().unwrap();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
@@ -90,7 +75,7 @@ fn elsewhere_it_says_who_starts_it() {
 #[tokio::test]
 async fn an_event_that_is_no_request_is_answered_quietly() {
     let api = RuntimeApi::start().await;
-    let process = Bootstrap::start(&api, &[TABLE, ("AURORA_LOG", "info")]);
+    let process = Bootstrap::start(&api.authority(), &[TABLE, ("AURORA_LOG", "info")]);
     let schedule = json!({
         "version": "0", "account": "123456789012", "region": "us-east-1", "detail": {},
         "detail-type": "Scheduled Event", "source": "aws.events", "time": "2019-03-01T01:23:45Z",
@@ -113,9 +98,9 @@ async fn an_event_that_is_no_request_is_answered_quietly() {
 #[tokio::test]
 async fn a_request_goes_by_the_gateways_name() {
     let api = RuntimeApi::start().await;
-    let _process = Bootstrap::start(&api, &[TABLE]);
-    for kind in KINDS {
-        let event = event(kind, "GET", "/openapi.json", "");
+    let _process = Bootstrap::start(&api.authority(), &[TABLE]);
+    for kind in Kind::ALL {
+        let event = call(kind, "GET", "/openapi.json", "");
         let name = event["requestContext"]["requestId"].clone();
         let answer = api.invoke(event, TIME).await.unwrap();
         assert_eq!(answer["statusCode"], 200, "{kind:?}: {answer}");
@@ -124,15 +109,30 @@ async fn a_request_goes_by_the_gateways_name() {
 }
 
 #[tokio::test]
+async fn an_answer_has_the_keys_of_its_payload_format_and_no_others() {
+    let api = RuntimeApi::start().await;
+    let _process = Bootstrap::start(&api.authority(), &[TABLE]);
+    for kind in Kind::ALL {
+        let answer = api.invoke(call(kind, "GET", "/openapi.json", ""), TIME).await.unwrap();
+        let keys: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+        let expected: &[&str] = match kind {
+            Kind::Rest | Kind::RestBasePath => &["body", "headers", "isBase64Encoded", "statusCode"],
+            _ => &["body", "cookies", "headers", "isBase64Encoded", "statusCode"],
+        };
+        assert_eq!(keys, expected, "{kind:?}");
+    }
+}
+
+#[tokio::test]
 async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_answered() {
     let api = RuntimeApi::start().await;
-    let _process = Bootstrap::start(&api, &[TABLE]);
-    let mut broken = event(Kind::Rest, "POST", "/register", "{}");
+    let _process = Bootstrap::start(&api.authority(), &[TABLE]);
+    let mut broken = call(Kind::Rest, "POST", "/register", "{}");
     broken["body"] = json!("not base64");
     broken["isBase64Encoded"] = json!(true);
     let error = api.invoke(broken, TIME).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("base64"), "{error}");
-    let mut odd = event(Kind::Rest, "GET", "/openapi.json", "");
+    let mut odd = call(Kind::Rest, "GET", "/openapi.json", "");
     // As the console's test call has it, and with what nobody reads.
     odd["requestContext"]["identity"]["sourceIp"] = json!("test-invoke-source-ip");
     odd["requestContext"]["authorizer"] = json!({"claims": null, "scopes": 3});
@@ -143,12 +143,12 @@ async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_ans
 #[tokio::test]
 async fn a_path_or_query_of_any_bytes_is_answered() {
     let api = RuntimeApi::start().await;
-    let _process = Bootstrap::start(&api, &[TABLE]);
+    let _process = Bootstrap::start(&api.authority(), &[TABLE]);
     for raw in ["/é x?y#z", "//", "", "?", "/%", "/\u{0}", "http://[", &"/a".repeat(40_000)] {
-        let mut v2 = event(Kind::FunctionUrl, "GET", "/", "");
+        let mut v2 = call(Kind::FunctionUrl, "GET", "/", "");
         v2["rawPath"] = json!(raw);
         v2["rawQueryString"] = json!("a=é b#&%\u{7f}");
-        let mut v1 = event(Kind::Rest, "GET", "/", "");
+        let mut v1 = call(Kind::Rest, "GET", "/", "");
         v1["resource"] = json!("/{proxy+}");
         v1["pathParameters"] = json!({"proxy": raw});
         v1["multiValueQueryStringParameters"] = json!({"a&b": ["=#é", null], "c": null});
@@ -164,12 +164,12 @@ async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let api = RuntimeApi::start().await;
-    let process = Bootstrap::start(&api, &[TABLE, ("AURORA_DYNAMODB_ENDPOINT", &endpoint)]);
+    let process = Bootstrap::start(&api.authority(), &[TABLE, ("AURORA_DYNAMODB_ENDPOINT", &endpoint)]);
     api.ready().await;
     // By how much it is earlier is a test of its own: here a machine may pause.
     for time in [Duration::from_millis(700), Duration::from_secs(2)] {
         let started = Instant::now();
-        let heartbeat = event(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
+        let heartbeat = call(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
         let answer = api.invoke(heartbeat, time).await.unwrap();
         assert!(started.elapsed() < STORE_DEADLINE, "{:?}", started.elapsed());
         assert_eq!(
@@ -187,10 +187,10 @@ async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
 /// What a hundred requests, thirty of them refused, make a process write that has these settings.
 async fn counted(settings: &[(&str, &str)]) -> Value {
     let api = RuntimeApi::start().await;
-    let process = Bootstrap::start(&api, settings);
+    let process = Bootstrap::start(&api.authority(), settings);
     for turn in 0..100 {
         let path = if turn < 30 { "/nowhere" } else { "/openapi.json" };
-        api.invoke(event(Kind::Http, "GET", path, ""), TIME).await.unwrap();
+        api.invoke(call(Kind::Http, "GET", path, ""), TIME).await.unwrap();
     }
     // The line is written before the answer, so that Lambda does not freeze the process with it.
     let (output, log) = written(process);

@@ -2,17 +2,16 @@
 
 use std::process::{Child, Command, Stdio};
 
-use super::runtime_api::RuntimeApi;
-
 /// A running `bootstrap`, ended with the test.
 pub(crate) struct Bootstrap(pub(crate) Child);
 
 impl Bootstrap {
-    pub(crate) fn start(api: &RuntimeApi, settings: &[(&str, &str)]) -> Self {
+    /// Starts it where `runtime_api` is what Lambda would say that its Runtime API is.
+    pub(crate) fn start(runtime_api: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
         command.envs(
             [
-                ("AWS_LAMBDA_RUNTIME_API", api.authority().as_str()),
+                ("AWS_LAMBDA_RUNTIME_API", runtime_api),
                 ("AWS_LAMBDA_FUNCTION_NAME", "aurora-discovery-test"),
                 ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128"),
                 ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST"),

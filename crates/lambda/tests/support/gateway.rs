@@ -41,6 +41,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) const ALL: [Self; 5] =
+        [Self::Rest, Self::RestBasePath, Self::Http, Self::HttpBasePath, Self::FunctionUrl];
+
     /// What stands in front of the path in a URL.
     fn prefix(self) -> &'static str {
         match self {
@@ -69,6 +72,14 @@ pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     tokio::spawn(async move { axum::serve(listener, service).await });
     format!("http://{address}{}", kind.prefix())
+}
+
+/// The event of a call from 203.0.113.7; its path is `below` whatever its kind puts in front.
+pub(crate) fn call(kind: Kind, method: &str, below: &str, body: &str) -> Value {
+    let request =
+        Request::builder().method(method).uri(format!("{}{below}", kind.prefix())).body(()).unwrap();
+    let from = SocketAddr::from(([203, 0, 113, 7], 5678));
+    event(kind, from, &request.into_parts().0, &Bytes::copy_from_slice(body.as_bytes()))
 }
 
 /// The event of a request that came from `from`.

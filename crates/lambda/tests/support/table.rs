@@ -1,0 +1,18 @@
+//! A fresh table on the DynamoDB stand-in.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use aurora_dynamodb::{DynamoOptions, connect, create_table};
+
+/// A table of its own, and the stand-in's endpoint.
+pub(crate) async fn fresh() -> (String, String) {
+    static TABLES: AtomicU32 = AtomicU32::new(0);
+    let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
+    let number = TABLES.fetch_add(1, Ordering::Relaxed);
+    let name = format!("aurora-peers-lambda-{}-{number}", std::process::id());
+    let mut options = DynamoOptions::new(name.clone());
+    options.endpoint = Some(endpoint.clone());
+    create_table(&connect(&options).await, &name, false).await.expect("the stand-in makes a table");
+    (name, endpoint)
+}
