@@ -25,8 +25,6 @@ impl Subject for Table {
     async fn open(&self, limits: &Limits, _now: Timestamp) -> Arc<dyn Store> {
         let fresh = async || {
             let mut options = support::fresh_table().await;
-            options.deadline = std::time::Duration::from_secs(60);
-            options.attempt_timeout = std::time::Duration::from_secs(20);
             if !self.snapshots {
                 options.snapshot_items = 0;
             }

@@ -193,8 +193,8 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         );
         peers.into_iter().for_each(|(name, _)| *times.entry(name).or_default() += 1);
     }
-    // 1,200 draws of 1,200: most are drawn, and nobody often.
-    assert!(times.len() > 600 && times.values().all(|count| *count < 9), "{times:?}");
+    // 60 draws of each with a chance of one in 60: most are drawn, and of 1,200 one is drawn 14 times once in 770 million runs.
+    assert!(times.len() > 600 && times.values().all(|count| *count < 14), "{times:?}");
     let mut enumerated = Vec::new();
     let mut after = None;
     loop {
@@ -256,10 +256,8 @@ async fn two_processes_that_race_for_one_peer_leave_one_whole_registration() {
 #[tokio::test]
 #[ignore = "started by the race"]
 async fn racer() {
-    let mut options = DynamoOptions::new(std::env::var(RACED_TABLE).unwrap());
+    let mut options = support::patient(std::env::var(RACED_TABLE).unwrap());
     options.endpoint = Some(support::endpoint());
-    options.deadline = std::time::Duration::from_secs(60);
-    options.attempt_timeout = std::time::Duration::from_secs(20);
     let store = open(&options).await;
     let operations = (0..RACING).map(|n| {
         let store = std::sync::Arc::clone(&store);

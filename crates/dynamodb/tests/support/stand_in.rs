@@ -8,6 +8,7 @@ mod recorder;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use aurora_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
 use aurora_protocol::{
@@ -26,9 +27,17 @@ pub(crate) fn table_name() -> String {
     format!("aurora-peers-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
+/// The options of a table with time for a stand-in on a busy machine: what is not about deadlines must not miss one.
+pub(crate) fn patient(table: String) -> DynamoOptions {
+    let mut options = DynamoOptions::new(table);
+    options.deadline = Duration::from_secs(60);
+    options.attempt_timeout = Duration::from_secs(20);
+    options
+}
+
 /// The options of a fresh table at the stand-in. Its time to live is off: cases live at made-up times.
 pub(crate) async fn fresh_table() -> DynamoOptions {
-    let mut options = DynamoOptions::new(table_name());
+    let mut options = patient(table_name());
     options.endpoint = Some(endpoint());
     create_table(&connect(&options).await, &options.table, false).await.expect("the stand-in makes a table");
     options
