@@ -139,7 +139,8 @@ pub async fn what_changed_is_listed_with_the_seeds_keys(target: &Target) {
     assert_eq!(seed["joined"][0], listed["peers"][0]);
     let full = caller.get(&format!("/discover?archetype={a}&since={start}&view=full")).await.ok();
     let full = full["joined"][0].as_object().expect("a peer");
-    assert_eq!((full.len(), &full["expires_in_seconds"]), (8, &json!(300)));
+    let expires_in = full["expires_in_seconds"].as_u64().expect("whole seconds");
+    assert!(full.len() == 8 && (240..=300).contains(&expires_in), "{full:?}");
 }
 
 pub async fn a_since_is_good_for_the_same_query_only(target: &Target) {
