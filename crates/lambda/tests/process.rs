@@ -17,7 +17,7 @@ mod runtime_api;
 
 use std::io::Read as _;
 use std::net::TcpListener;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -66,7 +66,7 @@ async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_i
 
 #[test]
 fn elsewhere_it_says_who_starts_it() {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+    let mut command = bootstrap::program();
     let ended = command.env_remove("AWS_LAMBDA_RUNTIME_API").stderr(Stdio::piped()).output().unwrap();
     assert!(!ended.status.success());
     assert!(String::from_utf8(ended.stderr).unwrap().contains("AWS Lambda starts this program"));

@@ -1,5 +1,6 @@
 //! The real `bootstrap`, as a process with the environment that Lambda gives it.
 
+use std::env;
 use std::process::{Child, Command, Stdio};
 
 /// A running `bootstrap`, ended with the test.
@@ -8,7 +9,7 @@ pub(crate) struct Bootstrap(pub(crate) Child);
 impl Bootstrap {
     /// Starts it where `runtime_api` is what Lambda would say that its Runtime API is.
     pub(crate) fn start(runtime_api: &str, settings: &[(&str, &str)]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_bootstrap"));
+        let mut command = program();
         command.envs(
             [
                 ("AWS_LAMBDA_RUNTIME_API", runtime_api),
@@ -25,6 +26,11 @@ impl Bootstrap {
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         Self(command.spawn().expect("bootstrap starts"))
     }
+}
+
+/// This build's, unless `AURORA_BOOTSTRAP` names another: of a release, say, or of another architecture behind an emulator.
+pub(crate) fn program() -> Command {
+    Command::new(env::var_os("AURORA_BOOTSTRAP").unwrap_or_else(|| env!("CARGO_BIN_EXE_bootstrap").into()))
 }
 
 impl Drop for Bootstrap {
