@@ -9,31 +9,27 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import socket
+import re
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 START_SECONDS = 60.0
+LISTENING = re.compile(r"Running on (http://127\.0\.0\.1:[1-9]\d*)")
 
 
 class Cloud:
     """A running stand-in. Leaving its `with` block ends it."""
 
     def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
         self._log = (folder / "standin.log").open("w")
-        command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", str(port)]
+        # The system chooses the port: one that is looked for beforehand may be taken by the time the server listens.
+        command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", "0"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
-        self._await_start()
+        self.url = self._announced()
 
     def environment(self, folder: Path, region: str) -> dict[str, str]:
         """What a shell needs to reach it and nothing else; `folder` stands for the home directory."""
@@ -66,16 +62,13 @@ class Cloud:
         self._process.wait()
         self._log.close()
 
-    def _await_start(self) -> None:
+    def _announced(self) -> str:
+        """Where it listens, as it says in its log once it does."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                with urllib.request.urlopen(self.url, timeout=5):
-                    return
-            except urllib.error.HTTPError:
-                return
-            except OSError:
-                time.sleep(0.1)
+            if found := LISTENING.search(Path(self._log.name).read_text()):
+                return found[1]
+            time.sleep(0.1)
         self._process.kill()
         raise RuntimeError(f"the stand-in did not start: see {self._log.name}")
 

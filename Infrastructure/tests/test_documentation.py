@@ -14,7 +14,7 @@ from template import ROOT, SCRIPTS, load, of_type
 
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from lib.service import Service, binary, wait_until  # noqa: E402
+from lib.service import START_SECONDS, Service, binary, wait_until  # noqa: E402
 
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 
@@ -60,7 +60,7 @@ class Operations(unittest.TestCase):
                 found[:] = re.findall(r"http://[\d.:]+/metrics", "\n".join(service.output))
                 return bool(found)
 
-            wait_until("the service says where its metrics are", announced, 10)
+            wait_until("the service says where its metrics are", announced, START_SECONDS)
             with urllib.request.urlopen(found[0], timeout=10) as answer:
                 metrics = answer.read().decode()
         named = set(re.findall(r"`(aurora_\w+)", DOCUMENT))
