@@ -153,7 +153,7 @@ impl Bench {
         const FASTER: u32 = 10;
         let mut options = self.options(&peers.to_string());
         options.snapshot_hold /= FASTER;
-        let store = Arc::new(DynamoStore::new(connect(&options).await, options, &Limits::default()));
+        let store = Arc::new(DynamoStore::new(connect(&options).await?, options, &Limits::default()));
         store.health().await?;
         let mut tick = tokio::time::interval(Duration::from_secs(3) / FASTER);
         let sample = async |_| {
@@ -217,7 +217,7 @@ impl Bench {
     /// A store as a new process has it, on the table of that name.
     async fn store(&self, table: &str) -> Result<Arc<DynamoStore>> {
         let options = self.options(table);
-        let client = connect(&options).await;
+        let client = connect(&options).await?;
         create_table(&client, &options.table, false).await?;
         Ok(Arc::new(DynamoStore::new(client, options, &Limits::default())))
     }

@@ -116,7 +116,7 @@ impl Core {
         wanted: usize,
     ) -> Result<(Entries, Place), StoreError> {
         let lane_end = from.lane().last();
-        let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
+        let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
         let mut reach = lane_end;
         let mut entries = Entries::new();
         for family in Family::of(&query.archetypes) {

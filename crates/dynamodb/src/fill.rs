@@ -37,8 +37,8 @@ impl Core {
 
 fn index_keys(items: &[Item]) -> IndexKeys {
     let mut keys = IndexKeys::new();
-    for lane in items.iter().filter_map(|item| item.get(item::LANE)?.as_s().ok()) {
-        *keys.entry(lane.clone()).or_default() += 1;
+    for lane in items.iter().filter_map(|item| item.get(item::LANE)?.as_s()) {
+        *keys.entry(lane.to_owned()).or_default() += 1;
     }
     keys
 }

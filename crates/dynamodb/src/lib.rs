@@ -9,6 +9,7 @@
 //! in for a service that runs by it; leases are judged by `now` alone.
 
 mod census;
+mod client;
 mod core;
 mod counters;
 mod create;
@@ -30,12 +31,14 @@ mod snapshot;
 mod store;
 mod sweep;
 mod table;
+mod value;
 mod window;
 
+pub use client::{CallError, Client, ConnectError, Refusal, connect};
 pub use counters::Units;
 pub use create::create_table;
 #[cfg(feature = "stand-in")]
 pub use fill::IndexKeys;
-pub use options::{DynamoOptions, connect};
+pub use options::DynamoOptions;
 pub use store::{CAPABILITIES, Capabilities, DynamoStore};
 pub use table::{ACTIONS, INDEX};

@@ -25,7 +25,7 @@ impl Core {
     pub(crate) async fn standings(&self, peers: &[PeerId]) -> Result<Vec<Standing>, StoreError> {
         let items = self.table.read_all_now(peers.iter().map(item::peer_key).collect()).await?;
         let mut read: HashMap<_, _> =
-            items.into_iter().filter_map(|item| Some((item::key_of(&item)?.clone(), item))).collect();
+            items.into_iter().filter_map(|item| Some((item::key_of(&item)?.to_owned(), item))).collect();
         Ok(peers.iter().map(|peer| self.judge(read.remove(peer.as_str()))).collect())
     }
 

@@ -90,7 +90,7 @@ impl Core {
     }
 
     async fn read_network(&self) -> Result<Held, StoreError> {
-        let most = i32::from(self.options.snapshot_items);
+        let most = u32::from(self.options.snapshot_items);
         if most == 0 {
             return Ok(Held::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
         }
@@ -105,7 +105,7 @@ impl Core {
         let mut start = None;
         loop {
             let page = self.table.scan(rest, start).await?;
-            rest -= i32::try_from(page.items.len()).unwrap_or(i32::MAX);
+            rest = rest.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
             for item in page.items.iter().filter(|item| item::is_peer(item)) {
                 if let Some(stored) = self.read(item) {
                     peers.insert(self.place(&stored.registration.peer_id).await?, Arc::new(stored));
@@ -116,7 +116,7 @@ impl Core {
                 self.counters().snapshots.add(1);
                 return Ok(Held::Small { peers: Arc::new(peers), until: now + self.options.snapshot_hold });
             }
-            if rest <= 0 {
+            if rest == 0 {
                 return Ok(Held::Large { until: now + LARGE_HOLD });
             }
         }
@@ -130,7 +130,7 @@ impl Core {
 
     /// What is seen of a query's peers at the beginning of a random lane.
     pub(crate) async fn probe(&self, archetypes: &[aurora_protocol::Archetype]) -> Result<Seen, StoreError> {
-        const MOST_ENTRIES: i32 = 50; // half a read unit
+        const MOST_ENTRIES: u32 = 50; // half a read unit
         let lane = Lane::random();
         let mut seen = Seen::default();
         let (mut entries, mut covered) = (0_u128, u128::from(Lane::WIDTH));

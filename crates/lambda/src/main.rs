@@ -65,7 +65,9 @@ fn start() -> Result<(), Failure> {
 }
 
 async fn run(settings: Settings) -> Result<(), Failure> {
-    let client = connect(&settings.store).await;
+    let client = connect(&settings.store)
+        .await
+        .map_err(|error| SettingsError::new(format!("DynamoDB can't be called: {error}")))?;
     let store = DynamoStore::new(client, settings.store.clone(), &settings.limits);
     let registry = Registry::new(Arc::new(store), settings.limits.clone())
         .map_err(|error| SettingsError::new(error.to_string()))?;

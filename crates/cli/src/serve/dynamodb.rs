@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_dynamodb::{Client, DynamoOptions, DynamoStore, connect};
 use aurora_registry::Limits;
 
 use super::{Opened, ServeArgs};
@@ -15,16 +15,20 @@ pub(super) async fn open(args: &ServeArgs, limits: &Limits) -> Result<Opened, Fa
         return Err(Failure::flag("--store", "dynamodb needs --table, the name of the table"));
     };
     let options = options(table, args.dynamodb_endpoint.clone());
-    let store = DynamoStore::new(connect(&options).await, options, limits);
+    let store = DynamoStore::new(client(&options).await?, options, limits);
     Ok((Arc::new(store), format!("table: {table}")))
 }
 
 /// `create-table`.
 pub(crate) async fn create_table(args: CreateTableArgs) -> Result<(), Failure> {
     let options = options(&args.table, Some(args.dynamodb_endpoint));
-    let client = connect(&options).await;
+    let client = client(&options).await?;
     let created = aurora_dynamodb::create_table(&client, &options.table, true).await;
     created.map_err(|error| Failure::Other(format!("the table {} can't be created: {error}", options.table)))
+}
+
+async fn client(options: &DynamoOptions) -> Result<Client, Failure> {
+    connect(options).await.map_err(|error| Failure::Other(format!("DynamoDB can't be called: {error}")))
 }
 
 fn options(table: &str, endpoint: Option<String>) -> DynamoOptions {

@@ -39,7 +39,9 @@ pub(crate) fn patient(table: String) -> DynamoOptions {
 pub(crate) async fn fresh_table() -> DynamoOptions {
     let mut options = patient(table_name());
     options.endpoint = Some(endpoint());
-    create_table(&connect(&options).await, &options.table, false).await.expect("the stand-in makes a table");
+    create_table(&connect(&options).await.expect("a client"), &options.table, false)
+        .await
+        .expect("the stand-in makes a table");
     options
 }
 
@@ -48,7 +50,7 @@ pub(crate) async fn open(options: &DynamoOptions) -> Arc<DynamoStore> {
 }
 
 pub(crate) async fn open_within(options: &DynamoOptions, limits: &Limits) -> Arc<DynamoStore> {
-    let client = recorder::recorded(connect(options).await);
+    let client = recorder::recorded(connect(options).await.expect("a client"));
     Arc::new(DynamoStore::new(client, options.clone(), limits))
 }
 

@@ -13,6 +13,8 @@ pub(crate) async fn fresh() -> (String, String) {
     let name = format!("aurora-peers-lambda-{}-{number}", std::process::id());
     let mut options = DynamoOptions::new(name.clone());
     options.endpoint = Some(endpoint.clone());
-    create_table(&connect(&options).await, &name, false).await.expect("the stand-in makes a table");
+    create_table(&connect(&options).await.expect("a client"), &name, false)
+        .await
+        .expect("the stand-in makes a table");
     (name, endpoint)
 }
