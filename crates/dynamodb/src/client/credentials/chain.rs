@@ -96,3 +96,75 @@ impl Chain {
 fn lasts_beyond(keys: &Keys, time: SystemTime) -> bool {
     keys.expires_at.is_none_or(|end| end > time)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use aws_credential_types::Credentials as Given;
+    use aws_credential_types::provider::error::CredentialsError;
+    use aws_credential_types::provider::{ProvideCredentials, future};
+
+    use super::*;
+
+    /// Gives keys that last for so many seconds, one after the other, or fails.
+    #[derive(Clone, Debug)]
+    struct Source(Arc<Mutex<VecDeque<Option<u64>>>>);
+
+    impl ProvideCredentials for Source {
+        fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+        where
+            Self: 'a,
+        {
+            let mut answers = self.0.lock();
+            let id = answers.len().to_string();
+            future::ProvideCredentials::ready(match answers.pop_front().expect("an answer is left") {
+                Some(seconds) => {
+                    let expiry = SystemTime::now() + Duration::from_secs(seconds);
+                    Ok(Given::new(id, "secret", Some("token".to_owned()), Some(expiry), "test"))
+                }
+                None => Err(CredentialsError::provider_error("the source is down")),
+            })
+        }
+    }
+
+    /// A chain whose source has these answers, and the source. Keys are named by how many answers were left.
+    fn chain_of(answers: &[Option<u64>]) -> (Chain, Source) {
+        let source = Source(Arc::new(Mutex::new(answers.iter().copied().collect())));
+        (Chain { source: SharedCredentialsProvider::new(source.clone()), held: Mutex::default() }, source)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_last_are_asked_for_once() {
+        let (chain, source) = chain_of(&[Some(3_600)]);
+        for _ in 0..3 {
+            let keys = chain.now().await.unwrap();
+            assert_eq!((keys.id.as_str(), keys.token.as_deref()), ("1", Some("token")));
+        }
+        assert!(source.0.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_end_soon_serve_while_their_source_fails_and_it_is_asked_again_after_a_pause() {
+        let (chain, source) = chain_of(&[Some(100), None, Some(3_600)]);
+        assert_eq!(chain.now().await.unwrap().id, "3");
+        for (left, id) in [(2, "3"), (1, "3"), (0, "1")] {
+            for _ in 0..3 {
+                assert_eq!(chain.now().await.unwrap().id, id);
+            }
+            assert_eq!(source.0.lock().len(), left);
+            tokio::time::advance(PAUSE).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_valid_keys_the_source_is_asked_each_time_and_its_failure_told() {
+        let (chain, source) = chain_of(&[None, Some(0), None, Some(3_600)]);
+        let error = chain.now().await.unwrap_err();
+        assert!(matches!(&error, CallError::Unmade(why) if why.contains("the source is down")), "{error}");
+        assert_eq!(chain.now().await.unwrap().id, "3");
+        assert!(chain.now().await.is_err(), "keys that have ended are not used");
+        assert_eq!(chain.now().await.unwrap().id, "1");
+        assert!(source.0.lock().is_empty());
+    }
+}
