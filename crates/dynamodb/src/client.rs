@@ -87,7 +87,7 @@ impl Client {
     /// Calls an action by its name, such as `GetItem`, with what it asks for, and reads its answer; both as DynamoDB's reference
     /// has them in JSON.
     ///
-    /// What may pass by itself (throttling, 5xx, time-outs, broken connections) is tried again, so that a write may be carried out
+    /// What may pass by itself (throttling, 5xx, time-outs, broken connections, unreadable answers) is tried again, so that a write may be carried out
     /// twice.
     ///
     /// # Errors
@@ -99,8 +99,11 @@ impl Client {
     ) -> Result<T, CallError> {
         let body = serde_json::to_vec(asked).map_err(|error| CallError::Unmade(error.to_string()))?;
         let body = Bytes::from(body);
-        let answer = self.0.retries.run(|| self.attempt(action, body.clone())).await?;
-        serde_json::from_slice(&answer).map_err(|error| CallError::Garbled(error.to_string()))
+        let attempt = async || {
+            let answer = self.attempt(action, body.clone()).await?;
+            serde_json::from_slice(&answer).map_err(|error| CallError::Garbled(error.to_string()))
+        };
+        self.0.retries.run(attempt).await
     }
 
     /// Shows everything that is called from now on to `observer`; the first one stays.

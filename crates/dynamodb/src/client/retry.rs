@@ -36,7 +36,7 @@ impl Retries {
     /// Runs attempts until one succeeds, fails for good, or no further one is granted.
     pub(super) async fn run<T, F>(&self, attempt: impl Fn() -> F) -> Result<T, CallError>
     where
-        F: Future<Output = Result<T, CallError>>,
+        F: Future<Output = Result<T, CallError>> + Send,
     {
         let mut paid = 0;
         for nth in 1.. {
