@@ -3,7 +3,7 @@
 use std::error::Error;
 
 use http::StatusCode;
-use serde::Deserialize;
+use serde_json::Value;
 
 use crate::item::Item;
 
@@ -58,22 +58,21 @@ const PASSING: [&str; 8] = [
     "ReplicatedWriteConflictException",
 ];
 
+/// How a refusal begins of a call that was signed too long ago, as when the process was frozen in between, or too early.
+const MISTIMED: [&str; 2] = ["Signature expired", "Signature not yet current"];
+
 impl Refusal {
     /// Reads the answer to a call that failed.
     pub(super) fn read(status: StatusCode, answer: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        struct Answered {
-            #[serde(default, rename = "__type")]
-            kind: String,
-            #[serde(default, alias = "Message")]
-            message: String,
-            #[serde(default, rename = "Item")]
-            item: Option<Item>,
-        }
-        let Answered { kind, message, item } = serde_json::from_slice(answer).unwrap_or_default();
+        // Field by field, so that one that is odd does not hide the others.
+        let mut answer: Value = serde_json::from_slice(answer).unwrap_or_default();
+        let item = answer.get_mut("Item").map(Value::take);
+        let text = |name: &str| answer[name].as_str().unwrap_or_default();
         // `com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException`
-        let code = kind.rsplit('#').next().unwrap_or_default().to_owned();
-        Self { status: status.as_u16(), code, message, item }
+        let code = text("__type").rsplit('#').next().unwrap_or_default().to_owned();
+        let message = if text("message").is_empty() { text("Message") } else { text("message") };
+        let item = item.and_then(|item| serde_json::from_value(item).ok());
+        Self { status: status.as_u16(), code, message: message.to_owned(), item }
     }
 }
 
@@ -82,7 +81,11 @@ impl CallError {
     pub(crate) fn passes(&self) -> bool {
         match self {
             Self::TimedOut | Self::Unreachable(_) | Self::Garbled(_) => true,
-            Self::Refused(refusal) => refusal.status >= 500 || PASSING.contains(&refusal.code.as_str()),
+            Self::Refused(refusal) => {
+                refusal.status >= 500
+                    || PASSING.contains(&refusal.code.as_str())
+                    || MISTIMED.iter().any(|start| refusal.message.starts_with(start))
+            }
             Self::Unmade(_) => false,
         }
     }
@@ -125,10 +128,30 @@ mod tests {
         );
         assert!(CallError::Refused(throttled).passes());
         assert!(!CallError::Refused(read(403, r#"{"__type":"x#AccessDeniedException"}"#)).passes());
+        for odd in [
+            r#""message":null"#,
+            r#""message":"a","Message":"b""#,
+            r#""Message":{},"Item":{"gen":7}"#,
+            r#""Item":null"#,
+        ] {
+            let throttled = read(400, &format!(r#"{{"__type":"x#ThrottlingException",{odd}}}"#));
+            assert_eq!(throttled.code, "ThrottlingException", "{odd}");
+        }
         for answer in ["", "<html>", "[]", r#"{"__type":7}"#] {
             let broken = read(503, answer);
             assert_eq!((broken.status, broken.code.as_str()), (503, ""), "{answer}");
             assert!(CallError::Refused(broken).passes());
         }
+    }
+
+    #[test]
+    fn what_was_signed_at_a_wrong_time_is_signed_again_and_what_was_signed_wrongly_is_not() {
+        let passes = |message: &str| {
+            let answer = format!(r#"{{"__type":"x#InvalidSignatureException","message":"{message}"}}"#);
+            CallError::Refused(Refusal::read(StatusCode::BAD_REQUEST, answer.as_bytes())).passes()
+        };
+        assert!(passes("Signature expired: 20251002T115000Z is now earlier than 20251002T115500Z"));
+        assert!(passes("Signature not yet current: 20251002T121000Z is still later than 20251002T120500Z"));
+        assert!(!passes("The request signature we calculated does not match the signature you provided."));
     }
 }

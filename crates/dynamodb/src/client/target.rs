@@ -79,7 +79,11 @@ fn endpoint_of(region: &str) -> Result<Uri, ConnectError> {
             "AWS_REGION must be a Region such as eu-central-1, not {region:?}"
         )));
     }
-    let domain = if region.starts_with("cn-") { "amazonaws.com.cn" } else { "amazonaws.com" };
+    let domain = match region.split('-').next() {
+        Some("cn") => "amazonaws.com.cn",
+        Some("eusc") => "amazonaws.eu",
+        _ => "amazonaws.com",
+    };
     url(&format!("https://dynamodb.{region}.{domain}"))
 }
 
@@ -135,6 +139,7 @@ mod tests {
         for (region, host) in [
             ("eu-central-1", "dynamodb.eu-central-1.amazonaws.com"),
             ("cn-north-1", "dynamodb.cn-north-1.amazonaws.com.cn"),
+            ("eusc-de-east-1", "dynamodb.eusc-de-east-1.amazonaws.eu"),
         ] {
             let target = found(None, &[&KEYS[..], &[("AWS_REGION", region)]].concat()).await.unwrap();
             assert_eq!(target.endpoint.to_string(), format!("https://{host}/"));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::item::Item;
 
@@ -10,7 +10,7 @@ use crate::item::Item;
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(crate) struct Items {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(crate) items: Vec<Item>,
     #[serde(rename = "LastEvaluatedKey")]
     pub(crate) next: Option<Item>,
@@ -85,9 +85,9 @@ pub(super) struct PutRequest {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct Wrote {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) unprocessed_items: BTreeMap<String, Vec<WriteRequest>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) consumed_capacity: Vec<Consumed>,
 }
 
@@ -102,11 +102,11 @@ pub(super) struct Keys {
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct ReadSome {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) responses: BTreeMap<String, Vec<Item>>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) unprocessed_keys: BTreeMap<String, Keys>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_nothing")]
     pub(super) consumed_capacity: Vec<Consumed>,
 }
 
@@ -156,5 +156,33 @@ impl Units for Option<Consumed> {
 impl Units for Vec<Consumed> {
     fn units(&self) -> Option<f64> {
         self.first().and_then(|consumed| consumed.capacity_units)
+    }
+}
+
+/// Reads `null` as what is left out.
+fn or_nothing<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn null_is_the_same_as_nothing() {
+        let nulls = r#"{"Items":null,"LastEvaluatedKey":null,"Item":null,"ConsumedCapacity":null,
+            "UnprocessedItems":null,"UnprocessedKeys":null,"Responses":null,"Later":1}"#;
+        for answer in [nulls, "{}"] {
+            let page: Items = serde_json::from_str(answer).unwrap();
+            assert!(page.items.is_empty() && page.next.is_none());
+            let got: Got = serde_json::from_str(answer).unwrap();
+            assert!(got.item.is_none() && got.consumed_capacity.units().is_none());
+            let wrote: Wrote = serde_json::from_str(answer).unwrap();
+            assert!(wrote.unprocessed_items.is_empty() && wrote.consumed_capacity.units().is_none());
+            let read: ReadSome = serde_json::from_str(answer).unwrap();
+            assert!(read.responses.is_empty() && read.unprocessed_keys.is_empty());
+        }
     }
 }
