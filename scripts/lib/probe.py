@@ -1,11 +1,10 @@
-"""What well-behaved peers experience: heartbeats at a fixed rate, each peer's from a process of its own."""
+"""What a well-behaved peer experiences: heartbeats at a fixed rate from a process of its own."""
 
 from __future__ import annotations
 
 import math
 import multiprocessing
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -31,21 +30,14 @@ class Experience:
     failed: int
 
 
-def experiences(addresses: Sequence[str], peer_id: str, windows: int) -> list[Experience]:
-    """Sends heartbeats of `peer_id` to all of these services at the same time, for `windows` windows, so that whatever
-    else this machine does meets them alike. Latency counts from when a heartbeat was due.
-    """
-    with multiprocessing.get_context("spawn").Pool(len(addresses)) as processes:
-        watching = [(address, peer_id, windows) for address in addresses]
-        # One at a time for each process, or one of them could get two.
-        return [summary(seen) for seen in processes.starmap(watch, watching, chunksize=1)]
-
-
-def summary(windows: list[Window]) -> Experience:
+def experience(address: str, peer_id: str, windows: int) -> Experience:
+    """Sends heartbeats of `peer_id` for `windows` windows. Latency counts from when a heartbeat was due."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        seen = process.starmap(watch, [(address, peer_id, windows)])[0]
     return Experience(
-        median(window.p50 for window in windows),
-        median(window.p99 for window in windows),
-        sum(window.failed for window in windows),
+        median(window.p50 for window in seen),
+        median(window.p99 for window in seen),
+        sum(window.failed for window in seen),
     )
 
 
