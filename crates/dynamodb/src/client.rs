@@ -22,7 +22,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::options::DynamoOptions;
-use credentials::Credentials;
+use credentials::{Credentials, Keys};
 pub use error::{CallError, ConnectError, Refusal};
 use retry::Retries;
 use sign::{Signable, Signature, Signer};
@@ -66,7 +66,7 @@ type Observer = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
 /// # Errors
 /// [`ConnectError`] says what is missing or malformed. Nothing is called yet.
 pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let Target { endpoint, region, credentials } = target::find(options, variable).await?;
     let transport = Transport::to(&endpoint, options.attempt_timeout)?;
     let host = endpoint.authority().map(ToString::to_string).unwrap_or_default();
@@ -87,8 +87,8 @@ impl Client {
     /// Calls an action by its name, such as `GetItem`, with what it asks for, and reads its answer; both as DynamoDB's reference
     /// has them in JSON.
     ///
-    /// What may pass by itself (throttling, 5xx, time-outs, broken connections, unreadable answers) is tried again, so that a write may be carried out
-    /// twice.
+    /// What may pass by itself (throttling, 5xx, time-outs, broken connections, unreadable answers) is tried again, so that a write
+    /// may be carried out twice.
     ///
     /// # Errors
     /// [`CallError`] once nothing more is tried.
@@ -112,23 +112,28 @@ impl Client {
         let _ = self.0.observer.set(Box::new(observer));
     }
 
-    /// One attempt, within its time.
+    /// One attempt, within its time. New keys may take longer than that: the verb's deadline bounds them.
     async fn attempt(&self, action: &str, body: Bytes) -> Result<Bytes, CallError> {
-        let exchange = self.exchange(action, body);
-        tokio::time::timeout(self.0.attempt_timeout, exchange).await.unwrap_or(Err(CallError::TimedOut))
+        let keys = self.0.credentials.now().await?;
+        let exchange = self.exchange(action, body, &keys);
+        let ended = tokio::time::timeout(self.0.attempt_timeout, exchange).await;
+        let ended = ended.unwrap_or(Err(CallError::TimedOut));
+        if ended.as_ref().is_err_and(CallError::is_about_keys) {
+            self.0.credentials.refused(&keys);
+        }
+        ended
     }
 
-    async fn exchange(&self, action: &str, body: Bytes) -> Result<Bytes, CallError> {
+    async fn exchange(&self, action: &str, body: Bytes, keys: &Keys) -> Result<Bytes, CallError> {
         let inner = &*self.0;
         #[cfg(feature = "stand-in")]
         if let Some(observe) = inner.observer.get() {
             observe(action, &body);
         }
-        let keys = inner.credentials.now().await?;
         let target = format!("{INTERFACE}.{action}");
         let signable =
             Signable { host: &inner.host, content_type: CONTENT_TYPE, target: &target, body: &body };
-        let Signature { date, authorization } = inner.signer.sign(&signable, &keys, SystemTime::now());
+        let Signature { date, authorization } = inner.signer.sign(&signable, keys, SystemTime::now());
         let mut request = Request::post(&inner.endpoint)
             .header(header::HOST, &inner.host)
             .header(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))

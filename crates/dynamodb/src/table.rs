@@ -75,7 +75,7 @@ impl Table {
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let asked =
             Get { table_name: &self.name, key, consistent_read: true, return_consumed_capacity: TOTAL };
-        let got: Got = self.read("GetItem", &asked).await?;
+        let got: Got = self.call("GetItem", &asked).await?;
         self.counters.has_read(got.consumed_capacity.units());
         Ok(got.item)
     }
@@ -148,7 +148,7 @@ impl Table {
         let mut rest = BTreeMap::from([(self.name.clone(), batch)]);
         for round in 0..BATCH_ROUNDS {
             let asked = Batch { request_items: rest, return_consumed_capacity: TOTAL };
-            let wrote: Wrote = self.read("BatchWriteItem", &asked).await?;
+            let wrote: Wrote = self.call("BatchWriteItem", &asked).await?;
             self.counters.has_written(wrote.consumed_capacity.units());
             rest = wrote.unprocessed_items;
             if rest.values().all(Vec::is_empty) {
@@ -180,7 +180,7 @@ impl Table {
         let mut read = Vec::new();
         for round in 0..BATCH_ROUNDS {
             let asked = Batch { request_items: rest, return_consumed_capacity: TOTAL };
-            let some: ReadSome = self.read("BatchGetItem", &asked).await?;
+            let some: ReadSome = self.call("BatchGetItem", &asked).await?;
             self.counters.has_read(some.consumed_capacity.units());
             read.extend(some.responses.into_values().flatten());
             rest = some.unprocessed_keys;
@@ -228,12 +228,12 @@ impl Table {
             exclusive_start_key,
             return_consumed_capacity: TOTAL,
         };
-        let items: Items = self.read(action, &asked).await?;
+        let items: Items = self.call(action, &asked).await?;
         self.counters.has_read(items.consumed_capacity.units());
         Ok(items)
     }
 
-    async fn read<T: DeserializeOwned>(
+    async fn call<T: DeserializeOwned>(
         &self,
         action: &str,
         asked: &(impl Serialize + Sync),

@@ -67,6 +67,15 @@ impl Credentials {
             Self::Chain(chain) => chain.now().await,
         }
     }
+
+    /// These keys were refused: their source is to be asked for others, where it can be.
+    pub(super) fn refused(&self, keys: &Keys) {
+        match self {
+            Self::Fixed(_) => tracing::debug!(?keys, "the keys of the environment were refused"),
+            #[cfg(feature = "credential-chain")]
+            Self::Chain(chain) => chain.refused(keys),
+        }
+    }
 }
 
 #[cfg(not(feature = "credential-chain"))]

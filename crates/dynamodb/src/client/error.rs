@@ -46,17 +46,18 @@ pub struct Refusal {
     pub(crate) item: Option<Item>,
 }
 
-/// Refusals that pass by themselves.
-const PASSING: [&str; 8] = [
+/// Refusals that pass by themselves, beside those of a status that says so.
+const PASSING: [&str; 6] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
     "RequestLimitExceeded",
     "LimitExceededException",
-    "InternalServerError",
-    "ServiceUnavailable",
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
 ];
+
+/// Refusals that other keys may not meet.
+const ABOUT_KEYS: [&str; 2] = ["ExpiredTokenException", "UnrecognizedClientException"];
 
 /// How a refusal begins of a call that was signed too long ago, as when the process was frozen in between, or too early.
 const MISTIMED: [&str; 2] = ["Signature expired", "Signature not yet current"];
@@ -82,12 +83,18 @@ impl CallError {
         match self {
             Self::TimedOut | Self::Unreachable(_) | Self::Garbled(_) => true,
             Self::Refused(refusal) => {
-                refusal.status >= 500
+                // 408 and 429 are what proxies say on the way.
+                matches!(refusal.status, 408 | 429 | 500..)
                     || PASSING.contains(&refusal.code.as_str())
                     || MISTIMED.iter().any(|start| refusal.message.starts_with(start))
             }
             Self::Unmade(_) => false,
         }
+    }
+
+    /// Whether the keys are not, or no longer, good.
+    pub(super) fn is_about_keys(&self) -> bool {
+        ABOUT_KEYS.contains(&self.code())
     }
 
     /// DynamoDB's name of the error, if it answered with one.
@@ -138,9 +145,11 @@ mod tests {
             assert_eq!(throttled.code, "ThrottlingException", "{odd}");
         }
         for answer in ["", "<html>", "[]", r#"{"__type":7}"#] {
-            let broken = read(503, answer);
-            assert_eq!((broken.status, broken.code.as_str()), (503, ""), "{answer}");
-            assert!(CallError::Refused(broken).passes());
+            for (status, passes) in [(408, true), (429, true), (500, true), (503, true), (404, false)] {
+                let broken = read(status, answer);
+                assert_eq!((broken.status, broken.code.as_str()), (status, ""), "{answer}");
+                assert_eq!(CallError::Refused(broken).passes(), passes, "{status}");
+            }
         }
     }
 

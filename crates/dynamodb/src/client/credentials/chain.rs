@@ -15,8 +15,10 @@ use crate::client::error::{CallError, ConnectError, with_causes};
 
 /// How long before they expire keys are asked for anew, so that a source that fails for minutes is no outage.
 const AHEAD: Duration = Duration::from_secs(300);
-/// How long keys that are still valid serve before their source, which did not give new ones, is asked again.
+/// How long keys serve before their source, which did not give better ones, is asked again.
 const PAUSE: Duration = Duration::from_secs(10);
+/// How long keys serve that do not say when they end: whoever changes those of a profile need not start the service anew.
+const WITHOUT_AN_END: Duration = Duration::from_secs(15 * 60);
 
 /// What AWS's tools know of the surroundings.
 pub(in crate::client) async fn chain(region: Option<String>) -> SdkConfig {
@@ -64,7 +66,7 @@ impl Chain {
                     id: given.access_key_id().to_owned(),
                     secret: given.secret_access_key().to_owned(),
                     token: given.session_token().map(str::to_owned),
-                    expires_at: given.expiry(),
+                    expires_at: given.expiry().or_else(|| SystemTime::now().checked_add(WITHOUT_AN_END)),
                 });
                 *self.held.lock() = Some(Held { keys: Arc::clone(&keys), ask_again: Instant::now() + PAUSE });
                 Ok(keys)
@@ -74,6 +76,14 @@ impl Chain {
                 tracing::warn!(why, "the source of AWS credentials gave none");
                 self.held_now().ok_or_else(|| CallError::Unmade(format!("no credentials: {why}")))
             }
+        }
+    }
+
+    /// Forgets keys that were refused, unless they have only just been given.
+    pub(super) fn refused(&self, keys: &Keys) {
+        let mut held = self.held.lock();
+        if held.as_ref().is_some_and(|held| *held.keys == *keys && held.ask_again <= Instant::now()) {
+            *held = None;
         }
     }
 
@@ -155,6 +165,20 @@ mod tests {
             assert_eq!(source.0.lock().len(), left);
             tokio::time::advance(PAUSE).await;
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_that_were_refused_are_asked_for_anew_but_not_at_once() {
+        let (chain, source) = chain_of(&[Some(3_600), Some(3_600)]);
+        let keys = chain.now().await.unwrap();
+        chain.refused(&keys);
+        assert_eq!(chain.now().await.unwrap().id, "2", "new ones were only just given");
+        tokio::time::advance(PAUSE).await;
+        chain.refused(&Keys::for_nobody());
+        assert_eq!(chain.now().await.unwrap().id, "2", "others were refused");
+        chain.refused(&keys);
+        assert_eq!(chain.now().await.unwrap().id, "1");
+        assert!(source.0.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]
