@@ -83,6 +83,8 @@ caught! {
     heartbeats_wanted_all_at_once: Distortion { response: always_after_a_third, ..NOTHING }
         => heartbeat::each_further_heartbeat_is_wanted_at_its_own_time_within_a_third_of_the_lease;
     filters_that_are_ignored: reads!("archetype=" as "archetypo=") => discover::any_of_several_archetypes_matches;
+    archetypes_of_any_case: Distortion { request: |request| asking_in_lower_case(&request), ..NOTHING }
+        => discover::archetypes_of_any_script_are_matched_exactly;
     limits_that_are_ignored: reads!("limit=" as "limil=") => discover::a_limit_cuts_the_list_and_the_total_counts_all;
     an_excluded_peer_that_is_listed: reads!("exclude=" as "exclued=") => discover::the_excluded_peer_is_neither_listed_nor_counted;
     a_view_that_is_ignored: reads!("view=full" as "view=seed") => discover::the_full_view_adds_when_it_expires_and_registered;
@@ -118,6 +120,14 @@ fn always_after_a_third(_: &str, response: String) -> String {
     let key = "\"heartbeat_interval_seconds\":";
     let Some((before, after)) = response.split_once(key) else { return response };
     format!("{before}{key}100{}", after.trim_start_matches(|digit: char| digit.is_ascii_digit()))
+}
+
+fn asking_in_lower_case(request: &str) -> String {
+    let (line, rest) = request.split_once(" HTTP/1.1").unwrap();
+    match line.split_once("archetype=") {
+        Some((path, asked)) => format!("{path}archetype={} HTTP/1.1{rest}", asked.to_ascii_lowercase()),
+        None => request.to_owned(),
+    }
 }
 
 fn without_cors_on_errors(_: &str, response: String) -> String {
