@@ -131,5 +131,7 @@ fn the_total_of_a_union_is_estimated_without_leaning() {
     let totals = (0..1_000).map(|_| index.sample(&query, NOW).total);
     let sum: u64 =
         totals.inspect(|total| assert!(matches!(total, Total::Estimate(_)))).map(Total::value).sum();
+    // The mean of a thousand estimates of 1,800 places, 5 in 9 of which match by 64 draws, has a deviation of 3.5: once in a hundred million
+    // runs it is 20 off.
     assert!((980..1_020).contains(&(sum / 1_000)), "{sum}");
 }

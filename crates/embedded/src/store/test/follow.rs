@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Waker};
+use std::thread::JoinHandle;
 
 use aurora_protocol::{ChangeKind, Metadata, Timestamp, Ttl};
 use aurora_registry::{
@@ -37,9 +38,14 @@ impl Follower {
     /// Takes the position of now and enumerates, as the contract tells clients to, while `between` pages things go on.
     fn begin(store: &EmbeddedStore, archetypes: &[&str], now: Timestamp, mut between: impl FnMut()) -> Self {
         let query = query(archetypes, 7);
-        let position = store.head(now).unwrap();
-        let Followed::Known(watch) = store.watch(&query, Some(&position), now).unwrap() else {
-            panic!("the position is of now")
+        let (position, watch) = loop {
+            let position = store.head(now).unwrap();
+            match store.watch(&query, Some(&position), now).unwrap() {
+                Followed::Known(watch) => break (position, watch),
+                // While this thread waits for its turn, others may change more than is remembered.
+                Followed::Expired => {}
+                Followed::Foreign => panic!("the position is the store's"),
+            }
         };
         let mut peers = BTreeMap::new();
         let mut after = None;
@@ -241,13 +247,18 @@ fn who_leaves_in_silence_is_told_and_who_is_revived_joins() {
     assert_eq!((all.joined.len(), all.changed.len(), all.left.len()), (0, 1, 0), "its last change is told");
 }
 
+const FOLLOWED: [&[&str]; 4] = [&[], &["a"], &["b", "c"], &[]];
+const CHANGERS: usize = 3;
+const CHANGES: u32 = 10_000;
+
 #[test]
 fn threads_that_follow_agree_with_threads_that_change() {
     let store = EmbeddedStore::in_memory(Limits { max_changes: 2_000, ..Limits::default() });
     let done = Arc::new(AtomicBool::new(false));
+    let looking = Arc::new(AtomicUsize::new(0));
     let mut followers = Vec::new();
-    for filter in [&[][..], &["a"], &["b", "c"], &[]] {
-        let (store, done) = (store.clone(), done.clone());
+    for filter in FOLLOWED {
+        let (store, done, looking) = (store.clone(), done.clone(), looking.clone());
         followers.push(std::thread::spawn(move || {
             let mut follower = Follower::begin(&store, filter, at(0), || ());
             let mut rounds = 0;
@@ -261,15 +272,23 @@ fn threads_that_follow_agree_with_threads_that_change() {
                     return rounds;
                 }
                 rounds += 1;
+                looking.fetch_add(usize::from(rounds == 1), SeqCst);
             }
         }));
     }
     std::thread::scope(|scope| {
-        for seed in 0..3 {
-            let store = &store;
+        for seed in 0..CHANGERS {
+            let (store, looking, followers) = (&store, &looking, &followers);
             scope.spawn(move || {
-                let mut rng = Rng::with_seed(seed);
-                for _ in 0..10_000 {
+                let mut rng = Rng::with_seed(seed as u64);
+                for n in 0..CHANGES {
+                    // Half of the changes come once everybody looks, however late the system lets a thread begin. Who failed never will.
+                    while n == CHANGES / 2
+                        && looking.load(SeqCst) < FOLLOWED.len()
+                        && !followers.iter().any(JoinHandle::is_finished)
+                    {
+                        std::thread::yield_now();
+                    }
                     step(store, &mut rng, 60, at(0));
                 }
             });
