@@ -17,6 +17,7 @@ RESULTS = ROOT / "bench" / "results"
 # Near zero on a quiet machine; more says that others had a part in what was measured.
 LOAD_BEFORE = os.getloadavg()[0]
 DOCUMENT = ROOT / "docs" / "performance.md"
+MET = {True: "yes", False: "no", None: "–"}
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Row:
     work: str
     measured: str
     target: str
-    met: bool
+    # `None` where nothing was aimed at.
+    met: bool | None
 
 
 def at_least(work: str, value: float, target: float, detail: str) -> Row:
@@ -43,7 +45,7 @@ def median_ratio(over: list[float], under: list[float]) -> float:
 def publish(name: str, rows: list[Row], raw: dict[str, object], whole: bool) -> None:
     """Prints the table; that of a whole run goes into docs/performance.md, its raw figures into bench/results/."""
     lines = ["| work | measured | target | met |", "|---|---|---|---|"]
-    lines += [f"| {row.work} | {row.measured} | {row.target} | {'yes' if row.met else 'no'} |" for row in rows]
+    lines += [f"| {row.work} | {row.measured} | {row.target} | {MET[row.met]} |" for row in rows]
     heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
     table = "\n".join([heading, "", *lines])
     print(table)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import socket
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +19,8 @@ from lib.service import Service, wait_until
 from drive import TARGET
 
 LEASE_SECONDS = 3600
+# Of a clock of processes: the time that they ran.
+CPUCLOCK_SCHED = 2
 TOOL = TARGET / "release" / "aurora-bench"
 
 
@@ -42,8 +44,8 @@ class Process:
         return f"127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
+        # Linux's number of another process's clock: /proc counts in hundredths, too coarse for some hundred calls.
+        return time.clock_gettime((~self.process.pid << 3) | CPUCLOCK_SCHED)
 
 
 @contextmanager

@@ -1,98 +1,200 @@
-"""The seed's duties as a Python function does them with boto3: what `bootstrap` is compared with, nothing more.
+"""What `bootstrap` does for a registration and a heartbeat, as a Python function does it with boto3.
 
-Each call is parsed, checked, written by one call of DynamoDB, and answered in the seed's shape. It has no holder rule,
-no markers and no saved writes, so a registration costs it less than the contract would.
+The duties are the same: bodies checked by the contract's rules, the holder rule, markers written before the peer, lease
+tokens, heartbeats that are written only when due. `bench/serverless` checks on one table that they are, before it
+measures. What no registration and no heartbeat of the benchmark asks for is left out: other routes, a discover that
+rides along, heartbeats for many peers, HTTP APIs and function URLs, settings.
 """
 
 from __future__ import annotations
 
+import base64
 import json
+import logging
 import os
+import random
+import secrets
 import time
-from datetime import UTC, datetime
+from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
-import boto3  # type: ignore[import-untyped]
-from botocore.exceptions import ClientError  # type: ignore[import-untyped]
+import body
+import peers
+import table
+from body import VISIBLE, Refusal
+from peers import compact
 
-TTL_SECONDS = 300
+HEARTBEAT_INTERVAL_MAX_SECONDS = 200
+HEARTBEAT_INTERVAL_MIN_SECONDS = 10
+# By up to this part of itself an interval is drawn shorter.
+JITTER_PART = 5
+# After so many leases a peer counts as steady.
+STEADY_LEASES = 3
+# A line of figures after so many requests or seconds.
+REQUESTS_PER_LINE = 100
+SECONDS_PER_LINE = 60
+FUNCTION = os.environ.get("AWS_LAMBDA_FUNCTION_NAME", "")
+# Where requests come from that come from nowhere: an address for documentation.
+NOWHERE = "192.0.2.0"
 HEADERS = {
-    "Content-Type": "application/json",
-    "Access-Control-Allow-Origin": "*",
-    "Access-Control-Allow-Methods": "GET,POST,OPTIONS",
-    "Access-Control-Allow-Headers": "Content-Type,X-Amz-Date,Authorization,X-Api-Key",
+    "content-type": "application/json",
+    "cache-control": "no-store",
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "GET,POST,OPTIONS",
+    "access-control-allow-headers": "Content-Type,X-Amz-Date,Authorization,X-Api-Key",
+    "access-control-expose-headers": "Retry-After,x-request-id",
+    "access-control-max-age": "86400",
 }
 
-table = boto3.resource("dynamodb", endpoint_url=os.environ.get("AURORA_DYNAMODB_ENDPOINT")).Table(
-    os.environ["AURORA_TABLE"]
-)
+log = logging.getLogger(__name__)
 
 
-def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    calls = {"/register": register, "/heartbeat": heartbeat}
-    call = calls.get(event["resource"])
-    if call is None or event["httpMethod"] != "POST":
-        return answer(404, {"error": "Not found"})
+def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    started = time.perf_counter()
+    request_id = name_of(event, context)
+    headers = HEADERS | {"x-request-id": request_id}
     try:
-        return call(json.loads(event["body"] or "{}"))
-    except ValueError as error:
-        return answer(400, {"error": str(error)})
+        status, answer = 200, route(event)
+    except Exception as error:
+        refusal = refusal_of(error, request_id)
+        status, answer = refusal.status, {"error": str(refusal), "code": refusal.code}
+        if refusal.field is not None:
+            answer["field"] = refusal.field
+        if refusal.retry_after is not None:
+            # Those who were refused in one second must not come back in one.
+            headers["retry-after"] = str(random.randint(refusal.retry_after, 2 * refusal.retry_after))
+        if status == 405:
+            headers["allow"] = "POST, OPTIONS"
+    figures.answered(event["resource"], status, time.perf_counter() - started)
+    return {"statusCode": status, "headers": headers, "body": compact(answer), "isBase64Encoded": False}
 
 
-def register(body: dict[str, Any]) -> dict[str, Any]:
-    now = int(time.time())
-    peer_id = checked_id(body)
-    address, port = body.get("address", ""), body.get("port", 0)
-    archetypes, metadata = body.get("archetypes", []), body.get("metadata", {})
-    if not isinstance(address, str) or not isinstance(port, int) or not 0 <= port <= 65_535:
-        raise ValueError("address must be a string and port a number from 0 to 65535")
-    if not isinstance(archetypes, list) or not all(isinstance(name, str) for name in archetypes):
-        raise ValueError("archetypes must be a list of strings")
-    if not isinstance(metadata, dict):
-        raise ValueError("metadata must be an object")
-    table.put_item(
-        Item={
-            "peer_id": peer_id,
-            "address": address,
-            "port": port,
-            "archetypes": archetypes,
-            "metadata": metadata,
-            "last_seen": text(now),
-            "ttl": now + TTL_SECONDS,
-        }
-    )
-    message = "Peer registered successfully"
-    return answer(200, {"message": message, "peer_id": peer_id, "ttl_expires": text(now + TTL_SECONDS)})
+def route(event: dict[str, Any]) -> dict[str, Any]:
+    call = ROUTES.get(event["resource"])
+    if call is None:
+        raise Refusal(404, "not_found", f"there is nothing at {event['resource'][:64]}")
+    if event["httpMethod"] != "POST":
+        raise Refusal(405, "method_not_allowed", f"{event['resource']} takes POST, not {event['httpMethod']}")
+    sent = event["body"] or ""
+    if event.get("isBase64Encoded"):
+        sent = parsed(bytes.decode, base64.b64decode(sent))
+    source = event["requestContext"]["identity"].get("sourceIp") or NOWHERE
+    return call(sent, source, time.time_ns() // 1_000_000)
 
 
-def heartbeat(body: dict[str, Any]) -> dict[str, Any]:
-    now = int(time.time())
-    peer_id = checked_id(body)
+def register(sent: str, source: str, now: int) -> dict[str, Any]:
+    asked = parsed(body.registration, sent)
+    address = body.canonical(source)
+    observed = str(address)
+    if asked.address is None:
+        asked.address = observed
+    token = peers.register(asked, source_bytes(address), now)
+    return {
+        "message": "Peer registered successfully",
+        "peer_id": asked.peer_id,
+        "ttl_expires": peers.written(now + asked.ttl_seconds * 1_000),
+        "ttl_seconds": asked.ttl_seconds,
+        "heartbeat_interval_seconds": third_of(asked.ttl_seconds),
+        "observed_address": observed,
+        "lease_token": token,
+    }
+
+
+def heartbeat(sent: str, source: str, now: int) -> dict[str, Any]:
+    peer_id = parsed(body.heartbeat, sent)
+    lease = peers.renew(peer_id, now)
+    steady = not lease.revived and now - lease.registered_at >= STEADY_LEASES * lease.ttl_seconds * 1_000
+    return {
+        "message": "Heartbeat updated",
+        "peer_id": peer_id,
+        "timestamp": peers.written(now),
+        "ttl_expires": peers.written(now + lease.ttl_seconds * 1_000),
+        "ttl_seconds": lease.ttl_seconds,
+        "heartbeat_interval_seconds": next_interval(lease.ttl_seconds, steady),
+    }
+
+
+def parsed(read: Callable[[Any], Any], sent: Any) -> Any:
     try:
-        table.update_item(
-            Key={"peer_id": peer_id},
-            UpdateExpression="SET last_seen = :seen, #ttl = :ttl",
-            ConditionExpression="attribute_exists(peer_id)",
-            ExpressionAttributeNames={"#ttl": "ttl"},
-            ExpressionAttributeValues={":seen": text(now), ":ttl": now + TTL_SECONDS},
-        )
-    except ClientError as error:
-        if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            return answer(404, {"error": "Peer is not registered"})
-        raise
-    return answer(200, {"message": "Heartbeat updated", "peer_id": peer_id, "timestamp": text(now)})
+        return read(sent)
+    except (ValueError, RecursionError) as error:
+        raise Refusal(400, "invalid_body", f"the body is not a JSON object: {error}") from error
 
 
-def checked_id(body: object) -> str:
-    peer_id = body.get("peer_id") if isinstance(body, dict) else None
-    if not isinstance(peer_id, str) or not 1 <= len(peer_id) <= 128:
-        raise ValueError("peer_id must be a string of 1 to 128 characters")
-    return peer_id
+def source_bytes(address: body.Address) -> bytes:
+    """A byte that tells the kind, and an IPv4 address, or the /64 of an IPv6 address: what one subscriber gets."""
+    if address.version == 4:
+        return b"\x04" + bytes(4) + address.packed
+    return b"\x06" + address.packed[:8]
 
 
-def answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
-    return {"statusCode": status, "headers": HEADERS, "body": json.dumps(body)}
+def third_of(ttl_seconds: int) -> int:
+    """When the first heartbeat of a lease is wanted."""
+    return max(1, min(ttl_seconds // 3, HEARTBEAT_INTERVAL_MAX_SECONDS))
 
 
-def text(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+def next_interval(ttl_seconds: int, steady: bool) -> int:
+    """When a further heartbeat is wanted: drawn anew each time, later of who has shown that its heartbeats arrive."""
+    third = latest = third_of(ttl_seconds)
+    if steady:
+        latest = max(third, min((ttl_seconds - 1) // 2, HEARTBEAT_INTERVAL_MAX_SECONDS))
+    earliest = max(latest - latest // JITTER_PART, min(HEARTBEAT_INTERVAL_MIN_SECONDS, third))
+    return random.randint(earliest, latest)
+
+
+def name_of(event: dict[str, Any], context: Any) -> str:
+    """The gateway's name for a request, or else the invocation's."""
+    for name in (event["requestContext"].get("requestId"), context.aws_request_id):
+        if name and VISIBLE.fullmatch(name):
+            return str(name)
+    return secrets.token_hex(8)
+
+
+def refusal_of(error: Exception, request_id: str) -> Refusal:
+    """What a caller is told, and nothing of the cause where something broke: that goes to the log."""
+    if isinstance(error, Refusal):
+        return error
+    retry_after = table.retry_after(error)
+    if retry_after is not None:
+        log.warning("request %s refused: %s", request_id, error)
+        message = "the service can't do this just now; try again later"
+        return Refusal(503, "unavailable", message, retry_after=retry_after)
+    log.error("request %s failed", request_id, exc_info=error)
+    return Refusal(500, "internal", "Internal server error")
+
+
+class Figures:
+    """Counts answers, and writes a line of figures where one is due."""
+
+    def __init__(self) -> None:
+        self.told: Counter[str] = Counter()
+        self.begin()
+
+    def begin(self) -> None:
+        self.answers: Counter[str] = Counter()
+        self.sum = self.slowest = 0.0
+        self.since, self.requests = time.monotonic(), 0
+
+    def answered(self, resource: str, status: int, seconds: float) -> None:
+        name = "Failures" if status >= 500 else "Refusals" if status >= 400 else COUNTED[resource]
+        self.answers[name] += 1
+        self.requests += 1
+        self.sum += seconds
+        self.slowest = max(self.slowest, seconds)
+        if self.requests >= REQUESTS_PER_LINE or time.monotonic() - self.since >= SECONDS_PER_LINE:
+            self.write()
+            self.begin()
+
+    def write(self) -> None:
+        line = {"FunctionName": FUNCTION, **dict.fromkeys(FIGURES, 0), **self.answers, "Requests": self.requests}
+        line |= {"SumMillis": self.sum * 1e3, "SlowestMillis": self.slowest * 1e3}
+        line |= {name: int(count - self.told[name]) for name, count in table.counts.items()}
+        self.told = table.counts.copy()
+        print(json.dumps(line), flush=True)
+
+
+ROUTES = {"/register": register, "/heartbeat": heartbeat}
+COUNTED = {"/register": "Registrations", "/heartbeat": "Heartbeats"}
+FIGURES = ("Registrations", "Heartbeats", "Refusals", "Failures")
+figures = Figures()

@@ -1,0 +1,222 @@
+"""Whether two functions have the same duties: on one table they answer the same, ask the table for the same, and leave
+the same in it; and either goes on with what the other began."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from drive.cases import GOOD_REGISTRATIONS, HEARTBEATS, PEER, REGISTRATIONS, seed_like
+from drive.functions import Function, RuntimeApi, create_table, event, started
+from drive.life import ABROAD, HOME, LIFE, Table
+from drive.recorder import Call, Recorder
+
+# What the answer to a call says beside what its time and chance decide.
+SAID = ("message", "peer_id", "ttl_seconds", "observed_address", "code", "field")
+BY_CHANCE = ("x-request-id", "retry-after")
+MILLIS, SECONDS = ("expires_at", "seen", "since"), ("ttl", "marked")
+# How far apart two moments may be that should be one: both functions are warm.
+SLACK_SECONDS = 3
+SOURCE_BYTES = 9
+
+
+@dataclass
+class Answer:
+    """What a function answered, and what it asked the table for meanwhile."""
+
+    status: int
+    headers: dict[str, str]
+    body: dict[str, Any]
+    calls: list[Call]
+
+    def said(self) -> Any:
+        headers = {name: value for name, value in self.headers.items() if name not in BY_CHANCE}
+        return self.status, headers, sorted(self.headers), sorted(self.body), {key: self.body.get(key) for key in SAID}
+
+    def asked(self) -> Any:
+        return [call.shape() for call in self.calls], self.counted()
+
+    def counted(self) -> dict[str, Any]:
+        read, written = (sum(call.units for call in self.calls if call.reads is reads) for reads in (True, False))
+        return {"calls": [call.action for call in self.calls], "read units": read, "write units": written}
+
+
+@dataclass
+class Side:
+    """One of the two, with a way to the table of its own."""
+
+    name: str
+    api: RuntimeApi
+    recorder: Recorder
+
+    def call(self, path: str, body: dict[str, Any] | str, source: str = HOME, method: str = "POST") -> Answer:
+        return self.handle(event(path, body, source, method))
+
+    def handle(self, asked: dict[str, Any]) -> Answer:
+        self.recorder.taken()
+        answer = self.api.answer(asked)
+        body = json.loads(answer["body"]) if answer["body"] else {}
+        return Answer(answer["statusCode"], answer["headers"], body, self.recorder.taken())
+
+
+def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
+    """Ends the benchmark where the two differ. Answers what each operation asks of the table, the same for both."""
+    operations: dict[str, Any] = {}
+    # Whoever comes first makes the table's secret.
+    for number, pair in enumerate([(ours, theirs), (theirs, ours)]):
+        table = Table(endpoint, f"bench-duties-{number}")
+        create_table(endpoint, table.name)
+        with side(pair[0], table) as one, side(pair[1], table) as other:
+            for each in (one, other):
+                warm_up(each)
+            same_answers(one, other)
+            same_items(one, other, table)
+            operations = same_lives(one, other, table)
+            go_on_with_each_other(one, other, lister=one if pair[0] is ours else other)
+    return operations
+
+
+@contextmanager
+def side(function: Function, table: Table) -> Iterator[Side]:
+    recorder = Recorder(table.endpoint)
+    # That it warns of the items that the check breaks is nothing to read.
+    settings = {"AURORA_TABLE": table.name, "AURORA_DYNAMODB_ENDPOINT": recorder.endpoint, "AURORA_LOG": "error"}
+    try:
+        with started(replace(function, settings=function.settings | settings)) as (api, _, _):
+            yield Side(function.name, api, recorder)
+    finally:
+        recorder.close()
+
+
+def warm_up(each: Side) -> None:
+    """What a process asks once: the table's secret, and how many peers there are."""
+    peer = {"peer_id": f"warm-{each.recorder.server_port}"}
+    for path in ("/register", "/heartbeat"):
+        expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
+
+
+def same_answers(one: Side, other: Side) -> None:
+    """What must be refused is refused by both in the same way, and before anything is asked of the table."""
+    cases = [("/register", body, "POST") for body in REGISTRATIONS]
+    cases += [("/heartbeat", body, "POST") for body in HEARTBEATS]
+    cases += [("/register", "", "GET"), ("/heartbeat", "", "GET"), ("/nowhere", "{}", "POST")]
+    for path, body, method in cases:
+        answers = [each.call(path, body, method=method) for each in (one, other)]
+        what = f"{method} {path} {body[:80]}"
+        expect_same(what, one, other, *[answer.said() for answer in answers])
+        refused = answers[0].status >= 400 and not any(answer.calls for answer in answers)
+        expect(f"{what} is refused without a call of the table", refused, True)
+
+
+def same_items(one: Side, other: Side, table: Table) -> None:
+    """Whatever may be registered lies in the table as the same items."""
+    for body, source in GOOD_REGISTRATIONS:
+        left = []
+        for each in (one, other):
+            began = time.time()
+            answer = each.call("/register", body, source)
+            expect(f"{body[:80]} registered by {each.name}", answer.status, 200)
+            left.append((answer.said(), answer.asked(), state(table, began)))
+            table.forget(PEER)
+        expect_same(f"register {body[:80]}", one, other, *left)
+
+
+def same_lives(one: Side, other: Side, table: Table) -> dict[str, Any]:
+    """A peer's life, once by each of the two: the same calls in the same order, the same units, the same items."""
+    lives = [life(each, table) for each in (one, other)]
+    for step, mine, its in zip(LIFE, *lives, strict=True):
+        expect_same(step.what, one, other, mine[1:], its[1:])
+    return {step.what: mine[0] for step, mine in zip(LIFE, lives[0], strict=True)}
+
+
+def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
+    """Of each step: its calls and units; what was said, whether the token stayed, what was asked, and what was left."""
+    steps, token = [], ""
+    for step in LIFE:
+        if step.before:
+            step.before(table)
+        each.recorder.before_put = step.in_between and partial(step.in_between, table)
+        body = {"peer_id": PEER}
+        if step.path == "/register":
+            body = (
+                seed_like(PEER) | {"archetypes": step.archetypes} | ({"lease_token": token} if step.with_token else {})
+            )
+        began = time.time()
+        answer = each.call(step.path, body, step.source)
+        expect(f"{step.what} by {each.name}", answer.status, step.status)
+        if answer.status == 200:
+            expect(
+                f"interval after {step.what} by {each.name}",
+                answer.body["heartbeat_interval_seconds"] in step.interval,
+                True,
+            )
+        kept, token = token, answer.body.get("lease_token", token)
+        steps.append((answer.counted(), answer.said(), kept == token, answer.asked(), state(table, began)))
+    table.forget(PEER)
+    return steps
+
+
+def go_on_with_each_other(one: Side, other: Side, lister: Side) -> None:
+    """What one registers the other renews, holds against strangers, and knows by its token; and both are listed."""
+    for first, second in ((one, other), (other, one)):
+        peer = f"by-{first.recorder.server_port}"
+        what = f"a peer registered by {first.name}, at {second.name}"
+        token = first.call("/register", seed_like(peer)).body["lease_token"]
+        expect(f"{what}: heartbeat", second.call("/heartbeat", {"peer_id": peer}).status, 200)
+        expect(f"{what}: saved heartbeat", second.call("/heartbeat", {"peer_id": peer}).counted()["write units"], 0)
+        expect(f"{what}: register by a stranger", second.call("/register", seed_like(peer), ABROAD).status, 403)
+        proven = second.call("/register", seed_like(peer) | {"lease_token": token}, ABROAD)
+        expect(f"{what}: register with the token", (proven.status, proven.body.get("lease_token")), (200, token))
+        expect(f"{what}: back from the former address", first.call("/register", seed_like(peer)).status, 403)
+    for archetype in ("pepino", "ethics"):
+        query = {"multiValueQueryStringParameters": {"archetype": [archetype]}}
+        listed = {
+            peer["peer_id"]: peer for peer in lister.handle(event("/discover", "", method="GET") | query).body["peers"]
+        }
+        for each in (one, other):
+            peer = f"by-{each.recorder.server_port}"
+            found = {key: value for key, value in listed.get(peer, {}).items() if key != "last_seen"}
+            expect(f"{archetype}: the peer registered by {each.name} as {lister.name} lists it", found, seed_like(peer))
+
+
+def state(table: Table, began: float) -> dict[str, dict[str, Any]]:
+    """The items of the peer, with times as they lie from the call on, and without what is drawn."""
+    return {key: dict(sorted(plain(item, began).items())) for key, item in table.items_of(PEER).items()}
+
+
+def plain(item: dict[str, Any], began: float) -> dict[str, Any]:
+    left = {name: next(iter(value.items())) for name, value in item.items()}
+    for name in left.keys() & {*MILLIS, *SECONDS}:
+        moment = int(left[name][1]) / (1000 if name in MILLIS else 1)
+        left[name] = Moment(moment - began)
+    if "gen" in left:
+        left["gen"] = len(base64.b64decode(left["gen"][1]))
+    if "holder" in left:
+        holder = base64.b64decode(left["holder"][1])
+        left["holder"] = (holder[:SOURCE_BYTES], len(holder))
+    return left
+
+
+class Moment(float):
+    """Seconds from a call on; the same as another that is near."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Moment) and abs(float(self) - float(other)) <= SLACK_SECONDS
+
+    __hash__ = None  # type: ignore[assignment]
+
+
+def expect_same(what: str, one: Side, other: Side, mine: Any, its: Any) -> None:
+    if mine != its:
+        raise SystemExit(f"{what} differs:\n  {one.name}: {mine}\n  {other.name}: {its}")
+
+
+def expect(what: str, found: Any, wanted: Any) -> None:
+    if found != wanted:
+        raise SystemExit(f"{what}: {found}, not {wanted}")

@@ -1,0 +1,121 @@
+"""A peer's life, call by call, with what is done to its items on the way behind everybody's back."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+from drive.cases import PEER
+from drive.functions import ask
+
+HOME, ABROAD = "203.0.113.7", "198.51.100.1"
+HOUR = 3_600
+# Between which seconds the next heartbeat may be wanted, of a lease of 300.
+THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
+
+
+@dataclass
+class Table:
+    """The table behind both, as nobody but the check changes it."""
+
+    endpoint: str
+    name: str
+
+    def items_of(self, peer: str) -> dict[str, dict[str, Any]]:
+        items = ask(self.endpoint, "Scan", {"TableName": self.name, "ConsistentRead": True})["Items"]
+        keyed = {item["peer_id"]["S"]: item for item in items}
+        return {key: item for key, item in keyed.items() if key == peer or key.endswith(f" {peer}")}
+
+    def forget(self, peer: str) -> None:
+        for key in self.items_of(peer):
+            ask(self.endpoint, "DeleteItem", {"TableName": self.name, "Key": {"peer_id": {"S": key}}})
+
+    def change(self, expression: str, **values: int | bytes) -> None:
+        """Changes the peer's item behind everybody's back."""
+        asked = {"TableName": self.name, "Key": {"peer_id": {"S": PEER}}, "UpdateExpression": expression}
+        typed = {
+            f":{name}": {"N": str(value)} if isinstance(value, int) else {"B": base64.b64encode(value).decode()}
+            for name, value in values.items()
+        }
+        ask(self.endpoint, "UpdateItem", asked | ({"ExpressionAttributeValues": typed} if typed else {}))
+
+    def end_lease(self, seconds_ago: int) -> None:
+        self.change("SET expires_at = :then", then=int((time.time() - seconds_ago) * 1000))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One call in a peer's life, and what happens before it or, where it is `in_between`, before its first put."""
+
+    what: str
+    status: int
+    path: str = "/heartbeat"
+    source: str = HOME
+    archetypes: tuple[str, ...] = ("pepino", "ethics")
+    with_token: bool = False
+    before: Callable[[Table], None] | None = None
+    in_between: Callable[[Table], None] | None = None
+    interval: range = JITTERED
+
+
+REGISTER = Step("register, new, 2 archetypes", 200, "/register", interval=THIRD)
+LIFE = [
+    REGISTER,
+    Step("heartbeat that is written", 200),
+    Step("heartbeat that is saved", 200),
+    replace(REGISTER, what="register again, 1 archetype dropped and 1 new", archetypes=("pepino", "memory")),
+    replace(REGISTER, what="register without archetypes", archetypes=()),
+    replace(REGISTER, what="register again with archetypes"),
+    replace(REGISTER, what="register by a stranger", status=403, source=ABROAD),
+    replace(REGISTER, what="register from elsewhere with the token", source=ABROAD, with_token=True),
+    replace(REGISTER, what="register from the former address", status=403),
+    replace(REGISTER, what="register from the same address without the token", source=ABROAD),
+    Step("heartbeat of a dormant peer", 200, before=lambda table: table.end_lease(HOUR)),
+    replace(REGISTER, what="register over a dormant peer", before=lambda table: table.end_lease(HOUR)),
+    replace(
+        REGISTER,
+        what="register over a dormant peer that is revived meanwhile",
+        status=403,
+        source=ABROAD,
+        before=lambda table: table.end_lease(HOUR),
+        in_between=lambda table: table.end_lease(-HOUR),
+    ),
+    replace(
+        REGISTER,
+        what="register that loses a race",
+        in_between=lambda table: table.change("SET gen = :other", other=bytes(8)),
+    ),
+    Step(
+        "heartbeat that has to renew the markers",
+        200,
+        before=lambda table: table.change("SET expires_at = :soon, marked = :now", **due()),
+    ),
+    Step(
+        "heartbeat of a peer that is off the index",
+        200,
+        before=lambda table: table.change("SET expires_at = :soon REMOVE lane, h", soon=due()["soon"]),
+    ),
+    Step(
+        "heartbeat of a steady peer",
+        200,
+        before=lambda table: table.change("SET since = :past", past=int((time.time() - HOUR) * 1000)),
+        interval=STEADY,
+    ),
+    Step("heartbeat of a forgotten peer", 404, before=lambda table: table.end_lease(25 * HOUR)),
+    replace(REGISTER, what="register over a forgotten peer", source=ABROAD, with_token=True),
+    Step("heartbeat of an unreadable peer", 404, before=lambda table: table.change("REMOVE holder")),
+    replace(REGISTER, what="register over an unreadable peer"),
+    replace(
+        REGISTER,
+        what="register over something without a generation",
+        before=lambda table: table.change("REMOVE holder, gen"),
+    ),
+]
+
+
+def due() -> dict[str, int]:
+    """A lease that soon ends, and markers that do."""
+    return {"soon": int((time.time() + 60) * 1000), "now": int(time.time())}

@@ -1,0 +1,123 @@
+"""A stand-in for DynamoDB that passes every call on, and writes down what was asked and what it was billed."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+TARGET_HEADER = "X-Amz-Target"
+# Names and values in an expression, which everybody calls as they like.
+ALIAS = re.compile(r"#\w+")
+VALUE = re.compile(r":\w+")
+
+
+@dataclass
+class Call:
+    """One call of DynamoDB, and its answer."""
+
+    action: str
+    asked: dict[str, Any]
+    answer: dict[str, Any]
+
+    @property
+    def units(self) -> float:
+        consumed = self.answer.get("ConsumedCapacity") or []
+        each = consumed if isinstance(consumed, list) else [consumed]
+        return float(sum(one["CapacityUnits"] for one in each))
+
+    @property
+    def reads(self) -> bool:
+        return self.action in ("GetItem", "BatchGetItem", "Query", "Scan")
+
+    def shape(self) -> Any:
+        """What was asked without the values, so that two who ask the same for different peers have the same."""
+        names = self.asked.get("ExpressionAttributeNames", {})
+        expressions = {
+            key: VALUE.sub("?", ALIAS.sub(lambda alias: names[alias[0]], text))
+            for key, text in self.asked.items()
+            if key in ("ConditionExpression", "UpdateExpression", "KeyConditionExpression")
+        }
+        kept = {key: self.asked.get(key) for key in ("ConsistentRead", "ReturnValuesOnConditionCheckFailure")}
+        items = [self.asked[key] for key in ("Item", "Key") if key in self.asked]
+        for requests in self.asked.get("RequestItems", {}).values():
+            items += [request["PutRequest"]["Item"] for request in requests]
+        return self.action, expressions, kept, [types(item) for item in items]
+
+
+class Recorder(ThreadingHTTPServer):
+    """Listens on loopback; functions are told its address as DynamoDB's."""
+
+    daemon_threads = True
+
+    def __init__(self, endpoint: str) -> None:
+        super().__init__(("127.0.0.1", 0), Desk)
+        parts = urlsplit(endpoint)
+        self.upstream = (parts.hostname or "", parts.port or 80)
+        self.calls: list[Call] = []
+        # Done once, before the next put is passed on: somebody else who comes first.
+        self.before_put: Callable[[], None] | None = None
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+    def taken(self) -> list[Call]:
+        """The calls since this was last asked."""
+        calls, self.calls = self.calls, []
+        return calls
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Says nothing: a function that is killed breaks its connections."""
+
+    def close(self) -> None:
+        self.shutdown()
+        self.server_close()
+
+
+class Desk(BaseHTTPRequestHandler):
+    """One connection of a function to its table."""
+
+    protocol_version = "HTTP/1.1"
+    wbufsize = -1
+    server: Recorder
+
+    def setup(self) -> None:
+        super().setup()
+        self.upstream = http.client.HTTPConnection(*self.server.upstream)
+
+    def finish(self) -> None:
+        self.upstream.close()
+        super().finish()
+
+    def do_POST(self) -> None:
+        sent = self.rfile.read(int(self.headers["Content-Length"]))
+        action = self.headers[TARGET_HEADER].rpartition(".")[2]
+        if action == "PutItem" and (meddle := self.server.before_put):
+            self.server.before_put = None
+            meddle()
+        self.upstream.request("POST", "/", sent, dict(self.headers.items()))
+        answer = self.upstream.getresponse()
+        body = answer.read()
+        self.server.calls.append(Call(action, json.loads(sent), json.loads(body)))
+        self.send_response(answer.status)
+        for name in ("Content-Type", "x-amz-crc32", "x-amzn-RequestId"):
+            if value := answer.getheader(name):
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *arguments: object) -> None:
+        """Says nothing: the check prints its own."""
+
+
+def types(item: dict[str, Any]) -> dict[str, list[str]]:
+    return {name: list(value) for name, value in item.items()}

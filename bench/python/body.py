@@ -1,0 +1,260 @@
+"""Bodies as the contract has them: read once, and checked whole before anything is changed."""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import re
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+MAX_BODY_BYTES = 16 * 1024
+MAX_ARCHETYPES = 32
+MAX_ARCHETYPES_BYTES = 1024
+MAX_METADATA_BYTES = 4096
+MAX_METADATA_LEVELS = 16
+TTL_SECONDS = 300
+TTL_BOUNDS = (30, 3600)
+
+# Numbers are kept as they were written, and none that fits a body is too long to be one.
+sys.set_int_max_str_digits(MAX_BODY_BYTES)
+
+VISIBLE = re.compile(r"[!-~]{1,128}")
+# 1 to 64 characters, no control characters, no white space at the ends.
+ARCHETYPE = re.compile(r"(?=\S)[^\x00-\x1f\x7f-\x9f]{1,64}(?<=\S)")
+LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+# Resolvers read a name whose last label is a number as an IPv4 address.
+NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{LABEL}\.)*(?!(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?\Z){LABEL}\.?")
+OPENING = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*")
+COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
+NEXT = re.compile(r"[ \t\n\r]*([,}])[ \t\n\r]*")
+BROADCAST = ipaddress.IPv4Address("255.255.255.255")
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+class Refusal(Exception):
+    """What the caller is told instead of a success."""
+
+    def __init__(
+        self, status: int, code: str, message: str, field: str | None = None, retry_after: int | None = None
+    ) -> None:
+        super().__init__(message)
+        self.status, self.code, self.field, self.retry_after = status, code, field, retry_after
+
+
+@dataclass(slots=True)
+class Registration:
+    """What a peer publishes, the lease it asks for, and what it shows for being the holder."""
+
+    peer_id: str
+    # Left out: where the request came from.
+    address: str | None
+    port: int
+    archetypes: list[str]
+    # As it was written.
+    metadata: str
+    ttl_seconds: int
+    lease_token: str | None
+
+
+class Repeated(ValueError):
+    """A key stands twice in one object."""
+
+
+def registration(body: str) -> Registration:
+    given = entries(body)
+    peer_id = checked_id(given)
+    address = given.get("address")
+    port = given.get("port")
+    archetypes = given.get("archetypes")
+    metadata = given.get("metadata")
+    ttl_seconds = given.get("ttl_seconds")
+    lease_token = given.get("lease_token")
+    checked = Registration(
+        peer_id,
+        None if address is None else checked_address(address[0]),
+        0 if port is None else integer("port", port[0], 0, 65_535),
+        [] if archetypes is None else checked_archetypes(archetypes[0]),
+        "{}" if metadata is None else checked_metadata(*metadata),
+        TTL_SECONDS if ttl_seconds is None else integer("ttl_seconds", ttl_seconds[0], *TTL_BOUNDS),
+        None if lease_token is None else checked_token(lease_token[0]),
+    )
+    refuse_discover(given)
+    return checked
+
+
+def heartbeat(body: str) -> str:
+    """The id of the peer whose lease is to be renewed."""
+    given = entries(body)
+    if "peer_ids" in given:
+        raise Refusal(501, "not_available_here", "heartbeats for many peers are not part of this comparison")
+    peer_id = checked_id(given)
+    refuse_discover(given)
+    return peer_id
+
+
+def entries(body: str) -> dict[str, tuple[Any, str]]:
+    """The keys of a JSON object: the value of each, and the text it was written as. `null` is the same as nothing."""
+    if len(body.encode()) > MAX_BODY_BYTES:
+        raise Refusal(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes")
+    found: dict[str, tuple[Any, str]] = {}
+    at = after(OPENING, body, 0)
+    if body.startswith("}", at):
+        ended_at(body, at + 1)
+        return found
+    while True:
+        key, at = JSON.raw_decode(body, at)
+        if not isinstance(key, str):
+            raise ValueError("a key must be a string")
+        start = after(COLON, body, at)
+        value, at = read(key, body, start)
+        if key in found:
+            raise ValueError(f"it has the key {key[:64]!r} twice")
+        found[key] = (value, body[start:at])
+        separator = NEXT.match(body, at)
+        if separator is None:
+            raise ValueError(f"a comma or the end is missing at {at}")
+        at = separator.end()
+        if separator[1] == "}":
+            ended_at(body, at)
+            return {key: entry for key, entry in found.items() if entry[0] is not None}
+
+
+def read(key: str, body: str, start: int) -> tuple[Any, int]:
+    try:
+        return (JSON_WITHOUT_REPEATED_KEYS if key == "metadata" else JSON).raw_decode(body, start)
+    except Repeated as error:
+        raise invalid(key, "must not have a key twice in one object") from error
+
+
+def after(pattern: re.Pattern[str], body: str, at: int) -> int:
+    match = pattern.match(body, at)
+    if match is None:
+        raise ValueError(f"{body[at : at + 1]!r} stands at {at}")
+    return match.end()
+
+
+def ended_at(body: str, at: int) -> None:
+    if body[at:].strip(" \t\n\r"):
+        raise ValueError(f"more than an object, from {at} on")
+
+
+def checked_id(given: dict[str, tuple[Any, str]]) -> str:
+    if "peer_id" not in given:
+        raise invalid("peer_id", "is required")
+    peer_id = given["peer_id"][0]
+    if not isinstance(peer_id, str) or not VISIBLE.fullmatch(peer_id):
+        raise invalid("peer_id", "must be 1 to 128 visible ASCII characters, without spaces")
+    return peer_id
+
+
+def checked_address(text: Any) -> str | None:
+    """An address as it is published; `None` where it is the one that the request came from."""
+    if not isinstance(text, str):
+        raise invalid("address", "must be a string of valid Unicode")
+    if not text:
+        return None
+    try:
+        address = canonical(text)
+    except ValueError:
+        if not NAME.fullmatch(text):
+            rule = "must be an IPv4 address, an IPv6 address or a DNS name, without a port"
+            raise invalid("address", rule) from None
+        return text
+    if address.is_unspecified:
+        return None
+    if address.is_link_local:
+        raise invalid("address", "must not be a link-local address: it means nothing on another network")
+    if address.is_multicast or address == BROADCAST:
+        raise invalid("address", "must be the address of one host, not a multicast or broadcast one")
+    return str(address)
+
+
+def canonical(text: str) -> Address:
+    """An address, one of IPv4 that is mapped into IPv6 as what it is."""
+    address = ipaddress.ip_address(text)
+    if address.version == 4:
+        return address
+    if address.scope_id is not None:
+        raise ValueError("an address with a zone means nothing on another machine")
+    return address.ipv4_mapped or address
+
+
+def checked_archetypes(names: Any) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise invalid("archetypes", "must be a list of strings")
+    if len(names) > MAX_ARCHETYPES:
+        raise invalid("archetypes", f"must hold at most {MAX_ARCHETYPES} archetypes")
+    try:
+        size = len("".join(names).encode())
+    except UnicodeEncodeError:
+        raise invalid("archetypes", "must be a list of strings") from None
+    if size > MAX_ARCHETYPES_BYTES:
+        raise invalid("archetypes", f"must hold at most {MAX_ARCHETYPES_BYTES} bytes in all")
+    if not all(map(ARCHETYPE.fullmatch, names)):
+        rule = "must hold 1 to 64 characters each, no control characters and no white space at the ends"
+        raise invalid("archetypes", rule)
+    return list(dict.fromkeys(names))
+
+
+def checked_metadata(value: Any, text: str) -> str:
+    if not isinstance(value, dict):
+        raise invalid("metadata", "must be a JSON object")
+    if len(text.encode()) > MAX_METADATA_BYTES:
+        raise invalid("metadata", f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
+    # Few objects need no walk: they can't nest deeper than they are many.
+    if text.count("{") + text.count("[") > MAX_METADATA_LEVELS and levels(value) > MAX_METADATA_LEVELS:
+        raise invalid("metadata", f"must nest at most {MAX_METADATA_LEVELS} levels deep")
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise invalid("metadata", "must hold valid Unicode only, no half of a surrogate pair") from None
+    return text
+
+
+def levels(value: Any) -> int:
+    if isinstance(value, dict):
+        return 1 + max(map(levels, value.values()), default=0)
+    return 1 + max(map(levels, value), default=0) if isinstance(value, list) else 0
+
+
+def checked_token(token: Any) -> str:
+    if not isinstance(token, str) or not VISIBLE.fullmatch(token):
+        raise invalid("lease_token", "must be the lease_token that a registration was answered with")
+    return token
+
+
+def integer(field: str, value: Any, least: int, most: int) -> int:
+    """An integer, however it is written: to JSON, 9000.0 is one."""
+    if type(value) is float and value.is_integer():
+        value = int(value)
+    if type(value) is not int or not least <= value <= most:
+        raise invalid(field, f"must be an integer from {least} to {most}")
+    return value
+
+
+def refuse_discover(given: dict[str, tuple[Any, str]]) -> None:
+    if "discover" in given:
+        raise Refusal(501, "not_available_here", "a discover that rides along is not part of this comparison")
+
+
+def invalid(field: str, rule: str) -> Refusal:
+    return Refusal(400, "invalid_field", f"{field} {rule}", field)
+
+
+def no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is no JSON")
+
+
+def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    together = dict(pairs)
+    if len(together) != len(pairs):
+        raise Repeated
+    return together
+
+
+JSON = json.JSONDecoder(parse_constant=no_constant)
+JSON_WITHOUT_REPEATED_KEYS = json.JSONDecoder(parse_constant=no_constant, object_pairs_hook=unrepeated)
