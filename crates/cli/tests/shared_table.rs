@@ -32,8 +32,9 @@ impl Drop for Serving {
 /// A fresh table, made by the command.
 fn table() -> String {
     static TABLES: AtomicU32 = AtomicU32::new(0);
-    let name =
-        format!("aurora-peers-serve-{}-{}", std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
+    let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
+    // The number of a process alone could be another's that ended meanwhile.
+    let name = format!("aurora-peers-serve-{process}-{:x}-{next}", fastrand::u64(..));
     let created = command().args(["create-table", "--table", &name]).status().unwrap();
     assert!(created.success());
     name

@@ -21,10 +21,11 @@ pub(crate) fn endpoint() -> String {
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
 }
 
-/// A table's name that no other test has.
+/// A table's name that no other test has. The number of a process alone could be another's that ended meanwhile: they are soon used up.
 pub(crate) fn table_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
-    format!("aurora-peers-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
+    let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    format!("aurora-peers-test-{process}-{:x}-{next}", fastrand::u64(..))
 }
 
 /// The options of a table with time for a stand-in on a busy machine: what is not about deadlines must not miss one.

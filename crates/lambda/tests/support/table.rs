@@ -10,7 +10,8 @@ pub(crate) async fn fresh() -> (String, String) {
     let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
     let number = TABLES.fetch_add(1, Ordering::Relaxed);
-    let name = format!("aurora-peers-lambda-{}-{number}", std::process::id());
+    // The number of a process alone could be another's that ended meanwhile.
+    let name = format!("aurora-peers-lambda-{}-{:x}-{number}", std::process::id(), fastrand::u64(..));
     let mut options = DynamoOptions::new(name.clone());
     options.endpoint = Some(endpoint.clone());
     create_table(&connect(&options).await.expect("a client"), &name, false)
