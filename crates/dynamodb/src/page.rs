@@ -39,22 +39,21 @@ impl<'q> PageInMaking<'q> {
         if self.filling && !self.is_other(stored) {
             return true;
         }
-        let json = stored.json.as_str().as_bytes();
+        let parts = stored.json.parts();
         let full = self.query.view == View::Full;
-        let bytes = json.len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
+        let bytes = parts.json_len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
         let fits = self.peers.is_empty() || self.peers.bytes() + bytes <= self.query.page_bytes;
         if self.cut || !fits || self.peers.len() >= self.query.limit {
             self.cut = true;
             return false;
         }
-        let at = usize::from(stored.json.last_seen_at());
         if full {
             let seconds = |millis: u64| millis / 1_000;
             let expires_in = seconds(stored.expires_at.millis_since(self.now));
             let registered_ago = seconds(self.now.millis_since(stored.registered_at));
-            self.peers.push_full(&[json], at, stored.last_seen, expires_in, registered_ago);
+            self.peers.push_full(parts, stored.last_seen, expires_in, registered_ago);
         } else {
-            self.peers.push(&[json], at, stored.last_seen);
+            self.peers.push(parts, stored.last_seen);
         }
         if let Some(listed) = &mut self.listed {
             listed.insert(stored.registration.peer_id.clone());

@@ -38,6 +38,15 @@ pub(crate) struct Answer {
     pub(crate) event: Event,
     /// What is sent instead of the body, as it comes.
     pub(crate) events: Option<Box<Events>>,
+    /// How the body is coded, where its caller had a choice.
+    pub(crate) coding: Option<Coding>,
+}
+
+/// How a large body goes out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Coding {
+    Identity,
+    Gzip,
 }
 
 /// The body of a response: whole, or events as they come.
@@ -118,6 +127,7 @@ impl Answer {
             retry_after_seconds: None,
             event: Event::Nothing,
             events: None,
+            coding: None,
         }
     }
 
@@ -130,7 +140,7 @@ impl Answer {
     }
 
     fn of(status: StatusCode, body: impl Into<Bytes>) -> Self {
-        Self { status, body: body.into(), retry_after_seconds: None, event: Event::Nothing, events: None }
+        Self { status, body: body.into(), ..Self::fixed("") }
     }
 }
 

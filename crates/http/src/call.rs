@@ -29,27 +29,19 @@ pub(crate) struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// What the query asks of `/discover`.
-    pub(crate) fn query(&self) -> Result<DiscoverRequest, Refusal> {
-        let parameters = parameters(self.query)?;
-        DiscoverRequest::from_parameters(parameters.into_iter(), self.registry.limits().discover)
-    }
-
-    /// Whether the query asks what changed.
-    pub(crate) fn follows(&self) -> Result<bool, Refusal> {
-        Ok(parameters(self.query)?.iter().any(|(name, _)| name == FollowRequest::SINCE))
+    /// What the query asks of `/discover`: a page, or what changed.
+    pub(crate) fn query(&self) -> Result<Asked, Refusal> {
+        let (parameters, bounds) = (parameters(self.query)?, self.registry.limits().discover);
+        if parameters.iter().any(|(name, _)| name == FollowRequest::SINCE) {
+            return FollowRequest::from_parameters(parameters.into_iter(), bounds).map(Asked::Changes);
+        }
+        DiscoverRequest::from_parameters(parameters.into_iter(), bounds).map(Asked::Page)
     }
 
     /// What the query asks of `/watch`. A limit means nothing to what has no end.
     pub(crate) fn watching(&self) -> Result<FollowRequest, Refusal> {
         let parameters = parameters(self.query)?.into_iter().filter(|(name, _)| name != "limit");
         FollowRequest::from_parameters(parameters, self.registry.limits().discover)
-    }
-
-    /// What the query asks of whoever remembers changes.
-    pub(crate) fn following(&self) -> Result<FollowRequest, Refusal> {
-        let parameters = parameters(self.query)?;
-        FollowRequest::from_parameters(parameters.into_iter(), self.registry.limits().discover)
     }
 
     /// Takes up the page that rides along with another call, before that call changes anything.
@@ -63,6 +55,12 @@ impl Call<'_> {
             Some(request) => RidingPage::Fetched(self.registry.discover(request, self.now).await?),
         })
     }
+}
+
+/// What is asked of `/discover`.
+pub(crate) enum Asked {
+    Page(DiscoverRequest),
+    Changes(FollowRequest),
 }
 
 /// The page that rides along with a call, if one does.

@@ -10,12 +10,12 @@ use aurora_protocol::Code;
 use aurora_registry::Registry;
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::header::{ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY};
+use http::header::{ALLOW, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response};
 use http_body_util::Full;
 
-use crate::answer::{Answer, AnswerBody};
+use crate::answer::{Answer, AnswerBody, Coding};
 use crate::call::Call;
 use crate::clock::Clock;
 use crate::error::Failure;
@@ -89,9 +89,8 @@ impl Contract {
         let (parts, body) = request.into_parts();
         let route = Route::of(parts.uri.path());
         let sent = body.as_ref().ok().cloned().unwrap_or_default();
-        let mut headers = self.headers.of(&origin.request_id);
         let outcome = match self.outcome(route, &parts, body, &origin).await {
-            Ok(answer) => self.pack(answer, &parts, &origin, &mut headers).await,
+            Ok(answer) => self.pack(answer, &parts, &origin).await,
             Err(failure) => Err(failure),
         };
         let (answer, failure) = match outcome {
@@ -107,6 +106,7 @@ impl Contract {
             let (method, status, failure) = (&parts.method, answer.status, failure.as_ref());
             Exchange { route, method, sent: &sent, origin: &origin, status, failure, latency }.log();
         }
+        let headers = self.headers.of(&origin.request_id, answer.coding);
         finish(answer, failure.as_ref(), route, &parts.method, headers)
     }
 
@@ -152,29 +152,22 @@ impl Contract {
     }
 
     /// Makes a large answer ready for its way: compressed where that is wanted, and counted until it is sent.
-    async fn pack(
-        &self,
-        answer: Answer,
-        parts: &Parts,
-        origin: &Origin,
-        headers: &mut HeaderMap,
-    ) -> Result<Answer, Failure> {
+    async fn pack(&self, answer: Answer, parts: &Parts, origin: &Origin) -> Result<Answer, Failure> {
         if answer.body.len() < gzip::MIN_BYTES || parts.method == Method::HEAD {
             return Ok(answer);
         }
-        headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
-        let mut body = answer.body;
-        if gzip::accepts_gzip(&parts.headers)
-            && let Some(compressed) = self.compressor.compress(&body).await
-        {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-            body = compressed;
-        }
-        let Some(body) = self.outbox.take(body, origin.address) else {
-            headers.remove(CONTENT_ENCODING);
-            return Err(Failure::unavailable("too many answers wait for clients to read them; try again"));
+        let compressed = match gzip::accepts_gzip(&parts.headers) {
+            true => self.compressor.compress(&answer.body).await,
+            false => None,
         };
-        Ok(Answer { body, ..answer })
+        let (body, coding) = match compressed {
+            Some(compressed) => (compressed, Coding::Gzip),
+            None => (answer.body, Coding::Identity),
+        };
+        let body = self.outbox.take(body, origin.address).ok_or_else(|| {
+            Failure::unavailable("too many answers wait for clients to read them; try again")
+        })?;
+        Ok(Answer { body, coding: Some(coding), ..answer })
     }
 }
 

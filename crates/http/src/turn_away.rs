@@ -64,7 +64,7 @@ impl TurnAway {
             body.len()
         )
         .into_bytes();
-        for (name, value) in &self.headers.of(&RequestId::fresh()) {
+        for (name, value) in &self.headers.of(&RequestId::fresh(), None) {
             text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         text.extend_from_slice(b"\r\n");

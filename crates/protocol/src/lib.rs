@@ -16,6 +16,7 @@ mod page_body;
 mod peer;
 mod peer_id;
 mod peer_list;
+mod peer_parts;
 mod request;
 mod response;
 mod time;
@@ -33,6 +34,7 @@ pub use page_body::PageBody;
 pub use peer::{Peer, PeerJson, Registration};
 pub use peer_id::PeerId;
 pub use peer_list::PeerList;
+pub use peer_parts::PeerParts;
 pub use request::{DeregisterRequest, HeartbeatRequest, MAX_BODY_BYTES, RegisterRequest};
 pub use response::{
     DeregisterResponse, DiscoverResponse, DiscoveredPage, ErrorBody, HealthResponse, HeartbeatResponse,

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Address, Archetypes, Invalid, Metadata, PeerId, Timestamp};
+use crate::{Address, Archetypes, Invalid, Metadata, PeerId, PeerParts, Timestamp};
 
 /// What a peer published about itself: five of the seed's six keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +51,11 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerJson {
     text: Box<str>,
-    last_seen_at: u16,
+    /// How long the first of its parts is.
+    front: u16,
 }
 
 impl PeerJson {
-    const GAP: &str = "1970-01-01T00:00:00";
-    const GAP_KEY: &str = ",\"last_seen\":\"";
-    const METADATA_KEY: &str = "\",\"metadata\":";
-
     /// Writes a registration.
     pub fn new(registration: &Registration) -> Self {
         let Registration { peer_id, address, port, archetypes, metadata } = registration;
@@ -66,19 +63,17 @@ impl PeerJson {
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let archetypes = serde_json::to_string(archetypes).unwrap_or_default();
         let mut text = format!(
-            "{{\"peer_id\":{},\"address\":{},\"port\":{port},\"archetypes\":{archetypes}{}",
+            "{{\"peer_id\":{},\"address\":{},\"port\":{port},\"archetypes\":{archetypes}",
             quoted(peer_id.as_str()),
             quoted(&address.to_string()),
-            Self::GAP_KEY,
         );
         // The longest id, address and archetypes stay far below 64 KiB even when every character is escaped.
-        let last_seen_at = u16::try_from(text.len()).unwrap_or(u16::MAX);
-        text.reserve_exact(Self::GAP.len() + Self::METADATA_KEY.len() + metadata.as_str().len() + 1);
-        text.push_str(Self::GAP);
-        text.push_str(Self::METADATA_KEY);
+        let front = u16::try_from(text.len().saturating_sub(PeerParts::HEAD.len())).unwrap_or(u16::MAX);
+        text.reserve_exact(PeerParts::MIDDLE.len() + metadata.as_str().len() + PeerParts::END.len());
+        text.push_str(PeerParts::MIDDLE);
         text.push_str(metadata.as_str());
-        text.push('}');
-        Self { text: text.into(), last_seen_at }
+        text.push_str(PeerParts::END);
+        Self { text: text.into(), front }
     }
 
     /// Parses what [`PeerJson::new`] wrote: its syntax and every key but what `metadata` says inside, which was checked when the
@@ -96,23 +91,17 @@ impl PeerJson {
             archetypes: Archetypes::parse(&kept.archetypes)?,
             metadata: Metadata::kept(kept.metadata)?,
         };
-        match Self::gap_before(text, kept.metadata.get()) {
-            Some(last_seen_at) => Ok((Self { text: text.into(), last_seen_at }, registration)),
+        match Self::front_of(text, kept.metadata.get()) {
+            Some(front) => Ok((Self { text: text.into(), front }, registration)),
             None => Ok((Self::new(&registration), registration)),
         }
     }
 
-    /// Where the gap is in a text that ends as [`PeerJson::new`] ends it.
-    fn gap_before(text: &str, metadata: &str) -> Option<u16> {
-        let before = text.strip_suffix('}')?.strip_suffix(metadata)?.strip_suffix(Self::METADATA_KEY)?;
-        let before = before.strip_suffix(Self::GAP)?;
-        let at = u16::try_from(before.len()).ok()?;
-        before.ends_with(Self::GAP_KEY).then_some(at)
-    }
-
-    /// The JSON alone.
-    pub fn into_text(self) -> Box<str> {
-        self.text
+    /// How long the front is of a text that begins and ends as [`PeerJson::new`] begins and ends it.
+    fn front_of(text: &str, metadata: &str) -> Option<u16> {
+        let before = text.strip_suffix(PeerParts::END)?.strip_suffix(metadata)?;
+        let front = before.strip_prefix(PeerParts::HEAD)?.strip_suffix(PeerParts::MIDDLE)?;
+        u16::try_from(front.len()).ok()
     }
 
     /// The JSON, `last_seen` holding the gap.
@@ -120,9 +109,9 @@ impl PeerJson {
         &self.text
     }
 
-    /// Where the gap of `last_seen` begins, in bytes; it is [`Timestamp::WRITTEN_LEN`] bytes long.
-    pub fn last_seen_at(&self) -> u16 {
-        self.last_seen_at
+    /// What of it is this peer's own.
+    pub fn parts(&self) -> PeerParts<'_> {
+        PeerParts::of(&self.text, self.front.into())
     }
 }
 
@@ -178,8 +167,7 @@ mod tests {
         };
         let json = PeerJson::new(&registration);
         assert_eq!(PeerJson::parse(json.as_str()).unwrap(), (json.clone(), registration));
-        let at = usize::from(json.last_seen_at());
-        assert_eq!(&json.as_str()[at..at + Timestamp::WRITTEN_LEN], "1970-01-01T00:00:00");
+        assert_eq!(json.parts().to_json(), json.as_str().as_bytes());
         let peer: Peer = serde_json::from_str(json.as_str()).unwrap();
         assert_eq!(peer.last_seen, Timestamp::default());
     }

@@ -1,8 +1,10 @@
 //! The peers of one page, as the JSON that goes out.
 
-use crate::Timestamp;
+use std::ops::Range;
+
 use crate::page_body::PageBody;
 use crate::time::SecondOfDay;
+use crate::{PeerParts, Timestamp};
 
 /// The list of one page, written peer by peer. Nothing is parsed or serialized on the way: a peer's bytes are copied and
 /// its `last_seen` filled in.
@@ -11,36 +13,47 @@ pub struct PeerList {
     /// The page's JSON so far: `{"peers":[…`, so that an answer is finished without copying the list again.
     text: Vec<u8>,
     len: usize,
-    date: Date,
+    middle: Middle,
 }
 
-/// The last instant written. Most peers of a page were seen on the same day, so the date is rarely computed.
+/// What stands between a peer's parts, with an instant of the day on which the last peer was seen. Most peers of a page were seen on
+/// the same day, so the date is rarely computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Date {
+struct Middle {
     /// Seconds from the epoch to the start of the day.
     midnight: u64,
-    written: [u8; Timestamp::WRITTEN_LEN],
+    text: [u8; PeerParts::MIDDLE.len()],
 }
 
-impl Default for Date {
+impl Default for Middle {
     fn default() -> Self {
         Self::of(Timestamp::default())
     }
 }
 
-impl Date {
+impl Middle {
     fn of(instant: Timestamp) -> Self {
-        Self { midnight: instant.midnight().as_secs(), written: instant.written() }
+        let mut text = [0; PeerParts::MIDDLE.len()];
+        text.copy_from_slice(PeerParts::MIDDLE.as_bytes());
+        text[LAST_SEEN].copy_from_slice(&instant.written());
+        Self { midnight: instant.midnight().as_secs(), text }
     }
 
-    fn write(&mut self, instant: Timestamp) -> &[u8; Timestamp::WRITTEN_LEN] {
-        match SecondOfDay::after(self.midnight, instant) {
-            Some(second) => second.write(&mut self.written),
-            None => *self = Self::of(instant),
+    fn append(&mut self, instant: Timestamp, out: &mut Vec<u8>) {
+        let start = out.len();
+        let Some(second) = SecondOfDay::after(self.midnight, instant) else {
+            *self = Self::of(instant);
+            return out.extend_from_slice(&self.text);
+        };
+        out.extend_from_slice(&self.text);
+        // Written over the copy: a copy of what was just written in pieces would wait for them.
+        if let Some(written) = out[start..].get_mut(LAST_SEEN).and_then(|gap| gap.try_into().ok()) {
+            second.write(written);
         }
-        &self.written
     }
 }
+
+const LAST_SEEN: Range<usize> = PeerParts::LAST_SEEN_AT..PeerParts::LAST_SEEN_AT + Timestamp::WRITTEN_LEN;
 
 impl PeerList {
     const HEAD: &[u8] = b"{\"peers\":[";
@@ -50,7 +63,7 @@ impl PeerList {
         const TAIL: usize = 192; // count, timestamp, total and a cursor
         let mut text = PageBody::memory(Self::HEAD.len() + bytes + TAIL);
         text.extend_from_slice(Self::HEAD);
-        Self { text, len: 0, date: Date::default() }
+        Self { text, len: 0, middle: Middle::default() }
     }
 
     /// How many peers it holds.
@@ -68,20 +81,19 @@ impl PeerList {
         self.text.len().saturating_sub(Self::HEAD.len())
     }
 
-    /// Appends a peer in the seed's view. `json`, in as many pieces as its store keeps it in, and `last_seen_at` are those of a
-    /// [`crate::PeerJson`].
-    pub fn push(&mut self, json: &[&[u8]], last_seen_at: usize, last_seen: Timestamp) {
+    /// Appends a peer in the seed's view.
+    pub fn push(&mut self, peer: PeerParts<'_>, last_seen: Timestamp) {
         if self.text.is_empty() {
             self.text.extend_from_slice(Self::HEAD);
         }
         if self.len > 0 {
             self.text.push(b',');
         }
-        let start = self.text.len();
-        for piece in json {
-            self.text.extend_from_slice(piece);
-        }
-        self.fill_gap(start + last_seen_at, last_seen);
+        self.text.extend_from_slice(PeerParts::HEAD.as_bytes());
+        append(peer.front, &mut self.text);
+        self.middle.append(last_seen, &mut self.text);
+        append(peer.back, &mut self.text);
+        self.text.extend_from_slice(PeerParts::END.as_bytes());
         self.len += 1;
     }
 
@@ -104,24 +116,16 @@ impl PeerList {
     /// Appends a peer in the full view.
     pub fn push_full(
         &mut self,
-        json: &[&[u8]],
-        last_seen_at: usize,
+        peer: PeerParts<'_>,
         last_seen: Timestamp,
         expires_in: u64,
         registered_ago: u64,
     ) {
-        self.push(json, last_seen_at, last_seen);
+        self.push(peer, last_seen);
         self.text.pop();
         let extra =
             format!(",\"expires_in_seconds\":{expires_in},\"registered_seconds_ago\":{registered_ago}}}");
         self.text.extend_from_slice(extra.as_bytes());
-    }
-
-    fn fill_gap(&mut self, at: usize, last_seen: Timestamp) {
-        let written = self.date.write(last_seen);
-        if let Some(gap) = self.text.get_mut(at..at + Timestamp::WRITTEN_LEN) {
-            gap.copy_from_slice(written);
-        }
     }
 
     /// The peers as a JSON array.
@@ -137,6 +141,13 @@ impl PeerList {
         }
         self.text.push(b']');
         self.text
+    }
+}
+
+fn append([piece, more]: [&[u8]; 2], out: &mut Vec<u8>) {
+    out.extend_from_slice(piece);
+    if !more.is_empty() {
+        out.extend_from_slice(more);
     }
 }
 
@@ -157,8 +168,9 @@ mod tests {
         let seen = [0, 1_759_406_400_999, 1_759_406_459_000, 1_800_000_000_000].map(Timestamp::from_millis);
         for (n, at) in seen.iter().enumerate() {
             let json = json(&format!("p{n}"));
-            let (head, rest) = json.as_str().as_bytes().split_at(n * 30);
-            list.push(&[head, rest], json.last_seen_at().into(), *at);
+            let PeerParts { front: [front, _], back: [back, _] } = json.parts();
+            let (front, back) = (front.split_at(n * 9), back.split_at(n % 3));
+            list.push(PeerParts { front: front.into(), back: back.into() }, *at);
         }
         let peers: Vec<Peer> = serde_json::from_slice(&list.to_array()).unwrap();
         let listed: Vec<_> = peers.iter().map(|peer| peer.last_seen.as_secs()).collect();
@@ -170,8 +182,8 @@ mod tests {
     fn the_seeds_view_has_exactly_six_keys_and_the_full_one_two_more() {
         let json = json("p");
         let mut list = PeerList::default();
-        list.push(&[json.as_str().as_bytes()], json.last_seen_at().into(), Timestamp::default());
-        list.push_full(&[json.as_str().as_bytes()], json.last_seen_at().into(), Timestamp::default(), 7, 9);
+        list.push(json.parts(), Timestamp::default());
+        list.push_full(json.parts(), Timestamp::default(), 7, 9);
         let peers: Vec<serde_json::Map<String, serde_json::Value>> =
             serde_json::from_slice(&list.to_array()).unwrap();
         let keys: Vec<_> = peers[0].keys().map(String::as_str).collect();

@@ -1,6 +1,6 @@
 //! One change: how a peer was listed before and after it.
 
-use aurora_protocol::{ChangeKind, Departed, PeerId, PeerList, Timestamp, View};
+use aurora_protocol::{ChangeKind, Departed, PeerId, PeerList, PeerParts, Timestamp, View};
 
 use crate::index::FULL_VIEW_BYTES;
 
@@ -10,9 +10,7 @@ pub(crate) type Traits = Box<[u64]>;
 /// How a live peer is listed.
 pub(crate) struct Listed<'a> {
     pub(crate) traits: Traits,
-    /// Its JSON, in two pieces, and where `last_seen` stands in it.
-    pub(crate) json: [&'a [u8]; 2],
-    pub(crate) last_seen_at: usize,
+    pub(crate) parts: PeerParts<'a>,
     pub(crate) last_seen: Timestamp,
     /// Seconds that its lease has left.
     pub(crate) expires_in: u64,
@@ -22,10 +20,10 @@ pub(crate) struct Listed<'a> {
 
 /// A change of one peer, whole: it can be told after the peer is gone.
 pub(super) struct Change {
-    /// The peer's id, and behind it its JSON if it is listed.
+    /// The peer's id, and behind it the parts of its JSON if it is listed.
     text: Box<[u8]>,
     id_len: usize,
-    last_seen_at: usize,
+    front_len: usize,
     last_seen: Timestamp,
     expires_in: u64,
     registered_ago: u64,
@@ -47,11 +45,12 @@ impl Change {
     const COST: usize = size_of::<Self>() + 16 + 8 + 3 * 16;
 
     pub(super) fn new(peer: &[u8], before: Option<&Traits>, after: Option<Listed<'_>>) -> Self {
-        let [head, rest] = after.as_ref().map_or([&[][..]; 2], |listed| listed.json);
+        let parts = after.as_ref().map(|listed| listed.parts).unwrap_or_default();
+        let [[front, more_front], [back, more_back]] = [parts.front, parts.back];
         let change = Self {
-            text: [peer, head, rest].concat().into(),
+            text: [peer, front, more_front, back, more_back].concat().into(),
             id_len: peer.len(),
-            last_seen_at: 0,
+            front_len: front.len() + more_front.len(),
             last_seen: Timestamp::default(),
             expires_in: 0,
             registered_ago: 0,
@@ -60,8 +59,8 @@ impl Change {
         };
         match after {
             None => change,
-            Some(Listed { traits, last_seen_at, last_seen, expires_in, registered_ago, .. }) => {
-                Self { last_seen_at, last_seen, expires_in, registered_ago, after: Some(traits), ..change }
+            Some(Listed { traits, last_seen, expires_in, registered_ago, .. }) => {
+                Self { last_seen, expires_in, registered_ago, after: Some(traits), ..change }
             }
         }
     }
@@ -70,8 +69,9 @@ impl Change {
         &self.text[..self.id_len]
     }
 
-    fn json(&self) -> &[u8] {
-        &self.text[self.id_len..]
+    fn parts(&self) -> PeerParts<'_> {
+        let (front, back) = self.text[self.id_len..].split_at(self.front_len);
+        PeerParts { front: [front, &[]], back: [back, &[]] }
     }
 
     /// About how many bytes it takes in memory.
@@ -82,7 +82,7 @@ impl Change {
     /// At most how many bytes it takes in a list, beside a comma.
     pub(super) fn told_len(&self, view: View) -> usize {
         let extra = if view == View::Full { FULL_VIEW_BYTES } else { 0 };
-        self.text.len() + extra
+        self.id_len + self.parts().json_len() + extra
     }
 
     /// All archetypes that it concerns; some may come twice.
@@ -92,10 +92,11 @@ impl Change {
 
     /// Appends the peer as it was listed after the change.
     pub(super) fn list(&self, view: View, list: &mut PeerList) {
-        let (json, at, seen) = (self.json(), self.last_seen_at, self.last_seen);
         match view {
-            View::Seed => list.push(&[json], at, seen),
-            View::Full => list.push_full(&[json], at, seen, self.expires_in, self.registered_ago),
+            View::Seed => list.push(self.parts(), self.last_seen),
+            View::Full => {
+                list.push_full(self.parts(), self.last_seen, self.expires_in, self.registered_ago);
+            }
         }
     }
 
@@ -109,7 +110,7 @@ impl Change {
         if kind == ChangeKind::Left {
             return serde_json::to_vec(&Departed { peer_id: self.departed()? }).ok();
         }
-        let mut list = PeerList::with_capacity(self.json().len());
+        let mut list = PeerList::with_capacity(self.parts().json_len());
         self.list(view, &mut list);
         let mut json = list.to_array();
         json.pop();

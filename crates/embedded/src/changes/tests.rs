@@ -42,8 +42,7 @@ impl ChangeLog {
         let json = PeerJson::new(&registration);
         let listed = Listed {
             traits: self.traits(archetypes),
-            json: [json.as_str().as_bytes(), &[]],
-            last_seen_at: json.last_seen_at().into(),
+            parts: json.parts(),
             last_seen: Timestamp::from_secs(7),
             expires_in: 300,
             registered_ago: 0,

@@ -1,7 +1,8 @@
 //! All peers, each in one place under one number for as long as it is known.
 //!
 //! A sample reads as many random places as it lists peers, and waits for the memory rather than computes. So a peer is
-//! one place: a number is an address, with no table between, and behind it lie the lease and the ready JSON in neighbouring cache lines.
+//! one place: a number is an address, with no table between, and behind it lie the lease and the ready JSON in neighbouring cache lines,
+//! without what all peers' have in common.
 //! What listing does not read is in the [`Tail`] under the same number, in chunks of its own.
 //!
 //! - A slot never moves: chunks are not grown, only added. So a number that a dense array or a cursor holds stays true.
@@ -10,9 +11,7 @@
 //! - A number that was given back is taken again before the arena grows: it is as large as the network ever was.
 //! - Only [`Slot::renew`] changes what others may read meanwhile.
 
-use std::borrow::Cow;
-
-use aurora_protocol::{Timestamp, Ttl};
+use aurora_protocol::{PeerParts, Timestamp, Ttl};
 use aurora_registry::Holder;
 
 use super::slot::{Slot, State};
@@ -39,7 +38,7 @@ pub(crate) struct Content {
 }
 
 impl Arena {
-    /// Slots in one chunk: 1.3 MB, which the system gives page by page as they are written first.
+    /// Slots in one chunk: 1 MB, which the system gives page by page as they are written first.
     const CHUNK: usize = 1 << Self::CHUNK_BITS;
     const CHUNK_BITS: u32 = 12;
 
@@ -100,20 +99,11 @@ impl Arena {
         (&mut self.slots[chunk][place], &mut self.tails[chunk][place])
     }
 
-    /// A peer's JSON in two pieces; the second is empty for most.
-    pub(crate) fn json(&self, slot: u32) -> [&[u8]; 2] {
+    /// The parts of a peer's JSON.
+    pub(crate) fn parts(&self, slot: u32) -> PeerParts<'_> {
         let head = &self[slot];
         // A tail is another place in memory, which few peers make necessary.
-        let rest = if head.rest_len() > 0 { &*self.tail(slot).rest } else { &[] };
-        [head.json(), rest]
-    }
-
-    /// A peer's JSON in one piece.
-    pub(crate) fn whole_json(&self, slot: u32) -> Cow<'_, [u8]> {
-        match self.json(slot) {
-            [whole, []] => Cow::Borrowed(whole),
-            pieces => Cow::Owned(pieces.concat()),
-        }
+        head.parts().unwrap_or_else(|| head.parts_with(&self.tail(slot).rest))
     }
 }
 
@@ -206,10 +196,10 @@ mod tests {
         let lengths = (0..Slot::INLINE).step_by(50).chain(around).chain([4_000, 0]);
         for (filled, id) in lengths.flat_map(|metadata| [(metadata, "p"), (metadata, "es\"caped")]) {
             let (peer, json) = given(id, filled);
-            arena.fill(slots[1], &content(Text::new(&peer, json.clone())));
+            arena.fill(slots[1], &content(Text::new(peer, json.clone())));
             assert_eq!(arena[slots[1]].peer_id(), id.as_bytes());
-            assert_eq!(arena.whole_json(slots[1]), json.as_str().as_bytes());
-            assert_eq!(arena.json(slots[1]).concat(), json.as_str().as_bytes());
+            assert_eq!(arena.parts(slots[1]).to_json(), json.as_str().as_bytes());
+            assert_eq!(arena[slots[1]].json_len(), json.as_str().len());
         }
         for slot in [slots[0], slots[2]] {
             assert_eq!(arena[slot].peer_id(), b"neighbour");

@@ -29,8 +29,7 @@ impl Index {
         let (slot, tail) = self.slots.pair(number);
         let listed = traits.map(|traits| Listed {
             traits,
-            json: self.slots.json(number),
-            last_seen_at: slot.last_seen_at(),
+            parts: self.slots.parts(number),
             last_seen: slot.last_seen(),
             expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
             registered_ago: slot.last_seen().millis_since(tail.registered_at) / 1_000,

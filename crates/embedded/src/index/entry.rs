@@ -104,8 +104,9 @@ impl Entry {
     fn of(registration: Registration, json: PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
         let published = keys.published(&registration, holder.source);
         let Registration { peer_id, archetypes, .. } = registration;
+        let hash = keys.peer(peer_id.as_str().as_bytes());
         let content = Content {
-            text: Text::new(&peer_id, json),
+            text: Text::new(peer_id, json),
             holder,
             ttl: lease.ttl,
             registered_at: lease.registered_at,
@@ -113,7 +114,7 @@ impl Entry {
             expires_at: lease.expires_at,
             published,
         };
-        Self { hash: keys.peer(peer_id.as_str().as_bytes()), archetypes, dormant: false, content }
+        Self { hash, archetypes, dormant: false, content }
     }
 
     pub(crate) fn peer_id(&self) -> &[u8] {
@@ -141,7 +142,7 @@ impl Entry {
             registered_at: content.registered_at,
             last_seen: content.last_seen,
             expires_at: content.expires_at,
-            json: text(content.text.json()),
+            json: content.text.json(),
         };
         Record::Registered(registered).encode(out);
     }

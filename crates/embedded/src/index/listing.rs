@@ -24,17 +24,16 @@ pub(super) struct Scope<'a> {
 pub(crate) const FULL_VIEW_BYTES: usize = 96;
 
 impl Scope<'_> {
-    /// Places of all the dense arrays together.
-    pub(super) fn places(&self) -> usize {
-        self.members.iter().map(|members| members.len()).sum()
+    /// Places of all the dense arrays together: few archetypes, each with fewer members than there are numbers of slots.
+    pub(super) fn places(&self) -> u32 {
+        let places: usize = self.members.iter().map(|members| members.len()).sum();
+        u32::try_from(places).unwrap_or(u32::MAX)
     }
 }
 
 impl Index {
     pub(super) fn scope(&self, query: &Query) -> Scope<'_> {
         let excluded = query.exclude.as_ref().map(|peer| self.keys.peer(peer.as_str().as_bytes()));
-        // Where the excluded peer is will be asked when there is nothing else to do: by then the answer is near.
-        black_box(excluded.map(|hash| self.by_id.touch(hash)));
         let archetypes: Vec<u32> = query
             .archetypes
             .iter()
@@ -73,19 +72,18 @@ impl Index {
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         let step = Step::of(now);
         for number in slots {
-            let (slot, json) = (&self.slots[*number], self.slots.json(*number));
-            let json = if json[1].is_empty() { &json[..1] } else { &json };
-            let (at, seen) = (slot.last_seen_at(), slot.last_seen());
+            let slot = &self.slots[*number];
+            let parts = slot.parts().unwrap_or_else(|| self.slots.parts(*number));
             if !list.is_empty() && list.bytes() + slot.json_len() + extra + 1 > query.page_bytes {
                 break;
             }
             slot.listed.mark(step);
             match query.view {
-                View::Seed => list.push(json, at, seen),
+                View::Seed => list.push(parts, slot.last_seen()),
                 View::Full => {
                     let left = slot.expires_at().millis_since(now) / 1_000;
                     let age = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
-                    list.push_full(json, at, seen, left, age);
+                    list.push_full(parts, slot.last_seen(), left, age);
                 }
             }
         }

@@ -27,7 +27,7 @@ impl Index {
         // Registering the same again is no more than a renewal to those who follow.
         let same = followed.is_some()
             && !entry.dormant
-            && self.slots.json(number).concat() == entry.content.text.json();
+            && self.slots.parts(number).to_json() == entry.content.text.json().as_bytes();
         // What the new registration carries is acquired before the old one lets go, so that nothing is given up in between.
         let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
         let memberships = Memberships::new(acquired);
@@ -65,7 +65,7 @@ impl Index {
         if slot.state == State::Vacant {
             return;
         }
-        let json = self.slots.whole_json(number);
+        let json = self.slots.parts(number).to_json();
         let registered = Registered {
             dormant: slot.state == State::Dormant,
             holder: tail.holder,

@@ -19,7 +19,7 @@ impl Index {
     /// A page of live peers, each subset of its size equally likely. The index must be up to `now`.
     pub(crate) fn sample(&self, query: &Query, now: Timestamp) -> Page {
         let mut rng = fastrand::Rng::new();
-        self.sample_by(query, now, |below| rng.usize(..below))
+        self.sample_by(query, now, |below| rng.u32(..below))
     }
 
     /// As [`Index::sample`]; `random` draws below its argument.
@@ -27,12 +27,12 @@ impl Index {
         &self,
         query: &Query,
         now: Timestamp,
-        mut random: impl FnMut(usize) -> usize,
+        mut random: impl FnMut(u32) -> u32,
     ) -> Page {
         let scope = self.scope(query);
         // With so few places it may be that all that match fit: then all are looked at, and the total is counted.
         let few = query.limit.saturating_add(1).saturating_mul(scope.members.len());
-        let (chosen, total) = if scope.places() <= few {
+        let (chosen, total) = if scope.places() as usize <= few {
             self.sample_of_few(&scope, query, &mut random)
         } else if let [members] = *scope.members {
             self.sample_of_one(members, &scope, query, &mut random)
@@ -50,9 +50,9 @@ impl Index {
         let mut rng = fastrand::Rng::new();
         let mut draws = Draws::new(scope.places(), ESTIMATE_DRAWS);
         let mut matching = 0;
-        while draws.drawn < ESTIMATE_DRAWS {
-            let Some(place) = draws.next(&mut |below| rng.usize(..below)) else { break };
-            matching += usize::from(self.takes(scope, excluded, scope.member(place)));
+        while (draws.drawn as usize) < ESTIMATE_DRAWS {
+            let Some(place) = draws.next(&mut |below| rng.u32(..below)) else { break };
+            matching += u64::from(self.takes(scope, excluded, scope.member(place)));
         }
         draws.total(matching)
     }
@@ -62,7 +62,7 @@ impl Index {
         &self,
         scope: &Scope<'_>,
         query: &Query,
-        random: &mut impl FnMut(usize) -> usize,
+        random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         let excluded = self.excluded(query, scope);
         let all = (0..scope.places()).map(|place| scope.member(place));
@@ -71,8 +71,8 @@ impl Index {
         let total = Total::Exact(matching.len() as u64);
         let listed = matching.len().min(query.limit);
         for place in 0..listed {
-            let other = place + random(matching.len() - place);
-            matching.swap(place, other);
+            let left = u32::try_from(matching.len() - place).unwrap_or(u32::MAX);
+            matching.swap(place, place + random(left) as usize);
         }
         matching.truncate(listed);
         self.touch(&matching, scope);
@@ -85,13 +85,15 @@ impl Index {
         members: &Members,
         scope: &Scope<'_>,
         query: &Query,
-        random: &mut impl FnMut(usize) -> usize,
+        random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         // One more than is listed stands in for the excluded one; there are more places than that.
         let drawn = query.limit.saturating_add(1);
-        let places = Draws::new(members.len(), drawn).take(drawn, random);
+        let places = Draws::new(scope.places(), drawn).take(drawn, random);
+        // From here on nothing is computed that could not wait: all that lies apart is asked of the memory at once.
+        black_box(scope.excluded.map(|hash| self.by_id.touch(hash)));
         let dense = members.as_slice();
-        let mut chosen: Vec<u32> = places.into_iter().map(|place| dense[place]).collect();
+        let mut chosen: Vec<u32> = places.into_iter().map(|place| dense[place as usize]).collect();
         self.touch(&chosen, scope);
         let excluded = self.excluded(query, scope);
         chosen.retain(|slot| Some(*slot) != excluded);
@@ -104,14 +106,14 @@ impl Index {
         &self,
         scope: &Scope<'_>,
         query: &Query,
-        random: &mut impl FnMut(usize) -> usize,
+        random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         let excluded = self.excluded(query, scope);
         let mut draws = Draws::new(scope.places(), query.limit);
         let mut chosen = Vec::with_capacity(query.limit);
         let mut matching = 0;
         loop {
-            let estimated = ESTIMATE_DRAWS.saturating_sub(draws.drawn);
+            let estimated = ESTIMATE_DRAWS.saturating_sub(draws.drawn as usize);
             let batch = draws.take(estimated.max(query.limit - chosen.len()), random);
             if batch.is_empty() {
                 break;
@@ -152,8 +154,8 @@ struct Place {
 }
 
 impl Scope<'_> {
-    fn member(&self, place: usize) -> Place {
-        let (mut place, mut nth) = (place, 0);
+    fn member(&self, place: u32) -> Place {
+        let (mut place, mut nth) = (place as usize, 0);
         while place >= self.members[nth].len() {
             place -= self.members[nth].len();
             nth += 1;
@@ -164,24 +166,27 @@ impl Scope<'_> {
 
 /// Distinct random numbers below a bound, each order of them equally likely: one that was drawn before is drawn anew.
 struct Draws {
-    /// What was drawn, each number at the place that its lowest bits name or the next free one; at most half full.
-    seen: Vec<usize>,
-    bound: usize,
-    drawn: usize,
+    /// What was drawn, each number at the place that its lowest bits name or the next free one. Most find theirs free, so that the
+    /// processor rarely guesses wrong.
+    seen: Vec<u32>,
+    bound: u32,
+    drawn: u32,
 }
 
 impl Draws {
     /// A place where nothing was noted; no number is as large.
-    const FREE: usize = usize::MAX;
+    const FREE: u32 = u32::MAX;
+    /// How many places there are at least for each number that is drawn.
+    const ROOM: usize = 4;
 
-    fn new(bound: usize, expected: usize) -> Self {
-        let places = expected.min(bound).max(1).saturating_mul(2).next_power_of_two();
+    fn new(bound: u32, expected: usize) -> Self {
+        let places = expected.min(bound as usize).max(1).saturating_mul(Self::ROOM).next_power_of_two();
         Self { seen: vec![Self::FREE; places], bound, drawn: 0 }
     }
 
     /// How many of all places match if as many of the drawn ones as said do.
-    fn total(&self, matching: usize) -> Total {
-        let (bound, matching, drawn) = (self.bound as u64, matching as u64, self.drawn as u64);
+    fn total(&self, matching: u64) -> Total {
+        let (bound, drawn) = (u64::from(self.bound), u64::from(self.drawn));
         if drawn == bound {
             return Total::Exact(matching);
         }
@@ -189,17 +194,17 @@ impl Draws {
     }
 
     /// So many numbers, or as many as are left.
-    fn take(&mut self, count: usize, random: &mut impl FnMut(usize) -> usize) -> Vec<usize> {
-        let mut taken = Vec::with_capacity(count.min(self.bound - self.drawn));
+    fn take(&mut self, count: usize, random: &mut impl FnMut(u32) -> u32) -> Vec<u32> {
+        let mut taken = Vec::with_capacity(count.min((self.bound - self.drawn) as usize));
         taken.extend((0..count).map_while(|_| self.next(random)));
         taken
     }
 
-    fn next(&mut self, random: &mut impl FnMut(usize) -> usize) -> Option<usize> {
+    fn next(&mut self, random: &mut impl FnMut(u32) -> u32) -> Option<u32> {
         if self.drawn == self.bound {
             return None;
         }
-        if self.drawn * 2 >= self.seen.len() {
+        if self.drawn as usize * Self::ROOM >= self.seen.len() {
             self.grow();
         }
         loop {
@@ -212,10 +217,10 @@ impl Draws {
     }
 
     /// Notes a number; answers whether it is new.
-    fn note(&mut self, number: usize) -> bool {
+    fn note(&mut self, number: u32) -> bool {
         let mask = self.seen.len() - 1;
         // The numbers are random themselves, so they scatter without a hash.
-        let mut at = number & mask;
+        let mut at = number as usize & mask;
         while self.seen[at] != Self::FREE {
             if self.seen[at] == number {
                 return false;

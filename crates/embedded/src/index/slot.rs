@@ -2,22 +2,24 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use aurora_protocol::{Timestamp, Ttl};
+use aurora_protocol::{PeerParts, Timestamp, Ttl};
 
 use super::introduced::Listed;
 use super::text::{IdPlace, Text};
 
 /// One peer, or none: all that listing and renewing it reads, in lines of the cache that follow each other. A text that is too long
 /// goes on in the slot's [`Tail`](super::tail::Tail).
-#[repr(C, align(64))]
+///
+/// Four lines aligned as four: what costs a listing its time is how many lines of the memory it waits for.
+#[repr(C, align(256))]
 pub(crate) struct Slot {
     /// When the lease ends, in milliseconds. Heartbeats raise it while others read.
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     pub(crate) ttl: Ttl,
-    /// How long the whole JSON is.
-    json_len: u16,
-    last_seen_at: u16,
+    /// How long the whole of each part is.
+    front_len: u16,
+    back_len: u16,
     /// When a list last named the peer.
     pub(super) listed: Listed,
     id_place: IdPlace,
@@ -36,8 +38,8 @@ pub(crate) enum State {
 }
 
 impl Slot {
-    /// Five lines of the cache: a peer like the seed's, of some 280 bytes of JSON, is whole in them.
-    const BYTES: usize = 320;
+    /// Four lines of the cache: a peer like the seed's, of some 280 bytes of JSON, is whole in them.
+    const BYTES: usize = 256;
     const HEAD: usize = 28;
     /// So many bytes of a text lie in the slot.
     pub(crate) const INLINE: usize = Self::BYTES - Self::HEAD;
@@ -47,8 +49,8 @@ impl Slot {
             expires_at: AtomicU64::new(0),
             last_seen: AtomicU64::new(0),
             ttl: Ttl::from_secs(0),
-            json_len: 0,
-            last_seen_at: 0,
+            front_len: 0,
+            back_len: 0,
             listed: Listed::default(),
             id_place: IdPlace::default(),
             state: State::Vacant,
@@ -58,11 +60,16 @@ impl Slot {
 
     /// Puts a text in; answers what of it has no room.
     pub(super) fn write(&mut self, text: &Text) -> Box<[u8]> {
-        let (inline, rest) = text.bytes().split_at(text.len().min(Self::INLINE));
-        self.text[..inline.len()].copy_from_slice(inline);
-        // The longest JSON is a small part of what this can say: `PeerJson` bounds it.
-        self.json_len = u16::try_from(text.json().len()).unwrap_or(u16::MAX);
-        self.last_seen_at = text.last_seen_at();
+        let (mut at, mut rest) = (0, Vec::new());
+        for piece in text.pieces() {
+            let (here, beyond) = piece.split_at(piece.len().min(Self::INLINE - at));
+            self.text[at..at + here.len()].copy_from_slice(here);
+            at += here.len();
+            rest.extend_from_slice(beyond);
+        }
+        // The longest parts are a small share of what this can say: `PeerJson` bounds them.
+        [self.front_len, self.back_len] =
+            text.part_lens().map(|length| u16::try_from(length).unwrap_or(u16::MAX));
         self.id_place = text.id_place();
         self.listed = Listed::default();
         rest.into()
@@ -72,23 +79,28 @@ impl Slot {
         self.id_place.id(&self.text)
     }
 
-    /// The JSON, as much of it as is here.
-    pub(crate) fn json(&self) -> &[u8] {
-        &self.text[self.id_place.before()..self.text_len().min(Self::INLINE)]
+    /// The parts of the JSON, where all of them is here.
+    #[inline]
+    pub(crate) fn parts(&self) -> Option<PeerParts<'_>> {
+        let front_at = self.id_place.before();
+        let back_at = front_at + usize::from(self.front_len);
+        let front = self.text.get(front_at..back_at)?;
+        let back = self.text.get(back_at..back_at + usize::from(self.back_len))?;
+        Some(PeerParts { front: [front, &[]], back: [back, &[]] })
+    }
+
+    /// The parts of the JSON, of which `rest` is what lies elsewhere.
+    pub(crate) fn parts_with<'a>(&'a self, rest: &'a [u8]) -> PeerParts<'a> {
+        let here = &self.text[self.id_place.before()..];
+        let front_len = usize::from(self.front_len);
+        let (front, back) = here.split_at(front_len.min(here.len()));
+        let (more_front, more_back) = rest.split_at((front_len - front.len()).min(rest.len()));
+        PeerParts { front: [front, more_front], back: [back, more_back] }
     }
 
     /// How long the whole JSON is.
     pub(crate) fn json_len(&self) -> usize {
-        self.json_len.into()
-    }
-
-    /// How much of the text lies elsewhere.
-    pub(crate) fn rest_len(&self) -> usize {
-        self.text_len().saturating_sub(Self::INLINE)
-    }
-
-    pub(crate) fn last_seen_at(&self) -> usize {
-        self.last_seen_at.into()
+        PeerParts::json_len_of(usize::from(self.front_len) + usize::from(self.back_len))
     }
 
     /// One byte of each line: reading them fetches them into the cache. Always as many, so that the processor guesses no length
@@ -96,8 +108,8 @@ impl Slot {
     pub(crate) fn touch(&self) -> u8 {
         const LINE: usize = 64;
         const SECOND: usize = LINE - Slot::HEAD;
-        let [b, c, d, e] = [0, 1, 2, 3].map(|line| self.text[SECOND + line * LINE]);
-        self.last_seen_at.to_ne_bytes()[0] ^ b ^ c ^ d ^ e
+        let [b, c, d] = [0, 1, 2].map(|line| self.text[SECOND + line * LINE]);
+        self.front_len.to_ne_bytes()[0] ^ b ^ c ^ d
     }
 
     pub(crate) fn expires_at(&self) -> Timestamp {
@@ -122,10 +134,6 @@ impl Slot {
         *self.last_seen.get_mut() = last_seen.as_millis();
         *self.expires_at.get_mut() = expires_at.as_millis();
     }
-
-    fn text_len(&self) -> usize {
-        self.id_place.before() + self.json_len()
-    }
 }
 
 #[cfg(test)]
@@ -135,7 +143,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_five_lines_of_the_cache_without_a_gap() {
+    fn a_slot_is_four_lines_of_the_cache_without_a_gap() {
         assert_eq!((size_of::<Slot>(), offset_of!(Slot, text)), (Slot::BYTES, Slot::HEAD));
     }
 
@@ -145,7 +153,7 @@ mod tests {
         for line in 0..Slot::BYTES / 64 {
             let mut marked = Slot::vacant();
             match line.checked_sub(1) {
-                None => marked.last_seen_at = u16::MAX,
+                None => marked.front_len = u16::MAX,
                 Some(line) => marked.text[64 - Slot::HEAD + line * 64] = u8::MAX,
             }
             assert_ne!(marked.touch(), slot.touch(), "line {line}");

@@ -51,7 +51,7 @@ impl Tail {
 /// What a peer counts against the bound on bytes: `rest` bytes of its text that have no room in its slot, and so many archetypes.
 pub(crate) fn cost(rest: usize, archetypes: usize) -> u64 {
     /// The slot, the tail, and the places in the tables, the dense array and the schedule.
-    const PEER: u64 = 512;
+    const PEER: u64 = 448;
     const ARCHETYPE: u64 = 24;
     PEER + rest as u64 + archetypes as u64 * ARCHETYPE
 }

@@ -2,53 +2,56 @@
 
 use aurora_protocol::{PeerId, PeerJson};
 
-/// A peer's JSON and id, in one sequence of bytes whose beginning holds the whole id.
+/// A peer's JSON and id, kept as one sequence of bytes that begins with the id: its own, and behind it the parts of the JSON, the first of
+/// which mostly is what begins with the id.
 pub(crate) struct Text {
-    bytes: Box<[u8]>,
+    json: PeerJson,
+    /// The id, where the JSON writes it with escapes.
+    escaped: Option<PeerId>,
     id_place: IdPlace,
-    last_seen_at: u16,
 }
 
-/// Where a peer's id stands: inside its JSON where that writes it without escapes, as it almost always does, else before it.
-/// The length less one, and a mark.
+/// Where a peer's id stands: at the beginning of its JSON's front where that writes it without escapes, as it almost always does, else before
+/// it. The length less one, and a mark.
 #[derive(Clone, Copy, Default)]
 pub(super) struct IdPlace(u8);
 
-/// Where a peer's JSON begins to write its id.
-const ID_AT: usize = r#"{"peer_id":""#.len();
-
 impl Text {
-    pub(crate) fn new(peer: &PeerId, json: PeerJson) -> Self {
-        let (id, last_seen_at) = (peer.as_str().as_bytes(), json.last_seen_at());
-        let text = json.into_text().into_boxed_bytes();
-        let inside = text.get(ID_AT..ID_AT + id.len()) == Some(id);
+    pub(crate) fn new(peer: PeerId, json: PeerJson) -> Self {
+        let id = peer.as_str().as_bytes();
+        let inside = json.parts().front[0].starts_with(id);
         let id_place = IdPlace::new(id.len(), inside);
-        let bytes = if inside { text } else { [id, &text].concat().into() };
-        Self { bytes, id_place, last_seen_at }
+        Self { json, escaped: (!inside).then_some(peer), id_place }
     }
 
-    pub(super) fn bytes(&self) -> &[u8] {
-        &self.bytes
+    /// What is kept, piece by piece.
+    pub(super) fn pieces(&self) -> [&[u8]; 3] {
+        let parts = self.json.parts();
+        let id = self.escaped.as_ref().map_or(&[][..], |id| id.as_str().as_bytes());
+        [id, parts.front[0], parts.back[0]]
+    }
+
+    /// How long each part is.
+    pub(super) fn part_lens(&self) -> [usize; 2] {
+        let parts = self.json.parts();
+        [parts.front[0].len(), parts.back[0].len()]
     }
 
     pub(super) fn id_place(&self) -> IdPlace {
         self.id_place
     }
 
-    pub(super) fn last_seen_at(&self) -> u16 {
-        self.last_seen_at
-    }
-
     pub(crate) fn len(&self) -> usize {
-        self.bytes.len()
+        self.pieces().map(<[u8]>::len).iter().sum()
     }
 
     pub(crate) fn peer_id(&self) -> &[u8] {
-        self.id_place.id(&self.bytes)
+        let [id, front, _] = self.pieces();
+        self.id_place.id(if id.is_empty() { front } else { id })
     }
 
-    pub(crate) fn json(&self) -> &[u8] {
-        &self.bytes[self.id_place.before()..]
+    pub(crate) fn json(&self) -> &str {
+        self.json.as_str()
     }
 }
 
@@ -63,8 +66,7 @@ impl IdPlace {
 
     /// The id in a text, or in its beginning.
     pub(super) fn id(self, text: &[u8]) -> &[u8] {
-        let at = if self.is_inside() { ID_AT } else { 0 };
-        &text[at..at + self.len()]
+        &text[..self.len()]
     }
 
     /// How many bytes stand before the JSON.
@@ -103,15 +105,15 @@ pub(super) mod tests {
 
     pub(in super::super) fn text(id: &str, metadata: usize) -> Text {
         let (peer, json) = given(id, metadata);
-        Text::new(&peer, json)
+        Text::new(peer, json)
     }
 
     #[test]
     fn an_id_is_read_back_whatever_the_json_makes_of_it() {
         for id in ["p", "quote\"d", "back\\slash", "\\", &"x".repeat(128), &"\"".repeat(128)] {
             let (peer, json) = given(id, 0);
-            let text = Text::new(&peer, json.clone());
-            assert_eq!((text.peer_id(), text.json()), (id.as_bytes(), json.as_str().as_bytes()));
+            let text = Text::new(peer, json.clone());
+            assert_eq!((text.peer_id(), text.json()), (id.as_bytes(), json.as_str()));
         }
     }
 
@@ -119,7 +121,7 @@ pub(super) mod tests {
     fn an_id_is_whole_in_what_of_a_text_lies_in_its_slot() {
         for id in ["x".repeat(128), "\"".repeat(128)] {
             let text = text(&id, 4_000);
-            assert_eq!(text.id_place.id(&text.bytes[..Slot::INLINE]), id.as_bytes());
+            assert_eq!(text.id_place.id(&text.pieces().concat()[..Slot::INLINE]), id.as_bytes());
         }
     }
 }

@@ -167,12 +167,11 @@ impl Reference {
                 break;
             }
             if listed.insert(entry.put.registration.peer_id.clone()) {
-                let (bytes, at) = (json.as_str().as_bytes(), usize::from(json.last_seen_at()));
                 match query.view {
-                    View::Seed => list.push(&[bytes], at, entry.last_seen),
+                    View::Seed => list.push(json.parts(), entry.last_seen),
                     View::Full => {
                         let expires_in = entry.expires.millis_since(now) / 1_000;
-                        list.push_full(&[bytes], at, entry.last_seen, expires_in, registered);
+                        list.push_full(json.parts(), entry.last_seen, expires_in, registered);
                     }
                 }
             }

@@ -46,7 +46,7 @@ fn unevenness(counts: &[f64]) -> f64 {
 }
 
 /// How often each of `peers` is in a sample of 10.
-fn counts(index: &Index, peers: usize, query: &Query, mut random: impl FnMut(usize) -> usize) -> Vec<f64> {
+fn counts(index: &Index, peers: usize, query: &Query, mut random: impl FnMut(u32) -> u32) -> Vec<f64> {
     let mut counts = vec![0.0; peers];
     for _ in 0..10_000 {
         let page = index.sample_by(query, NOW, &mut random);
@@ -85,7 +85,7 @@ fn every_peer_of_a_union_is_sampled_as_often_as_any_other() {
     let index = network(200);
     let mut rng = fastrand::Rng::with_seed(1);
     for archetypes in [&[][..], &["a", "b", "c"]] {
-        let counts = counts(&index, 200, &query(archetypes, 10), |below| rng.usize(..below));
+        let counts = counts(&index, 200, &query(archetypes, 10), |below| rng.u32(..below));
         assert!(unevenness(&counts) < 5.0, "{archetypes:?}: {}", unevenness(&counts));
     }
 }
@@ -95,7 +95,7 @@ fn a_biased_sample_would_be_seen() {
     let index = network(200);
     let mut rng = fastrand::Rng::with_seed(1);
     let mut leaning =
-        |below: usize| if rng.u32(..20) == 0 { rng.usize(..below / 2 + 1) } else { rng.usize(..below) };
+        |below: u32| if rng.u32(..20) == 0 { rng.u32(..below / 2 + 1) } else { rng.u32(..below) };
     assert!(unevenness(&counts(&index, 200, &query(&["a", "b", "c"], 10), &mut leaning)) > 5.0);
 }
 
@@ -104,7 +104,7 @@ fn draws_are_distinct_and_end_after_the_last() {
     let mut rng = fastrand::Rng::with_seed(1);
     for bound in [0, 1, 2, 100] {
         let mut draws = Draws::new(bound, 10);
-        let mut drawn: Vec<_> = std::iter::from_fn(|| draws.next(&mut |below| rng.usize(..below))).collect();
+        let mut drawn: Vec<_> = std::iter::from_fn(|| draws.next(&mut |below| rng.u32(..below))).collect();
         drawn.sort_unstable();
         assert!(drawn.into_iter().eq(0..bound));
     }
@@ -116,10 +116,10 @@ fn every_order_of_draws_is_equally_likely() {
     let mut counts = [0.0; 24];
     for _ in 0..24_000 {
         let mut draws = Draws::new(4, 4);
-        let mut next = || draws.next(&mut |below| rng.usize(..below)).unwrap();
+        let mut next = || draws.next(&mut |below| rng.u32(..below)).unwrap();
         let [a, b, c] = [next(), next(), next()];
-        let rank = |n: usize, before: &[usize]| n - before.iter().filter(|other| **other < n).count();
-        counts[a * 6 + rank(b, &[a]) * 2 + rank(c, &[a, b])] += 1.0;
+        let rank = |n: u32, before: &[u32]| n as usize - before.iter().filter(|other| **other < n).count();
+        counts[a as usize * 6 + rank(b, &[a]) * 2 + rank(c, &[a, b])] += 1.0;
     }
     assert!(unevenness(&counts) < 5.0, "{counts:?}");
 }
