@@ -16,8 +16,7 @@ use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Uri, header};
+use aurora_exchange::{Answer, Request};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,9 +31,6 @@ use transport::Transport;
 /// The version of DynamoDB's interface, in front of an action's name.
 const INTERFACE: &str = "DynamoDB_20120810";
 const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
-const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-const DATE: HeaderName = HeaderName::from_static("x-amz-date");
-const TOKEN: HeaderName = HeaderName::from_static("x-amz-security-token");
 const USER_AGENT: &str = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION"));
 
 /// What makes calls of one endpoint of DynamoDB, over connections that are kept. Clones share them.
@@ -42,7 +38,6 @@ const USER_AGENT: &str = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION"))
 pub struct Client(Arc<Inner>);
 
 struct Inner {
-    endpoint: Uri,
     /// The endpoint's host and port.
     host: String,
     signer: Signer,
@@ -68,10 +63,9 @@ type Observer = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
 pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
     let Target { endpoint, region, credentials } = target::find(options, variable).await?;
-    let transport = Transport::to(&endpoint, options.attempt_timeout)?;
     let host = endpoint.authority().map(ToString::to_string).unwrap_or_default();
+    let transport = Transport::to(&endpoint)?;
     Ok(Client(Arc::new(Inner {
-        endpoint,
         host,
         signer: Signer::new(region),
         credentials,
@@ -98,9 +92,9 @@ impl Client {
         asked: &(impl Serialize + Sync),
     ) -> Result<T, CallError> {
         let body = serde_json::to_vec(asked).map_err(|error| CallError::Unmade(error.to_string()))?;
-        let body = Bytes::from(body);
         let attempt = async || {
-            let answer = self.attempt(action, body.clone()).await?;
+            // Boxed: whatever awaits a call holds its future, and copies it when it moves.
+            let answer = Box::pin(self.attempt(action, &body)).await?;
             serde_json::from_slice(&answer).map_err(|error| CallError::Garbled(error.to_string()))
         };
         self.0.retries.run(attempt).await
@@ -113,7 +107,7 @@ impl Client {
     }
 
     /// One attempt, within its time. New keys may take longer than that: the verb's deadline bounds them.
-    async fn attempt(&self, action: &str, body: Bytes) -> Result<Bytes, CallError> {
+    async fn attempt(&self, action: &str, body: &[u8]) -> Result<Vec<u8>, CallError> {
         let keys = self.0.credentials.now().await?;
         let exchange = self.exchange(action, body, &keys);
         let ended = tokio::time::timeout(self.0.attempt_timeout, exchange).await;
@@ -124,34 +118,38 @@ impl Client {
         ended
     }
 
-    async fn exchange(&self, action: &str, body: Bytes, keys: &Keys) -> Result<Bytes, CallError> {
+    async fn exchange(&self, action: &str, body: &[u8], keys: &Keys) -> Result<Vec<u8>, CallError> {
         let inner = &*self.0;
         #[cfg(feature = "stand-in")]
         if let Some(observe) = inner.observer.get() {
-            observe(action, &body);
+            observe(action, body);
         }
         let target = format!("{INTERFACE}.{action}");
-        let signable =
-            Signable { host: &inner.host, content_type: CONTENT_TYPE, target: &target, body: &body };
+        let signable = Signable { host: &inner.host, content_type: CONTENT_TYPE, target: &target, body };
         let Signature { date, authorization } = inner.signer.sign(&signable, keys, SystemTime::now());
-        let mut request = Request::post(&inner.endpoint)
-            .header(header::HOST, &inner.host)
-            .header(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))
-            .header(header::USER_AGENT, HeaderValue::from_static(USER_AGENT))
-            .header(TARGET, target)
-            .header(DATE, date)
-            .header(header::AUTHORIZATION, authorization);
-        if let Some(token) = &keys.token {
-            request = request.header(TOKEN, token);
+        let headers = [
+            ("host", inner.host.as_str()),
+            ("content-type", CONTENT_TYPE),
+            ("user-agent", USER_AGENT),
+            ("x-amz-target", &target),
+            ("x-amz-date", &date),
+            ("authorization", &authorization),
+            ("x-amz-security-token", keys.token.as_deref().unwrap_or_default()),
+        ];
+        let sent = headers.len() - usize::from(keys.token.is_none());
+        let request = Request::post("/", &headers[..sent], body);
+        let request = request.map_err(|error| CallError::Unmade(error.to_string()))?;
+        let Answer { status, body: answer, .. } = inner.transport.send(&request).await?;
+        if (200..300).contains(&status) {
+            Ok(answer)
+        } else {
+            Err(CallError::Refused(Refusal::read(status, &answer)))
         }
-        let request = request.body(body).map_err(|error| CallError::Unmade(error.to_string()))?;
-        let (status, answer) = inner.transport.send(request).await?;
-        if status.is_success() { Ok(answer) } else { Err(CallError::Refused(Refusal::read(status, &answer))) }
     }
 }
 
 impl fmt::Debug for Client {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Client").field("endpoint", &self.0.endpoint).finish_non_exhaustive()
+        formatter.debug_struct("Client").field("transport", &self.0.transport).finish_non_exhaustive()
     }
 }

@@ -9,6 +9,7 @@ use aurora_registry::{
     Census, Claim, Enumeration, Figure, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
     Store, StoreError, Swept,
 };
+use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
@@ -77,7 +78,7 @@ impl DynamoStore {
     /// [`StoreError`] if the table does not take them all; some may have been written.
     #[cfg(feature = "stand-in")]
     pub async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
-        self.within_deadline(self.core.fill(puts, now)).await
+        self.within_deadline(Box::pin(self.core.fill(puts, now))).await
     }
 
     /// Under which keys of the index registrations would lie, and how many under each; nothing is written.
@@ -86,13 +87,11 @@ impl DynamoStore {
     /// [`StoreError`] if the table's secret can't be read.
     #[cfg(feature = "stand-in")]
     pub async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<crate::fill::IndexKeys, StoreError> {
-        self.within_deadline(self.core.spread(puts, now)).await
+        self.within_deadline(Box::pin(self.core.spread(puts, now))).await
     }
 
-    async fn within_deadline<T>(
-        &self,
-        verb: impl Future<Output = Result<T, StoreError>> + Send,
-    ) -> Result<T, StoreError> {
+    /// Carries a verb out within the deadline; boxed, since each layer around it would hold a copy of it otherwise.
+    async fn within_deadline<T>(&self, verb: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(unavailable("the store is closed"));
         }
@@ -106,7 +105,7 @@ impl DynamoStore {
     async fn until<T>(
         &self,
         deadline: Instant,
-        verb: impl Future<Output = Result<T, StoreError>> + Send,
+        verb: BoxFuture<'_, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
         tokio::time::timeout_at(deadline, verb).await.unwrap_or_else(|_| {
             self.counters.failures.add(1);
@@ -119,33 +118,33 @@ impl DynamoStore {
 #[async_trait]
 impl Store for DynamoStore {
     async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
-        self.within_deadline(self.core.put(put, now)).await
+        self.within_deadline(Box::pin(self.core.put(put, now))).await
     }
 
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
-        self.within_deadline(self.core.renew(peer, now)).await
+        self.within_deadline(Box::pin(self.core.renew(peer, now))).await
     }
 
     async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
         // One deadline for all: what was answered by then is answered, and the rest is unavailable.
         let deadline = self.deadline();
-        let standings = match self.within_deadline(self.core.standings(peers)).await {
+        let standings = match self.within_deadline(Box::pin(self.core.standings(peers))).await {
             Ok(standings) => standings,
             Err(error) => return vec![Err(error); peers.len()],
         };
         let mut renewals = Vec::with_capacity(peers.len());
         for (peer, standing) in peers.iter().zip(standings) {
-            renewals.push(self.until(deadline, self.core.renew_standing(peer, standing, now)));
+            renewals.push(self.until(deadline, Box::pin(self.core.renew_standing(peer, standing, now))));
         }
         stream::iter(renewals).buffered(RENEWALS_AT_ONCE).collect().await
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
-        self.within_deadline(self.core.remove(peer, claim, now)).await
+        self.within_deadline(Box::pin(self.core.remove(peer, claim, now))).await
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        self.within_deadline(self.core.sample(query, now)).await
+        self.within_deadline(Box::pin(self.core.sample(query, now))).await
     }
 
     async fn enumerate(
@@ -154,19 +153,19 @@ impl Store for DynamoStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        self.within_deadline(self.core.enumerate(query, after, now)).await
+        self.within_deadline(Box::pin(self.core.enumerate(query, after, now))).await
     }
 
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
-        self.within_deadline(self.core.census(archetypes, now)).await
+        self.within_deadline(Box::pin(self.core.census(archetypes, now))).await
     }
 
     async fn sweep(&self, _now: Timestamp) -> Result<Swept, StoreError> {
-        self.within_deadline(self.core.sweep()).await
+        self.within_deadline(Box::pin(self.core.sweep())).await
     }
 
     async fn health(&self) -> Result<(), StoreError> {
-        self.within_deadline(self.core.check()).await
+        self.within_deadline(Box::pin(self.core.check())).await
     }
 
     fn sees_every_change(&self) -> bool {

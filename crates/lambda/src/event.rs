@@ -16,7 +16,7 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri};
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
-use serde::de::{Deserializer, Error as _, IgnoredAny};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use crate::route::{Matched, PROXY};
@@ -67,17 +67,14 @@ pub(crate) enum PayloadFormat {
     Two,
 }
 
-impl<'de> Deserialize<'de> for Event {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let raw = Box::<RawValue>::deserialize(deserializer)?;
-        match serde_json::from_str::<Fields>(raw.get()) {
+impl Event {
+    /// Reads an event; only a gateway's that breaks its format is an error.
+    pub(crate) fn read(event: &[u8]) -> Result<Self, String> {
+        match serde_json::from_slice::<Fields<'_>>(event) {
             Ok(Fields { request_context: None, .. }) => Ok(Self::Other),
-            Ok(fields) => fields
-                .into_request()
-                .map(|request| Self::Request(Box::new(request)))
-                .map_err(D::Error::custom),
+            Ok(fields) => Ok(Self::Request(Box::new(fields.into_request()?))),
             // Whoever wakes the function up may send what they like, but a gateway's event must be read.
-            Err(error) if serde_json::from_str::<Kind>(raw.get()).is_ok() => Err(D::Error::custom(error)),
+            Err(error) if serde_json::from_slice::<Kind>(event).is_ok() => Err(error.to_string()),
             Err(_) => Ok(Self::Other),
         }
     }
@@ -94,7 +91,7 @@ struct Kind {
 /// The fields of both payload formats; each kind of gateway fills its own.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Fields {
+struct Fields<'a> {
     request_context: Option<RequestContext>,
     body: Option<String>,
     #[serde(default)]
@@ -110,7 +107,9 @@ struct Fields {
     route_key: Option<String>,
     raw_path: Option<String>,
     raw_query_string: Option<String>,
-    headers: Option<HashMap<String, Option<String>>>,
+    /// Read only where they are needed: a gateway sends a dozen.
+    #[serde(borrow)]
+    headers: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -138,7 +137,7 @@ struct Http {
     caller: Caller,
 }
 
-impl Fields {
+impl Fields<'_> {
     fn into_request(mut self) -> Result<GatewayRequest, String> {
         let context = self.request_context.take().ok_or("the event has no request context")?;
         let method = match &context.http {
@@ -151,7 +150,7 @@ impl Fields {
         let format = if context.http.is_some() { PayloadFormat::Two } else { PayloadFormat::One };
         if format == PayloadFormat::Two {
             // A REST API passes bytes through only where that was set up, and compresses by itself.
-            request.headers_mut().extend(self.accept_encoding());
+            request.headers_mut().extend(self.accept_encoding()?);
             *request.uri_mut() = uri(&self.matched_by_key(&context).path(), self.raw_query_string.as_deref());
         } else {
             *request.uri_mut() = uri(&self.matched_by_resource(&context).path(), self.query().as_deref());
@@ -174,12 +173,14 @@ impl Fields {
         Ok(Body::from(bytes))
     }
 
-    fn accept_encoding(&mut self) -> HeaderMap {
-        let headers = self.headers.take().unwrap_or_default().into_iter();
-        let accepted = headers.filter(|(name, _)| name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str()));
-        accepted
-            .filter_map(|(_, value)| Some((ACCEPT_ENCODING, HeaderValue::try_from(value?).ok()?)))
-            .collect()
+    fn accept_encoding(&self) -> Result<HeaderMap, String> {
+        let Some(headers) = self.headers else { return Ok(HeaderMap::new()) };
+        let headers: HashMap<String, Option<String>> =
+            serde_json::from_str(headers.get()).map_err(|error| format!("the event's headers: {error}"))?;
+        let accepted =
+            headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str()));
+        let values = accepted.filter_map(|(_, value)| HeaderValue::try_from(value?).ok());
+        Ok(values.map(|value| (ACCEPT_ENCODING, value)).collect())
     }
 
     /// Payload format 1.0 names the resource.

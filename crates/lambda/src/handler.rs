@@ -10,12 +10,12 @@ use aurora_registry::Registry;
 use axum::Router;
 use http::HeaderValue;
 use http::request::Parts;
-use lambda_runtime::{Context, Diagnostic, LambdaEvent};
 use tower::ServiceExt as _;
 
 use crate::answer::{Answer, Outcome};
 use crate::event::{Event, GatewayRequest};
 use crate::metrics::Metrics;
+use crate::runtime_api::{FunctionError, Invocation, RuntimeApi, RuntimeApiError};
 use crate::settings::Settings;
 
 /// What is kept of an invocation's time to hand the answer over.
@@ -52,36 +52,48 @@ impl Handler {
         }
     }
 
-    pub(crate) async fn handle(&self, event: LambdaEvent<Event>) -> Result<Outcome, Diagnostic> {
-        let outcome = match event.payload {
-            Event::Request(request) => Outcome::Answer(self.answer(*request, &event.context).await?),
+    /// Waits for an event and answers it.
+    pub(crate) async fn serve_next(&self, api: &mut RuntimeApi) -> Result<(), RuntimeApiError> {
+        let invocation = api.next().await?;
+        let handled = self.handle(&invocation).await;
+        self.metrics.write_if_due(&self.registry, self.clock.now());
+        match handled {
+            Ok(answer) => api.answer(&invocation, &answer).await,
+            Err(message) => {
+                tracing::error!(cause = %message, "an event could not be answered");
+                api.fail(&invocation, &FunctionError { kind: "Runtime.EventError", message }).await
+            }
+        }
+    }
+
+    /// The answer to an event, as JSON.
+    async fn handle(&self, invocation: &Invocation) -> Result<Vec<u8>, String> {
+        let outcome = match Event::read(&invocation.event)? {
+            Event::Request(request) => Outcome::Answer(self.answer(*request, invocation).await?),
             Event::Other => {
-                self.wake_up(event.context.deadline).await;
+                self.wake_up(invocation.deadline).await;
                 Outcome::Nothing(())
             }
         };
-        self.metrics.write_if_due(&self.registry, self.clock.now());
-        Ok(outcome)
+        serde_json::to_vec(&outcome).map_err(|error| format!("the answer can't be written: {error}"))
     }
 
-    async fn answer(&self, call: GatewayRequest, context: &Context) -> Result<Answer, Diagnostic> {
+    async fn answer(&self, call: GatewayRequest, invocation: &Invocation) -> Result<Answer, String> {
         let started = Instant::now();
         let GatewayRequest { mut request, source, request_id, format } = call;
         let path = request.uri().path().to_owned();
-        let invocation = HeaderValue::from_str(&context.request_id).ok();
-        let request_id = request_id.or_else(|| RequestId::accept(&invocation?));
+        let invoked_as = HeaderValue::from_str(&invocation.request_id).ok();
+        let request_id = request_id.or_else(|| RequestId::accept(&invoked_as?));
         request.extensions_mut().insert(Origin {
             address: source.unwrap_or(NOWHERE),
             request_id: request_id.unwrap_or_else(RequestId::fresh),
-            time_left: time_left(context.deadline, self.began, SystemTime::now()),
+            time_left: time_left(invocation.deadline, self.began, SystemTime::now()),
         });
         let Ok(response) =
             self.router.clone().oneshot(request).await.map_err(|never: Infallible| match never {});
         self.metrics.answered(&path, response.status(), started.elapsed());
-        Answer::of(response, format).await.map_err(|error| Diagnostic {
-            error_type: "Internal".to_owned(),
-            error_message: format!("the answer's body can't be read: {error}"),
-        })
+        let answer = Answer::of(response, format).await;
+        answer.map_err(|error| format!("the answer's body can't be read: {error}"))
     }
 
     /// Uses the time that a schedule gives, for what no request should wait for.

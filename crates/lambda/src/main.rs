@@ -6,26 +6,30 @@
 mod answer;
 mod event;
 mod handler;
-mod init_error;
 mod log;
 mod metrics;
 mod route;
+mod runtime_api;
 mod settings;
 
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aurora_dynamodb::{DynamoStore, connect};
 use aurora_registry::Registry;
-use lambda_runtime::{LambdaEvent, Runtime, service_fn};
+use tokio::time::timeout;
 
-use event::Event;
 use handler::Handler;
+use runtime_api::{FunctionError, RuntimeApi, RuntimeApiError};
 use settings::{Settings, SettingsError};
 
 /// Where Lambda says that its Runtime API is.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
+/// How long Lambda's own endpoint, on the same machine, may take to hear why the process ends.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the process ends.
 #[derive(Debug, thiserror::Error)]
@@ -34,8 +38,8 @@ enum Failure {
     Settings(#[from] SettingsError),
     #[error("the system refuses timers or sockets: {0}")]
     System(#[from] io::Error),
-    #[error("the Runtime API failed: {0}")]
-    Runtime(lambda_runtime::Error),
+    #[error(transparent)]
+    RuntimeApi(#[from] RuntimeApiError),
 }
 
 fn main() -> ExitCode {
@@ -44,39 +48,41 @@ fn main() -> ExitCode {
             "{RUNTIME_API} is not set: AWS Lambda starts this program; `aurora-discovery serve` serves elsewhere"
         ));
     };
-    match start() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let message = failure.to_string();
-            if matches!(failure, Failure::Settings(_)) {
-                init_error::send(&runtime_api, &message);
-            }
-            report(&message)
-        }
+    match run(RuntimeApi::at(&runtime_api)) {
+        Ok(never) => match never {},
+        Err(failure) => report(&failure.to_string()),
     }
 }
 
-fn start() -> Result<(), Failure> {
-    let settings = Settings::read(|name| std::env::var(name).ok())?;
-    log::start(&settings.log)?;
+fn run(mut api: RuntimeApi) -> Result<Infallible, Failure> {
     // One event at a time needs one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(run(settings))
+    runtime.block_on(async {
+        let handler = match start().await {
+            Ok(handler) => handler,
+            Err(error) => {
+                let told = FunctionError { kind: "Runtime.InitError", message: error.to_string() };
+                // Where that fails, the exit code still tells.
+                let _ = timeout(PATIENCE, api.fail_to_start(&told)).await;
+                return Err(error.into());
+            }
+        };
+        loop {
+            handler.serve_next(&mut api).await?;
+        }
+    })
 }
 
-async fn run(settings: Settings) -> Result<(), Failure> {
+async fn start() -> Result<Handler, SettingsError> {
+    let settings = Settings::read(|name| std::env::var(name).ok())?;
+    log::start(&settings.log)?;
     let client = connect(&settings.store)
         .await
         .map_err(|error| SettingsError::new(format!("DynamoDB can't be called: {error}")))?;
     let store = DynamoStore::new(client, settings.store.clone(), &settings.limits);
     let registry = Registry::new(Arc::new(store), settings.limits.clone())
         .map_err(|error| SettingsError::new(error.to_string()))?;
-    let handler = Arc::new(Handler::new(Arc::new(registry), &settings));
-    let service = service_fn(move |event: LambdaEvent<Event>| {
-        let handler = Arc::clone(&handler);
-        async move { handler.handle(event).await }
-    });
-    Runtime::new(service).run().await.map_err(Failure::Runtime)
+    Ok(Handler::new(Arc::new(registry), &settings))
 }
 
 fn report(message: &str) -> ExitCode {

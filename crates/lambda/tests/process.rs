@@ -38,7 +38,7 @@ fn body(answer: &Value) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Ends the process and gives what it wrote: its output, and its log.
+/// Ends the process, if it has not ended, and gives what it wrote: its output, and its log.
 fn written(mut process: Bootstrap) -> (String, String) {
     process.0.kill().unwrap();
     let (mut output, mut log) = (String::new(), String::new());
@@ -70,6 +70,15 @@ fn elsewhere_it_says_who_starts_it() {
     let ended = command.env_remove("AWS_LAMBDA_RUNTIME_API").stderr(Stdio::piped()).output().unwrap();
     assert!(!ended.status.success());
     assert!(String::from_utf8(ended.stderr).unwrap().contains("AWS Lambda starts this program"));
+}
+
+#[test]
+fn without_its_runtime_api_it_ends_and_says_so() {
+    // A port that no system hands out.
+    let mut process = Bootstrap::start("127.0.0.1:1", &[TABLE]);
+    assert!(!process.0.wait().unwrap().success());
+    let (_, log) = written(process);
+    assert!(log.contains("the Runtime API can't be reached"), "{log}");
 }
 
 #[tokio::test]

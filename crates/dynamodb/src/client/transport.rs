@@ -1,57 +1,126 @@
 //! HTTP to one endpoint, over connections that are kept.
 
-use std::error::Error;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::{Request, StatusCode, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use aurora_exchange::{Answer, Connection, ExchangeError, Request};
+use http::Uri;
+use parking_lot::Mutex;
+use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
 
 use super::error::{CallError, ConnectError, with_causes};
 
 /// The longest answer that is read, in bytes: a batch of reads holds at most 16 MB of items, and a third more as JSON.
 const LONGEST_ANSWER: usize = 32 << 20;
+/// How long a connection may have been idle to be used again; DynamoDB closes those that nobody uses for about so long.
+const LONGEST_IDLE: Duration = Duration::from_secs(50);
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
 
-#[derive(Debug)]
-pub(super) struct Transport(Client<HttpsConnector<HttpConnector>, Full<Bytes>>);
+/// Connections to one endpoint.
+pub(super) struct Transport {
+    host: String,
+    port: u16,
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// In the order of their last use; the last one is used first, so that those that are too many grow old.
+    idle: Mutex<VecDeque<(Kept, Instant)>>,
+}
+
+type Kept = Connection<Box<dyn Stream>>;
+
+/// What bytes go over, with TLS or without.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Transport {
-    /// What reaches an endpoint; a connection must be there within `connect_timeout`.
-    pub(super) fn to(endpoint: &Uri, connect_timeout: Duration) -> Result<Self, ConnectError> {
-        let mut tcp = HttpConnector::new();
-        tcp.enforce_http(false);
-        tcp.set_nodelay(true);
-        tcp.set_connect_timeout(Some(connect_timeout));
+    /// What reaches an endpoint.
+    pub(super) fn to(endpoint: &Uri) -> Result<Self, ConnectError> {
+        let host = endpoint.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let with_tls = endpoint.scheme_str() == Some("https");
+        let port = endpoint.port_u16().unwrap_or(if with_tls { HTTPS_PORT } else { HTTP_PORT });
         // Reading a machine's root certificates takes milliseconds, which an endpoint without TLS saves.
-        let roots = if endpoint.scheme_str() == Some("https") { roots()? } else { RootCertStore::empty() };
-        let connector = HttpsConnectorBuilder::new()
-            .with_tls_config(tls(roots)?)
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(tcp);
-        Ok(Self(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector)))
+        let tls = if with_tls { Some(tls(&host)?) } else { None };
+        Ok(Self { host, port, tls, idle: Mutex::default() })
     }
 
     /// Sends a request and reads its answer whole.
-    pub(super) async fn send(&self, request: Request<Bytes>) -> Result<(StatusCode, Bytes), CallError> {
-        let answer = self.0.request(request.map(Full::new)).await.map_err(|error| unreachable(&error))?;
-        let status = answer.status();
-        let body = Limited::new(answer.into_body(), LONGEST_ANSWER).collect().await;
-        Ok((status, body.map_err(|error| unreachable(&*error))?.to_bytes()))
+    pub(super) async fn send(&self, request: &Request) -> Result<Answer, CallError> {
+        while let Some(mut kept) = self.kept() {
+            match kept.exchange(request, LONGEST_ANSWER).await {
+                // It was closed while nobody used it.
+                Err(ExchangeError::Unanswered(_)) => {}
+                exchanged => return self.done(exchanged, kept),
+            }
+        }
+        let mut fresh = Box::pin(self.connect()).await?;
+        let exchanged = fresh.exchange(request, LONGEST_ANSWER).await;
+        self.done(exchanged, fresh)
+    }
+
+    fn done(&self, exchanged: Result<Answer, ExchangeError>, connection: Kept) -> Result<Answer, CallError> {
+        let answer = exchanged.map_err(|error| match error {
+            ExchangeError::Malformed(_) | ExchangeError::TooLong(_) => CallError::Garbled(error.to_string()),
+            ExchangeError::Unanswered(_) | ExchangeError::BrokenOff(_) => {
+                CallError::Unreachable(error.to_string())
+            }
+        })?;
+        self.idle.lock().push_back((connection, Instant::now()));
+        Ok(answer)
+    }
+
+    /// The connection that was used last, of those that are open as far as is known.
+    fn kept(&self) -> Option<Kept> {
+        let mut idle = self.idle.lock();
+        while idle.front().is_some_and(|(_, since)| since.elapsed() > LONGEST_IDLE) {
+            idle.pop_front();
+        }
+        while let Some((mut connection, _)) = idle.pop_back() {
+            if connection.is_open() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    async fn connect(&self) -> Result<Kept, CallError> {
+        let unreachable = |error: io::Error| CallError::Unreachable(with_causes(&error));
+        let tcp = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(unreachable)?;
+        tcp.set_nodelay(true).map_err(unreachable)?;
+        let stream: Box<dyn Stream> = match &self.tls {
+            Some((tls, name)) => Box::new(tls.connect(name.clone(), tcp).await.map_err(unreachable)?),
+            None => Box::new(tcp),
+        };
+        Ok(Connection::over(stream))
     }
 }
 
-fn tls(roots: RootCertStore) -> Result<ClientConfig, ConnectError> {
+impl fmt::Debug for Transport {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Transport")
+            .field("host", &self.host)
+            .field("port", &self.port)
+            .finish_non_exhaustive()
+    }
+}
+
+fn tls(host: &str) -> Result<(TlsConnector, ServerName<'static>), ConnectError> {
+    let name = ServerName::try_from(host.to_owned())
+        .map_err(|error| ConnectError(format!("the endpoint of DynamoDB has no host's name: {error}")))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| ConnectError(format!("TLS can't be set up: {error}")))?;
-    Ok(builder.with_root_certificates(roots).with_no_client_auth())
+    let config = builder.with_root_certificates(roots()?).with_no_client_auth();
+    Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
 fn roots() -> Result<RootCertStore, ConnectError> {
@@ -67,6 +136,76 @@ fn roots() -> Result<RootCertStore, ConnectError> {
     Ok(roots)
 }
 
-fn unreachable(error: &dyn Error) -> CallError {
-    CallError::Unreachable(with_causes(error))
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    const REQUEST: &str = "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\n{}";
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n{\"\"}";
+
+    async fn endpoint() -> (TcpListener, Transport) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri: Uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        (listener, Transport::to(&uri).unwrap())
+    }
+
+    fn request() -> Request {
+        Request::post("/", &[("host", "h")], b"{}").unwrap()
+    }
+
+    async fn answer(connection: &mut TcpStream) {
+        let mut asked = vec![0; REQUEST.len()];
+        connection.read_exact(&mut asked).await.unwrap();
+        assert_eq!(asked, REQUEST.as_bytes());
+        connection.write_all(ANSWER.as_bytes()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_connection_serves_calls_that_follow_each_other() {
+        let ((listener, transport), request) = (endpoint().await, request());
+        let serve = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            for _ in 0..3 {
+                answer(&mut connection).await;
+            }
+        };
+        let call = async {
+            for _ in 0..3 {
+                let answer = transport.send(&request).await.unwrap();
+                assert_eq!((answer.status, &answer.body[..]), (200, &b"{\"\"}"[..]));
+            }
+        };
+        tokio::join!(serve, call);
+        assert_eq!(transport.idle.lock().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_was_closed_while_idle_is_replaced_and_the_call_succeeds() {
+        let ((listener, transport), request) = (endpoint().await, request());
+        for _ in 0..3 {
+            let serve = async { answer(&mut listener.accept().await.unwrap().0).await };
+            let (_, answered) = tokio::join!(serve, transport.send(&request));
+            answered.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_connection_that_nobody_used_for_long_is_not_used_again() {
+        let ((listener, transport), request) = (endpoint().await, request());
+        for _ in 0..2 {
+            let serve = async {
+                let (mut connection, _) = listener.accept().await.unwrap();
+                answer(&mut connection).await;
+                connection
+            };
+            let (_kept_open, answered) = tokio::join!(serve, transport.send(&request));
+            answered.unwrap();
+            tokio::time::pause();
+            tokio::time::advance(LONGEST_IDLE + Duration::from_secs(1)).await;
+            tokio::time::resume();
+        }
+    }
 }

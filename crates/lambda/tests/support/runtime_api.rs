@@ -20,6 +20,10 @@ const NEXT: &str = "/2018-06-01/runtime/invocation/next";
 const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
 const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
+const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
+/// The API may close a connection after any answer; it does after each so many events.
+const EXCHANGES_OF_A_CONNECTION: u64 = 5;
+
 /// What a function said to an event: its answer, or its error.
 pub(crate) type Said = Result<Value, Value>;
 
@@ -117,6 +121,7 @@ impl Desk {
             return accepted();
         }
         let (id, what) = parts.uri.path().strip_prefix(INVOCATION).unwrap().split_once('/').unwrap();
+        assert_eq!(parts.headers[INVOCATION_ID], attempt_at(id), "an answer names the attempt that it is of");
         let reply = self.open.lock().await.remove(id).expect("an open invocation");
         let said = match what {
             "response" => Ok(body),
@@ -135,7 +140,12 @@ impl Desk {
         let id = format!("8476a536-e9f4-11e8-9739-{asked:012x}");
         self.open.lock().await.insert(id.clone(), invocation.reply);
         let deadline = (SystemTime::now() + invocation.time).duration_since(UNIX_EPOCH).unwrap().as_millis();
-        Response::builder()
+        let mut response = Response::builder();
+        if asked % EXCHANGES_OF_A_CONNECTION == 1 {
+            response = response.header("Connection", "close");
+        }
+        response
+            .header(INVOCATION_ID, attempt_at(&id))
             .header("Lambda-Runtime-Aws-Request-Id", id)
             .header("Lambda-Runtime-Deadline-Ms", deadline.to_string())
             .header(
@@ -150,6 +160,10 @@ impl Desk {
             .body(Body::from(invocation.event.to_string()))
             .unwrap()
     }
+}
+
+fn attempt_at(request_id: &str) -> String {
+    format!("attempt-at-{request_id}")
 }
 
 fn accepted() -> Response<Body> {
