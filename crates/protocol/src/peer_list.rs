@@ -27,16 +27,17 @@ struct Middle {
 
 impl Default for Middle {
     fn default() -> Self {
-        Self::of(Timestamp::default())
+        let mut text = [0; PeerParts::MIDDLE.len()];
+        text.copy_from_slice(PeerParts::MIDDLE.as_bytes());
+        Self { midnight: 0, text }
     }
 }
 
 impl Middle {
     fn of(instant: Timestamp) -> Self {
-        let mut text = [0; PeerParts::MIDDLE.len()];
-        text.copy_from_slice(PeerParts::MIDDLE.as_bytes());
-        text[LAST_SEEN].copy_from_slice(&instant.written());
-        Self { midnight: instant.midnight().as_secs(), text }
+        let mut middle = Self { midnight: instant.midnight().as_secs(), ..Self::default() };
+        middle.text[LAST_SEEN].copy_from_slice(&instant.written());
+        middle
     }
 
     fn append(&mut self, instant: Timestamp, out: &mut Vec<u8>) {

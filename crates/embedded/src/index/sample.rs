@@ -90,8 +90,6 @@ impl Index {
         // One more than is listed stands in for the excluded one; there are more places than that.
         let drawn = query.limit.saturating_add(1);
         let places = Draws::new(scope.places(), drawn).take(drawn, random);
-        // From here on nothing is computed that could not wait: all that lies apart is asked of the memory at once.
-        black_box(scope.excluded.map(|hash| self.by_id.touch(hash)));
         let dense = members.as_slice();
         let mut chosen: Vec<u32> = places.into_iter().map(|place| dense[place as usize]).collect();
         self.touch(&chosen, scope);
