@@ -63,6 +63,9 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, String> {
         httparse::Status::Partial => return Ok(None),
     };
     let status = parsed.code.unwrap_or_default();
+    if status < 100 {
+        return Err(format!("its status is {status}"));
+    }
     let values = |name: &'static str| {
         let named = parsed.headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
         named.map(|header| header.value.trim_ascii())
@@ -78,16 +81,19 @@ pub(crate) fn head(bytes: &[u8]) -> Result<Option<Head>, String> {
         }
         framing = told;
     }
+    let has_length = framing != Framing::Rest;
     for value in values("transfer-encoding") {
         if !value.eq_ignore_ascii_case(b"chunked") || framing == Framing::Chunks {
             return Err("its body is encoded in more than chunks".to_owned());
         }
         framing = Framing::Chunks;
     }
+    // RFC 9112, 6.3: the encoding counts, but whoever sends both is not relied on for where the next answer begins.
+    let is_ambiguous = has_length && framing == Framing::Chunks;
     if is_bodiless(status) {
         framing = Framing::Length(0);
     }
-    Ok(Some(Head { status, length, framing, is_last: is_last || framing == Framing::Rest }))
+    Ok(Some(Head { status, length, framing, is_last: is_last || is_ambiguous || framing == Framing::Rest }))
 }
 
 /// By HTTP's rules, whatever the headers say.
@@ -116,7 +122,7 @@ mod tests {
         assert_eq!(framing("Content-Length: 7\r\n"), Framing::Length(7));
         assert_eq!(framing("content-length: 7\r\nCONTENT-LENGTH:7\r\n"), Framing::Length(7));
         assert_eq!(framing("Transfer-Encoding: Chunked\r\n"), Framing::Chunks);
-        // RFC 9112, 6.3: the encoding counts where there is a length as well.
+        // The encoding counts where there is a length as well.
         assert_eq!(framing("content-length: 7\r\ntransfer-encoding: chunked\r\n"), Framing::Chunks);
         assert_eq!(framing(""), Framing::Rest);
         let empty = head(b"HTTP/1.1 204 No Content\r\ncontent-length: 7\r\n\r\n").unwrap().unwrap();
@@ -139,6 +145,7 @@ mod tests {
             assert!(read(lines).is_err(), "{lines:?}");
         }
         assert!(head(b"SMTP 200\r\n\r\n").is_err());
+        assert!(head(b"HTTP/1.1 099 None\r\n\r\n").is_err());
         assert_eq!(head(b"HTTP/1.1 200 OK\r\ncontent-le"), Ok(None));
     }
 
@@ -149,6 +156,8 @@ mod tests {
         assert!(is_last(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: x, Close\r\n\r\n"));
         assert!(is_last(b"HTTP/1.0 200 OK\r\ncontent-length: 1\r\n\r\n"));
         assert!(is_last(b"HTTP/1.1 200 OK\r\n\r\n"));
+        assert!(is_last(b"HTTP/1.1 200 OK\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"));
+        assert!(!is_last(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"));
     }
 
     #[test]

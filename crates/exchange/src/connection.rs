@@ -11,8 +11,13 @@ use crate::request::Request;
 
 /// What is read at once; most answers come whole.
 const READ: usize = 8 * 1_024;
-/// The longest head, or line between chunks, in bytes.
+/// The longest head, line between chunks, or all that stands behind the last chunk, in bytes.
 const LONGEST_HEAD: usize = 64 * 1_024;
+/// Most heads that only announce an answer: somebody who sends nothing else is not waited for.
+const MOST_ANNOUNCED: usize = 10;
+
+/// What ends a line, and a chunk.
+const CRLF: &[u8; 2] = b"\r\n";
 
 /// Why an exchange has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -59,12 +64,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Sends a request and reads its answer, the body of at most `longest` bytes.
     ///
-    /// A connection whose exchange failed, or was given up, serves no other one.
+    /// A connection whose exchange failed, or was given up, serves no other one: what comes over it could be another one's answer.
     ///
     /// # Errors
     /// [`ExchangeError`]; the other side may have acted on the request.
     pub async fn exchange(&mut self, request: &Request, longest: usize) -> Result<Answer, ExchangeError> {
-        self.is_usable = false;
+        if !std::mem::take(&mut self.is_usable) || !self.read.is_empty() {
+            return Err(ExchangeError::Unanswered(io::ErrorKind::NotConnected.into()));
+        }
         self.write(request).await.map_err(ExchangeError::Unanswered)?;
         let head = self.head().await?;
         let bytes = self.take(head.length);
@@ -73,6 +80,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Framing::Chunks => self.chunks(longest).await?,
             Framing::Rest => self.rest(longest).await?,
         };
+        // A connection that is kept keeps no room for the longest answer that it ever had.
+        self.read.shrink_to(LONGEST_HEAD);
         self.is_usable = !head.is_last;
         Ok(Answer::new(&head, bytes, body))
     }
@@ -84,19 +93,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// The head of the answer, those before it that only announce it passed over.
     async fn head(&mut self) -> Result<Head, ExchangeError> {
-        let mut was_announced = false;
+        let mut announced = 0;
         loop {
             match answer::head(&self.read).map_err(ExchangeError::Malformed)? {
                 Some(Head { status: 101, .. }) => {
                     return Err(ExchangeError::Malformed("it changes the protocol".to_owned()));
                 }
-                Some(announced) if announced.status < 200 => {
-                    was_announced = true;
-                    self.read.drain(..announced.length);
+                Some(head) if head.status < 200 => {
+                    announced += 1;
+                    if announced > MOST_ANNOUNCED {
+                        return Err(ExchangeError::Malformed("it is announced and does not come".to_owned()));
+                    }
+                    self.read.drain(..head.length);
                 }
                 Some(head) => return Ok(head),
                 None => {
-                    let is_first = self.read.is_empty() && !was_announced;
+                    let is_first = self.read.is_empty() && announced == 0;
                     self.more(LONGEST_HEAD).await.map_err(|error| match error {
                         ExchangeError::BrokenOff(error) if is_first => ExchangeError::Unanswered(error),
                         other => other,
@@ -110,10 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if length > longest {
             return Err(ExchangeError::TooLong(longest));
         }
-        self.read.reserve(length.saturating_sub(self.read.len()));
-        while self.read.len() < length {
-            self.more(usize::MAX).await?;
-        }
+        self.fill(length).await?;
         Ok(self.take(length))
     }
 
@@ -128,15 +137,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.trailers().await?;
                 return Ok(body);
             }
-            body.extend(self.counted(length, longest).await?);
-            if self.counted(2, longest).await? != b"\r\n" {
+            let end = length.saturating_add(CRLF.len());
+            self.fill(end).await?;
+            if self.read[length..end] != *CRLF {
                 return Err(ExchangeError::Malformed("a chunk is longer than it says".to_owned()));
             }
+            body.extend_from_slice(&self.read[..length]);
+            self.read.drain(..end);
         }
     }
 
     async fn chunk_length(&mut self) -> Result<usize, ExchangeError> {
         loop {
+            // httparse takes a line without a number for a zero.
+            if self.read.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+                return Err(ExchangeError::Malformed("a chunk has no length".to_owned()));
+            }
             match httparse::parse_chunk_size(&self.read) {
                 Ok(httparse::Status::Complete((line, length))) => {
                     self.read.drain(..line);
@@ -150,12 +166,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// Passes over what may stand behind the last chunk, up to an empty line.
     async fn trailers(&mut self) -> Result<(), ExchangeError> {
+        let mut passed = 0;
         loop {
             let Some(end) = self.read.iter().position(|byte| *byte == b'\n') else {
                 self.more(LONGEST_HEAD).await?;
                 continue;
             };
-            if self.take(end + 1).trim_ascii_end().is_empty() {
+            passed += end + 1;
+            if passed > LONGEST_HEAD {
+                return Err(ExchangeError::TooLong(LONGEST_HEAD));
+            }
+            let is_last = self.read[..end].trim_ascii_end().is_empty();
+            self.read.drain(..=end);
+            if is_last {
                 return Ok(());
             }
         }
@@ -170,6 +193,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         Err(ExchangeError::TooLong(longest))
+    }
+
+    /// Reads until so many bytes are there.
+    async fn fill(&mut self, length: usize) -> Result<(), ExchangeError> {
+        if self.read.len() < length {
+            // With room for the last read, so that it moves nothing.
+            self.read.reserve((length - self.read.len()).saturating_add(READ));
+        }
+        while self.read.len() < length {
+            self.more(usize::MAX).await?;
+        }
+        Ok(())
     }
 
     /// Reads what must come; `longest` is what may have come without being understood.
@@ -193,5 +228,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let taken = self.read[..length].to_vec();
         self.read.drain(..length);
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_long_answer_leaves_no_room_behind() {
+        const LENGTH: usize = 1 << 20;
+        let body = "y".repeat(LENGTH);
+        for framed in [
+            format!("content-length: {LENGTH}\r\n\r\n{body}"),
+            format!("transfer-encoding: chunked\r\n\r\n{LENGTH:x}\r\n{body}\r\n0\r\n\r\n"),
+        ] {
+            let (ours, mut theirs) = duplex(2 * LENGTH);
+            theirs.write_all(format!("HTTP/1.1 200 OK\r\n{framed}").as_bytes()).await.unwrap();
+            let mut connection = Connection::over(ours);
+            let request = Request::get("/", &[("host", "h")]).unwrap();
+            assert_eq!(connection.exchange(&request, LENGTH).await.unwrap().body, body.as_bytes());
+            assert!(connection.is_open());
+            assert!(connection.read.capacity() <= LONGEST_HEAD, "{}", connection.read.capacity());
+        }
     }
 }

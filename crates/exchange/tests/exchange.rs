@@ -129,6 +129,9 @@ async fn what_is_not_http_is_refused() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11111111111111111\r\n",
+        // No length is not the length zero: what was lost of the body would not be missed.
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n;x\r\n\r\n",
     ] {
         let ended = told(&[bytes.as_bytes()], Then::Close).await;
         assert!(matches!(ended, Err(ExchangeError::Malformed(_))), "{bytes:?}: {ended:?}");
@@ -145,10 +148,27 @@ async fn what_is_longer_than_allowed_is_refused_without_being_kept() {
     let huge_chunk = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nfffffffffffffff\r\n".to_owned();
     let long_trailer =
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{}", "x".repeat(100_000));
-    for bytes in [long_head, long_length, long_rest, long_chunks, huge_chunk, long_trailer] {
+    let trailers = "x: y\r\n".repeat(20_000);
+    let many_trailers = format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\n{trailers}\r\n");
+    for bytes in [long_head, long_length, long_rest, long_chunks, huge_chunk, long_trailer, many_trailers] {
         let ended = told(&[bytes.as_bytes()], Then::Close).await;
         assert!(matches!(ended, Err(ExchangeError::TooLong(_))), "{bytes:.80}: {ended:?}");
     }
+}
+
+#[tokio::test]
+async fn what_only_ever_announces_an_answer_is_not_waited_for() {
+    let announced = "HTTP/1.1 103 Early Hints\r\n\r\n".repeat(1_000);
+    let ended = told(&[announced.as_bytes()], Then::Wait).await;
+    assert!(matches!(ended, Err(ExchangeError::Malformed(_))), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_body_may_be_as_long_as_is_allowed_in_chunks_too() {
+    let (ours, mut theirs) = duplex(1 << 10);
+    let bytes = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n";
+    theirs.write_all(bytes).await.unwrap();
+    assert_eq!(Connection::over(ours).exchange(&ask(), 1).await.unwrap().body, b"a");
 }
 
 #[tokio::test]
@@ -167,18 +187,40 @@ async fn a_connection_is_open_until_the_other_side_closes_it_or_speaks_unasked()
     }
 }
 
+/// Whatever its user forgets to ask: a late answer must never be taken for another request's.
 #[tokio::test]
 async fn an_exchange_that_was_given_up_leaves_no_usable_connection() {
-    let (ours, _theirs) = duplex(1 << 10);
-    let mut connection = Connection::over(ours);
-    assert!(connection.is_open());
-    let request = ask();
-    tokio::select! {
-        biased;
-        _ = connection.exchange(&request, LONGEST) => unreachable!("nobody answers"),
-        () = tokio::task::yield_now() => {}
+    for told_before in ["", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nla"] {
+        let (ours, mut theirs) = duplex(1 << 10);
+        let mut connection = Connection::over(ours);
+        assert!(connection.is_open());
+        theirs.write_all(told_before.as_bytes()).await.unwrap();
+        let first = ask();
+        tokio::select! {
+            biased;
+            _ = connection.exchange(&first, LONGEST) => unreachable!("nobody answers"),
+            () = tokio::task::yield_now() => {}
+        }
+        assert!(!connection.is_open());
+        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();
+        let second = connection.exchange(&ask(), LONGEST).await;
+        assert!(matches!(second, Err(ExchangeError::Unanswered(_))), "{second:?}");
     }
-    assert!(!connection.is_open());
+}
+
+#[tokio::test]
+async fn a_connection_that_was_said_to_end_serves_no_other_exchange() {
+    for last in [
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\nconnection: close\r\n\r\na",
+        "HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\naHTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate",
+    ] {
+        let (ours, mut theirs) = duplex(1 << 10);
+        let mut connection = Connection::over(ours);
+        theirs.write_all(last.as_bytes()).await.unwrap();
+        assert_eq!(connection.exchange(&ask(), LONGEST).await.unwrap().body, b"a");
+        let second = connection.exchange(&ask(), LONGEST).await;
+        assert!(matches!(second, Err(ExchangeError::Unanswered(_))), "{second:?}");
+    }
 }
 
 fn runtime() -> tokio::runtime::Runtime {
