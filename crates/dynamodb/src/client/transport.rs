@@ -48,13 +48,14 @@ impl Transport {
         let with_tls = endpoint.scheme_str() == Some("https");
         let port = endpoint.port_u16().unwrap_or(if with_tls { HTTPS_PORT } else { HTTP_PORT });
         // Reading a machine's root certificates takes milliseconds, which an endpoint without TLS saves.
-        let tls = if with_tls { Some(tls(&host)?) } else { None };
+        let tls = if with_tls { Some(tls(&host, roots()?)?) } else { None };
         Ok(Self { host, port, tls, idle: Mutex::default() })
     }
 
-    /// Sends a request and reads its answer whole.
+    /// Sends a request and reads its answer whole. Over a connection that turns out to be closed it may be sent twice, and not
+    /// once for each that is kept: what ends connections may be the request.
     pub(super) async fn send(&self, request: &Request) -> Result<Answer, CallError> {
-        while let Some(mut kept) = self.kept() {
+        if let Some(mut kept) = self.kept() {
             match kept.exchange(request, LONGEST_ANSWER).await {
                 // It was closed while nobody used it.
                 Err(ExchangeError::Unanswered(_)) => {}
@@ -113,13 +114,13 @@ impl fmt::Debug for Transport {
     }
 }
 
-fn tls(host: &str) -> Result<(TlsConnector, ServerName<'static>), ConnectError> {
+fn tls(host: &str, roots: RootCertStore) -> Result<(TlsConnector, ServerName<'static>), ConnectError> {
     let name = ServerName::try_from(host.to_owned())
         .map_err(|error| ConnectError(format!("the endpoint of DynamoDB has no host's name: {error}")))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
     let builder = builder.map_err(|error| ConnectError(format!("TLS can't be set up: {error}")))?;
-    let config = builder.with_root_certificates(roots()?).with_no_client_auth();
+    let config = builder.with_root_certificates(roots).with_no_client_auth();
     Ok((TlsConnector::from(Arc::new(config)), name))
 }
 
@@ -138,8 +139,13 @@ fn roots() -> Result<RootCertStore, ConnectError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use rustls::ServerConfig;
+    use rustls::pki_types::PrivateKeyDer;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::{TcpListener, TcpStream};
+    use tokio_rustls::TlsAcceptor;
 
     use super::*;
 
@@ -156,7 +162,7 @@ mod tests {
         Request::post("/", &[("host", "h")], b"{}").unwrap()
     }
 
-    async fn answer(connection: &mut TcpStream) {
+    async fn answer(connection: &mut (impl AsyncRead + AsyncWrite + Unpin)) {
         let mut asked = vec![0; REQUEST.len()];
         connection.read_exact(&mut asked).await.unwrap();
         assert_eq!(asked, REQUEST.as_bytes());
@@ -189,6 +195,126 @@ mod tests {
             let serve = async { answer(&mut listener.accept().await.unwrap().0).await };
             let (_, answered) = tokio::join!(serve, transport.send(&request));
             answered.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_ends_connections_is_sent_twice_and_not_over_all_that_are_kept() {
+        let ((listener, transport), request) = (endpoint().await, request());
+        let serve = async {
+            let mut connections = Vec::new();
+            for _ in 0..3 {
+                connections.push(listener.accept().await.unwrap().0);
+            }
+            for connection in &mut connections {
+                answer(connection).await;
+            }
+            connections
+        };
+        let send = || transport.send(&request);
+        let (connections, ..) = tokio::join!(serve, send(), send(), send());
+        assert_eq!(transport.idle.lock().len(), 3);
+        let asked = Arc::new(AtomicUsize::new(0));
+        let hang_up = |mut connection: TcpStream| {
+            let asked = Arc::clone(&asked);
+            tokio::spawn(async move {
+                connection.read_exact(&mut [0]).await.unwrap();
+                asked.fetch_add(1, Ordering::Relaxed);
+            });
+        };
+        connections.into_iter().for_each(hang_up);
+        let new = async {
+            loop {
+                hang_up(listener.accept().await.unwrap().0);
+            }
+        };
+        tokio::select! {
+            ended = transport.send(&request) => assert!(matches!(ended, Err(CallError::Unreachable(_))), "{ended:?}"),
+            () = new => {}
+        }
+        assert_eq!(asked.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn the_answer_to_a_call_that_was_given_up_is_nobodys() {
+        let ((listener, transport), request) = (endpoint().await, request());
+        let serve = async {
+            let (mut connection, _) = listener.accept().await.unwrap();
+            answer(&mut connection).await;
+            connection
+        };
+        let (mut first, answered) = tokio::join!(serve, transport.send(&request));
+        answered.unwrap();
+        tokio::select! {
+            biased;
+            _ = transport.send(&request) => unreachable!("nobody answers"),
+            () = tokio::task::yield_now() => {}
+        }
+        first.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();
+        let serve = async { answer(&mut listener.accept().await.unwrap().0).await };
+        let ((), answered) = tokio::join!(serve, transport.send(&request));
+        assert_eq!(answered.unwrap().body, b"{\"\"}");
+    }
+
+    /// A certificate for `name` that the first one trusts, and what presents it.
+    fn certified(name: &str) -> (RootCertStore, TlsAcceptor) {
+        let issued = rcgen::generate_simple_self_signed([name.to_owned()]).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(issued.cert.der().clone()).unwrap();
+        let key = PrivateKeyDer::try_from(issued.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let config =
+            builder.unwrap().with_no_client_auth().with_single_cert(vec![issued.cert.der().clone()], key);
+        (roots, TlsAcceptor::from(Arc::new(config.unwrap())))
+    }
+
+    #[tokio::test]
+    async fn one_connection_with_tls_serves_calls_that_follow_each_other() {
+        let ((listener, mut transport), request) = (endpoint().await, request());
+        let (roots, acceptor) = certified("127.0.0.1");
+        transport.tls = Some(tls("127.0.0.1", roots).unwrap());
+        let serve = async {
+            let mut connection = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            for _ in 0..3 {
+                answer(&mut connection).await;
+            }
+            connection
+        };
+        let call = async {
+            for _ in 0..3 {
+                transport.send(&request).await.unwrap();
+            }
+        };
+        let (mut connection, ()) = tokio::join!(serve, call);
+        // What TLS itself says meanwhile, such as tickets, ends no connection; its end does.
+        assert!(transport.idle.lock()[0].0.is_open());
+        connection.shutdown().await.unwrap();
+        while transport.idle.lock()[0].0.is_open() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_with_anothers_certificate_is_told_nothing() {
+        let ((listener, mut transport), request) = (endpoint().await, request());
+        let (roots, acceptor) = certified("dynamodb.example");
+        transport.tls = Some(tls("127.0.0.1", roots).unwrap());
+        let serve = async { acceptor.accept(listener.accept().await.unwrap().0).await.err() };
+        let (_, called) = tokio::join!(serve, transport.send(&request));
+        assert!(matches!(called, Err(CallError::Unreachable(_))), "{called:?}");
+    }
+
+    #[test]
+    fn an_endpoint_is_a_name_or_an_address_with_or_without_a_port() {
+        for (endpoint, host, port) in [
+            ("http://localhost", "localhost", 80),
+            ("https://dynamodb.eu-central-1.amazonaws.com", "dynamodb.eu-central-1.amazonaws.com", 443),
+            ("http://[::1]:8000", "::1", 8000),
+            ("https://[2001:db8::1]", "2001:db8::1", 443),
+        ] {
+            let transport = Transport::to(&endpoint.parse().unwrap()).unwrap();
+            assert_eq!((transport.host.as_str(), transport.port), (host, port));
         }
     }
 
