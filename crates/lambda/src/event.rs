@@ -238,3 +238,51 @@ fn uri(path: &str, query: Option<&str>) -> Uri {
     };
     Uri::try_from(whole).unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: &str = r#""requestContext":{},"httpMethod":"GET","path":"/""#;
+    const TWO: &str = r#""requestContext":{"http":{"method":"GET"}},"rawPath":"/""#;
+
+    fn accepted(fields: &str, headers: &str) -> Result<Vec<HeaderValue>, String> {
+        match Event::read(format!("{{{fields},{headers}}}").as_bytes())? {
+            Event::Request(call) => {
+                Ok(call.request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect())
+            }
+            Event::Other => Err("no request".to_owned()),
+        }
+    }
+
+    #[test]
+    fn headers_are_read_where_they_count_and_can_be_anything_elsewhere() {
+        assert_eq!(
+            accepted(TWO, r#""headers":{"Accept-\u0045ncoding":"g\u007aip","x":null}"#).unwrap(),
+            ["gzip"]
+        );
+        assert_eq!(accepted(TWO, r#""head\u0065rs":{"accept-encoding":"gzip"}"#).unwrap(), ["gzip"]);
+        for none in
+            [r#""headers":null"#, r#""headers":{}"#, r#""headers":{"accept-encoding":"\n"}"#, r#""x":1"#]
+        {
+            assert!(accepted(TWO, none).unwrap().is_empty(), "{none}");
+        }
+        for odd in [r#""headers":{"accept-encoding":7}"#, r#""headers":[]"#] {
+            assert!(accepted(TWO, odd).unwrap_err().contains("headers"), "{odd}");
+            assert!(accepted(ONE, odd).unwrap().is_empty(), "{odd}");
+        }
+    }
+
+    #[test]
+    fn only_what_a_gateway_sent_can_be_an_error() {
+        for other in ["", "7", "{", r#"{"headers":7}"#, r#"{"requestContext":null,"httpMethod":"GET"}"#] {
+            assert!(matches!(Event::read(other.as_bytes()), Ok(Event::Other)), "{other}");
+        }
+        for broken in
+            [r#"{"requestContext":7}"#, r#"{"requestContext":{}}"#, r#"{"requestContext":{},"body":7}"#]
+        {
+            assert!(Event::read(broken.as_bytes()).is_err(), "{broken}");
+        }
+        assert!(Event::read(b"{\"requestContext\":{},\"httpMethod\":\"GET\",\"body\":\"\xff\"}").is_err());
+    }
+}

@@ -57,12 +57,20 @@ impl Handler {
         let invocation = api.next().await?;
         let handled = self.handle(&invocation).await;
         self.metrics.write_if_due(&self.registry, self.clock.now());
-        match handled {
+        let handed_over = match handled {
             Ok(answer) => api.answer(&invocation, &answer).await,
             Err(message) => {
                 tracing::error!(cause = %message, "an event could not be answered");
                 api.fail(&invocation, &FunctionError { kind: "Runtime.EventError", message }).await
             }
+        };
+        match handed_over {
+            // The next event can be answered all the same.
+            Err(refused) if refused.is_of_one_event() => {
+                tracing::error!(cause = %refused, "an answer was refused");
+                Ok(())
+            }
+            handed_over => handed_over,
         }
     }
 

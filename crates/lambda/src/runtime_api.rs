@@ -36,6 +36,13 @@ pub(crate) enum RuntimeApiError {
     Unmade(#[from] RequestError),
 }
 
+impl RuntimeApiError {
+    /// Whether it is about one event only: Lambda refuses its answer, as too long or too late, and has told whoever called itself.
+    pub(crate) fn is_of_one_event(&self) -> bool {
+        matches!(self, Self::Refused { status: 400..=499, .. })
+    }
+}
+
 /// An event, and what Lambda says of it.
 #[derive(Debug)]
 pub(crate) struct Invocation {
@@ -128,7 +135,7 @@ impl RuntimeApi {
     }
 
     async fn exchange(&mut self, path: &str, request: &Request) -> Result<Answer, RuntimeApiError> {
-        let answer = self.connection().await?.exchange(request, LONGEST_EVENT).await?;
+        let answer = self.exchanged(request).await?;
         if (200..300).contains(&answer.status) {
             return Ok(answer);
         }
@@ -136,18 +143,25 @@ impl RuntimeApi {
         Err(RuntimeApiError::Refused { status: answer.status, path: path.to_owned(), answer: text })
     }
 
-    /// The connection that is kept, or another in its place.
-    async fn connection(&mut self) -> io::Result<&mut Connection<TcpStream>> {
-        let open = self.kept.take().and_then(|mut kept| kept.is_open().then_some(kept));
-        let connection = match open {
-            Some(open) => open,
-            None => {
-                let stream = TcpStream::connect(&self.authority).await?;
-                stream.set_nodelay(true)?;
-                Connection::over(stream)
+    /// Over the connection that is kept, or a new one where that was closed while nobody used it, perhaps not known here yet.
+    async fn exchanged(&mut self, request: &Request) -> Result<Answer, RuntimeApiError> {
+        if let Some(mut kept) = self.kept.take()
+            && kept.is_open()
+        {
+            match kept.exchange(request, LONGEST_EVENT).await {
+                Err(ExchangeError::Unanswered(_)) => {}
+                exchanged => {
+                    self.kept = Some(kept);
+                    return Ok(exchanged?);
+                }
             }
-        };
-        Ok(self.kept.insert(connection))
+        }
+        let stream = TcpStream::connect(&self.authority).await?;
+        stream.set_nodelay(true)?;
+        let mut fresh = Connection::over(stream);
+        let answer = fresh.exchange(request, LONGEST_EVENT).await?;
+        self.kept = Some(fresh);
+        Ok(answer)
     }
 }
 
@@ -165,18 +179,76 @@ impl FunctionError {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
     use super::*;
+
+    const EVENT: &str = "HTTP/1.1 200 OK\r\nLambda-Runtime-Aws-Request-Id: id\r\nLambda-Runtime-Deadline-Ms: 7\r\n\
+                         Lambda-Runtime-Invocation-Id: attempt\r\nContent-Length: 2\r\n\r\n{}";
+    const ACCEPTED: &str = "HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n";
+
+    /// A request as it came, in lower case.
+    async fn asked(connection: &mut TcpStream) -> String {
+        let mut bytes = [0; 2_048];
+        let length = connection.read(&mut bytes).await.unwrap();
+        String::from_utf8_lossy(&bytes[..length]).to_lowercase()
+    }
+
+    #[tokio::test]
+    async fn an_event_is_answered_below_the_path_and_over_another_connection_where_the_kept_one_was_closed() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let mut api = RuntimeApi::at(&format!("{address}/function/"));
+        let serve = async {
+            let (mut first, _) = listener.accept().await.unwrap();
+            let next = asked(&mut first).await;
+            let line = "get /function/2018-06-01/runtime/invocation/next http/1.1\r\n";
+            assert!(next.starts_with(&format!("{line}host: {address}\r\n")), "{next}");
+            first.write_all(EVENT.as_bytes()).await.unwrap();
+            let answer = asked(&mut first).await;
+            assert!(
+                answer.starts_with("post /function/2018-06-01/runtime/invocation/id/response "),
+                "{answer}"
+            );
+            drop(first);
+            let (mut second, _) = listener.accept().await.unwrap();
+            let again = asked(&mut second).await;
+            assert_eq!(again, answer);
+            second.write_all(ACCEPTED.as_bytes()).await.unwrap();
+            let error = asked(&mut second).await;
+            second.write_all(ACCEPTED.as_bytes()).await.unwrap();
+            (answer, error)
+        };
+        let handle = async {
+            let invocation = api.next().await.unwrap();
+            assert_eq!((invocation.deadline, &invocation.event[..]), (7, &b"{}"[..]));
+            api.answer(&invocation, b"{\"a\":1}").await.unwrap();
+            let error = FunctionError { kind: "Runtime.EventError", message: "why".to_owned() };
+            api.fail(&invocation, &error).await.unwrap();
+        };
+        let ((answer, error), ()) = tokio::join!(serve, handle);
+        assert!(answer.ends_with("\r\n\r\n{\"a\":1}"), "{answer}");
+        assert!(
+            error.contains("/invocation/id/error ") && error.contains("\"errormessage\":\"why\""),
+            "{error}"
+        );
+        assert!(error.contains("\r\nlambda-runtime-function-error-type: runtime.eventerror\r\n"), "{error}");
+        for told in [answer, error] {
+            assert!(told.contains("\r\nlambda-runtime-invocation-id: attempt\r\n"), "{told}");
+        }
+    }
 
     #[test]
     fn the_api_is_a_host_and_a_port_or_a_url() {
         for (address, authority, base) in [
             ("127.0.0.1:9001", "127.0.0.1:9001", ""),
-            ("localhost:9001/", "localhost:9001", ""),
+            ("[::1]:9001/", "[::1]:9001", ""),
+            ("localhost:9001/a/b/", "localhost:9001", "/a/b"),
             ("http://127.0.0.1:9000/.rt", "127.0.0.1:9000", "/.rt"),
-            ("127.0.0.1:9000/.rt/function/", "127.0.0.1:9000", "/.rt/function"),
         ] {
             let api = RuntimeApi::at(address);
-            assert_eq!((api.authority.as_str(), api.base.as_str()), (authority, base), "{address}");
+            assert_eq!((api.authority.as_str(), api.base.as_str()), (authority, base));
         }
     }
 }

@@ -20,6 +20,7 @@ use std::net::TcpListener;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use http::StatusCode;
 use serde_json::{Value, json};
 
 use bootstrap::Bootstrap;
@@ -147,6 +148,28 @@ async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_ans
     odd["requestContext"]["authorizer"] = json!({"claims": null, "scopes": 3});
     odd["headers"] = json!({"x-é": "é\u{0}", "empty": null});
     assert_eq!(api.invoke(odd, TIME).await.unwrap()["statusCode"], 200);
+}
+
+#[tokio::test]
+async fn an_answer_that_lambda_refuses_costs_one_event_and_a_lambda_that_fails_ends_the_process() {
+    let api = RuntimeApi::start().await;
+    let mut process = Bootstrap::start(&api.authority(), &[TABLE]);
+    let ask = || api.invoke(call(Kind::Http, "GET", "/openapi.json", ""), TIME);
+    let mut broken = call(Kind::Http, "POST", "/register", "{}");
+    broken["isBase64Encoded"] = json!("no");
+    // Malformed, out of turn, too late, too long.
+    for refusal in
+        [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::GONE, StatusCode::PAYLOAD_TOO_LARGE]
+    {
+        api.say_of_answers(refusal);
+        ask().await.unwrap();
+        api.invoke(broken.clone(), TIME).await.unwrap_err();
+    }
+    api.say_of_answers(StatusCode::INTERNAL_SERVER_ERROR);
+    ask().await.unwrap();
+    assert!(!process.0.wait().unwrap().success());
+    let (_, log) = written(process);
+    assert!(log.contains("413") && log.contains("error: the Runtime API answered 500"), "{log}");
 }
 
 #[tokio::test]

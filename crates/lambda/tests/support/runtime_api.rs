@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -48,6 +48,8 @@ struct Desk {
     init_error: mpsc::UnboundedSender<Value>,
     asked: AtomicU64,
     first: Notify,
+    /// What it says of answers.
+    verdict: AtomicU16,
 }
 
 impl RuntimeApi {
@@ -62,6 +64,7 @@ impl RuntimeApi {
             init_error,
             asked: AtomicU64::new(0),
             first: Notify::new(),
+            verdict: AtomicU16::new(StatusCode::ACCEPTED.as_u16()),
         });
         let handling = Arc::clone(&desk);
         let router = Router::new().fallback(move |request: Request<Body>| {
@@ -101,6 +104,11 @@ impl RuntimeApi {
         timeout(PATIENCE, asked).await.expect("the function starts");
     }
 
+    /// Says `status` of answers from now on: 202, or why they are refused.
+    pub(crate) fn say_of_answers(&self, status: StatusCode) {
+        self.desk.verdict.store(status.as_u16(), Ordering::Relaxed);
+    }
+
     /// How often the function asked for an event.
     pub(crate) fn asked(&self) -> u64 {
         self.desk.asked.load(Ordering::Relaxed)
@@ -118,7 +126,7 @@ impl Desk {
         let body: Value = serde_json::from_slice(&body).unwrap();
         if parts.uri.path() == INIT_ERROR {
             self.init_error.send(body).unwrap();
-            return accepted();
+            return said_of_it(StatusCode::ACCEPTED);
         }
         let (id, what) = parts.uri.path().strip_prefix(INVOCATION).unwrap().split_once('/').unwrap();
         assert_eq!(parts.headers[INVOCATION_ID], attempt_at(id), "an answer names the attempt that it is of");
@@ -130,7 +138,7 @@ impl Desk {
         };
         // Whoever asked may have given up.
         let _ = reply.send(said);
-        accepted()
+        said_of_it(StatusCode::from_u16(self.verdict.load(Ordering::Relaxed)).unwrap())
     }
 
     async fn next(&self) -> Response<Body> {
@@ -166,8 +174,8 @@ fn attempt_at(request_id: &str) -> String {
     format!("attempt-at-{request_id}")
 }
 
-fn accepted() -> Response<Body> {
-    let mut response = Response::new(Body::from(r#"{"status":"OK"}"#));
-    *response.status_mut() = StatusCode::ACCEPTED;
+fn said_of_it(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::from(r#"{"status":"so"}"#));
+    *response.status_mut() = status;
     response
 }
