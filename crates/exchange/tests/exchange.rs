@@ -129,6 +129,7 @@ async fn what_is_not_http_is_refused() {
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nab\r\n0\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n11111111111111111\r\n",
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\naxy0\r\n\r\n",
         // No length is not the length zero: what was lost of the body would not be missed.
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\na\r\n\r\n\r\n",
         "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n;x\r\n\r\n",
@@ -218,6 +219,7 @@ async fn a_connection_that_was_said_to_end_serves_no_other_exchange() {
         let mut connection = Connection::over(ours);
         theirs.write_all(last.as_bytes()).await.unwrap();
         assert_eq!(connection.exchange(&ask(), LONGEST).await.unwrap().body, b"a");
+        theirs.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate").await.unwrap();
         let second = connection.exchange(&ask(), LONGEST).await;
         assert!(matches!(second, Err(ExchangeError::Unanswered(_))), "{second:?}");
     }
