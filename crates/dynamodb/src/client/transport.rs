@@ -196,6 +196,10 @@ mod tests {
             let (_, answered) = tokio::join!(serve, transport.send(&request));
             answered.unwrap();
         }
+        while transport.idle.lock()[0].0.is_open() {
+            tokio::task::yield_now().await;
+        }
+        assert!(transport.kept().is_none());
     }
 
     #[tokio::test]
@@ -320,17 +324,19 @@ mod tests {
 
     #[tokio::test]
     async fn a_connection_that_nobody_used_for_long_is_not_used_again() {
-        let ((listener, transport), request) = (endpoint().await, request());
-        for _ in 0..2 {
+        let moment = Duration::from_secs(1);
+        for (idle, is_kept) in [(LONGEST_IDLE - moment, true), (LONGEST_IDLE + moment, false)] {
+            let ((listener, transport), request) = (endpoint().await, request());
             let serve = async {
                 let (mut connection, _) = listener.accept().await.unwrap();
                 answer(&mut connection).await;
                 connection
             };
-            let (_kept_open, answered) = tokio::join!(serve, transport.send(&request));
+            let (_held_open, answered) = tokio::join!(serve, transport.send(&request));
             answered.unwrap();
             tokio::time::pause();
-            tokio::time::advance(LONGEST_IDLE + Duration::from_secs(1)).await;
+            tokio::time::advance(idle).await;
+            assert_eq!(transport.kept().is_some(), is_kept, "{idle:?}");
             tokio::time::resume();
         }
     }
