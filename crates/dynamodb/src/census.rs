@@ -6,23 +6,16 @@ use std::time::Duration;
 
 use aurora_protocol::{Archetype, Timestamp, View};
 use aurora_registry::{Census, Query, StoreError};
-use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::item::Stored;
-use crate::sample::to_u64;
-use crate::size::{Seen, scale};
-use crate::snapshot::{Network, Peers};
+use crate::memory::{Network, Peers};
+use crate::size::{Seen, scale, to_u64};
 
 /// How long the census of a large network holds: it costs some seventy read units.
 const HOLD: Duration = Duration::from_secs(60);
 /// How many peers of a large network are looked at.
 const SAMPLE: usize = 100;
-
-/// The last census of a large network.
-#[derive(Debug, Default)]
-pub(crate) struct CensusMemory(Mutex<Option<(Instant, Census)>>);
 
 impl Core {
     pub(crate) async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
@@ -48,10 +41,7 @@ impl Core {
     }
 
     async fn estimated_census(&self, now: Timestamp) -> Result<Census, StoreError> {
-        let remembered = self.census.0.lock().clone();
-        if let Some((at, census)) = remembered
-            && at.elapsed() < HOLD
-        {
+        if let Some(census) = self.census.younger_than(HOLD) {
             return Ok(census);
         }
         let everybody = Query {
@@ -71,7 +61,7 @@ impl Core {
             archetypes: to_u64(by_archetype.len()),
             by_archetype,
         };
-        *self.census.0.lock() = Some((Instant::now(), census.clone()));
+        self.census.remember(&census);
         Ok(census)
     }
 

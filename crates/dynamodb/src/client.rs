@@ -1,155 +1,159 @@
-//! Calls of DynamoDB: signed, sent, and tried again while that may help.
-//!
-//! The store calls eight actions in JSON, so that this is all of a client that it needs. AWS's own SDK took two thirds of a
-//! heartbeat's processor time (decision 9); its ways to find credentials are used still.
+//! The AWS SDK's client of DynamoDB, configured for this store.
 
-mod credentials;
-mod error;
+#[cfg(feature = "credential-chain")]
+mod chain;
+#[cfg(not(feature = "credential-chain"))]
+mod environment;
 mod retry;
-mod sign;
-mod target;
-mod transport;
 
-use std::fmt;
-use std::sync::Arc;
-#[cfg(feature = "stand-in")]
-use std::sync::OnceLock;
-use std::time::{Duration, SystemTime};
+use std::env;
 
-use aurora_exchange::{Answer, Request};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::{Credentials, SharedHttpClient};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use aws_smithy_http_client::{Builder, Connector};
+use http::Uri;
 
 use crate::options::DynamoOptions;
-use credentials::{Credentials, Keys};
-pub use error::{CallError, ConnectError, Refusal};
-use retry::Retries;
-use sign::{Signable, Signature, Signer};
-use target::Target;
-use transport::Transport;
+#[cfg(feature = "credential-chain")]
+use chain::config;
+#[cfg(not(feature = "credential-chain"))]
+use environment::config;
+pub(crate) use retry::is_transient_response;
 
-/// The version of DynamoDB's interface, in front of an action's name.
-const INTERFACE: &str = "DynamoDB_20120810";
-const CONTENT_TYPE: &str = "application/x-amz-json-1.0";
-const USER_AGENT: &str = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION"));
+/// The Region of a loopback endpoint, which has none.
+const LOCAL_REGION: &str = "us-east-1";
 
-/// What makes calls of one endpoint of DynamoDB, over connections that are kept. Clones share them.
-#[derive(Clone)]
-pub struct Client(Arc<Inner>);
+/// Why a client can't be built.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ConnectError(String);
 
-struct Inner {
-    /// The endpoint's host and port.
-    host: String,
-    signer: Signer,
-    credentials: Credentials,
-    transport: Transport,
-    attempt_timeout: Duration,
-    retries: Retries,
-    #[cfg(feature = "stand-in")]
-    observer: OnceLock<Observer>,
-}
-
-/// Sees each call's action and body.
-#[cfg(feature = "stand-in")]
-type Observer = Box<dyn Fn(&str, &[u8]) + Send + Sync>;
-
-/// A client of the endpoint that `options` name, or of AWS's own in the Region.
+/// Builds a client for the endpoint that `options` name, or for AWS's own endpoint in the Region.
 ///
-/// Region and credentials come from the environment or, with the feature `credential-chain`, from wherever AWS's own tools find
-/// them (profile, container, machine). At a loopback endpoint, where nobody checks them, neither need be set.
+/// With the feature `credential-chain`, the Region, the credentials and the endpoint come from
+/// wherever AWS's own tools find them: environment, profile (SSO, `aws login`,
+/// `credential_process`, assumed roles), web identity, container, instance metadata. Without it
+/// they come from the environment alone. A loopback endpoint needs neither Region nor credentials.
 ///
 /// # Errors
-/// [`ConnectError`] says what is missing or malformed. Nothing is called yet.
+/// [`ConnectError`] says what is missing or malformed. DynamoDB is not called yet.
 pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.trim().is_empty());
-    let Target { endpoint, region, credentials } = target::find(options, variable).await?;
-    let host = endpoint.authority().map(ToString::to_string).unwrap_or_default();
-    let transport = Transport::to(&endpoint)?;
-    Ok(Client(Arc::new(Inner {
-        host,
-        signer: Signer::new(region),
-        credentials,
-        transport,
-        attempt_timeout: options.attempt_timeout,
-        retries: Retries::default(),
-        #[cfg(feature = "stand-in")]
-        observer: OnceLock::new(),
-    })))
+    let config = config(options, http_client()).await?;
+    let config = config.retry_config(retry::config()).retry_classifier(retry::TransientResponse);
+    Ok(Client::from_conf(config.build()))
 }
 
-impl Client {
-    /// Calls an action by its name, such as `GetItem`, with what it asks for, and reads its answer; both as DynamoDB's reference
-    /// has them in JSON.
-    ///
-    /// What may pass by itself (throttling, 5xx, time-outs, broken connections, unreadable answers) is tried again, so that a write
-    /// may be carried out twice.
-    ///
-    /// # Errors
-    /// [`CallError`] once nothing more is tried.
-    pub async fn call<T: DeserializeOwned>(
-        &self,
-        action: &str,
-        asked: &(impl Serialize + Sync),
-    ) -> Result<T, CallError> {
-        let body = serde_json::to_vec(asked).map_err(|error| CallError::Unmade(error.to_string()))?;
-        let attempt = async || {
-            // Boxed: whatever awaits a call holds its future, and copies it when it moves.
-            let answer = Box::pin(self.attempt(action, &body)).await?;
-            serde_json::from_slice(&answer).map_err(|error| CallError::Garbled(error.to_string()))
-        };
-        self.0.retries.run(attempt).await
-    }
+/// The SDK's HTTP client with rustls on ring, through the proxy of `HTTPS_PROXY`, `HTTP_PROXY` and
+/// `NO_PROXY`. The SDK's default client would do the same with a second cryptography library.
+fn http_client() -> SharedHttpClient {
+    Builder::new().build_with_connector_fn(|settings, components| {
+        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
+        connector.tls_provider(Provider::rustls(CryptoMode::Ring)).build()
+    })
+}
 
-    /// Shows everything that is called from now on to `observer`; the first one stays.
-    #[cfg(feature = "stand-in")]
-    pub fn observe(&self, observer: impl Fn(&str, &[u8]) + Send + Sync + 'static) {
-        let _ = self.0.observer.set(Box::new(observer));
-    }
+/// A variable of the environment; an empty one is as good as unset.
+fn variable(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.trim().is_empty())
+}
 
-    /// One attempt, within its time. New keys may take longer than that: the verb's deadline bounds them.
-    async fn attempt(&self, action: &str, body: &[u8]) -> Result<Vec<u8>, CallError> {
-        let keys = self.0.credentials.now().await?;
-        let exchange = self.exchange(action, body, &keys);
-        let ended = tokio::time::timeout(self.0.attempt_timeout, exchange).await;
-        let ended = ended.unwrap_or(Err(CallError::TimedOut));
-        if ended.as_ref().is_err_and(CallError::is_about_keys) {
-            self.0.credentials.refused(&keys);
-        }
-        ended
-    }
+/// The first of two variables that is set.
+fn either(first: &str, second: &str) -> Option<String> {
+    variable(first).or_else(|| variable(second))
+}
 
-    async fn exchange(&self, action: &str, body: &[u8], keys: &Keys) -> Result<Vec<u8>, CallError> {
-        let inner = &*self.0;
-        #[cfg(feature = "stand-in")]
-        if let Some(observe) = inner.observer.get() {
-            observe(action, body);
+/// The Region that the options or the environment name, or the one of a loopback endpoint.
+fn region(options: &DynamoOptions, endpoint: Option<&Uri>) -> Result<Option<String>, ConnectError> {
+    let region = options.region.clone().or_else(|| either("AWS_REGION", "AWS_DEFAULT_REGION"));
+    match region {
+        Some(region) if !is_host_label(&region) => {
+            Err(ConnectError(format!("AWS_REGION must be a Region such as eu-central-1, not {region:?}")))
         }
-        let target = format!("{INTERFACE}.{action}");
-        let signable = Signable { host: &inner.host, content_type: CONTENT_TYPE, target: &target, body };
-        let Signature { date, authorization } = inner.signer.sign(&signable, keys, SystemTime::now());
-        let headers = [
-            ("host", inner.host.as_str()),
-            ("content-type", CONTENT_TYPE),
-            ("user-agent", USER_AGENT),
-            ("x-amz-target", &target),
-            ("x-amz-date", &date),
-            ("authorization", &authorization),
-            ("x-amz-security-token", keys.token.as_deref().unwrap_or_default()),
-        ];
-        let sent = headers.len() - usize::from(keys.token.is_none());
-        let request = Request::post("/", &headers[..sent], body);
-        let request = request.map_err(|error| CallError::Unmade(error.to_string()))?;
-        let Answer { status, body: answer, .. } = inner.transport.send(&request).await?;
-        if (200..300).contains(&status) {
-            Ok(answer)
-        } else {
-            Err(CallError::Refused(Refusal::read(status, &answer)))
-        }
+        None if endpoint.is_some_and(is_loopback) => Ok(Some(LOCAL_REGION.to_owned())),
+        region => Ok(region),
     }
 }
 
-impl fmt::Debug for Client {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Client").field("transport", &self.0.transport).finish_non_exhaustive()
+/// Whether text may be a part of a host name: the SDK puts the Region into one.
+fn is_host_label(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn no_region() -> ConnectError {
+    ConnectError("AWS_REGION must name the Region of the table".to_owned())
+}
+
+/// The endpoint that the options or the environment name, if any.
+fn endpoint(options: &DynamoOptions) -> Result<Option<Uri>, ConnectError> {
+    let named = options.endpoint.clone();
+    let named = named.or_else(|| either("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"));
+    named.as_deref().map(parse_endpoint).transpose()
+}
+
+fn parse_endpoint(text: &str) -> Result<Uri, ConnectError> {
+    let uri: Option<Uri> = text.parse().ok();
+    let usable = uri.filter(|uri| {
+        let host = uri.authority().map_or("", |authority| authority.as_str());
+        matches!(uri.scheme_str(), Some("http" | "https"))
+            && !host.is_empty()
+            && !host.contains('@')
+            && uri.query().is_none()
+    });
+    usable.ok_or_else(|| {
+        ConnectError(format!(
+            "the endpoint of DynamoDB must be a URL such as http://127.0.0.1:8000, not {text:?}"
+        ))
+    })
+}
+
+/// Credentials for a loopback endpoint, which does not check them.
+fn local_credentials() -> Credentials {
+    Credentials::new("local", "local", None, None, "loopback endpoint")
+}
+
+fn is_loopback(endpoint: &Uri) -> bool {
+    endpoint.scheme_str() == Some("http")
+        && matches!(endpoint.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(endpoint: &str) -> DynamoOptions {
+        let mut options = DynamoOptions::new("t");
+        options.endpoint = Some(endpoint.to_owned());
+        options
+    }
+
+    #[test]
+    fn only_a_plain_loopback_endpoint_counts_as_local() {
+        for local in ["http://127.0.0.1:8000", "http://localhost:8000/", "http://[::1]:1"] {
+            assert!(is_loopback(&local.parse().unwrap()), "{local}");
+        }
+        for other in ["https://127.0.0.1", "http://localhost.example", "http://10.0.0.1"] {
+            assert!(!is_loopback(&other.parse().unwrap()), "{other}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_malformed_endpoint_is_named() {
+        let malformed = ["localhost:8000", "ftp://a", "http://", "/x", "http://a?b", "http://u:p@a"];
+        for endpoint in malformed {
+            let error = connect(&options(endpoint)).await.unwrap_err().to_string();
+            assert!(error.contains("http://") && error.contains(endpoint), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_malformed_region_is_refused_before_it_becomes_part_of_a_host_name() {
+        let mut options = DynamoOptions::new("t");
+        options.region = Some("evil.example/".to_owned());
+        let error = connect(&options).await.unwrap_err().to_string();
+        assert!(error.contains("AWS_REGION"), "{error}");
     }
 }

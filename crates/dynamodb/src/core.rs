@@ -8,15 +8,13 @@ use aurora_protocol::{Archetype, PeerId, Timestamp};
 use aurora_registry::{Limits, StoreError};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
-use crate::census::CensusMemory;
 use crate::counters::Counters;
 use crate::item::{self, Expression, Generation, Item, Stored};
 use crate::lane::{Place, Secret};
+use crate::memory::{Dormant, LastCensus, Snapshots};
 use crate::options::DynamoOptions;
 use crate::recent::{Recent, Written};
 use crate::size::Sizes;
-use crate::snapshot::Snapshots;
-use crate::sweep::Dormant;
 use crate::table::{Table, Write};
 
 /// How often a verb begins anew because another process changed the peer meanwhile. Each time somebody else got through.
@@ -36,7 +34,7 @@ pub(crate) struct Core {
     pub(crate) sizes: Sizes,
     pub(crate) snapshots: Snapshots,
     pub(crate) dormant: Dormant,
-    pub(crate) census: CensusMemory,
+    pub(crate) census: LastCensus,
     secret: OnceCell<Secret>,
     turns: Vec<Mutex<()>>,
 }
@@ -62,7 +60,7 @@ impl Core {
             sizes: Sizes::default(),
             snapshots: Snapshots::default(),
             dormant: Dormant::default(),
-            census: CensusMemory::default(),
+            census: LastCensus::default(),
             secret: OnceCell::new(),
             turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
         }

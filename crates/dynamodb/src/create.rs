@@ -3,11 +3,14 @@
 use std::time::Duration;
 
 use aurora_registry::StoreError;
-use serde::Deserialize;
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde_json::{Value, json};
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::BuildError;
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, BillingMode, GlobalSecondaryIndex, KeySchemaElement, KeyType, Projection,
+    ProjectionType, ScalarAttributeType, TableDescription, TableStatus, TimeToLiveSpecification,
+    TimeToLiveStatus,
+};
 
-use crate::client::{CallError, Client};
 use crate::failure::{store_error, unavailable};
 use crate::item::{KEY, LANE, PLACE, TIME_TO_LIVE};
 use crate::table::INDEX;
@@ -19,23 +22,32 @@ use crate::table::INDEX;
 /// # Errors
 /// [`StoreError`] if the endpoint does not take it.
 pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Result<(), StoreError> {
-    let key = |name, kind| json!({"AttributeName": name, "KeyType": kind});
-    let typed = |name, kind| json!({"AttributeName": name, "AttributeType": kind});
-    let table = json!({
-        "TableName": name,
-        "BillingMode": "PAY_PER_REQUEST",
-        "AttributeDefinitions": [typed(KEY, "S"), typed(LANE, "S"), typed(PLACE, "B")],
-        "KeySchema": [key(KEY, "HASH")],
-        "GlobalSecondaryIndexes": [{
-            "IndexName": INDEX,
-            "KeySchema": [key(LANE, "HASH"), key(PLACE, "RANGE")],
-            "Projection": {"ProjectionType": "KEYS_ONLY"},
-        }],
-    });
-    match client.call::<IgnoredAny>("CreateTable", &table).await {
+    let invalid = |error: BuildError| StoreError::Internal(error.to_string());
+    let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
+    let typed =
+        |name: &str, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
+    let index = GlobalSecondaryIndex::builder()
+        .index_name(INDEX)
+        .key_schema(key(LANE, KeyType::Hash).map_err(invalid)?)
+        .key_schema(key(PLACE, KeyType::Range).map_err(invalid)?)
+        .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
+        .build()
+        .map_err(invalid)?;
+    let sent = client
+        .create_table()
+        .table_name(name)
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(typed(KEY, ScalarAttributeType::S).map_err(invalid)?)
+        .attribute_definitions(typed(LANE, ScalarAttributeType::S).map_err(invalid)?)
+        .attribute_definitions(typed(PLACE, ScalarAttributeType::B).map_err(invalid)?)
+        .key_schema(key(KEY, KeyType::Hash).map_err(invalid)?)
+        .global_secondary_indexes(index)
+        .send()
+        .await;
+    match sent {
         Ok(_) => {}
         // Somebody else's, or made by an attempt whose answer was lost.
-        Err(error) if error.code() == "ResourceInUseException" => {}
+        Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
         Err(error) => return Err(store_error("CreateTable", &error)),
     }
     until_active(client, name).await?;
@@ -47,9 +59,9 @@ async fn let_items_end(client: &Client, name: &str) -> Result<(), StoreError> {
     if items_end(client, name).await? {
         return Ok(());
     }
-    let expiry = json!({"Enabled": true, "AttributeName": TIME_TO_LIVE});
-    let wanted = json!({"TableName": name, "TimeToLiveSpecification": expiry});
-    match client.call::<IgnoredAny>("UpdateTimeToLive", &wanted).await {
+    let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(TIME_TO_LIVE).build();
+    let expiry = expiry.map_err(|error| StoreError::Internal(error.to_string()))?;
+    match client.update_time_to_live().table_name(name).time_to_live_specification(expiry).send().await {
         Ok(_) => Ok(()),
         Err(error) if items_end(client, name).await? => {
             tracing::debug!(%error, "the time to live was turned on by another attempt");
@@ -60,44 +72,29 @@ async fn let_items_end(client: &Client, name: &str) -> Result<(), StoreError> {
 }
 
 async fn items_end(client: &Client, name: &str) -> Result<bool, StoreError> {
-    let described: Value = described(client, "DescribeTimeToLive", name).await?;
-    let status = described["TimeToLiveDescription"]["TimeToLiveStatus"].as_str();
-    Ok(matches!(status, Some("ENABLED" | "ENABLING")))
+    let sent = client.describe_time_to_live().table_name(name).send().await;
+    let described = sent.map_err(|error| store_error("DescribeTimeToLive", &error))?;
+    let status = described.time_to_live_description.and_then(|description| description.time_to_live_status);
+    Ok(matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)))
 }
 
 /// A new table takes calls some seconds after it was asked for.
 async fn until_active(client: &Client, name: &str) -> Result<(), StoreError> {
     const ROUNDS: u32 = 120;
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Described {
-        table: Table,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Table {
-        table_status: String,
-        #[serde(default)]
-        global_secondary_indexes: Vec<Index>,
-    }
-    #[derive(Deserialize)]
-    #[serde(rename_all = "PascalCase")]
-    struct Index {
-        /// Not every stand-in says it.
-        index_status: Option<String>,
-    }
     for _ in 0..ROUNDS {
-        let Described { table } = described(client, "DescribeTable", name).await?;
-        let indexes = table.global_secondary_indexes.iter().filter_map(|index| index.index_status.as_ref());
-        if std::iter::once(&table.table_status).chain(indexes).all(|status| status == "ACTIVE") {
+        let sent = client.describe_table().table_name(name).send().await;
+        let table = sent.map_err(|error| store_error("DescribeTable", &error))?.table;
+        let index_is_active = |table: &TableDescription| {
+            table.global_secondary_indexes().iter().all(|index| {
+                index.index_status().is_none_or(|status| status.as_str() == TableStatus::Active.as_str())
+            })
+        };
+        if table.is_some_and(|table| {
+            table.table_status() == Some(&TableStatus::Active) && index_is_active(&table)
+        }) {
             return Ok(());
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     Err(unavailable(format!("the table {name} is still not active")))
-}
-
-async fn described<T: DeserializeOwned>(client: &Client, action: &str, name: &str) -> Result<T, StoreError> {
-    let told = client.call(action, &json!({"TableName": name})).await;
-    told.map_err(|error: CallError| store_error(action, &error))
 }

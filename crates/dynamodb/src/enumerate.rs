@@ -8,10 +8,10 @@ use aurora_registry::{Enumeration, Position, Query, StoreError, Total};
 use crate::core::Core;
 use crate::item::{self, Expression};
 use crate::lane::{Family, Place};
+use crate::memory::{Network, Peers};
 use crate::page::PageInMaking;
-use crate::sample::{Entries, matches, to_u64};
-use crate::size::Seen;
-use crate::snapshot::{Network, Peers};
+use crate::sample::{Entries, matches};
+use crate::size::{Seen, to_u64};
 
 /// Rounds of one page: enough to cross all lanes of a rare archetype. A page that is short by then says where it goes on.
 const ROUNDS: usize = 24;
@@ -116,7 +116,7 @@ impl Core {
         wanted: usize,
     ) -> Result<(Entries, Place), StoreError> {
         let lane_end = from.lane().last();
-        let limit = u32::try_from(wanted).unwrap_or(u32::MAX);
+        let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
         let mut reach = lane_end;
         let mut entries = Entries::new();
         for family in Family::of(&query.archetypes) {

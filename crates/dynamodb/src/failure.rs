@@ -1,15 +1,19 @@
 //! What went wrong between the store and DynamoDB, and what the caller may do about it.
 
+use std::error::Error;
+
 use aurora_registry::StoreError;
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
-use crate::client::CallError;
+use crate::client::is_transient_response;
 
-/// After how long a caller may try again what was throttled or timed out, in seconds: throttling ends within one.
+/// After how many seconds a caller may retry what was throttled or timed out: throttling ends
+/// within one.
 pub(crate) const RETRY_SOON_SECONDS: u32 = 1;
-/// After how long a caller may try again what an operator has to mend first, in seconds.
+/// After how many seconds a caller may retry what an operator has to fix first.
 const RETRY_LATER_SECONDS: u32 = 30;
 
-/// Errors that only an operator mends; until then the service is unavailable, not broken.
+/// Errors that only an operator fixes; until then the service is unavailable, not broken.
 const OPERATORS: [&str; 6] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -19,26 +23,62 @@ const OPERATORS: [&str; 6] = [
     "MissingAuthenticationTokenException",
 ];
 
-/// The store's error for a call that failed for good: the client has tried again what may be. The log gets all that the
+/// Errors that pass by themselves, whatever their HTTP status.
+const TRANSIENT: [&str; 6] = [
+    "ProvisionedThroughputExceededException",
+    "ThrottlingException",
+    "RequestLimitExceeded",
+    "LimitExceededException",
+    "TransactionInProgressException",
+    "ReplicatedWriteConflictException",
+];
+
+/// The store's error for a call that failed after the client's retries. The log gets all that the
 /// service said; the reason, which `/health` shows to anybody, names no account and no role.
-pub(crate) fn store_error(action: &str, error: &CallError) -> StoreError {
+pub(crate) fn store_error<E>(action: &str, error: &SdkError<E>) -> StoreError
+where
+    E: Error + ProvideErrorMetadata + 'static,
+{
     let kind = kind(error);
-    tracing::warn!(action, kind, said = %error, "DynamoDB {action} failed: {kind}");
+    let said = DisplayErrorContext(error);
+    tracing::warn!(action, kind, %said, "DynamoDB {action} failed: {kind}");
     let reason = format!("DynamoDB {action} failed: {kind}");
-    if OPERATORS.contains(&error.code()) || matches!(error, CallError::Unmade(_)) {
+    if OPERATORS.contains(&kind) || kind == NOT_SENT {
         return StoreError::Unavailable { reason, retry_after_seconds: RETRY_LATER_SECONDS };
     }
-    if error.passes() { unavailable(reason) } else { StoreError::Internal(reason) }
+    if is_transient(error) { unavailable(reason) } else { StoreError::Internal(reason) }
 }
 
-fn kind(error: &CallError) -> &str {
+/// The request could not be made: there are no credentials, say.
+const NOT_SENT: &str = "the call could not be made";
+const TIMED_OUT: &str = "no answer in time";
+const NO_CONNECTION: &str = "no connection";
+const MALFORMED: &str = "an answer that is none";
+
+/// What went wrong: DynamoDB's name of its error, or a few words.
+fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
     match error {
-        CallError::Unmade(_) => "the call could not be made",
-        CallError::TimedOut => "no answer in time",
-        CallError::Unreachable(_) => "no connection",
-        CallError::Garbled(_) => "an answer that is none",
-        CallError::Refused(refusal) if refusal.code.is_empty() => "an unknown error",
-        CallError::Refused(refusal) => &refusal.code,
+        SdkError::TimeoutError(_) => TIMED_OUT,
+        SdkError::DispatchFailure(failure) if failure.is_timeout() => TIMED_OUT,
+        SdkError::DispatchFailure(failure) if failure.is_io() => NO_CONNECTION,
+        // The connection ended before the response did.
+        SdkError::DispatchFailure(failure) if failure.as_other().is_some() => NO_CONNECTION,
+        SdkError::ResponseError(_) => MALFORMED,
+        SdkError::ServiceError(refused) => match error.code() {
+            Some(code) if !code.is_empty() => code,
+            _ if refused.raw().status().is_success() => MALFORMED,
+            _ => "an unknown error",
+        },
+        _ => NOT_SENT,
+    }
+}
+
+fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    match error {
+        SdkError::ServiceError(refused) => {
+            is_transient_response(refused.raw()) || error.code().is_some_and(|code| TRANSIENT.contains(&code))
+        }
+        _ => true,
     }
 }
 

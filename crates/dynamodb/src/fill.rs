@@ -37,7 +37,7 @@ impl Core {
 
 fn index_keys(items: &[Item]) -> IndexKeys {
     let mut keys = IndexKeys::new();
-    for lane in items.iter().filter_map(|item| item.get(item::LANE)?.as_s()) {
+    for lane in items.iter().filter_map(|item| item.get(item::LANE)?.as_s().ok()) {
         *keys.entry(lane.to_owned()).or_default() += 1;
     }
     keys

@@ -3,19 +3,20 @@
 //! Names and values are short because a read is billed by what it passes over. Every name goes into expressions by an alias, since
 //! DynamoDB reserves words (`ttl` is one).
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use aurora_protocol::{
     Address, Archetype, Archetypes, Metadata, PeerId, PeerJson, Registration, Timestamp, Ttl,
 };
 use aurora_registry::{Holder, Source, TokenHash};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::lane::{Family, Place, Secret};
-use crate::value::Value;
 
-/// An item as the service hands it over; its dozen names are sorted sooner than hashed.
-pub(crate) type Item = BTreeMap<String, Value>;
+/// An item as the SDK passes it on.
+pub(crate) type Item = HashMap<String, AttributeValue>;
 
 /// The table's key: a peer's id, or (with a space in front, which no id has) the name of another kind of item.
 pub(crate) const KEY: &str = "peer_id";
@@ -108,7 +109,7 @@ impl Stored {
         let Registration { peer_id, address, port, archetypes, metadata } = &self.registration;
         let body = serde_json::to_string(&Body { address, port: *port, archetypes, metadata })
             .map_err(|error| Unreadable(format!("a registration can't be written: {error}")))?;
-        let mut item = BTreeMap::from([
+        let mut item = HashMap::from([
             (KEY.to_owned(), text(peer_id.as_str())),
             (REGISTRATION.to_owned(), text(body)),
             (EXPIRES_AT.to_owned(), number(self.expires_at.as_millis())),
@@ -183,7 +184,7 @@ pub(crate) fn peer_key(peer: &PeerId) -> Item {
 
 /// The text of an item's key.
 pub(crate) fn key_of(item: &Item) -> Option<&str> {
-    item.get(KEY).and_then(Value::as_s)
+    item.get(KEY)?.as_s().ok().map(String::as_str)
 }
 
 /// The key of the marker of one archetype of a peer.
@@ -225,12 +226,12 @@ pub(crate) fn secret_of(item: &Item) -> Result<Secret, Unreadable> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expression {
     pub(crate) text: String,
-    pub(crate) names: BTreeMap<String, String>,
+    pub(crate) names: HashMap<String, String>,
     pub(crate) values: Item,
 }
 
 impl Expression {
-    fn new(text: &str, names: &[(&str, &str)], values: Vec<(&str, Value)>) -> Self {
+    fn new(text: &str, names: &[(&str, &str)], values: Vec<(&str, AttributeValue)>) -> Self {
         Self {
             text: text.to_owned(),
             names: names.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect(),
@@ -308,27 +309,27 @@ impl Expression {
 }
 
 fn key(text_of_key: &str) -> Item {
-    BTreeMap::from([(KEY.to_owned(), text(text_of_key))])
+    HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }
 
-fn index_keys(family: &Family, place: Place) -> [(String, Value); 2] {
+fn index_keys(family: &Family, place: Place) -> [(String, AttributeValue); 2] {
     let lane = family.lane_key(place.lane());
     [(LANE.to_owned(), text(lane)), (PLACE.to_owned(), bytes(place.to_bytes()))]
 }
 
-fn text(value: impl Into<String>) -> Value {
-    Value::S(value.into())
+fn text(value: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(value.into())
 }
 
-fn number(value: u64) -> Value {
-    Value::N(value.to_string())
+fn number(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }
 
-fn bytes(value: impl Into<Vec<u8>>) -> Value {
-    Value::B(value.into())
+fn bytes(value: impl Into<Vec<u8>>) -> AttributeValue {
+    AttributeValue::B(Blob::new(value))
 }
 
-fn holder_bytes(holder: &Holder) -> Value {
+fn holder_bytes(holder: &Holder) -> AttributeValue {
     bytes([holder.source.to_bytes().as_slice(), &holder.token.to_bytes()].concat())
 }
 
@@ -342,16 +343,18 @@ fn holder_of(bytes: &[u8]) -> Result<Holder, Unreadable> {
 }
 
 fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, Unreadable> {
-    item.get(name).and_then(Value::as_s).ok_or_else(|| Unreadable(format!("{name} is no string")))
+    let text = item.get(name).and_then(|value| value.as_s().ok());
+    text.map(String::as_str).ok_or_else(|| Unreadable(format!("{name} is no string")))
 }
 
 fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Result<T, Unreadable> {
-    let value = item.get(name).and_then(Value::as_n);
+    let value = item.get(name).and_then(|value| value.as_n().ok());
     value.and_then(|text| text.parse().ok()).ok_or_else(|| Unreadable(format!("{name} is no such number")))
 }
 
 fn bytes_of<'a>(item: &'a Item, name: &str) -> Result<&'a [u8], Unreadable> {
-    item.get(name).and_then(Value::as_b).ok_or_else(|| Unreadable(format!("{name} is no bytes")))
+    let bytes = item.get(name).and_then(|value| value.as_b().ok());
+    bytes.map(Blob::as_ref).ok_or_else(|| Unreadable(format!("{name} is no bytes")))
 }
 
 fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], Unreadable> {
@@ -411,7 +414,7 @@ mod tests {
             lacking.remove(name);
             assert!(Stored::from_item(&lacking).is_err(), "{name}");
             let mut broken = whole.clone();
-            broken.insert(name.clone(), Value::Other(serde_json::json!({"BOOL": true})));
+            broken.insert(name.clone(), AttributeValue::Bool(true));
             assert!(Stored::from_item(&broken).is_err(), "{name}");
         }
         let mut spaced = whole;
@@ -437,9 +440,9 @@ mod tests {
                 .map(|(name, value)| {
                     name.len()
                         + match value {
-                            Value::S(text) => text.len(),
-                            Value::N(digits) => digits.len() / 2 + 2,
-                            Value::B(bytes) => bytes.len(),
+                            AttributeValue::S(text) => text.len(),
+                            AttributeValue::N(digits) => digits.len() / 2 + 2,
+                            AttributeValue::B(bytes) => bytes.as_ref().len(),
                             _ => 0,
                         }
                 })

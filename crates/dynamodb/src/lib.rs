@@ -19,6 +19,7 @@ mod failure;
 mod fill;
 mod item;
 mod lane;
+mod memory;
 mod options;
 mod page;
 mod recent;
@@ -31,10 +32,10 @@ mod snapshot;
 mod store;
 mod sweep;
 mod table;
-mod value;
 mod window;
 
-pub use client::{CallError, Client, ConnectError, Refusal, connect};
+pub use aws_sdk_dynamodb::Client;
+pub use client::{ConnectError, connect};
 pub use counters::Units;
 pub use create::create_table;
 #[cfg(feature = "stand-in")]

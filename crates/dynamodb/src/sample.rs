@@ -10,9 +10,9 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use crate::core::Core;
 use crate::item::{self, Expression, Stored};
 use crate::lane::{Family, Lane, Place};
+use crate::memory::{Network, Peers};
 use crate::page::PageInMaking;
-use crate::size::Seen;
-use crate::snapshot::{Network, Peers};
+use crate::size::{Seen, to_u64};
 use crate::window::{Plan, Stretch};
 
 /// Up to so many entries a family is listed whole, which takes sixteen half units.
@@ -227,8 +227,4 @@ fn sample_of_snapshot(peers: &Peers, query: &Query, page: &mut PageInMaking<'_>,
 pub(crate) fn matches(stored: &Stored, query: &Query, now: Timestamp) -> bool {
     Core::is_listed(stored, &query.archetypes, now)
         && query.exclude.as_ref() != Some(&stored.registration.peer_id)
-}
-
-pub(crate) fn to_u64(count: usize) -> u64 {
-    u64::try_from(count).unwrap_or(u64::MAX)
 }

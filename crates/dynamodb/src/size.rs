@@ -87,6 +87,10 @@ pub(crate) fn scale(value: u64, up: u64, down: u64) -> u64 {
     u64::try_from(scaled).unwrap_or(u64::MAX)
 }
 
+pub(crate) fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
 /// What was lately seen, by the archetypes that were asked for.
 #[derive(Debug, Default)]
 pub(crate) struct Sizes(Mutex<HashMap<Vec<Archetype>, Remembered>>);

@@ -1,18 +1,15 @@
 //! A small network, read whole by one scan and held for some seconds.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_registry::StoreError;
-use parking_lot::RwLock;
-use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use crate::core::Core;
 use crate::item;
-use crate::item::Stored;
 use crate::lane::{Family, Lane, Place};
+use crate::memory::{Network, Peers, Snapshot};
 use crate::recent::Written;
 use crate::size::Seen;
 
@@ -20,32 +17,6 @@ use crate::size::Seen;
 const LARGE_HOLD: Duration = Duration::from_secs(60);
 /// The same where an estimate says that it is far too large.
 const FAR_TOO_LARGE_HOLD: Duration = Duration::from_secs(600);
-
-/// All peers, by their place on the ring.
-pub(crate) type Peers = BTreeMap<Place, Arc<Stored>>;
-
-/// What is known of the network.
-#[derive(Clone, Debug)]
-pub(crate) enum Network {
-    /// All that there is, own writes included.
-    Small(Arc<Peers>),
-    /// Too large to be read whole.
-    Large,
-}
-
-/// The last scan, and what it said.
-#[derive(Debug, Default)]
-pub(crate) struct Snapshots {
-    held: RwLock<Option<Held>>,
-    /// Who reads; the others wait for what it finds.
-    reading: Mutex<()>,
-}
-
-#[derive(Clone, Debug)]
-enum Held {
-    Small { peers: Arc<Peers>, until: Instant },
-    Large { until: Instant },
-}
 
 impl Core {
     /// The network: whole if it is small.
@@ -57,19 +28,18 @@ impl Core {
         if let Some(network) = self.held_network() {
             return Ok(network);
         }
-        let held = self.read_network().await?;
-        *self.snapshots.held.write() = Some(held.clone());
-        Ok(self.with_own_writes(&held))
+        let read = self.read_network().await?;
+        *self.snapshots.last.write() = Some(read.clone());
+        Ok(self.with_own_writes(&read))
     }
 
     fn held_network(&self) -> Option<Network> {
-        let held = self.snapshots.held.read().clone()?;
-        let (Held::Small { until, .. } | Held::Large { until }) = held;
-        (Instant::now() < until).then(|| self.with_own_writes(&held))
+        let last = self.snapshots.last.read().clone()?;
+        last.serves_at(Instant::now()).then(|| self.with_own_writes(&last))
     }
 
-    fn with_own_writes(&self, held: &Held) -> Network {
-        let Held::Small { peers, .. } = held else { return Network::Large };
+    fn with_own_writes(&self, snapshot: &Snapshot) -> Network {
+        let Snapshot::Small { peers, .. } = snapshot else { return Network::Large };
         let mut peers = Arc::clone(peers);
         for (place, written) in self.recent.within(Place(0), Place(u64::MAX)) {
             let peers = Arc::make_mut(&mut peers);
@@ -89,14 +59,14 @@ impl Core {
         Network::Small(peers)
     }
 
-    async fn read_network(&self) -> Result<Held, StoreError> {
-        let most = u32::from(self.options.snapshot_items);
+    async fn read_network(&self) -> Result<Snapshot, StoreError> {
+        let most = i32::from(self.options.snapshot_items);
         if most == 0 {
-            return Ok(Held::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
+            return Ok(Snapshot::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
         }
-        let was_small = matches!(*self.snapshots.held.read(), Some(Held::Small { .. }));
+        let was_small = matches!(*self.snapshots.last.read(), Some(Snapshot::Small { .. }));
         if !was_small && self.is_far_too_large().await? {
-            return Ok(Held::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
+            return Ok(Snapshot::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
         }
         // Held from the beginning: what is written during the scan may be missing in it.
         let now = Instant::now();
@@ -105,7 +75,7 @@ impl Core {
         let mut start = None;
         loop {
             let page = self.table.scan(rest, start).await?;
-            rest = rest.saturating_sub(u32::try_from(page.items.len()).unwrap_or(u32::MAX));
+            rest = rest.saturating_sub(i32::try_from(page.items.len()).unwrap_or(i32::MAX));
             for item in page.items.iter().filter(|item| item::is_peer(item)) {
                 if let Some(stored) = self.read(item) {
                     peers.insert(self.place(&stored.registration.peer_id).await?, Arc::new(stored));
@@ -114,10 +84,13 @@ impl Core {
             start = page.next;
             if start.is_none() {
                 self.counters().snapshots.add(1);
-                return Ok(Held::Small { peers: Arc::new(peers), until: now + self.options.snapshot_hold });
+                return Ok(Snapshot::Small {
+                    peers: Arc::new(peers),
+                    until: now + self.options.snapshot_hold,
+                });
             }
-            if rest == 0 {
-                return Ok(Held::Large { until: now + LARGE_HOLD });
+            if rest <= 0 {
+                return Ok(Snapshot::Large { until: now + LARGE_HOLD });
             }
         }
     }
@@ -130,7 +103,7 @@ impl Core {
 
     /// What is seen of a query's peers at the beginning of a random lane.
     pub(crate) async fn probe(&self, archetypes: &[aurora_protocol::Archetype]) -> Result<Seen, StoreError> {
-        const MOST_ENTRIES: u32 = 50; // half a read unit
+        const MOST_ENTRIES: i32 = 50; // half a read unit
         let lane = Lane::random();
         let mut seen = Seen::default();
         let (mut entries, mut covered) = (0_u128, u128::from(Lane::WIDTH));

@@ -9,11 +9,11 @@ use aurora_registry::{
     Census, Claim, Enumeration, Figure, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
     Store, StoreError, Swept,
 };
+use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::client::Client;
 use crate::core::Core;
 use crate::counters::{Counters, Units};
 use crate::failure::unavailable;

@@ -3,48 +3,14 @@
 //! DynamoDB deletes a dormant peer for nothing, days later, and until then every sample reads past it. Where more peers are dormant
 //! than live, paying for the index write now is cheaper. A heartbeat that revives a peer lists it again.
 
-use std::collections::VecDeque;
-use std::sync::Arc;
-
-use aurora_protocol::Timestamp;
 use aurora_registry::{StoreError, Swept};
-use parking_lot::Mutex;
 
 use crate::core::{Core, new_generation};
 use crate::item::{self, Expression, Stored};
 use crate::table::Write;
 
-/// Most dormant peers that are remembered between two sweeps.
-const MOST: usize = 1_000;
 /// Most peers that one sweep takes off the index: with one sweep a second, a small part of what a table takes.
 const SWEEP: usize = 25;
-/// How many lease lengths a peer is away before it counts as staying away, so that a short outage costs no writes.
-const LEASES_AWAY: u64 = 2;
-
-/// Dormant peers that samples came across.
-#[derive(Debug, Default)]
-pub(crate) struct Dormant(Mutex<VecDeque<Arc<Stored>>>);
-
-impl Dormant {
-    /// Remembers a peer that stays away.
-    pub(crate) fn saw(&self, stored: &Arc<Stored>, now: Timestamp) {
-        let away = now.millis_since(stored.expires_at) > LEASES_AWAY * stored.ttl.as_millis();
-        let mut seen = self.0.lock();
-        if away && stored.listed && seen.len() < MOST {
-            seen.push_back(Arc::clone(stored));
-        }
-    }
-
-    fn take(&self) -> Vec<Arc<Stored>> {
-        let mut seen = self.0.lock();
-        let count = seen.len().min(SWEEP);
-        seen.drain(..count).collect()
-    }
-
-    fn forget(&self) {
-        self.0.lock().clear();
-    }
-}
 
 impl Core {
     pub(crate) async fn sweep(&self) -> Result<Swept, StoreError> {
@@ -52,7 +18,7 @@ impl Core {
             self.dormant.forget();
             return Ok(Swept::default());
         }
-        for stored in self.dormant.take() {
+        for stored in self.dormant.take(SWEEP) {
             self.take_off(&stored).await?;
         }
         // Leases end and peers are deleted without anybody's doing here.

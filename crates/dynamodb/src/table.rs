@@ -1,24 +1,25 @@
 //! The table, and every call that is made of it.
 
-mod shapes;
-
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_registry::StoreError;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::delete_item::{DeleteItemError, DeleteItemOutput};
+use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
+use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
+use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
+use aws_sdk_dynamodb::types::{
+    ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
+    ReturnValuesOnConditionCheckFailure, WriteRequest,
+};
 
-use crate::client::{CallError, Client};
 use crate::counters::Counters;
 use crate::failure::{store_error, unavailable};
 use crate::item::{Expression, Item};
-pub(crate) use shapes::Items;
-use shapes::{
-    Batch, Billed, Condition, Conditional, Get, Got, Keys, Page, PutRequest, ReadSome, TOTAL, Units as _,
-    WriteRequest, Wrote,
-};
 
 /// The index that discovery queries, by the seed's name.
 pub const INDEX: &str = "LastSeenIndex";
@@ -62,6 +63,13 @@ pub(crate) enum Write {
     Refused(Option<Item>),
 }
 
+/// The items of one page, and where the next one begins.
+#[derive(Debug, Default)]
+pub(crate) struct Items {
+    pub(crate) items: Vec<Item>,
+    pub(crate) next: Option<Item>,
+}
+
 impl Table {
     pub(crate) fn new(client: Client, name: String, counters: Arc<Counters>) -> Self {
         Self { client, name, counters }
@@ -73,15 +81,30 @@ impl Table {
 
     /// Reads one item as it is now.
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
-        let asked =
-            Get { table_name: &self.name, key, consistent_read: true, return_consumed_capacity: TOTAL };
-        let got: Got = self.call("GetItem", &asked).await?;
-        self.counters.has_read(got.consumed_capacity.units());
-        Ok(got.item)
+        let call = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(true);
+        let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        let output = sent.map_err(|error| self.failed("GetItem", &error))?;
+        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        Ok(output.item)
     }
 
     pub(crate) async fn put(&self, item: Item, condition: Expression) -> Result<Write, StoreError> {
-        self.write("PutItem", Conditional { item: Some(item), ..self.conditional(condition) }).await
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.name)
+            .set_item(Some(item))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(some_if_any(condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        self.judged("PutItem", sent, PutItemOutput::consumed_capacity, |error| match error {
+            PutItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        })
     }
 
     pub(crate) async fn update(
@@ -90,67 +113,68 @@ impl Table {
         update: Expression,
         condition: Expression,
     ) -> Result<Write, StoreError> {
-        let mut asked = self.conditional(condition);
-        asked.expression_attribute_names.extend(update.names);
-        asked.expression_attribute_values.extend(update.values);
-        self.write(
-            "UpdateItem",
-            Conditional { key: Some(key), update_expression: Some(update.text), ..asked },
-        )
-        .await
+        let names: HashMap<_, _> = update.names.into_iter().chain(condition.names).collect();
+        let values: Item = update.values.into_iter().chain(condition.values).collect();
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .update_expression(update.text)
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(some_if_any(values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        self.judged("UpdateItem", sent, UpdateItemOutput::consumed_capacity, |error| match error {
+            UpdateItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        })
     }
 
     pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<Write, StoreError> {
-        self.write("DeleteItem", Conditional { key: Some(key), ..self.conditional(condition) }).await
-    }
-
-    fn conditional(&self, condition: Expression) -> Conditional<'_> {
-        Conditional {
-            table_name: &self.name,
-            item: None,
-            key: None,
-            update_expression: None,
-            condition_expression: condition.text,
-            expression_attribute_names: condition.names,
-            expression_attribute_values: condition.values,
-            return_values_on_condition_check_failure: "ALL_OLD",
-            return_consumed_capacity: TOTAL,
-        }
-    }
-
-    /// What became of a conditional write: carried out, refused by its condition, or failed.
-    async fn write(&self, action: &str, asked: Conditional<'_>) -> Result<Write, StoreError> {
-        match self.client.call::<Billed>(action, &asked).await {
-            Ok(billed) => {
-                self.counters.has_written(billed.consumed_capacity.units());
-                Ok(Write::Done)
-            }
-            Err(CallError::Refused(refusal)) if refusal.code == "ConditionalCheckFailedException" => {
-                self.counters.has_written(None);
-                self.counters.refused_writes.add(1);
-                Ok(Write::Refused(refusal.item.filter(|item| !item.is_empty())))
-            }
-            Err(error) => Err(self.failed(action, &error)),
-        }
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.name)
+            .set_key(Some(key))
+            .condition_expression(condition.text)
+            .set_expression_attribute_names(Some(condition.names))
+            .set_expression_attribute_values(some_if_any(condition.values))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        self.judged("DeleteItem", sent, DeleteItemOutput::consumed_capacity, |error| match error {
+            DeleteItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+            _ => None,
+        })
     }
 
     /// Writes items whatever stands in their place, following what comes back unprocessed.
     pub(crate) async fn write_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
-        let mut requests =
-            items.into_iter().map(|item| WriteRequest { put_request: PutRequest { item } }).peekable();
-        while requests.peek().is_some() {
-            self.write_batch(requests.by_ref().take(WRITE_BATCH).collect()).await?;
+        let mut requests = Vec::with_capacity(items.len());
+        for item in items {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            let put = put.map_err(|error| StoreError::Internal(error.to_string()))?;
+            requests.push(WriteRequest::builder().put_request(put).build());
+        }
+        for batch in requests.chunks(WRITE_BATCH) {
+            self.write_batch(batch.to_vec()).await?;
         }
         Ok(())
     }
 
     async fn write_batch(&self, batch: Vec<WriteRequest>) -> Result<(), StoreError> {
-        let mut rest = BTreeMap::from([(self.name.clone(), batch)]);
+        let mut rest = HashMap::from([(self.name.clone(), batch)]);
         for round in 0..BATCH_ROUNDS {
-            let asked = Batch { request_items: rest, return_consumed_capacity: TOTAL };
-            let wrote: Wrote = self.call("BatchWriteItem", &asked).await?;
-            self.counters.has_written(wrote.consumed_capacity.units());
-            rest = wrote.unprocessed_items;
+            let call = self.client.batch_write_item().set_request_items(Some(rest));
+            let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+            let output = sent.map_err(|error| self.failed("BatchWriteItem", &error))?;
+            self.counters.has_written(units(output.consumed_capacity().first()));
+            rest = output.unprocessed_items.unwrap_or_default();
             if rest.values().all(Vec::is_empty) {
                 return Ok(());
             }
@@ -176,14 +200,17 @@ impl Table {
     }
 
     async fn read_batch(&self, keys: Vec<Item>, now: bool) -> Result<Vec<Item>, StoreError> {
-        let mut rest = BTreeMap::from([(self.name.clone(), Keys { keys, consistent_read: now })]);
+        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(now).build();
+        let asked = asked.map_err(|error| StoreError::Internal(error.to_string()))?;
+        let mut rest = HashMap::from([(self.name.clone(), asked)]);
         let mut read = Vec::new();
         for round in 0..BATCH_ROUNDS {
-            let asked = Batch { request_items: rest, return_consumed_capacity: TOTAL };
-            let some: ReadSome = self.call("BatchGetItem", &asked).await?;
-            self.counters.has_read(some.consumed_capacity.units());
-            read.extend(some.responses.into_values().flatten());
-            rest = some.unprocessed_keys;
+            let call = self.client.batch_get_item().set_request_items(Some(rest));
+            let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+            let output = sent.map_err(|error| self.failed("BatchGetItem", &error))?;
+            self.counters.has_read(units(output.consumed_capacity().first()));
+            read.extend(output.responses.unwrap_or_default().into_values().flatten());
+            rest = output.unprocessed_keys.unwrap_or_default();
             if rest.values().all(|keys| keys.keys.is_empty()) {
                 return Ok(read);
             }
@@ -196,55 +223,81 @@ impl Table {
     pub(crate) async fn query(
         &self,
         window: Expression,
-        limit: Option<u32>,
+        limit: Option<i32>,
         start: Option<Item>,
     ) -> Result<Items, StoreError> {
-        let condition = Condition {
-            key_condition_expression: window.text,
-            expression_attribute_names: window.names,
-            expression_attribute_values: window.values,
-        };
-        self.page("Query", Some(INDEX), Some(condition), limit, start).await
+        let sent = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(INDEX)
+            .key_condition_expression(window.text)
+            .set_expression_attribute_names(Some(window.names))
+            .set_expression_attribute_values(Some(window.values))
+            .set_limit(limit)
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let output = sent.map_err(|error| self.failed("Query", &error))?;
+        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
     /// Reads one page of everything.
-    pub(crate) async fn scan(&self, limit: u32, start: Option<Item>) -> Result<Items, StoreError> {
-        self.page("Scan", None, None, Some(limit), start).await
+    pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<Items, StoreError> {
+        let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
+        let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+        let output = sent.map_err(|error| self.failed("Scan", &error))?;
+        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
-    async fn page(
+    /// What became of a conditional write: carried out, refused by its condition, or failed.
+    fn judged<O, E>(
         &self,
         action: &str,
-        index_name: Option<&str>,
-        condition: Option<Condition>,
-        limit: Option<u32>,
-        exclusive_start_key: Option<Item>,
-    ) -> Result<Items, StoreError> {
-        let asked = Page {
-            table_name: &self.name,
-            index_name,
-            condition,
-            limit,
-            exclusive_start_key,
-            return_consumed_capacity: TOTAL,
-        };
-        let items: Items = self.call(action, &asked).await?;
-        self.counters.has_read(items.consumed_capacity.units());
-        Ok(items)
+        sent: Result<O, SdkError<E>>,
+        consumed: impl Fn(&O) -> Option<&ConsumedCapacity>,
+        refusal: impl Fn(&E) -> Option<&ConditionalCheckFailedException>,
+    ) -> Result<Write, StoreError>
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        match sent {
+            Ok(output) => {
+                self.counters.has_written(units(consumed(&output)));
+                Ok(Write::Done)
+            }
+            Err(error) => match error.as_service_error().and_then(refusal) {
+                Some(refused) => Ok(self.refused(refused.item.clone())),
+                None => Err(self.failed(action, &error)),
+            },
+        }
     }
 
-    async fn call<T: DeserializeOwned>(
-        &self,
-        action: &str,
-        asked: &(impl Serialize + Sync),
-    ) -> Result<T, StoreError> {
-        self.client.call(action, asked).await.map_err(|error| self.failed(action, &error))
+    fn refused(&self, standing: Option<Item>) -> Write {
+        self.counters.has_written(None);
+        self.counters.refused_writes.add(1);
+        Write::Refused(standing.filter(|item| !item.is_empty()))
     }
 
-    fn failed(&self, action: &str, error: &CallError) -> StoreError {
+    fn failed<E>(&self, action: &str, error: &SdkError<E>) -> StoreError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
         self.counters.failures.add(1);
         store_error(action, error)
     }
+}
+
+fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
+    consumed.and_then(ConsumedCapacity::capacity_units)
+}
+
+/// An empty map of values is refused by DynamoDB.
+fn some_if_any(values: Item) -> Option<Item> {
+    (!values.is_empty()).then_some(values)
 }
 
 async fn pause(round: u32) {

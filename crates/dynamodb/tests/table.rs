@@ -9,8 +9,8 @@ use std::process::Stdio;
 
 use aurora_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
 use aurora_registry::{FigureKind, Limits, Placement, Removal, Renewal, Shortage, Store, Total};
-use serde::de::IgnoredAny;
-use serde_json::{Value, json};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 
 use support::{at, claim, fresh_table, id, listed, open, open_within, peers_of, put, query};
 
@@ -29,9 +29,9 @@ async fn creating_a_table_again_leaves_it_as_it_is() {
     for time_to_live in [false, true, true] {
         create_table(&client, &options.table, time_to_live).await.unwrap();
     }
-    let described: Value =
-        client.call("DescribeTimeToLive", &json!({"TableName": options.table})).await.unwrap();
-    assert_eq!(described["TimeToLiveDescription"]["TimeToLiveStatus"], "ENABLED");
+    let described = client.describe_time_to_live().table_name(&options.table).send().await.unwrap();
+    let status = described.time_to_live_description.unwrap().time_to_live_status.unwrap();
+    assert_eq!(status, TimeToLiveStatus::Enabled);
 }
 
 #[tokio::test]
@@ -55,15 +55,18 @@ async fn an_item_that_cannot_be_read_is_passed_over_counted_and_replaced() {
     store.put(put("good", &["a"], HOME, 1), at(0)).await.unwrap();
     let client = connect(&options).await.unwrap();
     for (key, lane) in [("bad", "#0"), (" a bad", "a#0"), (" ", "a#0"), (" a ", "a#0"), ("bad2", "#0")] {
-        let item = json!({
-            "peer_id": {"S": key},
-            "lane": {"S": lane},
-            "h": {"B": "BwcHBwcHBwc="},
-            "reg": {"S": "{\"address\":"},
-            "odd": {"M": {"a": {"L": [{"BOOL": true}, {"NS": ["1"]}]}}},
-        });
-        let asked = json!({"TableName": options.table, "Item": item});
-        client.call::<IgnoredAny>("PutItem", &asked).await.unwrap();
+        let text = |text: &str| AttributeValue::S(text.to_owned());
+        let odd =
+            AttributeValue::L(vec![AttributeValue::Bool(true), AttributeValue::Ns(vec!["1".to_owned()])]);
+        let put = client
+            .put_item()
+            .table_name(&options.table)
+            .item("peer_id", text(key))
+            .item("lane", text(lane))
+            .item("h", AttributeValue::B(Blob::new([7; 8])))
+            .item("reg", text("{\"address\":"))
+            .item("odd", AttributeValue::M([("a".to_owned(), odd)].into()));
+        put.send().await.unwrap();
     }
     for reader in [&store, &index] {
         // A snapshot that was made before is not asked.

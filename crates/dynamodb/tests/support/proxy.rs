@@ -1,13 +1,25 @@
-//! A proxy between the store and the stand-in that breaks what passes through it, as networks and services do.
+//! A proxy between the store and the stand-in that breaks what passes through it, as networks and
+//! services do.
 
+use std::io;
 use std::sync::Arc;
 
 use aurora_dynamodb::INDEX;
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::{HeaderMap, Request, Response, Uri};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+
+const TARGET: &str = "x-amz-target";
 
 /// What happens to one call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,11 +31,11 @@ pub(crate) enum Fate {
     ServerError,
     /// The connection is reset, and the service never saw the call.
     Reset,
-    /// The service carried the call out, and the connection is reset before its answer.
+    /// The service carried the call out, and the connection is reset before its response.
     ResetAfter,
-    /// The service never saw the call, and nothing answers.
+    /// The service never saw the call, and nothing responds.
     Stall,
-    /// The service carried the call out, and nothing answers.
+    /// The service carried the call out, and nothing responds.
     StallAfter,
     /// A batch is carried out in its first half; a call that is no batch passes.
     Half,
@@ -42,6 +54,8 @@ impl Call {
 }
 
 type Rule = Box<dyn FnMut(&Call) -> Fate + Send>;
+/// A response, or an error that ends the connection without one.
+type Outcome = io::Result<Response<Full<Bytes>>>;
 
 pub(crate) struct Proxy {
     pub(crate) endpoint: String,
@@ -50,7 +64,8 @@ pub(crate) struct Proxy {
 }
 
 struct Shared {
-    upstream: String,
+    upstream: Uri,
+    client: Client<HttpConnector, Full<Bytes>>,
     rule: Mutex<Rule>,
     calls: Mutex<Vec<String>>,
     /// The index as it was when it was frozen, if it is.
@@ -68,15 +83,16 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
-            upstream: endpoint.strip_prefix("http://").unwrap().trim_end_matches('/').to_owned(),
+            upstream: endpoint.parse().unwrap(),
+            client: Client::builder(TokioExecutor::new()).build_http(),
             rule: Mutex::new(Box::new(|_| Fate::Pass)),
             calls: Mutex::default(),
             frozen: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         let accepting = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(serve(client, Arc::clone(&serving)));
+            while let Ok((connection, _)) = listener.accept().await {
+                tokio::spawn(serve(connection, Arc::clone(&serving)));
             }
         });
         Self { endpoint: format!("http://{address}"), shared, accepting }
@@ -91,12 +107,19 @@ impl Proxy {
         std::mem::take(&mut self.shared.calls.lock())
     }
 
-    /// From now on the index answers as it is now, whatever is written.
+    /// From now on the index responds as it is now, whatever is written.
     pub(crate) async fn freeze_index(&self, table: &str) {
         let scan = json!({"TableName": table, "IndexName": INDEX}).to_string();
-        let (_, body) =
-            forward(&self.shared.upstream, "Scan", &request_head("Scan"), scan.as_bytes()).await.unwrap();
-        let read: Value = serde_json::from_slice(&body).unwrap();
+        let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+                          SignedHeaders=host, Signature=0";
+        let headers = HeaderMap::from_iter([
+            (CONTENT_TYPE, "application/x-amz-json-1.0".parse().unwrap()),
+            (AUTHORIZATION, credential.parse().unwrap()),
+            (TARGET.parse().unwrap(), "DynamoDB_20120810.Scan".parse().unwrap()),
+            ("x-amz-date".parse().unwrap(), "20260101T000000Z".parse().unwrap()),
+        ]);
+        let scanned = self.shared.forward(&headers, scan.into()).await.unwrap();
+        let read: Value = serde_json::from_slice(&bytes_of(scanned.into_body()).await).unwrap();
         assert!(read["LastEvaluatedKey"].is_null(), "the index fits one page");
         *self.shared.frozen.lock() = Some(read["Items"].as_array().unwrap().clone());
     }
@@ -106,45 +129,89 @@ impl Proxy {
     }
 }
 
-async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
-    while let Some((head, body)) = read_message(&mut client).await {
-        let action =
-            header(&head, "x-amz-target").and_then(|target| target.rsplit('.').next().map(str::to_owned));
-        let action = action.unwrap_or_default();
-        let call = Call { action: action.clone(), body: serde_json::from_slice(&body).unwrap_or_default() };
-        shared.calls.lock().push(action.clone());
-        let fate = (shared.rule.lock())(&call);
-        let answer = match fate {
-            Fate::Throttle => Some(refusal(400, "ProvisionedThroughputExceededException")),
-            Fate::ServerError => Some(refusal(500, "InternalServerError")),
-            Fate::Reset => return reset(&client),
-            Fate::Stall => return std::future::pending().await,
-            Fate::Half if action.starts_with("Batch") => half(&shared.upstream, &head, &call).await,
-            Fate::Pass | Fate::ResetAfter | Fate::StallAfter | Fate::Half => {
-                match shared.frozen_answer(&call) {
-                    Some(answer) => Some(answer),
-                    None => forward(&shared.upstream, &action, &head, &body).await,
-                }
-            }
-        };
-        match fate {
-            Fate::ResetAfter => return reset(&client),
-            Fate::StallAfter => return std::future::pending().await,
-            _ => {}
-        }
-        let Some((status, body)) = answer else { return reset(&client) };
-        let head = format!(
-            "HTTP/1.1 {status} x\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: {}\r\n\r\n",
-            body.len()
-        );
-        if client.write_all(&[head.as_bytes(), &body].concat()).await.is_err() {
-            return;
-        }
-    }
+async fn serve(connection: TcpStream, shared: Arc<Shared>) {
+    // Without lingering, closing a connection resets it.
+    connection.set_zero_linger().unwrap();
+    let service = service_fn(move |request| {
+        let shared = Arc::clone(&shared);
+        async move { shared.respond(request).await }
+    });
+    // A service that fails ends the connection without a response; that is one of the fates.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
 }
 
 impl Shared {
-    fn frozen_answer(&self, call: &Call) -> Option<(u16, Vec<u8>)> {
+    async fn respond(&self, request: Request<Incoming>) -> Outcome {
+        let (head, body) = request.into_parts();
+        let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+        let target = head.headers[TARGET].to_str().unwrap();
+        let action = target.rsplit('.').next().unwrap_or_default().to_owned();
+        self.calls.lock().push(action.clone());
+        let call = Call { action, body: serde_json::from_slice(&body).unwrap() };
+        let fate = (self.rule.lock())(&call);
+        match fate {
+            Fate::Throttle => Ok(refusal(400, "ProvisionedThroughputExceededException")),
+            Fate::ServerError => Ok(refusal(500, "InternalServerError")),
+            Fate::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+            Fate::Stall => std::future::pending().await,
+            Fate::Half if call.action.starts_with("Batch") => self.half(&head.headers, &call).await,
+            Fate::Pass | Fate::Half => self.pass(&head.headers, &call, body).await,
+            Fate::ResetAfter => {
+                self.pass(&head.headers, &call, body).await?;
+                Err(io::ErrorKind::ConnectionReset.into())
+            }
+            Fate::StallAfter => {
+                self.pass(&head.headers, &call, body).await?;
+                std::future::pending().await
+            }
+        }
+    }
+
+    async fn pass(&self, headers: &HeaderMap, call: &Call, body: Bytes) -> Outcome {
+        match self.frozen_page(call) {
+            Some(page) => Ok(response(200, &page)),
+            None => self.forward(headers, body).await,
+        }
+    }
+
+    async fn forward(&self, headers: &HeaderMap, body: Bytes) -> Outcome {
+        let mut request = Request::post(&self.upstream).body(Full::new(body)).unwrap();
+        *request.headers_mut() = headers.clone();
+        // Both are another's now; the client sets them.
+        request.headers_mut().remove(HOST);
+        request.headers_mut().remove(CONTENT_LENGTH);
+        let (head, body) = self.client.request(request).await.map_err(io::Error::other)?.into_parts();
+        Ok(Response::from_parts(head, Full::new(body.collect().await.map_err(io::Error::other)?.to_bytes())))
+    }
+
+    /// Carries out the first half of a batch and hands the rest back unprocessed.
+    async fn half(&self, headers: &HeaderMap, call: &Call) -> Outcome {
+        let (list, unprocessed) = match call.action.as_str() {
+            "BatchGetItem" => ("/Keys", "UnprocessedKeys"),
+            _ => ("", "UnprocessedItems"),
+        };
+        let mut kept = call.body.clone();
+        let mut rest = call.body["RequestItems"].clone();
+        let tables = kept["RequestItems"].as_object_mut().unwrap();
+        for (table, of_table) in tables {
+            let pointer = format!("/{table}{list}");
+            let kept = of_table.pointer_mut(list).and_then(Value::as_array_mut).unwrap();
+            let others = kept.split_off(kept.len().div_ceil(2));
+            if others.is_empty() {
+                rest = json!({});
+                break;
+            }
+            *rest.pointer_mut(&pointer).unwrap() = others.into();
+        }
+        let done = self.forward(headers, kept.to_string().into()).await?;
+        let status = done.status().as_u16();
+        let mut done: Value = serde_json::from_slice(&bytes_of(done.into_body()).await).unwrap();
+        done[unprocessed] = rest;
+        Ok(response(status, &done))
+    }
+
+    /// What the frozen index has of a query.
+    fn frozen_page(&self, call: &Call) -> Option<Value> {
         let frozen = self.frozen.lock();
         let entries = frozen.as_ref().filter(|_| call.action == "Query")?;
         let values = &call.body["ExpressionAttributeValues"];
@@ -157,7 +224,7 @@ impl Shared {
             .filter(|item| (from.clone()..=to.clone()).contains(&bytes(&item["h"])))
             .collect();
         items.sort_by_key(|item| bytes(&item["h"]));
-        Some((200, json!({"Items": items, "Count": items.len()}).to_string().into_bytes()))
+        Some(json!({"Items": items, "Count": items.len()}))
     }
 }
 
@@ -166,91 +233,16 @@ fn decode(text: &str) -> Vec<u8> {
     base64::engine::general_purpose::STANDARD.decode(text).unwrap()
 }
 
-/// Carries out the first half of a batch and hands the rest back unprocessed.
-async fn half(upstream: &str, head: &str, call: &Call) -> Option<(u16, Vec<u8>)> {
-    let mut kept = call.body.clone();
-    let mut rest = call.body["RequestItems"].clone();
-    for (table, of_table) in kept["RequestItems"].as_object_mut()? {
-        let (list, rest_list) = match call.action.as_str() {
-            "BatchGetItem" => (&mut of_table["Keys"], &mut rest[table]["Keys"]),
-            _ => (of_table, &mut rest[table]),
-        };
-        let list = list.as_array_mut()?;
-        let middle = list.len().div_ceil(2);
-        *rest_list = Value::Array(list.split_off(middle));
-        if rest_list.as_array()?.is_empty() {
-            rest = json!({});
-            break;
-        }
-    }
-    let (status, body) = forward(upstream, &call.action, head, kept.to_string().as_bytes()).await?;
-    let mut answer: Value = serde_json::from_slice(&body).ok()?;
-    let name = if call.action == "BatchGetItem" { "UnprocessedKeys" } else { "UnprocessedItems" };
-    answer[name] = rest;
-    Some((status, answer.to_string().into_bytes()))
+fn refusal(status: u16, code: &str) -> Response<Full<Bytes>> {
+    let code = format!("com.amazonaws.dynamodb.v20120810#{code}");
+    response(status, &json!({"__type": code, "message": "injected"}))
 }
 
-fn refusal(status: u16, code: &str) -> (u16, Vec<u8>) {
-    let body = json!({"__type": format!("com.amazonaws.dynamodb.v20120810#{code}"), "message": "injected"});
-    (status, body.to_string().into_bytes())
+fn response(status: u16, body: &Value) -> Response<Full<Bytes>> {
+    let response = Response::builder().status(status).header(CONTENT_TYPE, "application/x-amz-json-1.0");
+    response.body(Full::from(body.to_string())).unwrap()
 }
 
-fn reset(client: &TcpStream) {
-    // Without lingering, closing sends a reset.
-    let _ = client.set_zero_linger();
-}
-
-fn request_head(action: &str) -> String {
-    format!(
-        "POST / HTTP/1.0\r\nx-amz-target: DynamoDB_20120810.{action}\r\ncontent-type: application/x-amz-json-1.0\r\n\
-         authorization: AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
-         SignedHeaders=host, Signature=0\r\nx-amz-date: 20260101T000000Z\r\n\r\n"
-    )
-}
-
-/// Passes a call on, in HTTP/1.0, so that the answer ends with the connection.
-async fn forward(upstream: &str, action: &str, head: &str, body: &[u8]) -> Option<(u16, Vec<u8>)> {
-    let mut service = TcpStream::connect(upstream).await.ok()?;
-    let authorization = header(head, "authorization").unwrap_or_default();
-    let date = header(head, "x-amz-date").unwrap_or_default();
-    let head = format!(
-        "POST / HTTP/1.0\r\nhost: {upstream}\r\nx-amz-target: DynamoDB_20120810.{action}\r\n\
-         content-type: application/x-amz-json-1.0\r\nauthorization: {authorization}\r\nx-amz-date: {date}\r\n\
-         content-length: {}\r\n\r\n",
-        body.len()
-    );
-    service.write_all(&[head.as_bytes(), body].concat()).await.ok()?;
-    let (head, body) = read_message(&mut service).await?;
-    Some((head.split(' ').nth(1)?.parse().ok()?, body))
-}
-
-async fn read_message(stream: &mut TcpStream) -> Option<(String, Vec<u8>)> {
-    let mut read = Vec::new();
-    let mut chunk = [0; 16_384];
-    let head_end = loop {
-        if let Some(at) = read.windows(4).position(|four| four == b"\r\n\r\n") {
-            break at + 4;
-        }
-        match stream.read(&mut chunk).await {
-            Ok(count) if count > 0 => read.extend_from_slice(&chunk[..count]),
-            _ => return None,
-        }
-    };
-    let head = String::from_utf8_lossy(&read[..head_end]).into_owned();
-    let mut body = read.split_off(head_end);
-    let length = header(&head, "content-length").and_then(|text| text.parse::<usize>().ok());
-    while length.is_none_or(|length| body.len() < length) {
-        match stream.read(&mut chunk).await {
-            Ok(count) if count > 0 => body.extend_from_slice(&chunk[..count]),
-            _ => break,
-        }
-    }
-    Some((head, body))
-}
-
-fn header(head: &str, name: &str) -> Option<String> {
-    head.lines().find_map(|line| {
-        let (key, value) = line.split_once(':')?;
-        key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-    })
+async fn bytes_of(body: Full<Bytes>) -> Bytes {
+    body.collect().await.unwrap().to_bytes()
 }

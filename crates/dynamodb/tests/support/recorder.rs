@@ -1,8 +1,12 @@
 //! Writes down which actions the store calls, and of what: `scripts/test-stand-ins` compares them with what the role allows.
 
+use std::ffi::OsString;
 use std::path::Path;
 
 use aurora_dynamodb::Client;
+use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
+use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
+use aws_sdk_dynamodb::error::BoxError;
 use serde_json::Value;
 
 /// The folder in which each action is an empty file, shared by the processes of all tests.
@@ -10,13 +14,32 @@ const FOLDER: &str = "AURORA_RECORD_ACTIONS";
 
 /// The client, recording where it is asked for.
 pub(crate) fn recorded(client: Client) -> Client {
-    if let Some(folder) = std::env::var_os(FOLDER) {
-        client.observe(move |action, body| {
-            let body: Value = serde_json::from_slice(body).expect("a call in JSON");
-            let of = body["IndexName"].as_str().unwrap_or("table");
-            std::fs::write(Path::new(&folder).join(format!("{action} {of}")), "")
-                .expect("a folder to write to");
-        });
+    match std::env::var_os(FOLDER) {
+        None => client,
+        Some(folder) => Client::from_conf(client.config().to_builder().interceptor(Recorder(folder)).build()),
     }
-    client
+}
+
+#[derive(Debug)]
+struct Recorder(OsString);
+
+impl Intercept for Recorder {
+    fn name(&self) -> &'static str {
+        "Recorder"
+    }
+
+    fn read_before_transmit(
+        &self,
+        context: &BeforeTransmitInterceptorContextRef<'_>,
+        _components: &RuntimeComponents,
+        _config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let request = context.request();
+        let target = request.headers().get("x-amz-target").ok_or("a call without a target")?;
+        let action = target.rsplit('.').next().unwrap_or(target);
+        let body: Value = serde_json::from_slice(request.body().bytes().ok_or("a body that streams")?)?;
+        let of = body["IndexName"].as_str().unwrap_or("table");
+        std::fs::write(Path::new(&self.0).join(format!("{action} {of}")), "")?;
+        Ok(())
+    }
 }

@@ -1,0 +1,182 @@
+//! Where the Region, the credentials, the endpoint and the proxy come from, as for AWS's own tools.
+//!
+//! Each case is a process with an environment of its own. AWS is a local server that records what
+//! it is asked for; the processes reach it as their HTTP proxy.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_dynamodb::{DynamoOptions, connect};
+use http::header::AUTHORIZATION;
+use http::{Method, Request, Response};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::net::TcpListener;
+use tokio::process::Command;
+
+/// How long one attempt of the caller may take; the container's credentials take longer.
+const ATTEMPT: Duration = Duration::from_millis(400);
+const SLOW: Duration = Duration::from_millis(900);
+
+/// Stands in for AWS, and for the proxy on the way to it.
+struct Aws {
+    address: SocketAddr,
+    /// Method, URI and access key of each request.
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Aws {
+    async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let requests = Arc::new(Mutex::default());
+        let recorded = Arc::clone(&requests);
+        tokio::spawn(async move {
+            while let Ok((connection, _)) = listener.accept().await {
+                let recorded = Arc::clone(&recorded);
+                let service = service_fn(move |request| respond(request, Arc::clone(&recorded)));
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
+            }
+        });
+        Self { address, requests }
+    }
+
+    /// What is asked for by a process that calls DynamoDB once with these variables.
+    async fn asked_with(&self, variables: &[(&str, &str)]) -> Vec<String> {
+        let home = tempfile::tempdir().unwrap();
+        let proxy = format!("http://{}", self.address);
+        let status = Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "caller", "--ignored", "--nocapture"])
+            .env_clear()
+            .env("HOME", home.path())
+            .envs([("AWS_EC2_METADATA_DISABLED", "true"), ("HTTP_PROXY", &proxy), ("HTTPS_PROXY", &proxy)])
+            .envs(variables.iter().copied())
+            .stdout(Stdio::null())
+            .status();
+        assert!(status.await.unwrap().success());
+        std::mem::take(&mut self.requests.lock())
+    }
+}
+
+async fn respond(
+    request: Request<Incoming>,
+    recorded: Arc<Mutex<Vec<String>>>,
+) -> Result<Response<Full<Bytes>>, http::Error> {
+    let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
+    let signed = authorization.and_then(|text| text.split(['=', ',']).nth(1)).unwrap_or("nobody");
+    recorded.lock().push(format!("{} {} by {signed}", request.method(), request.uri()));
+    let keys = r#""SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z""#;
+    let (status, body) = match (request.method(), request.uri().path()) {
+        // A tunnel that the proxy refuses: where it would have led is all that matters.
+        (&Method::CONNECT, _) => (403, String::new()),
+        (&Method::GET, "/credentials") => {
+            tokio::time::sleep(SLOW).await;
+            (200, format!(r#"{{"AccessKeyId":"CONTAINER",{keys}}}"#))
+        }
+        _ if request.uri().host() == Some("sts.example") => {
+            let action = if signed == "nobody" { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
+            (200, ASSUMED_ROLE.replace("ACTION", action))
+        }
+        _ => (400, r#"{"__type":"x#ResourceNotFoundException","message":"none"}"#.to_owned()),
+    };
+    Response::builder().status(status).body(Full::from(body))
+}
+
+const ASSUMED_ROLE: &str = "<ACTIONResponse><ACTIONResult><Credentials>\
+    <AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+    <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></ACTIONResult></ACTIONResponse>";
+
+/// Not a test of its own: the process that calls DynamoDB.
+#[tokio::test]
+#[ignore = "started by the others"]
+async fn caller() {
+    let mut options = DynamoOptions::new("t");
+    options.attempt_timeout = ATTEMPT;
+    let client = connect(&options).await.expect("a client");
+    let called = client.describe_table().table_name("t").send();
+    let _ = tokio::time::timeout(Duration::from_secs(20), called).await.expect("the call ends");
+}
+
+/// A file of AWS's configuration.
+fn profile(folder: &Path, text: &str) -> String {
+    let file = folder.join("config");
+    fs::write(&file, text).unwrap();
+    file.to_string_lossy().into_owned()
+}
+
+const ENDPOINT: (&str, &str) = ("AWS_ENDPOINT_URL_DYNAMODB", "http://table.example");
+const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "ENVIRONMENT"), ("AWS_SECRET_ACCESS_KEY", "s")];
+
+#[tokio::test]
+async fn a_profile_names_the_region_and_a_process_that_prints_credentials() {
+    let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
+    let printed = r#"{"Version": 1, "AccessKeyId": "PROCESS", "SecretAccessKey": "s"}"#;
+    let config = format!("[default]\nregion = eu-west-3\ncredential_process = /bin/echo '{printed}'\n");
+    let config = profile(folder.path(), &config);
+    let asked = aws.asked_with(&[ENDPOINT, ("AWS_CONFIG_FILE", &config)]).await;
+    assert_eq!(asked.len(), 1, "{asked:?}");
+    assert!(asked[0].starts_with("POST http://table.example/ by PROCESS/"), "{asked:?}");
+    assert!(asked[0].ends_with("/eu-west-3/dynamodb/aws4_request"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_with_a_profiles_keys_and_with_a_web_identity() {
+    let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
+    let config = "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\
+                  [profile base]\naws_access_key_id = BASE\naws_secret_access_key = s\n";
+    let config = profile(folder.path(), config);
+    let token = folder.path().join("token");
+    fs::write(&token, "a web identity").unwrap();
+    let token = token.to_string_lossy();
+    let by_profile = [("AWS_CONFIG_FILE", config.as_str())];
+    let by_web_identity = [
+        ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_ref()),
+        ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
+    ];
+    for (variables, assumed_by) in [(&by_profile[..], "BASE/"), (&by_web_identity[..], "nobody")] {
+        let common = [ENDPOINT, ("AWS_ENDPOINT_URL_STS", "http://sts.example"), ("AWS_REGION", "eu-west-3")];
+        let asked = aws.asked_with(&[&common[..], variables].concat()).await;
+        assert!(asked[0].starts_with(&format!("POST http://sts.example/ by {assumed_by}")), "{asked:?}");
+        assert!(asked[1].starts_with("POST http://table.example/ by ROLE/"), "{asked:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_container_gives_credentials_although_that_takes_longer_than_an_attempt() {
+    let aws = Aws::start().await;
+    let source = format!("http://{}/credentials", aws.address);
+    let asked = aws
+        .asked_with(&[
+            ENDPOINT,
+            ("AWS_REGION", "eu-west-3"),
+            ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &source),
+            ("NO_PROXY", "127.0.0.1"),
+        ])
+        .await;
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    assert!(asked[0].starts_with("GET /credentials "), "without the proxy: {asked:?}");
+    assert!(asked[1].starts_with("POST http://table.example/ by CONTAINER/"), "{asked:?}");
+}
+
+#[tokio::test]
+async fn fips_and_dual_stack_variables_choose_the_endpoint_and_the_proxy_leads_to_it() {
+    let aws = Aws::start().await;
+    for (variables, host) in [
+        (&[][..], "dynamodb.us-east-1.amazonaws.com"),
+        (&[("AWS_USE_FIPS_ENDPOINT", "true")], "dynamodb-fips.us-east-1.amazonaws.com"),
+        (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "dynamodb.us-east-1.api.aws"),
+    ] {
+        let region = [("AWS_REGION", "us-east-1")];
+        let asked = aws.asked_with(&[&KEYS[..], &region, variables].concat()).await;
+        assert_eq!(asked[0], format!("CONNECT {host}:443 by nobody"));
+    }
+}

@@ -1,0 +1,203 @@
+//! A table that release 890211c filled is served by this one.
+//!
+//! The fixture is a scan of that table, in DynamoDB's JSON, with what the release itself listed at
+//! that moment. It holds live peers, one of them renewed and one replaced; two dormant ones, of
+//! which `delisted` was taken off the index; and nothing of the one that was deregistered.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/stand_in.rs"]
+mod support;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_protocol::{LeaseToken, Timestamp};
+use aurora_registry::{Enumeration, Placement, Removal, Renewal, Store, TokenHash};
+use aws_sdk_dynamodb::primitives::Blob;
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+use serde_json::Value;
+
+use support::{claim, fresh_table, id, listed, open, put, query};
+
+#[derive(Deserialize)]
+struct Fixture {
+    /// When it was scanned, in seconds since the epoch. Leases run from about then.
+    read_at: u64,
+    lease_tokens: HashMap<String, String>,
+    /// What the release listed, in the full view.
+    listed: Vec<Value>,
+    items: Vec<HashMap<String, Attribute>>,
+}
+
+/// An attribute of the types that the store writes.
+#[derive(Deserialize)]
+enum Attribute {
+    S(String),
+    N(String),
+    B(String),
+}
+
+impl From<Attribute> for AttributeValue {
+    fn from(attribute: Attribute) -> Self {
+        match attribute {
+            Attribute::S(text) => Self::S(text),
+            Attribute::N(digits) => Self::N(digits),
+            Attribute::B(base64) => Self::B(Blob::new(STANDARD.decode(base64).unwrap())),
+        }
+    }
+}
+
+/// The sources that the fixture's peers registered from.
+const HOME: &str = "203.0.113.7";
+const HOME_OF_DELISTED: &str = "203.0.113.9";
+const STRANGER: &str = "192.0.2.1";
+
+/// A fresh table with the fixture's items.
+struct Upgraded {
+    options: DynamoOptions,
+    now: Timestamp,
+    lease_tokens: HashMap<String, String>,
+    listed: Vec<Value>,
+}
+
+impl Upgraded {
+    async fn table() -> Self {
+        let fixture: Fixture = serde_json::from_str(include_str!("fixtures/table-890211c.json")).unwrap();
+        let options = fresh_table().await;
+        let client = connect(&options).await.unwrap();
+        for item in fixture.items {
+            let item = item.into_iter().map(|(name, value)| (name, value.into())).collect();
+            client.put_item().table_name(&options.table).set_item(Some(item)).send().await.unwrap();
+        }
+        let now = Timestamp::from_secs(fixture.read_at);
+        Self { options, now, lease_tokens: fixture.lease_tokens, listed: fixture.listed }
+    }
+
+    /// Stores as two processes have them: one reads a small network whole, one reads the index.
+    async fn stores(&self) -> [Arc<DynamoStore>; 2] {
+        let mut from_index = self.options.clone();
+        from_index.snapshot_items = 0;
+        [open(&self.options).await, open(&from_index).await]
+    }
+
+    fn after(&self, seconds: u64) -> Timestamp {
+        self.now.plus_millis(seconds * 1_000)
+    }
+
+    fn token(&self, peer: &str) -> TokenHash {
+        TokenHash::of(&LeaseToken::parse(&self.lease_tokens[peer]).unwrap())
+    }
+}
+
+/// Peers by their id, without the ages that depend on the moment.
+fn by_id(peers: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
+    let without_ages = |mut peer: Value| {
+        for age in ["expires_in_seconds", "registered_seconds_ago"] {
+            peer.as_object_mut().unwrap().remove(age);
+        }
+        (peer["peer_id"].as_str().unwrap().to_owned(), peer)
+    };
+    peers.into_iter().map(without_ages).collect()
+}
+
+async fn names(store: &DynamoStore, archetype: &str, now: Timestamp) -> Vec<String> {
+    listed(store, &[archetype], now).await.into_iter().map(|(name, _)| name).collect()
+}
+
+#[tokio::test]
+async fn its_peers_are_listed_as_it_listed_them() {
+    let table = Upgraded::table().await;
+    let expected = by_id(table.listed.clone());
+    assert_eq!(expected.len(), 9);
+    for store in table.stores().await {
+        let page = store.sample(&query(&[], 100), table.now).await.unwrap();
+        let peers: Vec<Value> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+        assert_eq!(by_id(peers), expected);
+        let Ok(Enumeration::Page(page, None)) = store.enumerate(&query(&[], 100), None, table.now).await
+        else {
+            panic!("an enumeration is one page")
+        };
+        let peers: Vec<Value> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+        assert_eq!(by_id(peers), expected);
+        for (archetype, carriers) in [
+            ("日本語 🌌", &["unicode"][..]),
+            ("two words", &["unicode"]),
+            ("e\u{301}a", &["unicode"]),
+            ("#0", &["unicode"]),
+            ("relay", &["named"]),
+            ("both", &["replaced"]),
+            ("new", &["replaced"]),
+            ("old", &[]),
+            ("gone", &[]),
+            ("away", &[]),
+        ] {
+            assert_eq!(names(&store, archetype, table.now).await, carriers, "{archetype}");
+        }
+        assert_eq!(names(&store, "pepino", table.now).await.len(), 5);
+    }
+    // The other one estimates.
+    let [reads_all, _] = table.stores().await;
+    let census = reads_all.census(100, table.now).await.unwrap();
+    assert_eq!((census.live, census.dormant), (9, 2));
+}
+
+#[tokio::test]
+async fn its_leases_are_renewed_and_its_dormant_peers_revived() {
+    let table = Upgraded::table().await;
+    let [one, other] = table.stores().await;
+    for peer in table.listed.iter().map(|peer| peer["peer_id"].as_str().unwrap()) {
+        let renewed = one.renew(&id(peer), table.after(60)).await;
+        assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{peer}: {renewed:?}");
+    }
+    for peer in ["dormant", "delisted"] {
+        let revived = one.renew(&id(peer), table.after(60)).await;
+        assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{peer}: {revived:?}");
+    }
+    assert_eq!(one.renew(&id("deregistered"), table.after(60)).await, Ok(Renewal::Unknown));
+    // The leases of the revived last a second, of those that asked for none 300 s, of the rest 3,600 s.
+    for store in [&one, &other] {
+        assert_eq!(listed(store, &[], table.after(60)).await.len(), 11);
+        assert_eq!(names(store, "away", table.after(60)).await, ["delisted"]);
+        assert_eq!(names(store, "pepino", table.after(60)).await.len(), 7);
+        assert_eq!(listed(store, &[], table.after(3_650)).await.len(), 8);
+    }
+}
+
+#[tokio::test]
+async fn its_holders_replace_and_deregister_their_peers_and_strangers_do_not() {
+    let table = Upgraded::table().await;
+    let [one, other] = table.stores().await;
+    let now = table.after(1);
+    let refused = one.put(put("unicode", &["mine"], STRANGER, 1), now).await;
+    assert!(matches!(refused, Ok(Placement::Held { .. })), "{refused:?}");
+    let refused = one.remove(&id("unicode"), &claim(STRANGER), now).await;
+    assert!(matches!(refused, Ok(Removal::Held { .. })), "{refused:?}");
+
+    let by_source = one.put(put("unicode", &["#0", "fresh"], HOME, 2), now).await;
+    assert_eq!(by_source, Ok(Placement::Placed { token_kept: false }));
+    let mut by_token = put("renewed", &["fresh"], STRANGER, 3);
+    by_token.claim.token = Some(table.token("renewed"));
+    assert_eq!(one.put(by_token, now).await, Ok(Placement::Placed { token_kept: true }));
+    let dormant = one.put(put("delisted", &["fresh"], HOME_OF_DELISTED, 4), now).await;
+    assert_eq!(dormant, Ok(Placement::Placed { token_kept: false }));
+    for store in [&one, &other] {
+        assert_eq!(names(store, "fresh", now).await, ["delisted", "renewed", "unicode"]);
+        assert_eq!(names(store, "#0", now).await, ["unicode"]);
+        assert_eq!(names(store, "日本語 🌌", now).await, [""; 0]);
+    }
+
+    let mut by_token = claim(STRANGER);
+    by_token.token = Some(table.token("ipv6"));
+    for (peer, by) in [("named", &claim(HOME)), ("ipv6", &by_token)] {
+        assert_eq!(one.remove(&id(peer), by, now).await, Ok(Removal::Removed { was_live: true }), "{peer}");
+    }
+    assert_eq!(one.remove(&id("deregistered"), &claim(HOME), now).await, Ok(Removal::Unknown));
+    for store in table.stores().await {
+        assert_eq!(listed(&store, &[], now).await.len(), 8);
+        assert_eq!(names(&store, "relay", now).await, [""; 0]);
+    }
+}
