@@ -7,6 +7,7 @@ mod environment;
 mod retry;
 
 use std::env;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{Credentials, SharedHttpClient};
@@ -24,6 +25,10 @@ pub(crate) use retry::is_transient_response;
 
 /// The Region of a loopback endpoint, which has none.
 const LOCAL_REGION: &str = "us-east-1";
+
+/// How long a connection may have been idle to be used again; DynamoDB closes idle ones after about
+/// a minute.
+const LONGEST_IDLE: Duration = Duration::from_secs(50);
 
 /// Why a client can't be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -48,7 +53,7 @@ pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
 /// The SDK's HTTP client with rustls on ring, through the proxy of `HTTPS_PROXY`, `HTTP_PROXY` and
 /// `NO_PROXY`. The SDK's default client would do the same with a second cryptography library.
 fn http_client() -> SharedHttpClient {
-    Builder::new().build_with_connector_fn(|settings, components| {
+    Builder::new().pool_idle_timeout(LONGEST_IDLE).build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));

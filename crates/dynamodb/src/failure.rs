@@ -53,7 +53,7 @@ where
 const NOT_SENT: &str = "the call could not be made";
 const TIMED_OUT: &str = "no answer in time";
 const NO_CONNECTION: &str = "no connection";
-const MALFORMED: &str = "an answer that is none";
+const MALFORMED: &str = "a malformed response";
 
 /// What went wrong: DynamoDB's name of its error, or a few words.
 fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {

@@ -4,6 +4,9 @@
 //! it is asked for; the processes reach it as their HTTP proxy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/server.rs"]
+mod server;
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,15 +16,12 @@ use std::time::Duration;
 
 use aurora_dynamodb::{DynamoOptions, connect};
 use http::header::AUTHORIZATION;
-use http::{Method, Request, Response};
-use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http::{Method, Request};
+use hyper::body::Incoming;
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
 use tokio::process::Command;
+
+use server::serve;
 
 /// How long one attempt of the caller may take; the container's credentials take longer.
 const ATTEMPT: Duration = Duration::from_millis(400);
@@ -36,17 +36,9 @@ struct Aws {
 
 impl Aws {
     async fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
         let requests = Arc::new(Mutex::default());
         let recorded = Arc::clone(&requests);
-        tokio::spawn(async move {
-            while let Ok((connection, _)) = listener.accept().await {
-                let recorded = Arc::clone(&recorded);
-                let service = service_fn(move |request| respond(request, Arc::clone(&recorded)));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(connection), service));
-            }
-        });
+        let address = serve(move |request| respond(request, Arc::clone(&recorded))).await;
         Self { address, requests }
     }
 
@@ -67,15 +59,12 @@ impl Aws {
     }
 }
 
-async fn respond(
-    request: Request<Incoming>,
-    recorded: Arc<Mutex<Vec<String>>>,
-) -> Result<Response<Full<Bytes>>, http::Error> {
+async fn respond(request: Request<Incoming>, recorded: Arc<Mutex<Vec<String>>>) -> (u16, String) {
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
     let signed = authorization.and_then(|text| text.split(['=', ',']).nth(1)).unwrap_or("nobody");
     recorded.lock().push(format!("{} {} by {signed}", request.method(), request.uri()));
     let keys = r#""SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z""#;
-    let (status, body) = match (request.method(), request.uri().path()) {
+    match (request.method(), request.uri().path()) {
         // A tunnel that the proxy refuses: where it would have led is all that matters.
         (&Method::CONNECT, _) => (403, String::new()),
         (&Method::GET, "/credentials") => {
@@ -87,8 +76,7 @@ async fn respond(
             (200, ASSUMED_ROLE.replace("ACTION", action))
         }
         _ => (400, r#"{"__type":"x#ResourceNotFoundException","message":"none"}"#.to_owned()),
-    };
-    Response::builder().status(status).body(Full::from(body))
+    }
 }
 
 const ASSUMED_ROLE: &str = "<ACTIONResponse><ACTIONResult><Credentials>\

@@ -1,0 +1,111 @@
+//! What a caller of the store learns when DynamoDB refuses or fails, and how often it was called.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/server.rs"]
+mod server;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_registry::{Limits, Store as _, StoreError};
+
+use server::serve;
+
+/// As many attempts as one call makes.
+const ATTEMPTS: u32 = 8;
+
+fn refusal(code: &str, message: &str) -> String {
+    format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"{message}"}}"#)
+}
+
+fn unavailable(kind: &str, retry_after_seconds: u32) -> StoreError {
+    StoreError::Unavailable { reason: format!("DynamoDB GetItem failed: {kind}"), retry_after_seconds }
+}
+
+/// The error of a health check, which reads one item, and how many attempts it made.
+async fn health(status: u16, body: String) -> (StoreError, u32) {
+    let calls = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&calls);
+    let address = serve(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        let body = body.clone();
+        async move { (status, body) }
+    })
+    .await;
+    let error = health_at(&format!("http://{address}"), Duration::from_secs(20)).await;
+    (error, calls.load(Ordering::Relaxed))
+}
+
+async fn health_at(endpoint: &str, attempt_timeout: Duration) -> StoreError {
+    let mut options = DynamoOptions::new("t");
+    options.endpoint = Some(endpoint.to_owned());
+    options.attempt_timeout = attempt_timeout;
+    options.deadline = Duration::from_secs(60);
+    let client = connect(&options).await.unwrap();
+    DynamoStore::new(client, options, &Limits::default()).health().await.unwrap_err()
+}
+
+#[tokio::test]
+async fn what_an_operator_has_to_fix_is_unavailable_for_longer_and_not_retried() {
+    for code in [
+        "ResourceNotFoundException",
+        "AccessDeniedException",
+        "UnrecognizedClientException",
+        "ExpiredTokenException",
+    ] {
+        let refused = health(400, refusal(code, "arn:aws:iam::123456789012:role/secret")).await;
+        assert_eq!(refused, (unavailable(code, 30), 1));
+    }
+}
+
+#[tokio::test]
+async fn what_passes_by_itself_is_retried_and_then_unavailable_for_a_moment() {
+    for (status, code) in [
+        (400, "ProvisionedThroughputExceededException"),
+        (400, "ThrottlingException"),
+        (500, "InternalServerError"),
+        (503, "ServiceUnavailable"),
+    ] {
+        assert_eq!(health(status, refusal(code, "x")).await, (unavailable(code, 1), ATTEMPTS));
+    }
+    for status in [408, 429, 501] {
+        assert_eq!(health(status, "<html>".to_owned()).await, (unavailable("an unknown error", 1), ATTEMPTS));
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_cannot_be_parsed_is_retried() {
+    for body in ["<html>", r#"{"Item":7}"#] {
+        let malformed = health(200, body.to_owned()).await;
+        assert_eq!(malformed, (unavailable("a malformed response", 1), ATTEMPTS), "{body:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_signature_that_came_too_late_is_made_again() {
+    let late =
+        refusal("InvalidSignatureException", "Signature expired: 20261126T120000Z is now earlier than");
+    assert_eq!(health(400, late).await, (unavailable("InvalidSignatureException", 30), ATTEMPTS));
+    let wrong = refusal("InvalidSignatureException", "The request signature we calculated does not match");
+    assert_eq!(health(400, wrong).await, (unavailable("InvalidSignatureException", 30), 1));
+}
+
+#[tokio::test]
+async fn what_nobody_expects_is_an_internal_error() {
+    let (error, attempts) = health(400, refusal("ValidationException", "x")).await;
+    assert_eq!(error, StoreError::Internal("DynamoDB GetItem failed: ValidationException".to_owned()));
+    assert_eq!(attempts, 1);
+}
+
+#[tokio::test]
+async fn a_service_that_is_away_or_silent_is_named_as_that() {
+    let silent = serve(|_| std::future::pending()).await;
+    let error = health_at(&format!("http://{silent}"), Duration::from_millis(50)).await;
+    assert_eq!(error, unavailable("no answer in time", 1));
+    // A port that was free a moment ago.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let error = health_at(&format!("http://{closed}"), Duration::from_secs(20)).await;
+    assert_eq!(error, unavailable("no connection", 1));
+}
