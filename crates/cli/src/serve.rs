@@ -24,7 +24,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     crate::log::start(args.log.log.clone(), args.log_format)?;
     // From here on a signal ends the service in order.
     let stop = stop_requested();
-    let limits = args.embedded.apply(args.registry.limits(&args.sources)?);
+    let mut limits = args.registry.limits(&args.sources)?;
+    args.embedded.apply(&mut limits);
     let serving = args.server.options(&args.service, &args.sources)?;
 
     let (store, place) = match args.store {

@@ -26,7 +26,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         let serve = file.apply(subcommand(&command), CONFIG)?;
         command = command.mut_subcommand(SERVE, |_| serve);
     }
-    let matches = aurora_settings::matches(&mut command, arguments)?;
+    let matches = aurora_settings::matches(&mut command, &arguments)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);

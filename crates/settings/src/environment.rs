@@ -30,7 +30,8 @@ pub fn parse<T: Args>(
 ) -> Result<(T, Sources), ParseError> {
     let command = Command::new("settings").no_binary_name(true).disable_help_flag(true);
     let mut command = ignore_empty(allow_values(T::augment_args(command)));
-    let matches = matches(&mut command, arguments.into_iter().map(Into::into).collect())?;
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let matches = matches(&mut command, &arguments)?;
     let sources = Sources::of(&command, &matches, Source::Environment);
     Ok((T::from_arg_matches(&matches)?, sources))
 }
@@ -39,7 +40,7 @@ pub fn parse<T: Args>(
 ///
 /// # Errors
 /// A value that breaks its rule, or help that was asked for.
-pub fn matches(command: &mut Command, arguments: Vec<OsString>) -> Result<ArgMatches, ParseError> {
+pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
         let invalid = error.get(ContextKind::InvalidArg);
         let Some(ContextValue::String(shown)) = invalid else { return error.into() };

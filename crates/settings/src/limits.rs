@@ -95,14 +95,11 @@ pub struct EmbeddedArgs {
 }
 
 impl EmbeddedArgs {
-    /// `limits` with these in place.
-    pub fn apply(&self, limits: Limits) -> Limits {
-        Limits {
-            max_bytes: self.max_bytes,
-            max_peers_per_source: self.max_peers_per_source,
-            max_peers_per_address: self.max_peers_per_address,
-            ..limits
-        }
+    /// Puts these into `limits`.
+    pub fn apply(&self, limits: &mut Limits) {
+        limits.max_bytes = self.max_bytes;
+        limits.max_peers_per_source = self.max_peers_per_source;
+        limits.max_peers_per_address = self.max_peers_per_address;
     }
 }
 
@@ -120,7 +117,9 @@ mod tests {
     fn the_defaults_are_those_of_the_registry() {
         assert_eq!(limits(&[]), Ok(Limits::default()));
         let (embedded, _) = parse::<EmbeddedArgs>(&[] as &[&str]).unwrap();
-        assert_eq!(embedded.apply(Limits::default()), Limits::default());
+        let mut applied = Limits::default();
+        embedded.apply(&mut applied);
+        assert_eq!(applied, Limits::default());
     }
 
     #[test]

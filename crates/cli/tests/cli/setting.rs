@@ -72,7 +72,11 @@ fn an_error_names_the_source_of_the_value() {
         (&["serve", "--ttl-min", "0"][..], &[][..], "'--ttl-min <SECONDS>': 0 is not in 1..=86400"),
         (&["serve"], &[("AURORA_TTL_MIN", "0")], "AURORA_TTL_MIN = \"0\": 0 is not in 1..=86400"),
         (&["serve", "--ttl-min=0"], &[("AURORA_TTL_MIN", "0")], "'--ttl-min <SECONDS>': 0"),
-        (&["serve"], &[("AURORA_STORE", "paper")], "AURORA_STORE = \"paper\": must be one of embedded, dynamodb"),
+        (
+            &["serve"],
+            &[("AURORA_STORE", "paper")],
+            "AURORA_STORE = \"paper\": must be one of embedded, dynamodb",
+        ),
         (&["serve"], &[("AURORA_MEMORY", "perhaps")], "AURORA_MEMORY = \"perhaps\": "),
         (&["serve"], &[("AURORA_LOG", "loud")], "AURORA_LOG = \"loud\": must be a level"),
         (&["serve", "--memory"], &[("AURORA_TLS_CERT", "c.pem")], "AURORA_TLS_CERT needs --tls-key"),
@@ -86,7 +90,11 @@ fn an_error_names_the_source_of_the_value() {
             &[],
             "see --heartbeat-interval-min and --heartbeat-interval-max",
         ),
-        (&["serve"], &[("AURORA_MEMORY", "1"), ("AURORA_DATA", "d")], "both AURORA_MEMORY and AURORA_DATA are set"),
+        (
+            &["serve"],
+            &[("AURORA_MEMORY", "1"), ("AURORA_DATA", "d")],
+            "both AURORA_MEMORY and AURORA_DATA are set",
+        ),
         (&["register", "a"], &[("AURORA_LEASE_TOKEN", "x y")], "AURORA_LEASE_TOKEN: "),
     ] {
         let ran = run_with(arguments, variables);

@@ -1,7 +1,7 @@
 //! `serve --store dynamodb` as users start it: the contract on a DynamoDB stand-in, and two processes on one table.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use aurora_client::{Client, ClientOptions, Error};
