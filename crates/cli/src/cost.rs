@@ -1,90 +1,115 @@
-//! `cost`: the month's bill of the stack on AWS. Nothing is asked or sent: counts, units and a price list.
+//! `cost`: the month's bill of the stack on AWS. It works offline.
 
-mod advice;
-mod args;
-mod bill;
-mod prices;
-mod text;
-mod units;
-mod workload;
+use std::path::PathBuf;
 
-use serde::Serialize;
+use aurora_cost::{Architecture, BUILT_IN_PRICES, Cadence, Function, Prices, Report, Workload};
+use clap::Args;
 
-use advice::Saving;
-pub(crate) use args::CostArgs;
-use bill::{Bill, Door};
-use prices::{BUILT_IN, Prices};
-use workload::{Cadence, MONTH_DAYS, Month, Workload};
-
+use crate::escape::escape;
 use crate::failure::Failure;
-use crate::verb::{print, print_json};
+use crate::output::{print, print_json};
 
-/// The longest interval of heartbeats that the service asks for unless an operator allows more, in seconds.
-const STEERED_MOST: f64 = 200.0;
-/// How today's peers call: a heartbeat each 30 s, and each 10 s a discover without a limit, which lists 1,000.
-const TODAY: Cadence = Cadence {
-    heartbeat_seconds: 30.0,
-    beats_per_call: 1.0,
-    discover_seconds: 10.0,
-    discover_limit: 1_000.0,
-    riding: false,
-};
+/// The network to price.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct CostArgs {
+    /// How many peers are live.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
+    peers: u32,
+    /// How often each peer sends a heartbeat.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    heartbeat: u32,
+    /// How many peers' heartbeats a host sends in one call (`peer_ids`).
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
+    beats_per_call: u32,
+    /// How often each peer discovers others; 0: never.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    discover: u32,
+    /// How many peers a discover lists.
+    #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    limit: u32,
+    /// Discovers ride along with heartbeats.
+    #[arg(long)]
+    riding: bool,
+    /// How many archetypes each peer carries.
+    #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=32))]
+    archetypes: u32,
+    /// The lease.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    lease: u32,
+    /// How often a day each peer registers and, when it leaves, deregisters.
+    #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=86_400))]
+    starts_per_day: u32,
+    /// The function's memory.
+    #[arg(long, default_value_t = 256, value_name = "MB", value_parser = clap::value_parser!(u32).range(128..=10_240))]
+    memory: u32,
+    /// The function's processor.
+    #[arg(long, value_enum, default_value = "arm64")]
+    architecture: Architecture,
+    /// Milliseconds that Lambda bills for a request: it waits for DynamoDB most of them.
+    #[arg(long, default_value_t = 5, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=30_000))]
+    billed: u32,
+    /// The function's counts are CloudWatch metrics too (the template's `CustomMetrics`).
+    #[arg(long)]
+    custom_metrics: bool,
+    /// Take the prices from this file instead of the built-in list; --print-prices shows its form.
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+    /// Print the built-in price list and end.
+    #[arg(long, exclusive = true)]
+    print_prices: bool,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+impl CostArgs {
+    /// The workload that these arguments describe.
+    ///
+    /// # Errors
+    /// Heartbeats that come less often than the lease allows.
+    fn workload(&self) -> Result<Workload, Failure> {
+        if self.heartbeat > self.lease {
+            return Err(Failure::flag(
+                "--heartbeat",
+                format_args!(
+                    "must be at most --lease ({} s): between its beats a peer would not be listed",
+                    self.lease
+                ),
+            ));
+        }
+        Ok(Workload {
+            peers: self.peers.into(),
+            lease_seconds: self.lease.into(),
+            archetypes: self.archetypes.into(),
+            starts_per_day: self.starts_per_day.into(),
+            cadence: Cadence {
+                heartbeat_seconds: self.heartbeat.into(),
+                beats_per_call: self.beats_per_call.into(),
+                discover_seconds: self.discover.into(),
+                discover_limit: self.limit.into(),
+                riding: self.riding,
+            },
+            function: Function {
+                memory_mb: self.memory.into(),
+                architecture: self.architecture,
+                billed_millis: self.billed.into(),
+            },
+            custom_metrics: self.custom_metrics,
+        })
+    }
+}
 
 /// Prints the bill.
 pub(crate) fn run(args: &CostArgs) -> Result<(), Failure> {
     if args.print_prices {
-        return print(BUILT_IN.trim_end());
+        return print(BUILT_IN_PRICES.trim_end());
     }
-    let prices = Prices::read(args.prices.as_deref()).map_err(|error| Failure::flag("--prices", error))?;
+    let prices = args.prices.as_deref().map_or_else(Prices::built_in, Prices::read);
+    let prices = prices.map_err(|error| Failure::flag("--prices", error))?;
     let report = Report::new(args.workload()?, prices);
-    if args.json { print_json(&report) } else { print(text::render(&report).trim_end()) }
-}
-
-/// All that the command says.
-#[derive(Debug, Serialize)]
-struct Report {
-    month_days: f64,
-    prices: Prices,
-    scenarios: Vec<Scenario>,
-    /// What would lower the first scenario's bill by a REST API.
-    savings: Vec<Saving>,
-}
-
-/// A network, and what it costs by each way in.
-#[derive(Debug, Serialize)]
-struct Scenario {
-    name: &'static str,
-    workload: Workload,
-    month: Month,
-    rest_api: Bill,
-    http_api: Bill,
-    function_url: Bill,
-}
-
-impl Report {
-    fn new(given: Workload, prices: Prices) -> Self {
-        let with = |cadence: Cadence| Workload { cadence, ..given };
-        let steered = Cadence {
-            heartbeat_seconds: (given.lease_seconds / 3.0).clamp(1.0, STEERED_MOST),
-            riding: true,
-            ..given.cadence
-        };
-        let scenarios =
-            [("as given", given), ("as the service steers", with(steered)), ("today's clients", with(TODAY))]
-                .map(|(name, workload)| Scenario::new(name, workload, &prices))
-                .into();
-        Self { month_days: MONTH_DAYS, savings: advice::savings(&given, &prices), scenarios, prices }
+    if args.json {
+        return print_json(&report);
     }
-}
-
-impl Scenario {
-    fn new(name: &'static str, workload: Workload, prices: &Prices) -> Self {
-        let [rest_api, http_api, function_url] = Door::ALL.map(|door| Bill::of(&workload, door, prices));
-        Self { name, workload, month: workload.month(), rest_api, http_api, function_url }
-    }
-
-    /// The bills in the order of the doors.
-    fn bills(&self) -> [&Bill; 3] {
-        [&self.rest_api, &self.http_api, &self.function_url]
-    }
+    // The names in a price list of one's own may hold anything.
+    report.to_string().lines().try_for_each(|line| print(escape(line)))
 }

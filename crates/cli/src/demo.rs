@@ -11,10 +11,10 @@ use std::time::Duration;
 use aurora_client::{Client, ClientOptions};
 use aurora_protocol::{DiscoverBounds, DiscoverRequest, Ttl};
 use aurora_registry::Limits;
+use clap::Args;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
-use crate::args::DemoArgs;
 use crate::failure::Failure;
 use crate::serve::MemoryService;
 use crate::signal::stop_requested;
@@ -31,6 +31,17 @@ const ASKED: u32 = 5;
 const FRAME: Duration = Duration::from_millis(100);
 /// The time between two questions of who is listed.
 const LOOK: Duration = Duration::from_millis(250);
+
+/// Arguments of `demo`.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct DemoArgs {
+    /// End after this time; left out: at Ctrl-C.
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: Option<u64>,
+    /// How many peers the network has at a time.
+    #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=200))]
+    pub(crate) peers: u16,
+}
 
 /// Runs the demo until its time is over or it is stopped, and says what happened.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {

@@ -1,12 +1,17 @@
 //! The command `aurora-discovery`: the service, and a client's verbs.
 
 mod args;
+mod connect;
 mod cost;
+#[cfg(feature = "dynamodb")]
+mod create_table;
 mod demo;
 mod doctor;
 mod escape;
 mod failure;
 mod log;
+mod output;
+mod peer;
 mod serve;
 mod settings;
 mod signal;
@@ -25,7 +30,7 @@ use failure::Failure;
 fn main() -> ExitCode {
     let args = match settings::parse(std::env::args_os()) {
         Ok(args) => args,
-        Err(error) => return error.report(),
+        Err(error) => return Failure::from(error).report(),
     };
     match run(args.command) {
         Ok(()) => ExitCode::SUCCESS,
@@ -38,7 +43,7 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
         Command::Demo(args) => many_threads()?.block_on(demo::run(args)),
         #[cfg(feature = "dynamodb")]
-        Command::CreateTable(args) => one_thread()?.block_on(serve::create_table(args)),
+        Command::CreateTable(args) => one_thread()?.block_on(create_table::run(args)),
         Command::Doctor(args) => one_thread()?.block_on(doctor::run(args)),
         Command::Cost(args) => cost::run(&args),
         Command::Settings => settings::print_table(),

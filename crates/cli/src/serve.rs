@@ -2,44 +2,40 @@
 
 mod args;
 mod data;
-#[cfg(feature = "dynamodb")]
-mod dynamodb;
 mod memory;
-mod options;
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
 use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_http::{Clock, Server};
-use aurora_registry::{InvalidLimits, Limits, Registry, Store};
+use aurora_registry::{Limits, Registry, Store};
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
 use crate::signal::stop_requested;
 
+pub(crate) use args::ServeArgs;
 use args::StoreKind;
-pub(crate) use args::{LogFormat, ServeArgs};
-#[cfg(feature = "dynamodb")]
-pub(crate) use dynamodb::create_table;
 pub(crate) use memory::MemoryService;
 
 /// Runs the service until it is asked to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    crate::log::start(&args.log, args.log_format)?;
+    crate::log::start(args.log.log.clone(), args.log_format)?;
     // From here on a signal ends the service in order.
     let stop = stop_requested();
-    let limits = args.limits();
-    limits.check().map_err(|error| contradiction(&error))?;
-    let serving = args.serve_options()?;
+    let mut limits = args.registry.limits(&args.sources)?;
+    args.embedded.apply(&mut limits);
+    let serving = args.server.options(&args.service, &args.sources)?;
 
     let (store, place) = match args.store {
         StoreKind::Embedded => open_embedded(&args, &limits).await?,
         StoreKind::Dynamodb => open_dynamodb(&args, &limits).await?,
     };
-    let server = Server::bind(serving, registry(store, limits)?).await.map_err(cant_serve)?;
+    let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
+    let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
     announce(&server, &args, &place)?;
-    server.serve(stop).await.map_err(cant_serve)
+    server.serve(stop).await.map_err(Failure::other)
 }
 
 /// A store, and in words where it is.
@@ -61,39 +57,28 @@ async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<Opened, Fail
 
 #[cfg(feature = "dynamodb")]
 async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
-    dynamodb::open(args, limits).await
+    let options = args.table.options(&args.sources)?;
+    let client = aurora_dynamodb::connect(&options).await.map_err(Failure::no_dynamodb)?;
+    let place = format!("table: {}", options.table);
+    Ok((Arc::new(aurora_dynamodb::DynamoStore::new(client, options, limits)), place))
 }
 
 #[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(_: &ServeArgs, _: &Limits) -> Result<Opened, Failure> {
+async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<Opened, Failure> {
     let without = "dynamodb is not in this build; build the command with `--features dynamodb`";
-    Err(Failure::flag("--store", without))
-}
-
-fn registry(store: Arc<dyn Store>, limits: Limits) -> Result<Arc<Registry>, Failure> {
-    let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
-    Ok(Arc::new(registry))
-}
-
-/// The limits that an operator's settings can make contradict each other are those of a lease.
-fn contradiction(error: &InvalidLimits) -> Failure {
-    Failure::Usage(format!("{error}; see --peer-ttl-minutes, --ttl-min and --ttl-max"))
-}
-
-fn cant_serve(error: impl std::fmt::Display) -> Failure {
-    Failure::Other(error.to_string())
+    Err(Failure::flag(args.sources.name("store"), without))
 }
 
 /// Says on standard output where the service is, so that a script that asked for a free port learns it.
 fn announce(server: &Server, args: &ServeArgs, place: &str) -> Result<(), Failure> {
-    let scheme = if args.tls_cert.is_some() { "https" } else { "http" };
+    let scheme = if args.server.tls_cert.is_some() { "https" } else { "http" };
     let mut out = io::stdout().lock();
     writeln!(out, "aurora-discovery listening on {scheme}://{} ({place})", server.local_addr())?;
     if let Some(address) = server.metrics_addr() {
         writeln!(out, "metrics on http://{address}/metrics")?;
     }
     out.flush()?;
-    let (granted, wanted) = (server.max_connections(), args.max_connections);
+    let (granted, wanted) = (server.max_connections(), args.server.max_connections);
     if u32::try_from(granted).is_ok_and(|granted| granted < wanted) {
         let files = server.open_files();
         tracing::warn!(

@@ -1,89 +1,52 @@
-//! Settings from three places, each declared once by [`crate::serve::ServeArgs`]: a flag beats the environment, the
-//! environment beats the file, the file beats the default.
-
-mod file;
-mod markdown;
+//! The settings of `serve`: a flag overrides the environment, the environment overrides the file, the file overrides the default.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::process::ExitCode;
 
-use clap::builder::BoolishValueParser;
-use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
+use aurora_settings::{ParseError, SettingError, SettingsFile, Source, Sources, allow_values, ignore_empty};
+use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
+use crate::output::print;
 use crate::serve::ServeArgs;
-
-use file::SettingsFile;
-pub(crate) use markdown::print_table;
 
 /// The subcommand that has settings.
 const SERVE: &str = "serve";
-/// The flag that names the file.
-const CONFIG: &str = "config"; // its id and its name
+/// The id and the name of the flag that names the file.
+const CONFIG: &str = "config";
 
-/// Why the command line and the settings can't be read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ParseError {
-    /// The command line or the environment breaks a rule, or help was asked for.
-    #[error(transparent)]
-    CommandLine(#[from] clap::Error),
-    /// The file breaks a rule, or settings contradict each other.
-    #[error("{0}")]
-    Settings(String),
-}
-
-impl ParseError {
-    /// Says what is wrong, or prints the help that was asked for; gives the code that the command exits with.
-    pub(crate) fn report(&self) -> ExitCode {
-        match self {
-            Self::CommandLine(error) => {
-                // Where the output is gone, the exit code still tells.
-                let _ = error.print();
-                ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
-            }
-            Self::Settings(message) => Failure::Usage(message.clone()).report(),
-        }
-    }
-}
-
-/// Reads the command line, the environment, and the file of settings where one is named.
+/// Reads the command line, the environment, and the settings file where one is named.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, ParseError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut command = command();
+    let mut command = ignore_empty(command());
     let mut file = SettingsFile::default();
     if let Some(path) = config_path(&command, &arguments) {
-        file = SettingsFile::read(path).map_err(ParseError::Settings)?;
-        command = file.apply(command, SERVE).map_err(ParseError::Settings)?;
+        file = SettingsFile::read(path)?;
+        let serve = file.apply(subcommand(&command), CONFIG)?;
+        command = command.mut_subcommand(SERVE, |_| serve);
     }
-    let matches = command.try_get_matches_from(arguments)?;
+    let matches = aurora_settings::matches(&mut command, &arguments)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
-        choose_memory_or_data(serve, matches, &file).map_err(ParseError::Settings)?;
+        serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
+        file.mark(&mut serve.sources);
+        choose_memory_or_data(serve)?;
     }
     Ok(args)
 }
 
-/// The command line, every switch of `serve` taking a value too (`--memory=false`), so that a stronger place can switch
-/// off what a weaker one switched on.
-fn command() -> clap::Command {
-    Args::command().mut_subcommand(SERVE, |serve| {
-        serve.mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { switch(arg) } else { arg })
-    })
+/// Prints the settings as the README lists them.
+pub(crate) fn print_table() -> Result<(), Failure> {
+    print(aurora_settings::markdown(&subcommand(&command()), CONFIG).trim_end())
 }
 
-fn switch(arg: Arg) -> Arg {
-    arg.action(ArgAction::Set)
-        .num_args(0..=1)
-        .require_equals(true)
-        .value_name("BOOL")
-        .value_parser(BoolishValueParser::new())
-        .default_value("false")
-        .default_missing_value("true")
-        .hide_default_value(true)
-        .hide_possible_values(true)
+fn command() -> clap::Command {
+    Args::command().mut_subcommand(SERVE, allow_values)
+}
+
+fn subcommand(command: &clap::Command) -> clap::Command {
+    command.find_subcommand(SERVE).cloned().unwrap_or_default()
 }
 
 /// The file that the command line or the environment names; whatever else is wrong there is reported later.
@@ -93,25 +56,20 @@ fn config_path(command: &clap::Command, arguments: &[OsString]) -> Option<PathBu
     matches.subcommand_matches(SERVE)?.get_one(CONFIG).cloned()
 }
 
-/// Where the registry is kept is one question with two settings: the one from the stronger place counts.
-fn choose_memory_or_data(
-    serve: &mut ServeArgs,
-    matches: &ArgMatches,
-    file: &SettingsFile,
-) -> Result<(), String> {
+/// Where the registry is kept is one question with two settings: the one from the stronger source counts.
+fn choose_memory_or_data(serve: &mut ServeArgs) -> Result<(), SettingError> {
     if !serve.memory || serve.data.is_none() {
         return Ok(());
     }
-    let strength = |id: &str| match matches.value_source(id) {
-        Some(ValueSource::CommandLine) => 3,
-        Some(ValueSource::EnvVariable) => 2,
-        _ => u8::from(file.has(id)),
-    };
-    match strength("memory").cmp(&strength("data")) {
+    let sources = &serve.sources;
+    match sources.source("memory").cmp(&sources.source("data")) {
         std::cmp::Ordering::Less => serve.memory = false,
         std::cmp::Ordering::Greater => serve.data = None,
         std::cmp::Ordering::Equal => {
-            return Err("memory and data exclude each other: choose one place for the registry".to_owned());
+            let (memory, data) = (sources.name("memory"), sources.name("data"));
+            return Err(SettingError::new(format!(
+                "memory and data exclude each other, and both {memory} and {data} are set: choose one place for the registry"
+            )));
         }
     }
     Ok(())
@@ -122,7 +80,7 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::serve::LogFormat;
+    use crate::log::LogFormat;
 
     fn serve(arguments: &[&str], file: Option<&str>) -> Result<ServeArgs, String> {
         let directory = tempfile::tempdir().unwrap();
@@ -144,11 +102,11 @@ mod tests {
         let file =
             "listen = \"127.0.0.1:1\"\nttl-min = 7\nttl_max = 700\nno-cors = true\nlog_format = \"json\"\n";
         let given = serve(&["--ttl-min", "8", "--no-cors=false"], Some(file)).unwrap();
-        assert_eq!(given.listen.port(), 1);
-        assert_eq!((given.ttl_min, given.ttl_max), (8, 700));
-        assert!(!given.no_cors);
+        assert_eq!(given.server.listen.port(), 1);
+        assert_eq!((given.registry.ttl_min, given.registry.ttl_max), (8, 700));
+        assert!(!given.service.no_cors);
         assert_eq!(given.log_format, LogFormat::Json);
-        assert_eq!(given.trusted_hops, 0);
+        assert_eq!(given.server.trusted_hops, 0);
     }
 
     #[test]

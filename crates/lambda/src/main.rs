@@ -74,8 +74,8 @@ fn run(mut api: RuntimeApi) -> Result<Infallible, Failure> {
 }
 
 async fn start() -> Result<Handler, SettingsError> {
-    let settings = Settings::read(|name| std::env::var(name).ok())?;
-    log::start(&settings.log)?;
+    let settings = Settings::read()?;
+    log::start(settings.log.clone())?;
     let client = connect(&settings.store)
         .await
         .map_err(|error| SettingsError::new(format!("DynamoDB can't be called: {error}")))?;

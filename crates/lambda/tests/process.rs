@@ -52,7 +52,7 @@ fn written(mut process: Bootstrap) -> (String, String) {
 async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_is_asked_for() {
     for (settings, words) in [
         (vec![], ["AURORA_TABLE", "DynamoDB table"]),
-        (vec![TABLE, ("AURORA_TTL_MIN", "0")], ["AURORA_TTL_MIN", "from 1 to 86400"]),
+        (vec![TABLE, ("AURORA_TTL_MIN", "0")], ["AURORA_TTL_MIN", "0 is not in 1..=86400"]),
         (vec![TABLE, ("AURORA_LOG", "loud")], ["AURORA_LOG", "level"]),
     ] {
         let api = RuntimeApi::start().await;
@@ -63,6 +63,14 @@ async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_i
         assert!(!process.0.wait().unwrap().success());
         assert_eq!(api.asked(), 0);
     }
+}
+
+#[tokio::test]
+async fn a_variable_that_is_empty_counts_as_unset() {
+    let api = RuntimeApi::start().await;
+    let empty = [TABLE, ("AURORA_TTL_MIN", ""), ("AURORA_NO_CORS", ""), ("AURORA_DYNAMODB_ENDPOINT", "")];
+    let _process = Bootstrap::start(&api.authority(), &empty);
+    assert_eq!(api.invoke(json!({}), TIME).await, Ok(Value::Null));
 }
 
 #[test]

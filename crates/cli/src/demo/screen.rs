@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use aurora_protocol::PeerId;
+use console::Style;
 use tokio::time::Instant;
 
 use super::network::{Member, Network, State};
-use crate::table::{cut, fit};
-use crate::terminal::Size;
+use crate::terminal::{Size, cut, fit};
 
 /// How wide the bar of a lease is.
 const BAR_STEPS: u32 = 18;
@@ -20,13 +20,6 @@ const ARCHETYPES: usize = 16;
 const PULSE: Duration = Duration::from_millis(350);
 /// The fewest lines of the story that are shown, however many peers there are.
 const LEAST_STORY: usize = 6;
-
-const GREEN: &str = "\x1b[32m";
-const YELLOW: &str = "\x1b[33m";
-const RED: &str = "\x1b[31m";
-const DIM: &str = "\x1b[2m";
-const BOLD: &str = "\x1b[1m";
-const PLAIN: &str = "\x1b[0m";
 
 /// The picture: a headline, the peers with their leases, the end of the story.
 pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size) -> Vec<String> {
@@ -57,31 +50,33 @@ fn headline(network: &Network, endpoint: &str, now: Instant, columns: usize) -> 
         tally.left,
         tally.expired
     );
-    let (colour, promise) = match (network.pieces(), network.isolated().len()) {
-        (0..=1, 0) => (GREEN, "one network, everybody is known to somebody".to_owned()),
-        (pieces, isolated) => (YELLOW, format!("{pieces} pieces, {isolated} not known to anybody yet")),
+    let (style, promise) = match (network.pieces(), network.isolated().len()) {
+        (0..=1, 0) => (Style::new().green(), "one network, everybody is known to somebody".to_owned()),
+        (pieces, isolated) => {
+            (Style::new().yellow(), format!("{pieces} pieces, {isolated} not known to anybody yet"))
+        }
     };
     vec![
-        paint(BOLD, &cut(&title, columns)),
+        paint(&Style::new().bold(), &cut(&title, columns)),
         cut(&counts, columns),
-        paint(colour, &cut(&promise, columns)),
+        paint(&style, &cut(&promise, columns)),
         String::new(),
-        paint(DIM, &cut(&row("PEER", "ARCHETYPES", &fit("LEASE", LEASE), "KNOWS"), columns)),
+        paint(&Style::new().dim(), &cut(&row("PEER", "ARCHETYPES", &fit("LEASE", LEASE), "KNOWS"), columns)),
     ]
 }
 
 fn peer(network: &Network, id: &PeerId, member: &Member, now: Instant, columns: usize) -> String {
     let beats = member.beat_at.is_some_and(|at| now.saturating_duration_since(at) < PULSE);
-    let (colour, says) = match member.state {
-        State::Joining => (DIM, "joining"),
-        State::Leaving => (DIM, "leaving"),
-        State::Crashed => (RED, "crashed"),
-        State::Live if beats => (GREEN, "♥"),
-        State::Live => (PLAIN, ""),
+    let (style, says) = match member.state {
+        State::Joining => (Style::new().dim(), "joining"),
+        State::Leaving => (Style::new().dim(), "leaving"),
+        State::Crashed => (Style::new().red(), "crashed"),
+        State::Live if beats => (Style::new().green(), "♥"),
+        State::Live => (Style::new(), ""),
     };
     let knows = format!("{:>5}  {says}", network.knows(member));
     let line = row(id.as_str(), &member.archetypes, &lease(member, now), &knows);
-    paint(colour, &cut(&line, columns))
+    paint(&style, &cut(&line, columns))
 }
 
 fn row(name: &str, archetypes: &str, lease: &str, knows: &str) -> String {
@@ -98,6 +93,6 @@ fn lease(member: &Member, now: Instant) -> String {
     format!("{bar} {:4.1} s", left.as_secs_f64())
 }
 
-fn paint(colour: &str, text: &str) -> String {
-    if colour == PLAIN { text.to_owned() } else { format!("{colour}{text}{PLAIN}") }
+fn paint(style: &Style, text: &str) -> String {
+    style.apply_to(text).to_string()
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::args::ConnectArgs;
+use crate::connect::ConnectArgs;
 
 /// Which service, and how thoroughly.
 #[derive(Clone, Debug, Args)]

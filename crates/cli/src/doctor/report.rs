@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::finding::{Finding, Verdict};
 use crate::escape::escape;
 use crate::failure::Failure;
-use crate::verb::{print, print_json};
+use crate::output::{print, print_json};
 
 /// All findings of one examination.
 #[derive(Debug, Serialize)]

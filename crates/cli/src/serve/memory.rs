@@ -1,14 +1,14 @@
 //! A service within the process, that keeps nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
 
 use aurora_embedded::EmbeddedStore;
 use aurora_http::{ServeError, ServeOptions, Server};
-use aurora_registry::Limits;
+use aurora_registry::{Limits, Registry};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{cant_serve, registry};
 use crate::failure::Failure;
 
 /// A running service in memory, on a free port of loopback. It ends with the runtime, if it is not stopped before.
@@ -24,7 +24,8 @@ impl MemoryService {
         let mut options = ServeOptions::default();
         options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let store = EmbeddedStore::in_memory(limits.clone());
-        let server = Server::bind(options, registry(store, limits)?).await.map_err(cant_serve)?;
+        let registry = Registry::new(store, limits).map_err(Failure::other)?;
+        let server = Server::bind(options, Arc::new(registry)).await.map_err(Failure::other)?;
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.serve(async {
@@ -42,6 +43,6 @@ impl MemoryService {
     /// Stops it and waits until it has.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         drop(self.stop);
-        self.task.await.map_err(cant_serve)?.map_err(cant_serve)
+        self.task.await.map_err(Failure::other)?.map_err(Failure::other)
     }
 }

@@ -3,16 +3,51 @@
 use std::time::Duration;
 
 use aurora_client::Client;
-use aurora_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, View};
+use aurora_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, PeerId, View};
+use clap::Args;
 use tokio::time::sleep;
 
 use super::page::{self, Detail};
-use super::{print, print_json};
-use crate::args::DiscoverArgs;
+use crate::connect::ConnectArgs;
+use crate::escape::escape;
 use crate::failure::{self, Failure};
+use crate::output::{print, print_json};
 use crate::signal::stop_requested;
-use crate::table::cut;
-use crate::terminal::{self, Picture, Size};
+use crate::terminal::{self, Picture, Size, cut};
+
+/// Arguments of `discover`.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct DiscoverArgs {
+    /// List peers that carry this archetype; may repeat: any of them.
+    #[arg(long = "archetype", value_name = "ARCHETYPE")]
+    pub(crate) archetypes: Vec<String>,
+    /// Most peers to list (with --all: in one page).
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) limit: u32,
+    /// A peer to leave out: the caller.
+    #[arg(long, value_name = "PEER_ID", value_parser = PeerId::parse)]
+    pub(crate) exclude: Option<PeerId>,
+    /// Where fewer than the limit carry the archetypes, go on with others from the whole network.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) fill: bool,
+    /// List every peer, page by page, instead of a random sample.
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Also say when each lease ends and when each peer registered.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Print the service's answer as JSON; with --all one line per page.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Ask again and again, and redraw, until Ctrl-C.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) watch: bool,
+    /// How long to wait between two looks of --watch.
+    #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) interval: u64,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
 
 /// Lists live peers: once, all of them, or again and again.
 pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
@@ -126,6 +161,6 @@ fn frame(
         lines.extend(page::lines(&answer.page, answer.timestamp, detail, Some(size.columns)));
     }
     // Above the table, where it is seen however long that is.
-    lines.splice(0..0, error.map(|error| format!("! {}", crate::escape::escape(&error))));
+    lines.splice(0..0, error.map(|error| format!("! {}", escape(&error))));
     lines.iter().map(|line| cut(line, size.columns)).collect()
 }

@@ -1,9 +1,9 @@
 //! `health`.
 
-use super::print;
-use crate::args::ConnectArgs;
+use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::output::print;
 
 /// Prints the service's health; fails unless it is healthy.
 pub(crate) async fn run(args: ConnectArgs) -> Result<(), Failure> {

@@ -4,15 +4,33 @@ use aurora_protocol::{
     DiscoverRequest, DiscoveredPage, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
     Timestamp, Ttl,
 };
+use clap::Args;
 
-use super::{page, print, print_json};
-use crate::args::HeartbeatArgs;
+use super::page;
+use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::output::{print, print_json};
 use crate::terminal;
 
 /// How many peers to ask for along the way: the contract's own default.
 const PEERS: u32 = 20;
+
+/// Arguments of `heartbeat`.
+#[derive(Debug, Args)]
+pub(crate) struct HeartbeatArgs {
+    /// The peer whose lease is renewed; up to 100 of them in one call.
+    #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=PeerIds::MAX_COUNT, value_name = "PEER_ID")]
+    pub(crate) peer_ids: Vec<PeerId>,
+    /// Also list some of the other peers, in the same call.
+    #[arg(long)]
+    pub(crate) discover: bool,
+    /// Print the service's answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
 
 /// Renews leases, and lists some peers where asked to.
 pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {

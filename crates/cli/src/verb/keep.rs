@@ -5,11 +5,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aurora_client::{Event, LeaseKeeper};
 use aurora_protocol::{PeerId, Timestamp};
+use clap::Args;
 
-use crate::args::KeepArgs;
+use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::peer::PeerArgs;
 use crate::signal::stop_requested;
+
+/// Arguments of `keep`.
+#[derive(Debug, Args)]
+pub(crate) struct KeepArgs {
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
 
 /// Registers a peer, keeps its lease until the command is stopped, and deregisters it.
 pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {

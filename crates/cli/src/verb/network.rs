@@ -1,12 +1,23 @@
 //! `network`.
 
 use aurora_protocol::NetworkResponse;
+use clap::Args;
 
-use super::{print, print_json};
-use crate::args::NetworkArgs;
+use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::output::{print, print_json};
 use crate::{table, terminal};
+
+/// Arguments of `network`.
+#[derive(Debug, Args)]
+pub(crate) struct NetworkArgs {
+    /// Print the service's answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
 
 /// Says how the network as a whole is.
 pub(crate) async fn run(args: NetworkArgs) -> Result<(), Failure> {

@@ -1,9 +1,24 @@
 //! `register`.
 
-use super::{print, print_json};
-use crate::args::RegisterArgs;
+use clap::Args;
+
+use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
+use crate::output::{print, print_json};
+use crate::peer::PeerArgs;
+
+/// Arguments of `register`.
+#[derive(Debug, Args)]
+pub(crate) struct RegisterArgs {
+    #[command(flatten)]
+    pub(crate) peer: PeerArgs,
+    /// Print the service's answer as JSON.
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
+}
 
 /// Registers a peer and prints what the service grants it.
 pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {

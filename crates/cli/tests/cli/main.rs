@@ -1,9 +1,10 @@
 //! The command as its users see it: arguments in; exit code, standard output and standard error out.
 
 // clippy.toml exempts test functions; their helpers need the same.
-#![allow(clippy::unwrap_used, clippy::panic)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod command;
+mod contract;
 mod cost;
 mod demo;
 mod doctor;
@@ -12,5 +13,8 @@ mod mistake;
 mod proxy;
 mod readme;
 mod serve;
+mod setting;
+#[cfg(feature = "stand-in")]
+mod shared_table;
 mod tls;
 mod verb;

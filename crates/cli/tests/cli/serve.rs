@@ -1,8 +1,6 @@
 //! `serve`.
 
-use std::fs;
-
-use crate::command::{Service, run, run_with};
+use crate::command::{Service, run};
 
 #[test]
 fn registrations_survive_a_kill_and_a_second_process_is_kept_out() {
@@ -31,41 +29,6 @@ fn a_stop_is_an_orderly_end() {
         let mut service = Service::in_memory();
         service.running.signal(signal);
         assert_eq!(service.running.wait(), Some(0));
-    }
-}
-
-#[test]
-fn settings_come_from_a_file_and_its_mistakes_are_named() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("aurora.toml");
-    let config = path.to_str().unwrap();
-    fs::write(&path, "memory = true\npeer-ttl-minutes = 1\n").unwrap();
-    let service = Service::start(&["--config", config]);
-    assert!(service.call(&["register", "a"]).out.contains("(60 s)"));
-    let service = Service::start(&["--config", config, "--peer-ttl-minutes", "2"]);
-    assert!(service.call(&["register", "a"]).out.contains("(120 s)"));
-    fs::write(&path, "peer-ttl-minutes = 0\n").unwrap();
-    let ran = run(&["serve", "--config", config]);
-    assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("aurora.toml: peer-ttl-minutes"), "{}", ran.err);
-}
-
-#[test]
-fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("aurora.toml");
-    // Too short a default lease for the shortest one: the refusal says which default counted.
-    fs::write(&path, "memory = true\nttl-min = 600\npeer-ttl-minutes = 2\n").unwrap();
-    let file = ("AURORA_CONFIG", path.to_str().unwrap());
-    let minutes = ("AURORA_PEER_TTL_MINUTES", "3");
-    for (flags, variables, counted) in [
-        (&["serve"][..], &[file][..], "default lease (120 s)"),
-        (&["serve"], &[file, minutes], "default lease (180 s)"),
-        (&["serve", "--peer-ttl-minutes", "4"], &[file, minutes], "default lease (240 s)"),
-    ] {
-        let ran = run_with(flags, variables);
-        assert_eq!(ran.code, 2);
-        assert!(ran.err.contains(counted), "{}", ran.err);
     }
 }
 

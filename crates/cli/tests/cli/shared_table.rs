@@ -1,10 +1,7 @@
 //! `serve --store dynamodb` as users start it: the contract on a DynamoDB stand-in, and two processes on one table.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a command that does not start fails the test")]
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aurora_client::{Client, ClientOptions, Error};
@@ -13,21 +10,12 @@ use aurora_protocol::{Code, DeregisterRequest, DiscoverRequest, HeartbeatRequest
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::command::{Running, Service, run};
+
 /// How late what another process wrote may show up.
 const LAG: Duration = Duration::from_secs(5);
 
 aurora_contract_tests::contract_suite!(serve);
-
-/// The command, ended with the case.
-struct Serving(Mutex<Child>);
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        let child = self.0.get_mut().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}
 
 /// A fresh table, made by the command.
 fn table() -> String {
@@ -35,27 +23,20 @@ fn table() -> String {
     let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
     // The number of a process alone could be another's that ended meanwhile.
     let name = format!("aurora-peers-serve-{process}-{:x}-{next}", fastrand::u64(..));
-    let created = command().args(["create-table", "--table", &name]).status().unwrap();
-    assert!(created.success());
+    let created = run(&["create-table", "--table", &name, "--dynamodb-endpoint", &endpoint()]);
+    assert_eq!((created.code, created.err.as_str()), (0, ""));
     name
 }
 
-fn command() -> Command {
-    let set = std::env::var_os("AURORA_DYNAMODB_ENDPOINT").is_some();
-    assert!(set, "AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
-    Command::new(env!("CARGO_BIN_EXE_aurora-discovery"))
+fn endpoint() -> String {
+    std::env::var("AURORA_DYNAMODB_ENDPOINT")
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
 }
 
-fn start(table: &str) -> (String, Serving) {
-    let mut command = command();
-    command.args(["serve", "--store", "dynamodb", "--table", table, "--listen", "127.0.0.1:0"]);
-    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
-    let mut announced = String::new();
-    BufReader::new(child.stdout.take().unwrap()).read_line(&mut announced).unwrap();
-    assert!(announced.contains(table), "{announced}");
-    let url =
-        announced.split(' ').find(|word| word.starts_with("http://")).expect("the address is announced");
-    (url.to_owned(), Serving(Mutex::new(child)))
+fn start(table: &str) -> (String, Running) {
+    let arguments = ["--store", "dynamodb", "--table", table, "--dynamodb-endpoint", &endpoint()];
+    let Service { endpoint, running } = Service::start(&arguments);
+    (endpoint, running)
 }
 
 /// The clock is the system's, and peers are bounded by an estimate only.

@@ -74,7 +74,7 @@ mod tests {
 
     /// What the table in the decision says of an operation among so many peers: read units and write units.
     fn recorded(operation: &str, peers: u32) -> (f64, f64) {
-        let decision = include_str!("../../../../docs/decisions/0003-dynamodb-model.md");
+        let decision = include_str!("../../../docs/decisions/0003-dynamodb-model.md");
         let start = format!("| {operation} | {peers} | ");
         let row = decision.lines().find_map(|line| line.strip_prefix(&start));
         let row = row.unwrap_or_else(|| panic!("no row {start}"));
@@ -139,9 +139,9 @@ mod tests {
 
     #[test]
     fn the_bounds_are_the_stores_own() {
-        let options = include_str!("../../../dynamodb/src/options.rs");
+        let options = include_str!("../../dynamodb/src/options.rs");
         assert!(options.contains("snapshot_hold: Duration::from_secs(4)"));
         assert!(options.contains("snapshot_items: 1_000"));
-        assert!(include_str!("../../../dynamodb/src/renew.rs").contains("const AHEAD: u64 = 3;"));
+        assert!(include_str!("../../dynamodb/src/renew.rs").contains("const AHEAD: u64 = 3;"));
     }
 }

@@ -1,25 +1,13 @@
 //! The settings as the README lists them.
 
-use std::io::{self, Write as _};
+use clap::{Arg, Command};
 
-use clap::Arg;
-
-use super::file::is_setting;
-use crate::failure::Failure;
-
-/// Prints a Markdown table of all settings.
-pub(crate) fn print_table() -> Result<(), Failure> {
-    Ok(io::stdout().write_all(table().as_bytes())?)
-}
-
-fn table() -> String {
-    let mut table = String::from("| flag | environment | default | what it says |\n|---|---|---|---|\n");
-    let command = super::command();
-    let serve = command.find_subcommand(super::SERVE);
-    for arg in serve.into_iter().flat_map(|serve| serve.get_arguments()).filter(|arg| is_setting(arg)) {
-        table.push_str(&row(arg));
-    }
-    table
+/// A Markdown table of the settings of `command`: every argument that has an environment variable, but for the one that names
+/// the settings file.
+pub fn markdown(command: &Command, config: &str) -> String {
+    let head = "| flag | environment | default | what it says |\n|---|---|---|---|\n".to_owned();
+    let settings = command.get_arguments().filter(|arg| arg.get_env().is_some() && arg.get_id() != config);
+    settings.fold(head, |table, arg| table + &row(arg))
 }
 
 fn row(arg: &Arg) -> String {

@@ -2,8 +2,8 @@
 
 use serde::Serialize;
 
-use super::prices::Prices;
-use super::workload::{Architecture, MONTH_DAYS, Month, Workload};
+use crate::prices::Prices;
+use crate::workload::{Architecture, MONTH_DAYS, Month, Workload};
 
 const MILLION: f64 = 1e6;
 const BYTES_PER_GB: f64 = 1_073_741_824.0;
@@ -144,13 +144,13 @@ fn logged_gb(month: &Month, door: Door) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::workload::tests::hundred;
     use super::*;
+    use crate::workload::tests::hundred;
 
-    const TEMPLATE: &str = include_str!("../../../../Infrastructure/P2P/cloudformation.yaml");
+    const TEMPLATE: &str = include_str!("../../../Infrastructure/P2P/cloudformation.yaml");
 
     fn total(workload: &Workload, door: Door) -> f64 {
-        Bill::of(workload, door, &Prices::read(None).unwrap()).total
+        Bill::of(workload, door, &Prices::built_in().unwrap()).total
     }
 
     #[test]
@@ -173,7 +173,7 @@ mod tests {
 
     #[test]
     fn each_part_is_its_count_times_its_price() {
-        let prices = Prices::read(None).unwrap();
+        let prices = Prices::built_in().unwrap();
         let bill = Bill::of(&hundred(60.0, false), Door::Rest, &prices);
         let cents: Vec<String> = bill.parts().iter().map(|(_, dollars)| format!("{dollars:.3}")).collect();
         // By hand: 5.19 million requests; 6,487.5 GB-seconds; 2.196 million writes; 4.32 + 2.777 + 0.006 million reads.
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn each_price_moves_the_bill() {
-        let prices = Prices::read(None).unwrap();
+        let prices = Prices::built_in().unwrap();
         let mut workload = hundred(60.0, false);
         workload.custom_metrics = true;
         let plain = Bill::of(&workload, Door::Rest, &prices);
@@ -244,9 +244,9 @@ mod tests {
 
     #[test]
     fn the_functions_log_is_as_the_function_writes_it() {
-        let settings = include_str!("../../../lambda/src/settings.rs");
+        let settings = include_str!("../../lambda/src/settings.rs");
         assert!(settings.contains("const LOG_ONE_IN: u32 = 1_000;"));
-        let metrics = include_str!("../../../lambda/src/metrics.rs");
+        let metrics = include_str!("../../lambda/src/metrics.rs");
         assert!(metrics.contains("const REQUESTS_PER_LINE: u64 = 100;"));
         assert!(metrics.contains("const METRICS: [&str; 4]"));
     }

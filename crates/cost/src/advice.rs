@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use super::bill::{Bill, Door};
-use super::prices::Prices;
-use super::workload::{Cadence, Workload};
+use crate::bill::{Bill, Door};
+use crate::prices::Prices;
+use crate::workload::{Cadence, Workload};
 
 /// Less is not worth a line, in US dollars a month.
 const WORTH_SAYING: f64 = 0.01;
@@ -120,11 +120,11 @@ fn third(workload: &Workload) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::workload::tests::hundred;
     use super::*;
+    use crate::workload::tests::hundred;
 
     fn named(workload: &Workload) -> Vec<Saving> {
-        savings(workload, &Prices::read(None).unwrap())
+        savings(workload, &Prices::built_in().unwrap())
     }
 
     #[test]

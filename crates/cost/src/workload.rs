@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::units;
+use crate::units;
 
 /// Days of the month that is billed, as the seed counts it.
 pub(crate) const MONTH_DAYS: f64 = 30.0;
@@ -22,50 +22,59 @@ const COMPRESSED_PAGE_BYTES: f64 = 150.0;
 
 /// How a network uses the service.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Workload {
-    pub(crate) peers: f64,
+pub struct Workload {
+    /// How many peers are live.
+    pub peers: f64,
     /// The lease, in seconds.
-    pub(crate) lease_seconds: f64,
+    pub lease_seconds: f64,
     /// Archetypes that each peer carries.
-    pub(crate) archetypes: f64,
+    pub archetypes: f64,
     /// How often a day each peer registers, and deregisters again.
-    pub(crate) starts_per_day: f64,
-    pub(crate) cadence: Cadence,
-    pub(crate) function: Function,
+    pub starts_per_day: f64,
+    /// How often each peer calls.
+    pub cadence: Cadence,
+    /// How the function is set up.
+    pub function: Function,
     /// Whether the function's own counts become CloudWatch metrics.
-    pub(crate) custom_metrics: bool,
+    pub custom_metrics: bool,
 }
 
 /// How often each peer calls.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Cadence {
-    pub(crate) heartbeat_seconds: f64,
-    /// How many peers' heartbeats a host sends in one call.
-    pub(crate) beats_per_call: f64,
-    /// 0: never.
-    pub(crate) discover_seconds: f64,
+pub struct Cadence {
+    /// The interval of each peer's heartbeats.
+    pub heartbeat_seconds: f64,
+    /// How many peers' heartbeats a host sends in one request.
+    pub beats_per_call: f64,
+    /// The interval of each peer's discovers; 0: never.
+    pub discover_seconds: f64,
     /// Most peers that a discover lists.
-    pub(crate) discover_limit: f64,
+    pub discover_limit: f64,
     /// Whether discovers ride along with heartbeats, as far as there are enough of these.
-    pub(crate) riding: bool,
+    pub riding: bool,
 }
 
 /// How the function is set up and how long it takes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub(crate) struct Function {
-    pub(crate) memory_mb: f64,
-    pub(crate) architecture: Architecture,
+pub struct Function {
+    /// Its memory, in MB.
+    pub memory_mb: f64,
+    /// Its processor.
+    pub architecture: Architecture,
     /// Milliseconds billed for a request.
-    pub(crate) billed_millis: f64,
+    pub billed_millis: f64,
 }
 
 /// The function's processor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, clap::ValueEnum)]
-pub(crate) enum Architecture {
-    #[value(name = "arm64")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "clap", derive(clap::ValueEnum))]
+pub enum Architecture {
+    /// AWS Graviton.
+    #[cfg_attr(feature = "clap", value(name = "arm64"))]
     #[serde(rename = "arm64")]
     Arm64,
-    #[value(name = "x86_64")]
+    /// Intel or AMD.
+    #[cfg_attr(feature = "clap", value(name = "x86_64"))]
     #[serde(rename = "x86_64")]
     X86,
 }

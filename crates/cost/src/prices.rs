@@ -1,4 +1,4 @@
-//! The price list: one dated table, checked in beside this file, that an operator may replace whole.
+//! The price list: one dated table, checked in beside this file, that an operator may replace as a whole.
 
 use std::fs;
 use std::path::Path;
@@ -6,14 +6,19 @@ use std::path::Path;
 use serde::Serialize;
 use toml::{Table, Value};
 
-/// The list that the command knows.
-pub(crate) const BUILT_IN: &str = include_str!("prices.toml");
+/// The built-in price list, as the TOML file whose form a list of one's own has.
+pub const BUILT_IN: &str = include_str!("prices.toml");
 /// How the built-in list is named in errors.
 const BUILT_IN_NAME: &str = "the built-in price list";
 
+/// A price list that can't be used, as a sentence that names the list, the key and the rule.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct PriceError(String);
+
 /// What AWS charges, in US dollars.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Prices {
+pub struct Prices {
     /// Where these prices hold.
     pub(crate) region: String,
     /// When they were read, as year and month.
@@ -36,19 +41,27 @@ pub(crate) struct Prices {
 }
 
 impl Prices {
-    /// The list in `file`, or the built-in one.
+    /// The built-in list.
+    ///
+    /// # Errors
+    /// None, as a test proves.
+    pub fn built_in() -> Result<Self, PriceError> {
+        Self::parse(BUILT_IN, BUILT_IN_NAME)
+    }
+
+    /// The list in a file.
     ///
     /// # Errors
     /// A sentence that names the file, the key and the rule.
-    pub(crate) fn read(file: Option<&Path>) -> Result<Self, String> {
-        let Some(path) = file else { return Self::parse(BUILT_IN, BUILT_IN_NAME) };
+    pub fn read(path: &Path) -> Result<Self, PriceError> {
         let name = path.display().to_string();
-        let text = fs::read_to_string(path).map_err(|error| format!("{name} can't be read: {error}"))?;
+        let text =
+            fs::read_to_string(path).map_err(|error| PriceError(format!("{name} can't be read: {error}")))?;
         Self::parse(&text, &name)
     }
 
-    fn parse(text: &str, name: &str) -> Result<Self, String> {
-        let table = text.parse().map_err(|error| format!("{name} is no TOML: {error}"))?;
+    fn parse(text: &str, name: &str) -> Result<Self, PriceError> {
+        let table = text.parse().map_err(|error| PriceError(format!("{name} is no TOML: {error}")))?;
         let mut list = List { name, table };
         let prices = Self {
             region: list.text("region")?,
@@ -80,14 +93,14 @@ struct List<'a> {
 }
 
 impl List<'_> {
-    fn text(&mut self, key: &str) -> Result<String, String> {
+    fn text(&mut self, key: &str) -> Result<String, PriceError> {
         match self.table.remove(key) {
             Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
             _ => Err(self.broken(key, "must be text")),
         }
     }
 
-    fn texts(&mut self, key: &str) -> Result<Vec<String>, String> {
+    fn texts(&mut self, key: &str) -> Result<Vec<String>, PriceError> {
         let rule = "must be a list of texts: where the prices were read";
         let Some(Value::Array(values)) = self.table.remove(key) else { return Err(self.broken(key, rule)) };
         values
@@ -96,7 +109,7 @@ impl List<'_> {
             .collect()
     }
 
-    fn price(&mut self, section: &str, key: &str) -> Result<f64, String> {
+    fn price(&mut self, section: &str, key: &str) -> Result<f64, PriceError> {
         let value =
             self.table.get_mut(section).and_then(Value::as_table_mut).and_then(|table| table.remove(key));
         let price = match value {
@@ -110,7 +123,7 @@ impl List<'_> {
     }
 
     /// A price that nobody reads is most likely one whose name was mistyped.
-    fn is_used_up(&self) -> Result<(), String> {
+    fn is_used_up(&self) -> Result<(), PriceError> {
         let left = self.table.iter().find_map(|(key, value)| match value {
             Value::Table(section) => section.keys().next().map(|inner| format!("{key}.{inner}")),
             _ => Some(key.clone()),
@@ -118,8 +131,8 @@ impl List<'_> {
         left.map_or(Ok(()), |key| Err(self.broken(&key, "is no price of this list: remove it")))
     }
 
-    fn broken(&self, key: &str, rule: &str) -> String {
-        format!("{}: {key} {rule}", self.name)
+    fn broken(&self, key: &str, rule: &str) -> PriceError {
+        PriceError(format!("{}: {key} {rule}", self.name))
     }
 }
 
@@ -127,14 +140,14 @@ impl List<'_> {
 mod tests {
     use super::*;
 
-    fn with(from: &str, to: &str) -> Result<Prices, String> {
+    fn with(from: &str, to: &str) -> Result<Prices, PriceError> {
         assert!(BUILT_IN.contains(from), "{from}");
         Prices::parse(&BUILT_IN.replace(from, to), "mine.toml")
     }
 
     #[test]
     fn the_built_in_list_is_dated_and_names_its_sources() {
-        let prices = Prices::read(None).unwrap();
+        let prices = Prices::built_in().unwrap();
         assert_eq!((prices.region.as_str(), prices.as_of.as_str()), ("us-east-1", "2026-11"));
         assert!(prices.sources.iter().all(|source| source.contains("pricing")), "{:?}", prices.sources);
         assert!((prices.write_units_per_million / prices.read_units_per_million - 5.0).abs() < 1e-9);
@@ -165,10 +178,10 @@ mod tests {
             ("sources = [", "sources = [ 1,", "sources must be a list of texts"),
             ("[api]", "[api", "mine.toml is no TOML"),
         ] {
-            let error = with(from, to).unwrap_err();
+            let error = with(from, to).unwrap_err().to_string();
             assert!(error.contains(says), "{from} -> {to}: {error}");
         }
-        let missing = Prices::read(Some(Path::new("no/such/prices.toml"))).unwrap_err();
+        let missing = Prices::read(Path::new("no/such/prices.toml")).unwrap_err().to_string();
         assert!(missing.contains("no/such/prices.toml can't be read"), "{missing}");
     }
 }

@@ -1,0 +1,44 @@
+//! How a client's verbs reach the service.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aurora_client::{Client, ClientOptions};
+use clap::Args;
+
+use crate::failure::Failure;
+
+/// Where the service is and how it is called.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct ConnectArgs {
+    /// Where the service answers; a path is kept.
+    #[arg(long, env = "AURORA_ENDPOINT", default_value = "http://127.0.0.1:8080", value_name = "URL")]
+    pub(crate) endpoint: String,
+    /// Trust only servers whose certificate descends from one in this PEM file, instead of those that the system trusts.
+    #[arg(long, env = "AURORA_CA_CERT", value_name = "FILE")]
+    pub(crate) ca_cert: Option<PathBuf>,
+    /// How long one attempt may take.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
+    pub(crate) timeout: u64,
+    /// How often to try again what may pass: no connection, an overloaded service.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    pub(crate) retries: u32,
+}
+
+impl ConnectArgs {
+    /// The client that these arguments ask for.
+    pub(crate) fn client(&self) -> Result<Client, Failure> {
+        let mut options = ClientOptions::new(&self.endpoint);
+        options.timeout = Duration::from_secs(self.timeout);
+        options.patience = options.patience.max(options.timeout);
+        options.retries = self.retries;
+        options.user_agent = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION")).to_owned();
+        if let Some(path) = &self.ca_cert {
+            let pem = fs::read(path)
+                .map_err(|error| Failure::flag("--ca-cert", format_args!("{}: {error}", path.display())))?;
+            options.ca_certificates = Some(pem);
+        }
+        Client::new(&options).map_err(|error| Failure::Usage(error.to_string()))
+    }
+}

@@ -1,0 +1,26 @@
+//! `create-table`.
+
+use aurora_dynamodb::DynamoOptions;
+use clap::Args;
+
+use crate::failure::Failure;
+
+/// Arguments of `create-table`.
+#[derive(Debug, Args)]
+pub(crate) struct CreateTableArgs {
+    /// The table's name.
+    #[arg(long, env = "AURORA_TABLE", value_name = "NAME")]
+    pub(crate) table: String,
+    /// Where DynamoDB is.
+    #[arg(long, env = "AURORA_DYNAMODB_ENDPOINT", value_name = "URL")]
+    pub(crate) dynamodb_endpoint: String,
+}
+
+/// Creates the table of `serve --store dynamodb`.
+pub(crate) async fn run(args: CreateTableArgs) -> Result<(), Failure> {
+    let mut options = DynamoOptions::new(args.table);
+    options.endpoint = Some(args.dynamodb_endpoint);
+    let client = aurora_dynamodb::connect(&options).await.map_err(Failure::no_dynamodb)?;
+    let created = aurora_dynamodb::create_table(&client, &options.table, true).await;
+    created.map_err(|error| Failure::Other(format!("the table {} can't be created: {error}", options.table)))
+}

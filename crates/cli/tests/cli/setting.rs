@@ -1,0 +1,105 @@
+//! Settings: flags, environment variables and the file, and what is said of mistakes in each.
+
+use std::fs;
+
+use crate::command::{Service, run, run_with};
+
+#[test]
+fn settings_come_from_a_file_and_its_mistakes_are_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("aurora.toml");
+    let config = path.to_str().unwrap();
+    fs::write(&path, "memory = true\npeer-ttl-minutes = 1\n").unwrap();
+    let service = Service::start(&["--config", config]);
+    assert!(service.call(&["register", "a"]).out.contains("(60 s)"));
+    let service = Service::start(&["--config", config, "--peer-ttl-minutes", "2"]);
+    assert!(service.call(&["register", "a"]).out.contains("(120 s)"));
+    fs::write(&path, "peer-ttl-minutes = 0\n").unwrap();
+    let ran = run(&["serve", "--config", config]);
+    assert_eq!(ran.code, 2);
+    assert!(ran.err.contains("aurora.toml: peer-ttl-minutes"), "{}", ran.err);
+}
+
+#[test]
+fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("aurora.toml");
+    // Too short a default lease for the shortest one: the refusal says which default counted.
+    fs::write(&path, "memory = true\nttl-min = 600\npeer-ttl-minutes = 2\n").unwrap();
+    let file = ("AURORA_CONFIG", path.to_str().unwrap());
+    let minutes = ("AURORA_PEER_TTL_MINUTES", "3");
+    for (flags, variables, counted) in [
+        (&["serve"][..], &[file][..], "default lease (120 s)"),
+        (&["serve"], &[file, minutes], "default lease (180 s)"),
+        (&["serve", "--peer-ttl-minutes", "4"], &[file, minutes], "default lease (240 s)"),
+    ] {
+        let ran = run_with(flags, variables);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(counted), "{}", ran.err);
+    }
+}
+
+#[test]
+fn an_empty_variable_counts_as_unset_for_every_command() {
+    let empty = [
+        ("AURORA_METRICS_LISTEN", ""),
+        ("AURORA_TTL_MIN", ""),
+        ("AURORA_MEMORY", ""),
+        ("AURORA_LOG", ""),
+        ("AURORA_CONFIG", ""),
+        ("AURORA_DATA", ""),
+    ];
+    // Too long a shortest lease ends `serve` once all variables are read.
+    let ran = run_with(&["serve", "--memory", "--ttl-min", "600"], &empty);
+    assert!(ran.code == 2 && ran.err.contains("default lease"), "{}", ran.err);
+
+    let service = Service::in_memory();
+    let empty = [("AURORA_ENDPOINT", ""), ("AURORA_CA_CERT", ""), ("AURORA_LEASE_TOKEN", "")];
+    let endpoint = ["--endpoint", &service.endpoint];
+    assert_eq!(run_with(&[&["register", "a"], &endpoint[..]].concat(), &empty).code, 0);
+    assert_eq!(run_with(&[&["deregister", "a"], &endpoint[..]].concat(), &empty).code, 0);
+    let ran = run_with(&["health", "--retries", "0", "--timeout", "1"], &empty);
+    assert!(!ran.err.contains("must begin with"), "the default endpoint is used: {}", ran.err);
+}
+
+#[test]
+fn an_error_names_the_source_of_the_value() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("aurora.toml");
+    let config = path.to_str().unwrap();
+    fs::write(&path, "ttl-max = 100\n").unwrap();
+    for (arguments, variables, says) in [
+        (&["serve", "--ttl-min", "0"][..], &[][..], "'--ttl-min <SECONDS>': 0 is not in 1..=86400"),
+        (&["serve"], &[("AURORA_TTL_MIN", "0")], "AURORA_TTL_MIN = \"0\": 0 is not in 1..=86400"),
+        (&["serve", "--ttl-min=0"], &[("AURORA_TTL_MIN", "0")], "'--ttl-min <SECONDS>': 0"),
+        (
+            &["serve"],
+            &[("AURORA_STORE", "paper")],
+            "AURORA_STORE = \"paper\": must be one of embedded, dynamodb",
+        ),
+        (&["serve"], &[("AURORA_MEMORY", "perhaps")], "AURORA_MEMORY = \"perhaps\": "),
+        (&["serve"], &[("AURORA_LOG", "loud")], "AURORA_LOG = \"loud\": must be a level"),
+        (&["serve", "--memory"], &[("AURORA_TLS_CERT", "c.pem")], "AURORA_TLS_CERT needs --tls-key"),
+        (
+            &["serve", "--ttl-min", "20", "--config", config],
+            &[("AURORA_PEER_TTL_MINUTES", "2")],
+            "see AURORA_PEER_TTL_MINUTES, --ttl-min and ttl-max in ",
+        ),
+        (
+            &["serve", "--memory", "--heartbeat-interval-min", "300"],
+            &[],
+            "see --heartbeat-interval-min and --heartbeat-interval-max",
+        ),
+        (
+            &["serve"],
+            &[("AURORA_MEMORY", "1"), ("AURORA_DATA", "d")],
+            "both AURORA_MEMORY and AURORA_DATA are set",
+        ),
+        (&["register", "a"], &[("AURORA_LEASE_TOKEN", "x y")], "AURORA_LEASE_TOKEN: "),
+    ] {
+        let ran = run_with(arguments, variables);
+        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?} {variables:?}: {}", ran.err);
+        assert!(ran.err.contains(says), "{arguments:?} {variables:?}: {}", ran.err);
+        assert!(!ran.err.contains("x y"), "{}", ran.err);
+    }
+}

@@ -1,0 +1,108 @@
+//! The report as a person reads it.
+
+use std::fmt;
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+
+use crate::bill::{ALARM_METRICS, Bill, Door};
+use crate::workload::{Architecture, Cadence, Workload};
+use crate::{Report, Scenario};
+
+/// The fewest columns of an amount: the tables of several scenarios line up.
+const AMOUNT_WIDTH: usize = 12;
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { month_days, prices, scenarios, savings } = self;
+        writeln!(
+            f,
+            "USD a month of {month_days} days, {} list prices of {}, no free tier.",
+            prices.region, prices.as_of
+        )?;
+        if let Some(given) = scenarios.first() {
+            writeln!(f, "{}", assumptions(&given.workload))?;
+        }
+        for scenario in scenarios {
+            writeln!(f, "\n{scenario}")?;
+        }
+        writeln!(f, "\nWhat lowers the bill as given, behind a REST API, each made alone:")?;
+        for saving in savings {
+            writeln!(f, "{:>8.2}  {}", saving.saves, saving.change)?;
+        }
+        write!(
+            f,
+            "\nThe first ten metrics that an account's alarms watch are free. The stack makes no function URL: nothing throttles or \
+             logs there."
+        )
+    }
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}: {}", self.name, cadence(&self.workload.cadence))?;
+        writeln!(
+            f,
+            "{:.2} million requests ({:.1} a second), {:.2} million write units, {:.2} million read units",
+            self.month.requests / 1e6,
+            self.month.requests_per_second(),
+            self.month.write_units / 1e6,
+            self.month.read_units / 1e6,
+        )?;
+        write!(f, "{}", table(self.bills()).trim_fmt())
+    }
+}
+
+fn table(bills: [&Bill; 3]) -> Table {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header([""].into_iter().chain(Door::ALL.map(Door::name)));
+    let parts = bills.map(Bill::parts);
+    for (row, (name, _)) in parts[0].iter().enumerate() {
+        table.add_row(amounts(name, parts.each_ref().map(|parts| parts[row].1)));
+    }
+    table.add_row(amounts("total", bills.map(|bill| bill.total)));
+    table.add_row(amounts(&format!("alarms ({ALARM_METRICS})"), bills.map(|bill| bill.alarms)));
+    for (number, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 1));
+        if number > 0 {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table
+}
+
+fn amounts(name: &str, dollars: [f64; 3]) -> Vec<String> {
+    let amounts = dollars.map(|dollars| format!("{dollars:>AMOUNT_WIDTH$.2}"));
+    [name.to_owned()].into_iter().chain(amounts).collect()
+}
+
+fn assumptions(workload: &Workload) -> String {
+    format!(
+        "Peers: {}, with {} archetypes, on a lease of {} s, starts a day: {}. Lambda bills {} ms of {} MB ({}) a request.",
+        workload.peers,
+        workload.archetypes,
+        workload.lease_seconds,
+        workload.starts_per_day,
+        workload.function.billed_millis,
+        workload.function.memory_mb,
+        match workload.function.architecture {
+            Architecture::Arm64 => "arm64",
+            Architecture::X86 => "x86_64",
+        },
+    )
+}
+
+fn cadence(cadence: &Cadence) -> String {
+    let mut heartbeat = format!("a heartbeat each {:.0} s", cadence.heartbeat_seconds);
+    if cadence.beats_per_call > 1.0 {
+        heartbeat += &format!(", {} peers' in one call", cadence.beats_per_call);
+    }
+    if cadence.discover_seconds <= 0.0 {
+        return format!("{heartbeat}, no discover");
+    }
+    let how = if cadence.riding { "riding along, " } else { "" };
+    format!(
+        "{heartbeat}, {how}a discover of {} each {:.0} s",
+        cadence.discover_limit, cadence.discover_seconds
+    )
+}

@@ -1,0 +1,100 @@
+//! Parsing, with what clap itself leaves open about environment variables.
+
+use std::ffi::OsString;
+
+use clap::builder::{BoolishValueParser, Resettable};
+use clap::error::{ContextKind, ContextValue};
+use clap::{Arg, ArgAction, ArgMatches, Args, Command};
+
+use crate::rule::broken_rule;
+use crate::{SettingError, Source, Sources};
+
+/// Why settings can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    /// The command line breaks a rule, or help was asked for.
+    #[error(transparent)]
+    CommandLine(#[from] clap::Error),
+    /// An environment variable or the file breaks a rule, or settings contradict each other.
+    #[error(transparent)]
+    Setting(#[from] SettingError),
+}
+
+/// Parses a group of settings from the environment and from `arguments`, of which a function on AWS Lambda has none. Errors
+/// about a setting that was left at its default name its variable.
+///
+/// # Errors
+/// A value that breaks its rule, named by the variable or the flag that holds it.
+pub fn parse<T: Args>(
+    arguments: impl IntoIterator<Item = impl Into<OsString>>,
+) -> Result<(T, Sources), ParseError> {
+    let command = Command::new("settings").no_binary_name(true).disable_help_flag(true);
+    let mut command = ignore_empty(allow_values(T::augment_args(command)));
+    let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
+    let matches = matches(&mut command, &arguments)?;
+    let sources = Sources::of(&command, &matches, Source::Environment);
+    Ok((T::from_arg_matches(&matches)?, sources))
+}
+
+/// Parses `arguments` and the environment; an error in a value out of an environment variable names the variable.
+///
+/// # Errors
+/// A value that breaks its rule, or help that was asked for.
+pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
+    command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
+        let invalid = error.get(ContextKind::InvalidArg);
+        let Some(ContextValue::String(shown)) = invalid else { return error.into() };
+        // It is shown with its value's name: `--ttl-min <SECONDS>`.
+        let flag = shown.split([' ', '=', '[']).next().unwrap_or_default();
+        // A flag overrides its variable.
+        if arguments.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
+            return error.into();
+        }
+        match set_variable(command, flag) {
+            Some(variable) => SettingError::new(format!("{variable}: {}", broken_rule(&error))).into(),
+            None => error.into(),
+        }
+    })
+}
+
+fn is_flag(word: &str, flag: &str) -> bool {
+    word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+}
+
+/// The environment variable that sets `flag`, with its value unless that is a secret.
+fn set_variable(command: &Command, flag: &str) -> Option<String> {
+    let of_flag = |arg: &&Arg| arg.get_long().is_some_and(|long| Some(long) == flag.strip_prefix("--"));
+    let found = command.get_arguments().filter(of_flag).find_map(|arg| {
+        let name = arg.get_env()?;
+        let value = std::env::var_os(name)?;
+        let value = if arg.is_hide_env_values_set() { String::new() } else { format!(" = {value:?}") };
+        Some(format!("{}{value}", name.to_string_lossy()))
+    });
+    found.or_else(|| command.get_subcommands().find_map(|subcommand| set_variable(subcommand, flag)))
+}
+
+/// `command` with every switch taking a value too (`--memory=false`), so that a stronger source can turn off what a weaker one
+/// turned on, and an environment variable can say either.
+pub fn allow_values(command: Command) -> Command {
+    command.mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { switch(arg) } else { arg })
+}
+
+fn switch(arg: Arg) -> Arg {
+    arg.action(ArgAction::Set)
+        .num_args(0..=1)
+        .require_equals(true)
+        .value_name("BOOL")
+        .value_parser(BoolishValueParser::new())
+        .default_value("false")
+        .default_missing_value("true")
+        .hide_default_value(true)
+        .hide_possible_values(true)
+}
+
+/// `command` and its subcommands without the environment variables that are set but empty.
+pub fn ignore_empty(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
+        .mut_subcommands(ignore_empty)
+}

@@ -1,0 +1,109 @@
+//! The settings file: TOML whose keys are the names of the flags.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use clap::{Arg, ArgAction, Command};
+use toml::Value;
+
+use crate::rule::broken_rule;
+use crate::{SettingError, Sources};
+
+/// The settings that a file holds, as text, by the name of their flag.
+#[derive(Debug, Default)]
+pub struct SettingsFile {
+    path: PathBuf,
+    settings: BTreeMap<String, String>,
+}
+
+impl SettingsFile {
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// The file can't be read or is not TOML, or a key has a value that no setting takes.
+    pub fn read(path: PathBuf) -> Result<Self, SettingError> {
+        let name = path.display();
+        let broken = |rule: String| SettingError::new(format!("{name}{rule}"));
+        let text = fs::read_to_string(&path).map_err(|error| broken(format!(" can't be read: {error}")))?;
+        let table: toml::Table =
+            text.parse().map_err(|error| broken(format!(" is not TOML: {}", one_line(&error))))?;
+        let mut settings = BTreeMap::new();
+        for (key, value) in table {
+            let flag = key.replace('_', "-");
+            let text = as_text(value)
+                .ok_or_else(|| broken(format!(": {key} must be text, a number, true or false")))?;
+            if settings.insert(flag.clone(), text).is_some() {
+                return Err(broken(format!(": {flag} is set twice, with - and with _")));
+            }
+        }
+        Ok(Self { path, settings })
+    }
+
+    /// Makes the file's values the defaults of the flags of `command`, all but the one with the id `config`.
+    ///
+    /// # Errors
+    /// A key that is no setting, or a value that breaks its rule.
+    pub fn apply(&self, mut command: Command, config: &str) -> Result<Command, SettingError> {
+        let known: Vec<Arg> = command
+            .get_arguments()
+            .filter(|arg| is_setting(arg) && arg.get_id() != config)
+            .cloned()
+            .collect();
+        for (key, value) in &self.settings {
+            let arg = known
+                .iter()
+                .find(|arg| arg.get_long() == Some(key))
+                .ok_or_else(|| self.unknown(key, &known))?;
+            check(arg, value).map_err(|rule| {
+                SettingError::new(format!("{}: {key} = {value:?}: {rule}", self.path.display()))
+            })?;
+            command = command.mut_arg(arg.get_id(), |arg| arg.default_value(value.clone()));
+        }
+        Ok(command)
+    }
+
+    /// Tells `sources` which values are the file's.
+    pub fn mark(&self, sources: &mut Sources) {
+        for key in self.settings.keys() {
+            sources.set_in_file(&key.replace('-', "_"), format!("{key} in {}", self.path.display()));
+        }
+    }
+
+    fn unknown(&self, key: &str, known: &[Arg]) -> SettingError {
+        let names: Vec<_> = known.iter().filter_map(|arg| arg.get_long()).collect();
+        SettingError::new(format!(
+            "{}: {key} is no setting; there are {}",
+            self.path.display(),
+            names.join(", ")
+        ))
+    }
+}
+
+fn is_setting(arg: &Arg) -> bool {
+    arg.get_long().is_some() && matches!(arg.get_action(), ArgAction::Set)
+}
+
+/// Checks a value by the rule of its flag, alone, so that an error can say where it stands.
+fn check(arg: &Arg, value: &str) -> Result<(), String> {
+    let probe = Command::new("settings").no_binary_name(true).arg(arg.clone());
+    let flag = format!("--{}={value}", arg.get_long().unwrap_or_default());
+    probe.try_get_matches_from([flag]).map(drop).map_err(|error| broken_rule(&error))
+}
+
+fn as_text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Integer(number) => Some(number.to_string()),
+        Value::Boolean(switch) => Some(switch.to_string()),
+        Value::Float(number) => Some(number.to_string()),
+        Value::Datetime(_) | Value::Array(_) | Value::Table(_) => None,
+    }
+}
+
+/// A parser's message that spans lines to draw the place, as one line.
+fn one_line(error: &toml::de::Error) -> String {
+    let place = error.to_string();
+    let place = place.lines().next().unwrap_or_default();
+    format!("{}: {}", place.trim_start_matches("TOML parse error ").trim(), error.message())
+}

@@ -1,0 +1,165 @@
+//! Leases, and what a registry holds at most.
+
+use aurora_protocol::{DiscoverBounds, Ttl};
+use aurora_registry::Limits;
+use clap::{Args, value_parser};
+
+use crate::{SettingError, Sources};
+
+const SECONDS_PER_MINUTE: u32 = 60;
+const MILLIS_PER_HOUR: u64 = 3_600_000;
+
+/// The rules of the registry, whichever store keeps it.
+#[derive(Clone, Debug, Args)]
+pub struct RegistryArgs {
+    /// The lease of a peer that asks for none, in minutes.
+    #[arg(long, env = "AURORA_PEER_TTL_MINUTES", default_value_t = Limits::default().ttl_default.as_secs() / SECONDS_PER_MINUTE, value_name = "MINUTES", value_parser = value_parser!(u32).range(1..=1_440))]
+    pub peer_ttl_minutes: u32,
+    /// The shortest lease that a peer may ask for.
+    #[arg(long, env = "AURORA_TTL_MIN", default_value_t = Limits::default().ttl_min.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
+    pub ttl_min: u32,
+    /// The longest lease that a peer may ask for.
+    #[arg(long, env = "AURORA_TTL_MAX", default_value_t = Limits::default().ttl_max.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
+    pub ttl_max: u32,
+    /// How long a heartbeat still revives a peer whose lease has ended.
+    #[arg(long, env = "AURORA_REVIVAL_HOURS", default_value_t = Limits::default().revival_window_millis / MILLIS_PER_HOUR, value_name = "HOURS", value_parser = value_parser!(u64).range(0..=8_760))]
+    pub revival_hours: u64,
+    /// The longest heartbeat interval that peers are asked for.
+    #[arg(long, env = "AURORA_HEARTBEAT_INTERVAL_MAX", default_value_t = Limits::default().heartbeat_interval_max_seconds, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
+    pub heartbeat_interval_max: u32,
+    /// The shortest heartbeat interval that jitter may lead to.
+    #[arg(long, env = "AURORA_HEARTBEAT_INTERVAL_MIN", default_value_t = Limits::default().heartbeat_interval_min_seconds, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
+    pub heartbeat_interval_min: u32,
+    /// How many peers a discover lists that names no limit.
+    #[arg(long, env = "AURORA_DEFAULT_LIMIT", default_value_t = Limits::default().discover.default, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000))]
+    pub default_limit: u32,
+    /// Most peers, live and dormant; new ones are refused beyond.
+    #[arg(long, env = "AURORA_MAX_PEERS", default_value_t = Limits::default().max_peers, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
+    pub max_peers: u64,
+    /// Let anybody replace or deregister a live peer, not its holder only.
+    #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
+    pub open_registrations: bool,
+}
+
+impl RegistryArgs {
+    /// The limits of the registry.
+    ///
+    /// # Errors
+    /// Settings that contradict each other, named as `sources` names them.
+    pub fn limits(&self, sources: &Sources) -> Result<Limits, SettingError> {
+        let defaults = Limits::default();
+        let limits = Limits {
+            max_peers: self.max_peers,
+            ttl_default: Ttl::from_secs(self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE)),
+            ttl_min: Ttl::from_secs(self.ttl_min),
+            ttl_max: Ttl::from_secs(self.ttl_max),
+            revival_window_millis: self.revival_hours.saturating_mul(MILLIS_PER_HOUR),
+            heartbeat_interval_max_seconds: self.heartbeat_interval_max,
+            heartbeat_interval_min_seconds: self.heartbeat_interval_min,
+            discover: DiscoverBounds { default: self.default_limit, ..defaults.discover },
+            holder_rule: !self.open_registrations,
+            ..defaults
+        };
+        limits
+            .check()
+            .map_err(|error| SettingError::new(format!("{error}; see {}", self.suspects(sources))))?;
+        Ok(limits)
+    }
+
+    /// The settings that can contradict each other: first those of leases, then the heartbeat intervals.
+    fn suspects(&self, sources: &Sources) -> String {
+        let name = |id| sources.name(id);
+        let leases_agree = self.ttl_min <= self.ttl_max
+            && (self.ttl_min..=self.ttl_max)
+                .contains(&self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE));
+        if leases_agree {
+            format!("{} and {}", name("heartbeat_interval_min"), name("heartbeat_interval_max"))
+        } else {
+            format!("{}, {} and {}", name("peer_ttl_minutes"), name("ttl_min"), name("ttl_max"))
+        }
+    }
+}
+
+/// Limits that only the embedded store keeps: on a shared table each would need a counter that every registration writes to.
+#[derive(Clone, Debug, Args)]
+pub struct EmbeddedArgs {
+    /// Most bytes of all registrations together.
+    #[arg(long, env = "AURORA_MAX_BYTES", default_value_t = Limits::default().max_bytes, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
+    pub max_bytes: u64,
+    /// Most live peers from one source: an IPv4 address, or a /64 of IPv6.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_SOURCE", default_value_t = Limits::default().max_peers_per_source, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_source: u32,
+    /// Most live peers that publish one address and port that they did not come from.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_ADDRESS", default_value_t = Limits::default().max_peers_per_address, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_address: u32,
+}
+
+impl EmbeddedArgs {
+    /// Puts these into `limits`.
+    pub fn apply(&self, limits: &mut Limits) {
+        limits.max_bytes = self.max_bytes;
+        limits.max_peers_per_source = self.max_peers_per_source;
+        limits.max_peers_per_address = self.max_peers_per_address;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    fn limits(arguments: &[&str]) -> Result<Limits, String> {
+        let (registry, sources) = parse::<RegistryArgs>(arguments).map_err(|error| error.to_string())?;
+        registry.limits(&sources).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_registry() {
+        assert_eq!(limits(&[]), Ok(Limits::default()));
+        let (embedded, _) = parse::<EmbeddedArgs>(&[] as &[&str]).unwrap();
+        let mut applied = Limits::default();
+        embedded.apply(&mut applied);
+        assert_eq!(applied, Limits::default());
+    }
+
+    #[test]
+    fn every_setting_reaches_its_limit() {
+        let given = limits(&[
+            "--peer-ttl-minutes=10",
+            "--ttl-min=7",
+            "--ttl-max=7000",
+            "--revival-hours=1",
+            "--heartbeat-interval-max=90",
+            "--heartbeat-interval-min=9",
+            "--default-limit=8",
+            "--max-peers=5",
+            "--open-registrations",
+        ]);
+        let defaults = Limits::default();
+        let expected = Limits {
+            ttl_default: Ttl::from_secs(600),
+            ttl_min: Ttl::from_secs(7),
+            ttl_max: Ttl::from_secs(7_000),
+            revival_window_millis: MILLIS_PER_HOUR,
+            heartbeat_interval_max_seconds: 90,
+            heartbeat_interval_min_seconds: 9,
+            discover: DiscoverBounds { default: 8, ..defaults.discover },
+            max_peers: 5,
+            holder_rule: false,
+            ..defaults
+        };
+        assert_eq!(given, Ok(expected));
+    }
+
+    #[test]
+    fn a_contradiction_names_what_contradicts_and_where_it_was_set() {
+        let leases = limits(&["--ttl-min=400"]).unwrap_err();
+        assert!(leases.contains("default lease (300 s)"), "{leases}");
+        assert!(leases.ends_with("see AURORA_PEER_TTL_MINUTES, --ttl-min and AURORA_TTL_MAX"), "{leases}");
+        let intervals = limits(&["--heartbeat-interval-min=300"]).unwrap_err();
+        assert!(
+            intervals.ends_with("see --heartbeat-interval-min and AURORA_HEARTBEAT_INTERVAL_MAX"),
+            "{intervals}"
+        );
+    }
+}

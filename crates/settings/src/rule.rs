@@ -1,0 +1,16 @@
+//! The rule that a value broke, out of clap's error.
+
+use std::error::Error as _;
+
+use clap::error::{ContextKind, ContextValue};
+
+/// The rule, without the value and the flag, which the caller names as the user wrote them.
+pub(crate) fn broken_rule(error: &clap::Error) -> String {
+    if let Some(source) = error.source() {
+        return source.to_string();
+    }
+    match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(values)) => format!("must be one of {}", values.join(", ")),
+        _ => "must have a value that its flag takes".to_owned(),
+    }
+}

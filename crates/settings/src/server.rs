@@ -1,0 +1,158 @@
+//! The sockets of `serve`: where it listens, and what it grants its clients.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use aurora_http::{ServeOptions, TlsFiles};
+use clap::{Args, value_parser};
+
+use crate::{ServiceArgs, SettingError, Sources};
+
+/// The longest time-out that makes sense: a day.
+const MAX_SECONDS: u64 = 86_400;
+
+/// How `serve` listens. Limits of concurrency are here because a function on AWS Lambda answers one request at a time.
+#[derive(Clone, Debug, Args)]
+pub struct ServerArgs {
+    /// Where to serve; port 0 takes a free one.
+    #[arg(long, env = "AURORA_LISTEN", default_value_t = ServeOptions::default().listen, value_name = "ADDRESS:PORT")]
+    pub listen: SocketAddr,
+    /// Where to serve Prometheus metrics; left out: nowhere.
+    #[arg(long, env = "AURORA_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// The certificate chain to serve HTTPS with, in PEM; needs --tls-key.
+    #[arg(long, env = "AURORA_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, in PEM; needs --tls-cert.
+    #[arg(long, env = "AURORA_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+    /// How many proxies stand in front and add the address they saw to `X-Forwarded-For`.
+    #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_name = "COUNT", value_parser = value_parser!(u8).range(0..=16))]
+    pub trusted_hops: u8,
+
+    /// Most open connections; lowered where the system grants fewer open files.
+    #[arg(long, env = "AURORA_MAX_CONNECTIONS", default_value_t = count(ServeOptions::default().max_connections), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_connections: u32,
+    /// Most requests that are answered at once; others get 503 with `Retry-After`.
+    #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServeOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_in_flight: u32,
+    /// Most streams of /watch at once, an eighth of them from one address; others get 503 with `Retry-After`.
+    #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServeOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
+    pub max_watchers: u32,
+    /// How long a client may take to connect and to send a request's head.
+    #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServeOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    pub header_timeout: u64,
+    /// How long a client may take to send a request's body.
+    #[arg(long, env = "AURORA_BODY_TIMEOUT", default_value_t = ServeOptions::default().body_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    pub body_timeout: u64,
+    /// How long a connection is kept without a request.
+    #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServeOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    pub idle_timeout: u64,
+    /// How long a client may take to read what waits for it.
+    #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServeOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    pub write_timeout: u64,
+    /// How long requests may still take once the service is told to stop.
+    #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServeOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_SECONDS))]
+    pub shutdown_grace: u64,
+}
+
+impl ServerArgs {
+    /// How to serve.
+    ///
+    /// # Errors
+    /// A certificate without its key or the other way round, named as `sources` names them.
+    pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServeOptions, SettingError> {
+        let mut options = ServeOptions::default();
+        options.listen = self.listen;
+        options.metrics_listen = self.metrics_listen;
+        options.tls = self.tls(sources)?;
+        options.trusted_hops = self.trusted_hops.into();
+        options.max_connections = size(self.max_connections);
+        options.max_in_flight = size(self.max_in_flight);
+        options.max_watchers = size(self.max_watchers);
+        options.header_timeout = Duration::from_secs(self.header_timeout);
+        options.body_timeout = Duration::from_secs(self.body_timeout);
+        options.idle_timeout = Duration::from_secs(self.idle_timeout);
+        options.write_timeout = Duration::from_secs(self.write_timeout);
+        options.shutdown_grace = Duration::from_secs(self.shutdown_grace);
+        options.cors = service.cors();
+        options.request_timeout = service.request_timeout();
+        options.log_requests = service.log_requests;
+        Ok(options)
+    }
+
+    fn tls(&self, sources: &Sources) -> Result<Option<TlsFiles>, SettingError> {
+        let (cert_name, key_name) = (sources.name("tls_cert"), sources.name("tls_key"));
+        match (self.tls_cert.clone(), self.tls_key.clone()) {
+            (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
+            (None, None) => Ok(None),
+            (Some(_), None) => {
+                Err(SettingError::new(format!("{cert_name} needs {key_name}, the certificate's private key")))
+            }
+            (None, Some(_)) => {
+                Err(SettingError::new(format!("{key_name} needs {cert_name}, the certificate of that key")))
+            }
+        }
+    }
+}
+
+fn count(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}
+
+fn size(count: u32) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Args;
+
+    use super::*;
+    use crate::parse;
+
+    #[derive(Debug, Args)]
+    struct Serve {
+        #[command(flatten)]
+        server: ServerArgs,
+        #[command(flatten)]
+        service: ServiceArgs,
+    }
+
+    fn options(arguments: &[&str]) -> Result<String, String> {
+        let (serve, sources) = parse::<Serve>(arguments).map_err(|error| error.to_string())?;
+        let options = serve.server.options(&serve.service, &sources).map_err(|error| error.to_string())?;
+        Ok(format!("{options:?}"))
+    }
+
+    #[test]
+    fn the_defaults_are_those_of_the_server() {
+        assert_eq!(options(&[]), Ok(format!("{:?}", ServeOptions::default())));
+    }
+
+    #[test]
+    fn every_setting_changes_the_options() {
+        let defaults = options(&[]);
+        let command = Serve::augment_args(clap::Command::new("serve"));
+        for arg in
+            command.get_arguments().filter_map(|arg| arg.get_long()).filter(|long| !long.starts_with("tls"))
+        {
+            let value = match arg {
+                "listen" | "metrics-listen" => "=127.0.0.1:9",
+                "no-cors" | "log-requests" => "",
+                _ => "=3",
+            };
+            let given = options(&[&format!("--{arg}{value}")]);
+            assert!(given.is_ok() && given != defaults, "--{arg}{value}: {given:?}");
+        }
+        let tls = options(&["--tls-cert=c", "--tls-key=k"]).unwrap();
+        assert!(tls.contains(r#"TlsFiles { cert: "c", key: "k" }"#), "{tls}");
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_need_each_other() {
+        assert!(options(&["--tls-cert=c"]).unwrap_err().starts_with("--tls-cert needs AURORA_TLS_KEY"));
+        assert!(options(&["--tls-key=k"]).unwrap_err().starts_with("--tls-key needs AURORA_TLS_CERT"));
+    }
+}
