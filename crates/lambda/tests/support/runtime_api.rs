@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
@@ -52,8 +52,8 @@ struct Desk {
     first: Notify,
     /// The status of its responses to the function's responses and errors.
     verdict: AtomicU16,
-    /// The status of its responses to a function that asks for an event.
-    readiness: AtomicU16,
+    /// Whether it has failed.
+    failed: AtomicBool,
 }
 
 impl RuntimeApi {
@@ -69,7 +69,7 @@ impl RuntimeApi {
             asked: AtomicU64::new(0),
             first: Notify::new(),
             verdict: AtomicU16::new(StatusCode::ACCEPTED.as_u16()),
-            readiness: AtomicU16::new(StatusCode::OK.as_u16()),
+            failed: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
@@ -110,14 +110,9 @@ impl RuntimeApi {
         timeout(PATIENCE, asked).await.expect("the function starts");
     }
 
-    /// Says `status` of answers from now on: 202, or why they are refused.
+    /// Says `status` of answers from now on: 202, or why they are refused. After a 5xx it hands out no further event.
     pub(crate) fn say_of_answers(&self, status: StatusCode) {
         self.desk.verdict.store(status.as_u16(), Ordering::Relaxed);
-    }
-
-    /// Hands out no events from now on, and says `status` instead.
-    pub(crate) fn hand_out_nothing(&self, status: StatusCode) {
-        self.desk.readiness.store(status.as_u16(), Ordering::Relaxed);
     }
 
     /// How often the function asked for an event.
@@ -129,9 +124,8 @@ impl RuntimeApi {
 async fn next(State(desk): State<Arc<Desk>>) -> Response<Body> {
     let asked = desk.asked.fetch_add(1, Ordering::Relaxed);
     desk.first.notify_one();
-    let status = desk.readiness.load(Ordering::Relaxed);
-    if status != StatusCode::OK.as_u16() {
-        return acknowledgement(status);
+    if desk.failed.load(Ordering::Relaxed) {
+        return acknowledgement(StatusCode::INTERNAL_SERVER_ERROR);
     }
     let invocation = desk.waiting.lock().await.recv().await.expect("the test still runs");
     let id = format!("8476a536-e9f4-11e8-9739-{asked:012x}");
@@ -171,7 +165,7 @@ async fn error(desk: State<Arc<Desk>>, id: Path<String>, headers: HeaderMap, bod
 async fn refused_start(desk: State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     assert_eq!(headers[ERROR_TYPE], "Runtime.InitError");
     desk.init_error.send(json(&body)).unwrap();
-    acknowledgement(StatusCode::ACCEPTED.as_u16())
+    acknowledgement(StatusCode::ACCEPTED)
 }
 
 impl Desk {
@@ -179,9 +173,11 @@ impl Desk {
     async fn conclude(&self, id: &str, headers: &HeaderMap, said: Said) -> Response<Body> {
         assert_eq!(headers[INVOCATION_ID], attempt_at(id), "a response names its attempt");
         let reply = self.open.lock().await.remove(id).expect("an open invocation");
+        let verdict = StatusCode::from_u16(self.verdict.load(Ordering::Relaxed)).unwrap();
+        self.failed.fetch_or(verdict.is_server_error(), Ordering::Relaxed);
         // The test may have given up.
         let _ = reply.send(said);
-        acknowledgement(self.verdict.load(Ordering::Relaxed))
+        acknowledgement(verdict)
     }
 }
 
@@ -193,6 +189,6 @@ fn attempt_at(request_id: &str) -> String {
     format!("attempt-at-{request_id}")
 }
 
-fn acknowledgement(status: u16) -> Response<Body> {
+fn acknowledgement(status: StatusCode) -> Response<Body> {
     Response::builder().status(status).body(Body::from(r#"{"status":"so"}"#)).unwrap()
 }
