@@ -62,7 +62,9 @@ class Side:
         self.recorder.taken()
         answer = self.api.answer(asked)
         body = json.loads(answer["body"]) if answer["body"] else {}
-        return Answer(answer["statusCode"], answer["headers"], body, self.recorder.taken())
+        multiple = answer.get("multiValueHeaders", {})
+        headers = answer["headers"] | {name: values[0] for name, values in multiple.items()}
+        return Answer(answer["statusCode"], headers, body, self.recorder.taken())
 
 
 def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:

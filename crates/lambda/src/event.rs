@@ -1,23 +1,29 @@
-//! Events as Lambda brings them, and the requests that they are.
+//! Lambda's events, and the HTTP requests among them.
 //!
-//! Three kinds are requests: those of a REST API (payload format 1.0), of an HTTP API (2.0), and of a function URL (2.0 as well).
-//! Only what the contract reads is taken out of them, so that nothing else in an event can make it unreadable. What is none of the
-//! three (a schedule's event, a warm-up) is [`Event::Other`].
+//! Gateways send two formats: REST APIs use payload format 1.0, HTTP APIs and function URLs use 2.0. `lambda_http` turns an
+//! event of either into a request and the response back into JSON. Any other event, such as a schedule's, is [`Event::Other`].
+//!
+//! Callers write the path, the query and the headers of an event. `lambda_http` 1.3 changes or refuses some of them, so
+//! [`GatewayEvent`] takes them out of the event first:
+//!
+//! - **Path.** `lambda_http` puts the stage in front of it, keeps a custom domain's base path, and resolves dot segments. The
+//!   resource that the gateway matched is independent of all three (see `route`).
+//! - **Query.** An HTTP API passes a query on as the caller wrote it, and `lambda_http` panics on bytes that no URI may have: any
+//!   caller could raise the function's error rate. It also writes the parameters of format 1.0 in the order of a hash map.
+//! - **Headers.** One header that is not valid HTTP makes `lambda_http` refuse the whole event. The router needs only
+//!   `Accept-Encoding`, and only in format 2.0: a REST API compresses responses itself.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 
 use aurora_http::RequestId;
-use axum::body::Body;
-use base64::Engine as _;
-use base64::prelude::BASE64_STANDARD;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri};
+use http::{HeaderValue, Uri};
+use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
+use lambda_http::request::LambdaRequest;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde::Deserialize;
-use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
+use serde::de::{Deserialize, Deserializer, Error as _};
+use serde_json::{Map, Value, from_value};
 
 use crate::route::{Matched, PROXY};
 
@@ -37,204 +43,126 @@ const UNFIT: &AsciiSet = &CONTROLS
 /// As [`UNFIT`], for a path.
 const UNFIT_IN_PATH: &AsciiSet = &UNFIT.add(b'?');
 
-/// What Lambda brings.
+/// An event as Lambda delivers it.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// A request.
-    Request(Box<GatewayRequest>),
-    /// Anything else.
+    /// An HTTP request, by way of a gateway.
+    Request(Box<GatewayEvent>),
+    /// Any other event.
     Other,
 }
 
-/// A request, and what its gateway says of it.
+/// An HTTP request as its gateway describes it.
 #[derive(Debug)]
-pub(crate) struct GatewayRequest {
-    pub(crate) request: Request<Body>,
-    /// Where it came from, as the gateway saw it; `None` where it came from nowhere, as the console's test calls do.
+pub(crate) struct GatewayEvent {
+    /// Method, body and context, and how the response is to be encoded; without path, query and headers.
+    pub(crate) request: LambdaRequest,
+    /// The path that the router knows, and the query.
+    pub(crate) uri: Uri,
+    /// The caller's `Accept-Encoding`, where the router may compress.
+    pub(crate) accept_encoding: Option<HeaderValue>,
+    /// The caller's address; `None` for test calls of the console, which have none.
     pub(crate) source: Option<IpAddr>,
-    /// The gateway's name for it.
+    /// The gateway's id of the request.
     pub(crate) request_id: Option<RequestId>,
-    /// What its event is written in, and so its answer.
-    pub(crate) format: PayloadFormat,
 }
 
-/// How a gateway and its function write to each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum PayloadFormat {
-    /// 1.0, of REST APIs.
-    One,
-    /// 2.0, of HTTP APIs and function URLs.
-    Two,
-}
-
-impl Event {
-    /// Reads an event; only a gateway's that breaks its format is an error.
-    pub(crate) fn read(event: &[u8]) -> Result<Self, String> {
-        match serde_json::from_slice::<Fields<'_>>(event) {
-            Ok(Fields { request_context: None, .. }) => Ok(Self::Other),
-            Ok(fields) => Ok(Self::Request(Box::new(fields.into_request()?))),
-            // Whoever wakes the function up may send what they like, but a gateway's event must be read.
-            Err(error) if serde_json::from_slice::<Kind>(event).is_ok() => Err(error.to_string()),
-            Err(_) => Ok(Self::Other),
+impl<'de> Deserialize<'de> for Event {
+    /// Every gateway's event has a `requestContext`. One that breaks its format is an error.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Value::Object(event) = Value::deserialize(deserializer)? else { return Ok(Self::Other) };
+        match event.get("requestContext") {
+            None | Some(Value::Null) => Ok(Self::Other),
+            Some(context) => {
+                let is_rest_api = context.get("http").is_none();
+                let request = if is_rest_api { rest_api_event(event) } else { http_api_event(event) };
+                request.map(|request| Self::Request(Box::new(request))).map_err(D::Error::custom)
+            }
         }
     }
 }
 
-/// What every gateway's event has.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Kind {
-    #[serde(rename = "requestContext")]
-    _request_context: IgnoredAny,
+/// Payload format 1.0.
+fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
+    let _ = (event.remove("headers"), event.remove("multiValueHeaders"));
+    let query = query(&mut event);
+    let mut event: ApiGatewayProxyRequest = from_value(event.into())?;
+    let context = &event.request_context;
+    let matched = Matched {
+        resource: event.resource.as_deref(),
+        proxy: event.path_parameters.get(PROXY).map(String::as_str),
+        raw_path: event.path.as_deref().unwrap_or("/"),
+        stage: context.stage.as_deref(),
+    };
+    let uri = uri(&matched.path(), &query);
+    let source = address(context.identity.source_ip.as_deref());
+    let request_id = request_id(context.request_id.as_deref());
+    event.path = None;
+    Ok(GatewayEvent {
+        request: LambdaRequest::ApiGatewayV1(event),
+        uri,
+        accept_encoding: None,
+        source,
+        request_id,
+    })
 }
 
-/// The fields of both payload formats; each kind of gateway fills its own.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Fields<'a> {
-    request_context: Option<RequestContext>,
-    body: Option<String>,
-    #[serde(default)]
-    is_base64_encoded: bool,
-    path_parameters: Option<HashMap<String, Option<String>>>,
-    // Payload format 1.0.
-    resource: Option<String>,
-    path: Option<String>,
-    http_method: Option<String>,
-    query_string_parameters: Option<BTreeMap<String, Option<String>>>,
-    multi_value_query_string_parameters: Option<BTreeMap<String, Option<Vec<Option<String>>>>>,
-    // Payload format 2.0.
-    route_key: Option<String>,
-    raw_path: Option<String>,
-    raw_query_string: Option<String>,
-    /// Read only where they are needed: a gateway sends a dozen.
-    #[serde(borrow)]
-    headers: Option<&'a RawValue>,
+/// Payload format 2.0.
+fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
+    let accept_encoding = event.remove("headers").as_ref().and_then(accept_encoding);
+    let _ = (event.remove("cookies"), event.remove("queryStringParameters"));
+    let mut event: ApiGatewayV2httpRequest = from_value(event.into())?;
+    let context = &event.request_context;
+    // The resource stands behind a method: `ANY /{proxy+}`.
+    let resource = event.route_key.as_deref().and_then(|key| key.split_once(' '));
+    let matched = Matched {
+        resource: resource.map(|(_, resource)| resource),
+        proxy: event.path_parameters.get(PROXY).map(String::as_str),
+        raw_path: event.raw_path.as_deref().unwrap_or("/"),
+        stage: context.stage.as_deref(),
+    };
+    let uri = uri(&matched.path(), event.raw_query_string.as_deref().unwrap_or_default());
+    let source = address(context.http.source_ip.as_deref());
+    let request_id = request_id(context.request_id.as_deref());
+    event.raw_path = None;
+    event.raw_query_string = None;
+    Ok(GatewayEvent { request: LambdaRequest::ApiGatewayV2(event), uri, accept_encoding, source, request_id })
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RequestContext {
-    request_id: Option<String>,
-    stage: Option<String>,
-    /// Payload format 1.0.
-    identity: Option<Caller>,
-    /// Payload format 2.0.
-    http: Option<Http>,
+/// The query of payload format 1.0, which comes decoded.
+fn query(event: &mut Map<String, Value>) -> String {
+    let single = event.remove("queryStringParameters");
+    let multiple = event.remove("multiValueQueryStringParameters").filter(Value::is_object);
+    let Some(Value::Object(parameters)) = multiple.or(single) else { return String::new() };
+    let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
+    let pairs = parameters.iter().flat_map(|(name, values)| {
+        let values = values.as_array().map_or(std::slice::from_ref(values), Vec::as_slice);
+        let values = values.iter().filter_map(Value::as_str);
+        values.map(move |value| format!("{}={}", encoded(name), encoded(value)))
+    });
+    pairs.collect::<Vec<_>>().join("&")
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Caller {
-    source_ip: Option<String>,
+fn accept_encoding(headers: &Value) -> Option<HeaderValue> {
+    let mut headers = headers.as_object()?.iter();
+    let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str()))?;
+    HeaderValue::try_from(value.as_str()?).ok()
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Http {
-    method: String,
-    #[serde(flatten)]
-    caller: Caller,
+fn address(source: Option<&str>) -> Option<IpAddr> {
+    Some(source?.parse::<IpAddr>().ok()?.to_canonical())
 }
 
-impl Fields<'_> {
-    fn into_request(mut self) -> Result<GatewayRequest, String> {
-        let context = self.request_context.take().ok_or("the event has no request context")?;
-        let method = match &context.http {
-            Some(http) => &http.method,
-            None => self.http_method.as_ref().ok_or("the event has no method")?,
-        };
-        let method = Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
-        let mut request = Request::new(self.take_body()?);
-        *request.method_mut() = method;
-        let format = if context.http.is_some() { PayloadFormat::Two } else { PayloadFormat::One };
-        if format == PayloadFormat::Two {
-            // A REST API passes bytes through only where that was set up, and compresses by itself.
-            request.headers_mut().extend(self.accept_encoding()?);
-            *request.uri_mut() = uri(&self.matched_by_key(&context).path(), self.raw_query_string.as_deref());
-        } else {
-            *request.uri_mut() = uri(&self.matched_by_resource(&context).path(), self.query().as_deref());
-        }
-        let caller = context.http.map(|http| http.caller).or(context.identity);
-        let source = caller.and_then(|caller| caller.source_ip?.parse::<IpAddr>().ok());
-        let request_id =
-            context.request_id.and_then(|id| RequestId::accept(&HeaderValue::try_from(id).ok()?));
-        let source = source.map(|source| source.to_canonical());
-        Ok(GatewayRequest { request, source, request_id, format })
-    }
-
-    fn take_body(&mut self) -> Result<Body, String> {
-        let Some(body) = self.body.take() else { return Ok(Body::empty()) };
-        if !self.is_base64_encoded {
-            return Ok(Body::from(body));
-        }
-        let bytes =
-            BASE64_STANDARD.decode(body).map_err(|error| format!("the body is not base64: {error}"))?;
-        Ok(Body::from(bytes))
-    }
-
-    fn accept_encoding(&self) -> Result<HeaderMap, String> {
-        let Some(headers) = self.headers else { return Ok(HeaderMap::new()) };
-        let headers: HashMap<String, Option<String>> =
-            serde_json::from_str(headers.get()).map_err(|error| format!("the event's headers: {error}"))?;
-        let accepted =
-            headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str()));
-        let values = accepted.filter_map(|(_, value)| HeaderValue::try_from(value?).ok());
-        Ok(values.map(|value| (ACCEPT_ENCODING, value)).collect())
-    }
-
-    /// Payload format 1.0 names the resource.
-    fn matched_by_resource<'a>(&'a self, context: &'a RequestContext) -> Matched<'a> {
-        Matched {
-            resource: self.resource.as_deref(),
-            proxy: self.proxy(),
-            raw_path: self.path.as_deref().unwrap_or("/"),
-            stage: context.stage.as_deref(),
-        }
-    }
-
-    /// Payload format 2.0 has it behind a method: `ANY /{proxy+}`.
-    fn matched_by_key<'a>(&'a self, context: &'a RequestContext) -> Matched<'a> {
-        let resource = self.route_key.as_deref().and_then(|key| key.split_once(' '));
-        Matched {
-            resource: resource.map(|(_, resource)| resource),
-            proxy: self.proxy(),
-            raw_path: self.raw_path.as_deref().unwrap_or("/"),
-            stage: context.stage.as_deref(),
-        }
-    }
-
-    fn proxy(&self) -> Option<&str> {
-        self.path_parameters.as_ref()?.get(PROXY)?.as_deref()
-    }
-
-    /// The query of payload format 1.0, which comes decoded, as it was written.
-    fn query(&self) -> Option<String> {
-        let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
-        let pair = |name: &String, value: &Option<String>| {
-            format!("{}={}", encoded(name), encoded(value.as_deref().unwrap_or_default()))
-        };
-        let pairs: Vec<String> =
-            match (&self.multi_value_query_string_parameters, &self.query_string_parameters) {
-                (Some(parameters), _) => parameters
-                    .iter()
-                    .flat_map(|(name, values)| values.iter().flatten().map(move |value| pair(name, value)))
-                    .collect(),
-                (None, Some(parameters)) => {
-                    parameters.iter().map(|(name, value)| pair(name, value)).collect()
-                }
-                (None, None) => return None,
-            };
-        Some(pairs.join("&"))
-    }
+fn request_id(id: Option<&str>) -> Option<RequestId> {
+    RequestId::accept(&HeaderValue::try_from(id?).ok()?)
 }
 
 /// The URI of a path and a query; `/` where they are too long for one.
-fn uri(path: &str, query: Option<&str>) -> Uri {
+fn uri(path: &str, query: &str) -> Uri {
     let path: Cow<'_, str> = utf8_percent_encode(path, UNFIT_IN_PATH).into();
-    let whole = match query.filter(|query| !query.is_empty()) {
-        Some(query) => format!("{path}?{}", utf8_percent_encode(query, UNFIT)),
-        None => path.into_owned(),
+    let whole = match query {
+        "" => path.into_owned(),
+        query => format!("{path}?{}", utf8_percent_encode(query, UNFIT)),
     };
     Uri::try_from(whole).unwrap_or_default()
 }
@@ -243,46 +171,92 @@ fn uri(path: &str, query: Option<&str>) -> Uri {
 mod tests {
     use super::*;
 
-    const ONE: &str = r#""requestContext":{},"httpMethod":"GET","path":"/""#;
+    const ONE: &str = r#""requestContext":{"httpMethod":"GET"},"httpMethod":"GET","path":"/""#;
     const TWO: &str = r#""requestContext":{"http":{"method":"GET"}},"rawPath":"/""#;
 
-    fn accepted(fields: &str, headers: &str) -> Result<Vec<HeaderValue>, String> {
-        match Event::read(format!("{{{fields},{headers}}}").as_bytes())? {
-            Event::Request(call) => {
-                Ok(call.request.headers().get_all(ACCEPT_ENCODING).iter().cloned().collect())
-            }
-            Event::Other => Err("no request".to_owned()),
+    fn read(event: &str) -> serde_json::Result<Event> {
+        serde_json::from_str(event)
+    }
+
+    fn request(fields: &str, more: &str) -> Box<GatewayEvent> {
+        match read(&format!("{{{fields},{more}}}")).unwrap() {
+            Event::Request(request) => request,
+            Event::Other => panic!("{more} is no request"),
         }
     }
 
     #[test]
     fn headers_are_read_where_they_count_and_can_be_anything_elsewhere() {
-        assert_eq!(
-            accepted(TWO, r#""headers":{"Accept-\u0045ncoding":"g\u007aip","x":null}"#).unwrap(),
-            ["gzip"]
-        );
-        assert_eq!(accepted(TWO, r#""head\u0065rs":{"accept-encoding":"gzip"}"#).unwrap(), ["gzip"]);
-        for none in
-            [r#""headers":null"#, r#""headers":{}"#, r#""headers":{"accept-encoding":"\n"}"#, r#""x":1"#]
-        {
-            assert!(accepted(TWO, none).unwrap().is_empty(), "{none}");
+        for accepted in [
+            r#""headers":{"Accept-\u0045ncoding":"g\u007aip","x":null}"#,
+            r#""head\u0065rs":{"accept-encoding":"gzip"}"#,
+            r#""headers":{"accept-encoding":"gzip","x-é":"\u0001"},"cookies":7"#,
+        ] {
+            assert_eq!(request(TWO, accepted).accept_encoding.unwrap(), "gzip", "{accepted}");
+            assert_eq!(request(ONE, accepted).accept_encoding, None, "{accepted}");
         }
-        for odd in [r#""headers":{"accept-encoding":7}"#, r#""headers":[]"#] {
-            assert!(accepted(TWO, odd).unwrap_err().contains("headers"), "{odd}");
-            assert!(accepted(ONE, odd).unwrap().is_empty(), "{odd}");
+        for odd in [
+            r#""headers":null"#,
+            r#""headers":{}"#,
+            r#""headers":{"accept-encoding":"\n"}"#,
+            r#""x":1"#,
+            r#""headers":{"accept-encoding":7}"#,
+            r#""headers":[]"#,
+            r#""multiValueHeaders":{"x":[null]}"#,
+        ] {
+            assert_eq!(request(TWO, odd).accept_encoding, None, "{odd}");
+            assert_eq!(request(ONE, odd).accept_encoding, None, "{odd}");
         }
     }
 
     #[test]
-    fn only_what_a_gateway_sent_can_be_an_error() {
-        for other in ["", "7", "{", r#"{"headers":7}"#, r#"{"requestContext":null,"httpMethod":"GET"}"#] {
-            assert!(matches!(Event::read(other.as_bytes()), Ok(Event::Other)), "{other}");
-        }
-        for broken in
-            [r#"{"requestContext":7}"#, r#"{"requestContext":{}}"#, r#"{"requestContext":{},"body":7}"#]
+    fn only_a_gateways_event_can_break_its_format() {
+        for other in ["7", "null", "[]", r#"{"headers":7}"#, r#"{"requestContext":null,"httpMethod":"GET"}"#]
         {
-            assert!(Event::read(broken.as_bytes()).is_err(), "{broken}");
+            assert!(matches!(read(other), Ok(Event::Other)), "{other}");
         }
-        assert!(Event::read(b"{\"requestContext\":{},\"httpMethod\":\"GET\",\"body\":\"\xff\"}").is_err());
+        for broken in [
+            "",
+            "{",
+            r#"{"requestContext":7}"#,
+            r#"{"requestContext":{}}"#,
+            r#"{"requestContext":{},"body":7}"#,
+            r#"{"requestContext":{"http":{}}}"#,
+        ] {
+            assert!(read(broken).is_err(), "{broken}");
+        }
+        let no_text = [b"{".as_slice(), ONE.as_bytes(), b",\"body\":\"\xff\"}"].concat();
+        assert!(serde_json::from_slice::<Event>(&no_text).is_err());
+    }
+
+    #[test]
+    fn every_value_of_a_parameter_reaches_the_query_and_a_raw_query_stays_as_it_was() {
+        let single = r#""queryStringParameters":{"archetype":"b","limit":"5"}"#;
+        let multiple = r#""multiValueQueryStringParameters":{"archetype":["a","b &"],"limit":["5",null]}"#;
+        for (fields, parameters, expected) in [
+            (ONE, format!("{single},{multiple}"), "/?archetype=a&archetype=b%20%26&limit=5"),
+            (ONE, format!(r#"{single},"multiValueQueryStringParameters":null"#), "/?archetype=b&limit=5"),
+            (ONE, r#""queryStringParameters":null"#.to_owned(), "/"),
+            (
+                TWO,
+                format!(r#""rawQueryString":"archetype=a%26&x=<\u007f>+é",{single}"#),
+                "/?archetype=a%26&x=%3C%7F%3E+%C3%A9",
+            ),
+            (TWO, r#""rawQueryString":"""#.to_owned(), "/"),
+        ] {
+            assert_eq!(request(fields, &parameters).uri, expected, "{parameters}");
+        }
+    }
+
+    #[test]
+    fn an_address_is_canonical_or_none() {
+        for (source, expected) in [
+            ("::ffff:203.0.113.7", Some("203.0.113.7")),
+            ("2001:DB8::1", Some("2001:db8::1")),
+            ("test-invoke-source-ip", None),
+        ] {
+            let expected = expected.map(|address| address.parse().unwrap());
+            assert_eq!(address(Some(source)), expected);
+        }
     }
 }

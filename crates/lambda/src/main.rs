@@ -1,35 +1,30 @@
 //! `bootstrap`: the contract behind API Gateway (REST and HTTP) and function URLs, on a DynamoDB table.
 //!
-//! What a process needs is made once, before it asks for its first event: settings, client, store, router. An event becomes a
-//! request to the route that the gateway matched; see `event`.
+//! Settings, DynamoDB client, store and router are built once, before the process asks for its first event. `lambda_runtime`
+//! fetches events and delivers responses, `lambda_http` translates between events and HTTP.
 
-mod answer;
 mod event;
 mod handler;
+mod init_error;
 mod log;
 mod metrics;
 mod route;
-mod runtime_api;
 mod settings;
 
-use std::convert::Infallible;
+use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use aurora_dynamodb::{DynamoStore, connect};
 use aurora_registry::Registry;
-use tokio::time::timeout;
+use lambda_runtime::{Runtime, service_fn};
 
 use handler::Handler;
-use runtime_api::{FunctionError, RuntimeApi, RuntimeApiError};
 use settings::{Settings, SettingsError};
 
-/// Where Lambda says that its Runtime API is.
+/// The variable by which Lambda names its Runtime API.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
-/// How long Lambda's own endpoint, on the same machine, may take to hear why the process ends.
-const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Why the process ends.
 #[derive(Debug, thiserror::Error)]
@@ -38,38 +33,35 @@ enum Failure {
     Settings(#[from] SettingsError),
     #[error("the system refuses timers or sockets: {0}")]
     System(#[from] io::Error),
-    #[error(transparent)]
-    RuntimeApi(#[from] RuntimeApiError),
+    #[error("the Runtime API can't be reached or understood: {}", with_causes(.0.as_ref()))]
+    RuntimeApi(lambda_runtime::Error),
 }
 
 fn main() -> ExitCode {
-    let Ok(runtime_api) = std::env::var(RUNTIME_API) else {
+    if std::env::var_os(RUNTIME_API).is_none() {
         return report(&format!(
             "{RUNTIME_API} is not set: AWS Lambda starts this program; `aurora-discovery serve` serves elsewhere"
         ));
-    };
-    match run(RuntimeApi::at(&runtime_api)) {
-        Ok(never) => match never {},
+    }
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
         Err(failure) => report(&failure.to_string()),
     }
 }
 
-fn run(mut api: RuntimeApi) -> Result<Infallible, Failure> {
+fn run() -> Result<(), Failure> {
     // One event at a time needs one thread.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let handler = match start().await {
             Ok(handler) => handler,
             Err(error) => {
-                let told = FunctionError { kind: "Runtime.InitError", message: error.to_string() };
-                // Where that fails, the exit code still tells.
-                let _ = timeout(PATIENCE, api.fail_to_start(&told)).await;
+                init_error::report(&error).await;
                 return Err(error.into());
             }
         };
-        loop {
-            handler.serve_next(&mut api).await?;
-        }
+        let events = Runtime::new(service_fn(|event| handler.handle(event)));
+        events.run().await.map_err(Failure::RuntimeApi)
     })
 }
 
@@ -85,8 +77,14 @@ async fn start() -> Result<Handler, SettingsError> {
     Ok(Handler::new(Arc::new(registry), &settings))
 }
 
+/// An error with what caused it: hyper's own message only names the kind.
+fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
 fn report(message: &str) -> ExitCode {
-    // Where standard error is gone, the exit code still tells.
+    // Where standard error is closed, the exit code still tells.
     let _ = writeln!(io::stderr(), "error: {message}");
     ExitCode::FAILURE
 }

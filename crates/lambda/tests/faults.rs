@@ -62,7 +62,7 @@ impl Function {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         let event = gateway::call(Kind::Rest, method, below, &body);
         let answer = self.api.invoke(event, time).await.expect("the function does not fail");
-        let wait = answer["headers"]["retry-after"].as_str().map(|seconds| seconds.parse().unwrap());
+        let wait = gateway::header(&answer, "retry-after").map(|seconds| seconds.parse().unwrap());
         let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
         (answer["statusCode"].as_u64().unwrap(), wait, body)
     }

@@ -268,12 +268,12 @@ fn request_id() -> String {
     format!("{:08x}-e9f4-11e8-9739-2dfe598c3fcd", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The answer as HTTP. That to a HEAD has no length: the gateway does not know the one that the function left out.
+/// The function's response as HTTP. That to a HEAD has no length: the gateway does not know the one that the function left out.
 fn response(answer: &Value, head: bool) -> Response<Body> {
     let mut builder =
         Response::builder().status(u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap());
-    for (name, value) in answer["headers"].as_object().unwrap() {
-        builder = builder.header(name, value.as_str().unwrap());
+    for (name, value) in headers(answer) {
+        builder = builder.header(name, value);
     }
     let body = answer["body"].as_str().unwrap();
     let body = if answer["isBase64Encoded"] == true {
@@ -284,4 +284,19 @@ fn response(answer: &Value, head: bool) -> Response<Body> {
     let body =
         if head { Body::from_stream(stream::empty::<Result<Bytes, Infallible>>()) } else { Body::from(body) };
     builder.body(body).unwrap()
+}
+
+/// The first value of a header in the function's response.
+pub(crate) fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
+    headers(answer).find(|(other, _)| *other == name).map(|(_, value)| value)
+}
+
+/// The headers in the function's response: a gateway merges both objects.
+fn headers(answer: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let single = answer["headers"].as_object().unwrap().iter().map(|(name, value)| (name, value.as_str()));
+    let multiple = answer["multiValueHeaders"].as_object().unwrap().iter();
+    let multiple = multiple.flat_map(|(name, values)| {
+        values.as_array().unwrap().iter().map(move |value| (name, value.as_str()))
+    });
+    single.chain(multiple).map(|(name, value)| (name.as_str(), value.unwrap()))
 }

@@ -3,12 +3,14 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
-use http::{Method, Request, Response, StatusCode};
+use axum::body::{Body, Bytes};
+use axum::extract::{Path, State};
+use axum::routing::{get, post};
+use http::{HeaderMap, Response, StatusCode};
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
@@ -16,13 +18,13 @@ use tokio::time::timeout;
 
 /// How long a test waits for what must come.
 const PATIENCE: Duration = Duration::from_secs(40);
-const NEXT: &str = "/2018-06-01/runtime/invocation/next";
-const INVOCATION: &str = "/2018-06-01/runtime/invocation/";
-const INIT_ERROR: &str = "/2018-06-01/runtime/init/error";
 
 const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
-/// The API may close a connection after any answer; it does after each so many events.
-const EXCHANGES_OF_A_CONNECTION: u64 = 5;
+const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
+/// What the function is to pass on to X-Ray.
+pub(crate) const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419";
+/// The API may close a connection after any response; it does after each so many events.
+const REQUESTS_PER_CONNECTION: u64 = 5;
 
 /// What a function said to an event: its answer, or its error.
 pub(crate) type Said = Result<Value, Value>;
@@ -48,8 +50,10 @@ struct Desk {
     init_error: mpsc::UnboundedSender<Value>,
     asked: AtomicU64,
     first: Notify,
-    /// What it says of answers.
+    /// The status of its responses to the function's responses and errors.
     verdict: AtomicU16,
+    /// Whether it has failed.
+    failed: AtomicBool,
 }
 
 impl RuntimeApi {
@@ -65,12 +69,14 @@ impl RuntimeApi {
             asked: AtomicU64::new(0),
             first: Notify::new(),
             verdict: AtomicU16::new(StatusCode::ACCEPTED.as_u16()),
+            failed: AtomicBool::new(false),
         });
-        let handling = Arc::clone(&desk);
-        let router = Router::new().fallback(move |request: Request<Body>| {
-            let desk = Arc::clone(&handling);
-            async move { desk.handle(request).await }
-        });
+        let router = Router::new()
+            .route("/2018-06-01/runtime/invocation/next", get(next))
+            .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+            .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
+            .route("/2018-06-01/runtime/init/error", post(refused_start))
+            .with_state(Arc::clone(&desk));
         tokio::spawn(async move { axum::serve(listener, router).await });
         Self { address, events, init_errors: Mutex::new(init_errors), desk }
     }
@@ -104,7 +110,7 @@ impl RuntimeApi {
         timeout(PATIENCE, asked).await.expect("the function starts");
     }
 
-    /// Says `status` of answers from now on: 202, or why they are refused.
+    /// Says `status` of answers from now on: 202, or why they are refused. After a 5xx it hands out no further event.
     pub(crate) fn say_of_answers(&self, status: StatusCode) {
         self.desk.verdict.store(status.as_u16(), Ordering::Relaxed);
     }
@@ -115,67 +121,74 @@ impl RuntimeApi {
     }
 }
 
-impl Desk {
-    async fn handle(&self, request: Request<Body>) -> Response<Body> {
-        let (parts, body) = request.into_parts();
-        if parts.method == Method::GET && parts.uri.path() == NEXT {
-            return self.next().await;
-        }
-        assert_eq!(parts.method, Method::POST, "{}", parts.uri);
-        let body = to_bytes(body, usize::MAX).await.unwrap();
-        let body: Value = serde_json::from_slice(&body).unwrap();
-        if parts.uri.path() == INIT_ERROR {
-            self.init_error.send(body).unwrap();
-            return said_of_it(StatusCode::ACCEPTED);
-        }
-        let (id, what) = parts.uri.path().strip_prefix(INVOCATION).unwrap().split_once('/').unwrap();
-        assert_eq!(parts.headers[INVOCATION_ID], attempt_at(id), "an answer names the attempt that it is of");
-        let reply = self.open.lock().await.remove(id).expect("an open invocation");
-        let said = match what {
-            "response" => Ok(body),
-            "error" => Err(body),
-            other => panic!("{other} is no call of the Runtime API"),
-        };
-        // Whoever asked may have given up.
-        let _ = reply.send(said);
-        said_of_it(StatusCode::from_u16(self.verdict.load(Ordering::Relaxed)).unwrap())
+async fn next(State(desk): State<Arc<Desk>>) -> Response<Body> {
+    let asked = desk.asked.fetch_add(1, Ordering::Relaxed);
+    desk.first.notify_one();
+    if desk.failed.load(Ordering::Relaxed) {
+        return acknowledgement(StatusCode::INTERNAL_SERVER_ERROR);
     }
+    let invocation = desk.waiting.lock().await.recv().await.expect("the test still runs");
+    let id = format!("8476a536-e9f4-11e8-9739-{asked:012x}");
+    desk.open.lock().await.insert(id.clone(), invocation.reply);
+    let deadline = (SystemTime::now() + invocation.time).duration_since(UNIX_EPOCH).unwrap().as_millis();
+    let mut response = Response::builder();
+    if asked % REQUESTS_PER_CONNECTION == 1 {
+        response = response.header("Connection", "close");
+    }
+    response
+        .header(INVOCATION_ID, attempt_at(&id))
+        .header("Lambda-Runtime-Aws-Request-Id", id)
+        .header("Lambda-Runtime-Deadline-Ms", deadline.to_string())
+        .header(
+            "Lambda-Runtime-Invoked-Function-Arn",
+            "arn:aws:lambda:us-east-1:123456789012:function:aurora",
+        )
+        .header("Lambda-Runtime-Trace-Id", TRACE_ID)
+        .header("Content-Type", "application/json")
+        .body(Body::from(invocation.event.to_string()))
+        .unwrap()
+}
 
-    async fn next(&self) -> Response<Body> {
-        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
-        self.first.notify_one();
-        let invocation = self.waiting.lock().await.recv().await.expect("the test still runs");
-        let id = format!("8476a536-e9f4-11e8-9739-{asked:012x}");
-        self.open.lock().await.insert(id.clone(), invocation.reply);
-        let deadline = (SystemTime::now() + invocation.time).duration_since(UNIX_EPOCH).unwrap().as_millis();
-        let mut response = Response::builder();
-        if asked % EXCHANGES_OF_A_CONNECTION == 1 {
-            response = response.header("Connection", "close");
-        }
-        response
-            .header(INVOCATION_ID, attempt_at(&id))
-            .header("Lambda-Runtime-Aws-Request-Id", id)
-            .header("Lambda-Runtime-Deadline-Ms", deadline.to_string())
-            .header(
-                "Lambda-Runtime-Invoked-Function-Arn",
-                "arn:aws:lambda:us-east-1:123456789012:function:aurora",
-            )
-            .header(
-                "Lambda-Runtime-Trace-Id",
-                "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419",
-            )
-            .header("Content-Type", "application/json")
-            .body(Body::from(invocation.event.to_string()))
-            .unwrap()
+async fn response(
+    desk: State<Arc<Desk>>,
+    id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    desk.conclude(&id, &headers, Ok(json(&body))).await
+}
+
+async fn error(desk: State<Arc<Desk>>, id: Path<String>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    desk.conclude(&id, &headers, Err(json(&body))).await
+}
+
+async fn refused_start(desk: State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+    assert_eq!(headers[ERROR_TYPE], "Runtime.InitError");
+    desk.init_error.send(json(&body)).unwrap();
+    acknowledgement(StatusCode::ACCEPTED)
+}
+
+impl Desk {
+    /// Takes what the function said to an event.
+    async fn conclude(&self, id: &str, headers: &HeaderMap, said: Said) -> Response<Body> {
+        assert_eq!(headers[INVOCATION_ID], attempt_at(id), "a response names its attempt");
+        let reply = self.open.lock().await.remove(id).expect("an open invocation");
+        let verdict = StatusCode::from_u16(self.verdict.load(Ordering::Relaxed)).unwrap();
+        self.failed.fetch_or(verdict.is_server_error(), Ordering::Relaxed);
+        // The test may have given up.
+        let _ = reply.send(said);
+        acknowledgement(verdict)
     }
+}
+
+fn json(body: &Bytes) -> Value {
+    serde_json::from_slice(body).expect("JSON")
 }
 
 fn attempt_at(request_id: &str) -> String {
     format!("attempt-at-{request_id}")
 }
 
-fn said_of_it(status: StatusCode) -> Response<Body> {
-    let mut response = Response::new(Body::from(r#"{"status":"so"}"#));
-    *response.status_mut() = status;
-    response
+fn acknowledgement(status: StatusCode) -> Response<Body> {
+    Response::builder().status(status).body(Body::from(r#"{"status":"so"}"#)).unwrap()
 }
