@@ -1,8 +1,13 @@
 //! Bodies: whatever their content type, whole, and bounded.
 
+use bytes::Bytes;
+use futures_util::stream::{self, StreamExt as _};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use serde_json::json;
 
 use crate::caller::{Caller, unique};
+use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
@@ -15,36 +20,31 @@ fn registration(bytes: usize) -> String {
     bare.replace("\"padding\":\"\"", &format!("\"padding\":\"{}\"", "x".repeat(bytes - bare.len())))
 }
 
-fn chunked(body: &str, size: usize) -> Vec<u8> {
-    let mut chunks = Vec::new();
-    for chunk in body.as_bytes().chunks(size) {
-        chunks.extend_from_slice(format!("{:x}\r\n", chunk.len()).as_bytes());
-        chunks.extend_from_slice(chunk);
-        chunks.extend_from_slice(b"\r\n");
-    }
-    chunks.extend_from_slice(b"0\r\n\r\n");
-    chunks
+/// Registers by a body in chunks of so many bytes.
+async fn register_in_chunks(target: &Target, body: &str, size: usize) -> Response {
+    let frame = |chunk: &[u8]| Ok(Frame::data(Bytes::copy_from_slice(chunk)));
+    let chunks =
+        || StreamBody::new(stream::iter(body.as_bytes().chunks(size).map(frame).collect::<Vec<_>>()));
+    Caller::home(target).send("POST", "/register", &[], chunks).await
 }
-
-const CHUNKED: &str = "transfer-encoding: chunked\r\n";
 
 pub async fn a_body_is_read_whatever_its_content_type_says(target: &Target) {
     let caller = Caller::home(target);
     for content_type in [
-        "",
-        "content-type: application/json\r\n",
-        "content-type: application/json; charset=utf-8\r\n",
-        "content-type: application/x-www-form-urlencoded\r\n",
-        "content-type: text/plain\r\n",
-        "content-type: multipart/form-data\r\n",
-        "content-type: image/png\r\n",
-        "content-type: nonsense\r\n",
+        &[][..],
+        &[("content-type", "application/json")][..],
+        &[("content-type", "application/json; charset=utf-8")][..],
+        &[("content-type", "application/x-www-form-urlencoded")][..],
+        &[("content-type", "text/plain")][..],
+        &[("content-type", "multipart/form-data")][..],
+        &[("content-type", "image/png")][..],
+        &[("content-type", "nonsense")][..],
     ] {
         let id = unique("peer");
         let body = json!({ "peer_id": id }).to_string();
         for path in ["/register", "/heartbeat", "/deregister"] {
-            let reply = caller.call("POST", path, content_type, body.as_bytes()).await;
-            assert_eq!(reply.ok()["peer_id"], id, "{content_type}");
+            let response = caller.call("POST", path, content_type, body.as_bytes()).await;
+            assert_eq!(response.ok()["peer_id"], id, "{content_type:?}");
         }
     }
 }
@@ -54,8 +54,7 @@ pub async fn a_body_may_come_in_chunks(target: &Target) {
         return;
     }
     for size in [1, 7, 1_000] {
-        let body = chunked(&registration(500), size);
-        Caller::home(target).raw("POST", "/register", CHUNKED, &body).await.ok();
+        register_in_chunks(target, &registration(500), size).await.ok();
     }
 }
 
@@ -70,20 +69,22 @@ pub async fn a_chunked_body_is_bounded_the_same(target: &Target) {
     if !target.sees_transfer {
         return;
     }
-    let caller = Caller::home(target);
-    let fits = chunked(&registration(MAX_BYTES), 4_096);
-    caller.raw("POST", "/register", CHUNKED, &fits).await.ok();
-    let too_large = chunked(&registration(MAX_BYTES + 1), 4_096);
-    caller.raw("POST", "/register", CHUNKED, &too_large).await.refused(413, "body_too_large", None);
+    register_in_chunks(target, &registration(MAX_BYTES), 4_096).await.ok();
+    let too_large = register_in_chunks(target, &registration(MAX_BYTES + 1), 4_096).await;
+    too_large.refused(413, "body_too_large", None);
 }
 
 pub async fn a_length_far_too_large_is_refused_before_the_body_comes(target: &Target) {
     if !target.sees_transfer {
         return;
     }
-    let announced = "content-length: 1000000000\r\n";
-    let reply = Caller::home(target).raw("POST", "/register", announced, b"{").await;
-    reply.refused(413, "body_too_large", None);
+    let announced = [("content-length", "1000000000")];
+    let begun = || {
+        let first = stream::iter([Ok(Frame::data(Bytes::from_static(b"{")))]);
+        StreamBody::new(first.chain(stream::pending()))
+    };
+    let response = Caller::home(target).send("POST", "/register", &announced, begun).await;
+    response.refused(413, "body_too_large", None);
 }
 
 pub async fn a_body_that_is_no_object_is_refused(target: &Target) {
@@ -99,7 +100,7 @@ pub async fn a_body_that_is_no_object_is_refused(target: &Target) {
 
 pub async fn a_body_that_is_not_utf_8_is_refused(target: &Target) {
     let caller = Caller::home(target);
-    let typed = ["content-type: application/octet-stream\r\n", ""];
+    let typed = [&[("content-type", "application/octet-stream")][..], &[]];
     let types = if target.sees_bytes { &typed[..] } else { &typed[..1] };
     for body in
         [&b"{\"peer_id\":\"\xff\"}"[..], b"{\"peer_id\":\"p\",\"x\":\"\xed\xa0\x80\"}", b"\xff\xfe{\0}\0"]
@@ -123,6 +124,6 @@ pub async fn a_key_written_twice_is_refused(target: &Target) {
 
 pub async fn a_body_with_a_get_has_no_meaning(target: &Target) {
     let caller = Caller::home(target);
-    assert_eq!(caller.call("GET", "/health", "", b"not json").await.ok(), json!({"status": "healthy"}));
-    caller.call("GET", "/discover", "", b"{").await.ok();
+    assert_eq!(caller.call("GET", "/health", &[], b"not json").await.ok(), json!({"status": "healthy"}));
+    caller.call("GET", "/discover", &[], b"{").await.ok();
 }

@@ -1,13 +1,19 @@
 //! Who calls, and the words that the cases are written in.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::Request;
+use hyper::body::Body;
+use hyper::header::{CONNECTION, HOST};
 use serde_json::{Value, json};
 
-use crate::wire::{Reply, exchange};
+use crate::wire::{Response, exchange};
 use crate::{Sources, Target};
 
 /// A service may answer 503 once it has waited about so long for its store. A store of a test answers much sooner unless the machine
@@ -46,19 +52,19 @@ impl<'t> Caller<'t> {
         self.address
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.call("GET", path, "", b"").await
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.call("GET", path, &[], b"").await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &str) -> Reply {
-        self.call("POST", path, "", body.as_bytes()).await
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Response {
+        self.call("POST", path, &[], body.as_bytes()).await
     }
 
     /// Registers, which must succeed.
-    pub(crate) async fn register(&self, body: &Value) -> Reply {
-        let reply = self.post("/register", &body.to_string()).await;
-        assert_eq!(reply.status, 200, "{}", reply.text());
-        reply
+    pub(crate) async fn register(&self, body: &Value) -> Response {
+        let response = self.post("/register", &body.to_string()).await;
+        assert_eq!(response.status, 200, "{}", response.text());
+        response
     }
 
     /// Registers peers that carry `archetypes` and nothing else, and returns their sorted ids.
@@ -72,7 +78,7 @@ impl<'t> Caller<'t> {
         ids
     }
 
-    pub(crate) async fn heartbeat(&self, id: &str) -> Reply {
+    pub(crate) async fn heartbeat(&self, id: &str) -> Response {
         self.post("/heartbeat", &json!({ "peer_id": id }).to_string()).await
     }
 
@@ -81,36 +87,57 @@ impl<'t> Caller<'t> {
         self.get(&format!("/discover?archetype={}", encoded(archetype))).await.ids()
     }
 
-    /// One request with `headers`, each with its line end, and a body.
-    pub(crate) async fn call(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
-        let length = if body.is_empty() && method != "POST" {
-            String::new()
-        } else {
-            format!("content-length: {}\r\n", body.len())
-        };
-        self.raw(method, path, &format!("{length}{headers}"), body).await
+    /// One request with a body of known length.
+    pub(crate) async fn call(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let body = Full::new(Bytes::copy_from_slice(body));
+        self.send(method, path, headers, || body.clone()).await
     }
 
-    /// As [`Caller::call`], where the length is among the headers.
-    pub(crate) async fn raw(&self, method: &str, path: &str, headers: &str, body: &[u8]) -> Reply {
+    /// One request; a body of unknown length goes out in chunks, unless the headers say how long it is.
+    pub(crate) async fn send<B>(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Fn() -> B,
+    ) -> Response
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let rest = self.target.base_url.strip_prefix("http://").expect("a base URL of plain HTTP");
         let (authority, stage) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
-        let (from, forwarded): (Option<IpAddr>, _) = match self.target.sources {
-            Sources::Loopback => (Some(self.address.parse().expect("an address")), String::new()),
-            Sources::Forwarded => (None, format!("x-forwarded-for: {}\r\n", self.address)),
+        let request = || {
+            let mut request = Request::builder()
+                .method(method)
+                .uri(format!("{stage}{path}"))
+                .header(HOST, authority)
+                .header(CONNECTION, "close");
+            if let Sources::Forwarded = self.target.sources {
+                request = request.header("x-forwarded-for", self.address);
+            }
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            request.body(body()).expect("a request")
         };
-        let head = format!(
-            "{method} {stage}{path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\n{forwarded}{headers}\r\n"
-        );
-        let (head_only, bytes) = (method == "HEAD", [head.as_bytes(), body].concat());
+        let from: Option<IpAddr> = match self.target.sources {
+            Sources::Loopback => Some(self.address.parse().expect("an address")),
+            Sources::Forwarded => None,
+        };
         for _ in 1..MOST_PAUSES {
-            let asked = Instant::now();
-            let reply = exchange(authority, from, head_only, &bytes).await;
-            if reply.status != 503 || asked.elapsed() < PAUSE {
-                return reply;
+            let sent = Instant::now();
+            let response = exchange(authority, from, request()).await;
+            if response.status != 503 || sent.elapsed() < PAUSE {
+                return response;
             }
         }
-        exchange(authority, from, head_only, &bytes).await
+        exchange(authority, from, request()).await
     }
 }
 

@@ -5,35 +5,35 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, unique};
-use crate::wire::Reply;
+use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
 /// The ids of one list of an answer.
-fn listed(reply: &Reply, list: &str) -> Vec<String> {
+fn listed(response: &Response, list: &str) -> Vec<String> {
     let id = |peer: &Value| peer.get("peer_id").unwrap_or(peer).as_str().expect("an id").to_owned();
-    reply.ok()[list].as_array().expect("a list").iter().map(id).collect()
+    response.ok()[list].as_array().expect("a list").iter().map(id).collect()
 }
 
 /// Who joined, changed and left.
-fn lists(reply: &Reply) -> [Vec<String>; 3] {
-    ["joined", "changed", "left"].map(|list| listed(reply, list))
+fn lists(response: &Response) -> [Vec<String>; 3] {
+    ["joined", "changed", "left"].map(|list| listed(response, list))
 }
 
-fn since(reply: &Reply) -> String {
-    reply.ok()["since"].as_str().expect("a cursor").to_owned()
+fn since(response: &Response) -> String {
+    response.ok()["since"].as_str().expect("a cursor").to_owned()
 }
 
 /// The cursor of now for the followers of `archetype`.
 async fn now(caller: &Caller<'_>, archetype: &str) -> String {
-    let reply = caller.get(&format!("/discover?archetype={archetype}&since=now")).await;
-    assert_eq!(reply.keys(), ["changed", "count", "joined", "left", "more", "since", "timestamp"]);
-    assert_eq!((lists(&reply), &reply.ok()["more"]), (Default::default(), &json!(false)));
-    since(&reply)
+    let response = caller.get(&format!("/discover?archetype={archetype}&since=now")).await;
+    assert_eq!(response.keys(), ["changed", "count", "joined", "left", "more", "since", "timestamp"]);
+    assert_eq!((lists(&response), &response.ok()["more"]), (Default::default(), &json!(false)));
+    since(&response)
 }
 
-async fn changes(caller: &Caller<'_>, archetype: &str, since: &str) -> Reply {
+async fn changes(caller: &Caller<'_>, archetype: &str, since: &str) -> Response {
     caller.get(&format!("/discover?archetype={archetype}&since={since}")).await
 }
 
@@ -48,10 +48,10 @@ pub async fn who_asks_from_now_on_is_told_who_joins_changes_and_leaves(target: &
     caller.fill(3, &[&unique("other")]).await;
     caller.register(&json!({"peer_id": stays, "archetypes": [a], "port": 7})).await;
     caller.post("/deregister", &json!({ "peer_id": leaves }).to_string()).await.ok();
-    let reply = changes(&caller, &a, &start).await;
-    assert_eq!(lists(&reply), [vec![joins], vec![stays], vec![leaves]]);
-    assert_eq!((&reply.ok()["count"], &reply.ok()["changed"][0]["port"]), (&json!(3), &json!(7)));
-    let after = changes(&caller, &a, &since(&reply)).await;
+    let response = changes(&caller, &a, &start).await;
+    assert_eq!(lists(&response), [vec![joins], vec![stays], vec![leaves]]);
+    assert_eq!((&response.ok()["count"], &response.ok()["changed"][0]["port"]), (&json!(3), &json!(7)));
+    let after = changes(&caller, &a, &since(&response)).await;
     assert_eq!(lists(&after), <[Vec<String>; 3]>::default(), "each is told once");
     let empty = caller.get(&format!("/discover?archetype={a}&since=")).await;
     assert_eq!(empty.ok()["count"], 0, "an empty one asks from now on");
@@ -90,12 +90,12 @@ pub async fn a_page_of_changes_is_bounded_and_goes_on(target: &Target) {
     let ids = caller.fill(7, &[&a]).await;
     let mut told = Vec::new();
     for _ in 0..200 {
-        let reply = caller.get(&format!("/discover?archetype={a}&limit=3&since={cursor}")).await;
-        let joined = listed(&reply, "joined");
-        assert!(joined.len() <= 3 && reply.ok()["count"] == joined.len());
+        let response = caller.get(&format!("/discover?archetype={a}&limit=3&since={cursor}")).await;
+        let joined = listed(&response, "joined");
+        assert!(joined.len() <= 3 && response.ok()["count"] == joined.len());
         told.extend(joined);
-        cursor = since(&reply);
-        if reply.ok()["more"] == false {
+        cursor = since(&response);
+        if response.ok()["more"] == false {
             break;
         }
     }
@@ -119,9 +119,9 @@ pub async fn an_enumeration_and_what_follows_it_miss_nothing(target: &Target) {
     let second = caller.get(&format!("/discover?archetype={a}&order=all&limit=100&cursor={cursor}")).await;
     known.extend(second.ids());
     caller.fill(2, &[&a]).await;
-    let reply = changes(&caller, &a, &start).await;
-    known.extend(listed(&reply, "joined"));
-    for left in listed(&reply, "left") {
+    let response = changes(&caller, &a, &start).await;
+    known.extend(listed(&response, "joined"));
+    for left in listed(&response, "left") {
         known.remove(&left);
     }
     assert_eq!(known, caller.carriers(&a).await.into_iter().collect());
@@ -165,8 +165,8 @@ pub async fn a_since_is_good_for_the_same_query_only(target: &Target) {
 pub async fn a_since_comes_without_an_order_or_a_cursor(target: &Target) {
     let caller = Caller::home(target);
     for (parameter, field) in [("order=all", "order"), ("cursor=x", "cursor"), ("since=", "since")] {
-        let reply = caller.get(&format!("/discover?since=&{parameter}")).await;
-        reply.refused(400, "invalid_parameter", Some(field));
+        let response = caller.get(&format!("/discover?since=&{parameter}")).await;
+        response.refused(400, "invalid_parameter", Some(field));
     }
     let body = json!({"peer_id": "p", "discover": {"since": ""}}).to_string();
     caller.post("/heartbeat", &body).await.refused(400, "invalid_field", Some("discover.since"));
@@ -178,8 +178,8 @@ pub async fn where_nothing_is_remembered_the_caller_is_told_what_to_ask(target: 
     }
     let caller = Caller::home(target);
     for since in ["", "now", "AQ"] {
-        let reply = caller.get(&format!("/discover?since={since}")).await;
-        let sentence = reply.refused(501, "not_available_here", None);
+        let response = caller.get(&format!("/discover?since={since}")).await;
+        let sentence = response.refused(501, "not_available_here", None);
         assert!(sentence.contains("order=all"), "{sentence}");
     }
     caller.get("/watch").await.refused(501, "not_available_here", None);

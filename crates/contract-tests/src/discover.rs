@@ -14,8 +14,9 @@ pub async fn any_of_several_archetypes_matches(target: &Target) {
         [caller.fill(2, &[&a]).await, caller.fill(2, &[&b]).await, caller.fill(2, &[&a, &b]).await].concat();
     ids.sort();
     caller.fill(1, &[&unique("other")]).await;
-    let reply = caller.get(&format!("/discover?archetype={a}&archetype={b}&archetype={}", unique("c"))).await;
-    assert_eq!((reply.ids(), &reply.ok()["total"]), (ids, &json!(6)));
+    let response =
+        caller.get(&format!("/discover?archetype={a}&archetype={b}&archetype={}", unique("c"))).await;
+    assert_eq!((response.ids(), &response.ok()["total"]), (ids, &json!(6)));
 }
 
 pub async fn an_empty_archetype_is_no_filter(target: &Target) {
@@ -29,10 +30,10 @@ pub async fn an_empty_archetype_is_no_filter(target: &Target) {
 pub async fn an_unknown_archetype_gives_an_empty_list(target: &Target) {
     let caller = Caller::home(target);
     caller.fill(1, &[&unique("known")]).await;
-    let reply = caller.get(&format!("/discover?archetype={}", unique("unknown"))).await;
-    let answer = reply.ok();
+    let response = caller.get(&format!("/discover?archetype={}", unique("unknown"))).await;
+    let answer = response.ok();
     assert_eq!((&answer["peers"], &answer["count"], &answer["total"]), (&json!([]), &json!(0), &json!(0)));
-    assert_eq!(reply.keys(), ["count", "peers", "timestamp", "total"]);
+    assert_eq!(response.keys(), ["count", "peers", "timestamp", "total"]);
 }
 
 pub async fn archetypes_of_any_script_are_matched_exactly(target: &Target) {
@@ -52,11 +53,11 @@ pub async fn a_limit_cuts_the_list_and_the_total_counts_all(target: &Target) {
     let (caller, a) = (Caller::home(target), unique("a"));
     let ids = caller.fill(5, &[&a]).await;
     for limit in [1, 3, 5, 1_000] {
-        let reply = caller.get(&format!("/discover?archetype={a}&limit={limit}")).await;
-        let answer = reply.ok();
-        assert_eq!(answer["count"], reply.ids().len());
-        assert_eq!(reply.ids().len(), limit.min(5));
-        assert!(reply.ids().iter().all(|id| ids.contains(id)));
+        let response = caller.get(&format!("/discover?archetype={a}&limit={limit}")).await;
+        let answer = response.ok();
+        assert_eq!(answer["count"], response.ids().len());
+        assert_eq!(response.ids().len(), limit.min(5));
+        assert!(response.ids().iter().all(|id| ids.contains(id)));
         if answer.get("total_is_estimate").is_none() {
             assert_eq!(answer["total"], 5);
         }
@@ -66,9 +67,9 @@ pub async fn a_limit_cuts_the_list_and_the_total_counts_all(target: &Target) {
 pub async fn the_excluded_peer_is_neither_listed_nor_counted(target: &Target) {
     let (caller, a) = (Caller::home(target), unique("a"));
     let ids = caller.fill(3, &[&a]).await;
-    let reply = caller.get(&format!("/discover?archetype={a}&exclude={}", ids[1])).await;
-    assert_eq!(reply.ids(), [&ids[0], &ids[2]].map(Clone::clone));
-    assert_eq!(reply.ok()["total"], 2);
+    let response = caller.get(&format!("/discover?archetype={a}&exclude={}", ids[1])).await;
+    assert_eq!(response.ids(), [&ids[0], &ids[2]].map(Clone::clone));
+    assert_eq!(response.ok()["total"], 2);
 }
 
 pub async fn the_full_view_adds_when_it_expires_and_registered(target: &Target) {
@@ -109,11 +110,11 @@ pub async fn a_rare_archetype_is_filled_up_with_others(target: &Target) {
     caller.fill(9, &[&unique("common")]).await;
     for asked in [&ids[0], &unique("nobody")] {
         let path = format!("/discover?archetype={rare}&limit=6&fill=any&exclude={asked}");
-        let reply = caller.get(&path).await;
-        let mut listed = reply.ids();
+        let response = caller.get(&path).await;
+        let mut listed = response.ids();
         listed.dedup();
         assert_eq!(listed.len(), 6, "nobody is listed twice");
-        let answer = reply.ok();
+        let answer = response.ok();
         let peers = answer["peers"].as_array().expect("peers");
         let matching: Vec<_> = ids.iter().filter(|id| *id != asked).collect();
         assert_eq!((&answer["total"], &answer["count"]), (&json!(matching.len()), &json!(6)));
@@ -127,8 +128,8 @@ pub async fn a_rare_archetype_is_filled_up_with_others(target: &Target) {
 pub async fn an_enumeration_is_not_filled_up(target: &Target) {
     let caller = Caller::home(target);
     for query in ["fill=any&order=all", "archetype=a&order=all&fill=any"] {
-        let reply = caller.get(&format!("/discover?{query}")).await;
-        let sentence = reply.refused(400, "invalid_parameter", Some("fill"));
+        let response = caller.get(&format!("/discover?{query}")).await;
+        let sentence = response.refused(400, "invalid_parameter", Some("fill"));
         assert!(sentence.contains("order=sample"), "{sentence}");
     }
     caller.get("/discover?fill=any").await.ok();

@@ -11,11 +11,12 @@ pub async fn a_full_registry_refuses_newcomers_never_members(target: &Target) {
     let caller = Caller::home(target);
     let members = caller.fill(3, &[]).await;
     let newcomer = json!({"peer_id": unique("newcomer")});
-    let reply = caller.post("/register", &newcomer.to_string()).await;
-    reply.refused(503, "registry_full", None);
-    let retry_after: u32 = reply.header("retry-after").expect("Retry-After").parse().expect("whole seconds");
+    let response = caller.post("/register", &newcomer.to_string()).await;
+    response.refused(503, "registry_full", None);
+    let retry_after: u32 =
+        response.header("retry-after").expect("Retry-After").parse().expect("whole seconds");
     assert!(retry_after >= 1);
-    assert_eq!(reply.header("access-control-allow-origin"), target.cors.then_some("*"));
+    assert_eq!(response.header("access-control-allow-origin"), target.cors.then_some("*"));
     for member in &members {
         caller.heartbeat(member).await.ok();
         caller.register(&json!({"peer_id": member, "port": 1})).await;

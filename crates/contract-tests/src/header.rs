@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use serde_json::json;
 
 use crate::caller::{Caller, unique};
-use crate::wire::Reply;
+use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
@@ -13,7 +13,7 @@ pub const NEEDS: Needs = Needs::NONE;
 const PATHS: [&str; 6] = ["/register", "/discover", "/heartbeat", "/health", "/network", "/deregister"];
 
 /// An answer of every kind that a caller can bring about.
-async fn answers(target: &Target) -> Vec<Reply> {
+async fn answers(target: &Target) -> Vec<Response> {
     let (caller, stranger, id) = (Caller::home(target), Caller::elsewhere(target), unique("peer"));
     let body = json!({ "peer_id": id }).to_string();
     let mut answers = vec![
@@ -21,8 +21,8 @@ async fn answers(target: &Target) -> Vec<Reply> {
         (200, caller.post("/heartbeat", &body).await),
         (200, caller.get("/discover").await),
         (200, caller.get("/health").await),
-        (200, caller.call("HEAD", "/discover", "", b"").await),
-        (204, caller.call("OPTIONS", "/register", "", b"").await),
+        (200, caller.call("HEAD", "/discover", &[], b"").await),
+        (204, caller.call("OPTIONS", "/register", &[], b"").await),
         (400, caller.post("/register", "{").await),
         (400, caller.post("/register", "{}").await),
         (400, caller.get("/discover?limit=0").await),
@@ -38,15 +38,15 @@ async fn answers(target: &Target) -> Vec<Reply> {
     answers.push((200, caller.post("/deregister", &body).await));
     answers
         .into_iter()
-        .map(|(status, reply)| {
-            assert_eq!(reply.status, status, "{}", reply.text());
-            reply
+        .map(|(status, response)| {
+            assert_eq!(response.status, status, "{}", response.text());
+            response
         })
         .collect()
 }
 
 pub async fn every_answer_may_be_read_by_browsers(target: &Target) {
-    for reply in answers(target).await {
+    for response in answers(target).await {
         for (name, value) in [
             ("access-control-allow-origin", "*"),
             ("access-control-allow-methods", "GET,POST,OPTIONS"),
@@ -55,45 +55,48 @@ pub async fn every_answer_may_be_read_by_browsers(target: &Target) {
             ("access-control-max-age", "86400"),
         ] {
             assert_eq!(
-                reply.header(name),
+                response.header(name),
                 target.cors.then_some(value),
                 "{}: {}",
-                reply.status,
-                reply.text()
+                response.status,
+                response.text()
             );
         }
-        assert_eq!(reply.header("access-control-allow-credentials"), None);
+        assert_eq!(response.header("access-control-allow-credentials"), None);
     }
 }
 
 pub async fn every_answer_is_uncached(target: &Target) {
-    for reply in answers(target).await {
-        assert_eq!(reply.header("cache-control"), Some("no-store"), "{}", reply.status);
+    for response in answers(target).await {
+        assert_eq!(response.header("cache-control"), Some("no-store"), "{}", response.status);
     }
 }
 
 pub async fn every_answer_has_a_name_of_its_own(target: &Target) {
     let answers = answers(target).await;
     let names: HashSet<_> =
-        answers.iter().map(|reply| reply.header("x-request-id").expect("a name")).collect();
+        answers.iter().map(|response| response.header("x-request-id").expect("a name")).collect();
     assert_eq!(names.len(), answers.len());
     assert!(names.iter().all(|name| !name.is_empty()));
 }
 
 pub async fn every_answer_with_a_body_is_json(target: &Target) {
-    for reply in answers(target).await.iter().filter(|reply| !reply.body.is_empty()) {
-        let content_type = reply.header("content-type").expect("a content type");
+    for response in answers(target).await.iter().filter(|response| !response.body.is_empty()) {
+        let content_type = response.header("content-type").expect("a content type");
         assert!(content_type.starts_with("application/json"), "{content_type}");
     }
 }
 
 pub async fn options_answers_204_everywhere(target: &Target) {
-    let preflight = "origin: https://example.org\r\naccess-control-request-method: POST\r\n\
-                     access-control-request-headers: content-type\r\n";
+    let preflight = [
+        ("origin", "https://example.org"),
+        ("access-control-request-method", "POST"),
+        ("access-control-request-headers", "content-type"),
+    ];
     for path in PATHS {
-        for headers in [preflight, ""] {
-            let reply = Caller::home(target).call("OPTIONS", path, headers, b"").await;
-            assert_eq!((reply.status, reply.body.len()), (204, 0), "{path}");
+        for headers in [&preflight[..], &[]] {
+            let response = Caller::home(target).call("OPTIONS", path, headers, b"").await;
+            assert_eq!((response.status, response.body.len()), (204, 0), "{path}");
         }
     }
 }
@@ -102,7 +105,7 @@ pub async fn head_says_what_get_would_without_a_body(target: &Target) {
     let caller = Caller::home(target);
     let unknown = format!("/discover?archetype={}", unique("a"));
     for path in ["/health", &unknown, "/discover?limit=0"] {
-        let (head, get) = (caller.call("HEAD", path, "", b"").await, caller.get(path).await);
+        let (head, get) = (caller.call("HEAD", path, &[], b"").await, caller.get(path).await);
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"));
         if let (Some(length), true) = (head.header("content-length"), target.tells_length) {
@@ -126,16 +129,16 @@ pub async fn a_large_page_is_compressed_only_where_that_is_accepted(target: &Tar
     let (caller, a) = (Caller::home(target), unique("a"));
     caller.fill(40, &[&a]).await;
     let path = format!("/discover?archetype={a}");
-    for refusing in
-        ["", "accept-encoding: identity\r\n", "accept-encoding: gzip;q=0\r\n", "accept-encoding: br\r\n"]
-    {
-        let reply = caller.call("GET", &path, refusing, b"").await;
-        assert_eq!((reply.header("content-encoding"), reply.ids().len()), (None, 40), "{refusing}");
+    for refusing in ["identity", "gzip;q=0", "br", ""] {
+        let headers = [("accept-encoding", refusing)];
+        let headers = if refusing.is_empty() { &[][..] } else { &headers };
+        let response = caller.call("GET", &path, headers, b"").await;
+        assert_eq!((response.header("content-encoding"), response.ids().len()), (None, 40), "{refusing}");
     }
-    let reply = caller.call("GET", &path, "accept-encoding: gzip\r\n", b"").await;
-    match reply.header("content-encoding") {
-        Some("gzip") => assert_eq!(reply.body[..2], [0x1f, 0x8b]),
+    let response = caller.call("GET", &path, &[("accept-encoding", "gzip")], b"").await;
+    match response.header("content-encoding") {
+        Some("gzip") => assert_eq!(response.body[..2], [0x1f, 0x8b]),
         Some(other) => panic!("{other} was not asked for"),
-        None => assert_eq!(reply.ids().len(), 40),
+        None => assert_eq!(response.ids().len(), 40),
     }
 }

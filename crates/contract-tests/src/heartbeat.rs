@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, naive_time, unique};
-use crate::wire::Reply;
+use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
@@ -13,11 +13,11 @@ pub const NEEDS: Needs = Needs::NONE;
 pub async fn a_heartbeat_is_answered_with_the_lease(target: &Target) {
     let caller = Caller::home(target);
     let id = &caller.fill(1, &[]).await[0];
-    let reply = caller.heartbeat(id).await;
+    let response = caller.heartbeat(id).await;
     let keys =
         ["heartbeat_interval_seconds", "message", "peer_id", "timestamp", "ttl_expires", "ttl_seconds"];
-    assert_eq!(reply.keys(), keys);
-    let answer = reply.ok();
+    assert_eq!(response.keys(), keys);
+    let answer = response.ok();
     let lease = naive_time(&answer["ttl_expires"]) - naive_time(&answer["timestamp"]);
     assert_eq!(Some(lease), answer["ttl_seconds"].as_i64());
 }
@@ -63,9 +63,9 @@ pub async fn heartbeats_for_many_are_each_answered_in_the_order_asked(target: &T
     let caller = Caller::home(target);
     let ids = caller.fill(3, &[]).await;
     let nobody = unique("nobody");
-    let reply = many(&caller, &json!([ids[2], nobody, ids[0], ids[2], ids[1]])).await;
-    assert_eq!(reply.keys(), ["message", "renewed", "results", "timestamp"]);
-    let answer = reply.ok();
+    let response = many(&caller, &json!([ids[2], nobody, ids[0], ids[2], ids[1]])).await;
+    assert_eq!(response.keys(), ["message", "renewed", "results", "timestamp"]);
+    let answer = response.ok();
     assert_eq!((&answer["message"], &answer["renewed"]), (&json!("Heartbeats updated"), &json!(3)));
     let results = answer["results"].as_array().expect("results");
     let asked: Vec<_> = results.iter().map(|result| result["peer_id"].as_str().expect("an id")).collect();
@@ -111,13 +111,13 @@ pub async fn a_page_rides_along_with_heartbeats_for_many(target: &Target) {
     let (caller, a) = (Caller::home(target), unique("a"));
     let ids = caller.fill(4, &[&a]).await;
     let body = json!({"peer_ids": ids[..2], "discover": {"archetype": a, "exclude": ids[0]}}).to_string();
-    let reply = caller.post("/heartbeat", &body).await;
-    assert_eq!(reply.ids(), ids[1..]);
-    assert_eq!((&reply.ok()["renewed"], &reply.ok()["total"]), (&json!(2), &json!(3)));
+    let response = caller.post("/heartbeat", &body).await;
+    assert_eq!(response.ids(), ids[1..]);
+    assert_eq!((&response.ok()["renewed"], &response.ok()["total"]), (&json!(2), &json!(3)));
     let wrong = json!({"peer_ids": ids, "discover": {"limit": 0}}).to_string();
     caller.post("/heartbeat", &wrong).await.refused(400, "invalid_field", Some("discover.limit"));
 }
 
-async fn many(caller: &Caller<'_>, ids: &Value) -> Reply {
+async fn many(caller: &Caller<'_>, ids: &Value) -> Response {
     caller.post("/heartbeat", &json!({ "peer_ids": ids }).to_string()).await
 }

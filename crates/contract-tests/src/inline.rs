@@ -11,9 +11,9 @@ pub async fn a_page_rides_along_with_a_heartbeat(target: &Target) {
     let (caller, a) = (Caller::home(target), unique("a"));
     let ids = caller.fill(3, &[&a]).await;
     let body = json!({"peer_id": ids[0], "discover": {"archetype": a, "exclude": ids[0]}});
-    let reply = caller.post("/heartbeat", &body.to_string()).await;
-    let answer = reply.ok();
-    assert_eq!(reply.ids(), ids[1..]);
+    let response = caller.post("/heartbeat", &body.to_string()).await;
+    let answer = response.ok();
+    assert_eq!(response.ids(), ids[1..]);
     assert_eq!((&answer["count"], &answer["total"]), (&json!(2), &json!(2)));
     assert_eq!((&answer["message"], &answer["peer_id"]), (&json!("Heartbeat updated"), &json!(ids[0])));
 }
@@ -24,11 +24,11 @@ pub async fn a_page_rides_along_with_a_registration(target: &Target) {
     ids.push(unique("peer"));
     let discover = json!({"archetype": [a, b], "limit": 100, "view": "full"});
     let body = json!({"peer_id": ids[2], "archetypes": [a], "discover": discover});
-    let reply = caller.register(&body).await;
+    let response = caller.register(&body).await;
     ids.sort();
-    assert_eq!(reply.ids(), ids, "who registers is listed already");
-    assert_eq!(reply.ok()["peers"][0].as_object().expect("an object").len(), 8);
-    assert!(reply.ok()["lease_token"].is_string());
+    assert_eq!(response.ids(), ids, "who registers is listed already");
+    assert_eq!(response.ok()["peers"][0].as_object().expect("an object").len(), 8);
+    assert!(response.ok()["lease_token"].is_string());
 }
 
 pub async fn an_enumeration_rides_along_with_heartbeats(target: &Target) {
@@ -43,9 +43,9 @@ pub async fn an_enumeration_rides_along_with_heartbeats(target: &Target) {
         } else {
             discover
         }});
-        let reply = caller.post("/heartbeat", &body.to_string()).await;
-        listed.extend(reply.ids());
-        cursor = reply.ok().get("next_cursor").cloned().unwrap_or_default();
+        let response = caller.post("/heartbeat", &body.to_string()).await;
+        listed.extend(response.ids());
+        cursor = response.ok().get("next_cursor").cloned().unwrap_or_default();
         if cursor.is_null() {
             break;
         }
@@ -85,11 +85,11 @@ pub async fn a_newcomers_first_peers_come_with_its_registration(target: &Target)
     let friend = caller.fill(1, &[&rare]).await.remove(0);
     let id = unique("newcomer");
     let discover = json!({"archetype": rare, "limit": 5, "exclude": id, "fill": "any"});
-    let reply = caller.register(&json!({"peer_id": id, "archetypes": [rare], "discover": discover})).await;
-    let listed = reply.ids();
+    let response = caller.register(&json!({"peer_id": id, "archetypes": [rare], "discover": discover})).await;
+    let listed = response.ids();
     assert_eq!(listed.len(), 5);
     assert!(listed.contains(&friend) && !listed.contains(&id), "{listed:?}");
-    assert_eq!(reply.ok()["total"], 1);
+    assert_eq!(response.ok()["total"], 1);
     let beat = caller.post("/heartbeat", &json!({"peer_id": id, "discover": discover}).to_string()).await;
     assert!(beat.ids().len() == 5 && !beat.ids().contains(&id));
 }

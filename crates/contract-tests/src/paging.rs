@@ -3,17 +3,17 @@
 use serde_json::{Value, json};
 
 use crate::caller::{Caller, unique};
-use crate::wire::Reply;
+use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-fn next_cursor(reply: &Reply) -> Option<String> {
-    reply.ok().get("next_cursor").map(|cursor| cursor.as_str().expect("a text").to_owned())
+fn next_cursor(response: &Response) -> Option<String> {
+    response.ok().get("next_cursor").map(|cursor| cursor.as_str().expect("a text").to_owned())
 }
 
 /// All pages of the enumeration that `query` asks for, with what `between` does after each.
-async fn pages(caller: &Caller<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Reply> {
+async fn pages(caller: &Caller<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Response> {
     let mut pages = vec![caller.get(&format!("/discover?order=all&{query}")).await];
     while let Some(cursor) = next_cursor(&pages[pages.len() - 1]) {
         between(pages.len()).await;
@@ -23,8 +23,8 @@ async fn pages(caller: &Caller<'_>, query: &str, between: impl AsyncFn(usize)) -
     pages
 }
 
-fn ids(pages: &[Reply]) -> Vec<String> {
-    let mut ids: Vec<_> = pages.iter().flat_map(Reply::ids).collect();
+fn ids(pages: &[Response]) -> Vec<String> {
+    let mut ids: Vec<_> = pages.iter().flat_map(Response::ids).collect();
     ids.sort();
     ids
 }
@@ -69,8 +69,8 @@ pub async fn a_cursor_is_good_for_the_same_query_only(target: &Target) {
     let both = format!("order=all&limit=1&archetype={a}&archetype={b}");
     let cursor = next_cursor(&caller.get(&format!("/discover?{both}")).await).expect("a next page");
     for other in [format!("archetype={a}"), String::new()] {
-        let reply = caller.get(&format!("/discover?order=all&limit=1&{other}&cursor={cursor}")).await;
-        reply.refused(400, "invalid_cursor", Some("cursor"));
+        let response = caller.get(&format!("/discover?order=all&limit=1&{other}&cursor={cursor}")).await;
+        response.refused(400, "invalid_cursor", Some("cursor"));
     }
     let turned = format!("order=all&limit=1&archetype={b}&archetype={a}");
     caller.get(&format!("/discover?{turned}&cursor={cursor}")).await.ok();
@@ -91,8 +91,8 @@ pub async fn a_sample_has_no_next_page(target: &Target) {
     let (caller, a) = (Caller::home(target), unique("a"));
     caller.fill(3, &[&a]).await;
     assert_eq!(next_cursor(&caller.get(&format!("/discover?archetype={a}&limit=1")).await), None);
-    let reply = caller.get(&format!("/discover?order=sample&archetype={a}&cursor=x")).await;
-    reply.refused(400, "invalid_parameter", Some("cursor"));
+    let response = caller.get(&format!("/discover?order=sample&archetype={a}&cursor=x")).await;
+    response.refused(400, "invalid_parameter", Some("cursor"));
 }
 
 pub async fn a_page_holds_at_most_a_mebibyte_and_goes_on(target: &Target) {

@@ -73,8 +73,8 @@ pub async fn every_key_of_a_page_that_rides_along_is_named(target: &Target) {
     ] {
         let mut body = json!({"peer_id": id, "discover": {}});
         body["discover"][key] = value;
-        let reply = caller.post("/heartbeat", &body.to_string()).await;
-        reply.refused(400, "invalid_field", Some(&format!("discover.{key}")));
+        let response = caller.post("/heartbeat", &body.to_string()).await;
+        response.refused(400, "invalid_field", Some(&format!("discover.{key}")));
     }
     let foreign = json!({"peer_id": id, "discover": {"order": "all", "cursor": "foreign"}}).to_string();
     let refusal: Value = caller.post("/heartbeat", &foreign).await.read();
@@ -106,8 +106,8 @@ pub async fn every_parameter_that_breaks_its_rule_is_named(target: &Target) {
         ("archetype", &nine),
         ("archetype", &format!("archetype={}", encoded(&"é".repeat(65)))),
     ] {
-        let reply = caller.get(&format!("/discover?{query}")).await;
-        assert!(reply.refused(400, "invalid_parameter", Some(parameter)).contains(parameter));
+        let response = caller.get(&format!("/discover?{query}")).await;
+        assert!(response.refused(400, "invalid_parameter", Some(parameter)).contains(parameter));
     }
 }
 
@@ -142,8 +142,8 @@ pub async fn what_is_bounded_is_accepted_up_to_its_bound(target: &Target) {
 pub async fn leases_out_of_bounds_are_refused(target: &Target) {
     for ttl in [1, 29, 3_601, u32::MAX] {
         let body = json!({"peer_id": unique("peer"), "ttl_seconds": ttl}).to_string();
-        let reply = Caller::home(target).post("/register", &body).await;
-        let sentence = reply.refused(400, "invalid_field", Some("ttl_seconds"));
+        let response = Caller::home(target).post("/register", &body).await;
+        let sentence = response.refused(400, "invalid_field", Some("ttl_seconds"));
         assert!(sentence.contains("30") && sentence.contains("3600"), "{sentence}");
     }
 }
@@ -168,9 +168,9 @@ pub async fn a_wrong_method_is_answered_with_the_right_ones(target: &Target) {
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"].into_iter().filter(|method| *method != right)
         {
-            let reply = caller.call(method, path, "", b"").await;
-            reply.refused(405, "method_not_allowed", None);
-            let allow: Vec<_> = reply.header("allow").expect("Allow").split(", ").collect();
+            let response = caller.call(method, path, &[], b"").await;
+            response.refused(405, "method_not_allowed", None);
+            let allow: Vec<_> = response.header("allow").expect("Allow").split(", ").collect();
             assert!(allow.contains(&right) && allow.contains(&"OPTIONS"), "{allow:?}");
             assert_eq!(allow.contains(&"HEAD"), right == "GET");
         }
@@ -185,8 +185,8 @@ pub async fn a_refusal_has_the_contracts_shape(target: &Target) {
         (caller.get("/discover?limit=0").await, vec!["code", "error", "field"]),
         (caller.get("/nowhere").await, vec!["code", "error"]),
     ];
-    for (reply, keys) in refusals {
-        let body: serde_json::Map<String, Value> = reply.read();
+    for (response, keys) in refusals {
+        let body: serde_json::Map<String, Value> = response.read();
         assert_eq!(body.keys().collect::<Vec<_>>(), keys);
         assert!(body.values().all(Value::is_string));
     }

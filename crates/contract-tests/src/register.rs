@@ -21,13 +21,13 @@ async fn listed(caller: &Caller<'_>, keys: &Value) -> Value {
 
 pub async fn a_registration_is_answered_with_its_lease(target: &Target) {
     let (caller, id) = (Caller::home(target), unique("peer"));
-    let reply = caller.register(&json!({ "peer_id": id })).await;
-    let (answer, beat) = (reply.ok(), caller.heartbeat(&id).await.ok());
+    let response = caller.register(&json!({ "peer_id": id })).await;
+    let (answer, beat) = (response.ok(), caller.heartbeat(&id).await.ok());
     let mut keys =
         ["message", "peer_id", "ttl_expires", "ttl_seconds", "heartbeat_interval_seconds"].to_vec();
     keys.extend(["observed_address", "lease_token"]);
     keys.sort_unstable();
-    assert_eq!(reply.keys(), keys);
+    assert_eq!(response.keys(), keys);
     let ttl = answer["ttl_seconds"].as_i64().expect("whole seconds");
     let registered = naive_time(&answer["ttl_expires"]) - ttl;
     assert!((0..60).contains(&(naive_time(&beat["timestamp"]) - registered)));
@@ -106,8 +106,8 @@ pub async fn metadata_comes_back_byte_for_byte(target: &Target) {
         let id = unique("peer");
         let body = format!(r#"{{"peer_id":"{id}","archetypes":["{archetype}"],"metadata":{metadata}}}"#);
         caller.post("/register", &body).await.ok();
-        let reply = caller.get(&format!("/discover?archetype={archetype}")).await;
-        assert!(reply.text().contains(&format!("\"metadata\":{metadata}")), "{}", reply.text());
+        let response = caller.get(&format!("/discover?archetype={archetype}")).await;
+        assert!(response.text().contains(&format!("\"metadata\":{metadata}")), "{}", response.text());
     }
 }
 

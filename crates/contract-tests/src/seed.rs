@@ -8,7 +8,7 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 /// What `curl -d` says of its body.
-const CURL: &str = "content-type: application/x-www-form-urlencoded\r\n";
+const CURL: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
 
 pub async fn the_seeds_registration_answers_with_the_seeds_shape(target: &Target) {
     let id = unique("uuid-or-identifier");
@@ -46,9 +46,9 @@ pub async fn the_seeds_discovery_filters_by_archetype(target: &Target) {
     let (wanted, other) = (unique("pepino"), unique("ethics"));
     let ids = caller.fill(2, &[&wanted]).await;
     caller.fill(1, &[&other]).await;
-    let reply = caller.get(&format!("/discover?archetype={wanted}")).await;
-    assert_eq!(reply.ids(), ids);
-    assert_eq!((&reply.ok()["count"], &reply.ok()["total"]), (&json!(2), &json!(2)));
+    let response = caller.get(&format!("/discover?archetype={wanted}")).await;
+    assert_eq!(response.ids(), ids);
+    assert_eq!((&response.ok()["count"], &response.ok()["total"]), (&json!(2), &json!(2)));
 }
 
 pub async fn the_seeds_heartbeat_answers_with_the_seeds_shape(target: &Target) {
@@ -92,11 +92,11 @@ pub async fn todays_python_client_reads_each_peer(target: &Target) {
 }
 
 pub async fn todays_python_client_registers_beats_and_discovers(target: &Target) {
-    const REQUESTS: &str =
-        "user-agent: python-requests/2.31.0\r\naccept-encoding: gzip, deflate\r\naccept: */*\r\n";
+    const REQUESTS: [(&str, &str); 3] =
+        [("user-agent", "python-requests/2.31.0"), ("accept-encoding", "gzip, deflate"), ("accept", "*/*")];
     let (caller, id) = (Caller::home(target), unique("peer"));
-    for content_type in ["content-type: application/json\r\n", ""] {
-        let headers = format!("{REQUESTS}{content_type}");
+    for content_type in [&[("content-type", "application/json")][..], &[]] {
+        let headers = [&REQUESTS[..], content_type].concat();
         let peer =
             json!({"peer_id": id, "address": "10.1.2.3", "port": 9000, "archetypes": [], "metadata": {}});
         let register = caller.call("POST", "/register", &headers, peer.to_string().as_bytes()).await;

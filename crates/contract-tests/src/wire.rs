@@ -1,32 +1,40 @@
-//! HTTP/1.1 by hand: what is sent is exactly what a case wrote, and what came back is kept byte for byte.
+//! One request and its response over HTTP/1.1, each pair on a connection of its own.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::body::Body;
+use hyper::client::conn::http1::handshake;
+use hyper::header::HeaderMap;
+use hyper::{Method, Request, Version};
+use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpSocket, lookup_host};
+use tokio::io::AsyncReadExt as _;
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// How long an answer may take before a case gives up.
+/// How long a response may take before a case gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// An answer.
+/// A response, its body read whole.
 #[derive(Clone, Debug)]
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) status: u16,
-    headers: Vec<(String, String)>,
-    pub(crate) body: Vec<u8>,
+    headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
-impl Reply {
+impl Response {
     /// The value of a header, which must not come twice.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
-        let mut values = self.headers.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str());
+        let mut values = self.headers.get_all(name).iter();
         let value = values.next();
         assert_eq!(values.next(), None, "{name} comes twice");
-        value
+        value.map(|value| value.to_str().expect("a header in ASCII"))
     }
 
     pub(crate) fn text(&self) -> &str {
@@ -71,64 +79,40 @@ impl Reply {
     }
 }
 
-/// Sends `bytes` to the service at `authority` from the address `from`, and reads the one answer.
-pub(crate) async fn exchange(authority: &str, from: Option<IpAddr>, head_only: bool, bytes: &[u8]) -> Reply {
-    timeout(PATIENCE, exchange_patiently(authority, from, head_only, bytes)).await.expect("an answer in time")
+/// Sends one request on a connection of its own to the service at `authority`, from the address `from`.
+pub(crate) async fn exchange<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    timeout(PATIENCE, exchange_patiently(authority, from, request)).await.expect("a response in time")
 }
 
-async fn exchange_patiently(authority: &str, from: Option<IpAddr>, head_only: bool, bytes: &[u8]) -> Reply {
+async fn exchange_patiently<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
+where
+    B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    let is_head = request.method() == Method::HEAD;
+    let stream = connect(authority, from).await;
+    let (mut sender, connection) = handshake(TokioIo::new(stream)).await.expect("a connection");
+    let connection = tokio::spawn(connection.without_shutdown());
+    let (head, body) = sender.send_request(request).await.expect("a response").into_parts();
+    assert_eq!(head.version, Version::HTTP_11);
+    let body = body.collect().await.expect("a whole body").to_bytes();
+    if is_head {
+        // The library reads no body after HEAD, so whatever else came is looked for here.
+        let rest = connection.await.expect("a connection").expect("nothing behind the response");
+        let mut bytes = rest.read_buf.to_vec();
+        rest.io.into_inner().read_to_end(&mut bytes).await.expect("an end");
+        assert_eq!(bytes, b"", "a body after HEAD");
+    }
+    Response { status: head.status.as_u16(), headers: head.headers, body }
+}
+
+async fn connect(authority: &str, from: Option<IpAddr>) -> TcpStream {
     let address = lookup_host(authority).await.expect("a host").next().expect("an address");
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.expect("a socket");
     if let Some(from) = from {
         socket.bind(SocketAddr::new(from, 0)).expect("a local address");
     }
-    let (mut reading, mut writing) = socket.connect(address).await.expect("a connection").into_split();
-    let send = async {
-        // A service that has answered already need not read the rest.
-        let _ = writing.write_all(bytes).await;
-    };
-    let receive = async {
-        let mut received = Vec::new();
-        // One that closes hard after its answer has answered all the same.
-        let _ = reading.read_to_end(&mut received).await;
-        received
-    };
-    let ((), received) = tokio::join!(send, receive);
-    parse(&received, head_only)
-}
-
-fn parse(received: &[u8], head_only: bool) -> Reply {
-    let shown = String::from_utf8_lossy(received);
-    let split = received.windows(4).position(|window| window == b"\r\n\r\n");
-    let split = split.unwrap_or_else(|| panic!("no whole answer: {shown:?}"));
-    let head = std::str::from_utf8(&received[..split]).expect("a head in ASCII");
-    let mut lines = head.split("\r\n");
-    let status = lines.next().and_then(|line| line.strip_prefix("HTTP/1.1 ")).expect("HTTP/1.1");
-    let headers = lines
-        .map(|line| line.split_once(':').expect("a header"))
-        .map(|(name, value)| (name.to_ascii_lowercase(), value.trim().to_owned()))
-        .collect();
-    let mut reply = Reply { status: status[..3].parse().expect("a status"), headers, body: Vec::new() };
-    let body = &received[split + 4..];
-    reply.body =
-        if reply.header("transfer-encoding") == Some("chunked") { dechunk(body) } else { body.to_vec() };
-    if let (Some(length), false) = (reply.header("content-length"), head_only) {
-        assert_eq!(length.parse(), Ok(reply.body.len()), "the body is as long as it says");
-    }
-    reply
-}
-
-fn dechunk(mut rest: &[u8]) -> Vec<u8> {
-    let mut body = Vec::new();
-    loop {
-        let line = rest.windows(2).position(|window| window == b"\r\n").expect("a chunk's size");
-        let size = std::str::from_utf8(&rest[..line]).expect("ASCII");
-        let size =
-            usize::from_str_radix(size.split(';').next().unwrap_or_default().trim(), 16).expect("a size");
-        if size == 0 {
-            return body;
-        }
-        body.extend_from_slice(&rest[line + 2..line + 2 + size]);
-        rest = &rest[line + 2 + size + 2..];
-    }
+    socket.connect(address).await.expect("a connection")
 }

@@ -1,38 +1,45 @@
-//! A real server on a real socket that answers as a script says.
+//! A real server on a real socket that responds as a script says.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinHandle;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::HeaderMap;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpListener;
+use tokio::task::{JoinHandle, JoinSet};
 
 /// One request as it came.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    /// Its first line.
     pub(crate) line: String,
-    pub(crate) head: String,
+    pub(crate) headers: HeaderMap,
     pub(crate) body: String,
     pub(crate) at: Instant,
 }
 
 /// What the script does with a request.
 pub(crate) enum Act {
-    /// Answers with this status, further header lines and body.
-    Answer(u16, &'static str, String),
-    /// Closes the connection without an answer.
+    /// Responds with this status, further headers and body.
+    Respond(u16, &'static [(&'static str, &'static str)], String),
+    /// Closes the connection without a response.
     HangUp,
-    /// Never answers.
+    /// Never responds.
     Stall,
 }
 
 pub(crate) fn ok(body: impl Into<String>) -> Act {
-    Act::Answer(200, "", body.into())
+    Act::Respond(200, &[], body.into())
 }
 
 pub(crate) fn refuse(status: u16, code: &str) -> Act {
-    Act::Answer(status, "", format!(r#"{{"error":"because","code":"{code}"}}"#))
+    Act::Respond(status, &[], format!(r#"{{"error":"because","code":"{code}"}}"#))
 }
 
 /// A server that stops when it is dropped.
@@ -44,30 +51,32 @@ pub(crate) struct Scripted {
 
 impl Scripted {
     /// Starts a server whose `script` gets the number of each request, from 0, and the request.
-    pub(crate) async fn start(mut script: impl FnMut(usize, &Seen) -> Act + Send + 'static) -> Self {
+    pub(crate) async fn start(script: impl FnMut(usize, &Seen) -> Act + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let seen = Arc::new(Mutex::new(Vec::new()));
-        let record = Arc::clone(&seen);
+        let (record, script) = (Arc::clone(&seen), Arc::new(Mutex::new(script)));
         let task = tokio::spawn(async move {
-            let mut stalled = Vec::new();
+            let mut connections = JoinSet::new();
             loop {
-                let (mut stream, _) = listener.accept().await.unwrap();
-                let Ok(request) = read_request(&mut stream).await else { continue };
-                let number = record.lock().unwrap().len();
-                let act = script(number, &request);
-                record.lock().unwrap().push(request);
-                match act {
-                    Act::Answer(status, headers, body) => {
-                        let length = body.len();
-                        let answer = format!(
-                            "HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n{body}"
-                        );
-                        let _ = stream.write_all(answer.as_bytes()).await;
+                let (stream, _) = listener.accept().await.unwrap();
+                let (record, script) = (Arc::clone(&record), Arc::clone(&script));
+                let service = service_fn(move |request| {
+                    let (record, script) = (Arc::clone(&record), Arc::clone(&script));
+                    async move {
+                        let request = read(request).await?;
+                        let act = {
+                            let mut record = record.lock().unwrap();
+                            let act = (script.lock().unwrap())(record.len(), &request);
+                            record.push(request);
+                            act
+                        };
+                        perform(act).await
                     }
-                    Act::HangUp => drop(stream),
-                    Act::Stall => stalled.push(stream),
-                }
+                });
+                let mut server = http1::Builder::new();
+                server.keep_alive(false).auto_date_header(false);
+                connections.spawn(server.serve_connection(TokioIo::new(stream), service));
             }
         });
         Self { endpoint, seen, task }
@@ -84,20 +93,27 @@ impl Drop for Scripted {
     }
 }
 
-async fn read_request(stream: &mut TcpStream) -> io::Result<Seen> {
-    let mut bytes = Vec::new();
-    loop {
-        let text = String::from_utf8_lossy(&bytes).to_string();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
-            let head = head.to_lowercase();
-            let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
-            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
-                let line = text.lines().next().unwrap().to_owned();
-                return Ok(Seen { line, head, body: body.to_owned(), at: Instant::now() });
-            }
+async fn read(request: Request<Incoming>) -> io::Result<Seen> {
+    let (head, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
+    Ok(Seen {
+        line: format!("{} {} {:?}", head.method, head.uri, head.version),
+        headers: head.headers,
+        body: String::from_utf8(body.into()).map_err(io::Error::other)?,
+        at: Instant::now(),
+    })
+}
+
+/// An error closes the connection without a response.
+async fn perform(act: Act) -> io::Result<Response<Full<Bytes>>> {
+    match act {
+        Act::Respond(status, headers, body) => {
+            let response = Response::builder().status(status);
+            let response =
+                headers.iter().fold(response, |response, (name, value)| response.header(*name, *value));
+            response.body(Full::new(Bytes::from(body))).map_err(io::Error::other)
         }
-        if stream.read_buf(&mut bytes).await? == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
+        Act::HangUp => Err(io::ErrorKind::ConnectionAborted.into()),
+        Act::Stall => std::future::pending().await,
     }
 }

@@ -6,6 +6,9 @@ use std::collections::HashMap;
 /// expected but six times (counted exactly; a normal statistic would once in 25,000 million), and CI makes a hundred.
 const DEVIATIONS: f64 = 6.5;
 
+/// A count that is expected less often is left out of a statistic: the bound takes counts for normal.
+pub(super) const LEAST_EXPECTED: f64 = 5.0;
+
 /// Asserts that each of `outcomes` was drawn about as often as any other, by Pearson's test. `draws` samples of
 /// `size` different outcomes were drawn.
 pub(super) fn assert_even(counts: &HashMap<String, u32>, outcomes: u32, draws: u32, size: u32) {

@@ -3,12 +3,10 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::super::chance::chi_square_bound;
+use super::super::chance::{LEAST_EXPECTED, chi_square_bound};
 use super::Pairs;
 use super::pair::{Draw, PairCounts};
 
-/// A cell that is expected less often is left out: the bound takes counts for normal.
-pub(super) const LEAST_EXPECTED: f64 = 5.0;
 /// Standard deviations that a fair sampler exceeds less than once in a hundred thousand million times: each statistic is normal by then,
 /// with a deviation of one (seen: 0.9 to 1.1, in hundreds of trials of each kind).
 const DEVIATIONS: f64 = 7.0;

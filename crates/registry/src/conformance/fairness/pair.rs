@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::judge::LEAST_EXPECTED;
+use super::super::chance::LEAST_EXPECTED;
 
 /// How much the listings of any two of the watched peers go together.
 ///

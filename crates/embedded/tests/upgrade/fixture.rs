@@ -1,0 +1,129 @@
+//! Fixtures: copies of what a release left on the disk, and what it held.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_protocol::{Address, Archetypes, Metadata, PeerId, Registration, Timestamp};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A copy of one release's data directory, to be opened and changed.
+pub(crate) struct Fixture {
+    source: PathBuf,
+    copy: TempDir,
+    /// When the release wrote last: the time to open at, because dormant peers are forgotten after a day.
+    pub(crate) now: Timestamp,
+    pub(crate) peers: Vec<ExpectedPeer>,
+    pub(crate) deregistered: Vec<String>,
+}
+
+/// What `expected.json` says.
+#[derive(Deserialize)]
+struct Expected {
+    written_at: u64,
+    peers: Vec<ExpectedPeer>,
+    deregistered: Vec<String>,
+}
+
+/// What the release held of a peer.
+#[derive(Deserialize)]
+pub(crate) struct ExpectedPeer {
+    pub(crate) peer_id: String,
+    address: String,
+    port: u16,
+    archetypes: Vec<String>,
+    metadata: Value,
+    pub(crate) ttl_seconds: u32,
+    pub(crate) lease_token: String,
+    pub(crate) registered_at: u64,
+    pub(crate) live: bool,
+}
+
+impl Fixture {
+    /// A copy of each fixture.
+    pub(crate) fn all() -> Vec<Self> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
+        let mut sources: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        sources.sort();
+        let fixtures: Vec<_> = sources.into_iter().map(Self::copy).collect();
+        assert!(fixtures.iter().any(Self::has_checkpoint) && !fixtures.iter().all(Self::has_checkpoint));
+        fixtures
+    }
+
+    /// Another copy, as the release left it.
+    pub(crate) fn fresh(&self) -> Self {
+        Self::copy(self.source.clone())
+    }
+
+    fn copy(source: PathBuf) -> Self {
+        let expected = fs::read(source.join("expected.json")).unwrap();
+        let Expected { written_at, peers, deregistered } = serde_json::from_slice(&expected).unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        for file in fs::read_dir(source.join("data")).unwrap() {
+            let file = file.unwrap();
+            fs::copy(file.path(), copy.path().join(file.file_name())).unwrap();
+        }
+        Self { source, copy, now: Timestamp::from_secs(written_at), peers, deregistered }
+    }
+
+    pub(crate) fn open(&self, now: Timestamp) -> Arc<EmbeddedStore> {
+        let directory = Some(self.copy.path().to_owned());
+        EmbeddedStore::open(EmbeddedOptions { directory, ..EmbeddedOptions::default() }, now)
+            .unwrap_or_else(|error| panic!("{self}: {error}"))
+    }
+
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        self.source.file_name().unwrap().to_str().unwrap().ends_with("-checkpoint")
+    }
+
+    pub(crate) fn live(&self) -> impl Iterator<Item = &ExpectedPeer> {
+        self.peers.iter().filter(|peer| peer.live)
+    }
+
+    pub(crate) fn dormant(&self) -> impl Iterator<Item = &ExpectedPeer> {
+        self.peers.iter().filter(|peer| !peer.live)
+    }
+
+    /// What must be listed of the live peers, by id.
+    pub(crate) fn listed(&self) -> Vec<Value> {
+        self.listed_if(|peer| peer.live)
+    }
+
+    /// What must be listed of these peers while they are live, by id.
+    pub(crate) fn listed_if(&self, is_live: impl Fn(&ExpectedPeer) -> bool) -> Vec<Value> {
+        let mut listed: Vec<_> =
+            self.peers.iter().filter(|peer| is_live(peer)).map(ExpectedPeer::listed).collect();
+        listed.sort_by_key(|peer| peer["peer_id"].to_string());
+        listed
+    }
+}
+
+impl fmt::Display for Fixture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.source.display().fmt(f)
+    }
+}
+
+impl ExpectedPeer {
+    pub(crate) fn registration(&self) -> Registration {
+        Registration {
+            peer_id: PeerId::parse(&self.peer_id).unwrap(),
+            address: Address::parse(&self.address).unwrap().unwrap(),
+            port: self.port,
+            archetypes: Archetypes::parse(&self.archetypes).unwrap(),
+            metadata: Metadata::parse(&self.metadata.to_string()).unwrap(),
+        }
+    }
+
+    fn listed(&self) -> Value {
+        let Self { peer_id, address, port, archetypes, metadata, .. } = self;
+        json!({
+            "peer_id": peer_id, "address": address, "port": port,
+            "archetypes": archetypes, "metadata": metadata,
+        })
+    }
+}
