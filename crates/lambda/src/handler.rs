@@ -5,11 +5,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aurora_http::{Clock, Origin, RequestId, RouterOptions, router};
+use aurora_http::{Clock, Origin, RequestId, ServiceOptions, router};
 use aurora_registry::Registry;
 use axum::Router;
 use http::HeaderValue;
-use http::request::Parts;
 use tower::ServiceExt as _;
 
 use crate::answer::{Answer, Outcome};
@@ -39,12 +38,12 @@ pub(crate) struct Handler {
 
 impl Handler {
     pub(crate) fn new(registry: Arc<Registry>, settings: &Settings) -> Self {
-        let mut options = RouterOptions::new(Arc::clone(&registry), origin);
+        let mut options = ServiceOptions::default();
         options.cors = settings.cors;
         options.request_timeout = settings.request_timeout;
         options.log_one_in = settings.log_one_in;
         Self {
-            router: router(options),
+            router: router(Arc::clone(&registry), options),
             registry,
             clock: Clock::default(),
             metrics: Metrics::new(settings.custom_metrics),
@@ -117,11 +116,6 @@ impl Handler {
             }
         }
     }
-}
-
-fn origin(parts: &Parts) -> Origin {
-    let nowhere = || Origin { address: NOWHERE, request_id: RequestId::fresh(), time_left: None };
-    parts.extensions.get().cloned().unwrap_or_else(nowhere)
 }
 
 /// How long an answer may take from `now` on, of an invocation that ends at `deadline`, in milliseconds since 1970. `None` where that

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use aurora_dynamodb::DynamoOptions;
-use aurora_http::ServeOptions;
+use aurora_http::ServiceOptions;
 use aurora_protocol::{DiscoverBounds, Ttl};
 use aurora_registry::Limits;
 
@@ -45,7 +45,7 @@ impl Settings {
         // An empty variable is what a template leaves of a setting that is not made.
         let environment = Environment(|name: &str| variable(name).filter(|value| !value.is_empty()));
         let all = environment.switch("AURORA_LOG_REQUESTS")?;
-        let timeout = ServeOptions::default().request_timeout.as_secs();
+        let timeout = ServiceOptions::default().request_timeout.as_secs();
         Ok(Self {
             store: environment.store()?,
             limits: environment.limits()?,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use aurora_http::ServeOptions;
+use aurora_http::{ServerOptions, ServiceOptions};
 use aurora_registry::Limits;
 use clap::{Args, ValueEnum, value_parser};
 
@@ -91,31 +91,31 @@ pub(crate) struct ServeArgs {
     pub(crate) tls_key: Option<PathBuf>,
 
     /// Most connections that are open at once; lowered where the system grants fewer open files.
-    #[arg(long, env = "AURORA_MAX_CONNECTIONS", default_value_t = count(ServeOptions::default().max_connections), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "AURORA_MAX_CONNECTIONS", default_value_t = count(ServerOptions::default().max_connections), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_connections: u32,
     /// Most requests that are answered at once; others are told to come back.
-    #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServeOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServiceOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub(crate) max_in_flight: u32,
     /// Most streams of /watch at once, an eighth of them from one address; others are told to come back.
-    #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServeOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
+    #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub(crate) max_watchers: u32,
     /// How long a client may take to connect and to send a request's head.
-    #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServeOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
+    #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServerOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) header_timeout: u64,
     /// How long a client may take to send a request's body.
-    #[arg(long, env = "AURORA_BODY_TIMEOUT", default_value_t = ServeOptions::default().body_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
+    #[arg(long, env = "AURORA_BODY_TIMEOUT", default_value_t = ServerOptions::default().body_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) body_timeout: u64,
     /// How long a connection is kept without a request.
-    #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServeOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
+    #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServerOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) idle_timeout: u64,
     /// How long a client may take to read what waits for it.
-    #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServeOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
+    #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServerOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) write_timeout: u64,
     /// How long an answer may take before it becomes a 503.
-    #[arg(long, env = "AURORA_REQUEST_TIMEOUT", default_value_t = ServeOptions::default().request_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
+    #[arg(long, env = "AURORA_REQUEST_TIMEOUT", default_value_t = ServiceOptions::default().request_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MOST_SECONDS))]
     pub(crate) request_timeout: u64,
     /// How long requests may still take once the service is told to stop.
-    #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServeOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MOST_SECONDS))]
+    #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServerOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MOST_SECONDS))]
     pub(crate) shutdown_grace: u64,
 
     /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,aurora_http=debug`.

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{ServeError, ServeOptions, Server};
+use aurora_http::{ServeError, Server, ServerOptions};
 use aurora_registry::Limits;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ pub(crate) struct MemoryService {
 impl MemoryService {
     /// Starts a service.
     pub(crate) async fn start(limits: Limits) -> Result<Self, Failure> {
-        let mut options = ServeOptions::default();
+        let mut options = ServerOptions::default();
         options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let store = EmbeddedStore::in_memory(limits.clone());
         let server = Server::bind(options, registry(store, limits)?).await.map_err(cant_serve)?;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_http::{ServeOptions, TlsFiles};
+use aurora_http::{ServerOptions, TlsFiles};
 use aurora_protocol::{DiscoverBounds, Ttl};
 use aurora_registry::Limits;
 
@@ -33,23 +33,23 @@ impl ServeArgs {
     }
 
     /// How to serve.
-    pub(super) fn serve_options(&self) -> Result<ServeOptions, Failure> {
-        let mut options = ServeOptions::default();
+    pub(super) fn serve_options(&self) -> Result<ServerOptions, Failure> {
+        let mut options = ServerOptions::default();
         options.listen = self.listen;
         options.metrics_listen = self.metrics_listen;
         options.tls = self.tls()?;
         options.trusted_hops = self.trusted_hops.into();
-        options.cors = !self.no_cors;
+        options.service.cors = !self.no_cors;
         options.max_connections = usize::try_from(self.max_connections).unwrap_or(usize::MAX);
-        options.max_in_flight = usize::try_from(self.max_in_flight).unwrap_or(usize::MAX);
-        options.max_watchers = usize::try_from(self.max_watchers).unwrap_or(usize::MAX);
+        options.service.max_in_flight = usize::try_from(self.max_in_flight).unwrap_or(usize::MAX);
+        options.service.max_watchers = usize::try_from(self.max_watchers).unwrap_or(usize::MAX);
         options.header_timeout = Duration::from_secs(self.header_timeout);
         options.body_timeout = Duration::from_secs(self.body_timeout);
         options.idle_timeout = Duration::from_secs(self.idle_timeout);
         options.write_timeout = Duration::from_secs(self.write_timeout);
-        options.request_timeout = Duration::from_secs(self.request_timeout);
+        options.service.request_timeout = Duration::from_secs(self.request_timeout);
         options.shutdown_grace = Duration::from_secs(self.shutdown_grace);
-        options.log_requests = self.log_requests;
+        options.service.log_one_in = self.log_requests.into();
         Ok(options)
     }
 

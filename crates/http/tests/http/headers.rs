@@ -50,7 +50,7 @@ async fn every_answer_may_be_read_by_browsers_errors_and_preflights_too() {
 async fn without_cors_there_is_none_of_it() {
     let service = Service::with(|setting| {
         setting.limits.max_peers = 1;
-        setting.options.cors = false;
+        setting.options.service.cors = false;
     })
     .await;
     for reply in answers(&service).await {

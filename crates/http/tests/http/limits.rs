@@ -106,7 +106,7 @@ async fn connections_over_the_bound_are_told_to_come_again() {
 async fn an_answer_that_takes_too_long_becomes_a_503() {
     let service = Service::with(|setting| {
         setting.store = Faulty::over;
-        setting.options.request_timeout = SHORT;
+        setting.options.service.request_timeout = SHORT;
     })
     .await;
     let reply = service.post("/heartbeat", r#"{"peer_id":"stalls"}"#).await;
@@ -118,8 +118,8 @@ async fn an_answer_that_takes_too_long_becomes_a_503() {
 async fn requests_over_the_bound_are_shed() {
     let service = Service::with(|setting| {
         setting.store = Faulty::over;
-        setting.options.request_timeout = SHORT;
-        setting.options.max_in_flight = 1;
+        setting.options.service.request_timeout = SHORT;
+        setting.options.service.max_in_flight = 1;
     })
     .await;
     let stalled = (0..8).map(|_| service.post("/heartbeat", r#"{"peer_id":"stalls"}"#));

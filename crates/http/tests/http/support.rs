@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, ServeError, ServeOptions, Server};
+use aurora_http::{Clock, ServeError, Server, ServerOptions};
 use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry, Store};
 use bytes::Bytes;
@@ -52,7 +52,7 @@ pub(crate) struct Service {
 
 /// How a service of a test differs from the default.
 pub(crate) struct Setting {
-    pub(crate) options: ServeOptions,
+    pub(crate) options: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
     /// What the registry would leave to chance.
@@ -66,10 +66,10 @@ impl Service {
 
     pub(crate) async fn with(set: impl FnOnce(&mut Setting)) -> Self {
         let clock = TestClock::default();
-        let mut options = ServeOptions::default();
+        let mut options = ServerOptions::default();
         options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         options.metrics_listen = Some(options.listen);
-        options.clock = clock.clock();
+        options.service.clock = clock.clock();
         let mut setting =
             Setting { options, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
         set(&mut setting);

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::time::Duration;
 
-use aurora_http::{ServeError, ServeOptions, Server, TlsFiles};
+use aurora_http::{ServeError, Server, ServerOptions, TlsFiles};
 use http::Version;
 
 use crate::support::raw::Raw;
@@ -71,7 +71,7 @@ async fn a_tls_file_that_is_none_is_named() {
         (TlsFiles { cert: files.key.clone(), ..files.clone() }, "key.pem"),
         (TlsFiles { key: files.cert.clone(), ..files.clone() }, "cert.pem"),
     ] {
-        let mut options = ServeOptions::default();
+        let mut options = ServerOptions::default();
         options.listen = ([127, 0, 0, 1], 0).into();
         options.tls = Some(files);
         let registry = Service::start().await.registry.clone();
@@ -84,7 +84,7 @@ async fn a_tls_file_that_is_none_is_named() {
 #[tokio::test]
 async fn an_address_in_use_is_named() {
     let service = Service::start().await;
-    let mut options = ServeOptions::default();
+    let mut options = ServerOptions::default();
     options.listen = service.address;
     let error = Server::bind(options, service.registry.clone()).await.err().unwrap();
     assert!(error.to_string().contains(&service.address.to_string()), "{error}");
@@ -92,7 +92,7 @@ async fn an_address_in_use_is_named() {
 
 #[tokio::test]
 async fn connections_that_come_in_one_burst_wait_to_be_accepted() {
-    let mut options = ServeOptions::default();
+    let mut options = ServerOptions::default();
     options.listen = ([127, 0, 0, 1], 0).into();
     // It is bound and accepts nothing: each of these waits in the system's queue, or tries again and again without an end.
     let server = Server::bind(options, Service::start().await.registry.clone()).await.unwrap();
