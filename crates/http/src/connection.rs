@@ -3,6 +3,8 @@
 mod body;
 mod io;
 pub(crate) mod state;
+#[cfg(test)]
+mod tests;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -21,7 +23,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
@@ -64,9 +65,10 @@ impl ConnectionServer {
     }
 
     /// Serves one connection until either side ends it, it is too slow, or `stop` says so.
-    pub(crate) async fn serve(self: Arc<Self>, stream: TcpStream, peer: IpAddr, stop: watch::Receiver<bool>) {
-        // A refused option costs latency, not correctness.
-        let _ = stream.set_nodelay(true);
+    pub(crate) async fn serve<S>(self: Arc<Self>, stream: S, peer: IpAddr, stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
         let state = Arc::new(ConnectionState::new(self.timeouts));
         let connection = Connection { server: self.clone(), peer, state };
         match &self.tls {

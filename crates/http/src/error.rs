@@ -6,10 +6,8 @@ use aurora_protocol::{Code, ErrorBody, Invalid, Refusal};
 use aurora_registry::{Error, StoreError};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
 use http::header::RETRY_AFTER;
-
-use crate::response::retry_after;
+use http::{HeaderValue, StatusCode};
 
 /// When a newcomer may try a full registry again: leases end and peers leave within a minute or so.
 const FULL_RETRY_SECONDS: u32 = 30;
@@ -60,6 +58,11 @@ impl IntoResponse for Failure {
         response.extensions_mut().insert(self);
         response
     }
+}
+
+/// The value of `Retry-After`, from `seconds` to twice as long: clients that were refused in one second must not come back in one.
+pub(crate) fn retry_after(seconds: u32) -> HeaderValue {
+    seconds.saturating_add(fastrand::u32(..=seconds)).into()
 }
 
 /// The status of each of the contract's codes.

@@ -10,6 +10,8 @@ mod compress;
 mod connection;
 mod error;
 mod exchange;
+mod exposition;
+mod gzip;
 mod handler;
 mod header;
 mod history;

@@ -33,7 +33,7 @@ pub(crate) async fn deadline(
 }
 
 /// The response of a handler that panicked: one request's bug must not end the process.
-pub(crate) fn panicked(panic: Box<dyn Any + Send>) -> Response {
+pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Response {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     let message = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
     Failure::internal(format!("panicked: {message}")).into_response()

@@ -1,7 +1,5 @@
 //! The service's counters, gauges and histograms, described in one place.
 
-mod snapshot;
-
 use std::fmt;
 use std::time::Duration;
 
@@ -16,8 +14,6 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Metric;
 
 use crate::route::Route;
-
-pub(crate) use snapshot::{CONTENT_TYPE, exposition};
 
 /// Upper bounds of the buckets in seconds: from a response out of memory to one that ran into its deadline.
 const LATENCY_BOUNDS: [f64; 13] =
@@ -193,7 +189,8 @@ impl Metrics {
         GaugeGuard::new(&self.connections_open)
     }
 
-    fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+    /// Writes all of them, in the order in which they are declared.
+    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.descriptions.iter().try_for_each(|Description { name, help, metric }| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
         })

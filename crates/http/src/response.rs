@@ -4,7 +4,6 @@ use aurora_protocol::{PeerList, with_peers};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
-use http::HeaderValue;
 use serde::Serialize;
 
 use crate::error::Failure;
@@ -23,9 +22,4 @@ pub(crate) fn json_with_peers(peers: Option<PeerList>, value: &impl Serialize) -
         Some(peers) => Ok(Response::new(Body::from(Bytes::from_owner(with_peers(peers, value)?)))),
         None => json(value),
     }
-}
-
-/// The value of `Retry-After`, from `seconds` to twice as long: clients that were refused in one second must not come back in one.
-pub(crate) fn retry_after(seconds: u32) -> HeaderValue {
-    seconds.saturating_add(fastrand::u32(..=seconds)).into()
 }

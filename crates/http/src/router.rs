@@ -4,6 +4,7 @@
 //! axum's routes; tower's load-shed and concurrency limit; [`limit::deadline`]; tower-http's catch-panic; its handler. The limits are
 //! around handlers alone, so that a 404, a 405 or a preflight never waits for a permit, nor does a body that is still arriving hold one.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use aurora_protocol::Code;
@@ -46,7 +47,7 @@ pub(crate) fn routes(service: Arc<Service>) -> Router {
         .layer(LoadShedLayer::new())
         .layer(GlobalConcurrencyLimitLayer::with_semaphore(permits))
         .layer(from_fn_with_state(service.clone(), limit::deadline))
-        .layer(CatchPanicLayer::custom(limit::panicked));
+        .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| limit::panicked(&*panic)));
     let mut router = Router::new();
     for route in Route::ALL {
         let methods =

@@ -18,7 +18,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::metrics;
+use crate::exposition::{self, exposition};
 use crate::network;
 use crate::service::Service;
 
@@ -62,8 +62,8 @@ async fn scrape(State(service): State<Arc<Service>>) -> Response {
     let census = census.ok();
     let network = census.clone().map(|census| network::figures(&service, census, now));
     let figures = service.registry.figures();
-    match metrics::exposition(service.metrics.clone(), census, network.as_ref(), figures) {
-        Ok(text) => ([(CONTENT_TYPE, metrics::CONTENT_TYPE)], text).into_response(),
+    match exposition(service.metrics.clone(), census, network.as_ref(), figures) {
+        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }

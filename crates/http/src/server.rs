@@ -194,6 +194,8 @@ impl Acceptor {
             self.service.metrics.connections_refused.inc();
             return self.overflow.refuse(stream);
         }
+        // A refused option costs latency, not correctness.
+        let _ = stream.set_nodelay(true);
         let (server, service, stopped) = (self.server.clone(), self.service.clone(), self.stopped.clone());
         self.connections.spawn(async move {
             let _open = service.metrics.connection_open();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use aurora_registry::Registry;
 
 use crate::budget::SourceBudget;
-use crate::compress::Compressor;
+use crate::gzip::Compressor;
 use crate::header::CommonHeaders;
 use crate::history::History;
 use crate::log::RequestLog;

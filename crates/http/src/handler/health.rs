@@ -7,8 +7,8 @@ use http::StatusCode;
 use http::header::RETRY_AFTER;
 
 use super::context::Context;
-use crate::error::Failure;
-use crate::response::{json, retry_after};
+use crate::error::{Failure, retry_after};
+use crate::response::json;
 
 pub(crate) async fn health(context: Context) -> Result<Response, Failure> {
     match context.registry().health().await {

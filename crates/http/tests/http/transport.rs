@@ -1,14 +1,11 @@
 //! What carries the contract: HTTP/2, TLS, gzip.
 
-use std::io::Read;
 use std::net::TcpStream;
 use std::path::Path;
-use std::time::Duration;
 
 use aurora_http::{ServeError, Server, ServerOptions, TlsFiles};
 use http::Version;
 
-use crate::support::raw::Raw;
 use crate::support::{PATIENCE, Service, client};
 
 #[tokio::test]
@@ -46,18 +43,6 @@ async fn tls_serves_both_versions_with_the_operators_certificate() {
         let reply = client.get(&url).send().await.unwrap();
         assert_eq!((reply.version(), reply.status().as_u16()), (version, 200));
     }
-}
-
-#[tokio::test]
-async fn a_handshake_that_never_comes_is_cut_off() {
-    let directory = tempfile::tempdir().unwrap();
-    let (files, _) = write_pair(directory.path());
-    let service = Service::with(|setting| {
-        setting.options.tls = Some(files);
-        setting.options.header_timeout = Duration::from_millis(200);
-    })
-    .await;
-    assert_eq!(Raw::open(service.address).await.until_closed().await, "");
 }
 
 #[tokio::test]
@@ -99,25 +84,6 @@ async fn connections_that_come_in_one_burst_wait_to_be_accepted() {
     let open = |_| TcpStream::connect_timeout(&server.local_addr(), PATIENCE);
     let burst: Result<Vec<_>, _> = (0..400).map(open).collect();
     assert_eq!(burst.unwrap().len(), 400);
-}
-
-#[tokio::test]
-async fn a_large_page_is_compressed_for_whoever_accepts_it() {
-    let service = Service::start().await;
-    for n in 0..100 {
-        service.post("/register", &format!(r#"{{"peer_id":"peer-{n}","port":9000}}"#)).await.ok();
-    }
-    let plain = service.get("/discover?order=all").await;
-    assert_eq!((plain.header("content-encoding"), plain.header("vary")), (None, Some("accept-encoding")));
-    let request = service.client.get(service.url("/discover?order=all")).header("accept-encoding", "gzip");
-    let reply = request.send().await.unwrap();
-    assert_eq!(reply.headers()["content-encoding"], "gzip");
-    assert_eq!(reply.headers()["vary"], "accept-encoding");
-    let compressed = reply.bytes().await.unwrap();
-    assert!(compressed.len() * 4 < plain.body.len());
-    let mut page = Vec::new();
-    flate2::read::GzDecoder::new(&compressed[..]).read_to_end(&mut page).unwrap();
-    assert_eq!(page, plain.body);
 }
 
 #[tokio::test]

@@ -1,0 +1,82 @@
+//! Compression off the threads that serve requests, and only while there is a processor to spare.
+
+use std::io::{self, Write};
+
+use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use http::header::ACCEPT_ENCODING;
+use http::{HeaderMap, HeaderValue};
+use tokio::sync::Semaphore;
+
+/// Compresses a few bodies at a time. When all permits are taken, a response goes out as it is, so that compressing never
+/// takes the processor from handling requests.
+#[derive(Debug)]
+pub(crate) struct Compressor(Semaphore);
+
+impl Compressor {
+    pub(crate) fn new() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self(Semaphore::new((cores / 2).max(1)))
+    }
+
+    /// The body compressed, or `None` where it goes out as it is.
+    pub(crate) async fn compress(&self, body: &Bytes) -> Option<Bytes> {
+        let _permit = self.0.try_acquire().ok()?;
+        let body = body.clone();
+        // A page of a megabyte takes ten milliseconds, too long for a thread that serves other requests.
+        tokio::task::spawn_blocking(move || gzip(&body)).await.ok()?.ok()
+    }
+}
+
+fn gzip(body: &[u8]) -> io::Result<Bytes> {
+    let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
+    encoder.write_all(body)?;
+    encoder.finish().map(Bytes::from)
+}
+
+/// Whether a client accepts gzip (RFC 9110, section 12.5.3).
+pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let mut any = false;
+    for entry in headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| HeaderValue::to_str(line).ok()) {
+        for coding in entry.split(',') {
+            let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
+            match name.trim() {
+                "*" => any = wanted(parameters),
+                gzip if gzip.eq_ignore_ascii_case("gzip") => return wanted(parameters),
+                _ => {}
+            }
+        }
+    }
+    any
+}
+
+/// Whether the weight among a coding's parameters is above zero; none is one.
+fn wanted(parameters: &str) -> bool {
+    let weight = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().unwrap_or(0.0))
+    });
+    weight.is_none_or(|weight| weight > 0.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_sent_only_to_those_who_accept_it() {
+        let accepts = |value: &'static str| {
+            accepts_gzip(&[(ACCEPT_ENCODING, HeaderValue::from_static(value))].into_iter().collect())
+        };
+        for yes in
+            ["gzip", "gzip, deflate, br", "br;q=1.0, GZIP;q=0.5", "*", "deflate, *;q=0.1", "gzip ; q = 0.2"]
+        {
+            assert!(accepts(yes), "{yes}");
+        }
+        for no in ["", "identity", "br", "gzip;q=0", "gzip;q=0.0, *", "*;q=0", "xgzip"] {
+            assert!(!accepts(no), "{no}");
+        }
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
+}
