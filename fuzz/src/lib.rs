@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, Origin, RequestId, RouterOptions, router};
+use aurora_http::{Clock, Origin, RequestId, ServiceOptions, router};
 use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry};
 use axum::Router;
@@ -80,16 +80,16 @@ impl Service {
         let limits = Limits { max_peers: MAX_PEERS, ..Limits::default() };
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).expect("the limits are the defaults but for one");
-        let caller = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let origin = move |_: &_| Origin { address: caller, request_id: RequestId::fresh(), time_left: None };
-        let mut options = RouterOptions::new(Arc::new(registry), origin);
+        let mut options = ServiceOptions::default();
         // A fixed time makes every finding repeatable.
         options.clock = Clock::new(|| Timestamp::from_secs(1_759_406_400));
-        let runtime = Builder::new_current_thread().build().expect("a runtime without drivers");
-        Self { router: router(options), runtime }
+        let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime without sockets");
+        Self { router: router(Arc::new(registry), options), runtime }
     }
 
-    fn answer(&self, request: Request<Body>) -> Answer {
+    fn answer(&self, mut request: Request<Body>) -> Answer {
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        request.extensions_mut().insert(Origin { address, request_id: RequestId::fresh(), time_left: None });
         let (parts, body) = self.runtime.block_on(async {
             let Ok(response) = self.router.clone().oneshot(request).await;
             let (parts, body) = response.into_parts();

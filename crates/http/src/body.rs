@@ -1,46 +1,84 @@
 //! Reading a request's body, whole and bounded.
+//!
+//! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` answer as soon as a body is too long. The client, still sending,
+//! would see its connection reset instead of the 413. They also bound each body alone, not what all clients together send
+//! and don't finish.
 
 use aurora_protocol::{Code, MAX_BODY_BYTES};
+use axum::body::{Body, HttpBody as _};
+use axum::extract::FromRequestParts;
 use bytes::Bytes;
-use http_body_util::BodyExt;
-use hyper::body::Body;
+use http::request::Parts;
+use http_body_util::BodyExt as _;
 
+use crate::budget::Share;
 use crate::error::Failure;
-use crate::inbox::Inbox;
 
-/// Most bytes of a refused body that are read and dropped, so that its sender, still writing, gets to see the answer.
+/// Most bytes of a refused body that are read and dropped, so that its sender, still writing, gets to see the response.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
-/// Reads a body of at most [`MAX_BODY_BYTES`], however its length is announced, while `inbox` has room for what is here of it.
-pub(crate) async fn read_body<B>(mut body: B, inbox: &Inbox) -> Result<Bytes, Failure>
-where
-    B: Body<Data = Bytes> + Unpin,
-{
+/// The error of a body whose transport has waited long enough for it.
+#[derive(Debug, thiserror::Error)]
+#[error("the body took too long to arrive")]
+pub(crate) struct BodyTimeout;
+
+/// The body of a request once it is read, in the request's extensions. Only a handler that needs it finds out that it could not
+/// be read.
+#[derive(Clone, Debug)]
+pub(crate) struct ReceivedBody(pub(crate) Result<Bytes, Failure>);
+
+/// The body that a handler is given.
+pub(crate) struct RequestBody(pub(crate) Bytes);
+
+impl<S: Sync> FromRequestParts<S> for RequestBody {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let received = parts.extensions.remove::<ReceivedBody>();
+        received.map_or_else(|| Err(Failure::internal("no layer has read the body")), |body| body.0.map(Self))
+    }
+}
+
+/// Reads a body of at most [`MAX_BODY_BYTES`], however its length is announced. A body that comes in one piece never counts
+/// towards the budget of `share`, so slow senders can't keep heartbeats out.
+pub(crate) async fn receive(mut body: Body, mut share: Share) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());
     }
-    let (mut whole, mut share) = (Whole::default(), inbox.share());
+    let (mut whole, mut counted) = (Whole::default(), 0);
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
-        let frame = frame.map_err(|_| Failure::new(Code::InvalidBody, "the body ended before its length"))?;
-        let Ok(data) = frame.into_data() else { continue };
+        let Ok(data) = frame.map_err(interrupted)?.into_data() else { continue };
         whole.push(data);
         if whole.length > MAX_DISCARDED_BYTES {
             break;
         }
-        if !body.is_end_stream() && !share.grow_to(whole.length.min(MAX_BODY_BYTES)) {
-            return Err(Failure::unavailable("too many request bodies are still on their way; try again"));
+        let held = whole.length.min(MAX_BODY_BYTES);
+        if !body.is_end_stream() && held > counted {
+            if !share.grow(held - counted) {
+                return Err(Failure::unavailable(
+                    "too many request bodies are still on their way; try again",
+                ));
+            }
+            counted = held;
         }
     }
     if whole.length > MAX_BODY_BYTES { Err(too_large()) } else { Ok(whole.into_bytes()) }
 }
 
-/// What came of a body: most come in one piece, which is then not copied.
+fn interrupted(error: axum::Error) -> Failure {
+    match error.into_inner().downcast::<BodyTimeout>() {
+        Ok(timeout) => Failure::new(Code::InvalidBody, timeout.to_string()),
+        Err(_) => Failure::new(Code::InvalidBody, "the body ended before its length"),
+    }
+}
+
+/// What has arrived of a body. Most come in one piece, which is not copied.
 #[derive(Default)]
 struct Whole {
     first: Bytes,
     more: Vec<u8>,
-    /// Bytes that came, dropped ones included.
+    /// Bytes that arrived, dropped ones included.
     length: usize,
 }
 

@@ -1,5 +1,11 @@
 //! One connection, from its handshake to its end.
 
+mod body;
+mod io;
+pub(crate) mod state;
+#[cfg(test)]
+mod tests;
+
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::IpAddr;
@@ -8,30 +14,30 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use aurora_protocol::Code;
-use bytes::Bytes;
-use http::{Request, Response, Version};
-use hyper::body::{Body, Incoming};
+use axum::Router;
+use axum::response::Response;
+use http::header::CONTENT_LENGTH;
+use http::{Request, StatusCode, Version};
+use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
+use tower::Service as _;
 
-use crate::answer::AnswerBody;
-use crate::body::read_body;
-use crate::contract::Contract;
-use crate::error::Failure;
-use crate::inbox::Inbox;
+use crate::options::ServerOptions;
 use crate::origin::Origin;
-use crate::pace::{Bounds, Pace, Paced, Streaming};
+
+use body::TimedBody;
+use io::MonitoredIo;
+use state::{ConnectionState, Timeouts};
 
 /// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a slow connection can hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Most requests at once on one HTTP/2 connection: a page of calls for a browser, and little of what may be in flight.
+/// Most requests at once on one HTTP/2 connection: all that a page in a browser sends, and few of those that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
 /// Most bytes that an HTTP/2 client may send ahead of what was read: two of the longest bodies on a stream, a few streams' on a
@@ -44,19 +50,43 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 const STREAMS_END: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
-pub(crate) struct Host {
-    pub(crate) contract: Contract,
-    pub(crate) inbox: Inbox,
-    pub(crate) trusted_hops: usize,
-    pub(crate) bounds: Bounds,
-    pub(crate) tls: Option<TlsAcceptor>,
-    pub(crate) protocols: Builder<TokioExecutor>,
+pub(crate) struct ConnectionServer {
+    router: Router,
+    trusted_hops: usize,
+    timeouts: Timeouts,
+    tls: Option<TlsAcceptor>,
+    protocols: Builder<TokioExecutor>,
+}
+
+impl ConnectionServer {
+    pub(crate) fn new(router: Router, tls: Option<TlsAcceptor>, options: &ServerOptions) -> Self {
+        let timeouts = Timeouts::from(options);
+        Self { router, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
+    }
+
+    /// Serves one connection until either side ends it, it is too slow, or `stop` says so.
+    pub(crate) async fn serve<S>(self: Arc<Self>, stream: S, peer: IpAddr, stop: watch::Receiver<bool>)
+    where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let state = Arc::new(ConnectionState::new(self.timeouts));
+        let connection = Connection { server: self.clone(), peer, state };
+        match &self.tls {
+            None => converse(stream, connection, stop).await,
+            Some(acceptor) => {
+                // A connection that does not finish its handshake is dropped silently.
+                if let Ok(Ok(stream)) = timeout(self.timeouts.head, acceptor.accept(stream)).await {
+                    converse(stream, connection, stop).await;
+                }
+            }
+        }
+    }
 }
 
 /// HTTP/1.1 and HTTP/2, whichever a client begins with.
-pub(crate) fn protocols() -> Builder<TokioExecutor> {
+fn protocols() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // The pace of a connection bounds its head as well, without a timer for each request.
+    // The connection's state bounds its head as well, without a timer for each request.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
@@ -66,51 +96,48 @@ pub(crate) fn protocols() -> Builder<TokioExecutor> {
     builder
 }
 
-/// Serves one connection until either side ends it, it is too slow, or `stop` says so.
-pub(crate) async fn serve_connection(
-    stream: TcpStream,
+/// One connection, for its requests.
+struct Connection {
+    server: Arc<ConnectionServer>,
     peer: IpAddr,
-    host: Arc<Host>,
-    stop: watch::Receiver<bool>,
-) {
-    // A refused option costs latency, not correctness.
-    let _ = stream.set_nodelay(true);
-    let pace = Arc::new(Pace::new(host.bounds));
-    match &host.tls {
-        None => converse(stream, Link { host, peer, pace }, stop).await,
-        Some(acceptor) => {
-            // Who does not finish a handshake is owed no answer, and no line of log either.
-            if let Ok(Ok(stream)) = timeout(host.bounds.head, acceptor.accept(stream)).await {
-                converse(stream, Link { host: host.clone(), peer, pace }, stop).await;
-            }
+    state: Arc<ConnectionState>,
+}
+
+impl Connection {
+    /// Hands a request to the router, with what only the connection knows of it.
+    async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
+        let multiplexed = request.version() == Version::HTTP_2;
+        let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
+        let origin = Origin::of(request.headers(), self.peer, self.server.trusted_hops);
+        let mut request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
+        request.extensions_mut().insert(origin);
+        request.extensions_mut().insert(self.state.clone());
+        let mut response = self.server.router.clone().call(request).await?;
+        // axum puts one on every response; this status must not have it (RFC 9110, section 8.6).
+        if response.status() == StatusCode::NO_CONTENT {
+            response.headers_mut().remove(CONTENT_LENGTH);
         }
+        Ok(response)
     }
 }
 
-/// One connection's end.
-struct Link {
-    host: Arc<Host>,
-    peer: IpAddr,
-    pace: Arc<Pace>,
-}
-
-async fn converse<S>(stream: S, link: Link, mut stop: watch::Receiver<bool>)
+async fn converse<S>(stream: S, connection: Connection, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let pace = link.pace.clone();
-    let link = Arc::new(link);
-    let io = TokioIo::new(Paced::new(stream, pace.clone()));
-    let protocols = link.host.protocols.clone();
+    let state = connection.state.clone();
+    let io = TokioIo::new(MonitoredIo::new(stream, state.clone()));
+    let protocols = connection.server.protocols.clone();
+    let connection = Arc::new(connection);
     let service = service_fn(move |request| {
-        let link = link.clone();
-        async move { Ok::<_, Infallible>(link.answer(request).await) }
+        let connection = connection.clone();
+        async move { connection.respond(request).await }
     });
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
     let mut stopping = false;
     let mut ending = None;
-    let mut look_again = pace.bounds().head;
+    let mut look_again = state.timeouts().head;
     let mut timer = pin!(sleep_until(Instant::now() + look_again));
     poll_fn(|context| {
         if connection.as_mut().poll(context).is_ready() {
@@ -122,16 +149,16 @@ where
             timer.as_mut().reset(Instant::now() + look_again);
             connection.as_mut().graceful_shutdown();
             // A stream that its client does not read would never learn that it ends.
-            if connection.as_mut().poll(context).is_ready() || pace.is_stalled_stream() {
+            if connection.as_mut().poll(context).is_ready() || state.has_stalled_stream() {
                 return Poll::Ready(());
             }
         }
         loop {
             if stopping {
                 let begun = ending.unwrap_or_else(|| Instant::now() + STREAMS_END);
-                ending = pace.only_streams().then_some(begun);
+                ending = state.has_only_streams().then_some(begun);
             }
-            let deadline = pace.deadline().into_iter().chain(ending).min();
+            let deadline = state.deadline().into_iter().chain(ending).min();
             if deadline.is_some_and(|deadline| deadline < timer.deadline()) {
                 timer.as_mut().reset(deadline.unwrap_or_else(Instant::now));
             }
@@ -144,27 +171,4 @@ where
         }
     })
     .await;
-}
-
-impl Link {
-    async fn answer(&self, request: Request<Incoming>) -> Response<AnswerBody> {
-        let (parts, body) = request.into_parts();
-        let multiplexed = parts.version == Version::HTTP_2;
-        let visit = self.pace.request(multiplexed, !body.is_end_stream());
-        let body =
-            if multiplexed { self.read_stream(body).await } else { read_body(body, &self.host.inbox).await };
-        visit.body_read();
-        let origin = Origin::of(&parts.headers, self.peer, self.host.trusted_hops);
-        let mut response = self.host.contract.respond(Request::from_parts(parts, body), origin).await;
-        if let AnswerBody::Events(events) = response.body_mut() {
-            events.on(Streaming::new(self.pace.clone()));
-        }
-        response
-    }
-
-    /// Reads the body of one of many requests on a connection, which must not be cut off for it.
-    async fn read_stream(&self, body: Incoming) -> Result<Bytes, Failure> {
-        let late = |_| Failure::new(Code::InvalidBody, "the body took too long to arrive");
-        timeout(self.pace.bounds().body, read_body(body, &self.host.inbox)).await.map_err(late)?
-    }
 }

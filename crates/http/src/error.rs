@@ -1,24 +1,27 @@
-//! From what went wrong to what the caller is told, and what the log is.
+//! From what went wrong to the client's message, and the log's.
 
 use std::borrow::Cow;
 
-use aurora_protocol::{Code, Invalid, Refusal};
+use aurora_protocol::{Code, ErrorBody, Invalid, Refusal};
 use aurora_registry::{Error, StoreError};
-use http::StatusCode;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::RETRY_AFTER;
+use http::{HeaderValue, StatusCode};
 
 /// When a newcomer may try a full registry again: leases end and peers leave within a minute or so.
 const FULL_RETRY_SECONDS: u32 = 30;
 /// When to try again where nothing better is known: what is short for a moment is free the next.
 const SOON_SECONDS: u32 = 1;
 
-/// A call that isn't answered with success.
+/// Why a request fails.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// What the caller is told.
+    /// The client's message.
     pub(crate) refusal: Refusal,
-    /// When the caller may try again.
+    /// When the client may try again.
     pub(crate) retry_after_seconds: Option<u32>,
-    /// What the log is told besides, and the caller never.
+    /// What is logged besides, and never sent.
     pub(crate) cause: Option<Cow<'static, str>>,
 }
 
@@ -37,13 +40,33 @@ impl Failure {
         Self { cause: Some(message.into()), ..Self::new(Code::Unavailable, message) }
     }
 
-    pub(crate) fn status(&self) -> StatusCode {
-        status(self.refusal.code)
+    /// The body of its response.
+    pub(crate) fn body(&self) -> Vec<u8> {
+        // Strings always serialize.
+        serde_json::to_vec(&ErrorBody::from(self.refusal.clone())).unwrap_or_default()
     }
 }
 
+/// The failure stays in the response's extensions, where the layer that counts and logs finds it.
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut response = Response::new(Body::from(self.body()));
+        *response.status_mut() = status(self.refusal.code);
+        if let Some(seconds) = self.retry_after_seconds {
+            response.headers_mut().insert(RETRY_AFTER, retry_after(seconds));
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+/// The value of `Retry-After`, from `seconds` to twice as long: clients that were refused in one second must not come back in one.
+pub(crate) fn retry_after(seconds: u32) -> HeaderValue {
+    seconds.saturating_add(fastrand::u32(..=seconds)).into()
+}
+
 /// The status of each of the contract's codes.
-pub(crate) const fn status(code: Code) -> StatusCode {
+const fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidBody
         | Code::InvalidField
@@ -142,7 +165,7 @@ impl From<StoreError> for Failure {
 
 impl From<serde_json::Error> for Failure {
     fn from(error: serde_json::Error) -> Self {
-        Self::internal(format!("an answer could not be written: {error}"))
+        Self::internal(format!("the response could not be written: {error}"))
     }
 }
 

@@ -1,4 +1,4 @@
-//! Large answers are compressed for whoever accepts that, as long as there is a processor to spare.
+//! Compression off the threads that serve requests, and only while there is a processor to spare.
 
 use std::io::{self, Write};
 
@@ -9,11 +9,8 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
-/// Bodies below this are sent as they are: they fit a few packets either way.
-pub(crate) const MIN_BYTES: usize = 4 * 1024;
-
-/// Compresses bodies, a few at a time: when all are busy, an answer goes out as it is, so that compressing never
-/// takes the processor from answering.
+/// Compresses a few bodies at a time. When all permits are taken, a response goes out as it is, so that compressing never
+/// takes the processor from handling requests.
 #[derive(Debug)]
 pub(crate) struct Compressor(Semaphore);
 
@@ -27,7 +24,7 @@ impl Compressor {
     pub(crate) async fn compress(&self, body: &Bytes) -> Option<Bytes> {
         let _permit = self.0.try_acquire().ok()?;
         let body = body.clone();
-        // A page of a megabyte takes ten milliseconds, which a thread that serves others does not have.
+        // A page of a megabyte takes ten milliseconds, too long for a thread that serves other requests.
         tokio::task::spawn_blocking(move || gzip(&body)).await.ok()?.ok()
     }
 }
@@ -38,7 +35,7 @@ fn gzip(body: &[u8]) -> io::Result<Bytes> {
     encoder.finish().map(Bytes::from)
 }
 
-/// Whether a caller accepts gzip (RFC 9110, section 12.5.3).
+/// Whether a client accepts gzip (RFC 9110, section 12.5.3).
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     let mut any = false;
     for entry in headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| HeaderValue::to_str(line).ok()) {

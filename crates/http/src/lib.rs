@@ -1,44 +1,44 @@
-//! The Aurora Discovery contract over HTTP: one router, and the server that carries it.
+//! The Aurora Discovery contract over HTTP: one axum [`Router`](axum::Router), and a server for it.
 //!
-//! Decoding, identity, errors, headers, metrics and logs have one place each; a handler is what is left. The router knows nothing
-//! of sockets, and the server nothing of the contract's rules.
+//! [`router`] is the whole contract: routes, the layers around them and the handlers. It knows no sockets, so that [`Server`]
+//! and other transports, such as AWS Lambda, serve the same one. A transport puts an [`Origin`] into each request's extensions.
 
-mod answer;
 mod body;
-mod call;
+mod budget;
 mod clock;
+mod compress;
 mod connection;
-mod contract;
-mod deregister;
-mod discover;
 mod error;
+mod exchange;
+mod exposition;
 mod gzip;
+mod handler;
 mod header;
-mod health;
-mod heartbeat;
-mod inbox;
+mod history;
+mod limit;
 mod log;
 mod metrics;
 mod network;
 mod open_files;
 mod options;
 mod origin;
-mod outbox;
-mod pace;
-mod register;
+mod overflow;
+mod query;
+mod response;
 mod route;
 mod router;
+mod scrape;
 mod server;
+mod service;
 mod sweep;
 mod tls;
-mod turn_away;
 mod watch;
 
 pub use clock::Clock;
 pub use open_files::OpenFiles;
-pub use options::{ServeOptions, TlsFiles};
+pub use options::{ServerOptions, ServiceOptions, TlsFiles};
 pub use origin::{Origin, RequestId};
 pub use route::Route;
-pub use router::{RouterOptions, router};
+pub use router::router;
 pub use server::{ServeError, Server};
 pub use tls::TlsError;

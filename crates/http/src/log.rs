@@ -1,4 +1,7 @@
-//! What the log says of requests: at most a line for each, and few where many are refused.
+//! The log of requests: at most a line for each, and few where many are refused.
+//!
+//! tower-http's `TraceLayer` doesn't do: it opens a span for each request, which costs more than a heartbeat, before it is known whether
+//! the request gets a line at all.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -10,22 +13,23 @@ use crate::error::Failure;
 use crate::origin::Origin;
 use crate::route::Route;
 
-/// Most lines a second about refusals that the service itself is the reason for. A service that is overloaded or full
-/// refuses thousands, and writing that down must not be what it does.
+/// Most lines a second about refusals whose reason is the service. One that is overloaded or full refuses thousands, and must
+/// not spend its time on logging them.
 const MAX_REFUSALS_PER_SECOND: u64 = 10;
 
 /// One request and its outcome.
 pub(crate) struct Exchange<'a> {
     pub(crate) route: Option<Route>,
     pub(crate) method: &'a Method,
-    pub(crate) sent: &'a [u8],
+    /// The body that the client sent.
+    pub(crate) body: &'a [u8],
     pub(crate) origin: &'a Origin,
     pub(crate) status: StatusCode,
     pub(crate) failure: Option<&'a Failure>,
     pub(crate) latency: Duration,
 }
 
-/// Writes lines about requests.
+/// Decides which requests are logged.
 #[derive(Debug)]
 pub(crate) struct RequestLog {
     one_in: u32,
@@ -37,7 +41,7 @@ pub(crate) struct RequestLog {
 }
 
 impl RequestLog {
-    /// A log of what fails, and of one in so many others; 0: of none.
+    /// Logs what fails, and one in so many others; 0: none.
     pub(crate) fn new(one_in: u32) -> Self {
         Self { one_in, started: Instant::now(), second: AtomicU64::new(0), refusals: AtomicU64::new(0) }
     }
@@ -76,7 +80,7 @@ impl Exchange<'_> {
         let cause = self.failure.and_then(|failure| failure.cause.as_deref());
         let duration_ms = self.latency.as_secs_f64() * 1e3;
         // Only a logged request pays for reading its peer again. An id is visible ASCII, which no terminal obeys.
-        let peer_id = DeregisterRequest::from_body(self.sent).ok().map(|request| request.peer_id);
+        let peer_id = DeregisterRequest::from_body(self.body).ok().map(|request| request.peer_id);
         let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
         let named = code.map(Code::as_str);
         match code {

@@ -1,224 +1,215 @@
-//! What the service counts: plain atomics where requests pass, described once, written as text when somebody asks.
+//! The service's counters, gauges and histograms, described in one place.
 
-mod histogram;
-mod listener;
-mod text;
-
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::fmt;
 use std::time::Duration;
 
-use aurora_protocol::{Code, Timestamp};
-use aurora_registry::Swept;
+use aurora_protocol::Code;
+use aurora_registry::{Renewed, Swept};
 use http::StatusCode;
+use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Metric;
 
-use crate::answer::Event;
-use crate::network::{History, Moment};
 use crate::route::Route;
 
-use histogram::Histogram;
+/// Upper bounds of the buckets in seconds: from a response out of memory to one that ran into its deadline.
+const LATENCY_BOUNDS: [f64; 13] =
+    [0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
+/// Classes of statuses, from 200 on.
+const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+/// The label of all paths that the contract does not have.
+const OTHER_PATHS: &str = "other";
 
-pub(crate) use listener::serve_metrics;
-pub(crate) use text::write_metrics;
-
-/// Most archetypes that are counted by name: each is a series that a monitoring system keeps for months.
-pub(crate) const MAX_ARCHETYPES: usize = 50;
-
-/// The service's figures since it started.
-#[derive(Debug, Default)]
+/// What the service counts since it started. `/network` reads the same counters.
+#[derive(Debug)]
 pub(crate) struct Metrics {
-    registrations: AtomicU64,
-    renewals: AtomicU64,
-    revivals: AtomicU64,
-    deregistrations: AtomicU64,
-    dormant_deregistrations: AtomicU64,
-    expiries: AtomicU64,
-    evictions: AtomicU64,
-    pages: AtomicU64,
-    deltas: AtomicU64,
-    streams_begun: AtomicU64,
-    /// What of the above, and how many peers there were, in the last minutes.
-    pub(crate) history: History,
-    connections_open: AtomicU64,
-    connections_refused: AtomicU64,
-    in_flight: AtomicU64,
-    shed: AtomicU64,
-    streams: AtomicU64,
-    events: AtomicU64,
-    stream_resets: AtomicU64,
-    streams_cut_off: AtomicU64,
-    refusals: [AtomicU64; Code::ALL.len()],
+    descriptions: Vec<Description>,
+    pub(crate) registrations: Counter,
+    renewals: Counter,
+    pub(crate) revivals: Counter,
+    pub(crate) deregistrations: Counter,
+    pub(crate) dormant_deregistrations: Counter,
+    pub(crate) expiries: Counter,
+    evictions: Counter,
+    pub(crate) pages: Counter,
+    pub(crate) deltas: Counter,
+    pub(crate) watch_begun: Counter,
+    pub(crate) connections_refused: Counter,
+    pub(crate) requests_shed: Counter,
+    pub(crate) watch_events: Counter,
+    pub(crate) watch_resets: Counter,
+    pub(crate) watch_cut_off: Counter,
+    pub(crate) watch_streams: Gauge,
+    connections_open: Gauge,
+    requests_in_flight: Gauge,
+    refusals: Family<[(&'static str, &'static str); 1], Counter>,
     /// One for each route, in their order, and one for all other paths.
-    routes: [RouteMetrics; Route::ALL.len() + 1],
+    routes: Vec<RouteMetrics>,
 }
 
-#[derive(Debug, Default)]
+/// A metric with its name and help. The library's registry would put a full stop behind each help.
+#[derive(Debug)]
+struct Description {
+    name: &'static str,
+    help: &'static str,
+    metric: Box<dyn Metric>,
+}
+
+/// The series of one route, looked up once instead of for each request.
+#[derive(Debug)]
 struct RouteMetrics {
-    /// Answers of the classes 2xx to 5xx.
-    classes: [AtomicU64; CLASSES.len()],
+    by_class: [Counter; CLASSES.len()],
     latency: Histogram,
 }
 
-const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
+#[derive(Default)]
+struct Descriptions(Vec<Description>);
 
-/// A plain figure: its name, what it says, and whether it only ever counts up.
-struct Plain {
-    name: &'static str,
-    help: &'static str,
-    counts_up: bool,
-    value: fn(&Metrics) -> &AtomicU64,
+impl Descriptions {
+    fn add<M: Metric + Clone>(&mut self, name: &'static str, help: &'static str, metric: M) -> M {
+        self.0.push(Description { name, help, metric: Box::new(metric.clone()) });
+        metric
+    }
+
+    fn counter(&mut self, name: &'static str, help: &'static str) -> Counter {
+        self.add(name, help, Counter::default())
+    }
+
+    fn gauge(&mut self, name: &'static str, help: &'static str) -> Gauge {
+        self.add(name, help, Gauge::default())
+    }
+
+    fn refusals(&mut self) -> Family<[(&'static str, &'static str); 1], Counter> {
+        let help = "Requests refused, by the code they were answered";
+        let refusals = self.add("refusals", help, Family::default());
+        for code in Code::ALL {
+            drop(refusals.get_or_create(&[("code", code.as_str())]));
+        }
+        refusals
+    }
+
+    fn routes(&mut self) -> Vec<RouteMetrics> {
+        let help = "Requests answered, by path and class of status";
+        let responses = self.add("requests", help, Family::<[(&str, &str); 2], Counter>::default());
+        let help = "From a request with its body to its answer, in seconds, by path";
+        let latencies: Family<[(&str, &str); 1], Histogram> =
+            Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS));
+        let latencies = self.add("request_duration_seconds", help, latencies);
+        let paths = Route::ALL.into_iter().map(Route::path).chain([OTHER_PATHS]);
+        paths
+            .map(|path| RouteMetrics {
+                by_class: CLASSES
+                    .map(|class| responses.get_or_create(&[("route", path), ("status", class)]).clone()),
+                latency: latencies.get_or_create(&[("route", path)]).clone(),
+            })
+            .collect()
+    }
 }
 
-const fn counter(name: &'static str, help: &'static str, value: fn(&Metrics) -> &AtomicU64) -> Plain {
-    Plain { name, help, counts_up: true, value }
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut all = Descriptions::default();
+        let mut metrics = Self {
+            registrations: all.counter("registrations", "Registrations accepted"),
+            renewals: all.counter("renewals", "Heartbeats that renewed a live peer's lease"),
+            revivals: all.counter("revivals", "Heartbeats that revived a dormant peer"),
+            deregistrations: all.counter("deregistrations", "Peers that deregistered"),
+            dormant_deregistrations: all.counter("dormant_deregistrations", "Of these, dormant ones"),
+            expiries: all.counter("expiries", "Leases that ended in silence"),
+            evictions: all.counter("evictions", "Dormant peers that were deleted"),
+            pages: all.counter("pages", "Pages of peers answered, those that rode along included"),
+            deltas: all.counter("deltas", "Questions for what changed since a position that were answered"),
+            watch_begun: all.counter("watch_begun", "Streams of /watch that were opened"),
+            connections_refused: all
+                .counter("connections_refused", "Connections over the bound, turned away"),
+            requests_shed: all
+                .counter("requests_shed", "Requests turned away because too many were in flight"),
+            watch_events: all.counter("watch_events", "Changes told to those who watch"),
+            watch_resets: all.counter("watch_resets", "Times that one who watches was told to start anew"),
+            watch_cut_off: all.counter("watch_cut_off", "Streams cut off because their clients did not read"),
+            watch_streams: all.gauge("watch_streams", "Streams of /watch that are open"),
+            connections_open: all.gauge("connections_open", "Connections that are open"),
+            requests_in_flight: all.gauge("requests_in_flight", "Requests that are being answered"),
+            refusals: all.refusals(),
+            routes: all.routes(),
+            descriptions: Vec::new(),
+        };
+        metrics.descriptions = all.0;
+        metrics
+    }
 }
-
-const fn gauge(name: &'static str, help: &'static str, value: fn(&Metrics) -> &AtomicU64) -> Plain {
-    Plain { name, help, counts_up: false, value }
-}
-
-const PLAIN: [Plain; 18] = [
-    counter("registrations", "Registrations accepted", |m| &m.registrations),
-    counter("renewals", "Heartbeats that renewed a live peer's lease", |m| &m.renewals),
-    counter("revivals", "Heartbeats that revived a dormant peer", |m| &m.revivals),
-    counter("deregistrations", "Peers that deregistered", |m| &m.deregistrations),
-    counter("dormant_deregistrations", "Of these, dormant ones", |m| &m.dormant_deregistrations),
-    counter("expiries", "Leases that ended in silence", |m| &m.expiries),
-    counter("evictions", "Dormant peers that were deleted", |m| &m.evictions),
-    counter("pages", "Pages of peers answered, those that rode along included", |m| &m.pages),
-    counter("deltas", "Questions for what changed since a position that were answered", |m| &m.deltas),
-    counter("watch_begun", "Streams of /watch that were opened", |m| &m.streams_begun),
-    counter("connections_refused", "Connections over the bound, turned away", |m| &m.connections_refused),
-    counter("requests_shed", "Requests turned away because too many were in flight", |m| &m.shed),
-    counter("watch_events", "Changes told to those who watch", |m| &m.events),
-    counter("watch_resets", "Times that one who watches was told to start anew", |m| &m.stream_resets),
-    counter("watch_cut_off", "Streams cut off because their clients did not read", |m| &m.streams_cut_off),
-    gauge("watch_streams", "Streams of /watch that are open", |m| &m.streams),
-    gauge("connections_open", "Connections that are open", |m| &m.connections_open),
-    gauge("requests_in_flight", "Requests that are being answered", |m| &m.in_flight),
-];
 
 impl Metrics {
-    /// Counts an answer that is ready to be sent.
-    pub(crate) fn answered(&self, route: Option<Route>, status: StatusCode, event: Event, latency: Duration) {
+    /// Counts a response that is ready to be sent.
+    pub(crate) fn responded(
+        &self,
+        route: Option<Route>,
+        status: StatusCode,
+        refusal: Option<Code>,
+        latency: Duration,
+    ) {
         let metrics = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
-        metrics.classes[class].fetch_add(1, Relaxed);
-        metrics.latency.observe(latency);
-        match event {
-            Event::Nothing => {}
-            Event::Registered => add(&self.registrations, 1),
-            Event::Renewed { renewed, revived } => {
-                add(&self.renewals, renewed);
-                add(&self.revivals, revived);
-            }
-            Event::Deregistered { was_live } => {
-                add(&self.deregistrations, 1);
-                add(&self.dormant_deregistrations, (!was_live).into());
-            }
+        metrics.by_class[class].inc();
+        metrics.latency.observe(latency.as_secs_f64());
+        if let Some(code) = refusal {
+            self.refusals.get_or_create(&[("code", code.as_str())]).inc();
         }
     }
 
-    pub(crate) fn watch_began(&self, reset: bool) {
-        self.streams.fetch_add(1, Relaxed);
-        self.streams_begun.fetch_add(1, Relaxed);
-        self.stream_resets.fetch_add(reset.into(), Relaxed);
+    /// Counts heartbeats that were carried out.
+    pub(crate) fn renewed<'a>(&self, leases: impl IntoIterator<Item = &'a Renewed>) {
+        for lease in leases {
+            if lease.revived { &self.revivals } else { &self.renewals }.inc();
+        }
     }
 
-    pub(crate) fn watch_told(&self, events: usize) {
-        add(&self.events, events);
-    }
-
-    pub(crate) fn watch_reset(&self) {
-        self.stream_resets.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn watch_ended(&self, cut_off: bool) {
-        self.streams.fetch_sub(1, Relaxed);
-        self.streams_cut_off.fetch_add(cut_off.into(), Relaxed);
-    }
-
-    pub(crate) fn refused(&self, code: Code) {
-        self.refusals[code as usize].fetch_add(1, Relaxed);
+    pub(crate) fn deregistered(&self, was_live: bool) {
+        self.deregistrations.inc();
+        if !was_live {
+            self.dormant_deregistrations.inc();
+        }
     }
 
     pub(crate) fn swept(&self, swept: Swept) {
-        self.expiries.fetch_add(swept.expired, Relaxed);
-        self.evictions.fetch_add(swept.evicted, Relaxed);
+        self.expiries.inc_by(swept.expired);
+        self.evictions.inc_by(swept.evicted);
     }
 
-    /// Counts a page of peers that is answered.
-    pub(crate) fn paged(&self) {
-        self.pages.fetch_add(1, Relaxed);
+    /// Counts one more request in flight until the guard is dropped.
+    pub(crate) fn request_in_flight(&self) -> GaugeGuard<'_> {
+        GaugeGuard::new(&self.requests_in_flight)
     }
 
-    /// Counts an answer to what changed since a position.
-    pub(crate) fn followed(&self) {
-        self.deltas.fetch_add(1, Relaxed);
+    /// Counts one more connection until the guard is dropped.
+    pub(crate) fn connection_open(&self) -> GaugeGuard<'_> {
+        GaugeGuard::new(&self.connections_open)
     }
 
-    /// What is counted at `now`, when so many peers are live.
-    pub(crate) fn moment(&self, live: u64, at: Timestamp) -> Moment {
-        Moment {
-            at,
-            live,
-            // Dormant ones left the lists when their leases ended.
-            left: self
-                .deregistrations
-                .load(Relaxed)
-                .saturating_sub(self.dormant_deregistrations.load(Relaxed)),
-            expired: self.expiries.load(Relaxed),
-            revived: self.revivals.load(Relaxed),
-            pages: self.pages.load(Relaxed),
-            follows: self.deltas.load(Relaxed) + self.streams_begun.load(Relaxed),
-            streams: self.streams.load(Relaxed),
-        }
-    }
-
-    pub(crate) fn connection_refused(&self) {
-        self.connections_refused.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn shed(&self) {
-        self.shed.fetch_add(1, Relaxed);
-    }
-
-    /// Counts one more request in flight, and one less when the guard is dropped.
-    pub(crate) fn enter(&self) -> Present<'_> {
-        Present::new(&self.in_flight)
-    }
-
-    /// Counts one more connection, and one less when the guard is dropped.
-    pub(crate) fn connect(&self) -> Present<'_> {
-        Present::new(&self.connections_open)
-    }
-}
-
-fn add(counter: &AtomicU64, count: usize) {
-    if count > 0 {
-        counter.fetch_add(count as u64, Relaxed);
+    /// Writes all of them, in the order in which they are declared.
+    pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        self.descriptions.iter().try_for_each(|Description { name, help, metric }| {
+            metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
+        })
     }
 }
 
 /// Counts as one for as long as it lives.
-pub(crate) struct Present<'a> {
-    gauge: &'a AtomicU64,
-    others: u64,
-}
+pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
-impl<'a> Present<'a> {
-    fn new(gauge: &'a AtomicU64) -> Self {
-        Self { gauge, others: gauge.fetch_add(1, Relaxed) }
-    }
-
-    /// How many others there were when it came.
-    pub(crate) fn others(&self) -> u64 {
-        self.others
+impl<'a> GaugeGuard<'a> {
+    fn new(gauge: &'a Gauge) -> Self {
+        gauge.inc();
+        Self(gauge)
     }
 }
 
-impl Drop for Present<'_> {
+impl Drop for GaugeGuard<'_> {
     fn drop(&mut self) {
-        self.gauge.fetch_sub(1, Relaxed);
+        self.0.dec();
     }
 }
 
@@ -227,10 +218,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_code_and_route_has_a_place_of_its_own() {
-        for (place, code) in Code::ALL.into_iter().enumerate() {
-            assert_eq!(code as usize, place);
-        }
+    fn each_route_has_a_place_of_its_own() {
         for (place, route) in Route::ALL.into_iter().enumerate() {
             assert_eq!(route as usize, place);
         }

@@ -1,30 +1,45 @@
-//! Where a request comes from, and the name it goes by in the log.
+//! Where a request comes from, and its id.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
 /// The header that names a request, in and out.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// What the transport knows of a request and HTTP alone does not say.
+/// The source of a request whose transport names none: an address for documentation, which nobody has.
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+
+/// What the transport knows of a request and HTTP alone does not say. It is put into the request's extensions.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The address that the request came from, in canonical form.
     pub address: IpAddr,
-    /// The request's name.
+    /// The request's id.
     pub request_id: RequestId,
-    /// How long its transport still waits for an answer, where that is known: what takes longer becomes a 503.
+    /// How long the transport still waits for the response, where that is known: what takes longer becomes a 503.
     pub time_left: Option<Duration>,
 }
 
+impl Default for Origin {
+    /// The origin of a request that came from nowhere.
+    fn default() -> Self {
+        Self { address: NO_ADDRESS, request_id: RequestId::fresh(), time_left: None }
+    }
+}
+
 impl Origin {
+    /// The origin that a transport put beside a request.
+    pub(crate) fn of_request<B>(request: &Request<B>) -> Self {
+        request.extensions().get().cloned().unwrap_or_default()
+    }
+
     /// The origin of a request on a connection from `peer`, behind `trusted_hops` proxies of the operator's.
     ///
-    /// Each proxy appends to `X-Forwarded-For` the address that it was called from, so with N trusted hops the caller
-    /// is the Nth entry from the right; what stands further left is the caller's own claim. Where the header has fewer
+    /// Each proxy appends to `X-Forwarded-For` the address that it was called from, so with N trusted hops the client
+    /// is the Nth entry from the right; what stands further left is the client's own claim. Where the header has fewer
     /// entries, or that entry is no address, the request did not come through all hops, and `peer` is what is known of it.
     /// An incoming `x-request-id` is taken over from a trusted hop only.
     pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
@@ -51,16 +66,16 @@ fn parse_entry(entry: &str) -> Option<IpAddr> {
     bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
 }
 
-/// The name of one request: in its answer's `x-request-id` and in the log.
+/// The id of one request: in the response's `x-request-id` and in the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// Longest name that is taken over, in bytes.
+    /// Longest id that is taken over, in bytes.
     pub const MAX_LEN: usize = 128;
     const FRESH_LEN: usize = 16;
 
-    /// A new name: 16 random hexadecimal digits. It tells requests of a log apart and guards nothing.
+    /// A new id: 16 random hexadecimal digits. It tells requests of a log apart and guards nothing.
     pub fn fresh() -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let random = fastrand::u64(..).to_be_bytes();
@@ -71,14 +86,14 @@ impl RequestId {
         Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unnamed")))
     }
 
-    /// A name that a trusted hop gave: 1 to 128 visible ASCII characters.
+    /// An id that a trusted hop gave: 1 to 128 visible ASCII characters.
     pub fn accept(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let fits = (1..=Self::MAX_LEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);
         fits.then(|| Self(value.clone()))
     }
 
-    /// The name as text.
+    /// The id as text.
     pub fn as_str(&self) -> &str {
         self.0.to_str().unwrap_or_default()
     }

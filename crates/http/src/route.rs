@@ -1,4 +1,4 @@
-//! The contract's paths and what may be done on each.
+//! The contract's paths and their methods.
 
 use http::{HeaderValue, Method};
 
@@ -62,11 +62,6 @@ impl Route {
     pub(crate) fn of(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);
         Self::ALL.into_iter().find(|route| route.path() == path)
-    }
-
-    pub(crate) fn admits(self, method: &Method) -> bool {
-        let own = self.method();
-        *method == own || (own == Method::GET && *method == Method::HEAD)
     }
 
     /// The methods that a 405 names in `Allow`.

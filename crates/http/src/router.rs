@@ -1,72 +1,95 @@
-//! The contract as one router, for whoever brings requests by other ways than this crate's server.
+//! The contract as one axum router.
+//!
+//! From the outside to the inside, a request passes: [`exchange`], which reads its body, counts, logs and completes the response; [`compress`];
+//! axum's routes; tower's load-shed and concurrency limit; [`limit::deadline`]; tower-http's catch-panic; its handler. The limits are
+//! around handlers alone, so that a 404, a 405 or a preflight never waits for a permit, nor does a body that is still arriving hold one.
 
-use std::convert::Infallible;
+use std::any::Any;
 use std::sync::Arc;
-use std::time::Duration;
 
+use aurora_protocol::Code;
 use aurora_registry::Registry;
 use axum::Router;
-use axum::body::Body;
-use http::Request;
-use http::request::Parts;
+use axum::error_handling::HandleErrorLayer;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, get, post};
+use http::header::ALLOW;
+use http::{Method, StatusCode, Uri};
+use tokio::sync::Semaphore;
+use tower::limit::GlobalConcurrencyLimitLayer;
+use tower::load_shed::LoadShedLayer;
+use tower::{BoxError, ServiceBuilder};
+use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::body::read_body;
-use crate::clock::Clock;
-use crate::contract::{Contract, ContractOptions};
-use crate::inbox::Inbox;
-use crate::options::{MAX_IN_FLIGHT, MAX_WATCHERS, REQUEST_TIMEOUT, WATCH_KEEP_ALIVE};
-use crate::origin::Origin;
-use crate::watch::WatchOptions;
+use crate::compress::compress;
+use crate::error::Failure;
+use crate::exchange::exchange;
+use crate::handler::{deregister, discover, health, heartbeat, network, openapi, register, watch};
+use crate::limit;
+use crate::options::ServiceOptions;
+use crate::route::Route;
+use crate::service::Service;
 
-/// What a router is made of.
-#[derive(Clone)]
-#[non_exhaustive]
-pub struct RouterOptions {
-    /// The registry that it answers from.
-    pub registry: Arc<Registry>,
-    /// Tells where a request came from, out of what its transport put beside it.
-    pub origin: Arc<dyn Fn(&Parts) -> Origin + Send + Sync>,
-    /// The time.
-    pub clock: Clock,
-    /// Whether browsers on other pages may read the answers.
-    pub cors: bool,
-    /// Most requests that are answered at once; others get 503.
-    pub max_in_flight: usize,
-    /// How long an answer may take before it becomes a 503.
-    pub request_timeout: Duration,
-    /// One in so many successes is logged, beside what fails; 0: none.
-    pub log_one_in: u32,
+/// The contract over `registry`.
+///
+/// The transport puts an [`Origin`](crate::Origin) into the extensions of each request, and bounds how long a body may take to arrive.
+pub fn router(registry: Arc<Registry>, options: ServiceOptions) -> Router {
+    routes(Arc::new(Service::new(registry, options)))
 }
 
-impl RouterOptions {
-    /// The defaults, for a registry and a transport.
-    pub fn new(registry: Arc<Registry>, origin: impl Fn(&Parts) -> Origin + Send + Sync + 'static) -> Self {
-        Self {
-            registry,
-            origin: Arc::new(origin),
-            clock: Clock::default(),
-            cors: true,
-            max_in_flight: MAX_IN_FLIGHT,
-            request_timeout: REQUEST_TIMEOUT,
-            log_one_in: 0,
-        }
+/// The routes of a service and the layers around them.
+pub(crate) fn routes(service: Arc<Service>) -> Router {
+    let permits = Arc::new(Semaphore::new(service.options.max_in_flight.min(Semaphore::MAX_PERMITS)));
+    let shedding = service.clone();
+    let limits = ServiceBuilder::new()
+        .layer(HandleErrorLayer::new(move |_: BoxError| limit::shed(shedding.clone())))
+        .layer(LoadShedLayer::new())
+        .layer(GlobalConcurrencyLimitLayer::with_semaphore(permits))
+        .layer(from_fn_with_state(service.clone(), limit::deadline))
+        .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| limit::panicked(&*panic)));
+    let mut router = Router::new();
+    for route in Route::ALL {
+        let methods =
+            handler(route).route_layer(limits.clone()).options(preflight).fallback(method_not_allowed);
+        let with_slash = format!("{}/", route.path());
+        router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
+    }
+    let around_all = ServiceBuilder::new()
+        .layer(from_fn_with_state(service.clone(), exchange))
+        .layer(from_fn_with_state(service.clone(), compress));
+    router.fallback(not_found).layer(around_all).with_state(service)
+}
+
+fn handler(route: Route) -> MethodRouter<Arc<Service>> {
+    match route {
+        Route::Register => post(register),
+        Route::Discover => get(discover),
+        Route::Heartbeat => post(heartbeat),
+        Route::Deregister => post(deregister),
+        Route::Health => get(health),
+        Route::Network => get(network),
+        Route::Watch => get(watch),
+        Route::OpenApi => get(openapi),
     }
 }
 
-/// The contract as one router. It reads bodies without a deadline of its own: whoever knows the sockets bounds that.
-pub fn router(options: RouterOptions) -> Router {
-    let RouterOptions { registry, origin, clock, cors, max_in_flight, request_timeout, log_one_in } = options;
-    let watch = WatchOptions { max_watchers: MAX_WATCHERS, keep_alive: WATCH_KEEP_ALIVE };
-    let options = ContractOptions { clock, cors, max_in_flight, request_timeout, log_one_in, watch };
-    let contract = Arc::new(Contract::new(registry, options, Arc::default()));
-    let inbox = Arc::new(Inbox::default());
-    Router::new().fallback_service(tower::service_fn(move |request: Request<Body>| {
-        let (contract, inbox, origin) = (contract.clone(), inbox.clone(), origin.clone());
-        async move {
-            let (parts, body) = request.into_parts();
-            let origin = origin(&parts);
-            let body = read_body(body, &inbox).await;
-            Ok::<_, Infallible>(contract.respond(Request::from_parts(parts, body), origin).await)
-        }
-    }))
+async fn preflight() -> StatusCode {
+    StatusCode::NO_CONTENT
+}
+
+async fn not_found(method: Method, uri: Uri) -> Response {
+    const SHOWN_CHARS: usize = 64;
+    if method == Method::OPTIONS {
+        return preflight().await.into_response();
+    }
+    let shown: String = uri.path().chars().take(SHOWN_CHARS).collect();
+    let message = format!("there is nothing at {shown}; /openapi.json lists what there is");
+    Failure::new(Code::NotFound, message).into_response()
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+    let Some(route) = Route::of(uri.path()) else { return not_found(method, uri).await };
+    let message = format!("{} takes {}, not {method}", route.path(), route.method());
+    ([(ALLOW, route.allow())], Failure::new(Code::MethodNotAllowed, message)).into_response()
 }

@@ -12,20 +12,18 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::connection::{Host, protocols, serve_connection};
-use crate::contract::{Contract, ContractOptions};
-use crate::inbox::Inbox;
-use crate::metrics::{Metrics, serve_metrics};
+use crate::connection::ConnectionServer;
 use crate::open_files::OpenFiles;
-use crate::options::ServeOptions;
-use crate::pace::Bounds;
+use crate::options::ServerOptions;
+use crate::overflow::Overflow;
+use crate::router::routes;
+use crate::scrape::serve_metrics;
+use crate::service::Service;
 use crate::sweep::sweep_forever;
 use crate::tls::{self, TlsError};
-use crate::turn_away::TurnAway;
-use crate::watch::WatchOptions;
 
 /// How long accepting rests after a failure of the system's, such as no open files left: some connection ends meanwhile.
-pub(crate) const ACCEPT_REST: Duration = Duration::from_millis(100);
+const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// How many connections may wait to be accepted; the system may cap it. When a network comes back all at once, each one over it
 /// would wait a second for its next try.
@@ -57,16 +55,16 @@ pub struct Server {
     metrics: Option<(TcpListener, SocketAddr)>,
     tls: Option<tokio_rustls::TlsAcceptor>,
     open_files: OpenFiles,
-    options: ServeOptions,
+    options: ServerOptions,
     registry: Arc<Registry>,
 }
 
 impl Server {
-    /// Binds the listeners and reads the files that serving needs, so that whatever is wrong with them shows before anything is served.
+    /// Binds the listeners and reads the files that serving needs, so that errors in them show before anything is served.
     ///
     /// # Errors
     /// [`ServeError::Listen`] and [`ServeError::Tls`].
-    pub async fn bind(options: ServeOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
+    pub async fn bind(options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
         let (listener, local_addr) = listen(options.listen)?;
         let metrics = options.metrics_listen.map(listen).transpose()?;
@@ -79,7 +77,7 @@ impl Server {
         self.local_addr
     }
 
-    /// Where it tells metrics, if it does.
+    /// Where it serves metrics, if it does.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(|(_, address)| *address)
     }
@@ -102,31 +100,28 @@ impl Server {
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let max_connections = self.max_connections();
         let Self { listener, metrics: metrics_listener, tls, options, registry, .. } = self;
-        let metrics = Arc::new(Metrics::default());
+        let service = Arc::new(Service::new(registry, options.service.clone()));
         let mut background = JoinSet::new();
-        background.spawn(sweep_forever(registry.clone(), options.clock.clone(), metrics.clone()));
+        background.spawn(sweep_forever(service.clone()));
         if let Some((listener, _)) = metrics_listener {
-            let clock = options.clock.clone();
-            background.spawn(serve_metrics(listener, registry.clone(), clock, metrics.clone()));
+            background.spawn(serve_metrics(listener, service.clone()));
         }
         let (stop, stopped) = watch::channel(false);
-        let turn_away = TurnAway::new(options.cors, tls.is_none());
-        let host = Arc::new(host(tls, &options, registry.clone(), metrics.clone()));
-        let mut gate = Gate {
+        let mut acceptor = Acceptor {
             listener,
-            host,
-            turn_away,
+            overflow: Overflow::new(service.headers.clone(), tls.is_none()),
+            server: Arc::new(ConnectionServer::new(routes(service.clone()), tls, &options)),
+            service: service.clone(),
             max_connections,
-            metrics,
             stopped,
             connections: JoinSet::new(),
         };
 
-        gate.accept_until(shutdown).await;
-        let Gate { mut connections, listener, host, .. } = gate;
+        acceptor.accept_until(shutdown).await;
+        let Acceptor { mut connections, listener, .. } = acceptor;
         drop(listener);
-        host.contract.end_streams();
-        // Every connection may be gone already, and nobody listens then.
+        service.watchers.end();
+        // Every connection may be gone already, and none listens then.
         let _ = stop.send(true);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(options.shutdown_grace, all_ended).await.is_err() {
@@ -137,7 +132,7 @@ impl Server {
             connections.shutdown().await;
         }
         background.shutdown().await;
-        Ok(registry.close().await?)
+        Ok(service.registry.close().await?)
     }
 }
 
@@ -156,42 +151,18 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-fn host(
-    tls: Option<tokio_rustls::TlsAcceptor>,
-    options: &ServeOptions,
-    registry: Arc<Registry>,
-    metrics: Arc<Metrics>,
-) -> Host {
-    let contract = ContractOptions {
-        clock: options.clock.clone(),
-        cors: options.cors,
-        max_in_flight: options.max_in_flight,
-        request_timeout: options.request_timeout,
-        log_one_in: options.log_requests.into(),
-        watch: WatchOptions { max_watchers: options.max_watchers, keep_alive: options.watch_keep_alive },
-    };
-    Host {
-        contract: Contract::new(registry, contract, metrics),
-        inbox: Inbox::default(),
-        trusted_hops: options.trusted_hops,
-        bounds: Bounds::from(options),
-        tls,
-        protocols: protocols(),
-    }
-}
-
-/// Where connections come in.
-struct Gate {
+/// Accepts connections, and bounds how many there are.
+struct Acceptor {
     listener: TcpListener,
-    host: Arc<Host>,
-    turn_away: TurnAway,
+    overflow: Overflow,
+    server: Arc<ConnectionServer>,
+    service: Arc<Service>,
     max_connections: usize,
-    metrics: Arc<Metrics>,
     stopped: watch::Receiver<bool>,
     connections: JoinSet<()>,
 }
 
-impl Gate {
+impl Acceptor {
     async fn accept_until(&mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         let mut failing = false;
@@ -220,13 +191,15 @@ impl Gate {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         while self.connections.try_join_next().is_some() {}
         if self.connections.len() >= self.max_connections {
-            self.metrics.connection_refused();
-            return self.turn_away.turn_away(stream);
+            self.service.metrics.connections_refused.inc();
+            return self.overflow.refuse(stream);
         }
-        let (host, stopped, metrics) = (self.host.clone(), self.stopped.clone(), self.metrics.clone());
+        // A refused option costs latency, not correctness.
+        let _ = stream.set_nodelay(true);
+        let (server, service, stopped) = (self.server.clone(), self.service.clone(), self.stopped.clone());
         self.connections.spawn(async move {
-            let _open = metrics.connect();
-            serve_connection(stream, peer.ip(), host, stopped).await;
+            let _open = service.metrics.connection_open();
+            server.serve(stream, peer.ip(), stopped).await;
         });
     }
 }

@@ -1,29 +1,29 @@
-//! The task that owns the clock: it has what is due ended, again and again.
+//! The task that sweeps the registry: expired leases leave the lists' memory, and dormant peers are evicted.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_protocol::Timestamp;
-use aurora_registry::{Registry, StoreError};
+use aurora_registry::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::clock::Clock;
-use crate::metrics::Metrics;
+use crate::history::Moment;
+use crate::service::Service;
 
-/// How often leases are ended: no answer depends on it, only memory and what is counted.
+/// How often it sweeps: no response depends on it, only memory and what is counted.
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Sweeps until it is dropped.
-pub(crate) async fn sweep_forever(registry: Arc<Registry>, clock: Clock, metrics: Arc<Metrics>) {
+pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing: Option<StoreError> = None;
     loop {
         interval.tick().await;
-        match registry.sweep(clock.now()).await {
+        match service.registry.sweep(service.options.clock.now()).await {
             Ok(swept) => {
-                metrics.swept(swept);
-                note(&registry, clock.now(), &metrics).await;
+                service.metrics.swept(swept);
+                note(&service, service.options.clock.now()).await;
                 if failing.take().is_some() {
                     tracing::info!("leases are ended again");
                 }
@@ -37,13 +37,13 @@ pub(crate) async fn sweep_forever(registry: Arc<Registry>, clock: Clock, metrics
     }
 }
 
-/// Notes how the network stands, where this process sees all of it.
-async fn note(registry: &Registry, now: Timestamp, metrics: &Metrics) {
-    if !registry.sees_every_change() || !metrics.history.is_due(now) {
+/// Notes how many peers there are and what has happened, where this process sees all of it.
+async fn note(service: &Service, now: Timestamp) {
+    if !service.registry.sees_every_change() || !service.history.is_due(now) {
         return;
     }
     // What can't be counted now is counted at the next tick.
-    if let Ok(census) = registry.census(0, now).await {
-        metrics.history.note(metrics.moment(census.live, now));
+    if let Ok(census) = service.registry.census(0, now).await {
+        service.history.note(Moment::of(&service.metrics, census.live, now));
     }
 }

@@ -1,65 +1,60 @@
-//! `GET /watch`: who comes and goes, as server-sent events.
+//! Those that watch: how many may, and how their streams are made and ended.
 
-mod events;
 mod frame;
-mod place;
+mod stream;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::FollowRequest;
-use aurora_registry::Registry;
+use aurora_registry::Watching;
 use tokio::sync::watch;
 
-use crate::answer::Answer;
-use crate::call::Call;
-use crate::error::Failure;
+use crate::budget::{Share, SourceBudget};
+use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
 
-pub(crate) use events::Events;
-use place::Places;
+use stream::EventStream;
 
-/// How many may watch, and how they are kept.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WatchOptions {
-    pub(crate) max_watchers: usize,
-    pub(crate) keep_alive: Duration,
-}
-
-/// All that watch.
+/// All streams of `/watch`.
 pub(crate) struct Watchers {
-    options: WatchOptions,
-    places: Places,
+    /// Streams that may be open.
+    permits: Arc<SourceBudget>,
+    keep_alive: Duration,
     metrics: Arc<Metrics>,
     /// Says that all streams are to end.
     end: watch::Sender<bool>,
 }
 
 impl Watchers {
-    pub(crate) fn new(options: WatchOptions, metrics: Arc<Metrics>) -> Self {
-        let places = Places::new(options.max_watchers);
-        Self { options, places, metrics, end: watch::Sender::new(false) }
+    pub(crate) fn new(max: usize, keep_alive: Duration, metrics: Arc<Metrics>) -> Self {
+        Self { permits: SourceBudget::new(max), keep_alive, metrics, end: watch::Sender::new(false) }
     }
 
-    /// Ends all streams; those that watched come back by themselves.
+    /// A permit for one stream to `address`, unless the limit of watchers is reached.
+    pub(crate) fn permit(&self, address: IpAddr) -> Option<Share> {
+        self.permits.take(address, 1)
+    }
+
+    /// The stream of what `watching` sees, on a connection of this server's if it is on one.
+    pub(crate) fn stream(
+        &self,
+        watching: Watching,
+        permit: Share,
+        connection: Option<StreamGuard>,
+    ) -> EventStream {
+        EventStream::new(
+            watching,
+            permit,
+            self.keep_alive,
+            self.end.subscribe(),
+            self.metrics.clone(),
+            connection,
+        )
+    }
+
+    /// Ends all streams; their clients reconnect by themselves.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
     }
-}
-
-pub(crate) fn watch(call: &Call<'_>) -> Result<Answer, Failure> {
-    let mut request = call.watching()?;
-    // A browser that reconnects says where it was, and repeats the query that it began with.
-    if let Some(last) = call.last_event_id.filter(|last| !last.is_empty()) {
-        let last = String::from_utf8_lossy(last).into_owned();
-        request.since = Some(last).filter(|last| FollowRequest::is_cursor(last));
-    }
-    let place = call.watchers.places.take(call.source);
-    let watching = Registry::watch(call.registry, request, call.now)?;
-    let place = place.ok_or_else(|| {
-        Failure::unavailable(
-            "as many watch as may, in all or from your address; try again later, or ask /discover with since",
-        )
-    })?;
-    Ok(Answer::events(Events::new(watching, place, call.watchers)))
 }

@@ -5,12 +5,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aurora_http::{Clock, Origin, RequestId, RouterOptions, router};
+use aurora_http::{Clock, Origin, RequestId, router};
 use aurora_registry::Registry;
 use axum::Router;
 use axum::body::Body;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
-use http::request::Parts;
 use http::{HeaderValue, Response};
 use lambda_http::{Adapter, Request};
 use lambda_runtime::{Context, LambdaEvent};
@@ -42,12 +41,8 @@ pub(crate) struct Handler {
 
 impl Handler {
     pub(crate) fn new(registry: Arc<Registry>, settings: &Settings) -> Self {
-        let mut options = RouterOptions::new(Arc::clone(&registry), origin);
-        options.cors = settings.cors;
-        options.request_timeout = settings.request_timeout;
-        options.log_one_in = settings.log_one_in;
         Self {
-            router: router(options),
+            router: router(Arc::clone(&registry), settings.service.clone()),
             registry,
             clock: Clock::default(),
             metrics: Metrics::new(settings.custom_metrics),
@@ -119,11 +114,6 @@ impl Handler {
             }
         }
     }
-}
-
-fn origin(parts: &Parts) -> Origin {
-    let nowhere = || Origin { address: NOWHERE, request_id: RequestId::fresh(), time_left: None };
-    parts.extensions.get().cloned().unwrap_or_else(nowhere)
 }
 
 /// How long a response may take from `now` on, of an invocation that ends at `deadline`, in milliseconds since 1970. `None` where

@@ -1,8 +1,7 @@
 //! The settings: the environment variables of `serve` that apply to a function, and its own.
 
-use std::time::Duration;
-
 use aurora_dynamodb::DynamoOptions;
+use aurora_http::ServiceOptions;
 use aurora_registry::Limits;
 pub(crate) use aurora_settings::SettingError as SettingsError;
 use aurora_settings::{LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, parse};
@@ -34,10 +33,8 @@ struct Environment {
 pub(crate) struct Settings {
     pub(crate) store: DynamoOptions,
     pub(crate) limits: Limits,
-    pub(crate) cors: bool,
-    pub(crate) request_timeout: Duration,
+    pub(crate) service: ServiceOptions,
     pub(crate) log: Targets,
-    pub(crate) log_one_in: u32,
     pub(crate) custom_metrics: bool,
 }
 
@@ -51,13 +48,13 @@ impl Settings {
     fn parse(flags: &[&str]) -> Result<Self, SettingsError> {
         let parsed: Result<(Environment, Sources), _> = parse(flags);
         let (given, sources) = parsed.map_err(|error| SettingsError::new(error.to_string()))?;
+        let mut service = given.service.options();
+        service.log_one_in = if given.service.log_requests { 1 } else { LOG_ONE_IN };
         Ok(Self {
             store: given.table.options(&sources)?,
             limits: given.registry.limits(&sources)?,
-            cors: given.service.cors(),
-            request_timeout: given.service.request_timeout(),
+            service,
             log: given.log.log,
-            log_one_in: if given.service.log_requests { 1 } else { LOG_ONE_IN },
             custom_metrics: given.custom_metrics,
         })
     }
@@ -80,8 +77,8 @@ mod tests {
         let settings = read(&["--table=aurora-peers-dev"]).unwrap();
         assert_eq!(settings.store, DynamoOptions::new("aurora-peers-dev"));
         assert_eq!(settings.limits, Limits::default());
-        assert_eq!((settings.request_timeout.as_secs(), settings.log_one_in), (10, LOG_ONE_IN));
-        assert!(settings.cors && !settings.custom_metrics);
+        assert_eq!((settings.service.request_timeout.as_secs(), settings.service.log_one_in), (10, LOG_ONE_IN));
+        assert!(settings.service.cors && !settings.custom_metrics);
     }
 
     #[test]
@@ -104,8 +101,8 @@ mod tests {
         assert_eq!(settings.limits.ttl_default.as_secs(), 600);
         assert_eq!(settings.limits.revival_window_millis, 3_600_000);
         assert_eq!(settings.limits.heartbeat_interval_min_seconds, 60);
-        assert!(!settings.limits.holder_rule && !settings.cors && settings.custom_metrics);
-        assert_eq!((settings.log_one_in, settings.request_timeout.as_secs()), (1, 7));
+        assert!(!settings.limits.holder_rule && !settings.service.cors && settings.custom_metrics);
+        assert_eq!((settings.service.log_one_in, settings.service.request_timeout.as_secs()), (1, 7));
         assert_eq!(settings.log.to_string(), "warn");
     }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_http::{ServeOptions, TlsFiles};
+use aurora_http::{ServerOptions, ServiceOptions, TlsFiles};
 use clap::{Args, value_parser};
 
 use crate::{ServiceArgs, SettingError, Sources};
@@ -16,7 +16,7 @@ const MAX_SECONDS: u64 = 86_400;
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
     /// Where to serve; port 0 takes a free one.
-    #[arg(long, env = "AURORA_LISTEN", default_value_t = ServeOptions::default().listen, value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "AURORA_LISTEN", default_value_t = ServerOptions::default().listen, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
     /// Where to serve Prometheus metrics; left out: nowhere.
     #[arg(long, env = "AURORA_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
@@ -32,28 +32,28 @@ pub struct ServerArgs {
     pub trusted_hops: u8,
 
     /// Most open connections; lowered where the system grants fewer open files.
-    #[arg(long, env = "AURORA_MAX_CONNECTIONS", default_value_t = count(ServeOptions::default().max_connections), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "AURORA_MAX_CONNECTIONS", default_value_t = count(ServerOptions::default().max_connections), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: u32,
     /// Most requests that are answered at once; others get 503 with `Retry-After`.
-    #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServeOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServiceOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
     /// Most streams of /watch at once, an eighth of them from one address; others get 503 with `Retry-After`.
-    #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServeOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
+    #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
     /// How long a client may take to connect and to send a request's head.
-    #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServeOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServerOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub header_timeout: u64,
     /// How long a client may take to send a request's body.
-    #[arg(long, env = "AURORA_BODY_TIMEOUT", default_value_t = ServeOptions::default().body_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    #[arg(long, env = "AURORA_BODY_TIMEOUT", default_value_t = ServerOptions::default().body_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub body_timeout: u64,
     /// How long a connection is kept without a request.
-    #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServeOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServerOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub idle_timeout: u64,
     /// How long a client may take to read what waits for it.
-    #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServeOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
+    #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServerOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub write_timeout: u64,
     /// How long requests may still take once the service is told to stop.
-    #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServeOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_SECONDS))]
+    #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServerOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_SECONDS))]
     pub shutdown_grace: u64,
 }
 
@@ -62,23 +62,21 @@ impl ServerArgs {
     ///
     /// # Errors
     /// A certificate without its key or the other way round, named as `sources` names them.
-    pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServeOptions, SettingError> {
-        let mut options = ServeOptions::default();
+    pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServerOptions, SettingError> {
+        let mut options = ServerOptions::default();
         options.listen = self.listen;
         options.metrics_listen = self.metrics_listen;
         options.tls = self.tls(sources)?;
         options.trusted_hops = self.trusted_hops.into();
         options.max_connections = size(self.max_connections);
-        options.max_in_flight = size(self.max_in_flight);
-        options.max_watchers = size(self.max_watchers);
         options.header_timeout = Duration::from_secs(self.header_timeout);
         options.body_timeout = Duration::from_secs(self.body_timeout);
         options.idle_timeout = Duration::from_secs(self.idle_timeout);
         options.write_timeout = Duration::from_secs(self.write_timeout);
         options.shutdown_grace = Duration::from_secs(self.shutdown_grace);
-        options.cors = service.cors();
-        options.request_timeout = service.request_timeout();
-        options.log_requests = service.log_requests;
+        options.service = service.options();
+        options.service.max_in_flight = size(self.max_in_flight);
+        options.service.max_watchers = size(self.max_watchers);
         Ok(options)
     }
 
@@ -128,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_those_of_the_server() {
-        assert_eq!(options(&[]), Ok(format!("{:?}", ServeOptions::default())));
+        assert_eq!(options(&[]), Ok(format!("{:?}", ServerOptions::default())));
     }
 
     #[test]

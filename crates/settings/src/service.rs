@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_http::ServeOptions;
+use aurora_http::ServiceOptions;
 use clap::{Args, value_parser};
 
 /// How requests are answered.
@@ -12,7 +12,7 @@ pub struct ServiceArgs {
     #[arg(long, env = "AURORA_NO_CORS")]
     pub no_cors: bool,
     /// How long a response may take before it becomes a 503.
-    #[arg(long, env = "AURORA_REQUEST_TIMEOUT", default_value_t = ServeOptions::default().request_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=86_400))]
+    #[arg(long, env = "AURORA_REQUEST_TIMEOUT", default_value_t = ServiceOptions::default().request_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=86_400))]
     pub request_timeout: u64,
     /// Log successful requests too.
     #[arg(long, env = "AURORA_LOG_REQUESTS")]
@@ -20,13 +20,12 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    /// Whether browsers may call from other origins.
-    pub fn cors(&self) -> bool {
-        !self.no_cors
-    }
-
-    /// How long a response may take before it becomes a 503.
-    pub fn request_timeout(&self) -> Duration {
-        Duration::from_secs(self.request_timeout)
+    /// How requests are answered. Successes are logged all or not at all.
+    pub fn options(&self) -> ServiceOptions {
+        let mut options = ServiceOptions::default();
+        options.cors = !self.no_cors;
+        options.request_timeout = Duration::from_secs(self.request_timeout);
+        options.log_one_in = self.log_requests.into();
+        options
     }
 }

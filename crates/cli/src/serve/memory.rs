@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{ServeError, ServeOptions, Server};
+use aurora_http::{ServeError, Server, ServerOptions};
 use aurora_registry::{Limits, Registry};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -21,7 +21,7 @@ pub(crate) struct MemoryService {
 impl MemoryService {
     /// Starts a service.
     pub(crate) async fn start(limits: Limits) -> Result<Self, Failure> {
-        let mut options = ServeOptions::default();
+        let mut options = ServerOptions::default();
         options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).map_err(Failure::other)?;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, ServeOptions, Server};
+use aurora_http::{Clock, Server, ServerOptions};
 use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry};
 use serde_json::Value;
@@ -206,9 +206,9 @@ fn examine_with_clock(ahead: u64) -> Examined {
         Timestamp::from_millis(u64::try_from(since.as_millis()).unwrap())
     });
     let endpoint = runtime.block_on(async {
-        let mut options = ServeOptions::default();
+        let mut options = ServerOptions::default();
         options.listen = "127.0.0.1:0".parse().unwrap();
-        options.clock = clock;
+        options.service.clock = clock;
         let store = EmbeddedStore::in_memory(Limits::default());
         let registry = Arc::new(Registry::new(store, Limits::default()).unwrap());
         let server = Server::bind(options, registry).await.unwrap();

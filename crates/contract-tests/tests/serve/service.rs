@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_contract_tests::{Needs, Target};
 use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_http::{Clock, ServeOptions, Server};
+use aurora_http::{Clock, Server, ServerOptions};
 use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry};
 use tempfile::TempDir;
@@ -21,10 +21,10 @@ pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops
         let passed = Arc::clone(&passed);
         Clock::new(move || Timestamp::from_millis(START_MILLIS + passed.load(Ordering::Relaxed)))
     };
-    let mut options = ServeOptions::default();
+    let mut options = ServerOptions::default();
     options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     options.trusted_hops = trusted_hops;
-    options.clock = clock.clone();
+    options.service.clock = clock.clone();
     let mut limits = Limits::default();
     limits.max_peers = needs.max_peers.unwrap_or(limits.max_peers);
     let path = directory.as_ref().map(|directory| directory.path().to_owned());

@@ -2,7 +2,7 @@
 
 use aurora_registry::Census;
 
-use super::history::Recent;
+use crate::history::Recent;
 
 /// Below this many peers nothing is said of shares: each peer is a large one.
 const FEW: u64 = 10;

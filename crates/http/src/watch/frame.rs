@@ -10,9 +10,9 @@ use serde::Serialize;
 /// a restart not all come in one second.
 const RETRY_MILLIS: u32 = 1_000;
 
-/// The data of the events that say where a stream stands.
+/// The data of the events that give a stream's position.
 #[derive(Serialize)]
-struct Place<'a> {
+struct Position<'a> {
     since: &'a str,
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     error: Option<ErrorBody>,
@@ -24,7 +24,7 @@ pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
     if fresh {
         frame.extend_from_slice(&reset(cursor));
     } else {
-        write(&mut frame, "start", cursor, &place(cursor, None));
+        write(&mut frame, "start", cursor, &position(cursor, None));
     }
     frame
 }
@@ -39,7 +39,7 @@ pub(super) fn reset(cursor: &str) -> Vec<u8> {
         field: None,
     };
     let mut frame = Vec::new();
-    write(&mut frame, "reset", cursor, &place(cursor, Some(error)));
+    write(&mut frame, "reset", cursor, &position(cursor, Some(error)));
     frame
 }
 
@@ -53,15 +53,15 @@ pub(super) fn changes(changes: &[Told]) -> Vec<u8> {
     frame
 }
 
-/// A comment, so that whoever stands between does not take the stream for dead. The cursor, which raises no event, moves on: a watcher
-/// of rare archetypes must not come back with one that is forgotten.
+/// A comment, so that no proxy takes the stream for dead. The cursor, which raises no event, moves on: a watcher of rare archetypes
+/// must not come back with one that has expired.
 pub(super) fn keep_alive(cursor: &str) -> Vec<u8> {
     format!(": keep-alive\nid: {cursor}\n\n").into_bytes()
 }
 
-fn place(since: &str, error: Option<ErrorBody>) -> Vec<u8> {
+fn position(since: &str, error: Option<ErrorBody>) -> Vec<u8> {
     // Strings always serialize.
-    serde_json::to_vec(&Place { since, error }).unwrap_or_default()
+    serde_json::to_vec(&Position { since, error }).unwrap_or_default()
 }
 
 fn write(frame: &mut Vec<u8>, event: &str, id: &str, json: &[u8]) {

@@ -11,13 +11,19 @@ use aurora_registry::Limits;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::Service;
 use crate::support::document::{DOCUMENT, assert_valid, resolved};
+use crate::support::{Service, one_response_of_each_kind};
 
 #[tokio::test]
 async fn the_document_is_served_as_it_is_checked_in() {
     let service = Service::start().await;
     assert_eq!(service.get("/openapi.json").await.ok(), *DOCUMENT);
+}
+
+#[tokio::test]
+async fn responses_of_each_kind_are_what_the_document_describes() {
+    let service = Service::with(|setting| setting.limits.max_peers = 1).await;
+    assert!(!one_response_of_each_kind(&service).await.is_empty());
 }
 
 #[test]

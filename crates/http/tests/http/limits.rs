@@ -1,133 +1,78 @@
-//! Clients that are slow, many, or greedy.
+//! Limits of the service and of the server. How long a connection may take is tested beside it, in `src/connection/tests.rs`.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
+use aurora_embedded::EmbeddedStore;
+use aurora_http::{ServiceOptions, router};
+use aurora_registry::{Limits, Registry};
+use axum::Router;
+use axum::body::Body;
+use axum::response::Response;
 use futures_util::future::join_all;
-use tokio::time::sleep;
+use http::Request;
+use http_body_util::BodyExt as _;
+use tower::ServiceExt as _;
 
 use crate::support::faulty::Faulty;
 use crate::support::raw::Raw;
-use crate::support::{PATIENCE, Service};
+use crate::support::{PATIENCE, Service, client};
 
-const SHORT: Duration = Duration::from_millis(200);
+/// A router whose store stalls when the peer's id says so.
+fn stalling(max_in_flight: usize) -> Router {
+    let limits = Limits::default();
+    let store = Faulty::over(EmbeddedStore::in_memory(limits.clone()));
+    let mut options = ServiceOptions::default();
+    options.max_in_flight = max_in_flight;
+    router(Arc::new(Registry::new(store, limits).unwrap()), options)
+}
 
-/// Sends a byte now and then until the connection is gone, which it must be before all are sent.
-async fn drip(raw: &mut Raw, text: &str) -> bool {
-    for byte in text.as_bytes() {
-        sleep(SHORT / 4).await;
-        if tokio::io::AsyncWriteExt::write_all(&mut raw.0, &[*byte]).await.is_err() {
-            return true;
-        }
-    }
-    false
+/// The response to a heartbeat, and its body.
+async fn heartbeat(router: &Router, peer: &str) -> (Response, String) {
+    let body = Body::from(format!(r#"{{"peer_id":"{peer}"}}"#));
+    let response = router.clone().oneshot(Request::post("/heartbeat").body(body).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let text = body.collect().await.unwrap().to_bytes();
+    (Response::from_parts(parts, Body::empty()), String::from_utf8(text.to_vec()).unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_that_takes_too_long_becomes_a_503() {
+    let (response, body) = heartbeat(&stalling(1), "stalls").await;
+    assert!(response.status() == 503 && body.contains("too long"), "{body}");
+    assert!(["1", "2"].contains(&response.headers()["retry-after"].to_str().unwrap()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_over_the_limit_are_shed_and_no_longer() {
+    let router = stalling(2);
+    let stalled = join_all((0..8).map(|_| heartbeat(&router, "stalls"))).await;
+    assert!(stalled.iter().all(|(response, _)| response.status() == 503), "{stalled:?}");
+    let shed = stalled.iter().filter(|(_, body)| body.contains("in flight")).count();
+    let late = stalled.iter().filter(|(_, body)| body.contains("too long")).count();
+    assert_eq!((shed, late), (6, 2), "{stalled:?}");
+    assert_eq!(heartbeat(&router, "p").await.0.status(), 404);
 }
 
 #[tokio::test]
-async fn a_head_that_comes_byte_by_byte_is_cut_off() {
-    let service = Service::with(|setting| setting.options.header_timeout = SHORT).await;
-    let mut raw = Raw::open(service.address).await;
-    assert!(drip(&mut raw, &format!("GET /health HTTP/1.1\r\nhost: x\r\nx: {}", "x".repeat(400))).await);
-}
-
-#[tokio::test]
-async fn a_connection_that_says_nothing_is_cut_off() {
-    let service = Service::with(|setting| setting.options.header_timeout = SHORT).await;
-    assert_eq!(Raw::open(service.address).await.until_closed().await, "");
-}
-
-#[tokio::test]
-async fn a_body_that_comes_byte_by_byte_is_cut_off() {
-    let service = Service::with(|setting| setting.options.body_timeout = SHORT).await;
-    let mut raw = Raw::open(service.address).await;
-    raw.send("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
-    assert!(drip(&mut raw, &" ".repeat(400)).await);
-}
-
-#[tokio::test]
-async fn a_connection_without_requests_is_closed() {
-    let service = Service::with(|setting| setting.options.idle_timeout = SHORT).await;
-    let mut raw = Raw::open(service.address).await;
-    raw.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(raw.until_closed().await.starts_with("HTTP/1.1 200"));
-}
-
-#[tokio::test]
-async fn a_second_head_is_bounded_as_the_first() {
-    let service = Service::with(|setting| setting.options.header_timeout = SHORT).await;
-    let mut raw = Raw::open(service.address).await;
-    raw.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(raw.answer().await.starts_with("HTTP/1.1 200"));
-    sleep(SHORT * 2).await;
-    raw.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    assert!(raw.answer().await.starts_with("HTTP/1.1 200"), "an idle connection is no slow head");
-    raw.send("GET /hea").await;
-    assert_eq!(raw.until_closed().await, "");
-}
-
-#[tokio::test]
-async fn a_client_that_does_not_read_is_cut_off() {
-    let service = Service::with(|setting| setting.options.write_timeout = SHORT).await;
-    let mut raw = Raw::open(service.address).await;
-    // Requests whose answers nobody reads fill every buffer on the way.
-    let requests = "GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n".repeat(100);
-    let cut_off =
-        async { while tokio::io::AsyncWriteExt::write_all(&mut raw.0, requests.as_bytes()).await.is_ok() {} };
-    tokio::time::timeout(PATIENCE, cut_off).await.expect("it is never cut off");
-}
-
-#[tokio::test]
-async fn connections_over_the_bound_are_told_to_come_again() {
+async fn connections_over_the_limit_are_asked_to_try_again() {
     let service = Service::with(|setting| setting.options.max_connections = 2).await;
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let mut raw = Raw::open(service.address).await;
-        raw.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-        assert!(raw.answer().await.starts_with("HTTP/1.1 200"));
-        held.push(raw);
+    let health = service.url("/health");
+    let mut held = [client(|builder| builder), client(|builder| builder)];
+    for client in &held {
+        assert_eq!(client.get(&health).send().await.unwrap().status(), 200);
     }
-    let mut over = Raw::open(service.address).await;
-    over.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    let answer = over.until_closed().await;
-    assert!(answer.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{answer}");
+    // It comes before any request, so no client would take it for a response to one.
+    let refused = Raw::open(service.address).await.until_closed().await;
+    assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
     for line in
         ["retry-after: 1", "connection: close", "access-control-allow-origin: *", "cache-control: no-store"]
     {
-        assert!(answer.contains(&format!("\r\n{line}\r\n")), "{line} is missing in {answer}");
+        assert!(refused.contains(&format!("\r\n{line}\r\n")), "{line} is missing in {refused}");
     }
-    assert!(answer.contains("x-request-id: ") && answer.contains(r#""code":"unavailable""#), "{answer}");
-    drop(held.pop());
-    let begun = Instant::now();
-    while service.client.get(service.url("/health")).send().await.unwrap().status() == 503 {
-        assert!(begun.elapsed() < PATIENCE, "the place that became free is never given");
-    }
-}
-
-#[tokio::test]
-async fn an_answer_that_takes_too_long_becomes_a_503() {
-    let service = Service::with(|setting| {
-        setting.store = Faulty::over;
-        setting.options.request_timeout = SHORT;
-    })
-    .await;
-    let reply = service.post("/heartbeat", r#"{"peer_id":"stalls"}"#).await;
-    reply.refused(503, "unavailable", None);
-    assert!(["1", "2"].contains(&reply.header("retry-after").unwrap()));
-}
-
-#[tokio::test]
-async fn requests_over_the_bound_are_shed() {
-    let service = Service::with(|setting| {
-        setting.store = Faulty::over;
-        setting.options.request_timeout = SHORT;
-        setting.options.max_in_flight = 1;
-    })
-    .await;
-    let stalled = (0..8).map(|_| service.post("/heartbeat", r#"{"peer_id":"stalls"}"#));
-    let errors: Vec<_> =
-        join_all(stalled).await.iter().map(|reply| reply.json()["error"].to_string()).collect();
-    let shed = errors.iter().filter(|error| error.contains("in flight")).count();
-    let late = errors.iter().filter(|error| error.contains("too long")).count();
-    assert_eq!(shed + late, 8, "{errors:?}");
-    assert!(shed >= 1 && late >= 1, "{errors:?}");
-    service.post("/heartbeat", r#"{"peer_id":"p"}"#).await.refused(404, "peer_not_registered", None);
+    assert!(refused.contains("x-request-id: ") && refused.contains(r#""code":"unavailable""#), "{refused}");
+    held[0] = client(|builder| builder);
+    let admitted = async {
+        while !matches!(held[0].get(&health).send().await, Ok(response) if response.status() == 200) {}
+    };
+    tokio::time::timeout(PATIENCE, admitted).await.expect("the connection that ended makes room");
 }

@@ -70,7 +70,7 @@ async fn what_succeeds_is_logged_only_when_asked_for() {
     for asked in [false, true] {
         let lines = Lines::default();
         let _guard = lines.keep();
-        let service = Service::with(|setting| setting.options.log_requests = asked).await;
+        let service = Service::with(|setting| setting.options.service.log_one_in = asked.into()).await;
         service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
         service.get("/nowhere").await.refused(404, "not_found", None);
         assert_eq!(lines.of_requests().len(), if asked { 2 } else { 0 });

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde_json::json;
 use tokio::io::AsyncReadExt as _;
 use tokio::time::{sleep, timeout};
 
@@ -43,6 +44,21 @@ async fn what_peers_do_is_counted() {
         "aurora_requests_in_flight 0",
         "# EOF",
     ] {
+        assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
+    }
+}
+
+#[tokio::test]
+async fn heartbeats_for_many_count_as_many() {
+    let service = Service::start().await;
+    for id in ["a", "b", "c"] {
+        service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
+    }
+    service.post("/heartbeat", r#"{"peer_ids":["a","b","nobody"]}"#).await.ok();
+    service.clock.pass(400);
+    service.post("/heartbeat", r#"{"peer_ids":["a","b","c"]}"#).await.ok();
+    let text = metrics(&service).await;
+    for line in ["aurora_renewals_total 2", "aurora_revivals_total 3"] {
         assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
     }
 }

@@ -1,7 +1,5 @@
 //! How the service stops.
 
-use std::time::Duration;
-
 use tokio::net::TcpStream;
 
 use crate::support::Service;
@@ -13,16 +11,14 @@ async fn a_request_in_flight_is_finished_and_an_idle_connection_closed() {
     let mut service = Service::start().await;
     let (mut idle, mut busy) = (Raw::open(service.address).await, Raw::open(service.address).await);
     idle.send("GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await;
-    idle.answer().await;
+    idle.expect(r#"{"status":"healthy"}"#).await;
     let body = r#"{"peer_id":"p"}"#;
     busy.send(&format!(
         "POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
         body.len()
     ))
     .await;
-    let mut proceed = [0; 25];
-    tokio::io::AsyncReadExt::read_exact(&mut busy.0, &mut proceed).await.unwrap();
-    assert_eq!(&proceed, b"HTTP/1.1 100 Continue\r\n\r\n");
+    busy.expect("HTTP/1.1 100 Continue\r\n\r\n").await;
 
     service.tell_to_stop();
     assert_eq!(idle.until_closed().await, "");
@@ -33,13 +29,9 @@ async fn a_request_in_flight_is_finished_and_an_idle_connection_closed() {
     assert!(service.registry.health().await.is_err(), "the registry is closed");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_request_that_outlasts_the_grace_is_cut_off() {
-    let mut service = Service::with(|setting| {
-        setting.store = Faulty::over;
-        setting.options.shutdown_grace = Duration::from_millis(100);
-    })
-    .await;
+    let mut service = Service::with(|setting| setting.store = Faulty::over).await;
     let mut raw = Raw::open(service.address).await;
     let body = r#"{"peer_id":"stalls"}"#;
     raw.send(&format!("POST /heartbeat HTTP/1.1\r\nhost: x\r\ncontent-length: {}\r\n\r\n{body}", body.len()))

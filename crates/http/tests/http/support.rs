@@ -1,4 +1,4 @@
-//! A running service, and a client that holds every answer against the OpenAPI document.
+//! A running service, and a client that holds every response against the OpenAPI document.
 
 pub(crate) mod document;
 pub(crate) mod faulty;
@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, ServeError, ServeOptions, Server};
+use aurora_http::{Clock, ServeError, Server, ServerOptions};
 use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry, Store};
 use bytes::Bytes;
@@ -52,7 +52,7 @@ pub(crate) struct Service {
 
 /// How a service of a test differs from the default.
 pub(crate) struct Setting {
-    pub(crate) options: ServeOptions,
+    pub(crate) options: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
     /// What the registry would leave to chance.
@@ -66,10 +66,10 @@ impl Service {
 
     pub(crate) async fn with(set: impl FnOnce(&mut Setting)) -> Self {
         let clock = TestClock::default();
-        let mut options = ServeOptions::default();
+        let mut options = ServerOptions::default();
         options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         options.metrics_listen = Some(options.listen);
-        options.clock = clock.clock();
+        options.service.clock = clock.clock();
         let mut setting =
             Setting { options, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
         set(&mut setting);
@@ -112,11 +112,6 @@ impl Service {
         self.call(Method::POST, path, &[], body).await
     }
 
-    /// A `POST` that came through the proxy from `address`.
-    pub(crate) async fn post_from(&self, address: &str, path: &str, body: &str) -> Reply {
-        self.call(Method::POST, path, &[("x-forwarded-for", address)], body).await
-    }
-
     pub(crate) async fn call(
         &self,
         method: Method,
@@ -151,7 +146,29 @@ pub(crate) fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::Client
     set(reqwest::Client::builder().no_proxy().timeout(PATIENCE)).build().unwrap()
 }
 
-/// An answer.
+/// One response of each kind, each held against the document.
+pub(crate) async fn one_response_of_each_kind(service: &Service) -> Vec<Reply> {
+    service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
+    let answers = vec![
+        service.get("/discover").await,
+        service.get("/openapi.json").await,
+        service.post("/heartbeat", r#"{"peer_id":"p"}"#).await,
+        service.call(Method::HEAD, "/health", &[], "").await,
+        service.call(Method::OPTIONS, "/register", &[], "").await,
+        service.call(Method::OPTIONS, "/nowhere", &[], "").await,
+        service.post("/heartbeat", "{").await,
+        service.post("/heartbeat", r#"{"peer_id":"x"}"#).await,
+        service.post("/heartbeat", &"x".repeat(20_000)).await,
+        service.get("/nowhere").await,
+        service.get("/register").await,
+        service.post("/register", r#"{"peer_id":"newcomer"}"#).await,
+    ];
+    let statuses: Vec<_> = answers.iter().map(|reply| reply.status.as_u16()).collect();
+    assert_eq!(statuses, [200, 200, 200, 200, 204, 204, 400, 404, 413, 404, 405, 503]);
+    answers
+}
+
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
@@ -174,17 +191,6 @@ impl Reply {
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
-    }
-
-    /// The ids of a page of peers, sorted.
-    #[track_caller]
-    pub(crate) fn ids(&self) -> Vec<String> {
-        let page = self.ok();
-        let peers = page["peers"].as_array().unwrap();
-        assert_eq!(page["count"], peers.len());
-        let mut ids: Vec<_> = peers.iter().map(|peer| peer["peer_id"].as_str().unwrap().to_owned()).collect();
-        ids.sort();
-        ids
     }
 
     /// Asserts a refusal in the contract's shape.

@@ -224,8 +224,8 @@ async fn no_watcher_is_woken_for_archetypes_it_did_not_ask_for() {
 #[tokio::test]
 async fn streams_are_bounded_and_hold_no_place_among_the_requests() {
     let service = Service::with(|setting| {
-        setting.options.max_watchers = 2;
-        setting.options.max_in_flight = 1;
+        setting.options.service.max_watchers = 2;
+        setting.options.service.max_in_flight = 1;
     })
     .await;
     let one = Stream::open(&service, "", None).await;
@@ -242,7 +242,7 @@ async fn streams_are_bounded_and_hold_no_place_among_the_requests() {
 #[tokio::test]
 async fn a_silent_stream_says_that_it_lives_and_moves_its_cursor_on() {
     let mut service = Service::with(|setting| {
-        setting.options.watch_keep_alive = Duration::from_millis(30);
+        setting.options.service.watch_keep_alive = Duration::from_millis(30);
         setting.options.write_timeout = Duration::from_secs(5);
         setting.options.idle_timeout = Duration::from_millis(50);
         setting.limits.max_changes = 2;

@@ -1,4 +1,4 @@
-//! A connection without a client's manners.
+//! A connection that a test writes byte by byte.
 
 use std::net::SocketAddr;
 
@@ -19,29 +19,22 @@ impl Raw {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
+    /// Reads until `text` has come.
+    pub(crate) async fn expect(&mut self, text: &str) {
+        let mut received = Vec::new();
+        while !received.ends_with(text.as_bytes()) {
+            let length =
+                timeout(PATIENCE, self.0.read_buf(&mut received)).await.expect("nothing comes").unwrap();
+            assert!(length > 0, "the connection ended after {:?}", String::from_utf8_lossy(&received));
+        }
+    }
+
     /// Everything that comes until the service closes the connection, which it must.
     pub(crate) async fn until_closed(&mut self) -> String {
-        let mut came = Vec::new();
+        let mut received = Vec::new();
         // A reset ends a connection as well as a proper close.
-        let _ = timeout(PATIENCE, self.0.read_to_end(&mut came)).await.expect("the connection stays open");
-        String::from_utf8_lossy(&came).into_owned()
+        let _ =
+            timeout(PATIENCE, self.0.read_to_end(&mut received)).await.expect("the connection stays open");
+        String::from_utf8_lossy(&received).into_owned()
     }
-
-    /// One answer with a `content-length`.
-    pub(crate) async fn answer(&mut self) -> String {
-        let mut came = String::new();
-        while !is_whole(&came) {
-            let mut buffer = [0; 4_096];
-            let length = timeout(PATIENCE, self.0.read(&mut buffer)).await.expect("no answer").unwrap();
-            assert!(length > 0, "the connection ended after {came:?}");
-            came.push_str(str::from_utf8(&buffer[..length]).unwrap());
-        }
-        came
-    }
-}
-
-fn is_whole(came: &str) -> bool {
-    let Some((head, body)) = came.split_once("\r\n\r\n") else { return false };
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();
-    body.len() >= length.parse().unwrap()
 }

@@ -1,4 +1,6 @@
-//! One stream of events, as far as its client reads it.
+//! One stream of server-sent events, written as fast as its client reads it.
+//!
+//! axum's `Sse` doesn't do: it sends one event a frame, and its keep-alive is the same text each time, while ours carries the cursor on.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -10,61 +12,69 @@ use std::time::Duration;
 use aurora_registry::{Taken, Watching};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
+use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::place::Place;
-use super::{Watchers, frame};
+use super::frame;
+use crate::budget::Share;
+use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
-use crate::pace::Streaming;
 
 /// About how much is written at once: what a connection holds for a client that does not read.
 const FRAME_BYTES: usize = 16 * 1024;
-/// How long a stream rests after it has written: whatever comes meanwhile goes out together, so that a busy network costs a
+/// How long a stream rests after it has written: changes that come meanwhile go out together, so that a busy network costs a
 /// watcher fifty wake-ups a second at most.
 const REST: Duration = Duration::from_millis(20);
 
-/// A body that has no end until the service stops. It holds a position and nothing that waits, so it costs the same whether its
-/// client reads or not: what it writes is taken when the connection asks for more.
-pub(crate) struct Events {
+/// A body that has no end until the service stops. It holds a position and no queue, so it costs the same whether its client
+/// reads or not: what it writes is taken from the change log when the connection asks for more.
+pub(crate) struct EventStream {
     watching: Watching,
     preface: Option<Vec<u8>>,
-    /// Ends when the stream is to end.
+    /// Is ready when the stream is to end.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timer: Pin<Box<Sleep>>,
     resting: bool,
     keep_alive: Duration,
     metrics: Arc<Metrics>,
-    connection: Option<Streaming>,
-    _place: Place,
+    connection: Option<StreamGuard>,
+    _permit: Share,
 }
 
-impl Events {
-    pub(super) fn new(watching: Watching, place: Place, watchers: &Watchers) -> Self {
-        let mut end = watchers.end.subscribe();
-        let preface = frame::preface(&watching.cursor(), watching.is_fresh());
-        watchers.metrics.watch_began(watching.is_fresh());
+impl EventStream {
+    pub(super) fn new(
+        watching: Watching,
+        permit: Share,
+        keep_alive: Duration,
+        mut end: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+        connection: Option<StreamGuard>,
+    ) -> Self {
+        let fresh = watching.is_fresh();
+        metrics.watch_streams.inc();
+        metrics.watch_begun.inc();
+        if fresh {
+            metrics.watch_resets.inc();
+        }
+        if let Some(connection) = &connection {
+            connection.progress(keep_alive);
+        }
         Self {
+            preface: Some(frame::preface(&watching.cursor(), fresh)),
             watching,
-            preface: Some(preface),
             end: Some(Box::pin(async move {
-                // Whoever could end it is gone otherwise, and nobody ever will.
+                // Without a sender nothing will ever end it.
                 if end.wait_for(|end| *end).await.is_err() {
                     std::future::pending::<()>().await;
                 }
             })),
-            timer: Box::pin(sleep(watchers.options.keep_alive)),
+            timer: Box::pin(sleep(keep_alive)),
             resting: false,
-            keep_alive: watchers.options.keep_alive,
-            metrics: watchers.metrics.clone(),
-            connection: None,
-            _place: place,
+            keep_alive,
+            metrics,
+            connection,
+            _permit: permit,
         }
-    }
-
-    /// Says on which connection it is sent.
-    pub(crate) fn on(&mut self, connection: Streaming) {
-        connection.moves(self.keep_alive);
-        self.connection = Some(connection);
     }
 
     fn sleep(&mut self, duration: Duration) {
@@ -84,17 +94,17 @@ impl Events {
         loop {
             match self.watching.take(FRAME_BYTES) {
                 Taken::Lost => {
-                    self.metrics.watch_reset();
+                    self.metrics.watch_resets.inc();
                     return Poll::Ready(frame::reset(&self.watching.cursor()));
                 }
                 Taken::Changes { changes, more } if !changes.is_empty() => {
-                    self.metrics.watch_told(changes.len());
+                    self.metrics.watch_events.inc_by(changes.len() as u64);
                     self.resting = !more;
                     self.sleep(if more { self.keep_alive } else { REST });
                     return Poll::Ready(frame::changes(&changes));
                 }
                 Taken::Changes { more: true, .. } => {
-                    // It has looked at many and found none: others have their turn.
+                    // It has looked at many and found none: it yields to other tasks.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
@@ -109,7 +119,7 @@ impl Events {
     }
 }
 
-impl Body for Events {
+impl Body for EventStream {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -124,20 +134,23 @@ impl Body for Events {
         }
         let frame = ready!(self.next(context));
         if let Some(connection) = &self.connection {
-            connection.moves(self.keep_alive);
+            connection.progress(self.keep_alive);
         }
         Poll::Ready(Some(Ok(Frame::data(frame.into()))))
     }
 }
 
-impl Drop for Events {
+impl Drop for EventStream {
     fn drop(&mut self) {
-        self.metrics.watch_ended(self.connection.as_ref().is_some_and(Streaming::is_overdue));
+        self.metrics.watch_streams.dec();
+        if self.connection.as_ref().is_some_and(StreamGuard::is_overdue) {
+            self.metrics.watch_cut_off.inc();
+        }
     }
 }
 
-impl fmt::Debug for Events {
+impl fmt::Debug for EventStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Events").finish_non_exhaustive()
+        f.debug_struct("EventStream").finish_non_exhaustive()
     }
 }

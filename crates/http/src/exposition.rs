@@ -1,10 +1,9 @@
-//! The figures as OpenMetrics text, which Prometheus reads.
+//! All figures as OpenMetrics text, which Prometheus reads.
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
 
-use aurora_protocol::{Code, NetworkResponse};
+use aurora_protocol::NetworkResponse;
 use aurora_registry::{Census, Figure, FigureKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
@@ -13,19 +12,17 @@ use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
-use super::histogram::{BOUNDS_MICROS, Histogram};
-use super::{CLASSES, MAX_ARCHETYPES, Metrics, PLAIN};
-use crate::route::Route;
+use crate::metrics::Metrics;
 
-/// The content type of what is written here.
-pub(super) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+/// The content type of the exposition.
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What every name begins with.
 const PREFIX: &str = "aurora";
-/// The label of whatever is no path of the contract.
-const OTHER_PATHS: &str = "other";
+/// Most archetypes that are counted by name: each is a series that a monitoring system keeps for months.
+const MAX_ARCHETYPES: usize = 50;
 
-/// Writes all figures: the service's own, the store's, and the peers counted, where they could be.
-pub(crate) fn write_metrics(
+/// All figures as text: the service's own, the store's, and those of the peers, where they could be counted.
+pub(crate) fn exposition(
     metrics: Arc<Metrics>,
     census: Option<Census>,
     network: Option<&NetworkResponse>,
@@ -77,14 +74,7 @@ fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
 
 impl Collector for Snapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
-        for plain in &PLAIN {
-            let value = (plain.value)(&self.metrics).load(Relaxed);
-            let kind = if plain.counts_up { MetricType::Counter } else { MetricType::Gauge };
-            let metric = encoder.encode_descriptor(plain.name, plain.help, None, kind)?;
-            if plain.counts_up { count(metric, value)? } else { measure(metric, value)? }
-        }
-        self.encode_refusals(&mut encoder)?;
-        self.encode_routes(&mut encoder)?;
+        self.metrics.encode(&mut encoder)?;
         if let Some(census) = &self.census {
             encode_census(census, &mut encoder)?;
         }
@@ -93,35 +83,6 @@ impl Collector for Snapshot {
             ConstGauge::new(*value).encode(metric)?;
         }
         self.figures.iter().try_for_each(|figure| encode_figure(figure, &mut encoder))
-    }
-}
-
-impl Snapshot {
-    fn encode_refusals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let help = "Requests refused, by the code they were answered";
-        let mut family = encoder.encode_descriptor("refusals", help, None, MetricType::Counter)?;
-        for (code, refusals) in Code::ALL.into_iter().zip(&self.metrics.refusals) {
-            count(family.encode_family(&[("code", code.as_str())])?, refusals.load(Relaxed))?;
-        }
-        Ok(())
-    }
-
-    fn encode_routes(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let names = || Route::ALL.into_iter().map(Route::path).chain([OTHER_PATHS]);
-        let help = "Requests answered, by path and class of status";
-        let mut family = encoder.encode_descriptor("requests", help, None, MetricType::Counter)?;
-        for (route, metrics) in names().zip(&self.metrics.routes) {
-            for (class, answers) in CLASSES.into_iter().zip(&metrics.classes) {
-                count(family.encode_family(&[("route", route), ("status", class)])?, answers.load(Relaxed))?;
-            }
-        }
-        let help = "From a request with its body to its answer, in seconds, by path";
-        let mut family =
-            encoder.encode_descriptor("request_duration_seconds", help, None, MetricType::Histogram)?;
-        for (route, metrics) in names().zip(&self.metrics.routes) {
-            observe(family.encode_family(&[("route", route)])?, &metrics.latency)?;
-        }
-        Ok(())
     }
 }
 
@@ -155,7 +116,7 @@ fn encode_figure(figure: &Figure, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
         FigureKind::Counter(value) => count(metric, *value),
         FigureKind::Gauge(value) => ConstGauge::new(*value).encode(metric),
         FigureKind::Histogram { buckets, sum, count } => {
-            metric.encode_histogram::<NoLabelSet>(*sum, *count, &apart(buckets, *count), None)
+            metric.encode_histogram::<NoLabelSet>(*sum, *count, &between_bounds(buckets, *count), None)
         }
     }
 }
@@ -168,17 +129,8 @@ fn measure(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
 }
 
-fn observe(mut encoder: MetricEncoder<'_>, latency: &Histogram) -> fmt::Result {
-    let counts = latency.counts();
-    let bounds = BOUNDS_MICROS.map(|micros| std::time::Duration::from_micros(micros).as_secs_f64());
-    let buckets: Vec<_> = bounds.into_iter().chain([f64::INFINITY]).zip(counts).collect();
-    let count = counts.iter().sum();
-    encoder.encode_histogram::<NoLabelSet>(latency.sum().as_secs_f64(), count, &buckets, None)
-}
-
-/// Buckets that each hold what lies between their bound and the one before, as the encoder wants them, out of buckets that hold
-/// all below; and the one above the last.
-fn apart(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
+/// The counts between each bound and the one before, as the encoder wants them, from cumulative ones.
+fn between_bounds(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
     let mut below = 0;
     cumulative
         .iter()
@@ -227,7 +179,7 @@ mod tests {
             introduced_to_nobody_share: Some(0.25),
             at_risk: vec!["x".to_owned()],
         };
-        let text = write_metrics(Arc::default(), Some(census), Some(&network), figures).unwrap();
+        let text = exposition(Arc::default(), Some(census), Some(&network), figures).unwrap();
         for line in [
             "aurora_peers_live 7",
             "aurora_peers_dormant 2",

@@ -5,54 +5,58 @@ use aurora_protocol::{
     PeerId,
 };
 use aurora_registry::{Error, Renewed};
+use axum::response::Response;
 
-use crate::answer::{Answer, Event};
-use crate::call::Call;
+use super::context::Context;
+use super::inline_page::InlinePage;
+use crate::body::RequestBody;
 use crate::error::Failure;
+use crate::response::json_with_peers;
 
-pub(crate) async fn heartbeat(call: Call<'_>) -> Result<Answer, Failure> {
-    match Heartbeat::from_body(&call.body, call.registry.limits().inline_discover)? {
-        Heartbeat::One(request) => one(call, request).await,
-        Heartbeat::Many(request) => many(call, request).await,
+pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
+    match Heartbeat::from_body(&body, context.registry().limits().inline_discover)? {
+        Heartbeat::One(request) => one(context, request).await,
+        Heartbeat::Many(request) => many(context, request).await,
     }
 }
 
-async fn one(call: Call<'_>, request: HeartbeatRequest) -> Result<Answer, Failure> {
-    let page = call.page(request.discover).await?;
-    let lease = call.registry.heartbeat(&request.peer_id, call.now).await?;
-    let (peers, figures) = page.turn(&call).await?;
+async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Failure> {
+    let page = InlinePage::begin(&context, request.discover).await?;
+    let lease = context.registry().heartbeat(&request.peer_id, context.now).await?;
+    let (peers, figures) = page.finish(&context).await?;
+    context.metrics().renewed([&lease]);
     let response = HeartbeatResponse {
         message: "Heartbeat updated".to_owned(),
         peer_id: request.peer_id,
-        timestamp: call.now,
+        timestamp: context.now,
         ttl_expires: lease.ttl_expires,
         ttl_seconds: lease.ttl,
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
         page: figures,
     };
-    Ok(Answer::with_peers(peers, &response)?.event(renewed(&[Ok(lease)])))
+    json_with_peers(peers, &response)
 }
 
-async fn many(call: Call<'_>, request: HeartbeatsRequest) -> Result<Answer, Failure> {
-    let page = call.page(request.discover).await?;
+async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
+    let page = InlinePage::begin(&context, request.discover).await?;
     let peer_ids = request.peer_ids.as_slice();
-    let leases = call.registry.heartbeats(peer_ids, call.now).await;
-    // Where the store answered for nobody, there is nothing to tell apart.
+    let leases = context.registry().heartbeats(peer_ids, context.now).await;
+    // Where the store failed for every peer, the request as a whole has failed.
     if let Some(Err(error)) = leases.first()
         && leases.iter().all(|lease| matches!(lease, Err(Error::Store(_))))
     {
         return Err(error.clone().into());
     }
-    let (peers, figures) = page.turn(&call).await?;
-    let event = renewed(&leases);
+    let (peers, figures) = page.finish(&context).await?;
+    context.metrics().renewed(leases.iter().flatten());
     let response = HeartbeatsResponse {
         message: "Heartbeats updated".to_owned(),
-        timestamp: call.now,
+        timestamp: context.now,
         renewed: leases.iter().filter(|lease| lease.is_ok()).count(),
         results: peer_ids.iter().zip(leases).map(|(peer_id, lease)| result(peer_id, lease)).collect(),
         page: figures,
     };
-    Ok(Answer::with_peers(peers, &response)?.event(event))
+    json_with_peers(peers, &response)
 }
 
 fn result(peer_id: &PeerId, lease: Result<Renewed, Error>) -> HeartbeatResult {
@@ -69,10 +73,4 @@ fn result(peer_id: &PeerId, lease: Result<Renewed, Error>) -> HeartbeatResult {
             HeartbeatResult::Refused { peer_id, error: refusal.message.into_owned(), code: refusal.code }
         }
     }
-}
-
-fn renewed(leases: &[Result<Renewed, Error>]) -> Event {
-    let all = leases.iter().flatten();
-    let revived = all.clone().filter(|lease| lease.revived).count();
-    Event::Renewed { renewed: all.count() - revived, revived }
 }

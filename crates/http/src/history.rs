@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use aurora_protocol::{NetworkRates, Timestamp};
 
-use super::rounded;
+use crate::metrics::Metrics;
 
 const MILLIS_PER_MINUTE: u64 = 60_000;
 /// How far back it reaches: long enough to smooth, short enough to be about now.
@@ -30,6 +30,21 @@ pub(crate) struct Moment {
 }
 
 impl Moment {
+    /// What is counted at `at`, when so many peers are live.
+    pub(crate) fn of(metrics: &Metrics, live: u64, at: Timestamp) -> Self {
+        Self {
+            at,
+            live,
+            // Dormant ones left the lists when their leases ended.
+            left: metrics.deregistrations.get().saturating_sub(metrics.dormant_deregistrations.get()),
+            expired: metrics.expiries.get(),
+            revived: metrics.revivals.get(),
+            pages: metrics.pages.get(),
+            follows: metrics.deltas.get() + metrics.watch_begun.get(),
+            streams: metrics.watch_streams.get().try_into().unwrap_or_default(),
+        }
+    }
+
     /// Whether nobody was told of any peer from here to a later moment.
     fn is_silent_until(&self, later: &Self) -> bool {
         (self.pages, self.follows, self.streams) == (later.pages, later.follows, 0)
@@ -90,6 +105,11 @@ impl History {
             most_live: moments.iter().map(|moment| moment.live).max().unwrap_or_default(),
         })
     }
+}
+
+/// `value` to the nearest of so many steps between two integers.
+pub(crate) fn rounded(value: f64, steps: f64) -> f64 {
+    (value * steps).round() / steps
 }
 
 fn rates(first: Moment, now: Moment) -> Option<NetworkRates> {

@@ -1,0 +1,126 @@
+//! A budget that no single source can use up.
+//!
+//! It is ours because the limits of tower and tower-http count requests, not bytes, and know nothing of who sent them: with
+//! those alone, one client that never reads or never finishes sending would take the memory, or the permits, of all others.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aurora_registry::Source;
+use parking_lot::Mutex;
+
+/// One source may use one in this many parts of a budget.
+const PARTS: usize = 8;
+
+/// An amount of something, in all and for each source.
+///
+/// The service's own machine may use all of it, since a proxy there stands for all clients.
+#[derive(Debug)]
+pub(crate) struct SourceBudget {
+    max: usize,
+    max_per_source: usize,
+    used: Mutex<Used>,
+}
+
+#[derive(Debug, Default)]
+struct Used {
+    total: usize,
+    by_source: HashMap<Source, usize>,
+}
+
+/// What one holder uses of a budget, returned when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    budget: Arc<SourceBudget>,
+    source: Source,
+    amount: usize,
+}
+
+impl SourceBudget {
+    pub(crate) fn new(max: usize) -> Arc<Self> {
+        Arc::new(Self { max, max_per_source: max.div_ceil(PARTS), used: Mutex::default() })
+    }
+
+    /// An empty share for a request from `address`.
+    pub(crate) fn share(self: &Arc<Self>, address: IpAddr) -> Share {
+        Share { budget: Arc::clone(self), source: Source::of(address), amount: 0 }
+    }
+
+    /// A share of `amount`, unless the budget is used up.
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr, amount: usize) -> Option<Share> {
+        let mut share = self.share(address);
+        share.grow(amount).then_some(share)
+    }
+}
+
+impl Share {
+    /// Adds `amount`, unless the budget is used up already. The last one to fit may exceed it: what is counted is at hand by then.
+    #[must_use]
+    pub(crate) fn grow(&mut self, amount: usize) -> bool {
+        let mut used = self.budget.used.lock();
+        let of_source = used.by_source.get(&self.source).copied().unwrap_or_default();
+        let source_is_full = of_source >= self.budget.max_per_source && !self.source.is_loopback();
+        if used.total >= self.budget.max || source_is_full {
+            return false;
+        }
+        used.total += amount;
+        used.by_source.insert(self.source, of_source + amount);
+        self.amount += amount;
+        true
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        if self.amount == 0 {
+            return;
+        }
+        let mut used = self.budget.used.lock();
+        used.total -= self.amount;
+        if let Entry::Occupied(mut of_source) = used.by_source.entry(self.source) {
+            *of_source.get_mut() -= self.amount;
+            if *of_source.get() == 0 {
+                of_source.remove();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_source_that_uses_its_part_leaves_the_rest_to_others() {
+        let budget = SourceBudget::new(20);
+        let [greedy, neighbour, home]: [IpAddr; 3] =
+            ["2001:db8::1", "2001:db8:0:1::1", "127.0.0.1"].map(|text| text.parse().unwrap());
+        let mut held: Vec<_> = std::iter::from_fn(|| budget.take(greedy, 1)).collect();
+        assert_eq!(held.len(), 3);
+        assert!(budget.take(neighbour, 1).is_some());
+        held.pop();
+        held.extend(budget.take(greedy, 1));
+        assert_eq!(held.len(), 3);
+        held.extend(std::iter::from_fn(|| budget.take(home, 1)));
+        assert_eq!(held.len(), 20, "the own machine may use all that is left");
+        assert!(budget.take(neighbour, 1).is_none());
+        drop(held);
+        let used = budget.used.lock();
+        assert!(used.total == 0 && used.by_source.is_empty(), "what was returned leaves nothing behind");
+    }
+
+    #[test]
+    fn a_share_grows_until_the_budget_is_used_up_and_returns_all_of_it() {
+        let budget = SourceBudget::new(100);
+        let home = IpAddr::from([127, 0, 0, 1]);
+        let (mut long, mut short) = (budget.share(home), budget.share(home));
+        assert!(long.grow(60) && long.grow(39) && short.grow(7));
+        assert!(!short.grow(1) && !long.grow(1));
+        drop(long);
+        assert!(short.grow(1));
+        drop(short);
+        assert_eq!(budget.used.lock().total, 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! The body of a request on a connection, which must arrive in time.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::BoxError;
+use bytes::Bytes;
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use tokio::time::{Sleep, sleep};
+
+use super::state::ConnectionState;
+use crate::body::BodyTimeout;
+
+/// A body that marks when it is no longer waited for. The connection's state bounds it on HTTP/1; among many requests of one
+/// HTTP/2 connection, which must not be cut off for one of them, it bounds itself. tower-http's `RequestBodyTimeoutLayer` would give
+/// it a new limit with each piece.
+pub(super) struct TimedBody {
+    incoming: Incoming,
+    state: Arc<ConnectionState>,
+    multiplexed: bool,
+    timeout: Option<Pin<Box<Sleep>>>,
+}
+
+impl TimedBody {
+    pub(super) fn new(incoming: Incoming, state: Arc<ConnectionState>, multiplexed: bool) -> Self {
+        Self { incoming, state, multiplexed, timeout: None }
+    }
+}
+
+impl Body for TimedBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let this = &mut *self;
+        let frame = Pin::new(&mut this.incoming).poll_frame(context);
+        if frame.is_pending() && this.multiplexed {
+            let limit = this.state.timeouts().body;
+            let timeout = this.timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
+            if timeout.as_mut().poll(context).is_ready() {
+                return Poll::Ready(Some(Err(BodyTimeout.into())));
+            }
+        }
+        frame.map_err(Into::into)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.size_hint()
+    }
+}
+
+impl Drop for TimedBody {
+    fn drop(&mut self) {
+        self.state.body_received();
+    }
+}

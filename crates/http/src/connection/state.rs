@@ -1,0 +1,298 @@
+//! What a connection waits for, and when it has waited too long.
+//!
+//! It is ours because neither hyper nor tower-http bounds a body as a whole, an idle connection, or a client that does not read: hyper has
+//! a timeout for an HTTP/1 head alone. A timer for each request would cost more than a heartbeat, so reading and writing set marks, and
+//! one timer of the connection looks at them when the earliest deadline that they could mean is due.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::options::ServerOptions;
+
+/// What a connection waits for.
+const IDLE: u8 = 0;
+const HEAD: u8 = 1;
+const BODY: u8 = 2;
+const BUSY: u8 = 3;
+
+/// A time that is not set.
+const NEVER: u64 = u64::MAX;
+
+/// How long each wait of one connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Timeouts {
+    pub(crate) head: Duration,
+    pub(crate) body: Duration,
+    pub(crate) idle: Duration,
+    pub(crate) write: Duration,
+}
+
+impl From<&ServerOptions> for Timeouts {
+    fn from(options: &ServerOptions) -> Self {
+        Self {
+            head: options.header_timeout,
+            body: options.body_timeout,
+            idle: options.idle_timeout,
+            write: options.write_timeout,
+        }
+    }
+}
+
+/// The marks of one connection. All its reading and writing happens in one task or is counted, so no order between them matters.
+#[derive(Debug)]
+pub(crate) struct ConnectionState {
+    opened: Instant,
+    timeouts: Timeouts,
+    phase: AtomicU8,
+    /// When the phase began, in milliseconds since `opened`.
+    since: AtomicU64,
+    /// Since when a write is blocked, in milliseconds since `opened`, or [`NEVER`].
+    blocked_since: AtomicU64,
+    /// Requests that are not done, streams included.
+    requests: AtomicUsize,
+    /// Streams of events among them.
+    streams: AtomicUsize,
+    multiplexed: AtomicBool,
+    /// When a stream of events is taken for stalled unless it progresses before, in milliseconds since `opened`, or [`NEVER`].
+    stalls_at: AtomicU64,
+}
+
+impl ConnectionState {
+    /// The state of a connection that was just accepted and owes its first request.
+    pub(crate) fn new(timeouts: Timeouts) -> Self {
+        Self {
+            opened: Instant::now(),
+            timeouts,
+            phase: AtomicU8::new(HEAD),
+            since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(NEVER),
+            requests: AtomicUsize::new(0),
+            streams: AtomicUsize::new(0),
+            multiplexed: AtomicBool::new(false),
+            stalls_at: AtomicU64::new(NEVER),
+        }
+    }
+
+    pub(crate) fn timeouts(&self) -> &Timeouts {
+        &self.timeouts
+    }
+
+    /// Marks a request whose head is here. On a multiplexed connection (HTTP/2) each body bounds itself.
+    pub(crate) fn begin_request(&self, multiplexed: bool, body_follows: bool) -> RequestGuard<'_> {
+        self.multiplexed.store(multiplexed, Relaxed);
+        self.requests.fetch_add(1, Relaxed);
+        if body_follows && !multiplexed {
+            self.enter(BODY);
+        } else {
+            self.phase.store(BUSY, Relaxed);
+        }
+        RequestGuard(self)
+    }
+
+    /// When the connection is to be cut off if no mark changes until then; `None` while the service itself is at work.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        let blocked_since = self.blocked_since.load(Relaxed);
+        if blocked_since != NEVER {
+            return Some(self.at(blocked_since) + self.timeouts.write);
+        }
+        let bound = match self.phase.load(Relaxed) {
+            IDLE => self.timeouts.idle,
+            HEAD => self.timeouts.head,
+            BODY => self.timeouts.body,
+            _ => {
+                let stalls_at = self.stalls_at.load(Relaxed);
+                return (stalls_at != NEVER).then(|| self.at(stalls_at));
+            }
+        };
+        Some(self.at(self.since.load(Relaxed)) + bound)
+    }
+
+    /// Whether streams of events are all that the connection is still open for.
+    pub(crate) fn has_only_streams(&self) -> bool {
+        let streams = self.streams.load(Relaxed);
+        streams > 0 && streams == self.requests.load(Relaxed)
+    }
+
+    /// Whether a stream of events waits for its client to read.
+    pub(crate) fn has_stalled_stream(&self) -> bool {
+        self.streams.load(Relaxed) > 0 && self.blocked_since.load(Relaxed) != NEVER
+    }
+
+    /// Marks that a request's body is here, or no longer waited for.
+    pub(super) fn body_received(&self) {
+        self.phase.store(BUSY, Relaxed);
+    }
+
+    fn leave(&self) {
+        if self.requests.fetch_sub(1, Relaxed) == 1 {
+            self.enter(IDLE);
+        }
+    }
+
+    /// Marks that something was read.
+    pub(super) fn bytes_received(&self) {
+        // On a multiplexed connection bytes between requests are housekeeping, not the start of a head.
+        if self.phase.load(Relaxed) == IDLE && !self.multiplexed.load(Relaxed) {
+            self.enter(HEAD);
+        }
+    }
+
+    /// Marks that a write has to wait for the client.
+    pub(super) fn write_blocked(&self) {
+        if self.blocked_since.load(Relaxed) == NEVER {
+            self.blocked_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Marks that all that was written has left.
+    pub(super) fn write_drained(&self) {
+        if self.blocked_since.load(Relaxed) != NEVER {
+            self.blocked_since.store(NEVER, Relaxed);
+            // A slow reader has its whole idle time from here on.
+            if self.phase.load(Relaxed) == IDLE {
+                self.enter(IDLE);
+            }
+        }
+    }
+
+    fn enter(&self, phase: u8) {
+        self.since.store(self.now(), Relaxed);
+        self.phase.store(phase, Relaxed);
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1)
+    }
+
+    fn at(&self, millis: u64) -> Instant {
+        self.opened + Duration::from_millis(millis)
+    }
+}
+
+/// A request of a connection, until its response is ready.
+pub(crate) struct RequestGuard<'a>(&'a ConnectionState);
+
+impl Drop for RequestGuard<'_> {
+    fn drop(&mut self) {
+        self.0.leave();
+    }
+}
+
+/// A request whose response is a stream of events, until that ends. It must progress at least as often as it says: on HTTP/2 a client
+/// that does not read blocks no write of the connection.
+#[derive(Debug)]
+pub(crate) struct StreamGuard(Arc<ConnectionState>);
+
+impl StreamGuard {
+    /// A stream on a connection, begun while its request's guard lives.
+    pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
+        state.requests.fetch_add(1, Relaxed);
+        state.streams.fetch_add(1, Relaxed);
+        Self(state)
+    }
+
+    /// Marks that something is written, and that more follows within `interval`.
+    pub(crate) fn progress(&self, interval: Duration) {
+        let wait = u64::try_from((interval + self.0.timeouts.write).as_millis()).unwrap_or(NEVER / 2);
+        self.0.stalls_at.store(self.0.now().saturating_add(wait).min(NEVER - 1), Relaxed);
+    }
+
+    /// Whether the connection is to be cut off.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.0.deadline().is_some_and(|deadline| deadline <= Instant::now())
+    }
+}
+
+impl Drop for StreamGuard {
+    fn drop(&mut self) {
+        // The others of the connection may be stalled all the same.
+        if self.0.streams.fetch_sub(1, Relaxed) == 1 {
+            self.0.stalls_at.store(NEVER, Relaxed);
+        }
+        self.0.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TIMEOUTS: Timeouts = Timeouts {
+        head: Duration::from_secs(10),
+        body: Duration::from_secs(20),
+        idle: Duration::from_secs(70),
+        write: Duration::from_secs(30),
+    };
+
+    fn left(state: &ConnectionState) -> Option<u64> {
+        state.deadline().map(|deadline| (deadline - Instant::now()).as_secs())
+    }
+
+    async fn pass(seconds: u64) {
+        tokio::time::advance(Duration::from_secs(seconds)).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_phase_of_a_request_has_its_own_bound() {
+        let state = ConnectionState::new(TIMEOUTS);
+        pass(1).await;
+        state.bytes_received();
+        assert_eq!(left(&state), Some(9), "bytes don't prolong the first head");
+        let request = state.begin_request(false, true);
+        assert_eq!(left(&state), Some(20));
+        pass(5).await;
+        state.bytes_received();
+        assert_eq!(left(&state), Some(15), "bytes don't prolong a body");
+        state.body_received();
+        assert_eq!(left(&state), None, "the service is at work");
+        drop(request);
+        assert_eq!(left(&state), Some(70));
+        pass(60).await;
+        state.bytes_received();
+        assert_eq!(left(&state), Some(10), "a head has begun");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_has_to_read_all_that_waits_in_one_bound() {
+        let state = ConnectionState::new(TIMEOUTS);
+        drop(state.begin_request(false, false));
+        state.write_blocked();
+        pass(10).await;
+        state.write_blocked();
+        assert_eq!(left(&state), Some(20));
+        state.write_drained();
+        assert_eq!(left(&state), Some(70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_multiplexed_connection_is_idle_when_none_of_its_requests_is_left() {
+        let state = ConnectionState::new(TIMEOUTS);
+        let (one, other) = (state.begin_request(true, true), state.begin_request(true, false));
+        drop(one);
+        assert_eq!(left(&state), None);
+        drop(other);
+        state.bytes_received();
+        assert_eq!(left(&state), Some(70), "housekeeping is no head");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_that_ends_leaves_the_others_their_bound() {
+        let state = Arc::new(ConnectionState::new(TIMEOUTS));
+        let request = state.begin_request(true, false);
+        let streams = [(); 2].map(|()| StreamGuard::new(state.clone()));
+        assert!(!state.has_only_streams(), "a request is under way");
+        drop(request);
+        assert!(state.has_only_streams());
+        streams.iter().for_each(|stream| stream.progress(Duration::from_secs(15)));
+        assert_eq!(left(&state), Some(45));
+        let [one, other] = streams;
+        pass(5).await;
+        drop(one);
+        assert_eq!((left(&state), state.has_only_streams()), (Some(40), true));
+        drop(other);
+        assert_eq!((left(&state), state.has_only_streams()), (Some(70), false));
+    }
+}

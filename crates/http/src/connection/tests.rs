@@ -1,0 +1,146 @@
+//! Connections in memory, on tokio's paused clock: each wait ends exactly when its timeout is over.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{get, post};
+use bytes::Bytes;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use super::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+/// More than fits the buffers of a connection.
+const LARGE: usize = 1 << 20;
+
+/// The client's end of a connection that is being served, and when it was opened.
+struct Client {
+    stream: DuplexStream,
+    opened: Instant,
+    stop: watch::Sender<bool>,
+}
+
+fn options() -> ServerOptions {
+    ServerOptions {
+        header_timeout: Duration::from_secs(10),
+        body_timeout: Duration::from_secs(20),
+        idle_timeout: Duration::from_secs(75),
+        write_timeout: Duration::from_secs(30),
+        ..ServerOptions::default()
+    }
+}
+
+fn connect(tls: Option<TlsAcceptor>) -> Client {
+    let router = Router::new()
+        .route("/", get(|| async { "here" }))
+        .route("/large", get(|| async { "x".repeat(LARGE) }))
+        .route("/body", post(|body: Bytes| async move { body }));
+    let server = Arc::new(ConnectionServer::new(router, tls, &options()));
+    let (stream, service) = duplex(1_024);
+    let (stop, stopped) = watch::channel(false);
+    tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stopped));
+    Client { stream, opened: Instant::now(), stop }
+}
+
+impl Client {
+    async fn send(&mut self, text: &str) {
+        self.stream.write_all(text.as_bytes()).await.unwrap();
+    }
+
+    /// Reads until `text` has come.
+    async fn expect(&mut self, text: &str) {
+        let mut received = Vec::new();
+        while !String::from_utf8_lossy(&received).ends_with(text) {
+            assert!(self.stream.read_buf(&mut received).await.unwrap() > 0, "it ended after {received:?}");
+        }
+    }
+
+    /// Sends a byte almost each second; the second in which the connection was gone.
+    async fn drip(&mut self, byte: &str) -> u64 {
+        while self.stream.write_all(byte.as_bytes()).await.is_ok() {
+            sleep(Duration::from_millis(990)).await;
+        }
+        self.opened.elapsed().as_secs()
+    }
+
+    /// What comes until the connection ends, and the second in which it does.
+    async fn end(&mut self) -> (usize, u64) {
+        let mut rest = Vec::new();
+        self.stream.read_to_end(&mut rest).await.unwrap();
+        (rest.len(), self.opened.elapsed().as_secs())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_connection_is_cut_off() {
+    assert_eq!(connect(None).end().await, (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_head_that_comes_byte_by_byte_is_cut_off() {
+    let mut client = connect(None);
+    client.send("GET / HTTP/1.1\r\nhost: x\r\nx: ").await;
+    assert_eq!(client.drip("x").await, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_comes_byte_by_byte_is_cut_off() {
+    let mut client = connect(None);
+    client.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
+    assert_eq!(client.drip(" ").await, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_without_requests_is_closed() {
+    let mut client = connect(None);
+    client.send(GET).await;
+    client.expect("here").await;
+    assert_eq!(client.end().await, (0, 75));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_head_is_bounded_as_the_first() {
+    let mut client = connect(None);
+    client.send(GET).await;
+    client.expect("here").await;
+    sleep(Duration::from_secs(30)).await;
+    client.send(GET).await;
+    client.expect("here").await;
+    client.send("GET /he").await;
+    assert_eq!(client.end().await, (0, 40), "an idle connection is no slow head");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_read_is_cut_off() {
+    let mut client = connect(None);
+    client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    sleep(Duration::from_secs(29)).await;
+    let mut read = [0; 512];
+    assert!(client.stream.read(&mut read).await.unwrap() > 0);
+    sleep(Duration::from_secs(2)).await;
+    let (rest, _) = client.end().await;
+    assert!(rest < LARGE, "reading a little does not prolong it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handshake_that_never_comes_is_cut_off() {
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
+    assert_eq!(connect(Some(TlsAcceptor::from(Arc::new(config)))).end().await, (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_that_is_idle_ends_at_once_when_the_servicestops() {
+    let mut client = connect(None);
+    client.send(GET).await;
+    client.expect("here").await;
+    client.stop.send(true).unwrap();
+    assert_eq!(client.end().await, (0, 0));
+}

@@ -1,0 +1,37 @@
+//! The outermost layer: it sees each request with its whole body and each response, and so counts, logs and completes them in one place.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+
+use crate::body::{ReceivedBody, receive};
+use crate::error::Failure;
+use crate::log::Exchange;
+use crate::origin::Origin;
+use crate::route::Route;
+use crate::service::Service;
+
+/// Reads the body, has the request handled, and counts, logs and completes the response.
+pub(crate) async fn exchange(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
+    let origin = Origin::of_request(&request);
+    let (mut parts, body) = request.into_parts();
+    let body = receive(body, service.unfinished_bodies.share(origin.address)).await;
+    let started = Instant::now();
+    let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
+    parts.extensions.insert(ReceivedBody(body.clone()));
+    let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
+
+    let (latency, status) = (started.elapsed(), response.status());
+    let failure = response.extensions().get::<Failure>();
+    service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
+    if service.log.wants(status) {
+        let body = body.as_deref().unwrap_or_default();
+        Exchange { route, method: &method, body, origin: &origin, status, failure, latency }.log();
+    }
+    service.headers.complete(&mut response, &origin.request_id);
+    response
+}

@@ -1,0 +1,26 @@
+//! The handlers, one for each path, and what they are given.
+
+mod context;
+mod deregister;
+mod discover;
+mod health;
+mod heartbeat;
+mod inline_page;
+mod network;
+mod register;
+mod watch;
+
+use axum::body::Body;
+
+pub(crate) use deregister::deregister;
+pub(crate) use discover::discover;
+pub(crate) use health::health;
+pub(crate) use heartbeat::heartbeat;
+pub(crate) use network::network;
+pub(crate) use register::register;
+pub(crate) use watch::watch;
+
+/// `GET /openapi.json`: the checked-in description of the contract.
+pub(crate) async fn openapi() -> Body {
+    Body::from(include_str!("../openapi.json"))
+}

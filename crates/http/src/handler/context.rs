@@ -1,0 +1,40 @@
+//! What every handler needs to know of its request.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aurora_protocol::Timestamp;
+use aurora_registry::Registry;
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+
+use crate::metrics::Metrics;
+use crate::origin::Origin;
+use crate::service::Service;
+
+/// The service, and when and from where a request reached it.
+pub(crate) struct Context {
+    pub(crate) service: Arc<Service>,
+    pub(crate) source: IpAddr,
+    pub(crate) now: Timestamp,
+}
+
+impl Context {
+    pub(crate) fn registry(&self) -> &Registry {
+        &self.service.registry
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.service.metrics
+    }
+}
+
+impl FromRequestParts<Arc<Service>> for Context {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
+        let source = parts.extensions.get_or_insert_with(Origin::default).address;
+        Ok(Self { service: service.clone(), source, now: service.options.clock.now() })
+    }
+}

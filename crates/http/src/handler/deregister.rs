@@ -1,0 +1,20 @@
+//! `POST /deregister`
+
+use aurora_protocol::{DeregisterRequest, DeregisterResponse};
+use axum::response::Response;
+
+use super::context::Context;
+use crate::body::RequestBody;
+use crate::error::Failure;
+use crate::response::json;
+
+pub(crate) async fn deregister(
+    context: Context,
+    RequestBody(body): RequestBody,
+) -> Result<Response, Failure> {
+    let DeregisterRequest { peer_id, lease_token } = DeregisterRequest::from_body(&body)?;
+    let registry = context.registry();
+    let was_live = registry.deregister(&peer_id, lease_token.as_ref(), context.source, context.now).await?;
+    context.metrics().deregistered(was_live);
+    json(&DeregisterResponse { message: "Peer deregistered".to_owned(), peer_id })
+}

@@ -1,0 +1,29 @@
+//! `POST /register`
+
+use aurora_protocol::{RegisterRequest, RegisterResponse};
+use axum::response::Response;
+
+use super::context::Context;
+use super::inline_page::InlinePage;
+use crate::body::RequestBody;
+use crate::error::Failure;
+use crate::response::json_with_peers;
+
+pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
+    let mut request = RegisterRequest::from_body(&body, context.registry().limits().inline_discover)?;
+    let page = InlinePage::begin(&context, request.discover.take()).await?;
+    let registered = context.registry().register(request, context.source, context.now).await?;
+    let (peers, figures) = page.finish(&context).await?;
+    context.metrics().registrations.inc();
+    let response = RegisterResponse {
+        message: "Peer registered successfully".to_owned(),
+        peer_id: registered.peer_id,
+        ttl_expires: registered.lease.ttl_expires,
+        ttl_seconds: registered.lease.ttl,
+        heartbeat_interval_seconds: registered.lease.heartbeat_interval_seconds,
+        observed_address: context.source.to_string(),
+        lease_token: registered.lease_token,
+        page: figures,
+    };
+    json_with_peers(peers, &response)
+}

@@ -1,0 +1,54 @@
+//! `GET /watch`: changes as server-sent events.
+
+use std::sync::Arc;
+
+use aurora_protocol::FollowRequest;
+use aurora_registry::Registry;
+use axum::Extension;
+use axum::body::Body;
+use axum::response::{IntoResponse, Response};
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, HeaderName, Uri};
+
+use super::context::Context;
+use crate::connection::state::{ConnectionState, StreamGuard};
+use crate::error::Failure;
+use crate::query::parameters;
+
+/// Where a client that lost its stream says how far it had come.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Keeps nginx from holding events back.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+pub(crate) async fn watch(
+    context: Context,
+    uri: Uri,
+    headers: HeaderMap,
+    connection: Option<Extension<Arc<ConnectionState>>>,
+) -> Result<Response, Failure> {
+    let request = request(&context, &uri, &headers)?;
+    let watchers = &context.service.watchers;
+    let permit = watchers.permit(context.source);
+    let watching = Registry::watch(&context.service.registry, request, context.now)?;
+    let permit = permit.ok_or_else(|| {
+        Failure::unavailable(
+            "as many watch as may, in all or from your address; try again later, or ask /discover with since",
+        )
+    })?;
+    let stream = connection.map(|Extension(state)| StreamGuard::new(state));
+    let events = Body::new(watchers.stream(watching, permit, stream));
+    Ok(([(CONTENT_TYPE, "text/event-stream"), (X_ACCEL_BUFFERING, "no")], events).into_response())
+}
+
+fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<FollowRequest, Failure> {
+    // A limit means nothing to a stream, which has no end.
+    let parameters =
+        parameters(uri.query().unwrap_or_default())?.into_iter().filter(|(name, _)| name != "limit");
+    let mut request = FollowRequest::from_parameters(parameters, context.registry().limits().discover)?;
+    // A browser that reconnects says where it was, and repeats the query that it began with.
+    if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
+        let last = String::from_utf8_lossy(last.as_bytes()).into_owned();
+        request.since = Some(last).filter(|last| FollowRequest::is_cursor(last));
+    }
+    Ok(request)
+}

@@ -1,0 +1,83 @@
+//! The parameters of a query, decoded as forms are.
+//!
+//! axum's `Query` doesn't do: it refuses a query as a whole, without the name of the parameter at fault, and replaces what is not
+//! UTF-8.
+
+use std::borrow::Cow;
+
+use aurora_protocol::{Code, DiscoverRequest, FollowRequest, Refusal};
+use percent_encoding::percent_decode_str;
+
+type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// The parameters of a query: `+` is a space, `%XX` a byte of UTF-8. One that can't be decoded is refused if it is known, and
+/// ignored as unknown ones are if it is not.
+pub(crate) fn parameters(query: &str) -> Result<Vec<Parameter<'_>>, Refusal> {
+    query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| parameter(pair).transpose()).collect()
+}
+
+fn parameter(pair: &str) -> Result<Option<Parameter<'_>>, Refusal> {
+    let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+    let Some(name) = decode(name) else { return Ok(None) };
+    match decode(value) {
+        Some(value) => Ok(Some((name, value))),
+        None if is_known(&name) => Err(Refusal {
+            code: Code::InvalidParameter,
+            message: format!("{name} must be percent-encoded UTF-8").into(),
+            field: Some(name.into_owned().into()),
+        }),
+        None => Ok(None),
+    }
+}
+
+fn is_known(name: &str) -> bool {
+    DiscoverRequest::PARAMETERS.contains(&name) || name == FollowRequest::SINCE
+}
+
+fn decode(text: &str) -> Option<Cow<'_, str>> {
+    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+        return Some(Cow::Borrowed(text));
+    }
+    if !text.contains('+') {
+        return percent_decode_str(text).decode_utf8().ok();
+    }
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(|decoded| Cow::Owned(decoded.into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn decoded(query: &str) -> Vec<(String, String)> {
+        parameters(query).unwrap().into_iter().map(|(n, v)| (n.into_owned(), v.into_owned())).collect()
+    }
+
+    #[test]
+    fn parameters_are_decoded_as_forms_are() {
+        let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        assert_eq!(decoded(""), []);
+        assert_eq!(
+            decoded("a=b+c&&a=%C3%A9%2B&x&=y&z=1=2&p=100%"),
+            [
+                pair("a", "b c"),
+                pair("a", "é+"),
+                pair("x", ""),
+                pair("", "y"),
+                pair("z", "1=2"),
+                pair("p", "100%")
+            ]
+        );
+    }
+
+    #[test]
+    fn a_known_parameter_that_is_no_utf_8_is_refused_by_name() {
+        let refusal = parameters("limit=1&archetype=%FF").unwrap_err();
+        assert_eq!((refusal.code, refusal.field.as_deref()), (Code::InvalidParameter, Some("archetype")));
+        assert_eq!(
+            decoded("%C3=1&x=%FF&limit=1"),
+            [("limit".to_owned(), "1".to_owned())],
+            "unknown ones are ignored"
+        );
+    }
+}

@@ -1,0 +1,25 @@
+//! How handlers write their responses.
+
+use aurora_protocol::{PeerList, with_peers};
+use axum::body::Body;
+use axum::response::Response;
+use bytes::Bytes;
+use serde::Serialize;
+
+use crate::error::Failure;
+
+/// A success with `value` as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<Response, Failure> {
+    // Most responses fit: growing a buffer costs more than its first bytes.
+    let mut body = Vec::with_capacity(256);
+    serde_json::to_writer(&mut body, value)?;
+    Ok(Response::new(Body::from(body)))
+}
+
+/// A success with `value` as JSON, and a list of peers in front where there is one.
+pub(crate) fn json_with_peers(peers: Option<PeerList>, value: &impl Serialize) -> Result<Response, Failure> {
+    match peers {
+        Some(peers) => Ok(Response::new(Body::from(Bytes::from_owner(with_peers(peers, value)?)))),
+        None => json(value),
+    }
+}

@@ -1,0 +1,69 @@
+//! The listener that serves metrics, apart from the one that serves peers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_protocol::NetworkResponse;
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+
+use crate::exposition::{self, exposition};
+use crate::network;
+use crate::service::Service;
+
+/// How long accepting rests after a failure.
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+/// Most connections at once: scrapers are few, and more of them wait to be accepted.
+const MAX_CONNECTIONS: usize = 16;
+/// How long one scrape may take, so that no client holds a connection without asking or reading.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Answers `GET /metrics`, one scrape for each connection, until it is dropped.
+pub(crate) async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
+    let router = Router::new().route("/metrics", get(scrape)).with_state(service);
+    let router = TowerToHyperService::new(router);
+    let permits = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut scrapes = JoinSet::new();
+    loop {
+        while scrapes.try_join_next().is_some() {}
+        // The semaphore is never closed.
+        let Ok(permit) = permits.clone().acquire_owned().await else { return };
+        let Ok((stream, _)) = listener.accept().await else {
+            sleep(ACCEPT_REST).await;
+            continue;
+        };
+        let connection =
+            http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), router.clone());
+        scrapes.spawn(async move {
+            // A scraper that leaves or takes too long comes again at its next scrape.
+            let _ = timeout(PATIENCE, connection).await;
+            drop(permit);
+        });
+    }
+}
+
+async fn scrape(State(service): State<Arc<Service>>) -> Response {
+    let now = service.options.clock.now();
+    let census = service.registry.census(NetworkResponse::MAX_ARCHETYPES, now).await;
+    if let Err(error) = &census {
+        tracing::warn!(cause = %error, "the peers could not be counted");
+    }
+    let census = census.ok();
+    let network = census.clone().map(|census| network::figures(&service, census, now));
+    let figures = service.registry.figures();
+    match exposition(service.metrics.clone(), census, network.as_ref(), figures) {
+        Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}

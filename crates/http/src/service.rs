@@ -1,0 +1,55 @@
+//! What all requests share.
+
+use std::sync::Arc;
+
+use aurora_registry::Registry;
+
+use crate::budget::SourceBudget;
+use crate::gzip::Compressor;
+use crate::header::CommonHeaders;
+use crate::history::History;
+use crate::log::RequestLog;
+use crate::metrics::Metrics;
+use crate::options::ServiceOptions;
+use crate::watch::Watchers;
+
+/// Most bytes of unfinished request bodies that are held at once: eight thousand of the longest.
+const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
+/// Most bytes of large responses that wait for their clients at once: some hundred of the largest pages. Without a bound,
+/// clients that ask on many connections and never read would fill the memory.
+const MAX_PENDING_RESPONSE_BYTES: usize = 256 << 20;
+
+/// The state of the router.
+pub(crate) struct Service {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) options: ServiceOptions,
+    pub(crate) metrics: Arc<Metrics>,
+    /// What was counted in the last minutes.
+    pub(crate) history: History,
+    pub(crate) watchers: Watchers,
+    /// Bytes of request bodies whose rest is still to come.
+    pub(crate) unfinished_bodies: Arc<SourceBudget>,
+    /// Bytes of large responses that clients have not read yet.
+    pub(crate) pending_responses: Arc<SourceBudget>,
+    pub(crate) compressor: Compressor,
+    pub(crate) headers: CommonHeaders,
+    pub(crate) log: RequestLog,
+}
+
+impl Service {
+    pub(crate) fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        Self {
+            registry,
+            history: History::default(),
+            watchers: Watchers::new(options.max_watchers, options.watch_keep_alive, metrics.clone()),
+            metrics,
+            unfinished_bodies: SourceBudget::new(MAX_UNFINISHED_BODY_BYTES),
+            pending_responses: SourceBudget::new(MAX_PENDING_RESPONSE_BYTES),
+            compressor: Compressor::new(),
+            headers: CommonHeaders::new(options.cors),
+            log: RequestLog::new(options.log_one_in),
+            options,
+        }
+    }
+}
