@@ -1,4 +1,5 @@
-//! One call at a time.
+//! One call at a time. The waits are on the wall clock: the server is a real one on a real socket, which a paused clock would
+//! outrun.
 
 use std::time::Duration;
 
