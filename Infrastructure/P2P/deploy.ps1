@@ -1,7 +1,8 @@
 #Requires -Version 5.1
 <#
 .SYNOPSIS
-Deploys Aurora Discovery to AWS, updates it, or removes it. deploy.sh does the same on Linux and macOS; docs/operations.md explains.
+Deploys Aurora Discovery to AWS, updates it, or removes it. deploy.sh does the same on Linux and macOS.
+docs/operations.md has the details.
 .PARAMETER Environment
 dev (default), staging or prod.
 .PARAMETER Region
@@ -34,10 +35,10 @@ param(
     [Alias('h')] [switch] $Help
 )
 
-# A native command that fails throws nothing: each call below looks at $LASTEXITCODE instead.
+# A native command that fails throws no error: each call below checks $LASTEXITCODE instead.
 $ErrorActionPreference = 'Continue'
 $PSNativeCommandUseErrorActionPreference = $false
-# The key of LastSeenIndex in cloudformation.yaml; a table with another one is from an older design.
+# The key of LastSeenIndex in cloudformation.yaml. A table with a different key has an older design.
 $IndexKey = 'lane h'
 $ArtifactsStack = 'aurora-p2p-artifacts'
 $SmokeAttempts = 10
@@ -88,10 +89,11 @@ function Get-Account {
     return $found
 }
 
-# Sets Status (none: there is no stack, or only a change set of one), and the stack's architecture where none was asked for.
+# Sets Status (none if there is no stack, or only a change set for one) and, unless -Architecture
+# was given, the stack's architecture.
 function Read-Stack {
     $query = "Stacks[0].[StackStatus, Parameters[?ParameterKey=='Environment'] | [0].ParameterValue, Parameters[?ParameterKey=='Architecture'] | [0].ParameterValue]"
-    # Each line as it is: Out-String would break an error's lines at the console's width.
+    # Not Out-String, which would wrap the lines of an error at the console's width.
     $found = (@(aws cloudformation describe-stacks --stack-name $script:StackName --query $query --output text 2>&1 | ForEach-Object { "$_" }) -join ' ').Trim()
     if ($LASTEXITCODE -ne 0) {
         if ($found -notmatch 'does not exist') { Stop-Deployment $found }
@@ -147,7 +149,8 @@ function Build-Function {
     $script:Artifact = Join-Path $script:Work 'bootstrap/bootstrap.zip'
 }
 
-# Sets Bucket, Key and Version; an artifact that is there already is not put again, so that nothing changes.
+# Sets Bucket, Key and Version. An artifact that is already stored is not uploaded again, so that a
+# deployment without changes stays one.
 function Publish-Artifact {
     $script:Bucket = "aurora-p2p-artifacts-$($script:Account)-$Region"
     $script:Key = "$($script:StackName)/aurora-lambda-$($script:Architecture).zip"
@@ -169,7 +172,8 @@ function Publish-Artifact {
     if ($script:Version -eq 'None') { $script:Version = '' }
 }
 
-# Names the deployment of the REST API by what the template says, so that any change of it reaches the stage.
+# Puts a hash of the template into the name of the REST API's deployment, so that every change of
+# the template reaches the stage.
 function Write-StampedTemplate {
     $names = '(ApiDeployment(?:Cors|Bare))[0-9a-f]{8}'
     $text = [IO.File]::ReadAllText((Join-Path $PSScriptRoot 'cloudformation.yaml')).Replace("`r`n", "`n")
@@ -182,7 +186,7 @@ function Write-StampedTemplate {
 
 function Publish-Stack {
     $overrides = @("Environment=$Environment", "Architecture=$($script:Architecture)", "ArtifactBucket=$($script:Bucket)", "ArtifactKey=$($script:Key)", "ArtifactVersion=$($script:Version)")
-    # An account that has a role for its APIs' logs keeps it, whoever made it.
+    # If the account already has a role for API logs, keep it, even if this stack did not create it.
     $role = aws apigateway get-account --query cloudwatchRoleArn --output text
     if ($role -eq 'None') { $overrides += 'ApiLogRole=create' }
     else {
@@ -209,7 +213,7 @@ function Test-Deployment {
     $peer = "smoke-$(Get-Random)"
     $endpoint = aws cloudformation describe-stacks --stack-name $script:StackName --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint'] | [0].OutputValue" --output text
     if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the outputs could not be read' }
-    # For tests: a stand-in for AWS makes the API but does not run it.
+    # For tests: the AWS stand-in creates the API but does not run it.
     if ($env:AURORA_SMOKE_ENDPOINT) { $endpoint = $env:AURORA_SMOKE_ENDPOINT }
     Write-Step "smoke test of $endpoint"
     $body = @{ peer_id = $peer } | ConvertTo-Json -Compress
@@ -222,7 +226,8 @@ function Test-Deployment {
     Write-Step 'deployed: health, register, discover, heartbeat and deregister answer'
 }
 
-# Calls until the answer holds what is expected: a new API, or another instance of the function, may be seconds behind.
+# Repeats the request until the response contains the expected text: a new API, or another instance
+# of the function, may lag by seconds.
 function Test-Answer([string] $Expected, [string] $Uri, [string] $Body) {
     $call = @{ Uri = $Uri; UseBasicParsing = $true; TimeoutSec = 35 }
     if ($Body) { $call += @{ Method = 'Post'; Body = $Body; ContentType = 'application/json' } }
@@ -240,7 +245,7 @@ function Remove-Stack {
         $answer = Read-Host "This removes $($script:StackName) ($Environment, $Region) with its table and logs. Type the stack's name to go on"
         if ($answer -cne $script:StackName) { Stop-Deployment 'not removed' }
     }
-    # By its id: a stack that is gone has no name.
+    # Use the id: a deleted stack cannot be found by its name.
     $script:StackName = aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].StackId' --output text
     if ($LASTEXITCODE -ne 0) { Stop-Deployment 'its id could not be read' }
     aws cloudformation delete-stack --stack-name $script:StackName
@@ -250,13 +255,13 @@ function Remove-Stack {
     Write-Step "removed; what stays: the bucket aurora-p2p-artifacts-$($script:Account)-$Region and, if it was made, the account's role for API logs"
 }
 
-# Runs aws, prints the stack's events meanwhile, and what failed if it fails.
+# Runs aws and prints the stack's events meanwhile. If it fails, prints the failed resources.
 function Invoke-Watched([string[]] $Arguments) {
     $before = @(Get-StackEvents).Count
     $script:Shown = $before
     $quoted = $Arguments | ForEach-Object { if ($_ -match '[\s,]') { "`"$_`"" } else { $_ } }
     $running = Start-Process -FilePath aws -ArgumentList $quoted -NoNewWindow -PassThru
-    # Without its handle the exit code is lost.
+    # Reading the handle keeps it open; without it the exit code is lost.
     $null = $running.Handle
     while (-not $running.HasExited) {
         Write-StackEvents
@@ -270,7 +275,7 @@ function Invoke-Watched([string[]] $Arguments) {
     Stop-Deployment ("failed:`n" + ($failed -join "`n")) $running.ExitCode
 }
 
-# Prints, oldest first, what happened since the last time.
+# Prints new events, oldest first.
 function Write-StackEvents {
     $new = @(Get-StackEvents | Select-Object -SkipLast $script:Shown)
     $script:Shown += $new.Count
@@ -278,7 +283,7 @@ function Write-StackEvents {
     $new | Out-Host
 }
 
-# The stack's events, newest first.
+# Returns the stack's events, newest first.
 function Get-StackEvents {
     $query = 'StackEvents[].[ResourceStatus,LogicalResourceId,ResourceStatusReason]'
     $lines = aws cloudformation describe-stack-events --stack-name $script:StackName --query $query --output text 2>$null
@@ -298,15 +303,15 @@ if ($Help) {
     Get-Help -Detailed $PSCommandPath
     exit 0
 }
-# PowerShell takes Prod for prod; AWS does not.
+# PowerShell accepts Prod for prod; AWS does not.
 $Environment = $Environment.ToLowerInvariant()
 $Architecture = $Architecture.ToLowerInvariant()
 if (-not $StackName) {
     $StackName = if ($Environment -eq 'dev') { 'aurora-p2p-discovery' } else { "aurora-p2p-discovery-$Environment" }
 }
-# The API takes nothing older, and Windows PowerShell offers older ones only by default.
+# The API requires TLS 1.2, and Windows PowerShell offers only older versions by default.
 [Net.ServicePointManager]::SecurityProtocol = [Net.ServicePointManager]::SecurityProtocol -bor [Net.SecurityProtocolType]::Tls12
-# The newer AWS CLI would page its output.
+# AWS CLI v2 pages its output by default.
 $env:AWS_PAGER = ''
 $env:AWS_REGION = $Region
 $env:AWS_DEFAULT_REGION = $Region

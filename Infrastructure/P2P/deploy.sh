@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Deploys Aurora Discovery to AWS, updates it, or removes it. deploy.ps1 does the same on Windows; docs/operations.md explains.
+# Deploys Aurora Discovery to AWS, updates it, or removes it. deploy.ps1 does the same on Windows.
+# docs/operations.md has the details.
 set -euo pipefail
 
 usage() {
@@ -20,7 +21,7 @@ EOF
 
 here=$(cd "$(dirname "$0")" && pwd)
 environment=dev region=us-east-1 stack="" artifact="" architecture="" delete=no yes=no parameters=()
-# The key of LastSeenIndex in cloudformation.yaml; a table with another one is from an older design.
+# The key of LastSeenIndex in cloudformation.yaml. A table with a different key has an older design.
 readonly INDEX_KEY="lane h"
 readonly ARTIFACTS_STACK=aurora-p2p-artifacts
 readonly SMOKE_ATTEMPTS=10
@@ -73,7 +74,7 @@ parse_options() {
     stack=aurora-p2p-discovery
     [ "$environment" = dev ] || stack=$stack-$environment
   fi
-  # The newer AWS CLI would page its output.
+  # AWS CLI v2 pages its output by default.
   export AWS_PAGER="" AWS_DEFAULT_REGION=$region AWS_REGION=$region
 }
 
@@ -92,7 +93,8 @@ check_credentials() {
   say "account $account, $region, stack $stack, environment $environment"
 }
 
-# Sets status (none: there is no stack, or only a change set of one), and the stack's architecture where none was asked for.
+# Sets status (none if there is no stack, or only a change set for one) and, unless --architecture
+# was given, the stack's architecture.
 look_at_stack() {
   local found owner built_for query="Stacks[0].[StackStatus, Parameters[?ParameterKey=='Environment'] | [0].ParameterValue, Parameters[?ParameterKey=='Architecture'] | [0].ParameterValue]"
   if ! found=$(aws cloudformation describe-stacks --stack-name "$stack" --query "$query" --output text 2>&1); then
@@ -138,7 +140,8 @@ build() {
   artifact=$work/bootstrap/bootstrap.zip
 }
 
-# Sets bucket, key and version; an artifact that is there already is not put again, so that nothing changes.
+# Sets bucket, key and version. An artifact that is already stored is not uploaded again, so that a
+# deployment without changes stays one.
 upload() {
   local sum stored
   bucket=aurora-p2p-artifacts-$account-$region key=$stack/aurora-lambda-$architecture.zip
@@ -157,7 +160,8 @@ upload() {
   [ "$version" != None ] || version=""
 }
 
-# Names the deployment of the REST API by what the template says, so that any change of it reaches the stage.
+# Puts a hash of the template into the name of the REST API's deployment, so that every change of
+# the template reaches the stage.
 stamp_template() {
   local names='(ApiDeployment(Cors|Bare))[0-9a-f]{8}' stamp
   stamp=$(sed -E "s/$names/\\1/g" "$here/cloudformation.yaml" | sha256 | cut -c1-8)
@@ -166,7 +170,7 @@ stamp_template() {
 
 deploy_stack() {
   local overrides=("Environment=$environment" "Architecture=$architecture" "ArtifactBucket=$bucket" "ArtifactKey=$key" "ArtifactVersion=$version")
-  # An account that has a role for its APIs' logs keeps it, whoever made it.
+  # If the account already has a role for API logs, keep it, even if this stack did not create it.
   if [ "$(aws apigateway get-account --query cloudwatchRoleArn --output text)" = None ]; then
     overrides+=("ApiLogRole=create")
   elif ! aws cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id ApiAccountRole >/dev/null 2>&1; then
@@ -187,7 +191,7 @@ print_outputs() {
 smoke_test() {
   local peer="smoke-$RANDOM$RANDOM" endpoint
   endpoint=$(aws cloudformation describe-stacks --stack-name "$stack" --query "Stacks[0].Outputs[?OutputKey=='ApiEndpoint'] | [0].OutputValue" --output text)
-  # For tests: a stand-in for AWS makes the API but does not run it.
+  # For tests: the AWS stand-in creates the API but does not run it.
   endpoint=${AURORA_SMOKE_ENDPOINT:-$endpoint}
   say "smoke test of $endpoint"
   expect '"healthy"' "$endpoint/health"
@@ -198,7 +202,8 @@ smoke_test() {
   say "deployed: health, register, discover, heartbeat and deregister answer"
 }
 
-# Calls until the answer holds what is expected: a new API, or another instance of the function, may be seconds behind.
+# Repeats the request until the response contains the expected text: a new API, or another instance
+# of the function, may lag by seconds.
 expect() {
   local expected=$1 answer="" attempt
   shift
@@ -218,7 +223,7 @@ delete_stack() {
     read -r -p "This removes $stack ($environment, $region) with its table and logs. Type the stack's name to go on: " answer || true
     [ "$answer" = "$stack" ] || fail "not removed"
   fi
-  # By its id: a stack that is gone has no name.
+  # Use the id: a deleted stack cannot be found by its name.
   stack=$(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackId' --output text)
   aws cloudformation delete-stack --stack-name "$stack"
   watched aws cloudformation wait stack-delete-complete --stack-name "$stack"
@@ -226,7 +231,7 @@ delete_stack() {
   say "removed; what stays: the bucket aurora-p2p-artifacts-$account-$region and, if it was made, the account's role for API logs"
 }
 
-# Runs a command, prints the stack's events meanwhile, and what failed if it fails.
+# Runs a command and prints the stack's events meanwhile. If it fails, prints the failed resources.
 watched() {
   local before shown running code=0
   before=$(events | wc -l) shown=$before
@@ -244,7 +249,7 @@ watched() {
   exit "$code"
 }
 
-# Prints, oldest first, what happened since the last time; moves shown.
+# Prints new events, oldest first, and advances shown.
 print_events() {
   local new
   new=$(events_after "$shown")
@@ -253,7 +258,7 @@ print_events() {
   shown=$((shown + $(printf '%s\n' "$new" | wc -l)))
 }
 
-# The stack's events, newest first, without the oldest ones.
+# Prints the stack's events, newest first, without the $1 oldest ones.
 events_after() {
   events | awk -v skip="$1" '{ lines[NR] = $0 } END { for (line = 1; line <= NR - skip; line++) print lines[line] }'
 }

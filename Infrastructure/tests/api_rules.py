@@ -1,4 +1,4 @@
-"""Rules for what stands between a peer and the function: what API Gateway's own semantics make of the template."""
+"""Rules for the API Gateway resources between clients and the function."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from template import Finding, Template, branches, of_type, only
 
 PATHS = {"/", "/register", "/discover", "/heartbeat", "/health", "/deregister", "/{proxy+}"}
-# The contract's headers, as API Gateway writes constants.
+# The CORS headers of the contract, in API Gateway's notation for constants.
 CORS = {
     "Access-Control-Allow-Origin": "'*'",
     "Access-Control-Allow-Methods": "'GET,POST,OPTIONS'",
@@ -17,7 +17,8 @@ CORS = {
     "Access-Control-Expose-Headers": "'Retry-After,x-request-id'",
     "Access-Control-Max-Age": "'86400'",
 }
-# What the gateway answers by itself: its type, the status (None: as it is), the contract's code, whether to come back.
+# Responses that the gateway generates itself: type, status (None: unchanged), the contract's error code,
+# and whether Retry-After is sent.
 ANSWERS = {
     "THROTTLED": ("429", "rate_limited", True),
     "REQUEST_TOO_LARGE": ("413", "body_too_large", False),

@@ -1,15 +1,15 @@
-"""The calls of AWS in deploy.sh and deploy.ps1, word by word, with the names of variables made one."""
+"""Extracts the AWS CLI calls of deploy.sh and deploy.ps1 as lists of words, with variable names unified."""
 
 from __future__ import annotations
 
 import re
 
-# Where a call begins; what a message proposes to a person (`aws logs tail …`) is none.
+# Where a call begins. Commands that a message suggests to the user (`aws logs tail …`) do not count.
 BEGINS = re.compile(r"(?<![\w'-])aws (?=(?:sts|s3api|cloudformation|apigateway|dynamodb) )")
-# deploy.ps1 runs what takes long by a list of words.
+# deploy.ps1 passes long-running calls to Invoke-Watched as a list of words.
 LISTED = re.compile(r"Invoke-Watched (?=\(?@\()")
 ENDS = "\n|;&<>)"
-# One thing under two names.
+# Names that differ between the scripts and mean the same.
 SAME = {
     "stack": "stackname",
     "parameters": "parameter",
@@ -21,8 +21,8 @@ SAME = {
 
 
 def calls(script: str) -> list[list[str]]:
-    """Each call in the order of the script, as its words without `aws`."""
-    script = re.sub(r"\\\n\s*", "", script)  # bash's continued lines
+    """Each call in script order, as a list of its words without `aws`."""
+    script = re.sub(r"\\\n\s*", "", script)  # line continuations in bash
     begins = sorted((match.end(), match[0]) for pattern in (BEGINS, LISTED) for match in pattern.finditer(script))
     return [call(script, start, listed=word.startswith("Invoke")) for start, word in begins]
 
@@ -36,7 +36,7 @@ def call(script: str, start: int, *, listed: bool) -> list[str]:
 
 
 def scanned(script: str, start: int, ends: str, *, listed: bool) -> str:
-    """What stands from `start` to the first of `ends` outside of quotes and brackets."""
+    """The text from `start` to the first character of `ends` outside quotes and brackets."""
     quote, depth = "", 0
     for at in range(start, len(script)):
         letter = script[at]
@@ -56,12 +56,12 @@ def scanned(script: str, start: int, ends: str, *, listed: bool) -> str:
 
 
 def words(text: str) -> list[str]:
-    """The words of a call; what stands in quotes or in brackets is one."""
+    """The words of a call. Quoted or bracketed text is one word."""
     return re.findall(r"(?:\"[^\"]*\"|'[^']*'|\$\([^)]*\)|\$\{[^ ]*\}|\([^)]*\)|[^\s\"'(])+", text)
 
 
 def name(word: str, script: str, before: int) -> str:
-    """A word without its quotes, each variable by one name for both scripts."""
+    """A word without its quotes, with the variable names that both scripts share."""
     if word.strip('"') == "$query":
         assigned = re.findall(r"query ?= ?(\"[^\"]*\"|'[^']*')", script[:before])
         word = assigned[-1]

@@ -1,6 +1,6 @@
-"""Compares the calls of DynamoDB that were recorded while the store's tests ran with what the function's role allows.
+"""Compares the DynamoDB calls recorded while the store's tests ran with the permissions of the function's role.
 
-Its argument is the folder in which each call is a file named by its action and what it was made of.
+The argument is a directory with one file per kind of call, named after the action and its target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def main() -> int:
 
 
 def granted(template: Template) -> set[str]:
-    """Each action on DynamoDB that a role allows, with what it is allowed on."""
+    """Each DynamoDB action that a role allows, with its resource."""
     roles = of_type(template, "AWS::IAM::Role").values()
     policies = [policy for role in roles for policy in role["Properties"].get("Policies", [])]
     statements = [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
@@ -35,7 +35,7 @@ def granted(template: Template) -> set[str]:
 
 
 def resource(value: Any) -> str:
-    """The table, or one of its indexes by its name."""
+    """`table`, or the name of one of its indexes."""
     if value == {"Fn::GetAtt": ["PeersTable", "Arn"]}:
         return "table"
     return str(value.get("Fn::Sub", value)).removeprefix("${PeersTable.Arn}/index/")

@@ -1,7 +1,7 @@
-"""What the template must hold, one rule each; a rule yields a sentence for whatever breaks it.
+"""The rules that the template must satisfy. A rule yields a sentence for each violation.
 
-They stand for what no stand-in judges: API Gateway's semantics and least privilege. `test_template.py` also breaks
-copies of the template on purpose and sees the rules fail.
+They cover what no stand-in checks: API Gateway's semantics and least privilege. `test_template.py` also breaks
+copies of the template deliberately and verifies that the rules fail.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Rules for the table, the function and its rights, logs, alarms, parameters and outputs."""
+"""Rules for the table, the function and its permissions, logs, alarms, parameters and outputs."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def the_function_may_do_what_its_code_does_and_no_more(template: Template) -> Fi
 
 
 def actions_of_the_store() -> set[str]:
-    """What the DynamoDB store calls, by its own list, which its tests compare with the calls they see."""
+    """The actions that the DynamoDB store declares. Its tests compare the list with the calls they observe."""
     source = (ROOT / "crates" / "dynamodb" / "src" / "table.rs").read_text()
     declared = re.search(r"pub const ACTIONS: [^=]*= \[(.*?)\];", source, re.DOTALL)
     if declared is None:
@@ -123,8 +123,8 @@ def the_function_is_the_rust_binary_with_settings_that_it_knows(template: Templa
         yield f"the function knows no {sorted(unknown)}"
 
 
-# The parameter that each of the function's settings comes from. That these are the settings which the function reads is tested
-# beside their declaration, in crates/lambda/src/settings.rs.
+# The template parameter that sets each of the function's settings. A test beside their declaration,
+# in crates/lambda/src/settings.rs, checks that these are the settings that the function reads.
 SETTINGS = {
     "AURORA_PEER_TTL_MINUTES": "PeerTTLMinutes",
     "AURORA_TTL_MIN": "MinLeaseSeconds",
@@ -143,7 +143,7 @@ SETTINGS = {
 
 
 def condition_parameters(template: Template, value: Any) -> list[str]:
-    """The parameters that decide a conditional value, where it is off when its parameter is on."""
+    """The parameters behind a conditional value that is "false" if its condition holds."""
     on, off = branches(value, condition := (value or {}).get("Fn::If", [""])[0])
     return list(strings(template["Conditions"].get(condition, []))) if (on, off) == ("false", "true") else []
 

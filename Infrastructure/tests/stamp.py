@@ -1,4 +1,4 @@
-"""The stamp in the names of the REST API's deployments: a hash of the template, as deploy.sh and deploy.ps1 take it."""
+"""Writes the stamp in the names of the REST API's deployments: the template's hash, as the scripts compute it."""
 
 from __future__ import annotations
 

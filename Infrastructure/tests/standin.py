@@ -1,7 +1,7 @@
-"""A stand-in for AWS on loopback: moto, corrected where its stacks differ from CloudFormation's in what deploy.sh sees.
+"""A stand-in for AWS on loopback: moto, corrected where deploy.sh would notice a difference from CloudFormation.
 
-What it can't judge, API Gateway's and CloudFormation's own semantics, is checked by rule in `rules.py`.
-Run by itself, this file is the server; `Cloud` starts and stops it.
+It cannot check API Gateway's and CloudFormation's own semantics; `rules.py` does.
+Run as a script, this file is the server; `Cloud` starts and stops it.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ LISTENING = re.compile(r"Running on (http://127\.0\.0\.1:[1-9]\d*)")
 
 
 class Cloud:
-    """A running stand-in. Leaving its `with` block ends it."""
+    """A running stand-in, which stops when its `with` block exits."""
 
     def __init__(self, folder: Path) -> None:
         self._log = (folder / "standin.log").open("w")
-        # The system chooses the port: one that is looked for beforehand may be taken by the time the server listens.
+        # The system chooses the port: a free port found beforehand could be taken before the server listens.
         command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", "0"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         self.url = self._announced()
 
     def environment(self, folder: Path, region: str) -> dict[str, str]:
-        """What a shell needs to reach it and nothing else; `folder` stands for the home directory."""
+        """The minimal environment to reach the stand-in; `folder` is the home directory."""
         return {
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
@@ -45,7 +45,7 @@ class Cloud:
         }
 
     def aws(self, folder: Path, region: str, *arguments: str) -> Any:
-        """Calls the AWS CLI; its answer, parsed."""
+        """Runs the AWS CLI and returns its parsed output."""
         command = ["aws", *arguments, "--output", "json"]
         run = subprocess.run(command, env=self.environment(folder, region), capture_output=True, text=True, check=False)
         if run.returncode != 0:
@@ -63,7 +63,7 @@ class Cloud:
         self._log.close()
 
     def _announced(self) -> str:
-        """Where it listens, as it says in its log once it does."""
+        """Waits until the log shows the address, and returns it."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
             if found := LISTENING.search(Path(self._log.name).read_text()):
@@ -74,8 +74,8 @@ class Cloud:
 
 
 def correct_stacks() -> None:
-    """Gives moto's change sets what they lack: outputs, emptiness, rollback, versions, the account's role."""
-    # Untyped, because methods are exchanged.
+    """Adds what moto's change sets lack: outputs, empty change sets, rollback, versions, the account's role."""
+    # Untyped, because methods are replaced.
     models: Any = importlib.import_module("moto.cloudformation.models")
     responses: Any = importlib.import_module("moto.cloudformation.responses")
     parsing: Any = importlib.import_module("moto.cloudformation.parsing")
@@ -94,7 +94,7 @@ def correct_stacks() -> None:
             stack.events[-1].logical_resource_id = refusal.resource
             stack._add_stack_event("ROLLBACK_COMPLETE")
             stack.resource_map.resolved_parameters.update(change_set.parameters)
-            change_set.change_set_type = "ROLLBACK"  # moto makes the stack's status of it
+            change_set.change_set_type = "ROLLBACK"  # moto derives the stack's status from this
             return
         stack.template, stack.template_dict = change_set.template, change_set.template_dict
         stack.output_map = stack._create_output_map()
@@ -102,10 +102,10 @@ def correct_stacks() -> None:
         add_what_moto_leaves_out(stack)
 
     models.ChangeSet.apply = apply_or_roll_back
-    # An update of nothing makes an empty change set on AWS, and an error here.
+    # On AWS an update without changes creates an empty change set; in moto it is an error.
     models.Stack.has_parameters = has_parameters
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
-    # What a condition left out when the stack was made can't be modified.
+    # A resource that a condition excluded at creation cannot be modified.
     modify = parsing.parse_and_update_resource
     parsing.parse_and_update_resource = lambda name, resource, made, *account, **region: (
         None if made[name] is None else modify(name, resource, made, *account, **region)
@@ -113,7 +113,7 @@ def correct_stacks() -> None:
 
 
 class Refusal(Exception):
-    """A resource that AWS would refuse."""
+    """A resource that AWS would reject."""
 
     def __init__(self, resource: str, reason: str) -> None:
         super().__init__(reason)
@@ -121,7 +121,7 @@ class Refusal(Exception):
 
 
 def refuse_as_aws_would(change_set: Any) -> None:
-    """One mistake that the template's text allows: a function with less memory than Lambda gives."""
+    """Simulates one error that validation does not find: a function with less memory than Lambda's minimum."""
     memory = change_set.parameters.get("MemorySize")
     if memory is not None and int(memory) < 128:
         raise Refusal("Function", f"{memory} is less than the 128 MB that a function needs")

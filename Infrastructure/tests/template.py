@@ -1,4 +1,4 @@
-"""A CloudFormation template as plain data: each short form (`!Ref X`) becomes its long one (`{"Ref": "X"}`)."""
+"""Loads a CloudFormation template as plain data: short forms (`!Ref X`) become long forms (`{"Ref": "X"}`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "Infrastructure" / "P2P"
-# CloudFormation takes no larger template as a body.
+# The largest template that CloudFormation accepts as a request body.
 MOST_BYTES = 51_200
 MAIN = SCRIPTS / "cloudformation.yaml"
 ARTIFACTS = SCRIPTS / "artifacts.yaml"
 
 Template = dict[str, Any]
-# What a rule finds: a sentence for each breach.
+# The findings of a rule: a sentence for each violation.
 Finding = Iterator[str]
 
 
@@ -47,25 +47,25 @@ def load(path: Path = MAIN) -> Template:
 
 
 def of_type(template: Template, kind: str) -> dict[str, Any]:
-    """The resources of a type, such as `AWS::Lambda::Function`, by their names."""
+    """The resources of a type, such as `AWS::Lambda::Function`, by name."""
     return {name: resource for name, resource in template["Resources"].items() if resource["Type"] == kind}
 
 
 def only(template: Template, kind: str) -> tuple[str, dict[str, Any]]:
-    """The name and the properties of the one resource of a type."""
+    """The name and properties of the only resource of a type."""
     ((name, resource),) = of_type(template, kind).items()
     return name, resource.get("Properties", {})
 
 
 def branches(value: Any, condition: str) -> tuple[Any, Any]:
-    """What a value is where a condition holds, and where it doesn't."""
+    """The two values of an expression: if a condition holds, and if it does not."""
     if isinstance(value, dict) and value.get("Fn::If", [None])[0] == condition:
         return value["Fn::If"][1], value["Fn::If"][2]
     return value, value
 
 
 def strings(value: Any) -> Iterator[str]:
-    """Every text in a value, keys left out."""
+    """Every string in a value, except keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""deploy.sh from the first deployment to the last, against a stand-in for AWS and a service of this build."""
+"""Runs deploy.sh through the lifecycle of a stack, against a stand-in for AWS and a service of this build."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|Bare)[0-9a-f]{8}")
 
 
 class Deployment(unittest.TestCase):
-    """Each test has a Region of its own, so that none sees another's stacks."""
+    """Each test uses its own Region, so that the stacks of other tests are invisible to it."""
 
     folder: ClassVar[Path]
     cloud: ClassVar[Cloud]
@@ -46,7 +46,7 @@ class Deployment(unittest.TestCase):
         return path
 
     def deploy(self, region: str, *options: str, answer: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
-        """Runs the script as a user does, with a home that knows nothing; its output holds both streams."""
+        """Runs the script as a user does, with an empty home directory. stdout includes stderr."""
         environment = self.cloud.environment(self.folder, region)
         environment["AURORA_SMOKE_ENDPOINT"] = self.service.url
         folder = Path(changes.pop("SCRIPTS", str(SCRIPTS)))
@@ -89,7 +89,7 @@ class Deployment(unittest.TestCase):
         return str(found["TemplateBody"])
 
     def scripts_with(self, old: str, new: str) -> Path:
-        """A copy of the scripts whose template was edited."""
+        """A copy of the scripts with an edited template."""
         copy = Path(tempfile.mkdtemp(dir=self.folder)) / "P2P"
         shutil.copytree(SCRIPTS, copy)
         template = copy / MAIN.name
@@ -169,7 +169,7 @@ class Life(Deployment):
 @unittest.skipUnless(shutil.which("pwsh"), "PowerShell is not installed: deploy.ps1 is only parsed and compared")
 class LifeByPowerShell(Life):
     def command(self, folder: Path, *options: str) -> list[str]:
-        """The same options as PowerShell spells them."""
+        """The same options in PowerShell's notation."""
         spelled = [re.sub(r"-(\w)", lambda word: word[1].upper(), o[1:]) if o.startswith("--") else o for o in options]
         named = [f"-{new}" if old.startswith("--") else old for old, new in zip(options, spelled, strict=True)]
         return ["pwsh", "-NoProfile", "-File", str(folder / "deploy.ps1"), *named]

@@ -1,4 +1,4 @@
-"""docs/operations.md names only settings, parameters, alarms and metrics that there are."""
+"""docs/operations.md mentions only settings, parameters, alarms and metrics that exist."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Operations(unittest.TestCase):
     def test_its_parameters_exist(self) -> None:
         parameters = load()["Parameters"].keys()
         assigned = set(re.findall(r"(?:`|--parameter |--parameter-overrides )([A-Z][a-z]+[A-Za-z]*)=", DOCUMENT))
-        assigned -= {"ParameterKey", "LimitNOFILE"}  # words of the AWS CLI and of systemd
+        assigned -= {"ParameterKey", "LimitNOFILE"}  # keywords of the AWS CLI and of systemd
         self.assertGreater(len(assigned), 6)
         self.assertEqual(assigned - parameters, set())
 

@@ -1,4 +1,4 @@
-"""deploy.sh and deploy.ps1 say the same: the same options, names and messages; the latter by PowerShell's grammar."""
+"""deploy.sh and deploy.ps1 have the same options, names, messages and AWS calls, and deploy.ps1 parses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ POWERSHELL = (SCRIPTS / "deploy.ps1").read_text()
 
 
 def mistakes(source: str) -> list[str]:
-    """Where the grammar can't follow, by line."""
+    """The syntax errors, by line."""
     root = Parser(Language(tree_sitter_powershell.language())).parse(source.encode()).root_node
     found = [
         f"line {node.start_point.row + 1}: {node.type}" for node in nodes(root) if node.is_error or node.is_missing
@@ -31,7 +31,7 @@ def nodes(node: Node) -> Iterator[Node]:
 
 
 def unwatched(source: str) -> list[str]:
-    """Calls of AWS whose exit code the next line does not look at, except for two that may fail."""
+    """AWS calls whose exit code the next line does not check, except for two that may fail."""
     lines = source.splitlines()
     return [
         line.strip()
@@ -56,7 +56,7 @@ class PowerShell(unittest.TestCase):
         self.assertNotEqual(mistakes("if ($x -eq { 'y' }"), [])
 
     def test_every_call_of_aws_that_must_succeed_is_looked_at(self) -> None:
-        """A native command that fails throws nothing in PowerShell."""
+        """In PowerShell, a native command that fails throws no error."""
         self.assertIn("$ErrorActionPreference = 'Continue'", POWERSHELL)
         self.assertEqual(unwatched(POWERSHELL), [])
         forgetful = re.sub(r"(delete-stack --stack-name \S+\n).*LASTEXITCODE.*\n", r"\1", POWERSHELL)
@@ -114,10 +114,10 @@ class Both(unittest.TestCase):
             self.assertIn(f"Test-Answer '{answer}'", POWERSHELL)
 
     def test_they_say_the_same(self) -> None:
-        """Each message of deploy.sh is in deploy.ps1, apart from how each names its variables and options."""
+        """Each message of deploy.sh is in deploy.ps1, apart from the notation of variables and options."""
         for message in re.findall(r'(?:fail|say) "([^"]{20,})"', BASH):
             if "must be" in message or "curl" in message:
-                continue  # PowerShell says by itself which values an option takes, and calls without curl
+                continue  # PowerShell reports invalid option values itself and does not use curl
             for part in re.split(r"\$\{?\w+\}?|--?[a-z][a-z-]*|[():]|\s\|\s", message):
                 if len(part.strip()) > 12:
                     self.assertTrue(part.strip() in POWERSHELL, f"{part.strip()!r} of {message!r}")

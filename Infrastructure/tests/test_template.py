@@ -1,4 +1,4 @@
-"""The template's rules hold, and each rule fails on copies that are broken in the way it watches for."""
+"""The template satisfies the rules, and each rule fails on copies broken in the way that it detects."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def deployment(template: Template, condition: str) -> dict[str, Any]:
     return next(resource for resource in found if resource["Condition"] == condition)
 
 
-# Ways to break a copy, under the rule that must notice.
+# Ways to break a copy, by the rule that must detect them.
 BREAKS: dict[Rule, list[Break]] = {
     api.every_route_of_the_rest_api_reaches_the_function: [
         lambda t: t["Resources"].pop("DeregisterMethod"),
