@@ -47,7 +47,7 @@ impl Failure {
     }
 
     #[cfg(feature = "dynamodb")]
-    pub(crate) fn no_dynamodb(error: aurora_dynamodb::ConnectError) -> Self {
+    pub(crate) fn no_dynamodb(error: &aurora_dynamodb::ConnectError) -> Self {
         Self::Other(format!("DynamoDB can't be called: {error}"))
     }
 

@@ -58,7 +58,7 @@ async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<Opened, Fail
 #[cfg(feature = "dynamodb")]
 async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
     let options = args.table.options(&args.sources)?;
-    let client = aurora_dynamodb::connect(&options).await.map_err(Failure::no_dynamodb)?;
+    let client = aurora_dynamodb::connect(&options).await.map_err(|error| Failure::no_dynamodb(&error))?;
     let place = format!("table: {}", options.table);
     Ok((Arc::new(aurora_dynamodb::DynamoStore::new(client, options, limits)), place))
 }
