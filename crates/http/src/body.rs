@@ -1,8 +1,8 @@
 //! Reading a request's body, whole and bounded.
 //!
-//! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` answer as soon as a body is too long. The client, still sending,
-//! would see its connection reset instead of the 413. They also bound each body alone, not what all clients together send
-//! and don't finish.
+//! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` answer as soon as a body is too
+//! long. The client, still sending, would see its connection reset instead of the 413. They also
+//! bound each body alone, not what all clients together send and don't finish.
 
 use aurora_protocol::{Code, MAX_BODY_BYTES};
 use axum::body::{Body, HttpBody as _};
@@ -14,7 +14,8 @@ use http_body_util::BodyExt as _;
 use crate::budget::Share;
 use crate::error::Failure;
 
-/// Most bytes of a refused body that are read and dropped, so that its sender, still writing, gets to see the response.
+/// Most bytes of a refused body that are read and dropped, so that its sender, still writing, gets
+/// to see the response.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// The error of a body whose transport has waited long enough for it.
@@ -22,8 +23,8 @@ const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 #[error("the body took too long to arrive")]
 pub(crate) struct BodyTimeout;
 
-/// The body of a request once it is read, in the request's extensions. Only a handler that needs it finds out that it could not
-/// be read.
+/// The body of a request once it is read, in the request's extensions. Only a handler that needs it
+/// finds out that it could not be read.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedBody(pub(crate) Result<Bytes, Failure>);
 
@@ -39,67 +40,37 @@ impl<S: Sync> FromRequestParts<S> for RequestBody {
     }
 }
 
-/// Reads a body of at most [`MAX_BODY_BYTES`], however its length is announced. A body that comes in one piece never counts
-/// towards the budget of `share`, so slow senders can't keep heartbeats out.
+/// Reads a body of at most [`MAX_BODY_BYTES`], however its length is announced. A body that comes
+/// in one piece never counts towards the budget of `share`, so slow senders can't keep heartbeats
+/// out.
 pub(crate) async fn receive(mut body: Body, mut share: Share) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());
     }
-    let (mut whole, mut counted) = (Whole::default(), 0);
+    let (mut received, mut length) = (Vec::new(), 0);
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.map_err(interrupted)?.into_data() else { continue };
-        whole.push(data);
-        if whole.length > MAX_DISCARDED_BYTES {
+        length += data.len();
+        if length > MAX_DISCARDED_BYTES {
             break;
         }
-        let held = whole.length.min(MAX_BODY_BYTES);
-        if !body.is_end_stream() && held > counted {
-            if !share.grow(held - counted) {
+        if length <= MAX_BODY_BYTES {
+            received.extend_from_slice(&data);
+            if !body.is_end_stream() && !share.grow(data.len()) {
                 return Err(Failure::unavailable(
                     "too many request bodies are still on their way; try again",
                 ));
             }
-            counted = held;
         }
     }
-    if whole.length > MAX_BODY_BYTES { Err(too_large()) } else { Ok(whole.into_bytes()) }
+    if length > MAX_BODY_BYTES { Err(too_large()) } else { Ok(received.into()) }
 }
 
 fn interrupted(error: axum::Error) -> Failure {
     match error.into_inner().downcast::<BodyTimeout>() {
         Ok(timeout) => Failure::new(Code::InvalidBody, timeout.to_string()),
         Err(_) => Failure::new(Code::InvalidBody, "the body ended before its length"),
-    }
-}
-
-/// What has arrived of a body. Most come in one piece, which is not copied.
-#[derive(Default)]
-struct Whole {
-    first: Bytes,
-    more: Vec<u8>,
-    /// Bytes that arrived, dropped ones included.
-    length: usize,
-}
-
-impl Whole {
-    fn push(&mut self, data: Bytes) {
-        self.length = self.length.saturating_add(data.len());
-        if self.length > MAX_BODY_BYTES {
-            return;
-        }
-        if self.length == data.len() {
-            self.first = data;
-            return;
-        }
-        if self.more.is_empty() {
-            self.more.extend_from_slice(&self.first);
-        }
-        self.more.extend_from_slice(&data);
-    }
-
-    fn into_bytes(self) -> Bytes {
-        if self.more.is_empty() { self.first } else { self.more.into() }
     }
 }
 

@@ -1,7 +1,8 @@
 //! A budget that no single source can use up.
 //!
-//! It is ours because the limits of tower and tower-http count requests, not bytes, and know nothing of who sent them: with
-//! those alone, one client that never reads or never finishes sending would take the memory, or the permits, of all others.
+//! It is ours because the limits of tower and tower-http count requests, not bytes, and know
+//! nothing of who sent them: with those alone, one client that never reads or never finishes
+//! sending would take the memory, or the permits, of all others.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -56,7 +57,8 @@ impl SourceBudget {
 }
 
 impl Share {
-    /// Adds `amount`, unless the budget is used up already. The last one to fit may exceed it: what is counted is at hand by then.
+    /// Adds `amount`, unless the budget is used up already. The last one to fit may exceed it: what
+    /// is counted is at hand by then.
     #[must_use]
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
         let mut used = self.budget.used.lock();

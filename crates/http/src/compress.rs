@@ -1,7 +1,8 @@
-//! Large responses are compressed for clients that accept it, and counted until their clients have read them.
+//! Large responses are compressed for clients that accept it, and counted until their clients have
+//! read them.
 //!
-//! tower-http's `CompressionLayer` doesn't do: it compresses on the thread that serves other requests, however many pages are compressed
-//! at once, and its responses have no `Content-Length`.
+//! tower-http's `CompressionLayer` doesn't do: it compresses on the thread that serves other
+//! requests, however many pages are compressed at once, and its responses have no `Content-Length`.
 
 use std::sync::Arc;
 
@@ -18,19 +19,20 @@ use hyper::body::Body as _;
 use crate::budget::Share;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
-use crate::origin::Origin;
+use crate::origin::{NO_ADDRESS, Origin};
 use crate::service::Service;
 
 /// Bodies below this are sent as they are: they fit a few packets either way.
 const MIN_BYTES: u64 = 4 * 1024;
-/// Bodies below this are not counted: each connection may hold one, and they are small beside the connection itself.
+/// Bodies below this are not counted: each connection may hold one, and they are small beside the
+/// connection itself.
 const COUNTED_FROM_BYTES: usize = 16 * 1024;
 
 /// The layer that compresses large bodies and counts them against their source's budget.
 pub(crate) async fn compress(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let has_body = request.method() != Method::HEAD;
     let accepts_gzip = accepts_gzip(request.headers());
-    let address = Origin::of_request(&request).address;
+    let address = Origin::of_request(&request).map_or(NO_ADDRESS, |origin| origin.address);
     let response = next.run(request).await;
     // What a stream of events will send is not known.
     if !has_body || response.body().size_hint().exact().is_none_or(|bytes| bytes < MIN_BYTES) {

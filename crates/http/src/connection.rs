@@ -35,18 +35,22 @@ use body::TimedBody;
 use io::MonitoredIo;
 use state::{ConnectionState, Timeouts};
 
-/// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a slow connection can hold.
+/// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a
+/// slow connection can hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Most requests at once on one HTTP/2 connection: all that a page in a browser sends, and few of those that may be in flight.
+/// Most requests at once on one HTTP/2 connection: all that a page in a browser sends, and few of
+/// those that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
-/// Most bytes that an HTTP/2 client may send ahead of what was read: two of the longest bodies on a stream, a few streams' on a
-/// connection. The protocol's usual megabyte would be memory that any connection can take.
+/// Most bytes that an HTTP/2 client may send ahead of what was read: two of the longest bodies on a
+/// stream, a few streams' on a connection. The protocol's usual megabyte would be memory that any
+/// connection can take.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
-/// How long a connection stays once the service stops and only streams of events are left on it: enough to send their ends. One
-/// whose client gives it no room to send would hold the service for its whole grace.
+/// How long a connection stays once the service stops and only streams of events are left on it:
+/// enough to send their ends. One whose client gives it no room to send would hold the service for
+/// its whole grace.
 const STREAMS_END: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.

@@ -60,7 +60,8 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The value of `Retry-After`, from `seconds` to twice as long: clients that were refused in one second must not come back in one.
+/// The value of `Retry-After`, from `seconds` to twice as long: clients that were refused in one
+/// second must not come back in one.
 pub(crate) fn retry_after(seconds: u32) -> HeaderValue {
     seconds.saturating_add(fastrand::u32(..=seconds)).into()
 }

@@ -1,4 +1,5 @@
-//! The outermost layer: it sees each request with its whole body and each response, and so counts, logs and completes them in one place.
+//! The outermost layer: it sees each request with its whole body and each response, and so counts,
+//! logs and completes them in one place.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,7 +18,7 @@ use crate::service::Service;
 
 /// Reads the body, has the request handled, and counts, logs and completes the response.
 pub(crate) async fn exchange(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let origin = Origin::of_request(&request);
+    let origin = Origin::of_request(&request).cloned().unwrap_or_default();
     let (mut parts, body) = request.into_parts();
     let body = receive(body, service.unfinished_bodies.share(origin.address)).await;
     let started = Instant::now();

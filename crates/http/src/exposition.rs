@@ -18,10 +18,12 @@ use crate::metrics::Metrics;
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// What every name begins with.
 const PREFIX: &str = "aurora";
-/// Most archetypes that are counted by name: each is a series that a monitoring system keeps for months.
+/// Most archetypes that are counted by name: each is a series that a monitoring system keeps for
+/// months.
 const MAX_ARCHETYPES: usize = 50;
 
-/// All figures as text: the service's own, the store's, and those of the peers, where they could be counted.
+/// All figures as text: the service's own, the store's, and those of the peers, where they could be
+/// counted.
 pub(crate) fn exposition(
     metrics: Arc<Metrics>,
     census: Option<Census>,
@@ -129,7 +131,8 @@ fn measure(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
 }
 
-/// The counts between each bound and the one before, as the encoder wants them, from cumulative ones.
+/// The counts between each bound and the one before, as the encoder wants them, from cumulative
+/// ones.
 fn between_bounds(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
     let mut below = 0;
     cumulative

@@ -9,8 +9,8 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
-/// Compresses a few bodies at a time. When all permits are taken, a response goes out as it is, so that compressing never
-/// takes the processor from handling requests.
+/// Compresses a few bodies at a time. When all permits are taken, a response goes out as it is, so
+/// that compressing never takes the processor from handling requests.
 #[derive(Debug)]
 pub(crate) struct Compressor(Semaphore);
 
@@ -24,7 +24,8 @@ impl Compressor {
     pub(crate) async fn compress(&self, body: &Bytes) -> Option<Bytes> {
         let _permit = self.0.try_acquire().ok()?;
         let body = body.clone();
-        // A page of a megabyte takes ten milliseconds, too long for a thread that serves other requests.
+        // A page of a megabyte takes ten milliseconds, too long for a thread that serves other
+        // requests.
         tokio::task::spawn_blocking(move || gzip(&body)).await.ok()?.ok()
     }
 }

@@ -1,7 +1,8 @@
 //! The headers of every response.
 //!
-//! tower-http's CORS and request-id layers don't do: the contract has all CORS headers on every response, not only on preflights, which
-//! it answers with 204, and a request id counts only from a trusted proxy, which the transport alone can tell.
+//! tower-http's CORS and request-id layers don't do: the contract has all CORS headers on every
+//! response, not only on preflights, which it answers with 204, and a request id counts only from a
+//! trusted proxy, which the transport alone can tell.
 
 use axum::response::Response;
 use http::header::{

@@ -1,7 +1,8 @@
 //! The Aurora Discovery contract over HTTP: one axum [`Router`](axum::Router), and a server for it.
 //!
-//! [`router`] is the whole contract: routes, the layers around them and the handlers. It knows no sockets, so that [`Server`]
-//! and other transports, such as AWS Lambda, serve the same one. A transport puts an [`Origin`] into each request's extensions.
+//! [`router`] is the whole contract: routes, the layers around them and the handlers. It knows no
+//! sockets, so that [`Server`] and other transports, such as AWS Lambda, serve the same one. A
+//! transport puts an [`Origin`] into each request's extensions.
 
 mod body;
 mod budget;

@@ -18,8 +18,8 @@ pub(crate) async fn shed(service: Arc<Service>) -> Failure {
     Failure::unavailable("too many requests are in flight; try again")
 }
 
-/// The layer that bounds how long a handler may take. tower-http's `TimeoutLayer` has one time for all requests; a transport may
-/// have less left for this one.
+/// The layer that bounds how long a handler may take. tower-http's `TimeoutLayer` has one time for
+/// all requests; a transport may have less left for this one.
 pub(crate) async fn deadline(
     State(service): State<Arc<Service>>,
     request: Request,
@@ -27,7 +27,8 @@ pub(crate) async fn deadline(
 ) -> Result<Response, Failure> {
     let _in_flight = service.metrics.request_in_flight();
     let longest = service.options.request_timeout;
-    let limit = Origin::of_request(&request).time_left.map_or(longest, |left| left.min(longest));
+    let left = Origin::of_request(&request).and_then(|origin| origin.time_left);
+    let limit = left.map_or(longest, |left| left.min(longest));
     let late = |_| Failure::unavailable("the answer took too long; try again");
     timeout(limit, next.run(request)).await.map_err(late)
 }

@@ -1,7 +1,7 @@
 //! The log of requests: at most a line for each, and few where many are refused.
 //!
-//! tower-http's `TraceLayer` doesn't do: it opens a span for each request, which costs more than a heartbeat, before it is known whether
-//! the request gets a line at all.
+//! tower-http's `TraceLayer` doesn't do: it opens a span for each request, which costs more than a
+//! heartbeat, before it is known whether the request gets a line at all.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -13,8 +13,8 @@ use crate::error::Failure;
 use crate::origin::Origin;
 use crate::route::Route;
 
-/// Most lines a second about refusals whose reason is the service. One that is overloaded or full refuses thousands, and must
-/// not spend its time on logging them.
+/// Most lines a second about refusals whose reason is the service. One that is overloaded or full
+/// refuses thousands, and must not spend its time on logging them.
 const MAX_REFUSALS_PER_SECOND: u64 = 10;
 
 /// One request and its outcome.
@@ -79,7 +79,8 @@ impl Exchange<'_> {
         let code = self.failure.map(|failure| failure.refusal.code);
         let cause = self.failure.and_then(|failure| failure.cause.as_deref());
         let duration_ms = self.latency.as_secs_f64() * 1e3;
-        // Only a logged request pays for reading its peer again. An id is visible ASCII, which no terminal obeys.
+        // Only a logged request pays for reading its peer again. An id is visible ASCII, which no
+        // terminal obeys.
         let peer_id = DeregisterRequest::from_body(self.body).ok().map(|request| request.peer_id);
         let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
         let named = code.map(Code::as_str);
@@ -143,7 +144,8 @@ mod tests {
     fn successes_are_drawn_at_random() {
         let log = RequestLog::new(10);
         let drawn = (0..10_000).filter(|_| log.wants(StatusCode::OK)).count();
-        // Six and a half deviations of 30: fair draws lie outside once in ten thousand million runs.
+        // Six and a half deviations of 30: fair draws lie outside once in ten thousand million
+        // runs.
         assert!((800..1_200).contains(&drawn), "{drawn}");
     }
 }

@@ -23,7 +23,8 @@ impl OpenFiles {
             let ceiling = maximum.map_or(wanted, |maximum| maximum.max(wanted));
             let higher = Rlimit { current: Some(wanted), maximum: maximum.map(|_| ceiling) };
             let highest = Rlimit { current: Some(maximum.map_or(wanted, |m| m.min(wanted))), maximum };
-            // Only a privileged process may raise the hard limit; without either, what is granted is told.
+            // Only a privileged process may raise the hard limit; without either, what is granted
+            // is told.
             let _ = setrlimit(Resource::Nofile, higher).or_else(|_| setrlimit(Resource::Nofile, highest));
         }
         Self { wanted, granted: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) }

@@ -9,17 +9,20 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request};
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The source of a request whose transport names none: an address for documentation, which nobody has.
-const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+/// The source of a request whose transport names none: an address for documentation, which nobody
+/// has.
+pub(crate) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
-/// What the transport knows of a request and HTTP alone does not say. It is put into the request's extensions.
+/// What the transport knows of a request and HTTP alone does not say. It is put into the request's
+/// extensions.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The address that the request came from, in canonical form.
     pub address: IpAddr,
     /// The request's id.
     pub request_id: RequestId,
-    /// How long the transport still waits for the response, where that is known: what takes longer becomes a 503.
+    /// How long the transport still waits for the response, where that is known: what takes longer
+    /// becomes a 503.
     pub time_left: Option<Duration>,
 }
 
@@ -32,16 +35,18 @@ impl Default for Origin {
 
 impl Origin {
     /// The origin that a transport put beside a request.
-    pub(crate) fn of_request<B>(request: &Request<B>) -> Self {
-        request.extensions().get().cloned().unwrap_or_default()
+    pub(crate) fn of_request<B>(request: &Request<B>) -> Option<&Self> {
+        request.extensions().get()
     }
 
-    /// The origin of a request on a connection from `peer`, behind `trusted_hops` proxies of the operator's.
+    /// The origin of a request on a connection from `peer`, behind `trusted_hops` proxies of the
+    /// operator's.
     ///
-    /// Each proxy appends to `X-Forwarded-For` the address that it was called from, so with N trusted hops the client
-    /// is the Nth entry from the right; what stands further left is the client's own claim. Where the header has fewer
-    /// entries, or that entry is no address, the request did not come through all hops, and `peer` is what is known of it.
-    /// An incoming `x-request-id` is taken over from a trusted hop only.
+    /// Each proxy appends to `X-Forwarded-For` the address that it was called from, so with N
+    /// trusted hops the client is the Nth entry from the right; what stands further left is the
+    /// client's own claim. Where the header has fewer entries, or that entry is no address, the
+    /// request did not come through all hops, and `peer` is what is known of it. An incoming
+    /// `x-request-id` is taken over from a trusted hop only.
     pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
         if trusted_hops == 0 {
             return Self { address: peer.to_canonical(), request_id: RequestId::fresh(), time_left: None };
@@ -55,7 +60,8 @@ impl Origin {
 
 fn forwarded_for(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    // Only the one entry has to be text: a caller's own claim to its left must not hide what a trusted hop wrote.
+    // Only the one entry has to be text: a caller's own claim to its left must not hide what a
+    // trusted hop wrote.
     let entry = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev().nth(hops - 1)?;
     parse_entry(std::str::from_utf8(entry).ok()?.trim())
 }

@@ -1,7 +1,7 @@
 //! Connections over the limit get a quick 503, by bounded work.
 //!
-//! The response is written without hyper and before any request is read: a connection that would first have to send one is what
-//! there is no room for.
+//! The response is written without hyper and before any request is read: a connection that would
+//! first have to send one is what there is no room for.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,8 @@ impl Overflow {
             let answered = async {
                 stream.write_all(&response).await?;
                 stream.shutdown().await?;
-                // Closing on unread bytes would reset the connection before the client has read the response.
+                // Closing on unread bytes would reset the connection before the client has read the
+                // response.
                 let mut unread = [0; 1024];
                 while stream.read(&mut unread).await? > 0 {}
                 std::io::Result::Ok(())

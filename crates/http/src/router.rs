@@ -1,8 +1,10 @@
 //! The contract as one axum router.
 //!
-//! From the outside to the inside, a request passes: [`exchange`], which reads its body, counts, logs and completes the response; [`compress`];
-//! axum's routes; tower's load-shed and concurrency limit; [`limit::deadline`]; tower-http's catch-panic; its handler. The limits are
-//! around handlers alone, so that a 404, a 405 or a preflight never waits for a permit, nor does a body that is still arriving hold one.
+//! From the outside to the inside, a request passes: [`exchange`], which reads its body, counts,
+//! logs and completes the response; [`compress`]; axum's routes; tower's load-shed and concurrency
+//! limit; [`limit::deadline`]; tower-http's catch-panic; its handler. The limits are around
+//! handlers alone, so that a 404, a 405 or a preflight never waits for a permit, nor does a body
+//! that is still arriving hold one.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -33,7 +35,8 @@ use crate::service::Service;
 
 /// The contract over `registry`.
 ///
-/// The transport puts an [`Origin`](crate::Origin) into the extensions of each request, and bounds how long a body may take to arrive.
+/// The transport puts an [`Origin`](crate::Origin) into the extensions of each request, and bounds
+/// how long a body may take to arrive.
 pub fn router(registry: Arc<Registry>, options: ServiceOptions) -> Router {
     routes(Arc::new(Service::new(registry, options)))
 }

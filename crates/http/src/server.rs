@@ -22,11 +22,12 @@ use crate::service::Service;
 use crate::sweep::sweep_forever;
 use crate::tls::{self, TlsError};
 
-/// How long accepting rests after a failure of the system's, such as no open files left: some connection ends meanwhile.
+/// How long accepting rests after a failure of the system's, such as no open files left: some
+/// connection ends meanwhile.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// How many connections may wait to be accepted; the system may cap it. When a network comes back all at once, each one over it
-/// would wait a second for its next try.
+/// How many connections may wait to be accepted; the system may cap it. When a network comes back
+/// all at once, each one over it would wait a second for its next try.
 const BACKLOG: u32 = 4_096;
 
 /// Why a server can't serve.
@@ -60,7 +61,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners and reads the files that serving needs, so that errors in them show before anything is served.
+    /// Binds the listeners and reads the files that serving needs, so that errors in them show
+    /// before anything is served.
     ///
     /// # Errors
     /// [`ServeError::Listen`] and [`ServeError::Tls`].
@@ -87,13 +89,14 @@ impl Server {
         self.open_files
     }
 
-    /// Most connections that it will hold: what was asked for, or less where the system grants fewer open files.
+    /// Most connections that it will hold: what was asked for, or less where the system grants
+    /// fewer open files.
     pub fn max_connections(&self) -> usize {
         self.open_files.connections(self.options.max_connections)
     }
 
-    /// Serves until `shutdown` is done. Then it accepts nothing more, closes idle connections, gives requests in flight
-    /// `shutdown_grace` to finish, and closes the registry.
+    /// Serves until `shutdown` is done. Then it accepts nothing more, closes idle connections,
+    /// gives requests in flight `shutdown_grace` to finish, and closes the registry.
     ///
     /// # Errors
     /// [`ServeError::Close`] if the registry could not be closed.

@@ -15,8 +15,9 @@ use crate::watch::Watchers;
 
 /// Most bytes of unfinished request bodies that are held at once: eight thousand of the longest.
 const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
-/// Most bytes of large responses that wait for their clients at once: some hundred of the largest pages. Without a bound,
-/// clients that ask on many connections and never read would fill the memory.
+/// Most bytes of large responses that wait for their clients at once: some hundred of the largest
+/// pages. Without a bound, clients that ask on many connections and never read would fill the
+/// memory.
 const MAX_PENDING_RESPONSE_BYTES: usize = 256 << 20;
 
 /// The state of the router.

@@ -1,4 +1,5 @@
-//! The task that sweeps the registry: expired leases leave the lists' memory, and dormant peers are evicted.
+//! The task that sweeps the registry: expired leases leave the lists' memory, and dormant peers are
+//! evicted.
 
 use std::sync::Arc;
 use std::time::Duration;

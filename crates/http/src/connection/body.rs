@@ -12,9 +12,9 @@ use tokio::time::{Sleep, sleep};
 use super::state::ConnectionState;
 use crate::body::BodyTimeout;
 
-/// A body that marks when it is no longer waited for. The connection's state bounds it on HTTP/1; among many requests of one
-/// HTTP/2 connection, which must not be cut off for one of them, it bounds itself. tower-http's `RequestBodyTimeoutLayer` would give
-/// it a new limit with each piece.
+/// A body that marks when it is no longer waited for. The connection's state bounds it on HTTP/1;
+/// among many requests of one HTTP/2 connection, which must not be cut off for one of them, it
+/// bounds itself. tower-http's `RequestBodyTimeoutLayer` would give it a new limit with each piece.
 pub(super) struct TimedBody {
     incoming: Incoming,
     state: Arc<ConnectionState>,

@@ -1,8 +1,9 @@
 //! What a connection waits for, and when it has waited too long.
 //!
-//! It is ours because neither hyper nor tower-http bounds a body as a whole, an idle connection, or a client that does not read: hyper has
-//! a timeout for an HTTP/1 head alone. A timer for each request would cost more than a heartbeat, so reading and writing set marks, and
-//! one timer of the connection looks at them when the earliest deadline that they could mean is due.
+//! It is ours because neither hyper nor tower-http bounds a body as a whole, an idle connection, or
+//! a client that does not read: hyper has a timeout for an HTTP/1 head alone. A timer for each
+//! request would cost more than a heartbeat, so reading and writing set marks, and one timer of the
+//! connection looks at them when the earliest deadline that they could mean is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -41,7 +42,8 @@ impl From<&ServerOptions> for Timeouts {
     }
 }
 
-/// The marks of one connection. All its reading and writing happens in one task or is counted, so no order between them matters.
+/// The marks of one connection. All its reading and writing happens in one task or is counted, so
+/// no order between them matters.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     opened: Instant,
@@ -56,7 +58,8 @@ pub(crate) struct ConnectionState {
     /// Streams of events among them.
     streams: AtomicUsize,
     multiplexed: AtomicBool,
-    /// When a stream of events is taken for stalled unless it progresses before, in milliseconds since `opened`, or [`NEVER`].
+    /// When a stream of events is taken for stalled unless it progresses before, in milliseconds
+    /// since `opened`, or [`NEVER`].
     stalls_at: AtomicU64,
 }
 
@@ -80,7 +83,8 @@ impl ConnectionState {
         &self.timeouts
     }
 
-    /// Marks a request whose head is here. On a multiplexed connection (HTTP/2) each body bounds itself.
+    /// Marks a request whose head is here. On a multiplexed connection (HTTP/2) each body bounds
+    /// itself.
     pub(crate) fn begin_request(&self, multiplexed: bool, body_follows: bool) -> RequestGuard<'_> {
         self.multiplexed.store(multiplexed, Relaxed);
         self.requests.fetch_add(1, Relaxed);
@@ -92,7 +96,8 @@ impl ConnectionState {
         RequestGuard(self)
     }
 
-    /// When the connection is to be cut off if no mark changes until then; `None` while the service itself is at work.
+    /// When the connection is to be cut off if no mark changes until then; `None` while the service
+    /// itself is at work.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let blocked_since = self.blocked_since.load(Relaxed);
         if blocked_since != NEVER {
@@ -134,7 +139,8 @@ impl ConnectionState {
 
     /// Marks that something was read.
     pub(super) fn bytes_received(&self) {
-        // On a multiplexed connection bytes between requests are housekeeping, not the start of a head.
+        // On a multiplexed connection bytes between requests are housekeeping, not the start of a
+        // head.
         if self.phase.load(Relaxed) == IDLE && !self.multiplexed.load(Relaxed) {
             self.enter(HEAD);
         }
@@ -181,8 +187,8 @@ impl Drop for RequestGuard<'_> {
     }
 }
 
-/// A request whose response is a stream of events, until that ends. It must progress at least as often as it says: on HTTP/2 a client
-/// that does not read blocks no write of the connection.
+/// A request whose response is a stream of events, until that ends. It must progress at least as
+/// often as it says: on HTTP/2 a client that does not read blocks no write of the connection.
 #[derive(Debug)]
 pub(crate) struct StreamGuard(Arc<ConnectionState>);
 

@@ -144,3 +144,38 @@ async fn a_connection_that_is_idle_ends_at_once_when_the_servicestops() {
     client.stop.send(true).unwrap();
     assert_eq!(client.end().await, (0, 0));
 }
+
+/// A frame of HTTP/2 that opens `stream` with a request for `path`, none of it indexed.
+fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8> {
+    let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
+    block.extend(path.as_bytes());
+    block.extend([0x01, 1, b'x']);
+    let mut frame =
+        vec![0, 0, u8::try_from(block.len()).unwrap(), 1, 4 + u8::from(end_stream), 0, 0, 0, stream];
+    frame.extend(block);
+    frame
+}
+
+/// The second in which the response to `stream` begins.
+async fn http2_response(client: &mut Client, stream: u8) -> u64 {
+    loop {
+        let mut head = [0; 9];
+        client.stream.read_exact(&mut head).await.unwrap();
+        let mut payload = vec![0; usize::from(head[2]) + 256 * usize::from(head[1])];
+        client.stream.read_exact(&mut payload).await.unwrap();
+        if (head[3], head[8]) == (1, stream) {
+            return client.opened.elapsed().as_secs();
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_never_comes_ends_its_request_and_not_the_others_of_its_connection() {
+    let (get, post) = (0x82, 0x83);
+    let mut client = connect(None);
+    client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    client.stream.write_all(&headers_frame(post, "/body", 1, false)).await.unwrap();
+    assert_eq!(http2_response(&mut client, 1).await, 20);
+    client.stream.write_all(&headers_frame(get, "/", 3, true)).await.unwrap();
+    assert_eq!(http2_response(&mut client, 3).await, 20);
+}

@@ -10,7 +10,7 @@ use axum::extract::FromRequestParts;
 use http::request::Parts;
 
 use crate::metrics::Metrics;
-use crate::origin::Origin;
+use crate::origin::{NO_ADDRESS, Origin};
 use crate::service::Service;
 
 /// The service, and when and from where a request reached it.
@@ -34,7 +34,7 @@ impl FromRequestParts<Arc<Service>> for Context {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
-        let source = parts.extensions.get_or_insert_with(Origin::default).address;
+        let source = parts.extensions.get::<Origin>().map_or(NO_ADDRESS, |origin| origin.address);
         Ok(Self { service: service.clone(), source, now: service.options.clock.now() })
     }
 }

@@ -16,8 +16,8 @@ pub(super) enum InlinePage {
 impl InlinePage {
     /// Takes up the page before its request changes anything.
     ///
-    /// A cursor may be refused, and a refused request must not have changed anything: such a page is fetched now. Any other is
-    /// fetched afterwards, so that it shows what the request did.
+    /// A cursor may be refused, and a refused request must not have changed anything: such a page
+    /// is fetched now. Any other is fetched afterwards, so that it shows what the request did.
     pub(super) async fn begin(context: &Context, request: Option<DiscoverRequest>) -> Result<Self, Failure> {
         Ok(match request {
             None => Self::None,

@@ -6,9 +6,11 @@ use crate::history::Recent;
 
 /// Below this many peers nothing is said of shares: each peer is a large one.
 const FEW: u64 = 10;
-/// For so many minutes nobody may have asked before it is told: today's clients ask every ten seconds.
+/// For so many minutes nobody may have asked before it is told: today's clients ask every ten
+/// seconds.
 const SILENT_MINUTES: u64 = 3;
-/// The share of peers introduced to nobody from which it is told: below it the next discovers reach them.
+/// The share of peers introduced to nobody from which it is told: below it the next discovers reach
+/// them.
 const UNMET_SHARE: f64 = 0.05;
 /// Most archetypes of one peer that are named.
 const NAMED: usize = 5;

@@ -6,8 +6,8 @@ use aurora_protocol::{Code, ErrorBody};
 use aurora_registry::Told;
 use serde::Serialize;
 
-/// When a client that lost its stream comes back, in milliseconds: from this to five times as long, drawn for each stream, so that after
-/// a restart not all come in one second.
+/// When a client that lost its stream comes back, in milliseconds: from this to five times as long,
+/// drawn for each stream, so that after a restart not all come in one second.
 const RETRY_MILLIS: u32 = 1_000;
 
 /// The data of the events that give a stream's position.
@@ -18,7 +18,8 @@ struct Position<'a> {
     error: Option<ErrorBody>,
 }
 
-/// How a stream begins: with the cursor behind which everything is told. One that can't go on where it was says so.
+/// How a stream begins: with the cursor behind which everything is told. One that can't go on where
+/// it was says so.
 pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
     let mut frame = format!("retry: {}\n", RETRY_MILLIS + fastrand::u32(..=4 * RETRY_MILLIS)).into_bytes();
     if fresh {
@@ -53,8 +54,8 @@ pub(super) fn changes(changes: &[Told]) -> Vec<u8> {
     frame
 }
 
-/// A comment, so that no proxy takes the stream for dead. The cursor, which raises no event, moves on: a watcher of rare archetypes
-/// must not come back with one that has expired.
+/// A comment, so that no proxy takes the stream for dead. The cursor, which raises no event, moves
+/// on: a watcher of rare archetypes must not come back with one that has expired.
 pub(super) fn keep_alive(cursor: &str) -> Vec<u8> {
     format!(": keep-alive\nid: {cursor}\n\n").into_bytes()
 }
@@ -67,7 +68,8 @@ fn position(since: &str, error: Option<ErrorBody>) -> Vec<u8> {
 fn write(frame: &mut Vec<u8>, event: &str, id: &str, json: &[u8]) {
     // Writing to memory does not fail.
     let _ = write!(frame, "id: {id}\nevent: {event}\n");
-    // A line's end may stand between the tokens of metadata, which come as they were written; no line of data may hold one.
+    // A line's end may stand between the tokens of metadata, which come as they were written; no
+    // line of data may hold one.
     for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
         frame.extend_from_slice(b"data: ");
         frame.extend_from_slice(line);

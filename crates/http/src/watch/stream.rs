@@ -1,6 +1,7 @@
 //! One stream of server-sent events, written as fast as its client reads it.
 //!
-//! axum's `Sse` doesn't do: it sends one event a frame, and its keep-alive is the same text each time, while ours carries the cursor on.
+//! axum's `Sse` doesn't do: it sends one event a frame, and its keep-alive is the same text each
+//! time, while ours carries the cursor on.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -22,12 +23,13 @@ use crate::metrics::Metrics;
 
 /// About how much is written at once: what a connection holds for a client that does not read.
 const FRAME_BYTES: usize = 16 * 1024;
-/// How long a stream rests after it has written: changes that come meanwhile go out together, so that a busy network costs a
-/// watcher fifty wake-ups a second at most.
+/// How long a stream rests after it has written: changes that come meanwhile go out together, so
+/// that a busy network costs a watcher fifty wake-ups a second at most.
 const REST: Duration = Duration::from_millis(20);
 
-/// A body that has no end until the service stops. It holds a position and no queue, so it costs the same whether its client
-/// reads or not: what it writes is taken from the change log when the connection asks for more.
+/// A body that has no end until the service stops. It holds a position and no queue, so it costs
+/// the same whether its client reads or not: what it writes is taken from the change log when the
+/// connection asks for more.
 pub(crate) struct EventStream {
     watching: Watching,
     preface: Option<Vec<u8>>,

@@ -1,4 +1,5 @@
-//! Limits of the service and of the server. How long a connection may take is tested beside it, in `src/connection/tests.rs`.
+//! Limits of the service and of the server. How long a connection may take is tested beside it, in
+//! `src/connection/tests.rs`.
 
 use std::sync::Arc;
 

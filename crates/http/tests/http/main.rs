@@ -1,6 +1,7 @@
 //! The contract over real sockets, with the embedded store in memory.
 
-// What a test can't do is a failed test; clippy exempts the tests themselves and not what supports them.
+// What a test can't do is a failed test; clippy exempts the tests themselves and not what supports
+// them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod document;

@@ -27,7 +27,8 @@ pub(crate) fn assert_valid(schema: &Value, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what} is not what the document says: {errors:?}\n{value}");
 }
 
-/// Whether an answer is one that the document describes for this call. Calls that it does not describe are 404, 405 or 204.
+/// Whether an answer is one that the document describes for this call. Calls that it does not
+/// describe are 404, 405 or 204.
 #[track_caller]
 pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let path = path.split('?').next().unwrap();
