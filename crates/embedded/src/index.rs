@@ -25,7 +25,6 @@ mod schedule;
 mod slot;
 mod table;
 mod tail;
-mod text;
 
 #[cfg(test)]
 mod invariant;
@@ -47,7 +46,6 @@ use slot::State;
 use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease, text};
 pub(crate) use life::Revival;
-pub(crate) use listing::FULL_VIEW_BYTES;
 pub(crate) use place::Departure;
 pub(crate) use replay::Replayed;
 
@@ -140,19 +138,18 @@ impl Index {
     }
 
     /// The slot of a known peer; `hash` is that of its id.
-    fn find(&self, id: &[u8], hash: IdHash) -> Option<u32> {
-        self.by_id.find(hash, |slot| self.slots[slot].peer_id() == id)
+    fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
+        self.by_id.find(hash, |slot| self.slots.encoded(slot).has_id(peer))
     }
 
     fn find_peer(&self, peer: &PeerId) -> Option<u32> {
-        let id = peer.as_str().as_bytes();
-        self.find(id, self.keys.peer(id))
+        self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
     }
 
     /// Renews the lease of a peer that is live at `now`, while others read and renew; `None` where more is to be done. Answers the
     /// lease's length and when the peer registered.
     pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<(Ttl, Timestamp)> {
-        let number = self.find(peer.as_str().as_bytes(), hash)?;
+        let number = self.find(peer, hash)?;
         let (slot, tail) = self.slots.pair(number);
         if !slot.is_live_at(now) {
             return None;
