@@ -4,27 +4,23 @@
 //! [`Index::advance`] first; then live means live, and everything counted is exact.
 
 mod archetype;
-mod arena;
 mod census;
 mod change;
 mod entry;
 mod enumerate;
 mod fill;
-mod ids;
 mod introduced;
 mod life;
 mod listing;
 mod members;
 mod membership;
+mod memory;
 mod place;
 mod quota;
 mod replay;
 mod room;
 mod sample;
 mod schedule;
-mod slot;
-mod table;
-mod tail;
 
 #[cfg(test)]
 mod invariant;
@@ -36,15 +32,15 @@ use aurora_registry::{Limits, Swept};
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
-use arena::Arena;
-use ids::IdTable;
 use members::Members;
+use memory::arena::Arena;
+use memory::ids::IdTable;
+use memory::slot::State;
 use quota::Quota;
 use schedule::Schedule;
-use slot::State;
 
 use entry::IdHash;
-pub(crate) use entry::{Entry, Keys, Lease, text};
+pub(crate) use entry::{Entry, Keys, Lease};
 pub(crate) use life::Revival;
 pub(crate) use place::Departure;
 pub(crate) use replay::Replayed;

@@ -31,7 +31,8 @@ use parking_lot::Mutex;
 
 pub use batch::{Commit, Unavailable};
 pub use checkpoint::{CheckpointError, CheckpointReport, CheckpointWriter};
-pub use figures::{JournalFigures, SYNC_BUCKETS_MICROS};
+pub use figures::JournalFigures;
+pub(crate) use figures::SYNC_BUCKETS_MICROS;
 pub use recovery::{OpenError, Recovered, Recovery};
 
 use crate::disk::Disk;

@@ -5,9 +5,9 @@ use std::hash::{BuildHasher, RandomState};
 use aurora_protocol::{Address, Archetypes, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl};
 use aurora_registry::{Holder, Source};
 
-use super::arena::Content;
-use super::slot::Slot;
-use super::tail;
+use super::memory::arena::Content;
+use super::memory::slot::Slot;
+use super::memory::tail;
 use crate::record::{Record, Registered};
 
 /// The secrets under which peers and addresses are hashed, so that nobody can make them collide. Copies agree.

@@ -21,7 +21,7 @@ impl Index {
                 continue;
             }
             let scheduled = tail.scheduled;
-            let id = PeerId::parse(super::text(&self.slots.encoded(number).peer_id())).unwrap();
+            let id = PeerId::parse(super::entry::text(&self.slots.encoded(number).peer_id())).unwrap();
             assert_eq!(self.find_peer(&id), Some(number), "a peer is found by its id");
             bytes += tail.cost();
             let source = sources.entry(tail.holder.source).or_default();

@@ -3,7 +3,7 @@
 use aurora_protocol::Timestamp;
 use aurora_registry::{Holder, Source, TokenHash};
 
-use super::membership::Memberships;
+use super::super::membership::Memberships;
 
 /// What changes of a peer read, and listings only where they ask for more than most do.
 pub(crate) struct Tail {
@@ -21,7 +21,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    pub(super) fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self {
             holder: Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) },
             registered_at: Timestamp::default(),

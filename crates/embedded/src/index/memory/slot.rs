@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aurora_protocol::{EncodedPeer, Timestamp, Ttl};
 
-use super::introduced::Listed;
+use super::super::introduced::Listed;
 
 /// One peer, or none: all that listing and renewing it reads, in lines of the cache that follow each other. A text that is too long
 /// goes on in the slot's [`Tail`](super::tail::Tail).
@@ -20,7 +20,7 @@ pub(crate) struct Slot {
     front_len: u16,
     back_len: u16,
     /// When a list last named the peer.
-    pub(super) listed: Listed,
+    pub(crate) listed: Listed,
     pub(crate) state: State,
     /// The front and the back, if both fit.
     text: [u8; Slot::INLINE],
@@ -42,7 +42,7 @@ impl Slot {
     /// A text of at most so many bytes lies in the slot.
     pub(crate) const INLINE: usize = Self::BYTES - Self::HEAD;
 
-    pub(super) fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self {
             expires_at: AtomicU64::new(0),
             last_seen: AtomicU64::new(0),
@@ -56,7 +56,7 @@ impl Slot {
     }
 
     /// Stores a text; answers the text itself if it does not fit.
-    pub(super) fn write(&mut self, peer: EncodedPeer<'_>) -> Box<[u8]> {
+    pub(crate) fn write(&mut self, peer: EncodedPeer<'_>) -> Box<[u8]> {
         let (front, back) = (peer.front(), peer.back());
         // `PeerJson` bounds both far below 64 KiB.
         [self.front_len, self.back_len] =
