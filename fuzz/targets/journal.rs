@@ -7,8 +7,8 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use aurora_embedded::disk::LossyDisk;
-use aurora_embedded::journal::{Hooks, Journal, JournalOptions};
+use aurora_embedded::testing::LossyDisk;
+use aurora_embedded::testing::{Hooks, Journal, JournalOptions};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 

@@ -39,9 +39,9 @@ impl<'q> PageInMaking<'q> {
         if self.filling && !self.is_other(stored) {
             return true;
         }
-        let parts = stored.json.parts();
+        let peer = stored.json.encoded();
         let full = self.query.view == View::Full;
-        let bytes = parts.json_len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
+        let bytes = peer.json_len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
         let fits = self.peers.is_empty() || self.peers.bytes() + bytes <= self.query.page_bytes;
         if self.cut || !fits || self.peers.len() >= self.query.limit {
             self.cut = true;
@@ -51,9 +51,9 @@ impl<'q> PageInMaking<'q> {
             let seconds = |millis: u64| millis / 1_000;
             let expires_in = seconds(stored.expires_at.millis_since(self.now));
             let registered_ago = seconds(self.now.millis_since(stored.registered_at));
-            self.peers.push_full(parts, stored.last_seen, expires_in, registered_ago);
+            self.peers.push_full(peer, stored.last_seen, expires_in, registered_ago);
         } else {
-            self.peers.push(parts, stored.last_seen);
+            self.peers.push(peer, stored.last_seen);
         }
         if let Some(listed) = &mut self.listed {
             listed.insert(stored.registration.peer_id.clone());

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aurora_embedded::disk::StdDisk;
-use aurora_embedded::journal::{Hooks, Journal, JournalOptions};
+use aurora_embedded::testing::StdDisk;
+use aurora_embedded::testing::{Hooks, Journal, JournalOptions};
 
 /// About a registration of the seed's kind.
 const RECORD: [u8; 300] = [0x5A; 300];
@@ -117,7 +117,7 @@ async fn append(journal: Arc<Journal<u32>>, tasks: usize) -> Result<Run, Box<dyn
                     journal.append(&RECORD, Some(0))?.await?;
                     latencies.push(begun.elapsed());
                 }
-                Ok::<_, aurora_embedded::journal::Unavailable>(latencies)
+                Ok::<_, aurora_embedded::Unavailable>(latencies)
             })
         })
         .collect();

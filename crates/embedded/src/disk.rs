@@ -47,6 +47,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file. Offsets and lengths are in bytes.
+#[allow(clippy::len_without_is_empty, reason = "nothing asks whether a file is empty")]
 pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `offset`, extending the file where needed. After an error any part may be written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
@@ -62,11 +63,6 @@ pub trait DiskFile: Send + Sync {
 
     /// The file's length.
     fn len(&self) -> io::Result<u64>;
-
-    /// Whether the file has no bytes.
-    fn is_empty(&self) -> io::Result<bool> {
-        Ok(self.len()? == 0)
-    }
 }
 
 /// Holds a directory for one process; dropping it lets go.

@@ -4,28 +4,23 @@
 //! [`Index::advance`] first; then live means live, and everything counted is exact.
 
 mod archetype;
-mod arena;
 mod census;
 mod change;
 mod entry;
 mod enumerate;
 mod fill;
-mod ids;
 mod introduced;
 mod life;
 mod listing;
 mod members;
 mod membership;
+mod memory;
 mod place;
 mod quota;
 mod replay;
 mod room;
 mod sample;
 mod schedule;
-mod slot;
-mod table;
-mod tail;
-mod text;
 
 #[cfg(test)]
 mod invariant;
@@ -37,17 +32,16 @@ use aurora_registry::{Limits, Swept};
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
-use arena::Arena;
-use ids::IdTable;
 use members::Members;
+use memory::arena::Arena;
+use memory::ids::IdTable;
+use memory::slot::State;
 use quota::Quota;
 use schedule::Schedule;
-use slot::State;
 
 use entry::IdHash;
-pub(crate) use entry::{Entry, Keys, Lease, text};
+pub(crate) use entry::{Entry, Keys, Lease};
 pub(crate) use life::Revival;
-pub(crate) use listing::FULL_VIEW_BYTES;
 pub(crate) use place::Departure;
 pub(crate) use replay::Replayed;
 
@@ -140,19 +134,18 @@ impl Index {
     }
 
     /// The slot of a known peer; `hash` is that of its id.
-    fn find(&self, id: &[u8], hash: IdHash) -> Option<u32> {
-        self.by_id.find(hash, |slot| self.slots[slot].peer_id() == id)
+    fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
+        self.by_id.find(hash, |slot| self.slots.encoded(slot).has_id(peer))
     }
 
     fn find_peer(&self, peer: &PeerId) -> Option<u32> {
-        let id = peer.as_str().as_bytes();
-        self.find(id, self.keys.peer(id))
+        self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
     }
 
     /// Renews the lease of a peer that is live at `now`, while others read and renew; `None` where more is to be done. Answers the
     /// lease's length and when the peer registered.
     pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<(Ttl, Timestamp)> {
-        let number = self.find(peer.as_str().as_bytes(), hash)?;
+        let number = self.find(peer, hash)?;
         let (slot, tail) = self.slots.pair(number);
         if !slot.is_live_at(now) {
             return None;

@@ -11,6 +11,7 @@
 //! `docs/decisions/0002-own-journal.md` says why this is written here and how the bytes lie.
 
 mod batch;
+mod checkpoint;
 mod figures;
 pub(crate) mod file;
 pub(crate) mod format;
@@ -29,11 +30,13 @@ use std::{io, thread};
 use parking_lot::Mutex;
 
 pub use batch::{Commit, Unavailable};
-pub use figures::{JournalFigures, SYNC_BUCKETS_MICROS};
+pub use checkpoint::{CheckpointError, CheckpointReport, CheckpointWriter};
+pub use figures::JournalFigures;
+pub(crate) use figures::SYNC_BUCKETS_MICROS;
 pub use recovery::{OpenError, Recovered, Recovery};
 
-use crate::checkpoint::{CheckpointError, CheckpointStart, CheckpointWriter};
 use crate::disk::Disk;
+use checkpoint::CheckpointStart;
 use queue::{Queue, Request};
 
 /// How a journal is opened and kept.

@@ -1,16 +1,46 @@
 //! The embedded store of Aurora Discovery: an index in memory and a journal on disk.
 //!
-//! The index answers everything; the journal is only read at a start. A change is made in the index and appended to the journal
-//! under one lock, so both have one order, and acknowledged when the journal says that it is durable; if that fails, the
-//! change is taken back.
+//! The index answers every request; the journal is read only when the store is opened. A change is made in the index and
+//! appended to the journal under one lock, so both have the same order. It is acknowledged once the journal reports it durable.
+//! If the journal fails, the change is reverted.
+//!
+//! With the feature `testing`, the module `testing` exports the journal and the file layer, for tests, benchmarks and fuzzing.
 
-pub mod changes;
-pub mod checkpoint;
-pub mod disk;
+mod changes;
+#[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub, reason = "`testing` exports it"))]
+mod disk;
 mod index;
-pub mod journal;
+#[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub, reason = "`testing` exports it"))]
+mod journal;
 mod record;
 mod store;
 
-pub use journal::OpenError;
+pub use journal::{CheckpointError, CheckpointReport, OpenError, Recovery, Unavailable};
 pub use store::{EmbeddedOptions, EmbeddedStore, Restored};
+
+/// The journal and the file layer, without the store.
+#[cfg(any(test, feature = "testing"))]
+pub mod testing {
+    use std::sync::Arc;
+
+    use aurora_protocol::Timestamp;
+
+    use crate::{EmbeddedOptions, EmbeddedStore};
+
+    pub use crate::disk::{Disk, DiskFile, DiskLock, LossyDisk, Stall, StdDisk};
+    pub use crate::journal::{
+        CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, Recovered,
+    };
+
+    /// Opens a store on a given disk, whatever directory the options name.
+    ///
+    /// # Errors
+    /// As [`EmbeddedStore::open`].
+    pub fn open_on(
+        disk: Arc<dyn Disk>,
+        options: EmbeddedOptions,
+        now: Timestamp,
+    ) -> Result<Arc<EmbeddedStore>, crate::OpenError> {
+        EmbeddedStore::open_on(disk, options, now)
+    }
+}

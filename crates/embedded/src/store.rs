@@ -7,7 +7,7 @@ mod figure;
 mod open;
 
 #[cfg(test)]
-mod test;
+mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -23,7 +23,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 pub use open::{EmbeddedOptions, Restored};
 
 use crate::changes::ChangeLog;
-use crate::index::{Departure, Entry, Index, Keys, Lease, Revival, text};
+use crate::index::{Departure, Entry, Index, Keys, Lease, Revival};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
 use change::Alone;
@@ -169,7 +169,7 @@ impl EmbeddedStore {
         self.check_journal()?;
         index.make_room(&entry, &admission, &mut |record| self.note(record));
         entry.encode(&mut record);
-        let commit = self.append(&record, || undo(&index, entry.peer_id(), admission.slot))?;
+        let commit = self.append(&record, || undo(&index, entry.peer_id.as_str(), admission.slot))?;
         index.place(&entry, admission.slot);
         Ok((Placement::Placed { token_kept: admission.token_kept }, commit))
     }
@@ -190,7 +190,7 @@ impl EmbeddedStore {
         };
         let mut record = Vec::new();
         Record::Gone { peer: peer.as_str() }.encode(&mut record);
-        let commit = self.append(&record, || undo(&index, peer.as_str().as_bytes(), Some(slot)))?;
+        let commit = self.append(&record, || undo(&index, peer.as_str(), Some(slot)))?;
         index.remove(slot);
         Ok((Removal::Removed { was_live }, commit))
     }
@@ -256,11 +256,11 @@ impl EmbeddedStore {
 }
 
 /// The record of what is in a slot, or that nothing is there.
-fn undo(index: &Index, peer: &[u8], slot: Option<u32>) -> Undo {
+fn undo(index: &Index, peer: &str, slot: Option<u32>) -> Undo {
     let mut record = Vec::new();
     match slot {
         Some(slot) => index.record(slot, &mut record),
-        None => Record::Gone { peer: text(peer) }.encode(&mut record),
+        None => Record::Gone { peer }.encode(&mut record),
     }
     record.into()
 }

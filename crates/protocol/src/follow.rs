@@ -268,7 +268,7 @@ mod tests {
         let registration = r#"{"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":[],"metadata":{ "n": 123456789012345678901234567890 }}"#;
         let json = PeerJson::new(&serde_json::from_str(registration).unwrap());
         let mut joined = PeerList::default();
-        joined.push(json.parts(), Timestamp::default());
+        joined.push(json.encoded(), Timestamp::default());
         let figures =
             DeltaFigures { count: 2, since: "c".to_owned(), more: true, timestamp: Timestamp::default() };
         let left = [PeerId::parse("q\"").unwrap()];

@@ -6,17 +6,16 @@
 mod address;
 mod archetype;
 mod discover;
+mod encoded_peer;
 mod error;
 mod follow;
 mod heartbeats;
 mod metadata;
 mod network;
 mod object;
-mod page_body;
 mod peer;
 mod peer_id;
 mod peer_list;
-mod peer_parts;
 mod request;
 mod response;
 mod time;
@@ -25,16 +24,15 @@ mod token;
 pub use address::Address;
 pub use archetype::{Archetype, Archetypes};
 pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
+pub use encoded_peer::EncodedPeer;
 pub use error::{Code, Invalid, Refusal};
 pub use follow::{Change, ChangeKind, DeltaFigures, DeltaResponse, Departed, FollowRequest, delta_body};
 pub use heartbeats::{Heartbeat, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, PeerIds};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
-pub use page_body::PageBody;
 pub use peer::{Peer, PeerJson, Registration};
 pub use peer_id::PeerId;
 pub use peer_list::PeerList;
-pub use peer_parts::PeerParts;
 pub use request::{DeregisterRequest, HeartbeatRequest, MAX_BODY_BYTES, RegisterRequest};
 pub use response::{
     DeregisterResponse, DiscoverResponse, DiscoveredPage, ErrorBody, HealthResponse, HeartbeatResponse,

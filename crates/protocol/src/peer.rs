@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Address, Archetypes, Invalid, Metadata, PeerId, PeerParts, Timestamp};
+use crate::{Address, Archetypes, EncodedPeer, Invalid, Metadata, PeerId, Timestamp};
 
 /// What a peer published about itself: five of the seed's six keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,7 +51,7 @@ pub struct Peer {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerJson {
     text: Box<str>,
-    /// How long the first of its parts is.
+    /// The length of the front of its [`EncodedPeer`].
     front: u16,
 }
 
@@ -68,11 +68,11 @@ impl PeerJson {
             quoted(&address.to_string()),
         );
         // The longest id, address and archetypes stay far below 64 KiB even when every character is escaped.
-        let front = u16::try_from(text.len().saturating_sub(PeerParts::HEAD.len())).unwrap_or(u16::MAX);
-        text.reserve_exact(PeerParts::MIDDLE.len() + metadata.as_str().len() + PeerParts::END.len());
-        text.push_str(PeerParts::MIDDLE);
+        let front = u16::try_from(text.len().saturating_sub(EncodedPeer::HEAD.len())).unwrap_or(u16::MAX);
+        text.reserve_exact(EncodedPeer::MIDDLE.len() + metadata.as_str().len() + EncodedPeer::END.len());
+        text.push_str(EncodedPeer::MIDDLE);
         text.push_str(metadata.as_str());
-        text.push_str(PeerParts::END);
+        text.push_str(EncodedPeer::END);
         Self { text: text.into(), front }
     }
 
@@ -99,8 +99,8 @@ impl PeerJson {
 
     /// How long the front is of a text that begins and ends as [`PeerJson::new`] begins and ends it.
     fn front_of(text: &str, metadata: &str) -> Option<u16> {
-        let before = text.strip_suffix(PeerParts::END)?.strip_suffix(metadata)?;
-        let front = before.strip_prefix(PeerParts::HEAD)?.strip_suffix(PeerParts::MIDDLE)?;
+        let before = text.strip_suffix(EncodedPeer::END)?.strip_suffix(metadata)?;
+        let front = before.strip_prefix(EncodedPeer::HEAD)?.strip_suffix(EncodedPeer::MIDDLE)?;
         u16::try_from(front.len()).ok()
     }
 
@@ -109,9 +109,9 @@ impl PeerJson {
         &self.text
     }
 
-    /// What of it is this peer's own.
-    pub fn parts(&self) -> PeerParts<'_> {
-        PeerParts::of(&self.text, self.front.into())
+    /// Its compact form.
+    pub fn encoded(&self) -> EncodedPeer<'_> {
+        EncodedPeer::of_json(&self.text, self.front.into())
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
         };
         let json = PeerJson::new(&registration);
         assert_eq!(PeerJson::parse(json.as_str()).unwrap(), (json.clone(), registration));
-        assert_eq!(json.parts().to_json(), json.as_str().as_bytes());
+        assert_eq!(json.encoded().to_json(), json.as_str().as_bytes());
         let peer: Peer = serde_json::from_str(json.as_str()).unwrap();
         assert_eq!(peer.last_seen, Timestamp::default());
     }

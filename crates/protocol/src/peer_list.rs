@@ -2,9 +2,8 @@
 
 use std::ops::Range;
 
-use crate::page_body::PageBody;
-use crate::time::SecondOfDay;
-use crate::{PeerParts, Timestamp};
+use crate::time::{SECONDS_PER_DAY, write_time_of_day};
+use crate::{EncodedPeer, Timestamp};
 
 /// The list of one page, written peer by peer. Nothing is parsed or serialized on the way: a peer's bytes are copied and
 /// its `last_seen` filled in.
@@ -16,19 +15,20 @@ pub struct PeerList {
     middle: Middle,
 }
 
-/// What stands between a peer's parts, with an instant of the day on which the last peer was seen. Most peers of a page were seen on
-/// the same day, so the date is rarely computed.
+/// What stands between a peer's front and back, with an instant of the day on which the previous peer was last seen. Most
+/// peers of a page were seen on the same day, so the date is formatted about once a page: formatting the whole instant for each
+/// peer costs a third of the page's time (docs/decisions/0013-plainer-index.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Middle {
     /// Seconds from the epoch to the start of the day.
     midnight: u64,
-    text: [u8; PeerParts::MIDDLE.len()],
+    text: [u8; EncodedPeer::MIDDLE.len()],
 }
 
 impl Default for Middle {
     fn default() -> Self {
-        let mut text = [0; PeerParts::MIDDLE.len()];
-        text.copy_from_slice(PeerParts::MIDDLE.as_bytes());
+        let mut text = [0; EncodedPeer::MIDDLE.len()];
+        text.copy_from_slice(EncodedPeer::MIDDLE.as_bytes());
         Self { midnight: 0, text }
     }
 }
@@ -41,20 +41,23 @@ impl Middle {
     }
 
     fn append(&mut self, instant: Timestamp, out: &mut Vec<u8>) {
-        let start = out.len();
-        let Some(second) = SecondOfDay::after(self.midnight, instant) else {
+        let second = instant.as_secs().wrapping_sub(self.midnight);
+        if second >= SECONDS_PER_DAY {
             *self = Self::of(instant);
             return out.extend_from_slice(&self.text);
-        };
+        }
+        let start = out.len();
         out.extend_from_slice(&self.text);
-        // Written over the copy: a copy of what was just written in pieces would wait for them.
-        if let Some(written) = out[start..].get_mut(LAST_SEEN).and_then(|gap| gap.try_into().ok()) {
-            second.write(written);
+        // Writing over the copy is faster than copying what was just written in small pieces.
+        if let Some(time) = out[start..].get_mut(TIME_OF_DAY).and_then(|gap| gap.try_into().ok()) {
+            write_time_of_day(second, time);
         }
     }
 }
 
-const LAST_SEEN: Range<usize> = PeerParts::LAST_SEEN_AT..PeerParts::LAST_SEEN_AT + Timestamp::WRITTEN_LEN;
+const LAST_SEEN: Range<usize> = EncodedPeer::LAST_SEEN_AT..EncodedPeer::LAST_SEEN_AT + Timestamp::WRITTEN_LEN;
+
+const TIME_OF_DAY: Range<usize> = LAST_SEEN.end - "HH:MM:SS".len()..LAST_SEEN.end;
 
 impl PeerList {
     const HEAD: &[u8] = b"{\"peers\":[";
@@ -62,7 +65,7 @@ impl PeerList {
     /// An empty list with room for `bytes` of peers and the rest of an answer.
     pub fn with_capacity(bytes: usize) -> Self {
         const TAIL: usize = 192; // count, timestamp, total and a cursor
-        let mut text = PageBody::memory(Self::HEAD.len() + bytes + TAIL);
+        let mut text = Vec::with_capacity(Self::HEAD.len() + bytes + TAIL);
         text.extend_from_slice(Self::HEAD);
         Self { text, len: 0, middle: Middle::default() }
     }
@@ -83,18 +86,18 @@ impl PeerList {
     }
 
     /// Appends a peer in the seed's view.
-    pub fn push(&mut self, peer: PeerParts<'_>, last_seen: Timestamp) {
+    pub fn push(&mut self, peer: EncodedPeer<'_>, last_seen: Timestamp) {
         if self.text.is_empty() {
             self.text.extend_from_slice(Self::HEAD);
         }
         if self.len > 0 {
             self.text.push(b',');
         }
-        self.text.extend_from_slice(PeerParts::HEAD.as_bytes());
-        append(peer.front, &mut self.text);
+        self.text.extend_from_slice(EncodedPeer::HEAD.as_bytes());
+        self.text.extend_from_slice(peer.front());
         self.middle.append(last_seen, &mut self.text);
-        append(peer.back, &mut self.text);
-        self.text.extend_from_slice(PeerParts::END.as_bytes());
+        self.text.extend_from_slice(peer.back());
+        self.text.extend_from_slice(EncodedPeer::END.as_bytes());
         self.len += 1;
     }
 
@@ -117,7 +120,7 @@ impl PeerList {
     /// Appends a peer in the full view.
     pub fn push_full(
         &mut self,
-        peer: PeerParts<'_>,
+        peer: EncodedPeer<'_>,
         last_seen: Timestamp,
         expires_in: u64,
         registered_ago: u64,
@@ -145,13 +148,6 @@ impl PeerList {
     }
 }
 
-fn append([piece, more]: [&[u8]; 2], out: &mut Vec<u8>) {
-    out.extend_from_slice(piece);
-    if !more.is_empty() {
-        out.extend_from_slice(more);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,9 +165,7 @@ mod tests {
         let seen = [0, 1_759_406_400_999, 1_759_406_459_000, 1_800_000_000_000].map(Timestamp::from_millis);
         for (n, at) in seen.iter().enumerate() {
             let json = json(&format!("p{n}"));
-            let PeerParts { front: [front, _], back: [back, _] } = json.parts();
-            let (front, back) = (front.split_at(n * 9), back.split_at(n % 3));
-            list.push(PeerParts { front: front.into(), back: back.into() }, *at);
+            list.push(json.encoded(), *at);
         }
         let peers: Vec<Peer> = serde_json::from_slice(&list.to_array()).unwrap();
         let listed: Vec<_> = peers.iter().map(|peer| peer.last_seen.as_secs()).collect();
@@ -183,8 +177,8 @@ mod tests {
     fn the_seeds_view_has_exactly_six_keys_and_the_full_one_two_more() {
         let json = json("p");
         let mut list = PeerList::default();
-        list.push(json.parts(), Timestamp::default());
-        list.push_full(json.parts(), Timestamp::default(), 7, 9);
+        list.push(json.encoded(), Timestamp::default());
+        list.push_full(json.encoded(), Timestamp::default(), 7, 9);
         let peers: Vec<serde_json::Map<String, serde_json::Value>> =
             serde_json::from_slice(&list.to_array()).unwrap();
         let keys: Vec<_> = peers[0].keys().map(String::as_str).collect();

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Code, LeaseToken, PageBody, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
+use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
 
 // Answers that may carry a page are generic in it: a client reads the peers themselves (`DiscoveredPage`, by
 // `from_body`), the service writes the figures alone (`PageFigures`) and puts the list, whose bytes it keeps ready, in
@@ -171,13 +171,13 @@ impl DiscoverResponse {
 ///
 /// # Errors
 /// As `serde_json` reports them; `rest` must serialize to an object with at least one key.
-pub fn with_peers<T: Serialize>(peers: PeerList, rest: &T) -> Result<PageBody, serde_json::Error> {
+pub fn with_peers<T: Serialize>(peers: PeerList, rest: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = peers.into_open_object();
     let brace_at = body.len();
     serde_json::to_writer(&mut body, rest)?;
     // The object of `rest` goes on where the list ended.
     body[brace_at] = b',';
-    Ok(PageBody::new(body))
+    Ok(body)
 }
 
 /// The answer to `/health`.
@@ -224,10 +224,10 @@ mod tests {
             DiscoverResponse { page: figures.clone(), timestamp: Timestamp::from_secs(1_759_406_400) };
         let body = with_peers(PeerList::default(), &written).unwrap();
         assert_eq!(
-            std::str::from_utf8(body.as_ref()).unwrap(),
+            std::str::from_utf8(&body).unwrap(),
             r#"{"peers":[],"count":0,"total":7,"total_is_estimate":true,"next_cursor":"c","timestamp":"2025-10-02T12:00:00"}"#
         );
-        let read = DiscoverResponse::from_body(body.as_ref()).unwrap();
+        let read = DiscoverResponse::from_body(&body).unwrap();
         assert_eq!(read.page, DiscoveredPage { peers: Vec::new(), figures });
     }
 

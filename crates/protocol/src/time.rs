@@ -1,14 +1,18 @@
 //! Instants and durations of the contract.
 
 use std::fmt;
+use std::io::Write;
 use std::ops::Add;
 
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 
 use crate::Invalid;
 
 const MILLIS_PER_SECOND: u64 = 1_000;
-const SECONDS_PER_DAY: u64 = 86_400;
+pub(crate) const SECONDS_PER_DAY: u64 = 86_400;
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 /// 9999-12-31T23:59:59.999: the last instant that four digits of year can write.
 const LATEST_MILLIS: u64 = 253_402_300_799_999;
 
@@ -67,14 +71,13 @@ impl Timestamp {
 
     /// The instant as the seed writes it.
     pub fn written(self) -> [u8; Self::WRITTEN_LEN] {
+        let since_epoch = SignedDuration::from_secs(self.as_secs().cast_signed());
+        // `LATEST_MILLIS` keeps every instant within the years that jiff knows.
+        let time = EPOCH.checked_add(since_epoch).unwrap_or(EPOCH);
         let mut out = *b"0000-00-00T00:00:00";
-        let (year, month, day) = civil_from_days(self.as_secs() / SECONDS_PER_DAY);
-        for (at, number) in [(0, year / 100), (2, year % 100), (5, month), (8, day)] {
-            two_digits(&mut out, at, usize::try_from(number).unwrap_or(0));
-        }
-        if let Some(second) = SecondOfDay::after(self.midnight().as_secs(), self) {
-            second.write(&mut out);
-        }
+        let mut rest = out.as_mut_slice();
+        // A time without a fraction of a second is written as nineteen bytes.
+        let _ = write!(rest, "{time}");
         out
     }
 
@@ -88,79 +91,22 @@ impl Timestamp {
 }
 
 fn parse(text: &str) -> Option<Timestamp> {
-    let bytes: &[u8; Timestamp::WRITTEN_LEN] = text.as_bytes().try_into().ok()?;
-    let number = |range: std::ops::Range<usize>| {
-        bytes[range].iter().try_fold(0_u64, |n, b| b.is_ascii_digit().then(|| n * 10 + u64::from(b - b'0')))
-    };
-    let (year, month, day) = (number(0..4)?, number(5..7)?, number(8..10)?);
-    let (hour, minute, second) = (number(11..13)?, number(14..16)?, number(17..19)?);
-    let days = days_from_civil(year, month, day)?;
-    let timestamp = Timestamp::from_secs(days * SECONDS_PER_DAY + hour * 3_600 + minute * 60 + second);
-    // Writing it again catches every value out of range and every wrong separator.
-    (timestamp.written() == *bytes).then_some(timestamp)
+    let time = DateTime::strptime("%Y-%m-%dT%H:%M:%S", text).ok()?;
+    let seconds = u64::try_from(time.duration_since(EPOCH).as_secs()).ok()?;
+    let timestamp = Timestamp::from_secs(seconds);
+    // Writing it again rejects every other form that jiff accepts.
+    (timestamp.written() == *text.as_bytes()).then_some(timestamp)
 }
 
-/// A second of a day, counted from its start.
-#[derive(Clone, Copy)]
-pub(crate) struct SecondOfDay(u32);
-
-impl SecondOfDay {
-    /// The second of an instant on the day that begins `midnight` seconds after the epoch; `None` on other days.
-    pub(crate) fn after(midnight: u64, instant: Timestamp) -> Option<Self> {
-        let second = instant.as_secs().checked_sub(midnight).filter(|second| *second < SECONDS_PER_DAY)?;
-        u32::try_from(second).ok().map(Self)
-    }
-
-    /// Writes the time of day over the last eight bytes of an instant, leaving the date as it is.
-    pub(crate) fn write(self, out: &mut [u8; Timestamp::WRITTEN_LEN]) {
-        let minute = self.0 / 60;
-        for (at, number) in [(11, minute / 60), (14, minute % 60), (17, self.0 % 60)] {
-            two_digits(out, at, number as usize);
-        }
+/// Writes the time of day, `HH:MM:SS`, of a second counted from midnight.
+pub(crate) fn write_time_of_day(second: u64, out: &mut [u8; 8]) {
+    for (at, number) in [(0, second / 3_600), (3, second / 60 % 60), (6, second % 60)] {
+        out[at..at + 2].copy_from_slice(&[digit(number / 10), digit(number)]);
     }
 }
 
-fn two_digits(out: &mut [u8; Timestamp::WRITTEN_LEN], at: usize, number: usize) {
-    // A page writes an instant for each peer: looking digits up is cheaper than dividing.
-    if let Some(digits) = TWO_DIGITS.get(number) {
-        out[at..at + 2].copy_from_slice(digits);
-    }
-}
-
-const TWO_DIGITS: [[u8; 2]; 100] = {
-    let mut all = [*b"00"; 100];
-    let mut number = 0;
-    while number < 100 {
-        all[number] = [DIGITS[number / 10], DIGITS[number % 10]];
-        number += 1;
-    }
-    all
-};
-const DIGITS: &[u8; 10] = b"0123456789";
-
-/// The Gregorian date of a day counted from 1970-01-01: eras of 400 years, years that begin in March so that the leap
-/// day is the last one.
-fn civil_from_days(days: u64) -> (u64, u64, u64) {
-    let from_march_of_0 = days + 719_468;
-    let (era, day_of_era) = (from_march_of_0 / 146_097, from_march_of_0 % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
-}
-
-fn days_from_civil(year: u64, month: u64, day: u64) -> Option<u64> {
-    if year < 1970 || !(1..=12).contains(&month) || day == 0 {
-        return None;
-    }
-    let year = year - u64::from(month <= 2);
-    let (era, year_of_era) = (year / 400, year % 400);
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    let day_of_era = year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year;
-    Some(era * 146_097 + day_of_era - 719_468)
+fn digit(number: u64) -> u8 {
+    b'0' + u8::try_from(number % 10).unwrap_or(0)
 }
 
 impl fmt::Display for Timestamp {
@@ -213,7 +159,6 @@ impl Add<Ttl> for Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
     use super::*;
@@ -244,7 +189,7 @@ mod tests {
         fn times_agree_with_an_independent_calendar(seconds in 0..253_402_207_200_u64) {
             let ours = Timestamp::from_secs(seconds).to_string();
             let theirs = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap()
-                .to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string();
+                .to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string();
             prop_assert_eq!(&ours, &theirs);
             prop_assert_eq!(Timestamp::parse(&ours).unwrap(), Timestamp::from_secs(seconds));
         }

@@ -1,8 +1,6 @@
 //! One change: how a peer was listed before and after it.
 
-use aurora_protocol::{ChangeKind, Departed, PeerId, PeerList, PeerParts, Timestamp, View};
-
-use crate::index::FULL_VIEW_BYTES;
+use aurora_protocol::{ChangeKind, Departed, EncodedPeer, PeerId, PeerList, Timestamp, View};
 
 /// The archetypes that a live peer carried, hashed.
 pub(crate) type Traits = Box<[u64]>;
@@ -10,7 +8,7 @@ pub(crate) type Traits = Box<[u64]>;
 /// How a live peer is listed.
 pub(crate) struct Listed<'a> {
     pub(crate) traits: Traits,
-    pub(crate) parts: PeerParts<'a>,
+    pub(crate) peer: EncodedPeer<'a>,
     pub(crate) last_seen: Timestamp,
     /// Seconds that its lease has left.
     pub(crate) expires_in: u64,
@@ -20,7 +18,7 @@ pub(crate) struct Listed<'a> {
 
 /// A change of one peer, whole: it can be told after the peer is gone.
 pub(super) struct Change {
-    /// The peer's id, and behind it the parts of its JSON if it is listed.
+    /// The peer's id, followed by the front and the back of its JSON if it is listed.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,
@@ -45,12 +43,12 @@ impl Change {
     const COST: usize = size_of::<Self>() + 16 + 8 + 3 * 16;
 
     pub(super) fn new(peer: &[u8], before: Option<&Traits>, after: Option<Listed<'_>>) -> Self {
-        let parts = after.as_ref().map(|listed| listed.parts).unwrap_or_default();
-        let [[front, more_front], [back, more_back]] = [parts.front, parts.back];
+        let encoded = after.as_ref().map(|listed| listed.peer).unwrap_or_default();
+        let (front, back) = (encoded.front(), encoded.back());
         let change = Self {
-            text: [peer, front, more_front, back, more_back].concat().into(),
+            text: [peer, front, back].concat().into(),
             id_len: peer.len(),
-            front_len: front.len() + more_front.len(),
+            front_len: front.len(),
             last_seen: Timestamp::default(),
             expires_in: 0,
             registered_ago: 0,
@@ -69,9 +67,9 @@ impl Change {
         &self.text[..self.id_len]
     }
 
-    fn parts(&self) -> PeerParts<'_> {
+    fn encoded(&self) -> EncodedPeer<'_> {
         let (front, back) = self.text[self.id_len..].split_at(self.front_len);
-        PeerParts { front: [front, &[]], back: [back, &[]] }
+        EncodedPeer::new(front, back)
     }
 
     /// About how many bytes it takes in memory.
@@ -81,8 +79,7 @@ impl Change {
 
     /// At most how many bytes it takes in a list, beside a comma.
     pub(super) fn told_len(&self, view: View) -> usize {
-        let extra = if view == View::Full { FULL_VIEW_BYTES } else { 0 };
-        self.id_len + self.parts().json_len() + extra
+        self.id_len + self.encoded().listed_len(view)
     }
 
     /// All archetypes that it concerns; some may come twice.
@@ -93,9 +90,9 @@ impl Change {
     /// Appends the peer as it was listed after the change.
     pub(super) fn list(&self, view: View, list: &mut PeerList) {
         match view {
-            View::Seed => list.push(self.parts(), self.last_seen),
+            View::Seed => list.push(self.encoded(), self.last_seen),
             View::Full => {
-                list.push_full(self.parts(), self.last_seen, self.expires_in, self.registered_ago);
+                list.push_full(self.encoded(), self.last_seen, self.expires_in, self.registered_ago);
             }
         }
     }
@@ -110,7 +107,7 @@ impl Change {
         if kind == ChangeKind::Left {
             return serde_json::to_vec(&Departed { peer_id: self.departed()? }).ok();
         }
-        let mut list = PeerList::with_capacity(self.parts().json_len());
+        let mut list = PeerList::with_capacity(self.encoded().json_len());
         self.list(view, &mut list);
         let mut json = list.to_array();
         json.pop();

@@ -42,7 +42,7 @@ impl ChangeLog {
         let json = PeerJson::new(&registration);
         let listed = Listed {
             traits: self.traits(archetypes),
-            parts: json.parts(),
+            peer: json.encoded(),
             last_seen: Timestamp::from_secs(7),
             expires_in: 300,
             registered_ago: 0,

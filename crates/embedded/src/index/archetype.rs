@@ -6,7 +6,7 @@ use std::hash::{BuildHasher, RandomState};
 use aurora_protocol::Archetype;
 
 use super::members::Members;
-use super::table::Table;
+use super::memory::table::Table;
 
 /// Archetypes by name, each under a number while any known peer, live or dormant, carries it.
 pub(crate) struct ArchetypeTable {

@@ -29,18 +29,18 @@ impl Index {
         let (slot, tail) = self.slots.pair(number);
         let listed = traits.map(|traits| Listed {
             traits,
-            parts: self.slots.parts(number),
+            peer: self.slots.encoded(number),
             last_seen: slot.last_seen(),
             expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
             registered_ago: slot.last_seen().millis_since(tail.registered_at) / 1_000,
         });
-        self.changes.add(slot.peer_id(), before, listed);
+        self.changes.add(&self.slots.encoded(number).peer_id(), before, listed);
     }
 
     /// Tells that a slot's peer is listed no more, if it was.
     pub(super) fn tell_departure(&self, number: u32) {
         if let Some(before) = self.traits(number) {
-            self.changes.add(self.slots[number].peer_id(), Some(&before), None);
+            self.changes.add(&self.slots.encoded(number).peer_id(), Some(&before), None);
         }
     }
 }

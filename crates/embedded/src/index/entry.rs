@@ -2,13 +2,12 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_protocol::{Address, Archetypes, Invalid, PeerJson, Registration, Timestamp, Ttl};
+use aurora_protocol::{Address, Archetypes, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl};
 use aurora_registry::{Holder, Source};
 
-use super::arena::Content;
-use super::slot::Slot;
-use super::tail;
-use super::text::Text;
+use super::memory::arena::Content;
+use super::memory::slot::Slot;
+use super::memory::tail;
 use crate::record::{Record, Registered};
 
 /// The secrets under which peers and addresses are hashed, so that nobody can make them collide. Copies agree.
@@ -25,6 +24,7 @@ pub(crate) struct IdHash(u32);
 
 /// Everything that is kept of a peer.
 pub(crate) struct Entry {
+    pub(crate) peer_id: PeerId,
     pub(crate) hash: IdHash,
     pub(crate) archetypes: Archetypes,
     pub(crate) dormant: bool,
@@ -106,7 +106,7 @@ impl Entry {
         let Registration { peer_id, archetypes, .. } = registration;
         let hash = keys.peer(peer_id.as_str().as_bytes());
         let content = Content {
-            text: Text::new(peer_id, json),
+            json,
             holder,
             ttl: lease.ttl,
             registered_at: lease.registered_at,
@@ -114,22 +114,20 @@ impl Entry {
             expires_at: lease.expires_at,
             published,
         };
-        Self { hash, archetypes, dormant: false, content }
-    }
-
-    pub(crate) fn peer_id(&self) -> &[u8] {
-        self.content.text.peer_id()
+        Self { peer_id, hash, archetypes, dormant: false, content }
     }
 
     /// What it will count against the bound on bytes.
     pub(crate) fn cost(&self) -> u64 {
-        let rest = self.content.text.len().saturating_sub(Slot::INLINE);
-        tail::cost(rest, self.archetypes.as_slice().len())
+        let peer = self.content.json.encoded();
+        let len = peer.front().len() + peer.back().len();
+        let long_text = if len > Slot::INLINE { len } else { 0 };
+        tail::cost(long_text, self.archetypes.as_slice().len())
     }
 
     /// How long its record is.
     pub(crate) fn record_len(&self) -> usize {
-        Record::HEAD + self.content.text.json().len()
+        Record::HEAD + self.content.json.as_str().len()
     }
 
     /// Appends its record.
@@ -142,13 +140,13 @@ impl Entry {
             registered_at: content.registered_at,
             last_seen: content.last_seen,
             expires_at: content.expires_at,
-            json: content.text.json(),
+            json: content.json.as_str(),
         };
         Record::Registered(registered).encode(out);
     }
 }
 
-/// Text that was text when it was put where it is.
+/// Bytes that were validated as UTF-8 on write.
 pub(crate) fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).unwrap_or_default()
 }

@@ -20,8 +20,9 @@ impl Index {
             if slot.state == State::Vacant {
                 continue;
             }
-            let (id, scheduled) = (slot.peer_id(), tail.scheduled);
-            assert_eq!(self.find(id, self.keys.peer(id)), Some(number), "a peer is found by its id");
+            let scheduled = tail.scheduled;
+            let id = PeerId::parse(super::entry::text(&self.slots.encoded(number).peer_id())).unwrap();
+            assert_eq!(self.find_peer(&id), Some(number), "a peer is found by its id");
             bytes += tail.cost();
             let source = sources.entry(tail.holder.source).or_default();
             if slot.state == State::Dormant {

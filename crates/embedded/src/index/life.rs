@@ -53,7 +53,7 @@ impl Index {
         now: Timestamp,
         log: &mut dyn FnMut(&Record<'_>),
     ) -> Revival {
-        let Some(slot) = self.find(peer.as_str().as_bytes(), hash) else { return Revival::Unknown };
+        let Some(slot) = self.find(peer, hash) else { return Revival::Unknown };
         let (ttl, tail) = (self.slots[slot].ttl, self.slots.tail(slot));
         let (published, registered_at) = (tail.published, tail.registered_at);
         if self.slots[slot].state == State::Live {
@@ -135,9 +135,9 @@ impl Index {
     pub(super) fn forget(&mut self, number: u32) {
         self.tell_departure(number);
         self.leave(number);
-        let (slot, tail) = self.slots.pair(number);
+        let tail = self.slots.tail(number);
         self.bytes -= tail.cost();
-        self.by_id.remove(self.keys.peer(slot.peer_id()), number);
+        self.by_id.remove(self.keys.peer(&self.slots.encoded(number).peer_id()), number);
         for membership in tail.memberships.as_slice() {
             self.archetypes.release(membership.archetype);
         }
@@ -146,7 +146,7 @@ impl Index {
 
     /// Deletes a peer that nobody asked to delete.
     pub(super) fn evict(&mut self, number: u32, log: &mut dyn FnMut(&Record<'_>)) {
-        log(&Record::Gone { peer: text(self.slots[number].peer_id()) });
+        log(&Record::Gone { peer: text(&self.slots.encoded(number).peer_id()) });
         self.forget(number);
     }
 
@@ -172,7 +172,7 @@ impl Index {
             self.evict(number, log);
             return true;
         }
-        log(&Record::Expired { peer: text(slot.peer_id()), at: expires_at });
+        log(&Record::Expired { peer: text(&self.slots.encoded(number).peer_id()), at: expires_at });
         self.tell_departure(number);
         self.leave(number);
         self.enter(number, State::Dormant);

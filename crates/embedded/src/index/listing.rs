@@ -20,9 +20,6 @@ pub(super) struct Scope<'a> {
     pub(super) excluded: Option<IdHash>,
 }
 
-/// What the two keys of the full view add to a peer, in bytes.
-pub(crate) const FULL_VIEW_BYTES: usize = 96;
-
 impl Scope<'_> {
     /// Places of all the dense arrays together: few archetypes, each with fewer members than there are numbers of slots.
     pub(super) fn places(&self) -> u32 {
@@ -48,7 +45,7 @@ impl Index {
 
     /// The slot to leave out, if its peer matches.
     pub(super) fn excluded(&self, query: &Query, scope: &Scope<'_>) -> Option<u32> {
-        let slot = self.find(query.exclude.as_ref()?.as_str().as_bytes(), scope.excluded?)?;
+        let slot = self.find(query.exclude.as_ref()?, scope.excluded?)?;
         let (head, tail) = self.slots.pair(slot);
         let mut archetypes = scope.archetypes.iter();
         let matches = query.archetypes.is_empty() || archetypes.any(|archetype| tail.carries(*archetype));
@@ -59,39 +56,28 @@ impl Index {
     /// other is what a listing would spend its time with; asked for at once, it comes at once. What leads to the excluded peer is asked for
     /// amid the rest, a third of it ahead of what it leads to: at either end it would be waited for alone.
     pub(super) fn touch(&self, slots: &[u32], scope: &Scope<'_>) {
-        let (first, rest) = slots.split_at(slots.len() / 3);
-        let (second, third) = rest.split_at(rest.len() / 2);
-        let touch =
-            |slots: &[u32]| black_box(slots.iter().fold(0, |all, slot| all ^ self.slots[*slot].touch()));
-        touch(first);
         black_box(scope.excluded.map(|hash| self.by_id.touch(hash)));
-        touch(second);
-        // Not sure to be the excluded peer's, as long as its id was not read, but almost.
-        if let Some(likely) = scope.excluded.and_then(|hash| self.by_id.find(hash, |_| true)) {
-            black_box((self.slots[likely].touch(), self.slots.tail(likely).touch()));
-        }
-        touch(third);
+        black_box(slots.iter().fold(0, |all, slot| all ^ self.slots[*slot].touch()));
     }
 
     /// Lists slots in their order until the page has no room for the next.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
-        let extra = if query.view == View::Full { FULL_VIEW_BYTES } else { 0 };
-        let bytes: usize = slots.iter().map(|slot| self.slots[*slot].json_len() + extra + 1).sum();
+        let listed_len = |slot: &u32| self.slots.encoded(*slot).listed_len(query.view) + 1;
+        let bytes: usize = slots.iter().map(listed_len).sum();
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         let step = Step::of(now);
         for number in slots {
-            let slot = &self.slots[*number];
-            let parts = slot.parts().unwrap_or_else(|| self.slots.parts(*number));
-            if !list.is_empty() && list.bytes() + slot.json_len() + extra + 1 > query.page_bytes {
+            let (slot, peer) = (&self.slots[*number], self.slots.encoded(*number));
+            if !list.is_empty() && list.bytes() + peer.listed_len(query.view) + 1 > query.page_bytes {
                 break;
             }
             slot.listed.mark(step);
             match query.view {
-                View::Seed => list.push(parts, slot.last_seen()),
+                View::Seed => list.push(peer, slot.last_seen()),
                 View::Full => {
                     let left = slot.expires_at().millis_since(now) / 1_000;
                     let age = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
-                    list.push_full(parts, slot.last_seen(), left, age);
+                    list.push_full(peer, slot.last_seen(), left, age);
                 }
             }
         }

@@ -27,7 +27,7 @@ impl Index {
         // Registering the same again is no more than a renewal to those who follow.
         let same = followed.is_some()
             && !entry.dormant
-            && self.slots.parts(number).to_json() == entry.content.text.json().as_bytes();
+            && self.slots.encoded(number).to_json() == entry.content.json.as_str().as_bytes();
         // What the new registration carries is acquired before the old one lets go, so that nothing is given up in between.
         let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
         let memberships = Memberships::new(acquired);
@@ -46,7 +46,7 @@ impl Index {
 
     /// Whether a peer may be deregistered by `claim`. The index must be up to date.
     pub(crate) fn departure(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> Departure {
-        let Some(number) = self.find(peer.as_str().as_bytes(), hash) else { return Departure::Unknown };
+        let Some(number) = self.find(peer, hash) else { return Departure::Unknown };
         let (slot, tail) = self.slots.pair(number);
         if slot.state == State::Live && !claim.admits(&tail.holder) {
             return Departure::Held(slot.expires_at());
@@ -65,7 +65,7 @@ impl Index {
         if slot.state == State::Vacant {
             return;
         }
-        let json = self.slots.parts(number).to_json();
+        let json = self.slots.encoded(number).to_json();
         let registered = Registered {
             dormant: slot.state == State::Dormant,
             holder: tail.holder,

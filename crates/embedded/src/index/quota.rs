@@ -4,7 +4,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use aurora_registry::Source;
 
-use super::table::Table;
+use super::memory::table::Table;
 
 pub(crate) struct Quota {
     hasher: RandomState,

@@ -39,7 +39,7 @@ impl Index {
     pub(crate) fn replay(&mut self, record: Replayed) {
         match record {
             Replayed::Registered(entry) => {
-                let slot = self.find(entry.peer_id(), entry.hash);
+                let slot = self.find(&entry.peer_id, entry.hash);
                 self.place(&entry, slot);
             }
             Replayed::Expired { peer, at } => self.replay_event(&peer, State::Dormant, at),
@@ -55,7 +55,7 @@ impl Index {
     /// Takes a change back: `before` is the record of what was there. What heartbeats were promised since is kept.
     pub(crate) fn revert(&mut self, before: Replayed) {
         let Replayed::Registered(mut entry) = before else { return self.replay(before) };
-        let slot = self.find(entry.peer_id(), entry.hash);
+        let slot = self.find(&entry.peer_id, entry.hash);
         let renewed_at = slot
             .map(|slot| self.slots.pair(slot))
             .filter(|(slot, tail)| slot.last_seen() > tail.registered_at);

@@ -21,7 +21,7 @@ impl Index {
 
     /// Whether `entry` may be placed by `claim`. The index must be up to date, and changes nothing.
     pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, Placement> {
-        let slot = self.find(entry.peer_id(), entry.hash);
+        let slot = self.find(&entry.peer_id, entry.hash);
         let known = slot.map(|slot| self.slots.pair(slot));
         let admission =
             Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.proves(&tail.holder)) };

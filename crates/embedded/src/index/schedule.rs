@@ -22,8 +22,8 @@ pub(crate) struct Agenda {
     entries: BTreeSet<Key>,
 }
 
-/// Milliseconds in two halves, the upper first, and a slot: twelve bytes where a `u64` would make sixteen.
-type Key = (u32, u32, u32);
+/// When something is due, and for which slot.
+type Key = (Timestamp, u32);
 
 impl Schedule {
     /// A schedule that follows nothing until [`Schedule::build`].
@@ -50,14 +50,14 @@ impl Schedule {
 
     /// The dormant peer that is evicted first, other than one.
     pub(crate) fn oldest_dormant_but(&self, slot: Option<u32>) -> Option<u32> {
-        self.evictions.entries.iter().map(|key| key.2).find(|oldest| Some(*oldest) != slot)
+        self.evictions.entries.iter().map(|key| key.1).find(|oldest| Some(*oldest) != slot)
     }
 
     /// Takes the whole content and follows every change from here on.
     pub(crate) fn build(&mut self, expiries: Vec<(Timestamp, u32)>, evictions: Vec<(Timestamp, u32)>) {
         for (agenda, entries) in [(&mut self.expiries, expiries), (&mut self.evictions, evictions)] {
             agenda.deferred = false;
-            agenda.entries = entries.into_iter().map(|(at, slot)| key(at, slot)).collect();
+            agenda.entries = entries.into_iter().collect();
         }
     }
 }
@@ -65,33 +65,27 @@ impl Schedule {
 impl Agenda {
     pub(crate) fn insert(&mut self, at: Timestamp, slot: u32) {
         if !self.deferred {
-            self.entries.insert(key(at, slot));
+            self.entries.insert((at, slot));
         }
     }
 
     pub(crate) fn remove(&mut self, at: Timestamp, slot: u32) {
         if !self.deferred {
-            self.entries.remove(&key(at, slot));
+            self.entries.remove(&(at, slot));
         }
     }
 
     pub(crate) fn first_due(&self, now: Timestamp) -> Option<u32> {
-        self.entries.first().filter(|first| **first <= key(now, u32::MAX)).map(|first| first.2)
+        self.entries.first().filter(|first| **first <= (now, u32::MAX)).map(|first| first.1)
     }
 
     #[cfg(test)]
     pub(crate) fn contains(&self, at: Timestamp, slot: u32) -> bool {
-        self.entries.contains(&key(at, slot))
+        self.entries.contains(&(at, slot))
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
-}
-
-fn key(at: Timestamp, slot: u32) -> Key {
-    let millis = at.as_millis().to_be_bytes();
-    let [a, b, c, d, e, f, g, h] = millis;
-    (u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h]), slot)
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Upper bounds of the buckets that sync durations are counted in, in microseconds; the last bucket has none.
-pub const SYNC_BUCKETS_MICROS: [u64; 12] =
+pub(crate) const SYNC_BUCKETS_MICROS: [u64; 12] =
     [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 51_200, 204_800, 1_000_000];
 
 /// The journal's figures at one moment. Counts start with the process.

@@ -22,6 +22,9 @@ pub(crate) const MAX_PAYLOAD: usize = 32 << 20;
 /// What one record may have, in bytes: far over any registration, so that a larger one is a bug.
 pub(crate) const MAX_RECORD: usize = 1 << 20;
 
+/// The sequence of the frame that ends a checkpoint.
+pub(crate) const CHECKPOINT_END: u64 = u64::MAX;
+
 /// The first bytes of every frame. No byte of it is zero, ASCII or valid UTF-8, so payloads rarely look like it.
 pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, 0xA7, 0xC0, 0x9E];
 

@@ -8,8 +8,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{EmbeddedStore, Shared, Undo};
-use crate::checkpoint::{CheckpointError, CheckpointReport};
-use crate::journal::{Journal, Unavailable};
+use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 
 /// How far the journal grows before a checkpoint: a second's reading at a start.
 const JOURNAL_BYTES: u64 = 64 << 20;

@@ -80,7 +80,7 @@ impl EmbeddedStore {
     ///
     /// # Errors
     /// As [`EmbeddedStore::open`].
-    pub fn open_on(
+    pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         options: EmbeddedOptions,
         now: Timestamp,

@@ -1,4 +1,4 @@
-use aurora_embedded::disk::LossyDisk;
+use aurora_embedded::testing::LossyDisk;
 
 use super::{Event, open, records, wait};
 

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use aurora_embedded::disk::{Disk, LossyDisk};
-use aurora_embedded::journal::{Commit, Hooks, Journal, JournalOptions, OpenError, Recovery, Unavailable};
+use aurora_embedded::testing::{Commit, Hooks, Journal, JournalOptions};
+use aurora_embedded::testing::{Disk, LossyDisk};
+use aurora_embedded::{OpenError, Recovery, Unavailable};
 
 /// What a store would be told.
 #[derive(Debug, PartialEq, Eq)]

@@ -250,7 +250,7 @@ impl Store for Biased {
         let mut peers = PeerList::default();
         for known in &chosen {
             let json = PeerJson::new(&known.registration);
-            peers.push(json.parts(), known.last_seen);
+            peers.push(json.encoded(), known.last_seen);
         }
         Ok(Page { peers, total: Total::Estimate(live.len() as u64) })
     }

@@ -2,10 +2,11 @@
 
 use super::Recovery;
 use super::error::{Errors, OpenError};
-use crate::checkpoint::END;
 use crate::disk::{Disk, DiskFile};
 use crate::journal::JournalOptions;
-use crate::journal::format::{FRAMES_AT, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records};
+use crate::journal::format::{
+    CHECKPOINT_END, FRAMES_AT, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records,
+};
 use crate::journal::name::{self, Listing};
 use crate::journal::reader::FrameReader;
 
@@ -72,7 +73,9 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         loop {
             let offset = reader.position();
             match reader.next().map_err(|error| self.errors.io("read", &name, error))? {
-                Some(frame) if frame.sequence == END => return self.end_marker(&name, offset, frame.payload),
+                Some(frame) if frame.sequence == CHECKPOINT_END => {
+                    return self.end_marker(&name, offset, frame.payload);
+                }
                 Some(frame) if frame.sequence == next || (self.gap && frame.sequence > next) => {
                     next = frame.sequence.saturating_add(1);
                     self.recovery.checkpoint_records += self.hand_over(&name, offset, frame.payload)?;

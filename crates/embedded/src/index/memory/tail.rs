@@ -3,7 +3,7 @@
 use aurora_protocol::Timestamp;
 use aurora_registry::{Holder, Source, TokenHash};
 
-use super::membership::Memberships;
+use super::super::membership::Memberships;
 
 /// What changes of a peer read, and listings only where they ask for more than most do.
 pub(crate) struct Tail {
@@ -14,21 +14,21 @@ pub(crate) struct Tail {
     /// The key of the address that it publishes without coming from there; 0 if it does.
     pub(crate) published: u64,
     pub(crate) memberships: Memberships,
-    /// What of its text has no room in the slot.
-    pub(crate) rest: Box<[u8]>,
+    /// Its text, if that does not fit into the slot; otherwise empty.
+    pub(crate) long_text: Box<[u8]>,
     /// Its position among all live peers.
     pub(crate) position: u32,
 }
 
 impl Tail {
-    pub(super) fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self {
             holder: Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) },
             registered_at: Timestamp::default(),
             scheduled: Timestamp::default(),
             published: 0,
             memberships: Memberships::None,
-            rest: Box::default(),
+            long_text: Box::default(),
             position: 0,
         }
     }
@@ -39,7 +39,7 @@ impl Tail {
 
     /// What the peer counts against the bound on bytes.
     pub(crate) fn cost(&self) -> u64 {
-        cost(self.rest.len(), self.memberships.as_slice().len())
+        cost(self.long_text.len(), self.memberships.as_slice().len())
     }
 
     /// Reading this fetches what a query by archetype reads of it into the cache.
@@ -48,12 +48,12 @@ impl Tail {
     }
 }
 
-/// What a peer counts against the bound on bytes: `rest` bytes of its text that have no room in its slot, and so many archetypes.
-pub(crate) fn cost(rest: usize, archetypes: usize) -> u64 {
+/// What a peer counts against the bound on bytes: the bytes of a text that does not fit into the slot, and the archetypes.
+pub(crate) fn cost(long_text: usize, archetypes: usize) -> u64 {
     /// The slot, the tail, and the places in the tables, the dense array and the schedule.
     const PEER: u64 = 448;
     const ARCHETYPE: u64 = 24;
-    PEER + rest as u64 + archetypes as u64 * ARCHETYPE
+    PEER + long_text as u64 + archetypes as u64 * ARCHETYPE
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! - At most three of four places of a piece are taken, so a search ends soon at a free one.
 //! - An entry stands at the place that its hash names or behind it, with no free place between: taking one out closes the gap.
 
-use super::entry::IdHash;
+use super::super::entry::IdHash;
 use super::table::{PIECES, piece};
 
 /// Slots by the hash of their peers' ids, in pieces that grow each by itself.

@@ -11,12 +11,11 @@
 //! - A number that was given back is taken again before the arena grows: it is as large as the network ever was.
 //! - Only [`Slot::renew`] changes what others may read meanwhile.
 
-use aurora_protocol::{PeerParts, Timestamp, Ttl};
+use aurora_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
 use aurora_registry::Holder;
 
 use super::slot::{Slot, State};
 use super::tail::Tail;
-use super::text::Text;
 
 /// All slots and tails.
 #[derive(Default)]
@@ -28,7 +27,7 @@ pub(crate) struct Arena {
 
 /// What a slot and its tail are filled with.
 pub(crate) struct Content {
-    pub(crate) text: Text,
+    pub(crate) json: PeerJson,
     pub(crate) holder: Holder,
     pub(crate) ttl: Ttl,
     pub(crate) registered_at: Timestamp,
@@ -75,7 +74,7 @@ impl Arena {
     /// Replaces everything in a slot and its tail but the state and the memberships.
     pub(crate) fn fill(&mut self, slot: u32, content: &Content) {
         let (slot, tail) = self.pair_mut(slot);
-        tail.rest = slot.write(&content.text);
+        tail.long_text = slot.write(content.json.encoded());
         slot.ttl = content.ttl;
         slot.set_lease(content.last_seen, content.expires_at);
         tail.holder = content.holder;
@@ -99,11 +98,11 @@ impl Arena {
         (&mut self.slots[chunk][place], &mut self.tails[chunk][place])
     }
 
-    /// The parts of a peer's JSON.
-    pub(crate) fn parts(&self, slot: u32) -> PeerParts<'_> {
+    /// A peer's JSON in its compact form.
+    pub(crate) fn encoded(&self, slot: u32) -> EncodedPeer<'_> {
         let head = &self[slot];
-        // A tail is another place in memory, which few peers make necessary.
-        head.parts().unwrap_or_else(|| head.parts_with(&self.tail(slot).rest))
+        // Few texts are long. The tail is read for those only, because it is another place in memory.
+        head.encoded().unwrap_or_else(|| head.encoded_in(&self.tail(slot).long_text))
     }
 }
 
@@ -142,16 +141,27 @@ impl std::ops::IndexMut<u32> for Arena {
 
 #[cfg(test)]
 mod tests {
+    use aurora_protocol::{Address, Archetypes, Metadata, PeerId, Registration};
     use aurora_registry::{Source, TokenHash};
 
-    use super::super::text::tests::{given, text};
     use super::*;
 
-    fn content(text: Text) -> Content {
+    /// A peer with a word of so many bytes in its metadata.
+    fn json(id: &str, metadata: usize) -> PeerJson {
+        PeerJson::new(&Registration {
+            peer_id: PeerId::parse(id).unwrap(),
+            address: Address::parse("10.0.0.1").unwrap().unwrap(),
+            port: 1,
+            archetypes: Archetypes::default(),
+            metadata: Metadata::parse(&format!(r#"{{"m":"{}"}}"#, "x".repeat(metadata))).unwrap(),
+        })
+    }
+
+    fn content(json: PeerJson) -> Content {
         let holder = Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) };
         let at = Timestamp::from_secs(1);
         Content {
-            text,
+            json,
             holder,
             ttl: Ttl::from_secs(60),
             registered_at: at,
@@ -190,19 +200,17 @@ mod tests {
         let mut arena = Arena::default();
         let slots = [arena.take(), arena.take(), arena.take()];
         for slot in [slots[0], slots[2]] {
-            arena.fill(slot, &content(text("neighbour", 60)));
+            arena.fill(slot, &content(json("neighbour", 60)));
         }
         let around = Slot::INLINE - 20..Slot::INLINE + 20;
         let lengths = (0..Slot::INLINE).step_by(50).chain(around).chain([4_000, 0]);
         for (filled, id) in lengths.flat_map(|metadata| [(metadata, "p"), (metadata, "es\"caped")]) {
-            let (peer, json) = given(id, filled);
-            arena.fill(slots[1], &content(Text::new(peer, json.clone())));
-            assert_eq!(arena[slots[1]].peer_id(), id.as_bytes());
-            assert_eq!(arena.parts(slots[1]).to_json(), json.as_str().as_bytes());
-            assert_eq!(arena[slots[1]].json_len(), json.as_str().len());
+            let json = json(id, filled);
+            arena.fill(slots[1], &content(json.clone()));
+            assert_eq!(arena.encoded(slots[1]), json.encoded());
         }
         for slot in [slots[0], slots[2]] {
-            assert_eq!(arena[slot].peer_id(), b"neighbour");
+            assert_eq!(arena.encoded(slot), json("neighbour", 60).encoded());
         }
     }
 }

@@ -2,10 +2,9 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use aurora_protocol::{PeerParts, Timestamp, Ttl};
+use aurora_protocol::{EncodedPeer, Timestamp, Ttl};
 
-use super::introduced::Listed;
-use super::text::{IdPlace, Text};
+use super::super::introduced::Listed;
 
 /// One peer, or none: all that listing and renewing it reads, in lines of the cache that follow each other. A text that is too long
 /// goes on in the slot's [`Tail`](super::tail::Tail).
@@ -17,14 +16,13 @@ pub(crate) struct Slot {
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     pub(crate) ttl: Ttl,
-    /// How long the whole of each part is.
+    /// The lengths of the front and the back of its [`EncodedPeer`], wherever they lie.
     front_len: u16,
     back_len: u16,
     /// When a list last named the peer.
-    pub(super) listed: Listed,
-    id_place: IdPlace,
+    pub(crate) listed: Listed,
     pub(crate) state: State,
-    /// As much of the text as has room.
+    /// The front and the back, if both fit.
     text: [u8; Slot::INLINE],
 }
 
@@ -40,11 +38,11 @@ pub(crate) enum State {
 impl Slot {
     /// Four lines of the cache: a peer like the seed's, of some 280 bytes of JSON, is whole in them.
     const BYTES: usize = 256;
-    const HEAD: usize = 28;
-    /// So many bytes of a text lie in the slot.
+    const HEAD: usize = 27;
+    /// A text of at most so many bytes lies in the slot.
     pub(crate) const INLINE: usize = Self::BYTES - Self::HEAD;
 
-    pub(super) fn vacant() -> Self {
+    pub(crate) fn vacant() -> Self {
         Self {
             expires_at: AtomicU64::new(0),
             last_seen: AtomicU64::new(0),
@@ -52,55 +50,39 @@ impl Slot {
             front_len: 0,
             back_len: 0,
             listed: Listed::default(),
-            id_place: IdPlace::default(),
             state: State::Vacant,
             text: [0; Self::INLINE],
         }
     }
 
-    /// Puts a text in; answers what of it has no room.
-    pub(super) fn write(&mut self, text: &Text) -> Box<[u8]> {
-        let (mut at, mut rest) = (0, Vec::new());
-        for piece in text.pieces() {
-            let (here, beyond) = piece.split_at(piece.len().min(Self::INLINE - at));
-            self.text[at..at + here.len()].copy_from_slice(here);
-            at += here.len();
-            rest.extend_from_slice(beyond);
-        }
-        // The longest parts are a small share of what this can say: `PeerJson` bounds them.
+    /// Stores a text; answers the text itself if it does not fit.
+    pub(crate) fn write(&mut self, peer: EncodedPeer<'_>) -> Box<[u8]> {
+        let (front, back) = (peer.front(), peer.back());
+        // `PeerJson` bounds both far below 64 KiB.
         [self.front_len, self.back_len] =
-            text.part_lens().map(|length| u16::try_from(length).unwrap_or(u16::MAX));
-        self.id_place = text.id_place();
+            [front, back].map(|part| u16::try_from(part.len()).unwrap_or(u16::MAX));
         self.listed = Listed::default();
-        rest.into()
+        let Some(text) = self.text.get_mut(..front.len() + back.len()) else {
+            return [front, back].concat().into();
+        };
+        let (front_place, back_place) = text.split_at_mut(front.len());
+        front_place.copy_from_slice(front);
+        back_place.copy_from_slice(back);
+        Box::default()
     }
 
-    pub(crate) fn peer_id(&self) -> &[u8] {
-        self.id_place.id(&self.text)
-    }
-
-    /// The parts of the JSON, where all of them is here.
+    /// The peer's JSON, if it lies in the slot.
     #[inline]
-    pub(crate) fn parts(&self) -> Option<PeerParts<'_>> {
-        let front_at = self.id_place.before();
-        let back_at = front_at + usize::from(self.front_len);
-        let front = self.text.get(front_at..back_at)?;
-        let back = self.text.get(back_at..back_at + usize::from(self.back_len))?;
-        Some(PeerParts { front: [front, &[]], back: [back, &[]] })
+    pub(crate) fn encoded(&self) -> Option<EncodedPeer<'_>> {
+        let len = usize::from(self.front_len) + usize::from(self.back_len);
+        self.text.get(..len).map(|text| self.encoded_in(text))
     }
 
-    /// The parts of the JSON, of which `rest` is what lies elsewhere.
-    pub(crate) fn parts_with<'a>(&'a self, rest: &'a [u8]) -> PeerParts<'a> {
-        let here = &self.text[self.id_place.before()..];
-        let front_len = usize::from(self.front_len);
-        let (front, back) = here.split_at(front_len.min(here.len()));
-        let (more_front, more_back) = rest.split_at((front_len - front.len()).min(rest.len()));
-        PeerParts { front: [front, more_front], back: [back, more_back] }
-    }
-
-    /// How long the whole JSON is.
-    pub(crate) fn json_len(&self) -> usize {
-        PeerParts::json_len_of(usize::from(self.front_len) + usize::from(self.back_len))
+    /// The peer's JSON, if it lies in `text`.
+    #[inline]
+    pub(crate) fn encoded_in<'a>(&self, text: &'a [u8]) -> EncodedPeer<'a> {
+        let (front, back) = text.split_at_checked(self.front_len.into()).unwrap_or_default();
+        EncodedPeer::new(front, back)
     }
 
     /// One byte of each line: reading them fetches them into the cache. Always as many, so that the processor guesses no length

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_embedded::disk::LossyDisk;
+use aurora_embedded::testing::{LossyDisk, open_on};
 use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_protocol::{
     Address, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
@@ -111,11 +111,11 @@ impl World {
     fn open(&mut self) -> Option<Arc<EmbeddedStore>> {
         if self.rng.u8(..8) == 0 {
             self.disk.lose_power_after(self.rng.u64(..40));
-            drop(EmbeddedStore::open_on(Arc::new(self.disk.clone()), options(), self.now));
+            drop(open_on(Arc::new(self.disk.clone()), options(), self.now));
             self.counts.losses_while_opening += 1;
             self.lose_power();
         }
-        let opened = EmbeddedStore::open_on(Arc::new(self.disk.clone()), options(), self.now);
+        let opened = open_on(Arc::new(self.disk.clone()), options(), self.now);
         let clean = |store: &Arc<EmbeddedStore>| store.restored().skipped_records == 0;
         let store = opened.ok().filter(clean);
         match &store {

@@ -9,7 +9,7 @@ pub(crate) struct Table<T> {
 }
 
 /// How many pieces there are: a million entries make pieces of some thousands, which grow in a tenth of a millisecond.
-pub(super) const PIECES: u64 = 256;
+pub(crate) const PIECES: u64 = 256;
 /// hashbrown tells entries apart by the lowest and the seven highest bits, so the pieces go by sixteen bits between.
 const PIECE_SHIFT: u32 = 40;
 
@@ -54,7 +54,7 @@ impl<T> Table<T> {
 
 /// The piece of a hash. The first pieces get half of what the last ones get: pieces of one size would all grow at the
 /// same time, and be half empty after it.
-pub(super) fn piece(hash: u64) -> usize {
+pub(crate) fn piece(hash: u64) -> usize {
     const ONE: u64 = 1 << 16;
     let x = (hash >> PIECE_SHIFT) % ONE;
     // For x from 0 to 1 this goes from 0 to 1, and half as steeply at the end as at the start.

@@ -3,13 +3,10 @@
 use std::io;
 use std::sync::Arc;
 
+use super::batch::Unavailable;
+use super::format::{CHECKPOINT_END, FRAMES_AT, FileHeader, FrameBuffer, Kind};
+use super::name::{self, Listing};
 use crate::disk::{Disk, DiskFile};
-use crate::journal::Unavailable;
-use crate::journal::format::{FRAMES_AT, FileHeader, FrameBuffer, Kind};
-use crate::journal::name::{self, Listing};
-
-/// The sequence of the frame that ends a checkpoint.
-pub(crate) const END: u64 = u64::MAX;
 
 /// What is written at once, in bytes: small, so that the journal's own writes are not kept waiting.
 const PIECE: usize = 256 << 10;
@@ -116,7 +113,7 @@ impl CheckpointWriter {
             self.write(self.pieces)?;
         }
         self.frame.push(&self.records.to_le_bytes());
-        self.write(END)?;
+        self.write(CHECKPOINT_END)?;
         self.file.sync_data()?;
         // The records may hold changes that are not durable yet: they must be, or be known to have failed, before these count.
         if let Some(settle) = self.settle.take() {

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aurora_embedded::disk::LossyDisk;
-use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_embedded::testing::{LossyDisk, open_on};
+use aurora_embedded::EmbeddedOptions;
 use aurora_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl};
 use aurora_registry::{Claim, Put, Source, Store, TokenHash};
 
@@ -45,7 +45,7 @@ async fn stays_within_a_small_disk(options: EmbeddedOptions, peers: u32) {
     let disk = LossyDisk::new(1);
     disk.set_capacity(Some(CAPACITY));
     let now = Timestamp::from_secs(1_759_406_400);
-    let store = EmbeddedStore::open_on(Arc::new(disk.clone()), options, now).unwrap();
+    let store = open_on(Arc::new(disk.clone()), options, now).unwrap();
     let rounds = u32::try_from(2 * CAPACITY / (4_000 * u64::from(AT_ONCE))).unwrap();
     for round in 0..rounds {
         let mut calls = tokio::task::JoinSet::new();
