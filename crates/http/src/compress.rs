@@ -4,22 +4,18 @@
 //! tower-http's `CompressionLayer` doesn't do: it compresses on the thread that serves other
 //! requests, however many pages are compressed at once, and its responses have no `Content-Length`.
 
-use std::sync::Arc;
+use std::net::IpAddr;
 
 use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use http::HeaderValue;
 use http::header::{CONTENT_ENCODING, VARY};
-use http::{HeaderValue, Method};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
 use crate::budget::Share;
 use crate::error::Failure;
-use crate::gzip::accepts_gzip;
-use crate::origin::{NO_ADDRESS, Origin};
 use crate::service::Service;
 
 /// Bodies below this are sent as they are: they fit a few packets either way.
@@ -28,14 +24,16 @@ const MIN_BYTES: u64 = 4 * 1024;
 /// connection itself.
 const COUNTED_FROM_BYTES: usize = 16 * 1024;
 
-/// The layer that compresses large bodies and counts them against their source's budget.
-pub(crate) async fn compress(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let has_body = request.method() != Method::HEAD;
-    let accepts_gzip = accepts_gzip(request.headers());
-    let address = Origin::of_request(&request).map_or(NO_ADDRESS, |origin| origin.address);
-    let response = next.run(request).await;
-    // What a stream of events will send is not known.
-    if !has_body || response.body().size_hint().exact().is_none_or(|bytes| bytes < MIN_BYTES) {
+/// Compresses a large body where its client accepts that, and counts it against the budget of
+/// `address`.
+pub(crate) async fn pack(
+    response: Response,
+    accepts_gzip: bool,
+    address: IpAddr,
+    service: &Service,
+) -> Response {
+    // The length of a stream of events is unknown.
+    if response.body().size_hint().exact().is_none_or(|bytes| bytes < MIN_BYTES) {
         return response;
     }
     let (mut parts, body) = response.into_parts();

@@ -1,34 +1,25 @@
 //! The contract as one axum router.
 //!
-//! From the outside to the inside, a request passes: [`exchange`], which reads its body, counts,
-//! logs and completes the response; [`compress`]; axum's routes; tower's load-shed and concurrency
-//! limit; [`limit::deadline`]; tower-http's catch-panic; its handler. The limits are around
-//! handlers alone, so that a 404, a 405 or a preflight never waits for a permit, nor does a body
-//! that is still arriving hold one.
+//! From the outside to the inside, a request passes: [`exchange`], which reads its body, and packs,
+//! counts, logs and completes the response; axum's routes; [`limit`]; its handler. The limits are
+//! around handlers alone, so that a 404, a 405 or a preflight needs no permit, nor does a body that
+//! is still arriving hold one.
 
-use std::any::Any;
 use std::sync::Arc;
 
 use aurora_protocol::Code;
 use aurora_registry::Registry;
 use axum::Router;
-use axum::error_handling::HandleErrorLayer;
 use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
-use tokio::sync::Semaphore;
-use tower::limit::GlobalConcurrencyLimitLayer;
-use tower::load_shed::LoadShedLayer;
-use tower::{BoxError, ServiceBuilder};
-use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::compress::compress;
 use crate::error::Failure;
 use crate::exchange::exchange;
 use crate::handler::{deregister, discover, health, heartbeat, network, openapi, register, watch};
-use crate::limit;
+use crate::limit::limit;
 use crate::options::ServiceOptions;
 use crate::route::Route;
 use crate::service::Service;
@@ -43,14 +34,7 @@ pub fn router(registry: Arc<Registry>, options: ServiceOptions) -> Router {
 
 /// The routes of a service and the layers around them.
 pub(crate) fn routes(service: Arc<Service>) -> Router {
-    let permits = Arc::new(Semaphore::new(service.options.max_in_flight.min(Semaphore::MAX_PERMITS)));
-    let shedding = service.clone();
-    let limits = ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(move |_: BoxError| limit::shed(shedding.clone())))
-        .layer(LoadShedLayer::new())
-        .layer(GlobalConcurrencyLimitLayer::with_semaphore(permits))
-        .layer(from_fn_with_state(service.clone(), limit::deadline))
-        .layer(CatchPanicLayer::custom(|panic: Box<dyn Any + Send>| limit::panicked(&*panic)));
+    let limits = from_fn_with_state(service.clone(), limit);
     let mut router = Router::new();
     for route in Route::ALL {
         let methods =
@@ -58,9 +42,7 @@ pub(crate) fn routes(service: Arc<Service>) -> Router {
         let with_slash = format!("{}/", route.path());
         router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
     }
-    let around_all = ServiceBuilder::new()
-        .layer(from_fn_with_state(service.clone(), exchange))
-        .layer(from_fn_with_state(service.clone(), compress));
+    let around_all = from_fn_with_state(service.clone(), exchange);
     router.fallback(not_found).layer(around_all).with_state(service)
 }
 

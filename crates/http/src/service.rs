@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use aurora_registry::Registry;
+use tokio::sync::Semaphore;
 
 use crate::budget::SourceBudget;
 use crate::gzip::Compressor;
@@ -24,6 +25,8 @@ const MAX_PENDING_RESPONSE_BYTES: usize = 256 << 20;
 pub(crate) struct Service {
     pub(crate) registry: Arc<Registry>,
     pub(crate) options: ServiceOptions,
+    /// One for each request that may be in flight.
+    pub(crate) permits: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
     /// What was counted in the last minutes.
     pub(crate) history: History,
@@ -42,6 +45,7 @@ impl Service {
         let metrics = Arc::new(Metrics::default());
         Self {
             registry,
+            permits: Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS)),
             history: History::default(),
             watchers: Watchers::new(options.max_watchers, options.watch_keep_alive, metrics.clone()),
             metrics,

@@ -77,7 +77,10 @@ mod tests {
         let settings = read(&["--table=aurora-peers-dev"]).unwrap();
         assert_eq!(settings.store, DynamoOptions::new("aurora-peers-dev"));
         assert_eq!(settings.limits, Limits::default());
-        assert_eq!((settings.service.request_timeout.as_secs(), settings.service.log_one_in), (10, LOG_ONE_IN));
+        assert_eq!(
+            (settings.service.request_timeout.as_secs(), settings.service.log_one_in),
+            (10, LOG_ONE_IN)
+        );
         assert!(settings.service.cors && !settings.custom_metrics);
     }
 

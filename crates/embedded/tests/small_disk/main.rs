@@ -5,8 +5,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aurora_embedded::testing::{LossyDisk, open_on};
 use aurora_embedded::EmbeddedOptions;
+use aurora_embedded::testing::{LossyDisk, open_on};
 use aurora_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl};
 use aurora_registry::{Claim, Put, Source, Store, TokenHash};
 
