@@ -18,6 +18,10 @@ use std::error::Error;
 
 use clap::Parser;
 
+/// The service's own allocator, so that the baseline server differs from it in nothing else.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tools for Aurora Discovery's benchmarks.
 #[derive(Parser)]
 enum Tool {

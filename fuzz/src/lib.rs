@@ -6,16 +6,14 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, Origin, RequestId, ServiceOptions, router};
+use aurora_http::{Clock, DiscoveryService, Origin, RequestId, ServiceOptions};
 use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry};
-use axum::Router;
 use axum::body::{Body, Bytes};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;
 use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
-use tower::ServiceExt;
 
 /// A registry so small that it is soon full: the refusals of a full one are answers too, and memory can't grow.
 const MAX_PEERS: u64 = 256;
@@ -71,7 +69,7 @@ thread_local! {
 }
 
 struct Service {
-    router: Router,
+    discovery: DiscoveryService,
     runtime: Runtime,
 }
 
@@ -84,14 +82,14 @@ impl Service {
         // A fixed time makes every finding repeatable.
         options.clock = Clock::new(|| Timestamp::from_secs(1_759_406_400));
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime without sockets");
-        Self { router: router(Arc::new(registry), options), runtime }
+        Self { discovery: DiscoveryService::new(Arc::new(registry), options), runtime }
     }
 
     fn answer(&self, mut request: Request<Body>) -> Answer {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         request.extensions_mut().insert(Origin { address, request_id: RequestId::fresh(), time_left: None });
         let (parts, body) = self.runtime.block_on(async {
-            let Ok(response) = self.router.clone().oneshot(request).await;
+            let response = self.discovery.respond(request).await;
             let (parts, body) = response.into_parts();
             (parts, body.collect().await.expect("a whole body").to_bytes())
         });

@@ -27,6 +27,12 @@ use tokio::runtime::{Builder, Runtime};
 use args::Command;
 use failure::Failure;
 
+/// axum boxes some futures and services for every request, several of them longer than a kilobyte.
+/// glibc's allocator spent a sixth of a heartbeat's processor time on them
+/// (docs/decisions/0014-one-http-service.md).
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = match settings::parse(std::env::args_os()) {
         Ok(args) => args,

@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::HeaderValue;
-use http::header::{CONTENT_ENCODING, VARY};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, VARY};
 use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
@@ -43,6 +43,8 @@ pub(crate) async fn pack(
     };
     let compressed = if accepts_gzip { service.compressor.compress(&body).await } else { None };
     if compressed.is_some() {
+        // The router has set it to the length of what was compressed.
+        parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     parts.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));

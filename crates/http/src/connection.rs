@@ -14,7 +14,6 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::response::Response;
 use http::header::CONTENT_LENGTH;
 use http::{Request, StatusCode, Version};
@@ -26,8 +25,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
-use tower::Service as _;
 
+use crate::exchange::DiscoveryService;
 use crate::options::ServerOptions;
 use crate::origin::Origin;
 
@@ -55,7 +54,7 @@ const STREAMS_END: Duration = Duration::from_secs(1);
 
 /// What all connections of a server share.
 pub(crate) struct ConnectionServer {
-    router: Router,
+    service: DiscoveryService,
     trusted_hops: usize,
     timeouts: Timeouts,
     tls: Option<TlsAcceptor>,
@@ -63,9 +62,9 @@ pub(crate) struct ConnectionServer {
 }
 
 impl ConnectionServer {
-    pub(crate) fn new(router: Router, tls: Option<TlsAcceptor>, options: &ServerOptions) -> Self {
+    pub(crate) fn new(service: DiscoveryService, tls: Option<TlsAcceptor>, options: &ServerOptions) -> Self {
         let timeouts = Timeouts::from(options);
-        Self { router, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
+        Self { service, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
     }
 
     /// Serves one connection until either side ends it, it is too slow, or `stop` says so.
@@ -108,7 +107,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Hands a request to the router, with what only the connection knows of it.
+    /// Hands a request to the service, with what only the connection knows of it.
     async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
@@ -116,7 +115,7 @@ impl Connection {
         let mut request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
         request.extensions_mut().insert(origin);
         request.extensions_mut().insert(self.state.clone());
-        let mut response = self.server.router.clone().call(request).await?;
+        let mut response = self.server.service.respond(request).await;
         // axum puts one on every response; this status must not have it (RFC 9110, section 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);

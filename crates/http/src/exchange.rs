@@ -1,45 +1,100 @@
-//! The outermost layer: it sees each request with its whole body and each response, and so counts,
-//! logs and completes them in one place.
+//! What surrounds every handler: it sees each request with its whole body and each response, and so
+//! limits, packs, counts, logs and completes them in one place.
+//!
+//! It is around axum's router and not a layer of it. A layer is cloned and boxed, and its future
+//! boxed, for every request of every route.
 
 use std::sync::Arc;
 use std::time::Instant;
 
-use axum::body::Body;
-use axum::extract::{Request, State};
-use axum::middleware::Next;
+use aurora_registry::Registry;
+use axum::body::{Body, HttpBody};
+use axum::extract::Request;
 use axum::response::Response;
+use axum::{BoxError, Router};
+use bytes::Bytes;
 use http::Method;
+use tower::Service as _;
 
 use crate::body::{ReceivedBody, receive};
 use crate::compress::pack;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
+use crate::limit::limited;
 use crate::log::Exchange;
+use crate::options::ServiceOptions;
 use crate::origin::Origin;
 use crate::route::Route;
+use crate::router::router;
 use crate::service::Service;
 
-/// Reads the body, passes the request on, and packs, counts, logs and completes the response.
-pub(crate) async fn exchange(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
-    let origin = Origin::of_request(&request).cloned().unwrap_or_default();
-    let (mut parts, body) = request.into_parts();
-    let body = receive(body, service.unfinished_bodies.share(origin.address)).await;
-    let started = Instant::now();
-    let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
-    let accepts_gzip = accepts_gzip(&parts.headers);
-    parts.extensions.insert(ReceivedBody(body.clone()));
-    let mut response = next.run(Request::from_parts(parts, Body::empty())).await;
-    if method != Method::HEAD {
-        response = pack(response, accepts_gzip, origin.address, &service).await;
+/// The contract over one registry, for any transport.
+///
+/// The transport puts an [`Origin`] into the extensions of each request, and bounds how long a body
+/// may take to arrive.
+#[derive(Clone)]
+pub struct DiscoveryService {
+    service: Arc<Service>,
+    router: Router,
+}
+
+impl DiscoveryService {
+    /// The contract over `registry`.
+    pub fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
+        Self::of(Arc::new(Service::new(registry, options)))
     }
 
-    let (latency, status) = (started.elapsed(), response.status());
-    let failure = response.extensions().get::<Failure>();
-    service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
-    if service.log.wants(status) {
-        let body = body.as_deref().unwrap_or_default();
-        Exchange { route, method: &method, body, origin: &origin, status, failure, latency }.log();
+    pub(crate) fn of(service: Arc<Service>) -> Self {
+        Self { router: router(service.clone()), service }
     }
-    service.headers.complete(&mut response, &origin.request_id);
-    response
+
+    /// The same around other handlers.
+    #[cfg(test)]
+    pub(crate) fn around(router: Router, service: Arc<Service>) -> Self {
+        Self { service, router }
+    }
+
+    /// Reads the request's body, has its handler respond, and packs, counts, logs and completes the
+    /// response.
+    pub async fn respond<B>(&self, request: http::Request<B>) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
+        let service = &self.service;
+        let origin = Origin::of_request(&request).cloned().unwrap_or_default();
+        let (mut parts, body) = request.into_parts();
+        let body = receive(Body::new(body), service.unfinished_bodies.share(origin.address)).await;
+        let started = Instant::now();
+        let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
+        let accepts_gzip = accepts_gzip(&parts.headers);
+        parts.extensions.insert(ReceivedBody(body.clone()));
+        let handler = self.handle(Request::from_parts(parts, Body::empty()));
+        // A 404, a 405 and a preflight need no permit.
+        let mut response = if route.is_some_and(|route| route.admits(&method)) {
+            limited(service, origin.time_left, handler).await
+        } else {
+            handler.await
+        };
+        if method != Method::HEAD {
+            response = pack(response, accepts_gzip, origin.address, service).await;
+        }
+
+        let (latency, status) = (started.elapsed(), response.status());
+        let failure = response.extensions().get::<Failure>();
+        service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
+        if service.log.wants(status) {
+            let body = body.as_deref().unwrap_or_default();
+            Exchange { route, method: &method, body, origin: &origin, status, failure, latency }.log();
+        }
+        service.headers.complete(&mut response, &origin.request_id);
+        response
+    }
+
+    async fn handle(&self, request: Request) -> Response {
+        match self.router.clone().call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
 }

@@ -1,8 +1,7 @@
-//! The Aurora Discovery contract over HTTP: one axum [`Router`](axum::Router), and a server for it.
+//! The Aurora Discovery contract over HTTP: one service, and a server for it.
 //!
-//! [`router`] is the whole contract: routes, the layers around them and the handlers. It knows no
-//! sockets, so that [`Server`] and other transports, such as AWS Lambda, serve the same one. A
-//! transport puts an [`Origin`] into each request's extensions.
+//! [`DiscoveryService`] is the whole contract: routes, handlers and what surrounds them. It knows no
+//! sockets, so that [`Server`] and other transports, such as AWS Lambda, serve the same one.
 
 mod body;
 mod budget;
@@ -36,10 +35,10 @@ mod tls;
 mod watch;
 
 pub use clock::Clock;
+pub use exchange::DiscoveryService;
 pub use open_files::OpenFiles;
 pub use options::{ServerOptions, ServiceOptions, TlsFiles};
 pub use origin::{Origin, RequestId};
 pub use route::Route;
-pub use router::router;
 pub use server::{ServeError, Server};
 pub use tls::TlsError;

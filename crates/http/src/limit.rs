@@ -1,47 +1,45 @@
-//! Limits around each handler: how many run at once, for how long, and what a panic costs.
+//! Limits of handlers: how many run at once, for how long, and what a panic costs.
 //!
-//! One layer holds the three. As layers of tower and tower-http (load shedding, a concurrency limit,
-//! catch-panic), each boxes its future and clones the services inside of it for every request: a
-//! heartbeat cost twice the processor time (`docs/decisions/0014-one-http-service.md`). And
-//! tower-http's `TimeoutLayer` has one time for all requests; a transport may have less left.
+//! The layers of tower and tower-http for this (load shedding, a concurrency limit, a timeout,
+//! catch-panic) each box a future and clone the services inside of them for every request, which
+//! together cost a tenth of a heartbeat's processor time; see
+//! `docs/decisions/0014-one-http-service.md`. tower-http's `TimeoutLayer` also has one time for all
+//! requests, while a transport may have less left for this one.
 
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
+use std::time::Duration;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use futures_util::FutureExt as _;
 use tokio::time::timeout;
 
 use crate::error::Failure;
-use crate::origin::Origin;
 use crate::service::Service;
 
-/// The layer around each handler. A request that finds no permit is refused at once, one that
-/// outlasts its deadline gets 503, and one whose handler panics gets 500: a bug that one request
-/// meets must not end the process.
-pub(crate) async fn limit(
-    State(service): State<Arc<Service>>,
-    request: Request,
-    next: Next,
-) -> Result<Response, Failure> {
+/// Runs a handler. It gets 503 if no permit is left, or if it outlasts its deadline, and 500 if it
+/// panics: a bug that one request meets must not end the process.
+///
+/// `time_left` is how long the transport still waits for the response, where that is known.
+pub(crate) async fn limited(
+    service: &Service,
+    time_left: Option<Duration>,
+    handler: impl Future<Output = Response>,
+) -> Response {
     let Ok(_permit) = service.permits.try_acquire() else {
         service.metrics.requests_shed.inc();
-        return Err(Failure::unavailable("too many requests are in flight; try again"));
+        return Failure::unavailable("too many requests are in flight; try again").into_response();
     };
     let _in_flight = service.metrics.request_in_flight();
     let longest = service.options.request_timeout;
-    let left = Origin::of_request(&request).and_then(|origin| origin.time_left);
-    let deadline = left.map_or(longest, |left| left.min(longest));
-    match timeout(deadline, AssertUnwindSafe(next.run(request)).catch_unwind()).await {
-        Ok(Ok(response)) => Ok(response),
+    let deadline = time_left.map_or(longest, |left| left.min(longest));
+    match timeout(deadline, AssertUnwindSafe(handler).catch_unwind()).await {
+        Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let message =
-                text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
-            Err(Failure::internal(format!("panicked: {message}")))
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+            let message = text.unwrap_or("without a message");
+            Failure::internal(format!("panicked: {message}")).into_response()
         }
-        Err(_) => Err(Failure::unavailable("the answer took too long; try again")),
+        Err(_) => Failure::unavailable("the answer took too long; try again").into_response(),
     }
 }

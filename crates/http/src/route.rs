@@ -58,6 +58,11 @@ impl Route {
         }
     }
 
+    /// Whether its handler takes this method.
+    pub(crate) fn admits(self, method: &Method) -> bool {
+        *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
+    }
+
     /// The route of a path.
     pub(crate) fn of(path: &str) -> Option<Self> {
         let path = path.strip_suffix('/').unwrap_or(path);

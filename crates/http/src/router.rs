@@ -1,49 +1,29 @@
-//! The contract as one axum router.
-//!
-//! From the outside to the inside, a request passes: [`exchange`], which reads its body, and packs,
-//! counts, logs and completes the response; axum's routes; [`limit`]; its handler. The limits are
-//! around handlers alone, so that a 404, a 405 or a preflight needs no permit, nor does a body that
-//! is still arriving hold one.
+//! The contract's paths as one axum router: a handler for each method of each path, and responses to
+//! every other path and method.
 
 use std::sync::Arc;
 
 use aurora_protocol::Code;
-use aurora_registry::Registry;
 use axum::Router;
-use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
-use crate::exchange::exchange;
 use crate::handler::{deregister, discover, health, heartbeat, network, openapi, register, watch};
-use crate::limit::limit;
-use crate::options::ServiceOptions;
 use crate::route::Route;
 use crate::service::Service;
 
-/// The contract over `registry`.
-///
-/// The transport puts an [`Origin`](crate::Origin) into the extensions of each request, and bounds
-/// how long a body may take to arrive.
-pub fn router(registry: Arc<Registry>, options: ServiceOptions) -> Router {
-    routes(Arc::new(Service::new(registry, options)))
-}
-
-/// The routes of a service and the layers around them.
-pub(crate) fn routes(service: Arc<Service>) -> Router {
-    let limits = from_fn_with_state(service.clone(), limit);
+/// The routes and their handlers.
+pub(crate) fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
-        let methods =
-            handler(route).route_layer(limits.clone()).options(preflight).fallback(method_not_allowed);
+        let methods = handler(route).options(preflight).fallback(method_not_allowed);
         let with_slash = format!("{}/", route.path());
         router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
     }
-    let around_all = from_fn_with_state(service.clone(), exchange);
-    router.fallback(not_found).layer(around_all).with_state(service)
+    router.fallback(not_found).with_state(service)
 }
 
 fn handler(route: Route) -> MethodRouter<Arc<Service>> {

@@ -13,10 +13,10 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
 use crate::connection::ConnectionServer;
+use crate::exchange::DiscoveryService;
 use crate::open_files::OpenFiles;
 use crate::options::ServerOptions;
 use crate::overflow::Overflow;
-use crate::router::routes;
 use crate::scrape::serve_metrics;
 use crate::service::Service;
 use crate::sweep::sweep_forever;
@@ -110,10 +110,11 @@ impl Server {
             background.spawn(serve_metrics(listener, service.clone()));
         }
         let (stop, stopped) = watch::channel(false);
+        let discovery = DiscoveryService::of(service.clone());
         let mut acceptor = Acceptor {
             listener,
             overflow: Overflow::new(service.headers.clone(), tls.is_none()),
-            server: Arc::new(ConnectionServer::new(routes(service.clone()), tls, &options)),
+            server: Arc::new(ConnectionServer::new(discovery, tls, &options)),
             service: service.clone(),
             max_connections,
             stopped,

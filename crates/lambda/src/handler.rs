@@ -5,16 +5,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aurora_http::{Clock, Origin, RequestId, router};
+use aurora_http::{Clock, DiscoveryService, Origin, RequestId};
 use aurora_registry::Registry;
-use axum::Router;
 use axum::body::Body;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderValue, Response};
 use lambda_http::{Adapter, Request};
 use lambda_runtime::{Context, LambdaEvent};
 use serde::Serialize;
-use tower::{Service as _, ServiceExt as _, service_fn};
+use tower::{Service as _, service_fn};
 
 use crate::event::{Event, GatewayEvent};
 use crate::metrics::Metrics;
@@ -31,7 +30,7 @@ const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// Handles events, one at a time.
 pub(crate) struct Handler {
-    router: Router,
+    discovery: DiscoveryService,
     registry: Arc<Registry>,
     clock: Clock,
     metrics: Metrics,
@@ -42,7 +41,7 @@ pub(crate) struct Handler {
 impl Handler {
     pub(crate) fn new(registry: Arc<Registry>, settings: &Settings) -> Self {
         Self {
-            router: router(Arc::clone(&registry), settings.service.clone()),
+            discovery: DiscoveryService::new(Arc::clone(&registry), settings.service.clone()),
             registry,
             clock: Clock::default(),
             metrics: Metrics::new(settings.custom_metrics),
@@ -94,7 +93,7 @@ impl Handler {
     async fn route(&self, request: Request) -> Result<Response<Body>, Infallible> {
         let started = Instant::now();
         let path = request.uri().path().to_owned();
-        let mut response = self.router.clone().oneshot(request).await?;
+        let mut response = self.discovery.respond(request).await;
         self.metrics.answered(&path, response.status(), started.elapsed());
         // The gateway knows how much it sends, and a HEAD's length is none.
         response.headers_mut().remove(CONTENT_LENGTH);

@@ -3,14 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use aurora_embedded::EmbeddedStore;
+use aurora_registry::{Limits, Registry};
 use axum::Router;
 use axum::routing::{get, post};
-use bytes::Bytes;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::*;
+use crate::ServiceOptions;
+use crate::body::RequestBody;
+use crate::service::Service;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 /// More than fits the buffers of a connection.
@@ -37,8 +41,12 @@ fn connect(tls: Option<TlsAcceptor>) -> Client {
     let router = Router::new()
         .route("/", get(|| async { "here" }))
         .route("/large", get(|| async { "x".repeat(LARGE) }))
-        .route("/body", post(|body: Bytes| async move { body }));
-    let server = Arc::new(ConnectionServer::new(router, tls, &options()));
+        .route("/body", post(|RequestBody(body): RequestBody| async move { body }));
+    let limits = Limits::default();
+    let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap();
+    let service = Service::new(Arc::new(registry), ServiceOptions::default());
+    let discovery = DiscoveryService::around(router, Arc::new(service));
+    let server = Arc::new(ConnectionServer::new(discovery, tls, &options()));
     let (stream, service) = duplex(1_024);
     let (stop, stopped) = watch::channel(false);
     tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stopped));

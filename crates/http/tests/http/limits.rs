@@ -4,33 +4,31 @@
 use std::sync::Arc;
 
 use aurora_embedded::EmbeddedStore;
-use aurora_http::{ServiceOptions, router};
+use aurora_http::{DiscoveryService, ServiceOptions};
 use aurora_registry::{Limits, Registry};
-use axum::Router;
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
-use tower::ServiceExt as _;
 
 use crate::support::faulty::Faulty;
 use crate::support::raw::Raw;
 use crate::support::{PATIENCE, Service, client};
 
-/// A router whose store stalls when the peer's id says so.
-fn stalling(max_in_flight: usize) -> Router {
+/// A service whose store stalls when the peer's id says so.
+fn stalling(max_in_flight: usize) -> DiscoveryService {
     let limits = Limits::default();
     let store = Faulty::over(EmbeddedStore::in_memory(limits.clone()));
     let mut options = ServiceOptions::default();
     options.max_in_flight = max_in_flight;
-    router(Arc::new(Registry::new(store, limits).unwrap()), options)
+    DiscoveryService::new(Arc::new(Registry::new(store, limits).unwrap()), options)
 }
 
 /// The response to a heartbeat, and its body.
-async fn heartbeat(router: &Router, peer: &str) -> (Response, String) {
+async fn heartbeat(service: &DiscoveryService, peer: &str) -> (Response, String) {
     let body = Body::from(format!(r#"{{"peer_id":"{peer}"}}"#));
-    let response = router.clone().oneshot(Request::post("/heartbeat").body(body).unwrap()).await.unwrap();
+    let response = service.respond(Request::post("/heartbeat").body(body).unwrap()).await;
     let (parts, body) = response.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     (Response::from_parts(parts, Body::empty()), String::from_utf8(text.to_vec()).unwrap())
@@ -45,13 +43,13 @@ async fn a_response_that_takes_too_long_becomes_a_503() {
 
 #[tokio::test(start_paused = true)]
 async fn requests_over_the_limit_are_shed_and_no_longer() {
-    let router = stalling(2);
-    let stalled = join_all((0..8).map(|_| heartbeat(&router, "stalls"))).await;
+    let service = stalling(2);
+    let stalled = join_all((0..8).map(|_| heartbeat(&service, "stalls"))).await;
     assert!(stalled.iter().all(|(response, _)| response.status() == 503), "{stalled:?}");
     let shed = stalled.iter().filter(|(_, body)| body.contains("in flight")).count();
     let late = stalled.iter().filter(|(_, body)| body.contains("too long")).count();
     assert_eq!((shed, late), (6, 2), "{stalled:?}");
-    assert_eq!(heartbeat(&router, "p").await.0.status(), 404);
+    assert_eq!(heartbeat(&service, "p").await.0.status(), 404);
 }
 
 #[tokio::test]
