@@ -1,14 +1,25 @@
-# What `.ci/run` and `.ci/full` share: stages, each with its name and its duration, and the checks that are a stage.
+# What `.ci/run` and `.ci/full` share: the stages, and the checks that are a stage of their own.
 # shellcheck shell=bash
 
-# One target directory for every stage; incremental files would only cost time and disk in a build made once.
+# One target directory serves every stage. Incremental files only cost time and disk in a build that
+# is made once.
 export CARGO_INCREMENTAL=0
 export CARGO_TERM_COLOR=never
 
-# Runs a command as a stage; the first stage that fails ends the run.
+# The stages that were asked for (none: all), and those that ran.
+wanted=()
+ran=()
+
+select_stages() {
+  wanted=("$@")
+}
+
+# Runs a command as a stage. The first stage that fails ends the run.
 stage() {
   local name=$1 started=$SECONDS
   shift
+  is_wanted "$name" || return 0
+  ran+=("$name")
   echo "== $name"
   if ! "$@"; then
     echo "== $name FAILED after $((SECONDS - started)) s" >&2
@@ -17,15 +28,33 @@ stage() {
   echo "== $name passed in $((SECONDS - started)) s"
 }
 
-# Everything but the tests: quick checks of the text first.
+is_wanted() {
+  [ ${#wanted[@]} -eq 0 ] || [ "$1" = setup ] || [[ " ${wanted[*]} " == *" $1 "* ]]
+}
+
+# A misspelt or renamed stage must not pass by doing nothing.
+finish() {
+  local name
+  for name in "${wanted[@]}"; do
+    if [[ " ${ran[*]} " != *" $name "* ]]; then
+      echo "$0: there is no stage $name" >&2
+      exit 2
+    fi
+  done
+  echo "all stages passed in ${SECONDS} s"
+}
+
+# Every stage but the tests. Quick checks of text come first.
 static_stages() {
   stage setup scripts/setup
   stage format cargo fmt --all --check
   stage shell check_shell
   stage python check_python
+  stage workflows scripts/check-workflows
+  stage spelling .tools/venv/bin/typos
   stage licences cargo deny --log-level error check bans licenses sources
   stage clippy cargo clippy --workspace --all-targets -- --deny warnings
-  stage 'clippy of what needs a stand-in' cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
+  stage clippy-stand-in cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
   stage rustdoc env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
 }
 
