@@ -79,8 +79,23 @@ pub async fn the_full_view_adds_when_it_expires_and_registered(target: &Target) 
     let expires_in = peer["expires_in_seconds"].as_u64().expect("whole seconds");
     assert!((540..=800).contains(&expires_in), "{expires_in}");
     assert!(peer["registered_seconds_ago"].as_u64().expect("whole seconds") < 60);
-    let seed = &caller.get(&format!("/discover?archetype={a}&view=seed")).await.ok()["peers"][0];
-    assert_eq!(seed.as_object().expect("an object").len(), 6);
+    let legacy = &caller.get(&format!("/discover?archetype={a}&view=legacy")).await.ok()["peers"][0];
+    assert_eq!(legacy.as_object().expect("an object").len(), 6);
+}
+
+pub async fn the_deprecated_name_of_the_legacy_view_is_accepted(target: &Target) {
+    let (caller, a) = (Caller::home(target), unique("a"));
+    let id = &caller.fill(1, &[&a]).await[0];
+    let default = &caller.get(&format!("/discover?archetype={a}")).await.ok()["peers"];
+    for view in ["legacy", "seed"] {
+        let path = format!("/discover?archetype={a}&view={view}");
+        assert_eq!(caller.get(&path).await.ok()["peers"], *default, "{view}");
+    }
+    for view in ["legacy", "seed"] {
+        let body = json!({"peer_id": id, "discover": {"archetype": a, "view": view}}).to_string();
+        let inline = caller.post("/heartbeat", &body).await.ok();
+        assert_eq!(inline["peers"][0].as_object().expect("an object").len(), 6, "{view}");
+    }
 }
 
 pub async fn unknown_parameters_are_ignored(target: &Target) {

@@ -79,6 +79,7 @@ macro_rules! contract_suite {
                 a_limit_cuts_the_list_and_the_total_counts_all
                 the_excluded_peer_is_neither_listed_nor_counted
                 the_full_view_adds_when_it_expires_and_registered
+                the_deprecated_name_of_the_legacy_view_is_accepted
                 unknown_parameters_are_ignored
                 samples_differ_from_call_to_call
                 a_rare_archetype_is_filled_up_with_others
@@ -112,7 +113,8 @@ macro_rules! contract_suite {
             network:
                 the_networks_figures_are_answered
                 what_is_at_risk_is_said_in_sentences
-                rates_come_together_or_not_at_all;
+                rates_come_together_or_not_at_all
+                the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value;
             deregister:
                 a_deregistered_peer_is_gone
                 a_peer_that_is_not_there_cannot_be_deregistered;

@@ -44,6 +44,11 @@ pub async fn rates_come_together_or_not_at_all(target: &Target) {
             "{name}: {answer}"
         );
     }
-    let share = &answer["introduced_to_nobody_share"];
-    assert!(*share == Value::Null || share.as_f64().is_some_and(|share| (0.0..=1.0).contains(&share)));
+    let ratio = &answer["undiscovered_ratio"];
+    assert!(*ratio == Value::Null || ratio.as_f64().is_some_and(|ratio| (0.0..=1.0).contains(&ratio)));
+}
+
+pub async fn the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value(target: &Target) {
+    let answer = Caller::home(target).get("/network").await.ok();
+    assert_eq!(answer.get("undiscovered_ratio"), answer.get("introduced_to_nobody_share"), "{answer}");
 }

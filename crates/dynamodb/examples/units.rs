@@ -130,7 +130,7 @@ impl Bench {
         let query = Query {
             archetypes: vec![Archetype::parse(COMMON)?],
             exclude: Some(registration(0).registration.peer_id),
-            view: View::Seed,
+            view: View::Legacy,
             limit: 20,
             page_bytes: 1 << 20,
             fill: false,

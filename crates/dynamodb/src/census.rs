@@ -47,7 +47,7 @@ impl Core {
         let everybody = Query {
             archetypes: Vec::new(),
             exclude: None,
-            view: View::Seed,
+            view: View::Legacy,
             limit: SAMPLE,
             page_bytes: usize::MAX,
             fill: false,

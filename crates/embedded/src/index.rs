@@ -9,7 +9,6 @@ mod change;
 mod entry;
 mod enumerate;
 mod fill;
-mod introduced;
 mod life;
 mod listing;
 mod members;
@@ -21,6 +20,7 @@ mod replay;
 mod room;
 mod sample;
 mod schedule;
+mod undiscovered;
 
 #[cfg(test)]
 mod invariant;

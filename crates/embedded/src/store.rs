@@ -131,8 +131,8 @@ impl Store for EmbeddedStore {
         Some(self)
     }
 
-    fn introduced_to_nobody_share(&self, now: Timestamp) -> Option<f64> {
-        self.check_open().ok().map(|()| self.read(now).introduced_to_nobody_share(now))
+    fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
+        self.check_open().ok().map(|()| self.read(now).undiscovered_ratio(now))
     }
 
     fn figures(&self) -> Vec<Figure> {

@@ -68,9 +68,13 @@ fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
             ),
         ]);
     }
-    let help = "Share of live peers that no page named during their last lease; newcomers count as named";
-    gauges
-        .extend(network.introduced_to_nobody_share.map(|share| ("introduced_to_nobody_share", help, share)));
+    if let Some(ratio) = network.undiscovered_ratio {
+        let help =
+            "Ratio of live peers that no page listed during their last lease; newcomers count as listed";
+        let deprecated = "Deprecated: use aurora_undiscovered_ratio";
+        gauges
+            .extend([("undiscovered_ratio", help, ratio), ("introduced_to_nobody_share", deprecated, ratio)]);
+    }
     gauges
 }
 
@@ -179,7 +183,7 @@ mod tests {
             peers: 7,
             archetypes: Vec::new(),
             rates: Some(rates),
-            introduced_to_nobody_share: Some(0.25),
+            undiscovered_ratio: Some(0.25),
             at_risk: vec!["x".to_owned()],
         };
         let text = exposition(Arc::default(), Some(census), Some(&network), figures).unwrap();
@@ -187,6 +191,8 @@ mod tests {
             "aurora_peers_live 7",
             "aurora_peers_dormant 2",
             "aurora_joins_per_minute 1.5",
+            "aurora_undiscovered_ratio 0.25",
+            "# HELP aurora_introduced_to_nobody_share Deprecated: use aurora_undiscovered_ratio",
             "aurora_introduced_to_nobody_share 0.25",
             "aurora_network_risks 1.0",
             "aurora_pages_total 0",

@@ -11,15 +11,15 @@ use crate::service::Service;
 /// The network's figures at `now`, when its peers were counted.
 pub(crate) fn figures(service: &Service, census: Census, now: Timestamp) -> NetworkResponse {
     let recent = service.history.recent(Moment::of(&service.metrics, census.live, now));
-    let share = service.registry.introduced_to_nobody_share(now).map(|share| rounded(share, 1e3));
-    let at_risk = risk::sentences(&census, recent.as_ref(), share);
+    let undiscovered_ratio = service.registry.undiscovered_ratio(now).map(|ratio| rounded(ratio, 1e3));
+    let at_risk = risk::sentences(&census, recent.as_ref(), undiscovered_ratio);
     let archetypes = census.by_archetype.into_iter();
     NetworkResponse {
         timestamp: now,
         peers: census.live,
         archetypes: archetypes.map(|(archetype, peers)| ArchetypePeers { archetype, peers }).collect(),
         rates: recent.and_then(|recent| recent.rates),
-        introduced_to_nobody_share: share,
+        undiscovered_ratio,
         at_risk,
     }
 }

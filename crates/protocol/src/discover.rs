@@ -40,26 +40,33 @@ impl Order {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum View {
-    /// Exactly the seed's six keys: an extra one breaks today's peers.
+    /// Exactly the six keys that legacy clients expect: an extra one breaks them.
     #[default]
-    Seed,
+    Legacy,
     /// Also `expires_in_seconds` and `registered_seconds_ago`.
     Full,
 }
 
 impl View {
+    /// The default, which clients leave out: older services know it by another name.
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_legacy(&self) -> bool {
+        *self == Self::Legacy
+    }
+
     fn as_str(self) -> &'static str {
         match self {
-            Self::Seed => "seed",
+            Self::Legacy => "legacy",
             Self::Full => "full",
         }
     }
 
     fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
-            "seed" => Ok(Self::Seed),
+            // `seed` is the deprecated name, accepted for one release.
+            "legacy" | "seed" => Ok(Self::Legacy),
             "full" => Ok(Self::Full),
-            _ => Err(Invalid::rule("must be seed or full")),
+            _ => Err(Invalid::rule("must be legacy or full")),
         }
     }
 }
@@ -113,6 +120,7 @@ pub struct DiscoverRequest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
     /// How much is said of each peer.
+    #[serde(skip_serializing_if = "View::is_legacy")]
     pub view: View,
     /// Who else is listed where fewer than `limit` match; nobody where this is `None` or no archetype is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -133,7 +141,7 @@ impl DiscoverRequest {
             exclude: None,
             order: Order::Sample,
             cursor: None,
-            view: View::Seed,
+            view: View::Legacy,
             fill: None,
         }
     }
@@ -324,6 +332,20 @@ mod tests {
     }
 
     #[test]
+    fn the_legacy_view_has_a_deprecated_name_and_clients_send_neither() {
+        for name in ["legacy", "seed"] {
+            assert_eq!(query(&[("view", name)]).unwrap(), DiscoverRequest::new(1_000));
+            let inline = RawValue::from_string(format!(r#"{{"view":"{name}"}}"#)).unwrap();
+            assert_eq!(DiscoverRequest::from_value(&inline, BOUNDS).unwrap(), DiscoverRequest::new(1_000));
+        }
+        assert!(query(&[("view", "half")]).unwrap_err().message.contains("legacy or full"));
+        let written = serde_json::to_string(&DiscoverRequest::new(1_000)).unwrap();
+        assert!(!written.contains("view"), "{written}");
+        let full = DiscoverRequest { view: View::Full, ..DiscoverRequest::new(1_000) };
+        assert!(serde_json::to_string(&full).unwrap().contains(r#""view":"full""#));
+    }
+
+    #[test]
     fn archetypes_are_one_set_however_they_are_written() {
         let given = query(&[("archetype", "b"), ("archetype", "a"), ("archetype", "b")]).unwrap();
         assert_eq!(given.archetypes.iter().map(Archetype::as_str).collect::<Vec<_>>(), ["a", "b"]);
@@ -360,6 +382,7 @@ mod tests {
             ("limit", "1.0"),
             ("order", "newest"),
             ("view", ""),
+            ("view", "Legacy"),
             ("fill", ""),
             ("fill", "all"),
             ("exclude", ""),

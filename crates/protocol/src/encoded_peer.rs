@@ -63,7 +63,7 @@ impl<'a> EncodedPeer<'a> {
         /// The two keys of the full view with the largest numbers they can hold.
         const FULL_VIEW: usize = 96;
         match view {
-            View::Seed => self.json_len(),
+            View::Legacy => self.json_len(),
             View::Full => self.json_len() + FULL_VIEW,
         }
     }

@@ -32,7 +32,7 @@ impl FollowRequest {
 
     /// A request to follow everybody from now on.
     pub fn new(limit: u32) -> Self {
-        Self { archetypes: Vec::new(), limit, exclude: None, view: View::Seed, since: None }
+        Self { archetypes: Vec::new(), limit, exclude: None, view: View::Legacy, since: None }
     }
 
     /// Reads the parameters of a query, names and values decoded. Unknown parameters are ignored.

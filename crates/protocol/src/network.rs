@@ -18,8 +18,8 @@ pub struct NetworkResponse {
     pub rates: Option<NetworkRates>,
     /// Which share of the live peers, from 0 to 1, no list has named during their last lease: an estimate. Left out where the store
     /// can't know.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub introduced_to_nobody_share: Option<f64>,
+    #[serde(flatten, with = "undiscovered_ratio")]
+    pub undiscovered_ratio: Option<f64>,
     /// What endangers the network, a sentence each; empty where nothing is known to.
     pub at_risk: Vec<String>,
 }
@@ -27,6 +27,28 @@ pub struct NetworkResponse {
 impl NetworkResponse {
     /// Most archetypes that are named.
     pub const MAX_ARCHETYPES: usize = 100;
+}
+
+/// `undiscovered_ratio`, and the deprecated name of the same value for one release.
+mod undiscovered_ratio {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Keys {
+        #[serde(skip_serializing_if = "Option::is_none")]
+        undiscovered_ratio: Option<f64>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        introduced_to_nobody_share: Option<f64>,
+    }
+
+    pub(super) fn serialize<S: Serializer>(ratio: &Option<f64>, serializer: S) -> Result<S::Ok, S::Error> {
+        Keys { undiscovered_ratio: *ratio, introduced_to_nobody_share: *ratio }.serialize(serializer)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<f64>, D::Error> {
+        let keys = Keys::deserialize(deserializer)?;
+        Ok(keys.undiscovered_ratio.or(keys.introduced_to_nobody_share))
+    }
 }
 
 /// How many live peers carry an archetype.
@@ -61,10 +83,15 @@ mod tests {
     fn what_can_not_be_known_is_left_out() {
         let sparse = r#"{"timestamp":"2025-10-02T12:00:00","peers":1,"archetypes":[{"archetype":"a","peers":1}],"at_risk":[]}"#;
         let read: NetworkResponse = serde_json::from_str(sparse).unwrap();
-        assert_eq!((read.rates, read.introduced_to_nobody_share), (None, None));
+        assert_eq!((read.rates, read.undiscovered_ratio), (None, None));
         assert_eq!(serde_json::to_string(&read).unwrap(), sparse);
-        let whole = r#"{"timestamp":"2025-10-02T12:00:00","peers":1,"archetypes":[],"minutes":5,"joins_per_minute":0.5,"leaves_per_minute":0.0,"expiries_per_minute":1.0,"revivals_per_minute":0.0,"introduced_to_nobody_share":0.25,"at_risk":["x"]}"#;
+        let whole = r#"{"timestamp":"2025-10-02T12:00:00","peers":1,"archetypes":[],"minutes":5,"joins_per_minute":0.5,"leaves_per_minute":0.0,"expiries_per_minute":1.0,"revivals_per_minute":0.0,"undiscovered_ratio":0.25,"introduced_to_nobody_share":0.25,"at_risk":["x"]}"#;
         let read: NetworkResponse = serde_json::from_str(whole).unwrap();
+        assert_eq!(read.undiscovered_ratio, Some(0.25));
         assert_eq!(serde_json::to_string(&read).unwrap(), whole);
+        for one in ["undiscovered_ratio", "introduced_to_nobody_share"] {
+            let other = whole.replace(&format!("\"{one}\":0.25,"), "");
+            assert_eq!(serde_json::from_str::<NetworkResponse>(&other).unwrap(), read, "without {one}");
+        }
     }
 }

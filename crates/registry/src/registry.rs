@@ -213,9 +213,9 @@ impl Registry {
         self.store.sees_every_change()
     }
 
-    /// Which share of the live peers nobody was told of lately; see [`Store::introduced_to_nobody_share`].
-    pub fn introduced_to_nobody_share(&self, now: Timestamp) -> Option<f64> {
-        self.store.introduced_to_nobody_share(now)
+    /// Which share of the live peers nobody was told of lately; see [`Store::undiscovered_ratio`].
+    pub fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
+        self.store.undiscovered_ratio(now)
     }
 
     /// What the store counts about its own work.

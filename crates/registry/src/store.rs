@@ -102,7 +102,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Which share of the live peers, from 0 to 1, no list has named during their last lease: an estimate, for a bounded cost. `None` where
     /// knowing it would cost the lists something.
-    fn introduced_to_nobody_share(&self, _now: Timestamp) -> Option<f64> {
+    fn undiscovered_ratio(&self, _now: Timestamp) -> Option<f64> {
         None
     }
 

@@ -74,7 +74,7 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
     Ok(DiscoverRequest {
         archetypes: archetypes.into(),
         exclude: args.exclude.clone(),
-        view: if args.full { View::Full } else { View::Seed },
+        view: if args.full { View::Full } else { View::Legacy },
         fill: args.fill.then_some(Fill::Any),
         ..DiscoverRequest::new(args.limit)
     })

@@ -43,8 +43,8 @@ fn figures(answer: &NetworkResponse) -> Vec<String> {
             rows.push(vec![name.to_owned(), format!("{rate:.1} {over}")]);
         }
     }
-    if let Some(share) = answer.introduced_to_nobody_share {
-        rows.push(vec!["introduced to nobody".to_owned(), format!("{:.1} %", share * 100.0)]);
+    if let Some(ratio) = answer.undiscovered_ratio {
+        rows.push(vec!["undiscovered".to_owned(), format!("{:.1} %", ratio * 100.0)]);
     }
     table::lines(&[], &rows, None)
 }

@@ -129,6 +129,7 @@ fn the_network_is_told_with_what_is_at_risk() {
     let told = ok(service.call(&["network"]));
     let first: Vec<_> = told.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(first, ["live", "peers", "2"], "{told}");
+    assert!(told.lines().any(|line| line.starts_with("undiscovered ")), "{told}");
     assert!(told.contains("ARCHETYPE") && told.contains("\\u{202e}common  2"), "{told}");
     assert!(told.ends_with("at risk: archetype `rare` has 1 peer: use fill=any\n"), "{told}");
     let answer: serde_json::Value = serde_json::from_str(&ok(service.call(&["network", "--json"]))).unwrap();

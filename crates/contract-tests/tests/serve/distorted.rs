@@ -4,7 +4,8 @@ use std::panic::AssertUnwindSafe;
 
 use aurora_contract_tests::{Needs, Sources, Target};
 use aurora_contract_tests::{
-    body, delta, deregister, discover, header, heartbeat, holder, inline, paging, refusal, register, seed,
+    body, delta, deregister, discover, header, heartbeat, holder, inline, network, paging, refusal, register,
+    seed,
 };
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -88,6 +89,12 @@ caught! {
     limits_that_are_ignored: reads!("limit=" as "limil=") => discover::a_limit_cuts_the_list_and_the_total_counts_all;
     an_excluded_peer_that_is_listed: reads!("exclude=" as "exclued=") => discover::the_excluded_peer_is_neither_listed_nor_counted;
     a_view_that_is_ignored: reads!("view=full" as "view=seed") => discover::the_full_view_adds_when_it_expires_and_registered;
+    a_deprecated_view_that_is_refused: reads!("view=seed" as "view=sead")
+        => discover::the_deprecated_name_of_the_legacy_view_is_accepted;
+    a_deprecated_inline_view_that_is_refused: reads!("\"view\":\"seed\"" as "\"view\":\"sead\"")
+        => discover::the_deprecated_name_of_the_legacy_view_is_accepted;
+    a_deprecated_key_that_is_missing: answers!("introduced_to_nobody_share" as "introduced_to_nobody")
+        => network::the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value;
     samples_of_the_first_page: reads!("discover?" as "discover?order=all&") => discover::samples_differ_from_call_to_call;
     cursors_that_are_ignored: reads!("cursor=" as "cursed=") => paging::a_cursor_that_was_changed_is_refused;
     gaps_that_stay: reads!("fill=any" as "filt=any") => discover::a_rare_archetype_is_filled_up_with_others;

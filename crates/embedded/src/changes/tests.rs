@@ -17,7 +17,7 @@ fn memory(max_changes: usize) -> Arc<ChangeLog> {
 
 fn query(archetypes: &[&str]) -> Query {
     let archetypes = archetypes.iter().map(|name| aurora_protocol::Archetype::parse(name).unwrap()).collect();
-    Query { archetypes, exclude: None, view: View::Seed, limit: 100, page_bytes: 1 << 20, fill: false }
+    Query { archetypes, exclude: None, view: View::Legacy, limit: 100, page_bytes: 1 << 20, fill: false }
 }
 
 impl ChangeLog {
@@ -247,7 +247,7 @@ fn a_page_of_changes_holds_no_more_bytes_than_it_may_whatever_the_view() {
     let changes = memory(10_000);
     let start = changes.head();
     (0..1_000).for_each(|n| changes.join(&format!("p{n}"), &["a"]));
-    for view in [View::Seed, View::Full] {
+    for view in [View::Legacy, View::Full] {
         let query = Query { view, limit: 1_000, page_bytes: 20_000, ..query(&[]) };
         let Followed::Known(delta) = changes.delta(&query, &start) else { panic!("the position is good") };
         let bytes = delta.joined.to_array().len();

@@ -4,7 +4,7 @@ use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::Swept;
 
 use super::entry::{IdHash, text};
-use super::introduced::Step;
+use super::undiscovered::Step;
 use super::{Index, State};
 use crate::record::Record;
 

@@ -6,8 +6,8 @@ use aurora_protocol::{PeerList, Timestamp, View};
 use aurora_registry::Query;
 
 use super::entry::IdHash;
-use super::introduced::Step;
 use super::members::Members;
+use super::undiscovered::Step;
 use super::{Index, State};
 
 /// Which members a query is about.
@@ -73,7 +73,7 @@ impl Index {
             }
             slot.listed.mark(step);
             match query.view {
-                View::Seed => list.push(peer, slot.last_seen()),
+                View::Legacy => list.push(peer, slot.last_seen()),
                 View::Full => {
                     let left = slot.expires_at().millis_since(now) / 1_000;
                     let age = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;

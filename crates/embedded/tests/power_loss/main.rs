@@ -268,7 +268,7 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
     let query = Query {
         archetypes: Vec::new(),
         exclude: None,
-        view: View::Seed,
+        view: View::Legacy,
         limit: 1_000,
         page_bytes: 1 << 20,
         fill: false,

@@ -153,7 +153,7 @@ async fn listed(store: &Arc<EmbeddedStore>, now: Timestamp) -> Vec<Value> {
     let query = Query {
         archetypes: Vec::new(),
         exclude: None,
-        view: View::Seed,
+        view: View::Legacy,
         limit: 1_000,
         page_bytes: 1 << 20,
         fill: false,

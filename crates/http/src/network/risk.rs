@@ -11,12 +11,16 @@ const FEW: u64 = 10;
 const SILENT_MINUTES: u64 = 3;
 /// The share of peers introduced to nobody from which it is told: below it the next discovers reach
 /// them.
-const UNMET_SHARE: f64 = 0.05;
+const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
 /// Most archetypes of one peer that are named.
 const NAMED: usize = 5;
 
 /// A sentence for each danger that the figures show.
-pub(super) fn sentences(census: &Census, recent: Option<&Recent>, unmet: Option<f64>) -> Vec<String> {
+pub(super) fn sentences(
+    census: &Census,
+    recent: Option<&Recent>,
+    undiscovered_ratio: Option<f64>,
+) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(recent) = recent {
         sentences.extend(silence(census.live, recent));
@@ -24,10 +28,12 @@ pub(super) fn sentences(census: &Census, recent: Option<&Recent>, unmet: Option<
     }
     // No slot is marked for those whom followers are told of.
     let followed = recent.is_some_and(|recent| recent.is_followed);
-    if let Some(share) = unmet.filter(|share| !followed && census.live >= FEW && *share >= UNMET_SHARE) {
+    if let Some(ratio) =
+        undiscovered_ratio.filter(|ratio| !followed && census.live >= FEW && *ratio >= MIN_UNDISCOVERED_RATIO)
+    {
         sentences.push(format!(
             "{:.0} % of peers were introduced to nobody during their last lease: raise `limit` or discover more often",
-            share * 100.0
+            ratio * 100.0
         ));
     }
     sentences.extend(islands(census));

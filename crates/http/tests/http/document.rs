@@ -170,7 +170,7 @@ fn every_parameter_of_a_query_is_described_with_its_bounds() {
     assert_eq!(parameter("archetype")["maxItems"], DiscoverRequest::MAX_ARCHETYPES);
     assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
     assert_eq!(parameter("order")["enum"], json!(["sample", "all"]));
-    assert_eq!(parameter("view")["enum"], json!(["seed", "full"]));
+    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "seed"]));
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
     // Changes are asked for in a call of their own.

@@ -138,6 +138,21 @@ async fn a_watcher_is_told_who_joins_changes_and_leaves() {
 }
 
 #[tokio::test]
+async fn a_watcher_gets_the_legacy_view_by_both_of_its_names() {
+    let service = Service::start().await;
+    for view in ["legacy", "seed"] {
+        let mut stream = Stream::open(&service, &format!("?archetype={view}&view={view}"), None).await;
+        assert_eq!(stream.told().await.0, "start");
+        register(&service, view, view).await;
+        let (kind, peer) = stream.event().await.unwrap();
+        assert_eq!((kind.as_str(), peer.as_object().unwrap().len()), ("joined", 6), "{view}");
+    }
+    let refusal = service.get("/watch?view=half").await;
+    refusal.refused(400, "invalid_parameter", Some("view"));
+    assert_eq!(refusal.json()["error"], "view must be legacy or full");
+}
+
+#[tokio::test]
 async fn a_watcher_that_comes_back_misses_nothing() {
     let service = Service::start().await;
     let since = service.get("/discover?archetype=a&since=now").await.ok()["since"].clone();

@@ -120,7 +120,7 @@ pub async fn every_kind_of_address_comes_back(subject: &dyn Subject) {
 
 pub async fn a_peer_is_listed_with_exactly_the_seeds_six_keys(subject: &dyn Subject) {
     let seed = ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"];
-    assert_eq!(listed_keys(subject, View::Seed).await, [seed, seed].map(BTreeSet::from).map(owned));
+    assert_eq!(listed_keys(subject, View::Legacy).await, [seed, seed].map(BTreeSet::from).map(owned));
 }
 
 pub async fn the_full_view_adds_two_keys(subject: &dyn Subject) {

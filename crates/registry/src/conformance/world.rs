@@ -130,7 +130,7 @@ pub(super) fn everybody() -> Query {
     Query {
         archetypes: Vec::new(),
         exclude: None,
-        view: View::Seed,
+        view: View::Legacy,
         limit: 10_000,
         page_bytes: 16 << 20,
         fill: false,

@@ -80,7 +80,7 @@ impl Biased {
         let whole = Query {
             archetypes: Vec::new(),
             exclude: None,
-            view: View::Seed,
+            view: View::Legacy,
             limit: usize::MAX,
             page_bytes: usize::MAX,
             fill: false,

@@ -168,7 +168,7 @@ impl Reference {
             }
             if listed.insert(entry.put.registration.peer_id.clone()) {
                 match query.view {
-                    View::Seed => list.push(json.encoded(), entry.last_seen),
+                    View::Legacy => list.push(json.encoded(), entry.last_seen),
                     View::Full => {
                         let expires_in = entry.expires.millis_since(now) / 1_000;
                         list.push_full(json.encoded(), entry.last_seen, expires_in, registered);

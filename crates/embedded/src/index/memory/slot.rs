@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aurora_protocol::{EncodedPeer, Timestamp, Ttl};
 
-use super::super::introduced::Listed;
+use super::super::undiscovered::Listed;
 
 /// One peer, or none: all that listing and renewing it reads, in lines of the cache that follow each other. A text that is too long
 /// goes on in the slot's [`Tail`](super::tail::Tail).

@@ -29,7 +29,7 @@ fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
 
 fn query(archetypes: &[&str], limit: usize) -> Query {
     let archetypes = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
-    Query { archetypes, exclude: None, view: View::Seed, limit, page_bytes: 1 << 20, fill: false }
+    Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
 }
 
 fn sampled(page: &Page) -> Vec<usize> {

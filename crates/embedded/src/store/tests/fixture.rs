@@ -56,7 +56,7 @@ pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
     let mut archetypes: Vec<_> = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
     archetypes.sort();
     archetypes.dedup();
-    Query { archetypes, exclude: None, view: View::Seed, limit, page_bytes: 1 << 20, fill: false }
+    Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
 }
 
 /// The ids of a page; each may be there once.

@@ -132,7 +132,7 @@ fn a_closed_store_takes_and_answers_nothing() {
 }
 
 #[test]
-fn who_is_named_by_no_list_for_a_lease_is_introduced_to_nobody() {
+fn a_peer_in_no_list_for_a_lease_is_undiscovered() {
     let store = EmbeddedStore::in_memory(Limits::default());
     for n in 0..40 {
         store.put_now(put(&n.to_string(), "203.0.113.1", &[if n < 10 { "a" } else { "b" }]), at(0));
@@ -140,32 +140,32 @@ fn who_is_named_by_no_list_for_a_lease_is_introduced_to_nobody() {
     for n in 0..40 {
         store.renew_now(&n.to_string(), at(290));
     }
-    let share = |seconds| store.introduced_to_nobody_share(at(seconds)).unwrap();
-    assert_eq!(share(299), 0.0, "nobody has been there for a lease");
-    assert_eq!(share(300), 1.0);
+    let ratio = |seconds| store.undiscovered_ratio(at(seconds)).unwrap();
+    assert_eq!(ratio(299), 0.0, "nobody has been there for a lease");
+    assert_eq!(ratio(300), 1.0);
     block_on(store.sample(&query(&["a"], 100), at(301))).unwrap();
-    assert_eq!(share(302), 0.75);
+    assert_eq!(ratio(302), 0.75);
     block_on(store.enumerate(&query(&[], 100), None, at(303))).unwrap();
-    assert_eq!(share(304), 0.0);
+    assert_eq!(ratio(304), 0.0);
 }
 
 #[test]
-fn newcomers_count_as_introduced_beside_one_who_is_not() {
+fn newcomers_count_as_discovered_beside_an_undiscovered_peer() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("old", "203.0.113.1", &[]), at(0));
     store.renew_now("old", at(290));
     for n in 0..9 {
         store.put_now(put(&n.to_string(), "203.0.113.1", &[]), at(295));
     }
-    assert_eq!(store.introduced_to_nobody_share(at(301)), Some(0.1));
+    assert_eq!(store.undiscovered_ratio(at(301)), Some(0.1));
 }
 
 #[test]
-fn who_came_back_from_silence_has_a_lease_to_be_introduced() {
+fn a_revived_peer_has_a_lease_to_be_discovered() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     store.renew_now("p", at(400));
     store.renew_now("p", at(690));
-    assert_eq!(store.introduced_to_nobody_share(at(700)), Some(0.0));
-    assert_eq!(store.introduced_to_nobody_share(at(720)), Some(1.0));
+    assert_eq!(store.undiscovered_ratio(at(700)), Some(0.0));
+    assert_eq!(store.undiscovered_ratio(at(720)), Some(1.0));
 }

@@ -54,7 +54,7 @@ impl Listed {
 impl Index {
     /// Which share of the live peers no list has named during their last lease, by a uniform random sample of them. Who registered less than a
     /// lease ago, or before this process began less than a lease ago, counts as introduced: there was no time yet. The index must be up to `now`.
-    pub(crate) fn introduced_to_nobody_share(&self, now: Timestamp) -> f64 {
+    pub(crate) fn undiscovered_ratio(&self, now: Timestamp) -> f64 {
         let live = self.live.as_slice();
         let step = Step::of(now);
         let whole = live.len() <= LOOKED_AT;
