@@ -24,10 +24,10 @@ impl<'a> EncodedPeer<'a> {
     pub(crate) const HEAD: &'static str = "{\"peer_id\":\"";
     pub(crate) const MIDDLE: &'static str = ",\"last_seen\":\"1970-01-01T00:00:00\",\"metadata\":";
     pub(crate) const END: &'static str = "}";
-    /// Where in the middle `last_seen` stands.
+    /// The offset of `last_seen` in the part between front and back.
     pub(crate) const LAST_SEEN_AT: usize = ",\"last_seen\":\"".len();
 
-    /// The peer whose front and back a store kept.
+    /// Combines the front and the back that a store has kept.
     pub const fn new(front: &'a [u8], back: &'a [u8]) -> Self {
         Self { front, back }
     }
@@ -58,9 +58,9 @@ impl<'a> EncodedPeer<'a> {
         Self::HEAD.len() + self.front.len() + Self::MIDDLE.len() + self.back.len() + Self::END.len()
     }
 
-    /// The most bytes that the peer takes in a list, without the comma before it.
+    /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
     pub const fn listed_len(&self, view: View) -> usize {
-        /// The two keys of the full view with the largest numbers they can hold.
+        /// The size of the two extra keys of the full view, with their largest values.
         const FULL_VIEW: usize = 96;
         match view {
             View::Seed => self.json_len(),
@@ -74,7 +74,7 @@ impl<'a> EncodedPeer<'a> {
         [head, self.front, middle, self.back, end].concat()
     }
 
-    /// Whether this is the peer of that id.
+    /// Whether the peer has this id.
     pub fn has_id(&self, id: &PeerId) -> bool {
         let id = id.as_str().as_bytes();
         if id.iter().copied().any(is_escaped) {
@@ -83,7 +83,8 @@ impl<'a> EncodedPeer<'a> {
         self.front.strip_prefix(id).is_some_and(|rest| rest.first() == Some(&b'"'))
     }
 
-    /// The peer's id. An id is visible ASCII, of which JSON escapes the quote and the backslash only.
+    /// The peer's id. An id is visible ASCII, so that JSON escapes only the quote and the backslash
+    /// in it.
     pub fn peer_id(&self) -> Cow<'a, [u8]> {
         match self.front.iter().position(|byte| is_escaped(*byte)) {
             Some(end) if self.front[end] == b'"' => Cow::Borrowed(&self.front[..end]),
@@ -96,7 +97,7 @@ const fn is_escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\')
 }
 
-/// The characters up to the closing quote.
+/// The unescaped characters up to the closing quote.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut characters = text.iter().copied();
     let mut unescaped = Vec::new();
