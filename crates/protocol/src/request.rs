@@ -8,8 +8,8 @@ use crate::{
     Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, Metadata, PeerId, Refusal, Ttl,
 };
 
-/// The maximum size of a request body, in bytes. It is twice the size of the largest registration,
-/// written with escapes.
+/// The maximum size of a request body, in bytes. The largest registration, written with escapes,
+/// takes at most half of it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// The body of `/register`.
