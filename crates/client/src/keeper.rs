@@ -74,7 +74,7 @@ impl LeaseKeeper {
     /// registration has a `discover` request, it is included in every request.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// If it is called outside of a tokio runtime.
     pub fn start(
         client: Client,
         registration: RegisterRequest,

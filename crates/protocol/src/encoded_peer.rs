@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use crate::{PeerId, Timestamp, View};
 
-/// A peer's JSON without the 58 bytes that every peer's JSON has in common, about a fifth of it.
+/// A peer's JSON without the 58 bytes that the JSON of every peer has in common, about a fifth of
+/// it.
 ///
 /// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":` *back* `}`.
 ///
-/// - The *front* begins with the peer's id, escaped as JSON requires, and its closing quote. The address, the port and the
-///   archetypes follow.
+/// - The *front* is the peer's id, escaped as JSON requires, its closing quote, the address, the
+///   port and the archetypes.
 /// - The *back* is the metadata.
 ///
-/// A store keeps the front, the back and the length of the front, and hands them to a [`PeerList`](crate::PeerList)
-/// together with the time at which the peer was last seen. [`PeerJson::encoded`](crate::PeerJson::encoded) creates this form.
+/// A store keeps the front, the back and the length of the front. To list the peer, it hands them
+/// to a [`PeerList`](crate::PeerList) together with the time at which the peer was last seen.
+/// [`PeerJson::encoded`](crate::PeerJson::encoded) creates this form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EncodedPeer<'a> {
     front: &'a [u8],
