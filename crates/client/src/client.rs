@@ -1,4 +1,4 @@
-//! The contract's calls.
+//! The requests of the contract.
 
 use aurora_protocol::{
     DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, FollowRequest,
@@ -10,33 +10,34 @@ use serde::Serialize;
 use crate::transport::Transport;
 use crate::{ClientOptions, Enumeration, Error};
 
-/// A client of one service. Cheap to clone; clones share their connections.
+/// A client of one service. It is cheap to clone, and clones share their connections.
 ///
-/// Every call is tried again, with growing jittered waits, after failures that may pass; all calls of the contract may be
-/// made twice without harm. It needs a tokio runtime with its clock and its network.
+/// Every request is retried after transient failures, with exponentially growing waits and jitter.
+/// This is safe because every request of the contract may be sent twice. The client needs a tokio
+/// runtime with time and I/O enabled.
 #[derive(Clone, Debug)]
 pub struct Client {
     transport: Transport,
 }
 
 impl Client {
-    /// Makes a client; nothing is connected yet.
+    /// Creates a client without connecting.
     ///
     /// # Errors
-    /// [`Error::Options`] if the endpoint is no URL of HTTP or the certificates can't be read.
+    /// [`Error::Options`] if the endpoint is not an HTTP URL or the certificates cannot be parsed.
     pub fn new(options: &ClientOptions) -> Result<Self, Error> {
         Ok(Self { transport: Transport::new(options)? })
     }
 
-    /// Where the service answers.
+    /// The URL of the service.
     pub fn endpoint(&self) -> String {
         self.transport.endpoint()
     }
 
-    /// Registers a peer, or replaces its registration: a new lease.
+    /// Registers a peer, or replaces its registration and starts a new lease.
     ///
     /// # Errors
-    /// See [`Error`]; `not_holder` while somebody else holds a live lease of this id.
+    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id.
     pub async fn register(&self, request: &RegisterRequest) -> Result<RegisterResponse, Error> {
         self.post("register", request, RegisterResponse::from_body).await
     }
@@ -44,29 +45,33 @@ impl Client {
     /// Renews a lease, or revives a dormant peer.
     ///
     /// # Errors
-    /// See [`Error`]; `peer_not_registered` where the service has nothing of the peer, which then has to register.
+    /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer,
+    /// which then has to register.
     pub async fn heartbeat(&self, request: &HeartbeatRequest) -> Result<HeartbeatResponse, Error> {
         self.post("heartbeat", request, HeartbeatResponse::from_body).await
     }
 
-    /// Renews the leases of up to a hundred peers, or revives them, each answered for itself.
+    /// Renews the leases of up to a hundred peers, or revives dormant ones. The response has a
+    /// result for each peer.
     ///
     /// # Errors
-    /// See [`Error`]; what became of a single peer (that it has to register, say) is no error but its result.
+    /// See [`Error`]. The failure of a single peer, for example that it has to register, is not an
+    /// error but the result for that peer.
     pub async fn heartbeats(&self, request: &HeartbeatsRequest) -> Result<HeartbeatsResponse, Error> {
         self.post("heartbeat", request, HeartbeatsResponse::from_body).await
     }
 
-    /// Takes a peer out of the registry.
+    /// Deregisters a peer.
     ///
     /// # Errors
-    /// See [`Error`]; `peer_not_registered` where there is none, also when an earlier attempt of this very call removed
-    /// it and only its answer was lost.
+    /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer. This
+    /// also happens if an earlier attempt of the same call removed the peer and its response was
+    /// lost.
     pub async fn deregister(&self, request: &DeregisterRequest) -> Result<DeregisterResponse, Error> {
         self.post("deregister", request, |body| serde_json::from_slice(body)).await
     }
 
-    /// One page of live peers.
+    /// Requests one page of live peers.
     ///
     /// # Errors
     /// See [`Error`].
@@ -75,23 +80,26 @@ impl Client {
         DiscoverResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }
 
-    /// Who came and went since a cursor; without one, the cursor of now and nobody. Call it first, enumerate, and go on from the
-    /// `since` of its answer: so nothing is missed.
+    /// Requests the changes since a cursor, or only the current cursor if the request has none. To
+    /// miss nothing, request the current cursor first, then enumerate, and then request changes
+    /// from that cursor.
     ///
     /// # Errors
-    /// See [`Error`]; `cursor_expired` where the service does not remember as long, and one has to begin anew, and
-    /// `not_available_here` where it does not remember at all.
+    /// See [`Error`]. The code is `cursor_expired` if the service no longer has the changes since
+    /// the cursor, so that the caller has to start over, and `not_available_here` if the service
+    /// has no change log.
     pub async fn changes(&self, request: &FollowRequest) -> Result<DeltaResponse, Error> {
         let answer = self.transport.call(self.transport.get("discover", &request.parameters())).await?;
         DeltaResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }
 
-    /// All live peers that match, page by page; `request`'s order and cursor are the enumeration's own.
+    /// Lists all live peers that match, page by page. The order and the cursor of `request` are
+    /// ignored.
     pub fn enumerate(&self, request: DiscoverRequest) -> Enumeration {
         Enumeration::new(self.clone(), DiscoverRequest { order: Order::All, cursor: None, ..request })
     }
 
-    /// The network's figures.
+    /// Requests the figures of the network.
     ///
     /// # Errors
     /// See [`Error`].
@@ -100,7 +108,8 @@ impl Client {
         serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }
 
-    /// How the service is. An unhealthy one is an answer, not an error, and is not asked again.
+    /// Requests the health of the service. "Unhealthy" is a regular response, not an error, and is
+    /// not retried.
     ///
     /// # Errors
     /// See [`Error`].
@@ -125,7 +134,7 @@ impl Client {
         &self.transport
     }
 
-    /// The error of an answer whose body can't be read.
+    /// The error for a response whose body cannot be parsed.
     pub(crate) fn unreadable(&self, status: u16, cause: &dyn std::fmt::Display) -> Error {
         self.transport.protocol(status, format!("a body that can't be read ({cause})"))
     }

@@ -1,14 +1,15 @@
-//! All peers, page by page.
+//! Enumerations of all peers, page by page.
 
 use aurora_protocol::{DiscoverRequest, DiscoverResponse};
 
 use crate::{Client, Error};
 
-/// A walk over all live peers that match a query. Every peer that is live from its start to its end is listed once.
+/// An enumeration of all live peers that match a query. Each peer that is live from its start to
+/// its end is listed exactly once.
 #[derive(Debug)]
 pub struct Enumeration {
     client: Client,
-    /// What is asked next; `None` after the last page.
+    /// The next request, or `None` after the last page.
     next: Option<DiscoverRequest>,
 }
 
@@ -17,8 +18,8 @@ impl Enumeration {
         Self { client, next: Some(request) }
     }
 
-    /// The next page, or `None` after the last one. After an error it may be called again and goes on where it was;
-    /// after `cursor_expired` the enumeration has to start anew.
+    /// The next page, or `None` after the last one. After an error, another call requests the same
+    /// page again. After `cursor_expired`, the caller has to start a new enumeration.
     ///
     /// # Errors
     /// See [`Error`].

@@ -1,61 +1,63 @@
-//! Why a call failed.
+//! Errors of the client.
 
 use std::time::Duration;
 
 use aurora_protocol::{Code, ErrorBody};
 
-/// Why a call failed, as a sentence that a person can act on.
+/// The reason why a request failed, as a sentence that a person can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The client can't be made as asked.
+    /// The client cannot be created with these options.
     #[error("{0}")]
     Options(String),
-    /// The service refused, with its reason.
+    /// The service refused the request.
     #[error("{}", refusal(*status, body))]
     Refused {
         /// The HTTP status.
         status: u16,
-        /// What the service said.
+        /// The reason that the service gave.
         body: ErrorBody,
-        /// When it wants to be asked again, if it said so.
+        /// When to retry, if the service said so.
         retry_after: Option<Duration>,
     },
-    /// No connection, or one that broke before the answer was whole.
+    /// The connection could not be established, or broke before the response was complete.
     #[error("{endpoint} can't be reached ({cause}); check the endpoint, and that the service runs")]
     Unreachable {
-        /// The endpoint that was tried.
+        /// The endpoint of the request.
         endpoint: String,
-        /// What went wrong underneath.
+        /// The underlying error.
         cause: String,
     },
-    /// No answer in time.
+    /// There was no complete response in time.
     #[error(
         "{endpoint} did not answer within {timeout:?}; the service may be overloaded, or the network slow"
     )]
     TimedOut {
-        /// The endpoint that was tried.
+        /// The endpoint of the request.
         endpoint: String,
-        /// How long one attempt was given.
+        /// The time limit of one attempt.
         timeout: Duration,
     },
-    /// An answer that the contract does not know: something else answers at the endpoint, or stands in front of it.
+    /// The response does not conform to the contract. Another program runs at the endpoint, or a
+    /// proxy is in front of the service.
     #[error(
         "{endpoint} answered with HTTP {status} and {cause}; check that it is the endpoint of Aurora Discovery"
     )]
     Protocol {
-        /// The endpoint that answered.
+        /// The endpoint of the request.
         endpoint: String,
         /// The HTTP status.
         status: u16,
-        /// What is wrong with the answer.
+        /// What is wrong with the response.
         cause: String,
-        /// When it wants to be asked again, if it said so.
+        /// When to retry, if the response said so.
         retry_after: Option<Duration>,
     },
 }
 
 impl Error {
-    /// Whether the same call may succeed later without a change: no connection, no time, no room.
+    /// Whether the same request may succeed later: the failure was in the connection, the time
+    /// limit or the capacity of the service.
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Options(_) => false,
@@ -66,7 +68,7 @@ impl Error {
         }
     }
 
-    /// The contract's code, if the service gave one.
+    /// The error code, if the service sent one.
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Refused { body, .. } => Some(body.code),
@@ -74,7 +76,7 @@ impl Error {
         }
     }
 
-    /// When the service wants to be asked again, if it said so.
+    /// When to retry, if the service said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::Refused { retry_after, .. } | Self::Protocol { retry_after, .. } => *retry_after,

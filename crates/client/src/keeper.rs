@@ -1,4 +1,4 @@
-//! Keeps one peer registered.
+//! The lease keeper, which keeps one peer registered.
 
 use std::time::Duration;
 
@@ -12,65 +12,69 @@ use tokio::time::{Instant, sleep};
 use crate::retry::full_jitter;
 use crate::{Client, Error};
 
-/// The shortest time between two heartbeats, whatever the service answers: no answer may turn a peer into a flood.
+/// The minimum interval between two heartbeats, whatever the service requests, so that no response
+/// can make a peer flood the service.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
-/// How much earlier than asked a heartbeat may go out, as a share of the interval: peers that started together drift
-/// apart, and none is ever late.
+/// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
+/// started together spread out over time, and no heartbeat is sent late.
 const INTERVAL_JITTER: f64 = 0.1;
-/// The ceiling of the first wait after a failure, beyond the client's own retries.
+/// The upper bound of the first wait after a failure, in addition to the client's retries.
 const FIRST_CEILING: Duration = Duration::from_secs(1);
-/// The highest ceiling of a wait while there was no lease yet.
+/// The upper bound of any wait while there has not been a lease yet.
 const HIGHEST_CEILING: Duration = Duration::from_secs(60);
 
-/// What happened to a lease.
+/// An event in the life of a lease.
 #[derive(Debug)]
 pub enum Event {
-    /// The peer is registered, for the first time or again.
+    /// The peer was registered, for the first time or again.
     Registered(Box<RegisterResponse>),
     /// The lease was renewed.
     Renewed(Box<HeartbeatResponse>),
-    /// The service has nothing of the peer any more; it registers again at once.
+    /// The service no longer knows the peer. The keeper registers it again immediately.
     Forgotten,
-    /// A call failed; the next follows.
+    /// A request failed. The keeper will retry.
     Failed {
-        /// Why.
+        /// The reason.
         error: Error,
-        /// When the next follows.
+        /// The time until the next attempt.
         retry_in: Duration,
     },
-    /// The lease ran out before it could be renewed: others no longer see the peer. The keeper goes on trying.
+    /// The lease ended before it could be renewed, and other clients no longer see the peer. The
+    /// keeper continues to try.
     Lost,
-    /// A call succeeded after failures.
+    /// A request succeeded after failures.
     Recovered {
-        /// How long no call had succeeded, from the first failure.
+        /// The time since the first failure.
         after: Duration,
     },
-    /// The service will never take this registration; the keeper has ended.
+    /// The service permanently refuses this registration. The keeper has stopped.
     Refused {
         /// The refusal, as a sentence.
         reason: String,
     },
-    /// The peer was deregistered; the keeper has ended.
+    /// The peer was deregistered. The keeper has stopped.
     Left,
 }
 
-/// Keeps one peer registered, in a task of its own: registers, renews when the service wants it, registers again when the
-/// service has forgotten the peer, and never gives up on failures that may pass.
+/// Keeps one peer registered, in a separate task. It registers the peer, sends heartbeats at the
+/// interval that the service requests, registers the peer again if the service no longer knows it,
+/// and retries transient failures without limit.
 ///
-/// [`LeaseKeeper::stop`] deregisters. Dropping the keeper ends it as a crash would: the lease runs out by itself.
+/// [`LeaseKeeper::stop`] deregisters the peer. Dropping the keeper does not: as after a crash, the
+/// lease ends by itself.
 #[derive(Debug)]
 pub struct LeaseKeeper {
     stop: Option<oneshot::Sender<()>>,
-    /// `None` once it was seen to end.
+    /// `None` after the task has been awaited.
     task: Option<JoinHandle<Result<(), Error>>>,
 }
 
 impl LeaseKeeper {
-    /// Starts to keep `registration`. What happens is told to `on_event`, which must not block. A `discover` in the
-    /// registration rides along with every call.
+    /// Starts to keep `registration`. Events are passed to `on_event`, which must not block. If the
+    /// registration has a `discover` request, it is included in every request.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// If it is called outside of a tokio runtime.
     pub fn start(
         client: Client,
         registration: RegisterRequest,
@@ -81,7 +85,7 @@ impl LeaseKeeper {
         Self { stop: Some(stop), task: Some(tokio::spawn(keeping.run(stopped))) }
     }
 
-    /// Waits until the keeper ends by itself: when the service refuses the registration for good.
+    /// Waits until the keeper stops because the service permanently refuses the registration.
     ///
     /// # Errors
     /// The refusal.
@@ -92,13 +96,13 @@ impl LeaseKeeper {
         result.unwrap_or(Ok(()))
     }
 
-    /// Deregisters the peer and ends.
+    /// Deregisters the peer and stops.
     ///
     /// # Errors
-    /// As [`Client::deregister`]'s; that there was nothing to deregister is none.
+    /// The errors of [`Client::deregister`], except that an unknown peer counts as success.
     pub async fn stop(mut self) -> Result<(), Error> {
         if let Some(stop) = self.stop.take() {
-            // The keeper may have ended by itself; its result says so.
+            // The keeper may already have stopped. `ended` then returns its result.
             let _ = stop.send(());
         }
         self.ended().await
@@ -121,14 +125,15 @@ struct Keeping<F> {
     trouble: Option<Trouble>,
 }
 
-/// A lease as the peer knows it: it ends no earlier on the service's side.
+/// A lease as the client knows it. It is measured from before the request was sent, so that the
+/// service's lease does not end earlier.
 #[derive(Clone, Copy)]
 struct Lease {
     ends: Instant,
     interval: Duration,
 }
 
-/// Failures since the last success.
+/// The failures since the last success.
 struct Trouble {
     since: Instant,
     failures: u32,
@@ -154,7 +159,7 @@ impl<F: FnMut(Event) + Send> Keeping<F> {
         Ok(())
     }
 
-    /// One call, and how long to pause after it.
+    /// Sends one request. Returns how long to wait before the next one.
     async fn step(&mut self) -> Result<Duration, Error> {
         let called_at = Instant::now();
         let outcome = match self.lease {
@@ -205,6 +210,9 @@ impl<F: FnMut(Event) + Send> Keeping<F> {
         if let Some(trouble) = self.trouble.take() {
             (self.on_event)(Event::Recovered { after: trouble.since.elapsed() });
         }
+        // Jitter only shortens the interval. The next heartbeat is therefore never later than the
+        // service requested, and the client has the margin for lost heartbeats that the service has
+        // planned.
         lease.interval.mul_f64(1.0 - INTERVAL_JITTER * fastrand::f64())
     }
 
@@ -214,6 +222,8 @@ impl<F: FnMut(Event) + Send> Keeping<F> {
         let highest = self.lease.map_or(HIGHEST_CEILING, |lease| lease.interval);
         let is_lost = self.lease.is_some_and(|lease| lease.ends <= now);
         let pause = pause(trouble.failures, highest, is_lost, fastrand::f64());
+        // `Retry-After` is capped, so that it cannot delay the next attempt by much more than one
+        // heartbeat interval. The jitter on top spreads out clients that got the same value.
         let retry_in = error.retry_after().map_or(pause, |asked| asked.min(highest).saturating_add(pause));
         let lost_now = is_lost && !trouble.lost;
         trouble.lost |= lost_now;
@@ -245,8 +255,9 @@ impl Lease {
     }
 }
 
-/// How long to wait after a failure. Who has no lease left to lose asks about as often as it beat: the end of a long outage would
-/// else bring everybody back at once.
+/// The wait after a failure. While the lease runs, retries are fast at first, to save it. After it
+/// has ended, there is nothing left to save, and retries are about as frequent as heartbeats.
+/// Otherwise all clients would come back at once at the end of a long outage.
 fn pause(failures: u32, highest: Duration, is_lost: bool, random: f64) -> Duration {
     if is_lost {
         highest.mul_f64(f64::midpoint(1.0, random))
@@ -255,7 +266,8 @@ fn pause(failures: u32, highest: Duration, is_lost: bool, random: f64) -> Durati
     }
 }
 
-/// Whether trying again can never help: the request itself is refused. A lease that somebody else holds will end.
+/// Whether a retry cannot help, because the request itself is refused. A lease that another client
+/// holds is not final, because it may end.
 fn is_final(error: &Error) -> bool {
     match error {
         Error::Options(_) => true,

@@ -1,8 +1,9 @@
-//! A client of Aurora Discovery, and the keeper of a lease.
+//! A client for Aurora Discovery, and a lease keeper.
 //!
-//! [`Client`] makes the contract's calls, once each or again where trying again helps. [`LeaseKeeper`] keeps one peer
-//! registered: it renews the lease when the service wants it, comes back after failures, and registers again when the
-//! service has forgotten the peer.
+//! [`Client`] sends the requests of the contract and retries them where that is useful.
+//! [`LeaseKeeper`] keeps one peer registered: it renews the lease at the interval that the service
+//! requests, recovers from failures, and registers the peer again if the service no longer knows
+//! it.
 
 mod client;
 mod enumeration;

@@ -1,4 +1,4 @@
-//! How a client is set up.
+//! The options of a client.
 
 use std::time::Duration;
 
@@ -6,25 +6,30 @@ use reqwest::Url;
 
 use crate::Error;
 
-/// How a client is set up; [`ClientOptions::new`] has sensible values for all but the endpoint.
+/// The options of a client. [`ClientOptions::new`] sets defaults for everything except the
+/// endpoint.
 #[derive(Clone, Debug)]
 pub struct ClientOptions {
-    /// Where the service answers, as `http://host:port` or `https://host/stage`: a path in front is kept.
+    /// The URL of the service, `http://host:port` or `https://host/stage`. Its path is the prefix
+    /// of all requests.
     pub endpoint: String,
-    /// How long one attempt may take, from connecting to the last byte of the answer.
+    /// The time limit of one attempt, from connecting to the last byte of the response.
     pub timeout: Duration,
-    /// How often a call is tried again after failures that may pass (no connection, 429, 500, 502, 503, 504).
+    /// The maximum number of retries after transient failures (no connection, 429, 500, 502, 503,
+    /// 504).
     pub retries: u32,
-    /// How long a call may take in all: no attempt begins later, and no wait for one ends later.
+    /// The time limit of a request including its retries. No attempt starts after it, and no wait
+    /// ends after it.
     pub patience: Duration,
-    /// The certificates (PEM) that a server's must descend from; `None`: those that the system trusts.
+    /// The certificates (PEM) of the authorities to trust. `None` means the authorities that the
+    /// system trusts.
     pub ca_certificates: Option<Vec<u8>>,
-    /// What the client says it is, in the header `User-Agent`.
+    /// The value of the `User-Agent` header.
     pub user_agent: String,
 }
 
 impl ClientOptions {
-    /// The options of a client of the service at `endpoint`.
+    /// Default options for the service at `endpoint`.
     pub fn new(endpoint: impl Into<String>) -> Self {
         Self {
             endpoint: endpoint.into(),
@@ -36,7 +41,7 @@ impl ClientOptions {
         }
     }
 
-    /// The endpoint, parsed.
+    /// The parsed endpoint.
     pub(crate) fn base(&self) -> Result<Url, Error> {
         let bad = |rule: &str| Error::Options(format!("the endpoint {:?} {rule}", self.endpoint));
         if !self.endpoint.is_ascii() {

@@ -1,4 +1,5 @@
-//! One call as it is on the wire, for whoever examines a service: any status is an answer, and nothing is tried again.
+//! Single requests with their raw responses, for tools that examine a service. A response with any
+//! status is a success, and nothing is retried.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -10,7 +11,7 @@ use tokio::time::Instant;
 use crate::transport::{Answer, Transport};
 use crate::{Client, Error};
 
-/// A call to examine a service by.
+/// A request that examines a service.
 #[derive(Clone, Debug)]
 pub struct Probe {
     method: Method,
@@ -21,30 +22,30 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// A GET of `path`, which stands behind the endpoint's own.
+    /// A GET request for `path`, which is appended to the path of the endpoint.
     pub fn get(path: &str) -> Self {
         Self::new(Method::GET, path, None)
     }
 
-    /// A POST of a JSON body to `path`.
+    /// A POST request with a JSON body for `path`.
     pub fn post(path: &str, body: impl Into<Vec<u8>>) -> Self {
         let probe = Self::new(Method::POST, path, Some(body.into()));
         probe.header("content-type", "application/json")
     }
 
-    /// An OPTIONS of `path`: a browser's preflight, with its headers.
+    /// An OPTIONS request for `path`, as in a browser's preflight, with its headers.
     pub fn options(path: &str) -> Self {
         Self::new(Method::OPTIONS, path, None)
     }
 
-    /// The same with a parameter in the query.
+    /// Adds a query parameter.
     #[must_use]
     pub fn parameter(mut self, name: &str, value: &str) -> Self {
         self.parameters.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// The same with a header. One that HTTP can't carry is left out.
+    /// Adds a header. It is left out if its value is not valid in HTTP.
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_str(value))
@@ -69,20 +70,20 @@ impl Probe {
     }
 }
 
-/// What answered a probe.
+/// The response to a probe.
 #[derive(Clone, Debug)]
 pub struct Probed {
     /// The status.
     pub status: u16,
     headers: HeaderMap,
-    /// The whole body.
+    /// The complete body.
     pub body: Vec<u8>,
-    /// From the call to the last byte of the answer.
+    /// The time from the start of the request to the last byte of the response.
     pub elapsed: Duration,
 }
 
 impl Probed {
-    /// The values of a header: several where it was sent several times.
+    /// The values of a header, which may appear several times.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
     }
@@ -94,10 +95,11 @@ impl Probed {
 }
 
 impl Client {
-    /// Sends a probe, once.
+    /// Sends a probe once.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::TimedOut`], or [`Error::Protocol`] for an answer without an end.
+    /// [`Error::Unreachable`], [`Error::TimedOut`], or [`Error::Protocol`] if the response is too
+    /// long.
     pub async fn probe(&self, probe: Probe) -> Result<Probed, Error> {
         let transport = self.transport();
         let request = probe.request(transport);
@@ -106,7 +108,7 @@ impl Client {
         Ok(Probed { status, headers, body, elapsed: started.elapsed() })
     }
 
-    /// The host and port that calls go to.
+    /// The host and the port of the endpoint.
     pub fn authority(&self) -> (String, u16) {
         self.transport().authority()
     }

@@ -1,15 +1,16 @@
-//! Whether and when a failed call is tried again.
+//! Whether and when to retry a failed request.
 
 use std::time::Duration;
 
 use crate::{ClientOptions, Error};
 
-/// The ceiling of the first wait; each further one is twice as high.
+/// The upper bound of the first wait. It doubles with each further wait.
 const FIRST_CEILING: Duration = Duration::from_millis(200);
-/// The highest ceiling of a wait: longer ones help no service and tire every caller.
+/// The maximum of that upper bound. Longer waits do not help a service, and callers would have to
+/// wait.
 const HIGHEST_CEILING: Duration = Duration::from_secs(10);
 
-/// When a call is tried again.
+/// The retry policy of a client.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Retry {
     retries: u32,
@@ -21,20 +22,22 @@ impl Retry {
         Self { retries: options.retries, patience: options.patience }
     }
 
-    /// How long to wait before the next attempt, or `None` when there is none: `failed` attempts were made in `elapsed`,
-    /// the last one ending in `error`. `random` is from 0 to 1.
+    /// The wait before the next attempt, or `None` if there is none. `failed` attempts have been
+    /// made in the time `elapsed`, and the latest ended with `error`. `random` is from 0 to 1.
     pub(crate) fn wait(self, failed: u32, elapsed: Duration, error: &Error, random: f64) -> Option<Duration> {
         if failed > self.retries || !error.is_transient() {
             return None;
         }
         let jitter = full_jitter(failed, FIRST_CEILING, HIGHEST_CEILING, random);
-        // Everybody who was refused was told the same time: the jitter on top keeps them apart.
+        // All refused clients may have got the same `Retry-After`. The jitter on top spreads them
+        // out.
         let wait = error.retry_after().map_or(jitter, |asked| asked.saturating_add(jitter));
         (elapsed.saturating_add(wait) < self.patience).then_some(wait)
     }
 }
 
-/// A wait that is uniform from nothing to a ceiling, which doubles with every failure from `first` up to `highest`.
+/// A uniform random wait below an upper bound. The bound doubles with each failure, from `first` to
+/// `highest`.
 pub(crate) fn full_jitter(failed: u32, first: Duration, highest: Duration, random: f64) -> Duration {
     let doublings = failed.saturating_sub(1).min(16);
     first.saturating_mul(1 << doublings).min(highest).mul_f64(random.clamp(0.0, 1.0))

@@ -1,4 +1,5 @@
-//! One call over HTTP: sent, tried again where that helps, its answer read whole and bounded.
+//! Requests over HTTP: sends them, retries them where that is useful, and reads their responses up
+//! to a maximum length.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -12,12 +13,13 @@ use tokio::time::{Instant, sleep};
 use crate::retry::Retry;
 use crate::{ClientOptions, Error};
 
-/// The longest answer that is read, in bytes: a page of the contract holds at most 1 MiB of peers.
+/// The maximum length of a response body, in bytes. A page of the contract has at most 1 MiB of
+/// peers.
 const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-/// How long a connection may take to come about, within the time of one attempt.
+/// The time limit for connecting. The time limit of the attempt applies as well.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What sends calls to one endpoint.
+/// Sends requests to one endpoint.
 #[derive(Clone, Debug)]
 pub(crate) struct Transport {
     http: reqwest::Client,
@@ -26,7 +28,7 @@ pub(crate) struct Transport {
     retry: Retry,
 }
 
-/// An answer: its status, its headers and its whole body.
+/// A response: its status, its headers and its complete body.
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
@@ -40,19 +42,19 @@ impl Transport {
         Ok(Self { http, base, timeout: options.timeout, retry: Retry::new(options) })
     }
 
-    /// Where the service answers, as text for a person.
+    /// The URL of the service, as text for a person.
     pub(crate) fn endpoint(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
 
-    /// The host and port that calls go to.
+    /// The host and the port of the endpoint.
     pub(crate) fn authority(&self) -> (String, u16) {
-        // Brackets around an IPv6 address belong to the URL, not to the address.
+        // Brackets around an IPv6 address are part of the URL, not of the address.
         let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         (host, self.base.port_or_known_default().unwrap_or_default())
     }
 
-    /// A GET of `path` with these parameters.
+    /// A GET request for `path` with these parameters.
     pub(crate) fn get(&self, path: &str, parameters: &[(&str, Cow<'_, str>)]) -> Request {
         let mut url = self.url(path);
         if !parameters.is_empty() {
@@ -61,7 +63,7 @@ impl Transport {
         Request::new(Method::GET, url)
     }
 
-    /// A POST of a JSON body to `path`.
+    /// A POST request with a JSON body for `path`.
     pub(crate) fn post(&self, path: &str, body: Vec<u8>) -> Request {
         let mut request = Request::new(Method::POST, self.url(path));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -69,7 +71,7 @@ impl Transport {
         request
     }
 
-    /// Sends until an answer of success comes, an error that stays, or the end of the patience.
+    /// Sends a request until it succeeds, fails permanently, or uses up its retries or its time.
     pub(crate) async fn call(&self, request: Request) -> Result<Answer, Error> {
         let started = Instant::now();
         let mut failed = 0;
@@ -87,7 +89,7 @@ impl Transport {
         }
     }
 
-    /// One attempt; an answer of another status than success is an error.
+    /// Makes one attempt. A response with an error status is an error.
     async fn once(&self, request: &Request) -> Result<Answer, Error> {
         let (answer, retry_after) = self.exchange(request).await?;
         if (200..300).contains(&answer.status) {
@@ -104,7 +106,7 @@ impl Transport {
         })
     }
 
-    /// One attempt, whatever the status of the answer; with the time to wait that the answer asks for.
+    /// Makes one attempt. A response with any status is a success. Also returns its `Retry-After`.
     pub(crate) async fn exchange(&self, request: &Request) -> Result<(Answer, Option<Duration>), Error> {
         let request =
             request.try_clone().ok_or_else(|| self.protocol(0, "a body that can't be sent again"))?;
@@ -122,7 +124,7 @@ impl Transport {
         Ok((Answer { status, headers, body }, retry_after))
     }
 
-    /// The error of an answer that the contract does not know.
+    /// The error for a response that does not conform to the contract.
     pub(crate) fn protocol(&self, status: u16, cause: impl Into<String>) -> Error {
         Error::Protocol { endpoint: self.endpoint(), status, cause: cause.into(), retry_after: None }
     }
@@ -137,7 +139,8 @@ impl Transport {
 
     fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
-        // A URL of http always has segments; were it not so, the base itself would be asked and say 404.
+        // An HTTP URL always has path segments. Without them, the request would go to the base URL
+        // and get 404.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().push(path);
         }
@@ -147,18 +150,19 @@ impl Transport {
 
 fn http_client(options: &ClientOptions, base: &Url) -> Result<reqwest::Client, Error> {
     if CryptoProvider::get_default().is_none() {
-        // Losing the race to another thread is as good: there is a provider then.
+        // If another thread has installed a provider first, that one is used.
         let _ = ring::default_provider().install_default();
     }
     let mut builder = reqwest::Client::builder()
         .user_agent(&options.user_agent)
         .timeout(options.timeout)
         .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-        // A redirected POST would become a GET.
+        // Following a redirect would turn a POST into a GET.
         .redirect(redirect::Policy::none())
         .tcp_nodelay(true);
     if base.scheme() == "http" {
-        // The system's certificates take milliseconds to load, and may be missing where nothing needs them.
+        // Loading the system's certificates takes milliseconds, and they may be missing. An `http`
+        // endpoint does not need them.
         builder = builder.tls_certs_only([]);
     } else if let Some(pem) = &options.ca_certificates {
         builder = builder.tls_certs_only(certificates(pem)?);
@@ -176,7 +180,7 @@ fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
 }
 
 fn deepest(error: &reqwest::Error) -> String {
-    // The outer layers only say that a request failed.
+    // The outer errors only say that a request failed. The innermost one has the reason.
     let mut cause: &dyn std::error::Error = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
@@ -184,7 +188,8 @@ fn deepest(error: &reqwest::Error) -> String {
     cause.to_string()
 }
 
-/// The whole seconds of `Retry-After`; a date, which the contract never sends, counts as nothing said.
+/// The value of `Retry-After` in whole seconds. The contract never sends a date, so a date is
+/// ignored.
 fn retry_after(response: &Response) -> Option<Duration> {
     let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

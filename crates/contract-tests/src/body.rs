@@ -1,4 +1,4 @@
-//! Bodies: whatever their content type, whole, and bounded.
+//! Request bodies: accepted with any content type, read completely, and limited in size.
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
@@ -11,16 +11,16 @@ use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
-/// The largest body.
+/// The maximum size of a body.
 const MAX_BYTES: usize = 16 * 1_024;
 
-/// A registration of exactly so many bytes.
+/// A registration of exactly this size.
 fn registration(bytes: usize) -> String {
     let bare = json!({"peer_id": unique("peer"), "padding": ""}).to_string();
     bare.replace("\"padding\":\"\"", &format!("\"padding\":\"{}\"", "x".repeat(bytes - bare.len())))
 }
 
-/// Registers by a body in chunks of so many bytes.
+/// Registers with a body that is sent in chunks of this size.
 async fn register_in_chunks(target: &Target, body: &str, size: usize) -> Response {
     let frame = |chunk: &[u8]| Ok(Frame::data(Bytes::copy_from_slice(chunk)));
     let chunks =

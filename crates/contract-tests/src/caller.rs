@@ -1,4 +1,4 @@
-//! Who calls, and the words that the cases are written in.
+//! Callers of the service, and helpers that the cases share.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -16,20 +16,21 @@ use serde_json::{Value, json};
 use crate::wire::{Response, exchange};
 use crate::{Sources, Target};
 
-/// A service may answer 503 once it has waited about so long for its store. A store of a test answers much sooner unless the machine
-/// pauses, so that such a call is made again, as callers are told to; one that is refused sooner is what it seems to be.
+/// A service may respond with 503 after it has waited about this long for its store. In a test, a
+/// store is that slow only if the machine pauses. The request is then retried, as a client would. A
+/// faster 503 is a genuine refusal.
 const PAUSE: Duration = Duration::from_secs(4);
-/// How often a call is made that meets a pause each time.
+/// The maximum number of attempts that are slowed down in this way.
 const MOST_PAUSES: u32 = 3;
 
-/// One party that calls the service.
+/// One client of the service.
 pub(crate) struct Caller<'t> {
     target: &'t Target,
     address: &'static str,
 }
 
 impl<'t> Caller<'t> {
-    /// Who registers.
+    /// The client that registers peers.
     pub(crate) fn home(target: &'t Target) -> Self {
         let address = match target.sources {
             Sources::Loopback => "127.0.0.1",
@@ -38,7 +39,7 @@ impl<'t> Caller<'t> {
         Self { target, address }
     }
 
-    /// A stranger, at another address.
+    /// Another client, with a different address.
     pub(crate) fn elsewhere(target: &'t Target) -> Self {
         let address = match target.sources {
             Sources::Loopback => "127.0.0.2",
@@ -47,7 +48,7 @@ impl<'t> Caller<'t> {
         Self { target, address }
     }
 
-    /// Where this caller comes from.
+    /// The address of this client.
     pub(crate) fn address(&self) -> &'static str {
         self.address
     }
@@ -60,14 +61,14 @@ impl<'t> Caller<'t> {
         self.call("POST", path, &[], body.as_bytes()).await
     }
 
-    /// Registers, which must succeed.
+    /// Registers a peer, which must succeed.
     pub(crate) async fn register(&self, body: &Value) -> Response {
         let response = self.post("/register", &body.to_string()).await;
         assert_eq!(response.status, 200, "{}", response.text());
         response
     }
 
-    /// Registers peers that carry `archetypes` and nothing else, and returns their sorted ids.
+    /// Registers peers that publish only `archetypes`, and returns their sorted ids.
     pub(crate) async fn fill(&self, count: usize, archetypes: &[&str]) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..count {
@@ -82,12 +83,12 @@ impl<'t> Caller<'t> {
         self.post("/heartbeat", &json!({ "peer_id": id }).to_string()).await
     }
 
-    /// The ids of the carriers of `archetype`.
+    /// The ids of the peers that carry `archetype`.
     pub(crate) async fn carriers(&self, archetype: &str) -> Vec<String> {
         self.get(&format!("/discover?archetype={}", encoded(archetype))).await.ids()
     }
 
-    /// One request with a body of known length.
+    /// Sends a request with a body of known length.
     pub(crate) async fn call(
         &self,
         method: &str,
@@ -99,7 +100,8 @@ impl<'t> Caller<'t> {
         self.send(method, path, headers, || body.clone()).await
     }
 
-    /// One request; a body of unknown length goes out in chunks, unless the headers say how long it is.
+    /// Sends a request. A body of unknown length is sent in chunks, unless the headers specify its
+    /// length.
     pub(crate) async fn send<B>(
         &self,
         method: &str,
@@ -141,14 +143,14 @@ impl<'t> Caller<'t> {
     }
 }
 
-/// A name that no other case uses, so that cases may share a service.
+/// A name that no other case uses, so that cases can share a service.
 pub(crate) fn unique(name: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("{name}-{}-{:x}-{count}", std::process::id(), fastrand::u32(..))
 }
 
-/// A value as it stands in a query.
+/// A value, encoded for a query string.
 pub(crate) fn encoded(value: &str) -> String {
     value.bytes().fold(String::new(), |mut text, byte| {
         if byte.is_ascii_alphanumeric() || byte == b'-' {
@@ -160,7 +162,8 @@ pub(crate) fn encoded(value: &str) -> String {
     })
 }
 
-/// A time as today's clients parse it: naive, in whole seconds. Returns seconds since the epoch.
+/// Parses a time as legacy clients do, without a time zone and in whole seconds. Returns seconds
+/// since the epoch.
 pub(crate) fn naive_time(value: &Value) -> i64 {
     let text = value.as_str().expect("a time");
     assert_eq!(text.len(), 19, "{text}");

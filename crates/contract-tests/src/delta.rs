@@ -1,4 +1,4 @@
-//! `GET /discover?since=…`: who came and went.
+//! `GET /discover?since=…`: the changes since a cursor.
 
 use std::collections::BTreeSet;
 
@@ -10,13 +10,13 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-/// The ids of one list of an answer.
+/// The ids in one list of a response.
 fn listed(response: &Response, list: &str) -> Vec<String> {
     let id = |peer: &Value| peer.get("peer_id").unwrap_or(peer).as_str().expect("an id").to_owned();
     response.ok()[list].as_array().expect("a list").iter().map(id).collect()
 }
 
-/// Who joined, changed and left.
+/// The ids of the peers that joined, changed and left.
 fn lists(response: &Response) -> [Vec<String>; 3] {
     ["joined", "changed", "left"].map(|list| listed(response, list))
 }
@@ -25,7 +25,7 @@ fn since(response: &Response) -> String {
     response.ok()["since"].as_str().expect("a cursor").to_owned()
 }
 
-/// The cursor of now for the followers of `archetype`.
+/// The current cursor for changes of `archetype`.
 async fn now(caller: &Caller<'_>, archetype: &str) -> String {
     let response = caller.get(&format!("/discover?archetype={archetype}&since=now")).await;
     assert_eq!(response.keys(), ["changed", "count", "joined", "left", "more", "since", "timestamp"]);

@@ -39,7 +39,8 @@ pub async fn an_unknown_archetype_gives_an_empty_list(target: &Target) {
 pub async fn archetypes_of_any_script_are_matched_exactly(target: &Target) {
     let caller = Caller::home(target);
     for name in ["ética", "研究", "🐹", "two words", "a+b", "a&b=c", "100%", "\"", "مرحبا"] {
-        // The word gives a name of any script a case to change.
+        // `name` may contain characters without case. "lower" guarantees that the archetype has
+        // letters whose case can be changed.
         let archetype = unique(&format!("{name} lower"));
         let ids = caller.fill(1, &[&archetype]).await;
         assert_eq!(caller.carriers(&archetype).await, ids, "{archetype}");
@@ -112,7 +113,7 @@ pub async fn samples_differ_from_call_to_call(target: &Target) {
     let query = format!("/discover?archetype={a}&limit=10");
     let first = caller.get(&query).await.ids();
     let mut others = 0;
-    // Ten fair samples are all the same once in 184,756 to the ninth.
+    // Ten fair samples are equal with a probability of one in 184,756 to the ninth power.
     for _ in 0..9 {
         others += usize::from(caller.get(&query).await.ids() != first);
     }

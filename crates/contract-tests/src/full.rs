@@ -1,4 +1,4 @@
-//! A registry without room.
+//! A registry that has reached its maximum number of peers.
 
 use serde_json::json;
 

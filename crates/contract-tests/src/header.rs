@@ -1,4 +1,4 @@
-//! The rules for every call: headers, other verbs, paths.
+//! Rules for all requests: headers, other methods and paths.
 
 use std::collections::HashSet;
 
@@ -12,7 +12,7 @@ pub const NEEDS: Needs = Needs::NONE;
 
 const PATHS: [&str; 6] = ["/register", "/discover", "/heartbeat", "/health", "/network", "/deregister"];
 
-/// An answer of every kind that a caller can bring about.
+/// One response of each kind that a client can cause.
 async fn answers(target: &Target) -> Vec<Response> {
     let (caller, stranger, id) = (Caller::home(target), Caller::elsewhere(target), unique("peer"));
     let body = json!({ "peer_id": id }).to_string();

@@ -41,7 +41,7 @@ pub async fn each_further_heartbeat_is_wanted_at_its_own_time_within_a_third_of_
     assert!(wanted.len() > 5, "spread: {wanted:?}");
 }
 
-/// When the next heartbeat is wanted.
+/// The requested time until the next heartbeat.
 pub(crate) fn interval(answer: &Value) -> u64 {
     answer["heartbeat_interval_seconds"].as_u64().expect("whole seconds")
 }

@@ -1,4 +1,4 @@
-//! Who may change a registration.
+//! The holder rule: who may change a registration.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! A `discover` that rides along with another call.
+//! A `discover` key in another request.
 
 use serde_json::{Value, json};
 

@@ -1,7 +1,8 @@
-//! The suite that proves the HTTP contract: each case is a sentence of it, and its name is that sentence.
+//! The suite for the HTTP contract. Each case is named after the sentence of the contract that it
+//! proves.
 //!
-//! A case knows a base URL and nothing of what answers there, so the same suite holds for every way to run the service. A way to
-//! run it is put to the test by one line, with a function that starts it:
+//! A case only knows a base URL and does not depend on what serves it, so the same suite applies to
+//! every way to run the service. One line runs it, with a function that starts the service:
 //!
 //! ```text
 //! aurora_contract_tests::contract_suite!(start);
@@ -32,8 +33,9 @@ mod wire;
 
 pub use target::{Needs, Sources, Target};
 
-/// One test for each case, on a target of its own that `$start` starts: an `async fn(Needs) -> Option<Target>`. `None` says that
-/// this way to run the service has no such target, and the case is left out.
+/// Expands to one test per case. Each test calls `$start`, an `async fn(Needs) -> Option<Target>`,
+/// to start a service. `None` means that this way to run the service cannot meet the needs, and the
+/// case is skipped.
 #[macro_export]
 macro_rules! contract_suite {
     ($start:path) => {

@@ -1,4 +1,4 @@
-//! The life of a peer, where the service's clock can be wound.
+//! The states of a peer, on services whose clock a case can advance.
 
 use serde_json::json;
 

@@ -12,7 +12,7 @@ fn next_cursor(response: &Response) -> Option<String> {
     response.ok().get("next_cursor").map(|cursor| cursor.as_str().expect("a text").to_owned())
 }
 
-/// All pages of the enumeration that `query` asks for, with what `between` does after each.
+/// All pages of the enumeration for `query`. Calls `between` after each page.
 async fn pages(caller: &Caller<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Response> {
     let mut pages = vec![caller.get(&format!("/discover?order=all&{query}")).await];
     while let Some(cursor) = next_cursor(&pages[pages.len() - 1]) {
@@ -109,7 +109,7 @@ pub async fn a_page_holds_at_most_a_mebibyte_and_goes_on(target: &Target) {
     listed.dedup();
     assert_eq!(listed.len(), PEERS);
     for page in [vec![sample], pages].concat() {
-        // Beside the peers stand the count, the time and the cursor.
+        // The rest of the body is the count, the time and the cursor.
         assert!(page.body.len() <= (1 << 20) + 1_024, "{}", page.body.len());
     }
 }

@@ -1,4 +1,4 @@
-//! Every refusal of the contract that a caller can bring about.
+//! All refusals of the contract that a client can cause.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ pub async fn every_key_that_breaks_its_rule_is_named(target: &Target) {
     caller.post("/register", &twice).await.refused(400, "invalid_field", Some("metadata"));
 }
 
-/// So many different archetypes, each of so many bytes.
+/// `count` different archetypes of `bytes` bytes each.
 fn many(count: usize, bytes: usize) -> Vec<String> {
     (0..count).map(|n| format!("{n:0bytes$}")).collect()
 }

@@ -1,4 +1,4 @@
-//! The seed's examples, as they are written there, and the clients that already rely on them.
+//! The examples in the documentation of the original service, verbatim, and its legacy clients.
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -7,7 +7,7 @@ use crate::caller::{Caller, naive_time, unique};
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
-/// What `curl -d` says of its body.
+/// The content type that `curl -d` sends.
 const CURL: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
 
 pub async fn the_seeds_registration_answers_with_the_seeds_shape(target: &Target) {
@@ -64,7 +64,8 @@ pub async fn the_seeds_health_check_is_healthy_and_says_nothing_else(target: &Ta
     assert_eq!(Caller::home(target).get("/health").await.ok(), json!({"status": "healthy"}));
 }
 
-/// What today's Python client builds from each peer: a key more, or one less, and its constructor fails.
+/// What the legacy Python client constructs from each peer. Its constructor fails if a key is
+/// missing or unknown.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PythonPeer {

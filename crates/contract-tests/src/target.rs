@@ -1,57 +1,62 @@
-//! A service that is put to the test.
+//! The service under test.
 
 use std::any::Any;
 use std::fmt;
 
-/// What a case needs of the service that it is run on.
+/// What a case requires of the service that it runs against.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// Room for this many peers and no more; `None`: for all that a case registers.
+    /// The maximum number of peers that the service accepts. `None` means enough for any case.
     pub max_peers: Option<u64>,
-    /// A clock that a case winds by letting time pass.
+    /// A clock that the case can advance.
     pub winding: bool,
 }
 
 impl Needs {
-    /// Nothing in particular. Other cases may run on the same service at once.
+    /// No requirements. Other cases may use the same service at the same time.
     pub const NONE: Self = Self { max_peers: None, winding: false };
 }
 
-/// How a case calls from two addresses.
+/// How a case sends requests from two addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sources {
-    /// From 127.0.0.1 and 127.0.0.2: the service is reached without a proxy, on this machine.
+    /// From 127.0.0.1 and 127.0.0.2. The service runs on this machine, without a proxy.
     Loopback,
-    /// By what `X-Forwarded-For` says: the case stands for the one proxy that the service trusts.
+    /// With the header `X-Forwarded-For`. The case takes the place of the one proxy that the
+    /// service trusts.
     Forwarded,
 }
 
-/// A running service, and what its way of running allows. It runs until this is dropped.
+/// A running service, and what its environment supports. The service stops when this is dropped.
 pub struct Target {
-    /// Where it is: `http://host:port`, and a stage where there is one (`/dev`).
+    /// The URL of the service: `http://host:port`, followed by a stage if there is one (`/dev`).
     pub base_url: String,
-    /// How a case calls from two addresses.
+    /// How a case sends requests from two addresses.
     pub sources: Sources,
-    /// Whether it is told where a request came from. Not so behind an emulator that names one address for all of them.
+    /// Whether the service sees the source of a request. An emulator may report one address for
+    /// all.
     pub sees_sources: bool,
-    /// Whether a body that says no type reaches it where it is no text. Not so behind an emulator that refuses it by itself.
+    /// Whether the service receives a body that is not text and has no content type. An emulator
+    /// may reject it.
     pub sees_bytes: bool,
-    /// Whether an answer to a HEAD says no length but that of the GET. An emulator may count the bytes that it has: none.
+    /// Whether the response to a HEAD request either has the `Content-Length` of the GET or none.
+    /// An emulator may send the length of the empty body.
     pub tells_length: bool,
-    /// Whether browsers on other pages may read its answers.
+    /// Whether web pages from other origins may read the responses.
     pub cors: bool,
-    /// Whether bodies reach it as they are sent: in chunks, or with a length that lies. Not so behind a gateway.
+    /// Whether bodies reach the service as they are sent: in chunks, or with a wrong length. A
+    /// gateway changes this.
     pub sees_transfer: bool,
-    /// Whether it remembers what changed, for those who follow.
+    /// Whether the service has a change log.
     pub remembers: bool,
-    /// Winds its clock by so many seconds, if its clock can be wound.
+    /// Advances the clock of the service by a number of seconds, if that is possible.
     pub pass: Option<Box<dyn Fn(u64) + Send + Sync>>,
-    /// What keeps it running.
+    /// Keeps the service running.
     pub guard: Box<dyn Any + Send + Sync>,
 }
 
 impl Target {
-    /// The service at `base_url`, with everything else as `serve` has it.
+    /// The service at `base_url`, with everything else as on `serve`.
     pub fn new(base_url: impl Into<String>, guard: impl Any + Send + Sync) -> Self {
         Self {
             base_url: base_url.into().trim_end_matches('/').to_owned(),
@@ -67,7 +72,7 @@ impl Target {
         }
     }
 
-    /// Lets time pass for the service.
+    /// Advances the clock of the service.
     pub(crate) fn pass(&self, seconds: u64) {
         self.pass.as_ref().expect("the target's clock can be wound")(seconds);
     }

@@ -1,4 +1,4 @@
-//! One request and its response over HTTP/1.1, each pair on a connection of its own.
+//! Single HTTP/1.1 requests, each on a separate connection.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -17,10 +17,10 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
-/// How long a response may take before a case gives up.
+/// The time limit for a response.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A response, its body read whole.
+/// A response with its complete body.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
@@ -29,7 +29,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// The value of a header, which must not come twice.
+    /// The value of a header, which must not be repeated.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next();
@@ -45,18 +45,18 @@ impl Response {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
     }
 
-    /// The body of a success.
+    /// The parsed body of a successful response.
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, 200, "{}", self.text());
         self.read()
     }
 
-    /// The keys of a success's object, sorted.
+    /// The keys of the object in a successful response, sorted.
     pub(crate) fn keys(&self) -> Vec<String> {
         self.ok().as_object().expect("an object").keys().cloned().collect()
     }
 
-    /// The ids of the peers that are listed, sorted.
+    /// The ids of the listed peers, sorted.
     pub(crate) fn ids(&self) -> Vec<String> {
         let body = self.ok();
         let peers = body["peers"].as_array().expect("a list of peers");
@@ -66,7 +66,7 @@ impl Response {
         ids
     }
 
-    /// Asserts a refusal of the contract's shape, and returns its sentence.
+    /// Asserts that the response is a refusal as the contract defines it, and returns its sentence.
     pub(crate) fn refused(&self, status: u16, code: &str, field: Option<&str>) -> String {
         let body: Value = self.read();
         assert_eq!((self.status, body["code"].as_str()), (status, Some(code)), "{}", self.text());
@@ -79,7 +79,8 @@ impl Response {
     }
 }
 
-/// Sends one request on a connection of its own to the service at `authority`, from the address `from`.
+/// Sends one request from the address `from` on a separate connection to the service at
+/// `authority`.
 pub(crate) async fn exchange<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
@@ -99,7 +100,7 @@ where
     assert_eq!(head.version, Version::HTTP_11);
     let body = body.collect().await.expect("a whole body").to_bytes();
     if is_head {
-        // The library reads no body after HEAD, so whatever else came is looked for here.
+        // The library does not read a body after HEAD. Any further bytes are detected here.
         let rest = connection.await.expect("a connection").expect("nothing behind the response");
         let mut bytes = rest.read_buf.to_vec();
         rest.io.into_inner().read_to_end(&mut bytes).await.expect("an end");

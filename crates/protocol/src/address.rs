@@ -1,4 +1,4 @@
-//! Where a peer can be reached.
+//! The address at which a peer can be reached.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,28 +7,31 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// The address that a peer publishes: an IP address or a DNS name. Nothing here ever resolves or dials it.
+/// The address that a peer publishes: an IP address or a DNS name. The service never resolves or
+/// dials it.
 ///
-/// IP addresses are kept in their canonical form, an IPv4 address mapped into IPv6 as the IPv4 address that it is, so
-/// that one host can't be published under many spellings.
+/// IP addresses are kept in canonical form. An IPv4-mapped IPv6 address becomes the IPv4 address,
+/// so that one host cannot be published under several spellings.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Address {
-    /// An IPv4 or IPv6 address that one host can have.
+    /// A unicast IPv4 or IPv6 address.
     Ip(IpAddr),
-    /// A DNS name of at most 253 characters, as it was given.
+    /// A DNS name of at most 253 characters, as the peer wrote it.
     Name(Box<str>),
 }
 
 impl Address {
-    /// Longest DNS name, in characters (RFC 1035, section 2.3.4, as text).
+    /// The maximum length of a DNS name in text form, in characters (RFC 1035, section 2.3.4).
     pub const MAX_NAME_LEN: usize = 253;
     const MAX_LABEL_LEN: usize = 63;
 
-    /// Parses an address; `None` says "the address that the request came from" (`""`, `0.0.0.0`, `::`).
+    /// Parses an address. `None` means the source address of the request; peers write it as `""`,
+    /// `0.0.0.0` or `::`.
     ///
     /// # Errors
-    /// [`Invalid`] for multicast, broadcast and link-local addresses, and for what is no address and no DNS name.
+    /// [`Invalid`] for multicast, broadcast and link-local addresses, and for text that is neither
+    /// an address nor a DNS name.
     pub fn parse(text: &str) -> Result<Option<Self>, Invalid> {
         if text.is_empty() {
             return Ok(None);
@@ -40,10 +43,10 @@ impl Address {
         }
     }
 
-    /// An address from an IP address that a peer published.
+    /// Converts an IP address that a peer published.
     ///
     /// # Errors
-    /// [`Invalid`] if no one host can be reached there.
+    /// [`Invalid`] if the address does not identify a single host.
     pub fn from_ip(ip: IpAddr) -> Result<Self, Invalid> {
         let ip = ip.to_canonical();
         let link_local = match ip {
@@ -78,7 +81,8 @@ impl Address {
     }
 }
 
-/// Resolvers read a name whose last label is a number as an IPv4 address (`127.1`, `0x7f.1`).
+/// Whether the last label of a name is a number. Resolvers read such a name as an IPv4 address
+/// (`127.1`, `0x7f.1`).
 fn ends_in_a_number(name: &str) -> bool {
     let last = name.rsplit('.').next().unwrap_or(name);
     let hexadecimal = last.strip_prefix("0x").or_else(|| last.strip_prefix("0X"));
@@ -87,7 +91,8 @@ fn ends_in_a_number(name: &str) -> bool {
 }
 
 impl From<IpAddr> for Address {
-    /// The address that a connection came from, whatever its kind: the network itself vouches for it.
+    /// Accepts the source address of a connection without checking its kind, because the network
+    /// itself vouches for it.
     fn from(ip: IpAddr) -> Self {
         Self::Ip(ip.to_canonical())
     }
@@ -105,7 +110,8 @@ impl fmt::Display for Address {
 impl TryFrom<String> for Address {
     type Error = Invalid;
 
-    /// Parses an address that a registry lists; there a source address stands, never a blank.
+    /// Parses an address that a registry lists. A listed address is never blank, because the
+    /// registry has replaced a blank by the source address.
     fn try_from(text: String) -> Result<Self, Invalid> {
         match text.parse::<IpAddr>() {
             Ok(ip) => Ok(ip.into()),

@@ -1,4 +1,4 @@
-//! The tags by which peers are found.
+//! Archetypes: the tags by which peers are found.
 
 use std::fmt;
 
@@ -6,21 +6,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// One archetype: 1 to 64 characters of any script, no control characters, no white space at its ends; matched exactly.
+/// One archetype: 1 to 64 characters of any script, without control characters and without leading
+/// or trailing white space. Archetypes are compared exactly.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Archetype(Box<str>);
 
 impl Archetype {
-    /// Longest archetype, in characters (not bytes).
+    /// The maximum length of an archetype, in characters (not bytes).
     pub const MAX_CHARS: usize = 64;
 
     /// Parses an archetype.
     ///
     /// # Errors
-    /// [`Invalid`] if it breaks the rule above.
+    /// [`Invalid`] if the text breaks the rule above.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
-        // The byte length bounds the count of characters, so that a long text isn't walked.
+        // A character has at most four bytes, so the length in bytes rejects long texts without
+        // counting their characters.
         let length_fits = text.len() <= 4 * Self::MAX_CHARS && text.chars().count() <= Self::MAX_CHARS;
         if text.is_empty() || !length_fits {
             return Err(Invalid::rule("must hold archetypes of 1 to 64 characters"));
@@ -34,7 +36,7 @@ impl Archetype {
         Ok(Self(text.into()))
     }
 
-    /// The archetype as it was given.
+    /// The archetype as the peer wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -60,21 +62,22 @@ impl From<Archetype> for String {
     }
 }
 
-/// The archetypes of one peer: at most 32, at most 1 KiB in all, each once, in the order in which they were given.
+/// The archetypes of one peer, without duplicates and in the order in which the peer wrote them.
+/// There are at most 32, of at most 1 KiB in total.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Vec<String>", into = "Vec<Archetype>")]
 pub struct Archetypes(Vec<Archetype>);
 
 impl Archetypes {
-    /// Most archetypes that one peer may carry.
+    /// The maximum number of archetypes of one peer.
     pub const MAX_COUNT: usize = 32;
-    /// Most bytes (UTF-8) of all archetypes of one peer.
+    /// The maximum total size of the archetypes of one peer, in bytes of UTF-8.
     pub const MAX_BYTES: usize = 1_024;
 
-    /// Parses the archetypes of a peer; repeated ones are kept once.
+    /// Parses the archetypes of a peer and drops duplicates.
     ///
     /// # Errors
-    /// [`Invalid`] if one breaks its rule, or all of them a bound.
+    /// [`Invalid`] if one archetype is invalid, or if together they exceed a bound.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
         if texts.len() > Self::MAX_COUNT {
             return Err(Invalid::rule("must hold at most 32 archetypes"));
@@ -92,7 +95,7 @@ impl Archetypes {
         Ok(Self(kept))
     }
 
-    /// The archetypes, in the order in which they were given.
+    /// The archetypes, in the order in which the peer wrote them.
     pub fn as_slice(&self) -> &[Archetype] {
         &self.0
     }

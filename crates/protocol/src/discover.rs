@@ -1,4 +1,4 @@
-//! What a peer asks of the network.
+//! Requests for a list of peers.
 
 use std::borrow::Cow;
 
@@ -8,14 +8,14 @@ use serde_json::value::RawValue;
 use crate::object::{Object, integer, string, strings};
 use crate::{Archetype, Invalid, PeerId, Refusal};
 
-/// In which order, and how completely, peers are listed.
+/// The order of a list, and whether it is complete.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// A uniform random sample, fresh on every call.
+    /// A uniform random sample, drawn independently for each request.
     #[default]
     Sample,
-    /// An enumeration of all, page by page.
+    /// An enumeration of all matching peers, page by page.
     All,
 }
 
@@ -36,14 +36,14 @@ impl Order {
     }
 }
 
-/// How much is said of each peer.
+/// The representation of each peer in a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum View {
-    /// Exactly the six keys that legacy clients expect: an extra one breaks them.
+    /// The legacy view: exactly six keys, because an extra key breaks legacy clients.
     #[default]
     Legacy,
-    /// Also `expires_in_seconds` and `registered_seconds_ago`.
+    /// The full view: also `expires_in_seconds` and `registered_seconds_ago`.
     Full,
 }
 
@@ -71,11 +71,12 @@ impl View {
     }
 }
 
-/// Who makes up for the peers that are missing where fewer match than were asked for.
+/// How to fill a sample when fewer peers match than the caller requested.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Fill {
-    /// Anybody: a uniform random sample of the other live peers. So a rare archetype is no island.
+    /// With a uniform random sample of the other live peers, so that peers of a rare archetype are
+    /// not isolated.
     Any,
 }
 
@@ -94,46 +95,48 @@ impl Fill {
     }
 }
 
-/// How many peers one answer may list: what is asked for is within `1..=max`, and `default` when nothing is.
+/// The bounds of `limit`: a requested limit must be within `1..=max`, and `default` applies if the
+/// caller gives none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscoverBounds {
-    /// The limit where the caller names none.
+    /// The limit if the caller gives none.
     pub default: u32,
-    /// The highest limit that a caller may name.
+    /// The maximum limit that a caller may request.
     pub max: u32,
 }
 
-/// A call of `/discover`, or the `discover` key of another call.
+/// The parameters of a `/discover` request, or the `discover` key of another request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiscoverRequest {
-    /// Peers that carry any of these; all peers if empty.
+    /// List peers that carry any of these archetypes, or all peers if empty.
     #[serde(rename = "archetype")]
     pub archetypes: Vec<Archetype>,
-    /// Most peers in the answer.
+    /// The maximum number of peers in the response.
     pub limit: u32,
-    /// The peer that the list leaves out, if any: the caller.
+    /// A peer to leave out of the list, normally the caller itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PeerId>,
-    /// A sample or an enumeration.
+    /// Whether to return a sample or an enumeration.
     pub order: Order,
-    /// Where an enumeration goes on: `next_cursor` of the page before.
+    /// The position at which an enumeration continues: `next_cursor` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
-    /// How much is said of each peer.
+    /// The representation of each peer.
     #[serde(skip_serializing_if = "View::is_legacy")]
     pub view: View,
-    /// Who else is listed where fewer than `limit` match; nobody where this is `None` or no archetype is asked for.
+    /// How to fill the list when fewer than `limit` peers match. It has no effect if it is `None`
+    /// or if no archetype is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fill: Option<Fill>,
 }
 
 impl DiscoverRequest {
-    /// Most archetypes in one query: each costs a look-up of its own.
+    /// The maximum number of archetypes in one query, because each one costs a separate look-up.
     pub const MAX_ARCHETYPES: usize = 8;
-    /// The names of its parameters. Any other is ignored, whatever its value is.
+    /// The names of the query parameters. Any other parameter is ignored, whatever its value.
     pub const PARAMETERS: [&str; 7] = ["archetype", "limit", "exclude", "order", "cursor", "view", "fill"];
 
-    /// A request for a sample of anybody.
+    /// A request for a sample of all peers.
     pub fn new(limit: u32) -> Self {
         Self {
             archetypes: Vec::new(),
@@ -146,7 +149,8 @@ impl DiscoverRequest {
         }
     }
 
-    /// Reads the parameters of a query, names and values decoded. Unknown parameters are ignored.
+    /// Reads query parameters whose names and values are already decoded. Unknown parameters are
+    /// ignored.
     ///
     /// # Errors
     /// A [`Refusal`] that names the parameter and the rule it breaks.
@@ -161,8 +165,9 @@ impl DiscoverRequest {
         draft.finish(bounds).map_err(|(parameter, invalid)| invalid.in_parameter(parameter))
     }
 
-    /// The parameters of a query that asks this: names and values, not yet encoded. What is the contract's default is
-    /// left out, so that a service that knows the seed's parameters only is asked nothing else.
+    /// The query parameters that express this request, as names and values that are not yet
+    /// encoded. Parameters that have the contract's default value are left out, so that the request
+    /// also works on a service that knows only the original parameters.
     pub fn parameters(&self) -> Vec<(&'static str, Cow<'_, str>)> {
         let archetypes = self.archetypes.iter().map(|archetype| ("archetype", archetype.as_str().into()));
         let order = (self.order != Order::default()).then(|| ("order", self.order.as_str().into()));
@@ -177,7 +182,7 @@ impl DiscoverRequest {
             .collect()
     }
 
-    /// Reads the value of the key `discover` in the body of another call.
+    /// Reads the value of the `discover` key in the body of another request.
     pub(crate) fn from_value(value: &RawValue, bounds: DiscoverBounds) -> Result<Self, Refusal> {
         let object = Object::nested(value, "discover.")?;
         let archetypes = object.optional("archetype", one_or_more)?.unwrap_or_default();
@@ -213,7 +218,8 @@ fn one_or_more(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
 
 #[derive(Default)]
 struct Draft {
-    /// Empty and repeated ones included: what is written is bounded, not only what it comes to.
+    /// The number of archetypes in the request, including empty and repeated ones. The bound
+    /// applies to what the caller wrote, not to what remains after duplicates are dropped.
     archetypes_given: usize,
     archetypes: Vec<Archetype>,
     limit: Option<u32>,
@@ -244,7 +250,8 @@ impl Draft {
     }
 
     fn finish(mut self, bounds: DiscoverBounds) -> Result<DiscoverRequest, (&'static str, Invalid)> {
-        // One set of archetypes is one query, however it was written; a cursor relies on that.
+        // The order of the archetypes does not change the meaning of a query. Sorting them gives
+        // equal queries one form, on which the check in a cursor relies.
         self.archetypes.sort_unstable();
         self.archetypes.dedup();
         if self.archetypes_given > DiscoverRequest::MAX_ARCHETYPES {
@@ -401,7 +408,8 @@ mod tests {
 
     #[test]
     fn every_known_parameter_has_a_rule_and_no_other_has() {
-        // Nine of anything break a rule: all but archetypes are given once.
+        // Nine values break a rule for every parameter: at most eight archetypes are allowed, and
+        // every other parameter may appear only once.
         let nine = |name| query(&[(name, "1"); 9]);
         for name in DiscoverRequest::PARAMETERS {
             assert_eq!(nine(name).unwrap_err().field.as_deref(), Some(name));

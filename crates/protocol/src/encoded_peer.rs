@@ -4,16 +4,18 @@ use std::borrow::Cow;
 
 use crate::{PeerId, Timestamp, View};
 
-/// A peer's JSON without the 58 bytes that every peer's JSON has in common, about a fifth of it.
+/// A peer's JSON without the 58 bytes that the JSON of every peer has in common, about a fifth of
+/// it.
 ///
 /// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":` *back* `}`.
 ///
-/// - The *front* begins with the peer's id, escaped as JSON requires, and its closing quote. The address, the port and the
-///   archetypes follow.
+/// - The *front* is the peer's id, escaped as JSON requires, its closing quote, the address, the
+///   port and the archetypes.
 /// - The *back* is the metadata.
 ///
-/// A store keeps the front, the back and the length of the front, and hands them to a [`PeerList`](crate::PeerList)
-/// together with the time at which the peer was last seen. [`PeerJson::encoded`](crate::PeerJson::encoded) creates this form.
+/// A store keeps the front, the back and the length of the front. To list the peer, it hands them
+/// to a [`PeerList`](crate::PeerList) together with the time at which the peer was last seen.
+/// [`PeerJson::encoded`](crate::PeerJson::encoded) creates this form.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct EncodedPeer<'a> {
     front: &'a [u8],
@@ -24,10 +26,10 @@ impl<'a> EncodedPeer<'a> {
     pub(crate) const HEAD: &'static str = "{\"peer_id\":\"";
     pub(crate) const MIDDLE: &'static str = ",\"last_seen\":\"1970-01-01T00:00:00\",\"metadata\":";
     pub(crate) const END: &'static str = "}";
-    /// Where in the middle `last_seen` stands.
+    /// The offset of `last_seen` in the part between front and back.
     pub(crate) const LAST_SEEN_AT: usize = ",\"last_seen\":\"".len();
 
-    /// The peer whose front and back a store kept.
+    /// Combines the front and the back that a store has kept.
     pub const fn new(front: &'a [u8], back: &'a [u8]) -> Self {
         Self { front, back }
     }
@@ -58,9 +60,9 @@ impl<'a> EncodedPeer<'a> {
         Self::HEAD.len() + self.front.len() + Self::MIDDLE.len() + self.back.len() + Self::END.len()
     }
 
-    /// The most bytes that the peer takes in a list, without the comma before it.
+    /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
     pub const fn listed_len(&self, view: View) -> usize {
-        /// The two keys of the full view with the largest numbers they can hold.
+        /// The size of the two extra keys of the full view, with their largest values.
         const FULL_VIEW: usize = 96;
         match view {
             View::Legacy => self.json_len(),
@@ -74,7 +76,7 @@ impl<'a> EncodedPeer<'a> {
         [head, self.front, middle, self.back, end].concat()
     }
 
-    /// Whether this is the peer of that id.
+    /// Whether the peer has this id.
     pub fn has_id(&self, id: &PeerId) -> bool {
         let id = id.as_str().as_bytes();
         if id.iter().copied().any(is_escaped) {
@@ -83,7 +85,8 @@ impl<'a> EncodedPeer<'a> {
         self.front.strip_prefix(id).is_some_and(|rest| rest.first() == Some(&b'"'))
     }
 
-    /// The peer's id. An id is visible ASCII, of which JSON escapes the quote and the backslash only.
+    /// The peer's id. An id is visible ASCII, so that JSON escapes only the quote and the backslash
+    /// in it.
     pub fn peer_id(&self) -> Cow<'a, [u8]> {
         match self.front.iter().position(|byte| is_escaped(*byte)) {
             Some(end) if self.front[end] == b'"' => Cow::Borrowed(&self.front[..end]),
@@ -96,7 +99,7 @@ const fn is_escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\')
 }
 
-/// The characters up to the closing quote.
+/// The unescaped characters up to the closing quote.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut characters = text.iter().copied();
     let mut unescaped = Vec::new();

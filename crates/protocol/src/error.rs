@@ -1,48 +1,48 @@
-//! What the contract answers when it does not answer with success.
+//! The errors of the contract.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The contract's error codes. How each becomes an HTTP status is the HTTP crate's to say.
+/// The contract's error codes. The `http` crate maps each code to an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
-    /// The body is not a UTF-8 JSON object with each key once.
+    /// The body is not a JSON object in UTF-8, or a key in it is repeated.
     InvalidBody,
     /// A key of the body breaks its rule.
     InvalidField,
-    /// A parameter of the query breaks its rule.
+    /// A query parameter breaks its rule.
     InvalidParameter,
-    /// The cursor was not made by this service for this query.
+    /// The cursor was not issued by this service for this query.
     InvalidCursor,
-    /// The cursor was good once; the enumeration has to start anew.
+    /// The cursor was valid once but has expired. The client must restart the enumeration.
     CursorExpired,
-    /// The peer is held by somebody else, and its lease still runs.
+    /// Another client holds the peer's lease, which is still live.
     NotHolder,
-    /// No such path.
+    /// The path does not exist.
     NotFound,
-    /// The registry has nothing of this peer; it has to register.
+    /// The registry does not know the peer. The client must register it.
     PeerNotRegistered,
-    /// The path exists, the method on it doesn't.
+    /// The path exists, but not with this method.
     MethodNotAllowed,
     /// The body is larger than the contract allows.
     BodyTooLarge,
-    /// The caller asks more often than it may.
+    /// The caller sends more requests than it may.
     RateLimited,
-    /// Something broke inside; the log has the cause.
+    /// An internal error. The log contains the cause.
     Internal,
-    /// This way of running the service does not offer the call.
+    /// This deployment of the service does not support the request.
     NotAvailableHere,
-    /// There is no room for a newcomer.
+    /// A bound is reached, and the registry does not accept the newcomer.
     RegistryFull,
-    /// The service can't keep what it would promise just now.
+    /// The service cannot currently guarantee the result of the request, for example durability.
     Unavailable,
 }
 
 impl Code {
-    /// Every code, in the contract's order.
+    /// All codes, in the contract's order.
     pub const ALL: [Self; 15] = [
         Self::InvalidBody,
         Self::InvalidField,
@@ -61,7 +61,7 @@ impl Code {
         Self::Unavailable,
     ];
 
-    /// The code as it is written on the wire.
+    /// The code as it appears on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::InvalidBody => "invalid_body",
@@ -89,23 +89,24 @@ impl fmt::Display for Code {
     }
 }
 
-/// The rule that a value breaks, worded to follow the name of its key: "must be an integer from 0 to 65535".
+/// The rule that a value breaks, worded so that it can follow the name of the key: "must be an
+/// integer from 0 to 65535".
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Invalid(pub Cow<'static, str>);
 
 impl Invalid {
-    /// A rule that is known when the code is written.
+    /// A rule whose text is a constant.
     pub const fn rule(rule: &'static str) -> Self {
         Self(Cow::Borrowed(rule))
     }
 
-    /// The refusal of a body whose `field` breaks this rule.
+    /// Converts the rule into the refusal of a body in which `field` breaks it.
     pub fn in_field(self, field: impl Into<Cow<'static, str>>) -> Refusal {
         self.refuse(Code::InvalidField, field.into())
     }
 
-    /// The refusal of a query whose `parameter` breaks this rule.
+    /// Converts the rule into the refusal of a query in which `parameter` breaks it.
     pub fn in_parameter(self, parameter: impl Into<Cow<'static, str>>) -> Refusal {
         self.refuse(Code::InvalidParameter, parameter.into())
     }
@@ -115,20 +116,20 @@ impl Invalid {
     }
 }
 
-/// A refusal that the caller can act on: what the contract's error body says.
+/// A refusal that the caller can act on: the content of the contract's error body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {
-    /// The contract's code.
+    /// The error code.
     pub code: Code,
-    /// One sentence a person can act on.
+    /// One sentence that a person can act on.
     pub message: Cow<'static, str>,
-    /// The key or parameter at fault, if one is.
+    /// The key or parameter that caused the refusal, if there is one.
     pub field: Option<Cow<'static, str>>,
 }
 
 impl Refusal {
-    /// A refusal that no single key is to blame for.
+    /// A refusal that is not caused by a single key.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
         Self { code, message: message.into(), field: None }
     }

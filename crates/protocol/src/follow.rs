@@ -1,4 +1,4 @@
-//! What a peer asks of a network that it already knows: what changed since.
+//! Requests for the changes since a position, for clients that already know the network.
 
 use std::borrow::Cow;
 
@@ -9,33 +9,36 @@ use crate::{
     Archetype, DiscoverBounds, DiscoverRequest, Invalid, Peer, PeerId, PeerList, Refusal, Timestamp, View,
 };
 
-/// A call of `/discover?since=…` or of `/watch`.
+/// The parameters of a request to `/discover?since=…` or `/watch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowRequest {
-    /// Changes of peers that carry any of these, or did before; of all peers if empty.
+    /// Report changes of peers that carry any of these archetypes or did before the change. If
+    /// empty, report changes of all peers.
     pub archetypes: Vec<Archetype>,
-    /// Most peers in one answer of `/discover`; `/watch` has no answer that ends.
+    /// The maximum number of peers in one response of `/discover`. It does not apply to `/watch`,
+    /// whose response is an unbounded stream.
     pub limit: u32,
-    /// The peer whose changes are left out, if any: the caller.
+    /// A peer whose changes are left out, normally the caller itself.
     pub exclude: Option<PeerId>,
-    /// How much is said of each peer.
+    /// The representation of each peer.
     pub view: View,
-    /// The cursor after which the changes are wanted; `None`: from now on.
+    /// The cursor after which changes are requested. `None` means from now on.
     pub since: Option<String>,
 }
 
 impl FollowRequest {
-    /// The parameter that makes a discovery one of changes.
+    /// The query parameter that turns `/discover` into a request for changes.
     pub const SINCE: &str = "since";
-    /// What `since` says to begin now, as nothing does.
+    /// The value of `since` that means from now on, as an empty value does.
     const NOW: &str = "now";
 
-    /// A request to follow everybody from now on.
+    /// A request to follow all peers from now on.
     pub fn new(limit: u32) -> Self {
         Self { archetypes: Vec::new(), limit, exclude: None, view: View::Legacy, since: None }
     }
 
-    /// Reads the parameters of a query, names and values decoded. Unknown parameters are ignored.
+    /// Reads query parameters whose names and values are already decoded. Unknown parameters are
+    /// ignored.
     ///
     /// # Errors
     /// A [`Refusal`] that names the parameter and the rule it breaks.
@@ -63,12 +66,13 @@ impl FollowRequest {
         Ok(Self { archetypes, limit, exclude, view, since: since.filter(|since| Self::is_cursor(since)) })
     }
 
-    /// Whether what `since` says is a cursor: it means from now on otherwise.
+    /// Whether a value of `since` is a cursor. All other values mean from now on.
     pub fn is_cursor(since: &str) -> bool {
         !since.is_empty() && since != Self::NOW
     }
 
-    /// The parameters of a query that asks this: names and values, not yet encoded.
+    /// The query parameters that express this request, as names and values that are not yet
+    /// encoded.
     pub fn parameters(&self) -> Vec<(&'static str, Cow<'_, str>)> {
         let archetypes = self.archetypes.iter().map(|archetype| ("archetype", archetype.as_str().into()));
         archetypes
@@ -80,20 +84,22 @@ impl FollowRequest {
     }
 }
 
-/// What a change of a peer is to one who follows some archetypes, or all.
+/// What a change of a peer means to a client that follows some archetypes, or all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeKind {
-    /// It is listed from here on: it registered, came back to life, or took up an archetype that is followed.
+    /// The peer is listed from now on: it registered, was revived, or acquired a followed
+    /// archetype.
     Joined,
-    /// It registered anew and says other things of itself.
+    /// The peer registered again with different content.
     Changed,
-    /// It is listed no more: it deregistered, its lease ended, or it laid down the archetypes that are followed.
+    /// The peer is no longer listed: it deregistered, its lease ended, or it gave up the followed
+    /// archetypes.
     Left,
 }
 
 impl ChangeKind {
-    /// The kind as it is written on the wire.
+    /// The kind as it appears on the wire.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Joined => "joined",
@@ -103,38 +109,38 @@ impl ChangeKind {
     }
 }
 
-/// The answer to `/discover?since=…`, as a client reads it: what became of each peer that changed, each once.
+/// The response to `/discover?since=…`, as a client reads it. It reports each changed peer once.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeltaResponse {
-    /// Peers that were not listed at `since` and are now.
+    /// Peers that were not listed at `since` and are listed now.
     pub joined: Vec<Peer>,
-    /// Peers that were listed at `since` and say other things of themselves now.
+    /// Peers that were listed at `since` and are listed now with different content.
     pub changed: Vec<Peer>,
-    /// Peers that were listed at `since`, or between then and now, and are no more.
+    /// Peers that were listed at `since` or later and are no longer listed.
     pub left: Vec<PeerId>,
-    /// What is said about the lists.
+    /// Data about the lists.
     #[serde(flatten)]
     pub figures: DeltaFigures,
 }
 
-/// What an answer says about its changes.
+/// The data about the lists in a response to `/discover?since=…`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeltaFigures {
-    /// How many peers the three lists hold.
+    /// The total number of peers in the three lists.
     pub count: usize,
-    /// The cursor behind these changes: the next call's `since`.
+    /// The cursor after these changes: the value of `since` in the next request.
     pub since: String,
-    /// Whether more changes wait behind it already.
+    /// Whether more changes are already available after that cursor.
     pub more: bool,
-    /// When the service answered.
+    /// The time of the response.
     pub timestamp: Timestamp,
 }
 
 impl DeltaResponse {
-    /// Reads an answer to `/discover?since=…`.
+    /// Parses the body of a response to `/discover?since=…`.
     ///
     /// # Errors
-    /// As `serde_json` reports them.
+    /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Lists {
@@ -142,16 +148,16 @@ impl DeltaResponse {
             changed: Vec<Peer>,
             left: Vec<PeerId>,
         }
-        // In two passes: serde's `flatten` can't carry metadata as it was written.
+        // Two passes, because serde's `flatten` cannot carry metadata as the peer wrote it.
         let Lists { joined, changed, left } = serde_json::from_slice(body)?;
         Ok(Self { joined, changed, left, figures: serde_json::from_slice(body)? })
     }
 }
 
-/// Writes the answer that [`DeltaResponse::from_body`] reads, out of lists whose bytes are ready.
+/// Writes the body that [`DeltaResponse::from_body`] reads, from lists that are already encoded.
 ///
 /// # Errors
-/// As `serde_json` reports them.
+/// The errors of `serde_json`.
 pub fn delta_body(
     joined: &PeerList,
     changed: &PeerList,
@@ -163,7 +169,7 @@ pub fn delta_body(
         [b"{\"joined\":".as_slice(), &joined, b",\"changed\":", &changed, b",\"left\":", &left].concat();
     let brace_at = body.len();
     serde_json::to_writer(&mut body, figures)?;
-    // The object of the figures goes on where the lists ended.
+    // Joins the two objects: the keys of `figures` follow the lists.
     body[brace_at] = b',';
     Ok(body)
 }
@@ -171,26 +177,26 @@ pub fn delta_body(
 /// One change, as a client of `/watch` reads it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Change {
-    /// The peer is listed from here on.
+    /// The peer is listed from now on.
     Joined(Peer),
-    /// The peer says other things of itself.
+    /// The peer registered again with different content.
     Changed(Peer),
-    /// The peer is listed no more.
+    /// The peer is no longer listed.
     Left(PeerId),
 }
 
-/// The data of an event that says who left.
+/// The data of an event that reports a peer as no longer listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Departed {
-    /// Who left.
+    /// The id of that peer.
     pub peer_id: PeerId,
 }
 
 impl Change {
-    /// Reads the data of an event of `/watch`.
+    /// Parses the data of an event of `/watch`.
     ///
     /// # Errors
-    /// As `serde_json` reports them.
+    /// The errors of `serde_json`.
     pub fn from_data(kind: ChangeKind, data: &[u8]) -> Result<Self, serde_json::Error> {
         Ok(match kind {
             ChangeKind::Joined => Self::Joined(serde_json::from_slice(data)?),
@@ -199,7 +205,7 @@ impl Change {
         })
     }
 
-    /// Which kind of change it is.
+    /// The kind of the change.
     pub const fn kind(&self) -> ChangeKind {
         match self {
             Self::Joined(_) => ChangeKind::Joined,
@@ -208,7 +214,7 @@ impl Change {
         }
     }
 
-    /// Whose change it is.
+    /// The id of the peer that changed.
     pub const fn peer_id(&self) -> &PeerId {
         match self {
             Self::Joined(peer) | Self::Changed(peer) => &peer.peer_id,

@@ -1,4 +1,4 @@
-//! Heartbeats for many peers in one call, for hosts that run many agents.
+//! Heartbeats for many peers in one request, for hosts that run many agents.
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -11,17 +11,17 @@ use crate::{
     Refusal, Timestamp, Ttl,
 };
 
-/// A call of `/heartbeat`: for one peer, or for many.
+/// The body of a `/heartbeat` request, for one peer or for many.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heartbeat {
-    /// The body names a `peer_id`.
+    /// The body has the key `peer_id`.
     One(HeartbeatRequest),
-    /// The body names `peer_ids`.
+    /// The body has the key `peer_ids`.
     Many(HeartbeatsRequest),
 }
 
 impl Heartbeat {
-    /// Reads a body. `bounds` are those of the `discover` key.
+    /// Reads a body. `bounds` apply to the `discover` key.
     ///
     /// # Errors
     /// A [`Refusal`] that names the key and the rule it breaks.
@@ -42,26 +42,28 @@ impl Heartbeat {
 /// The body of `/heartbeat` for many peers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeartbeatsRequest {
-    /// The peers whose leases are renewed.
+    /// The peers whose leases to renew.
     pub peer_ids: PeerIds,
-    /// Peers that the caller wants to hear of in the same answer.
+    /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
 }
 
-/// From 1 to 100 ids, each once, in the order in which they were first written.
+/// From 1 to 100 ids without duplicates, in the order in which the caller wrote them first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct PeerIds(Vec<PeerId>);
 
 impl PeerIds {
-    /// Most ids in one call: as many of the longest fit a request's body, and one batch of DynamoDB reads as many.
+    /// The maximum number of ids in one request. A hundred ids of maximum length fit into one body,
+    /// and one batch read of DynamoDB is limited to a hundred.
     pub const MAX_COUNT: usize = 100;
 
-    /// The ids as they were written; one that is repeated is kept once.
+    /// Parses the ids and drops duplicates.
     ///
     /// # Errors
-    /// [`Invalid`] if there are none or too many, repeated ones included, or one is no id.
+    /// [`Invalid`] if there are none, if there are too many including duplicates, or if one is not
+    /// a valid id.
     pub fn parse<T: AsRef<str>>(ids: &[T]) -> Result<Self, Invalid> {
         if !(1..=Self::MAX_COUNT).contains(&ids.len()) {
             return Err(Invalid::rule("must be a list of 1 to 100 ids"));
@@ -88,23 +90,23 @@ impl PeerIds {
     }
 }
 
-/// The answer to `/heartbeat` for many peers.
+/// The response to `/heartbeat` for many peers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatsResponse<P = DiscoveredPage> {
     /// "Heartbeats updated".
     pub message: String,
-    /// When the leases were renewed.
+    /// The time at which the leases were renewed.
     pub timestamp: Timestamp,
-    /// How many were.
+    /// The number of renewed leases.
     pub renewed: usize,
-    /// What became of each, in the order in which they were asked for.
+    /// The result for each peer, in the order of the request.
     pub results: Vec<HeartbeatResult>,
-    /// The page that was asked for along the way.
+    /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
 }
 
-/// What became of one heartbeat of many.
+/// The result of one heartbeat in a request for many.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum HeartbeatResult {
@@ -112,29 +114,29 @@ pub enum HeartbeatResult {
     Renewed {
         /// The peer.
         peer_id: PeerId,
-        /// Until when the lease lasts at least.
+        /// A time until which the lease runs at least.
         ttl_expires: Timestamp,
-        /// The lease's length, in seconds.
+        /// The duration of the lease, in seconds.
         ttl_seconds: Ttl,
-        /// When the service wants the next heartbeat, in seconds.
+        /// The requested time until the next heartbeat, in seconds.
         heartbeat_interval_seconds: u32,
     },
-    /// It was not.
+    /// The lease was not renewed.
     Refused {
         /// The peer.
         peer_id: PeerId,
-        /// One sentence a person can act on.
+        /// One sentence that a person can act on.
         error: String,
-        /// The contract's code: `peer_not_registered`, or what kept the store from it.
+        /// The error code: `peer_not_registered`, or the reason why the store failed.
         code: Code,
     },
 }
 
 impl HeartbeatsResponse {
-    /// Reads an answer to `/heartbeat` for many peers.
+    /// Parses the body of a response to `/heartbeat` for many peers.
     ///
     /// # Errors
-    /// As `serde_json` reports them.
+    /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
         let read: HeartbeatsResponse<PageFigures> = serde_json::from_slice(body)?;
         Ok(Self {

@@ -1,7 +1,18 @@
-//! The words of the Aurora Discovery contract, as types.
+//! The types of the Aurora Discovery wire contract.
 //!
-//! Everything that crosses the wire is parsed here, once, on construction: a [`PeerId`] that exists is a valid one.
-//! The crate is pure: it knows no HTTP, no store and no clock.
+//! Every value that crosses the wire is parsed once, when its type is constructed. A [`PeerId`]
+//! that exists is therefore valid. The crate is pure: it contains no HTTP, no store and no clock.
+//!
+//! # Legacy clients and the legacy view
+//!
+//! *Legacy clients* are the Python agents and browser pages that were written for the original
+//! Aurora discovery service. They must keep working unchanged. They expect exactly six keys per
+//! peer (`peer_id`, `address`, `port`, `archetypes`, `last_seen` and `metadata`) and fail on any
+//! other set of keys. They expect times as `YYYY-MM-DDTHH:MM:SS` in UTC, without a suffix. They
+//! never register again after a failed heartbeat.
+//!
+//! The *legacy view* is the representation of a peer with exactly these six keys. It is the default
+//! [`View`]. The *full view* ([`View::Full`]) adds two keys.
 
 mod address;
 mod archetype;

@@ -1,4 +1,4 @@
-//! What a peer says about itself, kept as it was written.
+//! The metadata that a peer publishes, kept as the peer wrote it.
 
 use std::collections::HashSet;
 
@@ -7,22 +7,22 @@ use serde_json::value::RawValue;
 
 use crate::Invalid;
 
-/// A JSON object of at most 4 KiB as written and 16 levels, given back byte for byte: large numbers, order and white
-/// space included. No key is written twice in one object, and each string is valid Unicode, so that every reader's
-/// parser agrees on what it says.
+/// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte,
+/// with its large numbers, order of keys and white space. No object in it repeats a key, and every
+/// string is valid Unicode, so that all parsers agree on its meaning.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metadata(Box<str>);
 
 impl Metadata {
-    /// Most bytes, as written.
+    /// The maximum size, in bytes as written.
     pub const MAX_BYTES: usize = 4_096;
-    /// Most levels of objects and lists, the outermost included.
+    /// The maximum depth of objects and lists, including the outermost object.
     pub const MAX_LEVELS: usize = 16;
 
-    /// Parses metadata that a peer wrote.
+    /// Parses the metadata of a request.
     ///
     /// # Errors
-    /// [`Invalid`] if it is no JSON object or breaks a bound.
+    /// [`Invalid`] if the text is not a JSON object or exceeds a bound.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let value: &RawValue =
             serde_json::from_str(text).map_err(|_| Invalid::rule("must be a JSON object"))?;
@@ -41,7 +41,8 @@ impl Metadata {
         Ok(Self(text.into()))
     }
 
-    /// Metadata that was checked when it came, from where it was kept.
+    /// Accepts metadata from a store without checking its structure again: it was checked when the
+    /// peer registered.
     pub(crate) fn kept(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') || text.len() > Self::MAX_BYTES {
@@ -50,7 +51,7 @@ impl Metadata {
         Ok(Self(text.into()))
     }
 
-    /// The JSON object as it was written.
+    /// The JSON object as the peer wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,9 +76,10 @@ impl<'de> Deserialize<'de> for Metadata {
     }
 }
 
-/// Walks JSON whose syntax is known to be right, for what syntax does not say: depth, repeated keys, lone surrogates.
+/// Checks what the syntax of JSON does not: depth, repeated keys and lone surrogates. The syntax of
+/// `text` has already been checked.
 fn check_structure(text: &str) -> Result<(), Invalid> {
-    /// One open object (with its keys so far) or list.
+    /// An open object, with its keys so far, or an open list.
     enum Open {
         Object(HashSet<String>),
         List,
@@ -117,7 +119,7 @@ fn check_structure(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The bytes of the string that `text` begins with, quotes included.
+/// The length in bytes of the string at the start of `text`, including its quotes.
 fn string_width(text: &str) -> usize {
     let mut escaped = false;
     let end = text.bytes().skip(1).position(|byte| {

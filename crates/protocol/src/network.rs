@@ -1,31 +1,32 @@
-//! What is said of the network as a whole.
+//! Figures about the network as a whole.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Archetype, Timestamp};
 
-/// The answer to `/network`.
+/// The response to `/network`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkResponse {
-    /// When the service answered.
+    /// The time of the response.
     pub timestamp: Timestamp,
-    /// Live peers.
+    /// The number of live peers.
     pub peers: u64,
-    /// The most frequent archetypes, the most frequent first.
+    /// The most frequent archetypes, in descending order.
     pub archetypes: Vec<ArchetypePeers>,
-    /// What came and went lately; left out where no process sees all of it, and until a minute was seen.
+    /// The rates of the last minutes. They are missing during the first minute of a process, and
+    /// wherever several processes share the peers, because none of them sees every change.
     #[serde(flatten)]
     pub rates: Option<NetworkRates>,
-    /// Which share of the live peers, from 0 to 1, no list has named during their last lease: an estimate. Left out where the store
-    /// can't know.
+    /// The ratio of live peers, from 0 to 1, that no page of peers has listed during their last
+    /// lease. It is an estimate, and missing where the store cannot know it.
     #[serde(flatten, with = "undiscovered_ratio")]
     pub undiscovered_ratio: Option<f64>,
-    /// What endangers the network, a sentence each; empty where nothing is known to.
+    /// The risks to the network, one sentence each. Empty if none is known.
     pub at_risk: Vec<String>,
 }
 
 impl NetworkResponse {
-    /// Most archetypes that are named.
+    /// The maximum number of archetypes in the response.
     pub const MAX_ARCHETYPES: usize = 100;
 }
 
@@ -51,27 +52,27 @@ mod undiscovered_ratio {
     }
 }
 
-/// How many live peers carry an archetype.
+/// The number of live peers that carry an archetype.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ArchetypePeers {
     /// The archetype.
     pub archetype: Archetype,
-    /// Its live peers.
+    /// The number of live peers that carry it.
     pub peers: u64,
 }
 
-/// What came and went over the last minutes.
+/// The rates at which peers came and went over the last minutes.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct NetworkRates {
-    /// How many whole minutes the rates are taken over, 1 to 5.
+    /// The number of whole minutes that the rates cover, 1 to 5.
     pub minutes: u64,
-    /// Peers that registered and were not live.
+    /// Peers that registered and were not live before.
     pub joins_per_minute: f64,
     /// Peers that deregistered.
     pub leaves_per_minute: f64,
-    /// Leases that ended in silence.
+    /// Leases that ended without a deregistration.
     pub expiries_per_minute: f64,
-    /// Dormant peers that a heartbeat brought back.
+    /// Dormant peers that a heartbeat revived.
     pub revivals_per_minute: f64,
 }
 

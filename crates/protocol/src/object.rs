@@ -1,4 +1,4 @@
-//! A JSON object from outside, read key by key so that each refusal names the key and its rule.
+//! A JSON object of a request, read key by key so that each refusal names the key and its rule.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,15 +8,15 @@ use serde_json::value::RawValue;
 
 use crate::{Invalid, Refusal};
 
-/// The keys of one JSON object, each written once, with their values still as text.
+/// The keys of one JSON object, without duplicates. The values are still text.
 pub(crate) struct Object<'a> {
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
-    /// What stands before a key's name in a refusal: `discover.` in a nested object, else nothing.
+    /// The prefix of a key's name in a refusal: `discover.` in a nested object, otherwise empty.
     path: &'static str,
 }
 
 impl<'a> Object<'a> {
-    /// Reads a request's body.
+    /// Reads the body of a request.
     pub(crate) fn from_body(body: &'a [u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|error| {
             Refusal::body(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
@@ -29,7 +29,7 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Reads an object that is the value of a key; `path` is that key with a dot behind it.
+    /// Reads an object that is the value of a key. `path` is that key followed by a dot.
     pub(crate) fn nested(value: &'a RawValue, path: &'static str) -> Result<Self, Refusal> {
         let field = path.trim_end_matches('.');
         let object = Self::read(value.get(), path)
@@ -51,13 +51,13 @@ impl<'a> Object<'a> {
         keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
     }
 
-    /// The value of `key` as text; `null` is the same as leaving the key out.
+    /// The value of `key` as text. `null` is equivalent to leaving the key out.
     pub(crate) fn raw(&self, key: &str) -> Option<&'a RawValue> {
         let value = self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)?;
         (value.get() != "null").then_some(value)
     }
 
-    /// The value of `key`, parsed by `parse`, whose rule a refusal repeats.
+    /// The value of `key`, parsed by `parse`. A refusal repeats the rule that `parse` reports.
     pub(crate) fn optional<T>(
         &self,
         key: &'static str,
@@ -66,7 +66,7 @@ impl<'a> Object<'a> {
         self.raw(key).map(parse).transpose().map_err(|invalid| self.refuse(key, invalid))
     }
 
-    /// As [`Object::optional`], for a key that must be there.
+    /// Like [`Object::optional`], for a key that must be present.
     pub(crate) fn required<T>(
         &self,
         key: &'static str,
@@ -75,7 +75,7 @@ impl<'a> Object<'a> {
         self.optional(key, parse)?.ok_or_else(|| self.refuse(key, Invalid::rule("is required")))
     }
 
-    /// The refusal of this object for what `key` holds.
+    /// The refusal of this object because the value of `key` is invalid.
     pub(crate) fn refuse(&self, key: &'static str, invalid: Invalid) -> Refusal {
         if self.path.is_empty() {
             invalid.in_field(key)
@@ -85,27 +85,28 @@ impl<'a> Object<'a> {
     }
 }
 
-/// As much of a caller's own text as an error repeats.
+/// Shortens text of the caller before an error repeats it.
 fn shown(text: &str) -> String {
     const SHOWN_CHARS: usize = 64;
     format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())
 }
 
-/// A string's text.
+/// The text of a JSON string.
 pub(crate) fn string(value: &RawValue) -> Result<Cow<'_, str>, Invalid> {
     serde_json::from_str(value.get())
         .map(|Text(text)| text)
         .map_err(|_| Invalid::rule("must be a string of valid Unicode"))
 }
 
-/// A list of strings.
+/// The texts of a JSON list of strings.
 pub(crate) fn strings(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
     serde_json::from_str::<Vec<Text<'_>>>(value.get())
         .map(|texts| texts.into_iter().map(|Text(text)| text).collect())
         .map_err(|_| Invalid::rule("must be a list of strings"))
 }
 
-/// An integer from `min` to `max`, however it is written: to JSON, 9000.0 and 9e3 are the integer 9000.
+/// An integer from `min` to `max`. JSON has several notations for one number: 9000.0 and 9e3 are
+/// the integer 9000.
 pub(crate) fn integer(value: &RawValue, min: u32, max: u32) -> Result<u32, Invalid> {
     let text = value.get();
     text.parse()
@@ -117,7 +118,8 @@ pub(crate) fn integer(value: &RawValue, min: u32, max: u32) -> Result<u32, Inval
 
 fn whole_number(text: &str) -> Option<u32> {
     let number: f64 = serde_json::from_str(text).ok()?;
-    // Printed whole, every number that a u32 holds is exact.
+    // `f64` represents every `u32` exactly, so printing the number without a fraction loses
+    // nothing.
     (number.fract() == 0.0)
         .then(|| format!("{:.0}", number.abs()).parse().ok())
         .flatten()
@@ -145,7 +147,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
                 Ok(Entries(entries))
             }
 
-            // The default would repeat the whole string to its sender, and to the log.
+            // Serde's default error would repeat the whole string to the caller and in the log.
             fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
                 Err(E::custom("it is a string"))
             }
@@ -155,7 +157,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
     }
 }
 
-/// A string that is borrowed where it holds no escapes, unlike `Cow`'s own implementation, which always copies.
+/// A string that is borrowed if it contains no escapes. `Cow`'s own implementation always copies.
 struct Text<'a>(Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {

@@ -1,4 +1,4 @@
-//! What a peer published, and how others read it.
+//! The registration of a peer, and the peer as other clients read it.
 
 use std::borrow::Cow;
 
@@ -7,18 +7,19 @@ use serde_json::value::RawValue;
 
 use crate::{Address, Archetypes, EncodedPeer, Invalid, Metadata, PeerId, Timestamp};
 
-/// What a peer published about itself: five of the seed's six keys.
+/// What a peer publishes about itself: five of the six keys of the legacy view, without
+/// `last_seen`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// The peer's id.
     pub peer_id: PeerId,
-    /// Where it can be reached.
+    /// The address at which it can be reached.
     pub address: Address,
-    /// Its port; 0: it can't be dialled.
+    /// Its port. 0 means that it accepts no connections.
     pub port: u16,
     /// The archetypes it carries.
     pub archetypes: Archetypes,
-    /// What it says about itself.
+    /// Its metadata.
     pub metadata: Metadata,
 }
 
@@ -27,39 +28,42 @@ pub struct Registration {
 pub struct Peer {
     /// The peer's id.
     pub peer_id: PeerId,
-    /// Where it can be reached.
+    /// The address at which it can be reached.
     pub address: Address,
-    /// Its port; 0: it can't be dialled.
+    /// Its port. 0 means that it accepts no connections.
     pub port: u16,
     /// The archetypes it carries.
     pub archetypes: Archetypes,
     /// When its lease was last acquired, renewed or restored.
     pub last_seen: Timestamp,
-    /// What it says about itself.
+    /// Its metadata.
     pub metadata: Metadata,
-    /// Whole seconds until its lease ends; in the full view only.
+    /// Whole seconds until its lease ends, in the full view only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_in_seconds: Option<u64>,
-    /// Whole seconds since it registered; in the full view only.
+    /// Whole seconds since it registered, in the full view only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_seconds_ago: Option<u64>,
 }
 
-/// A registration as the JSON that `/discover` lists, kept ready so that listing a peer copies bytes.
+/// A registration as the JSON that `/discover` lists. It is encoded once, so that listing a peer
+/// only copies bytes.
 ///
-/// The keys stand in the seed's order; `last_seen` is a gap of fixed place and length, filled when it is listed.
+/// The keys have the order of the original service. `last_seen` is a gap of fixed position and
+/// length that is filled when the peer is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerJson {
     text: Box<str>,
-    /// The length of the front of its [`EncodedPeer`].
+    /// The length of the front of the [`EncodedPeer`].
     front: u16,
 }
 
 impl PeerJson {
-    /// Writes a registration.
+    /// Encodes a registration.
     pub fn new(registration: &Registration) -> Self {
         let Registration { peer_id, address, port, archetypes, metadata } = registration;
-        // Strings and a list of strings always serialize; an empty text would be seen by every test of this module.
+        // Serializing strings and lists of strings cannot fail. An empty text here would fail every
+        // test of this module.
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let archetypes = serde_json::to_string(archetypes).unwrap_or_default();
         let mut text = format!(
@@ -67,7 +71,8 @@ impl PeerJson {
             quoted(peer_id.as_str()),
             quoted(&address.to_string()),
         );
-        // The longest id, address and archetypes stay far below 64 KiB even when every character is escaped.
+        // The longest id, address and archetypes take far less than 64 KiB, even if every character
+        // is escaped.
         let front = u16::try_from(text.len().saturating_sub(EncodedPeer::HEAD.len())).unwrap_or(u16::MAX);
         text.reserve_exact(EncodedPeer::MIDDLE.len() + metadata.as_str().len() + EncodedPeer::END.len());
         text.push_str(EncodedPeer::MIDDLE);
@@ -76,11 +81,12 @@ impl PeerJson {
         Self { text: text.into(), front }
     }
 
-    /// Parses what [`PeerJson::new`] wrote: its syntax and every key but what `metadata` says inside, which was checked when the
-    /// peer registered. A store reads a million of them at its start.
+    /// Parses text that [`PeerJson::new`] wrote. It checks the syntax and every key except the
+    /// content of `metadata`, which was checked when the peer registered. A store parses up to a
+    /// million such texts when it starts.
     ///
     /// # Errors
-    /// [`Invalid`] if the text is no registration of this form.
+    /// [`Invalid`] if the text is not a registration in this form.
     pub fn parse(text: &str) -> Result<(Self, Registration), Invalid> {
         let kept: Kept<'_> = serde_json::from_str(text)
             .map_err(|error| Invalid(format!("is no registration: {error}").into()))?;
@@ -97,25 +103,25 @@ impl PeerJson {
         }
     }
 
-    /// How long the front is of a text that begins and ends as [`PeerJson::new`] begins and ends it.
+    /// The length of the front, if the text begins and ends as [`PeerJson::new`] writes it.
     fn front_of(text: &str, metadata: &str) -> Option<u16> {
         let before = text.strip_suffix(EncodedPeer::END)?.strip_suffix(metadata)?;
         let front = before.strip_prefix(EncodedPeer::HEAD)?.strip_suffix(EncodedPeer::MIDDLE)?;
         u16::try_from(front.len()).ok()
     }
 
-    /// The JSON, `last_seen` holding the gap.
+    /// The JSON, with a gap as the value of `last_seen`.
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
-    /// Its compact form.
+    /// The compact form.
     pub fn encoded(&self) -> EncodedPeer<'_> {
         EncodedPeer::of_json(&self.text, self.front.into())
     }
 }
 
-/// A registration as it is kept, borrowed from its text.
+/// A registration as stores keep it, borrowed from its text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Kept<'a> {

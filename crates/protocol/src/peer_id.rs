@@ -1,4 +1,4 @@
-//! The name a peer goes by.
+//! The id of a peer.
 
 use std::fmt;
 
@@ -12,13 +12,13 @@ use crate::Invalid;
 pub struct PeerId(Box<str>);
 
 impl PeerId {
-    /// Longest id, in characters.
+    /// The maximum length of an id, in characters.
     pub const MAX_LEN: usize = 128;
 
     /// Parses an id.
     ///
     /// # Errors
-    /// [`Invalid`] if it is empty, too long, or holds anything but visible ASCII.
+    /// [`Invalid`] if the id is empty, too long, or contains characters other than visible ASCII.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if visible && (1..=Self::MAX_LEN).contains(&text.len()) {
@@ -28,7 +28,7 @@ impl PeerId {
         }
     }
 
-    /// The id as it was given.
+    /// The id as the peer wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
     }

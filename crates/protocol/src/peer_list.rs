@@ -1,26 +1,28 @@
-//! The peers of one page, as the JSON that goes out.
+//! The peers of one page, as the JSON of the response.
 
 use std::ops::Range;
 
 use crate::time::{SECONDS_PER_DAY, write_time_of_day};
 use crate::{EncodedPeer, Timestamp};
 
-/// The list of one page, written peer by peer. Nothing is parsed or serialized on the way: a peer's bytes are copied and
-/// its `last_seen` filled in.
+/// The list of one page, built peer by peer. Nothing is parsed or serialized: appending a peer
+/// copies its bytes and fills in `last_seen`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PeerList {
-    /// The page's JSON so far: `{"peers":[…`, so that an answer is finished without copying the list again.
+    /// The JSON of the page so far: `{"peers":[…`. The response continues this buffer, so that the
+    /// list is not copied again.
     text: Vec<u8>,
     len: usize,
     middle: Middle,
 }
 
-/// What stands between a peer's front and back, with an instant of the day on which the previous peer was last seen. Most
-/// peers of a page were seen on the same day, so the date is formatted about once a page: formatting the whole instant for each
-/// peer costs a third of the page's time (docs/decisions/0013-plainer-index.md).
+/// The part between the front and the back of a peer, with the time at which the previous peer was
+/// last seen. Most peers of a page were seen on the same day, so that the date is formatted about
+/// once per page. Formatting the complete time for each peer costs a third of the page's time
+/// (docs/decisions/0013-plainer-index.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Middle {
-    /// Seconds from the epoch to the start of the day.
+    /// The start of that day, in seconds since the epoch.
     midnight: u64,
     text: [u8; EncodedPeer::MIDDLE.len()],
 }
@@ -48,7 +50,8 @@ impl Middle {
         }
         let start = out.len();
         out.extend_from_slice(&self.text);
-        // Writing over the copy is faster than copying what was just written in small pieces.
+        // Copying the whole part and then overwriting the time is faster than copying it in small
+        // pieces.
         if let Some(time) = out[start..].get_mut(TIME_OF_DAY).and_then(|gap| gap.try_into().ok()) {
             write_time_of_day(second, time);
         }
@@ -62,7 +65,7 @@ const TIME_OF_DAY: Range<usize> = LAST_SEEN.end - "HH:MM:SS".len()..LAST_SEEN.en
 impl PeerList {
     const HEAD: &[u8] = b"{\"peers\":[";
 
-    /// An empty list with room for `bytes` of peers and the rest of an answer.
+    /// An empty list, with capacity for `bytes` of peers and for the rest of the response.
     pub fn with_capacity(bytes: usize) -> Self {
         const TAIL: usize = 192; // count, timestamp, total and a cursor
         let mut text = Vec::with_capacity(Self::HEAD.len() + bytes + TAIL);
@@ -70,22 +73,22 @@ impl PeerList {
         Self { text, len: 0, middle: Middle::default() }
     }
 
-    /// How many peers it holds.
+    /// The number of peers.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it holds none.
+    /// Whether the list is empty.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// How many bytes its peers take, separators included.
+    /// The size of the peers in bytes, including separators.
     pub fn bytes(&self) -> usize {
         self.text.len().saturating_sub(Self::HEAD.len())
     }
 
-    /// Appends a peer in the seed's view.
+    /// Appends a peer in the legacy view.
     pub fn push(&mut self, peer: EncodedPeer<'_>, last_seen: Timestamp) {
         if self.text.is_empty() {
             self.text.extend_from_slice(Self::HEAD);
@@ -138,7 +141,8 @@ impl PeerList {
         [b"[", peers, b"]"].concat()
     }
 
-    /// The page's JSON, up to and with the list: `{"peers":[…]`. The caller writes the rest of the object.
+    /// The JSON of the page up to the end of the list: `{"peers":[…]`. The caller writes the rest
+    /// of the object.
     pub(crate) fn into_open_object(mut self) -> Vec<u8> {
         if self.text.is_empty() {
             self.text.extend_from_slice(Self::HEAD);

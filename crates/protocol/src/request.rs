@@ -1,4 +1,4 @@
-//! The bodies that peers send.
+//! The bodies of requests.
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -8,7 +8,8 @@ use crate::{
     Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, Metadata, PeerId, Refusal, Ttl,
 };
 
-/// The largest body of a request, in bytes: the largest registration, written with escapes, fits twice.
+/// The maximum size of a request body, in bytes. The largest registration, written with escapes,
+/// takes at most half of it.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
 
 /// The body of `/register`.
@@ -16,28 +17,31 @@ pub const MAX_BODY_BYTES: usize = 16 * 1024;
 pub struct RegisterRequest {
     /// The peer's id.
     pub peer_id: PeerId,
-    /// Where it can be reached; `None`: where the request came from.
+    /// The address at which the peer can be reached. `None` means the source address of the
+    /// request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub address: Option<Address>,
-    /// Its port; 0: it can't be dialled.
+    /// The port. 0 means that the peer accepts no connections.
     pub port: u16,
-    /// The archetypes it carries.
+    /// The archetypes that the peer carries.
     pub archetypes: Archetypes,
-    /// What it says about itself.
+    /// The metadata of the peer.
     pub metadata: Metadata,
-    /// The lease it asks for; `None`: the service's default.
+    /// The requested duration of the lease. `None` means the service's default.
     #[serde(rename = "ttl_seconds", skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Ttl>,
-    /// Proof that it holds the lease that it registers over.
+    /// The lease token. It proves that the caller holds the live lease that this registration
+    /// replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
-    /// Peers it wants to hear of in the same answer.
+    /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
 }
 
 impl RegisterRequest {
-    /// The registration of a peer that says nothing but its id: at the address it calls from, not to be dialled.
+    /// A registration with only an id. The peer gets the source address of the request and accepts
+    /// no connections.
     pub fn new(peer_id: PeerId) -> Self {
         Self {
             peer_id,
@@ -51,7 +55,7 @@ impl RegisterRequest {
         }
     }
 
-    /// Reads a body. `bounds` are those of the `discover` key.
+    /// Reads a body. `bounds` apply to the `discover` key.
     ///
     /// # Errors
     /// A [`Refusal`] that names the key and the rule it breaks.
@@ -72,12 +76,12 @@ impl RegisterRequest {
     }
 }
 
-/// The body of `/heartbeat` for one peer; [`crate::Heartbeat`] reads it.
+/// The body of `/heartbeat` for one peer. [`crate::Heartbeat`] reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeartbeatRequest {
-    /// The peer whose lease is renewed.
+    /// The peer whose lease to renew.
     pub peer_id: PeerId,
-    /// Peers it wants to hear of in the same answer.
+    /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
 }
@@ -85,9 +89,9 @@ pub struct HeartbeatRequest {
 /// The body of `/deregister`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DeregisterRequest {
-    /// The peer that leaves.
+    /// The peer to deregister.
     pub peer_id: PeerId,
-    /// Proof that the caller holds its lease.
+    /// The lease token, which proves that the caller is the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
 }

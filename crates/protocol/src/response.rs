@@ -1,104 +1,104 @@
-//! The bodies that the service answers with.
+//! The bodies of responses.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
 
-// Answers that may carry a page are generic in it: a client reads the peers themselves (`DiscoveredPage`, by
-// `from_body`), the service writes the figures alone (`PageFigures`) and puts the list, whose bytes it keeps ready, in
-// front (`with_peers`).
+// Responses that can carry a page are generic over it. A client reads the peers themselves
+// (`DiscoveredPage`, with `from_body`). The service serializes only the figures (`PageFigures`) and
+// puts the list, which is already encoded, in front of them (`with_peers`).
 
-/// The answer to `/register`.
+/// The response to `/register`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegisterResponse<P = DiscoveredPage> {
     /// "Peer registered successfully".
     pub message: String,
-    /// The id that was registered.
+    /// The registered id.
     pub peer_id: PeerId,
-    /// Until when the lease lasts at least.
+    /// A time until which the lease runs at least.
     pub ttl_expires: Timestamp,
-    /// The lease's length, in seconds.
+    /// The duration of the lease, in seconds.
     pub ttl_seconds: Ttl,
-    /// When the service wants the next heartbeat, in seconds.
+    /// The requested time until the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
-    /// The address that the request came from.
+    /// The source address of the request.
     pub observed_address: String,
-    /// What proves the holder from another address.
+    /// The lease token, which proves from any address that a client is the holder.
     pub lease_token: LeaseToken,
-    /// The page that was asked for along the way.
+    /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
 }
 
-/// The answer to `/heartbeat`.
+/// The response to `/heartbeat`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeartbeatResponse<P = DiscoveredPage> {
     /// "Heartbeat updated".
     pub message: String,
     /// The peer whose lease was renewed.
     pub peer_id: PeerId,
-    /// When it was renewed.
+    /// The time at which the lease was renewed.
     pub timestamp: Timestamp,
-    /// Until when the lease lasts at least.
+    /// A time until which the lease runs at least.
     pub ttl_expires: Timestamp,
-    /// The lease's length, in seconds.
+    /// The duration of the lease, in seconds.
     pub ttl_seconds: Ttl,
-    /// When the service wants the next heartbeat, in seconds.
+    /// The requested time until the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
-    /// The page that was asked for along the way.
+    /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
 }
 
-/// The answer to `/deregister`.
+/// The response to `/deregister`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DeregisterResponse {
     /// "Peer deregistered".
     pub message: String,
-    /// The peer that left.
+    /// The deregistered peer.
     pub peer_id: PeerId,
 }
 
-/// The answer to `/discover`.
+/// The response to `/discover`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DiscoverResponse<P = DiscoveredPage> {
     /// The page.
     #[serde(flatten)]
     pub page: P,
-    /// When the service answered.
+    /// The time of the response.
     pub timestamp: Timestamp,
 }
 
 /// A page as a client reads it.
 ///
-/// It has no `Deserialize`: serde's `flatten` can't carry metadata as it was written, so an answer is read in two
-/// passes, by its `from_body`.
+/// It does not implement `Deserialize`, because serde's `flatten` cannot carry metadata as the peer
+/// wrote it. `from_body` of each response therefore reads the body in two passes.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiscoveredPage {
     /// The peers.
     pub peers: Vec<Peer>,
-    /// What is said about the list.
+    /// Data about the list.
     #[serde(flatten)]
     pub figures: PageFigures,
 }
 
-/// What an answer says about its list of peers.
+/// The data about the list of peers in a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PageFigures {
-    /// How many peers the list holds.
+    /// The number of peers in the list.
     pub count: usize,
-    /// How many live peers match, the excluded one left out.
+    /// The number of live peers that match, not counting the excluded one.
     #[serde(default)]
     pub total: u64,
     /// Whether `total` is an estimate.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub total_is_estimate: bool,
-    /// Where an enumeration goes on; none on its last page and in a sample.
+    /// The position of the next page of an enumeration. `None` on the last page and in a sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
 }
 
-/// The list of an answer, which may have none.
+/// The list of a response, which may be missing.
 #[derive(Deserialize)]
 struct Peers {
     #[serde(default)]
@@ -117,10 +117,10 @@ pub(crate) fn page(
 }
 
 impl RegisterResponse {
-    /// Reads an answer to `/register`.
+    /// Parses the body of a response to `/register`.
     ///
     /// # Errors
-    /// As `serde_json` reports them.
+    /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
         let read: RegisterResponse<PageFigures> = serde_json::from_slice(body)?;
         Ok(Self {
@@ -137,10 +137,10 @@ impl RegisterResponse {
 }
 
 impl HeartbeatResponse {
-    /// Reads an answer to `/heartbeat`.
+    /// Parses the body of a response to `/heartbeat`.
     ///
     /// # Errors
-    /// As `serde_json` reports them.
+    /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
         let read: HeartbeatResponse<PageFigures> = serde_json::from_slice(body)?;
         Ok(Self {
@@ -156,10 +156,10 @@ impl HeartbeatResponse {
 }
 
 impl DiscoverResponse {
-    /// Reads an answer to `/discover`.
+    /// Parses the body of a response to `/discover`.
     ///
     /// # Errors
-    /// As `serde_json` reports them.
+    /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
         let read: DiscoverResponse<PageFigures> = serde_json::from_slice(body)?;
         let page = DiscoveredPage { peers: peers(body)?, figures: read.page };
@@ -167,25 +167,26 @@ impl DiscoverResponse {
     }
 }
 
-/// Writes an answer that carries a list: the list first, as in the seed, then every key of `rest`.
+/// Writes a response that carries a list. The list comes first, as in the original service,
+/// followed by every key of `rest`.
 ///
 /// # Errors
-/// As `serde_json` reports them; `rest` must serialize to an object with at least one key.
+/// The errors of `serde_json`. `rest` must serialize to an object with at least one key.
 pub fn with_peers<T: Serialize>(peers: PeerList, rest: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = peers.into_open_object();
     let brace_at = body.len();
     serde_json::to_writer(&mut body, rest)?;
-    // The object of `rest` goes on where the list ended.
+    // Joins the two objects: the keys of `rest` follow the list.
     body[brace_at] = b',';
     Ok(body)
 }
 
-/// The answer to `/health`.
+/// The response to `/health`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthResponse {
     /// "healthy" or "unhealthy".
     pub status: String,
-    /// What is wrong, if anything is.
+    /// The reason, if the service is unhealthy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
 }
@@ -193,11 +194,11 @@ pub struct HealthResponse {
 /// The body of every refusal.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ErrorBody {
-    /// One sentence a person can act on.
+    /// One sentence that a person can act on.
     pub error: String,
-    /// The contract's code.
+    /// The error code.
     pub code: Code,
-    /// The key or parameter at fault, if one is.
+    /// The key or parameter that caused the refusal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Instants and durations of the contract.
+//! Times and durations.
 
 use std::fmt;
 use std::io::Write;
@@ -13,26 +13,27 @@ use crate::Invalid;
 const MILLIS_PER_SECOND: u64 = 1_000;
 pub(crate) const SECONDS_PER_DAY: u64 = 86_400;
 const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
-/// 9999-12-31T23:59:59.999: the last instant that four digits of year can write.
+/// 9999-12-31T23:59:59.999, the last time that can be written with a four-digit year.
 const LATEST_MILLIS: u64 = 253_402_300_799_999;
 
-/// An instant: milliseconds since 1970-01-01T00:00:00 UTC, without leap seconds.
+/// A point in time: milliseconds since 1970-01-01T00:00:00 UTC, without leap seconds.
 ///
-/// It is written as the seed writes times, `YYYY-MM-DDTHH:MM:SS`, UTC, rounded down, without a suffix, because today's
-/// peers parse it with Python's `datetime.fromisoformat` and subtract naive times.
+/// On the wire it is `YYYY-MM-DDTHH:MM:SS` in UTC, rounded down and without a suffix. Legacy
+/// clients parse it with Python's `datetime.fromisoformat` and subtract naive times.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(u64);
 
 impl Timestamp {
-    /// The length of a written instant, in bytes.
+    /// The length of the wire format, in bytes.
     pub const WRITTEN_LEN: usize = 19;
 
-    /// An instant from milliseconds since the epoch; what lies past the year 9999 becomes its last millisecond.
+    /// Creates a time from milliseconds since the epoch. Times after the year 9999 become the last
+    /// millisecond of that year.
     pub const fn from_millis(millis: u64) -> Self {
         Self(if millis > LATEST_MILLIS { LATEST_MILLIS } else { millis })
     }
 
-    /// An instant from whole seconds since the epoch.
+    /// Creates a time from whole seconds since the epoch.
     pub const fn from_secs(seconds: u64) -> Self {
         Self::from_millis(seconds.saturating_mul(MILLIS_PER_SECOND))
     }
@@ -47,36 +48,37 @@ impl Timestamp {
         self.0 / MILLIS_PER_SECOND
     }
 
-    /// Milliseconds from `earlier` to `self`, 0 if `earlier` is the later one.
+    /// Milliseconds from `earlier` to `self`, or 0 if `earlier` is later.
     pub const fn millis_since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// `self` and `millis` later.
+    /// The time `millis` after `self`.
     #[must_use]
     pub const fn plus_millis(self, millis: u64) -> Self {
         Self::from_millis(self.0.saturating_add(millis))
     }
 
-    /// `self` and `millis` earlier, the epoch at the earliest.
+    /// The time `millis` before `self`, but not before the epoch.
     #[must_use]
     pub const fn minus_millis(self, millis: u64) -> Self {
         Self(self.0.saturating_sub(millis))
     }
 
-    /// The start of its day; instants of one day share the first eleven written bytes.
+    /// The start of the day. Times of one day have the first eleven bytes of the wire format in
+    /// common.
     pub(crate) const fn midnight(self) -> Self {
         Self(self.0 - self.0 % (SECONDS_PER_DAY * MILLIS_PER_SECOND))
     }
 
-    /// The instant as the seed writes it.
+    /// The time in the wire format.
     pub fn written(self) -> [u8; Self::WRITTEN_LEN] {
         let since_epoch = SignedDuration::from_secs(self.as_secs().cast_signed());
-        // `LATEST_MILLIS` keeps every instant within the years that jiff knows.
+        // `LATEST_MILLIS` keeps every time within the range of years that jiff supports.
         let time = EPOCH.checked_add(since_epoch).unwrap_or(EPOCH);
         let mut out = *b"0000-00-00T00:00:00";
         let mut rest = out.as_mut_slice();
-        // A time without a fraction of a second is written as nineteen bytes.
+        // jiff writes a time without a fraction of a second as nineteen bytes.
         let _ = write!(rest, "{time}");
         out
     }
@@ -84,7 +86,7 @@ impl Timestamp {
     /// Parses what [`Timestamp::written`] writes.
     ///
     /// # Errors
-    /// [`Invalid`] if `text` is not `YYYY-MM-DDTHH:MM:SS` from 1970 on.
+    /// [`Invalid`] if `text` is not `YYYY-MM-DDTHH:MM:SS` with a year from 1970 on.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         parse(text).ok_or(Invalid::rule("must be a UTC time as YYYY-MM-DDTHH:MM:SS"))
     }
@@ -94,11 +96,11 @@ fn parse(text: &str) -> Option<Timestamp> {
     let time = DateTime::strptime("%Y-%m-%dT%H:%M:%S", text).ok()?;
     let seconds = u64::try_from(time.duration_since(EPOCH).as_secs()).ok()?;
     let timestamp = Timestamp::from_secs(seconds);
-    // Writing it again rejects every other form that jiff accepts.
+    // jiff accepts other formats too. Comparing with the written form rejects them.
     (timestamp.written() == *text.as_bytes()).then_some(timestamp)
 }
 
-/// Writes the time of day, `HH:MM:SS`, of a second counted from midnight.
+/// Writes a number of seconds since midnight as a time of day, `HH:MM:SS`.
 pub(crate) fn write_time_of_day(second: u64, out: &mut [u8; 8]) {
     for (at, number) in [(0, second / 3_600), (3, second / 60 % 60), (6, second % 60)] {
         out[at..at + 2].copy_from_slice(&[digit(number / 10), digit(number)]);
@@ -127,23 +129,23 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
-/// The length of a lease, in whole seconds.
+/// The duration of a lease, in whole seconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Ttl(u32);
 
 impl Ttl {
-    /// A lease of `seconds`.
+    /// Creates a duration of `seconds`.
     pub const fn from_secs(seconds: u32) -> Self {
         Self(seconds)
     }
 
-    /// Its length in seconds.
+    /// The duration in seconds.
     pub const fn as_secs(self) -> u32 {
         self.0
     }
 
-    /// Its length in milliseconds.
+    /// The duration in milliseconds.
     pub const fn as_millis(self) -> u64 {
         self.0 as u64 * MILLIS_PER_SECOND
     }

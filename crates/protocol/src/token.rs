@@ -1,4 +1,4 @@
-//! What proves the holder of a lease from another address.
+//! The lease token.
 
 use std::fmt;
 
@@ -9,18 +9,20 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// A lease token: opaque text of 1 to 128 visible ASCII characters. Its `Debug` hides it.
+/// A lease token: opaque text of 1 to 128 visible ASCII characters. It proves that a client is the
+/// holder of a lease, from any address. `Debug` hides its value.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LeaseToken(Box<str>);
 
 impl LeaseToken {
-    /// Longest token, in characters.
+    /// The maximum length of a token, in characters.
     pub const MAX_LEN: usize = 128;
-    /// Random bytes in a token that the service makes: enough that guessing is hopeless.
+    /// The number of random bytes in a token that the service creates, so that a token cannot be
+    /// guessed.
     pub const RANDOM_BYTES: usize = 16;
 
-    /// The token made of these random bytes.
+    /// Creates a token from random bytes.
     pub fn from_random(bytes: [u8; Self::RANDOM_BYTES]) -> Self {
         Self(URL_SAFE_NO_PAD.encode(bytes).into())
     }
@@ -28,7 +30,7 @@ impl LeaseToken {
     /// Parses a token that a caller presents.
     ///
     /// # Errors
-    /// [`Invalid`] if it can't be one.
+    /// [`Invalid`] if the text cannot be a token.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if visible && (1..=Self::MAX_LEN).contains(&text.len()) {
@@ -38,7 +40,7 @@ impl LeaseToken {
         }
     }
 
-    /// The token as it goes over the wire.
+    /// The token as it appears on the wire.
     pub fn as_str(&self) -> &str {
         &self.0
     }

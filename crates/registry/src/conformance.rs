@@ -1,12 +1,14 @@
-//! The suite that every store must pass: each case is a sentence of the contract ([`Store`]), and its name is that sentence.
+//! The suite that every store must pass. Each case is named after the sentence of the contract
+//! ([`Store`]) that it proves.
 //!
-//! A store's crate runs it by one line in its tests, which becomes one test for each case:
+//! The crate of a store runs the suite with one line in its tests, which expands to one test per
+//! case:
 //!
 //! ```ignore
 //! aurora_registry::conformance_suite!(MySubject::default());
 //! ```
 //!
-//! Nothing here needs a clock: time is an argument, and a case moves it by itself.
+//! The suite needs no clock, because time is an argument. Each case advances it explicitly.
 #![allow(missing_docs, reason = "a case's name says what it proves")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a case fails by panicking")]
 
@@ -32,31 +34,32 @@ pub mod sampling;
 pub mod values;
 mod world;
 
-/// A store that is put to the test. Each case gets a subject of its own.
+/// A store under test. Each case uses a separate subject.
 #[async_trait]
 pub trait Subject: Send + Sync {
-    /// Opens the store within `limits`: empty the first time, and with what it kept when it is opened again after
-    /// [`Store::close`].
+    /// Opens the store within `limits`. It is empty when it is opened for the first time. When it
+    /// is opened again after [`Store::close`], it contains what it has kept.
     async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store>;
 
-    /// What the store promises beyond what every store does.
+    /// What the store guarantees where the contract leaves a choice.
     fn promises(&self) -> Promises {
         Promises::default()
     }
 }
 
-/// Where the contract leaves stores a choice: what this one promises. The default is the strictest store in memory.
+/// The choices that the contract leaves to a store, as this store makes them. The default is the
+/// strictest in-memory store.
 #[derive(Clone, Debug)]
 pub struct Promises {
-    /// What is there after it was closed and opened again.
+    /// What the store contains after it was closed and opened again.
     pub restart: Restart,
-    /// Which bounds of [`Limits`] it keeps.
+    /// Which bounds of [`Limits`] the store enforces.
     pub bounds: Bounds,
-    /// Whether `total` is exact even where a page doesn't hold all that match.
+    /// Whether `total` is exact even if a page does not hold all matching peers.
     pub exact_totals: bool,
-    /// Whether `census` sees at once what changed.
+    /// Whether `census` reflects changes immediately.
     pub exact_census: bool,
-    /// How large the larger cases are.
+    /// The size of the larger cases.
     pub scale: Scale,
 }
 
@@ -72,18 +75,19 @@ impl Default for Promises {
     }
 }
 
-/// What is there after a store was closed and opened again.
+/// What a store contains after it was closed and opened again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
-    /// Nothing: it kept everything in memory.
+    /// Nothing, because it keeps everything in memory.
     Forgets,
-    /// Everything, and leases went on meanwhile, since others went on serving them.
+    /// Everything. Leases continued to run in the meantime, because other processes serve the same
+    /// peers.
     GoesOn,
-    /// Everything, and each peer that was live has one whole lease.
+    /// Everything. Each peer that was live has one whole lease.
     RenewsLeases,
 }
 
-/// Which bounds of [`Limits`] a store keeps.
+/// Which bounds of [`Limits`] a store enforces.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// `max_peers`.
@@ -96,7 +100,7 @@ pub struct Bounds {
     pub addresses: bool,
     /// `max_archetypes`.
     pub archetypes: bool,
-    /// Whether they hold to the last peer when many register at once.
+    /// Whether the bounds are exact when many peers register concurrently.
     pub exact_in_races: bool,
 }
 
@@ -113,14 +117,14 @@ impl Default for Bounds {
     }
 }
 
-/// How large the larger cases are.
+/// The size of the larger cases.
 #[derive(Clone, Copy, Debug)]
 pub struct Scale {
-    /// Peers in a network that no single page holds.
+    /// The number of peers in a network that does not fit into one page.
     pub peers: u32,
-    /// Samples that a case of chance draws.
+    /// The number of samples in a statistical case.
     pub draws: u32,
-    /// Steps of a random history.
+    /// The number of steps in a random history.
     pub steps: u32,
 }
 
@@ -130,7 +134,8 @@ impl Default for Scale {
     }
 }
 
-/// One test for each case of the suite, on the store of `$subject`, an expression that is evaluated for each.
+/// Expands to one test per case of the suite. `$subject` is an expression for the store under test,
+/// which is evaluated for each test.
 #[macro_export]
 macro_rules! conformance_suite {
     ($subject:expr) => {
@@ -151,7 +156,7 @@ macro_rules! conformance_tests {
     };
 }
 
-/// Calls a macro of this crate with every case there is.
+/// Calls a macro of this crate with the list of all cases.
 #[doc(hidden)]
 #[macro_export]
 macro_rules! for_each_conformance_case {

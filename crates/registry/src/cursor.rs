@@ -1,28 +1,29 @@
-//! Where an enumeration goes on, without anything kept between the calls.
+//! Cursors: stateless positions in an enumeration or in the change log.
 
 use aurora_protocol::Archetype;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};
 
-/// Where a store goes on with an enumeration. Only the store that made it can read it.
+/// A position from which a store continues. Only the store that created it can read it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position(pub Vec<u8>);
 
-/// A position in the enumeration of one query, as callers carry it: base64url of a version, a check and the position.
+/// A position as clients carry it: base64url of a version byte, a check and the position.
 ///
-/// The check covers the query, so that a cursor is good for the same query only, and it catches a cursor that was cut or
-/// changed on the way. It is no secret: who forges a cursor reaches no more than by asking.
+/// The check covers the query, so that a cursor is valid only for the query it was issued for. It
+/// also detects a cursor that was truncated or altered in transit. It is not a secret: a forged
+/// cursor gives access to nothing that a plain request would not.
 #[derive(Clone, Copy, Debug)]
 pub struct Cursor;
 
 impl Cursor {
     const VERSION: u8 = 1;
     const CHECK_LEN: usize = 6;
-    /// The longest text that is looked at.
+    /// Longer text is rejected without decoding it.
     const MAX_LEN: usize = 512;
 
-    /// The text of a position in the enumeration of the peers that carry any of `archetypes`.
+    /// Encodes a position for a query for the peers that carry any of `archetypes`.
     pub fn encode(position: &Position, archetypes: &[Archetype]) -> String {
         let mut bytes = vec![Self::VERSION];
         bytes.extend_from_slice(&Self::check(&position.0, archetypes));
@@ -30,7 +31,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// The position that `text` stands for, if it was made for this query.
+    /// Decodes a cursor. `None` if it was not issued for this query.
     pub fn decode(text: &str, archetypes: &[Archetype]) -> Option<Position> {
         if text.len() > Self::MAX_LEN {
             return None;
@@ -43,9 +44,14 @@ impl Cursor {
     }
 
     fn check(position: &[u8], archetypes: &[Archetype]) -> [u8; Self::CHECK_LEN] {
+        // The check is a truncated SHA-256 over the query and the position. All state is in the
+        // cursor, so that any process can continue, and nothing has to be stored or expire between
+        // two pages. `limit`, `view` and `exclude` are not covered: a client may change them from
+        // page to page, because they do not change the order in which peers are enumerated.
         let mut hash = Sha256::new();
         for archetype in archetypes {
-            // An archetype holds no control characters, so no two sets are hashed alike.
+            // No archetype contains a zero byte, so that the zero as separator makes the input
+            // unambiguous: two different sets never hash the same bytes.
             hash.update(archetype.as_str().as_bytes());
             hash.update([0]);
         }

@@ -1,48 +1,49 @@
-//! Why the registry does not do what it is asked for.
+//! Errors of the registry.
 
 use aurora_protocol::{Timestamp, Ttl};
 
 use crate::{Shortage, StoreError};
 
-/// A refusal or a failure. What the caller is told of it, and with which status, is the outer layer's to say.
+/// A refusal or a failure. The caller of the registry decides the status and the text of the
+/// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Somebody else holds the peer's lease.
+    /// Another client holds the peer's lease.
     #[error("the peer is held by somebody else until {until}")]
     NotHolder {
-        /// When the lease ends, if it is not renewed.
+        /// The time at which the lease ends if it is not renewed.
         until: Timestamp,
     },
-    /// The registry has nothing of the peer.
+    /// The registry does not know the peer.
     #[error("the peer is not registered")]
     NotRegistered,
-    /// The lease asked for lies outside the operator's bounds.
+    /// The requested duration is outside the operator's bounds.
     #[error("the lease must last from {} to {} seconds", .min.as_secs(), .max.as_secs())]
     TtlOutOfBounds {
-        /// The shortest lease.
+        /// The minimum duration of a lease.
         min: Ttl,
-        /// The longest lease.
+        /// The maximum duration of a lease.
         max: Ttl,
     },
-    /// There is no room for a newcomer.
+    /// A bound is reached, and the registry does not accept the newcomer.
     #[error("the registry is full: {0}")]
     Full(Shortage),
-    /// The cursor was not made for this query.
+    /// The cursor was not issued for this query.
     #[error("the cursor was not made for this query")]
     InvalidCursor,
-    /// The cursor was good once.
+    /// The cursor was valid once but has expired.
     #[error("the cursor has expired")]
     CursorExpired,
-    /// The cursor of changes was not made for this query.
+    /// The cursor in the change log was not issued for this query.
     #[error("the cursor of changes was not made for this query")]
     InvalidSince,
-    /// What came behind the cursor is not remembered any more.
+    /// The change log no longer contains the changes after the cursor.
     #[error("the cursor of changes has expired")]
     SinceExpired,
-    /// The store has no memory of changes.
+    /// The store has no change log.
     #[error("the store does not remember changes")]
     NotRemembered,
-    /// The store could not do its work.
+    /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }

@@ -1,30 +1,30 @@
-//! What a store counts about itself.
+//! The figures that a store reports about its own work.
 
-/// One figure that a store keeps of its own work, for whoever watches it.
+/// One figure that a store reports about its own work, for monitoring.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Figure {
-    /// Its name: lower case, with the unit at its end, without the product's prefix.
+    /// The name: lower case, ending with the unit, without the product's prefix.
     pub name: &'static str,
-    /// What it says, in a sentence.
+    /// A description of one sentence.
     pub help: &'static str,
-    /// Its kind and value.
+    /// The kind and the value.
     pub kind: FigureKind,
 }
 
-/// A figure's kind and value.
+/// The kind and the value of a figure.
 #[derive(Clone, Debug, PartialEq)]
 pub enum FigureKind {
-    /// Counts up from the start of the process.
+    /// A count since the start of the process.
     Counter(u64),
-    /// Goes up and down.
+    /// A value that can rise and fall.
     Gauge(f64),
-    /// How often a value fell at or below each bound.
+    /// A distribution: how many values are less than or equal to each bound.
     Histogram {
-        /// Upper bounds and how many values lie at or below each (cumulative), rising.
+        /// The upper bounds in ascending order, each with the cumulative number of values up to it.
         buckets: Vec<(f64, u64)>,
-        /// All values added up.
+        /// The sum of all values.
         sum: f64,
-        /// How many values there were, those above the last bound included.
+        /// The number of all values, including those above the last bound.
         count: u64,
     },
 }

@@ -1,4 +1,4 @@
-//! Following what changes: what a store may remember of it, and how the registry tells it.
+//! Following changes: the contract of a store's change log, and the registry's use of it.
 
 use std::task::{Context, Poll};
 
@@ -6,31 +6,35 @@ use aurora_protocol::{Archetype, ChangeKind, FollowRequest, PeerId, PeerList, Ti
 
 use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 
-/// A store's bounded memory of what changed. Not every store has one.
+/// A store's change log: a bounded list of recent changes. Not every store has one.
 ///
 /// # What counts as a change
-/// That a live peer begins or ceases to match a query, or registers anew with other content while it matches. A renewal is none, and
-/// neither is registering the same again. A change is remembered in the order in which it took effect, with the peer as it
-/// was listed at that moment; it can be read no later than the effect itself can be seen by [`crate::Store::sample`].
+/// A change occurs when a live peer starts or stops matching a query, or when it registers again
+/// with different content while it matches. Renewing a lease and registering again with the same
+/// content are not changes. Changes are recorded in the order in which they took effect, each with
+/// the peer as it was listed at that moment. A change can be read as soon as its effect is visible
+/// to [`crate::Store::sample`], or earlier.
 ///
 /// # Positions
-/// A position stands between two changes of one run of the store. Who takes [`Changes::head`], enumerates, and then reads on from the
-/// position misses nothing. A position of another run, or before what is still remembered, has expired.
+/// A position is a point between two changes of one run of the store. A client that takes
+/// [`Changes::head`], enumerates, and then reads changes from that position misses nothing. A
+/// position has expired if it is from another run, or if changes after it are no longer in the log.
 pub trait Changes: Send + Sync {
-    /// The position behind everything that has changed so far.
+    /// The position after all changes so far.
     ///
     /// # Errors
     /// The store's failure.
     fn head(&self, now: Timestamp) -> Result<Position, StoreError>;
 
-    /// What became of the peers that changed behind `after`, those in the query's archetypes only. Each is told once, as its last
-    /// change within the answer left it.
+    /// The net changes after the position `after`, limited to the archetypes of the query. Each
+    /// peer is reported once, in the state after its last change in this response.
     ///
     /// # Errors
     /// The store's failure.
     fn delta(&self, query: &Query, after: &Position, now: Timestamp) -> Result<Followed<Delta>, StoreError>;
 
-    /// Watches changes from behind `after`, or from now on. The query's `limit` and `page_bytes` have no meaning.
+    /// Watches the changes after the position `after`, or from now on. The query's `limit` and
+    /// `page_bytes` are ignored.
     ///
     /// # Errors
     /// The store's failure.
@@ -42,108 +46,115 @@ pub trait Changes: Send + Sync {
     ) -> Result<Followed<Box<dyn Watch>>, StoreError>;
 }
 
-/// What a position is good for.
+/// The result of looking up a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Followed<T> {
-    /// It is remembered what came behind it.
+    /// The log contains all changes after the position.
     Known(T),
-    /// It was good once: what came behind it is not remembered any more.
+    /// The position was valid once, but changes after it are no longer in the log.
     Expired,
-    /// No position of this store.
+    /// The position is not from this store.
     Foreign,
 }
 
-/// What became of peers between two positions.
+/// The net changes between two positions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delta {
-    /// Peers that did not match at the first and do at the second.
+    /// Peers that did not match at the first position and match at the second.
     pub joined: PeerList,
-    /// Peers that matched all along, with other content.
+    /// Peers that matched at both positions and have different content.
     pub changed: PeerList,
-    /// Peers that matched at the first or in between, and don't at the second.
+    /// Peers that matched at the first position or later and do not match at the second.
     pub left: Vec<PeerId>,
     /// The second position.
     pub next: Position,
-    /// Whether more changes are known behind it. The lists may be empty all the same: what does not match counts as read.
+    /// Whether the log contains more changes after the second position. The lists may nevertheless
+    /// be empty, because changes that do not match the query are skipped.
     pub more: bool,
 }
 
-/// One who watches. It holds its position and nothing of what comes behind it, so that it costs the same however far it lags.
+/// A watcher. It holds a position and no queue, so that its memory does not depend on how far it
+/// lags behind.
 pub trait Watch: Send {
-    /// Behind what it has taken.
+    /// The position after the changes that it has read.
     fn position(&self) -> Position;
 
-    /// Takes what came since, in order, about `max_bytes` of it at most; nothing where nothing that matches did.
+    /// Reads the changes since the last call, in order and up to about `max_bytes`. The result is
+    /// empty if no change matches the query.
     fn take(&mut self, max_bytes: usize) -> Taken<Occurrence>;
 
-    /// Ready when [`Watch::take`] may find something. Not for changes that don't match.
+    /// Ready when [`Watch::take`] may return a change. Changes that do not match do not wake the
+    /// watcher.
     fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
-/// What one who watches has taken.
+/// The result of reading changes as a watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Taken<T> {
-    /// What came since.
+    /// The changes since the last call.
     Changes {
-        /// In order.
+        /// The changes, in order.
         changes: Vec<T>,
-        /// Whether more waits.
+        /// Whether more changes are available.
         more: bool,
     },
-    /// What came since is not remembered any more; it goes on from now.
+    /// Changes were dropped from the log before the watcher read them. The watcher continues from
+    /// now.
     Lost,
 }
 
-/// One change, as it is told.
+/// One change, as a watcher reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Occurrence {
-    /// What it is to the one who watches.
+    /// What the change means to this watcher.
     pub kind: ChangeKind,
-    /// The peer as it was listed at that moment, or who left: one JSON object.
+    /// One JSON object: the peer as it was listed at that moment, or the id of a peer that is no
+    /// longer listed.
     pub json: Vec<u8>,
-    /// Behind it.
+    /// The position after the change.
     pub position: Position,
 }
 
-/// Changes that were asked for.
+/// The response to a request for changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Changed {
-    /// Peers that did not match at the cursor and do now.
+    /// Peers that did not match at the cursor and match now.
     pub joined: PeerList,
-    /// Peers that matched all along, with other content.
+    /// Peers that matched at the cursor and match now with different content.
     pub changed: PeerList,
-    /// Peers that matched at the cursor or since, and don't now.
+    /// Peers that matched at the cursor or later and do not match now.
     pub left: Vec<PeerId>,
-    /// Where the next call goes on.
+    /// The cursor for the next request.
     pub since: String,
-    /// Whether more changes wait there already.
+    /// Whether more changes are already available after that cursor.
     pub more: bool,
 }
 
-/// One who watches, and speaks in cursors.
+/// A watcher that uses cursors instead of positions.
 pub struct Watching {
     watch: Box<dyn Watch>,
     archetypes: Vec<Archetype>,
     fresh: bool,
 }
 
-/// One change with the cursor behind it.
+/// One change, with the cursor after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Told {
-    /// What it is to the one who watches.
+    /// What the change means to this watcher.
     pub kind: ChangeKind,
-    /// The peer as it was listed at that moment, or who left: one JSON object.
+    /// One JSON object: the peer as it was listed at that moment, or the id of a peer that is no
+    /// longer listed.
     pub json: Vec<u8>,
-    /// Where to go on behind it.
+    /// The cursor after the change.
     pub cursor: String,
 }
 
 impl Registry {
-    /// What changed since a cursor, or the cursor of now.
+    /// The changes since a cursor, or the current cursor if the request has none.
     ///
     /// # Errors
-    /// [`Error::NotRemembered`] where the store has no memory of changes, [`Error::InvalidSince`], [`Error::SinceExpired`], or the
-    /// store's failure.
+    /// [`Error::NotRemembered`] if the store has no change log, [`Error::InvalidSince`],
+    /// [`Error::SinceExpired`], or the store's failure.
     pub fn changes(&self, request: FollowRequest, now: Timestamp) -> Result<Changed, Error> {
         let changes = self.remembered()?;
         let (query, since) = self.following(request);
@@ -163,11 +174,12 @@ impl Registry {
         }
     }
 
-    /// Watches what changes, from a cursor or from now on. A cursor that has expired is no error: [`Watching::is_fresh`] says that it
-    /// begins now.
+    /// Watches changes from a cursor or from now on. An expired cursor is not an error: the watch
+    /// then starts now, and [`Watching::is_fresh`] returns `true`.
     ///
     /// # Errors
-    /// [`Error::NotRemembered`] where the store has no memory of changes, [`Error::InvalidSince`], or the store's failure.
+    /// [`Error::NotRemembered`] if the store has no change log, [`Error::InvalidSince`], or the
+    /// store's failure.
     pub fn watch(&self, request: FollowRequest, now: Timestamp) -> Result<Watching, Error> {
         let changes = self.remembered()?;
         let (query, since) = self.following(request);
@@ -196,17 +208,18 @@ impl Registry {
 }
 
 impl Watching {
-    /// Whether it begins anew, although it was asked to go on.
+    /// Whether the watch starts now although the request had a cursor, because the cursor had
+    /// expired.
     pub fn is_fresh(&self) -> bool {
         self.fresh
     }
 
-    /// Where to go on behind all that it has taken.
+    /// The cursor after all changes that have been read.
     pub fn cursor(&self) -> String {
         Cursor::encode(&self.watch.position(), &self.archetypes)
     }
 
-    /// Takes what came since; see [`Watch::take`].
+    /// Reads the changes since the last call; see [`Watch::take`].
     pub fn take(&mut self, max_bytes: usize) -> Taken<Told> {
         match self.watch.take(max_bytes) {
             Taken::Lost => Taken::Lost,
@@ -220,7 +233,7 @@ impl Watching {
         }
     }
 
-    /// Ready when [`Watching::take`] may find something; see [`Watch::poll_news`].
+    /// Ready when [`Watching::take`] may return a change; see [`Watch::poll_news`].
     pub fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<()> {
         self.watch.poll_news(context)
     }

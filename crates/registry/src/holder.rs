@@ -1,4 +1,4 @@
-//! Who may change a registration.
+//! The holder rule: only the holder of a live lease may change the registration.
 
 use std::fmt;
 
@@ -7,27 +7,28 @@ use sha2::{Digest, Sha256};
 
 use crate::Source;
 
-/// What is kept of a lease token: half of its SHA-256, so that reading a store does not give tokens away.
+/// The stored form of a lease token: half of its SHA-256, so that access to a store does not reveal
+/// tokens.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct TokenHash([u8; Self::LEN]);
 
 impl TokenHash {
-    /// Its length in bytes.
+    /// The length in bytes.
     pub const LEN: usize = 16;
 
-    /// The hash of a token.
+    /// Hashes a token.
     pub fn of(token: &LeaseToken) -> Self {
         let mut kept = [0; Self::LEN];
         kept.copy_from_slice(&Sha256::digest(token.as_str().as_bytes())[..Self::LEN]);
         Self(kept)
     }
 
-    /// The hash, as stores keep it.
+    /// The hash as bytes for a store.
     pub const fn to_bytes(self) -> [u8; Self::LEN] {
         self.0
     }
 
-    /// A hash that a store kept.
+    /// Reads a hash that a store has kept.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
@@ -39,36 +40,43 @@ impl fmt::Debug for TokenHash {
     }
 }
 
-/// Who holds a registration: where it came from, and the token it was answered with.
+/// The holder of a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
-    /// Where the registration came from.
+    /// The source of the registration.
     pub source: Source,
-    /// The hash of its token.
+    /// The hash of the lease token that the response contained.
     pub token: TokenHash,
 }
 
-/// What a caller shows for being the holder.
+/// What a caller presents to prove that it is the holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Claim {
-    /// Where the request came from.
+    /// The source of the request.
     pub source: Source,
-    /// The hash of the token that it carries, if it does.
+    /// The hash of the token in the request, if it has one.
     pub token: Option<TokenHash>,
-    /// Whether the holder rule is switched off by the operator, so that anyone counts as the holder.
+    /// Whether the operator has disabled the holder rule, so that every caller counts as the
+    /// holder.
     pub unguarded: bool,
 }
 
 impl Claim {
     /// Whether this caller may change a live registration of `holder`.
     pub fn admits(&self, holder: &Holder) -> bool {
+        // Either proof is enough. The source alone admits legacy clients, which do not know tokens.
+        // The token alone admits a client whose address has changed. A client on another network
+        // that only knows the id has neither. Clients behind one address can change each other's
+        // registrations.
         self.unguarded || self.source == holder.source || self.proves(holder)
     }
 
-    /// Whether this caller has the token of `holder`, and so goes on with it; who is known by the address alone gets a new
-    /// one, since the old one may be a neighbour's.
+    /// Whether this caller has the token of `holder`. If so, it keeps the token. A caller that is
+    /// recognized only by its source gets a new token, because the old one may belong to another
+    /// client at the same address.
     pub fn proves(&self, holder: &Holder) -> bool {
-        // A hash of a random secret is compared: how long that takes says nothing about the secret.
+        // The comparison need not take constant time. Its inputs are hashes of random secrets, so
+        // that its duration reveals nothing about a secret.
         self.token == Some(holder.token)
     }
 }

@@ -1,8 +1,9 @@
-//! The rules of an Aurora Discovery registry, and the contract of the stores that keep it.
+//! The rules of an Aurora Discovery registry, and the contract of the stores that keep its peers.
 //!
-//! A peer holds a *lease*: the bounded right to be listed. Registering acquires it, a heartbeat renews it, silence ends it;
-//! everything else is a view of the live leases. `expires_at` is the sole truth about life. Time is an argument of every
-//! rule and of every store call: nothing here owns a clock, knows HTTP, or knows where peers are kept.
+//! A peer holds a *lease*: the time-limited right to be listed. Registering acquires the lease and
+//! heartbeats renew it; without them it ends. Everything else is a view of the live leases.
+//! `expires_at` alone decides whether a peer is live. Time is an argument of every rule and every
+//! store method: the crate has no clock, no HTTP, and does not know where peers are kept.
 
 mod cursor;
 mod error;

@@ -1,58 +1,71 @@
-//! Every bound of a registry that its operator may move, in one place.
+//! The bounds of a registry that its operator can change.
 
 use std::ops::RangeInclusive;
 
 use aurora_protocol::{DiscoverBounds, Timestamp, Ttl};
 
-/// By up to this part of itself an interval of heartbeats is drawn shorter: a fifth spreads a second's crowd over twenty, and costs a tenth
+/// The inverse of the part by which a heartbeat interval may be shortened at random. A fifth
+/// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth
 /// more heartbeats.
 const JITTER_PART: u32 = 5;
-/// After so many leases a peer counts as steady: most peers that leave soon have left by then.
+/// The number of leases after which a peer counts as steady. Most peers that leave early have left
+/// by then.
 const STEADY_LEASES: u64 = 3;
 
-/// What a registry holds, grants and answers at most, with the reason for each default beside it.
+/// What a registry accepts and returns at most. Each field gives the reason for its default.
 ///
-/// The bounds of the contract that nobody may move (a peer's id, a body) stand with the types that they bound.
+/// Bounds of the contract that cannot be changed (of a peer id or a request body) are constants of
+/// the types that they apply to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Most peers, live and dormant. Two million take little more than a gigabyte of memory.
+    /// The maximum number of peers, live and dormant. Two million take little more than a gigabyte
+    /// of memory.
     pub max_peers: u64,
-    /// Most bytes that all registrations may take, so that large ones can't fill what many small ones were planned for.
+    /// The maximum total size of all registrations in bytes, so that large registrations cannot
+    /// take the space that was planned for many small ones.
     pub max_bytes: u64,
-    /// Most live peers from one source: a household or a small cluster fits, one machine can't fill the registry.
-    /// Loopback is exempt: who runs on the service's own machine is trusted.
+    /// The maximum number of live peers from one source. It is enough for a household or a small
+    /// cluster, but one machine cannot fill the registry. Loopback is exempt, because programs on
+    /// the service's own machine are trusted.
     pub max_peers_per_source: u32,
-    /// Most live peers that may publish one address and port that they did not come from, so that a network can't be
-    /// pointed at a victim.
+    /// The maximum number of live peers that may publish the same address and port without coming
+    /// from that address, so that the network cannot be directed at a victim.
     pub max_peers_per_address: u32,
-    /// Most different archetypes that live peers carry: each costs memory of its own.
+    /// The maximum number of different archetypes of live peers, because each one takes memory.
     pub max_archetypes: u32,
-    /// The lease where the peer asks for none: the seed's `PeerTTLMinutes`.
+    /// The duration of a lease if the peer requests none: `PeerTTLMinutes` of the original service.
     pub ttl_default: Ttl,
-    /// The shortest lease: below it heartbeats cost more than discovery.
+    /// The minimum duration of a lease. With shorter leases, heartbeats would cost more than
+    /// discovery.
     pub ttl_min: Ttl,
-    /// The longest lease: a peer that died is listed for this long.
+    /// The maximum duration of a lease. A failed peer remains listed for up to this time.
     pub ttl_max: Ttl,
-    /// How long a heartbeat still revives a peer whose lease has ended, in milliseconds: a laptop sleeps overnight.
+    /// How long after the end of its lease a heartbeat revives a peer, in milliseconds. The default
+    /// covers a laptop that sleeps overnight.
     pub revival_window_millis: u64,
-    /// The longest interval of heartbeats that the service asks for, in seconds. Today's clients drop a peer whose
-    /// `last_seen` is over 300 s old, and a renewal may be as late as its sender's network.
+    /// The maximum heartbeat interval that the service requests, in seconds. Legacy clients drop a
+    /// peer whose `last_seen` is more than 300 s old, and network delays add to the interval.
     pub heartbeat_interval_max_seconds: u32,
-    /// The shortest interval that jitter makes of it, in seconds, so that an operator knows the most heartbeats that may come. A lease so
-    /// short that a third of it is less asks for a third all the same.
+    /// The minimum heartbeat interval after jitter, in seconds, so that an operator knows the
+    /// maximum rate of heartbeats. If a third of a lease is shorter than this, the interval is a
+    /// third of the lease.
     pub heartbeat_interval_min_seconds: u32,
-    /// The limit of `/discover`.
+    /// The bounds of `limit` for `/discover`.
     pub discover: DiscoverBounds,
-    /// The limit of a `discover` that rides along with another call, where a small answer is expected.
+    /// The bounds of `limit` for a `discover` key in another request, where a small response is
+    /// expected.
     pub inline_discover: DiscoverBounds,
-    /// Most bytes of peers in one page. API Gateway and its Lambda carry 6 MB; a client should not have to.
+    /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
+    /// clients should not need that much memory.
     pub page_bytes: usize,
-    /// Most changes that are remembered for those who follow them. A million peers of which a tenth is replaced every five minutes make
-    /// 670 changes a second: a minute and a half, three times what a stalled watcher is given before it is cut off.
+    /// The maximum number of changes in the change log. If a tenth of a million peers is replaced
+    /// every five minutes, there are 670 changes per second. The default then covers a minute and a
+    /// half, which is three times as long as a stalled watcher may stay connected.
     pub max_changes: usize,
-    /// Most bytes that these take: as many changes of peers like the seed's, while large ones are remembered for a shorter time.
+    /// The maximum size of the change log in bytes. It is enough for `max_changes` peers of the
+    /// size that legacy clients publish. Larger ones are dropped from the log earlier.
     pub max_changes_bytes: usize,
-    /// Whether only its holder may change a live registration.
+    /// Whether the holder rule applies: only the holder may change a live registration.
     pub holder_rule: bool,
 }
 
@@ -86,10 +99,10 @@ impl Default for Limits {
 pub struct InvalidLimits(String);
 
 impl Limits {
-    /// Checks that the limits agree with each other.
+    /// Checks that the limits are consistent.
     ///
     /// # Errors
-    /// [`InvalidLimits`] names the two that don't.
+    /// [`InvalidLimits`] describes the contradiction.
     pub fn check(&self) -> Result<(), InvalidLimits> {
         let Self { ttl_min, ttl_default, ttl_max, discover, inline_discover, .. } = self;
         if ttl_min.as_secs() == 0 || ttl_min > ttl_max {
@@ -124,17 +137,24 @@ impl Limits {
         Ok(())
     }
 
-    /// When the first heartbeat of a lease is wanted, in seconds: at a third of it, so that two may be lost.
+    /// The time until the first heartbeat of a lease, in seconds: a third of the lease, so that two
+    /// heartbeats in a row may be lost.
     pub fn heartbeat_interval_seconds(&self, ttl: Ttl) -> u32 {
         (ttl.as_secs() / 3).clamp(1, self.heartbeat_interval_max_seconds.max(1))
     }
 
-    /// Between which intervals, in seconds, each further heartbeat is wanted: drawn anew each time, so that those who came back in one second
-    /// after a restart are soon apart.
+    /// The range from which the interval to each further heartbeat is drawn, in seconds. It is
+    /// drawn independently each time, so that peers that came back in the same second after a
+    /// restart soon spread out.
     ///
-    /// A third of the lease at the latest. A steady peer is asked less often, since it has shown that its heartbeats arrive: so late that two
-    /// whole intervals still lie within its lease, and one may be lost.
+    /// The interval is at most a third of the lease. For a steady peer it is almost half of the
+    /// lease, because such a peer has shown that its heartbeats arrive. Two whole intervals then
+    /// fit into the lease, so that one heartbeat may be lost.
     pub fn heartbeat_cadence(&self, ttl: Ttl, steady: bool) -> RangeInclusive<u32> {
+        // `ttl - 1` makes two intervals end strictly before the lease does, even if `ttl` is even.
+        // Jitter only shortens the interval, so that `latest` remains a safe upper bound. The
+        // operator's minimum applies after jitter, but never extends the interval beyond a third of
+        // the lease.
         let third = self.heartbeat_interval_seconds(ttl);
         let half = (ttl.as_secs().saturating_sub(1) / 2).min(self.heartbeat_interval_max_seconds);
         let latest = if steady { third.max(half) } else { third };
@@ -142,7 +162,7 @@ impl Limits {
         (latest - latest / JITTER_PART).max(bound)..=latest
     }
 
-    /// Whether a peer that a heartbeat finds live is steady: registered three leases ago or longer.
+    /// Whether a live peer is steady: it registered at least three leases ago.
     pub fn is_steady(ttl: Ttl, registered_at: Timestamp, now: Timestamp) -> bool {
         now.millis_since(registered_at) >= STEADY_LEASES * ttl.as_millis()
     }

@@ -1,35 +1,37 @@
-//! What is asked of a store, and the page it answers with.
+//! Queries to a store, and the pages that it returns.
 
 use aurora_protocol::{Archetype, PeerId, PeerList, View};
 
 /// Which live peers to list, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
-    /// Peers that carry any of these, sorted, each once; all peers if empty.
+    /// List peers that carry any of these archetypes (sorted, without duplicates), or all peers if
+    /// empty.
     pub archetypes: Vec<Archetype>,
-    /// A peer to leave out of the list and of the total.
+    /// A peer to exclude from the list and from the total.
     pub exclude: Option<PeerId>,
-    /// How much is said of each peer.
+    /// The representation of each peer.
     pub view: View,
-    /// Most peers in the page, at least 1.
+    /// The maximum number of peers in the page, at least 1.
     pub limit: usize,
-    /// Most bytes of peers in the page; one peer always fits.
+    /// The maximum size of the peers in the page, in bytes. One peer is always allowed.
     pub page_bytes: usize,
-    /// Whether a sample in which fewer than `limit` match goes on with others; see [`crate::Store::sample`].
+    /// Whether to fill a sample with other peers if fewer than `limit` match; see
+    /// [`crate::Store::sample`].
     pub fill: bool,
 }
 
-/// How many live peers match a query, the excluded one left out.
+/// The number of live peers that match a query, not counting the excluded one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Total {
-    /// Counted.
+    /// A count.
     Exact(u64),
-    /// Estimated.
+    /// An estimate.
     Estimate(u64),
 }
 
 impl Total {
-    /// The number, counted or estimated.
+    /// The number, exact or estimated.
     pub const fn value(self) -> u64 {
         match self {
             Self::Exact(total) | Self::Estimate(total) => total,
@@ -42,6 +44,6 @@ impl Total {
 pub struct Page {
     /// The peers.
     pub peers: PeerList,
-    /// How many match in all.
+    /// The number of all peers that match.
     pub total: Total,
 }

@@ -1,4 +1,4 @@
-//! The rules between what peers ask for and what the store keeps.
+//! The registry: applies the rules of the contract to requests and delegates to the store.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use crate::{
     Removal, Renewal, Source, Store, StoreError, Swept, TokenHash, Total,
 };
 
-/// A registry of peers: the contract's rules over any store.
+/// A registry of peers: the rules of the contract over any store.
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn Store>,
@@ -21,44 +21,44 @@ pub struct Registry {
     draw: Draw,
 }
 
-/// Draws a number below its argument, each as likely as any other.
+/// Draws a uniform random number below its argument.
 type Draw = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
 
-/// A registration that was accepted.
+/// The result of a successful registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
-    /// Who registered.
+    /// The registered peer.
     pub peer_id: PeerId,
     /// The lease.
     pub lease: Renewed,
-    /// What proves the holder from another address.
+    /// The lease token, which proves from any address that a client is the holder.
     pub lease_token: LeaseToken,
 }
 
-/// A lease that was acquired or renewed.
+/// The result of acquiring or renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Renewed {
-    /// Until when it lasts at least.
+    /// A time until which the lease runs at least.
     pub ttl_expires: Timestamp,
-    /// Its length.
+    /// The duration of the lease.
     pub ttl: Ttl,
-    /// When the next heartbeat is wanted, in seconds.
+    /// The requested time until the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
-    /// Whether a dormant peer came back with it.
+    /// Whether the heartbeat revived a dormant peer.
     pub revived: bool,
 }
 
-/// A page that was asked for.
+/// The result of a discover request.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Discovered {
     /// The peers.
     pub peers: PeerList,
-    /// What is said about the list.
+    /// Data about the list.
     pub figures: PageFigures,
 }
 
 impl Registry {
-    /// A registry over `store`, which was opened with the same limits.
+    /// Creates a registry over `store`, which must have been opened with the same limits.
     ///
     /// # Errors
     /// [`InvalidLimits`] if the limits contradict each other.
@@ -67,13 +67,14 @@ impl Registry {
         Ok(Self { store, limits, draw: Arc::new(|below| fastrand::u32(..below)) })
     }
 
-    /// The same registry, leaving to `draw` what is otherwise left to chance: it answers a number below its argument, which is at least 1.
+    /// Replaces the source of randomness. `draw` returns a number below its argument, which is at
+    /// least 1.
     #[must_use]
     pub fn drawing(self, draw: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Self {
         Self { draw: Arc::new(draw), ..self }
     }
 
-    /// The bounds it keeps.
+    /// The limits of the registry.
     pub fn limits(&self) -> &Limits {
         &self.limits
     }
@@ -82,10 +83,12 @@ impl Registry {
         &*self.store
     }
 
-    /// Registers a peer. `source` is where the request came from; it stands in for an address left out.
+    /// Registers a peer. `source` is the source address of the request. It becomes the peer's
+    /// address if the request contains none.
     ///
     /// # Errors
-    /// [`Error::TtlOutOfBounds`], [`Error::NotHolder`], [`Error::Full`], or the store's failure. Nothing has changed then.
+    /// [`Error::TtlOutOfBounds`], [`Error::NotHolder`], [`Error::Full`], or the store's failure.
+    /// After one of the first three, nothing has changed.
     pub async fn register(
         &self,
         request: RegisterRequest,
@@ -120,19 +123,19 @@ impl Registry {
     /// Renews a peer's lease, or revives a dormant peer.
     ///
     /// # Errors
-    /// [`Error::NotRegistered`] if the registry has nothing of it, or the store's failure.
+    /// [`Error::NotRegistered`] if the registry does not know the peer, or the store's failure.
     pub async fn heartbeat(&self, peer_id: &PeerId, now: Timestamp) -> Result<Renewed, Error> {
         self.renewed(self.store.renew(peer_id, now).await, now)
     }
 
-    /// Renews the leases of many peers, none named twice. Each is answered for itself as [`Registry::heartbeat`] answers, in the
-    /// order of `peer_ids`.
+    /// Renews the leases of several peers. `peer_ids` contains no duplicates. The results are in
+    /// the order of `peer_ids`, each as [`Registry::heartbeat`] would return it.
     pub async fn heartbeats(&self, peer_ids: &[PeerId], now: Timestamp) -> Vec<Result<Renewed, Error>> {
         let renewals = self.store.renew_many(peer_ids, now).await;
         renewals.into_iter().map(|renewal| self.renewed(renewal, now)).collect()
     }
 
-    /// Deregisters a peer. Answers whether it was live until then.
+    /// Deregisters a peer. Returns whether it was live.
     ///
     /// # Errors
     /// [`Error::NotHolder`], [`Error::NotRegistered`], or the store's failure.
@@ -192,7 +195,7 @@ impl Registry {
         self.store.census(archetypes, now).await
     }
 
-    /// Ends what is due; see [`Store::sweep`].
+    /// Ends due leases and evicts due peers; see [`Store::sweep`].
     ///
     /// # Errors
     /// The store's failure.
@@ -200,30 +203,30 @@ impl Registry {
         self.store.sweep(now).await
     }
 
-    /// Whether the service can keep what it would promise; see [`Store::health`].
+    /// Whether the service can keep its guarantees; see [`Store::health`].
     ///
     /// # Errors
-    /// The store says why it can't.
+    /// The reason why it cannot.
     pub async fn health(&self) -> Result<(), StoreError> {
         self.store.health().await
     }
 
-    /// Whether whatever changes goes through this process; see [`Store::sees_every_change`].
+    /// Whether this process sees every change; see [`Store::sees_every_change`].
     pub fn sees_every_change(&self) -> bool {
         self.store.sees_every_change()
     }
 
-    /// Which share of the live peers nobody was told of lately; see [`Store::undiscovered_ratio`].
+    /// The ratio of undiscovered peers; see [`Store::undiscovered_ratio`].
     pub fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
         self.store.undiscovered_ratio(now)
     }
 
-    /// What the store counts about its own work.
+    /// The figures that the store reports about its own work.
     pub fn figures(&self) -> Vec<Figure> {
         self.store.figures()
     }
 
-    /// Makes everything durable; see [`Store::close`].
+    /// Makes everything durable and closes the store; see [`Store::close`].
     ///
     /// # Errors
     /// The store's failure.
@@ -248,6 +251,8 @@ impl Registry {
     fn renewed(&self, renewal: Result<Renewal, StoreError>, now: Timestamp) -> Result<Renewed, Error> {
         match renewal? {
             Renewal::Renewed { ttl, revived, registered_at } => {
+                // A revived peer has recently lost its lease. It is not steady, however long ago it
+                // registered.
                 let steady = !revived && Limits::is_steady(ttl, registered_at, now);
                 let cadence = self.limits.heartbeat_cadence(ttl, steady);
                 let spread = cadence.end() - cadence.start();

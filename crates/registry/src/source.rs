@@ -1,12 +1,13 @@
-//! Where a request came from, as coarsely as one party controls it.
+//! The source of a request, at the granularity that one party controls.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The network that a request came from: an IPv4 address, or the /64 of an IPv6 address, which is what one subscriber gets.
+/// The network that a request came from: an IPv4 address, or the /64 of an IPv6 address, which is
+/// what a provider assigns to one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
-    /// One IPv4 address; an IPv4 address mapped into IPv6 is the IPv4 address.
+    /// An IPv4 address. An IPv4-mapped IPv6 address counts as the IPv4 address.
     V4(Ipv4Addr),
     /// The upper 64 bits of an IPv6 address.
     V6(u64),
@@ -21,7 +22,7 @@ impl Source {
         }
     }
 
-    /// Whether it is the service's own machine.
+    /// Whether the source is the service's own machine.
     pub fn is_loopback(self) -> bool {
         match self {
             Self::V4(v4) => v4.is_loopback(),
@@ -29,12 +30,12 @@ impl Source {
         }
     }
 
-    /// Whether `address` lies in it.
+    /// Whether `address` belongs to this source.
     pub fn contains(self, address: IpAddr) -> bool {
         Self::of(address) == self
     }
 
-    /// One byte that tells the kind, eight bytes of address: the form in which stores keep it.
+    /// The form in which stores keep a source: one byte for the kind and eight bytes of address.
     pub fn to_bytes(self) -> [u8; 9] {
         let (kind, bits) = match self {
             Self::V4(v4) => (4, u64::from(v4.to_bits())),
@@ -45,7 +46,7 @@ impl Source {
         bytes
     }
 
-    /// Reads what [`Source::to_bytes`] wrote; `None` if it can't have.
+    /// Reads the bytes that [`Source::to_bytes`] wrote. `None` if they are not valid.
     pub fn from_bytes(bytes: [u8; 9]) -> Option<Self> {
         let [kind, bits @ ..] = bytes;
         let bits = u64::from_be_bytes(bits);

@@ -9,51 +9,64 @@ use crate::{Changes, Claim, Figure, Page, Position, Query, TokenHash};
 
 /// Keeps registrations and their leases.
 ///
-/// # What a store holds of a peer
-/// A registration, its lease (`expires_at`, the sole truth about life), the holder, and when it registered and was last seen.
-/// A peer is *live* while `now < expires_at`; *dormant* from then until `expires_at + revival_window`; *unknown* otherwise.
-/// What the store has still to delete makes no difference: every verb judges by `now`.
+/// # What a store keeps for each peer
+/// A store keeps the registration, the lease, the holder, and the times at which the peer
+/// registered and was last seen. `expires_at` alone decides whether the peer is live. A peer is
+/// *live* while `now < expires_at`, *dormant* from then until `expires_at + revival_window`, and
+/// *unknown* otherwise. A peer that the store has yet to delete makes no difference: every method
+/// decides by `now`.
 ///
 /// # Time
-/// `now` comes from the caller and does not run backwards by more than clocks do: a store never fails or loses anything because
-/// it did, and a renewal with an older `now` never shortens a lease.
+/// `now` comes from the caller. It may step backwards by as much as clocks do. A store must not
+/// fail or lose data because of that, and a renewal with an older `now` never shortens a lease.
 ///
 /// # Atomicity and order
-/// Each verb is atomic for its peer: two callers of one `peer_id` see one order of `put`, `renew` and `remove`, and of two strangers
-/// that register one free id at once, one wins. What a caller was answered, its next call sees (read your own writes), in this
-/// process at once, from other processes within the staleness that the store states.
+/// Each method is atomic for each peer. Concurrent callers observe one order of `put`, `renew` and
+/// `remove` for a `peer_id`. If two clients register an unused id at the same time, one of them
+/// succeeds. A caller reads its own writes: immediately in the same process, and from other
+/// processes within the staleness that the store documents.
 ///
 /// # Durability
-/// When `put` and `remove` return success, the change survives a crash of the process and a loss of power. `renew` may be lost with
-/// the process; a store that was away gives every peer that was live when it stopped one whole lease from its start. A call
-/// whose future is dropped, or that returns `Err`, may or may not have taken effect, but never in part; one that says
-/// `Unavailable` because nothing can be written has not.
+/// When `put` or `remove` returns success, the change survives a crash of the process and a power
+/// failure. The effect of `renew` may be lost with the process. A store that loses renewals while
+/// it is stopped gives every peer that was live at that time one whole lease from its start. If the
+/// future of a call is dropped, or if it returns `Err`, the change may or may not have taken
+/// effect, but never in part. A call that returns `Unavailable` because nothing can be written has
+/// had no effect.
 ///
 /// # Bounds
-/// `put` refuses newcomers, never members, when the bounds of `Limits` are reached, and drops dormant peers before it refuses: a
-/// *member* is a live peer whose claim admits the caller. A member whose new registration publishes another address is a newcomer
-/// at that address. `sample`, `enumerate` and `census` cost what they return, not what the network holds.
+/// When a bound of `Limits` is reached, `put` rejects newcomers but never members, and it deletes
+/// dormant peers before it rejects a newcomer. A *member* is a live peer whose holder makes the
+/// request, as decided by its claim. A member that publishes a different address is a newcomer at
+/// that address. The cost of `sample`, `enumerate` and `census` depends on what they return, not on
+/// the size of the network.
 ///
 /// # Reading
-/// What can't be parsed back is skipped, counted and logged: nothing stored can break a read.
+/// A record that cannot be parsed is skipped, counted and logged. No stored data can make a read
+/// fail.
 ///
 /// # Failure
-/// Expected refusals are variants of the result. `Err` is for failure.
+/// Expected refusals are variants of the result. `Err` means failure.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
-    /// Registers a peer, or registers it anew: the whole registration is replaced, and a new lease of `put.ttl` begins.
+    /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
+    /// `put.ttl` starts.
     ///
-    /// Refused as [`Placement::Held`] while the peer is live and `put.claim` doesn't admit the caller. A caller that proves itself
-    /// by the present token keeps it; otherwise `put.new_token` takes its place.
+    /// Refused as [`Placement::Held`] if the peer is live and `put.claim` does not admit the
+    /// caller. A caller that presents the current token keeps it. Otherwise `put.new_token` becomes
+    /// the token.
     async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError>;
 
-    /// Renews the lease of a live peer for the duration it was granted, or revives a dormant peer for as long. Never makes one.
+    /// Renews the lease of a live peer, or revives a dormant peer, for the duration that was
+    /// granted at registration. Never creates a peer.
     ///
-    /// The lease then lasts at least until `now + ttl`, and at most a third of `ttl` longer.
+    /// The lease then ends no earlier than `now + ttl`, and no later than a third of `ttl` after
+    /// that.
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError>;
 
-    /// Renews the leases of many peers, none named twice: each as [`Store::renew`] does, and answered for itself in the order of
-    /// `peers`, so that one's failure hides no other's success.
+    /// Renews the leases of several peers, each as [`Store::renew`] does. `peers` contains no
+    /// duplicates. The results are in the order of `peers`, so that the failure of one does not
+    /// hide the success of another.
     async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
         let mut renewals = Vec::with_capacity(peers.len());
         for peer in peers {
@@ -62,21 +75,31 @@ pub trait Store: Send + Sync + 'static {
         renewals
     }
 
-    /// Deregisters a peer: live, if `claim` admits the caller, or dormant, whoever asks.
+    /// Deregisters a peer. A live peer is deregistered if `claim` admits the caller, a dormant peer
+    /// for any caller.
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 
-    /// A uniform random sample, without repetition, of the live peers that match: every subset of the size is equally likely, on
-    /// every call anew, whatever archetypes or ages its peers have. All of them, in no order to rely on, where both bounds
-    /// (`limit` and `page_bytes`) hold all; then `total` is exact.
+    /// Lists a uniform random sample of the live peers that match, without repetition. For each
+    /// call, every subset of that size is equally likely, independently of earlier calls and of the
+    /// archetypes and ages of the peers. If both bounds (`limit` and `page_bytes`) allow it, all
+    /// matching peers are listed, in unspecified order, and `total` is exact.
     ///
-    /// Where `query.fill` asks for it and archetypes are named, what is missing of `limit` behind all that match is made up by a uniform
-    /// random sample of the live peers that don't, as far as `page_bytes` holds them. `total` counts those that match.
+    /// A query for several archetypes samples the union of their peers. A store usually keeps one
+    /// list per archetype, and a peer with several of the archetypes is in several of these lists.
+    /// The store must nevertheless draw it with the same probability as any other peer, and list
+    /// and count it once.
+    ///
+    /// If `query.fill` is set and archetypes are given, and fewer than `limit` peers match, the
+    /// list continues with a uniform random sample of the other live peers, as far as `page_bytes`
+    /// allows. `total` counts only the peers that match.
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError>;
 
-    /// One page of an enumeration of the live peers that match, from its start or from `after`.
+    /// Lists one page of an enumeration of the live peers that match, from the start or from
+    /// `after`.
     ///
-    /// Over all its pages, each peer that was live and matching from the first page to the last is listed exactly once, whatever else
-    /// comes and goes. A page may be shorter than its bounds, even empty, while a next position says that more may follow.
+    /// Over all pages, each peer that is live and matches from the first page to the last is listed
+    /// exactly once, whatever other peers come and go. A page may be shorter than its bounds and
+    /// even empty; a next position means that more may follow.
     async fn enumerate(
         &self,
         query: &Query,
@@ -84,73 +107,76 @@ pub trait Store: Send + Sync + 'static {
         now: Timestamp,
     ) -> Result<Enumeration, StoreError>;
 
-    /// How many peers there are, and of the `archetypes` most frequent archetypes how many each.
+    /// Counts the peers, and the peers of the `archetypes` most frequent archetypes.
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError>;
 
-    /// Ends leases and evicts dormant peers that are due. Whoever owns the clock calls it about once a second; no verb's answer
-    /// depends on it.
+    /// Ends due leases and evicts due dormant peers. The owner of the clock calls it about once a
+    /// second. The result of no other method depends on it.
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError>;
 
-    /// Whether the store can keep what it would promise. `Err` says why not; reading may still work.
+    /// Whether the store can keep its guarantees. `Err` gives the reason; reading may still work.
     async fn health(&self) -> Result<(), StoreError>;
 
-    /// Whether whatever changes goes through this process, so that what the process counts is what the network does. Not so where
-    /// several processes share the peers.
+    /// Whether every change goes through this process, so that the counters of the process describe
+    /// the whole network. This is not the case if several processes share the peers.
     fn sees_every_change(&self) -> bool {
         true
     }
 
-    /// Which share of the live peers, from 0 to 1, no list has named during their last lease: an estimate, for a bounded cost. `None` where
-    /// knowing it would cost the lists something.
+    /// The ratio of live peers, from 0 to 1, that no page has listed during their last lease. It is
+    /// an estimate at bounded cost. `None` if maintaining it would make listing peers more
+    /// expensive.
     fn undiscovered_ratio(&self, _now: Timestamp) -> Option<f64> {
         None
     }
 
-    /// What the store counts about its own work.
+    /// The figures that the store reports about its own work.
     fn figures(&self) -> Vec<Figure> {
         Vec::new()
     }
 
-    /// Its memory of what changed, if it has one.
+    /// The store's change log, if it has one.
     fn changes(&self) -> Option<&dyn Changes> {
         None
     }
 
-    /// Makes everything durable and ends the store's background work. Calls that come after it fail as unavailable.
+    /// Makes everything durable and ends the store's background work. Later calls fail as
+    /// unavailable.
     async fn close(&self) -> Result<(), StoreError>;
 }
 
-/// A registration to be stored.
+/// A registration to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Put {
-    /// What the peer publishes.
+    /// The content of the registration.
     pub registration: Registration,
-    /// The lease it is granted.
+    /// The granted duration of the lease.
     pub ttl: Ttl,
-    /// Who asks.
+    /// What the caller presents to prove that it is the holder.
     pub claim: Claim,
-    /// The token that the peer gets, unless it proves that it has the present one.
+    /// The token of the peer, unless the caller presents the current one.
     pub new_token: TokenHash,
 }
 
-/// What became of a [`Put`].
+/// The result of a [`Put`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// It is registered.
+    /// The peer is registered.
     Placed {
-        /// Whether the token that the caller presented goes on; otherwise `new_token` holds.
+        /// Whether the current token, which the caller presented, remains valid. Otherwise
+        /// `new_token` is valid.
         token_kept: bool,
     },
-    /// Somebody else holds the peer.
+    /// Another client holds the peer's lease.
     Held {
-        /// When the lease ends, if it isn't renewed.
+        /// The time at which the lease ends if it is not renewed.
         until: Timestamp,
     },
-    /// There is no room for a newcomer.
+    /// A bound is reached, and the store does not accept the newcomer.
     Full(Shortage),
 }
 
-/// Which bound a newcomer ran into.
+/// The bound that a newcomer would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Shortage {
     /// `max_peers`.
@@ -177,7 +203,7 @@ impl fmt::Display for Shortage {
     }
 }
 
-/// What became of a renewal.
+/// The result of a renewal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Renewal {
     /// The lease runs for `ttl` from now.
@@ -186,55 +212,56 @@ pub enum Renewal {
         ttl: Ttl,
         /// Whether the peer was dormant.
         revived: bool,
-        /// When its registration was made.
+        /// When the peer registered.
         registered_at: Timestamp,
     },
-    /// The store has nothing of the peer.
+    /// The store does not know the peer.
     Unknown,
 }
 
-/// What became of a removal.
+/// The result of a removal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Removal {
-    /// The peer is gone.
+    /// The peer is removed.
     Removed {
-        /// Whether it was live until then; a dormant one had left the lists before.
+        /// Whether it was live. A dormant peer was no longer listed.
         was_live: bool,
     },
-    /// Somebody else holds it.
+    /// Another client holds the peer's lease.
     Held {
-        /// When the lease ends, if it isn't renewed.
+        /// The time at which the lease ends if it is not renewed.
         until: Timestamp,
     },
-    /// The store has nothing of the peer.
+    /// The store does not know the peer.
     Unknown,
 }
 
-/// What became of the request for a page of an enumeration.
+/// The result of requesting a page of an enumeration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enumeration {
-    /// The page, and where the next one begins; `None` after the last.
+    /// The page and the position of the next one, or `None` after the last page.
     Page(Page, Option<Position>),
-    /// The position was good once (before a restart, say): the caller starts anew.
+    /// The position was valid once, for example before a restart. The caller must restart the
+    /// enumeration.
     Expired,
-    /// No position of this store.
+    /// The position is not from this store.
     Foreign,
 }
 
-/// The store's peers, counted.
+/// The number of peers in the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Census {
     /// Live peers.
     pub live: u64,
     /// Dormant peers.
     pub dormant: u64,
-    /// Different archetypes that live peers carry.
+    /// The number of different archetypes of live peers.
     pub archetypes: u64,
-    /// The most frequent archetypes and how many live peers carry each, the most frequent first.
+    /// The most frequent archetypes with their numbers of live peers, in descending order.
     pub by_archetype: Vec<(Archetype, u64)>,
 }
 
-/// What ended since the sweep before: by the sweep itself, or on the way of another call.
+/// What has ended since the previous sweep, in the sweep itself or during other calls.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Swept {
     /// Leases that ended.
@@ -246,15 +273,16 @@ pub struct Swept {
 /// A failure of the store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// It can't do this now, but may later: a full disk, a throttled table, a deadline.
+    /// The store cannot do this now but may later, for example because of a full disk, a throttled
+    /// table or a deadline.
     #[error("{reason}")]
     Unavailable {
-        /// What is wrong, for the log and for `/health`.
+        /// The reason, for the log and for `/health`.
         reason: String,
-        /// When to try again, in seconds, at least 1.
+        /// How long the caller should wait before it retries, in seconds, at least 1.
         retry_after_seconds: u32,
     },
-    /// It broke in a way that nobody planned for.
+    /// An unexpected failure.
     #[error("{0}")]
     Internal(String),
 }

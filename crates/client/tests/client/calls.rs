@@ -1,5 +1,5 @@
-//! One call at a time. The waits are on the wall clock: the server is a real one on a real socket, which a paused clock would
-//! outrun.
+//! Single requests. These tests wait in real time, because they use a real server on a real socket,
+//! which does not follow a paused clock.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The keeper of a lease.
+//! The lease keeper.
 
 use aurora_client::{Client, ClientOptions, Event, LeaseKeeper};
 use aurora_protocol::{PeerId, RegisterRequest};

@@ -1,6 +1,6 @@
-//! The client against a service that misbehaves as told.
+//! Tests of the client with a scripted service that misbehaves.
 
-// clippy.toml exempts test functions; their helpers need the same.
+// clippy.toml exempts test functions, but not the helpers that they call.
 #![allow(clippy::unwrap_used)]
 
 mod calls;

@@ -1,4 +1,4 @@
-//! A real server on a real socket that responds as a script says.
+//! A real server on a real socket that responds according to a script.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -14,19 +14,19 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// One request as it came.
+/// A received request.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    /// Its first line.
+    /// The request line.
     pub(crate) line: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: String,
     pub(crate) at: Instant,
 }
 
-/// What the script does with a request.
+/// How the script reacts to a request.
 pub(crate) enum Act {
-    /// Responds with this status, further headers and body.
+    /// Responds with this status, these additional headers and this body.
     Respond(u16, &'static [(&'static str, &'static str)], String),
     /// Closes the connection without a response.
     HangUp,
@@ -50,7 +50,8 @@ pub(crate) struct Scripted {
 }
 
 impl Scripted {
-    /// Starts a server whose `script` gets the number of each request, from 0, and the request.
+    /// Starts a server. `script` is called with the number of each request, from 0, and the
+    /// request.
     pub(crate) async fn start(script: impl FnMut(usize, &Seen) -> Act + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
@@ -104,7 +105,7 @@ async fn read(request: Request<Incoming>) -> io::Result<Seen> {
     })
 }
 
-/// An error closes the connection without a response.
+/// An error makes the server close the connection without a response.
 async fn perform(act: Act) -> io::Result<Response<Full<Bytes>>> {
     match act {
         Act::Respond(status, headers, body) => {

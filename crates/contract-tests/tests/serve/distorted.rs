@@ -1,4 +1,4 @@
-//! A proxy that distorts one thing in all that passes, and a case that catches it.
+//! A proxy that distorts one thing in all traffic, and for each distortion a case that detects it.
 
 use std::panic::AssertUnwindSafe;
 
@@ -13,7 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use crate::service::start;
 
-/// What is distorted. A request must keep its length, so that what says it stays true.
+/// The distortion. A request must keep its length, so that its `Content-Length` remains correct.
 #[derive(Clone, Copy)]
 struct Distortion {
     request: fn(String) -> String,
@@ -22,21 +22,21 @@ struct Distortion {
 
 const NOTHING: Distortion = Distortion { request: |request| request, response: |_, response| response };
 
-/// A service in whose requests `$from` reads `$to`.
+/// Replaces `$from` by `$to` in every request.
 macro_rules! reads {
     ($from:literal as $to:literal) => {
         Distortion { request: |request| request.replace($from, $to), ..NOTHING }
     };
 }
 
-/// A service in whose answers `$from` reads `$to`.
+/// Replaces `$from` by `$to` in every response.
 macro_rules! answers {
     ($from:literal as $to:literal) => {
         Distortion { response: |_, response| response.replace($from, $to), ..NOTHING }
     };
 }
 
-/// A service that answers `$to` where a request contains `$asked`.
+/// Responds with `$to` to every request that contains `$asked`.
 macro_rules! refuses {
     ($asked:literal with $to:literal) => {
         Distortion {
@@ -145,7 +145,7 @@ fn without_cors_on_errors(_: &str, response: String) -> String {
     }
 }
 
-/// A service behind a proxy that distorts.
+/// Starts a service behind a distorting proxy.
 async fn behind(distortion: Distortion) -> Target {
     let service = start(Needs::NONE, None, 1).await;
     let upstream = service.base_url.trim_start_matches("http://").to_owned();
@@ -160,7 +160,7 @@ async fn behind(distortion: Distortion) -> Target {
     Target { sources: Sources::Forwarded, ..Target::new(format!("http://{address}"), guard) }
 }
 
-/// Passes one request on, which its connection ends with.
+/// Forwards one request. The connection ends after the response.
 async fn pass_through(mut caller: TcpStream, upstream: String, distortion: Distortion) {
     let request = (distortion.request)(read_request(&mut caller).await);
     let mut service = TcpStream::connect(upstream).await.unwrap();
@@ -171,7 +171,7 @@ async fn pass_through(mut caller: TcpStream, upstream: String, distortion: Disto
     caller.write_all(response.as_bytes()).await.unwrap();
 }
 
-/// A request's head and as much body as it announces.
+/// Reads the head of a request and the body of the announced length.
 async fn read_request(caller: &mut TcpStream) -> String {
     let mut request = Vec::new();
     loop {
@@ -188,7 +188,7 @@ async fn read_request(caller: &mut TcpStream) -> String {
     }
 }
 
-/// The answer, saying how long its body is now.
+/// Corrects the `Content-Length` of a response.
 fn with_true_length(response: String) -> String {
     let Some((head, body)) = response.split_once("\r\n\r\n") else { return response };
     let lines = head.split("\r\n").map(|line| {

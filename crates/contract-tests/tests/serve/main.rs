@@ -1,5 +1,5 @@
-//! The HTTP contract holds for the server of `aurora-http` on the embedded store: in memory, on a disk, and behind a proxy. And the
-//! suite is put to the test: a proxy that distorts what passes through it is caught.
+//! The HTTP contract on the server of `aurora-http` with the embedded store: in memory, on disk,
+//! and behind a proxy. Also tests the suite itself, with a proxy that distorts the traffic.
 #![allow(clippy::unwrap_used, reason = "a service that does not start fails the test")]
 
 mod distorted;

@@ -11,10 +11,10 @@ use aurora_protocol::Timestamp;
 use aurora_registry::{Limits, Registry};
 use tempfile::TempDir;
 
-/// 2025-10-02T12:00:00, and an odd millisecond.
+/// 2025-10-02T12:00:00, plus an odd number of milliseconds.
 const START_MILLIS: u64 = 1_759_406_400_789;
 
-/// Serves on a port of its own and a clock of its own, until the target is dropped.
+/// Starts a service on an unused port with a simulated clock. It stops when the target is dropped.
 pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops: usize) -> Target {
     let passed = Arc::new(AtomicU64::new(0));
     let clock = {

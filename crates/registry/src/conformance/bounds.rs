@@ -1,4 +1,4 @@
-//! A bounded registry refuses newcomers, never members.
+//! Bounds: a store that has reached one rejects newcomers, never members.
 
 use super::Subject;
 use super::world::{
@@ -120,7 +120,8 @@ pub async fn a_revival_points_no_more_peers_at_an_address_than_may(subject: &dyn
     let now = at(TTL_AND_A_THIRD);
     world.place(&peer("sleeper").publishing("192.0.2.80", 80), at(0)).await;
     world.place(&peer("newcomer").publishing("192.0.2.80", 80), now).await;
-    // It is sent to register, which says what is in the way.
+    // The heartbeat gets `Unknown`, so that the client registers again. The response to that
+    // registration names the bound.
     assert_eq!(world.renew("sleeper", now).await, Renewal::Unknown);
     assert_eq!(world.put(&peer("sleeper").publishing("192.0.2.80", 80), now).await, FULL(Shortage::Address));
     assert_eq!(world.live(now).await, ["newcomer"]);

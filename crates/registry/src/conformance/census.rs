@@ -1,4 +1,4 @@
-//! The peers, counted.
+//! The census.
 
 use super::Subject;
 use super::world::{Differing as _, HOME, TTL_AND_A_THIRD, WINDOW, World, archetype, at, from, peer};

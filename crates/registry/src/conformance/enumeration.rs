@@ -1,4 +1,4 @@
-//! Enumerations: each peer once, whatever comes and goes.
+//! Enumerations: each peer is listed once, whatever other peers come and go.
 
 use super::Subject;
 use super::world::{
@@ -44,7 +44,8 @@ pub async fn an_enumeration_is_unmoved_by_what_comes_and_goes(subject: &dyn Subj
     }
 }
 
-/// One peer comes, one leaves, and of those that stay one beats and one registers again.
+/// One peer joins and one leaves. Of the remaining peers, one sends a heartbeat and one registers
+/// again.
 async fn churn(world: &World, round: u32) {
     world.place(&peer(&format!("joining{round}")).carrying(&["a", "b"]), at(1)).await;
     world.remove(&format!("leaving{}", round % 60), &from(HOME), at(1)).await;
@@ -111,7 +112,7 @@ pub async fn a_position_of_no_store_is_refused(subject: &dyn Subject) {
             let answer = world.store.enumerate(&query, Some(&Position(bytes)), at(0)).await;
             assert_eq!(answer, Ok(Enumeration::Foreign));
         }
-        // What has the right length may pass for a position; it must not break anything.
+        // Bytes of the right length may be a valid position. They must not cause a failure.
         for length in 1..40 {
             for byte in [0, 1, 0x7f, 0xff] {
                 let position = Position(vec![byte; length]);

@@ -1,7 +1,9 @@
-//! Whether samples are fair while peers come and go: a trial of many draws, and the judge of what was drawn.
+//! Trials of whether samples are fair while peers come and go: many samples are drawn, and a judge
+//! compares them with what a uniform sampler would draw.
 //!
-//! A trial is for a store's own tests: it is too long for the suite. Its churn follows from a seed; the store's own chance does
-//! not, so a fair store is found guilty less than once in a million trials.
+//! A trial is too long for the conformance suite. It is meant for a store's own tests. The churn is
+//! determined by a seed, but the store's random choices are not. A fair store is rejected less than
+//! once in a million trials.
 
 mod crowd;
 mod judge;
@@ -14,37 +16,40 @@ pub use judge::{Bias, Unevenness};
 
 use super::world::{carriers_of, everybody};
 
-/// A trial: rounds of samples between which peers register, register again, deregister, expire and revive.
+/// The parameters of a trial. It consists of rounds of samples. Between two rounds, peers register,
+/// register again, deregister, expire and are revived.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// How often the crowd changes; at most [`Trial::MAX_ROUNDS`].
+    /// The number of rounds, at most [`Trial::MAX_ROUNDS`].
     pub rounds: u32,
-    /// Samples of each kind of query in a round.
+    /// The number of samples per round and kind of query.
     pub samples: u32,
-    /// Peers asked for in a sample of everybody.
+    /// The limit of a sample of all peers.
     pub limit: usize,
-    /// Peers that stay from the first round to the last.
+    /// The number of peers that stay from the first round to the last.
     pub stayers: u32,
-    /// Peers that register for long in a round, and of those before as many that deregister; as many more register for this round
-    /// only.
+    /// The number of peers that register for longer in each round. Equally many of the earlier ones
+    /// deregister, and equally many register for this round only.
     pub movers: u32,
-    /// How a sample's peers may hang together.
+    /// Whether the peers of one sample may be correlated.
     pub pairs: Pairs,
-    /// What the churn follows from.
+    /// The seed of the churn.
     pub seed: u64,
 }
 
-/// How the peers of one sample hang together.
+/// Whether the peers of one sample are correlated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pairs {
-    /// Any two are listed together as often as any other two. Every store promises it of what it reads whole.
+    /// Any two peers are listed together equally often. Every store guarantees this for lists that
+    /// it reads completely.
     Alike,
-    /// Some are listed together more often than others, so that pairs are not judged, and counts scatter further.
+    /// Some pairs are listed together more often than others. Pairs are then not judged, and counts
+    /// of single peers may deviate further.
     Clustered,
 }
 
 impl Trial {
-    /// Longer than this, and leases that are to last would end.
+    /// In a longer trial, the leases that must outlast it would end.
     pub const MAX_ROUNDS: u32 = 30;
 }
 
@@ -55,7 +60,7 @@ impl Default for Trial {
     }
 }
 
-/// Why a trial ended without acquittal.
+/// The reason why a trial failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Failed {
     /// The samples are not fair.
@@ -66,10 +71,12 @@ pub enum Failed {
     Store(#[from] StoreError),
 }
 
-/// What is asked in a trial, each judged by itself.
+/// The kinds of query in a trial. Each kind has a separate judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Asked {
     Everybody,
+    /// The union of two archetypes that overlap. Peers with both must not be listed more often than
+    /// peers with one, although a store that keeps one list per archetype finds them in two lists.
     EitherArchetype,
     RareArchetype,
 }
@@ -77,7 +84,7 @@ enum Asked {
 impl Asked {
     const ALL: [Self; 3] = [Self::Everybody, Self::EitherArchetype, Self::RareArchetype];
 
-    /// Of no archetype: anybody.
+    /// The archetypes of the query. Empty means all peers.
     fn archetypes(self) -> &'static [&'static str] {
         match self {
             Self::Everybody => &[],
@@ -86,7 +93,7 @@ impl Asked {
         }
     }
 
-    /// A rare archetype has fewer carriers, and is asked for fewer.
+    /// The limit of the query. It is smaller for the rare archetype, which few peers carry.
     fn limit(self, trial: &Trial) -> usize {
         match self {
             Self::Everybody | Self::EitherArchetype => trial.limit,
@@ -103,11 +110,12 @@ impl Asked {
     }
 }
 
-/// Tries a store, which is empty: every caller is left out of its sample, and everybody else who matches must be drawn alike.
-/// Answers how many peers were drawn.
+/// Runs a trial on a store, which must be empty. Each sample excludes the peer that requests it,
+/// and all other matching peers must be drawn with equal probability. Returns the number of peers
+/// that were drawn.
 ///
 /// # Errors
-/// [`Failed::Biased`] says what gave the store away.
+/// [`Failed::Biased`] describes the bias that was found.
 pub async fn trial(store: &dyn Store, trial: &Trial) -> Result<u64, Failed> {
     assert!(trial.rounds <= Trial::MAX_ROUNDS, "a trial of more than {} rounds", Trial::MAX_ROUNDS);
     let mut crowd = Crowd::gather(store, trial).await?;

@@ -1,4 +1,4 @@
-//! Samples that go on with others where few match.
+//! Samples that are filled with other peers when few match.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::world::{
 };
 use crate::{Query, Total};
 
-/// The carriers of `archetypes`, and others up to `limit`.
+/// A query for the carriers of `archetypes` that is filled with other peers up to `limit`.
 fn filled(archetypes: &[&str], limit: usize) -> Query {
     Query { limit, fill: true, ..carriers_of(archetypes) }
 }

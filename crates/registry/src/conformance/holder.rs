@@ -1,4 +1,4 @@
-//! Who may change a registration.
+//! The holder rule: who may change a registration.
 
 use super::Subject;
 use super::world::{

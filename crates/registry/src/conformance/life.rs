@@ -1,4 +1,4 @@
-//! The life of a peer: live, dormant, unknown.
+//! The states of a peer: live, dormant and unknown.
 
 use super::Subject;
 use super::world::{
@@ -208,7 +208,7 @@ pub async fn a_peer_was_last_seen_when_its_lease_was_acquired_or_revived(subject
     world.place(&peer("p"), at(10)).await;
     assert_eq!(seen(at(15)).await, at(10).as_secs());
     world.beat("p", at(100)).await;
-    // A renewal that the store did not need to write does not move it.
+    // A store may skip writing a renewal, which then does not change `last_seen`.
     assert!((at(10).as_secs()..=at(100).as_secs()).contains(&seen(at(100)).await));
     world.renew("p", at(3_600)).await;
     assert_eq!(seen(at(3_605)).await, at(3_600).as_secs());

@@ -1,4 +1,5 @@
-//! Random histories against a reference model: one map, and for each peer the bounds within which its lease ends.
+//! Random histories, checked against a reference model. The model is a map from each peer to the
+//! range in which its lease ends.
 
 use std::collections::HashMap;
 
@@ -11,7 +12,7 @@ use crate::{Claim, Holder, Limits, Placement, Put, Query, Removal, Renewal};
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ARCHETYPES: [&str; 4] = ["w", "x", "y", "z"];
-/// The last two are one source.
+/// The last two addresses belong to one source.
 const SOURCES: [&str; 4] = ["203.0.113.1", "198.51.100.7", "2001:db8:1:2::3", "2001:db8:1:2::4"];
 const TTLS: [u32; 4] = [30, 60, 300, 3_600];
 
@@ -19,7 +20,8 @@ pub async fn random_histories_agree_with_the_reference_model(subject: &dyn Subje
     history(subject, subject.promises().scale.steps, 7).await;
 }
 
-/// Runs `steps` random calls, whose answers must be among those that the model allows. A seed gives the same history.
+/// Runs `steps` random calls. Each result must be among those that the model allows. The same seed
+/// gives the same history.
 pub async fn history(subject: &dyn Subject, steps: u32, seed: u64) {
     let mut history = History {
         subject,
@@ -35,7 +37,7 @@ pub async fn history(subject: &dyn Subject, steps: u32, seed: u64) {
     }
 }
 
-/// Says where a history was when it failed.
+/// Prints the seed and the step when a history fails.
 struct Context {
     seed: u64,
     step: u32,
@@ -73,7 +75,8 @@ impl History<'_> {
         }
     }
 
-    /// Mostly a little, at times past leases and past the revival window, often to the very edge of a lease.
+    /// Usually advances a little, sometimes beyond leases and the revival window, and often to the
+    /// exact end of a lease.
     fn pass_time(&mut self) {
         let millis = match self.rng.u32(..1_000) {
             0..300 => 0,
@@ -166,7 +169,7 @@ impl History<'_> {
         Query { archetypes, exclude, limit, ..everybody() }
     }
 
-    /// No token, the right one, or any.
+    /// Presents no token, the right token, or a random one.
     fn claim(&mut self, name: &str, claim: Claim) -> Claim {
         let right = self.model.peers.get(&id(name)).map(|known| known.holder.token);
         let token = match self.rng.u8(..4) {
@@ -186,7 +189,7 @@ impl History<'_> {
     }
 }
 
-/// What the contract lets a store hold.
+/// The states that the contract allows.
 #[derive(Default)]
 struct Model {
     peers: HashMap<PeerId, Known>,
@@ -198,7 +201,8 @@ struct Known {
     ends: Ends,
 }
 
-/// Where the end of a lease lies, both included. What a store answers narrows it.
+/// The range in which a lease ends, inclusive. A store may extend a lease by up to a third, so that
+/// the model does not know the exact end. Each result of the store narrows the range.
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     earliest: Timestamp,
@@ -312,7 +316,8 @@ impl Model {
         self.peers.remove(peer);
     }
 
-    /// `whole` says that whoever is not listed was not live.
+    /// `whole` means that the pages are complete, so that a matching peer that they do not list is
+    /// not live.
     fn listed(&mut self, query: &Query, pages: &[Listing], whole: bool, now: Timestamp) {
         let mut listed: HashMap<_, _> =
             pages.iter().flat_map(|page| &page.peers).map(|peer| (peer.peer_id.clone(), peer)).collect();
@@ -347,7 +352,8 @@ impl Model {
         assert!((surely_there..=maybe_there).contains(&there), "{there}: {surely_there} to {maybe_there}");
     }
 
-    /// Who was live at the stop has one whole lease; who was dormant may have one too.
+    /// Each peer that was live when the store stopped has one whole lease. A peer that was dormant
+    /// may have one too.
     fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
         for known in self.peers.values_mut() {
             let whole = Ends::of_lease(&known.put, now);

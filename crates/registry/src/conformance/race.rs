@@ -1,4 +1,4 @@
-//! Callers at once: each verb is atomic for its peer.
+//! Concurrent callers: each method is atomic for each peer.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::Subject;
 use super::world::{Differing as _, HOME, TTL, World, at, carriers_of, everybody, from, id, peer};
 use crate::{Limits, Placement, Put, Removal, Renewal, Store};
 
-/// Races are won by chance: each is run again and again.
+/// The number of repetitions of each race, because its outcome is random.
 const ROUNDS: u64 = 20;
 const CALLERS: u8 = 8;
 
@@ -97,7 +97,7 @@ pub async fn newcomers_at_once_do_not_exceed_the_bound(subject: &dyn Subject) {
     assert_eq!(world.live(at(0)).await.len(), 5);
 }
 
-/// The `n`th registration of one peer, told apart from the others by everything in it.
+/// The `n`th registration of one peer. All its values differ from those of the other registrations.
 fn rival(name: &str, n: u8) -> Put {
     peer(name).publishing(HOME, u16::from(n)).carrying(&[format!("a{n}")]).saying(&format!("{{\"n\":{n}}}"))
 }
@@ -121,7 +121,8 @@ fn is_placed(placement: Placement) -> bool {
     matches!(placement, Placement::Placed { .. })
 }
 
-/// Of all `rivals`, `winner` is listed, with all that it published, and found by its archetypes alone.
+/// Asserts that `winner`, one of the `rivals`, is listed with all its values, and is found only by
+/// its own archetypes.
 async fn assert_whole(world: &World, rivals: &[Put], winner: &Put, second: u64) {
     let winner = &winner.registration;
     let listed = world.find(winner.peer_id.as_str(), at(second)).await.expect("it is listed");

@@ -77,7 +77,8 @@ pub async fn an_enumeration_from_before_a_restart_goes_on_or_has_expired(subject
     }
 }
 
-/// The store, closed and opened again at `now`; `None` if that one keeps nothing, which then is empty.
+/// Closes the store and opens it again at `now`. Returns `None` if the store keeps nothing, after
+/// checking that it is empty.
 async fn restarted(subject: &dyn Subject, world: World, now: Timestamp) -> Option<World> {
     world.store.close().await.expect("close does not fail");
     let promises = world.promises;
@@ -92,9 +93,10 @@ async fn restarted(subject: &dyn Subject, world: World, now: Timestamp) -> Optio
     None
 }
 
-/// How often today's clients beat, in seconds, whatever they are asked for.
+/// The interval at which legacy clients send heartbeats, in seconds, whatever interval the service
+/// requests.
 const CADENCE: u64 = 30;
-/// Peers of a network that goes through an outage.
+/// The number of peers in a network that goes through an outage.
 const MEMBERS: u32 = 60;
 
 pub async fn after_an_outage_of_two_leases_a_network_is_whole_within_one_cadence(subject: &dyn Subject) {
@@ -116,7 +118,8 @@ pub async fn after_a_restart_two_leases_later_a_network_is_whole_within_one_cade
     assert_whole(&world, &names, back + CADENCE).await;
 }
 
-/// One heartbeat of each, spread over a cadence as their phases are. None may be told to register. Answers when the cadence is over.
+/// Sends one heartbeat for each peer, spread evenly over one cadence. None may fail. Returns the
+/// time at the end of the cadence.
 async fn beats(world: &World, names: &[String], from: u64) -> u64 {
     let spread = u64::from(MEMBERS);
     for (phase, name) in (0..).zip(names) {

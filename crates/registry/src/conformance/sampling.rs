@@ -1,4 +1,4 @@
-//! Samples: all that match where they fit, else a fair draw.
+//! Samples: all matching peers if they fit, otherwise a fair selection.
 
 use std::collections::HashMap;
 
@@ -49,7 +49,7 @@ pub async fn the_bytes_of_a_page_cut_a_sample(subject: &dyn Subject) {
         let half = Query { page_bytes: whole / 2, ..query };
         let listing = world.sample(&half, at(0)).await;
         assert!(listing.bytes <= half.page_bytes, "{} > {}", listing.bytes, half.page_bytes);
-        // Peers of one size fill the page but for less than one of them.
+        // Peers of equal size fill the page, except for less than the size of one peer.
         assert!((15..=20).contains(&distinct(&listing)), "{}", listing.peers.len());
         check_total(&world, &listing, all.len());
     }
@@ -146,6 +146,9 @@ pub async fn every_pair_of_peers_is_sampled_as_often_as_any_other(subject: &dyn 
 }
 
 pub async fn peers_with_several_of_the_archetypes_are_not_favoured(subject: &dyn Subject) {
+    // 36 peers are in the union of "a" and "b", but the two lists have 42 entries. A store that
+    // draws uniformly from the entries lists the six peers with both archetypes twice as often as
+    // the others.
     let world = World::open(subject).await;
     world.fill("few", 3, &["a"], at(0)).await;
     world.fill("many", 27, &["b"], at(0)).await;
@@ -173,7 +176,8 @@ pub async fn dormant_and_departed_peers_take_no_place_in_a_sample(subject: &dyn 
     assert_eq!(world.sample(&everybody(), now).await.total, exactly(20));
 }
 
-/// How often each peer is in a sample, over as many as the store's scale says.
+/// The number of samples in which each peer appears. The number of draws depends on the store's
+/// scale.
 async fn draw(world: &World, query: &Query, now: Timestamp) -> HashMap<String, u32> {
     let mut counts = HashMap::new();
     for _ in 0..world.promises.scale.draws {
@@ -193,7 +197,7 @@ fn distinct(listing: &Listing) -> usize {
     ids.len()
 }
 
-/// `total` where the page does not hold all.
+/// Checks `total` of a page that may not hold all matching peers.
 fn check_total(world: &World, listing: &Listing, matching: usize) {
     if world.promises.exact_totals || matches!(listing.total, Total::Exact(_)) {
         assert_eq!(listing.total, exactly(matching));

@@ -1,4 +1,4 @@
-//! What peers publish comes back as it was.
+//! Published values are returned unchanged.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use super::Subject;
 use super::world::{Differing as _, HOME, World, at, carriers_of, everybody, from, ids_of, peer};
 use crate::{Query, Removal, Renewal};
 
-/// Ids that a store might take for something of its own, or might have to escape.
+/// Ids that a store might mistake for its own keys, or that need escaping.
 const ODD_IDS: [&str; 24] = [
     "!", "~", "\"", "\\", "'", "`", "#", "*", "%", "%00", "..", ".", "../p", "/", "a#b", "*#0", "p\\\"q",
     "{}", "[]", "null", "0", "-1", "$set", "~~~~",

@@ -1,4 +1,4 @@
-//! The words that the cases are written in.
+//! Helpers that the cases share.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -13,27 +13,28 @@ use crate::{
     Store, Swept, TokenHash, Total,
 };
 
-/// The year 2100 and an odd millisecond: no store that also knows the wall clock takes it for past.
+/// An odd millisecond in the year 2100, so that no store that also reads the wall clock considers
+/// it past.
 const START_MILLIS: u64 = 4_102_444_800_123;
-/// Where peers come from unless a case says otherwise.
+/// The source of peers, unless a case says otherwise.
 pub(super) const HOME: &str = "203.0.113.1";
-/// Where strangers come from.
+/// The source of other clients.
 pub(super) const ELSEWHERE: &str = "198.51.100.7";
-/// The lease of a peer unless a case says otherwise.
+/// The duration of leases in seconds, unless a case says otherwise.
 pub(super) const TTL: u64 = 300;
-/// The longest that a store may let such a lease run.
+/// The longest time that a store may let such a lease run.
 pub(super) const TTL_AND_A_THIRD: u64 = 400;
-/// The default revival window.
+/// The default revival window, in seconds.
 pub(super) const WINDOW: u64 = 24 * 3_600;
-/// More pages than any enumeration of the suite has, so that one without an end is seen.
+/// More pages than any enumeration in the suite has, so that an endless enumeration is detected.
 const MAX_PAGES: usize = 5_000;
 
-/// The instant `seconds` after the start.
+/// The time `seconds` after the start.
 pub(super) fn at(seconds: u64) -> Timestamp {
     at_millis(seconds * 1_000)
 }
 
-/// The instant `millis` after the start.
+/// The time `millis` after the start.
 pub(super) fn at_millis(millis: u64) -> Timestamp {
     Timestamp::from_millis(START_MILLIS + millis)
 }
@@ -50,7 +51,7 @@ pub(super) fn token(byte: u8) -> TokenHash {
     TokenHash::from_bytes([byte; TokenHash::LEN])
 }
 
-/// The registration of a peer that comes from [`HOME`] and publishes just that, for [`TTL`].
+/// The registration of a peer from [`HOME`] that publishes this address and has a lease of [`TTL`].
 pub(super) fn peer(name: &str) -> Put {
     let registration = Registration {
         peer_id: id(name),
@@ -62,7 +63,7 @@ pub(super) fn peer(name: &str) -> Put {
     Put { registration, ttl: Ttl::from_secs(300), claim: from(HOME), new_token: token(0) }
 }
 
-/// A caller from `source`, without a token.
+/// The claim of a caller from `source` without a token.
 pub(super) fn from(source: &str) -> Claim {
     Claim { source: Source::of(ip(source)), token: None, unguarded: false }
 }
@@ -71,7 +72,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an IP address")
 }
 
-/// A registration that differs from [`peer`]'s.
+/// Methods that change a registration made by [`peer`].
 pub(super) trait Differing: Sized {
     fn coming_from(self, source: &str) -> Self;
     fn proving(self, token: TokenHash) -> Self;
@@ -83,7 +84,7 @@ pub(super) trait Differing: Sized {
 }
 
 impl Differing for Put {
-    /// From `source`, and reachable there.
+    /// A peer with the source `source` that also publishes this address.
     fn coming_from(mut self, source: &str) -> Self {
         self.claim.source = Source::of(ip(source));
         self.registration.address = Address::from(ip(source));
@@ -120,12 +121,12 @@ impl Differing for Put {
     }
 }
 
-/// A renewal for so many seconds of a peer that registered at an instant.
+/// The result of renewing a lease of `seconds`.
 pub(super) fn renewed(seconds: u32, revived: bool, registered_at: Timestamp) -> Renewal {
     Renewal::Renewed { ttl: Ttl::from_secs(seconds), revived, registered_at }
 }
 
-/// Everybody, without bounds that a case would run into.
+/// A query for all peers, with bounds that no case reaches.
 pub(super) fn everybody() -> Query {
     Query {
         archetypes: Vec::new(),
@@ -137,14 +138,14 @@ pub(super) fn everybody() -> Query {
     }
 }
 
-/// Everybody who carries any of `archetypes`.
+/// A query for all peers that carry any of `archetypes`.
 pub(super) fn carriers_of(archetypes: &[&str]) -> Query {
     let mut archetypes: Vec<_> = archetypes.iter().map(|text| archetype(text)).collect();
     archetypes.sort();
     Query { archetypes, ..everybody() }
 }
 
-/// The page that a store answered with, read as a peer reads it.
+/// A page of the store, parsed as a client would.
 #[derive(Clone, Debug)]
 pub(super) struct Listing {
     pub(super) peers: Vec<Peer>,
@@ -169,19 +170,19 @@ impl Listing {
     }
 }
 
-/// A store, and calls on it that are not expected to fail.
+/// An open store, with methods that panic on failure.
 pub(super) struct World {
     pub(super) store: Arc<dyn Store>,
     pub(super) promises: Promises,
 }
 
 impl World {
-    /// The subject's store, empty, within the default limits.
+    /// Opens the subject's store, empty and with the default limits.
     pub(super) async fn open(subject: &dyn Subject) -> Self {
         Self::within(subject, &Limits::default()).await
     }
 
-    /// The subject's store, empty, within `limits`.
+    /// Opens the subject's store, empty and within `limits`.
     pub(super) async fn within(subject: &dyn Subject, limits: &Limits) -> Self {
         Self { store: subject.open(limits, at(0)).await, promises: subject.promises() }
     }
@@ -190,7 +191,7 @@ impl World {
         self.store.put(put.clone(), now).await.expect("put does not fail")
     }
 
-    /// Registers, which must succeed; says whether the token that was presented goes on.
+    /// Registers a peer, which must succeed. Returns whether the presented token remains valid.
     pub(super) async fn place(&self, put: &Put, now: Timestamp) -> bool {
         match self.put(put, now).await {
             Placement::Placed { token_kept } => token_kept,
@@ -198,7 +199,8 @@ impl World {
         }
     }
 
-    /// Registers `count` peers that carry `archetypes`, named `<prefix><number>`, and returns their sorted names.
+    /// Registers `count` peers that carry `archetypes`, named `<prefix><number>`. Returns their
+    /// names, sorted.
     pub(super) async fn fill(
         &self,
         prefix: &str,
@@ -218,7 +220,7 @@ impl World {
         self.store.renew(&id(name), now).await.expect("renew does not fail")
     }
 
-    /// Renews, which must find the peer live.
+    /// Renews the lease of a peer, which must be live.
     pub(super) async fn beat(&self, name: &str, now: Timestamp) {
         let renewal = self.renew(name, now).await;
         assert!(matches!(renewal, Renewal::Renewed { revived: false, .. }), "{name}: {renewal:?}");
@@ -232,12 +234,12 @@ impl World {
         Listing::read(&self.store.sample(query, now).await.expect("sample does not fail"))
     }
 
-    /// The sorted ids of all live peers.
+    /// The ids of all live peers, sorted.
     pub(super) async fn live(&self, now: Timestamp) -> Vec<String> {
         self.sample(&everybody(), now).await.ids()
     }
 
-    /// The one live peer of that name.
+    /// The live peer with this name.
     pub(super) async fn find(&self, name: &str, now: Timestamp) -> Option<Peer> {
         let mut peers = self.sample(&everybody(), now).await.peers;
         peers.retain(|peer| peer.peer_id.as_str() == name);
@@ -245,7 +247,7 @@ impl World {
         peers.pop()
     }
 
-    /// When a live peer's lease ends, as a stranger is told.
+    /// The end of a live peer's lease, from the refusal that another client gets.
     pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
         match self.remove(name, &from("192.0.2.99"), now).await {
             Removal::Held { until } => until,
@@ -289,7 +291,7 @@ impl World {
     }
 }
 
-/// The ids of all pages, sorted, each as often as it was listed.
+/// The ids in all pages, sorted. An id that was listed several times is repeated.
 pub(super) fn ids_of(pages: &[Listing]) -> Vec<String> {
     let mut ids: Vec<_> = pages.iter().flat_map(Listing::ids).collect();
     ids.sort();

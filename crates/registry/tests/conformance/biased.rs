@@ -1,4 +1,4 @@
-//! A sound store whose samples lean to one side.
+//! A correct store whose samples are biased.
 
 use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
@@ -12,30 +12,31 @@ use aurora_registry::{
 
 use crate::reference::Reference;
 
-/// To which side samples lean.
+/// The bias of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Leaning {
     None,
     NewestFirst,
-    /// The newer half has a fifth more weight.
+    /// Newer peers have 20 percent more weight.
     NewerSomewhatMore,
     RandomStartAndTheNext,
-    /// A random point among hashes, and who comes next, again and again.
+    /// Repeatedly picks a random point among the hashes of the ids and lists the next peer after
+    /// it. Peers after large gaps are more likely.
     BehindGapsOfHashes,
-    /// A random slot, and from an empty one on to the next that is taken.
+    /// Picks a random slot. If it is empty, lists the next peer after it.
     BehindEmptySlots,
-    /// An answer serves two calls.
+    /// Returns each sample twice.
     RepeatsAnswers,
     TwiceForTwoArchetypes,
     ListsTheCaller,
-    /// Who matches among three times as many as asked, drawn from everybody.
+    /// Draws three times as many peers as requested from all peers, and lists those that match.
     LooksAmongAFew,
-    /// Who was live a round ago.
+    /// Lists the peers that were live in the previous round.
     ListsTheGone,
     ListsTwice,
 }
 
-/// The reference store, but for its samples.
+/// The reference store, except for its samples.
 pub(crate) struct Biased {
     leaning: Leaning,
     inner: Reference,
@@ -44,19 +45,20 @@ pub(crate) struct Biased {
 
 #[derive(Default)]
 struct Memory {
-    /// Peers by the slot they took; a slot is free once its peer deregistered, and is taken again.
+    /// Peers by slot. A slot becomes free when its peer deregisters, and is then used again.
     slots: Vec<Option<PeerId>>,
-    /// Peers in the order in which they registered.
+    /// Peers in order of registration.
     arrivals: Vec<PeerId>,
-    /// Who was live at an instant: nothing but time changes it between samples.
+    /// The live peers at one time, cached because only time changes them between the samples of a
+    /// round.
     live: Option<(Timestamp, Arc<Vec<Known>>)>,
-    /// Who was live at the instant before.
+    /// The live peers at the time of the previous round.
     formerly: Arc<Vec<Known>>,
-    /// An answer that has still to serve another call.
+    /// A sample to be returned once more.
     again: Option<Vec<PeerId>>,
 }
 
-/// A live peer and where it stands.
+/// A live peer with its positions in the orders that biased samplers use.
 #[derive(Clone)]
 struct Known {
     registration: Registration,
@@ -135,7 +137,7 @@ impl Biased {
     }
 }
 
-/// By chance, each with its weight.
+/// A random order in which each peer's weight determines how early it comes.
 fn weighted(matching: &[&Known], weight: impl Fn(&Known) -> f64) -> Vec<Known> {
     let mut keyed: Vec<_> =
         matching.iter().map(|known| (fastrand::f64().powf(1.0 / weight(known)), *known)).collect();
@@ -149,7 +151,7 @@ fn sorted<K: Ord>(matching: &[&Known], key: impl Fn(&Known) -> K) -> Vec<Known> 
     sorted
 }
 
-/// Who comes next behind random points, until there are enough.
+/// Picks random points and takes the next peer after each, until there are enough.
 fn behind<K: Ord + Copy>(
     matching: &[&Known],
     key: impl Fn(&Known) -> K,
@@ -174,7 +176,8 @@ impl Known {
         wanted && query.exclude.as_ref() != Some(&self.registration.peer_id)
     }
 
-    /// One for each archetype asked for that it carries.
+    /// The number of requested archetypes that the peer carries, or 1 if none is requested. A
+    /// sampler that draws from a concatenation of the archetypes' lists uses these as weights.
     fn tickets(&self, query: &Query) -> f64 {
         let carried = self.registration.archetypes.as_slice();
         let tickets = query.archetypes.iter().filter(|wanted| carried.contains(wanted)).count();

@@ -1,4 +1,4 @@
-//! The judge of samples is put to the test: he acquits a fair sampler and finds each kind of bias.
+//! Tests of the judge: it accepts a fair sampler and detects each kind of bias.
 
 use aurora_registry::conformance::fairness::{Bias, Failed, Trial, trial};
 
@@ -9,7 +9,8 @@ async fn tried(leaning: Leaning) -> Result<u64, Failed> {
     trial(&store, &Trial { rounds: rounds(leaning), ..Trial::default() }).await
 }
 
-/// So many that what shows a leaning lies six of its own deviations or more beyond what chance reaches.
+/// Enough rounds that the statistic of a biased sampler exceeds the bound by at least six of its
+/// own standard deviations.
 fn rounds(leaning: Leaning) -> u32 {
     match leaning {
         Leaning::NewerSomewhatMore | Leaning::RepeatsAnswers => 10,
@@ -17,7 +18,7 @@ fn rounds(leaning: Leaning) -> u32 {
     }
 }
 
-/// Which bias a sampler is found guilty of.
+/// The bias that the judge detects in a sampler.
 async fn bias(leaning: Leaning) -> Bias {
     match tried(leaning).await {
         Err(Failed::Biased(bias)) => bias,
@@ -25,7 +26,7 @@ async fn bias(leaning: Leaning) -> Bias {
     }
 }
 
-/// Asserts that these counts, maybe among others, give a sampler away.
+/// Asserts that the judge detects a bias in these counts, among others.
 async fn gives_away(leaning: Leaning, what: &str) {
     match bias(leaning).await {
         Bias::Uneven(found) if found.iter().any(|uneven| uneven.what == what) => {}

@@ -1,4 +1,5 @@
-//! The suite is put to the test: a plain store passes it, and each way to break that store is caught.
+//! Tests of the suite itself: a simple, correct store passes it, and each fault in that store is
+//! detected.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a reference that breaks must break the test")]
 
 mod biased;
@@ -24,7 +25,7 @@ async fn other_histories_of_a_sound_store_pass_too() {
     }
 }
 
-/// Each fault, and a case that catches it.
+/// Expands to one test per fault, with a case that detects it.
 macro_rules! caught {
     ($($fault:ident by $room:ident::$case:ident as $name:ident;)+) => {
         $(

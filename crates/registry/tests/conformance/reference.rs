@@ -1,4 +1,4 @@
-//! A store so plain that its correctness is seen by reading, and the ways to break it.
+//! A store that is simple enough to verify by reading, and the faults that can be built into it.
 
 mod admission;
 mod fault;
@@ -19,7 +19,8 @@ use tokio::time::timeout;
 
 pub(crate) use fault::Fault;
 
-/// How long a put that checks and then acts waits for another to check meanwhile: longer than any machine takes to begin two calls at once.
+/// How long a put with the fault `ChecksThenActs` waits for a second put between its check and its
+/// change. It is longer than any machine needs to start two concurrent calls.
 const COMPANY: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
@@ -45,14 +46,14 @@ impl Entry {
 
 type Peers = BTreeMap<PeerId, Entry>;
 
-/// Peers in a map, with a fault or none. What it holds survives being closed, as a disk would.
+/// Peers in a map, optionally with a fault. The content survives closing, as if it were on disk.
 #[derive(Clone)]
 pub(crate) struct Reference {
     fault: Option<Fault>,
     limits: Limits,
     peers: Arc<Mutex<Peers>>,
     closed: Arc<Mutex<bool>>,
-    /// Where two puts meet that have checked and not yet acted.
+    /// Two puts with the fault `ChecksThenActs` wait here for each other after their checks.
     checked: Arc<Barrier>,
 }
 
@@ -79,7 +80,7 @@ impl Reference {
         self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The peers, without those that have become unknown.
+    /// The peers, after removing those that have become unknown.
     fn known(&self, now: Timestamp) -> Result<MutexGuard<'_, Peers>, StoreError> {
         if *self.closed.lock().unwrap() && !self.is(Fault::AnswersWhenClosed) {
             return Err(StoreError::Unavailable { reason: "closed".to_owned(), retry_after_seconds: 1 });
@@ -156,7 +157,7 @@ impl Reference {
         found
     }
 
-    /// The entries that fit a page, in their order.
+    /// The entries that fit into a page, in order.
     fn page<'e>(&self, entries: impl Iterator<Item = &'e Entry>, query: &Query, now: Timestamp) -> PeerList {
         let mut list = PeerList::default();
         let mut listed = BTreeSet::new();
@@ -206,7 +207,8 @@ impl Subject for Reference {
     }
 
     fn promises(&self) -> Promises {
-        // So many that double weight for one peer in six lies seven of its own deviations beyond what chance reaches.
+        // With this many draws, double weight for one peer in six exceeds the bound by seven of its
+        // own standard deviations.
         let scale = Scale { draws: 1_200, ..Scale::default() };
         Promises { restart: Restart::RenewsLeases, scale, ..Promises::default() }
     }
@@ -217,7 +219,7 @@ impl Store for Reference {
     async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
         if self.is(Fault::ChecksThenActs) {
             let mut seen = self.known(now)?.clone();
-            // Of calls that are made one after the other, none has company, and the fault shows nothing.
+            // Sequential calls never meet a second put, so that the fault has no effect on them.
             let _ = timeout(COMPANY, self.checked.wait()).await;
             let placement = self.place(&mut seen, put.clone(), now);
             if let (Placement::Placed { .. }, Some(entry)) =
@@ -277,6 +279,9 @@ impl Store for Reference {
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        // Each peer is in `matching` once, however many of the requested archetypes it carries.
+        // Shuffling this union and taking its first entries gives every subset the same
+        // probability.
         let mut matching = self.matching(&*self.known(now)?, query, now);
         let distinct: BTreeSet<_> =
             matching.iter().map(|entry| entry.put.registration.peer_id.clone()).collect();
@@ -320,6 +325,8 @@ impl Store for Reference {
         let next = start + peers.len();
         let more = next < matching.len();
         let last = matching.get(next.saturating_sub(1)).map(|entry| entry.put.registration.peer_id.as_str());
+        // The position is the last listed id, not an offset. Peers that come or go before it then
+        // do not shift the rest of the enumeration.
         let position = match last {
             _ if self.is(Fault::OffsetPositions) => format!("={next}").into_bytes(),
             last => format!("={}", last.unwrap_or_default()).into_bytes(),
@@ -367,7 +374,7 @@ impl Store for Reference {
 }
 
 impl Reference {
-    /// Who follows those that match.
+    /// The other live peers, with which a sample is filled.
     fn others(&self, peers: &Peers, query: &Query, now: Timestamp) -> Vec<Entry> {
         let exclude = query.exclude.clone().filter(|_| !self.is(Fault::FillsWithExcluded));
         let everybody = Query { archetypes: Vec::new(), exclude, ..query.clone() };
@@ -382,7 +389,7 @@ impl Reference {
         others
     }
 
-    /// Where the peers behind a position begin.
+    /// The index of the first peer after a position.
     fn start_after(&self, position: &[u8], matching: &[Entry]) -> Option<usize> {
         let text = std::str::from_utf8(position).ok().and_then(|text| text.strip_prefix('='));
         match text {

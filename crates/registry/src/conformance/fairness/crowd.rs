@@ -1,4 +1,4 @@
-//! The crowd of a trial: who stays, who comes for a round, who leaves.
+//! The peers of a trial: which of them stay, join for one round, or leave.
 
 use std::collections::BTreeMap;
 
@@ -10,11 +10,12 @@ use super::super::world::{Differing as _, at, id, peer};
 use super::{Asked, Trial};
 use crate::{Claim, Placement, Put, Query, Renewal, Store, StoreError};
 
-/// A lease that outlasts every trial, and one that is over by the next round even where a store lets it run a third longer.
+/// A lease that outlasts every trial, and one that has ended by the next round, even if a store
+/// extends it by a third.
 const LONG_SECONDS: u32 = 3_600;
 const SHORT_SECONDS: u32 = 60;
 const ROUND_SECONDS: u64 = 100;
-/// Of those that stay, the pairs of so many are counted, at most.
+/// The maximum number of staying peers whose pairs are counted.
 const MOST_WATCHED: usize = 60;
 
 pub(super) struct Crowd<'s> {
@@ -22,16 +23,16 @@ pub(super) struct Crowd<'s> {
     rng: Rng,
     now: Timestamp,
     movers: u32,
-    /// How many peers there ever were.
+    /// The number of peers that have ever registered.
     ever: u32,
-    /// By name.
+    /// The live peers by name.
     live: BTreeMap<String, Member>,
     dormant: Vec<String>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Member {
-    /// Its number.
+    /// The number from which its name and its archetypes are derived.
     number: u32,
     stay: Stay,
 }
@@ -54,7 +55,8 @@ impl<'s> Crowd<'s> {
             live: BTreeMap::new(),
             dormant: Vec::new(),
         };
-        // Who leaves stands among those who stay, not behind them.
+        // Peers that will leave are interleaved with peers that stay. Their departure then leaves
+        // gaps throughout a store's order, not only at its end.
         for number in 0..trial.stayers + 2 * trial.movers {
             let is_mover = number % 2 == 1 && number / 2 < 2 * trial.movers;
             crowd.arrive(if is_mover { Stay::UntilItLeaves } else { Stay::ToTheEnd }).await?;
@@ -62,14 +64,15 @@ impl<'s> Crowd<'s> {
         Ok(crowd)
     }
 
-    /// Who stays and matches, as far as pairs are counted.
+    /// The staying peers that match, up to the number whose pairs are counted.
     pub(super) fn watched(&self, asked: Asked) -> Vec<String> {
         let stayers = self.live.iter().filter(|(_, member)| member.stay == Stay::ToTheEnd);
         let matching = stayers.filter(|(_, member)| matches(asked, member.number));
         matching.take(MOST_WATCHED).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Time passes, and some come, leave, expire, revive and register again.
+    /// Advances the time to the next round. Some peers join, leave, expire, are revived and
+    /// register again.
     pub(super) async fn move_on(&mut self) -> Result<(), StoreError> {
         self.now = self.now.plus_millis(ROUND_SECONDS * 1_000);
         let expired = self.named(Stay::ThisRound);
@@ -87,7 +90,7 @@ impl<'s> Crowd<'s> {
         Ok(())
     }
 
-    /// The names of those who match, sorted.
+    /// The names of the matching peers, sorted.
     pub(super) fn matching(&self, asked: Asked) -> Vec<String> {
         let matching = self.live.iter().filter(|(_, member)| matches(asked, member.number));
         matching.map(|(name, _)| name.clone()).collect()
@@ -97,7 +100,7 @@ impl<'s> Crowd<'s> {
         names[self.rng.usize(..names.len())].clone()
     }
 
-    /// Whom `caller` is told of.
+    /// The names of the peers in a sample for `caller`.
     pub(super) async fn sample(&self, query: &Query, caller: &str) -> Result<Vec<String>, StoreError> {
         #[derive(Deserialize)]
         struct Listed {
@@ -159,13 +162,14 @@ fn name(number: u32) -> String {
     format!("p{number}")
 }
 
-/// A peer from an address of its own.
+/// The registration of a peer with a distinct address.
 fn registration(number: u32) -> Put {
     let [_, b, c, d] = number.to_be_bytes();
     peer(&name(number)).coming_from(&format!("10.{b}.{c}.{d}")).carrying(&archetypes(number))
 }
 
-/// Three in ten carry one, three the other, two both; one in eight a rare one besides.
+/// Of ten peers, three carry one archetype, three the other, and two both. One peer in eight
+/// carries a rare archetype as well.
 fn archetypes(number: u32) -> Vec<&'static str> {
     let mut archetypes = match number % 10 {
         0..3 => vec!["a"],

@@ -1,4 +1,4 @@
-//! The judge: what was drawn against what a uniform sampler draws.
+//! The judge: compares the peers that were drawn with what a uniform sampler would draw.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -7,47 +7,50 @@ use super::super::chance::{LEAST_EXPECTED, chi_square_bound};
 use super::Pairs;
 use super::pair::{Draw, PairCounts};
 
-/// Standard deviations that a fair sampler exceeds less than once in a hundred thousand million times: each statistic is normal by then,
-/// with a deviation of one (seen: 0.9 to 1.1, in hundreds of trials of each kind).
+/// The bound of each statistic, in standard deviations. A fair sampler exceeds it less than once in
+/// a hundred thousand million trials. With this many draws, each statistic is normally distributed
+/// with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of trials of each kind).
 const DEVIATIONS: f64 = 7.0;
-/// The same where samples are clustered: in a hundred thousand simulated trials of a fair sample of a hundred, thirteen from each window of
-/// about forty, the statistic scattered by 1.7 of these deviations and was above 8 of them twice in a hundred thousand, five times less often
-/// for each further one, so that it passes this bound about once in ten thousand million trials.
+/// The same bound for clustered samples. It was found by simulating a hundred thousand trials of a
+/// fair sampler that lists a hundred peers, thirteen from each window of about forty. The statistic
+/// had a standard deviation of 1.7 of these units. It exceeded 8 twice in a hundred thousand
+/// trials, and five times less often for each further unit. Extrapolated, a fair sampler exceeds
+/// this bound about once in ten thousand million trials.
 const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
 
-/// What gives a biased sampler away.
+/// The evidence that a sampler is biased.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Bias {
-    /// A list was not as long as it could have been.
+    /// A list was shorter than it could have been.
     #[error("{listed} peers were listed where {possible} could be")]
     Short {
-        /// How many were listed.
+        /// The number of listed peers.
         listed: usize,
-        /// How many could have been.
+        /// The number of peers that could have been listed.
         possible: usize,
     },
     /// A peer was listed twice.
     #[error("{0} was listed twice")]
     Twice(String),
-    /// Who asked was listed.
+    /// The caller was listed, although it was excluded.
     #[error("{0} asked and was listed")]
     Caller(String),
-    /// Somebody was listed who does not match: gone, expired, or of another archetype.
+    /// A listed peer does not match: it has left, has expired, or carries other archetypes.
     #[error("{0} was listed and does not match")]
     Stranger(String),
-    /// Some were drawn more often than others: all that shows it.
+    /// Some peers were drawn more often than others. Contains all the evidence.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     Uneven(Vec<Unevenness>),
 }
 
-/// Counts that chance does not explain.
+/// Counts that are unlikely under a uniform sampler.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Unevenness {
-    /// What was counted.
+    /// A description of the counts.
     pub what: &'static str,
-    /// Their statistic.
+    /// The statistic of the counts.
     pub statistic: f64,
-    /// What chance does not reach.
+    /// The bound that a uniform sampler does not reach.
     pub bound: f64,
 }
 
@@ -58,27 +61,27 @@ impl fmt::Display for Unevenness {
     }
 }
 
-/// Counts what is drawn by one kind of query.
+/// Counts the peers that one kind of query lists.
 pub(super) struct Judge {
     limit: usize,
     round: Round,
-    /// By peer, over all rounds.
+    /// The counts by peer, over all rounds.
     peers: HashMap<String, Cell>,
     pairs: PairCounts,
-    /// The rounds' statistics and their degrees of freedom, added up.
+    /// The sums of the statistics and of the degrees of freedom over all rounds.
     within: (f64, f64),
     drawn: u64,
 }
 
-/// What a round counts, in which the matching peers stay the same.
+/// The counts of one round, during which the set of matching peers does not change.
 #[derive(Default)]
 struct Round {
-    /// By peer: how often it was listed, and how often it asked.
+    /// By peer: the number of samples that listed it, and the number that it requested.
     counts: HashMap<String, (u64, u64)>,
     samples: u64,
 }
 
-/// A count, what is expected of it, and how much it may scatter.
+/// A count with its expectation and its variance.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     seen: f64,
@@ -87,7 +90,7 @@ struct Cell {
 }
 
 impl Cell {
-    /// A count of so many trials of one chance.
+    /// The count of a number of trials that each succeed with the same probability.
     fn of(seen: u64, trials: u64, chance: f64) -> Self {
         let expected = trials as f64 * chance;
         Self { seen: seen as f64, expected, variance: expected * (1.0 - chance) }
@@ -99,7 +102,8 @@ impl Cell {
         self.variance += other.variance;
     }
 
-    /// The square of its distance from what is expected, in deviations; `None` where chance has no say.
+    /// The squared difference from the expectation, divided by the variance. `None` if the
+    /// expectation is too small or the result is certain.
     fn distance(self) -> Option<f64> {
         let judged = self.expected >= LEAST_EXPECTED && self.variance > 0.0;
         judged.then(|| (self.seen - self.expected).powi(2) / self.variance)
@@ -107,19 +111,19 @@ impl Cell {
 }
 
 impl Judge {
-    /// A judge of samples of so many, and of the pairs of those who are watched.
+    /// A judge for samples of at most `limit` peers and for the pairs of the watched peers.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
         let pairs = PairCounts::of(watched);
         Self { limit, round: Round::default(), peers: HashMap::new(), pairs, within: (0.0, 0.0), drawn: 0 }
     }
 
-    /// A round begins in which these match.
+    /// Starts a round in which these peers match.
     pub(super) fn open(&mut self, matching: &[String]) {
         let counts = matching.iter().map(|name| (name.clone(), (0, 0))).collect();
         self.round = Round { counts, ..Round::default() };
     }
 
-    /// What `caller`, who matches, was told.
+    /// Records the sample of `caller`, which matches the query.
     pub(super) fn saw(&mut self, caller: &str, listed: &[String]) -> Result<(), Bias> {
         let possible = self.limit.min(self.round.counts.len() - 1);
         if listed.len() != possible {
@@ -145,7 +149,7 @@ impl Judge {
         Ok(())
     }
 
-    /// The round ends: its counts are set against what a uniform sampler is expected to draw.
+    /// Ends a round and compares its counts with the expectation for a uniform sampler.
     pub(super) fn close(&mut self) {
         let round = std::mem::take(&mut self.round);
         let others = round.counts.len() as f64 - 1.0;
@@ -155,7 +159,9 @@ impl Judge {
         for (name, (seen, asked)) in &round.counts {
             let cell = Cell::of(*seen, round.samples - asked, chance);
             if let Some(distance) = cell.distance() {
-                // The counts of a round add up, so they scatter by one degree of freedom less.
+                // The counts of a round have a fixed sum, so that they are negatively correlated.
+                // The factor corrects for that and leaves one degree of freedom less than there are
+                // counts.
                 self.within.0 += distance * others / (others + 1.0);
                 cells += 1.0;
             }
@@ -165,7 +171,7 @@ impl Judge {
         self.pairs.close(round.samples, draw);
     }
 
-    /// Acquits, and says how many peers were drawn; or says what gave the sampler away.
+    /// Returns the number of drawn peers if the sampler is fair, or the evidence that it is biased.
     pub(super) fn verdict(self, kind: Pairs) -> Result<u64, Bias> {
         let (deviations, pairs) = match kind {
             Pairs::Alike => (DEVIATIONS, Some(self.pairs.statistic())),

@@ -1,42 +1,45 @@
-//! Pairs of peers: whether any two are listed together as often as any other two.
+//! Pairs of peers: whether any two are listed together equally often.
 
 use std::collections::HashMap;
 
 use super::super::chance::LEAST_EXPECTED;
 
-/// How much the listings of any two of the watched peers go together.
+/// Measures for each pair of watched peers whether their listings are correlated.
 ///
-/// What is added up is the product of both deviations: of a peer that is listed in a share `p` of samples, `1 - p` where it is and
-/// `-p` where it is not. How often either is listed cancels out of it, so that these sums scatter as independent counts do. How
-/// often two are listed together does not: pairs that share a peer come and go together.
+/// A peer that is listed in a share `p` of the samples deviates by `1 - p` from the mean in a
+/// sample that lists it and by `-p` in any other. For each pair, the products of both deviations
+/// are added up. The individual frequencies of the two peers cancel out of this sum, so that the
+/// sums of different pairs vary like independent counts. The plain number of common listings would
+/// not do: pairs that share a peer rise and fall together with its frequency.
 pub(super) struct PairCounts {
-    /// The watched peers and their places.
+    /// The watched peers with their indices.
     places: HashMap<String, usize>,
     round: Round,
-    /// Over all rounds, in the order of [`pairs`].
+    /// The sums over all rounds, in the order of [`pairs`].
     cells: Vec<Cell>,
 }
 
-/// What a round counts, by places.
+/// The counts of one round, by the indices of the watched peers.
 struct Round {
-    /// How often it asked; then it is in no list and deviates from nothing.
+    /// The number of samples that the peer requested. It cannot be in them, so that they do not
+    /// count.
     asked: Vec<u64>,
-    /// How often the second was listed where the first asked.
+    /// The number of samples that the first peer requested and that listed the second.
     told: Vec<Vec<u64>>,
-    /// How often both were listed, itself with itself too.
+    /// The number of samples that listed both. On the diagonal, the number that listed the peer.
     together: Vec<Vec<u64>>,
 }
 
-/// A sum of products, less what is expected of it.
+/// The sum of the products minus its expectation, and its variance.
 #[derive(Clone, Copy, Default)]
 struct Cell {
     distance: f64,
     variance: f64,
-    /// How often both were expected to be listed.
+    /// The expected number of samples that list both peers.
     together: f64,
 }
 
-/// Samples in which so many are listed of `others`, who are all but the caller.
+/// A sample of `listed` peers from `others`, which are all matching peers except the caller.
 #[derive(Clone, Copy)]
 pub(super) struct Draw {
     pub(super) listed: f64,
@@ -44,7 +47,7 @@ pub(super) struct Draw {
 }
 
 impl Draw {
-    /// The chance of a peer.
+    /// The probability that a sample lists a given peer.
     pub(super) fn chance(self) -> f64 {
         self.listed / self.others
     }
@@ -53,11 +56,11 @@ impl Draw {
         self.chance() * (self.listed - 1.0) / (self.others - 1.0)
     }
 
-    /// The mean of the product of two peers' deviations, and its variance.
+    /// The mean and the variance of the product of the deviations of two peers.
     fn product(self) -> (f64, f64) {
         let (one, both) = (self.chance(), self.chance_of_both());
         let mean = both - one * one;
-        // A deviation's square is `one²`, and `1 - 2 one` more where the peer is listed.
+        // The square of a deviation is `one²`, plus `1 - 2 one` if the peer is listed.
         let more = 1.0 - 2.0 * one;
         let of_squares = more * more * both + 2.0 * more * one.powi(3) + one.powi(4);
         (mean, of_squares - mean * mean)
@@ -87,7 +90,7 @@ impl PairCounts {
         }
     }
 
-    /// A round of so many samples ends.
+    /// Ends a round of `samples` samples.
     pub(super) fn close(&mut self, samples: u64, draw: Draw) {
         let round = std::mem::replace(&mut self.round, Round::of(self.places.len()));
         let (mean, variance) = draw.product();
@@ -99,7 +102,8 @@ impl PairCounts {
         }
     }
 
-    /// The chi-square statistic and its degrees of freedom, of the pairs in which chance has a say.
+    /// The chi-square statistic and its degrees of freedom. Pairs with too small an expectation, or
+    /// whose result is certain, are left out.
     pub(super) fn statistic(&self) -> (f64, f64) {
         let judged = self.cells.iter().filter(|cell| cell.together >= LEAST_EXPECTED && cell.variance > 0.0);
         judged
@@ -116,16 +120,17 @@ impl Round {
         }
     }
 
-    /// The sum of both deviations' products over the `trials` in which neither asked, where each is listed by `chance`.
+    /// The sum of the products of both deviations over the `trials` in which neither peer is the
+    /// caller. `chance` is the probability that a sample lists a given peer.
     fn product(&self, left: usize, right: usize, trials: f64, chance: f64) -> f64 {
-        // How often `one` was listed where `other` did not ask.
+        // The number of samples that listed `one` and were not requested by `other`.
         let listed = |one: usize, other: usize| (self.together[one][one] - self.told[other][one]) as f64;
         let together = self.together[left][right] as f64;
         together - chance * (listed(left, right) + listed(right, left)) + chance * chance * trials
     }
 }
 
-/// Any two of so many places.
+/// All pairs of `count` indices.
 fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |left| (left + 1..count).map(move |right| (left, right)))
 }

@@ -1,4 +1,4 @@
-//! Which newcomers the reference store admits.
+//! The newcomers that the reference store accepts.
 
 use std::collections::BTreeSet;
 
@@ -60,7 +60,7 @@ impl Reference {
         }
     }
 
-    /// Whether the revival of `id` would point more peers at an address than may.
+    /// Whether reviving `id` would exceed the maximum number of peers that publish its address.
     pub(super) fn is_pointed_at_a_taken_address(&self, peers: &Peers, id: &PeerId, now: Timestamp) -> bool {
         let Some(Registration { address, port, .. }) = peers.get(id).map(|entry| &entry.put.registration)
         else {
@@ -70,7 +70,7 @@ impl Reference {
         peers[id].publishes(address, *port) && exceeds(publishers.count(), self.limits.max_peers_per_address)
     }
 
-    /// Makes room for a newcomer where only dormant peers stand in its way.
+    /// Deletes dormant peers if a newcomer needs their space.
     pub(super) fn drop_dormant(&self, peers: &mut Peers, now: Timestamp) {
         let full = u64::try_from(peers.len()).unwrap() >= self.limits.max_peers;
         let dormant = peers.iter().find(|(_, entry)| !entry.is_live(now)).map(|(id, _)| id.clone());

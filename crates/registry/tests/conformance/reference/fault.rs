@@ -1,6 +1,6 @@
-//! The ways to break the reference store.
+//! The faults that can be built into the reference store.
 
-/// One way in which a store may be wrong.
+/// One fault of a store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     NeverExpires,
