@@ -126,6 +126,9 @@ impl Core {
         for family in Family::of(&query.archetypes) {
             let window = Expression::window(family.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
+            // A family that has further entries is complete only up to its last one. The union is
+            // complete up to the first such place, and entries after it are left for the next
+            // round.
             if page.next.is_some()
                 && let Some(Ok((place, _))) = page.items.last().map(item::indexed)
             {

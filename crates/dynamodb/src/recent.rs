@@ -47,6 +47,8 @@ impl Recent {
     /// Remembers a renewal, unless a newer write is remembered.
     pub(crate) fn renewed(&self, place: Place, stored: Arc<Stored>) {
         let mut inner = self.0.lock();
+        // Another generation means that the peer was registered again since the renewal read it. Of
+        // the same generation, the longer lease is newer, and a removal is final.
         let newer = inner.writes.get(&place).is_some_and(|(_, written)| match written {
             Written::Placed(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at
@@ -121,6 +123,7 @@ impl Inner {
     }
 
     fn forget(&mut self, place: Place, at: Instant) {
+        // A later write to the same place has its own entry in `order`, and must stay.
         if self.writes.get(&place).is_some_and(|(written_at, _)| *written_at == at) {
             self.writes.remove(&place);
         }

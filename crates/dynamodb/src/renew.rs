@@ -65,9 +65,9 @@ impl Core {
             Stored { expires_at, last_seen: now.max(stored.last_seen), listed: true, ..stored.clone() };
         if !markers_stand || !stored.listed {
             renewed.marked_until = item::marked_until(expires_at, self.revival_window_millis);
+            // The markers are written before the peer, as in a registration. If the peer's item
+            // were renewed first and the process crashed, its markers could expire before it.
             self.table.write_all(renewed.markers(self.secret().await?)).await?;
-        // The markers are written before the peer, as in a registration: if the peer's item were
-        // renewed first and the process crashed, its markers could expire before it.
         }
         let written = if stored.listed {
             let update = Expression::renewal(&renewed, self.revival_window_millis);

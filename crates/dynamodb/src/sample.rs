@@ -115,6 +115,8 @@ impl Core {
                 0 => (Vec::new(), Seen::default()),
                 more => self.windows(query, &known, more, SPARE_WINDOWS << round).await?,
             };
+            // Windows may overlap, within a round and across rounds, so peers that were picked
+            // before are skipped.
             picked.extend(picks.into_iter().filter(|(_, peer)| met.insert(peer.clone())));
             // Surplus picks are kept for the next round, in the order in which they were drawn.
             // Dropping some by another rule could bias the sample.

@@ -148,6 +148,8 @@ impl<U: Send + 'static> Journal<U> {
         let turn = Turn::take(&self.checkpointing)?;
         let rotation = self.queue.ask(Request::Rotate)?;
         let queue = Arc::clone(&self.queue);
+        // The checkpoint contains changes as they are in memory, before they are durable. If the
+        // journal fails meanwhile, some of them are reverted, which the count of failures shows.
         let settle = move || match queue.ask(Request::Barrier)? {
             failures if failures == rotation.failures => Ok(()),
             _ => Err(Unavailable::new("the journal failed while the checkpoint was written")),

@@ -1,9 +1,9 @@
 //! Tracks which watchers wait for which changes.
 //!
 //! Watchers are registered by topic: an archetype, or all peers. A change looks up its own topics
-//! only, so its cost does not depend on the number of watchers. A change that concerns waiting
-//! watchers adds its topic to the list of ringing topics, once until it rings; waking the watchers
-//! happens later, outside the lock of the index.
+//! only, so its cost does not depend on the number of watchers. If watchers wait for a topic, the
+//! change adds the topic to the list of ringing topics, at most once until it rings. The watchers
+//! are woken later, after the index is unlocked.
 
 use std::sync::Arc;
 

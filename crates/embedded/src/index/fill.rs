@@ -37,6 +37,7 @@ impl Index {
             matching.flat_map(|archetype| self.archetypes.members(archetype).as_slice()).copied().collect();
         taken.extend(query.exclude.as_ref().and_then(|peer| self.find_peer(peer)));
         let live = self.live.as_slice();
+        // With few other peers, random draws would mostly hit peers that were taken before.
         if live.len() <= taken.len() + 2 * count {
             let mut rest: Vec<u32> = live.iter().copied().filter(|slot| !taken.contains(slot)).collect();
             fastrand::shuffle(&mut rest);

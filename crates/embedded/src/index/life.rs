@@ -121,6 +121,9 @@ impl Index {
     }
 
     fn leave_members(&mut self, number: u32) {
+        // Removing a member from a dense array moves the last member into the gap, so the position
+        // that the moved peer stores has to be updated. This keeps removal independent of the
+        // number of members.
         let position = self.slots.tail(number).position;
         if let Some(moved) = self.live.swap_remove(position) {
             self.slots.pair_mut(moved).1.position = position;
@@ -164,6 +167,8 @@ impl Index {
         let (slot, tail) = self.slots.pair_mut(number);
         let expires_at = slot.expires_at();
         if now < expires_at {
+            // Heartbeats have moved the end. The entry is corrected only now, so that a heartbeat
+            // itself changes no ordered structure.
             self.schedule.expiries().remove(tail.scheduled, number);
             tail.scheduled = expires_at;
             self.schedule.expiries().insert(expires_at, number);

@@ -58,6 +58,8 @@ impl Index {
     pub(crate) fn revert(&mut self, before: Replayed) {
         let Replayed::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);
+        // A heartbeat after the registration that is reverted was acknowledged, so the restored
+        // lease must last as long as that heartbeat promised.
         let renewed_at = slot
             .map(|slot| self.slots.pair(slot))
             .filter(|(slot, tail)| slot.last_seen() > tail.registered_at);

@@ -132,6 +132,7 @@ impl CheckpointWriter {
             .rename(&name::unfinished_checkpoint(self.generation), &name::checkpoint(self.generation))?;
         self.finished = true;
         self.disk.sync_dir()?;
+        // The new name is durable, so the older files are no longer needed.
         if let Some(done) = self.done.take() {
             done();
         }

@@ -13,8 +13,8 @@
 //! of the previous one, so a frame on the disk implies that all frames before it are durable.
 //!
 //! A failure keeps that order too. [`Queue::fail`] refuses new records and takes the pending batch
-//! in one critical section. No record can be appended between the failed batch and the undo of
-//! both, and no request is acknowledged that depends on a reverted change.
+//! in one critical section. Records are accepted again only after the changes of both batches were
+//! undone and the journal has healed, so no acknowledged change depends on a reverted one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

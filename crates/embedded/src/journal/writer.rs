@@ -84,6 +84,7 @@ impl<U: 'static> Writer<U> {
         self.queue.counters.failure();
         self.queue.counters.lost(work.unwaited() + queued.unwaited());
         tracing::error!(%error, directory, records = work.records + queued.records, "the journal failed; registrations are refused");
+        // The queued records are newer than the failed batch, so they are undone first.
         let newest_first = queued.undos.drain(..).rev().chain(work.undos.drain(..).rev()).collect();
         self.hooks.failed(newest_first);
         for failed in [work, &mut queued] {

@@ -161,6 +161,10 @@ fn write(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, C
         if shared.closed.load(Ordering::Acquire) {
             return Err(Unavailable::new("the store is being closed").into());
         }
+        // The index is unlocked after each range of slots. A change to a slot that was already
+        // written is in the new journal file, which is replayed after the checkpoint. Each record
+        // has the full state of its peer, so it does not matter which of its states the checkpoint
+        // has.
         let index = shared.index.read();
         let until = index.end().min(from + SLOTS);
         if from == until {

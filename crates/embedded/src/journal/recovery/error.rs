@@ -7,7 +7,7 @@ use thiserror::Error;
 
 use crate::disk::Disk;
 
-/// Why a directory can't be opened.
+/// Why a directory cannot be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
