@@ -1,7 +1,8 @@
-//! Counts the units that each operation is billed, on a stand-in that counts them as AWS does (DynamoDB Local), and how the
-//! index's writes spread over its keys.
+//! Counts the units that each operation is billed, on a stand-in that counts them like AWS
+//! (DynamoDB Local), and the distribution of index writes over the index keys.
 //!
-//! Run by `bench/units` and, with `--json`, by `bench/serverless`. Time is made up, so an hour of heartbeats takes seconds.
+//! `bench/units` runs it, and `bench/serverless` with `--json`. Time is simulated, so an hour of
+//! heartbeats takes seconds.
 #![allow(clippy::print_stdout, reason = "it prints a table")]
 
 use std::error::Error;
@@ -18,18 +19,19 @@ use serde::Serialize;
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Batches under way at once while a table is filled: the stand-in takes one after the other anyhow.
+/// Number of concurrent batches while a table is filled. The stand-in processes them one after the
+/// other anyway.
 const AT_ONCE: usize = 4;
-/// Peers of one batch.
+/// Number of peers per batch.
 const PEERS_AT_ONCE: u16 = 200;
-/// Samples that an average is taken over.
+/// Number of samples in an average.
 const SAMPLES: u32 = 40;
-/// Peers whose places in the index are counted.
+/// Number of peers whose distribution over the index is counted.
 const SPREAD_OVER: u32 = 1_000_000;
-/// The archetype that everybody carries.
+/// The archetype that all peers have.
 const COMMON: &str = "pepino";
 
-/// What was counted.
+/// The results.
 #[derive(Default, Serialize)]
 struct Report {
     operations: Vec<Operation>,
@@ -37,7 +39,7 @@ struct Report {
     spread: Spread,
 }
 
-/// The units of one operation, on average.
+/// The average units of one operation.
 #[derive(Serialize)]
 struct Operation {
     name: String,
@@ -46,14 +48,14 @@ struct Operation {
     write_units: f64,
 }
 
-/// A table that was filled.
+/// A filled table.
 #[derive(Serialize)]
 struct Filled {
     peers: u32,
     seconds: f64,
 }
 
-/// How the index's writes spread over the keys of the archetype that everybody carries.
+/// The distribution of index writes over the keys of the archetype that all peers have.
 #[derive(Default, Serialize)]
 struct Spread {
     busiest_key: u64,
@@ -109,7 +111,7 @@ impl Bench {
         .await
     }
 
-    /// Two days, so that the renewal of markers is in the average.
+    /// Simulates two days, so that the average includes the renewal of markers.
     async fn heartbeats(&mut self) -> Result<()> {
         const BEATS: u32 = 2 * 24 * 60;
         let store = self.store("heartbeat").await?;
@@ -148,7 +150,8 @@ impl Bench {
         Ok(())
     }
 
-    /// A hundred peers that discover once in five minutes ask once in three seconds; here all is ten times as fast.
+    /// A hundred peers that each discover every five minutes make one request every three seconds.
+    /// Here everything is ten times as fast.
     async fn paced(&mut self, peers: u32, query: &Query) -> Result<()> {
         const FASTER: u32 = 10;
         let mut options = self.options(&peers.to_string());
@@ -175,7 +178,7 @@ impl Bench {
         Ok(())
     }
 
-    /// Nothing is written: where items would lie is decided without the table.
+    /// Writes nothing: the index keys of items are computed without the table.
     async fn spread(&mut self, peers: u32) -> Result<()> {
         let store = self.store("spread").await?;
         let mut common = IndexKeys::new();
@@ -214,7 +217,7 @@ impl Bench {
         Ok(())
     }
 
-    /// A store as a new process has it, on the table of that name.
+    /// A store as in a new process, in the table with this name.
     async fn store(&self, table: &str) -> Result<Arc<DynamoStore>> {
         let options = self.options(table);
         let client = connect(&options).await?;
@@ -225,7 +228,7 @@ impl Bench {
     fn options(&self, table: &str) -> DynamoOptions {
         let mut options = DynamoOptions::new(format!("aurora-peers-units-{table}"));
         options.endpoint = Some(self.endpoint.clone());
-        // A stand-in that is busy is no finding here.
+        // A busy stand-in must not affect the results.
         options.deadline = Duration::from_secs(600);
         options.attempt_timeout = Duration::from_secs(200);
         options
@@ -245,7 +248,7 @@ fn print_tables(report: &Report) {
     println!("The busiest index key of one archetype would get {busiest_key} of {common_archetype} writes.");
 }
 
-/// The registrations of so many peers, in batches.
+/// The registrations of this many peers, in batches.
 fn registrations(peers: u32) -> impl Iterator<Item = Vec<Put>> {
     let first = (0..peers).step_by(usize::from(PEERS_AT_ONCE));
     first.map(move |first| (first..peers.min(first + u32::from(PEERS_AT_ONCE))).map(registration).collect())
@@ -259,11 +262,12 @@ fn claim() -> Claim {
     Claim { source: Source::of([203, 0, 113, 7].into()), token: None, unguarded: false }
 }
 
-/// A registration like the seed's: about 250 bytes of JSON as it is listed, everybody with one archetype in common.
+/// A registration like that of a legacy client: about 250 bytes of JSON when listed. All peers have
+/// one archetype in common.
 fn registration(n: u32) -> Put {
     let [.., a, b, c] = n.to_be_bytes();
     let archetypes = [COMMON, ["ethics", "memory", "tensor", "vision"][usize::from(c % 4)]];
-    // Ids, addresses and metadata of constant, valid forms.
+    // Ids, addresses and metadata are all valid and of the same form.
     let registration = Registration {
         peer_id: PeerId::parse(&format!("123e4567-e89b-12d3-a456-{n:012x}"))
             .unwrap_or_else(|_| unreachable!()),

@@ -1,4 +1,4 @@
-//! Counting the peers: exactly where the network is small, from a sample where it is large.
+//! The census: exact for a small network, estimated from a sample for a large one.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use crate::item::Stored;
 use crate::memory::{Network, Peers};
 use crate::size::{Seen, scale, to_u64};
 
-/// How long the census of a large network holds: it costs some seventy read units.
+/// How long the census of a large network is reused. It costs about seventy read units.
 const HOLD: Duration = Duration::from_secs(60);
-/// How many peers of a large network are looked at.
+/// Number of peers that are sampled from a large network.
 const SAMPLE: usize = 100;
 
 impl Core {
@@ -65,7 +65,7 @@ impl Core {
         Ok(census)
     }
 
-    /// Some live peers at random, and what was seen on the way to them.
+    /// A random sample of live peers, and the entries that were counted for it.
     async fn live_sample(
         &self,
         query: &Query,
@@ -81,7 +81,7 @@ impl Core {
     }
 }
 
-/// How many carry each archetype, the most frequent first; counts times `up / down`.
+/// The number of peers per archetype, in descending order. Counts are multiplied by `up / down`.
 fn by_archetype<'a>(
     peers: impl Iterator<Item = &'a Arc<Stored>>,
     up: u64,
@@ -100,8 +100,8 @@ fn by_archetype<'a>(
 }
 
 impl Core {
-    /// Whether there is no room for a newcomer: by the count where the network is small, else by an estimate that may be a
-    /// minute old. Many who register at once may get past it.
+    /// Whether the limit of peers is reached: by an exact count in a small network, otherwise by an
+    /// estimate that may be a minute old. Many concurrent registrations may exceed the limit.
     pub(crate) async fn is_full(&self, now: Timestamp) -> Result<bool, StoreError> {
         const COUNTED_UP_TO: u64 = 1_000; // peers: beyond it, no network is small
         let live = if self.max_peers <= COUNTED_UP_TO {

@@ -1,4 +1,4 @@
-//! The AWS SDK's client of DynamoDB, configured for this store.
+//! The AWS SDK's DynamoDB client, configured for this store.
 
 #[cfg(feature = "credential-chain")]
 mod chain;
@@ -23,35 +23,37 @@ use chain::config;
 use environment::config;
 pub(crate) use retry::is_transient_response;
 
-/// The Region of a loopback endpoint, which has none.
+/// The Region of a loopback endpoint, which does not have one.
 const LOCAL_REGION: &str = "us-east-1";
 
-/// How long a connection may have been idle to be used again; DynamoDB closes idle ones after about
-/// a minute.
+/// How long a connection may be idle before it is discarded. DynamoDB closes idle connections after
+/// about a minute.
 const LONGEST_IDLE: Duration = Duration::from_secs(50);
 
-/// Why a client can't be built.
+/// Why a client cannot be built.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct ConnectError(String);
 
-/// Builds a client for the endpoint that `options` name, or for AWS's own endpoint in the Region.
+/// Builds a client for the endpoint in `options`, or for AWS's own endpoint in the Region.
 ///
-/// With the feature `credential-chain`, the Region, the credentials and the endpoint come from
-/// wherever AWS's own tools find them: environment, profile (SSO, `aws login`,
-/// `credential_process`, assumed roles), web identity, container, instance metadata. Without it
-/// they come from the environment alone. A loopback endpoint needs neither Region nor credentials.
+/// With the feature `credential-chain`, the Region, the credentials and the endpoint come from the
+/// same sources as for AWS's own tools: environment, profile (SSO, `aws login`,
+/// `credential_process`, assumed roles), web identity, container, instance metadata. Without the
+/// feature they come from the environment only. A loopback endpoint needs neither a Region nor
+/// credentials.
 ///
 /// # Errors
-/// [`ConnectError`] says what is missing or malformed. DynamoDB is not called yet.
+/// [`ConnectError`] says what is missing or malformed. This function does not call DynamoDB.
 pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
     let config = config(options, http_client()).await?;
     let config = config.retry_config(retry::config()).retry_classifier(retry::TransientResponse);
     Ok(Client::from_conf(config.build()))
 }
 
-/// The SDK's HTTP client with rustls on ring, through the proxy of `HTTPS_PROXY`, `HTTP_PROXY` and
-/// `NO_PROXY`. The SDK's default client would do the same with a second cryptography library.
+/// The SDK's HTTP client with rustls on ring, through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`
+/// and `NO_PROXY` select. The SDK's default client would do the same with a second cryptography
+/// library.
 fn http_client() -> SharedHttpClient {
     Builder::new().pool_idle_timeout(LONGEST_IDLE).build_with_connector_fn(|settings, components| {
         let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
@@ -61,17 +63,17 @@ fn http_client() -> SharedHttpClient {
     })
 }
 
-/// A variable of the environment; an empty one is as good as unset.
+/// An environment variable. An empty one counts as unset.
 fn variable(name: &str) -> Option<String> {
     env::var(name).ok().filter(|value| !value.trim().is_empty())
 }
 
-/// The first of two variables that is set.
+/// The first of two environment variables that is set.
 fn either(first: &str, second: &str) -> Option<String> {
     variable(first).or_else(|| variable(second))
 }
 
-/// The Region that the options or the environment name, or the one of a loopback endpoint.
+/// The Region from the options or the environment, or the default for a loopback endpoint.
 fn region(options: &DynamoOptions, endpoint: Option<&Uri>) -> Result<Option<String>, ConnectError> {
     let region = options.region.clone().or_else(|| either("AWS_REGION", "AWS_DEFAULT_REGION"));
     match region {
@@ -83,7 +85,7 @@ fn region(options: &DynamoOptions, endpoint: Option<&Uri>) -> Result<Option<Stri
     }
 }
 
-/// Whether text may be a part of a host name: the SDK puts the Region into one.
+/// Whether the text can be part of a host name. The SDK inserts the Region into one.
 fn is_host_label(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
@@ -92,7 +94,7 @@ fn no_region() -> ConnectError {
     ConnectError("AWS_REGION must name the Region of the table".to_owned())
 }
 
-/// The endpoint that the options or the environment name, if any.
+/// The endpoint from the options or the environment, if any.
 fn endpoint(options: &DynamoOptions) -> Result<Option<Uri>, ConnectError> {
     let named = options.endpoint.clone();
     let named = named.or_else(|| either("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL"));

@@ -1,4 +1,4 @@
-//! What every verb shares: the table, its secret, and what is remembered.
+//! What all operations share: the table, its secret, and the caches.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,14 +17,17 @@ use crate::recent::{Recent, Written};
 use crate::size::Sizes;
 use crate::table::{Table, Write};
 
-/// How often a verb begins anew because another process changed the peer meanwhile. Each time somebody else got through.
+/// How often an operation restarts because another process changed the peer meanwhile. In each case
+/// that other process made progress.
 pub(crate) const RACES: u32 = 64;
-/// The longest pause after a lost race, in milliseconds, as a power of two: a registration's calls fit into it.
+/// The longest pause after a lost race, in milliseconds, as a power of two. The calls of a
+/// registration fit into it.
 const LONGEST_RACE_PAUSE: u32 = 6;
-/// How many peers can change at once in one process; those that share a turn wait for each other.
+/// Number of peers that can change concurrently in one process. Peers that share a lock wait for
+/// each other.
 const TURNS: usize = 4_096;
 
-/// The store's insides.
+/// The implementation of the store.
 pub(crate) struct Core {
     pub(crate) table: Table,
     pub(crate) options: DynamoOptions,
@@ -39,13 +42,13 @@ pub(crate) struct Core {
     turns: Vec<Mutex<()>>,
 }
 
-/// What stands at a peer's key.
+/// What the table has under a peer's key.
 #[derive(Debug)]
 pub(crate) enum Standing {
     Nothing,
-    /// Something that no registration reads as; whoever registers replaces it.
+    /// An item that cannot be parsed as a registration. The next registration replaces it.
     Unreadable(Item),
-    /// A peer, live, dormant, or forgotten and not yet deleted.
+    /// A peer: live, dormant, or expired and not yet deleted.
     Peer(Box<Stored>),
 }
 
@@ -70,7 +73,7 @@ impl Core {
         self.table.counters()
     }
 
-    /// The table's secret; the first store that ever needs it makes it.
+    /// The table's secret. The first store that needs it creates it.
     pub(crate) async fn secret(&self) -> Result<&Secret, StoreError> {
         self.secret.get_or_try_init(|| self.find_secret()).await
     }
@@ -89,7 +92,8 @@ impl Core {
         }
     }
 
-    /// Whether the table answers. Reading the secret anew asks for the permissions that every verb needs, at one read unit.
+    /// Whether the table responds. Reading the secret again checks the permissions that every
+    /// operation needs, for one read unit.
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         self.secret().await?;
         self.table.get(item::table_key()).await.map(drop)
@@ -99,21 +103,23 @@ impl Core {
         Ok(self.secret().await?.place(peer))
     }
 
-    /// Waits for the turn to change a peer, so that callers of one process do not race each other in the table.
+    /// Locks a peer for changes, so that callers in one process do not race each other in the
+    /// table.
     pub(crate) async fn turn(&self, place: Place) -> MutexGuard<'_, ()> {
         let turns = u64::try_from(self.turns.len()).unwrap_or(1);
         let turn = usize::try_from(place.0 % turns).unwrap_or(0);
         self.turns[turn].lock().await
     }
 
-    /// What stands at a peer's key now.
+    /// What the table currently has under a peer's key.
     pub(crate) async fn standing(&self, peer: &PeerId) -> Result<Standing, StoreError> {
         let item = self.table.get(item::peer_key(peer)).await?;
         Ok(self.judge(item))
     }
 
-    /// What stands there after a write was refused for the `lost`th time, counted from 0. At first the refusal itself says;
-    /// later a pause keeps two processes from losing to each other in step, and then what stands there is read.
+    /// What the table has after a write was refused for the `lost`th time, counted from 0. The
+    /// first time, the refusal itself includes the item. Later, a random pause keeps two processes
+    /// from repeatedly interfering with each other, and then the item is read.
     pub(crate) async fn standing_after(
         &self,
         peer: &PeerId,
@@ -140,26 +146,27 @@ impl Core {
         }
     }
 
-    /// Reads a peer's item; one that can't be read is counted and logged.
+    /// Parses a peer's item. An item that cannot be parsed is counted and logged.
     pub(crate) fn read(&self, item: &Item) -> Option<Stored> {
         Stored::from_item(item).map_err(|error| self.unreadable(item, &error)).ok()
     }
 
-    /// Counts and logs an item that can't be read.
+    /// Counts and logs an item that cannot be parsed.
     pub(crate) fn unreadable(&self, item: &Item, error: &item::Unreadable) {
         self.counters().unreadable.add(1);
         let key = item::key_of(item);
         tracing::warn!(?key, %error, "an item can't be read and is passed over");
     }
 
-    /// Reads peers, perhaps a moment old, but with every own write in them.
+    /// Reads peers with eventual consistency, but including all recent writes of this process.
     pub(crate) async fn peers_at(
         &self,
         entries: Vec<(Place, PeerId)>,
     ) -> Result<Vec<Arc<Stored>>, StoreError> {
         let mut peers = Vec::with_capacity(entries.len());
         let mut keys = Vec::with_capacity(entries.len());
-        // A batch that names a key twice is refused whole, and stray items may make one peer of two entries.
+        // DynamoDB refuses a batch that has a key twice, and stray items can produce two entries
+        // for one peer.
         let mut met = HashSet::with_capacity(entries.len());
         for (place, peer) in entries {
             if !met.insert(peer.clone()) {
@@ -176,13 +183,13 @@ impl Core {
         Ok(peers)
     }
 
-    /// Whether a peer belongs into a list.
+    /// Whether a peer is live and has one of the archetypes.
     pub(crate) fn is_listed(stored: &Stored, archetypes: &[Archetype], now: Timestamp) -> bool {
         stored.is_live(now) && stored.carries(archetypes)
     }
 }
 
-/// A generation that no other registration has.
+/// A new unique generation.
 pub(crate) fn new_generation() -> Result<Generation, StoreError> {
     random().map(Generation)
 }

@@ -1,19 +1,20 @@
-//! What the store counts: calls, the units they were billed, and what it had to pass over.
+//! The store's counters: calls, billed units, and items that were skipped.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_registry::{Figure, FigureKind};
 
-/// Read and write units that the table and its index were billed, as DynamoDB counted them.
+/// Read and write units that the table and its index were billed, as reported by DynamoDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Units {
     /// Read request units.
     pub read: f64,
-    /// Write request units. A conditional write that was refused is billed, but DynamoDB does not say how much.
+    /// Write request units. A conditional write that is refused is billed, but DynamoDB does not
+    /// report how much.
     pub write: f64,
 }
 
-/// Counts of one store, from its start.
+/// Counts of one store since it was created.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     pub(crate) calls: Count,
@@ -27,7 +28,7 @@ pub(crate) struct Counters {
     write: Halves,
 }
 
-/// Counts up.
+/// A counter.
 #[derive(Debug, Default)]
 pub(crate) struct Count(AtomicU64);
 
@@ -41,14 +42,15 @@ impl Count {
     }
 }
 
-/// Units come in halves.
+/// A counter of units, which come in halves.
 #[derive(Debug, Default)]
 struct Halves(AtomicU64);
 
 impl Halves {
     fn add(&self, units: f64) {
         let mut halves = 0;
-        // No call is billed more than some thousand units; counting them out avoids a lossy conversion.
+        // A call is billed at most a few thousand units. Counting them one by one avoids a lossy
+        // conversion.
         let mut rest = (units.max(0.0) * 2.0).round();
         while rest >= 1.0 && halves < 100_000 {
             halves += 1;

@@ -1,4 +1,4 @@
-//! Making the table.
+//! Creation of the table.
 
 use std::time::Duration;
 
@@ -15,12 +15,13 @@ use crate::failure::{store_error, unavailable};
 use crate::item::{KEY, LANE, PLACE, TIME_TO_LIVE};
 use crate::table::INDEX;
 
-/// Creates the table where it is not there yet, for a local endpoint; on AWS the template of the stack does.
+/// Creates the table if it does not exist. For local endpoints: on AWS, the stack's template
+/// creates it.
 ///
-/// With `time_to_live`, items are deleted some time after they are forgotten, as on AWS.
+/// With `time_to_live`, DynamoDB deletes items some time after they expire, as on AWS.
 ///
 /// # Errors
-/// [`StoreError`] if the endpoint does not take it.
+/// [`StoreError`] if the endpoint rejects a call.
 pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Result<(), StoreError> {
     let invalid = |error: BuildError| StoreError::Internal(error.to_string());
     let key = |name: &str, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();
@@ -46,7 +47,7 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
         .await;
     match sent {
         Ok(_) => {}
-        // Somebody else's, or made by an attempt whose answer was lost.
+        // Another process created the table, or an earlier attempt whose response was lost.
         Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
         Err(error) => return Err(store_error("CreateTable", &error)),
     }
@@ -54,7 +55,8 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
     if time_to_live { let_items_end(client, name).await } else { Ok(()) }
 }
 
-/// Turns the time to live on where it is off; turning it on twice is refused, and an attempt whose answer was lost counts.
+/// Enables the time to live if it is off. DynamoDB refuses to enable it twice, and an attempt whose
+/// response was lost counts as the first.
 async fn let_items_end(client: &Client, name: &str) -> Result<(), StoreError> {
     if items_end(client, name).await? {
         return Ok(());
@@ -78,7 +80,7 @@ async fn items_end(client: &Client, name: &str) -> Result<bool, StoreError> {
     Ok(matches!(status, Some(TimeToLiveStatus::Enabled | TimeToLiveStatus::Enabling)))
 }
 
-/// A new table takes calls some seconds after it was asked for.
+/// Waits until a new table accepts calls, which takes a few seconds.
 async fn until_active(client: &Client, name: &str) -> Result<(), StoreError> {
     const ROUNDS: u32 = 120;
     for _ in 0..ROUNDS {

@@ -1,4 +1,5 @@
-//! Enumerations: along the ring, from place to place. A peer's place never changes, so nothing that comes or goes moves it.
+//! Enumerations follow the ring from place to place. A peer's place never changes, so other peers
+//! that come or go do not affect it.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,10 @@ use crate::page::PageInMaking;
 use crate::sample::{Entries, matches};
 use crate::size::{Seen, to_u64};
 
-/// Rounds of one page: enough to cross all lanes of a rare archetype. A page that is short by then says where it goes on.
+/// Maximum number of rounds per page: enough to cross all lanes of a rare archetype. If the page is
+/// still short then, it has a cursor to continue.
 const ROUNDS: usize = 24;
-/// Fewest and most entries that one round reads.
+/// Minimum and maximum number of entries that one round reads.
 const ROUND_ENTRIES: (usize, usize) = (50, 1_000);
 
 impl Core {
@@ -57,7 +59,7 @@ impl Core {
         }
     }
 
-    /// A page, and the last place that it is done with, if it is not the ring's last.
+    /// A page, and the last place that it covers. `None` if it covers the rest of the ring.
     async fn page_of_ring<'q>(
         &self,
         query: &'q Query,
@@ -90,7 +92,8 @@ impl Core {
         Ok((page, done))
     }
 
-    /// Lists what is live, in the ring's order; the place of the first that found no room.
+    /// Lists the live peers in the order of the ring. Returns the place of the first peer that did
+    /// not fit.
     async fn list_in_order(
         &self,
         entries: Entries,
@@ -108,7 +111,8 @@ impl Core {
         Ok(in_order.into_iter().find(|(_, stored)| !page.push(stored)).map(|(place, _)| place))
     }
 
-    /// About `wanted` entries from a place on, within its lane, and how far they are complete.
+    /// About `wanted` entries of a lane, starting at a place. Also returns the place up to which
+    /// they are complete.
     async fn entries_up_to(
         &self,
         query: &Query,
@@ -122,6 +126,9 @@ impl Core {
         for family in Family::of(&query.archetypes) {
             let window = Expression::window(family.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
+            // A family that has further entries is complete only up to its last one. The union is
+            // complete up to the first such place, and entries after it are left for the next
+            // round.
             if page.next.is_some()
                 && let Some(Ok((place, _))) = page.items.last().map(item::indexed)
             {
@@ -135,7 +142,7 @@ impl Core {
     }
 }
 
-/// The place before `from`, where a page stopped at the very first.
+/// The place before `from`, if the page had no room for its first peer.
 fn after_nothing(from: Place) -> Option<Place> {
     from.0.checked_sub(1).map(Place)
 }

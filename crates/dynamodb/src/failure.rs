@@ -1,4 +1,4 @@
-//! What went wrong between the store and DynamoDB, and what the caller may do about it.
+//! Maps errors of DynamoDB to errors of the store, and says when a client may retry.
 
 use std::error::Error;
 
@@ -7,13 +7,13 @@ use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkErro
 
 use crate::client::is_transient_response;
 
-/// After how many seconds a caller may retry what was throttled or timed out: throttling ends
-/// within one.
+/// When a client may retry after throttling or a timeout, in seconds. Throttling ends within one
+/// second.
 pub(crate) const RETRY_SOON_SECONDS: u32 = 1;
-/// After how many seconds a caller may retry what an operator has to fix first.
+/// When a client may retry if an operator has to fix the problem first, in seconds.
 const RETRY_LATER_SECONDS: u32 = 30;
 
-/// Errors that only an operator fixes; until then the service is unavailable, not broken.
+/// Errors that only an operator can fix. Until then the service is unavailable rather than broken.
 const OPERATORS: [&str; 6] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
@@ -23,7 +23,7 @@ const OPERATORS: [&str; 6] = [
     "MissingAuthenticationTokenException",
 ];
 
-/// Errors that pass by themselves, whatever their HTTP status.
+/// Transient errors, whatever their HTTP status.
 const TRANSIENT: [&str; 6] = [
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
@@ -33,8 +33,8 @@ const TRANSIENT: [&str; 6] = [
     "ReplicatedWriteConflictException",
 ];
 
-/// The store's error for a call that failed after the client's retries. The log gets all that the
-/// service said; the reason, which `/health` shows to anybody, names no account and no role.
+/// The store's error for a call that failed despite the client's retries. The log gets the complete
+/// error. The reason, which `/health` shows to everyone, contains no account and no role.
 pub(crate) fn store_error<E>(action: &str, error: &SdkError<E>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
@@ -49,13 +49,13 @@ where
     if is_transient(error) { unavailable(reason) } else { StoreError::Internal(reason) }
 }
 
-/// The request could not be made: there are no credentials, say.
+/// The request was not sent, for example because there are no credentials.
 const NOT_SENT: &str = "the call could not be made";
 const TIMED_OUT: &str = "no answer in time";
 const NO_CONNECTION: &str = "no connection";
 const MALFORMED: &str = "a malformed response";
 
-/// What went wrong: DynamoDB's name of its error, or a few words.
+/// The kind of the error: DynamoDB's name for it, or a short description.
 fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
     match error {
         SdkError::TimeoutError(_) => TIMED_OUT,
@@ -82,7 +82,7 @@ fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     }
 }
 
-/// A failure that passes by itself.
+/// A transient failure.
 pub(crate) fn unavailable(reason: impl Into<String>) -> StoreError {
     StoreError::Unavailable { reason: reason.into(), retry_after_seconds: RETRY_SOON_SECONDS }
 }

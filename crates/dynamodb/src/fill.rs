@@ -1,4 +1,5 @@
-//! Filling a table to measure on: what registrations leave behind, written in batches, where nobody else writes.
+//! Fills a table for measurements: writes the items of many registrations in batches, while no
+//! other process writes.
 
 use std::collections::BTreeMap;
 
@@ -8,16 +9,17 @@ use aurora_registry::{Put, StoreError};
 use crate::core::{Core, Standing, new_generation};
 use crate::item::{self, Item};
 
-/// How many items lie under each key of the index.
+/// Number of items per index key.
 pub type IndexKeys = BTreeMap<String, u64>;
 
 impl Core {
-    /// The items of [`Core::put`] without its rules, because one write at a time fills no large table in time.
+    /// Writes the items of [`Core::put`] without its checks, because one write at a time would take
+    /// too long to fill a large table.
     pub(crate) async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
         self.table.write_all(self.items_of(puts, now).await?).await
     }
 
-    /// How the items of registrations spread over the keys of the index.
+    /// The distribution of the registrations' items over the index keys.
     pub(crate) async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<IndexKeys, StoreError> {
         self.items_of(puts, now).await.map(|items| index_keys(&items))
     }

@@ -1,7 +1,22 @@
-//! How peers lie in the table: the only file that knows an attribute's name.
+//! The representation of peers as items. This is the only module that knows the names of
+//! attributes.
 //!
-//! Names and values are short because a read is billed by what it passes over. Every name goes into expressions by an alias, since
-//! DynamoDB reserves words (`ttl` is one).
+//! Names and values are short, because a read is billed by the size of all items that it passes.
+//! Expressions refer to every name by an alias, because DynamoDB reserves some words, such as
+//! `ttl`.
+//!
+//! There are three kinds of items:
+//!
+//! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
+//!   While it is listed, it also has the index keys of all peers.
+//! - A *marker*, with an archetype and a peer's id in its key. It has the index keys of that
+//!   archetype at the same place of the ring, and nothing of the registration. It makes the peer
+//!   findable by the archetype. A read always reads the peer as well, so a marker whose peer is
+//!   gone or has lost the archetype has no effect.
+//! - The *table item*, which has the secret of the hash.
+//!
+//! Markers have a time to live of their own. It ends two days after the time to live of the peer's
+//! item, so most heartbeats renew the peer's item only.
 
 use std::collections::HashMap;
 
@@ -15,16 +30,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::lane::{Family, Place, Secret};
 
-/// An item as the SDK passes it on.
+/// An item in the SDK's representation.
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
-/// The table's key: a peer's id, or (with a space in front, which no id has) the name of another kind of item.
+/// The table's key: a peer's id, or the key of another kind of item. Such keys start with a space,
+/// which an id cannot contain.
 pub(crate) const KEY: &str = "peer_id";
-/// The index's hash key: one lane of a family.
+/// The index's hash key: a lane of a family.
 pub(crate) const LANE: &str = "lane";
-/// The index's range key: the place on the ring, eight bytes.
+/// The index's range key: the place on the ring, in eight bytes.
 pub(crate) const PLACE: &str = "h";
-/// When the service may delete the item, in seconds since the epoch.
+/// When DynamoDB may delete the item, in seconds since the epoch.
 pub(crate) const TIME_TO_LIVE: &str = "ttl";
 const REGISTRATION: &str = "reg";
 const EXPIRES_AT: &str = "expires_at";
@@ -36,17 +52,19 @@ const GENERATION: &str = "gen";
 const MARKED_UNTIL: &str = "marked";
 const SECRET: &str = "secret";
 
-/// The key of the item that holds the table's secret. A marker's key has two spaces, this one has one.
+/// The key of the item with the table's secret. Markers have two spaces in their keys, and this has
+/// one.
 const TABLE_KEY: &str = " table";
 
-/// What a marker outlives its peer's item by, in seconds, so that heartbeats rarely have to renew it: two days.
+/// How much longer a marker lives than its peer's item, in seconds: two days. Heartbeats therefore
+/// rarely have to renew markers.
 const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
 
-/// Tells one registration of a peer from the next.
+/// Distinguishes the registrations of a peer. It also changes when the peer is taken off the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) [u8; 8]);
 
-/// A peer as the table keeps it.
+/// A peer as stored in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Stored {
     pub(crate) registration: Registration,
@@ -57,18 +75,19 @@ pub(crate) struct Stored {
     pub(crate) ttl: Ttl,
     pub(crate) holder: Holder,
     pub(crate) generation: Generation,
-    /// Until when its markers stand, in seconds since the epoch.
+    /// When its markers expire, in seconds since the epoch.
     pub(crate) marked_until: u64,
-    /// Whether the index lists it; a peer that was dormant for long is taken off until it comes back.
+    /// Whether it is on the index. A peer that has been dormant for long is taken off until it
+    /// comes back.
     pub(crate) listed: bool,
 }
 
-/// Why an item can't be read as what it should be.
+/// Why an item cannot be parsed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct Unreadable(String);
 
-/// What of a registration the item's key does not say.
+/// The parts of a registration that are not in the item's key.
 #[derive(Serialize)]
 struct Body<'a> {
     address: &'a Address,
@@ -90,7 +109,7 @@ impl Stored {
         now < self.expires_at
     }
 
-    /// Whether a heartbeat still revives it, or it is live.
+    /// Whether it is live, or dormant and a heartbeat can revive it.
     pub(crate) fn is_known(&self, now: Timestamp, revival_window_millis: u64) -> bool {
         now < self.expires_at.plus_millis(revival_window_millis)
     }
@@ -99,7 +118,7 @@ impl Stored {
         self.registration.archetypes.as_slice()
     }
 
-    /// Whether it carries any of these, or none is asked for.
+    /// Whether it has any of these archetypes. True if none is requested.
     pub(crate) fn carries(&self, archetypes: &[Archetype]) -> bool {
         archetypes.is_empty() || archetypes.iter().any(|archetype| self.archetypes().contains(archetype))
     }
@@ -127,7 +146,7 @@ impl Stored {
         Ok(item)
     }
 
-    /// Reads an item back; everything is parsed anew, so that nothing stored can break a read.
+    /// Parses an item. Everything is validated again, so that no stored value can break a read.
     pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
         let ReadBody { address, port, archetypes, metadata } =
             serde_json::from_str(text_of(item, REGISTRATION)?)
@@ -149,7 +168,8 @@ impl Stored {
         })
     }
 
-    /// The markers of this peer, one for each archetype.
+    /// The markers of this peer, one per archetype. They are written before the peer, and have its
+    /// generation, so that they are deleted only together with this registration.
     pub(crate) fn markers(&self, secret: &Secret) -> Vec<Item> {
         let peer = &self.registration.peer_id;
         let place = secret.place(peer);
@@ -166,14 +186,15 @@ impl Stored {
     }
 }
 
-/// Until when new markers stand for a peer whose lease ends at `expires_at`, in seconds since the epoch.
+/// When new markers expire for a peer whose lease ends at `expires_at`, in seconds since the epoch.
 pub(crate) fn marked_until(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
     forgotten_at(expires_at, revival_window_millis) + MARKER_SLACK_SECONDS
 }
 
-/// When the service may delete a peer's item, in seconds since the epoch.
+/// When DynamoDB may delete a peer's item, in seconds since the epoch.
 pub(crate) fn forgotten_at(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
-    // Rounded up: the item must not go before its last millisecond.
+    // Rounded up, so that the item is not deleted before the last millisecond of the revival
+    // window.
     expires_at.plus_millis(revival_window_millis).as_secs() + 1
 }
 
@@ -182,17 +203,18 @@ pub(crate) fn peer_key(peer: &PeerId) -> Item {
     key(peer.as_str())
 }
 
-/// The text of an item's key.
+/// The key of an item as a string.
 pub(crate) fn key_of(item: &Item) -> Option<&str> {
     item.get(KEY)?.as_s().ok().map(String::as_str)
 }
 
-/// The key of the marker of one archetype of a peer.
+/// The key of a peer's marker for an archetype.
 pub(crate) fn marker_key(archetype: &Archetype, peer: &PeerId) -> Item {
     key(&format!(" {archetype} {peer}"))
 }
 
-/// The peer that a key of the index stands for; an archetype may hold spaces, an id may not.
+/// The place and the peer of an index entry. An archetype may contain spaces, but an id may not, so
+/// the id comes after the last space.
 pub(crate) fn indexed(item: &Item) -> Result<(Place, PeerId), Unreadable> {
     let key = text_of(item, KEY)?;
     let id = key.rsplit(' ').next().unwrap_or(key);
@@ -200,29 +222,29 @@ pub(crate) fn indexed(item: &Item) -> Result<(Place, PeerId), Unreadable> {
     Ok((Place(u64::from_be_bytes(array_of(item, PLACE)?)), peer))
 }
 
-/// Whether an item is a peer's, not a marker and not the table's own.
+/// Whether an item is a peer, and not a marker or the table item.
 pub(crate) fn is_peer(item: &Item) -> bool {
     text_of(item, KEY).is_ok_and(|key| !key.starts_with(' '))
 }
 
-/// The key of the item that holds the table's secret.
+/// The key of the item with the table's secret.
 pub(crate) fn table_key() -> Item {
     key(TABLE_KEY)
 }
 
-/// The item that holds the table's secret.
+/// The item with the table's secret.
 pub(crate) fn secret_item(secret: &Secret) -> Item {
     let mut item = table_key();
     item.insert(SECRET.to_owned(), bytes(*secret.as_bytes()));
     item
 }
 
-/// Reads the table's secret.
+/// Parses the table's secret.
 pub(crate) fn secret_of(item: &Item) -> Result<Secret, Unreadable> {
     array_of(item, SECRET).map(Secret::from_bytes)
 }
 
-/// A condition, or an update, with the names and values that it speaks of.
+/// A condition or an update, with the names and values that it refers to.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Expression {
     pub(crate) text: String,
@@ -239,17 +261,17 @@ impl Expression {
         }
     }
 
-    /// Nothing stands at the key.
+    /// There is no item with this key.
     pub(crate) fn absent() -> Self {
         Self::new("attribute_not_exists(#k)", &[("#k", KEY)], Vec::new())
     }
 
-    /// The registration that was seen still stands.
+    /// The registration is still the one that was read.
     pub(crate) fn same(generation: Generation) -> Self {
         Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", bytes(generation.0))])
     }
 
-    /// The registration that was seen still stands, and nobody renewed its lease since.
+    /// The registration is still the one that was read, and its lease has not been renewed since.
     pub(crate) fn unchanged(stored: &Stored) -> Self {
         Self::new(
             "#g = :g AND #e = :e",
@@ -258,7 +280,7 @@ impl Expression {
         )
     }
 
-    /// The registration that was seen still stands, and its lease ends before `expires_at`.
+    /// The registration is still the one that was read, and its lease ends before `expires_at`.
     pub(crate) fn expires_before(generation: Generation, expires_at: Timestamp) -> Self {
         Self::new(
             "#g = :g AND #e < :e",
@@ -267,7 +289,7 @@ impl Expression {
         )
     }
 
-    /// The item, which can't be read, is still the one that was seen.
+    /// The item, which cannot be parsed, is still the one that was read.
     pub(crate) fn same_unreadable(item: &Item) -> Self {
         match item.get(GENERATION) {
             Some(generation) => Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", generation.clone())]),
@@ -275,7 +297,7 @@ impl Expression {
         }
     }
 
-    /// Takes over the lease of `renewed`.
+    /// Sets the lease to that of `renewed`.
     pub(crate) fn renewal(renewed: &Stored, revival_window_millis: u64) -> Self {
         Self::new(
             "SET #e = :new, #s = :seen, #t = :ttl, #m = :marked",
@@ -289,7 +311,8 @@ impl Expression {
         )
     }
 
-    /// Takes a peer's item off the index, as a new generation, so that a renewal that saw it listed fails.
+    /// Takes a peer's item off the index and changes its generation, so that a concurrent renewal
+    /// of the listed peer fails.
     pub(crate) fn unlisting(generation: Generation) -> Self {
         Self::new(
             "SET #g = :next REMOVE #l, #p",
@@ -298,7 +321,7 @@ impl Expression {
         )
     }
 
-    /// One lane of a family, from one place to another, both included.
+    /// A range of one lane of a family, with both ends included.
     pub(crate) fn window(lane_key: String, from: Place, to: Place) -> Self {
         Self::new(
             "#l = :l AND #p BETWEEN :from AND :to",

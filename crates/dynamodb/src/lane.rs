@@ -1,4 +1,4 @@
-//! Where a peer lies in the index: sixteen lanes of a keyed hash.
+//! The places of peers in the index: sixteen lanes of a keyed hash.
 
 use std::fmt;
 
@@ -23,15 +23,15 @@ impl Place {
     }
 }
 
-/// One sixteenth of the ring: the top four bits of the hash. Sixteen, so that no index key takes more than a sixteenth of
-/// the writes even when everybody carries one archetype.
+/// One sixteenth of the ring, selected by the top four bits of the hash. With sixteen lanes, no
+/// index key takes more than a sixteenth of the writes, even if all peers have the same archetype.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Lane(u8);
 
 impl Lane {
     pub(crate) const COUNT: u8 = 16;
     const BITS_WITHIN: u32 = 60;
-    /// How much of the ring a lane is.
+    /// The width of a lane on the ring.
     pub(crate) const WIDTH: u64 = 1 << Self::BITS_WITHIN;
 
     pub(crate) fn all() -> impl Iterator<Item = Self> {
@@ -51,7 +51,7 @@ impl Lane {
     }
 }
 
-/// Whose lanes: those of all peers, or of the peers that carry one archetype.
+/// A set of lanes: those of all peers, or those of one archetype.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Family {
     All,
@@ -59,7 +59,7 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// The families whose union is what a query asks for.
+    /// The families whose union contains the peers of a query.
     pub(crate) fn of(archetypes: &[Archetype]) -> Vec<Self> {
         if archetypes.is_empty() {
             return vec![Self::All];
@@ -67,7 +67,7 @@ impl Family {
         archetypes.iter().cloned().map(Self::Carrying).collect()
     }
 
-    /// The index key of one lane. An archetype is never empty, so `#0` is a lane of all peers.
+    /// The index key of a lane. An archetype is never empty, so `#0` is always a lane of all peers.
     pub(crate) fn lane_key(&self, lane: Lane) -> String {
         let name = match self {
             Self::All => "",
@@ -77,7 +77,8 @@ impl Family {
     }
 }
 
-/// The table's secret. Without it, ids could be ground so that they surround a victim on the ring.
+/// The table's secret. Without it, an attacker could search for ids that surround a victim on the
+/// ring.
 #[derive(Clone)]
 pub(crate) struct Secret([u8; Self::LEN]);
 
@@ -92,12 +93,14 @@ impl Secret {
         &self.0
     }
 
-    /// Where a peer lies. A prefix keys the hash well enough, since only 8 of its 32 bytes are ever shown.
+    /// The place of a peer. A secret prefix is a sufficient key for the hash, because only 8 of its
+    /// 32 bytes are ever exposed.
     pub(crate) fn place(&self, peer: &PeerId) -> Place {
         Place(self.hash(peer.as_str().as_bytes()))
     }
 
-    /// What tells this table's cursors from another's. A peer's id holds no space, so this is nobody's place.
+    /// Distinguishes the cursors of this table from those of other tables. The input contains a
+    /// space, and a peer's id cannot, so this is not the place of any peer.
     pub(crate) fn fingerprint(&self) -> [u8; 4] {
         let [a, b, c, d, ..] = self.hash(b" fingerprint").to_be_bytes();
         [a, b, c, d]
@@ -141,7 +144,8 @@ mod tests {
         assert_eq!(keys, ["#f", "*#f", "##f", "#f#f", "a#f"]);
     }
 
-    /// Everybody carries one archetype: no index key takes more than a fourteenth of the writes.
+    /// If all peers have the same archetype, no index key takes more than a fourteenth of the
+    /// writes.
     #[test]
     fn no_lane_takes_much_more_than_a_sixteenth() {
         const PEERS: u32 = 200_000;

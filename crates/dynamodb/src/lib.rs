@@ -1,12 +1,14 @@
-//! The store of Aurora Discovery on one DynamoDB table, for networks that one machine is not enough for.
+//! The store of Aurora Discovery in one DynamoDB table, for networks that are too large for one
+//! machine.
 //!
-//! Any number of processes share the table. `docs/decisions/0003-dynamodb-model.md` says how peers lie in it, what each
-//! verb costs, and how stale a list may be; in short: a peer is one item, each of its archetypes a small marker item, and one
-//! index lists both by a keyed hash, so that a sample is a few windows of that hash. Conditional writes carry the lease
-//! rules; heartbeats that need not be written are not.
+//! Any number of processes share the table. `docs/decisions/0003-dynamodb-model.md` describes the
+//! items, the cost of each operation, and how stale a list may be. In short: a peer is one item,
+//! and each of its archetypes is a small marker item. One index lists both, ordered by a keyed
+//! hash, so a sample reads a few windows of that hash. Conditional writes enforce the lease rules.
+//! Heartbeats are written only when necessary.
 //!
-//! What is remembered in memory (recent writes, a small network's snapshot) is held by the real clock, because it stands
-//! in for a service that runs by it; leases are judged by `now` alone.
+//! Data that is cached in memory (recent writes, the snapshot of a small network) expires by the
+//! real clock, because DynamoDB runs by it. Leases are judged only by `now`.
 
 mod census;
 mod client;

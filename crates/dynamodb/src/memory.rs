@@ -1,4 +1,5 @@
-//! What a store remembers between calls: the last scan, the last census, the dormant peers it saw.
+//! What a store remembers between calls: the last scan, the last census, and dormant peers that
+//! samples found.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -15,24 +16,24 @@ use crate::lane::Place;
 /// All peers of a small network, by their place on the ring.
 pub(crate) type Peers = BTreeMap<Place, Arc<Stored>>;
 
-/// What is known of the network.
+/// The state of the network.
 #[derive(Clone, Debug)]
 pub(crate) enum Network {
-    /// Every peer, own writes included.
+    /// Every peer, including the recent writes of this process.
     Small(Arc<Peers>),
-    /// Too large to be read whole.
+    /// Too large to be read completely.
     Large,
 }
 
-/// The last scan, and what it found.
+/// The last scan and its result.
 #[derive(Debug, Default)]
 pub(crate) struct Snapshots {
     pub(crate) last: RwLock<Option<Snapshot>>,
-    /// Held by the caller that scans; the others wait for what it finds.
+    /// Held by the caller that scans. Other callers wait for its result.
     pub(crate) reading: tokio::sync::Mutex<()>,
 }
 
-/// What a scan found, and until when that serves.
+/// The result of a scan, and when it expires.
 #[derive(Clone, Debug)]
 pub(crate) enum Snapshot {
     Small { peers: Arc<Peers>, until: Instant },
@@ -62,18 +63,18 @@ impl LastCensus {
     }
 }
 
-/// Dormant peers that samples came across.
+/// Dormant peers that samples have found.
 #[derive(Debug, Default)]
 pub(crate) struct Dormant(Mutex<VecDeque<Arc<Stored>>>);
 
 impl Dormant {
-    /// Most dormant peers that are remembered between two sweeps.
+    /// Maximum number of dormant peers that are remembered between two sweeps.
     const MOST: usize = 1_000;
-    /// How many lease lengths a peer is away before it counts as staying away, so that a short
-    /// outage costs no writes.
+    /// How many lease durations after its lease a peer counts as long-dormant, so that a short
+    /// outage causes no writes.
     const LEASES_AWAY: u64 = 2;
 
-    /// Remembers a peer that stays away.
+    /// Remembers a long-dormant peer.
     pub(crate) fn saw(&self, stored: &Arc<Stored>, now: Timestamp) {
         let away = now.millis_since(stored.expires_at) > Self::LEASES_AWAY * stored.ttl.as_millis();
         let mut seen = self.0.lock();
@@ -82,7 +83,7 @@ impl Dormant {
         }
     }
 
-    /// Takes out as many as `most`, the longest remembered first.
+    /// Removes and returns up to `most` peers, oldest first.
     pub(crate) fn take(&self, most: usize) -> Vec<Arc<Stored>> {
         let mut seen = self.0.lock();
         let count = seen.len().min(most);

@@ -1,32 +1,36 @@
-//! How a store reaches its table.
+//! The options of a DynamoDB store.
 
 use std::time::Duration;
 
-/// What a DynamoDB store is told, beside the registry's `Limits`.
+/// The options of a DynamoDB store, in addition to the registry's `Limits`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct DynamoOptions {
     /// The table's name.
     pub table: String,
-    /// The Region; `None`: as the environment or the profile says.
+    /// The Region. `None`: from the environment or the profile.
     pub region: Option<String>,
-    /// Another endpoint that speaks DynamoDB, as a URL; `None`: AWS's own in the Region.
+    /// The URL of another endpoint that implements DynamoDB. `None`: AWS's own endpoint in the
+    /// Region.
     pub endpoint: Option<String>,
-    /// How long one verb may take, retries included, before it fails as unavailable. Below the ten seconds that clients
-    /// wait, above what a throttled partition needs to recover.
+    /// How long one operation may take, including retries, before it fails as unavailable. Shorter
+    /// than the ten seconds that clients wait, and longer than a throttled partition needs to
+    /// recover.
     pub deadline: Duration,
-    /// How long one attempt of one call may take: two lost packets, and still time for another attempt.
+    /// How long one attempt of a call may take: two lost packets, with time left for another
+    /// attempt.
     pub attempt_timeout: Duration,
-    /// How long a small network's snapshot serves. With the table's own lag (below a second) it stays within the five
-    /// seconds that the contract allows.
+    /// How long the snapshot of a small network is reused. Together with the table's own lag (less
+    /// than a second), it stays within the five seconds that the contract allows.
     pub snapshot_hold: Duration,
-    /// Most items, markers and dormant peers included, of a network that is read whole: with some 130 bytes each they take
-    /// as many units as one sample from a large network does. 0: no network is read whole.
+    /// Maximum number of items, including markers and dormant peers, of a network that is read
+    /// completely. With about 130 bytes each, reading them costs as many units as one sample from a
+    /// large network. 0 disables snapshots.
     pub snapshot_items: u16,
 }
 
 impl DynamoOptions {
-    /// The options of a table, everything else by default.
+    /// The options of a table, with defaults for everything else.
     pub fn new(table: impl Into<String>) -> Self {
         Self {
             table: table.into(),

@@ -1,4 +1,4 @@
-//! A page in the making.
+//! A page that is being built.
 
 use std::collections::HashSet;
 
@@ -7,16 +7,18 @@ use aurora_registry::{Page, Query, Total};
 
 use crate::item::Stored;
 
-/// More than the full view adds to a peer: its two keys, and two numbers of up to ten digits.
+/// An upper bound for the bytes that the full view adds to a peer: two keys, and two numbers of up
+/// to ten digits.
 const FULL_VIEW_BYTES: usize = 80;
 
-/// Peers, as many as the query's bounds hold.
+/// The peers of a page, within the limits of its query.
 pub(crate) struct PageInMaking<'q> {
     query: &'q Query,
     now: Timestamp,
     peers: PeerList,
     cut: bool,
-    /// Who is listed, where others are to follow that must be none of them.
+    /// The ids of the listed peers, if the page may be filled with other peers, which must be
+    /// different.
     listed: Option<HashSet<PeerId>>,
     filling: bool,
 }
@@ -27,14 +29,15 @@ impl<'q> PageInMaking<'q> {
         Self { query, now, peers: PeerList::default(), cut: false, listed, filling: false }
     }
 
-    /// Whether all that match are in, and others are wanted behind them. From now on only others go in.
+    /// Whether the page must be filled with other peers after all matching ones were added. From
+    /// here on only others are added.
     pub(crate) fn goes_on_with_others(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling
     }
 
-    /// Appends a peer; says whether it found room. After one that did not, none does. Where others are wanted, one that matches needs no
-    /// room.
+    /// Appends a peer. Returns whether there was room. Once it returns `false`, no further peer is
+    /// added. While the page is being filled, a peer that matches is skipped and needs no room.
     pub(crate) fn push(&mut self, stored: &Stored) -> bool {
         if self.filling && !self.is_other(stored) {
             return true;
@@ -70,7 +73,7 @@ impl<'q> PageInMaking<'q> {
         self.peers.len()
     }
 
-    /// Whether nothing more goes in, by the limit or by the bytes.
+    /// Whether the page is full, by the limit or by its size in bytes.
     pub(crate) fn is_full(&self) -> bool {
         self.cut || self.peers.len() >= self.query.limit
     }

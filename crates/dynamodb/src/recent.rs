@@ -1,4 +1,5 @@
-//! What this process wrote a moment ago, so that it reads its own writes although the index and the table's copies lag.
+//! The recent writes of this process. With these it reads its own writes, although the index and
+//! the table's replicas lag.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -11,26 +12,28 @@ use tokio::time::Instant;
 use crate::item::{Generation, Stored};
 use crate::lane::Place;
 
-/// How long an own write stands in for what is read: a snapshot's hold and a second of lag, and no longer, because it
-/// also hides what another process wrote since.
+/// How long a write of this process overrides what is read: the hold of a snapshot and a second of
+/// lag. Not longer, because it also hides later writes of other processes.
 pub(crate) const HOLD: Duration = Duration::from_secs(5);
-/// Most writes that are remembered: 4,000 a second, more than a process of this size writes.
+/// Maximum number of writes that are remembered: 4,000 per second, more than a process of this size
+/// makes.
 const MOST: usize = 20_000;
 
-/// What this process last made of a peer.
+/// The latest write of this process to a peer.
 #[derive(Clone, Debug)]
 pub(crate) enum Written {
     Placed(Arc<Stored>),
     Removed(Generation),
 }
 
-/// The own writes of the last seconds, by their place on the ring.
+/// The writes of the last seconds, by place on the ring.
 #[derive(Debug, Default)]
 pub(crate) struct Recent(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Two ids at one place would hide each other for some seconds; with 64 bits that is not to be expected.
+    /// Two ids with the same place would hide each other for some seconds. With 64-bit hashes this
+    /// is not expected to happen.
     writes: BTreeMap<Place, (Instant, Written)>,
     order: VecDeque<(Instant, Place)>,
 }
@@ -41,9 +44,11 @@ impl Recent {
         self.0.lock().insert(place, Written::Placed(stored));
     }
 
-    /// Remembers a renewal, unless something newer than what was renewed is remembered.
+    /// Remembers a renewal, unless a newer write is remembered.
     pub(crate) fn renewed(&self, place: Place, stored: Arc<Stored>) {
         let mut inner = self.0.lock();
+        // Another generation means that the peer was registered again since the renewal read it. Of
+        // the same generation, the longer lease is newer, and a removal is final.
         let newer = inner.writes.get(&place).is_some_and(|(_, written)| match written {
             Written::Placed(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at
@@ -60,14 +65,14 @@ impl Recent {
         self.0.lock().insert(place, Written::Removed(generation));
     }
 
-    /// What was last made of the peer at a place.
+    /// The latest write to the peer at a place.
     pub(crate) fn at(&self, place: Place) -> Option<Written> {
         let mut inner = self.0.lock();
         inner.drop_old();
         inner.writes.get(&place).map(|(_, written)| written.clone())
     }
 
-    /// What was last made of the peers from one place to another, both included.
+    /// The latest writes to the peers in a range, with both ends included.
     pub(crate) fn within(&self, from: Place, to: Place) -> Vec<(Place, Written)> {
         let mut inner = self.0.lock();
         inner.drop_old();
@@ -77,7 +82,7 @@ impl Recent {
         inner.writes.range(from..=to).map(|(place, (_, written))| (*place, written.clone())).collect()
     }
 
-    /// Corrects what the index said of a window.
+    /// Corrects the index entries of a range by the writes of this process.
     pub(crate) fn correct(
         &self,
         (from, to): (Place, Place),
@@ -118,6 +123,7 @@ impl Inner {
     }
 
     fn forget(&mut self, place: Place, at: Instant) {
+        // A later write to the same place has its own entry in `order`, and must stay.
         if self.writes.get(&place).is_some_and(|(written_at, _)| *written_at == at) {
             self.writes.remove(&place);
         }

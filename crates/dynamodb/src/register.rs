@@ -1,8 +1,16 @@
-//! Registering: markers, then the peer, then the markers that it no longer needs.
+//! Registering: writes the markers, then the peer, then deletes markers that are no longer needed.
 //!
-//! A crash on the way leaves markers without a peer that carries them, which every read passes over; never a peer without
-//! its markers. The peer's write holds only if nothing registered since it was read. So whoever wins has written all its
-//! markers after the loser's were dropped.
+//! A transaction would write a peer and its markers atomically, but costs twice the units. So the
+//! order of the writes matters. The markers are written before the peer, because a peer without a
+//! marker could not be found by that archetype. A crash in between leaves markers whose peer does
+//! not have their archetype, and every read ignores these. It never leaves a peer without its
+//! markers.
+//!
+//! The write of the peer is conditional: it fails if another registration has been written since
+//! the item was read. The registration then starts again from the new state, and writes its markers
+//! again. So the registration that is acknowledged wrote all of its markers after the peer that it
+//! replaces was written. Markers are deleted only if they still have the generation of the replaced
+//! registration, so a marker that a concurrent registration has overwritten is kept.
 
 use std::sync::Arc;
 
@@ -30,6 +38,7 @@ impl Core {
             let next = self.registered(&put, &standing, token_kept, generation, now);
             let item = next.to_item(self.secret().await?, self.revival_window_millis);
             let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
+            // The markers are written before the peer; see the documentation of this module.
             self.table.write_all(next.markers(self.secret().await?)).await?;
             let condition = condition(&standing, &put, now);
             let refused = match self.table.put(item, condition).await? {
@@ -37,7 +46,8 @@ impl Core {
                 Write::Refused(item) => Some(self.standing_after(&peer, item, lost).await?),
             };
             match refused {
-                // An attempt that timed out was carried out all the same, and its repetition found it.
+                // An earlier attempt of the same write timed out but was carried out, and its retry
+                // found the result.
                 Some(Standing::Peer(stored)) if stored.generation == generation => {}
                 Some(other) => {
                     standing = other;
@@ -104,8 +114,9 @@ impl Core {
         }
     }
 
-    /// Deletes the markers of archetypes that a registration no longer has. One that stays behind is passed over by every
-    /// read, and its time to live ends it, so a failure here is no failure of the registration.
+    /// Deletes the markers of archetypes that the new registration does not have. Reads ignore a
+    /// marker that remains, and it expires by its time to live. So a failure here does not fail the
+    /// registration.
     async fn drop_markers_of(&self, replaced: &Standing, kept: &[Archetype]) {
         if let Standing::Peer(stored) = replaced {
             let dropped: Vec<_> =
@@ -131,12 +142,13 @@ impl Core {
     }
 }
 
-/// What must still hold when the peer is written.
+/// The condition for writing the peer.
 fn condition(standing: &Standing, put: &Put, now: Timestamp) -> Expression {
     match standing {
         Standing::Nothing => Expression::absent(),
         Standing::Unreadable(item) => Expression::same_unreadable(item),
-        // Who may replace it only because its lease ended must not replace it once a heartbeat revives it.
+        // A client that is not the holder may replace the peer only because its lease has ended. A
+        // heartbeat that revives the peer in the meantime must make this write fail.
         Standing::Peer(stored) if !stored.is_live(now) && !put.claim.admits(&stored.holder) => {
             Expression::unchanged(stored)
         }

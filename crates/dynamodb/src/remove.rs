@@ -1,4 +1,7 @@
-//! Deregistering: the peer, then its markers.
+//! Deregistering: deletes the peer, then its markers.
+//!
+//! This is the reverse of the order in which they are written: a crash in between leaves markers
+//! without a peer, which every read ignores.
 
 use aurora_protocol::{PeerId, Timestamp};
 use aurora_registry::{Claim, Removal, StoreError};

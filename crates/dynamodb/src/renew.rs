@@ -1,4 +1,4 @@
-//! Renewing: a read, and a write only where the lease that stands does not reach far enough.
+//! Renewing: reads the peer, and writes only if its lease in the table is too short.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::item::{self, Expression, Stored};
 use crate::lane::Place;
 use crate::table::Write;
 
-/// By this part of the lease a written renewal reaches further than asked for, so that the next heartbeat need not write.
+/// A renewal extends the lease by this part of its duration more than requested, so that the next
+/// heartbeat need not write.
 const AHEAD: u64 = 3;
 
 impl Core {
@@ -21,7 +22,8 @@ impl Core {
         self.renew_standing(peer, standing, now).await
     }
 
-    /// What stands at the keys of peers now, in their order, for as few calls as there are batches of a hundred.
+    /// What the table currently has under the keys of these peers, in the same order. Takes one
+    /// call per hundred peers.
     pub(crate) async fn standings(&self, peers: &[PeerId]) -> Result<Vec<Standing>, StoreError> {
         let items = self.table.read_all_now(peers.iter().map(item::peer_key).collect()).await?;
         let mut read: HashMap<_, _> =
@@ -29,7 +31,7 @@ impl Core {
         Ok(peers.iter().map(|peer| self.judge(read.remove(peer.as_str()))).collect())
     }
 
-    /// As [`Core::renew`], where it was read already what stands there.
+    /// The same as [`Core::renew`], for a peer that was read already.
     pub(crate) async fn renew_standing(
         &self,
         peer: &PeerId,
@@ -63,6 +65,8 @@ impl Core {
             Stored { expires_at, last_seen: now.max(stored.last_seen), listed: true, ..stored.clone() };
         if !markers_stand || !stored.listed {
             renewed.marked_until = item::marked_until(expires_at, self.revival_window_millis);
+            // The markers are written before the peer, as in a registration. If the peer's item
+            // were renewed first and the process crashed, its markers could expire before it.
             self.table.write_all(renewed.markers(self.secret().await?)).await?;
         }
         let written = if stored.listed {
@@ -72,6 +76,7 @@ impl Core {
         } else {
             let item = renewed.to_item(self.secret().await?, self.revival_window_millis);
             let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
+            // An unlisted peer must get its index keys back, so the whole item is written.
             self.table.put(item, Expression::unchanged(&stored)).await?
         };
         if matches!(written, Write::Done) {

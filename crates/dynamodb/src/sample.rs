@@ -1,4 +1,5 @@
-//! Samples: from a snapshot of a small network, from the whole list of a rare archetype, or from windows of the ring.
+//! Samples: from a snapshot of a small network, from the complete list of a rare archetype, or from
+//! windows of the ring.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -15,17 +16,19 @@ use crate::page::PageInMaking;
 use crate::size::{Seen, to_u64};
 use crate::window::{Plan, Stretch};
 
-/// Up to so many entries a family is listed whole, which takes sixteen half units.
+/// Maximum number of entries up to which a family is listed completely, which costs sixteen half
+/// read units.
 const LIST_MOST: u64 = 800;
-/// Lanes that are listed at once.
+/// Number of lanes that are listed concurrently.
 const AT_ONCE: usize = 16;
-/// Rounds of windows; each fills up what rejected windows and dormant peers left open in the one before. One in eight
-/// samples needs a second round, and a sample that is still short after the last was drawn where hardly anybody is live.
+/// Maximum number of rounds. Each round replaces the picks that rejected windows and dormant peers
+/// left open in the previous one. One sample in eight needs a second round. A sample that is still
+/// short after the last round comes from a network with hardly any live peers.
 const ROUNDS: u32 = 8;
-/// Windows beyond those that suffice on average; doubled each round.
+/// Windows read in addition to those that are enough on average. Doubled in each round.
 const SPARE_WINDOWS: usize = 2;
 
-/// Entries of the index, by their place on the ring.
+/// Index entries by their place on the ring.
 pub(crate) type Entries = BTreeMap<Place, PeerId>;
 
 impl Core {
@@ -45,7 +48,7 @@ impl Core {
         Ok(page.finish(total))
     }
 
-    /// Adds a sample of a large network to a page; says how many match.
+    /// Adds a sample of a large network to a page. Returns the number of matching peers.
     async fn sample_into(
         &self,
         page: &mut PageInMaking<'_>,
@@ -66,7 +69,8 @@ impl Core {
         self.sample_of_windows(page, query, seen, now).await
     }
 
-    /// Lists all that the index has, and reads peers in a random order until there are enough.
+    /// Lists all index entries of the query, and reads their peers in random order until there are
+    /// enough.
     async fn sample_of_list(
         &self,
         page: &mut PageInMaking<'_>,
@@ -79,7 +83,7 @@ impl Core {
         let count = entries.len();
         entries.retain(|(_, peer)| query.exclude.as_ref() != Some(peer));
         fastrand::shuffle(&mut entries);
-        // Where all may fit, all are read, so that the total is exact.
+        // If all peers may fit on the page, all are read, so that the total is exact.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Seen { entries: to_u64(count), covered: 1 << 64, looked_at: 0, live: 0 };
         let mut total = 0_u64;
@@ -111,8 +115,11 @@ impl Core {
                 0 => (Vec::new(), Seen::default()),
                 more => self.windows(query, &known, more, SPARE_WINDOWS << round).await?,
             };
+            // Windows may overlap, within a round and across rounds, so peers that were picked
+            // before are skipped.
             picked.extend(picks.into_iter().filter(|(_, peer)| met.insert(peer.clone())));
-            // What was picked beyond the need stays for the next round, in the order in which it was picked.
+            // Surplus picks are kept for the next round, in the order in which they were drawn.
+            // Dropping some by another rule could bias the sample.
             let rest = picked.split_off(picked.len().min(wanted));
             let peers = self.look_at(std::mem::replace(&mut picked, rest), query, &mut seen, now).await?;
             known = self.sizes.saw(&query.archetypes, &seen);
@@ -124,7 +131,7 @@ impl Core {
         Ok(Total::Estimate(known.live_in_all().max(listed)))
     }
 
-    /// Picks from windows placed at random, about as many as wanted, and what was seen on the way.
+    /// Draws about `wanted` picks from random windows. Also returns the entries that were counted.
     pub(crate) async fn windows(
         &self,
         query: &Query,
@@ -148,7 +155,7 @@ impl Core {
         ))
     }
 
-    /// What the index has of a query on one stretch, own writes included.
+    /// The index entries of a query in a range, corrected by the recent writes of this process.
     pub(crate) async fn entries(&self, query: &Query, (from, to): Stretch) -> Result<Entries, StoreError> {
         let families = Family::of(&query.archetypes);
         let stretches = families.iter().map(|family| self.stretch(family, from, to));
@@ -174,7 +181,7 @@ impl Core {
         }
     }
 
-    /// Reads entries of the index; one that can't be read is counted and logged.
+    /// Parses index entries. An entry that cannot be parsed is counted and logged.
     pub(crate) fn collect(&self, items: &[item::Item], entries: &mut Entries) {
         for read in items {
             match item::indexed(read) {
@@ -184,8 +191,8 @@ impl Core {
         }
     }
 
-    /// Reads the peers of entries and keeps those that the query lists, in the entries' order where it matters: the random
-    /// order is made anew, since a batch is answered in any order.
+    /// Reads the peers of index entries and keeps those that match the query. They are returned in
+    /// a new random order, because a batch read returns items in any order.
     pub(crate) async fn look_at(
         &self,
         entries: Vec<(Place, PeerId)>,
@@ -205,12 +212,12 @@ impl Core {
     }
 }
 
-/// The query without its archetypes: whom a page goes on with.
+/// The query without its archetypes, to fill a page.
 fn everybody(query: &Query) -> Query {
     Query { archetypes: Vec::new(), fill: false, ..query.clone() }
 }
 
-/// Adds a sample to a page; says how many match.
+/// Adds a sample to a page. Returns the number of matching peers.
 fn sample_of_snapshot(peers: &Peers, query: &Query, page: &mut PageInMaking<'_>, now: Timestamp) -> u64 {
     let mut matching: Vec<&Arc<Stored>> =
         peers.values().filter(|stored| matches(stored, query, now)).collect();

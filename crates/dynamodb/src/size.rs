@@ -1,4 +1,4 @@
-//! How many peers there are, as far as the last answers tell.
+//! Estimates the number of peers from recent responses.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -7,30 +7,32 @@ use aurora_protocol::Archetype;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// How long an estimate holds when nothing renews it.
+/// How long an estimate is valid without new observations.
 const HOLD: Duration = Duration::from_secs(60);
-/// How often the past counts half: what was seen minutes ago says little of a network that churns.
+/// The time after which past observations count half. Observations from minutes ago say little
+/// about a network that changes.
 const HALF_LIFE: Duration = Duration::from_secs(10);
-/// Most queries whose sizes are remembered, so that made-up archetypes can't fill the memory.
+/// Maximum number of queries with remembered sizes, so that invented archetypes cannot fill the
+/// memory.
 const MOST: usize = 4_096;
-/// The whole ring.
+/// The size of the whole ring.
 const RING: u128 = 1 << 64;
 
-/// What was seen of one query's peers on the ring.
+/// Observations about the peers of one query.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Index entries that were counted.
+    /// Number of index entries that were counted.
     pub(crate) entries: u64,
-    /// How much of the ring they were counted on.
+    /// The part of the ring on which they were counted.
     pub(crate) covered: u128,
-    /// Peers that were looked at.
+    /// Number of peers that were read.
     pub(crate) looked_at: u64,
-    /// Those of them that were live and matched.
+    /// Number of these that were live and matched.
     pub(crate) live: u64,
 }
 
 impl Seen {
-    /// How many index entries there are in all.
+    /// The estimated number of index entries on the whole ring.
     pub(crate) fn entries_in_all(&self) -> u64 {
         if self.covered == 0 {
             return 0;
@@ -38,7 +40,7 @@ impl Seen {
         u64::try_from(u128::from(self.entries) * RING / self.covered).unwrap_or(u64::MAX)
     }
 
-    /// How many live peers there are in all.
+    /// The estimated number of live peers on the whole ring.
     pub(crate) fn live_in_all(&self) -> u64 {
         self.scaled_to_live(self.entries_in_all())
     }
@@ -47,9 +49,10 @@ impl Seen {
         if self.looked_at == 0 { entries } else { scale(entries, self.live, self.looked_at) }
     }
 
-    /// How many entries to look at for this many live peers.
+    /// How many entries to read to find this many live peers.
     pub(crate) fn entries_for(&self, live: usize) -> usize {
-        // At worst one in sixteen is live: a call then finds fewer at first, and delisting soon mends it.
+        // At worst one peer in sixteen is assumed to be live. If there are fewer, a sample finds
+        // too few at first, until the sweep has taken dormant peers off the index.
         const WORST: u64 = 16;
         let live = u64::try_from(live).unwrap_or(u64::MAX);
         let wanted = if self.looked_at == 0 {
@@ -60,9 +63,9 @@ impl Seen {
         usize::try_from(wanted).unwrap_or(usize::MAX)
     }
 
-    /// Whether dormant and vanished peers are most of what the index lists.
+    /// Whether most of the index entries are of dormant or deleted peers.
     pub(crate) fn mostly_dormant(&self) -> bool {
-        const ENOUGH: u64 = 20; // fewer say nothing
+        const ENOUGH: u64 = 20; // fewer are not significant
         self.looked_at >= ENOUGH && self.live * 2 < self.looked_at
     }
 
@@ -91,7 +94,7 @@ pub(crate) fn to_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// What was lately seen, by the archetypes that were asked for.
+/// Recent observations, by the archetypes of the query.
 #[derive(Debug, Default)]
 pub(crate) struct Sizes(Mutex<HashMap<Vec<Archetype>, Remembered>>);
 
@@ -103,20 +106,20 @@ struct Remembered {
 }
 
 impl Sizes {
-    /// What is known of a query's peers, if anything still is.
+    /// The observations for a query, unless they are too old.
     pub(crate) fn of(&self, archetypes: &[Archetype]) -> Option<Seen> {
         let sizes = self.0.lock();
         let remembered = sizes.get(archetypes).filter(|size| size.renewed_at.elapsed() < HOLD)?;
         (remembered.seen.covered > 0).then_some(remembered.seen)
     }
 
-    /// Whether any query that was asked lately finds mostly peers that are away.
+    /// Whether any recent query found mostly dormant peers.
     pub(crate) fn any_mostly_dormant(&self) -> bool {
         let sizes = self.0.lock();
         sizes.values().any(|size| size.renewed_at.elapsed() < HOLD && size.seen.mostly_dormant())
     }
 
-    /// Adds what was seen, and says what is known with it.
+    /// Adds an observation. Returns the total including it.
     pub(crate) fn saw(&self, archetypes: &[Archetype], seen: &Seen) -> Seen {
         let mut sizes = self.0.lock();
         if sizes.len() >= MOST && !sizes.contains_key(archetypes) {

@@ -1,4 +1,4 @@
-//! A small network, read whole by one scan and held for some seconds.
+//! A snapshot of a small network: read completely by one scan, and reused for a few seconds.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,13 +13,13 @@ use crate::memory::{Network, Peers, Snapshot};
 use crate::recent::Written;
 use crate::size::Seen;
 
-/// How long a network counts as large that was too large to be read whole.
+/// How long a network that was too large to be read completely counts as large.
 const LARGE_HOLD: Duration = Duration::from_secs(60);
-/// The same where an estimate says that it is far too large.
+/// The same if an estimate says that it is far too large.
 const FAR_TOO_LARGE_HOLD: Duration = Duration::from_secs(600);
 
 impl Core {
-    /// The network: whole if it is small.
+    /// The network, with all its peers if it is small.
     pub(crate) async fn network(&self) -> Result<Network, StoreError> {
         if let Some(network) = self.held_network() {
             return Ok(network);
@@ -44,7 +44,8 @@ impl Core {
         for (place, written) in self.recent.within(Place(0), Place(u64::MAX)) {
             let peers = Arc::make_mut(&mut peers);
             match written {
-                // Of one registration, the longer lease is the newer one, whoever wrote it.
+                // Of two states of the same registration, the one with the longer lease is newer,
+                // whichever process wrote it.
                 Written::Placed(stored) => {
                     let newer = peers.get(&place).is_some_and(|read| {
                         read.generation == stored.generation && read.expires_at > stored.expires_at
@@ -68,7 +69,7 @@ impl Core {
         if !was_small && self.is_far_too_large().await? {
             return Ok(Snapshot::Large { until: Instant::now() + FAR_TOO_LARGE_HOLD });
         }
-        // Held from the beginning: what is written during the scan may be missing in it.
+        // The hold starts before the scan, because writes during the scan may be missing from it.
         let now = Instant::now();
         let mut peers = Peers::new();
         let mut rest = most;
@@ -95,13 +96,14 @@ impl Core {
         }
     }
 
-    /// Whether the ring alone holds more than a scan would read, by an estimate that costs half a unit or one.
+    /// Whether the ring alone has more entries than a scan would read. The estimate costs half a
+    /// read unit or one.
     async fn is_far_too_large(&self) -> Result<bool, StoreError> {
         let seen = self.probe(&[]).await?;
         Ok(seen.entries_in_all() > 2 * u64::from(self.options.snapshot_items))
     }
 
-    /// What is seen of a query's peers at the beginning of a random lane.
+    /// Estimates the peers of a query from the start of a random lane.
     pub(crate) async fn probe(&self, archetypes: &[aurora_protocol::Archetype]) -> Result<Seen, StoreError> {
         const MOST_ENTRIES: i32 = 50; // half a read unit
         let lane = Lane::random();
@@ -116,7 +118,8 @@ impl Core {
                 _ => u128::from(Lane::WIDTH),
             };
             let count = u128::try_from(page.items.len()).unwrap_or_default();
-            // Families are added up over one stretch; who is in several counts twice, and the first sample corrects it.
+            // The families are counted over one range. A peer in several families is counted
+            // several times, which the first sample corrects.
             entries += count * u128::from(Lane::WIDTH) / reach.max(1);
             covered = u128::from(Lane::WIDTH);
         }

@@ -1,4 +1,4 @@
-//! The store: every verb within its deadline.
+//! The store: runs each operation within its deadline.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,28 +20,31 @@ use crate::failure::unavailable;
 use crate::options::DynamoOptions;
 use crate::table::Table;
 
-/// How many of the renewals of one call are written at once: a hundred take some round trips, and no call has the table for itself.
+/// Number of renewals of one call that are written concurrently. A hundred renewals take a few
+/// round trips, and no call uses the table's whole capacity.
 const RENEWALS_AT_ONCE: usize = 16;
 
-/// Which bounds of [`Limits`] a store keeps, for whoever documents or tests it.
+/// Which of the [`Limits`] a store enforces, for documentation and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Capabilities {
-    /// `max_peers`: kept, by an estimate that may be a minute old.
+    /// `max_peers`: enforced, based on an estimate that may be a minute old.
     pub bounds_peers: bool,
-    /// `max_bytes`: not kept. A table has no bound, and the bill is bounded by `max_peers`.
+    /// `max_bytes`: not enforced. A table has no size limit, and `max_peers` bounds the bill.
     pub bounds_bytes: bool,
-    /// `max_peers_per_source`: not kept. A count per source would be written with every registration.
+    /// `max_peers_per_source`: not enforced. A count per source would have to be written with every
+    /// registration.
     pub bounds_sources: bool,
-    /// `max_peers_per_address`: not kept, for the same reason.
+    /// `max_peers_per_address`: not enforced, for the same reason.
     pub bounds_addresses: bool,
-    /// `max_archetypes`: not kept. An archetype costs no more than its peers' markers.
+    /// `max_archetypes`: not enforced. An archetype costs no more than the markers of its peers.
     pub bounds_archetypes: bool,
-    /// Whether totals are exact where a page does not hold all that match: in small networks only.
+    /// Whether totals are exact if more peers match than a page holds. True for small networks
+    /// only.
     pub exact_totals: bool,
 }
 
-/// What a [`DynamoStore`] can do.
+/// The capabilities of a [`DynamoStore`].
 pub const CAPABILITIES: Capabilities = Capabilities {
     bounds_peers: true,
     bounds_bytes: false,
@@ -51,7 +54,7 @@ pub const CAPABILITIES: Capabilities = Capabilities {
     exact_totals: false,
 };
 
-/// The store on one DynamoDB table, shared with any number of other processes.
+/// The store in one DynamoDB table, shared with any number of other processes.
 pub struct DynamoStore {
     core: Core,
     counters: Arc<Counters>,
@@ -59,38 +62,40 @@ pub struct DynamoStore {
 }
 
 impl DynamoStore {
-    /// A store on the table that `options` name, which must exist; see [`crate::create_table`]. Nothing is called yet.
+    /// A store in the table that `options` name. The table must exist; see [`crate::create_table`].
+    /// This function makes no calls.
     pub fn new(client: Client, options: DynamoOptions, limits: &Limits) -> Self {
         let counters = Arc::new(Counters::default());
         let table = Table::new(client, options.table.clone(), Arc::clone(&counters));
         Self { core: Core::new(table, options, limits), counters, closed: AtomicBool::new(false) }
     }
 
-    /// The units that this store's calls were billed so far.
+    /// The units that the calls of this store were billed so far.
     pub fn units(&self) -> Units {
         self.counters.units()
     }
 
-    /// Writes registrations into a table that nobody else writes to, by no rule and with nothing remembered: for tests and
-    /// benchmarks that need a large network.
+    /// Writes registrations without any checks and without remembering them, into a table that no
+    /// other process writes to. For tests and benchmarks that need a large network.
     ///
     /// # Errors
-    /// [`StoreError`] if the table does not take them all; some may have been written.
+    /// [`StoreError`] if the table does not accept all of them. Some may have been written.
     #[cfg(feature = "stand-in")]
     pub async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
         self.within_deadline(Box::pin(self.core.fill(puts, now))).await
     }
 
-    /// Under which keys of the index registrations would lie, and how many under each; nothing is written.
+    /// The number of items that these registrations would have per index key. Writes nothing.
     ///
     /// # Errors
-    /// [`StoreError`] if the table's secret can't be read.
+    /// [`StoreError`] if the table's secret cannot be read.
     #[cfg(feature = "stand-in")]
     pub async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<crate::fill::IndexKeys, StoreError> {
         self.within_deadline(Box::pin(self.core.spread(puts, now))).await
     }
 
-    /// Carries a verb out within the deadline; boxed, since each layer around it would hold a copy of it otherwise.
+    /// Runs an operation within the deadline. Boxed, because each async layer around it would
+    /// otherwise contain a copy of its state.
     async fn within_deadline<T>(&self, verb: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(unavailable("the store is closed"));
@@ -126,7 +131,8 @@ impl Store for DynamoStore {
     }
 
     async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
-        // One deadline for all: what was answered by then is answered, and the rest is unavailable.
+        // One deadline for all renewals. Those that completed by then are reported, and the rest
+        // are unavailable.
         let deadline = self.deadline();
         let standings = match self.within_deadline(Box::pin(self.core.standings(peers))).await {
             Ok(standings) => standings,

@@ -1,7 +1,11 @@
-//! Taking peers that stay away off the index, where they are most of what it lists.
+//! The sweep: takes long-dormant peers off the index while they are the majority of its entries.
 //!
-//! DynamoDB deletes a dormant peer for nothing, days later, and until then every sample reads past it. Where more peers are dormant
-//! than live, paying for the index write now is cheaper. A heartbeat that revives a peer lists it again.
+//! DynamoDB deletes a dormant peer for free, but days later, and until then every sample reads its
+//! entry. If more peers are dormant than live, it is cheaper to pay for the index write now. A
+//! heartbeat that revives a peer adds it to the index again.
+//!
+//! Responses never depend on the sweep, because every read checks the lease of a peer. The sweep
+//! does not search for peers: it takes those that samples have come across.
 
 use aurora_registry::{StoreError, Swept};
 
@@ -9,11 +13,13 @@ use crate::core::{Core, new_generation};
 use crate::item::{self, Expression, Stored};
 use crate::table::Write;
 
-/// Most peers that one sweep takes off the index: with one sweep a second, a small part of what a table takes.
+/// Maximum number of peers that one sweep takes off the index. With one sweep per second, this is a
+/// small part of a table's capacity.
 const SWEEP: usize = 25;
 
 impl Core {
     pub(crate) async fn sweep(&self) -> Result<Swept, StoreError> {
+        // The peers that samples remembered are no longer worth a write.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.forget();
             return Ok(Swept::default());
@@ -21,11 +27,19 @@ impl Core {
         for stored in self.dormant.take(SWEEP) {
             self.take_off(&stored).await?;
         }
-        // Leases end and peers are deleted without anybody's doing here.
+        // Leases end by the clock, and DynamoDB deletes the items, so there is nothing to report
+        // here.
         Ok(Swept::default())
     }
 
-    /// The peer first: its markers may go only once no renewal relies on them.
+    /// Takes a peer off the index, and then deletes its markers.
+    ///
+    /// The peer's item comes first. A renewal that has read the peer as listed does not write
+    /// markers, so they may go only when such a renewal can no longer succeed. The write ensures
+    /// this: it changes the generation, which the renewal's condition checks, and it fails itself
+    /// if the lease has been renewed. A later revival finds the peer unlisted, and writes the
+    /// markers with the new generation. The deletions are conditional on the old generation and do
+    /// not affect these.
     async fn take_off(&self, stored: &Stored) -> Result<(), StoreError> {
         let peer = &stored.registration.peer_id;
         let unlisting = Expression::unlisting(new_generation()?);

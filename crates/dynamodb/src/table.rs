@@ -1,4 +1,4 @@
-//! The table, and every call that is made of it.
+//! The table, and all calls to it.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -21,11 +21,11 @@ use crate::counters::Counters;
 use crate::failure::{store_error, unavailable};
 use crate::item::{Expression, Item};
 
-/// The index that discovery queries, by the seed's name.
+/// The index that discovery queries. Its name is that of the original service's index.
 pub const INDEX: &str = "LastSeenIndex";
 
-/// The actions that the store calls: what its role must be allowed, and nothing else. `Query` is called on the index only,
-/// every other action on the table only.
+/// The actions that the store calls, which are all that its role must allow. `Query` is called on
+/// the index only, and every other action on the table only.
 pub const ACTIONS: [&str; 8] = [
     "dynamodb:BatchGetItem",
     "dynamodb:BatchWriteItem",
@@ -37,17 +37,19 @@ pub const ACTIONS: [&str; 8] = [
     "dynamodb:UpdateItem",
 ];
 
-/// Most items that one batch writes, by DynamoDB's rule.
+/// Maximum number of items in a batch write, set by DynamoDB.
 const WRITE_BATCH: usize = 25;
-/// Most keys that one batch reads, by DynamoDB's rule.
+/// Maximum number of keys in a batch read, set by DynamoDB.
 const READ_BATCH: usize = 100;
-/// Rounds of a batch whose rest comes back unprocessed; the verb's deadline usually ends them first.
+/// Maximum number of rounds for the unprocessed items of a batch. The deadline of the operation
+/// usually ends them earlier.
 const BATCH_ROUNDS: u32 = 12;
-/// The pause before a batch's rest is tried again; doubled each time, up to the longest.
+/// The pause before the unprocessed items of a batch are retried. It doubles each time, up to the
+/// maximum.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_BATCH_PAUSE: Duration = Duration::from_millis(640);
 
-/// One table, its calls counted and their failures mapped.
+/// A table, with its calls counted and their errors mapped.
 #[derive(Clone, Debug)]
 pub(crate) struct Table {
     client: Client,
@@ -55,15 +57,15 @@ pub(crate) struct Table {
     counters: Arc<Counters>,
 }
 
-/// What became of a conditional write.
+/// The outcome of a conditional write.
 #[derive(Debug)]
 pub(crate) enum Write {
     Done,
-    /// The condition did not hold; the item that stands there, if one does.
+    /// The condition did not hold. Has the current item, if there is one.
     Refused(Option<Item>),
 }
 
-/// The items of one page, and where the next one begins.
+/// The items of a page, and the start of the next page.
 #[derive(Debug, Default)]
 pub(crate) struct Items {
     pub(crate) items: Vec<Item>,
@@ -79,7 +81,7 @@ impl Table {
         &self.counters
     }
 
-    /// Reads one item as it is now.
+    /// Reads one item with strong consistency.
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let call = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(true);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
@@ -153,7 +155,7 @@ impl Table {
         })
     }
 
-    /// Writes items whatever stands in their place, following what comes back unprocessed.
+    /// Writes items unconditionally, and retries those that come back unprocessed.
     pub(crate) async fn write_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
         let mut requests = Vec::with_capacity(items.len());
         for item in items {
@@ -183,12 +185,13 @@ impl Table {
         Err(unavailable("DynamoDB BatchWriteItem left items unprocessed"))
     }
 
-    /// Reads items, perhaps a moment old, following what comes back unprocessed. Keys that nothing stands at are left out.
+    /// Reads items with eventual consistency, and retries those that come back unprocessed. Keys
+    /// without an item are omitted.
     pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         self.read_batches(keys, false).await
     }
 
-    /// Reads items as they are now, for twice the units.
+    /// Reads items with strong consistency, for twice the units.
     pub(crate) async fn read_all_now(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         self.read_batches(keys, true).await
     }
@@ -244,7 +247,7 @@ impl Table {
         Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
-    /// Reads one page of everything.
+    /// Reads one page of the whole table.
     pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<Items, StoreError> {
         let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
@@ -253,7 +256,7 @@ impl Table {
         Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
-    /// What became of a conditional write: carried out, refused by its condition, or failed.
+    /// The outcome of a conditional write: done, refused by its condition, or failed.
     fn judged<O, E>(
         &self,
         action: &str,
@@ -295,7 +298,7 @@ fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
     consumed.and_then(ConsumedCapacity::capacity_units)
 }
 
-/// An empty map of values is refused by DynamoDB.
+/// `None` for an empty map of values, which DynamoDB rejects.
 fn some_if_any(values: Item) -> Option<Item> {
     (!values.is_empty()).then_some(values)
 }

@@ -1,9 +1,19 @@
-//! How a uniform sample is drawn from a ring that can only be read in stretches.
+//! Draws a uniform sample from a ring that can only be read in contiguous ranges.
 //!
-//! A random stretch holds more peers where the ring is crowded, so whatever takes "the peers of a stretch until there are
-//! enough" lists crowded peers less or lonely ones more. Here a window of fixed width is placed at random in a lane, is
-//! accepted with a chance in proportion to how many peers it holds, and gives the same number of picks whenever it is.
-//! A peer is then listed with the chance `P(covered) · (held / most) · (picks / held)`, which is the same for all.
+//! A random range contains more peers where the ring is crowded. Taking the peers of ranges until
+//! there are enough would therefore list peers in crowded parts too rarely, or peers in sparse
+//! parts too often. This module uses rejection sampling instead. A window of fixed width is placed
+//! at random in a lane. It is accepted with a probability proportional to the number of peers in
+//! it, and an accepted window always yields the same number of picks.
+//!
+//! A window covers each place of the ring with the same probability, because its start is uniform
+//! and it wraps around at the end of its lane. A peer is then picked with the probability
+//! `P(covered) · (held / most) · (picks / held) = P(covered) · picks / most`. The number of peers
+//! in the window, `held`, cancels out, so the probability is the same for all peers.
+//!
+//! This requires `picks <= held <= most`. A window with more than `most` peers cannot be accepted
+//! with a probability above one, and one with fewer than `picks` peers cannot yield enough.
+//! [`Plan::new`] chooses the constants so that both are rare.
 
 use std::future::Future;
 
@@ -11,41 +21,45 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::lane::{Lane, Place};
 
-/// Peers in a window on average: what half a read unit holds with some room (4 KiB of entries of about 75 bytes), many enough that
-/// their number varies little.
+/// The average number of peers in a window. They fit into half a read unit (4 KiB of entries of
+/// about 75 bytes) with some margin, and are enough for their number to vary little.
 const MEAN: u64 = 40;
-/// The same where many are asked for: one read unit, so that fewer calls do.
+/// The average for large limits: one read unit, so that fewer calls are needed.
 const LARGE_MEAN: u64 = 100;
-/// From this many asked for, windows are large.
+/// The limit from which windows are large.
 const LARGE_FROM: usize = 200;
-/// In how many accepted windows, at least, the picks lie apart.
+/// Minimum number of accepted windows that the picks of one sample come from. Neighbours on the
+/// ring are then rarely listed together.
 const APART: usize = 7;
-/// Windows that are read at once.
+/// Number of windows that are read concurrently.
 const AT_ONCE: usize = 16;
 
-/// From one place to another, both included.
+/// A range of the ring, with both ends included.
 pub(crate) type Stretch = (Place, Place);
 
-/// How a sample of one size is drawn from a network of one size.
+/// The parameters of a sample, for a given limit and size of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// The width of a window, at most a lane.
+    /// The width of a window. At most the width of a lane.
     width: u64,
-    /// How many peers one window holds on average.
+    /// The average number of peers in a window.
     mean: u64,
-    /// How many peers a window is taken to hold at most: three deviations above the average.
+    /// The assumed maximum number of peers in a window: three standard deviations above the
+    /// average. The hash places peers like a Poisson process, so the deviation is the square root
+    /// of the average.
     most: u64,
-    /// How many peers an accepted window gives.
+    /// The number of picks from an accepted window.
     picks: usize,
 }
 
 impl Plan {
-    /// The plan for `limit` of about `entries` on the ring.
+    /// The plan for a sample of `limit` peers from a ring with about `entries` entries.
     pub(crate) fn new(entries: u64, limit: usize) -> Self {
         let entries = u128::from(entries.max(1));
         let asked_mean = u128::from(if limit < LARGE_FROM { MEAN } else { LARGE_MEAN });
         let width = (asked_mean << 64).div_ceil(entries).min(u128::from(Lane::WIDTH));
         let mean = u64::try_from((entries * width) >> 64).unwrap_or(u64::MAX).max(1);
+        // At most a third of the average, so that almost every accepted window has enough peers.
         let most_picks = usize::try_from(mean / 3).unwrap_or(usize::MAX).max(1);
         Self {
             width: u64::try_from(width).unwrap_or(Lane::WIDTH),
@@ -55,22 +69,25 @@ impl Plan {
         }
     }
 
-    /// How much of the ring a window covers.
+    /// The part of the ring that a window covers.
     pub(crate) fn covered(&self) -> u128 {
         u128::from(self.width)
     }
 
-    /// How many windows will give about so many picks.
+    /// The number of windows that yield `wanted` picks on average. A window is accepted with the
+    /// probability `mean / most`, and yields `picks` then.
     pub(crate) fn windows_for(&self, wanted: usize) -> usize {
         let mean = usize::try_from(self.mean.max(1)).unwrap_or(usize::MAX);
         let most = usize::try_from(self.most).unwrap_or(usize::MAX);
         wanted.saturating_mul(most).div_ceil(self.picks.saturating_mul(mean))
     }
 
-    /// The picks of so many windows placed at random, and how many entries these held.
+    /// Reads this many random windows. Returns their picks and the number of entries that they
+    /// held.
     ///
-    /// Picks come in the order in which windows were placed, not in the order of their answers: whoever needs fewer cuts the last
-    /// ones, and must not cut what was slow to read, such as the windows that go over the end of a lane.
+    /// The picks are in the order in which the windows were placed, not in the order of the
+    /// responses. A caller that needs fewer drops the last ones. If it dropped the slowest windows
+    /// instead, such as those that wrap around and need two reads, the sample would be biased.
     pub(crate) async fn draw<T, E, R>(
         &self,
         windows: usize,
@@ -86,7 +103,7 @@ impl Plan {
         Ok((picks, u64::try_from(entries).unwrap_or(u64::MAX)))
     }
 
-    /// A window placed at random: one stretch, or two where it goes over the end of its lane to the beginning.
+    /// A random window: one range, or two if it wraps around at the end of its lane.
     fn window(&self) -> Vec<Stretch> {
         let lane = Lane::random();
         let (first, last) = (lane.first().0, lane.last().0);
@@ -102,12 +119,14 @@ impl Plan {
         vec![(Place(start), lane.last()), (lane.first(), Place(first + over - 1))]
     }
 
-    /// The picks of a window, or nothing if it is not accepted.
+    /// Accepts or rejects a window, and returns its picks; empty if it is rejected.
     fn pick<T>(&self, mut held: Vec<T>) -> Vec<T> {
         let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
+        // Accepts with the probability `count / most`.
         if fastrand::u64(..self.most.max(1)) >= count {
             return Vec::new();
         }
+        // Moves a uniform random subset to the front (a partial Fisher-Yates shuffle).
         let picks = self.picks.min(held.len());
         for n in 0..picks {
             let chosen = fastrand::usize(n..held.len());
@@ -148,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Samples drawn as the store draws them, from rings of several sizes, where a window that goes over the end of its lane takes
+    /// Draws samples as the store does, from rings of several sizes. Windows that wrap around take
     /// longer to read.
     #[tokio::test]
     async fn every_peer_is_sampled_alike_however_crowded_its_stretch_and_however_slow_its_window_is() {
@@ -165,8 +184,8 @@ mod tests {
             let distances = listed.iter().map(|count| (f64::from(*count) - expected).powi(2));
             let chi_square = distances.sum::<f64>() / (expected * (1.0 - share));
             let freedom = to_f64(peers - 1);
-            // Picks of one window come together, so that a fair sample of 100 scatters by 1.8 deviations; with slow windows cut, the first
-            // ring is at 110.
+            // The picks of a window come together, so even a fair sample of 100 deviates by 1.8. If
+            // slow windows were dropped, the first ring would deviate by 110.
             let deviation = (chi_square - freedom) / (2.0 * freedom).sqrt();
             assert!(deviation < 9.0, "{limit} of {peers} peers: {deviation:.1} deviations");
         }

@@ -1,4 +1,4 @@
-//! The contract's suite on a DynamoDB stand-in, once for each way in which a list is made.
+//! The conformance suite of stores on a DynamoDB stand-in, once for each way to produce a list.
 
 #[path = "support/stand_in.rs"]
 mod support;
@@ -12,11 +12,11 @@ use aurora_registry::conformance::{Bounds, Promises, Restart, Scale, Subject};
 use aurora_registry::{Limits, Store};
 use tokio::sync::OnceCell;
 
-/// A table of its own for each case.
+/// A separate table for each case.
 #[derive(Default)]
 struct Table {
     options: OnceCell<DynamoOptions>,
-    /// Whether a network so small is read whole.
+    /// Whether snapshots are enabled.
     snapshots: bool,
 }
 
@@ -38,7 +38,8 @@ impl Subject for Table {
         Promises {
             restart: Restart::GoesOn,
             bounds: Bounds {
-                // By an estimate, which the suite's bounds of three peers are too narrow for.
+                // Enforced by an estimate, which is too coarse for the suite's limits of three
+                // peers.
                 peers: false,
                 bytes: CAPABILITIES.bounds_bytes,
                 sources: CAPABILITIES.bounds_sources,

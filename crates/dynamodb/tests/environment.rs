@@ -1,7 +1,8 @@
-//! Where the Region, the credentials, the endpoint and the proxy come from, as for AWS's own tools.
+//! The sources of the Region, the credentials, the endpoint and the proxy are the same as for AWS's
+//! own tools.
 //!
-//! Each case is a process with an environment of its own. AWS is a local server that records what
-//! it is asked for; the processes reach it as their HTTP proxy.
+//! Each case runs in a separate process with its own environment. A local server takes the place of
+//! AWS and records the requests. The processes reach it as their HTTP proxy.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -23,11 +24,11 @@ use tokio::process::Command;
 
 use server::serve;
 
-/// How long one attempt of the caller may take; the container's credentials take longer.
+/// The timeout of one attempt. The container's credentials take longer than that.
 const ATTEMPT: Duration = Duration::from_millis(400);
 const SLOW: Duration = Duration::from_millis(900);
 
-/// Stands in for AWS, and for the proxy on the way to it.
+/// Takes the place of AWS, and of the proxy on the way to it.
 struct Aws {
     address: SocketAddr,
     /// Method, URI and access key of each request.
@@ -42,7 +43,7 @@ impl Aws {
         Self { address, requests }
     }
 
-    /// What is asked for by a process that calls DynamoDB once with these variables.
+    /// The requests of a process that calls DynamoDB once with these environment variables.
     async fn asked_with(&self, variables: &[(&str, &str)]) -> Vec<String> {
         let home = tempfile::tempdir().unwrap();
         let proxy = format!("http://{}", self.address);
@@ -65,7 +66,7 @@ async fn respond(request: Request<Incoming>, recorded: Arc<Mutex<Vec<String>>>) 
     recorded.lock().push(format!("{} {} by {signed}", request.method(), request.uri()));
     let keys = r#""SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z""#;
     match (request.method(), request.uri().path()) {
-        // A tunnel that the proxy refuses: where it would have led is all that matters.
+        // A tunnel, which the proxy refuses. Only its destination matters.
         (&Method::CONNECT, _) => (403, String::new()),
         (&Method::GET, "/credentials") => {
             tokio::time::sleep(SLOW).await;
@@ -83,7 +84,7 @@ const ASSUMED_ROLE: &str = "<ACTIONResponse><ACTIONResult><Credentials>\
     <AccessKeyId>ROLE</AccessKeyId><SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
     <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></ACTIONResult></ACTIONResponse>";
 
-/// Not a test of its own: the process that calls DynamoDB.
+/// Not a test: the process that calls DynamoDB.
 #[tokio::test]
 #[ignore = "started by the others"]
 async fn caller() {
@@ -94,7 +95,7 @@ async fn caller() {
     let _ = tokio::time::timeout(Duration::from_secs(20), called).await.expect("the call ends");
 }
 
-/// A file of AWS's configuration.
+/// Writes an AWS configuration file.
 fn profile(folder: &Path, text: &str) -> String {
     let file = folder.join("config");
     fs::write(&file, text).unwrap();

@@ -1,4 +1,5 @@
-//! What a caller of the store learns when DynamoDB refuses or fails, and how often it was called.
+//! The errors that a caller of the store gets if DynamoDB refuses or fails, and the number of calls
+//! made.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
@@ -13,7 +14,7 @@ use aurora_registry::{Limits, Store as _, StoreError};
 
 use server::serve;
 
-/// As many attempts as one call makes.
+/// The number of attempts per call.
 const ATTEMPTS: u32 = 8;
 
 fn refusal(code: &str, message: &str) -> String {
@@ -24,7 +25,7 @@ fn unavailable(kind: &str, retry_after_seconds: u32) -> StoreError {
     StoreError::Unavailable { reason: format!("DynamoDB GetItem failed: {kind}"), retry_after_seconds }
 }
 
-/// The error of a health check, which reads one item, and how many attempts it made.
+/// The error of a health check, which reads one item, and the number of its attempts.
 async fn health(status: u16, body: String) -> (StoreError, u32) {
     let calls = Arc::new(AtomicU32::new(0));
     let counted = Arc::clone(&calls);

@@ -1,4 +1,5 @@
-//! A hundred thousand draws while peers come and go, for each way in which a sample is made: no peer is drawn more often than another.
+//! A hundred thousand draws while peers come and go, for each way to produce a sample. No peer is
+//! drawn more often than others.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -8,22 +9,23 @@ use std::time::Duration;
 
 use aurora_registry::conformance::fairness::{Pairs, Trial, trial};
 
-/// What a small network is read with: a snapshot of the table.
+/// Reads a small network from a snapshot of the table.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_a_snapshot_are_fair() {
     let few = Trial { rounds: 10, samples: 250, ..Trial::default() };
     assert!(tried(few, u16::MAX).await > 100_000);
 }
 
-/// A network whose every lane is listed, and peers then read in a random order.
+/// Lists all lanes of a network, and then reads its peers in random order.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
     let listed = Trial { rounds: 3, samples: 80, limit: 200, stayers: 360, movers: 40, ..Trial::default() };
     assert!(tried(listed, 0).await > 100_000);
 }
 
-/// A network of which windows are read. Its neighbours on the ring are listed together somewhat more often (decision 3), so pairs
-/// are not judged; the rare archetype's few carriers are listed whole.
+/// Reads windows of a network. Neighbours on the ring are listed together somewhat more often
+/// (decision 3), so pairs are not tested. The few peers of the rare archetype are listed
+/// completely.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
     let windows = Trial {

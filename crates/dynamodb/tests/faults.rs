@@ -1,4 +1,4 @@
-//! What the store answers and keeps while the way to DynamoDB is broken.
+//! What the store returns and keeps while its connection to DynamoDB is faulty.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/proxy.rs"]
@@ -18,23 +18,23 @@ use support::{at, claim, fresh_table, id, listed, open, peers_of, put, query};
 
 const HOME: &str = "203.0.113.7";
 
-/// How long a deadline that works is never waited for, however busy the machine.
+/// A bound for operations that must end at an earlier deadline, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 struct World {
     proxy: Proxy,
-    /// Through the proxy.
+    /// Connects through the proxy.
     store: Arc<DynamoStore>,
-    /// The same table by its own way.
+    /// The options of the same table without the proxy.
     direct: DynamoOptions,
 }
 
-/// What gives up after `deadline`, and never a single attempt before.
+/// A store whose operations end at `deadline`, and whose single attempts do not end earlier.
 async fn world(deadline: Duration) -> World {
     world_with(deadline, PATIENCE).await
 }
 
-/// What gives up an attempt after a second, and has time for as many as it makes.
+/// A store whose attempts end after a second, with time for all of them.
 async fn world_of_attempts() -> World {
     world_with(2 * PATIENCE, Duration::from_secs(1)).await
 }
@@ -51,7 +51,7 @@ async fn world_with(deadline: Duration, attempt_timeout: Duration) -> World {
 }
 
 impl World {
-    /// Stores as other processes have them: one reads a small network whole, one reads the index.
+    /// Stores as in other processes: one uses snapshots, and one reads the index.
     async fn others(&self) -> [Arc<DynamoStore>; 2] {
         let mut from_index = self.direct.clone();
         from_index.snapshot_items = 0;
@@ -59,8 +59,8 @@ impl World {
     }
 }
 
-/// Half a deadline later nothing may be under way any more. Both are timers of one runtime, so that a machine that pauses delays both,
-/// and what ended meanwhile is seen first.
+/// Half a deadline after it, no operation may be running. Both times are timers of one runtime, so
+/// a pause of the machine delays both, and an operation that ended meanwhile is seen first.
 async fn within<T>(deadline: Duration, verbs: impl Future<Output = T>) -> T {
     tokio::time::timeout(deadline.mul_f64(1.5), verbs).await.expect("a verb ends at its deadline")
 }
@@ -161,10 +161,12 @@ async fn what_a_batch_leaves_unprocessed_is_followed() {
     assert!(batches > 3, "the rest was asked for again: {batches}");
 }
 
-/// After how long a process that does not get on counts as gone. Where it would have got on, that is one more crash.
+/// The time without progress after which a process counts as crashed. If it would have progressed,
+/// this is one more crash.
 const CRASH: Duration = Duration::from_millis(1_500);
 
-/// Every write of a verb is the last one that a process does, or the first one that it doesn't do.
+/// Each write of an operation is once the last one that a process makes, and once the first one
+/// that it does not make.
 #[tokio::test]
 async fn a_crash_between_any_two_writes_leaves_no_peer_unlisted_and_no_orphan_listed() {
     let (old, new) = (put("p", &["a", "b"], HOME, 1), put("p", &["b", "c"], HOME, 2));
@@ -206,7 +208,7 @@ async fn a_crash_between_any_two_writes_of_a_deregistration_or_a_revival_leaves_
             let before = open(&world.direct).await;
             before.put(put("leaving", &["a", "b"], HOME, 1), at(0)).await.unwrap();
             before.put(put("away", &["a", "b"], HOME, 1), at(0)).await.unwrap();
-            // After a day its markers are renewed with the lease.
+            // After a day its markers are renewed together with the lease.
             let day = 86_000;
             crash_at(&world, write, crash);
             let removed = world.store.remove(&id("leaving"), &claim(HOME), at(1)).await;
@@ -231,7 +233,7 @@ async fn a_crash_between_any_two_writes_of_a_deregistration_or_a_revival_leaves_
     }
 }
 
-/// From the `n`th write on, nothing answers: the process is gone.
+/// From the `n`th write on there are no responses, as if the process had crashed.
 fn crash_at(world: &World, n: usize, crash: Fate) {
     world.proxy.take_calls();
     let mut writes = 0;
@@ -246,7 +248,7 @@ fn crash_at(world: &World, n: usize, crash: Fate) {
     });
 }
 
-/// Whether the verbs came as far as the `n`th write, where the crash was.
+/// Whether the operations reached the `n`th write, at which the crash occurs.
 fn crashed(world: &World, n: usize) -> bool {
     let writes = world
         .proxy
@@ -270,7 +272,7 @@ async fn nothing_acknowledged_is_lost_while_one_call_in_five_fails() {
         _ => Fate::Pass,
     });
     let mut random = fastrand::Rng::with_seed(8);
-    // What each peer's last acknowledged registration was, and what may have been done since.
+    // Each peer's last acknowledged registration, and the changes that may have happened since.
     let mut known: HashMap<String, Vec<Option<u16>>> = HashMap::new();
     for step in 0..300_u64 {
         let name = format!("p{}", random.u8(..12));
@@ -319,7 +321,8 @@ async fn an_index_that_lags_breaks_nothing() {
         let found = listed(store, &[archetype], at(2)).await;
         found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
-    // Who wrote reads its own writes at once; others list nobody that left or changed, and newcomers when the index has them.
+    // The process that wrote reads its own writes at once. Other processes do not list peers that
+    // left or changed, and list newcomers when the index has them.
     assert_eq!(names(&store, "a").await, ["changes", "comes", "stays"]);
     assert_eq!(names(&store, "b").await, ["stays"]);
     assert_eq!(names(&store, "c").await, ["changes", "comes"]);
@@ -353,6 +356,6 @@ async fn of_many_heartbeats_those_that_the_table_takes_are_renewed_whatever_beco
     }
     let calls = world.proxy.take_calls();
     let count = |name: &str| calls.iter().filter(|action| *action == name).count();
-    // The one item that is read by itself is the table's secret.
+    // The only item that is read individually is the table's secret.
     assert_eq!((count("BatchGetItem"), count("GetItem")), (1, 1), "{calls:?}");
 }

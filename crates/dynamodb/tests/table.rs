@@ -1,4 +1,4 @@
-//! What several processes and odd items make of one table.
+//! Several processes and unusual items in one table.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -69,7 +69,7 @@ async fn an_item_that_cannot_be_read_is_passed_over_counted_and_replaced() {
         put.send().await.unwrap();
     }
     for reader in [&store, &index] {
-        // A snapshot that was made before is not asked.
+        // A new store, so that it has no earlier snapshot.
         let reader =
             if std::sync::Arc::ptr_eq(reader, &store) { open(&options).await } else { reader.clone() };
         assert_eq!(listed(&reader, &["a"], at(1)).await, [("good".to_owned(), 9001)]);
@@ -106,7 +106,8 @@ async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
     futures_util::future::try_join_all(puts).await.unwrap();
     for store in &stores {
         assert_eq!(listed(store, &["a"], at(0)).await.len(), 8);
-        // An enumeration of one store goes on in another, so they agree on every place.
+        // An enumeration that starts in one store continues in another, so the stores agree on all
+        // places.
         let mut all = Vec::new();
         let mut after = None;
         for other in stores.iter().cycle().take(100) {
@@ -146,7 +147,7 @@ async fn peers_that_stay_away_leave_the_index_and_a_heartbeat_lists_them_again()
     assert_eq!(figure(&fresh, "dynamodb_stale_entries_total"), 0, "the index lists nobody who is away");
     let renewed = fresh.renew(&id("away7"), at(2_003)).await;
     assert!(matches!(renewed, Ok(Renewal::Renewed { revived: true, .. })));
-    // One that registers again, at another's hand.
+    // A dormant peer that registers again, through another store.
     store.put(put("away8", &["b"], "198.51.100.1", 3), at(2_003)).await.unwrap();
     let other = from_index(&options).await;
     assert_eq!(listed(&other, &["a"], at(2_004)).await.len(), 2);
@@ -182,7 +183,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         let placed = batch.iter().map(|put| filler.put(put.clone(), at(0)));
         futures_util::future::try_join_all(placed).await.unwrap();
     }
-    // Reading it whole is too much, so the store finds out by itself that it is large.
+    // The network is too large to be read completely, which the store finds out by itself.
     let store = open(&options).await;
     let mut times: HashMap<String, u32> = HashMap::new();
     for _ in 0..60 {
@@ -196,7 +197,8 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         );
         peers.into_iter().for_each(|(name, _)| *times.entry(name).or_default() += 1);
     }
-    // 60 draws of each with a chance of one in 60: most are drawn, and of 1,200 one is drawn 14 times once in 770 million runs.
+    // 60 draws of each peer with a probability of one in 60. Most peers are drawn, and one of 1,200
+    // is drawn 14 times once in 770 million runs.
     assert!(times.len() > 600 && times.values().all(|count| *count < 14), "{times:?}");
     let mut enumerated = Vec::new();
     let mut after = None;
@@ -221,7 +223,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     assert_eq!(census.by_archetype[0].0.as_str(), "all");
 }
 
-/// Operations of one process in the race below.
+/// Number of operations per process in the race below.
 const RACING: u32 = 500;
 const RACED_TABLE: &str = "AURORA_RACED_TABLE";
 
@@ -255,7 +257,7 @@ async fn two_processes_that_race_for_one_peer_leave_one_whole_registration() {
     }
 }
 
-/// Not a test of its own: one of the racing processes above.
+/// Not a test: one of the racing processes above.
 #[tokio::test]
 #[ignore = "started by the race"]
 async fn racer() {

@@ -1,8 +1,9 @@
-//! A table that release 890211c filled is served by this one.
+//! This version serves a table that release 890211c filled.
 //!
-//! The fixture is a scan of that table, in DynamoDB's JSON, with what the release itself listed at
-//! that moment. It holds live peers, one of them renewed and one replaced; two dormant ones, of
-//! which `delisted` was taken off the index; and nothing of the one that was deregistered.
+//! The fixture is a scan of that table, in DynamoDB's JSON, with the list that the release itself
+//! returned at that moment. It contains live peers, one of them renewed and one replaced, and two
+//! dormant ones, of which `delisted` was taken off the index. It contains nothing of a peer that
+//! was deregistered.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -25,15 +26,15 @@ use support::{claim, fresh_table, id, listed, open, put, query};
 
 #[derive(Deserialize)]
 struct Fixture {
-    /// When it was scanned, in seconds since the epoch. Leases run from about then.
+    /// When it was scanned, in seconds since the epoch. Leases start at about that time.
     read_at: u64,
     lease_tokens: HashMap<String, String>,
-    /// What the release listed, in the full view.
+    /// The list that the release returned, in the full view.
     listed: Vec<Value>,
     items: Vec<HashMap<String, Attribute>>,
 }
 
-/// An attribute of the types that the store writes.
+/// An attribute, of the types that the store writes.
 #[derive(Deserialize)]
 enum Attribute {
     S(String),
@@ -51,12 +52,12 @@ impl From<Attribute> for AttributeValue {
     }
 }
 
-/// The sources that the fixture's peers registered from.
+/// The sources that the peers of the fixture registered from.
 const HOME: &str = "203.0.113.7";
 const HOME_OF_DELISTED: &str = "203.0.113.9";
 const STRANGER: &str = "192.0.2.1";
 
-/// A fresh table with the fixture's items.
+/// A new table with the items of the fixture.
 struct Upgraded {
     options: DynamoOptions,
     now: Timestamp,
@@ -77,7 +78,7 @@ impl Upgraded {
         Self { options, now, lease_tokens: fixture.lease_tokens, listed: fixture.listed }
     }
 
-    /// Stores as two processes have them: one reads a small network whole, one reads the index.
+    /// Two stores, as in two processes: one uses snapshots, and one reads the index.
     async fn stores(&self) -> [Arc<DynamoStore>; 2] {
         let mut from_index = self.options.clone();
         from_index.snapshot_items = 0;
@@ -93,7 +94,7 @@ impl Upgraded {
     }
 }
 
-/// Peers by their id, without the ages that depend on the moment.
+/// Peers by id, without the ages that depend on the time of the request.
 fn by_id(peers: impl IntoIterator<Item = Value>) -> BTreeMap<String, Value> {
     let without_ages = |mut peer: Value| {
         for age in ["expires_in_seconds", "registered_seconds_ago"] {
@@ -139,7 +140,7 @@ async fn its_peers_are_listed_as_it_listed_them() {
         }
         assert_eq!(names(&store, "pepino", table.now).await.len(), 5);
     }
-    // The other one estimates.
+    // The other store estimates.
     let [reads_all, _] = table.stores().await;
     let census = reads_all.census(100, table.now).await.unwrap();
     assert_eq!((census.live, census.dormant), (9, 2));
@@ -158,7 +159,8 @@ async fn its_leases_are_renewed_and_its_dormant_peers_revived() {
         assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{peer}: {revived:?}");
     }
     assert_eq!(one.renew(&id("deregistered"), table.after(60)).await, Ok(Renewal::Unknown));
-    // The leases of the revived last a second, of those that asked for none 300 s, of the rest 3,600 s.
+    // The leases of the revived peers last a second, those without a requested ttl 300 s, and the
+    // others 3,600 s.
     for store in [&one, &other] {
         assert_eq!(listed(store, &[], table.after(60)).await.len(), 11);
         assert_eq!(names(store, "away", table.after(60)).await, ["delisted"]);

@@ -1,8 +1,9 @@
-//! How many records a second become durable, by how many wait at once, alone and while checkpoints of a million records are
-//! written; and how fast a restart reads them back.
+//! Measures how many records per second become durable, depending on the number of concurrent
+//! callers, alone and while checkpoints of a million records are written. Also measures how fast a
+//! restart reads them back.
 //!
-//! `cargo run --release -p aurora-embedded --example journal_bench [DIRECTORY]`: the directory decides which disk is
-//! measured, and is the system's for temporary files unless given.
+//! `cargo run --release -p aurora-embedded --example journal_bench [DIRECTORY]`: the directory
+//! determines the disk that is measured. The default is the system's directory for temporary files.
 
 #![allow(clippy::print_stdout)]
 
@@ -16,7 +17,7 @@ use std::time::{Duration, Instant};
 use aurora_embedded::testing::StdDisk;
 use aurora_embedded::testing::{Hooks, Journal, JournalOptions};
 
-/// About a registration of the seed's kind.
+/// About the size of a legacy client's registration.
 const RECORD: [u8; 300] = [0x5A; 300];
 const TASKS: [usize; 3] = [1, 32, 256];
 const TIME: Duration = Duration::from_secs(2);

@@ -1,7 +1,14 @@
-//! What changed of late: a bounded memory for those who follow, beside the index and in its order.
+//! The change log: a bounded in-memory list of recent changes, in the order in which the index made
+//! them. `since=` and `/watch` read it.
 //!
-//! The index adds to it while it is held exclusively, so that it has every change in the order in which it took effect; who follows
-//! reads it without holding the index. Nothing is kept until the first position has been handed out, for nobody could ask for it.
+//! The index appends to the log while it is locked exclusively, so the log has every change in the
+//! order in which it took effect. Followers read the log without locking the index. Recording
+//! starts when the first position is issued, because until then no client can ask for changes.
+//!
+//! A follower holds a position, not a queue: the number of changes before it. The log keeps the
+//! newest changes within a bound of count and bytes, so a slow follower costs no memory. When the
+//! changes that it still needs have been dropped, it is told that its position has expired, and it
+//! has to enumerate the peers again.
 
 mod bell;
 mod change;
@@ -29,27 +36,29 @@ use log::{Log, Read};
 use position::At;
 use watch::Watcher;
 
-/// Changes that are copied out of the memory in one hold of it: some microseconds, which the index may have to wait for.
+/// Changes copied per lock of the log. Copying takes a few microseconds, during which the index may
+/// have to wait.
 const CHUNK: usize = 256;
-/// Changes that one answer looks at: a millisecond's work. An answer that finds less than it may in them says that there is more.
+/// Changes examined per response: about a millisecond of work. When a response reaches this bound
+/// before it is full, it says that more changes follow.
 const STEPS: usize = 16_384;
 
-/// The memory of changes of one run of a store.
+/// The change log of one run of a store.
 pub(crate) struct ChangeLog {
-    /// Tells the positions of this run from those of others.
+    /// Distinguishes the positions of this run from those of other runs.
     epoch: u64,
-    /// Under which archetypes are hashed, so that nobody can make two collide.
+    /// Hashes archetypes with a secret key, so that clients cannot construct collisions.
     hasher: RandomState,
-    /// Whether anybody has been handed a position.
+    /// Whether a position has ever been issued.
     followed: AtomicBool,
-    /// Whether somebody is to be woken for what was added.
+    /// Whether watchers are waiting to be woken for changes that were added.
     due: AtomicBool,
     log: Mutex<Log>,
     watchers: AtomicU64,
     wakeups: AtomicU64,
 }
 
-/// What is counted of it.
+/// The figures for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChangeFigures {
     pub(crate) remembered: usize,
@@ -71,18 +80,19 @@ impl ChangeLog {
         })
     }
 
-    /// Whether changes are to be added: whether anybody can ever ask for them.
+    /// Whether changes must be recorded, because a client may ask for them.
     pub(crate) fn is_followed(&self) -> bool {
         self.followed.load(Relaxed)
     }
 
-    /// An archetype as changes know it. Two that collide, one in 2⁶⁴, would tell a follower of a peer too many.
+    /// The hash that represents an archetype in changes. If two archetypes collide (a chance of one
+    /// in 2⁶⁴), a follower also sees peers that do not match.
     pub(crate) fn trait_of(&self, archetype: &str) -> u64 {
         self.hasher.hash_one(archetype)
     }
 
-    /// Adds a change of `peer`: how it was listed before, and how it is now. Whoever calls holds the index, and calls
-    /// [`ChangeLog::announce`] once it no longer does.
+    /// Appends a change of `peer`: how it was listed before, and how it is listed now. The caller
+    /// holds the index exclusively, and calls [`ChangeLog::announce`] after releasing it.
     pub(crate) fn add(&self, peer: &[u8], before: Option<&Traits>, after: Option<Listed<'_>>) {
         let change = Change::new(peer, before, after);
         if self.log.lock().push(change) {
@@ -90,24 +100,28 @@ impl ChangeLog {
         }
     }
 
-    /// Wakes whoever watches what was added. Not while the index is held: there may be thousands.
+    /// Wakes the watchers that the added changes concern. Must not be called while the index is
+    /// locked, because there may be thousands of watchers.
     pub(crate) fn announce(&self) {
+        // The common case, no watcher to wake, costs one relaxed load and no write to a shared
+        // cache line. The swap lets exactly one of several concurrent callers do the work.
         if !self.due.load(Relaxed) || !self.due.swap(false, Relaxed) {
             return;
         }
+        // The lock is released before a waker runs.
         let bells = self.log.lock().take_ringing();
         let woken = bells.into_iter().filter(|bell| bell.ring()).count();
         self.wakeups.fetch_add(woken as u64, Relaxed);
     }
 
-    /// The position behind everything that was added. From here on, changes are added. The index must be held, be it shared, so that
-    /// none is on its way.
+    /// The position after every change so far. Changes are recorded from here on. The caller must
+    /// hold the index at least for reading, so that no change is in progress.
     pub(crate) fn head(&self) -> Position {
         self.followed.store(true, Relaxed);
         self.at(self.log.lock().end()).encode()
     }
 
-    /// What became of the peers that changed behind a position. The index should be up to date.
+    /// The net effect of the changes after a position. The index should be up to date.
     pub(crate) fn delta(&self, query: &Query, after: &Position) -> Followed<Delta> {
         let from = match self.count_of(after) {
             Followed::Known(from) => from,
@@ -116,6 +130,10 @@ impl ChangeLog {
         };
         let mut collapse = Collapse::new(self.filter(query), query.view, query.limit, query.page_bytes);
         let mut next = from;
+        // The log is read in chunks and unlocked in between, so that the index never waits for a
+        // whole response. Changes that are appended meanwhile belong to the response too. If the
+        // next chunk is dropped meanwhile, the read reports it and the response is `Expired`: a
+        // partial list would miss changes.
         let more = loop {
             let chunk = match self.log.lock().read(next, CHUNK) {
                 Read::Changes(chunk) => chunk,
@@ -124,9 +142,11 @@ impl ChangeLog {
             };
             let taken = chunk.iter().take_while(|change| collapse.take(change)).count();
             next += taken as u64;
+            // The page is full. The refused change is the first of the next page.
             if taken < chunk.len() {
                 break true;
             }
+            // A short chunk means that the end of the log is reached.
             if chunk.len() < CHUNK {
                 break false;
             }
@@ -138,7 +158,7 @@ impl ChangeLog {
         Followed::Known(Delta { joined, changed, left, next: self.at(next).encode(), more })
     }
 
-    /// Watches from behind a position, or from now on.
+    /// Watches the changes after a position, or from now on.
     pub(crate) fn watch(
         self: &Arc<Self>,
         query: &Query,
@@ -173,7 +193,7 @@ impl ChangeLog {
         At { epoch: self.epoch, count }
     }
 
-    /// How many changes lie before a position of this run.
+    /// The number of changes before a position of this run.
     fn count_of(&self, position: &Position) -> Followed<u64> {
         match At::decode(position) {
             None => Followed::Foreign,

@@ -1,7 +1,8 @@
-//! The file layer: everything that the journal asks of a disk, and nothing more.
+//! The file layer: the few disk operations that the journal needs.
 //!
-//! It is a trait because a durability rule can only be proven on a disk that forgets: `kill -9` keeps the page
-//! cache, so a journal that never syncs passes it. The tests run on `LossyDisk`, which discards what was not synced.
+//! It is a trait because durability can only be tested on a disk that forgets. `kill -9` keeps the
+//! page cache, so even a journal that never syncs passes that test. The tests run on `LossyDisk`,
+//! which discards what was not synced.
 
 #[cfg(any(test, feature = "testing"))]
 mod lossy;
@@ -13,57 +14,62 @@ use std::io;
 pub use lossy::{LossyDisk, Stall};
 pub use std_disk::StdDisk;
 
-/// One directory of files.
+/// A directory of files.
 ///
-/// What a name leads to is durable after [`Disk::sync_dir`]; what a file holds, after [`DiskFile::sync_data`].
-/// Between two syncs the disk may keep any part of what was written, in any order.
+/// Directory entries are durable after [`Disk::sync_dir`], and the contents of a file after
+/// [`DiskFile::sync_data`]. Between two syncs the disk may keep any part of the writes, in any
+/// order.
 pub trait Disk: Send + Sync + 'static {
-    /// Where this is, as a person would look for it; for messages only.
+    /// The location of the directory, as an operator would look for it. For messages only.
     fn location(&self) -> String;
 
-    /// Takes the directory for this process alone until the answer is dropped; `None` if another holds it.
+    /// Locks the directory for this process until the returned lock is dropped. Returns `None` if
+    /// another process holds the lock.
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>>;
 
     /// The names of all files, in no particular order.
     fn list(&self) -> io::Result<Vec<String>>;
 
-    /// How much room is left, in bytes.
+    /// Free space in bytes.
     fn free(&self) -> io::Result<u64>;
 
     /// Opens an existing file for reading and writing.
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Creates a file, or empties the one that has this name.
+    /// Creates a file, or truncates the existing file with this name.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
-    /// Gives a file another name, atomically replacing what had it.
+    /// Renames a file. Atomically replaces an existing file with the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
     /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
 
-    /// Makes every creation, renaming and removal so far durable.
+    /// Makes all creations, renames and removals so far durable.
     fn sync_dir(&self) -> io::Result<()>;
 }
 
 /// An open file. Offsets and lengths are in bytes.
 #[allow(clippy::len_without_is_empty, reason = "nothing asks whether a file is empty")]
 pub trait DiskFile: Send + Sync {
-    /// Writes all of `bytes` at `offset`, extending the file where needed. After an error any part may be written.
+    /// Writes all of `bytes` at `offset` and extends the file if necessary. After an error, any
+    /// part may have been written.
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
 
-    /// Reads into `buffer` from `offset`; answers how many bytes, fewer than asked only at the end of the file.
+    /// Reads into `buffer` from `offset` and returns the number of bytes read, which is smaller
+    /// than the buffer only at the end of the file.
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize>;
 
-    /// Makes everything written so far durable. After an error nothing written since the last success can be relied on.
+    /// Makes all writes so far durable. After an error, no write since the last successful sync can
+    /// be relied on.
     fn sync_data(&self) -> io::Result<()>;
 
-    /// Cuts the file off at `len`, or extends it with zeros.
+    /// Truncates the file to `len`, or extends it with zeros.
     fn set_len(&self, len: u64) -> io::Result<()>;
 
     /// The file's length.
     fn len(&self) -> io::Result<u64>;
 }
 
-/// Holds a directory for one process; dropping it lets go.
+/// The lock of a directory. Dropping it releases the directory.
 pub trait DiskLock: Send + Sync {}

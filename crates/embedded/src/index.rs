@@ -1,7 +1,9 @@
-//! The peers in memory: stable slots, dense arrays to sample from, and one schedule of what ends when.
+//! The index: the peers in memory, with stable slots, dense arrays to sample from, and a schedule
+//! of the times at which leases end.
 //!
-//! Nothing here waits, locks or knows a disk. Whoever holds the index exclusively brings it up to `now` by
-//! [`Index::advance`] first; then live means live, and everything counted is exact.
+//! This module does not block, lock or access the disk. A caller that holds the index exclusively
+//! first calls [`Index::advance`] with `now`. After that the stored states are accurate at `now`,
+//! and all counts are exact.
 
 mod archetype;
 mod census;
@@ -58,30 +60,30 @@ pub(crate) struct Index {
     bytes: u64,
     dormant_bytes: u64,
     counts: Counts,
-    /// Who follows what changes.
+    /// The change log.
     changes: Arc<ChangeLog>,
-    /// What ended and was not reported yet.
+    /// What [`Index::advance`] did and has not reported yet.
     swept: Swept,
-    /// Tells the slots of this process from those of one before.
+    /// Distinguishes the slots of this process from those of an earlier one.
     incarnation: u64,
-    /// When what was kept was read back; the beginning of time where nothing was.
+    /// When the stored peers were loaded; the start of the epoch if there was nothing to load.
     opened_at: Timestamp,
 }
 
-/// What happened to peers so far.
+/// Counts of events so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counts {
     /// Leases that ended.
     pub(crate) expired: u64,
-    /// Dormant peers that a heartbeat brought back.
+    /// Dormant peers that a heartbeat revived.
     pub(crate) revived: u64,
-    /// Dormant peers deleted because their window was over.
+    /// Dormant peers deleted because their revival window ended.
     pub(crate) evicted_due: u64,
-    /// Dormant peers deleted to make room for others.
+    /// Dormant peers deleted to make room for newcomers.
     pub(crate) evicted_for_room: u64,
-    /// Peers deleted because their source has as many dormant ones as it may.
+    /// Dormant peers deleted because their source reached its limit of dormant peers.
     pub(crate) evicted_for_source: u64,
-    /// Dormant peers deleted because too many live ones publish their address by now.
+    /// Dormant peers deleted because too many live peers publish their address by now.
     pub(crate) evicted_for_address: u64,
 }
 
@@ -93,7 +95,7 @@ impl Index {
         index
     }
 
-    /// An empty index that is filled by [`Index::replay`] and then by [`Index::restore`] made ready.
+    /// An empty index that [`Index::replay`] fills and [`Index::restore`] then completes.
     pub(crate) fn loading(limits: Limits, keys: Keys) -> Self {
         Self {
             changes: ChangeLog::new(&limits),
@@ -114,17 +116,17 @@ impl Index {
         }
     }
 
-    /// Peers that it has, live and dormant.
+    /// Number of known peers, live and dormant.
     pub(crate) fn known(&self) -> usize {
         self.slots.occupied()
     }
 
-    /// Bytes that these count for.
+    /// Bytes that the known peers count against the limit.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// The memory of what changes here.
+    /// The change log.
     pub(crate) fn changes(&self) -> &Arc<ChangeLog> {
         &self.changes
     }
@@ -133,7 +135,7 @@ impl Index {
         self.counts
     }
 
-    /// The slot of a known peer; `hash` is that of its id.
+    /// The slot of a known peer. `hash` is the hash of its id.
     fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
         self.by_id.find(hash, |slot| self.slots.encoded(slot).has_id(peer))
     }
@@ -142,8 +144,9 @@ impl Index {
         self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
     }
 
-    /// Renews the lease of a peer that is live at `now`, while others read and renew; `None` where more is to be done. Answers the
-    /// lease's length and when the peer registered.
+    /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
+    /// renewals. Returns the length of the lease and the time of registration, or `None` if a
+    /// renewal alone is not enough.
     pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<(Ttl, Timestamp)> {
         let number = self.find(peer, hash)?;
         let (slot, tail) = self.slots.pair(number);

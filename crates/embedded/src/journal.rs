@@ -1,14 +1,17 @@
-//! The journal: records appended in order, made durable many at a time, and read back at the next start.
+//! The journal: appends records in order, makes many durable with one sync, and reads them back at
+//! the next start.
 //!
-//! It knows nothing of what a record says. The store appends while it holds its own lock, so the order of records is
-//! the order of changes; whoever asked for the change waits for the [`Commit`], outside the lock.
+//! It does not interpret records. The store appends while it holds its own lock, so the order of
+//! records is the order of changes. The request waits for the [`Commit`] after that lock is
+//! released.
 //!
 //! ```text
 //! append ──> filling batch ──(the thread swaps it)──> one frame, one sync ──> every Commit resolves
 //!                                                        └─ failed: undo, refuse, heal
 //! ```
 //!
-//! `docs/decisions/0002-own-journal.md` says why this is written here and how the bytes lie.
+//! `docs/decisions/0002-own-journal.md` explains why the project has its own journal, and the file
+//! format.
 
 mod batch;
 mod checkpoint;
@@ -39,13 +42,15 @@ use crate::disk::Disk;
 use checkpoint::CheckpointStart;
 use queue::{Queue, Request};
 
-/// How a journal is opened and kept.
+/// The options of a journal.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct JournalOptions {
-    /// Go on without what is damaged, counting it, where otherwise the opening is refused. For one start, by hand.
+    /// Skip and count damaged parts instead of refusing to open. An operator sets this for a single
+    /// start.
     pub drop_damaged: bool,
-    /// How much space behind the journal's end is filled with zeros at once, in bytes, so that a sync writes only data.
+    /// How many bytes after the end of the journal are filled with zeros at once, so that a sync
+    /// writes only data.
     pub preallocate: u64,
     /// How long a failed journal waits between attempts to heal.
     pub heal_interval: Duration,
@@ -57,19 +62,22 @@ impl Default for JournalOptions {
     }
 }
 
-/// What the store does when the disk fails and when it is back. Called on the journal's thread, which holds no lock.
+/// The store's callbacks for a failing and a recovered disk. They run on the journal's thread,
+/// which holds no lock.
 pub trait Hooks<U>: Send + 'static {
-    /// The disk failed: revert these changes, which are in the order to revert them (newest first). Nobody was told
-    /// that they happened; those who wait are told the opposite when this returns.
+    /// The disk failed: revert these changes, which are in the order in which to revert them
+    /// (newest first). None of them was acknowledged. The waiting requests get the error after this
+    /// returns.
     fn failed(&self, undos: Vec<U>);
 
-    /// The disk is back. Records that nobody waited for may be missing from it: take a checkpoint soon.
+    /// The disk works again. Records without a waiting request may be missing from it, so take a
+    /// checkpoint soon.
     fn healed(&self);
 }
 
-/// A journal in use. `U` is what the store needs to revert one change.
+/// A running journal. `U` is the data that the store needs to revert one change.
 ///
-/// Dropping it is [`Journal::close`].
+/// Dropping the journal calls [`Journal::close`].
 pub struct Journal<U> {
     queue: Arc<Queue<U>>,
     disk: Arc<dyn Disk>,
@@ -78,11 +86,13 @@ pub struct Journal<U> {
 }
 
 impl Journal<()> {
-    /// Reads back what is on `disk`, handing each record to `replay` in order, the checkpoint's before the journal's.
+    /// Reads back the contents of `disk` and passes each record to `replay` in order, the
+    /// checkpoint's records before the journal's.
     ///
-    /// A record may be handed over twice, and older than one that the checkpoint had: each must carry the full state
-    /// that it leaves. The directory is locked from here on. A torn end is cut off and reported; damage is refused
-    /// with its place, unless `options` say to drop it.
+    /// A record may be replayed twice, and may be older than one in the checkpoint, so each record
+    /// must carry the full state that it results in. The directory stays locked from here on. A
+    /// torn tail is cut off and reported. Damage is refused with its offset, unless `options` say
+    /// to drop it.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
@@ -93,18 +103,21 @@ impl Journal<()> {
 }
 
 impl<U: Send + 'static> Journal<U> {
-    /// Appends a record, in the order of calls, and answers what to wait for. Never blocks on the disk.
+    /// Appends a record in the order of calls and returns a future that resolves when it is
+    /// durable. Never blocks on the disk.
     ///
-    /// With an `undo`, a failure of the disk reverts the change. Without one the change stands and the record is
-    /// counted as lost: for what nobody waits for (evictions, revivals).
+    /// With an `undo`, a failure of the disk reverts the change. Without one, the change stays and
+    /// the record is counted as lost. Evictions and revivals, which no request waits for, are
+    /// appended without.
     ///
     /// # Errors
-    /// While the disk fails, or lags 32 MiB behind, or if the record is over 1 MiB: then nothing was appended.
+    /// While the disk fails, if it lags 32 MiB behind, or if the record exceeds 1 MiB. The record
+    /// is not appended then.
     pub fn append(&self, record: &[u8], undo: Option<U>) -> Result<Commit, Unavailable> {
         self.queue.append(record, undo)
     }
 
-    /// Whether records are taken; cheap enough for every request.
+    /// Whether the journal accepts records. Cheap enough to call for every request.
     pub fn health(&self) -> Result<(), Unavailable> {
         self.queue.health()
     }
@@ -114,19 +127,20 @@ impl<U: Send + 'static> Journal<U> {
         self.queue.counters.figures()
     }
 
-    /// How much room the disk has left, in bytes.
+    /// Free disk space in bytes.
     ///
     /// # Errors
-    /// If the disk does not say.
+    /// If the disk does not report it.
     pub fn free_bytes(&self) -> io::Result<u64> {
         self.disk.free()
     }
 
-    /// Begins a checkpoint: everything appended from here on goes to a new file, and the old ones go when the answer is finished.
+    /// Begins a checkpoint: records appended from here on go to a new file, and finishing the
+    /// returned writer removes the older files.
     ///
-    /// The store then writes its whole state to the answer, piece by piece and while it changes: what a piece misses is in
-    /// the new file. Blocks for about one sync: hold no lock that [`Hooks::failed`] takes, neither here nor in
-    /// [`CheckpointWriter::finish`].
+    /// The store then writes its whole state to the writer, piece by piece, while the state
+    /// changes. Changes that a piece misses are in the new file. Blocks for about one sync: do not
+    /// hold a lock that [`Hooks::failed`] takes, neither here nor in [`CheckpointWriter::finish`].
     ///
     /// # Errors
     /// While the disk fails, and while another checkpoint is being written.
@@ -134,6 +148,8 @@ impl<U: Send + 'static> Journal<U> {
         let turn = Turn::take(&self.checkpointing)?;
         let rotation = self.queue.ask(Request::Rotate)?;
         let queue = Arc::clone(&self.queue);
+        // The checkpoint contains changes as they are in memory, before they are durable. If the
+        // journal fails meanwhile, some of them are reverted, which the count of failures shows.
         let settle = move || match queue.ask(Request::Barrier)? {
             failures if failures == rotation.failures => Ok(()),
             _ => Err(Unavailable::new("the journal failed while the checkpoint was written")),
@@ -155,7 +171,8 @@ impl<U: Send + 'static> Journal<U> {
 }
 
 impl<U> Journal<U> {
-    /// Refuses what comes from here on, makes everything that was appended durable, and ends. A disk that fails is not waited for.
+    /// Refuses further records, makes all appended ones durable and ends the thread. Does not wait
+    /// for a failing disk.
     pub fn close(&self) {
         self.queue.close();
         if let Some(thread) = self.thread.lock().take()
@@ -172,7 +189,7 @@ impl<U> Drop for Journal<U> {
     }
 }
 
-/// One checkpoint at a time; dropped, the next may begin.
+/// Permits one checkpoint at a time. Dropping it permits the next.
 struct Turn(Arc<AtomicBool>);
 
 impl Turn {
@@ -191,10 +208,11 @@ impl Drop for Turn {
 }
 
 impl Recovered {
-    /// Begins to take records. A disk that takes no writes now is no error: the journal starts as failing, and heals.
+    /// Starts accepting records. A disk that rejects writes at this moment is not an error: the
+    /// journal starts as failing, and heals later.
     ///
     /// # Errors
-    /// Where no thread can be started.
+    /// If the thread cannot be started.
     pub fn start<U: Send + 'static>(self, hooks: impl Hooks<U>) -> io::Result<Journal<U>> {
         let disk = Arc::clone(&self.disk);
         let queue = Arc::new(Queue::new(figures::Counters::replayed(self.journal_bytes)));

@@ -1,10 +1,11 @@
 //! The embedded store of Aurora Discovery: an index in memory and a journal on disk.
 //!
-//! The index answers every request; the journal is read only when the store is opened. A change is made in the index and
-//! appended to the journal under one lock, so both have the same order. It is acknowledged once the journal reports it durable.
-//! If the journal fails, the change is reverted.
+//! The index answers every request. The journal is read only when the store is opened. A change is
+//! made in the index and appended to the journal under one lock, so both have the same order. It is
+//! acknowledged once the journal reports it durable. If the journal fails, the change is reverted.
 //!
-//! With the feature `testing`, the module `testing` exports the journal and the file layer, for tests, benchmarks and fuzzing.
+//! With the feature `testing`, the module `testing` exports the journal and the file layer, for
+//! tests, benchmarks and fuzzing.
 
 mod changes;
 #[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub, reason = "`testing` exports it"))]
@@ -32,10 +33,10 @@ pub mod testing {
         CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, Recovered,
     };
 
-    /// Opens a store on a given disk, whatever directory the options name.
+    /// Opens a store on the given disk and ignores the directory that the options name.
     ///
     /// # Errors
-    /// As [`EmbeddedStore::open`].
+    /// The same as [`EmbeddedStore::open`].
     pub fn open_on(
         disk: Arc<dyn Disk>,
         options: EmbeddedOptions,

@@ -1,15 +1,15 @@
-//! What the journal and the checkpoint say of a peer, as bytes.
+//! The binary encoding of changes and peers in the journal and the checkpoint.
 //!
-//! One byte of kind, whose number also stands for the form of the rest; numbers are big-endian, instants are
-//! milliseconds. A new form gets a new number.
+//! The first byte is the kind of the record, which also determines the encoding of the rest.
+//! Numbers are big-endian, and times are in milliseconds. A new encoding gets a new kind.
 
 use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::{Holder, Source, TokenHash};
 
-/// One change, or one peer's state.
+/// A change, or the complete state of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
-    /// All that is kept of a peer.
+    /// The complete state of a peer.
     Registered(Registered<'a>),
     /// A peer's lease ended.
     Expired { peer: &'a str, at: Timestamp },
@@ -19,7 +19,7 @@ pub(crate) enum Record<'a> {
     Gone { peer: &'a str },
 }
 
-/// All that is kept of a peer.
+/// The complete state of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Registered<'a> {
     pub(crate) dormant: bool,
@@ -28,7 +28,7 @@ pub(crate) struct Registered<'a> {
     pub(crate) registered_at: Timestamp,
     pub(crate) last_seen: Timestamp,
     pub(crate) expires_at: Timestamp,
-    /// As `PeerJson` writes it; not parsed yet.
+    /// As written by `PeerJson`. Not parsed yet.
     pub(crate) json: &'a str,
 }
 
@@ -42,7 +42,7 @@ impl<'a> Record<'a> {
     /// Bytes of a [`Record::Registered`] before its JSON.
     pub(crate) const HEAD: usize = 1 + 9 + TokenHash::LEN + 4 + 3 * 8;
 
-    /// Appends the record's bytes.
+    /// Appends the encoded record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Self::Registered(registered) => registered.encode(out),
@@ -55,7 +55,7 @@ impl<'a> Record<'a> {
         }
     }
 
-    /// Reads what [`Record::encode`] wrote; `None` if it can't have.
+    /// Decodes a record that [`Record::encode`] wrote. Returns `None` for invalid bytes.
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {

@@ -1,4 +1,4 @@
-//! The store: the index under its lock, and the journal behind it.
+//! The store: the index with its lock, and the journal.
 
 mod change;
 mod checkpoint;
@@ -29,10 +29,11 @@ use crate::record::Record;
 use change::Alone;
 use checkpoint::Checkpointer;
 
-/// The embedded store: peers in memory, and their registrations on disk if it was opened on one.
+/// The embedded store: peers in memory, and their registrations on disk if it was opened with a
+/// directory.
 ///
-/// Heartbeats of live peers and everything that reads share the index; a change has it alone for some microseconds. Nobody waits
-/// for the disk while holding it.
+/// Heartbeats of live peers and all reads share the lock of the index. A change holds it
+/// exclusively for a few microseconds. The lock is never held while waiting for the disk.
 pub struct EmbeddedStore {
     shared: Arc<Shared>,
     journal: Option<Arc<Journal<Undo>>>,
@@ -40,26 +41,27 @@ pub struct EmbeddedStore {
     restored: Restored,
 }
 
-/// What the journal's and the checkpoint's threads have of the store.
+/// The part of the store that the threads of the journal and the checkpoint share.
 struct Shared {
     index: RwLock<Index>,
-    /// The index's own.
+    /// The index's change log, reachable without locking the index.
     changes: Arc<ChangeLog>,
     keys: Keys,
     closed: AtomicBool,
-    /// The journal lacks something that the index has, or can be shortened.
+    /// Whether a checkpoint is needed, because the journal lacks a change that the index has, or
+    /// can be shortened.
     checkpoint_wanted: AtomicBool,
-    /// Changes that were not kept and could not be taken back; not one is expected.
+    /// Changes that were not made durable and could not be reverted. Expected to stay zero.
     irrevertible: AtomicU64,
 }
 
-/// What brings back what was there before a change: a record.
+/// A record that restores the state before a change.
 type Undo = Box<[u8]>;
 
-/// How much of what is due is done before others get the index: a tenth of a millisecond's work.
+/// Due work that is done per exclusive lock of the index: about a tenth of a millisecond.
 const STEPS: usize = 256;
 
-/// When to try again after a failure of the disk, in seconds: the journal tries by itself more often.
+/// When a client may retry after a disk failure, in seconds. The journal itself retries more often.
 const RETRY_AFTER_SECONDS: u32 = 5;
 
 #[async_trait]
@@ -145,12 +147,12 @@ impl Store for EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// What was found when it was opened.
+    /// The result of opening the store.
     pub fn restored(&self) -> &Restored {
         &self.restored
     }
 
-    /// Decides about a registration and makes the change, in one hold of the index.
+    /// Decides about a registration and applies it while holding the index exclusively.
     fn place(&self, put: Put, now: Timestamp) -> Result<(Placement, Option<Commit>), StoreError> {
         let Put { registration, ttl, claim, new_token } = put;
         let holder = Holder { source: claim.source, token: new_token };
@@ -165,7 +167,8 @@ impl EmbeddedStore {
         if let (true, Some(token)) = (admission.token_kept, claim.token) {
             entry.content.holder.token = token;
         }
-        // A disk that takes nothing must not cost a dormant peer its place.
+        // If the disk rejects writes, no dormant peer may be evicted for a registration that will
+        // fail.
         self.check_journal()?;
         index.make_room(&entry, &admission, &mut |record| self.note(record));
         entry.encode(&mut record);
@@ -174,7 +177,7 @@ impl EmbeddedStore {
         Ok((Placement::Placed { token_kept: admission.token_kept }, commit))
     }
 
-    /// Decides about a deregistration and makes the change, in one hold of the index.
+    /// Decides about a deregistration and applies it while holding the index exclusively.
     fn depart(
         &self,
         peer: &PeerId,
@@ -201,7 +204,7 @@ impl EmbeddedStore {
         index.is_due(now)
     }
 
-    /// The index up to `now`, shared.
+    /// The index, brought up to `now` and locked for reading.
     fn read(&self, now: Timestamp) -> RwLockReadGuard<'_, Index> {
         loop {
             let index = self.shared.index.read();
@@ -213,7 +216,7 @@ impl EmbeddedStore {
         }
     }
 
-    /// The index up to `now`, alone.
+    /// The index, brought up to `now` and locked exclusively.
     fn write(&self, now: Timestamp) -> Alone<'_> {
         loop {
             let mut index = self.shared.write();
@@ -224,13 +227,14 @@ impl EmbeddedStore {
         }
     }
 
-    /// Appends a record that somebody waits for; `undo` is made only where there is a journal.
+    /// Appends a record that a request waits for. `undo` is called only if there is a journal.
     fn append(&self, record: &[u8], undo: impl FnOnce() -> Undo) -> Result<Option<Commit>, StoreError> {
         let append = |journal: &Arc<Journal<Undo>>| journal.append(record, Some(undo()));
         self.journal.as_ref().map(append).transpose().map_err(|error| unavailable(&error))
     }
 
-    /// Appends a record that nobody waits for. Where it is lost, the next checkpoint makes up for it.
+    /// Appends a record that no request waits for. If it is lost, the next checkpoint makes up for
+    /// it.
     fn note(&self, record: &Record<'_>) {
         let Some(journal) = &self.journal else { return };
         let mut bytes = Vec::with_capacity(Record::HEAD);
@@ -255,7 +259,7 @@ impl EmbeddedStore {
     }
 }
 
-/// The record of what is in a slot, or that nothing is there.
+/// The record that restores the contents of a slot, or that deletes the peer if it has no slot.
 fn undo(index: &Index, peer: &str, slot: Option<u32>) -> Undo {
     let mut record = Vec::new();
     match slot {

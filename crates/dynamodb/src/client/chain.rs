@@ -1,4 +1,4 @@
-//! Configuration as AWS's own tools find it.
+//! Configuration from the same sources as AWS's own tools.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
@@ -7,7 +7,8 @@ use aws_sdk_dynamodb::config::{Builder, SharedHttpClient, StalledStreamProtectio
 use super::{ConnectError, endpoint, is_loopback, local_credentials, no_region, region, variable};
 use crate::options::DynamoOptions;
 
-/// What the environment, the profile, the container or the instance says, under the options.
+/// The configuration from the environment, the profile, the container or the instance. The options
+/// take precedence.
 pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> Result<Builder, ConnectError> {
     let endpoint = endpoint(options)?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
@@ -25,7 +26,7 @@ pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> R
         return Err(no_region());
     }
     // The SDK resolves credentials within an attempt, and an assumed role may take longer than one.
-    // So the time of an attempt bounds the connection and the response, and nothing else of it.
+    // So the timeout of an attempt applies to connecting and to the response only.
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(options.attempt_timeout)
         .read_timeout(options.attempt_timeout);

@@ -1,5 +1,5 @@
-//! Configuration from the environment alone, as on Lambda: whatever does not change from call to
-//! call is resolved once, when the client is built.
+//! Configuration from the environment only, as on Lambda. Everything that stays the same for all
+//! calls is resolved once, when the client is built.
 
 use aws_sdk_dynamodb::config::endpoint::{
     DefaultResolver, Endpoint, EndpointFuture, Params, ResolveEndpoint,
@@ -14,7 +14,7 @@ use http::Uri;
 use super::{ConnectError, endpoint, is_loopback, local_credentials, no_region, region, variable};
 use crate::options::DynamoOptions;
 
-/// What the environment says, under the options.
+/// The configuration from the environment. The options take precedence.
 pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> Result<Builder, ConnectError> {
     let endpoint = endpoint(options)?;
     let region = region(options, endpoint.as_ref())?.ok_or_else(no_region)?;
@@ -31,7 +31,7 @@ pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> R
         .endpoint_resolver(Resolved(endpoint))
         .credentials_provider(credentials)
         .identity_cache(IdentityCache::no_cache())
-        // The attempt's time bounds the response's body as well.
+        // The timeout of an attempt covers the body of the response as well.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .timeout_config(timeouts.build()))
 }
@@ -62,7 +62,7 @@ async fn aws_endpoint(region: &str) -> Result<Endpoint, ConnectError> {
     resolved.map_err(|error| ConnectError(format!("DynamoDB has no endpoint in {region}: {error}")))
 }
 
-/// An endpoint that was resolved before.
+/// An endpoint that is already resolved.
 #[derive(Debug)]
 struct Resolved(Endpoint);
 

@@ -1,4 +1,4 @@
-//! When a call is retried: by the SDK's standard strategy, and for a few responses beyond it.
+//! Retries: the SDK's standard strategy, extended to a few more responses.
 
 use std::time::Duration;
 
@@ -6,19 +6,20 @@ use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
 
-/// Attempts of one call, the first included. The verb's deadline usually ends them first.
+/// Attempts per call, including the first one. The deadline of the operation usually ends them
+/// earlier.
 const ATTEMPTS: u32 = 8;
-/// The longest pause before the second attempt; it doubles with each further one.
+/// The maximum pause before the second attempt. It doubles with each further attempt.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
-/// The longest pause between attempts, so that a deadline of seconds holds several.
+/// The maximum pause between attempts, so that several fit into a deadline of seconds.
 const LONGEST_BACKOFF: Duration = Duration::from_millis(800);
 
-/// How an error message of DynamoDB begins when a request was signed too long ago, as when the
-/// process was frozen in between, or too early.
+/// The start of DynamoDB's error message for a request whose signature is too old, for example
+/// because the process was frozen in between, or too new.
 const MISTIMED: [&[u8]; 2] = [b"Signature expired", b"Signature not yet current"];
 
-/// The standard strategy: pauses with full jitter, and a token bucket that the clients of one
-/// Region share, so that a service that is down is not called eight times by each caller.
+/// The standard strategy: pauses with full jitter, and a token bucket that all clients of a Region
+/// share, so that each caller does not make eight calls to a service that is down.
 pub(super) fn config() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
@@ -26,7 +27,7 @@ pub(super) fn config() -> RetryConfig {
         .with_max_backoff(LONGEST_BACKOFF)
 }
 
-/// Retries error responses that the SDK's own classifiers leave alone.
+/// Retries error responses that the SDK's own classifiers do not retry.
 #[derive(Debug)]
 pub(super) struct TransientResponse;
 
@@ -45,13 +46,13 @@ impl ClassifyRetry for TransientResponse {
     }
 }
 
-/// Whether the response to a call that failed says that the same call may succeed a moment later.
+/// Whether the response to a failed call indicates that the same call may succeed a moment later.
 pub(crate) fn is_transient_response(response: &HttpResponse) -> bool {
     let body = response.body().bytes().unwrap_or_default();
     match response.status().as_u16() {
-        // The call succeeded, and its body can't be parsed.
+        // The call succeeded, but its body cannot be parsed.
         200..300 => true,
-        // 408 and 429 are what proxies on the way say.
+        // Proxies on the way respond with 408 and 429.
         408 | 429 | 500.. => true,
         _ => MISTIMED.iter().any(|start| body.windows(start.len()).any(|bytes| bytes == *start)),
     }

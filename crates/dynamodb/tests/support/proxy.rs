@@ -1,5 +1,5 @@
-//! A proxy between the store and the stand-in that breaks what passes through it, as networks and
-//! services do.
+//! A proxy between the store and the stand-in that injects faults, as networks and services have
+//! them.
 
 use std::io;
 use std::sync::Arc;
@@ -21,27 +21,27 @@ use tokio::task::JoinHandle;
 
 const TARGET: &str = "x-amz-target";
 
-/// What happens to one call.
+/// The fault that is injected into a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {
     Pass,
-    /// Refused for too many requests.
+    /// Refused because of throttling.
     Throttle,
-    /// The service's own failure.
+    /// The service fails internally.
     ServerError,
-    /// The connection is reset, and the service never saw the call.
+    /// The connection is reset before the service receives the call.
     Reset,
-    /// The service carried the call out, and the connection is reset before its response.
+    /// The service carries out the call, and the connection is reset before the response.
     ResetAfter,
-    /// The service never saw the call, and nothing responds.
+    /// The service does not receive the call, and there is no response.
     Stall,
-    /// The service carried the call out, and nothing responds.
+    /// The service carries out the call, and there is no response.
     StallAfter,
-    /// A batch is carried out in its first half; a call that is no batch passes.
+    /// Only the first half of a batch is carried out. Other calls pass.
     Half,
 }
 
-/// One call, as a rule sees it.
+/// A call, as a rule sees it.
 pub(crate) struct Call {
     pub(crate) action: String,
     pub(crate) body: Value,
@@ -54,7 +54,7 @@ impl Call {
 }
 
 type Rule = Box<dyn FnMut(&Call) -> Fate + Send>;
-/// A response, or an error that ends the connection without one.
+/// A response, or an error that closes the connection without one.
 type Outcome = io::Result<Response<Full<Bytes>>>;
 
 pub(crate) struct Proxy {
@@ -68,7 +68,7 @@ struct Shared {
     client: Client<HttpConnector, Full<Bytes>>,
     rule: Mutex<Rule>,
     calls: Mutex<Vec<String>>,
-    /// The index as it was when it was frozen, if it is.
+    /// The contents of the index at the time it was frozen, if it is frozen.
     frozen: Mutex<Option<Vec<Value>>>,
 }
 
@@ -102,12 +102,13 @@ impl Proxy {
         *self.shared.rule.lock() = Box::new(rule);
     }
 
-    /// The actions that were called since the last look.
+    /// The actions called since the last call of this method.
     pub(crate) fn take_calls(&self) -> Vec<String> {
         std::mem::take(&mut self.shared.calls.lock())
     }
 
-    /// From now on the index responds as it is now, whatever is written.
+    /// Freezes the index: from now on it responds with its current contents, regardless of later
+    /// writes.
     pub(crate) async fn freeze_index(&self, table: &str) {
         let scan = json!({"TableName": table, "IndexName": INDEX}).to_string();
         let credential = "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
@@ -130,13 +131,13 @@ impl Proxy {
 }
 
 async fn serve(connection: TcpStream, shared: Arc<Shared>) {
-    // Without lingering, closing a connection resets it.
+    // With zero linger time, closing a connection resets it.
     connection.set_zero_linger().unwrap();
     let service = service_fn(move |request| {
         let shared = Arc::clone(&shared);
         async move { shared.respond(request).await }
     });
-    // A service that fails ends the connection without a response; that is one of the fates.
+    // An error of the service closes the connection without a response, which is one of the faults.
     let _ = http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
 }
 
@@ -177,14 +178,14 @@ impl Shared {
     async fn forward(&self, headers: &HeaderMap, body: Bytes) -> Outcome {
         let mut request = Request::post(&self.upstream).body(Full::new(body)).unwrap();
         *request.headers_mut() = headers.clone();
-        // Both are another's now; the client sets them.
+        // The client sets both for the new connection.
         request.headers_mut().remove(HOST);
         request.headers_mut().remove(CONTENT_LENGTH);
         let (head, body) = self.client.request(request).await.map_err(io::Error::other)?.into_parts();
         Ok(Response::from_parts(head, Full::new(body.collect().await.map_err(io::Error::other)?.to_bytes())))
     }
 
-    /// Carries out the first half of a batch and hands the rest back unprocessed.
+    /// Carries out the first half of a batch and returns the rest as unprocessed.
     async fn half(&self, headers: &HeaderMap, call: &Call) -> Outcome {
         let (list, unprocessed) = match call.action.as_str() {
             "BatchGetItem" => ("/Keys", "UnprocessedKeys"),
@@ -210,12 +211,12 @@ impl Shared {
         Ok(response(status, &done))
     }
 
-    /// What the frozen index has of a query.
+    /// The entries of the frozen index for a query.
     fn frozen_page(&self, call: &Call) -> Option<Value> {
         let frozen = self.frozen.lock();
         let entries = frozen.as_ref().filter(|_| call.action == "Query")?;
         let values = &call.body["ExpressionAttributeValues"];
-        // Base64 of eight bytes does not sort as they do.
+        // The order of base64 differs from the order of the eight bytes.
         let bytes = |value: &Value| decode(value["B"].as_str().unwrap_or_default());
         let (from, to) = (bytes(&values[":from"]), bytes(&values[":to"]));
         let mut items: Vec<&Value> = entries

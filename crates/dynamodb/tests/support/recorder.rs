@@ -1,4 +1,5 @@
-//! Writes down which actions the store calls, and of what: `scripts/test-stand-ins` compares them with what the role allows.
+//! Records the actions that the store calls, and their resources. `scripts/test-stand-ins` compares
+//! them with the permissions of the role.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -9,10 +10,10 @@ use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;
 use serde_json::Value;
 
-/// The folder in which each action is an empty file, shared by the processes of all tests.
+/// The folder in which each action is an empty file. The processes of all tests share it.
 const FOLDER: &str = "AURORA_RECORD_ACTIONS";
 
-/// The client, recording where it is asked for.
+/// The client, with recording if it is enabled.
 pub(crate) fn recorded(client: Client) -> Client {
     match std::env::var_os(FOLDER) {
         None => client,

@@ -1,4 +1,4 @@
-//! A local HTTP server that responds as a test says.
+//! A local HTTP server with responses that a test defines.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
-/// Starts one that runs as long as the test, with a status and a body for each request.
+/// Starts a server that runs until the test ends. `respond` returns the status and the body for
+/// each request.
 pub(crate) async fn serve<F, R>(respond: F) -> SocketAddr
 where
     F: Fn(Request<Incoming>) -> R + Clone + Send + 'static,

@@ -1,4 +1,5 @@
-//! What the tests on a DynamoDB stand-in share. The endpoint comes from the environment; `scripts/dynamodb-local` sets it.
+//! Shared by the tests on a DynamoDB stand-in. The endpoint comes from the environment, and
+//! `scripts/dynamodb-local` sets it.
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -21,14 +22,16 @@ pub(crate) fn endpoint() -> String {
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
 }
 
-/// A table's name that no other test has. The number of a process alone could be another's that ended meanwhile: they are soon used up.
+/// A unique table name. The process id alone is not enough, because the system may reuse the id of
+/// a process that has ended.
 pub(crate) fn table_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
     format!("aurora-peers-test-{process}-{:x}-{next}", fastrand::u64(..))
 }
 
-/// The options of a table with time for a stand-in on a busy machine: what is not about deadlines must not miss one.
+/// Options with long deadlines, for a stand-in on a busy machine. Tests that are not about
+/// deadlines must not miss one.
 pub(crate) fn patient(table: String) -> DynamoOptions {
     let mut options = DynamoOptions::new(table);
     options.deadline = Duration::from_secs(60);
@@ -36,7 +39,8 @@ pub(crate) fn patient(table: String) -> DynamoOptions {
     options
 }
 
-/// The options of a fresh table at the stand-in. Its time to live is off: cases live at made-up times.
+/// The options of a new table in the stand-in. Its time to live is disabled, because the tests use
+/// artificial times.
 pub(crate) async fn fresh_table() -> DynamoOptions {
     let mut options = patient(table_name());
     options.endpoint = Some(endpoint());
@@ -55,7 +59,7 @@ pub(crate) async fn open_within(options: &DynamoOptions, limits: &Limits) -> Arc
     Arc::new(DynamoStore::new(client, options.clone(), limits))
 }
 
-/// 2025-10-02T12:00:00 and so many seconds.
+/// 2025-10-02T12:00:00 plus this many seconds.
 pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_secs(1_759_406_400 + seconds)
 }
@@ -64,7 +68,7 @@ pub(crate) fn id(name: &str) -> PeerId {
     PeerId::parse(name).unwrap()
 }
 
-/// A registration from `source` with the token of that number.
+/// A registration from `source` with the token of this number.
 pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> Put {
     let ip: IpAddr = source.parse().unwrap();
     Put {

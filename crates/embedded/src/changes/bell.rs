@@ -1,28 +1,31 @@
-//! What one watcher is woken by.
+//! The wake-up signal of one watcher.
 
 use std::task::Waker;
 
 use parking_lot::Mutex;
 
-/// Wakes a watcher that waits, once: one that does something else, or nothing at all, is left alone.
+/// Wakes its watcher at most once per wait. A watcher that is not waiting is not disturbed.
 #[derive(Default)]
 pub(super) struct Bell(Mutex<State>);
 
 #[derive(Default)]
 struct State {
     waker: Option<Waker>,
-    /// How many changes there were before the first that it rang for, since it was hung up.
+    /// The number of changes before the first one that concerned the watcher since it last armed
+    /// the bell.
     rung_behind: Option<u64>,
 }
 
 impl Bell {
-    /// Notes that it rings for the change behind the first `count`. The log must be held, so that of two changes the first is noted
-    /// first, whoever comes to ring first.
+    /// Records that the change after the first `count` concerns the watcher. The caller holds the
+    /// lock of the log, so the earliest of several changes is recorded, whichever thread rings
+    /// first.
     pub(super) fn note(&self, count: u64) {
         self.0.lock().rung_behind.get_or_insert(count);
     }
 
-    /// Rings for what was noted; answers whether somebody was woken by it. Not while the log is held: a waker is foreign code.
+    /// Wakes the watcher, and returns whether it was waiting. Must not be called while the log is
+    /// locked, because a waker is foreign code.
     pub(super) fn ring(&self) -> bool {
         let waker = self.0.lock().waker.take();
         let woken = waker.is_some();
@@ -32,7 +35,8 @@ impl Bell {
         woken
     }
 
-    /// Hangs it up: it wakes with `waker` when it rings. Answers the waker that it had, to be dropped where nothing is held.
+    /// Arms the bell: the next ring wakes `waker`. Returns the previous waker, which the caller
+    /// drops after releasing its locks, since dropping it may run foreign code.
     pub(super) fn hang_up(&self, waker: &Waker) -> Option<Waker> {
         let mut state = self.0.lock();
         state.rung_behind = None;
@@ -42,7 +46,8 @@ impl Bell {
         }
     }
 
-    /// Up to where nothing has concerned the watcher since it was hung up, if it has rung.
+    /// The position before which no change has concerned the watcher since it armed the bell.
+    /// `None` until the bell rings.
     pub(super) fn rung_behind(&self) -> Option<u64> {
         self.0.lock().rung_behind
     }

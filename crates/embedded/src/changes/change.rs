@@ -1,24 +1,25 @@
-//! One change: how a peer was listed before and after it.
+//! A single change: how a peer was listed before and after it.
 
 use aurora_protocol::{ChangeKind, Departed, EncodedPeer, PeerId, PeerList, Timestamp, View};
 
-/// The archetypes that a live peer carried, hashed.
+/// The hashed archetypes of a live peer.
 pub(crate) type Traits = Box<[u64]>;
 
-/// How a live peer is listed.
+/// The listing of a live peer.
 pub(crate) struct Listed<'a> {
     pub(crate) traits: Traits,
     pub(crate) peer: EncodedPeer<'a>,
     pub(crate) last_seen: Timestamp,
-    /// Seconds that its lease has left.
+    /// Remaining seconds of its lease.
     pub(crate) expires_in: u64,
     /// Seconds since it registered.
     pub(crate) registered_ago: u64,
 }
 
-/// A change of one peer, whole: it can be told after the peer is gone.
+/// A complete change of one peer. It can be reported after the peer is gone.
 pub(super) struct Change {
-    /// The peer's id, followed by the front and the back of its JSON if it is listed.
+    /// The peer's id, followed by the front and the back of its JSON if the peer is listed after
+    /// the change.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,
@@ -29,17 +30,18 @@ pub(super) struct Change {
     after: Option<Traits>,
 }
 
-/// Which changes somebody follows.
+/// Selects the changes that a follower sees.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Filter {
-    /// Archetypes, hashed; empty: all peers.
+    /// Hashed archetypes. If empty, all peers match.
     pub(super) wanted: Box<[u64]>,
-    /// A peer whose changes are left out.
+    /// A peer whose changes are excluded.
     pub(super) exclude: Option<PeerId>,
 }
 
 impl Change {
-    /// What an entry takes beside its text and its traits: the change, its reference counts, its place and three allocations.
+    /// Memory of an entry in addition to its text and its archetypes: the change itself, two
+    /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 8 + 3 * 16;
 
     pub(super) fn new(peer: &[u8], before: Option<&Traits>, after: Option<Listed<'_>>) -> Self {
@@ -72,17 +74,17 @@ impl Change {
         EncodedPeer::new(front, back)
     }
 
-    /// About how many bytes it takes in memory.
+    /// Approximate memory use in bytes.
     pub(super) fn cost(&self) -> usize {
         Self::COST + self.text.len() + 8 * self.traits().count()
     }
 
-    /// At most how many bytes it takes in a list, beside a comma.
+    /// An upper bound for the bytes that it takes in a list, without the comma.
     pub(super) fn told_len(&self, view: View) -> usize {
         self.id_len + self.encoded().listed_len(view)
     }
 
-    /// All archetypes that it concerns; some may come twice.
+    /// All archetypes that the peer has before or after the change. Some may appear twice.
     pub(super) fn traits(&self) -> impl Iterator<Item = u64> {
         self.before.iter().chain(&self.after).flat_map(|traits| traits.iter().copied())
     }
@@ -97,12 +99,12 @@ impl Change {
         }
     }
 
-    /// Who left.
+    /// The id of the peer, for a departure.
     pub(super) fn departed(&self) -> Option<PeerId> {
         PeerId::parse(std::str::from_utf8(self.peer_id()).ok()?).ok()
     }
 
-    /// What is told of it: one JSON object.
+    /// The event data that a watcher gets: one JSON object.
     pub(super) fn told(&self, kind: ChangeKind, view: View) -> Option<Vec<u8>> {
         if kind == ChangeKind::Left {
             return serde_json::to_vec(&Departed { peer_id: self.departed()? }).ok();
@@ -110,6 +112,7 @@ impl Change {
         let mut list = PeerList::with_capacity(self.encoded().json_len());
         self.list(view, &mut list);
         let mut json = list.to_array();
+        // Removes the brackets of the array.
         json.pop();
         json.remove(0);
         Some(json)
@@ -117,7 +120,9 @@ impl Change {
 }
 
 impl Filter {
-    /// What a change is to whom this filters, if anything.
+    /// The kind of a change as a follower with this filter sees it; `None` if it does not concern
+    /// the follower. A peer that gains or loses a wanted archetype joins or leaves for this
+    /// follower, although the peer stays live.
     pub(super) fn kind(&self, change: &Change) -> Option<ChangeKind> {
         if self.excludes(change) {
             return None;

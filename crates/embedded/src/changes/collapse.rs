@@ -1,4 +1,4 @@
-//! Many changes as few: each peer once, as the last of its changes left it.
+//! Collapses a series of changes: each peer is listed once, in its final state.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use super::change::{Change, Filter};
 
-/// Takes changes in their order until a page is full.
+/// Accepts changes in order until a page is full.
 pub(super) struct Collapse {
     filter: Filter,
     view: View,
@@ -19,7 +19,8 @@ pub(super) struct Collapse {
     by_id: HashMap<Box<[u8]>, usize>,
 }
 
-/// What became of one peer.
+/// The net change of one peer. Only two facts are needed: whether it matched before its first
+/// change, and its last change.
 struct Course {
     /// Whether it matched before its first change.
     before: bool,
@@ -31,8 +32,12 @@ impl Collapse {
         Self { filter, view, limit, page_bytes, bytes: 0, peers: Vec::new(), by_id: HashMap::new() }
     }
 
-    /// Takes a change, or refuses it because the page is full. The first is always taken.
+    /// Accepts a change, or returns `false` because the page is full. The first change is always
+    /// accepted, so that each page makes progress.
     pub(super) fn take(&mut self, change: &Arc<Change>) -> bool {
+        // A change that the filter hides does not alter the net change: either the peer is
+        // excluded, or it matched neither before nor after this change, so its last recorded change
+        // still holds.
         if self.filter.kind(change).is_none() {
             return true;
         }
@@ -53,7 +58,7 @@ impl Collapse {
         true
     }
 
-    /// Who joined, who changed, and who left.
+    /// The peers that joined, changed and left.
     pub(super) fn into_lists(self) -> (PeerList, PeerList, Vec<PeerId>) {
         let view = self.view;
         let (mut joined, mut changed, mut left) = (PeerList::default(), PeerList::default(), Vec::new());
@@ -61,7 +66,8 @@ impl Collapse {
             match (*before, self.filter.after(last)) {
                 (false, true) => last.list(view, &mut joined),
                 (true, true) => last.list(view, &mut changed),
-                // Who came and went in between may have been enumerated in between.
+                // Also for a peer that joined and left within the page: the follower may have seen
+                // it in an enumeration in between.
                 (_, false) => left.extend(last.departed()),
             }
         }

@@ -1,4 +1,9 @@
-//! Who waits for changes of what.
+//! Tracks which watchers wait for which changes.
+//!
+//! Watchers are registered by topic: an archetype, or all peers. A change looks up its own topics
+//! only, so its cost does not depend on the number of watchers. If watchers wait for a topic, the
+//! change adds the topic to the list of ringing topics, at most once until it rings. The watchers
+//! are woken later, after the index is unlocked.
 
 use std::sync::Arc;
 
@@ -7,36 +12,37 @@ use hashbrown::HashMap;
 use super::bell::Bell;
 use super::change::{Change, Filter};
 
-/// What a watcher is interested in.
+/// What a watcher subscribes to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Topic {
     All,
-    /// The carriers of an archetype, hashed.
+    /// The peers with an archetype, which is hashed.
     Carriers(u64),
 }
 
-/// What somebody watches, while anybody does.
+/// The state of a topic. It exists as long as the topic has watchers.
 struct Interest {
     watchers: usize,
-    /// How many changes there were with the last one that concerned it.
+    /// The number of changes up to and including the latest one that concerned the topic.
     last: u64,
-    /// Whether it is among those that ring next, and how many changes there were before the first that it rings for.
+    /// The number of changes before the first one that the topic rings for, while it is on the list
+    /// of ringing topics.
     ringing: Option<u64>,
-    /// Who wants to be woken by the next, by number.
+    /// The bells of the watchers that wait for the next change, by watcher number.
     waiting: HashMap<u64, Arc<Bell>>,
 }
 
-/// All that is watched. A change of what nobody watches costs a look-up, and wakes nobody.
+/// All topics. A change of a topic without watchers costs one look-up and wakes no one.
 #[derive(Default)]
 pub(super) struct Interests {
     topics: HashMap<Topic, Interest>,
-    /// Topics that somebody waits for and that a change has concerned.
+    /// Topics that have waiting watchers and that a change has concerned.
     ringing: Vec<Topic>,
     watchers: u64,
 }
 
 impl Topic {
-    /// What a filter is interested in.
+    /// The topics of a filter.
     pub(super) fn of(filter: &Filter) -> impl Iterator<Item = Self> {
         let all = filter.wanted.is_empty().then_some(Self::All);
         all.into_iter().chain(filter.wanted.iter().copied().map(Self::Carriers))
@@ -44,7 +50,8 @@ impl Topic {
 }
 
 impl Interests {
-    /// Lets one more watch; answers its number. Where nobody did before, whatever came until now may concern it.
+    /// Registers a watcher and returns its number. For a topic without watchers, earlier changes
+    /// were not tracked, so all changes up to `end` are assumed to concern it.
     pub(super) fn add(&mut self, filter: &Filter, end: u64) -> u64 {
         for topic in Topic::of(filter) {
             let fresh = || Interest { watchers: 0, last: end, ringing: None, waiting: HashMap::new() };
@@ -54,7 +61,7 @@ impl Interests {
         self.watchers
     }
 
-    /// One watches no more.
+    /// Unregisters a watcher.
     pub(super) fn remove(&mut self, filter: &Filter, number: u64) {
         for topic in Topic::of(filter) {
             let Some(interest) = self.topics.get_mut(&topic) else { continue };
@@ -66,7 +73,8 @@ impl Interests {
         }
     }
 
-    /// Notes whom a change concerns, which is the `count`th. Answers whether anybody is to be woken.
+    /// Records the `count`th change with the topics that it concerns. Returns whether any watcher
+    /// must be woken.
     pub(super) fn concern(&mut self, change: &Change, count: u64) -> bool {
         if self.topics.is_empty() {
             return false;
@@ -82,12 +90,13 @@ impl Interests {
         !self.ringing.is_empty()
     }
 
-    /// Whether anything behind the first `count` changes may match a filter.
+    /// Whether any change after the first `count` may match a filter. A `true` may be wrong (see
+    /// [`Interests::add`]); a `false` is always right.
     pub(super) fn has_news(&self, filter: &Filter, count: u64) -> bool {
         Topic::of(filter).any(|topic| self.topics.get(&topic).is_some_and(|interest| interest.last > count))
     }
 
-    /// Has a watcher woken by the next change that concerns it.
+    /// Registers a watcher to be woken by the next change that concerns it.
     pub(super) fn wait(&mut self, filter: &Filter, number: u64, bell: &Arc<Bell>) {
         for topic in Topic::of(filter) {
             if let Some(interest) = self.topics.get_mut(&topic) {
@@ -96,7 +105,8 @@ impl Interests {
         }
     }
 
-    /// Whom to wake: everybody who waits for what a change has concerned. They wait no longer, and know from where on to look.
+    /// The bells to ring: those of all watchers that wait for a ringing topic. These watchers stop
+    /// waiting, and each bell records where the news begins.
     pub(super) fn take_ringing(&mut self) -> Vec<Arc<Bell>> {
         let mut bells = Vec::new();
         for topic in std::mem::take(&mut self.ringing) {

@@ -1,4 +1,8 @@
-//! The changes themselves, the oldest forgotten first, and who waits for more.
+//! The log itself: a queue of changes that drops the oldest first, and the watchers that wait for
+//! more.
+//!
+//! Changes are numbered from 1 for the whole run. The log keeps the last of them, so change `n` is
+//! at index `n - 1 - forgotten` of the queue, and a position is simply a number of changes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,10 +11,10 @@ use super::bell::Bell;
 use super::change::{Change, Filter};
 use super::interest::Interests;
 
-/// As many changes as the bounds allow.
+/// The newest changes, within the bounds.
 pub(super) struct Log {
     changes: VecDeque<Arc<Change>>,
-    /// How many were forgotten.
+    /// The number of changes that were dropped.
     forgotten: u64,
     bytes: usize,
     max_changes: usize,
@@ -18,12 +22,12 @@ pub(super) struct Log {
     pub(super) interests: Interests,
 }
 
-/// What came behind a place.
+/// The result of reading after a position.
 pub(super) enum Read<T> {
     Changes(T),
-    /// Some of it is forgotten.
+    /// Some of the changes were dropped.
     Lost,
-    /// Nothing can be: there never was such a place.
+    /// The position is beyond the end, so this log never issued it.
     Ahead,
 }
 
@@ -33,17 +37,18 @@ impl Log {
         Self { changes, forgotten: 0, bytes: 0, max_changes, max_bytes, interests }
     }
 
-    /// How many changes there were.
+    /// The number of changes so far, including those that were dropped.
     pub(super) fn end(&self) -> u64 {
         self.forgotten + self.changes.len() as u64
     }
 
-    /// How many changes it has, and how many bytes they take.
+    /// The number of changes in memory and their size in bytes.
     pub(super) fn size(&self) -> (usize, usize) {
         (self.changes.len(), self.bytes)
     }
 
-    /// Adds a change; answers whether somebody is to be woken for it.
+    /// Appends a change, drops the oldest ones beyond the bounds, and returns whether any watcher
+    /// must be woken.
     pub(super) fn push(&mut self, change: Change) -> bool {
         self.bytes += change.cost();
         let count = self.end() + 1;
@@ -57,7 +62,7 @@ impl Log {
         ringing
     }
 
-    /// At most `most` changes behind the first `from`.
+    /// At most `most` changes after the first `from`.
     pub(super) fn read(&self, from: u64, most: usize) -> Read<Vec<Arc<Change>>> {
         if from > self.end() {
             return Read::Ahead;
@@ -68,7 +73,8 @@ impl Log {
         Read::Changes(self.changes.range(start..end).cloned().collect())
     }
 
-    /// Whether nothing that a filter lets through is forgotten behind the first `from`.
+    /// Whether all changes that a filter passes after the first `from` are still in memory. Dropped
+    /// changes that do not concern the filter do not matter.
     pub(super) fn check(&self, filter: &Filter, from: u64) -> Read<()> {
         if from > self.end() {
             Read::Ahead
@@ -79,7 +85,7 @@ impl Log {
         }
     }
 
-    /// Whom to wake for what was added.
+    /// The bells to ring for the changes that were added.
     pub(super) fn take_ringing(&mut self) -> Vec<Arc<Bell>> {
         self.interests.take_ringing()
     }

@@ -1,18 +1,19 @@
-//! Between which two changes a follower stands.
+//! The position of a follower in the change log.
 
 use aurora_registry::Position;
 
-/// A place in the changes of one run of the store.
+/// A point between two changes of one run of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct At {
-    /// The run.
+    /// Identifies the run.
     pub(super) epoch: u64,
-    /// How many changes lie before it.
+    /// The number of changes before it.
     pub(super) count: u64,
 }
 
 impl At {
-    /// Another than an enumeration's, so that neither is taken for the other.
+    /// Different from the version byte of an enumeration's cursor, so that neither is mistaken for
+    /// the other.
     const VERSION: u8 = 0xC1;
 
     pub(super) fn encode(self) -> Position {

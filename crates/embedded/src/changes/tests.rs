@@ -1,4 +1,4 @@
-//! The memory by itself: what it forgets, and whom it wakes.
+//! Tests of the change log alone: which changes it drops, and which watchers it wakes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -25,7 +25,7 @@ impl ChangeLog {
         names.iter().map(|name| self.trait_of(name)).collect()
     }
 
-    /// A peer comes, and those who wait are told.
+    /// A peer joins, and the waiting watchers are woken.
     fn join(&self, peer: &str, archetypes: &[&str]) {
         self.add_peer(peer, archetypes);
         self.announce();
@@ -58,7 +58,7 @@ impl ChangeLog {
     }
 }
 
-/// A waker that counts.
+/// A waker that counts its wake-ups.
 #[derive(Default)]
 struct Counted(AtomicUsize);
 
@@ -112,7 +112,8 @@ fn what_comes_between_looking_and_waiting_is_not_missed() {
     changes.join("p", &["a"]);
     assert!(poll(&mut watcher, &counted).is_ready());
     assert_eq!(taken(&mut watcher).len(), 1);
-    // Woken by one of its topics, it waits for the other, and is woken by that too.
+    // After a wake-up for one of its topics, the watcher waits for both again, and a change of the
+    // other wakes it too.
     let mut both = changes.watcher(&["a", "b"], None);
     for name in ["a", "b", "a"] {
         assert!(poll(&mut both, &counted).is_pending());

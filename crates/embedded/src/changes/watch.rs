@@ -1,4 +1,8 @@
-//! One who watches: a position, and a bell.
+//! A watcher: a position and a bell.
+//!
+//! A watcher repeats two steps: [`Watch::take`] reads changes from its position, and
+//! [`Watch::poll_news`] waits for more. No wake-up is lost, because `poll_news` checks for news and
+//! registers its waker under the lock of the log, under which every change is also appended.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -12,19 +16,19 @@ use super::change::Filter;
 use super::log::Read;
 use super::{CHUNK, ChangeLog, STEPS};
 
-/// One who watches what passes a filter.
+/// Watches the changes that pass a filter.
 pub(super) struct Watcher {
     changes: Arc<ChangeLog>,
     filter: Filter,
     view: View,
     number: u64,
     bell: Arc<Bell>,
-    /// How many changes it has taken, those that don't concern it included.
+    /// The number of changes that it has read, including those that do not concern it.
     count: u64,
 }
 
 impl Watcher {
-    /// Begins behind the first `from` changes, or behind all.
+    /// Starts after the first `from` changes, or at the end of the log.
     pub(super) fn new(changes: Arc<ChangeLog>, filter: Filter, view: View, from: Option<u64>) -> Read<Self> {
         let (number, count, known) = {
             let mut log = changes.log.lock();
@@ -34,6 +38,7 @@ impl Watcher {
         };
         changes.watchers.fetch_add(1, Relaxed);
         let watcher = Self { changes, filter, view, number, bell: Arc::default(), count };
+        // In the other cases `watcher` is dropped here, which unregisters it.
         match known {
             Read::Changes(()) => Read::Changes(watcher),
             Read::Lost => Read::Lost,
@@ -48,20 +53,23 @@ impl Watch for Watcher {
     }
 
     fn take(&mut self, max_bytes: usize) -> Taken<Occurrence> {
-        // What came while it waited and before it was woken does not concern it, and may be forgotten by now.
+        // The changes between the start of the wait and the first ring do not concern this watcher,
+        // and may have been dropped from the log by now. Skipping them avoids a false `Lost`.
         self.count = self.bell.rung_behind().map_or(self.count, |behind| self.count.max(behind));
         let (mut told, mut bytes, from) = (Vec::new(), 0, self.count);
         loop {
             let chunk = {
                 let log = self.changes.log.lock();
                 if !log.interests.has_news(&self.filter, self.count) {
-                    // Nothing up to the end concerns it, so that its position is never forgotten for others' changes.
+                    // No change up to the end concerns this watcher. Moving its position there
+                    // keeps unrelated changes from expiring the position.
                     self.count = log.end();
                     return Taken::Changes { changes: told, more: false };
                 }
                 match log.read(self.count, CHUNK) {
                     Read::Changes(chunk) => chunk,
-                    // What was taken is told first; the next call finds the gap.
+                    // Changes that were read before are delivered first. The next call reports the
+                    // gap.
                     Read::Lost | Read::Ahead if !told.is_empty() => {
                         return Taken::Changes { changes: told, more: true };
                     }
@@ -92,6 +100,7 @@ impl Watch for Watcher {
         if log.interests.has_news(&self.filter, self.count) {
             return Poll::Ready(());
         }
+        // Nothing up to the end concerns this watcher, so it waits from there.
         self.count = log.end();
         let replaced = self.bell.hang_up(context.waker());
         log.interests.wait(&self.filter, self.number, &self.bell);

@@ -1,4 +1,4 @@
-//! A disk in memory that loses power, runs full, fails and stalls on demand.
+//! An in-memory disk that loses power, runs full, fails and stalls on demand.
 
 mod state;
 
@@ -12,10 +12,11 @@ use parking_lot::{Condvar, Mutex};
 use super::{Disk, DiskFile, DiskLock};
 use state::{Change, FileState, NameChange, Power, State, index};
 
-/// A disk in memory for tests. Clones share it, as two openings of one directory would.
+/// An in-memory disk for tests. Clones share the same contents, like two handles on one directory.
 ///
-/// It keeps apart what a reader sees and what is durable. [`LossyDisk::lose_power`] takes the durable part, adds a
-/// random choice of the unsynced sectors and directory changes, and leaves the old disk dead.
+/// It separates the contents that a reader sees from those that are durable.
+/// [`LossyDisk::lose_power`] takes the durable contents and adds a random selection of the unsynced
+/// sectors and directory changes. The old disk rejects all later operations.
 #[derive(Clone)]
 pub struct LossyDisk {
     shared: Arc<Shared>,
@@ -27,18 +28,20 @@ struct Shared {
 }
 
 impl LossyDisk {
-    /// An empty disk whose choices follow from `seed`.
+    /// An empty disk whose random choices are determined by `seed`.
     pub fn new(seed: u64) -> Self {
         Self::with(seed, BTreeMap::new(), BTreeMap::new())
     }
 
-    /// The same disk with its syncs taken out: they succeed and keep nothing. What passes on such a disk proves nothing.
+    /// The same disk with syncs that succeed but do not make anything durable. A test that passes
+    /// on such a disk proves nothing.
     pub fn without_sync(self) -> Self {
         self.shared.state.lock().syncs = false;
         self
     }
 
-    /// Cuts the power now; answers the disk as it is found afterwards. Every later operation on this one fails.
+    /// Cuts the power now and returns the disk in the state after the power loss. Every later
+    /// operation on this disk fails.
     pub fn lose_power(&self) -> Self {
         let mut state = self.shared.state.lock();
         state.power = Power::Off;
@@ -52,50 +55,52 @@ impl LossyDisk {
         found
     }
 
-    /// Lets the power fail with the operation that follows `operations` more: the place in the code, not the time, decides.
+    /// Cuts the power after `operations` more operations, so the point of failure depends on the
+    /// code and not on time.
     pub fn lose_power_after(&self, operations: u64) {
         self.shared.state.lock().power = Power::FailsAfter(operations);
     }
 
-    /// Whether the power is gone.
+    /// Whether the power was cut.
     pub fn is_dead(&self) -> bool {
         matches!(self.shared.state.lock().power, Power::Off)
     }
 
-    /// Bounds what all files together may hold, in bytes; `None` lifts it.
+    /// Limits the total size of all files in bytes. `None` removes the limit.
     pub fn set_capacity(&self, capacity: Option<u64>) {
         self.shared.state.lock().capacity = capacity;
     }
 
-    /// What all files hold together, in bytes.
+    /// Total size of all files in bytes.
     pub fn used(&self) -> u64 {
         self.shared.state.lock().used()
     }
 
-    /// How many writes found no room so far.
+    /// Number of writes so far that failed for lack of space.
     pub fn refused_writes(&self) -> u64 {
         self.shared.state.lock().refused_writes
     }
 
-    /// Lets every sync of a file fail from now on, or no longer. A failed sync keeps a random part, and never the rest.
+    /// Makes every file sync fail from now on, or succeed again. A failed sync keeps a random part
+    /// of the writes, and the rest is lost for good.
     pub fn set_sync_fails(&self, fails: bool) {
         self.shared.state.lock().sync_fails = fails;
     }
 
-    /// Holds every sync of a file back until the answer is dropped.
+    /// Blocks all file syncs until the returned guard is dropped.
     pub fn stall(&self) -> Stall {
         self.shared.state.lock().stalled = true;
         Stall { disk: self.clone() }
     }
 
-    /// What a file holds now, as a reader sees it.
+    /// The current contents of a file, as a reader sees them.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.shared.state.lock();
         let id = state.names.get(name)?;
         Some(state.files.get(id)?.seen.clone())
     }
 
-    /// Another disk with the same files, all durable.
+    /// A separate disk with the same files, all durable.
     pub fn copy(&self) -> Self {
         let copy = Self::new(0);
         let names: Vec<String> = self.shared.state.lock().names.keys().cloned().collect();
@@ -107,7 +112,7 @@ impl LossyDisk {
         copy
     }
 
-    /// Puts a file there, durably: for tests that damage one.
+    /// Stores a file durably, for tests that damage one.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.shared.state.lock();
         let id = state.new_file();
@@ -222,7 +227,7 @@ struct LossyFile {
 impl LossyFile {
     fn apply(&self, change: Change) -> io::Result<()> {
         let mut state = self.disk.shared.state.lock();
-        // The write during which the power fails may arrive in part.
+        // The write during which the power is cut may be stored in part.
         if !matches!(state.power, Power::Off) {
             state.files.entry(self.id).or_default().apply(change);
         }
@@ -303,13 +308,13 @@ impl Drop for LossyLock {
     }
 }
 
-/// While it lives, syncs wait.
+/// Blocks file syncs until it is dropped.
 pub struct Stall {
     disk: LossyDisk,
 }
 
 impl Stall {
-    /// Waits until a sync is held back: what it is for is written, and nothing newer.
+    /// Waits until a sync is blocked. The writes that it covers have been made, and no later ones.
     pub fn wait(&self) {
         let mut state = self.disk.shared.state.lock();
         while state.held_back == 0 {

@@ -1,4 +1,4 @@
-//! The real disk, through the standard library.
+//! The real disk, accessed through the standard library.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
@@ -7,26 +7,30 @@ use std::path::PathBuf;
 
 use super::{Disk, DiskFile, DiskLock};
 
-/// Only the service's own user reads what peers published with their holder's secrets beside it.
+/// Only the user of the service may read the files, because they contain the hashes of lease tokens
+/// next to what peers published.
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
-/// The file that is locked. It stays when the lock is let go: removing it would race with the next holder.
+/// The lock file. It is not removed when the lock is released, because that would race with the
+/// next holder.
 const LOCK_NAME: &str = "lock";
 
-/// A directory of the file system.
+/// A directory in the file system.
 #[derive(Debug)]
 pub struct StdDisk {
     directory: PathBuf,
 }
 
 impl StdDisk {
-    /// Uses `directory`, which is made (for this user only) where it is missing, and so are its parents.
+    /// Uses `directory`. A missing directory and its missing parents are created with permissions
+    /// for this user only.
     pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
         let directory = std::path::absolute(directory.into())?;
         let missing: Vec<_> = directory.ancestors().take_while(|ancestor| !ancestor.is_dir()).collect();
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory)?;
-        // Without this a loss of power could take away the new directories, whatever was synced in them.
+        // Without this, a power loss could remove the new directories together with synced files in
+        // them.
         for parent in missing.iter().filter_map(|made| made.parent()) {
             File::open(parent)?.sync_all()?;
         }
@@ -55,7 +59,7 @@ impl Disk for StdDisk {
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in self.directory.read_dir()? {
-            // A name that is not UTF-8 is not one of ours.
+            // Journal and checkpoint names are UTF-8, so other names are ignored.
             names.extend(entry?.file_name().into_string());
         }
         Ok(names)
@@ -93,7 +97,7 @@ fn options() -> OpenOptions {
     options
 }
 
-/// The lock lasts as long as the open file, so a process that dies lets go of it.
+/// The lock is tied to the open file, so it is released when the process dies.
 struct FileLock {
     _file: File,
 }

@@ -1,4 +1,4 @@
-//! The archetypes that known peers carry, and the live members of each.
+//! The archetypes of all known peers, and the live members of each.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
@@ -8,20 +8,20 @@ use aurora_protocol::Archetype;
 use super::members::Members;
 use super::memory::table::Table;
 
-/// Archetypes by name, each under a number while any known peer, live or dormant, carries it.
+/// Archetypes by name. Each has a number for as long as any known peer, live or dormant, has it.
 pub(crate) struct ArchetypeTable {
     hasher: RandomState,
     by_name: Table<u32>,
     entries: Vec<Entry>,
     free: Vec<u32>,
-    /// Those that live peers carry, by how many do.
+    /// Archetypes with live members, ordered by the number of members.
     ranking: BTreeSet<(u32, u32)>,
 }
 
 #[derive(Default)]
 struct Entry {
     name: Box<str>,
-    /// How many known peers carry it.
+    /// Number of known peers with this archetype.
     carriers: u32,
     members: Members,
 }
@@ -42,12 +42,12 @@ impl ArchetypeTable {
         self.by_name.find(hash, |number| &*self.entries[*number as usize].name == name).copied()
     }
 
-    /// The name of an archetype that somebody carries.
+    /// The name of an archetype that is in use.
     pub(crate) fn name(&self, number: u32) -> &str {
         &self.entries[number as usize].name
     }
 
-    /// The number of an archetype that one more peer carries from here on.
+    /// Returns the number of an archetype and counts one more peer with it.
     pub(crate) fn acquire(&mut self, archetype: &Archetype) -> u32 {
         let number = match self.find(archetype.as_str()) {
             Some(number) => number,
@@ -57,7 +57,7 @@ impl ArchetypeTable {
         number
     }
 
-    /// One peer less carries it.
+    /// Counts one peer less with this archetype.
     pub(crate) fn release(&mut self, number: u32) {
         let entry = &mut self.entries[number as usize];
         entry.carriers -= 1;
@@ -68,14 +68,14 @@ impl ArchetypeTable {
         }
     }
 
-    /// Adds a live member; answers its position.
+    /// Adds a live member. Returns its position.
     pub(crate) fn join(&mut self, number: u32, slot: u32) -> u32 {
         let position = self.entries[number as usize].members.push(slot);
         self.rank(number, position, position + 1);
         position
     }
 
-    /// Removes the member at a position; answers the slot that stands there now, if one moved.
+    /// Removes the member at a position. Returns the slot that moved into its place, if any.
     pub(crate) fn leave(&mut self, number: u32, position: u32) -> Option<u32> {
         let members = &mut self.entries[number as usize].members;
         let before = u32::try_from(members.len()).unwrap_or(u32::MAX);
@@ -88,12 +88,12 @@ impl ArchetypeTable {
         &self.entries[number as usize].members
     }
 
-    /// How many archetypes live peers carry.
+    /// Number of archetypes with live members.
     pub(crate) fn live(&self) -> usize {
         self.ranking.len()
     }
 
-    /// How many of these no live peer carries.
+    /// How many of these archetypes have no live members.
     pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> usize {
         let carried = |archetype: &&Archetype| {
             self.find(archetype.as_str()).is_some_and(|number| self.members(number).len() > 0)
@@ -101,7 +101,7 @@ impl ArchetypeTable {
         archetypes.len() - archetypes.iter().filter(carried).count()
     }
 
-    /// The archetypes with the most live members, the most frequent first.
+    /// The archetypes with the most live members, in descending order.
     pub(crate) fn most_frequent(&self, count: usize) -> Vec<(Archetype, u64)> {
         let ranked = self.ranking.iter().rev().take(count);
         ranked

@@ -1,11 +1,11 @@
-//! The index, counted.
+//! The census of the index.
 
 use aurora_registry::Census;
 
 use super::Index;
 
 impl Index {
-    /// How many peers there are, and of the most frequent archetypes how many each.
+    /// The number of peers, and the number of peers of each of the most frequent archetypes.
     pub(crate) fn census(&self, archetypes: usize) -> Census {
         Census {
             live: self.live.len() as u64,

@@ -1,10 +1,10 @@
-//! What is told to those who follow.
+//! Reports changes of the index to the change log.
 
 use super::{Index, State};
 use crate::changes::{Listed, Traits};
 
 impl Index {
-    /// The archetypes that a slot's peer carries, if it is live and anybody follows.
+    /// The archetypes of a slot's peer, if it is live and changes are recorded.
     pub(super) fn traits(&self, number: u32) -> Option<Traits> {
         let slot = &self.slots[number];
         if slot.state != State::Live || !self.changes.is_followed() {
@@ -20,7 +20,8 @@ impl Index {
         Some(names.map(|name| self.changes.trait_of(name)).collect())
     }
 
-    /// Tells how a slot's peer is listed from here on; `before` is what it carried while it was listed before.
+    /// Records how a slot's peer is listed from now on. `before` has its archetypes if it was
+    /// listed before.
     pub(super) fn tell(&self, number: u32, before: Option<&Traits>) {
         let traits = self.traits(number);
         if before.is_none() && traits.is_none() {
@@ -37,7 +38,7 @@ impl Index {
         self.changes.add(&self.slots.encoded(number).peer_id(), before, listed);
     }
 
-    /// Tells that a slot's peer is listed no more, if it was.
+    /// Records that a slot's peer is no longer listed, if it was.
     pub(super) fn tell_departure(&self, number: u32) {
         if let Some(before) = self.traits(number) {
             self.changes.add(&self.slots.encoded(number).peer_id(), Some(&before), None);

@@ -1,4 +1,4 @@
-//! A peer on its way into the index, made ready before anything is locked.
+//! A peer that is prepared for the index before the index is locked.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -10,19 +10,20 @@ use super::memory::slot::Slot;
 use super::memory::tail;
 use crate::record::{Record, Registered};
 
-/// The secrets under which peers and addresses are hashed, so that nobody can make them collide. Copies agree.
+/// The secret keys that ids and addresses are hashed with, so that clients cannot construct
+/// collisions. Clones produce the same hashes.
 #[derive(Clone)]
 pub(crate) struct Keys {
     peers: RandomState,
     addresses: RandomState,
 }
 
-/// The hash of a peer's id: half as long as others, because it is kept of each peer, so that a table can grow without
-/// reading a single id.
+/// The hash of a peer's id. Only 32 bits, because it is stored for every peer, so that a table can
+/// grow without reading ids.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash(u32);
 
-/// Everything that is kept of a peer.
+/// All data of a peer.
 pub(crate) struct Entry {
     pub(crate) peer_id: PeerId,
     pub(crate) hash: IdHash,
@@ -31,7 +32,7 @@ pub(crate) struct Entry {
     pub(crate) content: Content,
 }
 
-/// A lease, and when its peer registered.
+/// A lease, and the time at which its peer registered.
 #[derive(Clone, Copy)]
 pub(crate) struct Lease {
     pub(crate) ttl: Ttl,
@@ -50,22 +51,22 @@ impl Keys {
         IdHash(u32::from_ne_bytes([a, b, c, d]))
     }
 
-    /// The key of the address and port that a registration publishes without coming from there; 0 if it comes from
-    /// there, or can't be dialled.
+    /// The key of a published address and port that differ from the source of the request. Zero if
+    /// the address is the source's, or cannot be dialled.
     fn published(&self, registration: &Registration, source: Source) -> u64 {
         let Registration { address, port, .. } = registration;
         let own = matches!(address, Address::Ip(ip) if source.contains(*ip));
         if own || *port == 0 {
             return 0;
         }
-        // A DNS name means the same in any case, and with the root's dot behind it.
+        // DNS names are case-insensitive, and a trailing dot does not change their meaning.
         let name = address.to_string().to_ascii_lowercase();
         self.addresses.hash_one((name.trim_end_matches('.'), port)).max(1)
     }
 }
 
 impl IdHash {
-    /// Any hash.
+    /// A placeholder hash.
     pub(super) const ZERO: Self = Self(0);
 
     #[cfg(test)]
@@ -73,14 +74,14 @@ impl IdHash {
         Self(number)
     }
 
-    /// The hash as tables take it, spread over all bits.
+    /// The hash expanded to 64 bits, for hash tables.
     pub(crate) fn spread(self) -> u64 {
         u64::from(self.0).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(32)
     }
 }
 
 impl Lease {
-    /// A new lease from `now` on.
+    /// A new lease that starts at `now`.
     pub(crate) fn begin(ttl: Ttl, now: Timestamp) -> Self {
         Self { ttl, registered_at: now, last_seen: now, expires_at: now + ttl }
     }
@@ -93,7 +94,7 @@ impl Entry {
         Self::of(registration, json, holder, lease, keys)
     }
 
-    /// A peer as a record keeps it.
+    /// A peer as stored in a record.
     pub(crate) fn recorded(record: &Registered<'_>, keys: &Keys) -> Result<Self, Invalid> {
         let (json, registration) = PeerJson::parse(record.json)?;
         let Registered { dormant, holder, ttl, registered_at, last_seen, expires_at, .. } = *record;
@@ -117,7 +118,7 @@ impl Entry {
         Self { peer_id, hash, archetypes, dormant: false, content }
     }
 
-    /// What it will count against the bound on bytes.
+    /// Bytes that the peer will count against the limit.
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
         let len = peer.front().len() + peer.back().len();
@@ -125,7 +126,7 @@ impl Entry {
         tail::cost(long_text, self.archetypes.as_slice().len())
     }
 
-    /// How long its record is.
+    /// The length of its record.
     pub(crate) fn record_len(&self) -> usize {
         Record::HEAD + self.content.json.as_str().len()
     }

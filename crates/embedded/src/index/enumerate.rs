@@ -1,4 +1,5 @@
-//! All that match, page by page, in the order of slots, which stay what they are while others come and go.
+//! Enumerates all matching peers, page by page, in the order of their slots. A peer keeps its slot
+//! while others come and go.
 
 use std::iter::Peekable;
 
@@ -9,7 +10,7 @@ use super::Index;
 use super::listing::Scope;
 use super::members::Ordered;
 
-/// Where an enumeration goes on.
+/// The position at which an enumeration continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Next {
     incarnation: u64,
@@ -17,7 +18,7 @@ struct Next {
 }
 
 impl Index {
-    /// One page of the live peers that match. The index must be up to `now`.
+    /// A page of the live peers that match. The index must be up to `now`.
     pub(crate) fn enumerate(&self, query: &Query, after: Option<&Position>, now: Timestamp) -> Enumeration {
         let from = match after.map(Next::decode) {
             None => 0,
@@ -28,7 +29,7 @@ impl Index {
         let scope = self.scope(query);
         let excluded = self.excluded(query, &scope);
         let mut matching = Union::new(&scope, excluded, from);
-        // One more than fits says whether another page follows.
+        // One slot more than fits shows whether another page follows.
         let mut slots: Vec<u32> = matching.by_ref().take(query.limit.saturating_add(1)).collect();
         let beyond = (slots.len() > query.limit).then(|| slots.pop()).flatten();
         self.touch(&slots, &scope);
@@ -60,7 +61,7 @@ impl Next {
     }
 }
 
-/// The slots of several sets in order, each once.
+/// The union of several sets of slots, in order and without duplicates.
 struct Union<'a> {
     sets: Vec<Peekable<Ordered<'a>>>,
     excluded: Option<u32>,

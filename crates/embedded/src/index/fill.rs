@@ -1,4 +1,4 @@
-//! What makes up for peers that are missing: where few match, anybody else.
+//! Filling of pages: if too few peers match, other peers are added.
 
 use std::collections::HashSet;
 
@@ -8,8 +8,9 @@ use aurora_registry::{Page, Query};
 use super::Index;
 
 impl Index {
-    /// A sample of `query`, and where it is short of matching peers and the query asks for it, a uniform random sample of the others behind
-    /// it. The index must be up to `now`, and the same as when `page` was made.
+    /// Completes a sample of `query`. If the sample has fewer peers than the limit and the query
+    /// asks for filling, a uniform random sample of the other peers follows it. The index must be
+    /// up to `now`, and unchanged since `page` was made.
     pub(crate) fn fill(&self, mut page: Page, query: &Query, now: Timestamp) -> Page {
         let listed = page.peers.len();
         let cut = page.total.value() > listed as u64;
@@ -20,20 +21,23 @@ impl Index {
         let rest =
             Query { page_bytes: query.page_bytes.saturating_sub(page.peers.bytes() + 1), ..query.clone() };
         let list = self.list(&others, &rest, now);
-        // A list holds one peer whatever its bytes are; behind others it must fit.
+        // A list contains at least one peer, whatever its size. After other peers it must fit into
+        // the page.
         if listed == 0 || list.bytes() <= rest.page_bytes {
             page.peers.append(&list);
         }
         page
     }
 
-    /// So many live peers that don't match, or as many as there are. Fewer match than a page holds, so that few draws meet one.
+    /// Draws up to `count` live peers that do not match. Fewer peers match than a page holds, so
+    /// few draws have to be rejected.
     fn others(&self, query: &Query, count: usize) -> Vec<u32> {
         let matching = query.archetypes.iter().filter_map(|name| self.archetypes.find(name.as_str()));
         let mut taken: HashSet<u32> =
             matching.flat_map(|archetype| self.archetypes.members(archetype).as_slice()).copied().collect();
         taken.extend(query.exclude.as_ref().and_then(|peer| self.find_peer(peer)));
         let live = self.live.as_slice();
+        // With few other peers, random draws would mostly hit peers that were taken before.
         if live.len() <= taken.len() + 2 * count {
             let mut rest: Vec<u32> = live.iter().copied().filter(|slot| !taken.contains(slot)).collect();
             fastrand::shuffle(&mut rest);

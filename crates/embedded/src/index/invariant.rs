@@ -1,4 +1,4 @@
-//! What must always hold between the parts of the index; for tests.
+//! The invariants between the parts of the index, for tests.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,7 +7,7 @@ use aurora_protocol::{PeerId, Timestamp};
 use super::{Index, State};
 
 impl Index {
-    /// Panics where two parts of the index contradict each other.
+    /// Panics if two parts of the index contradict each other.
     pub(crate) fn check_invariants(&mut self) {
         let (mut bytes, mut dormant_bytes, mut memberships) = (0, 0, 0);
         let mut states: HashMap<_, usize> = HashMap::new();
@@ -70,7 +70,7 @@ impl Index {
         }
     }
 
-    /// When a known peer's lease ends.
+    /// When the lease of a known peer ends.
     pub(crate) fn expires_at(&self, peer: &PeerId) -> Option<Timestamp> {
         let slot = self.find_peer(peer)?;
         Some(self.slots[slot].expires_at())

@@ -1,4 +1,4 @@
-//! How peers pass from live to dormant, back, and away.
+//! Transitions between the states of a peer: live, dormant, deleted.
 
 use aurora_protocol::{PeerId, Timestamp, Ttl};
 use aurora_registry::Swept;
@@ -8,14 +8,14 @@ use super::undiscovered::Step;
 use super::{Index, State};
 use crate::record::Record;
 
-/// What became of a heartbeat that did more than renew a running lease.
+/// The outcome of a heartbeat that could not be handled by renewing a running lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Revival {
-    /// It was live after all, and had registered then.
+    /// The peer was live after all. Has the time of its registration.
     Renewed(Ttl, Timestamp),
-    /// A dormant peer, which had registered then, is live again.
+    /// The peer was dormant and is live again. Has the time of its registration.
     Revived(Ttl, Timestamp),
-    /// There is nothing of it.
+    /// The peer is not known.
     Unknown,
 }
 
@@ -25,7 +25,8 @@ impl Index {
         self.schedule.is_due(now)
     }
 
-    /// Does what is due at `now`, at most `steps` of it. Each change is handed to `log` in order.
+    /// Applies what is due at `now`, in at most `steps` steps. Each change is passed to `log` in
+    /// order.
     pub(crate) fn advance(&mut self, now: Timestamp, steps: usize, log: &mut dyn FnMut(&Record<'_>)) {
         for _ in 0..steps {
             if let Some(slot) = self.schedule.expiries().first_due(now) {
@@ -40,7 +41,7 @@ impl Index {
         }
     }
 
-    /// What [`Index::advance`] did since this was asked last, whoever called it.
+    /// What [`Index::advance`] has done since the last call of this method, for any caller.
     pub(crate) fn take_swept(&mut self) -> Swept {
         std::mem::take(&mut self.swept)
     }
@@ -61,7 +62,9 @@ impl Index {
             return Revival::Renewed(ttl, registered_at);
         }
         if self.address_is_taken(published) {
-            // Registering anew tells it why; reviving it would let a network be pointed at a victim after all.
+            // The 404 makes the client register again, and the response to that states the reason.
+            // Reviving the peer would let its holder bypass the limit that protects an address from
+            // being published by many peers.
             self.counts.evicted_for_address += 1;
             self.evict(slot, log);
             return Revival::Unknown;
@@ -69,7 +72,8 @@ impl Index {
         self.counts.revived += 1;
         self.leave(slot);
         self.slots[slot].set_lease(now, now + ttl);
-        // Nobody could be told of it while it was away: it has a lease's time, as newcomers have.
+        // While it was dormant, no page could list it. Like a newcomer, it is exempt from the count
+        // of undiscovered peers for one lease.
         self.slots[slot].listed.mark(Step::of(now));
         self.enter(slot, State::Live);
         self.tell(slot, None);
@@ -77,7 +81,7 @@ impl Index {
         Revival::Revived(ttl, registered_at)
     }
 
-    /// Makes a slot's peer live or dormant: it appears wherever such peers stand.
+    /// Makes a slot's peer live or dormant, and adds it to the structures for that state.
     pub(super) fn enter(&mut self, number: u32, state: State) {
         let (slot, tail) = self.slots.pair_mut(number);
         slot.state = state;
@@ -97,7 +101,7 @@ impl Index {
         self.schedule.expiries().insert(tail.scheduled, number);
     }
 
-    /// The reverse of [`Index::enter`]; the slot's content stays.
+    /// The reverse of [`Index::enter`]. The contents of the slot stay.
     pub(super) fn leave(&mut self, number: u32) {
         let (slot, tail) = self.slots.pair(number);
         match slot.state {
@@ -117,6 +121,9 @@ impl Index {
     }
 
     fn leave_members(&mut self, number: u32) {
+        // Removing a member from a dense array moves the last member into the gap, so the position
+        // that the moved peer stores has to be updated. This keeps removal independent of the
+        // number of members.
         let position = self.slots.tail(number).position;
         if let Some(moved) = self.live.swap_remove(position) {
             self.slots.pair_mut(moved).1.position = position;
@@ -131,7 +138,7 @@ impl Index {
         }
     }
 
-    /// Deletes all there is of a peer.
+    /// Deletes a peer completely.
     pub(super) fn forget(&mut self, number: u32) {
         self.tell_departure(number);
         self.leave(number);
@@ -144,7 +151,7 @@ impl Index {
         self.slots.give_back(number);
     }
 
-    /// Deletes a peer that nobody asked to delete.
+    /// Deletes a peer that did not deregister.
     pub(super) fn evict(&mut self, number: u32, log: &mut dyn FnMut(&Record<'_>)) {
         log(&Record::Gone { peer: text(&self.slots.encoded(number).peer_id()) });
         self.forget(number);
@@ -154,12 +161,14 @@ impl Index {
         published != 0 && self.quota.live_at(published) >= self.limits.max_peers_per_address
     }
 
-    /// A live peer's entry in the schedule is due: its lease has ended, or heartbeats have moved its end. Answers
-    /// whether it ended.
+    /// Processes a live peer whose entry in the schedule is due: either its lease has ended, or
+    /// heartbeats have moved the end. Returns whether the lease ended.
     fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
         let (slot, tail) = self.slots.pair_mut(number);
         let expires_at = slot.expires_at();
         if now < expires_at {
+            // Heartbeats have moved the end. The entry is corrected only now, so that a heartbeat
+            // itself changes no ordered structure.
             self.schedule.expiries().remove(tail.scheduled, number);
             tail.scheduled = expires_at;
             self.schedule.expiries().insert(expires_at, number);

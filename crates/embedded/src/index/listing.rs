@@ -1,4 +1,4 @@
-//! Slots turned into the list that goes out.
+//! Turns slots into the list of a response.
 
 use std::hint::black_box;
 
@@ -10,18 +10,19 @@ use super::members::Members;
 use super::undiscovered::Step;
 use super::{Index, State};
 
-/// Which members a query is about.
+/// The members that a query refers to.
 pub(super) struct Scope<'a> {
-    /// The archetypes asked for, as far as anybody carries them; empty where all peers are.
+    /// The requested archetypes that any known peer has. Empty if the query is for all peers.
     pub(super) archetypes: Vec<u32>,
-    /// The members of each of these, or all live peers.
+    /// The members of each of these archetypes, or all live peers.
     pub(super) members: Vec<&'a Members>,
-    /// The hash of the id of the peer to leave out, if one is named.
+    /// The hash of the excluded peer's id, if any.
     pub(super) excluded: Option<IdHash>,
 }
 
 impl Scope<'_> {
-    /// Places of all the dense arrays together: few archetypes, each with fewer members than there are numbers of slots.
+    /// Total length of the dense arrays. It fits, because a query has few archetypes and each has
+    /// fewer members than there are slot numbers.
     pub(super) fn places(&self) -> u32 {
         let places: usize = self.members.iter().map(|members| members.len()).sum();
         u32::try_from(places).unwrap_or(u32::MAX)
@@ -43,7 +44,7 @@ impl Index {
         Scope { archetypes, members, excluded }
     }
 
-    /// The slot to leave out, if its peer matches.
+    /// The slot of the excluded peer, if that peer matches.
     pub(super) fn excluded(&self, query: &Query, scope: &Scope<'_>) -> Option<u32> {
         let slot = self.find(query.exclude.as_ref()?, scope.excluded?)?;
         let (head, tail) = self.slots.pair(slot);
@@ -52,15 +53,16 @@ impl Index {
         (head.state == State::Live && matches).then_some(slot)
     }
 
-    /// Asks the memory for what [`Index::excluded`] and [`Index::list`] are going to read. It lies apart, and to wait for one after the
-    /// other is what a listing would spend its time with; asked for at once, it comes at once. What leads to the excluded peer is asked for
-    /// amid the rest, a third of it ahead of what it leads to: at either end it would be waited for alone.
+    /// Prefetches the memory that [`Index::excluded`] and [`Index::list`] are about to read. These
+    /// places are far apart, and waiting for one after the other would take most of the time of a
+    /// listing. When all are requested at once, the waits overlap. The look-up of the excluded peer
+    /// is requested first, because it leads to a further read.
     pub(super) fn touch(&self, slots: &[u32], scope: &Scope<'_>) {
         black_box(scope.excluded.map(|hash| self.by_id.touch(hash)));
         black_box(slots.iter().fold(0, |all, slot| all ^ self.slots[*slot].touch()));
     }
 
-    /// Lists slots in their order until the page has no room for the next.
+    /// Lists slots in order until the next one does not fit on the page.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
         let listed_len = |slot: &u32| self.slots.encoded(*slot).listed_len(query.view) + 1;
         let bytes: usize = slots.iter().map(listed_len).sum();

@@ -1,8 +1,10 @@
-//! The live peers of one archetype, or of all: dense to sample from, ordered to enumerate.
+//! The live peers of one archetype, or of all: a dense array to sample from, and an ordered set to
+//! enumerate.
 
 use roaring::RoaringBitmap;
 
-/// A set of slots. What has one member costs no structure of its own; many networks have an archetype for each peer.
+/// A set of slots. A set with one member needs no allocation, because many networks have an
+/// archetype per peer.
 #[derive(Default)]
 pub(crate) enum Members {
     #[default]
@@ -12,9 +14,9 @@ pub(crate) enum Members {
 }
 
 pub(crate) struct Many {
-    /// In no order; each member knows its position here.
+    /// The members, unordered. Each member knows its position here.
     dense: Vec<u32>,
-    /// The same, ordered; only where sorting a copy for each page would cost more.
+    /// The same members, ordered. Present only if sorting a copy for each page would cost more.
     ordered: Option<RoaringBitmap>,
 }
 
@@ -24,11 +26,12 @@ pub(crate) enum Ordered<'a> {
     Bitmap(roaring::bitmap::Iter<'a>),
 }
 
-/// From how many members on a bitmap keeps them ordered.
+/// Number of members from which a bitmap keeps them ordered.
 const ORDERED_FROM: usize = 128;
-/// With how few it is given up; apart from the other, so that coming and going at the border does not rebuild it.
+/// Number of members at which the bitmap is dropped. Lower than `ORDERED_FROM`, so that changes
+/// around one size do not rebuild the bitmap repeatedly.
 const ORDERED_UNTIL: usize = 64;
-/// Below this many places it is not worth giving memory back.
+/// Below this capacity it is not worth releasing memory.
 const SHRINK_FROM: usize = 256;
 
 impl Members {
@@ -44,7 +47,7 @@ impl Members {
         self.as_slice().len()
     }
 
-    /// Adds a slot that is not there; answers its position.
+    /// Adds a slot that is not in the set. Returns its position.
     pub(crate) fn push(&mut self, slot: u32) -> u32 {
         match self {
             Self::None => {
@@ -59,7 +62,7 @@ impl Members {
         }
     }
 
-    /// Removes the slot at a position; answers the slot that stands there now, if one moved.
+    /// Removes the slot at a position. Returns the slot that moved into its place, if any.
     pub(crate) fn swap_remove(&mut self, position: u32) -> Option<u32> {
         match self {
             Self::None => None,
@@ -141,7 +144,8 @@ mod tests {
         let mut members = Members::default();
         let mut model = BTreeSet::new();
         for step in 0..20_000_u32 {
-            // Waves, so that the sizes at which the form changes are passed again and again.
+            // The size rises and falls repeatedly, so that it often crosses the thresholds at which
+            // the representation changes.
             let growing = (step / 500) % 2 == 0;
             if rng.u32(..4) == 0 || !growing {
                 if let Some(position) = (members.len() > 0).then(|| rng.usize(..members.len())) {

@@ -1,13 +1,14 @@
-//! Which archetypes one peer carries.
+//! The archetypes of one peer.
 
-/// One archetype that a peer carries, and its position among that one's members while it is live.
+/// An archetype of a peer, and the peer's position among the members of that archetype while it is
+/// live.
 #[derive(Clone, Copy)]
 pub(crate) struct Membership {
     pub(crate) archetype: u32,
     pub(crate) position: u32,
 }
 
-/// The archetypes of one peer; up to two, which is common, without an allocation.
+/// The archetypes of one peer. Up to two, the common case, need no allocation.
 pub(crate) enum Memberships {
     None,
     One([Membership; 1]),

@@ -1,4 +1,4 @@
-//! What peers ask for themselves: to be registered, and to be deregistered.
+//! Changes that peers request: registering and deregistering.
 
 use aurora_protocol::{PeerId, Timestamp};
 use aurora_registry::Claim;
@@ -8,27 +8,29 @@ use super::membership::Memberships;
 use super::{Index, State};
 use crate::record::{Record, Registered};
 
-/// What becomes of a deregistration.
+/// The decision about a deregistration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Departure {
     /// The peer in this slot may be deleted by [`Index::remove`].
     Granted { slot: u32, is_live: bool },
-    /// Somebody else holds it.
+    /// Another client holds the registration.
     Held(Timestamp),
-    /// There is nothing of it.
+    /// The peer is not known.
     Unknown,
 }
 
 impl Index {
-    /// Puts a peer where it was, or into a slot of its own. Nothing is checked: [`Index::admit`] has.
+    /// Stores a peer in its slot, or in a new slot. Performs no checks: [`Index::admit`] must have
+    /// been called.
     pub(crate) fn place(&mut self, entry: &Entry, slot: Option<u32>) {
         let number = slot.unwrap_or_else(|| self.take_slot(entry));
         let followed = self.traits(number);
-        // Registering the same again is no more than a renewal to those who follow.
+        // To followers, an identical registration is only a renewal.
         let same = followed.is_some()
             && !entry.dormant
             && self.slots.encoded(number).to_json() == entry.content.json.as_str().as_bytes();
-        // What the new registration carries is acquired before the old one lets go, so that nothing is given up in between.
+        // The new archetypes are acquired before the old ones are released, so that archetypes in
+        // both keep their numbers.
         let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
         let memberships = Memberships::new(acquired);
         self.leave(number);
@@ -44,7 +46,7 @@ impl Index {
         }
     }
 
-    /// Whether a peer may be deregistered by `claim`. The index must be up to date.
+    /// Whether `claim` permits to deregister a peer. The index must be up to date.
     pub(crate) fn departure(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> Departure {
         let Some(number) = self.find(peer, hash) else { return Departure::Unknown };
         let (slot, tail) = self.slots.pair(number);
@@ -54,12 +56,12 @@ impl Index {
         Departure::Granted { slot: number, is_live: slot.state == State::Live }
     }
 
-    /// Deregisters the peer of a slot.
+    /// Deregisters the peer in a slot.
     pub(crate) fn remove(&mut self, slot: u32) {
         self.forget(slot);
     }
 
-    /// Appends the record of what is in a slot; nothing if it is vacant.
+    /// Appends the record of the peer in a slot, or nothing if the slot is vacant.
     pub(crate) fn record(&self, number: u32, out: &mut Vec<u8>) {
         let (slot, tail) = self.slots.pair(number);
         if slot.state == State::Vacant {

@@ -1,4 +1,4 @@
-//! How many peers come from each source, and how many publish each address that they don't come from.
+//! Counts the peers per source, and the peers per published address that differs from the source.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -104,7 +104,8 @@ impl Quota {
     }
 }
 
-/// A source in eight bytes: IPv4 addresses stand where IPv6 has multicast, which no request comes from.
+/// A source in eight bytes. IPv4 addresses use the range of IPv6 multicast addresses, which no
+/// request comes from.
 fn bits(source: Source) -> u64 {
     match source {
         Source::V4(v4) => u64::MAX << 32 | u64::from(v4.to_bits()),

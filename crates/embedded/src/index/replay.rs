@@ -1,4 +1,4 @@
-//! The index filled from records, and changes taken back.
+//! Fills the index from records, and reverts changes.
 
 use aurora_protocol::{PeerId, Timestamp};
 
@@ -6,7 +6,7 @@ use super::entry::{Entry, Keys};
 use super::{Index, Schedule, State};
 use crate::record::Record;
 
-/// A record, parsed.
+/// A parsed record.
 pub(crate) enum Replayed {
     Registered(Entry),
     Expired { peer: PeerId, at: Timestamp },
@@ -15,10 +15,10 @@ pub(crate) enum Replayed {
 }
 
 impl Replayed {
-    /// Parses a record's bytes with suspicion.
+    /// Parses and validates the bytes of a record.
     ///
     /// # Errors
-    /// A sentence on what is wrong with it.
+    /// A sentence that describes the problem.
     pub(crate) fn parse(bytes: &[u8], keys: &Keys) -> Result<Self, String> {
         let record = Record::decode(bytes).ok_or("it is of no known form")?;
         let peer = |text: &str| PeerId::parse(text).map_err(|error| error.to_string());
@@ -35,7 +35,8 @@ impl Replayed {
 }
 
 impl Index {
-    /// Does what a record says was done. Records may come twice, and may be of peers that are gone by now.
+    /// Applies a record. Records may be replayed twice, and may refer to peers that no longer
+    /// exist.
     pub(crate) fn replay(&mut self, record: Replayed) {
         match record {
             Replayed::Registered(entry) => {
@@ -52,10 +53,13 @@ impl Index {
         }
     }
 
-    /// Takes a change back: `before` is the record of what was there. What heartbeats were promised since is kept.
+    /// Reverts a change. `before` is the record of the earlier state. Leases that heartbeats have
+    /// extended since then stay extended.
     pub(crate) fn revert(&mut self, before: Replayed) {
         let Replayed::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);
+        // A heartbeat after the registration that is reverted was acknowledged, so the restored
+        // lease must last as long as that heartbeat promised.
         let renewed_at = slot
             .map(|slot| self.slots.pair(slot))
             .filter(|(slot, tail)| slot.last_seen() > tail.registered_at);
@@ -68,8 +72,9 @@ impl Index {
         self.place(&entry, slot);
     }
 
-    /// Ends the loading: every live peer gets a whole lease from `now`, for its heartbeats could not arrive, and up to a
-    /// third more, so that not all of them end at once. `more` draws from `0..=` its argument.
+    /// Ends the loading. Every live peer gets a full lease from `now`, because its heartbeats could
+    /// not arrive, and up to a third more, so that the leases do not all end at once. `more`
+    /// returns a number in `0..=` its argument.
     pub(crate) fn restore(&mut self, now: Timestamp, mut more: impl FnMut(u64) -> u64) {
         self.opened_at = now;
         let mut expiries = Vec::with_capacity(self.live.len());
@@ -91,7 +96,7 @@ impl Index {
         self.schedule.build(expiries, evictions);
     }
 
-    /// A known peer's lease ended `at` an instant, or began anew.
+    /// Replays that the lease of a known peer ended or was revived at a given time.
     fn replay_event(&mut self, peer: &PeerId, state: State, at: Timestamp) {
         let Some(number) = self.find_peer(peer) else { return };
         self.leave(number);

@@ -1,4 +1,4 @@
-//! Who may come in, and who has to go for it.
+//! Admission of registrations, and eviction of dormant peers to make room for them.
 
 use aurora_registry::{Claim, Placement, Shortage};
 
@@ -6,20 +6,21 @@ use super::entry::Entry;
 use super::{Index, State};
 use crate::record::Record;
 
-/// What a registration that may be placed does.
+/// The effect of a registration that is admitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Admission {
-    /// Where the peer is, if it is known.
+    /// The slot of the peer, if it is known.
     pub(crate) slot: Option<u32>,
-    /// Whether the token that the caller presented goes on.
+    /// Whether the token that the caller presented stays valid.
     pub(crate) token_kept: bool,
 }
 
 impl Index {
-    /// Most dormant peers that are dropped for one registration: the largest takes the place of fewer.
+    /// Maximum number of dormant peers evicted for one registration. Even the largest registration
+    /// needs the space of fewer.
     const MAX_EVICTED: usize = 64;
 
-    /// Whether `entry` may be placed by `claim`. The index must be up to date, and changes nothing.
+    /// Whether `claim` permits to place `entry`. The index must be up to date. Changes nothing.
     pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, Placement> {
         let slot = self.find(&entry.peer_id, entry.hash);
         let known = slot.map(|slot| self.slots.pair(slot));
@@ -39,7 +40,7 @@ impl Index {
         self.shortage(entry).map_or(Ok(admission), |shortage| Err(Placement::Full(shortage)))
     }
 
-    /// What a newcomer lacks, all dormant peers counted as dropped.
+    /// The limit that a newcomer would exceed even if all dormant peers were evicted.
     fn shortage(&self, entry: &Entry) -> Option<Shortage> {
         let source = entry.content.holder.source;
         let archetypes = self.archetypes.live() + self.archetypes.new_among(entry.archetypes.as_slice());
@@ -58,7 +59,7 @@ impl Index {
         }
     }
 
-    /// Drops dormant peers, the oldest first, as far as `entry` needs their room.
+    /// Evicts dormant peers, oldest first, until `entry` fits.
     pub(crate) fn make_room(
         &mut self,
         entry: &Entry,

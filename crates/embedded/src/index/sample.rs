@@ -1,7 +1,17 @@
-//! A uniform random sample of what matches, for the cost of what it returns.
+//! Draws uniform random samples of the matching peers, at a cost proportional to the size of the
+//! sample.
 //!
-//! Positions are drawn from the concatenation of the queried archetypes' dense arrays. A peer that carries several of them stands
-//! there several times, so it is taken only where the first of them drew it: then every peer is equally likely.
+//! Each archetype has a dense array of its live members. A query for several archetypes draws
+//! places from the concatenation of their arrays, without building it. A peer with several of the
+//! queried archetypes has several places there, so drawing places alone would prefer it. Therefore
+//! a drawn place counts only if it is the peer's first one, that is, if the peer has none of the
+//! archetypes that come earlier in the query. Every matching peer has exactly one such place. The
+//! draws are uniform over all places, so they are uniform over the places that count, and hence
+//! over the peers. This is rejection sampling: other places are dropped and replaced by further
+//! draws.
+//!
+//! With `k` queried archetypes a peer has at most `k` places, so on average at least one draw in
+//! `k` counts, and the cost stays proportional to the size of the sample.
 
 use std::hint::black_box;
 
@@ -12,17 +22,19 @@ use super::Index;
 use super::listing::Scope;
 use super::members::Members;
 
-/// How many draws an estimate of a total rests on at least.
+/// Minimum number of draws that an estimate of a total is based on.
 const ESTIMATE_DRAWS: usize = 64;
 
 impl Index {
-    /// A page of live peers, each subset of its size equally likely. The index must be up to `now`.
+    /// A page of live peers. Each subset of the page's size is equally likely. The index must be up
+    /// to `now`.
     pub(crate) fn sample(&self, query: &Query, now: Timestamp) -> Page {
         let mut rng = fastrand::Rng::new();
         self.sample_by(query, now, |below| rng.u32(..below))
     }
 
-    /// As [`Index::sample`]; `random` draws below its argument.
+    /// The same as [`Index::sample`], with a given source of randomness: `random` returns a number
+    /// below its argument.
     pub(super) fn sample_by(
         &self,
         query: &Query,
@@ -30,7 +42,9 @@ impl Index {
         mut random: impl FnMut(u32) -> u32,
     ) -> Page {
         let scope = self.scope(query);
-        // With so few places it may be that all that match fit: then all are looked at, and the total is counted.
+        // With so few places, all matching peers may fit on the page. Then all places are examined,
+        // and the total is exact. The `+ 1` leaves space for the excluded peer, which may have a
+        // place in each array.
         let few = query.limit.saturating_add(1).saturating_mul(scope.members.len());
         let (chosen, total) = if scope.places() as usize <= few {
             self.sample_of_few(&scope, query, &mut random)
@@ -42,11 +56,13 @@ impl Index {
         Page { peers: self.list(&chosen, query, now), total }
     }
 
-    /// How many live peers match, for a bounded cost.
+    /// The number of live peers that match, exact or estimated, at a bounded cost.
     pub(super) fn total(&self, scope: &Scope<'_>, excluded: Option<u32>) -> Total {
         if let [members] = *scope.members {
             return total_of_one(members, excluded);
         }
+        // The share of the draws that count, times the number of places, is an unbiased estimate of
+        // the number of places that count.
         let mut rng = fastrand::Rng::new();
         let mut draws = Draws::new(scope.places(), ESTIMATE_DRAWS);
         let mut matching = 0;
@@ -57,7 +73,8 @@ impl Index {
         draws.total(matching)
     }
 
-    /// All of a few, in an order as random as a draw's: where the page's bytes cut the list, the cut must not prefer anybody either.
+    /// Returns all matching peers if there are few. They are shuffled as well: if the page is cut
+    /// by its size in bytes, no peer may be preferred.
     fn sample_of_few(
         &self,
         scope: &Scope<'_>,
@@ -79,7 +96,7 @@ impl Index {
         (matching, total)
     }
 
-    /// Of one dense array all members match, but for the excluded one.
+    /// Samples from one dense array. All its members match, except for the excluded peer.
     fn sample_of_one(
         &self,
         members: &Members,
@@ -87,7 +104,8 @@ impl Index {
         query: &Query,
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
-        // One more than is listed stands in for the excluded one; there are more places than that.
+        // One extra draw replaces the excluded peer if it is drawn. There are enough places,
+        // because small arrays are handled by `sample_of_few`.
         let drawn = query.limit.saturating_add(1);
         let places = Draws::new(scope.places(), drawn).take(drawn, random);
         let dense = members.as_slice();
@@ -99,7 +117,7 @@ impl Index {
         (chosen, total_of_one(members, excluded))
     }
 
-    /// Of several dense arrays, in which the same peer may stand.
+    /// Samples from several dense arrays, which may contain the same peer more than once.
     fn sample_of_union(
         &self,
         scope: &Scope<'_>,
@@ -111,12 +129,15 @@ impl Index {
         let mut chosen = Vec::with_capacity(query.limit);
         let mut matching = 0;
         loop {
+            // Draws at least as many places as the estimate needs, even if fewer fill the page.
+            // `draws` returns each place once, so no peer is chosen twice and the loop ends when
+            // the places are exhausted.
             let estimated = ESTIMATE_DRAWS.saturating_sub(draws.drawn as usize);
             let batch = draws.take(estimated.max(query.limit - chosen.len()), random);
             if batch.is_empty() {
                 break;
             }
-            // Each step goes over all of the batch: what lies apart is then asked of the memory at once, not in turn.
+            // Each step processes the whole batch, so that the reads of distant memory overlap.
             let batch: Vec<Place> = batch.into_iter().map(|place| scope.member(place)).collect();
             black_box(batch.iter().fold(0, |all, place| all ^ self.slots.tail(place.slot).touch()));
             for place in batch.into_iter().filter(|place| self.takes(scope, excluded, *place)) {
@@ -130,7 +151,8 @@ impl Index {
         (chosen, draws.total(matching))
     }
 
-    /// Whether a peer is taken at this place: not if it is left out, or stands at an earlier archetype too.
+    /// Whether the peer counts at this place: it is not excluded, and has no archetype that comes
+    /// earlier in the query.
     fn takes(&self, scope: &Scope<'_>, excluded: Option<u32>, place: Place) -> bool {
         let earlier = &scope.archetypes[..place.nth];
         excluded != Some(place.slot)
@@ -138,7 +160,7 @@ impl Index {
     }
 }
 
-/// One dense array says itself how many there are.
+/// The total of one dense array is its length.
 fn total_of_one(members: &Members, excluded: Option<u32>) -> Total {
     Total::Exact((members.len() - usize::from(excluded.is_some())) as u64)
 }
@@ -147,7 +169,7 @@ fn total_of_one(members: &Members, excluded: Option<u32>) -> Total {
 #[derive(Clone, Copy)]
 struct Place {
     slot: u32,
-    /// Of which of the archetypes.
+    /// The index of the archetype in the query.
     nth: usize,
 }
 
@@ -162,19 +184,21 @@ impl Scope<'_> {
     }
 }
 
-/// Distinct random numbers below a bound, each order of them equally likely: one that was drawn before is drawn anew.
+/// Draws distinct random numbers below a bound. Every sequence of distinct numbers is equally
+/// likely, because a number that was drawn before is drawn again.
 struct Draws {
-    /// What was drawn, each number at the place that its lowest bits name or the next free one. Most find theirs free, so that the
-    /// processor rarely guesses wrong.
+    /// An open-addressed hash set of the drawn numbers. The lowest bits of a number select its
+    /// place, with linear probing. Most numbers find their place free, so the processor rarely
+    /// mispredicts.
     seen: Vec<u32>,
     bound: u32,
     drawn: u32,
 }
 
 impl Draws {
-    /// A place where nothing was noted; no number is as large.
+    /// Marks a free place. Drawn numbers are always smaller.
     const FREE: u32 = u32::MAX;
-    /// How many places there are at least for each number that is drawn.
+    /// Minimum number of places per drawn number, so that probe sequences stay short.
     const ROOM: usize = 4;
 
     fn new(bound: u32, expected: usize) -> Self {
@@ -182,7 +206,8 @@ impl Draws {
         Self { seen: vec![Self::FREE; places], bound, drawn: 0 }
     }
 
-    /// How many of all places match if as many of the drawn ones as said do.
+    /// Extrapolates the number of drawn places that match to all places. Exact if all places were
+    /// drawn.
     fn total(&self, matching: u64) -> Total {
         let (bound, drawn) = (u64::from(self.bound), u64::from(self.drawn));
         if drawn == bound {
@@ -191,7 +216,7 @@ impl Draws {
         Total::Estimate(((bound * matching + drawn / 2) / drawn.max(1)).max(matching))
     }
 
-    /// So many numbers, or as many as are left.
+    /// Draws `count` numbers, or as many as are left.
     fn take(&mut self, count: usize, random: &mut impl FnMut(u32) -> u32) -> Vec<u32> {
         let mut taken = Vec::with_capacity(count.min((self.bound - self.drawn) as usize));
         taken.extend((0..count).map_while(|_| self.next(random)));
@@ -214,10 +239,10 @@ impl Draws {
         }
     }
 
-    /// Notes a number; answers whether it is new.
+    /// Adds a number to the set. Returns whether it is new.
     fn note(&mut self, number: u32) -> bool {
         let mask = self.seen.len() - 1;
-        // The numbers are random themselves, so they scatter without a hash.
+        // The numbers are random, so they are spread evenly without hashing.
         let mut at = number as usize & mask;
         while self.seen[at] != Self::FREE {
             if self.seen[at] == number {

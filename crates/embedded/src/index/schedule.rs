@@ -1,32 +1,33 @@
-//! When leases end and dormant peers are evicted: two ordered sets, no timers.
+//! The times at which leases end and dormant peers are evicted: two ordered sets, no timers.
 
 use std::collections::BTreeSet;
 
 use aurora_protocol::Timestamp;
 
-/// What is due when.
+/// The schedule.
 ///
-/// A heartbeat does not move its peer here, it only raises the lease's end in the slot; an entry that comes due too early is put
-/// back at the true time. So an entry is never later than what it stands for.
+/// A heartbeat does not move its peer's entry here. It only raises the end of the lease in the
+/// slot. When the entry comes due, it is put back with the actual time. So an entry is never later
+/// than the event that it represents.
 #[derive(Default)]
 pub(crate) struct Schedule {
     expiries: Agenda,
     evictions: Agenda,
 }
 
-/// Slots by an instant.
+/// Slots ordered by time.
 #[derive(Default)]
 pub(crate) struct Agenda {
-    /// While a store is loaded, changes are not followed, and the whole is built at the end.
+    /// While a store is loaded, changes are not tracked, and the whole set is built at the end.
     deferred: bool,
     entries: BTreeSet<Key>,
 }
 
-/// When something is due, and for which slot.
+/// The time at which an event is due, and its slot.
 type Key = (Timestamp, u32);
 
 impl Schedule {
-    /// A schedule that follows nothing until [`Schedule::build`].
+    /// A schedule that does not track changes until [`Schedule::build`].
     pub(crate) fn deferred() -> Self {
         let agenda = || Agenda { deferred: true, entries: BTreeSet::new() };
         Self { expiries: agenda(), evictions: agenda() }
@@ -48,12 +49,12 @@ impl Schedule {
         self.expiries.first_due(now).is_some() || self.evictions.first_due(now).is_some()
     }
 
-    /// The dormant peer that is evicted first, other than one.
+    /// The dormant peer to evict first, other than the one in `slot`.
     pub(crate) fn oldest_dormant_but(&self, slot: Option<u32>) -> Option<u32> {
         self.evictions.entries.iter().map(|key| key.1).find(|oldest| Some(*oldest) != slot)
     }
 
-    /// Takes the whole content and follows every change from here on.
+    /// Takes all entries at once, and tracks changes from here on.
     pub(crate) fn build(&mut self, expiries: Vec<(Timestamp, u32)>, evictions: Vec<(Timestamp, u32)>) {
         for (agenda, entries) in [(&mut self.expiries, expiries), (&mut self.evictions, evictions)] {
             agenda.deferred = false;

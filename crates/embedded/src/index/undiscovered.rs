@@ -1,4 +1,5 @@
-//! Whom lists have named lately: a coarse mark in each slot, which a list sets where it reads anyway.
+//! Tracks which peers were listed recently: a coarse timestamp in each slot, which a listing sets
+//! in memory that it reads anyway.
 
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
@@ -6,14 +7,16 @@ use aurora_protocol::{Timestamp, Ttl};
 
 use super::Index;
 
-/// How many peers an estimate looks at: it is then off by three parts in a hundred at most, nineteen times of twenty.
+/// Number of peers that an estimate examines. Its error is then at most three percentage points in
+/// 95 % of the cases.
 const LOOKED_AT: usize = 1_024;
 
-/// When a peer was last named by a list, in steps of four seconds that begin anew after three days; 0: never.
+/// When a peer was last listed, in steps of four seconds that wrap around after three days. 0 means
+/// never.
 #[derive(Debug, Default)]
 pub(super) struct Listed(AtomicU16);
 
-/// One instant as marks have it.
+/// A time in the units of these marks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Step(u16);
 
@@ -25,10 +28,11 @@ impl Step {
         Self(u16::try_from(now.as_millis() / Self::MILLIS % Self::COUNT + 1).unwrap_or(u16::MAX))
     }
 
-    /// How far ahead a mark may lie: a clock that is set back leaves such marks, and they are of now.
+    /// How far in the future a mark may be. Such marks remain when the clock is set back, and count
+    /// as current.
     const AHEAD: u64 = 3_600_000 / Self::MILLIS;
 
-    /// How many steps lie between an earlier one and this.
+    /// Number of steps from an earlier step to this one.
     fn since(self, earlier: u16) -> u64 {
         let steps = (u64::from(self.0) + Self::COUNT - u64::from(earlier)) % Self::COUNT;
         if steps >= Self::COUNT - Self::AHEAD { 0 } else { steps }
@@ -36,15 +40,15 @@ impl Step {
 }
 
 impl Listed {
-    /// Marks that a list names the peer. Most marks stand already, and then nothing is written: a line of the cache that all may read is
-    /// taken from nobody.
+    /// Marks the peer as listed now. Usually the mark is set already, and nothing is written, so
+    /// that the cache line stays shared between processors.
     pub(super) fn mark(&self, step: Step) {
         if self.0.load(Relaxed) != step.0 {
             self.0.store(step.0, Relaxed);
         }
     }
 
-    /// Whether a list named the peer within `ttl` before `step`.
+    /// Whether the peer was listed within `ttl` before `step`.
     fn is_within(&self, ttl: Ttl, step: Step) -> bool {
         let listed = self.0.load(Relaxed);
         listed != 0 && step.since(listed) <= ttl.as_millis() / Step::MILLIS + 1
@@ -52,8 +56,10 @@ impl Listed {
 }
 
 impl Index {
-    /// Which share of the live peers no list has named during their last lease, by a uniform random sample of them. Who registered less than a
-    /// lease ago, or before this process began less than a lease ago, counts as introduced: there was no time yet. The index must be up to `now`.
+    /// The ratio of live peers that no page has listed during their last lease, estimated from a
+    /// uniform random sample. A peer that registered less than a lease ago counts as listed,
+    /// because there was not enough time yet. The same applies to all peers in the first lease
+    /// after the process started. The index must be up to `now`.
     pub(crate) fn undiscovered_ratio(&self, now: Timestamp) -> f64 {
         let live = self.live.as_slice();
         let step = Step::of(now);
@@ -61,7 +67,7 @@ impl Index {
         let looked_at = live.len().min(LOOKED_AT);
         let mut unmet = 0_u32;
         for n in 0..looked_at {
-            // Drawn with repetition, which an estimate may be.
+            // Drawn with repetition, which is sufficient for an estimate.
             let number = live[if whole { n } else { fastrand::usize(..live.len()) }];
             let (slot, tail) = self.slots.pair(number);
             let is_new = now < tail.registered_at.max(self.opened_at) + slot.ttl;

@@ -1,4 +1,4 @@
-//! What many callers wait for together: one batch becoming durable.
+//! The outcome that many callers wait for together: one batch becoming durable.
 
 use std::fmt;
 use std::future::Future;
@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use parking_lot::Mutex;
 
-/// The journal can't keep anything now; the reason is a sentence for the log and for `/health`.
+/// The journal cannot accept records now. The reason is a sentence for the log and for `/health`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     reason: Arc<str>,
@@ -23,7 +23,7 @@ impl Unavailable {
         Self::new("the journal is closed")
     }
 
-    /// Why, in a sentence.
+    /// The reason, as a sentence.
     pub fn reason(&self) -> &str {
         &self.reason
     }
@@ -37,13 +37,14 @@ impl fmt::Display for Unavailable {
 
 impl std::error::Error for Unavailable {}
 
-/// A record on its way to the disk: resolves when it is durable, or when it never will be.
+/// A record on its way to the disk. Resolves when the record is durable, or when it is certain that
+/// it never will be.
 ///
-/// Dropping it means not waiting; the record is written all the same.
+/// Dropping it means not waiting. The record is still written.
 #[must_use = "the record is not durable yet; drop it on purpose where that is meant"]
 pub struct Commit {
     batch: Arc<Batch>,
-    /// Where this waiter's waker stands, once it has one.
+    /// The index of this waiter's waker in the batch, once it has one.
     slot: Option<usize>,
 }
 
@@ -62,7 +63,8 @@ impl Future for Commit {
     }
 }
 
-/// One allocation and one short lock for all who wait for the same sync, in place of a channel each.
+/// Shared by all callers that wait for the same sync: one allocation and one short lock instead of
+/// a channel per caller.
 #[derive(Default)]
 pub(crate) struct Batch {
     outcome: OnceLock<Result<(), Unavailable>>,
@@ -74,11 +76,12 @@ impl Batch {
         Commit { batch: Arc::clone(self), slot: None }
     }
 
-    /// Settles it, once, and wakes everyone who waits.
+    /// Sets the outcome once, and wakes all waiters.
     pub(crate) fn settle(&self, outcome: Result<(), Unavailable>) {
         let wakers = {
             let mut wakers = self.wakers.lock();
-            // Settled twice can't be: each batch is taken from the queue by the one thread that settles it.
+            // Only the outcome that is set first counts. Each batch is taken from the queue by the
+            // one thread that settles it, so a second one comes only from a drop.
             let _ = self.outcome.set(outcome);
             std::mem::take(&mut *wakers)
         };

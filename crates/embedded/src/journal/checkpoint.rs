@@ -1,4 +1,5 @@
-//! A checkpoint: the whole state, written beside the journal while both go on, so that the journal before it can go.
+//! Checkpoints: the whole state, written while the store keeps running, so that older journal files
+//! can be deleted.
 
 use std::io;
 use std::sync::Arc;
@@ -8,34 +9,36 @@ use super::format::{CHECKPOINT_END, FRAMES_AT, FileHeader, FrameBuffer, Kind};
 use super::name::{self, Listing};
 use crate::disk::{Disk, DiskFile};
 
-/// What is written at once, in bytes: small, so that the journal's own writes are not kept waiting.
+/// Bytes per write: small, so that the journal's own writes are not delayed.
 const PIECE: usize = 256 << 10;
 
-/// After so many bytes they are synced: otherwise the kernel would write all of them at the end, and the journal's syncs would stall.
+/// Bytes between syncs. With a single sync at the end, the kernel would write everything at once,
+/// and the journal's syncs would stall.
 const SYNC_EVERY: u64 = 4 << 20;
 
-/// Why a checkpoint was not taken. The journal goes on and keeps everything; a later checkpoint makes up for it.
+/// Why a checkpoint was not taken. The journal goes on and keeps everything, and a later checkpoint
+/// makes up for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
-    /// The journal failed, so what was written may include changes that were reverted.
+    /// The journal failed, so the checkpoint may include changes that were reverted.
     #[error(transparent)]
     Journal(#[from] Unavailable),
-    /// The disk refused something.
+    /// A disk operation failed.
     #[error("the checkpoint can't be written: {0}")]
     Io(#[from] io::Error),
 }
 
-/// What a finished checkpoint holds.
+/// The contents of a finished checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CheckpointReport {
-    /// Records written.
+    /// Number of records written.
     pub records: u64,
     /// Length of the file in bytes.
     pub bytes: u64,
 }
 
-/// A checkpoint being written. Dropping it unfinished gives it up.
+/// A checkpoint that is being written. Dropping it before [`CheckpointWriter::finish`] abandons it.
 pub struct CheckpointWriter {
     disk: Arc<dyn Disk>,
     file: Box<dyn DiskFile>,
@@ -51,17 +54,19 @@ pub struct CheckpointWriter {
     done: Option<Done>,
 }
 
-/// Waits until everything appended so far is durable; fails if the journal failed since the checkpoint began.
+/// Waits until all records appended so far are durable. Fails if the journal failed after the
+/// checkpoint began.
 type Settle = Box<dyn FnOnce() -> Result<(), Unavailable> + Send>;
 
-/// Is told when the checkpoint counts.
+/// Called when the checkpoint is complete.
 type Done = Box<dyn FnOnce() + Send>;
 
-/// What a checkpoint begins from: the journal file of its generation exists and receives what it may miss.
+/// The start of a checkpoint. The journal file of its generation exists and receives the changes
+/// that the checkpoint may miss.
 pub(crate) struct CheckpointStart {
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) generation: u64,
-    /// The sequence of the first frame in that journal.
+    /// The sequence of the first frame in that journal file.
     pub(crate) sequence: u64,
     pub(crate) settle: Settle,
     pub(crate) done: Done,
@@ -90,7 +95,8 @@ impl CheckpointWriter {
         })
     }
 
-    /// Adds a record. Blocks on the disk now and then: call it without holding what requests wait for.
+    /// Adds a record. Blocks on the disk at times, so call it without holding a lock that requests
+    /// need.
     pub fn push(&mut self, record: &[u8]) -> Result<(), CheckpointError> {
         if !self.frame.push(record) {
             let reason = format!("a record of {} bytes does not fit", record.len());
@@ -107,7 +113,8 @@ impl CheckpointWriter {
     /// Completes the checkpoint and removes the files that it replaces. Blocks on the disk.
     ///
     /// # Errors
-    /// If the disk refused something, or the journal failed since the checkpoint began: then everything is as before.
+    /// If a disk operation fails, or the journal failed after the checkpoint began. Nothing has
+    /// changed then.
     pub fn finish(mut self) -> Result<CheckpointReport, CheckpointError> {
         if !self.frame.is_empty() {
             self.write(self.pieces)?;
@@ -115,7 +122,9 @@ impl CheckpointWriter {
         self.frame.push(&self.records.to_le_bytes());
         self.write(CHECKPOINT_END)?;
         self.file.sync_data()?;
-        // The records may hold changes that are not durable yet: they must be, or be known to have failed, before these count.
+        // The records may include changes that are not durable yet. Before the checkpoint may
+        // replace the journal, these must be durable. If they have failed, they were reverted, and
+        // the checkpoint is abandoned.
         if let Some(settle) = self.settle.take() {
             settle()?;
         }
@@ -123,6 +132,7 @@ impl CheckpointWriter {
             .rename(&name::unfinished_checkpoint(self.generation), &name::checkpoint(self.generation))?;
         self.finished = true;
         self.disk.sync_dir()?;
+        // The new name is durable, so the older files are no longer needed.
         if let Some(done) = self.done.take() {
             done();
         }
@@ -142,7 +152,7 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// What is left over is removed by the next checkpoint or start.
+    /// The next checkpoint or start removes files that remain.
     fn remove_older(&self) {
         let names =
             self.disk.list().map(|names| Listing::of(names).older_than(self.generation)).unwrap_or_default();

@@ -1,16 +1,17 @@
-//! What the journal counts, for metrics and for deciding on a checkpoint.
+//! The journal's counters, for metrics and for deciding when to take a checkpoint.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Upper bounds of the buckets that sync durations are counted in, in microseconds; the last bucket has none.
+/// Upper bounds of the histogram buckets for sync durations, in microseconds. The last bucket has
+/// no upper bound.
 pub(crate) const SYNC_BUCKETS_MICROS: [u64; 12] =
     [50, 100, 200, 400, 800, 1_600, 3_200, 6_400, 12_800, 51_200, 204_800, 1_000_000];
 
-/// The journal's figures at one moment. Counts start with the process.
+/// A snapshot of the journal's figures. Counts start with the process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JournalFigures {
-    /// Bytes of journal that a restart would read beside the checkpoint.
+    /// Bytes of journal that a restart would read in addition to the checkpoint.
     pub bytes_since_checkpoint: u64,
     /// Batches made durable.
     pub batches: u64,
@@ -20,23 +21,25 @@ pub struct JournalFigures {
     pub bytes: u64,
     /// Successful syncs of the journal, one for each batch.
     pub syncs: u64,
-    /// How long they took together.
+    /// Total duration of the syncs.
     pub sync_total: Duration,
-    /// How long the longest took.
+    /// Duration of the longest sync.
     pub sync_max: Duration,
-    /// Syncs by duration, each counted once: the bounds are [`SYNC_BUCKETS_MICROS`], and one bucket more has the rest.
+    /// Number of syncs per bucket, not cumulative. The bounds are [`SYNC_BUCKETS_MICROS`], and one
+    /// more bucket has the rest.
     pub sync_buckets: [u64; SYNC_BUCKETS_MICROS.len() + 1],
     /// Batches that failed.
     pub failures: u64,
-    /// Records that nobody waited for and that were lost because the disk failed; the next checkpoint makes up for them.
+    /// Records without a waiting request that were lost because the disk failed. The next
+    /// checkpoint makes up for them.
     pub lost_unwaited: u64,
 }
 
 #[derive(Default)]
 pub(crate) struct Counters {
-    /// Bytes in journal files since the beginning of recovery.
+    /// Bytes in journal files since recovery began.
     journal_bytes: AtomicU64,
-    /// What `journal_bytes` was when the newest checkpoint began.
+    /// The value of `journal_bytes` when the newest checkpoint began.
     checkpointed_bytes: AtomicU64,
     batches: AtomicU64,
     records: AtomicU64,
@@ -82,7 +85,7 @@ impl Counters {
         self.journal_bytes.load(Relaxed)
     }
 
-    /// A checkpoint that began at `journal_bytes` is complete.
+    /// The checkpoint that began at `journal_bytes` is complete.
     pub(crate) fn checkpointed(&self, journal_bytes: u64) {
         self.checkpointed_bytes.fetch_max(journal_bytes, Relaxed);
     }

@@ -1,4 +1,4 @@
-//! The end of the journal file that is being written: where it is, and the zeros made ready behind it.
+//! The journal file that is being written: where it ends, and the zero-filled space after the end.
 
 use std::io;
 use std::sync::Arc;
@@ -8,11 +8,12 @@ use super::format::{FRAMES_AT, FileHeader, FrameBuffer, Kind};
 use super::name;
 use crate::disk::{Disk, DiskFile};
 
-/// What must be free behind the end before a journal that failed counts as healed, in bytes: a frame without records
-/// fits on almost any full disk, and the next registration would fail again.
+/// Free space, in bytes, that a failed journal needs before it counts as healed. An empty frame
+/// alone fits on almost any full disk, and the next registration would fail again.
 const HEALING_ROOM: u64 = 256 << 10;
 
-/// The least that is made ready at once, in bytes; a disk that is too full for it is written without.
+/// The smallest preallocation in bytes. On a disk that is too full for it, frames are written
+/// without.
 const LEAST_CHUNK: u64 = 64 << 10;
 
 const ZEROS: &[u8] = &[0; 64 << 10];
@@ -22,21 +23,21 @@ pub(crate) struct JournalFile {
     file: Box<dyn DiskFile>,
     pub(crate) generation: u64,
     salt: u64,
-    /// Where the next frame goes; everything before is durable.
+    /// The offset of the next frame. Everything before it is durable.
     end: u64,
-    /// Up to here the file is known to have blocks, so that a sync need not write metadata.
+    /// The file is known to have allocated blocks up to here, so a sync need not write metadata.
     ready: u64,
-    /// How much is made ready at once.
+    /// Bytes that are preallocated at once.
     chunk: u64,
 }
 
 impl JournalFile {
-    /// Goes on with a file whose frames end at `end`.
+    /// Continues a file whose frames end at `end`.
     pub(crate) fn resume(file: Box<dyn DiskFile>, header: FileHeader, end: u64, chunk: u64) -> Self {
         Self { file, generation: header.generation, salt: header.salt, end, ready: end, chunk }
     }
 
-    /// Makes a new one, durably: its first frame may be acknowledged.
+    /// Creates a new file durably, so that its first frame may be acknowledged.
     pub(crate) fn create(
         disk: &Arc<dyn Disk>,
         generation: u64,
@@ -54,7 +55,8 @@ impl JournalFile {
         Ok(journal)
     }
 
-    /// Appends a frame and makes it durable; answers its length and how long the sync took. After an error nothing has moved.
+    /// Appends a frame and makes it durable. Returns its length and the duration of the sync. After
+    /// an error the end has not moved.
     pub(crate) fn append(&mut self, frame: &mut FrameBuffer, sequence: u64) -> io::Result<(u64, Duration)> {
         let bytes = frame.seal(sequence, self.salt);
         let end = self.end + bytes.len() as u64;
@@ -68,7 +70,8 @@ impl JournalFile {
         Ok((bytes.len() as u64, started.elapsed()))
     }
 
-    /// Writes an empty frame over whatever a failed batch left, and proves that there is room and that syncs succeed.
+    /// Overwrites the remains of a failed batch with an empty frame. Success proves that there is
+    /// space and that syncs work.
     pub(crate) fn heal(&mut self, sequence: u64) -> io::Result<()> {
         let mut empty = FrameBuffer::new();
         let bytes = empty.seal(sequence, self.salt);
@@ -82,7 +85,8 @@ impl JournalFile {
         Ok(())
     }
 
-    /// Gives back what was made ready and not used; a failure only wastes the space until the next start.
+    /// Releases preallocated space that was not used. A failure only wastes the space until the
+    /// next start.
     pub(crate) fn trim(&self) {
         if self.ready > self.end
             && let Err(error) = self.file.set_len(self.end)
@@ -91,8 +95,9 @@ impl JournalFile {
         }
     }
 
-    /// Fills the space from `end` with zeros, so that later syncs write nothing but data. A full disk is no error here: the frames may
-    /// still fit, and go where the attempt's zeros lie.
+    /// Fills the space after `end` with zeros, so that later syncs write only data. A full disk is
+    /// not an error here: the frames may still fit, because they can use the blocks that the
+    /// attempt has already filled.
     fn make_ready(&mut self, end: u64) {
         self.ready = end;
         if self.chunk == 0 {

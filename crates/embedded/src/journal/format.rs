@@ -1,13 +1,15 @@
-//! The bytes of a journal or checkpoint file; `docs/decisions/0002-own-journal.md` draws them.
+//! The file format of journals and checkpoints. `docs/decisions/0002-own-journal.md` has a diagram.
 //!
-//! All integers are little-endian. A file is a header, written twice, and frames. A frame holds one batch of records.
+//! All integers are little-endian. A file consists of a header, written twice, and frames. A frame
+//! holds one batch of records.
 
 use crc32fast::Hasher;
 
-/// The version of the whole format; a file of another one is refused.
+/// The version of the whole format. Files of other versions are refused.
 pub(crate) const VERSION: u32 = 1;
 
-/// Where frames begin. The copies of the file header lie in different sectors before it.
+/// The offset of the first frame. The two copies of the file header before it are in different
+/// sectors.
 pub(crate) const FRAMES_AT: u64 = HEADER_BLOCK as u64;
 
 /// Bytes before the first frame.
@@ -16,16 +18,18 @@ pub(crate) const HEADER_BLOCK: usize = 1024;
 /// Bytes of a frame's header.
 pub(crate) const FRAME_HEADER: usize = 24;
 
-/// What a frame may hold, in bytes; so a damaged length can't ask for more memory than this.
+/// Maximum bytes of a frame's payload. It bounds the memory that a damaged length field can
+/// request.
 pub(crate) const MAX_PAYLOAD: usize = 32 << 20;
 
-/// What one record may have, in bytes: far over any registration, so that a larger one is a bug.
+/// Maximum bytes of one record. This is far above any registration, so a larger record is a bug.
 pub(crate) const MAX_RECORD: usize = 1 << 20;
 
 /// The sequence of the frame that ends a checkpoint.
 pub(crate) const CHECKPOINT_END: u64 = u64::MAX;
 
-/// The first bytes of every frame. No byte of it is zero, ASCII or valid UTF-8, so payloads rarely look like it.
+/// The first bytes of every frame. None of these bytes is zero, ASCII or valid UTF-8, so payloads
+/// rarely contain this sequence.
 pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, 0xA7, 0xC0, 0x9E];
 
 const FILE_MAGIC: [u8; 8] = *b"AURORA\xF5\xA7";
@@ -33,7 +37,7 @@ const FILE_HEADER: usize = 44;
 const COPIES_AT: [usize; 2] = [0, 512];
 const RECORD_HEADER: usize = 4;
 
-/// What kind of file this is.
+/// The kind of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Journal,
@@ -49,19 +53,22 @@ impl Kind {
     }
 }
 
-/// What stands at the start of a file.
+/// The header at the start of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
     pub(crate) kind: Kind,
-    /// Which journal follows which: a checkpoint holds everything before the journal of its own generation.
+    /// Orders the files: a checkpoint holds everything before the journal file of its own
+    /// generation.
     pub(crate) generation: u64,
-    /// Random; part of every checksum, so that no frame of another file is ever taken for one of this.
+    /// A random number that is part of every checksum, so that a frame of another file is never
+    /// accepted as one of this file.
     pub(crate) salt: u64,
-    /// The sequence that the next frame had when the file was made, so that a lost end of the file before shows.
+    /// The sequence of the next frame at the time the file was created. It reveals a lost end of
+    /// the previous file.
     pub(crate) sequence: u64,
 }
 
-/// What the first [`FRAMES_AT`] bytes of a file turn out to be.
+/// The result of parsing the first [`FRAMES_AT`] bytes of a file.
 pub(crate) enum ParsedHeader {
     Valid(FileHeader),
     OtherVersion(u32),
@@ -69,7 +76,7 @@ pub(crate) enum ParsedHeader {
 }
 
 impl FileHeader {
-    /// Everything before the first frame.
+    /// All bytes before the first frame.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(FILE_HEADER);
         copy.extend_from_slice(&FILE_MAGIC);
@@ -87,7 +94,8 @@ impl FileHeader {
         encoded
     }
 
-    /// Reads a header from the start of a file; the second copy counts where the first is damaged.
+    /// Reads a header from the start of a file. If the first copy is damaged, the second one is
+    /// used.
     pub(crate) fn parse(start: &[u8]) -> ParsedHeader {
         let copies = COPIES_AT.map(|at| Self::parse_copy(start.get(at..at + FILE_HEADER)));
         let mut best = ParsedHeader::Invalid;
@@ -116,17 +124,18 @@ impl FileHeader {
     }
 }
 
-/// A frame's header, parsed from where one might be.
+/// A frame header, parsed from an offset where a frame may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FrameHeader {
-    /// Bytes of the payload; at most [`MAX_PAYLOAD`].
+    /// Bytes of the payload, at most [`MAX_PAYLOAD`].
     pub(crate) payload_len: usize,
     pub(crate) sequence: u64,
     payload_checksum: u32,
 }
 
 impl FrameHeader {
-    /// `None` unless these bytes start with an undamaged header of the file with this salt.
+    /// Parses a frame header. Returns `None` unless the bytes start with an undamaged header of the
+    /// file with this salt.
     pub(crate) fn parse(bytes: &[u8], salt: u64) -> Option<Self> {
         let header = bytes.get(..FRAME_HEADER)?;
         let (fields, stored) = header.split_at(FRAME_HEADER - 4);
@@ -137,13 +146,14 @@ impl FrameHeader {
         Some(Self { payload_len, sequence: u64_at(fields, 8), payload_checksum: u32_at(fields, 16) })
     }
 
-    /// Whether this payload is the one that was written with the header.
+    /// Whether the payload's length and checksum match this header.
     pub(crate) fn fits(&self, payload: &[u8], salt: u64) -> bool {
         payload.len() == self.payload_len && self.payload_checksum == checksum(salt, &[payload])
     }
 }
 
-/// A frame that is being filled: the room for its header and the records so far, so that sealing copies nothing.
+/// A frame that is being filled. It reserves space for the header in front of the records, so that
+/// sealing copies nothing.
 #[derive(Debug)]
 pub(crate) struct FrameBuffer {
     bytes: Vec<u8>,
@@ -160,7 +170,7 @@ impl FrameBuffer {
         Self { bytes: vec![0; FRAME_HEADER] }
     }
 
-    /// Whether it holds no record.
+    /// Whether it holds no records.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.len() == FRAME_HEADER
     }
@@ -170,7 +180,7 @@ impl FrameBuffer {
         self.bytes.len() - FRAME_HEADER
     }
 
-    /// Adds a record; `false`, and nothing added, where it does not fit.
+    /// Adds a record. Returns `false`, and adds nothing, if it does not fit.
     pub(crate) fn push(&mut self, record: &[u8]) -> bool {
         let Ok(len) = u32::try_from(record.len()) else { return false };
         if record.len() > MAX_RECORD || self.payload_len() + RECORD_HEADER + record.len() > MAX_PAYLOAD {
@@ -181,10 +191,10 @@ impl FrameBuffer {
         true
     }
 
-    /// Writes the header and answers the whole frame.
+    /// Writes the header and returns the complete frame.
     pub(crate) fn seal(&mut self, sequence: u64, salt: u64) -> &[u8] {
         let (header, payload) = self.bytes.split_at_mut(FRAME_HEADER);
-        // `push` keeps the payload under MAX_PAYLOAD, which fits.
+        // `push` keeps the payload below MAX_PAYLOAD, which fits into 32 bits.
         let payload_len = u32::try_from(payload.len()).unwrap_or(u32::MAX);
         header[..4].copy_from_slice(&FRAME_MAGIC);
         header[4..8].copy_from_slice(&payload_len.to_le_bytes());
@@ -195,7 +205,7 @@ impl FrameBuffer {
         &self.bytes
     }
 
-    /// Empties it and keeps its memory, unless a burst made that large.
+    /// Empties the buffer. Keeps its memory, unless a burst made it large.
     pub(crate) fn clear(&mut self) {
         const KEPT: usize = 1 << 20;
         self.bytes.truncate(FRAME_HEADER);
@@ -203,7 +213,8 @@ impl FrameBuffer {
     }
 }
 
-/// The records of a payload whose checksum held; `None` in place of the first whose length does not add up.
+/// The records of a payload whose checksum was verified. Yields `None` in place of the first record
+/// with an inconsistent length, and ends there.
 pub(crate) fn records(payload: &[u8]) -> impl Iterator<Item = Option<&[u8]>> {
     let mut rest = payload;
     std::iter::from_fn(move || {
@@ -221,13 +232,15 @@ fn split_record(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     rest.split_at_checked(usize::try_from(u32_at(len, 0)).ok()?)
 }
 
-/// Sequences count batches in the low half; the high half is the epoch, which grows with every opening and healing,
-/// so that what a failed batch left on the disk is always older than what was expected in its place.
+/// The first sequence of the next epoch. The low half of a sequence counts batches. The high half
+/// is the epoch, which increases with every start and every healing. So the remains of a failed
+/// batch always have a lower sequence than the frame that is expected in their place.
 pub(crate) fn next_epoch(sequence: u64) -> u64 {
     (sequence | u64::from(u32::MAX)).saturating_add(1)
 }
 
-/// Whether a frame with `sequence` may stand where `expected` would be next.
+/// Whether a frame with `sequence` is valid where the frame `expected` would be next: it is that
+/// frame, or the first one of a later epoch.
 pub(crate) fn follows(expected: u64, sequence: u64) -> bool {
     let begins_epoch = sequence & u64::from(u32::MAX) == 0;
     sequence == expected || (sequence > expected && begins_epoch)
@@ -242,7 +255,7 @@ fn checksum(salt: u64, parts: &[&[u8]]) -> u32 {
     hasher.finalize()
 }
 
-/// The callers have checked the length; zero is never reached.
+/// Reads a 32-bit integer. Callers have checked the length, so the default of zero is never used.
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     bytes.get(at..at + 4).and_then(|field| field.try_into().ok()).map_or(0, u32::from_le_bytes)
 }

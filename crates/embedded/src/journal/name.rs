@@ -1,11 +1,11 @@
-//! The names of the files, and what a directory holds by them.
+//! The names of journal and checkpoint files, and the listing of a directory by these names.
 
 use std::collections::BTreeSet;
 
 const JOURNAL: &str = "journal-";
 const CHECKPOINT: &str = "checkpoint-";
 const UNFINISHED: &str = ".tmp";
-/// Digits of a generation, so that names sort by it.
+/// Digits of a generation, so that names sort by generation.
 const DIGITS: usize = 10;
 
 pub(crate) fn journal(generation: u64) -> String {
@@ -20,7 +20,7 @@ pub(crate) fn unfinished_checkpoint(generation: u64) -> String {
     format!("{CHECKPOINT}{generation:0DIGITS$}{UNFINISHED}")
 }
 
-/// The files of ours in a directory; what else lies there is left alone.
+/// The journal and checkpoint files in a directory. Other files are ignored.
 #[derive(Debug, Default)]
 pub(crate) struct Listing {
     pub(crate) journals: BTreeSet<u64>,
@@ -43,7 +43,7 @@ impl Listing {
         listing
     }
 
-    /// Names of the files that a checkpoint of this generation makes superfluous.
+    /// Names of the files that a checkpoint of this generation makes obsolete.
     pub(crate) fn older_than(&self, generation: u64) -> Vec<String> {
         let checkpoints = self.checkpoints.range(..generation).map(|older| checkpoint(*older));
         checkpoints.chain(self.journals.range(..generation).map(|older| journal(*older))).collect()
@@ -53,6 +53,7 @@ impl Listing {
 fn generation(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
     let generation = digits.parse().ok()?;
-    // Another spelling of the same number would be another file, and after the last number none could follow.
+    // Another spelling of the same number would be a different file. The maximum number is rejected
+    // because no generation could follow it.
     (generation < u64::MAX && format!("{generation:0DIGITS$}") == digits).then_some(generation)
 }

@@ -1,4 +1,20 @@
-//! What callers and the journal's thread share: the batch that is filling, and whether the disk can be relied on.
+//! The queue between callers and the journal's thread: group commit.
+//!
+//! Callers append to one pending batch under a short lock and then wait for the batch. The
+//! journal's thread takes the whole batch, writes it as one frame, syncs once and resolves every
+//! waiting [`Commit`]. While that sync runs, new records gather in the next batch. So the more
+//! callers there are, the more of them share a sync, without any timer, and a single caller waits
+//! for its own sync only.
+//!
+//! Order holds at each step. Records enter the frame in the order in which the lock is acquired.
+//! The store calls [`Queue::append`] while it holds the lock of the index, so this is also the
+//! order of the changes. There is one pending batch and one thread that takes it, so batches are
+//! written in the order in which they filled. The thread takes the next batch only after the sync
+//! of the previous one, so a frame on the disk implies that all frames before it are durable.
+//!
+//! A failure keeps that order too. [`Queue::fail`] refuses new records and takes the pending batch
+//! in one critical section. Records are accepted again only after the changes of both batches were
+//! undone and the journal has healed, so no acknowledged change depends on a reverted one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +27,7 @@ use super::batch::{Batch, Commit, Unavailable};
 use super::figures::Counters;
 use super::format::FrameBuffer;
 
-/// The filling batch, under one short lock.
+/// The pending batch and the state of the journal, under one lock that is held only briefly.
 pub(crate) struct Queue<U> {
     state: Mutex<State<U>>,
     work: Condvar,
@@ -21,14 +37,14 @@ pub(crate) struct Queue<U> {
 
 struct State<U> {
     pending: Pending<U>,
-    /// Why nothing is taken while the journal fails, and after it has ended.
+    /// Why the journal refuses records: set while it fails, and after it has ended.
     refusal: Option<Unavailable>,
     closing: bool,
-    /// The thread sleeps and must be woken.
+    /// Whether the thread sleeps and must be woken.
     idle: bool,
 }
 
-/// One batch on its way, and what was asked of the thread behind it.
+/// A batch on its way to the disk, and the requests to process after it.
 pub(crate) struct Pending<U> {
     pub(crate) frame: FrameBuffer,
     pub(crate) undos: Vec<U>,
@@ -37,15 +53,16 @@ pub(crate) struct Pending<U> {
     pub(crate) requests: Vec<Request>,
 }
 
-/// Something that the thread does between two batches, when everything appended before is durable.
+/// A request to the thread. The thread processes it between two batches, when all records appended
+/// before it are durable.
 pub(crate) enum Request {
-    /// Answer how many failures there were.
+    /// Return the number of failures so far.
     Barrier(SyncSender<Result<u64, Unavailable>>),
-    /// Begin the next journal file.
+    /// Start the next journal file.
     Rotate(SyncSender<Result<Rotation, Unavailable>>),
 }
 
-/// A new journal file receives everything from here on.
+/// The result of a rotation: all records from here on go to a new journal file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Rotation {
     pub(crate) generation: u64,
@@ -56,7 +73,7 @@ pub(crate) struct Rotation {
 
 impl Request {
     pub(crate) fn refuse(self, refusal: &Unavailable) {
-        // Whoever asked may have gone, and then needs no answer.
+        // The requester may have stopped waiting, so a failed send is ignored.
         let _ = match self {
             Self::Barrier(answer) => answer.send(Err(refusal.clone())).is_ok(),
             Self::Rotate(answer) => answer.send(Err(refusal.clone())).is_ok(),
@@ -73,20 +90,21 @@ impl<U> Pending<U> {
         self.records == 0 && self.requests.is_empty()
     }
 
-    /// How many of its records nobody can undo.
+    /// The number of its records that cannot be undone, because no request waits for them.
     pub(crate) fn unwaited(&self) -> u64 {
         self.records - self.undos.len() as u64
     }
 }
 
 impl<U> State<U> {
-    /// Why nothing is taken now, if so.
+    /// Why records are refused now, or `None`.
     fn refusal(&self) -> Option<Unavailable> {
         self.refusal.clone().or_else(|| self.closing.then(Unavailable::closed))
     }
 }
 
-/// Nobody waits forever, even if a hook of the store panicked.
+/// Resolves the waiting commits with an error if the batch was not settled, for example because a
+/// hook of the store panicked. Settling a second time has no effect.
 impl<U> Drop for Pending<U> {
     fn drop(&mut self) {
         self.batch.settle(Err(Unavailable::closed()));
@@ -102,6 +120,8 @@ impl<U> Queue<U> {
 
     pub(crate) fn append(&self, record: &[u8], undo: Option<U>) -> Result<Commit, Unavailable> {
         let mut state = self.state.lock();
+        // The check and the append are one critical section: once `fail` has set a refusal, no
+        // record enters a batch.
         let mut refusal = state.refusal();
         if refusal.is_none() && !state.pending.frame.push(record) {
             refusal = Some(Unavailable::new("the disk is too far behind the registrations that wait for it"));
@@ -112,12 +132,14 @@ impl<U> Queue<U> {
         }
         state.pending.undos.extend(undo);
         state.pending.records += 1;
+        // The commit belongs to the batch, not to the record: all callers of the batch wait for the
+        // same outcome.
         let commit = state.pending.batch.commit();
         self.wake(state);
         Ok(commit)
     }
 
-    /// Asks the thread for something and waits for the answer.
+    /// Sends a request to the thread and waits for the response.
     pub(crate) fn ask<T>(
         &self,
         request: impl FnOnce(SyncSender<Result<T, Unavailable>>) -> Request,
@@ -133,11 +155,13 @@ impl<U> Queue<U> {
             drop(state);
             return request.refuse(&refusal);
         }
+        // The request joins the pending batch, so it is processed after all records appended so
+        // far.
         state.pending.requests.push(request);
         self.wake(state);
     }
 
-    /// Refuses everything from here on; what was appended is still written.
+    /// Refuses new records. Records that were appended before are still written.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closing = true;
@@ -145,13 +169,15 @@ impl<U> Queue<U> {
     }
 
     pub(crate) fn health(&self) -> Result<(), Unavailable> {
+        // The flag avoids the lock while the journal is healthy, because every request calls this.
         if !self.failing.load(Ordering::Acquire) {
             return Ok(());
         }
         self.state.lock().refusal.clone().map_or(Ok(()), Err)
     }
 
-    /// Takes what is pending, waiting for it; `None` when closing and nothing is left. `spare` replaces it.
+    /// Takes the pending batch, waiting until there is one. Returns `None` when the journal closes
+    /// and nothing is left. `spare` becomes the buffer of the next batch.
     pub(crate) fn take(&self, spare: FrameBuffer) -> Option<Pending<U>> {
         let mut state = self.state.lock();
         while state.pending.is_empty() {
@@ -164,7 +190,8 @@ impl<U> Queue<U> {
         Some(std::mem::replace(&mut state.pending, Pending::new(spare)))
     }
 
-    /// Refuses everything from here on and takes what was queued.
+    /// Refuses new records and takes those that were queued, which must be undone together with the
+    /// failed batch.
     pub(crate) fn fail(&self, refusal: &Unavailable) -> Pending<U> {
         let mut state = self.state.lock();
         state.refusal = Some(refusal.clone());
@@ -172,14 +199,14 @@ impl<U> Queue<U> {
         std::mem::replace(&mut state.pending, Pending::new(FrameBuffer::new()))
     }
 
-    /// Takes records again.
+    /// Accepts records again.
     pub(crate) fn heal(&self) {
         let mut state = self.state.lock();
         state.refusal = None;
         self.failing.store(false, Ordering::Release);
     }
 
-    /// Waits until it is time for the next attempt; `false` when closing.
+    /// Waits until the next attempt to heal is due. Returns `false` if the journal closes.
     pub(crate) fn pause(&self, interval: Duration) -> bool {
         let mut state = self.state.lock();
         if !state.closing {
@@ -189,6 +216,9 @@ impl<U> Queue<U> {
         !state.closing
     }
 
+    // Wakes the thread if it sleeps. While the thread works, it finds the new record by itself when
+    // it takes the next batch, so most appends skip the system call. The lock is released first, so
+    // that the woken thread does not block on it at once.
     fn wake(&self, mut state: parking_lot::MutexGuard<'_, State<U>>) {
         let idle = std::mem::take(&mut state.idle);
         drop(state);

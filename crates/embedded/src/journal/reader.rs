@@ -1,50 +1,51 @@
-//! Reads the frames of one file from its start to its end, and tells a torn end from damage.
+//! Reads the frames of one file from start to end, and distinguishes a torn tail from damage.
 
 use std::io;
 
 use super::format::{FRAME_HEADER, FRAME_MAGIC, FRAMES_AT, FrameHeader};
 use crate::disk::DiskFile;
 
-/// What is read at once. Large, because a restart reads the whole journal and does little else.
+/// Bytes per read. Large, because a restart reads the whole journal and does little else.
 const WINDOW: usize = 1 << 20;
 
-/// A place in a file, and the bytes from there on that were read already.
+/// A position in a file, with a buffer of the bytes after it.
 pub(crate) struct FrameReader<'a> {
     file: &'a dyn DiskFile,
     salt: u64,
     len: u64,
     buffer: Vec<u8>,
-    /// Where in `buffer` the position is.
+    /// The index of the position in `buffer`.
     start: usize,
     /// The position in the file.
     position: u64,
 }
 
-/// A frame whose checksums hold.
+/// A frame whose checksums were verified.
 pub(crate) struct Frame<'b> {
     pub(crate) sequence: u64,
     pub(crate) payload: &'b [u8],
 }
 
 impl<'a> FrameReader<'a> {
-    /// Reads the frames of `file`, which has a valid header with this `salt`.
+    /// Reads the frames of `file`, whose header is valid and has this `salt`.
     pub(crate) fn new(file: &'a dyn DiskFile, salt: u64) -> io::Result<Self> {
         Ok(Self { file, salt, len: file.len()?, buffer: Vec::new(), start: 0, position: FRAMES_AT })
     }
 
-    /// The offset in the file that [`FrameReader::next`] looks at.
+    /// The file offset that [`FrameReader::next`] reads from.
     pub(crate) fn position(&self) -> u64 {
         self.position
     }
 
-    /// Goes to an offset.
+    /// Moves to an offset.
     pub(crate) fn seek(&mut self, position: u64) {
         self.buffer.clear();
         self.start = 0;
         self.position = position;
     }
 
-    /// The frame at the position, which moves behind it; `None`, and no move, where there is no valid one.
+    /// Reads the frame at the position and moves past it. Returns `None`, without moving, if there
+    /// is no valid frame.
     pub(crate) fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
         self.fill(FRAME_HEADER)?;
         let Some(header) = FrameHeader::parse(&self.buffer[self.start..], self.salt) else { return Ok(None) };
@@ -67,10 +68,12 @@ impl<'a> FrameReader<'a> {
         }))
     }
 
-    /// The first offset after `behind` with a valid frame header that is not older than `least`.
+    /// The first offset after `behind` with a valid frame header whose sequence is at least
+    /// `least`.
     ///
-    /// Only one batch is ever on its way to the disk, so such a header proves that what stands at `behind` was
-    /// durable once and was damaged since. Every byte is looked at once, whatever the bytes say.
+    /// A frame is written only after the previous one was synced. So such a header proves that the
+    /// bytes at `behind` were durable once and were damaged since. Each byte is examined once,
+    /// regardless of the contents, so the cost is linear in the length of the file.
     pub(crate) fn find(&self, behind: u64, least: u64) -> io::Result<Option<u64>> {
         self.windows(behind + 1, FRAME_HEADER - 1, |offset, window| {
             let mut from = 0;
@@ -86,7 +89,8 @@ impl<'a> FrameReader<'a> {
         })
     }
 
-    /// How many bytes from the position on are not the zeros of space that was made ready.
+    /// The number of bytes from the position to the last byte that is not zero. Preallocated space
+    /// is zero, so this is the length of the torn tail.
     pub(crate) fn torn_bytes(&self) -> io::Result<u64> {
         let mut end = self.position;
         self.windows(self.position, 0, |offset, window| {
@@ -98,7 +102,8 @@ impl<'a> FrameReader<'a> {
         Ok(end - self.position)
     }
 
-    /// Shows `look` the file from `offset` on, window by window; each begins with the last `overlap` bytes of the one before.
+    /// Passes the file from `offset` on to `look`, window by window. Each window begins with the
+    /// last `overlap` bytes of the previous one.
     fn windows<T>(
         &self,
         mut offset: u64,
@@ -119,7 +124,8 @@ impl<'a> FrameReader<'a> {
         Ok(None)
     }
 
-    /// Has at least `needed` bytes behind the position in the buffer, unless the file ends before.
+    /// Fills the buffer with at least `needed` bytes after the position, unless the file ends
+    /// before.
     fn fill(&mut self, needed: usize) -> io::Result<()> {
         if self.buffer.len() - self.start >= needed {
             return Ok(());

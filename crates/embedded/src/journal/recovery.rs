@@ -1,4 +1,4 @@
-//! Opening a directory: what is read, what is cut off, and what is refused.
+//! Recovery of a directory at start: what is read, what is cut off, and what is refused.
 
 mod error;
 mod replay;
@@ -16,25 +16,25 @@ use super::{Hooks, JournalOptions};
 use crate::disk::{Disk, DiskLock};
 use replay::Replay;
 
-/// What was found at a start.
+/// The result of a recovery.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Recovery {
-    /// Records of the checkpoint.
+    /// Number of records in the checkpoint.
     pub checkpoint_records: u64,
-    /// Records of the journal files after it.
+    /// Number of records in the journal files after it.
     pub journal_records: u64,
-    /// Bytes of a batch that never became durable, cut off. Nobody was told that it had.
+    /// Bytes of an incomplete batch that were cut off. The batch was never acknowledged.
     pub torn_bytes: u64,
-    /// Damaged places that were passed over because the options said so. Take a checkpoint at once where there are any:
-    /// until then every start finds them again.
+    /// Damaged parts that were skipped because the options said so. If there are any, take a
+    /// checkpoint at once: until then every start finds them again.
     pub dropped_places: u64,
-    /// Bytes of those places.
+    /// Bytes in those parts.
     pub dropped_bytes: u64,
-    /// How long it took.
+    /// Duration of the recovery.
     pub duration: Duration,
 }
 
-/// A directory that was read back and is locked; [`Recovered::start`] makes a journal of it.
+/// A directory that was read back and is locked. [`Recovered::start`] turns it into a journal.
 pub struct Recovered {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) journal_bytes: u64,
@@ -78,7 +78,8 @@ pub(super) fn recover(
     Ok((Recovered { disk, journal_bytes, options, lock, file, sequence }, recovery))
 }
 
-/// What a checkpoint made superfluous, or left when it was not finished. It does no harm where it can't be removed.
+/// Removes files that a checkpoint made obsolete or that an unfinished checkpoint left. A file that
+/// cannot be removed does no harm.
 fn remove<'a>(disk: &dyn Disk, names: impl Iterator<Item = &'a String>) {
     for name in names {
         if let Err(error) = disk.remove(name) {

@@ -1,4 +1,4 @@
-//! The journal's thread: the only one that writes to the journal.
+//! The journal's thread, the only writer of the journal.
 
 use std::io;
 use std::sync::Arc;
@@ -26,9 +26,9 @@ pub(crate) struct Writer<U> {
 }
 
 impl<U: 'static> Writer<U> {
-    /// Writes batch after batch until the journal is closed.
+    /// Writes batches until the journal is closed.
     pub(crate) fn run(mut self) {
-        // Whatever ends this thread, nobody may wait for it forever.
+        // However this thread ends, callers must not wait for it forever.
         let _end = End(Arc::clone(&self.queue));
         if self.queue.health().is_err() && !self.heal_in_time() {
             return;
@@ -44,7 +44,8 @@ impl<U: 'static> Writer<U> {
         self.file.trim();
     }
 
-    /// One attempt to begin a new epoch behind the last durable frame, which shows that the disk takes writes.
+    /// Makes one attempt to start a new epoch after the last durable frame. Success shows that the
+    /// disk accepts writes.
     pub(crate) fn try_heal(&mut self) -> io::Result<()> {
         let sequence = next_epoch(self.sequence);
         self.file.heal(sequence)?;
@@ -52,7 +53,7 @@ impl<U: 'static> Writer<U> {
         Ok(())
     }
 
-    /// Makes a batch durable and settles it; `false` when the disk failed.
+    /// Makes a batch durable and settles it. Returns `false` if the disk failed.
     fn commit(&mut self, work: &mut Pending<U>) -> bool {
         if work.records > 0 {
             match self.file.append(&mut work.frame, self.sequence) {
@@ -73,7 +74,9 @@ impl<U: 'static> Writer<U> {
         true
     }
 
-    /// Refuses everything, lets the store undo what can't be kept, newest first, and only then tells those who wait.
+    /// Refuses new records, lets the store undo the changes that were lost, newest first, and only
+    /// then notifies the waiting requests. A client that gets the error and retries therefore never
+    /// meets the reverted change.
     fn fail(&mut self, error: &io::Error, work: &mut Pending<U>) {
         let refusal = unwritable(error);
         let directory = self.disk.location();
@@ -81,6 +84,7 @@ impl<U: 'static> Writer<U> {
         self.queue.counters.failure();
         self.queue.counters.lost(work.unwaited() + queued.unwaited());
         tracing::error!(%error, directory, records = work.records + queued.records, "the journal failed; registrations are refused");
+        // The queued records are newer than the failed batch, so they are undone first.
         let newest_first = queued.undos.drain(..).rev().chain(work.undos.drain(..).rev()).collect();
         self.hooks.failed(newest_first);
         for failed in [work, &mut queued] {
@@ -91,7 +95,7 @@ impl<U: 'static> Writer<U> {
         }
     }
 
-    /// Tries until the disk takes writes again; `false` when the journal was closed before.
+    /// Retries until the disk accepts writes again. Returns `false` if the journal is closed first.
     fn heal_in_time(&mut self) -> bool {
         while self.queue.pause(self.heal_interval) {
             match self.try_heal() {
@@ -108,27 +112,30 @@ impl<U: 'static> Writer<U> {
     }
 
     fn answer(&mut self, request: Request) {
-        // Whoever asked may have gone, and then needs no answer.
+        // The requester may have stopped waiting, so a failed send is ignored.
         let _ = match request {
             Request::Barrier(answer) => answer.send(Ok(self.queue.counters.failures())).is_ok(),
             Request::Rotate(answer) => answer.send(self.rotate()).is_ok(),
         };
     }
 
-    /// What is made ready at once in a file beside which a checkpoint is written, which needs a small disk's room more.
+    /// The preallocation of a journal file that is written during a checkpoint. The checkpoint
+    /// needs the space of a small disk more.
     fn modest_chunk(&self) -> u64 {
         const SHARE_OF_FREE: u64 = 16;
         self.disk.free().map_or(self.chunk, |free| self.chunk.min(free / SHARE_OF_FREE))
     }
 
-    /// Begins the next file. Where that fails the present one goes on, and only the checkpoint is off.
+    /// Starts the next journal file. If that fails, the current file continues, and only the
+    /// checkpoint is abandoned.
     fn rotate(&mut self) -> Result<Rotation, Unavailable> {
         let generation = self.file.generation + 1;
         match JournalFile::create(&self.disk, generation, self.sequence, self.modest_chunk()) {
-            // Beside the checkpoint that follows, a small disk has no room for space that is not used.
+            // The checkpoint that follows needs the space of a small disk, so unused space of the
+            // old file is released.
             Ok(file) => std::mem::replace(&mut self.file, file).trim(),
             Err(error) => {
-                // A start would also do without the file, as long as it has no frames.
+                // Leaving the file is harmless: a start ignores it as long as it has no frames.
                 if let Err(error) = self.disk.remove(&name::journal(generation)) {
                     tracing::debug!(%error, generation, "the unused journal file stays until the next start");
                 }
@@ -145,12 +152,13 @@ impl<U: 'static> Writer<U> {
     }
 }
 
-/// Why the journal takes nothing, as a person needs to hear it. Strangers hear it too, so where it lies is for the log alone.
+/// Why the journal refuses records, for operators. Clients see this too, so the directory appears
+/// only in the log.
 pub(super) fn unwritable(error: &io::Error) -> Unavailable {
     Unavailable::new(&format!("the journal can't be written: {error}"))
 }
 
-/// Refuses everything once the thread is gone.
+/// Refuses all records once the thread has ended.
 struct End<U>(Arc<Queue<U>>);
 
 impl<U> Drop for End<U> {

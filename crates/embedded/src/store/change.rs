@@ -1,4 +1,5 @@
-//! The index held alone, those who follow told afterwards; and what they may ask.
+//! Exclusive access to the index with notification of watchers afterwards, and the change-log
+//! operations of the store.
 
 use std::ops::{Deref, DerefMut};
 
@@ -10,9 +11,9 @@ use super::{EmbeddedStore, Shared};
 use crate::changes::ChangeLog;
 use crate::index::Index;
 
-/// The index, held alone. Whoever watches what changed meanwhile is woken once it no longer is.
+/// The index, locked exclusively. Watchers of the changes are woken after it is unlocked.
 pub(super) struct Alone<'a> {
-    // Fields are dropped in this order.
+    // The fields are dropped in this order, so the index is unlocked before watchers are woken.
     index: RwLockWriteGuard<'a, Index>,
     _announcement: Announcement<'a>,
 }
@@ -20,7 +21,7 @@ pub(super) struct Alone<'a> {
 struct Announcement<'a>(&'a ChangeLog);
 
 impl Shared {
-    /// The index alone.
+    /// Locks the index exclusively.
     pub(super) fn write(&self) -> Alone<'_> {
         Alone { index: self.index.write(), _announcement: Announcement(&self.changes) }
     }
@@ -54,7 +55,7 @@ impl Changes for EmbeddedStore {
 
     fn delta(&self, query: &Query, after: &Position, now: Timestamp) -> Result<Followed<Delta>, StoreError> {
         self.check_open()?;
-        // Leases that are over by now have ended before it is said who left.
+        // Ends the leases that are due, so that the response includes these departures.
         drop(self.read(now));
         Ok(self.shared.changes.delta(query, after))
     }
@@ -66,7 +67,8 @@ impl Changes for EmbeddedStore {
         now: Timestamp,
     ) -> Result<Followed<Box<dyn Watch>>, StoreError> {
         self.check_open()?;
-        // The index is held, so that no change is on its way that neither a watcher nor a page taken later would show.
+        // The index stays locked, so that no change is in progress that both the watcher and a
+        // later page would miss.
         let index = self.read(now);
         Ok(index.changes().watch(query, after))
     }

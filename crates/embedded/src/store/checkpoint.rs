@@ -1,4 +1,4 @@
-//! Writing the whole state beside the journal, so that the journal does not grow with time.
+//! Checkpoints of the store: they bound the size of the journal.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,36 +10,38 @@ use parking_lot::Mutex;
 use super::{EmbeddedStore, Shared, Undo};
 use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 
-/// How far the journal grows before a checkpoint: a second's reading at a start.
+/// Growth of the journal that triggers a checkpoint. A start reads this much in about a second.
 const JOURNAL_BYTES: u64 = 64 << 20;
 
-/// How far it grows where it would soon fill the disk, and so could not be shortened any more: small, but worth the work.
+/// The same on a small disk, which the journal would soon fill, so that no checkpoint would fit any
+/// more. Small, but large enough to be worth the work.
 const JOURNAL_BYTES_ON_A_SMALL_DISK: u64 = 4 << 20;
 
-/// How long checkpoints rest after one that failed; each further failure doubles it. An attempt fills a disk that is too small
-/// for it, and registrations are refused meanwhile.
+/// The pause after a failed checkpoint. Each further failure doubles it. On a disk that is too
+/// small, an attempt fills the disk, and registrations are refused meanwhile.
 const FIRST_REST: Duration = Duration::from_secs(1);
-/// Most doublings: a minute's rest, after which the disk may have been cleared.
+/// Maximum number of doublings. The pause is then about a minute, in which an operator may have
+/// freed space.
 const MOST_DOUBLINGS: u32 = 6;
 
-/// Slots that are written down in one hold of the index: a tenth of a millisecond's work.
+/// Slots that are encoded per lock of the index: about a tenth of a millisecond of work.
 const SLOTS: u32 = 512;
 
-/// Takes checkpoints on a thread of its own, one at a time.
+/// Takes checkpoints in a separate thread, one at a time.
 #[derive(Default)]
 pub(super) struct Checkpointer {
     thread: Mutex<Option<JoinHandle<()>>>,
     figures: Arc<Mutex<CheckpointFigures>>,
 }
 
-/// What checkpoints did so far.
+/// Counts of the checkpoints so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct CheckpointFigures {
     pub(super) taken: u64,
     pub(super) failed: u64,
     pub(super) bytes: u64,
     pub(super) duration: Duration,
-    /// How many failed since the last that was taken, and until when checkpoints rest for it.
+    /// Failures since the last successful checkpoint, and the end of the pause after them.
     failed_in_a_row: u32,
     rests_until: Option<Instant>,
 }
@@ -67,7 +69,8 @@ impl EmbeddedStore {
     /// Takes a checkpoint now and waits for it. Blocks on the disk.
     ///
     /// # Errors
-    /// [`CheckpointError`]; nothing is lost then. A store in memory has none to take, and answers that it is unavailable.
+    /// [`CheckpointError`]. Nothing is lost then. A store without a disk reports that it is
+    /// unavailable.
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
         let Some(journal) = &self.journal else {
             return Err(Unavailable::new("the store has no disk").into());
@@ -79,7 +82,7 @@ impl EmbeddedStore {
         *self.checkpointer.figures.lock()
     }
 
-    /// Starts a checkpoint where the journal has grown, or lacks what the index has.
+    /// Starts a checkpoint if the journal has grown enough, or lacks a change that the index has.
     pub(super) fn checkpoint_if_wanted(&self) {
         let Some(journal) = &self.journal else { return };
         if journal.health().is_err() || self.checkpointer.figures.lock().rests(Instant::now()) {
@@ -119,7 +122,8 @@ impl EmbeddedStore {
 }
 
 impl Checkpointer {
-    /// Waits until no checkpoint is being written. Mark the store closed first: then none goes on for long, and none begins.
+    /// Waits for the running checkpoint, if any. The store must be marked as closed first, so that
+    /// the checkpoint stops soon and no other one starts.
     pub(super) fn end(&self) {
         let running = self.thread.lock().take();
         if let Some(thread) = running
@@ -136,7 +140,7 @@ fn take(
     figures: &Mutex<CheckpointFigures>,
 ) -> Result<CheckpointReport, CheckpointError> {
     let started = Instant::now();
-    // What is lost from here on asks for the next one.
+    // Cleared before writing, so that a record lost from here on triggers the next checkpoint.
     shared.checkpoint_wanted.store(false, Ordering::Relaxed);
     let outcome = write(shared, journal);
     let mut figures = figures.lock();
@@ -157,6 +161,10 @@ fn write(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, C
         if shared.closed.load(Ordering::Acquire) {
             return Err(Unavailable::new("the store is being closed").into());
         }
+        // The index is unlocked after each range of slots. A change to a slot that was already
+        // written is in the new journal file, which is replayed after the checkpoint. Each record
+        // has the full state of its peer, so it does not matter which of its states the checkpoint
+        // has.
         let index = shared.index.read();
         let until = index.end().min(from + SLOTS);
         if from == until {

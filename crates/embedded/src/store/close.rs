@@ -1,4 +1,4 @@
-//! Closing: everything durable, every thread ended.
+//! Closing the store: makes all changes durable and ends all threads.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use super::{EmbeddedStore, unavailable};
 
 impl EmbeddedStore {
-    /// Ends the background work on a thread, for it waits for the disk.
+    /// Ends the background work in a separate thread, because this waits for the disk.
     pub(super) async fn close_once(&self) -> Result<(), StoreError> {
         if self.shared.closed.swap(true, Ordering::AcqRel) {
             return Ok(());
@@ -22,7 +22,7 @@ impl EmbeddedStore {
             checkpointer.end();
             let health = journal.health();
             journal.close();
-            // Whoever closes may have stopped waiting.
+            // The caller may have stopped waiting, so a failed send is ignored.
             let _ = done.send(health);
         };
         thread::Builder::new()
@@ -37,7 +37,8 @@ impl EmbeddedStore {
 }
 
 impl Drop for EmbeddedStore {
-    /// Without [`aurora_registry::Store::close`], what is appended becomes durable all the same; blocks on the disk.
+    /// Makes all changes durable even without [`aurora_registry::Store::close`]. Blocks on the
+    /// disk.
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
         self.checkpointer.end();

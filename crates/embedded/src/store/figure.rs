@@ -1,4 +1,4 @@
-//! What the store counts about its own work.
+//! The metrics of the store.
 
 use std::sync::atomic::Ordering;
 

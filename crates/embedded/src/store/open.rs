@@ -1,4 +1,4 @@
-//! Opening: what is read back, and what every peer gets for it.
+//! Opening a store: reading it back, and extending the leases of its peers.
 
 mod load;
 
@@ -18,18 +18,19 @@ use crate::index::{Index, Keys, Replayed};
 use crate::journal::{Hooks, Journal, JournalOptions, OpenError, Recovery};
 use load::load;
 
-/// How a store is opened.
+/// The options of a store.
 #[derive(Clone, Debug)]
 pub struct EmbeddedOptions {
-    /// Where registrations are kept; made if it does not exist. `None`: in memory only.
+    /// The data directory. Created if it does not exist. `None` means in memory only.
     pub directory: Option<PathBuf>,
-    /// The bounds that it keeps: those of the registry over it.
+    /// The limits to enforce, which must be those of the registry that uses the store.
     pub limits: Limits,
-    /// Go on without what is damaged on the disk, where otherwise opening is refused. For one start, by hand.
+    /// Skip damaged parts of the journal instead of refusing to open. An operator sets this for a
+    /// single start.
     pub drop_damaged: bool,
-    /// How long a journal that failed waits between attempts to heal.
+    /// How long a failed journal waits between attempts to heal.
     pub heal_interval: Duration,
-    /// How much space behind the journal's end is made ready at once, in bytes.
+    /// Bytes that are preallocated after the end of the journal at once.
     pub preallocate: u64,
 }
 
@@ -40,28 +41,29 @@ impl Default for EmbeddedOptions {
     }
 }
 
-/// What was found when a store was opened.
+/// The result of opening a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Restored {
-    /// Peers that are live, each with a whole lease.
+    /// Number of live peers. Each has a full lease.
     pub live: u64,
-    /// Dormant peers.
+    /// Number of dormant peers.
     pub dormant: u64,
-    /// Records that could not be parsed, and were left out.
+    /// Records that could not be parsed and were skipped.
     pub skipped_records: u64,
-    /// What the journal found.
+    /// The result of the journal's recovery.
     pub journal: Recovery,
-    /// How long opening took.
+    /// Duration of opening.
     pub duration: Duration,
 }
 
 impl EmbeddedStore {
-    /// Opens a store. Blocks while it reads what it has: a second or two for a million peers.
+    /// Opens a store. Blocks while it reads the directory: a second or two for a million peers.
     ///
-    /// Every peer that was live when the store stopped gets one whole lease from `now`, for its heartbeats could not arrive.
+    /// Every peer that was live when the store stopped gets a full lease from `now`, because its
+    /// heartbeats could not arrive.
     ///
     /// # Errors
-    /// [`OpenError`] says what is in the way and what to do about it.
+    /// [`OpenError`] describes the problem and what the operator can do about it.
     pub fn open(options: EmbeddedOptions, now: Timestamp) -> Result<Arc<Self>, OpenError> {
         let Some(directory) = options.directory.clone() else { return Ok(Self::in_memory(options.limits)) };
         let disk = StdDisk::new(&directory)
@@ -76,10 +78,10 @@ impl EmbeddedStore {
         Arc::new(Self::of(Arc::new(Shared::new(index, keys)), None, Restored::default()))
     }
 
-    /// Opens a store on a given disk, whatever directory the options name.
+    /// Opens a store on the given disk and ignores the directory that the options name.
     ///
     /// # Errors
-    /// As [`EmbeddedStore::open`].
+    /// The same as [`EmbeddedStore::open`].
     pub(crate) fn open_on(
         disk: Arc<dyn Disk>,
         options: EmbeddedOptions,
@@ -102,7 +104,8 @@ impl EmbeddedStore {
             duration: started.elapsed(),
         };
         let shared = Arc::new(Shared::new(loaded.index, keys));
-        // Damage that was dropped would be found again at every start.
+        // Damage that was dropped would be found again at every start, until a checkpoint replaces
+        // the journal.
         shared.checkpoint_wanted.store(restored.journal.dropped_places > 0, Ordering::Relaxed);
         let journal = recovered
             .start(Reverter(Arc::clone(&shared)))
@@ -128,12 +131,12 @@ impl Shared {
     }
 }
 
-/// Takes back in the index what the journal could not keep.
+/// Reverts the changes in the index that the journal could not make durable.
 struct Reverter(Arc<Shared>);
 
 impl Hooks<Undo> for Reverter {
     fn failed(&self, undos: Vec<Undo>) {
-        // Parsed before the index is held: there may be many.
+        // Parsed before the index is locked, because there may be many.
         let parse = |undo: &Undo| Replayed::parse(undo, &self.0.keys);
         let before: Vec<_> = undos.iter().map(parse).collect();
         for before in before {

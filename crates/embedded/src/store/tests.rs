@@ -1,4 +1,4 @@
-//! The store seen from inside; what it answers to its callers is proven by the conformance suite.
+//! Tests of the store's internals. The conformance suite covers what callers see.
 
 mod crowd;
 mod failure;

@@ -1,4 +1,4 @@
-//! The embedded store passes the suite that every store must pass, in memory and on a disk.
+//! The embedded store passes the conformance suite of stores, in memory and on a disk.
 #![allow(clippy::unwrap_used, reason = "what does not open fails the test")]
 
 use std::sync::Arc;
@@ -20,7 +20,7 @@ impl Subject for InMemory {
     }
 }
 
-/// The store on a real directory.
+/// The store in a real directory.
 struct OnDisk(TempDir);
 
 impl OnDisk {

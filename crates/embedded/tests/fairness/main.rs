@@ -1,4 +1,5 @@
-//! A million draws while peers come and go, and no peer, nor any pair of them, is drawn more often than another.
+//! A million draws while peers come and go. No peer and no pair of peers is drawn more often than
+//! others.
 #![allow(clippy::unwrap_used, reason = "an unfair sample fails the test")]
 
 use aurora_embedded::EmbeddedStore;

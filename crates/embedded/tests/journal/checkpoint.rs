@@ -73,7 +73,7 @@ fn a_checkpoint_during_which_the_journal_failed_is_given_up() {
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
     disk.set_sync_fails(true);
     let undone = opened.journal.append(b"undone", Some(1)).unwrap();
-    // What the store would write while it did not know yet.
+    // The store would write this while it does not know of the failure yet.
     checkpoint.push(b"undone").unwrap();
     assert!(wait(undone).is_err());
     disk.set_sync_fails(false);
@@ -176,7 +176,7 @@ fn the_end_of_a_journal_that_another_follows_is_not_lost_in_silence() {
     ));
 }
 
-/// The power fails with each operation that a checkpoint makes, in turn.
+/// Cuts the power at each operation of a checkpoint, in turn.
 #[test]
 fn a_loss_of_power_at_any_step_of_a_checkpoint_loses_nothing() {
     for seed in 0..20 {
@@ -207,7 +207,7 @@ fn steps(opened: &Opened) -> bool {
     pushed && durable && checkpoint.finish().is_ok()
 }
 
-/// Records here are keys; the same one may come from the checkpoint and the journal.
+/// Records are keys here. The same key may come from the checkpoint and from the journal.
 fn last_of_each(records: &[Vec<u8>]) -> Vec<u8> {
     let mut keys: Vec<u8> = records.iter().map(|record| record[0]).collect();
     keys.dedup();

@@ -7,17 +7,17 @@ use super::{Opened, dropping_damage, open, open_with, options, records};
 const JOURNAL: &str = "journal-0000000001";
 const FRAMES_AT: usize = 1024;
 
-/// A journal of three batches, and where each begins and the last ends.
+/// A journal of three batches, with the start of each and the end of the last one.
 fn three_batches() -> (Vec<u8>, [usize; 4]) {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
-    // An opening writes one frame without records.
+    // Opening a journal writes one frame without records.
     let mut ends = [FRAMES_AT + 24; 4];
     for (batch, record) in [b"first--record", b"second-record", b"third_ record"].iter().enumerate() {
         opened.append(&record[..]);
         ends[batch + 1] = FRAMES_AT + 24 + opened.journal.figures().bytes as usize;
     }
-    // Before it closes: with the zeros made ready behind its end.
+    // Taken before the journal is closed, so it includes the preallocated zeros after its end.
     (disk.contents(JOURNAL).unwrap(), ends)
 }
 

@@ -61,7 +61,7 @@ fn a_journal_on_a_full_disk_does_not_heal_before_there_is_room_for_registrations
     opened.append(b"kept");
     let full = disk.used() + 10;
     disk.set_capacity(Some(full));
-    // Longer than what was made ready.
+    // Longer than the preallocated space.
     let commit = opened.journal.append(&[7; 6000], Some(1)).unwrap();
     assert!(wait(commit).is_err());
     assert_eq!(opened.events.recv().unwrap(), Event::Failed(vec![1]));

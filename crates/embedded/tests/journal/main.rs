@@ -1,4 +1,4 @@
-//! The journal's promises, kept on a disk that tears, forgets, runs full, fails and stalls.
+//! The journal's guarantees on a disk that tears writes, forgets, runs full, fails and stalls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
@@ -17,7 +17,7 @@ use aurora_embedded::testing::{Commit, Hooks, Journal, JournalOptions};
 use aurora_embedded::testing::{Disk, LossyDisk};
 use aurora_embedded::{OpenError, Recovery, Unavailable};
 
-/// What a store would be told.
+/// A notification to the store.
 #[derive(Debug, PartialEq, Eq)]
 enum Event {
     Failed(Vec<u64>),
@@ -72,12 +72,12 @@ fn open_disk(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<Opened, Ope
     Ok(Opened { journal, recovery, records, events })
 }
 
-/// The records that are on a disk.
+/// The records on a disk.
 fn records(disk: &LossyDisk) -> Vec<Vec<u8>> {
     open(disk).records
 }
 
-/// Blocks until the record is durable, or never will be.
+/// Blocks until the record is durable, or certain never to be.
 fn wait(commit: Commit) -> Result<(), Unavailable> {
     tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(commit)
 }

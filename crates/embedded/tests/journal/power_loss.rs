@@ -1,4 +1,4 @@
-//! A model of what a journal must keep, run against losses of power until it would have shown.
+//! A model of the journal's guarantees, checked over many power losses.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use fastrand::Rng;
 
 use super::{Event, Opened, open, open_with, options, wait};
 
-/// Losses of power, as `goals.md` asks.
+/// Number of power losses that `goals.md` asks for.
 const LOSSES: u64 = 1_000;
 
-/// Keys are few, so that they change and go often.
+/// Few keys, so that each is changed and removed often.
 const KEYS: u8 = 8;
 
 type State = BTreeMap<u8, u64>;
 
-/// One change: the key has this value from now on, or none.
+/// A change: the key gets this value, or is removed.
 #[derive(Clone, Copy, Debug)]
 struct Change {
     key: u8,
@@ -27,7 +27,7 @@ impl Change {
     fn encode(self) -> Vec<u8> {
         let mut record = vec![self.key];
         record.extend(self.value.iter().flat_map(|value| value.to_le_bytes()));
-        // Long enough to lie in several sectors now and then.
+        // Some records are long enough to span several sectors.
         record.resize(record.len() + usize::from(self.key) * 90, 0xEE);
         record
     }
@@ -46,7 +46,8 @@ impl Change {
     }
 }
 
-/// What one life of the process appended, in order, and how much of it was acknowledged.
+/// The changes that one run of the process appended, in order, and how many of them were
+/// acknowledged.
 struct Life {
     start: State,
     changes: Vec<Change>,
@@ -65,7 +66,8 @@ impl Life {
         state
     }
 
-    /// Whether this is what was acknowledged, or that and some of what was appended later, in order.
+    /// Whether this state results from the acknowledged changes, or from these and some of the
+    /// later ones, in order.
     fn allows(&self, found: &State) -> bool {
         (self.acknowledged..=self.changes.len()).any(|changes| self.state_after(changes) == *found)
     }
@@ -88,7 +90,7 @@ impl Life {
     }
 
     fn checkpoint(&mut self, disk: &LossyDisk, opened: &Opened, rng: &mut Rng) {
-        // One that can't begin may leave its file, which must then not count.
+        // A checkpoint that cannot begin may leave its file, which must be ignored.
         self.await_pending();
         disk.set_sync_fails(rng.u8(..4) == 0);
         let began = opened.journal.begin_checkpoint();
@@ -107,7 +109,8 @@ impl Life {
         }
     }
 
-    /// The disk fails for a while: what was not acknowledged is undone, and must stay so.
+    /// The disk fails for a while. Changes that were not acknowledged are undone, and must stay
+    /// undone.
     fn fail_for_a_while(&mut self, disk: &LossyDisk, opened: &Opened, rng: &mut Rng) {
         self.await_pending();
         let before = self.changes.len();
@@ -139,7 +142,7 @@ struct Counts {
     wrong: u64,
 }
 
-/// Lives and loses power again and again; counts what may not be.
+/// Runs and loses power repeatedly, and counts the violations.
 fn lives(disk: LossyDisk, losses: u64, seed: u64) -> Counts {
     let mut rng = Rng::with_seed(seed);
     let mut disk = disk;
@@ -169,7 +172,7 @@ fn lives(disk: LossyDisk, losses: u64, seed: u64) -> Counts {
 fn live(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Life {
     let opened = open(disk);
     let mut life = Life { start: start.clone(), changes: Vec::new(), acknowledged: 0, pending: Vec::new() };
-    // The power fails at an operation of the disk, so anywhere in what the journal does.
+    // The power fails at a random disk operation, so at any step of the journal's work.
     disk.lose_power_after(rng.u64(..120));
     while !disk.is_dead() {
         match rng.u8(..20) {

@@ -96,6 +96,6 @@ fn a_stalled_disk_holds_back_no_append() {
     for commit in commits {
         wait(commit).unwrap();
     }
-    // All but the first few went together.
+    // All records except the first few shared a sync.
     assert!(opened.journal.figures().syncs <= 3);
 }

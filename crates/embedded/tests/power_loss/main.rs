@@ -1,5 +1,5 @@
-//! The store's promise under lost power, through the verbs that the service uses: no acknowledged registration is lost, no
-//! deregistered peer is back, and every start is clean.
+//! The store's guarantees under power loss, tested through the operations that the service uses: no
+//! acknowledged registration is lost, no deregistered peer comes back, and every start succeeds.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -18,20 +18,20 @@ use aurora_registry::{
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-/// Losses of power, as `goals.md` asks.
+/// Number of power losses that `goals.md` asks for.
 const LOSSES: u64 = 1_000;
 
-/// Peers are few, so that each registers and goes often.
+/// Few peers, so that each registers and leaves often.
 const PEERS: usize = 12;
 
-/// A peer as the model knows it: the port of its registration tells one registration from the next.
+/// A peer in the model. The port distinguishes its registrations.
 type State = Option<u16>;
 
-/// What may be found of a peer after a loss of power.
+/// The states in which a peer may be found after a power loss.
 #[derive(Clone, Debug, Default)]
 struct Expected {
     acknowledged: State,
-    /// Asked for later and never acknowledged, so each may have happened or not.
+    /// Requested later and never acknowledged, so each of these may have happened or not.
     possible: Vec<State>,
 }
 
@@ -75,7 +75,7 @@ struct World {
     counts: Counts,
 }
 
-/// What one call changed, if it succeeded.
+/// The effect of one call, if it succeeded.
 enum Outcome {
     Registered(usize, u16, Result<Placement, StoreError>),
     Deregistered(usize, Result<Removal, StoreError>),
@@ -88,7 +88,7 @@ impl World {
         Self { rng, now, disk, peers: vec![Expected::default(); PEERS], counts: Counts::default() }
     }
 
-    /// Lives and loses power until it happened so often, or until something is wrong.
+    /// Runs and loses power until this has happened `losses` times, or a guarantee is violated.
     async fn run(mut self, losses: u64) -> Counts {
         while self.counts.losses < losses && self.counts.wrong() == 0 {
             let Some(store) = self.open() else { continue };
@@ -107,7 +107,7 @@ impl World {
         self.counts.losses += 1;
     }
 
-    /// Opens the store; the power may be lost in the middle of that.
+    /// Opens the store. The power may fail while it opens.
     fn open(&mut self) -> Option<Arc<EmbeddedStore>> {
         if self.rng.u8(..8) == 0 {
             self.disk.lose_power_after(self.rng.u64(..40));
@@ -125,11 +125,11 @@ impl World {
         store
     }
 
-    /// Compares what a start found with what may be.
+    /// Compares the peers that a start found with the expected ones.
     async fn verify(&mut self, store: &EmbeddedStore) {
         let mut known = [false; PEERS];
         for (peer, known) in known.iter_mut().enumerate() {
-            // Revives the dormant ones, so that all that is known is listed.
+            // Revives dormant peers, so that all known peers are listed.
             *known = store.renew(&id(peer), self.now).await.unwrap() != Renewal::Unknown;
         }
         let listed = listed(store, self.now).await;
@@ -146,7 +146,8 @@ impl World {
         }
     }
 
-    /// A few calls at once, for different peers; now and then the disk fails meanwhile, or a checkpoint is taken.
+    /// A few concurrent calls for different peers. Sometimes the disk fails meanwhile, or a
+    /// checkpoint is taken.
     async fn round(&mut self, store: &Arc<EmbeddedStore>) {
         self.now = self.now.plus_millis(self.rng.u64(..60_000));
         let Swept { expired, .. } = store.sweep(self.now).await.unwrap();
@@ -178,7 +179,7 @@ impl World {
             tokio::task::yield_now().await;
         }
         if !self.disk.is_dead() {
-            // Once the journal healed, what was refused has not happened and never will have.
+            // Once the journal has healed, refused changes have not happened and never will.
             self.peers.iter_mut().for_each(|peer| peer.possible.clear());
         }
     }
@@ -282,7 +283,7 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
 async fn a_thousand_losses_of_power_lose_no_registration_and_bring_no_deregistered_peer_back() {
     let counts = World::new(1, LossyDisk::new(1)).run(LOSSES).await;
     println!("{counts:#?}");
-    // The last round may lose power twice: while opening, and after it.
+    // The last round may lose power twice: while the store opens, and after that.
     assert!(counts.losses >= LOSSES && counts.wrong() == 0, "{counts:#?}");
     let proven = counts.registered.min(counts.deregistered).min(counts.expired) > LOSSES / 2;
     assert!(

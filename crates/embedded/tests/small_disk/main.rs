@@ -1,4 +1,4 @@
-//! A disk that is small beside what is written in a day, but not beside what there is to keep.
+//! A disk that is small compared with a day's writes, but large enough for the peers.
 
 #![allow(clippy::unwrap_used)]
 
@@ -39,7 +39,8 @@ async fn space_made_ready_for_the_journal_does_not_keep_a_checkpoint_off_a_small
     stays_within_a_small_disk(EmbeddedOptions::default(), 1_000).await;
 }
 
-/// Registers so many peers again and again, some at a time, until the disk would be full twice.
+/// Registers `peers` peers repeatedly, some at a time, until the writes would have filled the disk
+/// twice.
 async fn stays_within_a_small_disk(options: EmbeddedOptions, peers: u32) {
     const AT_ONCE: u32 = 100;
     let disk = LossyDisk::new(1);

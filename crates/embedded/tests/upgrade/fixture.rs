@@ -1,4 +1,4 @@
-//! Fixtures: copies of what a release left on the disk, and what it held.
+//! Fixtures: copies of the data directories of earlier releases, and the peers in them.
 
 use std::fmt;
 use std::fs;
@@ -11,17 +11,18 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A copy of one release's data directory, to be opened and changed.
+/// A copy of a release's data directory, which the test may open and change.
 pub(crate) struct Fixture {
     source: PathBuf,
     copy: TempDir,
-    /// When the release wrote last: the time to open at, because dormant peers are forgotten after a day.
+    /// When the release last wrote. The test opens the store at this time, because dormant peers
+    /// are evicted after a day.
     pub(crate) now: Timestamp,
     pub(crate) peers: Vec<ExpectedPeer>,
     pub(crate) deregistered: Vec<String>,
 }
 
-/// What `expected.json` says.
+/// The contents of `expected.json`.
 #[derive(Deserialize)]
 struct Expected {
     written_at: u64,
@@ -29,7 +30,7 @@ struct Expected {
     deregistered: Vec<String>,
 }
 
-/// What the release held of a peer.
+/// A peer as the release stored it.
 #[derive(Deserialize)]
 pub(crate) struct ExpectedPeer {
     pub(crate) peer_id: String,
@@ -54,7 +55,7 @@ impl Fixture {
         fixtures
     }
 
-    /// Another copy, as the release left it.
+    /// Another copy in the original state.
     pub(crate) fn fresh(&self) -> Self {
         Self::copy(self.source.clone())
     }
@@ -88,12 +89,12 @@ impl Fixture {
         self.peers.iter().filter(|peer| !peer.live)
     }
 
-    /// What must be listed of the live peers, by id.
+    /// The expected listing of the live peers, ordered by id.
     pub(crate) fn listed(&self) -> Vec<Value> {
         self.listed_if(|peer| peer.live)
     }
 
-    /// What must be listed of these peers while they are live, by id.
+    /// The expected listing of the selected peers while they are live, ordered by id.
     pub(crate) fn listed_if(&self, is_live: impl Fn(&ExpectedPeer) -> bool) -> Vec<Value> {
         let mut listed: Vec<_> =
             self.peers.iter().filter(|peer| is_live(peer)).map(ExpectedPeer::listed).collect();

@@ -1,4 +1,5 @@
-//! Data directories that a released version wrote open without loss. `scripts/make-fixture` adds those of the next release.
+//! Data directories of released versions open without loss. `scripts/make-fixture` adds those of
+//! the next release.
 
 #![allow(clippy::unwrap_used, reason = "what does not open fails the test")]
 
@@ -16,7 +17,7 @@ use aurora_registry::{
 use fixture::{ExpectedPeer, Fixture};
 use serde_json::{Value, json};
 
-/// The address that every peer of a fixture registered from, and one that none did.
+/// The address that all peers of a fixture registered from, and an address that none used.
 const HOME: &str = "127.0.0.1";
 const ELSEWHERE: &str = "198.51.100.8";
 
@@ -61,7 +62,8 @@ async fn every_live_peer_gets_one_whole_lease() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         let ttls: BTreeSet<_> = fixture.live().map(|peer| u64::from(peer.ttl_seconds) * 1_000).collect();
-        // From the shortest on, so that time does not run backwards. A lease may be a third longer than its ttl.
+        // In ascending order, so that time does not run backwards. A lease may be up to a third
+        // longer than its ttl.
         for ttl in ttls {
             let of_this_ttl = |peer: &ExpectedPeer| peer.live && u64::from(peer.ttl_seconds) * 1_000 == ttl;
             let expected = fixture.listed_if(of_this_ttl);
@@ -148,7 +150,7 @@ fn put(registration: Registration, ttl: u32, claim: Claim) -> Put {
     Put { registration, ttl: Ttl::from_secs(ttl), claim, new_token }
 }
 
-/// What is listed of every live peer that its registration decides, by id.
+/// The listed fields of every live peer that depend on its registration only, ordered by id.
 async fn listed(store: &Arc<EmbeddedStore>, now: Timestamp) -> Vec<Value> {
     let query = Query {
         archetypes: Vec::new(),

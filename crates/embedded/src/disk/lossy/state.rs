@@ -1,14 +1,14 @@
-//! What a lossy disk holds, and what is left of it when the power fails.
+//! The state of a lossy disk, and what remains of it after a power loss.
 
 use std::collections::BTreeMap;
 use std::io;
 
 use fastrand::Rng;
 
-/// What a disk writes at once; a write that is longer can be torn between any two of these.
+/// The unit that a disk writes atomically. A longer write can be torn between any two sectors.
 const SECTOR: u64 = 512;
 
-/// Everything about a lossy disk, under its lock.
+/// The whole state of a lossy disk, protected by its lock.
 pub(super) struct State {
     pub(super) files: BTreeMap<u64, FileState>,
     pub(super) names: BTreeMap<String, u64>,
@@ -28,12 +28,12 @@ pub(super) struct State {
 
 pub(super) enum Power {
     On,
-    /// It fails with the operation after so many.
+    /// The power fails after this number of operations.
     FailsAfter(u64),
     Off,
 }
 
-/// One file: what a reader sees, what is durable, and the way from this to that.
+/// A file: the contents that a reader sees, the durable contents, and the changes between the two.
 #[derive(Clone, Default)]
 pub(super) struct FileState {
     pub(super) seen: Vec<u8>,
@@ -55,7 +55,7 @@ pub(super) enum NameChange {
 }
 
 impl State {
-    /// Counts one operation, and is where the power fails.
+    /// Counts an operation, and cuts the power when it is due.
     pub(super) fn operation(&mut self) -> io::Result<()> {
         self.power = match self.power {
             Power::On => Power::On,
@@ -104,10 +104,10 @@ impl State {
     }
 }
 
-/// Applies a random part of `changes`, in their order, sector by sector. Dropping a later change and keeping an
-/// earlier one is what reordering looks like afterwards.
+/// Applies a random part of `changes`, in order, sector by sector. Keeping a later change and
+/// dropping an earlier one, or the reverse, has the same effect as reordering.
 fn keep_some(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
-    // All, nothing, and everything between must each be common.
+    // The extremes (all changes, no changes) and the values in between must all be common.
     let share = [0.0, 0.1, 0.5, 0.9, 1.0][rng.usize(..5)];
     for change in changes {
         match change {
@@ -124,7 +124,7 @@ fn keep_some(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
     }
 }
 
-/// The pieces of a write between sector boundaries, each with its offset.
+/// Splits a write at sector boundaries and returns the pieces with their offsets.
 fn sectors(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut at = offset;
     let mut rest = bytes;
@@ -150,7 +150,7 @@ fn set_len(contents: &mut Vec<u8>, len: u64) {
     contents.resize(index(len), 0);
 }
 
-/// Everything here is in memory, so every offset fits.
+/// Converts an offset. All contents are in memory, so every offset fits.
 pub(super) fn index(offset: u64) -> usize {
     usize::try_from(offset).unwrap_or(usize::MAX)
 }
@@ -173,7 +173,8 @@ impl FileState {
         }
     }
 
-    /// After a failed sync a kernel may think the pages clean: what was not written then never will be.
+    /// Simulates a failed sync. A kernel may mark the pages as clean, so the data that was not
+    /// written then is never written.
     pub(super) fn fail_sync(&mut self, rng: &mut Rng) {
         let changes = std::mem::take(&mut self.unsynced);
         keep_some(&mut self.durable, &changes, rng);

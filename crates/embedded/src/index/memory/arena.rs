@@ -1,15 +1,18 @@
-//! All peers, each in one place under one number for as long as it is known.
+//! The storage of all peers. Each has a fixed slot for as long as it is known.
 //!
-//! A sample reads as many random places as it lists peers, and waits for the memory rather than computes. So a peer is
-//! one place: a number is an address, with no table between, and behind it lie the lease and the ready JSON in neighbouring cache lines,
-//! without what all peers' have in common.
-//! What listing does not read is in the [`Tail`] under the same number, in chunks of its own.
+//! A sample reads one random place per listed peer, and spends its time waiting for memory. So each
+//! peer is stored in one place: the slot number determines the address without a look-up table, and
+//! the slot has the lease and the encoded JSON in adjacent cache lines. The JSON omits the parts
+//! that are the same for all peers. Data that a listing does not read is in the [`Tail`] with the
+//! same number, in separate chunks.
 //!
-//! - A slot never moves: chunks are not grown, only added. So a number that a dense array or a cursor holds stays true.
-//! - Slots of all peers are of one size. A text that does not fit goes on in the tail, so no text, however long, takes another's
-//!   room, and registering again with a longer one keeps the number.
-//! - A number that was given back is taken again before the arena grows: it is as large as the network ever was.
-//! - Only [`Slot::renew`] changes what others may read meanwhile.
+//! - A slot never moves: chunks are added, but never grown. So slot numbers in dense arrays and
+//!   cursors stay valid.
+//! - All slots have the same size. A text that does not fit continues in the tail. So no text takes
+//!   the space of another peer, and a peer that registers again with a longer text keeps its slot.
+//! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
+//!   far.
+//! - Only [`Slot::renew`] modifies data that others may read concurrently.
 
 use aurora_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
 use aurora_registry::Holder;
@@ -25,7 +28,7 @@ pub(crate) struct Arena {
     free: Vec<u32>,
 }
 
-/// What a slot and its tail are filled with.
+/// The contents of a slot and its tail.
 pub(crate) struct Content {
     pub(crate) json: PeerJson,
     pub(crate) holder: Holder,
@@ -37,22 +40,23 @@ pub(crate) struct Content {
 }
 
 impl Arena {
-    /// Slots in one chunk: 1 MB, which the system gives page by page as they are written first.
+    /// Slots per chunk: 1 MB, which the operating system commits page by page when it is first
+    /// written.
     const CHUNK: usize = 1 << Self::CHUNK_BITS;
     const CHUNK_BITS: u32 = 12;
 
-    /// How many slots there are, vacant ones included: all numbers below it are slots.
+    /// Number of slots, including vacant ones. All slot numbers are below it.
     pub(crate) fn end(&self) -> u32 {
         let full = self.slots.len().saturating_sub(1) * Self::CHUNK;
         u32::try_from(full + self.slots.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
     }
 
-    /// How many slots hold a peer.
+    /// Number of slots that hold a peer.
     pub(crate) fn occupied(&self) -> usize {
         self.end() as usize - self.free.len()
     }
 
-    /// A vacant slot; it counts as occupied from here on.
+    /// Takes a vacant slot, which counts as occupied from here on.
     pub(crate) fn take(&mut self) -> u32 {
         if let Some(slot) = self.free.pop() {
             return slot;
@@ -71,7 +75,7 @@ impl Arena {
         self.free.push(slot);
     }
 
-    /// Replaces everything in a slot and its tail but the state and the memberships.
+    /// Replaces the contents of a slot and its tail, except the state and the memberships.
     pub(crate) fn fill(&mut self, slot: u32, content: &Content) {
         let (slot, tail) = self.pair_mut(slot);
         tail.long_text = slot.write(content.json.encoded());
@@ -92,7 +96,7 @@ impl Arena {
         (&self[slot], self.tail(slot))
     }
 
-    /// A slot and its tail, to be changed.
+    /// A slot and its tail, mutable.
     pub(crate) fn pair_mut(&mut self, slot: u32) -> (&mut Slot, &mut Tail) {
         let (chunk, place) = locate(slot);
         (&mut self.slots[chunk][place], &mut self.tails[chunk][place])
@@ -101,12 +105,13 @@ impl Arena {
     /// A peer's JSON in its compact form.
     pub(crate) fn encoded(&self, slot: u32) -> EncodedPeer<'_> {
         let head = &self[slot];
-        // Few texts are long. The tail is read for those only, because it is another place in memory.
+        // Few texts are long. The tail is read for these only, because it is a separate place in
+        // memory.
         head.encoded().unwrap_or_else(|| head.encoded_in(&self.tail(slot).long_text))
     }
 }
 
-/// Appends to the last chunk, or begins one.
+/// Appends to the last chunk, or starts a new one.
 fn push<T>(chunks: &mut Vec<Vec<T>>, item: T) {
     match chunks.last_mut() {
         Some(chunk) if chunk.len() < Arena::CHUNK => chunk.push(item),
@@ -118,7 +123,7 @@ fn push<T>(chunks: &mut Vec<Vec<T>>, item: T) {
     }
 }
 
-/// In which chunk a slot lies, and where in it.
+/// The chunk of a slot, and the slot's index in that chunk.
 fn locate(slot: u32) -> (usize, usize) {
     ((slot >> Arena::CHUNK_BITS) as usize, slot as usize % Arena::CHUNK)
 }
@@ -146,7 +151,7 @@ mod tests {
 
     use super::*;
 
-    /// A peer with a word of so many bytes in its metadata.
+    /// A peer with this many bytes of text in its metadata.
     fn json(id: &str, metadata: usize) -> PeerJson {
         PeerJson::new(&Registration {
             peer_id: PeerId::parse(id).unwrap(),

@@ -1,27 +1,29 @@
-//! Where each known peer is, by the hash of its id.
+//! Maps the hash of a peer's id to its slot.
 //!
-//! Every heartbeat asks this once, and every sample for the peer that it leaves out. The hash and the slot lie side by side, so a
-//! look-up is one place in memory, where a table with its marks in an array of their own is two, one after the other.
+//! Every heartbeat does one look-up here, and so does every sample that excludes a peer. The hash
+//! is stored next to the slot, so a look-up reads one place in memory. A table with its control
+//! bytes in a separate array would need two dependent reads.
 //!
-//! - At most three of four places of a piece are taken, so a search ends soon at a free one.
-//! - An entry stands at the place that its hash names or behind it, with no free place between: taking one out closes the gap.
+//! - At most three quarters of a piece are occupied, so a search soon reaches a free place.
+//! - An entry is at the place that its hash selects, or after it with no free place in between.
+//!   Removing an entry closes the gap.
 
 use super::super::entry::IdHash;
 use super::table::{PIECES, piece};
 
-/// Slots by the hash of their peers' ids, in pieces that grow each by itself.
+/// Slots by the hash of their peers' ids, in pieces that grow independently.
 pub(crate) struct IdTable {
     pieces: Box<[Piece]>,
 }
 
 #[derive(Default)]
 struct Piece {
-    /// As many as a power of two, or none.
+    /// The length is a power of two, or zero.
     places: Box<[Located]>,
     taken: usize,
 }
 
-/// A known peer's slot; [`Located::FREE`] where there is none.
+/// The slot of a known peer, or [`Located::FREE`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct Located {
     hash: IdHash,
@@ -38,7 +40,7 @@ impl IdTable {
         self.pieces.iter().map(|piece| piece.taken).sum()
     }
 
-    /// The slot under this hash that is the `same`.
+    /// The slot with this hash that satisfies `same`.
     pub(crate) fn find(&self, hash: IdHash, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         self.of(hash)
             .run(hash)
@@ -47,12 +49,12 @@ impl IdTable {
             .map(|at| at.slot)
     }
 
-    /// Reading this fetches what [`IdTable::find`] reads into the cache.
+    /// Prefetches the place that [`IdTable::find`] reads.
     pub(crate) fn touch(&self, hash: IdHash) -> u32 {
         self.of(hash).run(hash).next().map_or(0, |(_, at)| at.slot)
     }
 
-    /// Inserts a slot that is not there.
+    /// Inserts a slot that is not in the table.
     pub(crate) fn insert(&mut self, hash: IdHash, slot: u32) {
         self.pieces[piece(hash.spread())].insert(Located { hash, slot });
     }
@@ -69,7 +71,7 @@ impl IdTable {
 impl Piece {
     const FEWEST_PLACES: usize = 8;
 
-    /// The entries from the place that a hash names up to the next free one, with their places.
+    /// The entries from the place that a hash selects up to the next free place, with their places.
     fn run(&self, hash: IdHash) -> impl Iterator<Item = (usize, Located)> {
         let mask = self.mask();
         let places = (0..self.places.len()).map(move |step| (home(hash, mask) + step) & mask);
@@ -94,7 +96,8 @@ impl Piece {
             if next == Located::FREE {
                 break;
             }
-            // What stands as far from its own place as the gap or farther may close it.
+            // The entry may move into the gap if it is at least as far from its own place as from
+            // the gap, because the gap is then not before its own place.
             let (strayed, back) =
                 (place.wrapping_sub(home(next.hash, mask)) & mask, place.wrapping_sub(gap) & mask);
             if strayed >= back {
@@ -129,11 +132,11 @@ impl Piece {
 }
 
 impl Located {
-    /// A free place: the arena never has so many slots.
+    /// A free place. The arena never has this many slots.
     const FREE: Self = Self { hash: IdHash::ZERO, slot: u32::MAX };
 }
 
-/// The place that a hash names: its lower bits, of which [`piece`] takes none.
+/// The place that a hash selects. It uses the lower bits, and [`piece`] uses others.
 fn home(hash: IdHash, mask: usize) -> usize {
     usize::try_from(hash.spread() & u64::from(u32::MAX)).unwrap_or(0) & mask
 }
@@ -150,7 +153,8 @@ mod tests {
         let mut table = IdTable::new();
         let mut model = BTreeMap::new();
         for step in 0..200_000_u32 {
-            // Waves of coming and going. Few hashes, so that they meet, and some are those of several slots.
+            // The size rises and falls repeatedly. There are few different hashes, so that they
+            // collide, and some belong to several slots.
             let growing = (step / 20_000) % 2 == 0;
             let slot = rng.u32(..20_000);
             let hash = IdHash::of_number(slot % 15_000 / 3);

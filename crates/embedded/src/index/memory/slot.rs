@@ -1,4 +1,4 @@
-//! Where one peer lies: what listing and renewing it reads, side by side.
+//! The slot of a peer: all data that listing and renewing it reads, side by side.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -6,27 +6,28 @@ use aurora_protocol::{EncodedPeer, Timestamp, Ttl};
 
 use super::super::undiscovered::Listed;
 
-/// One peer, or none: all that listing and renewing it reads, in lines of the cache that follow each other. A text that is too long
-/// goes on in the slot's [`Tail`](super::tail::Tail).
+/// A peer or a vacancy: all data that listing and renewing the peer reads, in adjacent cache lines.
+/// A text that is too long is stored in the slot's [`Tail`](super::tail::Tail).
 ///
-/// Four lines aligned as four: what costs a listing its time is how many lines of the memory it waits for.
+/// Aligned to four cache lines, because the time of a listing depends on the number of cache lines
+/// that it waits for.
 #[repr(C, align(256))]
 pub(crate) struct Slot {
-    /// When the lease ends, in milliseconds. Heartbeats raise it while others read.
+    /// When the lease ends, in milliseconds. Heartbeats raise it concurrently with reads.
     expires_at: AtomicU64,
     last_seen: AtomicU64,
     pub(crate) ttl: Ttl,
-    /// The lengths of the front and the back of its [`EncodedPeer`], wherever they lie.
+    /// The lengths of the front and the back of its [`EncodedPeer`], wherever they are stored.
     front_len: u16,
     back_len: u16,
-    /// When a list last named the peer.
+    /// When the peer was last listed.
     pub(crate) listed: Listed,
     pub(crate) state: State,
     /// The front and the back, if both fit.
     text: [u8; Slot::INLINE],
 }
 
-/// Whether a slot's peer is listed, may come back, or is none.
+/// Whether a slot's peer is live, dormant, or the slot is vacant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum State {
@@ -36,10 +37,11 @@ pub(crate) enum State {
 }
 
 impl Slot {
-    /// Four lines of the cache: a peer like the seed's, of some 280 bytes of JSON, is whole in them.
+    /// Four cache lines. A peer as legacy clients publish it, with about 280 bytes of JSON, fits
+    /// completely.
     const BYTES: usize = 256;
     const HEAD: usize = 27;
-    /// A text of at most so many bytes lies in the slot.
+    /// Maximum length of a text that is stored in the slot.
     pub(crate) const INLINE: usize = Self::BYTES - Self::HEAD;
 
     pub(crate) fn vacant() -> Self {
@@ -55,10 +57,10 @@ impl Slot {
         }
     }
 
-    /// Stores a text; answers the text itself if it does not fit.
+    /// Stores a text. Returns the text if it does not fit.
     pub(crate) fn write(&mut self, peer: EncodedPeer<'_>) -> Box<[u8]> {
         let (front, back) = (peer.front(), peer.back());
-        // `PeerJson` bounds both far below 64 KiB.
+        // `PeerJson` limits both to far less than 64 KiB.
         [self.front_len, self.back_len] =
             [front, back].map(|part| u16::try_from(part.len()).unwrap_or(u16::MAX));
         self.listed = Listed::default();
@@ -71,22 +73,22 @@ impl Slot {
         Box::default()
     }
 
-    /// The peer's JSON, if it lies in the slot.
+    /// The peer's JSON, if it is stored in the slot.
     #[inline]
     pub(crate) fn encoded(&self) -> Option<EncodedPeer<'_>> {
         let len = usize::from(self.front_len) + usize::from(self.back_len);
         self.text.get(..len).map(|text| self.encoded_in(text))
     }
 
-    /// The peer's JSON, if it lies in `text`.
+    /// The peer's JSON, if it is stored in `text`.
     #[inline]
     pub(crate) fn encoded_in<'a>(&self, text: &'a [u8]) -> EncodedPeer<'a> {
         let (front, back) = text.split_at_checked(self.front_len.into()).unwrap_or_default();
         EncodedPeer::new(front, back)
     }
 
-    /// One byte of each line: reading them fetches them into the cache. Always as many, so that the processor guesses no length
-    /// wrong and runs ahead.
+    /// Reads one byte of each cache line, which fetches the slot into the cache. The number of
+    /// reads is constant, so that no misprediction stops the processor from running ahead.
     pub(crate) fn touch(&self) -> u8 {
         const LINE: usize = 64;
         const SECOND: usize = LINE - Slot::HEAD;
@@ -106,7 +108,7 @@ impl Slot {
         self.state == State::Live && now < self.expires_at()
     }
 
-    /// Renews the lease. Needs no exclusive access; an older `now` changes nothing.
+    /// Renews the lease. Does not need exclusive access. An older `now` changes nothing.
     pub(crate) fn renew(&self, now: Timestamp) {
         self.expires_at.fetch_max((now + self.ttl).as_millis(), Relaxed);
         self.last_seen.fetch_max(now.as_millis(), Relaxed);

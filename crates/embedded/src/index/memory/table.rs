@@ -1,16 +1,19 @@
-//! A hash table in pieces, so that growing it never moves more than a small part at once.
+//! A hash table in pieces, so that growing never moves more than a small part at once.
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-/// A [`HashTable`] split by hash. One table of a million entries would stall every caller for milliseconds when it grows.
+/// A [`HashTable`] that is split by hash. A single table of a million entries would stall every
+/// caller for milliseconds when it grows.
 pub(crate) struct Table<T> {
     pieces: Box<[HashTable<T>]>,
 }
 
-/// How many pieces there are: a million entries make pieces of some thousands, which grow in a tenth of a millisecond.
+/// Number of pieces. With a million entries, a piece has a few thousand, and grows in a tenth of a
+/// millisecond.
 pub(crate) const PIECES: u64 = 256;
-/// hashbrown tells entries apart by the lowest and the seven highest bits, so the pieces go by sixteen bits between.
+/// hashbrown uses the lowest and the seven highest bits of a hash, so the piece is selected by
+/// sixteen bits in between.
 const PIECE_SHIFT: u32 = 40;
 
 impl<T> Table<T> {
@@ -27,7 +30,8 @@ impl<T> Table<T> {
         self.pieces[piece(hash)].find(hash, same)
     }
 
-    /// The entry that is the `same`, or the one that `make` makes; `rehash` is the hash of any entry.
+    /// Returns the entry that satisfies `same`, or inserts the one that `make` creates. `rehash`
+    /// computes the hash of an entry.
     pub(crate) fn find_or_insert(
         &mut self,
         hash: u64,
@@ -41,7 +45,7 @@ impl<T> Table<T> {
         }
     }
 
-    /// Inserts what is known not to be there.
+    /// Inserts an entry that is known to be absent.
     pub(crate) fn insert_new(&mut self, hash: u64, value: T, rehash: impl Fn(&T) -> u64) {
         self.pieces[piece(hash)].insert_unique(hash, value, rehash);
     }
@@ -52,12 +56,12 @@ impl<T> Table<T> {
     }
 }
 
-/// The piece of a hash. The first pieces get half of what the last ones get: pieces of one size would all grow at the
-/// same time, and be half empty after it.
+/// The piece of a hash. The first pieces get half as many entries as the last ones. If all pieces
+/// had the same size, they would all grow at the same time, and be half empty afterwards.
 pub(crate) fn piece(hash: u64) -> usize {
     const ONE: u64 = 1 << 16;
     let x = (hash >> PIECE_SHIFT) % ONE;
-    // For x from 0 to 1 this goes from 0 to 1, and half as steeply at the end as at the start.
+    // Maps x in 0..1 to 0..1, with half the slope at the end.
     let share = x * (4 * ONE - x) / 3;
     usize::try_from(share * PIECES / (ONE * ONE)).unwrap_or(0)
 }

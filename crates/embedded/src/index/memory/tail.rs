@@ -1,22 +1,22 @@
-//! What is kept of a peer beside its slot.
+//! The data of a peer that is not in its slot.
 
 use aurora_protocol::Timestamp;
 use aurora_registry::{Holder, Source, TokenHash};
 
 use super::super::membership::Memberships;
 
-/// What changes of a peer read, and listings only where they ask for more than most do.
+/// Data that changes of a peer read. Most listings do not read it.
 pub(crate) struct Tail {
     pub(crate) holder: Holder,
     pub(crate) registered_at: Timestamp,
-    /// The key under which the schedule has it; a live peer's lease may end later by now.
+    /// The time of the peer's entry in the schedule. The lease of a live peer may end later by now.
     pub(crate) scheduled: Timestamp,
-    /// The key of the address that it publishes without coming from there; 0 if it does.
+    /// The key of the published address if it differs from the source; otherwise 0.
     pub(crate) published: u64,
     pub(crate) memberships: Memberships,
-    /// Its text, if that does not fit into the slot; otherwise empty.
+    /// The text, if it does not fit into the slot; otherwise empty.
     pub(crate) long_text: Box<[u8]>,
-    /// Its position among all live peers.
+    /// The peer's position among all live peers.
     pub(crate) position: u32,
 }
 
@@ -37,20 +37,21 @@ impl Tail {
         self.memberships.as_slice().iter().any(|membership| membership.archetype == archetype)
     }
 
-    /// What the peer counts against the bound on bytes.
+    /// Bytes that the peer counts against the limit.
     pub(crate) fn cost(&self) -> u64 {
         cost(self.long_text.len(), self.memberships.as_slice().len())
     }
 
-    /// Reading this fetches what a query by archetype reads of it into the cache.
+    /// Prefetches the data that a query by archetype reads.
     pub(crate) fn touch(&self) -> usize {
         self.memberships.as_slice().len()
     }
 }
 
-/// What a peer counts against the bound on bytes: the bytes of a text that does not fit into the slot, and the archetypes.
+/// Bytes that a peer counts against the limit, from the length of a text that does not fit into the
+/// slot and the number of archetypes.
 pub(crate) fn cost(long_text: usize, archetypes: usize) -> u64 {
-    /// The slot, the tail, and the places in the tables, the dense array and the schedule.
+    /// The slot, the tail, and the entries in the tables, the dense array and the schedule.
     const PEER: u64 = 448;
     const ARCHETYPE: u64 = 24;
     PEER + long_text as u64 + archetypes as u64 * ARCHETYPE

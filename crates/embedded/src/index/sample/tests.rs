@@ -37,7 +37,8 @@ fn sampled(page: &Page) -> Vec<usize> {
     peers.iter().map(|peer| peer.peer_id.as_str().parse().unwrap()).collect()
 }
 
-/// How far the counts of equally likely outcomes lie from their mean: about 0, in standard deviations of chi-square.
+/// The distance of the counts of equally likely outcomes from their mean, in standard deviations of
+/// the chi-square distribution. About 0 for a uniform sample.
 fn unevenness(counts: &[f64]) -> f64 {
     let mean = counts.iter().sum::<f64>() / counts.len() as f64;
     let square: f64 = counts.iter().map(|count| (count - mean).powi(2) / mean).sum();
@@ -59,7 +60,8 @@ fn counts(index: &Index, peers: usize, query: &Query, mut random: impl FnMut(u32
     counts
 }
 
-/// Peers that carry one, two or all three of the archetypes, after as many others came and went between them.
+/// Peers that have one, two or all three of the archetypes. Equally many other peers registered and
+/// left in between.
 fn network(peers: u32) -> Index {
     let mut index = index();
     let carried: [&[&str]; 5] = [&["a"], &["b"], &["a", "b"], &["c", "a", "b"], &["b", "c"]];
@@ -131,7 +133,7 @@ fn the_total_of_a_union_is_estimated_without_leaning() {
     let totals = (0..1_000).map(|_| index.sample(&query, NOW).total);
     let sum: u64 =
         totals.inspect(|total| assert!(matches!(total, Total::Estimate(_)))).map(Total::value).sum();
-    // The mean of a thousand estimates of 1,800 places, 5 in 9 of which match by 64 draws, has a deviation of 3.5: once in a hundred million
-    // runs it is 20 off.
+    // The mean of a thousand estimates of 1,800 places, of which 5 in 9 count, by 64 draws each,
+    // has a standard deviation of 3.5. It is off by 20 once in a hundred million runs.
     assert!((980..1_020).contains(&(sum / 1_000)), "{sum}");
 }

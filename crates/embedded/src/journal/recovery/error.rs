@@ -1,4 +1,4 @@
-//! Why a directory is not opened, and what a person does about it.
+//! Why a directory cannot be opened, and what the operator can do about it.
 
 use std::io;
 use std::sync::Arc;
@@ -7,11 +7,11 @@ use thiserror::Error;
 
 use crate::disk::Disk;
 
-/// Why a directory can't be opened.
+/// Why a directory cannot be opened.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses the directory.
     #[error(
         "{directory} is in use by another process; stop that one, or give this one a directory of its own"
     )]
@@ -19,19 +19,19 @@ pub enum OpenError {
         /// The directory.
         directory: String,
     },
-    /// The disk refused something.
+    /// A disk operation failed.
     #[error("could not {action} {name} in {directory}: {source}")]
     Io {
-        /// What was tried, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// The file.
         name: String,
         /// The directory.
         directory: String,
-        /// The disk's reason.
+        /// The disk's error.
         source: io::Error,
     },
-    /// What was durable once is not readable now.
+    /// Data that was durable cannot be read.
     #[error(
         "{name} in {directory} is damaged at byte {offset} ({detail}): restore the directory from a backup, or start \
          once with damaged batches dropped, which loses the registrations in them"
@@ -43,10 +43,10 @@ pub enum OpenError {
         directory: String,
         /// Where the damaged batch begins, in bytes from the start of the file.
         offset: u64,
-        /// What is wrong there.
+        /// A description of the damage.
         detail: String,
     },
-    /// A newer program wrote it.
+    /// A newer version of the program wrote the file.
     #[error(
         "{name} in {directory} has format {version}, which this program does not know; start the newer program that wrote it"
     )]
@@ -55,12 +55,12 @@ pub enum OpenError {
         name: String,
         /// The directory.
         directory: String,
-        /// The format's number.
+        /// The version of the format.
         version: u32,
     },
 }
 
-/// Makes errors of one directory.
+/// Builds the errors for one directory.
 pub(super) struct Errors {
     directory: String,
 }

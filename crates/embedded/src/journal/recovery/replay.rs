@@ -1,4 +1,19 @@
-//! Reads a checkpoint and the journals after it, frame by frame, and decides about everything that is not one.
+//! Reads a checkpoint and the journal files after it, frame by frame, and tells a torn tail from
+//! damage.
+//!
+//! A frame is written only after the previous one was synced, so at most one frame was not durable
+//! when the process stopped: the last one. An invalid frame with no valid frame after it is
+//! therefore treated as a *torn tail*: its batch was not acknowledged, so cutting it off loses
+//! nothing. (Damage to the very last frame looks the same and cannot be distinguished.) An invalid
+//! frame with a later valid frame after it was durable once, so it is *damage*: acknowledged
+//! registrations are lost, and opening is refused unless the options say to drop them.
+//!
+//! Sequences decide what "later" means. A new epoch begins with every start and every healing. The
+//! remains of failed batches thus have sequences below the expected one, and are not mistaken for
+//! proof of damage.
+//!
+//! A checkpoint gets its name only after it was synced completely, so every missing part of a
+//! checkpoint is damage.
 
 use super::Recovery;
 use super::error::{Errors, OpenError};
@@ -15,16 +30,16 @@ pub(super) struct Replay<'a, F> {
     options: &'a JournalOptions,
     errors: &'a Errors,
     replay: F,
-    /// The sequence that comes next if nothing is missing.
+    /// The sequence of the next frame if no frame is missing.
     pub(super) expected: u64,
-    /// Something was dropped, so any later sequence may come next.
+    /// Whether damage was dropped. Then the next frame may have any later sequence.
     gap: bool,
-    /// Bytes of frames read from journals.
+    /// Bytes of the frames read from journal files.
     pub(super) journal_bytes: u64,
     pub(super) recovery: Recovery,
 }
 
-/// Where appending goes on.
+/// Where the journal continues.
 pub(super) enum End {
     Resume(OpenFile),
     Create(u64),
@@ -37,12 +52,12 @@ pub(super) struct OpenFile {
     pub(super) end: u64,
 }
 
-/// What the start of a file says.
+/// The result of reading the start of a file.
 enum Start {
     Header(FileHeader),
-    /// Its making was not finished: there is nothing in it, and never was.
+    /// The file was not completely created, so it never held a frame.
     Unfinished,
-    /// It is damaged, and dropped.
+    /// The header is damaged, and the file is dropped.
     Dropped,
 }
 
@@ -57,7 +72,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         Self { disk, options, errors, replay, expected: 0, gap: false, journal_bytes: 0, recovery }
     }
 
-    /// Reads a checkpoint, which was complete before it got its name: whatever is missing from it is damage.
+    /// Reads a checkpoint. It was complete before it got its name, so any missing part is damage.
     pub(super) fn checkpoint(&mut self, generation: u64) -> Result<(), OpenError> {
         let name = name::checkpoint(generation);
         let file = self.open(&name)?;
@@ -76,11 +91,15 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                 Some(frame) if frame.sequence == CHECKPOINT_END => {
                     return self.end_marker(&name, offset, frame.payload);
                 }
+                // The frames of a checkpoint are numbered from zero. After dropped damage, any
+                // later number is accepted.
                 Some(frame) if frame.sequence == next || (self.gap && frame.sequence > next) => {
                     next = frame.sequence.saturating_add(1);
                     self.recovery.checkpoint_records += self.hand_over(&name, offset, frame.payload)?;
                 }
                 _ => {
+                    // Dropping the damage means to continue at the next valid frame. Its bytes are
+                    // counted up to there, or up to the end of the file.
                     let later =
                         reader.find(offset, next).map_err(|error| self.errors.io("read", &name, error))?;
                     reader.seek(offset);
@@ -96,13 +115,15 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         }
     }
 
-    /// Reads the journals from the checkpoint's on, or all of them where there is none.
+    /// Reads the journal files starting with the checkpoint's generation, or all of them if there
+    /// is no checkpoint.
     pub(super) fn journals(&mut self, listing: &Listing, checkpoint: Option<u64>) -> Result<End, OpenError> {
         let first = checkpoint.unwrap_or(1);
         let mut wanted = first;
         let mut end = None;
         let last = listing.journals.last().copied();
-        // Where the file before ended, for what turns out to be missing between two.
+        // The name and the end of the previous file, to report frames that are missing between two
+        // files.
         let mut before = (name::journal(first), 0);
         for generation in listing.journals.range(first..).copied() {
             if generation != wanted {
@@ -127,7 +148,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         }
     }
 
-    /// Reads one journal; `None` where nothing is in it that counts.
+    /// Reads one journal file. Returns `None` if it contains no valid data.
     fn journal(
         &mut self,
         generation: u64,
@@ -138,19 +159,24 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         let file = self.open(&name)?;
         let header = match self.start(file.as_ref(), &name, Kind::Journal, generation)? {
             Start::Header(header) => header,
+            // The creation of the last file may have been interrupted. Later files prove that an
+            // earlier one was complete.
             Start::Unfinished if last => return Ok(None),
             Start::Unfinished => return self.damaged(&name, 0, 0, "its header is missing").map(|()| None),
             Start::Dropped => return Ok(None),
         };
+        // The file begins after the expected frame, so the previous file has lost its end. This
+        // also covers a torn tail of an earlier file: a rotation comes only after a sync.
         if header.sequence > self.expected && !self.gap {
             self.damaged(&before.0, before.1, 0, "the batches up to the next file are missing")?;
         }
-        // A rotation that failed may have left a file that begins with an older sequence: it has no frames, and can go on from here.
+        // A failed rotation may have left a file that begins with an older sequence. It has no
+        // frames, and the journal can continue in it.
         let end = self.frames(file.as_ref(), &name, header)?;
         Ok(Some(OpenFile { file, header, end }))
     }
 
-    /// Hands over a journal's frames; answers where they end.
+    /// Replays the frames of a journal file. Returns the offset where they end.
     fn frames(&mut self, file: &dyn DiskFile, name: &str, header: FileHeader) -> Result<u64, OpenError> {
         let errors = self.errors;
         let io = |error| errors.io("read", name, error);
@@ -159,6 +185,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             let offset = reader.position();
             match reader.next().map_err(io)? {
                 Some(frame)
+                    // The expected frame, or the first frame of a new epoch.
                     if follows(self.expected, frame.sequence)
                         || (self.gap && frame.sequence > self.expected) =>
                 {
@@ -167,10 +194,15 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                     self.recovery.journal_records += records;
                     self.journal_bytes += reader.position() - offset;
                 }
+                // A valid frame with a later sequence: frames before it are missing. `damaged` has
+                // set `gap`, so reading the frame a second time accepts it.
                 Some(frame) if frame.sequence > self.expected => {
                     self.damaged(name, offset, 0, "the batch before is missing")?;
                     reader.seek(offset);
                 }
+                // An invalid frame, or a frame with an old sequence, which a failed batch left
+                // behind. A later valid frame after it proves damage. Without one it is the torn
+                // tail, and the journal ends here.
                 _ => match reader.find(offset, self.expected).map_err(io)? {
                     Some(later) => {
                         self.damaged(
@@ -187,7 +219,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         }
     }
 
-    /// Cuts off what stands behind the last frame of the last journal.
+    /// Cuts off everything after the last frame of the last journal file.
     fn cut(&mut self, open: OpenFile) -> Result<End, OpenError> {
         let name = name::journal(open.header.generation);
         let mut reader = FrameReader::new(open.file.as_ref(), open.header.salt)
@@ -196,7 +228,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         self.recovery.torn_bytes =
             reader.torn_bytes().map_err(|error| self.errors.io("read", &name, error))?;
         if self.recovery.torn_bytes > 0 {
-            // The new epoch makes the torn bytes invalid in any case; this keeps them from being reported again.
+            // The new epoch makes the torn bytes invalid in any case. Cutting them off keeps the
+            // next start from reporting them again.
             open.file.set_len(open.end).map_err(|error| self.errors.io("cut off", &name, error))?;
         }
         Ok(End::Resume(open))
@@ -226,6 +259,9 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             }
             ParsedHeader::OtherVersion(version) => Err(self.errors.other_version(name, version)),
             ParsedHeader::Invalid => {
+                // Both copies of the header are invalid. If the rest of the file is zero, creating
+                // it was interrupted. Otherwise it held frames, which are only written after a
+                // header.
                 let frames = FrameReader::new(file, 0).map_err(io)?.torn_bytes().map_err(io)?;
                 match frames {
                     0 => Ok(Start::Unfinished),
@@ -261,7 +297,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         self.damaged(name, offset, 0, "it does not have as many records as were written")
     }
 
-    /// Refuses, or where the options say so counts it and goes on.
+    /// Refuses to continue. If the options say to drop damage, counts it instead and continues.
     fn damaged(&mut self, name: &str, offset: u64, bytes: u64, detail: &str) -> Result<(), OpenError> {
         if !self.options.drop_damaged {
             return Err(self.errors.damaged(name, offset, detail));

@@ -1,4 +1,5 @@
-//! Reading a million registrations back: three stages, each on a thread of its own, because parsing is most of the work.
+//! Loads a million registrations in three stages, each in its own thread, because parsing is most
+//! of the work.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -8,26 +9,26 @@ use crate::disk::Disk;
 use crate::index::{Index, Keys, Replayed};
 use crate::journal::{Journal, JournalOptions, OpenError, Recovered, Recovery};
 
-/// Bytes of records that one stage hands to the next at once.
+/// Bytes of records that a stage passes to the next one at once.
 const BATCH_BYTES: usize = 256 << 10;
-/// Batches that may wait between two stages.
+/// Maximum number of batches that wait between two stages.
 const BATCHES: usize = 8;
 
-/// What was read.
+/// The result of loading.
 pub(super) struct Loaded {
     pub(super) index: Index,
     pub(super) recovery: Recovery,
     pub(super) skipped: u64,
 }
 
-/// Records, one behind the other, and where each ends.
+/// Concatenated records, and the end of each.
 #[derive(Default)]
 struct Batch {
     bytes: Vec<u8>,
     ends: Vec<usize>,
 }
 
-/// Fills `index` with what `disk` has. The directory is locked from here on.
+/// Fills `index` from `disk`. The directory stays locked from here on.
 pub(super) fn load(
     disk: Arc<dyn Disk>,
     options: JournalOptions,
@@ -54,7 +55,7 @@ fn read(
     records: SyncSender<Batch>,
 ) -> Result<(Recovered, Recovery), OpenError> {
     let mut batch = Batch::default();
-    // A stage that is gone has panicked, which is passed on when it is joined.
+    // If a later stage has ended, it panicked. Joining it below propagates the panic.
     let outcome = Journal::recover(disk, options, |record| {
         batch.bytes.extend_from_slice(record);
         batch.ends.push(batch.bytes.len());
@@ -66,7 +67,7 @@ fn read(
     outcome
 }
 
-/// Parses records; answers how many it had to leave out.
+/// Parses records. Returns the number of records that it skipped.
 fn parse(records: &Receiver<Batch>, parsed: &SyncSender<Vec<Replayed>>, keys: &Keys) -> u64 {
     let mut skipped = 0;
     for Batch { bytes, ends } in records {

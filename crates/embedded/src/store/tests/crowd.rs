@@ -1,4 +1,4 @@
-//! Real threads on all verbs at once; what must always hold holds afterwards.
+//! Threads call all operations of a store concurrently, and its invariants hold afterwards.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ const THREADS: u64 = 4;
 const PEERS: u32 = 200;
 const SOURCES: [&str; 3] = ["203.0.113.1", "203.0.113.2", "127.0.0.1"];
 
-/// Does anything at all, at a time that all threads share and that runs on.
+/// Performs a random operation. All threads share a clock that advances with each operation.
 fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
     let now = at(0).plus_millis(clock.fetch_add(rng.u64(..200), Ordering::Relaxed));
     let peer = rng.u32(..PEERS).to_string();
@@ -24,7 +24,8 @@ fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
     match rng.u32(..10) {
         0..3 => {
             let put = put(&peer, source, &["all", &format!("a{}", rng.u32(..50))]);
-            // About as long as a peer is left alone here, so that many leases end.
+            // About the interval between two operations on the same peer in this test, so that many
+            // leases end.
             store.put_now(Put { ttl: Ttl::from_secs(30), ..put }, now);
         }
         3..6 => drop(store.renew_now(&peer, now)),
@@ -35,7 +36,7 @@ fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
     }
 }
 
-/// Lets the crowd act while `beside` is done; answers when it was over.
+/// Runs the threads while `beside` runs. Returns the time at which they ended.
 fn crowd(store: &EmbeddedStore, steps: u32, beside: impl FnOnce()) -> Timestamp {
     let clock = AtomicU64::new(0);
     thread::scope(|scope| {
@@ -70,7 +71,7 @@ fn checkpoints_taken_in_a_crowd_hold_what_the_crowd_left() {
     };
     let store = open(&disk, at(0));
     let now = crowd(&store, 1_000, || {
-        // All of them could be over before the first has come.
+        // Waits for the first peer. Otherwise all checkpoints could be over before it registers.
         while block_on(store.census(0, at(0))).unwrap().live == 0 {
             thread::yield_now();
         }

@@ -1,4 +1,5 @@
-//! The disk fails under the store: nothing that was not kept stays, nothing that was promised goes.
+//! Disk failures below the store: changes that were not made durable are reverted, and acknowledged
+//! changes stay.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -27,14 +28,14 @@ fn listed(store: &EmbeddedStore, archetypes: &[&str], now: Timestamp) -> Vec<Str
     ids(&block_on(store.sample(&query(archetypes, 100), now)).unwrap()).into_iter().collect()
 }
 
-/// A call that has been made and waits for the disk.
+/// Starts a call that then waits for the disk.
 fn begin<'a, T>(call: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
     let mut call = Box::pin(call);
     assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
     call
 }
 
-/// Waits until the journal has healed, which it does by itself.
+/// Waits until the journal has healed by itself.
 fn heal(store: &EmbeddedStore, disk: &LossyDisk) {
     disk.set_sync_fails(false);
     while block_on(store.health()).is_err() {

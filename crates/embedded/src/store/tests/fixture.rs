@@ -1,4 +1,4 @@
-//! What the tests of the store build on.
+//! Helpers for the tests of the store.
 
 use std::collections::BTreeSet;
 use std::future::Future;
@@ -10,7 +10,7 @@ use aurora_registry::{Claim, Page, Placement, Put, Query, Removal, Renewal, Sour
 
 use crate::EmbeddedStore;
 
-/// Seconds from the start of a test.
+/// The time this many seconds after the start of a test.
 pub(crate) fn at(seconds: u64) -> Timestamp {
     Timestamp::from_secs(1_759_406_400 + seconds)
 }
@@ -27,12 +27,12 @@ pub(crate) fn token(n: u8) -> TokenHash {
     TokenHash::of(&LeaseToken::from_random([n; 16]))
 }
 
-/// The registration of a peer that lives where it calls from.
+/// The registration of a peer whose address is also the source of the request.
 pub(crate) fn put(peer: &str, source: &str, archetypes: &[&str]) -> Put {
     put_at(peer, source, source, archetypes)
 }
 
-/// The registration of a peer that publishes another address than it calls from.
+/// The registration of a peer whose address differs from the source of the request.
 pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str]) -> Put {
     Put {
         registration: Registration {
@@ -59,7 +59,7 @@ pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
     Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
 }
 
-/// The ids of a page; each may be there once.
+/// The ids of a page. Fails if an id appears twice.
 pub(crate) fn ids(page: &Page) -> BTreeSet<String> {
     let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
     let ids: BTreeSet<_> = peers.iter().map(|peer| peer.peer_id.to_string()).collect();

@@ -1,4 +1,5 @@
-//! Who follows what changes knows who is live: random histories, and threads.
+//! A client that follows the changes always knows the live peers. Tested with random histories and
+//! with threads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,30 +20,33 @@ use crate::EmbeddedStore;
 const ARCHETYPES: [&str; 4] = ["a", "b", "c", "d"];
 const SOURCE: &str = "10.0.0.1";
 
-/// What a peer says of itself: everything but when it was last seen.
+/// What a peer published: everything except `last_seen`.
 type Content = Value;
 
-/// One who knows the network by following it.
+/// A client that tracks the live peers by following changes.
 struct Follower {
     query: Query,
     peers: BTreeMap<String, Content>,
     position: Position,
     watch: Box<dyn Watch>,
-    /// What it knows by watching.
+    /// The peers as the watch reports them.
     watched: BTreeMap<String, Content>,
-    /// Whether it has caught up since it enumerated: from then on it can be told nothing that it knows already.
+    /// Whether the client has caught up since its enumeration. From then on every change must be
+    /// new to it.
     exact: bool,
 }
 
 impl Follower {
-    /// Takes the position of now and enumerates, as the contract tells clients to, while `between` pages things go on.
+    /// Takes the current position and then enumerates, in the order that the API documentation
+    /// tells clients to use. `between` runs between pages, and changes peers.
     fn begin(store: &EmbeddedStore, archetypes: &[&str], now: Timestamp, mut between: impl FnMut()) -> Self {
         let query = query(archetypes, 7);
         let (position, watch) = loop {
             let position = store.head(now).unwrap();
             match store.watch(&query, Some(&position), now).unwrap() {
                 Followed::Known(watch) => break (position, watch),
-                // While this thread waits for its turn, others may change more than is remembered.
+                // While this thread waits for its turn, other threads may make more changes than
+                // the log keeps.
                 Followed::Expired => {}
                 Followed::Foreign => panic!("the position is the store's"),
             }
@@ -66,7 +70,7 @@ impl Follower {
         Self { query, peers, position, watch, watched, exact: false }
     }
 
-    /// Reads all changes, page by page. False: it has to begin anew.
+    /// Reads all changes, page by page. Returns `false` if the client must start again.
     fn catch_up(&mut self, store: &EmbeddedStore, limit: usize, now: Timestamp) -> bool {
         loop {
             let query = Query { limit, ..self.query.clone() };
@@ -85,7 +89,7 @@ impl Follower {
                 assert!(known || !self.exact, "who changes was there");
             }
             for peer in delta.left {
-                // Who came and went within the page was never told.
+                // A peer that joined and left within the page was never reported.
                 self.peers.remove(peer.as_str());
             }
             self.position = delta.next;
@@ -96,7 +100,7 @@ impl Follower {
         }
     }
 
-    /// Takes all that it watches. False: it has to begin anew.
+    /// Takes all changes from the watch. Returns `false` if the client must start again.
     fn look(&mut self, exact: bool, max_bytes: usize) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         while self.watch.poll_news(&mut context).is_ready() {
@@ -114,7 +118,7 @@ impl Follower {
         true
     }
 
-    /// Holds what it knows against an enumeration.
+    /// Compares the client's view with an enumeration.
     fn check(&self, store: &EmbeddedStore, now: Timestamp) {
         let query = Query { limit: 10_000, ..self.query.clone() };
         let Enumeration::Page(page, None) = block_on(store.enumerate(&query, None, now)).unwrap() else {
@@ -137,7 +141,7 @@ fn named(mut peer: Value) -> (String, Content) {
     (object["peer_id"].as_str().unwrap().to_owned(), peer)
 }
 
-/// A peer that registers, beats, leaves, or falls silent.
+/// A random peer registers, sends a heartbeat, deregisters, or its lease ends.
 fn step(store: &EmbeddedStore, rng: &mut Rng, peers: u32, now: Timestamp) {
     let peer = format!("peer-{}", rng.u32(..peers));
     match rng.u32(..10) {
@@ -282,7 +286,9 @@ fn threads_that_follow_agree_with_threads_that_change() {
             scope.spawn(move || {
                 let mut rng = Rng::with_seed(seed as u64);
                 for n in 0..CHANGES {
-                    // Half of the changes come once everybody looks, however late the system lets a thread begin. Who failed never will.
+                    // The second half of the changes starts only when all followers are running,
+                    // even if the system starts a thread late. A follower that failed never gets
+                    // there.
                     while n == CHANGES / 2
                         && looking.load(SeqCst) < FOLLOWED.len()
                         && !followers.iter().any(JoinHandle::is_finished)

@@ -1,4 +1,4 @@
-//! What peers' lives do to the index.
+//! How the life cycle of peers affects the index.
 
 use aurora_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
 
@@ -12,7 +12,7 @@ fn a_running_lease_is_renewed_while_others_read() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     let reader = store.shared.index.read();
-    // This would wait forever if it wanted the index alone.
+    // This would deadlock if it needed exclusive access to the index.
     assert!(matches!(store.renew_now("p", at(10)), Renewal::Renewed { revived: false, .. }));
     drop(reader);
 }

@@ -1,5 +1,5 @@
-//! Random histories against a reference model of a few lines, beside those of the conformance suite: here the clock goes
-//! back, power is lost, and the index is checked for contradictions on the way.
+//! Random histories against a small reference model. In addition to the conformance suite, the
+//! clock goes back, power is lost, and the invariants of the index are checked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ const WINDOW: u64 = 3_600_000;
 const ARCHETYPES: [&str; 6] = ["pepino", "ethics", "research", "ética", "research 2", "rare"];
 const SOURCES: [&str; 4] = ["203.0.113.1", "203.0.113.2", "2001:db8::1", "127.0.0.1"];
 
-/// The reference: what is known of each peer, judged by the latest instant that the store was told.
+/// The reference: the state of each peer, judged by the latest time that the store was given.
 #[derive(Default)]
 struct Model {
     peers: HashMap<String, Known>,
@@ -86,7 +86,7 @@ impl History {
         }
     }
 
-    /// Mostly a little time passes, sometimes a week, and sometimes the clock goes back.
+    /// Advances the clock: mostly a little, sometimes by a week. Sometimes it goes back.
     fn pass_time(&mut self) -> Timestamp {
         self.now += match self.rng.u32(..100) {
             0..60 => self.rng.u64(..1_000),
@@ -137,7 +137,7 @@ impl History {
         let peer = self.peer();
         let renewal = self.store.renew_now(&peer, now);
         let judged = self.model.judged.max(now.as_millis());
-        // A running lease is renewed without looking at any other peer.
+        // A running lease is renewed without advancing the index.
         if self.model.peers.get(&peer).is_none_or(|known| judged >= known.expires) {
             self.model.judge(now);
         }
