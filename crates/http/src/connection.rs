@@ -35,25 +35,25 @@ use body::TimedBody;
 use io::MonitoredIo;
 use state::{ConnectionState, Timeouts};
 
-/// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a
-/// slow connection can hold.
+/// The maximum number of bytes of a request's head, and of data read ahead. It is ten times what a
+/// browser sends, and all that a slow connection can hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Most requests at once on one HTTP/2 connection: all that a page in a browser sends, and few of
-/// those that may be in flight.
+/// The maximum number of concurrent requests on one HTTP/2 connection: enough for a page in a
+/// browser, and a small part of the requests that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
-/// Most bytes that an HTTP/2 client may send ahead of what was read: two of the longest bodies on a
-/// stream, a few streams' on a connection. The protocol's usual megabyte would be memory that any
-/// connection can take.
+/// The maximum number of bytes that an HTTP/2 client may send before the service reads them: two
+/// bodies of maximum length per stream, and those of a few streams per connection. With the usual
+/// megabyte, any connection could occupy that much memory.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
-/// How long a connection stays once the service stops and only streams of events are left on it:
-/// enough to send their ends. One whose client gives it no room to send would hold the service for
-/// its whole grace.
+/// How long a connection stays open during a shutdown when only event streams are left on it. This
+/// is enough time to send the ends of the streams. Without it, a client that does not read would
+/// delay the shutdown by the whole grace period.
 const STREAMS_END: Duration = Duration::from_secs(1);
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(crate) struct ConnectionServer {
     router: Router,
     trusted_hops: usize,
@@ -68,7 +68,7 @@ impl ConnectionServer {
         Self { router, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
     }
 
-    /// Serves one connection until either side ends it, it is too slow, or `stop` says so.
+    /// Serves one connection until either side closes it, it exceeds a timeout, or `stop` ends it.
     pub(crate) async fn serve<S>(self: Arc<Self>, stream: S, peer: IpAddr, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -87,10 +87,10 @@ impl ConnectionServer {
     }
 }
 
-/// HTTP/1.1 and HTTP/2, whichever a client begins with.
+/// Serves HTTP/1.1 or HTTP/2, depending on what the client starts with.
 fn protocols() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // The connection's state bounds its head as well, without a timer for each request.
+    // The connection's state also bounds the head, without a timer for each request.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
@@ -100,7 +100,7 @@ fn protocols() -> Builder<TokioExecutor> {
     builder
 }
 
-/// One connection, for its requests.
+/// One connection, as its requests see it.
 struct Connection {
     server: Arc<ConnectionServer>,
     peer: IpAddr,
@@ -108,7 +108,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Hands a request to the router, with what only the connection knows of it.
+    /// Passes a request to the router, with the information that only the connection has.
     async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
@@ -117,7 +117,7 @@ impl Connection {
         request.extensions_mut().insert(origin);
         request.extensions_mut().insert(self.state.clone());
         let mut response = self.server.router.clone().call(request).await?;
-        // axum puts one on every response; this status must not have it (RFC 9110, section 8.6).
+        // axum adds the header to every response; a 204 must not have it (RFC 9110, section 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
@@ -152,7 +152,7 @@ where
             look_again = STREAMS_END;
             timer.as_mut().reset(Instant::now() + look_again);
             connection.as_mut().graceful_shutdown();
-            // A stream that its client does not read would never learn that it ends.
+            // If the client does not read a stream, the end of the stream can't be sent to it.
             if connection.as_mut().poll(context).is_ready() || state.has_stalled_stream() {
                 return Poll::Ready(());
             }

@@ -1,5 +1,5 @@
-//! The outermost layer: it sees each request with its whole body and each response, and so counts,
-//! logs and completes them in one place.
+//! The outermost layer. It sees each request with its whole body and each response, so it counts,
+//! logs and completes all responses in one place.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,7 +19,8 @@ use crate::origin::Origin;
 use crate::route::Route;
 use crate::service::Service;
 
-/// Reads the body, passes the request on, and packs, counts, logs and completes the response.
+/// Reads the body and passes the request on. Then compresses, counts and logs the response, and
+/// adds the common headers.
 pub(crate) async fn exchange(State(service): State<Arc<Service>>, request: Request, next: Next) -> Response {
     let origin = Origin::of_request(&request).cloned().unwrap_or_default();
     let (mut parts, body) = request.into_parts();

@@ -1,8 +1,8 @@
-//! The Aurora Discovery contract over HTTP: one axum [`Router`](axum::Router), and a server for it.
+//! The Aurora Discovery API over HTTP: one axum [`Router`](axum::Router), and a server for it.
 //!
-//! [`router`] is the whole contract: routes, the layers around them and the handlers. It knows no
-//! sockets, so that [`Server`] and other transports, such as AWS Lambda, serve the same one. A
-//! transport puts an [`Origin`] into each request's extensions.
+//! [`router`] contains the whole API: the routes, the layers around them and the handlers. It does
+//! not depend on sockets, so that [`Server`] and other transports, such as AWS Lambda, serve the
+//! same router. A transport puts an [`Origin`] into each request's extensions.
 
 mod body;
 mod budget;

@@ -1,9 +1,11 @@
-//! Limits around each handler: how many run at once, for how long, and what a panic costs.
+//! Limits for each handler: the number of concurrent requests, the time of each, and the effect of
+//! a panic.
 //!
-//! One layer holds the three. As layers of tower and tower-http (load shedding, a concurrency limit,
-//! catch-panic), each boxes its future and clones the services inside of it for every request: a
-//! heartbeat cost twice the processor time (`docs/decisions/0014-one-http-service.md`). And
-//! tower-http's `TimeoutLayer` has one time for all requests; a transport may have less left.
+//! One layer implements all three. The layers of tower and tower-http (load shedding, a concurrency
+//! limit, catch-panic) each box their future and clone the services inside them for every request,
+//! which doubled the processor time of a heartbeat (`docs/decisions/0014-one-http-service.md`). In
+//! addition, tower-http's `TimeoutLayer` has one timeout for all requests, but a transport may have
+//! less time left.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -18,9 +20,9 @@ use crate::error::Failure;
 use crate::origin::Origin;
 use crate::service::Service;
 
-/// The layer around each handler. A request that finds no permit is refused at once, one that
-/// outlasts its deadline gets 503, and one whose handler panics gets 500: a bug that one request
-/// meets must not end the process.
+/// The layer around each handler. A request without a free permit is refused immediately, and a
+/// request that exceeds its deadline gets 503. A request whose handler panics gets 500, because a
+/// bug in one request must not end the process.
 pub(crate) async fn limit(
     State(service): State<Arc<Service>>,
     request: Request,

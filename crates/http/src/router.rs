@@ -1,9 +1,9 @@
-//! The contract as one axum router.
+//! The API as one axum router.
 //!
-//! From the outside to the inside, a request passes: [`exchange`], which reads its body, and packs,
-//! counts, logs and completes the response; axum's routes; [`limit`]; its handler. The limits are
-//! around handlers alone, so that a 404, a 405 or a preflight needs no permit, nor does a body that
-//! is still arriving hold one.
+//! From the outside to the inside, a request passes through: [`exchange`], which reads the body,
+//! and compresses, counts, logs and completes the response; axum's routes; [`limit`]; and the
+//! handler. The limits apply to handlers only. A 404, a 405 or a preflight therefore needs no
+//! permit, and a body that is still arriving holds none.
 
 use std::sync::Arc;
 
@@ -24,9 +24,9 @@ use crate::options::ServiceOptions;
 use crate::route::Route;
 use crate::service::Service;
 
-/// The contract over `registry`.
+/// The router of the API, with the rules and peers of `registry`.
 ///
-/// The transport puts an [`Origin`](crate::Origin) into the extensions of each request, and bounds
+/// The transport puts an [`Origin`](crate::Origin) into the extensions of each request, and limits
 /// how long a body may take to arrive.
 pub fn router(registry: Arc<Registry>, options: ServiceOptions) -> Router {
     routes(Arc::new(Service::new(registry, options)))
