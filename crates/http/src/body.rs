@@ -1,8 +1,9 @@
-//! Reading a request's body, whole and bounded.
+//! Reads a request's body as a whole, up to a limit.
 //!
-//! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` answer as soon as a body is too
-//! long. The client, still sending, would see its connection reset instead of the 413. They also
-//! bound each body alone, not what all clients together send and don't finish.
+//! axum's `DefaultBodyLimit` and tower-http's `RequestBodyLimit` respond as soon as a body is too
+//! long. The client, which is still sending, would see its connection reset instead of the 413.
+//! They also limit each body separately, not the total of the bodies that all clients have begun
+//! and not finished.
 
 use aurora_protocol::{Code, MAX_BODY_BYTES};
 use axum::body::{Body, HttpBody as _};
@@ -14,21 +15,21 @@ use http_body_util::BodyExt as _;
 use crate::budget::Share;
 use crate::error::Failure;
 
-/// Most bytes of a refused body that are read and dropped, so that its sender, still writing, gets
-/// to see the response.
+/// The maximum number of bytes of a rejected body that are read and discarded, so that a client
+/// that is still sending gets to see the response.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
-/// The error of a body whose transport has waited long enough for it.
+/// The transport's timeout for the body has passed.
 #[derive(Debug, thiserror::Error)]
 #[error("the body took too long to arrive")]
 pub(crate) struct BodyTimeout;
 
-/// The body of a request once it is read, in the request's extensions. Only a handler that needs it
-/// finds out that it could not be read.
+/// The result of reading a request's body, in the request's extensions. The handler gets a read
+/// error only if it needs the body.
 #[derive(Clone, Debug)]
 pub(crate) struct ReceivedBody(pub(crate) Result<Bytes, Failure>);
 
-/// The body that a handler is given.
+/// The body for a handler that needs it.
 pub(crate) struct RequestBody(pub(crate) Bytes);
 
 impl<S: Sync> FromRequestParts<S> for RequestBody {
@@ -40,9 +41,9 @@ impl<S: Sync> FromRequestParts<S> for RequestBody {
     }
 }
 
-/// Reads a body of at most [`MAX_BODY_BYTES`], however its length is announced. A body that comes
-/// in one piece never counts towards the budget of `share`, so slow senders can't keep heartbeats
-/// out.
+/// Reads a body of at most [`MAX_BODY_BYTES`], with or without an announced length. A body that
+/// arrives in one piece never counts towards the budget of `share`, so slow senders can't block
+/// heartbeats.
 pub(crate) async fn receive(mut body: Body, mut share: Share) -> Result<Bytes, Failure> {
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());

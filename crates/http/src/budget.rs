@@ -1,8 +1,8 @@
 //! A budget that no single source can use up.
 //!
-//! It is ours because the limits of tower and tower-http count requests, not bytes, and know
-//! nothing of who sent them: with those alone, one client that never reads or never finishes
-//! sending would take the memory, or the permits, of all others.
+//! The limits of tower and tower-http count requests instead of bytes, and do not distinguish
+//! sources. With those alone, one client that never reads, or never finishes sending, could take
+//! all memory or all permits.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -12,12 +12,13 @@ use std::sync::Arc;
 use aurora_registry::Source;
 use parking_lot::Mutex;
 
-/// One source may use one in this many parts of a budget.
+/// A single source may use at most this fraction of a budget: one eighth.
 const PARTS: usize = 8;
 
-/// An amount of something, in all and for each source.
+/// A bounded amount of a resource, with a total limit and a limit per source.
 ///
-/// The service's own machine may use all of it, since a proxy there stands for all clients.
+/// Loopback addresses have only the total limit, since a proxy on the same machine forwards the
+/// requests of all clients.
 #[derive(Debug)]
 pub(crate) struct SourceBudget {
     max: usize,
@@ -31,7 +32,7 @@ struct Used {
     by_source: HashMap<Source, usize>,
 }
 
-/// What one holder uses of a budget, returned when it is dropped.
+/// The part of a budget that one holder uses. Dropping it returns that part.
 #[derive(Debug)]
 pub(crate) struct Share {
     budget: Arc<SourceBudget>,
@@ -49,7 +50,7 @@ impl SourceBudget {
         Share { budget: Arc::clone(self), source: Source::of(address), amount: 0 }
     }
 
-    /// A share of `amount`, unless the budget is used up.
+    /// A share of `amount`, or `None` if the budget is used up.
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr, amount: usize) -> Option<Share> {
         let mut share = self.share(address);
         share.grow(amount).then_some(share)
@@ -57,8 +58,8 @@ impl SourceBudget {
 }
 
 impl Share {
-    /// Adds `amount`, unless the budget is used up already. The last one to fit may exceed it: what
-    /// is counted is at hand by then.
+    /// Adds `amount`, unless the budget is already used up. The last addition may exceed the
+    /// budget, because the bytes it counts are already in memory.
     #[must_use]
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
         let mut used = self.budget.used.lock();

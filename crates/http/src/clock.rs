@@ -1,4 +1,4 @@
-//! Where the time comes from: the outermost layer alone owns a clock.
+//! The clock. Only the outermost layer owns one; all other code takes the time as an argument.
 
 use std::fmt;
 use std::sync::Arc;
@@ -6,24 +6,24 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aurora_protocol::Timestamp;
 
-/// A clock: the system's, unless a test winds one of its own.
+/// A clock: the system's, or one that a test controls.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
 
 impl Clock {
-    /// A clock that `read` tells the time of.
+    /// A clock that calls `read` for the time.
     pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         Self(Arc::new(read))
     }
 
-    /// The time now.
+    /// The current time.
     pub fn now(&self) -> Timestamp {
         (self.0)()
     }
 }
 
 impl Default for Clock {
-    /// The system's clock; one set before 1970 tells 1970.
+    /// The system's clock. If it is set to a time before 1970, the time is 1970.
     fn default() -> Self {
         Self::new(|| {
             let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,8 +1,9 @@
-//! Large responses are compressed for clients that accept it, and counted until their clients have
+//! Compresses large responses for clients that accept it, and counts them until the clients have
 //! read them.
 //!
-//! tower-http's `CompressionLayer` doesn't do: it compresses on the thread that serves other
-//! requests, however many pages are compressed at once, and its responses have no `Content-Length`.
+//! tower-http's `CompressionLayer` is not suitable: it compresses on the threads that serve other
+//! requests, does not limit how many pages are compressed at once, and sends responses without
+//! `Content-Length`.
 
 use std::net::IpAddr;
 
@@ -18,13 +19,13 @@ use crate::budget::Share;
 use crate::error::Failure;
 use crate::service::Service;
 
-/// Bodies below this are sent as they are: they fit a few packets either way.
+/// Smaller bodies are not compressed: they fit into a few packets either way.
 const MIN_BYTES: u64 = 4 * 1024;
-/// Bodies below this are not counted: each connection may hold one, and they are small beside the
-/// connection itself.
+/// Smaller bodies are not counted: each connection holds at most one, and they are small compared
+/// with the connection itself.
 const COUNTED_FROM_BYTES: usize = 16 * 1024;
 
-/// Compresses a large body where its client accepts that, and counts it against the budget of
+/// Compresses a large body if the client accepts that, and counts it against the budget of
 /// `address`.
 pub(crate) async fn pack(
     response: Response,
@@ -32,12 +33,12 @@ pub(crate) async fn pack(
     address: IpAddr,
     service: &Service,
 ) -> Response {
-    // The length of a stream of events is unknown.
+    // A stream of events has no known length and is passed on unchanged.
     if response.body().size_hint().exact().is_none_or(|bytes| bytes < MIN_BYTES) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
-    // It is in memory already.
+    // The body is already in memory, so this does not wait.
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
         return Failure::internal("a body in memory could not be read").into_response();
     };
@@ -59,7 +60,7 @@ pub(crate) async fn pack(
     Response::from_parts(parts, Body::from(body))
 }
 
-/// A body that counts for as long as anything refers to its bytes.
+/// A body that counts against the budget for as long as anything refers to its bytes.
 struct Counted {
     body: Bytes,
     _share: Share,

@@ -34,25 +34,25 @@ use body::TimedBody;
 use io::MonitoredIo;
 use state::{ConnectionState, Timeouts};
 
-/// Most bytes of a request's head, and of what is read ahead: ten times a browser's, and all that a
-/// slow connection can hold.
+/// The maximum number of bytes of a request's head, and of data read ahead. It is ten times what a
+/// browser sends, and all that a slow connection can hold.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
-/// Most requests at once on one HTTP/2 connection: all that a page in a browser sends, and few of
-/// those that may be in flight.
+/// The maximum number of concurrent requests on one HTTP/2 connection: enough for a page in a
+/// browser, and a small part of the requests that may be in flight.
 const MAX_STREAMS: u32 = 32;
 
-/// Most bytes that an HTTP/2 client may send ahead of what was read: two of the longest bodies on a
-/// stream, a few streams' on a connection. The protocol's usual megabyte would be memory that any
-/// connection can take.
+/// The maximum number of bytes that an HTTP/2 client may send before the service reads them: two
+/// bodies of maximum length per stream, and those of a few streams per connection. With the usual
+/// megabyte, any connection could occupy that much memory.
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
-/// How long a connection stays once the service stops and only streams of events are left on it:
-/// enough to send their ends. One whose client gives it no room to send would hold the service for
-/// its whole grace.
+/// How long a connection stays open during a shutdown when only event streams are left on it. This
+/// is enough time to send the ends of the streams. Without it, a client that does not read would
+/// delay the shutdown by the whole grace period.
 const STREAMS_END: Duration = Duration::from_secs(1);
 
-/// What all connections of a server share.
+/// The state that all connections of a server share.
 pub(crate) struct ConnectionServer {
     service: DiscoveryService,
     trusted_hops: usize,
@@ -67,7 +67,7 @@ impl ConnectionServer {
         Self { service, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
     }
 
-    /// Serves one connection until either side ends it, it is too slow, or `stop` says so.
+    /// Serves one connection until either side closes it, it exceeds a timeout, or `stop` ends it.
     pub(crate) async fn serve<S>(self: Arc<Self>, stream: S, peer: IpAddr, stop: watch::Receiver<bool>)
     where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
@@ -86,10 +86,10 @@ impl ConnectionServer {
     }
 }
 
-/// HTTP/1.1 and HTTP/2, whichever a client begins with.
+/// Serves HTTP/1.1 or HTTP/2, depending on what the client starts with.
 fn protocols() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // The connection's state bounds its head as well, without a timer for each request.
+    // The connection's state also bounds the head, without a timer for each request.
     builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
     builder
         .http2()
@@ -99,7 +99,7 @@ fn protocols() -> Builder<TokioExecutor> {
     builder
 }
 
-/// One connection, for its requests.
+/// One connection, as its requests see it.
 struct Connection {
     server: Arc<ConnectionServer>,
     peer: IpAddr,
@@ -151,7 +151,7 @@ where
             look_again = STREAMS_END;
             timer.as_mut().reset(Instant::now() + look_again);
             connection.as_mut().graceful_shutdown();
-            // A stream that its client does not read would never learn that it ends.
+            // If the client does not read a stream, the end of the stream can't be sent to it.
             if connection.as_mut().poll(context).is_ready() || state.has_stalled_stream() {
                 return Poll::Ready(());
             }

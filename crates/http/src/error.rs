@@ -1,4 +1,4 @@
-//! From what went wrong to the client's message, and the log's.
+//! Maps failures to the message for the client and the message for the log.
 
 use std::borrow::Cow;
 
@@ -9,19 +9,20 @@ use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
-/// When a newcomer may try a full registry again: leases end and peers leave within a minute or so.
+/// When a newcomer may try again if the registry is full: leases end and peers leave within about a
+/// minute.
 const FULL_RETRY_SECONDS: u32 = 30;
-/// When to try again where nothing better is known: what is short for a moment is free the next.
+/// When to try again if no better value is known: a short overload has usually passed by then.
 const SOON_SECONDS: u32 = 1;
 
-/// Why a request fails.
+/// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
-    /// The client's message.
+    /// The message for the client.
     pub(crate) refusal: Refusal,
     /// When the client may try again.
     pub(crate) retry_after_seconds: Option<u32>,
-    /// What is logged besides, and never sent.
+    /// Additional information for the log, which is never sent.
     pub(crate) cause: Option<Cow<'static, str>>,
 }
 
@@ -30,24 +31,24 @@ impl Failure {
         Refusal::new(code, message).into()
     }
 
-    /// Something broke inside.
+    /// An internal error.
     pub(crate) fn internal(cause: impl Into<Cow<'static, str>>) -> Self {
         Self { cause: Some(cause.into()), ..Self::new(Code::Internal, "Internal server error") }
     }
 
-    /// The service can't do it now.
+    /// The service is temporarily unable to handle the request.
     pub(crate) fn unavailable(message: &'static str) -> Self {
         Self { cause: Some(message.into()), ..Self::new(Code::Unavailable, message) }
     }
 
-    /// The body of its response.
+    /// The body of the response.
     pub(crate) fn body(&self) -> Vec<u8> {
-        // Strings always serialize.
+        // Serializing strings never fails.
         serde_json::to_vec(&ErrorBody::from(self.refusal.clone())).unwrap_or_default()
     }
 }
 
-/// The failure stays in the response's extensions, where the layer that counts and logs finds it.
+/// The failure also goes into the response's extensions, for the layer that counts and logs.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body()));
@@ -60,13 +61,13 @@ impl IntoResponse for Failure {
     }
 }
 
-/// The value of `Retry-After`, from `seconds` to twice as long: clients that were refused in one
-/// second must not come back in one.
+/// The value of `Retry-After`, drawn from `seconds` to twice as long, so that clients that were
+/// refused in the same second do not return in the same second.
 pub(crate) fn retry_after(seconds: u32) -> HeaderValue {
     seconds.saturating_add(fastrand::u32(..=seconds)).into()
 }
 
-/// The status of each of the contract's codes.
+/// The status of each of the API's codes.
 const fn status(code: Code) -> StatusCode {
     match code {
         Code::InvalidBody

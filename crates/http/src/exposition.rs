@@ -1,4 +1,4 @@
-//! All figures as OpenMetrics text, which Prometheus reads.
+//! All figures in the OpenMetrics text format, which Prometheus reads.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::metrics::Metrics;
 
 /// The content type of the exposition.
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// What every name begins with.
+/// The prefix of every name.
 const PREFIX: &str = "aurora";
-/// Most archetypes that are counted by name: each is a series that a monitoring system keeps for
-/// months.
+/// The maximum number of archetypes with their own series: a monitoring system keeps each series
+/// for months.
 const MAX_ARCHETYPES: usize = 50;
 
-/// All figures as text: the service's own, the store's, and those of the peers, where they could be
-/// counted.
+/// All figures as text: those of the service and of the store, and those of the peers if they could
+/// be counted.
 pub(crate) fn exposition(
     metrics: Arc<Metrics>,
     census: Option<Census>,
@@ -46,10 +46,10 @@ struct Snapshot {
     figures: Vec<Figure>,
 }
 
-/// A gauge's name, what it says, and its value.
+/// A gauge's name, its description, and its value.
 type Gauge = (&'static str, &'static str, f64);
 
-/// What `/network` answers and is no count of peers, as far as it is known.
+/// The figures of `/network` that are not counts of peers, as far as they are known.
 fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
     let mut gauges = vec![("network_risks", "Dangers that /network names", network.at_risk.len() as f64)];
     if let Some(rates) = &network.rates {
@@ -135,8 +135,7 @@ fn measure(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
 }
 
-/// The counts between each bound and the one before, as the encoder wants them, from cumulative
-/// ones.
+/// Converts cumulative counts into counts per bucket, as the encoder expects.
 fn between_bounds(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
     let mut below = 0;
     cumulative

@@ -1,4 +1,4 @@
-//! Compression off the threads that serve requests, and only while there is a processor to spare.
+//! Compression on separate threads, and only while processor time is available.
 
 use std::io::{self, Write};
 
@@ -9,8 +9,8 @@ use http::header::ACCEPT_ENCODING;
 use http::{HeaderMap, HeaderValue};
 use tokio::sync::Semaphore;
 
-/// Compresses a few bodies at a time. When all permits are taken, a response goes out as it is, so
-/// that compressing never takes the processor from handling requests.
+/// Compresses a few bodies at a time. If all permits are taken, the response is sent uncompressed,
+/// so compression never takes processor time from requests.
 #[derive(Debug)]
 pub(crate) struct Compressor(Semaphore);
 
@@ -20,12 +20,12 @@ impl Compressor {
         Self(Semaphore::new((cores / 2).max(1)))
     }
 
-    /// The body compressed, or `None` where it goes out as it is.
+    /// The compressed body, or `None` if the response is to be sent uncompressed.
     pub(crate) async fn compress(&self, body: &Bytes) -> Option<Bytes> {
         let _permit = self.0.try_acquire().ok()?;
         let body = body.clone();
-        // A page of a megabyte takes ten milliseconds, too long for a thread that serves other
-        // requests.
+        // Compressing a page of a megabyte takes ten milliseconds, too long for a thread that
+        // serves other requests.
         tokio::task::spawn_blocking(move || gzip(&body)).await.ok()?.ok()
     }
 }
@@ -52,7 +52,7 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
     any
 }
 
-/// Whether the weight among a coding's parameters is above zero; none is one.
+/// Whether the weight among a coding's parameters is above zero; no weight counts as one.
 fn wanted(parameters: &str) -> bool {
     let weight = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;

@@ -1,4 +1,4 @@
-//! The handlers, one for each path, and what they are given.
+//! The handlers, one for each path, and their common input.
 
 mod context;
 mod deregister;

@@ -1,8 +1,8 @@
 //! The headers of every response.
 //!
-//! tower-http's CORS and request-id layers don't do: the contract has all CORS headers on every
-//! response, not only on preflights, which it answers with 204, and a request id counts only from a
-//! trusted proxy, which the transport alone can tell.
+//! tower-http's CORS and request-id layers are not suitable. The API sends all CORS headers with
+//! every response, not only with preflights, and answers preflights with 204. It accepts a request
+//! id only from a trusted proxy, which only the transport can recognise.
 
 use axum::response::Response;
 use http::header::{
@@ -13,7 +13,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::origin::{RequestId, X_REQUEST_ID};
 
-/// The contract's CORS headers.
+/// The API's CORS headers.
 const CORS: [(HeaderName, &str); 5] = [
     (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
     (ACCESS_CONTROL_ALLOW_METHODS, "GET,POST,OPTIONS"),
@@ -22,7 +22,7 @@ const CORS: [(HeaderName, &str); 5] = [
     (ACCESS_CONTROL_MAX_AGE, "86400"),
 ];
 
-/// The headers that every response has, ready to be copied.
+/// The headers of every response, ready to be copied.
 #[derive(Clone, Debug)]
 pub(crate) struct CommonHeaders(HeaderMap);
 
@@ -44,7 +44,7 @@ impl CommonHeaders {
         headers
     }
 
-    /// Adds the headers to a response; its own stay.
+    /// Adds the headers to a response, unless it already has them.
     pub(crate) fn complete(&self, response: &mut Response, request_id: &RequestId) {
         let own = std::mem::replace(response.headers_mut(), self.of(request_id));
         response.headers_mut().extend(own);

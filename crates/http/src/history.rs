@@ -1,4 +1,4 @@
-//! The last minutes of the network, as far as they went through this process.
+//! The last minutes of the network, as far as this process saw them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -8,12 +8,12 @@ use aurora_protocol::{NetworkRates, Timestamp};
 use crate::metrics::Metrics;
 
 const MILLIS_PER_MINUTE: u64 = 60_000;
-/// How far back it reaches: long enough to smooth, short enough to be about now.
+/// The time span of the history: long enough to smooth, short enough to describe the present.
 const SPAN_MILLIS: u64 = 5 * MILLIS_PER_MINUTE;
-/// How long after a moment the next one is noted, so that few are kept.
+/// The minimum time between two recorded moments, which limits their number.
 const STEP_MILLIS: u64 = 5_000;
 
-/// What was counted at one moment: live peers, and what happened since the process began.
+/// Counts at one moment: live peers, and events since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Moment {
     pub(crate) at: Timestamp,
@@ -21,21 +21,21 @@ pub(crate) struct Moment {
     pub(crate) left: u64,
     pub(crate) expired: u64,
     pub(crate) revived: u64,
-    /// Pages of peers that were answered.
+    /// Pages of peers that were returned.
     pub(crate) pages: u64,
-    /// Answers to what changed since a position, and streams of changes that were opened.
+    /// Responses with changes since a position, and streams that were opened.
     pub(crate) follows: u64,
-    /// Streams that are open.
+    /// Streams that are open now.
     pub(crate) streams: u64,
 }
 
 impl Moment {
-    /// What is counted at `at`, when so many peers are live.
+    /// The counts at `at`, with `live` live peers.
     pub(crate) fn of(metrics: &Metrics, live: u64, at: Timestamp) -> Self {
         Self {
             at,
             live,
-            // Dormant ones left the lists when their leases ended.
+            // Dormant peers already left the network when their leases ended.
             left: metrics.deregistrations.get().saturating_sub(metrics.dormant_deregistrations.get()),
             expired: metrics.expiries.get(),
             revived: metrics.revivals.get(),
@@ -45,51 +45,51 @@ impl Moment {
         }
     }
 
-    /// Whether nobody was told of any peer from here to a later moment.
+    /// Whether no client received any peer between this moment and `later`.
     fn is_silent_until(&self, later: &Self) -> bool {
         (self.pages, self.follows, self.streams) == (later.pages, later.follows, 0)
     }
 }
 
-/// Moments of the last five minutes, in their order.
+/// The moments of the last five minutes, in order.
 #[derive(Debug, Default)]
 pub(crate) struct History(Mutex<VecDeque<Moment>>);
 
-/// What the last minutes say.
+/// What the history says about the last minutes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Recent {
-    /// Once a minute was seen.
+    /// `None` until the history covers a minute.
     pub(crate) rates: Option<NetworkRates>,
-    /// For how many whole minutes nobody was told of any peer, by a page, a delta or a stream.
+    /// For how many whole minutes no client received any peer, in a page, a delta or a stream.
     pub(crate) silent_minutes: u64,
-    /// Whether anybody was told of peers by deltas or a stream.
+    /// Whether any client received peers in deltas or a stream.
     pub(crate) is_followed: bool,
-    /// The most live peers there were.
+    /// The maximum number of live peers.
     pub(crate) most_live: u64,
 }
 
 impl History {
-    /// Whether a moment is to be noted.
+    /// Whether a new moment is to be recorded.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         moments.back().is_none_or(|last| now < last.at || now.millis_since(last.at) >= STEP_MILLIS)
     }
 
-    /// Notes a moment.
+    /// Records a moment.
     pub(crate) fn note(&self, moment: Moment) {
         let mut moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // After a clock was set back nothing before is comparable.
+        // After the clock was set back, the earlier moments are not comparable.
         if moments.back().is_some_and(|last| moment.at < last.at) {
             moments.clear();
         }
-        // The last one before the span stays: from it on, the span is whole.
+        // Keeps the last moment before the span, so that the whole span is covered.
         while moments.get(1).is_some_and(|second| moment.at.millis_since(second.at) >= SPAN_MILLIS) {
             moments.pop_front();
         }
         moments.push_back(moment);
     }
 
-    /// What the moments up to `now` say; `None` where none was noted.
+    /// A summary of the moments up to `now`; `None` if there are none.
     pub(crate) fn recent(&self, now: Moment) -> Option<Recent> {
         let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let first = *moments.front()?;
@@ -107,7 +107,7 @@ impl History {
     }
 }
 
-/// `value` to the nearest of so many steps between two integers.
+/// Rounds `value` to a multiple of 1 / `steps`.
 pub(crate) fn rounded(value: f64, steps: f64) -> f64 {
     (value * steps).round() / steps
 }
@@ -122,7 +122,7 @@ fn rates(first: Moment, now: Moment) -> Option<NetworkRates> {
     let since = |counted: fn(&Moment) -> u64| counted(&now).saturating_sub(counted(&first));
     let (left, expired, revived) =
         (since(|moment| moment.left), since(|moment| moment.expired), since(|moment| moment.revived));
-    // Who is there now was there before or came, less who went.
+    // Peers that are live now were live before or joined, except for those that left.
     let joined = (now.live + left + expired).saturating_sub(first.live + revived);
     Some(NetworkRates {
         minutes,
@@ -150,7 +150,7 @@ mod tests {
         let now = Moment { left: 2, expired: 4, revived: 1, ..moment(120, 10) };
         let rates = history.recent(now).unwrap().rates.unwrap();
         assert_eq!((rates.minutes, rates.leaves_per_minute, rates.expiries_per_minute), (2, 1.0, 2.0));
-        // Three were there and one came back; six went, and ten are there.
+        // Three were live and one was revived; six left, and ten are live.
         assert_eq!((rates.joins_per_minute, rates.revivals_per_minute), (6.0, 0.5));
     }
 

@@ -1,7 +1,7 @@
-//! The log of requests: at most a line for each, and few where many are refused.
+//! The log of requests: at most a line per request, and a bounded number of lines for refusals.
 //!
-//! tower-http's `TraceLayer` doesn't do: it opens a span for each request, which costs more than a
-//! heartbeat, before it is known whether the request gets a line at all.
+//! tower-http's `TraceLayer` is not suitable: it opens a span for each request, which costs more
+//! than a heartbeat, before it is known whether the request is logged at all.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -13,11 +13,12 @@ use crate::error::Failure;
 use crate::origin::Origin;
 use crate::route::Route;
 
-/// Most lines a second about refusals whose reason is the service. One that is overloaded or full
-/// refuses thousands, and must not spend its time on logging them.
+/// The maximum number of lines a second about requests that the service itself refused. An
+/// overloaded or full service refuses thousands a second, and must not spend its time on logging
+/// them.
 const MAX_REFUSALS_PER_SECOND: u64 = 10;
 
-/// One request and its outcome.
+/// One request and its result.
 pub(crate) struct Exchange<'a> {
     pub(crate) route: Option<Route>,
     pub(crate) method: &'a Method,
@@ -34,19 +35,19 @@ pub(crate) struct Exchange<'a> {
 pub(crate) struct RequestLog {
     one_in: u32,
     started: Instant,
-    /// The second that is counted, since `started`.
+    /// The second in which refusals are counted, since `started`.
     second: AtomicU64,
-    /// Refusals in that second.
+    /// The number of refusals in that second.
     refusals: AtomicU64,
 }
 
 impl RequestLog {
-    /// Logs what fails, and one in so many others; 0: none.
+    /// Logs failed requests, and one in `one_in` of the others; with 0, none of the others.
     pub(crate) fn new(one_in: u32) -> Self {
         Self { one_in, started: Instant::now(), second: AtomicU64::new(0), refusals: AtomicU64::new(0) }
     }
 
-    /// Whether a request with this status gets a line.
+    /// Whether a request with this status is logged.
     pub(crate) fn wants(&self, status: StatusCode) -> bool {
         status == StatusCode::INTERNAL_SERVER_ERROR
             || self.is_drawn()
@@ -79,8 +80,8 @@ impl Exchange<'_> {
         let code = self.failure.map(|failure| failure.refusal.code);
         let cause = self.failure.and_then(|failure| failure.cause.as_deref());
         let duration_ms = self.latency.as_secs_f64() * 1e3;
-        // Only a logged request pays for reading its peer again. An id is visible ASCII, which no
-        // terminal obeys.
+        // The body is parsed again for the peer's id, but only for requests that are logged. An id
+        // is visible ASCII and contains no control characters for a terminal.
         let peer_id = DeregisterRequest::from_body(self.body).ok().map(|request| request.peer_id);
         let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
         let named = code.map(Code::as_str);
@@ -133,7 +134,7 @@ mod tests {
     fn failures_are_always_logged_and_refusals_as_far_as_there_is_room() {
         let log = RequestLog::new(0);
         assert!(!log.wants(StatusCode::OK) && !log.wants(StatusCode::NOT_FOUND));
-        // Two seconds at most pass here.
+        // At most two seconds pass here.
         let written = (0..1_000).filter(|_| log.wants(StatusCode::SERVICE_UNAVAILABLE)).count();
         assert!((10..=20).contains(&written), "{written}");
         assert!((0..100).all(|_| log.wants(StatusCode::INTERNAL_SERVER_ERROR)));
@@ -144,8 +145,8 @@ mod tests {
     fn successes_are_drawn_at_random() {
         let log = RequestLog::new(10);
         let drawn = (0..10_000).filter(|_| log.wants(StatusCode::OK)).count();
-        // Six and a half deviations of 30: fair draws lie outside once in ten thousand million
-        // runs.
+        // Six and a half standard deviations of 30: a fair draw lies outside once in ten thousand
+        // million runs.
         assert!((800..1_200).contains(&drawn), "{drawn}");
     }
 }

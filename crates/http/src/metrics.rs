@@ -1,4 +1,4 @@
-//! The service's counters, gauges and histograms, described in one place.
+//! The service's counters, gauges and histograms, all declared here.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,16 +15,16 @@ use prometheus_client::registry::Metric;
 
 use crate::route::Route;
 
-/// Upper bounds of the buckets in seconds: from a response out of memory to one that ran into its
+/// Upper bounds of the buckets in seconds, from a response out of memory to one that reached its
 /// deadline.
 const LATENCY_BOUNDS: [f64; 13] =
     [0.000_02, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0];
-/// Classes of statuses, from 200 on.
+/// Classes of statuses, starting at 200.
 const CLASSES: [&str; 4] = ["2xx", "3xx", "4xx", "5xx"];
-/// The label of all paths that the contract does not have.
+/// The label of all paths that are not part of the API.
 const OTHER_PATHS: &str = "other";
 
-/// What the service counts since it started. `/network` reads the same counters.
+/// The counters of the service since it started. `/network` reads the same counters.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     descriptions: Vec<Description>,
@@ -47,11 +47,12 @@ pub(crate) struct Metrics {
     connections_open: Gauge,
     requests_in_flight: Gauge,
     refusals: Family<[(&'static str, &'static str); 1], Counter>,
-    /// One for each route, in their order, and one for all other paths.
+    /// One entry for each route, in order, and one for all other paths.
     routes: Vec<RouteMetrics>,
 }
 
-/// A metric with its name and help. The library's registry would put a full stop behind each help.
+/// A metric with its name and help. The library's registry would append a full stop to each help
+/// text.
 #[derive(Debug)]
 struct Description {
     name: &'static str,
@@ -59,7 +60,7 @@ struct Description {
     metric: Box<dyn Metric>,
 }
 
-/// The series of one route, looked up once instead of for each request.
+/// The series of one route, looked up once instead of for every request.
 #[derive(Debug)]
 struct RouteMetrics {
     by_class: [Counter; CLASSES.len()],
@@ -161,7 +162,7 @@ impl Metrics {
         }
     }
 
-    /// Counts heartbeats that were carried out.
+    /// Counts heartbeats that were processed.
     pub(crate) fn renewed<'a>(&self, leases: impl IntoIterator<Item = &'a Renewed>) {
         for lease in leases {
             if lease.revived { &self.revivals } else { &self.renewals }.inc();

@@ -1,4 +1,4 @@
-//! The network's figures, for `/network` and the metrics alike.
+//! The network's figures, for both `/network` and the metrics.
 
 mod risk;
 
@@ -8,7 +8,7 @@ use aurora_registry::Census;
 use crate::history::{Moment, rounded};
 use crate::service::Service;
 
-/// The network's figures at `now`, when its peers were counted.
+/// The network's figures at `now`, the time of the census.
 pub(crate) fn figures(service: &Service, census: Census, now: Timestamp) -> NetworkResponse {
     let recent = service.history.recent(Moment::of(&service.metrics, census.live, now));
     let undiscovered_ratio = service.registry.undiscovered_ratio(now).map(|ratio| rounded(ratio, 1e3));

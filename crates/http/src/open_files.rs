@@ -1,21 +1,22 @@
-//! How many files, and so connections, the system lets the process have open.
+//! The number of files, and therefore connections, that the system lets the process open.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files beside the connections: listeners, the store's, standard streams, what libraries open.
+/// Files other than connections: listeners, the store's files, standard streams, files of
+/// libraries.
 const RESERVED: u64 = 128;
 
-/// How many files were asked for and granted.
+/// The number of open files that was requested and granted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenFiles {
-    /// What the bound on connections needs.
+    /// The number that the limit on connections requires.
     pub wanted: u64,
-    /// What the process may have open now.
+    /// The number that the process may open now.
     pub granted: u64,
 }
 
 impl OpenFiles {
-    /// Raises the soft limit, and where it may the hard one, as far as `connections` need it.
+    /// Raises the soft limit, and the hard limit if permitted, as far as `connections` require.
     pub(crate) fn raise(connections: usize) -> Self {
         let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(RESERVED);
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
@@ -23,14 +24,14 @@ impl OpenFiles {
             let ceiling = maximum.map_or(wanted, |maximum| maximum.max(wanted));
             let higher = Rlimit { current: Some(wanted), maximum: maximum.map(|_| ceiling) };
             let highest = Rlimit { current: Some(maximum.map_or(wanted, |m| m.min(wanted))), maximum };
-            // Only a privileged process may raise the hard limit; without either, what is granted
-            // is told.
+            // Only a privileged process may raise the hard limit. If neither can be raised, the
+            // result reports what was granted.
             let _ = setrlimit(Resource::Nofile, higher).or_else(|_| setrlimit(Resource::Nofile, highest));
         }
         Self { wanted, granted: getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX) }
     }
 
-    /// How many connections fit what was granted.
+    /// How many connections fit into the granted number.
     pub(crate) fn connections(&self, wanted: usize) -> usize {
         let room = self.granted.saturating_sub(RESERVED).max(1);
         usize::try_from(room).unwrap_or(usize::MAX).min(wanted)

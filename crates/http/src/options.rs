@@ -1,4 +1,4 @@
-//! What an operator may set, with the reason for each default.
+//! The options that an operator can set, with the reason for each default.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -6,29 +6,30 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 
-/// Settings of the service, whatever transport it is behind.
+/// Options of the service, independent of the transport.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServiceOptions {
-    /// The time that leases live by.
+    /// The clock that leases depend on.
     pub clock: Clock,
-    /// Whether scripts on other pages may read the responses.
+    /// Whether scripts of other origins may read the responses.
     pub cors: bool,
-    /// Most requests that are handled at once; others get 503. Each holds a body of up to 16 KiB,
-    /// and what waits this long behind a disk is better tried again.
+    /// The maximum number of requests that are handled at once; others get 503. Each holds a body
+    /// of up to 16 KiB. If this many requests are waiting for a disk, it is better for clients to
+    /// try again.
     pub max_in_flight: usize,
-    /// How long a handler may take before its response becomes a 503: longer than any disk's
-    /// hiccup, shorter than clients wait.
+    /// How long a handler may take before its response becomes a 503: longer than a short stall of
+    /// a disk, shorter than clients wait.
     pub request_timeout: Duration,
-    /// One in this many requests is logged, beside those that fail; 0: none, because a line costs
-    /// more than a heartbeat.
+    /// One in this many successful requests is logged, in addition to those that fail. With 0, none
+    /// is, because a line costs more than a heartbeat.
     pub log_one_in: u32,
-    /// Most streams of `/watch` at once, an eighth of them from one source; others get 503. Each
-    /// holds its connection for as long as its client likes, so that half of
-    /// [`max_connections`](ServerOptions::max_connections) is left for other requests.
+    /// The maximum number of open `/watch` streams, an eighth of them from one source; others get
+    /// 503. Each occupies its connection for as long as its client likes. The default leaves half
+    /// of [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
-    /// How often a stream without news sends a comment: proxies close what is silent for half a
-    /// minute.
+    /// How often a stream without changes sends a comment. Proxies close connections that are
+    /// silent for half a minute.
     pub watch_keep_alive: Duration,
 }
 
@@ -46,37 +47,38 @@ impl Default for ServiceOptions {
     }
 }
 
-/// Settings of the server: the service, and the sockets it is served on.
+/// Options of the server: the service, and the sockets that it uses.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The service that is served.
+    /// The options of the service.
     pub service: ServiceOptions,
-    /// Where to listen; loopback by default, because a registry that anybody can fill is a choice.
+    /// The address to listen on. The default is loopback, because an operator should choose to run
+    /// a registry that anyone can fill.
     pub listen: SocketAddr,
-    /// Where to serve metrics, on a listener of its own so that they are never public by accident;
-    /// `None`: nowhere.
+    /// The address for metrics. It is a separate listener, so that metrics are never public by
+    /// accident. `None` disables it.
     pub metrics_listen: Option<SocketAddr>,
-    /// The certificate and key to serve with; `None`: without TLS.
+    /// The certificate and key for TLS; `None` disables TLS.
     pub tls: Option<TlsFiles>,
-    /// How many proxies of the operator's stand in front, each of which appends to
-    /// `X-Forwarded-For`. With 0, that header is the client's own claim and ignored.
+    /// The number of the operator's own proxies in front of the service, each of which appends to
+    /// `X-Forwarded-For`. With 0 the header is ignored, because the client can put anything there.
     pub trusted_hops: usize,
-    /// Most connections that are open at once; others get 503 and are closed. Each takes a file and
-    /// about 30 KiB. It is lowered where the system grants fewer open files.
+    /// The maximum number of open connections; others get 503 and are closed. Each takes a file and
+    /// about 30 KiB. The number is lowered if the system grants fewer open files.
     pub max_connections: usize,
-    /// How long a client may take to open a connection, TLS included, and to send a request's head.
+    /// How long a client may take to open a connection, including TLS, and to send a request's
+    /// head.
     pub header_timeout: Duration,
-    /// How long a client may take to send a request's body: 16 KiB in this time is slower than any
-    /// modem.
+    /// How long a client may take to send a request's body. Even a modem sends 16 KiB in this time.
     pub body_timeout: Duration,
-    /// How long a connection is kept without a request: legacy clients send a heartbeat each 30 s,
-    /// and so keep theirs.
+    /// How long a connection without requests is kept. Legacy clients send a heartbeat every 30 s,
+    /// so their connections stay open.
     pub idle_timeout: Duration,
-    /// How long a client may take to read what waits for it: a page of a megabyte over a slow
+    /// How long a client may take to read a response: enough for a page of a megabyte over a slow
     /// mobile network.
     pub write_timeout: Duration,
-    /// How long requests in flight may still take once the server is told to stop.
+    /// How long requests in flight may take after the server was asked to stop.
     pub shutdown_grace: Duration,
 }
 
@@ -103,6 +105,6 @@ impl Default for ServerOptions {
 pub struct TlsFiles {
     /// The certificate, followed by its chain.
     pub cert: PathBuf,
-    /// Its private key.
+    /// The private key.
     pub key: PathBuf,
 }

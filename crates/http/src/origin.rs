@@ -1,52 +1,52 @@
-//! Where a request comes from, and its id.
+//! The source of a request, and its id.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 
-/// The header that names a request, in and out.
+/// The header with the id of a request, in requests and responses.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The source of a request whose transport names none: an address for documentation, which nobody
-/// has.
+/// The source of a request if its transport does not know it: an address reserved for
+/// documentation, which no client has.
 pub(crate) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
-/// What the transport knows of a request and HTTP alone does not say. It is put into the request's
-/// extensions.
+/// The information about a request that only the transport has. The transport puts it into the
+/// request's extensions.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    /// The address that the request came from, in canonical form.
+    /// The source address of the request, in canonical form.
     pub address: IpAddr,
     /// The request's id.
     pub request_id: RequestId,
-    /// How long the transport still waits for the response, where that is known: what takes longer
-    /// becomes a 503.
+    /// How long the transport waits for the response, if that is known. A response that takes
+    /// longer becomes a 503.
     pub time_left: Option<Duration>,
 }
 
 impl Default for Origin {
-    /// The origin of a request that came from nowhere.
+    /// The origin of a request without a transport.
     fn default() -> Self {
         Self { address: NO_ADDRESS, request_id: RequestId::fresh(), time_left: None }
     }
 }
 
 impl Origin {
-    /// The origin that a transport put beside a request.
+    /// The origin that the transport added to a request.
     pub(crate) fn of_request<B>(request: &Request<B>) -> Option<&Self> {
         request.extensions().get()
     }
 
-    /// The origin of a request on a connection from `peer`, behind `trusted_hops` proxies of the
-    /// operator's.
+    /// The origin of a request on a connection from `peer`, behind `trusted_hops` of the operator's
+    /// proxies.
     ///
-    /// Each proxy appends to `X-Forwarded-For` the address that it was called from, so with N
-    /// trusted hops the client is the Nth entry from the right; what stands further left is the
-    /// client's own claim. Where the header has fewer entries, or that entry is no address, the
-    /// request did not come through all hops, and `peer` is what is known of it. An incoming
-    /// `x-request-id` is taken over from a trusted hop only.
+    /// Each proxy appends to `X-Forwarded-For` the address that it was called from. With N trusted
+    /// hops, the client is therefore the Nth entry from the right; entries further left are claims
+    /// of the client. If the header has fewer entries, or that entry is not an address, the request
+    /// did not pass through all hops, and `peer` is used. An incoming `x-request-id` is accepted
+    /// only from a trusted hop.
     pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
         if trusted_hops == 0 {
             return Self { address: peer.to_canonical(), request_id: RequestId::fresh(), time_left: None };
@@ -60,13 +60,13 @@ impl Origin {
 
 fn forwarded_for(headers: &HeaderMap, hops: usize) -> Option<IpAddr> {
     let lines: Vec<&[u8]> = headers.get_all(X_FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect();
-    // Only the one entry has to be text: a caller's own claim to its left must not hide what a
+    // Only this entry has to be valid text: a client's claim to its left must not hide what a
     // trusted hop wrote.
     let entry = lines.iter().flat_map(|line| line.split(|byte| *byte == b',')).rev().nth(hops - 1)?;
     parse_entry(std::str::from_utf8(entry).ok()?.trim())
 }
 
-/// An address as proxies write it: bare, in brackets, or with a port behind it.
+/// An address in the forms that proxies write: bare, in brackets, or with a port.
 fn parse_entry(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|socket| socket.ip()))
@@ -77,11 +77,12 @@ fn parse_entry(entry: &str) -> Option<IpAddr> {
 pub struct RequestId(HeaderValue);
 
 impl RequestId {
-    /// Longest id that is taken over, in bytes.
+    /// The maximum length of an accepted id, in bytes.
     pub const MAX_LEN: usize = 128;
     const FRESH_LEN: usize = 16;
 
-    /// A new id: 16 random hexadecimal digits. It tells requests of a log apart and guards nothing.
+    /// A new id: 16 random hexadecimal digits. It distinguishes requests in the log and has no
+    /// security purpose.
     pub fn fresh() -> Self {
         const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let random = fastrand::u64(..).to_be_bytes();
@@ -92,7 +93,7 @@ impl RequestId {
         Self(HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static("unnamed")))
     }
 
-    /// An id that a trusted hop gave: 1 to 128 visible ASCII characters.
+    /// An id from a trusted hop: 1 to 128 visible ASCII characters.
     pub fn accept(value: &HeaderValue) -> Option<Self> {
         let bytes = value.as_bytes();
         let fits = (1..=Self::MAX_LEN).contains(&bytes.len()) && bytes.iter().all(u8::is_ascii_graphic);

@@ -1,7 +1,7 @@
-//! Connections over the limit get a quick 503, by bounded work.
+//! Sends a quick 503 to connections over the limit, with bounded work.
 //!
-//! The response is written without hyper and before any request is read: a connection that would
-//! first have to send one is what there is no room for.
+//! The response is written without hyper and before a request is read, because there is no capacity
+//! to wait for a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,18 +16,20 @@ use crate::error::Failure;
 use crate::header::CommonHeaders;
 use crate::origin::RequestId;
 
-/// Most connections that are answered at once; others are only closed.
+/// The maximum number of such connections that get a response at once; others are closed without
+/// one.
 const MAX_ANSWERED: usize = 64;
-/// How long answering one may take.
+/// The time limit for one such response.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// When to try again, in seconds: connections come and go all the time.
+/// The `Retry-After` in seconds. It is short because connections open and close all the time.
 const RETRY_SECONDS: u32 = 1;
 
-/// Answers connections over the limit.
+/// Responds to connections over the limit.
 pub(crate) struct Overflow {
     permits: Arc<Semaphore>,
     headers: CommonHeaders,
-    /// Whether a client would understand a response that comes without a handshake.
+    /// Whether the listener is without TLS, so that a client can read a response without a
+    /// handshake.
     plain: bool,
 }
 
@@ -36,7 +38,7 @@ impl Overflow {
         Self { permits: Arc::new(Semaphore::new(MAX_ANSWERED)), headers, plain }
     }
 
-    /// Asks a client to try again, and closes.
+    /// Asks the client to try again, and closes the connection.
     pub(crate) fn refuse(&self, mut stream: TcpStream) {
         let Some(permit) = self.permits.clone().try_acquire_owned().ok().filter(|_| self.plain) else {
             return;
@@ -46,13 +48,13 @@ impl Overflow {
             let answered = async {
                 stream.write_all(&response).await?;
                 stream.shutdown().await?;
-                // Closing on unread bytes would reset the connection before the client has read the
-                // response.
+                // Closing with unread bytes would reset the connection before the client has read
+                // the response.
                 let mut unread = [0; 1024];
                 while stream.read(&mut unread).await? > 0 {}
                 std::io::Result::Ok(())
             };
-            // A client that has left needs no response.
+            // It does not matter if the client is already gone.
             let _ = timeout(PATIENCE, answered).await;
             drop(permit);
         });

@@ -1,7 +1,7 @@
-//! The parameters of a query, decoded as forms are.
+//! The query parameters, decoded as HTML forms encode them.
 //!
-//! axum's `Query` doesn't do: it refuses a query as a whole, without the name of the parameter at
-//! fault, and replaces what is not UTF-8.
+//! axum's `Query` is not suitable: it rejects a query as a whole, without naming the parameter at
+//! fault, and replaces bytes that are not UTF-8.
 
 use std::borrow::Cow;
 
@@ -10,8 +10,8 @@ use percent_encoding::percent_decode_str;
 
 type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
 
-/// The parameters of a query: `+` is a space, `%XX` a byte of UTF-8. One that can't be decoded is
-/// refused if it is known, and ignored as unknown ones are if it is not.
+/// The parameters of a query: `+` is a space, and `%XX` is a byte of UTF-8. A parameter that can't
+/// be decoded is rejected if its name is known, and ignored otherwise, like any unknown parameter.
 pub(crate) fn parameters(query: &str) -> Result<Vec<Parameter<'_>>, Refusal> {
     query.split('&').filter(|pair| !pair.is_empty()).filter_map(|pair| parameter(pair).transpose()).collect()
 }

@@ -1,4 +1,4 @@
-//! How handlers write their responses.
+//! Helpers with which handlers write their responses.
 
 use aurora_protocol::{PeerList, with_peers};
 use axum::body::Body;
@@ -8,15 +8,15 @@ use serde::Serialize;
 
 use crate::error::Failure;
 
-/// A success with `value` as JSON.
+/// A successful response with `value` as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<Response, Failure> {
-    // Most responses fit: growing a buffer costs more than its first bytes.
+    // Most responses fit. Growing a buffer costs more than allocating this much at once.
     let mut body = Vec::with_capacity(256);
     serde_json::to_writer(&mut body, value)?;
     Ok(Response::new(Body::from(body)))
 }
 
-/// A success with `value` as JSON, and a list of peers in front where there is one.
+/// A successful response with `value` as JSON, preceded by a list of peers if there is one.
 pub(crate) fn json_with_peers(peers: Option<PeerList>, value: &impl Serialize) -> Result<Response, Failure> {
     match peers {
         Some(peers) => Ok(Response::new(Body::from(Bytes::from_owner(with_peers(peers, value)?)))),

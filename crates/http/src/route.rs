@@ -1,8 +1,8 @@
-//! The contract's paths and their methods.
+//! The paths of the API and their methods.
 
 use http::{HeaderValue, Method};
 
-/// One path of the contract.
+/// A path of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
     /// `POST /register`
@@ -36,7 +36,7 @@ impl Route {
         Self::OpenApi,
     ];
 
-    /// Its path; a slash at the end means the same.
+    /// The path of the route; requests may append a slash.
     pub const fn path(self) -> &'static str {
         match self {
             Self::Register => "/register",
@@ -50,7 +50,8 @@ impl Route {
         }
     }
 
-    /// Its method; `HEAD` goes where `GET` does, `OPTIONS` everywhere.
+    /// The method of the route. `HEAD` is handled like `GET`, and `OPTIONS` is accepted on every
+    /// route.
     pub const fn method(self) -> Method {
         match self {
             Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
@@ -69,7 +70,7 @@ impl Route {
         Self::ALL.into_iter().find(|route| route.path() == path)
     }
 
-    /// The methods that a 405 names in `Allow`.
+    /// The value of `Allow` in a 405 response.
     pub(crate) fn allow(self) -> HeaderValue {
         HeaderValue::from_static(if self.method() == Method::GET {
             "GET, HEAD, OPTIONS"

@@ -1,4 +1,4 @@
-//! The listener that serves metrics, apart from the one that serves peers.
+//! The listener for metrics, separate from the listener for peers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,14 +22,16 @@ use crate::exposition::{self, exposition};
 use crate::network;
 use crate::service::Service;
 
-/// How long accepting rests after a failure.
+/// How long to wait after a failure to accept.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
-/// Most connections at once: scrapers are few, and more of them wait to be accepted.
+/// The maximum number of connections at once. There are few scrapers, and any more wait to be
+/// accepted.
 const MAX_CONNECTIONS: usize = 16;
-/// How long one scrape may take, so that no client holds a connection without asking or reading.
+/// The time limit for one scrape, so that a client can't hold a connection without sending or
+/// reading.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Answers `GET /metrics`, one scrape for each connection, until it is dropped.
+/// Serves `GET /metrics`, one scrape per connection, until the future is dropped.
 pub(crate) async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
     let router = Router::new().route("/metrics", get(scrape)).with_state(service);
     let router = TowerToHyperService::new(router);
@@ -46,7 +48,7 @@ pub(crate) async fn serve_metrics(listener: TcpListener, service: Arc<Service>) 
         let connection =
             http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), router.clone());
         scrapes.spawn(async move {
-            // A scraper that leaves or takes too long comes again at its next scrape.
+            // A scraper that disconnects or takes too long will try again at its next interval.
             let _ = timeout(PATIENCE, connection).await;
             drop(permit);
         });

@@ -1,4 +1,4 @@
-//! Listening, accepting, and stopping.
+//! Listens, accepts connections, and shuts down.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,34 +22,35 @@ use crate::service::Service;
 use crate::sweep::sweep_forever;
 use crate::tls::{self, TlsError};
 
-/// How long accepting rests after a failure of the system's, such as no open files left: some
-/// connection ends meanwhile.
+/// How long to wait after the system failed to accept, for example because no open files are left.
+/// Some connections end in the meantime.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
-/// How many connections may wait to be accepted; the system may cap it. When a network comes back
-/// all at once, each one over it would wait a second for its next try.
+/// The length of the queue of connections that wait to be accepted; the system may cap it. When all
+/// clients of a network reconnect at once, each connection beyond the queue waits a second for its
+/// next attempt.
 const BACKLOG: u32 = 4_096;
 
-/// Why a server can't serve.
+/// Why the server can't serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// An address can't be listened on.
+    /// The address can't be listened on.
     #[error("can't listen on {address}: {source}")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// TLS can't be served.
     #[error("can't serve TLS: {0}")]
     Tls(#[from] TlsError),
-    /// The store did not close as it should.
+    /// The store failed to close.
     #[error("the store could not be closed: {0}")]
     Close(#[from] StoreError),
 }
 
-/// A server that is bound and does not serve yet.
+/// A server that has bound its sockets but does not serve yet.
 pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
@@ -61,10 +62,11 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners and reads the files that serving needs, so that errors in them show
-    /// before anything is served.
+    /// Binds the listeners and reads the TLS files, so that errors in them appear before the server
+    /// starts.
     ///
     /// # Errors
+    ///
     /// [`ServeError::Listen`] and [`ServeError::Tls`].
     pub async fn bind(options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
@@ -74,31 +76,32 @@ impl Server {
         Ok(Self { listener, local_addr, metrics, tls, open_files, options, registry })
     }
 
-    /// Where it listens.
+    /// The address that the server listens on.
     pub fn local_addr(&self) -> SocketAddr {
         self.local_addr
     }
 
-    /// Where it serves metrics, if it does.
+    /// The address for metrics, if they are served.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.metrics.as_ref().map(|(_, address)| *address)
     }
 
-    /// How many files the system lets it have open.
+    /// The number of files that the system lets the server open.
     pub fn open_files(&self) -> OpenFiles {
         self.open_files
     }
 
-    /// Most connections that it will hold: what was asked for, or less where the system grants
-    /// fewer open files.
+    /// The maximum number of connections: the configured number, or less if the system grants fewer
+    /// open files.
     pub fn max_connections(&self) -> usize {
         self.open_files.connections(self.options.max_connections)
     }
 
-    /// Serves until `shutdown` is done. Then it accepts nothing more, closes idle connections,
+    /// Serves until `shutdown` completes. Then the server stops accepting, closes idle connections,
     /// gives requests in flight `shutdown_grace` to finish, and closes the registry.
     ///
     /// # Errors
+    ///
     /// [`ServeError::Close`] if the registry could not be closed.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) -> Result<(), ServeError> {
         let max_connections = self.max_connections();
@@ -125,7 +128,7 @@ impl Server {
         let Acceptor { mut connections, listener, .. } = acceptor;
         drop(listener);
         service.watchers.end();
-        // Every connection may be gone already, and none listens then.
+        // This fails if no connection is left to receive it, which is fine.
         let _ = stop.send(true);
         let all_ended = async { while connections.join_next().await.is_some() {} };
         if timeout(options.shutdown_grace, all_ended).await.is_err() {
@@ -149,13 +152,13 @@ fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> 
 
 fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for the last connections of the run before.
+    // A restart must not wait for connections of the previous process to time out.
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections, and bounds how many there are.
+/// Accepts connections up to a limit.
 struct Acceptor {
     listener: TcpListener,
     overflow: Overflow,
@@ -180,7 +183,7 @@ impl Acceptor {
                     failing = false;
                     self.admit(stream, peer);
                 }
-                // The client was gone before it was accepted.
+                // The client disconnected before the connection was accepted.
                 Err(error) if is_clients(&error) => {}
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
@@ -198,7 +201,7 @@ impl Acceptor {
             self.service.metrics.connections_refused.inc();
             return self.overflow.refuse(stream);
         }
-        // A refused option costs latency, not correctness.
+        // Without this option, latency is higher, but nothing breaks.
         let _ = stream.set_nodelay(true);
         let (server, service, stopped) = (self.server.clone(), self.service.clone(), self.stopped.clone());
         self.connections.spawn(async move {

@@ -1,4 +1,4 @@
-//! What all requests share.
+//! The state that all requests share.
 
 use std::sync::Arc;
 
@@ -14,24 +14,24 @@ use crate::metrics::Metrics;
 use crate::options::ServiceOptions;
 use crate::watch::Watchers;
 
-/// Most bytes of unfinished request bodies that are held at once: eight thousand of the longest.
+/// The maximum number of bytes of unfinished request bodies: eight thousand of the longest bodies.
 const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
-/// Most bytes of large responses that wait for their clients at once: some hundred of the largest
-/// pages. Without a bound, clients that ask on many connections and never read would fill the
-/// memory.
+/// The maximum number of bytes of large responses that clients have not read yet: about a hundred
+/// of the largest pages. Without a limit, clients that send requests on many connections and never
+/// read could fill the memory.
 const MAX_PENDING_RESPONSE_BYTES: usize = 256 << 20;
 
 /// The state of the router.
 pub(crate) struct Service {
     pub(crate) registry: Arc<Registry>,
     pub(crate) options: ServiceOptions,
-    /// One for each request that may be in flight.
+    /// One permit for each request that may be in flight.
     pub(crate) permits: Semaphore,
     pub(crate) metrics: Arc<Metrics>,
-    /// What was counted in the last minutes.
+    /// Counts of the last minutes.
     pub(crate) history: History,
     pub(crate) watchers: Watchers,
-    /// Bytes of request bodies whose rest is still to come.
+    /// Bytes of request bodies that have arrived only in part.
     pub(crate) unfinished_bodies: Arc<SourceBudget>,
     /// Bytes of large responses that clients have not read yet.
     pub(crate) pending_responses: Arc<SourceBudget>,

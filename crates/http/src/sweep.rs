@@ -1,5 +1,5 @@
-//! The task that sweeps the registry: expired leases leave the lists' memory, and dormant peers are
-//! evicted.
+//! The task that sweeps the registry: it removes expired peers from the lists, and evicts dormant
+//! ones.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,10 +11,10 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::history::Moment;
 use crate::service::Service;
 
-/// How often it sweeps: no response depends on it, only memory and what is counted.
+/// The interval between sweeps. It affects memory and counts, but no response.
 const INTERVAL: Duration = Duration::from_millis(500);
 
-/// Sweeps until it is dropped.
+/// Sweeps until the future is dropped.
 pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -38,12 +38,12 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     }
 }
 
-/// Notes how many peers there are and what has happened, where this process sees all of it.
+/// Records the number of peers and the counters, if this process sees all of the network.
 async fn note(service: &Service, now: Timestamp) {
     if !service.registry.sees_every_change() || !service.history.is_due(now) {
         return;
     }
-    // What can't be counted now is counted at the next tick.
+    // If the census fails, the next tick tries again.
     if let Ok(census) = service.registry.census(0, now).await {
         service.history.note(Moment::of(&service.metrics, census.live, now));
     }

@@ -1,4 +1,4 @@
-//! TLS from two files.
+//! Loads TLS from a certificate file and a key file.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -13,27 +13,27 @@ use crate::options::TlsFiles;
 /// Why TLS can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// A file can't be read as what it should hold.
+    /// The file does not contain what it should.
     #[error("{}: {reason}; it must hold {wanted} as PEM", path.display())]
     File {
         /// The file.
         path: PathBuf,
-        /// What it should hold.
+        /// The expected content.
         wanted: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// Certificate and key don't serve together.
+    /// The certificate and the key do not belong together.
     #[error("{} and {} don't serve together: {source}", files.cert.display(), files.key.display())]
     Pair {
         /// The two files.
         files: TlsFiles,
-        /// Why not.
+        /// The error of the TLS library.
         source: rustls::Error,
     },
 }
 
-/// Reads the files and offers HTTP/2 and HTTP/1.1 over them.
+/// Reads the files, and offers HTTP/2 and HTTP/1.1 over TLS.
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     let refused = |path: &PathBuf, wanted| {
         let path = path.clone();

@@ -1,4 +1,4 @@
-//! Those that watch: how many may, and how their streams are made and ended.
+//! The streams of `/watch`: their limit, their creation and their end.
 
 mod frame;
 mod stream;
@@ -18,11 +18,11 @@ use stream::EventStream;
 
 /// All streams of `/watch`.
 pub(crate) struct Watchers {
-    /// Streams that may be open.
+    /// Permits for open streams.
     permits: Arc<SourceBudget>,
     keep_alive: Duration,
     metrics: Arc<Metrics>,
-    /// Says that all streams are to end.
+    /// Signals that all streams are to end.
     end: watch::Sender<bool>,
 }
 
@@ -31,12 +31,13 @@ impl Watchers {
         Self { permits: SourceBudget::new(max), keep_alive, metrics, end: watch::Sender::new(false) }
     }
 
-    /// A permit for one stream to `address`, unless the limit of watchers is reached.
+    /// A permit for one stream to `address`, or `None` if the limit of watchers is reached.
     pub(crate) fn permit(&self, address: IpAddr) -> Option<Share> {
         self.permits.take(address, 1)
     }
 
-    /// The stream of what `watching` sees, on a connection of this server's if it is on one.
+    /// The stream of the changes that `watching` sees. It is tied to its connection if this server
+    /// owns that.
     pub(crate) fn stream(
         &self,
         watching: Watching,
@@ -53,7 +54,7 @@ impl Watchers {
         )
     }
 
-    /// Ends all streams; their clients reconnect by themselves.
+    /// Ends all streams. Clients reconnect on their own.
     pub(crate) fn end(&self) {
         self.end.send_replace(true);
     }

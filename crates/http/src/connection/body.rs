@@ -1,4 +1,4 @@
-//! The body of a request on a connection, which must arrive in time.
+//! The body of a request on a connection, with a time limit for its arrival.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -12,9 +12,10 @@ use tokio::time::{Sleep, sleep};
 use super::state::ConnectionState;
 use crate::body::BodyTimeout;
 
-/// A body that marks when it is no longer waited for. The connection's state bounds it on HTTP/1;
-/// among many requests of one HTTP/2 connection, which must not be cut off for one of them, it
-/// bounds itself. tower-http's `RequestBodyTimeoutLayer` would give it a new limit with each piece.
+/// A body that reports when the connection no longer waits for it. On HTTP/1, the connection's
+/// state enforces the time limit. On HTTP/2, the body enforces it itself, because a connection that
+/// carries many requests must not be closed for one of them. tower-http's `RequestBodyTimeoutLayer`
+/// would restart the limit with each piece of the body.
 pub(super) struct TimedBody {
     incoming: Incoming,
     state: Arc<ConnectionState>,

@@ -1,4 +1,4 @@
-//! The I/O of a connection, watched.
+//! I/O that reports its progress to the state of the connection.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::state::ConnectionState;
 
-/// An I/O stream that marks in its connection's state what is read and written.
+/// An I/O stream that records reads and writes in the state of its connection.
 #[derive(Debug)]
 pub(crate) struct MonitoredIo<S> {
     stream: S,

@@ -1,9 +1,12 @@
-//! What a connection waits for, and when it has waited too long.
+//! Tracks what a connection is waiting for, and when it has waited too long.
 //!
-//! It is ours because neither hyper nor tower-http bounds a body as a whole, an idle connection, or
-//! a client that does not read: hyper has a timeout for an HTTP/1 head alone. A timer for each
-//! request would cost more than a heartbeat, so reading and writing set marks, and one timer of the
-//! connection looks at them when the earliest deadline that they could mean is due.
+//! Neither hyper nor tower-http limits the time for a whole body, the time of an idle connection,
+//! or the time that a client takes to read: hyper has a timeout only for the head of an HTTP/1
+//! request. A timer for each request would cost more than a heartbeat. Therefore reads and writes
+//! only store marks (atomics), and each connection has one timer. After each poll, the connection
+//! computes its deadline from the marks and moves the timer only if the deadline is earlier. When
+//! the timer fires before the deadline, it is set again. A deadline that moves to a later time, as
+//! with each request, therefore costs no timer operation, and none is missed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -19,10 +22,10 @@ const HEAD: u8 = 1;
 const BODY: u8 = 2;
 const BUSY: u8 = 3;
 
-/// A time that is not set.
+/// The value of a time that is not set.
 const NEVER: u64 = u64::MAX;
 
-/// How long each wait of one connection may take.
+/// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Timeouts {
     pub(crate) head: Duration,
@@ -42,8 +45,8 @@ impl From<&ServerOptions> for Timeouts {
     }
 }
 
-/// The marks of one connection. All its reading and writing happens in one task or is counted, so
-/// no order between them matters.
+/// The marks of one connection. Relaxed atomics suffice: one task does all reads and writes, and
+/// the marks that other tasks change are counters, whose order does not matter.
 #[derive(Debug)]
 pub(crate) struct ConnectionState {
     opened: Instant,
@@ -51,20 +54,20 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     /// When the phase began, in milliseconds since `opened`.
     since: AtomicU64,
-    /// Since when a write is blocked, in milliseconds since `opened`, or [`NEVER`].
+    /// When the current write became blocked, in milliseconds since `opened`, or [`NEVER`].
     blocked_since: AtomicU64,
-    /// Requests that are not done, streams included.
+    /// The number of requests in progress, streams included.
     requests: AtomicUsize,
-    /// Streams of events among them.
+    /// The number of those requests that are event streams.
     streams: AtomicUsize,
     multiplexed: AtomicBool,
-    /// When a stream of events is taken for stalled unless it progresses before, in milliseconds
-    /// since `opened`, or [`NEVER`].
+    /// When an event stream counts as stalled unless it makes progress first, in milliseconds since
+    /// `opened`, or [`NEVER`].
     stalls_at: AtomicU64,
 }
 
 impl ConnectionState {
-    /// The state of a connection that was just accepted and owes its first request.
+    /// The state of a connection that was just accepted and has not sent a request yet.
     pub(crate) fn new(timeouts: Timeouts) -> Self {
         Self {
             opened: Instant::now(),
@@ -83,8 +86,8 @@ impl ConnectionState {
         &self.timeouts
     }
 
-    /// Marks a request whose head is here. On a multiplexed connection (HTTP/2) each body bounds
-    /// itself.
+    /// Records that the head of a request has arrived. On a multiplexed connection (HTTP/2), each
+    /// body enforces its own time limit.
     pub(crate) fn begin_request(&self, multiplexed: bool, body_follows: bool) -> RequestGuard<'_> {
         self.multiplexed.store(multiplexed, Relaxed);
         self.requests.fetch_add(1, Relaxed);
@@ -96,8 +99,8 @@ impl ConnectionState {
         RequestGuard(self)
     }
 
-    /// When the connection is to be cut off if no mark changes until then; `None` while the service
-    /// itself is at work.
+    /// The deadline at which the connection is closed if no mark changes first; `None` while the
+    /// connection waits for the service itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let blocked_since = self.blocked_since.load(Relaxed);
         if blocked_since != NEVER {
@@ -115,18 +118,18 @@ impl ConnectionState {
         Some(self.at(self.since.load(Relaxed)) + bound)
     }
 
-    /// Whether streams of events are all that the connection is still open for.
+    /// Whether only event streams keep the connection open.
     pub(crate) fn has_only_streams(&self) -> bool {
         let streams = self.streams.load(Relaxed);
         streams > 0 && streams == self.requests.load(Relaxed)
     }
 
-    /// Whether a stream of events waits for its client to read.
+    /// Whether an event stream is waiting for its client to read.
     pub(crate) fn has_stalled_stream(&self) -> bool {
         self.streams.load(Relaxed) > 0 && self.blocked_since.load(Relaxed) != NEVER
     }
 
-    /// Marks that a request's body is here, or no longer waited for.
+    /// Records that a request's body has arrived, or that the service no longer waits for it.
     pub(super) fn body_received(&self) {
         self.phase.store(BUSY, Relaxed);
     }
@@ -137,27 +140,27 @@ impl ConnectionState {
         }
     }
 
-    /// Marks that something was read.
+    /// Records that data was read.
     pub(super) fn bytes_received(&self) {
-        // On a multiplexed connection bytes between requests are housekeeping, not the start of a
-        // head.
+        // On a multiplexed connection, bytes between requests are control frames, not the start of
+        // a head.
         if self.phase.load(Relaxed) == IDLE && !self.multiplexed.load(Relaxed) {
             self.enter(HEAD);
         }
     }
 
-    /// Marks that a write has to wait for the client.
+    /// Records that a write has to wait for the client.
     pub(super) fn write_blocked(&self) {
         if self.blocked_since.load(Relaxed) == NEVER {
             self.blocked_since.store(self.now(), Relaxed);
         }
     }
 
-    /// Marks that all that was written has left.
+    /// Records that all written data was sent.
     pub(super) fn write_drained(&self) {
         if self.blocked_since.load(Relaxed) != NEVER {
             self.blocked_since.store(NEVER, Relaxed);
-            // A slow reader has its whole idle time from here on.
+            // The idle time of a slow reader starts now.
             if self.phase.load(Relaxed) == IDLE {
                 self.enter(IDLE);
             }
@@ -178,7 +181,7 @@ impl ConnectionState {
     }
 }
 
-/// A request of a connection, until its response is ready.
+/// A request in progress, until its response is ready.
 pub(crate) struct RequestGuard<'a>(&'a ConnectionState);
 
 impl Drop for RequestGuard<'_> {
@@ -187,26 +190,27 @@ impl Drop for RequestGuard<'_> {
     }
 }
 
-/// A request whose response is a stream of events, until that ends. It must progress at least as
-/// often as it says: on HTTP/2 a client that does not read blocks no write of the connection.
+/// A request whose response is an event stream, until that stream ends. The stream must make
+/// progress within each interval that it announces. On HTTP/2 this is the only sign of a client
+/// that does not read, because it blocks no write of the connection.
 #[derive(Debug)]
 pub(crate) struct StreamGuard(Arc<ConnectionState>);
 
 impl StreamGuard {
-    /// A stream on a connection, begun while its request's guard lives.
+    /// A stream on a connection. It must be created while the guard of its request exists.
     pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
         state.requests.fetch_add(1, Relaxed);
         state.streams.fetch_add(1, Relaxed);
         Self(state)
     }
 
-    /// Marks that something is written, and that more follows within `interval`.
+    /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
         let wait = u64::try_from((interval + self.0.timeouts.write).as_millis()).unwrap_or(NEVER / 2);
         self.0.stalls_at.store(self.0.now().saturating_add(wait).min(NEVER - 1), Relaxed);
     }
 
-    /// Whether the connection is to be cut off.
+    /// Whether the connection is to be closed.
     pub(crate) fn is_overdue(&self) -> bool {
         self.0.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
@@ -214,7 +218,7 @@ impl StreamGuard {
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        // The others of the connection may be stalled all the same.
+        // Other streams of the connection may still be stalled.
         if self.0.streams.fetch_sub(1, Relaxed) == 1 {
             self.0.stalls_at.store(NEVER, Relaxed);
         }

@@ -1,4 +1,4 @@
-//! Connections in memory, on tokio's paused clock: each wait ends exactly when its timeout is over.
+//! Connections in memory, on tokio's paused clock: each wait ends exactly at its timeout.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,10 @@ use crate::body::RequestBody;
 use crate::service::Service;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
-/// More than fits the buffers of a connection.
+/// More than the buffers of a connection hold.
 const LARGE: usize = 1 << 20;
 
-/// The client's end of a connection that is being served, and when it was opened.
+/// The client's end of a connection, and the time at which it was opened.
 struct Client {
     stream: DuplexStream,
     opened: Instant,
@@ -58,7 +58,7 @@ impl Client {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until `text` has come.
+    /// Reads until `text` has arrived.
     async fn expect(&mut self, text: &str) {
         let mut received = Vec::new();
         while !String::from_utf8_lossy(&received).ends_with(text) {
@@ -66,7 +66,7 @@ impl Client {
         }
     }
 
-    /// Sends a byte almost each second; the second in which the connection was gone.
+    /// Sends a byte almost every second. Returns the second in which the connection was closed.
     async fn drip(&mut self, byte: &str) -> u64 {
         while self.stream.write_all(byte.as_bytes()).await.is_ok() {
             sleep(Duration::from_millis(990)).await;
@@ -74,7 +74,7 @@ impl Client {
         self.opened.elapsed().as_secs()
     }
 
-    /// What comes until the connection ends, and the second in which it does.
+    /// Reads until the connection ends. Returns the number of bytes, and the second of the end.
     async fn end(&mut self) -> (usize, u64) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).await.unwrap();
@@ -153,7 +153,7 @@ async fn a_connection_that_is_idle_ends_at_once_when_the_servicestops() {
     assert_eq!(client.end().await, (0, 0));
 }
 
-/// A frame of HTTP/2 that opens `stream` with a request for `path`, none of it indexed.
+/// An HTTP/2 frame that opens `stream` with a request for `path`, without header compression.
 fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8> {
     let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
     block.extend(path.as_bytes());
@@ -164,7 +164,7 @@ fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8
     frame
 }
 
-/// The second in which the response to `stream` begins.
+/// The second in which the response to `stream` starts.
 async fn http2_response(client: &mut Client, stream: u8) -> u64 {
     loop {
         let mut head = [0; 9];

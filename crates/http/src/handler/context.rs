@@ -1,4 +1,4 @@
-//! What every handler needs to know of its request.
+//! The information about a request that every handler needs.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -13,7 +13,7 @@ use crate::metrics::Metrics;
 use crate::origin::{NO_ADDRESS, Origin};
 use crate::service::Service;
 
-/// The service, and when and from where a request reached it.
+/// The service, and the time and the source of the request.
 pub(crate) struct Context {
     pub(crate) service: Arc<Service>,
     pub(crate) source: IpAddr,

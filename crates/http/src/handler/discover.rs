@@ -1,4 +1,4 @@
-//! `GET /discover`: the live peers, or with `since` what changed.
+//! `GET /discover`: the live peers, or the changes since a cursor (`since`).
 
 use aurora_protocol::{DeltaFigures, DiscoverRequest, DiscoverResponse, FollowRequest, delta_body};
 use aurora_registry::{Changed, Discovered};

@@ -23,7 +23,7 @@ pub(crate) async fn health(context: Context) -> Result<Response, Failure> {
     }
 }
 
-/// An alarm, which is no success and no error of the contract either.
+/// An unhealthy response. Its status is 503, but its body is not an error body of the API.
 fn unhealthy(reason: String, retry_after_seconds: u32) -> Result<Response, Failure> {
     let body = json(&HealthResponse { status: "unhealthy".to_owned(), reason: Some(reason) })?;
     let retry_after = [(RETRY_AFTER, retry_after(retry_after_seconds.max(1)))];

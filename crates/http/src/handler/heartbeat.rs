@@ -41,7 +41,7 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     let page = InlinePage::begin(&context, request.discover).await?;
     let peer_ids = request.peer_ids.as_slice();
     let leases = context.registry().heartbeats(peer_ids, context.now).await;
-    // Where the store failed for every peer, the request as a whole has failed.
+    // If the store failed, the request fails as a whole.
     if let Some(Err(error)) = leases.first()
         && leases.iter().all(|lease| matches!(lease, Err(Error::Store(_))))
     {

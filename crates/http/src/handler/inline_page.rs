@@ -1,4 +1,4 @@
-//! A page of peers that is asked for, and answered, along with a registration or a heartbeat.
+//! A page of peers that a registration or a heartbeat requests and gets in its response.
 
 use aurora_protocol::{DiscoverRequest, PageFigures, PeerList};
 use aurora_registry::Discovered;
@@ -6,7 +6,7 @@ use aurora_registry::Discovered;
 use super::context::Context;
 use crate::error::Failure;
 
-/// The page that comes along with a request, if one was asked for.
+/// The page that a request asks for in its body, if it does.
 pub(super) enum InlinePage {
     None,
     Requested(DiscoverRequest),
@@ -14,10 +14,11 @@ pub(super) enum InlinePage {
 }
 
 impl InlinePage {
-    /// Takes up the page before its request changes anything.
+    /// Prepares the page before the request changes anything.
     ///
-    /// A cursor may be refused, and a refused request must not have changed anything: such a page
-    /// is fetched now. Any other is fetched afterwards, so that it shows what the request did.
+    /// A cursor may be rejected, and a rejected request must not change anything, so a page with a
+    /// cursor is fetched now. Any other page is fetched afterwards, so that it shows the effect of
+    /// the request.
     pub(super) async fn begin(context: &Context, request: Option<DiscoverRequest>) -> Result<Self, Failure> {
         Ok(match request {
             None => Self::None,
@@ -26,7 +27,7 @@ impl InlinePage {
         })
     }
 
-    /// The list and its figures, once the request is carried out.
+    /// The list and its figures, after the request has taken effect.
     pub(super) async fn finish(
         self,
         context: &Context,

@@ -15,9 +15,9 @@ use crate::connection::state::{ConnectionState, StreamGuard};
 use crate::error::Failure;
 use crate::query::parameters;
 
-/// Where a client that lost its stream says how far it had come.
+/// The header in which a client that lost its stream sends the last id it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
-/// Keeps nginx from holding events back.
+/// Prevents nginx from buffering events.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 pub(crate) async fn watch(
@@ -41,11 +41,11 @@ pub(crate) async fn watch(
 }
 
 fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<FollowRequest, Failure> {
-    // A limit means nothing to a stream, which has no end.
+    // A stream has no end, so a limit has no meaning for it.
     let parameters =
         parameters(uri.query().unwrap_or_default())?.into_iter().filter(|(name, _)| name != "limit");
     let mut request = FollowRequest::from_parameters(parameters, context.registry().limits().discover)?;
-    // A browser that reconnects says where it was, and repeats the query that it began with.
+    // A browser that reconnects sends its last position, and repeats the original query.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         let last = String::from_utf8_lossy(last.as_bytes()).into_owned();
         request.since = Some(last).filter(|last| FollowRequest::is_cursor(last));

@@ -1,21 +1,21 @@
-//! What endangers the network, in words.
+//! Risks to the network, as sentences.
 
 use aurora_registry::Census;
 
 use crate::history::Recent;
 
-/// Below this many peers nothing is said of shares: each peer is a large one.
+/// With fewer peers, ratios are not reported, because a single peer is a large share.
 const FEW: u64 = 10;
-/// For so many minutes nobody may have asked before it is told: today's clients ask every ten
-/// seconds.
+/// A warning is given when no client has requested peers for this many minutes: legacy clients
+/// request them every ten seconds.
 const SILENT_MINUTES: u64 = 3;
-/// The share of peers introduced to nobody from which it is told: below it the next discovers reach
-/// them.
+/// The ratio of undiscovered peers from which a warning is given. A lower ratio is normal: the next
+/// discovers reach those peers.
 const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
-/// Most archetypes of one peer that are named.
+/// The maximum number of archetypes of one peer that are named.
 const NAMED: usize = 5;
 
-/// A sentence for each danger that the figures show.
+/// A sentence for each risk that the figures show.
 pub(super) fn sentences(
     census: &Census,
     recent: Option<&Recent>,
@@ -26,7 +26,7 @@ pub(super) fn sentences(
         sentences.extend(silence(census.live, recent));
         sentences.extend(shrinkage(census.live, recent));
     }
-    // No slot is marked for those whom followers are told of.
+    // Slots are not stamped for peers that clients learn about by following changes.
     let followed = recent.is_some_and(|recent| recent.is_followed);
     if let Some(ratio) =
         undiscovered_ratio.filter(|ratio| !followed && census.live >= FEW && *ratio >= MIN_UNDISCOVERED_RATIO)
@@ -54,7 +54,7 @@ fn shrinkage(live: u64, recent: &Recent) -> Option<String> {
     })
 }
 
-/// Archetypes that one peer carries alone, in a network that has others.
+/// Archetypes that only one peer carries, in a network with other archetypes.
 fn islands(census: &Census) -> Vec<String> {
     let alone = || census.by_archetype.iter().filter(|(_, peers)| *peers == 1 && census.live > 1);
     let mut sentences: Vec<String> = alone()

@@ -1,4 +1,4 @@
-//! What is written to a stream, in the form of server-sent events.
+//! The frames of a stream, as server-sent events.
 
 use std::io::Write as _;
 
@@ -6,11 +6,12 @@ use aurora_protocol::{Code, ErrorBody};
 use aurora_registry::Told;
 use serde::Serialize;
 
-/// When a client that lost its stream comes back, in milliseconds: from this to five times as long,
-/// drawn for each stream, so that after a restart not all come in one second.
+/// When a client that lost its stream reconnects, in milliseconds. The value is drawn for each
+/// stream, from this to five times as long, so that clients do not all return in the same second
+/// after a restart.
 const RETRY_MILLIS: u32 = 1_000;
 
-/// The data of the events that give a stream's position.
+/// The data of events that carry the position of the stream.
 #[derive(Serialize)]
 struct Position<'a> {
     since: &'a str,
@@ -18,8 +19,8 @@ struct Position<'a> {
     error: Option<ErrorBody>,
 }
 
-/// How a stream begins: with the cursor behind which everything is told. One that can't go on where
-/// it was says so.
+/// The start of a stream: the cursor after which all changes are sent. If the stream can't continue
+/// at the requested position, the event says so.
 pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
     let mut frame = format!("retry: {}\n", RETRY_MILLIS + fastrand::u32(..=4 * RETRY_MILLIS)).into_bytes();
     if fresh {
@@ -30,7 +31,7 @@ pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
     frame
 }
 
-/// Says that something was missed, and from where it goes on.
+/// An event saying that changes were missed, with the position at which the stream continues.
 pub(super) fn reset(cursor: &str) -> Vec<u8> {
     let error = ErrorBody {
         error: "what changed since is not remembered any more; start anew: enumerate /discover with order=all, while this stream \
@@ -54,22 +55,22 @@ pub(super) fn changes(changes: &[Told]) -> Vec<u8> {
     frame
 }
 
-/// A comment, so that no proxy takes the stream for dead. The cursor, which raises no event, moves
-/// on: a watcher of rare archetypes must not come back with one that has expired.
+/// A comment, so that proxies do not consider the stream dead. It also advances the cursor without
+/// raising an event: the cursor of a client that watches rare archetypes must not expire.
 pub(super) fn keep_alive(cursor: &str) -> Vec<u8> {
     format!(": keep-alive\nid: {cursor}\n\n").into_bytes()
 }
 
 fn position(since: &str, error: Option<ErrorBody>) -> Vec<u8> {
-    // Strings always serialize.
+    // Serializing strings never fails.
     serde_json::to_vec(&Position { since, error }).unwrap_or_default()
 }
 
 fn write(frame: &mut Vec<u8>, event: &str, id: &str, json: &[u8]) {
-    // Writing to memory does not fail.
+    // Writing to memory never fails.
     let _ = write!(frame, "id: {id}\nevent: {event}\n");
-    // A line's end may stand between the tokens of metadata, which come as they were written; no
-    // line of data may hold one.
+    // Metadata is sent as it was received and may contain line breaks between its tokens. A data
+    // line of an event must not contain any.
     for line in json.split(|byte| matches!(byte, b'\n' | b'\r')) {
         frame.extend_from_slice(b"data: ");
         frame.extend_from_slice(line);

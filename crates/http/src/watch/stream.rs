@@ -1,7 +1,7 @@
-//! One stream of server-sent events, written as fast as its client reads it.
+//! One stream of server-sent events, written as fast as its client reads.
 //!
-//! axum's `Sse` doesn't do: it sends one event a frame, and its keep-alive is the same text each
-//! time, while ours carries the cursor on.
+//! axum's `Sse` is not suitable: it sends one event per frame, and its keep-alive is a fixed text,
+//! while ours advances the cursor.
 
 use std::convert::Infallible;
 use std::fmt;
@@ -21,19 +21,19 @@ use crate::budget::Share;
 use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
 
-/// About how much is written at once: what a connection holds for a client that does not read.
+/// The approximate size of one write, and what a connection holds for a client that does not read.
 const FRAME_BYTES: usize = 16 * 1024;
-/// How long a stream rests after it has written: changes that come meanwhile go out together, so
-/// that a busy network costs a watcher fifty wake-ups a second at most.
+/// How long a stream pauses after a write. Changes in the meantime are sent together, so a busy
+/// network wakes a watcher at most fifty times a second.
 const REST: Duration = Duration::from_millis(20);
 
-/// A body that has no end until the service stops. It holds a position and no queue, so it costs
-/// the same whether its client reads or not: what it writes is taken from the change log when the
-/// connection asks for more.
+/// A body that ends only when the service stops. It holds a position instead of a queue, so a
+/// client that does not read costs nothing extra: the stream takes changes from the change log when
+/// the connection asks for more data.
 pub(crate) struct EventStream {
     watching: Watching,
     preface: Option<Vec<u8>>,
-    /// Is ready when the stream is to end.
+    /// Ready when the stream is to end.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timer: Pin<Box<Sleep>>,
     resting: bool,
@@ -65,7 +65,7 @@ impl EventStream {
             preface: Some(frame::preface(&watching.cursor(), fresh)),
             watching,
             end: Some(Box::pin(async move {
-                // Without a sender nothing will ever end it.
+                // The sender is gone, so nothing will end the stream.
                 if end.wait_for(|end| *end).await.is_err() {
                     std::future::pending::<()>().await;
                 }
@@ -83,7 +83,7 @@ impl EventStream {
         self.timer.as_mut().reset(Instant::now() + duration);
     }
 
-    /// The next of the stream, as soon as there is something.
+    /// The next frame of the stream, once there is one.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Vec<u8>> {
         if let Some(preface) = self.preface.take() {
             return Poll::Ready(preface);
@@ -106,7 +106,8 @@ impl EventStream {
                     return Poll::Ready(frame::changes(&changes));
                 }
                 Taken::Changes { more: true, .. } => {
-                    // It has looked at many and found none: it yields to other tasks.
+                    // The stream has looked at many changes and found none that match, so it yields
+                    // to other tasks.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
