@@ -107,7 +107,7 @@ struct Connection {
 }
 
 impl Connection {
-    /// Hands a request to the service, with what only the connection knows of it.
+    /// Passes a request to the service, with its origin and the state of the connection.
     async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
@@ -116,7 +116,7 @@ impl Connection {
         request.extensions_mut().insert(origin);
         request.extensions_mut().insert(self.state.clone());
         let mut response = self.server.service.respond(request).await;
-        // axum puts one on every response; this status must not have it (RFC 9110, section 8.6).
+        // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }

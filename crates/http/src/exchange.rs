@@ -1,8 +1,8 @@
-//! What surrounds every handler: it sees each request with its whole body and each response, and so
-//! limits, packs, counts, logs and completes them in one place.
+//! The service: axum's router and the function around it.
 //!
-//! It is around axum's router and not a layer of it. A layer is cloned and boxed, and its future
-//! boxed, for every request of every route.
+//! The function sees each request with its whole body, and each response. It is the one place that
+//! limits handlers and compresses, counts, logs and completes responses. It is not a layer of the
+//! router, because axum clones and boxes every layer, and boxes its future, for each request.
 
 use std::sync::Arc;
 use std::time::Instant;

@@ -16,10 +16,10 @@ use tokio::time::timeout;
 use crate::error::Failure;
 use crate::service::Service;
 
-/// Runs a handler. It gets 503 if no permit is left, or if it outlasts its deadline, and 500 if it
-/// panics: a bug that one request meets must not end the process.
+/// Runs a handler. The response is a 503 if no permit is left or if the handler exceeds its deadline,
+/// and a 500 if it panics, because a bug that one request meets must not end the process.
 ///
-/// `time_left` is how long the transport still waits for the response, where that is known.
+/// `time_left` is how long the transport will still wait for the response, if that is known.
 pub(crate) async fn limited(
     service: &Service,
     time_left: Option<Duration>,

@@ -11,7 +11,8 @@ use crate::service::Service;
 /// The network's figures at `now`, the time of the census.
 pub(crate) fn figures(service: &Service, census: Census, now: Timestamp) -> NetworkResponse {
     let recent = service.history.recent(Moment::of(&service.metrics, census.live, now));
-    let undiscovered_ratio = service.registry.undiscovered_ratio(now).map(|ratio| rounded(ratio, 1e3));
+    let undiscovered_ratio =
+        service.registry.store().undiscovered_ratio(now).map(|ratio| rounded(ratio, 1e3));
     let at_risk = risk::sentences(&census, recent.as_ref(), undiscovered_ratio);
     let archetypes = census.by_archetype.into_iter();
     NetworkResponse {

@@ -57,13 +57,13 @@ pub(crate) async fn serve_metrics(listener: TcpListener, service: Arc<Service>) 
 
 async fn scrape(State(service): State<Arc<Service>>) -> Response {
     let now = service.options.clock.now();
-    let census = service.registry.census(NetworkResponse::MAX_ARCHETYPES, now).await;
+    let census = service.registry.store().census(NetworkResponse::MAX_ARCHETYPES, now).await;
     if let Err(error) = &census {
         tracing::warn!(cause = %error, "the peers could not be counted");
     }
     let census = census.ok();
     let network = census.clone().map(|census| network::figures(&service, census, now));
-    let figures = service.registry.figures();
+    let figures = service.registry.store().figures();
     match exposition(service.metrics.clone(), census, network.as_ref(), figures) {
         Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

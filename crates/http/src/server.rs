@@ -139,7 +139,7 @@ impl Server {
             connections.shutdown().await;
         }
         background.shutdown().await;
-        Ok(service.registry.close().await?)
+        Ok(service.registry.store().close().await?)
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut failing: Option<StoreError> = None;
     loop {
         interval.tick().await;
-        match service.registry.sweep(service.options.clock.now()).await {
+        match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
                 note(&service, service.options.clock.now()).await;
@@ -40,11 +40,11 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
 
 /// Records the number of peers and the counters, if this process sees all of the network.
 async fn note(service: &Service, now: Timestamp) {
-    if !service.registry.sees_every_change() || !service.history.is_due(now) {
+    if !service.registry.store().sees_every_change() || !service.history.is_due(now) {
         return;
     }
     // If the census fails, the next tick tries again.
-    if let Ok(census) = service.registry.census(0, now).await {
+    if let Ok(census) = service.registry.store().census(0, now).await {
         service.history.note(Moment::of(&service.metrics, census.live, now));
     }
 }

@@ -108,7 +108,7 @@ impl Handler {
             if left.is_some_and(|left| left < SWEEP_TIME) {
                 return;
             }
-            if let Err(error) = self.registry.sweep(self.clock.now()).await {
+            if let Err(error) = self.registry.store().sweep(self.clock.now()).await {
                 return tracing::warn!(cause = %error, "the registry could not be swept");
             }
         }

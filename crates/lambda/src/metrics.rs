@@ -122,7 +122,7 @@ impl Counts {
 
     /// What the store counted since the last line.
     fn store(&mut self, registry: &Registry) -> Vec<(String, Value)> {
-        let figures = registry.figures().into_iter();
+        let figures = registry.store().figures().into_iter();
         figures
             .filter_map(|figure| match figure.kind {
                 FigureKind::Counter(value) => {

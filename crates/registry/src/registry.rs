@@ -9,8 +9,8 @@ use aurora_protocol::{
 };
 
 use crate::{
-    Census, Claim, Cursor, Enumeration, Error, Figure, InvalidLimits, Limits, Page, Placement, Put, Query,
-    Removal, Renewal, Source, Store, StoreError, Swept, TokenHash, Total,
+    Claim, Cursor, Enumeration, Error, InvalidLimits, Limits, Page, Placement, Put, Query, Removal, Renewal,
+    Source, Store, StoreError, TokenHash, Total,
 };
 
 /// A registry of peers: the rules of the contract over any store.
@@ -79,7 +79,9 @@ impl Registry {
         &self.limits
     }
 
-    pub(crate) fn store(&self) -> &dyn Store {
+    /// The store. Its verbs that involve no rule, such as [`Store::census`], [`Store::sweep`] and
+    /// [`Store::health`], are called directly.
+    pub fn store(&self) -> &dyn Store {
         &*self.store
     }
 
@@ -185,53 +187,6 @@ impl Registry {
             Enumeration::Expired => Err(Error::CursorExpired),
             Enumeration::Foreign => Err(Error::InvalidCursor),
         }
-    }
-
-    /// Counts the peers; see [`Store::census`].
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
-        self.store.census(archetypes, now).await
-    }
-
-    /// Ends due leases and evicts due peers; see [`Store::sweep`].
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
-        self.store.sweep(now).await
-    }
-
-    /// Whether the service can keep its guarantees; see [`Store::health`].
-    ///
-    /// # Errors
-    /// The reason why it cannot.
-    pub async fn health(&self) -> Result<(), StoreError> {
-        self.store.health().await
-    }
-
-    /// Whether this process sees every change; see [`Store::sees_every_change`].
-    pub fn sees_every_change(&self) -> bool {
-        self.store.sees_every_change()
-    }
-
-    /// The ratio of undiscovered peers; see [`Store::undiscovered_ratio`].
-    pub fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
-        self.store.undiscovered_ratio(now)
-    }
-
-    /// The figures that the store reports about its own work.
-    pub fn figures(&self) -> Vec<Figure> {
-        self.store.figures()
-    }
-
-    /// Makes everything durable and closes the store; see [`Store::close`].
-    ///
-    /// # Errors
-    /// The store's failure.
-    pub async fn close(&self) -> Result<(), StoreError> {
-        self.store.close().await
     }
 
     fn granted(&self, asked: Option<Ttl>) -> Result<Ttl, Error> {

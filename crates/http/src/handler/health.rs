@@ -11,7 +11,7 @@ use crate::error::{Failure, retry_after};
 use crate::response::json;
 
 pub(crate) async fn health(context: Context) -> Result<Response, Failure> {
-    match context.registry().health().await {
+    match context.registry().store().health().await {
         Ok(()) => json(&HealthResponse { status: "healthy".to_owned(), reason: None }),
         Err(StoreError::Unavailable { reason, retry_after_seconds }) => {
             unhealthy(reason, retry_after_seconds)

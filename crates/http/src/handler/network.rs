@@ -9,6 +9,6 @@ use crate::network::figures;
 use crate::response::json;
 
 pub(crate) async fn network(context: Context) -> Result<Response, Failure> {
-    let census = context.registry().census(NetworkResponse::MAX_ARCHETYPES, context.now).await?;
+    let census = context.registry().store().census(NetworkResponse::MAX_ARCHETYPES, context.now).await?;
     json(&figures(&context.service, census, context.now))
 }

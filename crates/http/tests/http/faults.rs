@@ -30,7 +30,7 @@ async fn where_the_store_answers_for_no_peer_the_whole_call_fails() {
 #[tokio::test]
 async fn a_store_that_cannot_keep_anything_is_unavailable_and_unhealthy() {
     let service = Service::start().await;
-    service.registry.close().await.unwrap();
+    service.registry.store().close().await.unwrap();
     let refused = service.post("/register", r#"{"peer_id":"p"}"#).await;
     refused.refused(503, "unavailable", None);
     assert!(refused.header("retry-after").is_some());

@@ -26,7 +26,7 @@ async fn a_request_in_flight_is_finished_and_an_idle_connection_closed() {
     busy.send(body).await;
     assert!(busy.until_closed().await.starts_with("HTTP/1.1 200"));
     service.stopped().await.unwrap();
-    assert!(service.registry.health().await.is_err(), "the registry is closed");
+    assert!(service.registry.store().health().await.is_err(), "the registry is closed");
 }
 
 #[tokio::test(start_paused = true)]
