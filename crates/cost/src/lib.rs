@@ -1,7 +1,7 @@
 //! Estimates the monthly cost of Aurora Discovery on AWS, by part and by kind of endpoint.
 //!
-//! It works offline, from counts, measured DynamoDB units, and a dated price list that an operator may
-//! replace.
+//! It works offline, from counts, measured DynamoDB units, and a dated price list that an operator
+//! may replace.
 //!
 //! ```
 //! use aurora_cost::{Architecture, Cadence, Function, Prices, Report, Workload};

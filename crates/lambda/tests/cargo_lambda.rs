@@ -86,8 +86,8 @@ async fn what_is_no_request_is_answered_quietly_and_what_cant_be_read_is_an_erro
     assert!(error.contains("base64"), "{error}");
 }
 
-/// The function's response to a request through a gateway of `kind`: its status and its body. Asserts
-/// that its request id is the gateway's.
+/// The function's response to a request through a gateway of `kind`: its status and its body.
+/// Asserts that its request id is the gateway's.
 fn answer(emulator: &CargoLambda, kind: Kind, method: &str, below: &str, body: &str) -> (u64, Value) {
     let event = gateway::call(kind, method, below, body);
     let answer = emulator.invoke(&event).expect("the function does not fail");
