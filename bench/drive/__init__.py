@@ -1,4 +1,4 @@
-"""What the benchmarks share: servers to measure, load to put on them, and tables of what came out."""
+"""Shared parts of the benchmarks: servers to measure, load generators, and tables of results."""
 
 import os
 import sys
@@ -7,6 +7,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
 
-# The service as a process is the same for benchmarks and checks, but only a release build is worth measuring.
+# Benchmarks and checks start the service in the same way, but only a release build is worth
+# measuring.
 sys.path.insert(0, str(ROOT / "scripts"))
 os.environ.setdefault("AURORA_DISCOVERY", str(TARGET / "release" / "aurora-discovery"))

@@ -1,4 +1,5 @@
-"""What the check of the same duties sends: registrations and heartbeats, good ones and what must be refused."""
+"""The requests for comparing the duties of two functions: registrations and heartbeats, valid and
+invalid ones."""
 
 from __future__ import annotations
 
@@ -9,7 +10,7 @@ PEER = "123e4567-e89b-12d3-a456-426614174000"
 
 
 def seed_like(peer: str) -> dict[str, Any]:
-    """The seed's registration."""
+    """The registration of the original clients."""
     return {
         "peer_id": peer,
         "address": "192.168.1.100",
@@ -20,7 +21,7 @@ def seed_like(peer: str) -> dict[str, Any]:
 
 
 def of(peer: str = PEER, **raw: str) -> str:
-    """The registration of a peer, the values as JSON writes them."""
+    """The registration of a peer; the values are given as JSON."""
     return ",".join([f'{{"peer_id":"{peer}"', *(f'"{key}":{value}' for key, value in raw.items())]) + "}"
 
 
@@ -48,7 +49,7 @@ GOOD_METADATA = [
 GOOD_ADDRESSES = ["", "0.0.0.0", "::", "::ffff:0.0.0.0", "127.0.0.1", "2001:DB8:0:0::1", "::ffff:10.0.0.1"]
 GOOD_ADDRESSES += ["peer.example.org", "localhost", "_p2p.example.", "1.2.example"]
 GOOD_ARCHETYPES = ["[]", "null", '["b","a","b"]', '["ética","研究","🐹","two words","\\u00e9\\"\\\\"]', names(32, 9)]
-# Each with the address that it comes from.
+# Each with its source address.
 GOOD_REGISTRATIONS = [
     (json.dumps(seed_like(PEER)), HOME_V4),
     (json.dumps(seed_like(PEER), indent=2), HOME_V4),

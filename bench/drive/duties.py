@@ -1,5 +1,6 @@
-"""Whether two functions have the same duties: on one table they answer the same, ask the table for the same, and leave
-the same in it; and either goes on with what the other began."""
+"""Checks whether two functions have the same duties. On one table, both must send the same
+responses, make the same DynamoDB calls, and leave the same items. Each must also continue what the
+other one started."""
 
 from __future__ import annotations
 
@@ -17,18 +18,19 @@ from drive.functions import Function, RuntimeApi, create_table, event, started
 from drive.life import ABROAD, HOME, LIFE, Table
 from drive.recorder import Call, Recorder
 
-# What the answer to a call says beside what its time and chance decide.
+# The parts of a response that do not depend on time or chance.
 SAID = ("message", "peer_id", "ttl_seconds", "observed_address", "code", "field")
 BY_CHANCE = ("x-request-id", "retry-after")
 MILLIS, SECONDS = ("expires_at", "seen", "since"), ("ttl", "marked")
-# How far apart two moments may be that should be one, on a busy machine; the rules count in larger steps.
+# The maximum difference between two times that should be equal, on a busy machine. The rules use
+# larger steps.
 SLACK_SECONDS = 10
 SOURCE_BYTES = 9
 
 
 @dataclass
 class Answer:
-    """What a function answered, and what it asked the table for meanwhile."""
+    """A function's response, and the DynamoDB calls that it made for it."""
 
     status: int
     headers: dict[str, str]
@@ -49,7 +51,7 @@ class Answer:
 
 @dataclass
 class Side:
-    """One of the two, with a way to the table of its own."""
+    """One of the two functions, with its own connection to the table."""
 
     name: str
     api: RuntimeApi
@@ -68,9 +70,10 @@ class Side:
 
 
 def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
-    """Ends the benchmark where the two differ. Answers what each operation asks of the table, the same for both."""
+    """Ends the benchmark if the functions differ. Returns the calls of each operation, which are
+    the same for both."""
     operations: dict[str, Any] = {}
-    # Whoever comes first makes the table's secret.
+    # The first function to run creates the table's secret.
     for number, pair in enumerate([(ours, theirs), (theirs, ours)]):
         table = Table(endpoint, f"bench-duties-{number}")
         create_table(endpoint, table.name)
@@ -87,7 +90,7 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
 @contextmanager
 def side(function: Function, table: Table) -> Iterator[Side]:
     recorder = Recorder(table.endpoint)
-    # That it warns of the items that the check breaks is nothing to read.
+    # Hides the warnings about the items that the check breaks on purpose.
     settings = {"AURORA_TABLE": table.name, "AURORA_DYNAMODB_ENDPOINT": recorder.endpoint, "AURORA_LOG": "error"}
     try:
         with started(replace(function, settings=function.settings | settings)) as (api, _, _):
@@ -97,14 +100,14 @@ def side(function: Function, table: Table) -> Iterator[Side]:
 
 
 def warm_up(each: Side) -> None:
-    """What a process asks once: the table's secret, and how many peers there are."""
+    """The calls that a process makes once: for the table's secret, and for the number of peers."""
     peer = {"peer_id": f"warm-{each.recorder.server_port}"}
     for path in ("/register", "/heartbeat"):
         expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
 
 
 def same_answers(one: Side, other: Side) -> None:
-    """What must be refused is refused by both in the same way, and before anything is asked of the table."""
+    """Both must refuse invalid requests in the same way, before they make any DynamoDB call."""
     cases = [("/register", body, "POST") for body in REGISTRATIONS]
     cases += [("/heartbeat", body, "POST") for body in HEARTBEATS]
     cases += [("/register", "", "GET"), ("/heartbeat", "", "GET"), ("/nowhere", "{}", "POST")]
@@ -117,7 +120,7 @@ def same_answers(one: Side, other: Side) -> None:
 
 
 def same_items(one: Side, other: Side, table: Table) -> None:
-    """Whatever may be registered lies in the table as the same items."""
+    """For each valid registration, both must write the same items."""
     for body, source in GOOD_REGISTRATIONS:
         left = []
         for each in (one, other):
@@ -130,7 +133,8 @@ def same_items(one: Side, other: Side, table: Table) -> None:
 
 
 def same_lives(one: Side, other: Side, table: Table) -> dict[str, Any]:
-    """A peer's life, once by each of the two: the same calls in the same order, the same units, the same items."""
+    """The life of a peer, once with each function: the same calls in the same order, units and
+    items."""
     lives = [life(each, table) for each in (one, other)]
     for step, mine, its in zip(LIFE, *lives, strict=True):
         expect_same(step.what, one, other, mine[1:], its[1:])
@@ -138,7 +142,8 @@ def same_lives(one: Side, other: Side, table: Table) -> dict[str, Any]:
 
 
 def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
-    """Of each step: its calls and units; what was said, whether the token stayed, what was asked, and what was left."""
+    """For each step: its calls and units, the response, whether the token is the same, and the
+    items afterwards."""
     steps, token = [], ""
     for step in LIFE:
         if step.before:
@@ -165,7 +170,8 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
 
 
 def go_on_with_each_other(one: Side, other: Side, lister: Side) -> None:
-    """What one registers the other renews, holds against strangers, and knows by its token; and both are listed."""
+    """Each function renews what the other registered, defends it against other clients, and accepts
+    its token. Both kinds of peers are listed."""
     for first, second in ((one, other), (other, one)):
         peer = f"by-{first.recorder.server_port}"
         what = f"a peer registered by {first.name}, at {second.name}"
@@ -188,7 +194,7 @@ def go_on_with_each_other(one: Side, other: Side, lister: Side) -> None:
 
 
 def state(table: Table, began: float) -> dict[str, dict[str, Any]]:
-    """The items of the peer, with times as they lie from the call on, and without what is drawn."""
+    """The items of the peer, with times relative to the request, and without random values."""
     return {key: dict(sorted(plain(item, began).items())) for key, item in table.items_of(PEER).items()}
 
 
@@ -206,7 +212,7 @@ def plain(item: dict[str, Any], began: float) -> dict[str, Any]:
 
 
 class Moment(float):
-    """Seconds from a call on; the same as another that is near."""
+    """Seconds since a request; two values are equal if they are close."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Moment) and abs(float(self) - float(other)) <= SLACK_SECONDS

@@ -1,4 +1,5 @@
-"""Functions as Lambda runs them: processes that ask a Runtime API of ours for events, and what that costs them."""
+"""Functions as Lambda runs them: processes that request events from our Runtime API, and the
+processor time that they use."""
 
 from __future__ import annotations
 
@@ -25,7 +26,8 @@ INVOCATION = "/2018-06-01/runtime/invocation/"
 
 @dataclass(frozen=True)
 class Function:
-    """A program that Lambda would start, and what it is told beside what Lambda tells every function."""
+    """A program that Lambda would start, and its variables in addition to those that Lambda sets
+    for every function."""
 
     name: str
     command: list[str]
@@ -47,14 +49,14 @@ class RuntimeApi(ThreadingHTTPServer):
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
-        """What the function answers; anything but a 200 ends the benchmark."""
+        """The function's response; any status but 200 ends the benchmark."""
         answer = self.answer(event)
         if answer.get("statusCode") != 200:
             raise SystemExit(f"{event['resource']}: the function answered {answer}")
         return answer
 
     def answer(self, event: dict[str, Any]) -> dict[str, Any]:
-        """What the function answers, whatever that is."""
+        """The function's response with any status."""
         self.events.put(json.dumps(event).encode())
         answer = self.answers.get(timeout=PATIENCE)
         if not isinstance(answer, dict):
@@ -62,7 +64,7 @@ class RuntimeApi(ThreadingHTTPServer):
         return answer
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing: a function that is killed breaks its connections."""
+        """Logs nothing: a function that is killed breaks its connections."""
 
     def close(self) -> None:
         self.events.put(None)
@@ -74,7 +76,7 @@ class Desk(BaseHTTPRequestHandler):
     """One connection of a function to its Runtime API."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body go out as one, or the second waits for an acknowledgement.
+    # Head and body are sent together. Otherwise the body would wait for an acknowledgement.
     wbufsize = -1
     server: RuntimeApi
 
@@ -113,12 +115,12 @@ class Desk(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing: the bench prints its own."""
+        """Logs nothing: the benchmark has its own output."""
 
 
 @contextmanager
 def started(function: Function) -> Iterator[tuple[RuntimeApi, Process, float]]:
-    """The function, waiting for its first event, and how many seconds that took."""
+    """The function, waiting for its first event, and the seconds until then."""
     api = RuntimeApi()
     began = time.monotonic()
     process = subprocess.Popen(
@@ -139,7 +141,7 @@ def started(function: Function) -> Iterator[tuple[RuntimeApi, Process, float]]:
 
 
 def environment(port: int) -> dict[str, str]:
-    """What Lambda tells a function, with credentials that a stand-in does not check."""
+    """The environment that Lambda sets, with credentials that a stand-in does not check."""
     return {
         "AWS_LAMBDA_RUNTIME_API": f"127.0.0.1:{port}",
         "AWS_LAMBDA_FUNCTION_NAME": "aurora-discovery-bench",
@@ -156,7 +158,7 @@ def environment(port: int) -> dict[str, str]:
 
 
 def event(path: str, body: dict[str, Any] | str, source: str = "203.0.113.7", method: str = "POST") -> dict[str, Any]:
-    """A REST API's event, as AWS documents it."""
+    """An event of a REST API, as AWS documents it."""
     headers = {
         "Accept": "*/*",
         "Content-Type": "application/json",
@@ -192,7 +194,7 @@ def event(path: str, body: dict[str, Any] | str, source: str = "203.0.113.7", me
 
 
 def create_table(endpoint: str, name: str) -> None:
-    """The table of the stack, at a stand-in."""
+    """The table of the stack, on a stand-in."""
     index = {
         "IndexName": "LastSeenIndex",
         "KeySchema": keys("lane", "h"),
@@ -210,7 +212,7 @@ def create_table(endpoint: str, name: str) -> None:
 
 
 def ask(endpoint: str, action: str, asked: dict[str, Any]) -> Any:
-    """What a stand-in answers."""
+    """The response of a stand-in."""
     headers = {
         "X-Amz-Target": f"DynamoDB_20120810.{action}",
         "Content-Type": "application/x-amz-json-1.0",

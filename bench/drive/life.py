@@ -1,4 +1,4 @@
-"""A peer's life, call by call, with what is done to its items on the way behind everybody's back."""
+"""The life of a peer, request by request, with changes to its items that neither function knows of."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from drive.functions import ask
 
 HOME, ABROAD = "203.0.113.7", "198.51.100.1"
 HOUR = 3_600
-# Between which seconds the next heartbeat may be wanted, of a lease of 300.
+# The range, in seconds, of the next heartbeat's time for a lease of 300.
 THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
 
 
 @dataclass
 class Table:
-    """The table behind both, as nobody but the check changes it."""
+    """The table that both functions use, as the check itself changes it."""
 
     endpoint: str
     name: str
@@ -34,7 +34,7 @@ class Table:
             ask(self.endpoint, "DeleteItem", {"TableName": self.name, "Key": {"peer_id": {"S": key}}})
 
     def change(self, expression: str, **values: int | bytes) -> None:
-        """Changes the peer's item behind everybody's back."""
+        """Changes the peer's item without the function's knowledge."""
         asked = {"TableName": self.name, "Key": {"peer_id": {"S": PEER}}, "UpdateExpression": expression}
         typed = {
             f":{name}": {"N": str(value)} if isinstance(value, int) else {"B": base64.b64encode(value).decode()}
@@ -48,7 +48,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Step:
-    """One call in a peer's life, and what happens before it or, where it is `in_between`, before its first put."""
+    """One request in a peer's life. The change happens before it, or, with `in_between`, before its
+    first put."""
 
     what: str
     status: int
@@ -117,5 +118,5 @@ LIFE = [
 
 
 def due() -> dict[str, int]:
-    """A lease that soon ends, and markers that do."""
+    """A lease and markers that end soon."""
     return {"soon": int((time.time() + 60) * 1000), "now": int(time.time())}

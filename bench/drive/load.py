@@ -1,4 +1,4 @@
-"""Load in a closed loop: wrk for HTTP, redis-benchmark for Redis."""
+"""Closed-loop load: wrk for HTTP, redis-benchmark for Redis."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ REDIS_BYTES = 250
 
 @dataclass(frozen=True)
 class Run:
-    """One run of a load: answers a second, processor microseconds of the server each, latencies."""
+    """The results of one run: responses per second, processor microseconds of the server for each,
+    latencies."""
 
     per_second: float
     cpu_us: float
@@ -50,7 +51,7 @@ def run(server: Measured, script: str, connections: int, seconds: int, *argument
 
 
 def redis_sets(server: Process, connections: int, seconds: float) -> Run:
-    """Durable SETs of 250 B to random keys for about `seconds`, by Redis's own tool."""
+    """Durable SETs of 250 B to random keys for about `seconds`, with Redis's own tool."""
     guess = redis_benchmark(server, connections, 10_000)
     return redis_benchmark(server, connections, max(10_000, int(guess.per_second * seconds)))
 

@@ -1,4 +1,4 @@
-"""A stand-in for DynamoDB that passes every call on, and writes down what was asked and what it was billed."""
+"""A proxy in front of a DynamoDB stand-in that records each call and the units billed for it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TARGET_HEADER = "X-Amz-Target"
-# Names and values in an expression, which everybody calls as they like.
+# Placeholders of names and values in an expression, whose choice does not matter.
 ALIAS = re.compile(r"#\w+")
 VALUE = re.compile(r":\w+")
 
 
 @dataclass
 class Call:
-    """One call of DynamoDB, and its answer."""
+    """One call to DynamoDB, and its response."""
 
     action: str
     asked: dict[str, Any]
@@ -37,7 +37,7 @@ class Call:
         return self.action in ("GetItem", "BatchGetItem", "Query", "Scan")
 
     def shape(self) -> Any:
-        """What was asked without the values, so that two who ask the same for different peers have the same."""
+        """The call without its values, so that equal calls for different peers compare as equal."""
         names = self.asked.get("ExpressionAttributeNames", {})
         expressions = {
             key: VALUE.sub("?", ALIAS.sub(lambda alias: names[alias[0]], text))
@@ -52,7 +52,7 @@ class Call:
 
 
 class Recorder(ThreadingHTTPServer):
-    """Listens on loopback; functions are told its address as DynamoDB's."""
+    """Listens on loopback; functions use its address as DynamoDB's."""
 
     daemon_threads = True
 
@@ -61,7 +61,8 @@ class Recorder(ThreadingHTTPServer):
         parts = urlsplit(endpoint)
         self.upstream = (parts.hostname or "", parts.port or 80)
         self.calls: list[Call] = []
-        # Done once, before the next put is passed on: somebody else who comes first.
+        # Runs once, before the next put is passed on. This simulates another process that is
+        # faster.
         self.before_put: Callable[[], None] | None = None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -70,12 +71,12 @@ class Recorder(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def taken(self) -> list[Call]:
-        """The calls since this was last asked."""
+        """The calls since this was last called."""
         calls, self.calls = self.calls, []
         return calls
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """Says nothing: a function that is killed breaks its connections."""
+        """Logs nothing: a function that is killed breaks its connections."""
 
     def close(self) -> None:
         self.shutdown()
@@ -116,7 +117,7 @@ class Desk(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Says nothing: the check prints its own."""
+        """Logs nothing: the check has its own output."""
 
 
 def types(item: dict[str, Any]) -> dict[str, list[str]]:

@@ -1,4 +1,4 @@
-"""Rows of what was measured against what was aimed at, as a Markdown table and as raw JSON."""
+"""Results compared with their targets, as a Markdown table and as raw JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from statistics import median
 from drive import ROOT
 
 RESULTS = ROOT / "bench" / "results"
-# Near zero on a quiet machine; more says that others had a part in what was measured.
+# Near zero on a quiet machine. A higher value means that other processes affected the results.
 LOAD_BEFORE = os.getloadavg()[0]
 DOCUMENT = ROOT / "docs" / "performance.md"
 MET = {True: "yes", False: "no", None: "–"}
@@ -25,7 +25,7 @@ class Row:
     work: str
     measured: str
     target: str
-    # `None` where nothing was aimed at.
+    # `None` if there is no target.
     met: bool | None
 
 
@@ -38,12 +38,13 @@ def at_most(work: str, value: float, target: float, detail: str, unit: str = "×
 
 
 def median_ratio(over: list[float], under: list[float]) -> float:
-    """The median of the ratios of runs that were made beside each other."""
+    """The median of the ratios of alternating runs."""
     return median(above / below for above, below in zip(over, under, strict=True))
 
 
 def publish(name: str, rows: list[Row], raw: dict[str, object], whole: bool) -> None:
-    """Prints the table; that of a whole run goes into docs/performance.md, its raw figures into bench/results/."""
+    """Prints the table. The table of a whole run is also written to docs/performance.md, and its
+    raw figures to bench/results/."""
     lines = ["| work | measured | target | met |", "|---|---|---|---|"]
     lines += [f"| {row.work} | {row.measured} | {row.target} | {MET[row.met]} |" for row in rows]
     heading = f"{datetime.now(UTC):%Y-%m-%d}, {machine()}"
@@ -65,7 +66,7 @@ def set_into_document(name: str, table: str, document: Path = DOCUMENT) -> None:
 
 
 def machine() -> str:
-    """What figures depend on: processors, what else they did, system, compiler, and the revision measured."""
+    """The conditions of a run: processors, their load, system, compiler, and the revision."""
     rustc = output("rustc", "--version").split()[1]
     revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
     kernel = platform.release().split("-")[0]

@@ -1,4 +1,4 @@
-"""The servers that are measured: the service filled with peers, the bare baseline, and Redis."""
+"""The servers to measure: the service with registered peers, the baseline, and Redis."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lib.service import Service, wait_until
 from drive import TARGET
 
 LEASE_SECONDS = 3600
-# Of a clock of processes: the time that they ran.
+# The kind of clock that counts the processor time of a process.
 CPUCLOCK_SCHED = 2
 TOOL = TARGET / "release" / "aurora-bench"
 
 
 class Measured(Protocol):
-    """A server under load: where it is, and what it has cost."""
+    """A server under load: its address, and its processor time."""
 
     @property
     def address(self) -> str: ...
@@ -33,7 +33,7 @@ class Measured(Protocol):
 
 
 class Process:
-    """A helper server on loopback, killed when its `with` block ends."""
+    """A helper server on loopback, killed at the end of its `with` block."""
 
     def __init__(self, port: int, process: subprocess.Popen[str]) -> None:
         self.port = port
@@ -44,13 +44,14 @@ class Process:
         return f"127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        # Linux's number of another process's clock: /proc counts in hundredths, too coarse for some hundred calls.
+        # The Linux clock id of another process. /proc has a resolution of hundredths of a second,
+        # too coarse for a few hundred requests.
         return time.clock_gettime((~self.process.pid << 3) | CPUCLOCK_SCHED)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder on the disk that is measured, never one in memory."""
+    """A directory on the disk to measure, never one in memory."""
     parent = TARGET / "bench"
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
@@ -59,7 +60,8 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def filled(peers: int, *options: str) -> Iterator[Service]:
-    """The service on disk with seed-like peers 0 to `peers`, whose leases outlast the run."""
+    """The service on disk with peers 0 to `peers`, like those of the original clients. Their leases
+    outlast the run."""
     with scratch() as folder, Service(*options, data=folder / "data") as service:
         fill(service, peers)
         yield service
@@ -78,7 +80,7 @@ def fill(service: Service, peers: int, first: int = 0) -> None:
 
 @contextmanager
 def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
-    """The baseline: constants as long as what the service answers to these two requests."""
+    """The baseline: constants with the length of the service's responses to these two requests."""
     api = Api(service.address)
     heartbeat_bytes, headers = length_and_headers(api, "POST", "/heartbeat", {"peer_id": member})
     discover_bytes, discover_headers = length_and_headers(api, "GET", discover, None)
@@ -103,7 +105,8 @@ def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
 
 
 def expect_same(baseline: Process, method: str, path: str, expected: dict[str, str]) -> None:
-    """The baseline is only fair if it sends the same headers, as long as the service's."""
+    """Checks that the baseline sends the same headers as the service, of the same length. Otherwise
+    the comparison would be unfair."""
     _, headers = length_and_headers(Api(baseline.address), method, path, None)
     if {name: len(value) for name, value in headers.items()} != {name: len(value) for name, value in expected.items()}:
         raise SystemExit(f"{path}: the baseline's headers are {headers}, the service's {expected}")
@@ -118,7 +121,7 @@ def length_and_headers(api: Api, method: str, path: str, body: object) -> tuple[
 
 @contextmanager
 def redis() -> Iterator[Process]:
-    """Redis as durable as a registration: every write is synced before it is answered."""
+    """Redis with the durability of a registration: every write is synced before the response."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -140,7 +143,7 @@ def is_listening(port: int) -> bool:
 
 
 def tool(*arguments: str) -> Any:
-    """Runs one of the load tools; the JSON that it prints."""
+    """Runs one of the load tools, and returns the JSON that it prints."""
     run = subprocess.run([str(TOOL), *arguments], check=True, capture_output=True, text=True)
     return json.loads(run.stdout)
 

@@ -1,4 +1,4 @@
-//! The baseline: the same server library, reading the body and answering a constant.
+//! The baseline: the same HTTP library, reading the body and sending a constant response.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +11,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::routing::{get, post};
 use axum::serve::ListenerExt;
 
-/// Every header that the service sends besides `content-length` and `date`, which the library adds here as there.
+/// All headers that the service sends, except `content-length` and `date`, which the library adds
+/// in both servers.
 const HEADERS: [(&str, &str); 8] = [
     ("content-type", "application/json"),
     ("cache-control", "no-store"),
@@ -23,7 +24,7 @@ const HEADERS: [(&str, &str); 8] = [
     ("access-control-max-age", "86400"),
 ];
 
-/// The service says of answers from this size on that they may be compressed.
+/// The service marks responses from this size on as varying with compression.
 const VARYING_BYTES: usize = 4 * 1024;
 
 /// Serves constants with the service's headers.
@@ -49,13 +50,13 @@ struct Constant {
 }
 
 impl Bare {
-    /// Prints the bound address, then serves until it is killed.
+    /// Prints the bound address, then serves until the process is killed.
     #[tokio::main]
     pub(crate) async fn run(self) -> io::Result<()> {
         let listener = tokio::net::TcpListener::bind(self.listen).await?;
         println!("listening on http://{}", listener.local_addr()?);
         let listener = listener.tap_io(|stream| {
-            // A refused option costs latency, not correctness.
+            // Without this option, latency is higher, but nothing breaks.
             let _ = stream.set_nodelay(true);
         });
         axum::serve(listener, self.router()).await

@@ -1,4 +1,4 @@
-//! Registers many seed-like peers as fast as the service takes them.
+//! Registers many peers, like those of the original clients, as fast as the service accepts them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use crate::pool::Pool;
 use crate::{seed, wire};
 
-/// Long enough for one sync on a slow disk; no answer at all in that time means a hung server.
+/// Long enough for one sync on a slow disk. A server that sends no response at all in that time
+/// hangs.
 const STALL: Duration = Duration::from_secs(30);
 
 /// Registers many seed-like peers.
@@ -28,7 +29,7 @@ pub(crate) struct Fill {
 }
 
 impl Fill {
-    /// Prints the counts and the rate as one line of JSON; an error if any registration was refused.
+    /// Prints the counts and the rate as one line of JSON. Fails if any registration was refused.
     pub(crate) fn run(&self) -> io::Result<()> {
         let started = Instant::now();
         let failed = self.register_all()?;

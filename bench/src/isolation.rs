@@ -1,8 +1,10 @@
-//! Simulates a network's life on the real registry and says whether anybody is left isolated.
+//! Simulates the life of a network on the real registry, and reports whether any peer becomes
+//! isolated.
 //!
-//! Time is an argument of every rule, so an hour of a hundred thousand peers takes a minute or two. Every peer has three memories: one
-//! is filled by the service's own samples, the others by what two other kinds of lists would have told it of the same
-//! network. `docs/isolation.md` says what is simulated, and `bench/isolation` runs it.
+//! Time is an argument of every rule, so an hour of a hundred thousand peers takes a minute or two.
+//! Every peer has three memories: one is filled with the service's own samples, and the others with
+//! the lists that two other kinds of services would have returned for the same network.
+//! `docs/isolation.md` describes the simulation, and `bench/isolation` runs it.
 
 mod chart;
 mod graph;
@@ -37,7 +39,7 @@ pub(crate) struct Isolation {
 }
 
 impl Isolation {
-    /// Prints what was seen as one line of JSON; shows its progress on standard error.
+    /// Prints the results as one line of JSON; shows its progress on standard error.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let simulation = runtime.block_on(self.simulate())?;

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-/// Every latency seen, how many requests were refused for overload, and how many failed otherwise.
+/// All latencies, the number of requests that were refused for overload, and the number that failed
+/// otherwise.
 #[derive(Default)]
 pub(crate) struct Latencies {
     nanoseconds: Vec<u64>,
@@ -11,7 +12,7 @@ pub(crate) struct Latencies {
 }
 
 impl Latencies {
-    /// Counts one request by its status; `None` when its connection broke.
+    /// Records one request by its status; `None` if its connection broke.
     pub(crate) fn record(&mut self, latency: Duration, status: Option<u16>) {
         self.nanoseconds.push(u64::try_from(latency.as_nanos()).unwrap_or(u64::MAX));
         match status {
@@ -34,7 +35,7 @@ impl Latencies {
         })
     }
 
-    /// The latency that `per_mille` of the requests stay within; the latencies are sorted.
+    /// The latency that `per_mille` of the requests do not exceed; the latencies must be sorted.
     fn microseconds_at(&self, per_mille: usize) -> u64 {
         let rank = (self.nanoseconds.len() * per_mille).div_ceil(1_000).max(1) - 1;
         self.nanoseconds.get(rank).map_or(0, |nanoseconds| nanoseconds / 1_000)

@@ -1,6 +1,8 @@
-//! The tools of the benchmarks: a baseline server, a loader of peers, an open-loop load generator, and a simulated network.
+//! The tools of the benchmarks: a baseline server, a loader of peers, an open-loop load generator,
+//! and a simulated network.
 //!
-//! The drivers `bench/speed`, `bench/size` and `bench/isolation` start these; each can be run by hand too.
+//! The drivers `bench/speed`, `bench/size` and `bench/isolation` start these tools, which can also
+//! be run manually.
 #![allow(clippy::print_stdout, reason = "a table on standard output is what these tools are for")]
 
 mod bare;

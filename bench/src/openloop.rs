@@ -1,5 +1,6 @@
-//! An open-loop load: requests fall due at random moments of a fixed mean rate, whether or not earlier ones were
-//! answered. Latency counts from when a request was due, so a stalled server can't hide what waited behind it.
+//! An open-loop load. Requests are due at random moments with a fixed mean rate, whether or not
+//! earlier requests have got their responses. Latency is measured from the time when a request was
+//! due, so a stalled server can't hide the requests that waited behind it.
 
 use std::collections::VecDeque;
 use std::io;
@@ -11,7 +12,7 @@ use crate::latency::Latencies;
 use crate::pool::Pool;
 use crate::{seed, wire};
 
-/// Requests unanswered this long after the last one was due count as failed.
+/// Requests without a response this long after the last one was due count as failed.
 const DRAIN: Duration = Duration::from_secs(5);
 
 /// Sends at fixed mean rates and prints percentiles of latency as JSON.
@@ -69,7 +70,7 @@ struct Due {
     at: Instant,
 }
 
-/// When requests of one kind fall due: a Poisson process.
+/// The due times of requests of one kind: a Poisson process.
 struct Arrivals {
     kind: Kind,
     per_second: f64,
@@ -78,7 +79,8 @@ struct Arrivals {
 
 impl OpenLoop {
     pub(crate) fn run(self) -> io::Result<()> {
-        // The kernel's default lets a sleeper oversleep by 50 µs, which would count as the server's latency.
+        // By default the kernel lets a thread oversleep by 50 µs, which would count as the server's
+        // latency.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let mut load = Load::start(&self)?;
         let started = Instant::now();
@@ -158,7 +160,8 @@ impl Load {
         for arrivals in &mut self.arrivals {
             while arrivals.next <= now && arrivals.next < self.end {
                 self.waiting.push_back(Due { kind: arrivals.kind, at: arrivals.next });
-                // Exponential gaps make the process memoryless; 1 - f64() is never zero.
+                // Exponentially distributed gaps make the process memoryless; 1 - f64() is never
+                // zero.
                 let gap = -(1.0 - fastrand::f64()).ln() / arrivals.per_second;
                 arrivals.next += Duration::from_secs_f64(gap);
             }

@@ -1,4 +1,4 @@
-//! Many keep-alive connections driven by one thread.
+//! Many keep-alive connections on one thread.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,10 +9,10 @@ use rustix::event::{Timespec, epoll};
 
 use crate::wire::Connection;
 
-/// How many answers one wait takes at most; more just need another wait.
+/// The maximum number of responses that one wait takes; more need another wait.
 const EVENTS: usize = 1_024;
 
-/// Connections, each idle or carrying one request with a tag of the caller's.
+/// Connections, each of which is idle or carries one request with a tag from the caller.
 pub(crate) struct Pool<Tag> {
     target: SocketAddr,
     epoll: rustix::fd::OwnedFd,
@@ -23,10 +23,10 @@ pub(crate) struct Pool<Tag> {
     buffer: Vec<u8>,
 }
 
-/// How one request ended.
+/// The result of one request.
 pub(crate) struct Completion<Tag> {
     pub(crate) tag: Tag,
-    /// `None` when the connection broke; it is opened anew.
+    /// `None` if the connection broke; it is opened again.
     pub(crate) status: Option<u16>,
 }
 
@@ -61,18 +61,18 @@ impl<Tag> Pool<Tag> {
         !self.idle.is_empty()
     }
 
-    /// How many requests have no answer yet.
+    /// The number of requests without a response.
     pub(crate) fn busy(&self) -> usize {
         self.connections.len() - self.idle.len()
     }
 
-    /// Sends on an idle connection; a caller without one has to wait first.
+    /// Sends on an idle connection. If there is none, the caller has to wait first.
     pub(crate) fn send(&mut self, request: &[u8], tag: Tag) -> io::Result<()> {
         let Some(index) = self.idle.pop() else {
             return Err(io::Error::other("no connection is idle"));
         };
         self.in_flight[index] = Some(tag);
-        // A server may have closed an idle connection; then the request goes out on a new one.
+        // A server may have closed an idle connection. The request is then sent on a new one.
         if self.connections[index].send(request).is_err() {
             self.reopen(index)?;
             self.connections[index].send(request)?;
@@ -80,7 +80,7 @@ impl<Tag> Pool<Tag> {
         Ok(())
     }
 
-    /// Waits for at most `timeout`, and hands every request that ended to `ended`.
+    /// Waits for at most `timeout`, and passes every finished request to `ended`.
     pub(crate) fn wait(
         &mut self,
         timeout: Duration,

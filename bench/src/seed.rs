@@ -1,9 +1,10 @@
-//! Peers like the seed's: computable from a number, so that every tool of a run knows the same network.
+//! Peers like those of the original clients. They are computed from a number, so that all tools of
+//! a run use the same network.
 
 use std::io::{self, BufWriter, Write};
 use std::net::Ipv4Addr;
 
-/// Words to draw two archetypes from; a real network has a handful that many peers carry.
+/// The archetypes, of which each peer has two. A real network has a handful that many peers carry.
 pub(crate) const ARCHETYPES: [&str; 16] = [
     "pepino", "ethics", "memory", "vision", "speech", "planner", "critic", "teacher", "archive", "bridge",
     "sensor", "weaver", "scout", "healer", "oracle", "anchor",
@@ -41,8 +42,8 @@ pub(crate) fn peer_id(number: u64) -> String {
     )
 }
 
-/// The body that registers peer `number`: about 250 bytes of JSON with two archetypes. Addresses are spread over
-/// 10.0.0.0/8, so that no bound on one published address is met.
+/// The body that registers peer `number`: about 250 bytes of JSON with two archetypes. Addresses
+/// are spread over 10.0.0.0/8, so that no limit per published address applies.
 pub(crate) fn registration(number: u64, ttl_seconds: Option<u32>) -> String {
     let draw = scramble(!number);
     let kinds = ARCHETYPES.len() as u64;
@@ -60,7 +61,7 @@ pub(crate) fn registration(number: u64, ttl_seconds: Option<u32>) -> String {
     )
 }
 
-/// Archetype `index`, modulo how many there are.
+/// The archetype with `index` modulo the number of archetypes.
 pub(crate) fn archetype(index: u64) -> &'static str {
     let index = usize::try_from(index % ARCHETYPES.len() as u64).unwrap_or(0);
     ARCHETYPES[index]
@@ -71,7 +72,7 @@ fn address(number: u64) -> Ipv4Addr {
     Ipv4Addr::new(10, b, c, d)
 }
 
-/// The finalizer of splitmix64: neighbours in, strangers out.
+/// The finalizer of splitmix64, which maps adjacent numbers to unrelated ones.
 pub(crate) fn scramble(number: u64) -> u64 {
     let mixed = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

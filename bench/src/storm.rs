@@ -1,5 +1,6 @@
-//! Peers that beat as today's clients do, through an outage: each at a fixed interval and its own phase, one attempt each time, a failure
-//! forgotten until the next.
+//! Peers that behave like legacy clients during an outage. Each sends heartbeats at a fixed
+//! interval with its own phase, tries once each time, and ignores a failure until the next
+//! heartbeat.
 
 use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::{seed, wire};
 
-/// How long one attempt waits for its answer, as today's clients do.
+/// How long one attempt waits for its response, as in legacy clients.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Beats for registered peers, and prints what each second brought as JSON.
@@ -33,18 +34,18 @@ pub(crate) struct Storm {
     connections: u64,
 }
 
-/// What one second brought.
+/// The requests and responses of one second.
 #[derive(Default)]
 struct Second {
     sent: AtomicU64,
     renewed: AtomicU64,
-    /// Answered, but not renewed: 404 says that the peer has to register again.
+    /// Responses without a renewal: 404 tells the peer to register again.
     unknown: AtomicU64,
     refused: AtomicU64,
     failed: AtomicU64,
 }
 
-/// When one peer was back: the first success behind a failure, since the start.
+/// When a peer had its first success after a failure, since the start.
 type Back = Option<Duration>;
 
 impl Storm {
@@ -94,7 +95,8 @@ impl Storm {
 struct Beater {
     target: SocketAddr,
     connection: Option<TcpStream>,
-    /// Each peer's next heartbeat, the earliest first; they keep their order, since all have one interval.
+    /// The next heartbeat of each peer, earliest first. The order never changes, because all peers
+    /// have the same interval.
     due: Vec<(Duration, Vec<u8>)>,
     interval: Duration,
     end: Duration,
@@ -117,7 +119,7 @@ impl Beater {
         Self { target: storm.target, connection: None, due, interval, end, began, seconds }
     }
 
-    /// When each peer was back, and how late the latest heartbeat went out.
+    /// When each peer had its first success, and the maximum delay of a heartbeat.
     fn run(mut self) -> (Vec<Back>, Duration) {
         let mut backs: Vec<Back> = vec![None; self.due.len()];
         let mut away = vec![false; self.due.len()];

@@ -1,4 +1,5 @@
-//! Watchers of a network that changes: whether each event reaches each of them, once, and how late.
+//! Watchers of a network that changes. Checks that each watcher receives each event once, and
+//! measures the delay.
 
 mod churn;
 mod stream;
@@ -44,7 +45,7 @@ pub(crate) struct Watch {
     seconds: u64,
 }
 
-/// How long the last events may be on their way.
+/// How long the last events may take to arrive.
 const LAST: Duration = Duration::from_secs(20);
 
 impl Watch {
@@ -80,7 +81,8 @@ impl Watch {
         Ok(())
     }
 
-    /// Changes the network for the time of the run; answers what was changed, by topic, and the most memory that was seen.
+    /// Changes the network during the run. Returns the changes by topic, and the maximum memory use
+    /// that was observed.
     async fn churn(&self, topics: Vec<Topic>) -> Result<(Vec<Vec<Made>>, u64), Box<dyn Error>> {
         let end = Instant::now() + Duration::from_secs(self.seconds);
         let interval = Duration::from_secs(1) * u32::try_from(self.topics)? / self.changes;
@@ -102,7 +104,8 @@ impl Watch {
         }
     }
 
-    /// Lets those who did not read see that they were cut off, come back, and read on; answers how each fared.
+    /// Lets the watchers that did not read notice that they were cut off, reconnect, and read on.
+    /// Returns the outcome of each.
     async fn resume(
         &self,
         stalled: Vec<Stream>,
@@ -129,7 +132,7 @@ impl Watch {
     }
 }
 
-/// What the reading watchers were told.
+/// The events that the reading watchers received.
 #[derive(Default)]
 struct Told {
     events: u64,
@@ -139,7 +142,7 @@ struct Told {
 }
 
 impl Told {
-    /// Holds what came to one watcher against what was changed, in order.
+    /// Compares the events that one watcher received with the changes, in order.
     fn compare(&mut self, made: &[Made], came: &[Came]) {
         self.events += came.len() as u64;
         self.lost += made.len().saturating_sub(came.len()) as u64;

@@ -1,4 +1,4 @@
-//! Just enough HTTP/1.1 to load a server without spending its processor on the load.
+//! A minimal HTTP/1.1 client that generates load with little processor time.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};
@@ -11,7 +11,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    /// Connects; the connection never blocks from then on.
+    /// Connects. From then on, the connection is non-blocking.
     pub(crate) fn open(target: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(target)?;
         stream.set_nodelay(true)?;
@@ -19,12 +19,12 @@ impl Connection {
         Ok(Self { stream, received: Vec::new() })
     }
 
-    /// Sends one request, which fits an empty socket buffer by being small.
+    /// Sends one request. Requests are small, so each fits into an empty socket buffer.
     pub(crate) fn send(&mut self, request: &[u8]) -> io::Result<()> {
         self.stream.write_all(request)
     }
 
-    /// Reads what has arrived; the status once the whole answer is here.
+    /// Reads the data that has arrived. Returns the status once the response is complete.
     pub(crate) fn receive(&mut self, buffer: &mut [u8]) -> io::Result<Option<u16>> {
         loop {
             match self.stream.read(buffer) {
@@ -42,7 +42,7 @@ impl Connection {
     }
 }
 
-/// The bytes of a `POST` of JSON.
+/// The bytes of a `POST` with a JSON body.
 pub(crate) fn post(target: SocketAddr, path: &str, body: &str) -> Vec<u8> {
     let mut request = String::with_capacity(160 + body.len());
     // Writing to a String can't fail.
@@ -59,7 +59,7 @@ pub(crate) fn get(target: SocketAddr, path: &str) -> Vec<u8> {
     format!("GET {path} HTTP/1.1\r\nhost: {target}\r\n\r\n").into_bytes()
 }
 
-/// The status of the answer in `received`, or `None` while some of it is missing.
+/// The status of the response in `received`, or `None` while it is incomplete.
 pub(crate) fn whole_answer(received: &[u8]) -> io::Result<Option<u16>> {
     let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);

@@ -1,4 +1,4 @@
-//! A service in memory that answers whatever a fuzzer makes up, and says when an answer is none.
+//! A service in memory that responds to any input of a fuzzer, and reports malformed responses.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,13 +15,15 @@ use http_body_util::BodyExt;
 use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
-/// A registry so small that it is soon full: the refusals of a full one are answers too, and memory can't grow.
+/// A registry so small that it is soon full. The refusals of a full registry are tested too, and
+/// memory use is bounded.
 const MAX_PEERS: u64 = 256;
 
-/// A JSON object whose values stay as they are written: metadata may hold numbers that no type of ours holds.
+/// A JSON object whose values stay as they were written: metadata may contain numbers that none of
+/// our types can represent.
 type Object = HashMap<String, Box<RawValue>>;
 
-/// The answer to one request.
+/// The response to one request.
 pub struct Answer {
     pub status: StatusCode,
     pub body: Bytes,
@@ -33,12 +35,13 @@ impl Answer {
     }
 }
 
-/// Answers a request of the thread's own service, whose state lasts from one input to the next.
+/// Sends a request to the service of this thread, whose state lasts from one input to the next.
 ///
 /// # Panics
-/// Where an answer is an internal error, or no JSON object: neither may ever happen.
+///
+/// If the response is an internal error or not a JSON object, neither of which may ever happen.
 pub fn answer(method: &str, path_and_query: &str, body: &[u8]) -> Option<Answer> {
-    // What is no URI never reaches the service.
+    // Input that is not a URI never reaches the service.
     let request =
         Request::builder().method(method).uri(path_and_query).body(Body::from(body.to_vec())).ok()?;
     let answer = SERVICE.with_borrow(|service| service.answer(request));
@@ -52,10 +55,12 @@ pub fn answer(method: &str, path_and_query: &str, body: &[u8]) -> Option<Answer>
     Some(answer)
 }
 
-/// Nothing stored can break a read: all peers are listed, each with the seed's six keys.
+/// Checks that no stored data can break a read: lists all peers, and checks that each has the six
+/// keys of the legacy view.
 ///
 /// # Panics
-/// Where that is not so.
+///
+/// If that is not the case.
 pub fn expect_readable() {
     let page = answer("GET", "/discover?limit=3", b"").expect("that is a URI").object();
     let peers: Vec<Object> = serde_json::from_str(page["peers"].get()).expect("a list of objects");
@@ -79,7 +84,7 @@ impl Service {
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).expect("the limits are the defaults but for one");
         let mut options = ServiceOptions::default();
-        // A fixed time makes every finding repeatable.
+        // With a fixed time, every finding is reproducible.
         options.clock = Clock::new(|| Timestamp::from_secs(1_759_406_400));
         let runtime = Builder::new_current_thread().enable_time().build().expect("a runtime without sockets");
         Self { discovery: DiscoveryService::new(Arc::new(registry), options), runtime }

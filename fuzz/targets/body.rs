@@ -1,4 +1,4 @@
-//! Bodies of every call that takes one.
+//! Bodies of every request that has one.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Cursors: raw text, and positions behind a right check, which a store has to read with suspicion.
+//! Cursors: raw text, and positions with a valid checksum, which a store must still not trust.
 #![no_main]
 
 use aurora_protocol::Archetype;

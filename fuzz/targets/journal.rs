@@ -1,7 +1,7 @@
-//! Damaged directories: none may end in a panic or in records that were never written.
+//! Damaged directories. None may cause a panic or return records that were never written.
 //!
-//! An input is a list of edits to a checkpoint and two journals. Damage may be sealed with right checksums afterwards, so that it
-//! reaches what lies behind them.
+//! An input is a list of edits to a checkpoint and two journals. The damage may be sealed with
+//! valid checksums afterwards, so that it reaches the code after the checks.
 #![no_main]
 
 use std::cell::OnceCell;
@@ -15,13 +15,13 @@ use libfuzzer_sys::fuzz_target;
 const NAMES: [&str; 3] = ["checkpoint-0000000002", "journal-0000000002", "journal-0000000003"];
 const FRAMES_AT: usize = 1024;
 const FRAME_HEADER: usize = 24;
-/// Long enough to have several pieces, short enough for tens of thousands of runs a second.
+/// Long enough for several pieces, and short enough for tens of thousands of runs a second.
 const RECORD: [u8; 40] = [0x5A; 40];
 
-/// Repeating a file over and over makes runs slow and finds nothing new.
+/// Repeating a file many times makes runs slow and finds nothing new.
 const MAX_FILE: usize = 1 << 16;
 
-/// What happens to a directory before it is opened.
+/// An edit of a directory before it is opened.
 #[derive(Arbitrary, Debug)]
 struct Damage {
     edits: Vec<(u8, u16, Edit)>,
@@ -110,7 +110,7 @@ fn append(journal: &Journal<()>) {
     }
 }
 
-/// Gives the file header and every frame that can still be found right checksums.
+/// Writes valid checksums to the file header and to every frame that can still be found.
 fn seal(contents: &mut [u8]) {
     if contents.len() < FRAMES_AT {
         return;

@@ -1,1 +1,2 @@
-"""What the black-box checks share: the service as a process, a small HTTP client, and a report of counts."""
+"""Shared parts of the black-box checks: the service as a process, a small HTTP client, and a report
+of counts."""

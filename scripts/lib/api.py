@@ -1,4 +1,4 @@
-"""A keep-alive client of the service's HTTP contract."""
+"""A keep-alive client of the service's HTTP API."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Answer:
 
 
 class Api:
-    """One connection, opened when needed. Connection errors reach the caller as OSError or HTTPException."""
+    """One connection, opened when needed. Connection errors are raised as OSError or HTTPException."""
 
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address, timeout=REQUEST_SECONDS)
@@ -41,7 +41,7 @@ class Api:
         return self.call("GET", "/health")
 
     def everybody(self) -> Iterator[dict[str, Any]]:
-        """Every live peer, by pages."""
+        """Every live peer, page by page."""
         parameters: dict[str, Any] = {"order": "all", "limit": 1000}
         while True:
             page = self.discover(**parameters)
@@ -57,7 +57,7 @@ class Api:
         return Answer(status, headers, json.loads(content) if content else None)
 
     def exchange(self, method: str, path: str, body: object = None) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Status, headers and the body as it came."""
+        """Status, headers and the body as received."""
         content = None if body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, {"Content-Type": "application/json"})

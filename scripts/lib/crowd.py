@@ -1,4 +1,4 @@
-"""Thousands of connections that want nothing, or want it very slowly."""
+"""Thousands of connections that are idle or very slow."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from enum import Enum
 
 # One source address has too few ports for many thousand connections to one server.
 SOURCES = [f"127.0.0.{host}" for host in range(2, 22)]
-# Connections opened between two looks at those already open.
+# The number of connections to open between two checks of those already open.
 BURST = 100
 TICKS_PER_SECOND = 20
 
 
 class Habit(Enum):
-    """What a connection does once it is open."""
+    """The behaviour of a connection after it is open."""
 
     IDLE = "idle"
     SLOW_HEAD = "slow head"
@@ -45,12 +45,13 @@ class Tally:
     opened: int = 0
     cut_off: Counter[Habit] = field(default_factory=Counter)
     longest: dict[Habit, float] = field(default_factory=dict)
-    # The fewest that were held at once after all had been opened.
+    # The minimum number of open connections since all were opened.
     least_held: int = 0
 
 
 class Crowd:
-    """Holds `size` connections from a thread of its own; opens another for each that the server cuts off."""
+    """Holds `size` connections from a separate thread. Replaces each connection that the server
+    closes."""
 
     def __init__(self, port: int, size: int) -> None:
         self.tally = Tally()
@@ -65,7 +66,7 @@ class Crowd:
         self._thread = threading.Thread(target=self._hold)
 
     def gather(self, seconds: float) -> None:
-        """Returns once all connections are open."""
+        """Waits until all connections are open."""
         self._thread.start()
         if not self._complete.wait(seconds):
             self.disperse()
@@ -142,6 +143,6 @@ class Crowd:
         self._members.discard(member)
 
     def oldest(self, habit: Habit) -> float:
-        """Seconds that the oldest open connection of this habit has lasted."""
+        """The age, in seconds, of the oldest open connection with this behaviour."""
         opened = [member.opened for member in tuple(self._members) if member.habit is habit]
         return time.monotonic() - min(opened, default=time.monotonic())

@@ -1,4 +1,4 @@
-"""What a well-behaved peer experiences: heartbeats at a fixed rate from a process of its own."""
+"""The experience of a well-behaved peer: heartbeats at a fixed rate from a separate process."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Experience:
-    """Seconds of latency: the median over windows of what each window saw."""
+    """Latency in seconds: the median over windows of the value in each window."""
 
     p50: float
     p99: float
@@ -31,7 +31,8 @@ class Experience:
 
 
 def experience(address: str, peer_id: str, windows: int) -> Experience:
-    """Sends heartbeats of `peer_id` for `windows` windows. Latency counts from when a heartbeat was due."""
+    """Sends heartbeats of `peer_id` for `windows` windows. Latency is measured from the time when a
+    heartbeat was due."""
     with multiprocessing.get_context("spawn").Pool(1) as process:
         seen = process.starmap(watch, [(address, peer_id, windows)])[0]
     return Experience(

@@ -1,10 +1,10 @@
-"""What a check found: counts to print, failures that decide its exit code."""
+"""The results of a check: counts to print, and failures, which determine its exit code."""
 
 from __future__ import annotations
 
 import sys
 
-# The first few say what is wrong; thousands of the same would hide it.
+# The first few failures show the problem; thousands more of the same would hide it.
 FAILURES_SHOWN = 10
 
 
@@ -21,7 +21,7 @@ class Report:
             self.fail(failure)
 
     def end(self, **counts: object) -> int:
-        """Prints counts and failures; the exit code."""
+        """Prints counts and failures, and returns the exit code."""
         verdict = "failed" if self._failures else "passed"
         figures = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in counts.items())
         print(f"{self._title} {verdict}: {figures}")

@@ -1,4 +1,4 @@
-"""What no schema can say, told to schemathesis."""
+"""Rules for schemathesis that a schema can't express."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, arguments: Any) -> None:
-    """A cursor is good for the query it was made for, and only a sample is filled up: others are rightly refused."""
+    """A cursor is valid only for its query, and only a sample can be filled. Other combinations are
+    refused correctly."""
     for holder in (case.query, case.body):
         for query in (holder, holder.get("discover")) if isinstance(holder, dict) else ():
             for name in ("cursor", "since") if isinstance(query, dict) else ():

@@ -1,4 +1,4 @@
-"""The built command as a process on loopback, started and stopped by the checks."""
+"""The built command as a process on loopback, which the checks start and stop."""
 
 from __future__ import annotations
 
@@ -14,20 +14,21 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A start replays the journal; a million peers take seconds, what a check registers far less.
+# A start replays the journal. That takes seconds for a million peers, and a check registers far
+# fewer.
 START_SECONDS = 60.0
-# Longer than the service's own grace for requests under way.
+# Longer than the service's own grace period for requests in flight.
 STOP_SECONDS = 60.0
 
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class StartFailed(Exception):
-    """The service ended, or said no address, before it listened."""
+    """The service exited, or printed no address, before it listened."""
 
 
 def binary() -> Path:
-    """The command under test: $AURORA_DISCOVERY, else the newest build."""
+    """The command under test: $AURORA_DISCOVERY, or else the newest build."""
     if chosen := os.environ.get("AURORA_DISCOVERY"):
         return Path(chosen)
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
@@ -39,7 +40,7 @@ def binary() -> Path:
 
 
 class Service:
-    """One running `serve`. Leaving its `with` block kills it."""
+    """One running `serve`, killed at the end of its `with` block."""
 
     def __init__(self, *options: str, data: Path | None = None, port: int = 0) -> None:
         store = ["--data", str(data)] if data else [] if "--store" in options else ["--memory"]
@@ -68,12 +69,12 @@ class Service:
         return self._process.poll() is None
 
     def kill(self) -> None:
-        """SIGKILL: no handler runs, nothing is flushed."""
+        """Sends SIGKILL: no handler runs, and nothing is flushed."""
         self._process.kill()
         self._process.wait()
 
     def stop(self) -> int:
-        """SIGTERM, then the exit code of a graceful end."""
+        """Sends SIGTERM, and returns the exit code of the orderly shutdown."""
         self._process.send_signal(signal.SIGTERM)
         return self._process.wait(STOP_SECONDS)
 
@@ -117,7 +118,8 @@ class Service:
 
 
 def wait_until(condition: str, is_true: object, seconds: float) -> float:
-    """Polls `is_true` until it holds; the seconds that took, or TimeoutError naming `condition`."""
+    """Polls `is_true` until it holds. Returns the seconds until then, or raises TimeoutError naming
+    `condition`."""
     assert callable(is_true)
     started = time.monotonic()
     while not is_true():

@@ -1,4 +1,4 @@
-//! The picture of a run: panels over one axis of time, a line for each sampler, in SVG.
+//! The chart of a run in SVG: panels over one time axis, with a line for each sampler.
 
 use std::fmt::Write as _;
 
@@ -6,39 +6,39 @@ use super::graph::Figures;
 use super::scenario::{Sampler, Scenario};
 use super::simulation::Series;
 
-/// The picture's width, and what lies left and right of the panels, in pixels.
+/// The width of the chart, and the margins left and right of the panels, in pixels.
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 78.0;
 const RIGHT: f64 = 18.0;
-/// A panel's height, and what lies above it for its title.
+/// The height of a panel, and of the space for its title.
 const HEIGHT: f64 = 120.0;
 const ABOVE: f64 = 40.0;
-/// The head with the legend, and the foot with the axis.
+/// The header with the legend, and the footer with the axis.
 const HEAD: f64 = 52.0;
 const FOOT: f64 = 44.0;
 
-/// Seconds between the marks of the axis of time.
+/// Seconds between the ticks of the time axis.
 const MARK_SECONDS: u32 = 600;
 
-/// What a panel shows: its title, its scale and a line for each sampler.
+/// The contents of a panel: its title, its scale and a line for each sampler.
 struct Panel {
     title: &'static str,
     scale: Scale,
     lines: Vec<(Sampler, Vec<(u32, f64)>)>,
 }
 
-/// How values become heights.
+/// How a value is mapped to a height.
 #[derive(Clone, Copy)]
 enum Scale {
-    /// From none to all.
+    /// A share between 0 and 1.
     Share,
-    /// Counts up to a power of ten, by their logarithm; nothing lies on the axis.
+    /// Counts up to a power of ten, on a logarithmic scale; zero is on the axis.
     Count { decades: i32 },
     /// Seconds up to a bound.
     Seconds { most: f64 },
 }
 
-/// The picture of a run, called by its name.
+/// The chart of a run, with its name.
 pub(crate) fn draw(name: &str, scenario: &Scenario, series: &[Series]) -> String {
     let panels = panels(scenario, series);
     let height = HEAD + FOOT + (ABOVE + HEIGHT) * panels.len() as f64;
@@ -134,7 +134,7 @@ impl Panel {
 }
 
 impl Scale {
-    /// Where a value lies, from 0 at the bottom to 1 at the top.
+    /// The position of a value, from 0 at the bottom to 1 at the top.
     fn height(self, value: f64) -> f64 {
         match self {
             Self::Share => value,
@@ -182,7 +182,7 @@ fn axis(svg: &mut String, y: f64, seconds: u32) {
     let _ = writeln!(svg, r#"<text x="{middle}" y="{below}" text-anchor="middle">minutes</text>"#);
 }
 
-/// A line through points; those in the middle of a level stretch are left out.
+/// A line through points. Points in the middle of a level stretch are omitted.
 fn line(svg: &mut String, sampler: Sampler, points: &[(f64, f64)]) {
     let is_level = |at: usize| {
         at > 0
@@ -209,7 +209,7 @@ fn across(second: u32, seconds: u32) -> f64 {
     LEFT + (WIDTH - LEFT - RIGHT) * f64::from(second) / f64::from(seconds.max(1))
 }
 
-/// A number with its thousands apart.
+/// A number with separators between its thousands.
 fn grouped(number: u32) -> String {
     if number < 1_000 {
         return number.to_string();

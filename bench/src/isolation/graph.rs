@@ -1,36 +1,36 @@
-//! The graph of who knows whom among the live.
+//! The graph of the live peers and the live peers that they know.
 
 use super::population::Population;
 use super::view::Views;
 
-/// The best known that vanish at once in the test of what a graph hangs on: one in so many.
+/// The robustness test removes this fraction of the best-known peers at once: one in fifty.
 const VANISHING: usize = 50;
 
-/// What the graph looks like at one instant.
+/// The state of the graph at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Figures {
-    /// Peers that run and are registered.
+    /// Peers that are running and registered.
     pub(crate) live: u32,
-    /// Parts that know nothing of each other.
+    /// The number of connected components.
     pub(crate) components: u32,
-    /// Peers in the largest part.
+    /// The number of peers in the largest component.
     pub(crate) largest: u32,
-    /// Peers that know nobody live and that nobody live knows.
+    /// Peers that know no live peer and that no live peer knows.
     pub(crate) isolated: u32,
-    /// Peers that registered more than a lease ago and that nobody live knows.
+    /// Peers that registered more than a lease ago and that no live peer knows.
     pub(crate) unknown: u32,
-    /// How long the peer that waits longest has not been told to anybody, in seconds.
+    /// The longest time, in seconds, for which any live peer has not been listed in a response.
     pub(crate) forgotten_seconds: u32,
 }
 
-/// Memory for looking at graphs.
+/// Buffers that are reused for each analysis.
 #[derive(Default)]
 pub(crate) struct Graph {
-    /// Towards the root of each peer's component.
+    /// The parent of each peer in the union-find forest of components.
     parents: Vec<u32>,
-    /// Of a root: how many peers its component has.
+    /// For a root: the number of peers in its component.
     sizes: Vec<u32>,
-    /// How many live peers know each peer.
+    /// The number of live peers that know each peer.
     known_by: Vec<u32>,
 }
 
@@ -53,7 +53,8 @@ impl Graph {
         figures
     }
 
-    /// The share of the others that is still in one component if the best known, one in fifty, vanish at this instant.
+    /// The share of the other peers that are still in one component if the best-known peers, one in
+    /// fifty, disappear at this moment.
     pub(crate) fn share_left_when_the_best_known_vanish(
         &mut self,
         population: &Population,
@@ -74,7 +75,7 @@ impl Graph {
         f64::from(largest) / (ranked.len() - vanishing) as f64
     }
 
-    /// Joins who knows whom among the members that stay.
+    /// Joins the components of peers that know each other, among the members that stay.
     fn connect(&mut self, population: &Population, views: &Views, stays: impl Fn(u32) -> bool) {
         let ever = u32::try_from(population.ever()).unwrap_or(u32::MAX);
         self.parents.clear();
@@ -122,7 +123,8 @@ mod tests {
     const LEASE: u32 = 300;
     const NOW: u32 = 1_000;
 
-    /// Registered members that know each other as listed, all told at 0.
+    /// The figures of registered members that know each other as listed, with all responses at time
+    /// 0.
     fn look(known: &[&[u32]]) -> Figures {
         let (population, views) = network(known);
         Graph::default().look(&population, &views, LEASE, NOW)
@@ -191,7 +193,7 @@ mod tests {
         let (population, views) = network(&star);
         let left = Graph::default().share_left_when_the_best_known_vanish(&population, &views);
         assert!((left - 1.0 / 98.0).abs() < 1e-9, "{left}");
-        // Each knows the ten next: two gaps of one peer part nothing.
+        // Each peer knows the next ten, so two gaps of one peer disconnect nothing.
         let next: Vec<Vec<u32>> =
             (0..100).map(|peer| (1..=10).map(|step| (peer + step) % 100).collect()).collect();
         let ring: Vec<&[u32]> = next.iter().map(Vec::as_slice).collect();

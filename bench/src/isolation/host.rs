@@ -1,4 +1,5 @@
-//! One host of the service: the real registry on its embedded store, and the orders of the other lists beside it.
+//! One host of the service: the real registry on its embedded store, and the orders of the other
+//! kinds of lists.
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
@@ -11,7 +12,7 @@ use serde::Deserialize;
 use super::order::Orders;
 use super::scenario::{Sampler, Scenario};
 
-/// 2025-10-02T12:00:00, where the simulated time begins.
+/// 2025-10-02T12:00:00, the start of the simulated time.
 const EPOCH_SECONDS: u64 = 1_759_406_400;
 
 pub(crate) struct Host {
@@ -59,7 +60,7 @@ impl Host {
         }
     }
 
-    /// Whom a list of this kind tells a peer of.
+    /// The peers that a list of this kind returns to a peer.
     pub(crate) async fn discover(
         &mut self,
         sampler: Sampler,
@@ -75,7 +76,7 @@ impl Host {
         listed.iter().map(|peer| Ok(peer.peer_id.trim_start_matches(PREFIX).parse()?)).collect()
     }
 
-    /// All whose lease runs here.
+    /// All peers with a live lease on this host.
     pub(crate) fn listed(&self, now: u32) -> Vec<u32> {
         self.orders.listed(now)
     }
@@ -83,7 +84,7 @@ impl Host {
 
 const PREFIX: char = 'p';
 
-/// What a peer reads of another in an answer.
+/// The fields of a listed peer that a client reads.
 #[derive(Deserialize)]
 struct Listed<'a> {
     peer_id: &'a str,
@@ -93,7 +94,7 @@ fn id(peer: u32) -> Result<PeerId, Box<dyn Error>> {
     Ok(PeerId::parse(&format!("{PREFIX}{peer}"))?)
 }
 
-/// An address of its own for each peer, so that no bound on sources is met.
+/// A unique address for each peer, so that no limit per source applies.
 fn address(peer: u32) -> IpAddr {
     let [_, b, c, d] = peer.to_be_bytes();
     IpAddr::V4(Ipv4Addr::new(10, b, c, d))

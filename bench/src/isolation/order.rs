@@ -1,23 +1,24 @@
-//! The lists that the service does not make: newest first, and the first page of a fixed order.
+//! The kinds of lists that the service does not return: newest first, and the first page of a fixed
+//! order.
 
 use std::collections::BTreeSet;
 
 use super::scenario::Sampler;
 use crate::seed::scramble;
 
-/// The peers that a host lists, in the two orders.
+/// The peers that a host lists, in both orders.
 #[derive(Default)]
 pub(crate) struct Orders {
-    /// When each peer's lease ends, by its number, in seconds; 0: never had one.
+    /// When each peer's lease ends, by its number, in seconds; 0 if it never had one.
     ends: Vec<u32>,
-    /// By when they registered: numbers rise with time.
+    /// In the order of registration: numbers increase with time.
     newest: BTreeSet<u32>,
-    /// As the pages of a table lie that is ordered by a hash of the id.
+    /// In the order of a hash of the id, like the pages of a hashed table.
     hashed: BTreeSet<(u64, u32)>,
 }
 
 impl Orders {
-    /// A peer's lease runs until `end`.
+    /// Sets the end of a peer's lease to `end`.
     pub(crate) fn list(&mut self, peer: u32, end: u32) {
         let at = peer as usize;
         if self.ends.len() <= at {
@@ -36,12 +37,13 @@ impl Orders {
         self.hashed.remove(&(scramble(u64::from(peer)), peer));
     }
 
-    /// All whose lease runs.
+    /// All peers with a live lease.
     pub(crate) fn listed(&self, now: u32) -> Vec<u32> {
         self.newest.iter().copied().filter(|peer| now < self.ends[*peer as usize]).collect()
     }
 
-    /// The first `k` of an order, the asking peer left out. Whoever's lease ended is dropped on the way.
+    /// The first `k` peers of an order, except for the requesting peer. Expired peers are removed
+    /// along the way.
     pub(crate) fn first(&mut self, sampler: Sampler, asking: u32, k: usize, now: u32) -> Vec<u32> {
         let order: Box<dyn Iterator<Item = u32>> = match sampler {
             Sampler::NewestFirst => Box::new(self.newest.iter().rev().copied()),

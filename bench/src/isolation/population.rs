@@ -1,24 +1,25 @@
-//! Who runs, and since when it is registered.
+//! The running peers, and the times of their registrations.
 
-/// All peers that ever ran, by their numbers, which rise in the order in which they came.
+/// All peers that ever ran, by number. The numbers increase in the order in which the peers
+/// started.
 #[derive(Default)]
 pub(crate) struct Population {
     peers: Vec<State>,
-    /// Who runs, in no order.
+    /// The running peers, in no particular order.
     running: Vec<u32>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Runs, and has not been registered yet.
+    /// Running, but not registered yet.
     Waiting,
-    /// Runs, and was first registered then, in seconds.
+    /// Running, and first registered at this time, in seconds.
     Registered(u32),
     Gone,
 }
 
 impl Population {
-    /// A newcomer's number.
+    /// Adds a peer and returns its number.
     pub(crate) fn arrive(&mut self) -> u32 {
         let peer = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         self.peers.push(State::Waiting);
@@ -26,7 +27,7 @@ impl Population {
         peer
     }
 
-    /// Somebody at random leaves.
+    /// Stops a random peer.
     pub(crate) fn leave(&mut self, rng: &mut fastrand::Rng) -> Option<u32> {
         let at = (!self.running.is_empty()).then(|| rng.usize(..self.running.len()))?;
         let peer = self.running.swap_remove(at);
@@ -45,7 +46,8 @@ impl Population {
         self.peers[peer as usize] != State::Gone
     }
 
-    /// Since when a peer that runs is registered, in seconds; `None` for whoever is not, or gone.
+    /// When a running peer was registered, in seconds; `None` if it is not registered or has
+    /// stopped.
     pub(crate) fn member_since(&self, peer: u32) -> Option<u32> {
         match self.peers[peer as usize] {
             State::Registered(since) => Some(since),
@@ -53,12 +55,12 @@ impl Population {
         }
     }
 
-    /// Who runs and was registered once: the network.
+    /// The running peers that have registered: the network.
     pub(crate) fn members(&self) -> impl Iterator<Item = u32> {
         self.running.iter().copied().filter(|peer| self.member_since(*peer).is_some())
     }
 
-    /// How many peers there ever were.
+    /// The number of peers that ever existed.
     pub(crate) fn ever(&self) -> usize {
         self.peers.len()
     }

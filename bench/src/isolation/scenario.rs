@@ -1,4 +1,4 @@
-//! What happens to the simulated network, and how its peers behave.
+//! The events in the simulated network, and the behaviour of its peers.
 
 use std::ops::Range;
 
@@ -62,32 +62,32 @@ pub(crate) struct Scenario {
 }
 
 impl Scenario {
-    /// Whether a discover rides each heartbeat.
+    /// Whether each heartbeat includes a discover.
     pub(crate) fn rides(&self) -> bool {
         self.heartbeat_seconds == self.discover_seconds
     }
 
-    /// How many peers leave, and come, in a second.
+    /// The number of peers per second that leave and are replaced.
     pub(crate) fn replaced_a_second(&self) -> f64 {
         f64::from(self.peers) * self.replaced / f64::from(self.lease_seconds)
     }
 
-    /// How many hosts the service has.
+    /// The number of hosts of the service.
     pub(crate) fn hosts(&self) -> u8 {
         if self.partition_seconds > 0 { 2 } else { 1 }
     }
 
-    /// When nothing is answered, in seconds from the start of the simulation.
+    /// The time without responses, in seconds since the start of the simulation.
     pub(crate) fn outage(&self) -> Range<u32> {
         self.period(self.outage_at, self.outage_seconds)
     }
 
-    /// When the hosts don't see each other, in seconds from the start of the simulation.
+    /// The time when the hosts don't see each other, in seconds since the start of the simulation.
     pub(crate) fn partition(&self) -> Range<u32> {
         self.period(self.partition_at, self.partition_seconds)
     }
 
-    /// What is out of order at some time, and when, in seconds from the first measurement.
+    /// The kind and the time of the disturbance, in seconds since the first measurement.
     pub(crate) fn trouble(&self) -> Option<(&'static str, Range<u32>)> {
         let of = |name, at, seconds| (seconds > 0).then(|| (name, at..at + seconds));
         let outage = of("nothing is answered", self.outage_at, self.outage_seconds);
@@ -100,14 +100,14 @@ impl Scenario {
     }
 }
 
-/// Who chooses the peers that an answer lists.
+/// The algorithm that chooses the peers in a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sampler {
-    /// The service itself: a uniform random sample.
+    /// The service's own: a uniform random sample.
     Ours,
-    /// Those that registered last.
+    /// The peers that registered last.
     NewestFirst,
-    /// The beginning of a fixed order.
+    /// The first peers of a fixed order.
     FirstPage,
 }
 

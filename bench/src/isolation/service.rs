@@ -1,4 +1,5 @@
-//! The service as its peers see it: hosts that share what they know, unless they are apart, and answers, unless there are none.
+//! The service as its peers see it: hosts that share their state unless they are partitioned, and
+//! that respond unless there is an outage.
 
 use std::error::Error;
 
@@ -7,13 +8,13 @@ use super::scenario::{Sampler, Scenario};
 
 pub(crate) struct Service {
     hosts: Vec<Host>,
-    /// Whether the hosts don't see each other.
+    /// Whether the hosts are partitioned.
     apart: bool,
-    /// Whether nothing is answered.
+    /// Whether there is an outage.
     away: bool,
-    /// Who deregistered while the hosts were apart.
+    /// Peers that deregistered during the partition.
     departed: Vec<u32>,
-    /// Whose leases ran when the outage began, where it restores them.
+    /// Peers whose leases were live at the start of the outage, if the service restores them.
     kept: Vec<u32>,
 }
 
@@ -23,7 +24,7 @@ impl Service {
         Ok(Self { hosts, apart: false, away: false, departed: Vec::new(), kept: Vec::new() })
     }
 
-    /// Begins and ends the scenario's troubles.
+    /// Starts and ends the disturbances of the scenario.
     pub(crate) async fn advance(&mut self, scenario: &Scenario, now: u32) -> Result<(), Box<dyn Error>> {
         let (away, apart) = (scenario.outage().contains(&now), scenario.partition().contains(&now));
         if away && !self.away && scenario.outage_restores {
@@ -42,7 +43,7 @@ impl Service {
         Ok(())
     }
 
-    /// Whether calls are answered.
+    /// Whether requests get responses.
     pub(crate) fn answers(&self) -> bool {
         !self.away
     }
@@ -54,7 +55,8 @@ impl Service {
         Ok(())
     }
 
-    /// Whether the service knows the peer. A host that missed its registration hears of it from the one it keeps to.
+    /// Whether the service knows the peer. A host that missed the registration gets it from the
+    /// peer's own host.
     pub(crate) async fn heartbeat(&mut self, peer: u32, now: u32) -> Result<bool, Box<dyn Error>> {
         let home = self.home(peer);
         if !self.hosts[home].heartbeat(peer, now).await? {
@@ -86,18 +88,19 @@ impl Service {
         self.hosts[home].discover(sampler, peer, now).await
     }
 
-    /// The host that a peer keeps to.
+    /// The host that a peer uses.
     fn home(&self, peer: u32) -> usize {
         peer as usize % self.hosts.len()
     }
 
-    /// The hosts that see what a peer calls: its own, and, unless they are apart, the other one.
+    /// The hosts that see a peer's requests: its own, and the other one unless they are
+    /// partitioned.
     fn reached_by(&mut self, peer: u32) -> &mut [Host] {
         let home = self.home(peer);
         if self.apart { &mut self.hosts[home..=home] } else { &mut self.hosts }
     }
 
-    /// Tells each host what the other one heard while they were apart.
+    /// Gives each host the changes that the other one received during the partition.
     async fn merge(&mut self, now: u32) -> Result<(), Box<dyn Error>> {
         for peer in std::mem::take(&mut self.departed) {
             self.deregister(peer, now).await?;
@@ -112,7 +115,7 @@ impl Service {
         Ok(())
     }
 
-    /// Tells the other hosts of a peer that the one it keeps to lists.
+    /// Gives the other hosts a peer that its own host lists.
     async fn share(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
         let home = self.home(peer);
         for (_, host) in self.hosts.iter_mut().enumerate().filter(|(at, _)| *at != home) {

@@ -1,4 +1,4 @@
-//! The network's life, second by second.
+//! The life of the network, second by second.
 
 use std::error::Error;
 
@@ -8,9 +8,9 @@ use super::scenario::{Sampler, Scenario};
 use super::service::Service;
 use super::view::Views;
 
-/// How often the test of what a graph hangs on is made, in steps: it costs as much as the rest.
+/// The interval of the robustness test, in steps. The test costs as much as all other work.
 const STEPS_PER_BLOW: u32 = 6;
-/// When a newcomer that got no answer tries again, in seconds.
+/// When a newcomer without a response tries again, in seconds.
 const RETRY_SECONDS: u32 = 10;
 
 pub(crate) struct Simulation {
@@ -22,23 +22,24 @@ pub(crate) struct Simulation {
     memories: Vec<(Sampler, Views)>,
     agenda: Agenda,
     graph: Graph,
-    /// Peers that are still to leave and be replaced, a fraction of one included.
+    /// The number of peers that are still to leave and be replaced, including a fraction of one.
     owed: f64,
-    /// What was seen of each sampler.
+    /// The results of each sampler.
     pub(crate) series: Vec<Series>,
     pub(crate) counts: Counts,
 }
 
-/// What was seen of one sampler, over time.
+/// The results of one sampler over time.
 pub(crate) struct Series {
     pub(crate) sampler: Sampler,
-    /// With the seconds since the first measurement.
+    /// The figures, with the seconds since the first measurement.
     pub(crate) figures: Vec<(u32, Figures)>,
-    /// The share that stays together when the best known vanish, likewise.
+    /// The share that stays connected when the best-known peers disappear, with the seconds since
+    /// the first measurement.
     pub(crate) blows: Vec<(u32, f64)>,
 }
 
-/// What happened in all.
+/// The totals of the run.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) discovers: u64,
@@ -56,7 +57,7 @@ enum Turn {
 
 impl Simulation {
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
-        // The service draws from its thread's own source of chance.
+        // The service uses the random number generator of its thread.
         fastrand::seed(scenario.seed);
         let rng = fastrand::Rng::with_seed(scenario.seed);
         let samplers = if scenario.ours_only { &Sampler::ALL[..1] } else { &Sampler::ALL[..] };
@@ -86,17 +87,17 @@ impl Simulation {
         self.now > self.scenario.lease_seconds * (self.scenario.leases + 1)
     }
 
-    /// Whether the second that passed was the last of a lease.
+    /// Whether the last second was the last one of a lease.
     pub(crate) fn ends_a_lease(&self) -> bool {
         self.now.is_multiple_of(self.scenario.lease_seconds)
     }
 
-    /// How many leases are behind, that of coming to be left out.
+    /// How many lease durations have passed, without the first one, in which the network forms.
     pub(crate) fn leases_done(&self) -> u32 {
         (self.now / self.scenario.lease_seconds).saturating_sub(1)
     }
 
-    /// Lives for a second.
+    /// Simulates one second.
     pub(crate) async fn second(&mut self) -> Result<(), Box<dyn Error>> {
         self.service.advance(&self.scenario, self.now).await?;
         if self.now >= self.scenario.heartbeat_seconds {
@@ -142,7 +143,7 @@ impl Simulation {
         Ok(())
     }
 
-    /// Whether a call is answered.
+    /// Whether a request gets a response.
     fn reaches(&mut self) -> bool {
         let lost = self.rng.f64() < self.scenario.loss;
         let answered = !lost && self.service.answers();
@@ -206,7 +207,7 @@ impl Simulation {
     }
 }
 
-/// Whose turn it is at which second: a ring as long as the longest interval.
+/// The peers that act in each second: a ring as long as the longest interval.
 struct Agenda {
     seconds: Vec<Vec<(u32, Turn)>>,
 }

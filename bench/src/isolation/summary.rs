@@ -1,4 +1,4 @@
-//! What a run says in one line of JSON, for the driver that makes tables of it.
+//! The results of a run as one line of JSON, for the driver that makes tables from it.
 
 use serde_json::{Value, json};
 
@@ -20,7 +20,8 @@ pub(crate) fn of(scenario: &Scenario, simulation: &Simulation) -> Value {
     })
 }
 
-/// The worst of each figure, and how long after the trouble's end the graph was whole for good.
+/// The worst value of each figure, and how long after the end of the disturbance the graph became
+/// connected for good.
 fn of_series(scenario: &Scenario, series: &Series) -> Value {
     let worst = |of: fn(&Figures) -> u32| series.figures.iter().map(|(_, seen)| of(seen)).max().unwrap_or(0);
     let steps_with = |of: fn(&Figures) -> bool| series.figures.iter().filter(|(_, seen)| of(seen)).count();

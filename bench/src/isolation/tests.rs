@@ -1,4 +1,4 @@
-//! The property at a size that a test affords, and that the other lists do not have it.
+//! The service keeps a network connected, at a size that fits a test, and the other lists do not.
 
 use super::graph::Figures;
 use super::scenario::{Sampler, Scenario};
@@ -10,7 +10,7 @@ struct Arguments {
     scenario: Scenario,
 }
 
-/// A small network; `options` are the tool's.
+/// A small network; `options` are command-line options of the tool.
 fn scenario(options: &[&str]) -> Scenario {
     let small = ["isolation", "--peers=2000", "--step-seconds=20"];
     <Arguments as clap::Parser>::parse_from(small.iter().chain(options)).scenario

@@ -1,10 +1,10 @@
-//! What peers remember of what they were told.
+//! The peers that each peer remembers from responses.
 
-/// Every peer's memory, and when each peer was last told to anybody.
+/// Every peer's memory, and the last time that each peer was listed in a response.
 pub(crate) struct Views {
     known: Vec<Vec<u32>>,
     told_at: Vec<u32>,
-    /// How many peers of earlier answers are kept beside the last answer.
+    /// How many peers from earlier responses are kept in addition to the last response.
     kept: usize,
 }
 
@@ -13,13 +13,14 @@ impl Views {
         Self { known: Vec::new(), told_at: Vec::new(), kept: answers.saturating_sub(1) * k }
     }
 
-    /// A newcomer that knows nobody.
+    /// Adds a newcomer, which knows no peers.
     pub(crate) fn add(&mut self, now: u32) {
         self.known.push(Vec::new());
         self.told_at.push(now);
     }
 
-    /// An answer: what is remembered of earlier ones is the last that the memory has room for, besides it.
+    /// Records a response. The most recent peers of earlier responses are kept as far as the memory
+    /// has room.
     pub(crate) fn learn(&mut self, peer: u32, answer: &[u32], now: u32) {
         let known = &mut self.known[peer as usize];
         known.drain(..known.len().saturating_sub(self.kept));
@@ -37,7 +38,7 @@ impl Views {
         &self.known[peer as usize]
     }
 
-    /// When a peer was last told to anybody; when it came, if never.
+    /// When a peer was last listed in a response, or when it started if it never was.
     pub(crate) fn told_at(&self, peer: u32) -> u32 {
         self.told_at[peer as usize]
     }

@@ -1,4 +1,4 @@
-//! The peers of one archetype, which come, change and go one after the other.
+//! The peers of one archetype, which register, change and leave one after the other.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,13 +11,14 @@ use crate::wire::post;
 
 /// One change that was made.
 pub(crate) struct Made {
-    /// What a watcher must be told: the kind, the peer, and the change's number where it is among what the peer publishes.
+    /// The event that a watcher must receive: the kind, the peer, and the number of the change if
+    /// the peer publishes it.
     pub(crate) key: String,
-    /// When the service had answered.
+    /// When the service had responded.
     pub(crate) answered: Instant,
 }
 
-/// The peers of one archetype, and the connection on which they call.
+/// The peers of one archetype, and the connection for their requests.
 pub(crate) struct Topic {
     target: SocketAddr,
     connection: TcpStream,
@@ -27,8 +28,9 @@ pub(crate) struct Topic {
     changes: u64,
 }
 
-/// Bytes that each registration says of itself, four times the seed's: what waits for those who don't read must outgrow the buffers of
-/// the system, some megabytes a connection, within the run.
+/// The bytes of metadata in each registration, four times as many as in an original client's. The
+/// data that waits for watchers that don't read must exceed the buffers of the system, some
+/// megabytes per connection, within the run.
 const PADDING: usize = 1_000;
 
 impl Topic {
@@ -47,7 +49,7 @@ impl Topic {
         Ok(topic)
     }
 
-    /// Changes one peer each `interval`, and in the end tells all watchers that it is the end.
+    /// Changes one peer per `interval`, and finally sends all watchers the end marker.
     pub(crate) async fn change_until(mut self, end: Instant, interval: Duration) -> io::Result<Vec<Made>> {
         let mut made = Vec::new();
         let mut due = tokio::time::Instant::now();

@@ -1,4 +1,4 @@
-//! One stream of events, read or left unread.
+//! One event stream, which is read or left unread.
 
 use std::collections::HashMap;
 use std::io;
@@ -10,24 +10,25 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use super::churn::{Made, Topic};
 
-/// What a client that doesn't read has room for: what waits is the service's matter.
+/// The receive buffer of a client that doesn't read. All other waiting data is buffered by the
+/// service.
 const SMALL_BUFFER: u32 = 4_096;
 
-/// One event that came.
+/// An event that arrived.
 pub(crate) struct Came {
-    /// As that of what was made.
+    /// The key, as in the change that caused the event.
     pub(crate) key: String,
     pub(crate) at: Instant,
 }
 
-/// How one that did not read fared.
+/// The outcome for a watcher that did not read.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
-    /// It came back and was told all that it had missed, once.
+    /// It reconnected and received everything it had missed, once.
     Whole,
-    /// It was told to start anew.
+    /// It was told to restart.
     Reset,
-    /// It was told neither.
+    /// It missed changes without being told to restart.
     Gap,
     /// It was never cut off.
     StillOpen,
@@ -42,7 +43,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Watches a topic, or all, and waits until the service says where the stream stands.
+    /// Watches a topic, or all, and waits until the service sends the position of the stream.
     pub(crate) async fn open(
         target: SocketAddr,
         topic: Option<usize>,
@@ -56,7 +57,7 @@ impl Stream {
         let mut connection = socket.connect(target).await?;
         let query = topic.map(|topic| format!("?archetype={}", Topic::archetype(topic))).unwrap_or_default();
         let last = last_id.map(|id| format!("last-event-id: {id}\r\n")).unwrap_or_default();
-        // An answer to HTTP/1.0 is not chunked: it ends with its connection.
+        // A response to HTTP/1.0 is not chunked: it ends with its connection.
         let head = format!("GET /watch{query} HTTP/1.0\r\nhost: {target}\r\n{last}\r\n");
         connection.write_all(head.as_bytes()).await?;
         let mut stream = Self { connection, text: Vec::new(), last_id: None, reset: false };
@@ -70,7 +71,7 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Whether it was told to start anew.
+    /// Whether the watcher was told to restart.
     pub(crate) fn was_reset(&self) -> bool {
         self.reset
     }
@@ -91,7 +92,7 @@ impl Stream {
         Err(io::Error::other("the stream of a watcher that reads has ended"))
     }
 
-    /// All events, until each topic has said that it is the end.
+    /// All events, until each topic has sent its end marker.
     pub(crate) async fn read_ends(&mut self, mut topics: usize) -> io::Result<Vec<Came>> {
         let mut came = Vec::new();
         while topics > 0 {
@@ -105,10 +106,10 @@ impl Stream {
         Ok(came)
     }
 
-    /// All events until the connection is gone.
+    /// All events until the connection is closed.
     pub(crate) async fn read_to_end(&mut self) -> Vec<Came> {
         let mut came = Vec::new();
-        // A connection that was cut off may end by a reset.
+        // A connection that was cut off may end with a reset.
         while let Ok(Some(event)) = self.next().await {
             came.push(event);
         }
@@ -124,7 +125,7 @@ impl Stream {
         Ok(None)
     }
 
-    /// Notes a block's id; answers its key if it tells of a change.
+    /// Records the id of a block. Returns the key if the block is a change.
     fn event(&mut self, block: &str) -> Option<String> {
         let field = |name: &str| block.lines().find_map(|line| line.strip_prefix(name));
         if let Some(id) = field("id: ") {
@@ -137,7 +138,7 @@ impl Stream {
         Some(format!("{kind} {peer} {number}"))
     }
 
-    /// The text up to an end, without it; `None` where the connection ends before.
+    /// The text before `end`; `None` if the connection ends before it.
     async fn until(&mut self, end: &[u8]) -> io::Result<Option<String>> {
         loop {
             if let Some(at) = self.text.windows(end.len()).position(|window| window == end) {
@@ -153,7 +154,7 @@ impl Stream {
     }
 }
 
-/// Whether what came, of all topics, is what was made, each topic in its order.
+/// Whether the events of all topics match the changes, each topic in order.
 pub(crate) fn outcome(came: &[Came], made: &[Vec<Made>]) -> Outcome {
     let mut by_topic: HashMap<&str, Vec<&str>> = HashMap::new();
     for Came { key, .. } in came {

@@ -1,4 +1,5 @@
-//! The command line: one subcommand for the service, one for each verb of a client. Each declares its arguments itself.
+//! The command line: one subcommand for the service and one for each verb of the client. Each
+//! declares its own arguments.
 
 use clap::{Parser, Subcommand};
 

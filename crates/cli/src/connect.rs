@@ -1,4 +1,4 @@
-//! How a client's verbs reach the service.
+//! How the client's verbs connect to the service.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,7 +27,7 @@ pub(crate) struct ConnectArgs {
 }
 
 impl ConnectArgs {
-    /// The client that these arguments ask for.
+    /// The client that these arguments describe.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let mut options = ClientOptions::new(&self.endpoint);
         options.timeout = Duration::from_secs(self.timeout);

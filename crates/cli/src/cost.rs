@@ -1,4 +1,4 @@
-//! `cost`: the month's bill of the stack on AWS. It works offline.
+//! `cost`: the monthly bill of the stack on AWS. It works offline.
 
 use std::path::PathBuf;
 
@@ -66,7 +66,8 @@ impl CostArgs {
     /// The workload that these arguments describe.
     ///
     /// # Errors
-    /// Heartbeats that come less often than the lease allows.
+    ///
+    /// Heartbeats that are less frequent than the lease allows.
     fn workload(&self) -> Result<Workload, Failure> {
         if self.heartbeat > self.lease {
             return Err(Failure::flag(
@@ -110,6 +111,6 @@ pub(crate) fn run(args: &CostArgs) -> Result<(), Failure> {
     if args.json {
         return print_json(&report);
     }
-    // The names in a price list of one's own may hold anything.
+    // A custom price list may contain any characters in its names.
     report.to_string().lines().try_for_each(|line| print(escape(line)))
 }

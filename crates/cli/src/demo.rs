@@ -1,4 +1,5 @@
-//! `demo`: a service of its own, and a network of peers that join, beat, find each other, leave and crash.
+//! `demo`: a service in the same process, and a network of peers that join, send heartbeats, find
+//! each other, leave and crash.
 
 mod cast;
 mod network;
@@ -23,13 +24,13 @@ use crate::terminal::{self, Picture};
 use network::Network;
 use stage::Stage;
 
-/// The leases of the demo: short, so that a crash is seen to expire soon.
+/// The leases of the demo. They are short, so that a crashed peer expires soon.
 const TTL: Ttl = Ttl::from_secs(3);
-/// How many others a peer asks for with each heartbeat.
+/// The number of peers that a peer requests with each heartbeat.
 const ASKED: u32 = 5;
-/// The time between two pictures, and between two looks at what is due.
+/// The time between two frames of the picture, and between two checks for due events.
 const FRAME: Duration = Duration::from_millis(100);
-/// The time between two questions of who is listed.
+/// The time between two requests for the list of live peers.
 const LOOK: Duration = Duration::from_millis(250);
 
 /// Arguments of `demo`.
@@ -43,7 +44,7 @@ pub(crate) struct DemoArgs {
     pub(crate) peers: u16,
 }
 
-/// Runs the demo until its time is over or it is stopped, and says what happened.
+/// Runs the demo until its time is over or it is stopped, and prints a summary.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let service = MemoryService::start(limits()).await?;
     let endpoint = service.endpoint();
@@ -64,7 +65,7 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     service.stop().await
 }
 
-/// The limits of the demo's service: leases of seconds, and one machine may hold them all.
+/// The limits of the demo's service: leases of a few seconds, and all peers on one machine.
 fn limits() -> Limits {
     Limits {
         ttl_default: TTL,
@@ -79,7 +80,7 @@ struct Demo {
     network: Network,
     stage: Stage,
     events: mpsc::Receiver<stage::Report>,
-    /// The picture, on a terminal; lines as they come elsewhere.
+    /// The picture, if the output is a terminal. Otherwise each line is printed as it is produced.
     picture: Option<Picture>,
 }
 
@@ -131,14 +132,14 @@ impl Demo {
         }
     }
 
-    /// Asks the service who is listed: only it can say when a lease has expired.
+    /// Requests the list of peers from the service, which alone knows when a lease has expired.
     async fn look(&mut self) -> Result<Vec<String>, Failure> {
         let answer = self.client.discover(&DiscoverRequest::new(1_000)).await?;
         let listed = answer.page.peers.into_iter().map(|peer| peer.peer_id).collect();
         Ok(self.network.listed(&listed, Instant::now()))
     }
 
-    /// Where there is no picture, which tells the story itself, prints the lines as they come.
+    /// Without a picture, which would show the lines itself, prints the lines.
     fn tell(&self, told: &[String]) -> Result<(), Failure> {
         if self.picture.is_none() {
             let mut out = io::stdout().lock();
@@ -155,10 +156,10 @@ impl Demo {
         Ok(())
     }
 
-    /// Says what happened in all, and lets everybody leave.
+    /// Prints the summary, and lets all peers leave.
     async fn finish(mut self) -> Result<(), Failure> {
         let summary = self.network.summary(Instant::now());
-        // The cursor comes back before the last line is written.
+        // This restores the cursor before the last line is written.
         self.picture = None;
         writeln!(io::stdout(), "{summary}")?;
         self.stage.end().await;

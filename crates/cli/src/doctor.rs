@@ -1,4 +1,5 @@
-//! `doctor`: examines a service as its peers and browsers meet it, and says of each finding what mends it.
+//! `doctor`: examines a service the way peers and browsers use it, and describes how to fix each
+//! problem.
 
 mod address;
 mod args;
@@ -21,7 +22,7 @@ use throwaway::Throwaway;
 
 use crate::failure::Failure;
 
-/// Examines the service and prints what it finds; fails if something must be mended.
+/// Examines the service and prints the findings. Fails if a problem must be fixed.
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let mut report = Report::new(client.endpoint(), args.json);

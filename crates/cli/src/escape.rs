@@ -1,11 +1,12 @@
-//! What peers wrote, made safe to show on a terminal.
+//! Makes text from peers safe to show on a terminal.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
-/// `text` with every character that could move the cursor, reorder the line or hide from the eye written as `\u{…}`.
+/// `text`, with every character that could move the cursor, reorder the line or be invisible
+/// written as `\u{…}`.
 pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -22,7 +23,7 @@ pub(crate) fn escape(text: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// JSON that says the same as `json`, in one line and safe to show: what peers wrote stands in it as they wrote it.
+/// Equivalent JSON in one line that is safe to show. Text from peers is in it as they wrote it.
 pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     if !json.chars().any(is_unsafe) {
         return Cow::Borrowed(json);
@@ -30,7 +31,8 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     let mut escaped = String::with_capacity(json.len() + 16);
     for character in json.chars() {
         match character {
-            // Outside of strings, for inside JSON has them escaped already.
+            // This is outside of strings; in strings, JSON already requires these characters to be
+            // escaped.
             '\n' | '\r' | '\t' => escaped.push(' '),
             _ if is_unsafe(character) => {
                 for unit in character.encode_utf16(&mut [0; 2]) {
@@ -44,8 +46,9 @@ pub(crate) fn escape_json(json: &str) -> Cow<'_, str> {
     Cow::Owned(escaped)
 }
 
-/// Control characters, line and paragraph separators, and Unicode's format characters, among them those that turn the direction
-/// of writing; and what Unicode has not assigned yet, which is drawn as nothing or as anything.
+/// Control characters, line and paragraph separators, and Unicode's format characters, which
+/// include those that change the direction of text. Also unassigned characters, for which a
+/// terminal may draw nothing or anything.
 fn is_unsafe(character: char) -> bool {
     matches!(
         get_general_category(character),

@@ -1,4 +1,4 @@
-//! Why a verb failed, and how the command says so.
+//! Why a verb failed, and how the command reports it.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -9,39 +9,39 @@ use crate::escape::escape;
 
 /// Exit code of a failure.
 const FAILED: u8 = 1;
-/// Exit code of a mistake on the command line or in the settings, as clap's own.
+/// Exit code of a mistake on the command line or in the settings, the same as clap's.
 const MISUSED: u8 = 2;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// A call of the service failed.
+    /// A request to the service failed.
     #[error(transparent)]
     Call(#[from] aurora_client::Error),
     /// Output could not be written.
     #[error("the output can't be written: {0}")]
     Output(#[from] io::Error),
-    /// The command line or the settings break a rule, or help was asked for.
+    /// The command line or the settings break a rule, or the user requested help.
     #[error(transparent)]
     Parse(#[from] ParseError),
-    /// What was asked can't be done as it was asked.
+    /// The request can't be carried out in the way it was made.
     #[error("{0}")]
     Usage(String),
-    /// Anything else, as a sentence a person can act on.
+    /// Any other failure, as a sentence that the user can act on.
     #[error("{0}")]
     Other(String),
-    /// The verb has said on its own what is wrong.
+    /// The verb has already printed its own message.
     #[error("failed")]
     Said,
 }
 
 impl Failure {
-    /// The refusal of what stands after `flag`.
+    /// Rejects the value of `flag`.
     pub(crate) fn flag(flag: &str, rule: impl std::fmt::Display) -> Self {
         Self::Usage(format!("{flag} {rule}"))
     }
 
-    /// A failure that is a sentence a person can act on.
+    /// A failure with a sentence that the user can act on.
     pub(crate) fn other(error: impl std::fmt::Display) -> Self {
         Self::Other(error.to_string())
     }
@@ -51,14 +51,14 @@ impl Failure {
         Self::Other(format!("DynamoDB can't be called: {error}"))
     }
 
-    /// Says on standard error what failed; gives the code that the command exits with.
+    /// Reports the failure on standard error. Returns the exit code of the command.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::Said => ExitCode::from(FAILED),
-            // Whoever read the output has enough of it, as `head` has.
+            // The reader of the output has closed it, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Parse(ParseError::CommandLine(error)) => {
-                // Where the output is gone, the exit code still tells.
+                // If the output is closed, the exit code still reports the failure.
                 let _ = error.print();
                 ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
             }
@@ -74,14 +74,14 @@ impl From<SettingError> for Failure {
     }
 }
 
-/// Says on standard error what is wrong but passes.
+/// Prints a warning on standard error.
 pub(crate) fn warn(message: impl std::fmt::Display) {
-    // Where standard error is gone, there is nobody to warn.
+    // If standard error is closed, the warning has no reader.
     let _ = writeln!(io::stderr(), "warning: {}", escape(&message.to_string()));
 }
 
 fn say(failure: &Failure, code: u8) -> ExitCode {
-    // Where standard error is gone too, the exit code still tells.
+    // If standard error is closed too, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "error: {}", escape(&failure.to_string()));
     ExitCode::from(code)
 }

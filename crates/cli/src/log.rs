@@ -1,4 +1,4 @@
-//! The log: standard error, text for people and JSON for machines.
+//! The log, on standard error: text for people and JSON for machines.
 
 use std::io::{self, IsTerminal as _};
 

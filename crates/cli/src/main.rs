@@ -1,4 +1,4 @@
-//! The command `aurora-discovery`: the service, and a client's verbs.
+//! The command `aurora-discovery`: the service, and the verbs of a client.
 
 mod args;
 mod connect;

@@ -1,4 +1,4 @@
-//! What the verbs print on standard output.
+//! Printing on standard output.
 
 use std::io::{self, Write as _};
 

@@ -22,7 +22,7 @@ pub(crate) use memory::MemoryService;
 /// Runs the service until it is asked to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     crate::log::start(args.log.log.clone(), args.log_format)?;
-    // From here on a signal ends the service in order.
+    // From here on, a signal leads to an orderly shutdown.
     let stop = stop_requested();
     let mut limits = args.registry.limits(&args.sources)?;
     args.embedded.apply(&mut limits);
@@ -38,7 +38,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     server.serve(stop).await.map_err(Failure::other)
 }
 
-/// A store, and in words where it is.
+/// A store, and a description of its location.
 type Opened = (Arc<dyn Store>, String);
 
 async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
@@ -69,7 +69,8 @@ async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<Opened, Failure> 
     Err(Failure::flag(args.sources.name("store"), without))
 }
 
-/// Says on standard output where the service is, so that a script that asked for a free port learns it.
+/// Prints the address of the service on standard output, so that a script that asked for a free
+/// port learns it.
 fn announce(server: &Server, args: &ServeArgs, place: &str) -> Result<(), Failure> {
     let scheme = if args.server.tls_cert.is_some() { "https" } else { "http" };
     let mut out = io::stdout().lock();

@@ -1,4 +1,5 @@
-//! The settings of `serve`: a flag overrides the environment, the environment overrides the file, the file overrides the default.
+//! The settings of `serve`: flags take precedence over the environment, the environment over the
+//! file, and the file over the defaults.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -16,7 +17,7 @@ const SERVE: &str = "serve";
 /// The id and the name of the flag that names the file.
 const CONFIG: &str = "config";
 
-/// Reads the command line, the environment, and the settings file where one is named.
+/// Reads the command line, the environment, and the settings file if one is named.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, ParseError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut command = ignore_empty(command());
@@ -49,14 +50,16 @@ fn subcommand(command: &clap::Command) -> clap::Command {
     command.find_subcommand(SERVE).cloned().unwrap_or_default()
 }
 
-/// The file that the command line or the environment names; whatever else is wrong there is reported later.
+/// The file that the command line or the environment names. Any other mistake there is reported
+/// later.
 fn config_path(command: &clap::Command, arguments: &[OsString]) -> Option<PathBuf> {
     let lenient = command.clone().ignore_errors(true);
     let matches = lenient.try_get_matches_from(arguments).ok()?;
     matches.subcommand_matches(SERVE)?.get_one(CONFIG).cloned()
 }
 
-/// Where the registry is kept is one question with two settings: the one from the stronger source counts.
+/// Two settings determine where the registry is stored. The one from the source with the higher
+/// precedence applies.
 fn choose_memory_or_data(serve: &mut ServeArgs) -> Result<(), SettingError> {
     if !serve.memory || serve.data.is_none() {
         return Ok(());

@@ -1,7 +1,7 @@
-//! When the command is asked to stop.
+//! Signals that ask the command to stop.
 
-/// Completes at the next Ctrl-C or SIGTERM after this call. Where signals can't be listened to, it never completes and the
-/// system's own handling stays.
+/// Completes at the next Ctrl-C or SIGTERM after this call. If signals can't be received, it never
+/// completes, and the system's default handling stays.
 #[cfg(unix)]
 pub(crate) fn stop_requested() -> impl Future<Output = ()> {
     use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -12,7 +12,8 @@ pub(crate) fn stop_requested() -> impl Future<Output = ()> {
             Err(_) => std::future::pending().await,
         }
     }
-    // Listened to from now on, not from the first poll on: a signal in between counts.
+    // The handlers are installed now, not at the first poll, so that a signal in between is not
+    // lost.
     let (interrupt, terminate) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
     async {
         tokio::select! {

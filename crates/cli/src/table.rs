@@ -5,11 +5,11 @@ use comfy_table::{ContentArrangement, Row, Table};
 
 use crate::terminal::cut;
 
-/// What stands between two columns.
+/// The number of spaces between two columns.
 const GAP: u16 = 2;
 
-/// Lines of aligned columns, without line ends. With a `width` each line fits it, wide cells cut short by `…`; without one
-/// nothing is cut. Cells must already be safe to show.
+/// Lines of aligned columns, without line ends. With a `width`, each line fits it, and wide cells
+/// are cut with `…`; without one, nothing is cut. Cells must already be safe to show.
 pub(crate) fn lines(head: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_truncation_indicator("…");
@@ -21,7 +21,7 @@ pub(crate) fn lines(head: &[&str], rows: &[Vec<String>], width: Option<usize>) -
         column.set_padding((0, GAP));
     }
     if let Some(width) = width {
-        // The gap behind the last column may lie beyond the edge.
+        // The gap after the last column may be beyond the edge.
         let width = u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP);
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }

@@ -1,22 +1,22 @@
-//! What is known of the terminal, and how a picture on it is redrawn.
+//! The size of the terminal, and pictures that are redrawn in place.
 
 use std::io;
 
 use console::{Alignment, Term, pad_str, truncate_str};
 
-/// The size of a terminal that does not tell it.
+/// The assumed size of a terminal that does not report it.
 const USUAL: Size = Size { columns: 80, lines: 24 };
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Size {
-    /// How wide.
+    /// The width.
     pub(crate) columns: usize,
-    /// How high.
+    /// The height.
     pub(crate) lines: usize,
 }
 
-/// The size of the terminal that standard output is; `None` if it is none.
+/// The size of the terminal on standard output; `None` if standard output is not a terminal.
 pub(crate) fn size() -> Option<Size> {
     let terminal = Term::stdout();
     if !terminal.is_term() {
@@ -27,30 +27,32 @@ pub(crate) fn size() -> Option<Size> {
     Some(size.unwrap_or(USUAL))
 }
 
-/// `text`, cut to `width` columns of a terminal, `…` included.
+/// `text`, cut to `width` columns of a terminal, including the `…`.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     truncate_str(text, width, if width > 0 { "…" } else { "" }).into_owned()
 }
 
-/// `text`, cut or filled up with spaces to exactly `width` columns.
+/// `text`, cut to or padded with spaces to exactly `width` columns.
 pub(crate) fn fit(text: &str, width: usize) -> String {
     pad_str(&cut(text, width), width, Alignment::Left, None).into_owned()
 }
 
-/// A picture that is drawn over itself, on the terminal's ordinary screen, so that the last one stays.
+/// A picture that is redrawn in place on the terminal's normal screen, so that the last one stays
+/// visible.
 pub(crate) struct Picture {
-    /// It is buffered: a half-drawn picture flickers.
+    /// The output is buffered, because a half-drawn picture would flicker.
     terminal: Term,
     started: bool,
 }
 
 impl Picture {
-    /// Nothing is drawn yet.
+    /// A picture that is still empty.
     pub(crate) fn new() -> Self {
         Self { terminal: Term::buffered_stdout(), started: false }
     }
 
-    /// Draws these lines in place of the last ones; what is past the terminal's height is left out.
+    /// Draws these lines in place of the previous ones. Lines that exceed the terminal's height are
+    /// omitted.
     pub(crate) fn draw(&mut self, lines: &[String], size: Size) -> io::Result<()> {
         if !self.started {
             self.started = true;
@@ -70,7 +72,7 @@ impl Picture {
 impl Drop for Picture {
     fn drop(&mut self) {
         if self.started {
-            // A terminal that is gone needs no cursor.
+            // If the terminal is gone, its cursor does not matter.
             let _ = self.terminal.show_cursor().and_then(|()| self.terminal.flush());
         }
     }

@@ -1,4 +1,4 @@
-//! What would lower the bill, each with what it saves.
+//! Changes that would lower the bill, with the amount that each saves.
 
 use serde::Serialize;
 
@@ -6,31 +6,33 @@ use crate::bill::{Bill, Door};
 use crate::prices::Prices;
 use crate::workload::{Cadence, Workload};
 
-/// Less is not worth a line, in US dollars a month.
+/// Smaller savings are not reported, in US dollars a month.
 const WORTH_SAYING: f64 = 0.01;
-/// The longest interval of heartbeats that peers who judge by `last_seen` allow, in seconds.
+/// The longest heartbeat interval that is safe for clients that judge peers by `last_seen`, in
+/// seconds.
 const LONGEST_INTERVAL: f64 = 200.0;
-/// A heartbeat up to so much later than a third of the lease could as well come a little sooner, and write half as often.
+/// If heartbeats come later than a third of the lease by up to this factor, then sending them
+/// slightly earlier would halve the writes.
 const JUST_ABOVE: f64 = 1.1;
-/// How much sooner, as a part of that third: round trips and timers take the rest.
+/// The proposed interval, as a part of that third. The rest is for round trips and timers.
 const JUST_BELOW: f64 = 0.98;
-/// Peers in a sample that keep a network connected.
+/// The sample size that keeps a network connected.
 const ENOUGH_PEERS: f64 = 20.0;
-/// How many peers a host runs where one runs several, for an example.
+/// The number of peers per host in the example of a host that runs several.
 const AGENTS_OF_A_HOST: f64 = 10.0;
-/// The lowest memory of a function.
+/// The minimum memory of a function.
 const LEAST_MEMORY_MB: f64 = 128.0;
 
 /// A change that lowers the bill.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct Saving {
-    /// What to change, as a person reads it.
+    /// The change, in words for the operator.
     pub(crate) change: String,
-    /// What it saves in US dollars a month, made alone.
+    /// The savings in US dollars a month if only this change is made.
     pub(crate) saves: f64,
 }
 
-/// What would lower the bill of `workload` behind a REST API, the most first.
+/// The changes that would lower the bill of `workload` behind a REST API, largest savings first.
 pub(crate) fn savings(workload: &Workload, prices: &Prices) -> Vec<Saving> {
     let now = Bill::of(workload, Door::Rest, prices);
     let mut savings: Vec<Saving> = changes(workload)
@@ -79,7 +81,7 @@ fn changes(workload: &Workload) -> Vec<(String, Workload)> {
     changes
 }
 
-/// What peers could do differently on the same lease.
+/// What peers could change while keeping the same lease.
 fn calls(workload: &Workload) -> Vec<(String, Cadence)> {
     let now = workload.cadence;
     let third = third(workload);
@@ -113,7 +115,7 @@ fn calls(workload: &Workload) -> Vec<(String, Cadence)> {
     calls
 }
 
-/// The interval that the service asks for.
+/// The heartbeat interval that the service asks for.
 fn third(workload: &Workload) -> f64 {
     (workload.lease_seconds / 3.0).min(LONGEST_INTERVAL)
 }
@@ -133,7 +135,8 @@ mod tests {
         assert!(savings.iter().any(|saving| saving.change.starts_with("ApiType=HTTP")), "{savings:?}");
         assert!(savings.windows(2).rev().skip(1).all(|pair| pair[0].saves >= pair[1].saves), "{savings:?}");
         let riding = savings.iter().find(|saving| saving.change.contains("ride along")).unwrap();
-        // 864,000 requests less, of the API, of Lambda, of the log, and the heads of their answers.
+        // 864,000 fewer requests to the API, to Lambda and in the log, and as many fewer response
+        // heads.
         assert!((3.0..3.6).contains(&riding.saves), "{riding:?}");
     }
 

@@ -1,4 +1,4 @@
-//! The bill of a month, by part, for each way in.
+//! The bill of a month, by part, for each kind of endpoint.
 
 use serde::Serialize;
 
@@ -8,27 +8,27 @@ use crate::workload::{Architecture, MONTH_DAYS, Month, Workload};
 const MILLION: f64 = 1e6;
 const BYTES_PER_GB: f64 = 1_073_741_824.0;
 
-/// What CloudWatch adds to each line when it bills logs.
+/// The bytes that CloudWatch adds to each line when it bills logs.
 const LINE_OVERHEAD_BYTES: f64 = 26.0;
 /// Bytes of a line of the API's access log; a test compares it with the template's.
 const ACCESS_LINE_BYTES: f64 = 155.0;
 /// Bytes of a line of the function's log about a request.
 const REQUEST_LINE_BYTES: f64 = 300.0;
-/// The function logs one success in so many (`LOG_ONE_IN`).
+/// The function logs one in this many successful requests (`LOG_ONE_IN`).
 const REQUESTS_PER_LINE: f64 = 1_000.0;
-/// Bytes of the line in which the function tells its counts.
+/// Bytes of the line in which the function logs its counts.
 const COUNTS_LINE_BYTES: f64 = 900.0;
-/// It tells them after so many requests, and each minute in which there are any.
+/// The function logs its counts after this many requests, and every minute in which there are any.
 const REQUESTS_PER_COUNTS_LINE: f64 = 100.0;
 const MINUTES_PER_DAY: f64 = 1_440.0;
 /// How long logs are kept, in days.
 const LOG_DAYS: f64 = 7.0;
-/// The function's metrics, where they are asked for.
+/// The function's custom metrics, if they are enabled.
 const CUSTOM_METRICS: f64 = 4.0;
-/// Metrics that the template's alarms watch: one each, and four by the one for the table.
+/// Metrics that the template's alarms watch: one for each alarm, and four for the table's alarm.
 pub(crate) const ALARM_METRICS: f64 = 9.0;
 
-/// What a request comes in by.
+/// The kind of endpoint through which requests arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Door {
     Rest,
@@ -37,10 +37,10 @@ pub(crate) enum Door {
 }
 
 impl Door {
-    /// All, in the order of the columns.
+    /// All kinds, in the order of the columns.
     pub(crate) const ALL: [Self; 3] = [Self::Rest, Self::Http, Self::FunctionUrl];
 
-    /// The head of its column.
+    /// The heading of the column.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Rest => "REST API",
@@ -57,7 +57,7 @@ impl Door {
         }
     }
 
-    /// Bytes of an answer's head: the contract's 410 or so, and what the door adds of its own.
+    /// Bytes of a response's head: about 410 from the API itself, and those that the endpoint adds.
     fn head_bytes(self) -> f64 {
         match self {
             Self::Rest => 640.0,
@@ -66,7 +66,7 @@ impl Door {
         }
     }
 
-    /// Whether it writes a line per request; a function URL has no log.
+    /// Whether the endpoint logs a line per request; a function URL has no access log.
     fn has_log(self) -> bool {
         self != Self::FunctionUrl
     }
@@ -85,12 +85,13 @@ pub(crate) struct Bill {
     pub(crate) logs: f64,
     pub(crate) metrics: f64,
     pub(crate) total: f64,
-    /// What the template's alarms cost on top; the first ten metrics of an account are free of charge.
+    /// The additional cost of the template's alarms. The first ten metrics of an account are free
+    /// of charge.
     pub(crate) alarms: f64,
 }
 
 impl Bill {
-    /// What `workload` costs by `door`.
+    /// The cost of `workload` with this kind of endpoint.
     pub(crate) fn of(workload: &Workload, door: Door, prices: &Prices) -> Self {
         let month = workload.month();
         let per_gb_second = match workload.function.architecture {
@@ -117,7 +118,7 @@ impl Bill {
         bill
     }
 
-    /// The parts of the total, named.
+    /// The named parts of the total.
     pub(crate) fn parts(&self) -> [(&'static str, f64); 9] {
         [
             ("API", self.api),
@@ -176,7 +177,8 @@ mod tests {
         let prices = Prices::built_in().unwrap();
         let bill = Bill::of(&hundred(60.0, false), Door::Rest, &prices);
         let cents: Vec<String> = bill.parts().iter().map(|(_, dollars)| format!("{dollars:.3}")).collect();
-        // By hand: 5.19 million requests; 6,487.5 GB-seconds; 2.196 million writes; 4.32 + 2.777 + 0.006 million reads.
+        // Computed by hand: 5.19 million requests; 6,487.5 GB-seconds; 2.196 million writes; 4.32 +
+        // 2.777 + 0.006 million reads.
         assert_eq!(cents[..5], ["18.165", "1.038", "0.087", "1.373", "0.888"]);
         assert_eq!(cents[8], "0.000");
         assert!((bill.total - bill.parts().iter().map(|(_, dollars)| dollars).sum::<f64>()).abs() < 1e-9);
@@ -211,12 +213,12 @@ mod tests {
     fn the_alarms_are_those_of_the_template() {
         let alarms = TEMPLATE.matches("Type: AWS::CloudWatch::Alarm").count();
         let in_expressions = TEMPLATE.matches("MetricStat:").count();
-        // The alarm that adds up several metrics has none of its own.
+        // The alarm that adds up several metrics has no metric of its own.
         let expressions = TEMPLATE.matches(" Expression:").count();
         assert_eq!(format!("{ALARM_METRICS}"), format!("{}", alarms - expressions + in_expressions));
     }
 
-    /// The access log's line with what stands in it on an ordinary day.
+    /// A line of the access log with typical values.
     #[test]
     fn a_line_of_the_access_log_is_as_long_as_the_template_makes_it() {
         let formats: Vec<&str> =

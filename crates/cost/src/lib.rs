@@ -1,6 +1,7 @@
-//! What Aurora Discovery costs a month on AWS, by part and by way in.
+//! Estimates the monthly cost of Aurora Discovery on AWS, by part and by kind of endpoint.
 //!
-//! It works offline: from counts, DynamoDB's units as they were measured, and a dated price list that an operator may replace.
+//! It works offline, from counts, measured DynamoDB units, and a dated price list that an operator
+//! may replace.
 //!
 //! ```
 //! use aurora_cost::{Architecture, Cadence, Function, Prices, Report, Workload};
@@ -40,9 +41,10 @@ pub use prices::{BUILT_IN as BUILT_IN_PRICES, PriceError, Prices};
 pub use workload::{Architecture, Cadence, Function, Workload};
 use workload::{MONTH_DAYS, Month};
 
-/// The longest interval of heartbeats that the service asks for unless an operator allows more, in seconds.
+/// The longest heartbeat interval that the service asks for by default, in seconds.
 const STEERED_MOST: f64 = 200.0;
-/// How today's peers call: a heartbeat each 30 s, and each 10 s a discover without a limit, which lists 1,000.
+/// The cadence of legacy clients: a heartbeat every 30 s, and every 10 s a discover without a
+/// limit, which lists 1,000.
 const TODAY: Cadence = Cadence {
     heartbeat_seconds: 30.0,
     beats_per_call: 1.0,
@@ -51,17 +53,18 @@ const TODAY: Cadence = Cadence {
     riding: false,
 };
 
-/// The bill of a network as it is described, as the service would steer it, and with legacy clients.
+/// The bills of a network: with the given cadence, with the cadence that the service asks for, and
+/// with legacy clients.
 #[derive(Debug, Serialize)]
 pub struct Report {
     month_days: f64,
     prices: Prices,
     scenarios: Vec<Scenario>,
-    /// What would lower the first scenario's bill by a REST API.
+    /// The changes that would lower the bill of the first scenario behind a REST API.
     savings: Vec<Saving>,
 }
 
-/// A network, and what it costs by each way in.
+/// A network, and its cost with each kind of endpoint.
 #[derive(Debug, Serialize)]
 struct Scenario {
     name: &'static str,
@@ -95,7 +98,7 @@ impl Scenario {
         Self { name, workload, month: workload.month(), rest_api, http_api, function_url }
     }
 
-    /// The bills in the order of the doors.
+    /// The bills, in the order of the kinds of endpoint.
     fn bills(&self) -> [&Bill; 3] {
         [&self.rest_api, &self.http_api, &self.function_url]
     }

@@ -1,4 +1,5 @@
-//! The price list: one dated table, checked in beside this file, that an operator may replace as a whole.
+//! The price list: one dated table, checked in next to this file, which an operator may replace as
+//! a whole.
 
 use std::fs;
 use std::path::Path;
@@ -6,9 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 use toml::{Table, Value};
 
-/// The built-in price list, as the TOML file whose form a list of one's own has.
+/// The built-in price list as a TOML file. A custom list has the same form.
 pub const BUILT_IN: &str = include_str!("prices.toml");
-/// How the built-in list is named in errors.
+/// The name of the built-in list in errors.
 const BUILT_IN_NAME: &str = "the built-in price list";
 
 /// A price list that can't be used, as a sentence that names the list, the key and the rule.
@@ -16,14 +17,14 @@ const BUILT_IN_NAME: &str = "the built-in price list";
 #[error("{0}")]
 pub struct PriceError(String);
 
-/// What AWS charges, in US dollars.
+/// AWS's prices in US dollars.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Prices {
-    /// Where these prices hold.
+    /// The Region of these prices.
     pub(crate) region: String,
-    /// When they were read, as year and month.
+    /// The year and month in which the prices were read.
     pub(crate) as_of: String,
-    /// The pages they were read from.
+    /// The pages from which the prices were read.
     pub(crate) sources: Vec<String>,
     pub(crate) rest_per_million: f64,
     pub(crate) http_per_million: f64,
@@ -44,14 +45,16 @@ impl Prices {
     /// The built-in list.
     ///
     /// # Errors
-    /// None, as a test proves.
+    ///
+    /// Never; a test proves it.
     pub fn built_in() -> Result<Self, PriceError> {
         Self::parse(BUILT_IN, BUILT_IN_NAME)
     }
 
-    /// The list in a file.
+    /// Reads a list from a file.
     ///
     /// # Errors
+    ///
     /// A sentence that names the file, the key and the rule.
     pub fn read(path: &Path) -> Result<Self, PriceError> {
         let name = path.display().to_string();
@@ -86,7 +89,7 @@ impl Prices {
     }
 }
 
-/// A file of prices; what was taken is gone, so that what is left is what nobody knows.
+/// A file of prices. Each price that is read is removed, so the keys that remain are unknown.
 struct List<'a> {
     name: &'a str,
     table: Table,
@@ -122,7 +125,7 @@ impl List<'_> {
         })
     }
 
-    /// A price that nobody reads is most likely one whose name was mistyped.
+    /// A price that the program does not know most likely has a mistyped name.
     fn is_used_up(&self) -> Result<(), PriceError> {
         let left = self.table.iter().find_map(|(key, value)| match value {
             Value::Table(section) => section.keys().next().map(|inner| format!("{key}.{inner}")),

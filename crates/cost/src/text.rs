@@ -1,4 +1,4 @@
-//! The report as a person reads it.
+//! The report as text.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use crate::bill::{ALARM_METRICS, Bill, Door};
 use crate::workload::{Architecture, Cadence, Workload};
 use crate::{Report, Scenario};
 
-/// The fewest columns of an amount: the tables of several scenarios line up.
+/// The minimum width of an amount's column, which aligns the tables of several scenarios.
 const AMOUNT_WIDTH: usize = 12;
 
 impl fmt::Display for Report {

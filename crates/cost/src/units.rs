@@ -1,67 +1,77 @@
-//! What each call costs the table, in units, and how long and large its traffic is: counted, not guessed.
+//! The DynamoDB units of each operation, and the number and size of its requests and responses, all
+//! measured.
 //!
-//! The units are those of `bench/units` on DynamoDB Local, as docs/decisions/0003-dynamodb-model.md records them; a test compares.
+//! The units are those that `bench/units` counted on DynamoDB Local, as
+//! docs/decisions/0003-dynamodb-model.md records them; a test compares the two.
 
-/// Read units of a registration or a deregistration: the peer is read strongly before anything is written.
+/// Read units of a registration or a deregistration, which read the peer strongly before they
+/// write.
 pub(crate) const CHANGE_READS: f64 = 1.0;
 /// Read units of a heartbeat: one strong read of an item of at most 4 KiB.
 pub(crate) const HEARTBEAT_READS: f64 = 1.0;
 /// Write units of a heartbeat that writes: one item of at most 1 KiB, and no index.
 pub(crate) const HEARTBEAT_WRITES: f64 = 1.0;
-/// By this part of the lease a written renewal reaches further than asked for (`AHEAD` of the store).
+/// A renewal that is written extends the lease further than requested, by this part of it (`AHEAD`
+/// of the store).
 const AHEAD: f64 = 3.0;
-/// How much later than asked a client's next heartbeat comes, in seconds: it counts from the last answer.
+/// How much later than requested a client's next heartbeat arrives, in seconds, because the client
+/// counts from the last response.
 const LATE_SECONDS: f64 = 0.05;
 
-/// Bytes of a peer's item, with a seed-like registration.
+/// Bytes of a peer's item, with a registration like those of the original clients.
 const PEER_BYTES: f64 = 400.0;
 /// Bytes of a marker, one per archetype.
 const MARKER_BYTES: f64 = 90.0;
-/// Bytes of an entry of the index.
+/// Bytes of an index entry.
 const ENTRY_BYTES: f64 = 75.0;
-/// What DynamoDB adds to each item and each entry of an index when it bills storage.
+/// The bytes that DynamoDB adds to each item and each index entry when it bills storage.
 const ITEM_OVERHEAD_BYTES: f64 = 100.0;
-/// Bytes that half a unit reads, eventually consistently.
+/// Bytes that half a read unit covers, with eventual consistency.
 const HALF_UNIT_BYTES: f64 = 4_096.0;
 
-/// Most items of a network that is read whole (`snapshot_items` of the store).
+/// The maximum number of items of a network that the store reads whole (`snapshot_items` of the
+/// store).
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
-/// How long such a reading serves (`snapshot_hold` of the store).
+/// How long the store uses such a snapshot (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
-/// Read units for each peer of a sample from a larger network: 17.09 were counted for 20 of 10,000, and not more of a million.
+/// Read units for each peer of a sample from a larger network: 17.09 were counted for 20 of 10,000,
+/// and no more for a million.
 const SAMPLE_READS_PER_PEER: f64 = 0.8545;
 
-/// Write units of a registration or a deregistration: the peer and each marker, in the table and in the index.
+/// Write units of a registration or a deregistration, which write the peer and each marker to the
+/// table and to the index.
 pub(crate) fn change_writes(archetypes: f64) -> f64 {
     2.0 * (1.0 + archetypes)
 }
 
-/// The share of heartbeats that write, of peers that beat each `interval` seconds on a lease of `lease` seconds.
+/// The fraction of heartbeats that cause a write, if peers send them every `interval` seconds on a
+/// lease of `lease` seconds.
 pub(crate) fn share_that_writes(interval: f64, lease: f64) -> f64 {
     share_of(interval + LATE_SECONDS, lease)
 }
 
-/// A renewal is written by the first heartbeat that comes later than a third of the lease after the last written one.
+/// A heartbeat writes its renewal if it arrives later than a third of the lease after the last
+/// renewal that was written.
 fn share_of(apart: f64, lease: f64) -> f64 {
     1.0 / ((lease / AHEAD / apart).floor() + 1.0)
 }
 
-/// Read units of one discover among `peers`, when `per_second` of them reach one process.
+/// Read units of one discover among `peers`, if one process receives `per_second` of them.
 pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second: f64) -> f64 {
     if peers * (1.0 + archetypes) > SNAPSHOT_ITEMS {
         return SAMPLE_READS_PER_PEER * limit.min(peers);
     }
-    // Whoever comes while a reading serves shares it.
+    // All requests that arrive while a snapshot is in use share its cost.
     refresh_reads(peers, archetypes) / (1.0 + SNAPSHOT_SECONDS * per_second)
 }
 
-/// Read units of reading a small network whole.
+/// Read units for reading a small network whole.
 fn refresh_reads(peers: f64, archetypes: f64) -> f64 {
     let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES);
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 
-/// Bytes that the table and its index keep, as DynamoDB bills them.
+/// The bytes of the table and its index, as DynamoDB bills them.
 pub(crate) fn stored_bytes(peers: f64, archetypes: f64) -> f64 {
     let markers = archetypes * (MARKER_BYTES + ITEM_OVERHEAD_BYTES);
     let entries = (1.0 + archetypes) * (ENTRY_BYTES + ITEM_OVERHEAD_BYTES);
@@ -72,7 +82,8 @@ pub(crate) fn stored_bytes(peers: f64, archetypes: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// What the table in the decision says of an operation among so many peers: read units and write units.
+    /// The read units and write units of an operation among this many peers, from the table in the
+    /// decision.
     fn recorded(operation: &str, peers: u32) -> (f64, f64) {
         let decision = include_str!("../../../docs/decisions/0003-dynamodb-model.md");
         let start = format!("| {operation} | {peers} | ");
@@ -106,7 +117,7 @@ mod tests {
         assert_near(discover_reads(10_000.0, 2.0, 20.0, 1.0), large, 0.01);
     }
 
-    /// Beats for a month as the store decides, to the millisecond.
+    /// Simulates a month of heartbeats with the store's decisions, to the millisecond.
     fn simulated(apart_millis: u64, lease_millis: u64) -> f64 {
         let (mut expires_at, mut written, mut beats) = (lease_millis, 0.0, 0.0);
         for now in (apart_millis..2_592_000_000).step_by(usize::try_from(apart_millis).unwrap()) {

@@ -1,67 +1,68 @@
-//! What a network does in a month: its calls, and the units, bytes and lines that they make.
+//! The requests of a network in a month, and the units, bytes and log lines that they cause.
 
 use serde::Serialize;
 
 use crate::units;
 
-/// Days of the month that is billed, as the seed counts it.
+/// Days of the billed month, as in the original service's estimate.
 pub(crate) const MONTH_DAYS: f64 = 30.0;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 const MONTH_SECONDS: f64 = MONTH_DAYS * SECONDS_PER_DAY;
 
-/// Bytes of an answer to a heartbeat, a registration or a deregistration, as measured with ids of 36 characters.
+/// Bytes of the response to a heartbeat, a registration or a deregistration, measured with ids of
+/// 36 characters.
 const SMALL_ANSWER_BYTES: f64 = 201.0;
-/// Bytes around the peers of a page.
+/// Bytes of a page in addition to its peers.
 const PAGE_BYTES: f64 = 100.0;
-/// Bytes of a listed peer like the seed's.
+/// Bytes of a listed peer like those of the original clients.
 const LISTED_PEER_BYTES: f64 = 225.0;
-/// The same in a compressed page; measured 42, more where peers differ more.
+/// The same in a compressed page: 42 were measured, and more when peers differ more.
 const COMPRESSED_PEER_BYTES: f64 = 50.0;
-/// Bytes that a compressed page has beside its peers.
+/// Bytes of a compressed page in addition to its peers.
 const COMPRESSED_PAGE_BYTES: f64 = 150.0;
 
 /// How a network uses the service.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Workload {
-    /// How many peers are live.
+    /// The number of live peers.
     pub peers: f64,
     /// The lease, in seconds.
     pub lease_seconds: f64,
     /// Archetypes that each peer carries.
     pub archetypes: f64,
-    /// How often a day each peer registers, and deregisters again.
+    /// How many times a day each peer registers, and deregisters again.
     pub starts_per_day: f64,
-    /// How often each peer calls.
+    /// How often each peer sends requests.
     pub cadence: Cadence,
-    /// How the function is set up.
+    /// The configuration of the function.
     pub function: Function,
-    /// Whether the function's own counts become CloudWatch metrics.
+    /// Whether the function's counts also become CloudWatch metrics.
     pub custom_metrics: bool,
 }
 
-/// How often each peer calls.
+/// How often each peer sends requests.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Cadence {
     /// The interval of each peer's heartbeats.
     pub heartbeat_seconds: f64,
     /// How many peers' heartbeats a host sends in one request.
     pub beats_per_call: f64,
-    /// The interval of each peer's discovers; 0: never.
+    /// The interval of each peer's discovers; 0 means never.
     pub discover_seconds: f64,
-    /// Most peers that a discover lists.
+    /// The maximum number of peers that a discover lists.
     pub discover_limit: f64,
-    /// Whether discovers ride along with heartbeats, as far as there are enough of these.
+    /// Whether discovers are part of heartbeats, as far as there are enough heartbeats.
     pub riding: bool,
 }
 
-/// How the function is set up and how long it takes.
+/// The configuration of the function, and its time per request.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Function {
     /// Its memory, in MB.
     pub memory_mb: f64,
     /// Its processor.
     pub architecture: Architecture,
-    /// Milliseconds billed for a request.
+    /// Milliseconds that Lambda bills for a request.
     pub billed_millis: f64,
 }
 
@@ -79,12 +80,12 @@ pub enum Architecture {
     X86,
 }
 
-/// What a month of a workload amounts to.
+/// The totals of a workload in a month.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub(crate) struct Month {
     pub(crate) heartbeats: f64,
     pub(crate) discovers: f64,
-    /// Discovers that need no request of their own; among `discovers`.
+    /// Discovers that are part of a heartbeat and need no request; included in `discovers`.
     pub(crate) riding: f64,
     /// Registrations and deregistrations.
     pub(crate) changes: f64,
@@ -97,7 +98,7 @@ pub(crate) struct Month {
 }
 
 impl Workload {
-    /// A month of it.
+    /// The totals of a month.
     pub(crate) fn month(&self) -> Month {
         let Cadence { heartbeat_seconds, beats_per_call, discover_seconds, discover_limit, riding } =
             self.cadence;
@@ -136,13 +137,14 @@ impl Month {
 }
 
 impl Function {
-    /// A discover that rides along is billed as if it came alone.
+    /// A discover within a heartbeat is billed as if it were a separate request.
     fn gb_seconds(&self, calls: f64) -> f64 {
         calls * self.billed_millis / 1_000.0 * self.memory_mb / 1_024.0
     }
 }
 
-/// Bytes of a page as it leaves AWS. Pages that are worth it are compressed, for browsers and today's peers accept that.
+/// Bytes of a page as it leaves AWS. Large pages count as compressed, because browsers and today's
+/// peers accept that.
 fn page_bytes(peers: f64) -> f64 {
     let plain = PAGE_BYTES + peers.max(0.0) * LISTED_PEER_BYTES;
     plain.min(COMPRESSED_PAGE_BYTES + peers.max(0.0) * COMPRESSED_PEER_BYTES)
@@ -152,7 +154,8 @@ fn page_bytes(peers: f64) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A hundred peers like the goals': two archetypes, a lease of five minutes, a discover of 20 in five minutes.
+    /// A hundred peers as in the project's goals: two archetypes, a lease of five minutes, and a
+    /// discover of 20 every five minutes.
     pub(crate) fn hundred(heartbeat_seconds: f64, riding: bool) -> Workload {
         Workload {
             peers: 100.0,
@@ -182,7 +185,7 @@ pub(crate) mod tests {
         assert_eq!(whole(month.discovers), "864000");
         assert_eq!(whole(month.changes), "6000");
         assert_eq!(whole(month.requests), "5190000");
-        // Every second heartbeat writes one unit, every change six.
+        // Every second heartbeat writes one unit, and every registration or deregistration six.
         assert_eq!(whole(month.write_units), "2196000");
         assert_eq!(whole(month.gb_seconds), "6488");
     }

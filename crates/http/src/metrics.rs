@@ -191,7 +191,7 @@ impl Metrics {
         GaugeGuard::new(&self.connections_open)
     }
 
-    /// Writes all of them, in the order in which they are declared.
+    /// Writes all metrics, in the order of their declaration.
     pub(crate) fn encode(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.descriptions.iter().try_for_each(|Description { name, help, metric }| {
             metric.encode(encoder.encode_descriptor(name, help, None, metric.metric_type())?)
@@ -199,7 +199,7 @@ impl Metrics {
     }
 }
 
-/// Counts as one for as long as it lives.
+/// Counts as one until it is dropped.
 pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
 impl<'a> GaugeGuard<'a> {

@@ -1,17 +1,21 @@
 //! Lambda's events, and the HTTP requests among them.
 //!
-//! Gateways send two formats: REST APIs use payload format 1.0, HTTP APIs and function URLs use 2.0. `lambda_http` turns an
-//! event of either into a request and the response back into JSON. Any other event, such as a schedule's, is [`Event::Other`].
+//! Gateways send two formats: REST APIs use payload format 1.0, HTTP APIs and function URLs use
+//! 2.0. `lambda_http` turns an event of either into a request and the response back into JSON. Any
+//! other event, such as a schedule's, is [`Event::Other`].
 //!
-//! Callers write the path, the query and the headers of an event. `lambda_http` 1.3 changes or refuses some of them, so
-//! [`GatewayEvent`] takes them out of the event first:
+//! Clients control the path, the query and the headers of an event. `lambda_http` 1.3 changes or
+//! rejects some of them, so [`GatewayEvent`] removes them from the event first:
 //!
-//! - **Path.** `lambda_http` puts the stage in front of it, keeps a custom domain's base path, and resolves dot segments. The
-//!   resource that the gateway matched is independent of all three (see `route`).
-//! - **Query.** An HTTP API passes a query on as the caller wrote it, and `lambda_http` panics on bytes that no URI may have: any
-//!   caller could raise the function's error rate. It also writes the parameters of format 1.0 in the order of a hash map.
-//! - **Headers.** One header that is not valid HTTP makes `lambda_http` refuse the whole event. The router needs only
-//!   `Accept-Encoding`, and only in format 2.0: a REST API compresses responses itself.
+//! - **Path.** `lambda_http` puts the stage in front of it, keeps a custom domain's base path, and
+//!   resolves dot segments. The resource that the gateway matched is independent of all three (see
+//!   `route`).
+//! - **Query.** An HTTP API passes a query on as the client wrote it, and `lambda_http` panics on
+//!   bytes that are invalid in a URI. Any client could raise the function's error rate. It also
+//!   writes the parameters of format 1.0 in the order of a hash map.
+//! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
+//!   event. The service needs only `Accept-Encoding`, and only in format 2.0: a REST API compresses
+//!   responses itself.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -27,7 +31,7 @@ use serde_json::{Map, Value, from_value};
 
 use crate::route::{Matched, PROXY};
 
-/// What must be escaped for a query to stand in a URI; what was escaped already stays as it was.
+/// The bytes to escape in the query of a URI. Escapes that are already there stay unchanged.
 const UNFIT: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
@@ -40,13 +44,13 @@ const UNFIT: &AsciiSet = &CONTROLS
     .add(b'{')
     .add(b'|')
     .add(b'}');
-/// As [`UNFIT`], for a path.
+/// The bytes to escape in a path.
 const UNFIT_IN_PATH: &AsciiSet = &UNFIT.add(b'?');
 
 /// An event as Lambda delivers it.
 #[derive(Debug)]
 pub(crate) enum Event {
-    /// An HTTP request, by way of a gateway.
+    /// An HTTP request through a gateway.
     Request(Box<GatewayEvent>),
     /// Any other event.
     Other,
@@ -55,20 +59,21 @@ pub(crate) enum Event {
 /// An HTTP request as its gateway describes it.
 #[derive(Debug)]
 pub(crate) struct GatewayEvent {
-    /// Method, body and context, and how the response is to be encoded; without path, query and headers.
+    /// Method, body, context, and the encoding of the response; without path, query and headers.
     pub(crate) request: LambdaRequest,
-    /// The path that the router knows, and the query.
+    /// The path for the service, and the query.
     pub(crate) uri: Uri,
-    /// The caller's `Accept-Encoding`, where the router may compress.
+    /// The client's `Accept-Encoding`, if the service may compress.
     pub(crate) accept_encoding: Option<HeaderValue>,
-    /// The caller's address; `None` for test calls of the console, which have none.
+    /// The client's address; `None` for test calls from the console, which have none.
     pub(crate) source: Option<IpAddr>,
     /// The gateway's id of the request.
     pub(crate) request_id: Option<RequestId>,
 }
 
 impl<'de> Deserialize<'de> for Event {
-    /// Every gateway's event has a `requestContext`. One that breaks its format is an error.
+    /// Every gateway's event has a `requestContext`. If such an event violates its format, that is
+    /// an error.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let Value::Object(event) = Value::deserialize(deserializer)? else { return Ok(Self::Other) };
         match event.get("requestContext") {
@@ -113,7 +118,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     let _ = (event.remove("cookies"), event.remove("queryStringParameters"));
     let mut event: ApiGatewayV2httpRequest = from_value(event.into())?;
     let context = &event.request_context;
-    // The resource stands behind a method: `ANY /{proxy+}`.
+    // The route key is a method followed by the resource: `ANY /{proxy+}`.
     let resource = event.route_key.as_deref().and_then(|key| key.split_once(' '));
     let matched = Matched {
         resource: resource.map(|(_, resource)| resource),
@@ -129,7 +134,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     Ok(GatewayEvent { request: LambdaRequest::ApiGatewayV2(event), uri, accept_encoding, source, request_id })
 }
 
-/// The query of payload format 1.0, which comes decoded.
+/// The query of payload format 1.0, which the gateway has decoded.
 fn query(event: &mut Map<String, Value>) -> String {
     let single = event.remove("queryStringParameters");
     let multiple = event.remove("multiValueQueryStringParameters").filter(Value::is_object);
@@ -157,7 +162,7 @@ fn request_id(id: Option<&str>) -> Option<RequestId> {
     RequestId::accept(&HeaderValue::try_from(id?).ok()?)
 }
 
-/// The URI of a path and a query; `/` where they are too long for one.
+/// The URI of a path and a query; `/` if they are too long for a URI.
 fn uri(path: &str, query: &str) -> Uri {
     let path: Cow<'_, str> = utf8_percent_encode(path, UNFIT_IN_PATH).into();
     let whole = match query {

@@ -1,4 +1,4 @@
-//! From an event to its response.
+//! Handles events and returns responses.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -19,13 +19,15 @@ use crate::event::{Event, GatewayEvent};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
-/// What is kept of an invocation's time to deliver the response.
+/// The part of an invocation's time that is reserved for delivering the response.
 const DELIVERY: Duration = Duration::from_millis(250);
-/// Sweeps of one scheduled event. Where nothing is to do, one costs nothing; all of them clear what samples remember.
+/// The number of sweeps for one scheduled event. A sweep with nothing to do costs nothing. This
+/// many sweeps clear all that sampling has recorded as due for removal.
 const SWEEPS: u32 = 40;
-/// What must be left of an invocation for another sweep: the longest that the store lets one take.
+/// The time that an invocation must have left for another sweep: the longest that the store lets a
+/// sweep take.
 const SWEEP_TIME: Duration = Duration::from_secs(5);
-/// The source of requests that have none: an address reserved for documentation, which no client has.
+/// The source of requests without one: an address reserved for documentation, which no client has.
 const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// Handles events, one at a time.
@@ -49,7 +51,7 @@ impl Handler {
         }
     }
 
-    /// Handles an event: a request has a response, any other event none.
+    /// Handles an event. A request has a response; any other event has none.
     pub(crate) async fn handle(
         &self,
         event: LambdaEvent<Event>,
@@ -62,13 +64,14 @@ impl Handler {
                 None
             }
         };
-        // Before the response is delivered: Lambda may freeze the process with it.
+        // This comes before the response is delivered, because Lambda may freeze the process
+        // afterwards.
         self.metrics.write_if_due(&self.registry, self.clock.now());
         Ok(response)
     }
 
-    /// The response to a request. `lambda_http` builds the request and encodes the response; what the gateway says of the request
-    /// is put in between.
+    /// The response to a request. `lambda_http` builds the request and encodes the response; in
+    /// between, the gateway's information about the request is added.
     async fn respond(
         &self,
         event: GatewayEvent,
@@ -95,12 +98,13 @@ impl Handler {
         let path = request.uri().path().to_owned();
         let mut response = self.discovery.respond(request).await;
         self.metrics.answered(&path, response.status(), started.elapsed());
-        // The gateway knows how much it sends, and a HEAD's length is none.
+        // The gateway sets the length that it sends, and the length in a response to HEAD does not
+        // apply.
         response.headers_mut().remove(CONTENT_LENGTH);
         Ok(response)
     }
 
-    /// Uses the time that a schedule gives, for work that no request should wait for.
+    /// Uses the time of a scheduled event for work that no request should wait for.
     async fn sweep(&self, deadline: u64) {
         tracing::debug!("the event is no request");
         for _ in 0..SWEEPS {
@@ -115,8 +119,9 @@ impl Handler {
     }
 }
 
-/// How long a response may take from `now` on, of an invocation that ends at `deadline`, in milliseconds since 1970. `None` where
-/// that was over before this process `started`: Lambda delivers no such event, but `cargo lambda` says ten minutes after 1970.
+/// How long a response may take, starting at `now`, in an invocation that ends at `deadline`, in
+/// milliseconds since 1970. `None` if the deadline passed before this process `started`: Lambda
+/// delivers no such event, but `cargo lambda` sends a deadline ten minutes after 1970.
 fn time_left(deadline: u64, started: SystemTime, now: SystemTime) -> Option<Duration> {
     let [started, now] = [started, now].map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
     let deadline = Duration::from_millis(deadline);

@@ -1,6 +1,7 @@
 //! Reports to Lambda why the process can't start.
 //!
-//! `lambda_runtime` reports failures while it serves events; one before that is the program's own to report, with the same client.
+//! `lambda_runtime` reports failures while it serves events. Earlier failures are for the program
+//! to report, with the same client.
 
 use std::fmt::Display;
 use std::time::Duration;
@@ -15,7 +16,7 @@ const ERROR_TYPE: &str = "Runtime.InitError";
 /// How long Lambda's endpoint, on the same machine, may take to accept the report.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Reports `error`. Where that fails, the process's exit code still tells Lambda.
+/// Reports `error`. If that fails, Lambda still sees the process's exit code.
 pub(crate) async fn report(error: &impl Display) {
     let diagnostic = Diagnostic { error_type: ERROR_TYPE.to_owned(), error_message: error.to_string() };
     let sent = timeout(PATIENCE, send(&diagnostic)).await;

@@ -1,4 +1,4 @@
-//! The log: JSON lines on standard error, which Lambda hands to CloudWatch.
+//! The log: JSON lines on standard error, which Lambda forwards to CloudWatch.
 
 use std::io;
 

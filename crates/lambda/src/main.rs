@@ -23,7 +23,7 @@ use lambda_runtime::{Runtime, service_fn};
 use handler::Handler;
 use settings::{Settings, SettingsError};
 
-/// The variable by which Lambda names its Runtime API.
+/// The variable in which Lambda passes the address of its Runtime API.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
 /// Why the process ends.
@@ -77,14 +77,14 @@ async fn start() -> Result<Handler, SettingsError> {
     Ok(Handler::new(Arc::new(registry), &settings))
 }
 
-/// An error with what caused it: hyper's own message only names the kind.
+/// An error with its causes: hyper's own message gives only the kind.
 fn with_causes(error: &(dyn Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |&error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 fn report(message: &str) -> ExitCode {
-    // Where standard error is closed, the exit code still tells.
+    // If standard error is closed, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "error: {message}");
     ExitCode::FAILURE
 }

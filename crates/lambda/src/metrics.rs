@@ -1,7 +1,9 @@
-//! What CloudWatch is told: JSON lines on standard output, which need no agent and no call, for whoever queries the log.
+//! The function's counts in the log, as JSON lines on standard output. They need no agent and no
+//! request, and an operator can query them in CloudWatch.
 //!
-//! Asked to, a few of the figures become metrics, by its embedded metric format; CloudWatch charges for each, more than all the logs of a
-//! small network cost. Lambda, API Gateway and DynamoDB count their own parts for nothing.
+//! On request, a few of them become CloudWatch metrics, through the embedded metric format.
+//! CloudWatch charges for each metric more than for all the logs of a small network. The metrics of
+//! Lambda, API Gateway and DynamoDB themselves are free of charge.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -16,14 +18,16 @@ use serde_json::{Map, Value, json};
 
 /// The namespace in CloudWatch.
 const NAMESPACE: &str = "AuroraDiscovery";
-/// The figures that become metrics; `aurora-discovery cost` counts them too.
+/// The counts that can become metrics; `aurora-discovery cost` includes their price.
 const METRICS: [&str; 4] = ["Registrations", "Heartbeats", "Refusals", "Failures"];
-/// At most one line in this time from one process, unless it is busy: CloudWatch's own resolution.
+/// A process writes at most one line in this time unless it is busy. It is the resolution of
+/// CloudWatch.
 const INTERVAL: Duration = Duration::from_secs(60);
-/// A line is due after so many requests too, so that a process that soon ends has told most of what it did.
+/// A line is also due after this many requests, so that a process that ends soon has logged most of
+/// its counts.
 const REQUESTS_PER_LINE: u64 = 100;
 
-/// Counts answers.
+/// Counts responses.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     counts: Mutex<Counts>,
@@ -37,17 +41,17 @@ struct Counts {
     answers: BTreeMap<&'static str, u64>,
     slowest: Duration,
     sum: Duration,
-    /// The store's counters as they stood in the last line.
+    /// The store's counters at the time of the last line.
     told: BTreeMap<&'static str, u64>,
 }
 
 impl Metrics {
-    /// Counts from now on; `as_metrics`: some of the figures become metrics of CloudWatch.
+    /// Starts counting. With `as_metrics`, some of the counts become CloudWatch metrics.
     pub(crate) fn new(as_metrics: bool) -> Self {
         Self { counts: Mutex::new(Counts::new(Instant::now())), as_metrics }
     }
 
-    /// Counts an answer.
+    /// Counts a response.
     pub(crate) fn answered(&self, path: &str, status: StatusCode, latency: Duration) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.requests += 1;
@@ -56,7 +60,7 @@ impl Metrics {
         *counts.answers.entry(name(path, status)).or_default() += 1;
     }
 
-    /// Writes a line where one is due.
+    /// Writes a line if one is due.
     pub(crate) fn write_if_due(&self, registry: &Registry, now: Timestamp) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         let due = counts.requests >= REQUESTS_PER_LINE || counts.since.elapsed() >= INTERVAL;
@@ -64,13 +68,13 @@ impl Metrics {
             let line = counts.line(registry, now, self.as_metrics);
             let told = std::mem::take(&mut counts.told);
             *counts = Counts { told, ..Counts::new(Instant::now()) };
-            // Where nobody reads the output, nobody misses the line.
+            // If nothing reads the output, the line is not needed.
             let _ = writeln!(io::stdout().lock(), "{line}");
         }
     }
 }
 
-/// The mark by which CloudWatch finds metrics in a line.
+/// The part of a line in which CloudWatch finds its metrics.
 fn metric_format(now: Timestamp) -> Value {
     let metrics: Vec<Value> = METRICS.iter().map(|name| json!({"Name": name, "Unit": "Count"})).collect();
     json!({"Timestamp": now.as_millis(), "CloudWatchMetrics": [
@@ -78,7 +82,7 @@ fn metric_format(now: Timestamp) -> Value {
     ]})
 }
 
-/// What an answer counts as.
+/// The name under which a response is counted.
 fn name(path: &str, status: StatusCode) -> &'static str {
     let is = |route: Route| route.path() == path;
     match status.as_u16() {
@@ -120,7 +124,7 @@ impl Counts {
         Value::Object(line)
     }
 
-    /// What the store counted since the last line.
+    /// The changes of the store's counters since the last line.
     fn store(&mut self, registry: &Registry) -> Vec<(String, Value)> {
         let figures = registry.store().figures().into_iter();
         figures

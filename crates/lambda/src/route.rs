@@ -1,29 +1,31 @@
-//! The path that a request means: the resource that the gateway matched, whatever stage and base path stand in front of it.
+//! The path of a request, from the resource that the gateway matched. It does not depend on the
+//! stage or the base path in front of that resource.
 
 use std::borrow::Cow;
 
 use aurora_http::Route;
 
-/// The stage of an HTTP API that has no name in the path.
+/// The stage of an HTTP API that does not appear in the path.
 const DEFAULT: &str = "$default";
 /// The parameter of the resource `/{proxy+}`.
 pub(crate) const PROXY: &str = "proxy";
 
-/// What an event says about where its request went.
+/// The parts of an event that describe the path of its request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Matched<'a> {
-    /// The resource as the API declares it (`/discover`, `/{proxy+}`, `/`); `None` or `$default`: no resource was matched.
+    /// The resource as the API declares it (`/discover`, `/{proxy+}`, `/`). `None` or `$default`
+    /// means that no resource was matched.
     pub(crate) resource: Option<&'a str>,
-    /// What stood in the place of `{proxy+}`.
+    /// The value of `{proxy+}`.
     pub(crate) proxy: Option<&'a str>,
-    /// The path as it was called, for a gateway that matches nothing.
+    /// The path as the client sent it, for a gateway that matches no resources.
     pub(crate) raw_path: &'a str,
-    /// The stage, which stands in front of that path.
+    /// The stage, which is the first part of that path.
     pub(crate) stage: Option<&'a str>,
 }
 
 impl<'a> Matched<'a> {
-    /// The path for the router.
+    /// The path for the service.
     pub(crate) fn path(self) -> Cow<'a, str> {
         match (self.resource.filter(|resource| *resource != DEFAULT), self.proxy) {
             (Some(_), Some(proxy)) => format!("/{proxy}").into(),
@@ -43,7 +45,7 @@ impl<'a> Matched<'a> {
     }
 }
 
-/// The contract's path at the end of a resource that the operator declared, below whichever others.
+/// The path of the API at the end of a resource that the operator declared under any other path.
 fn known(resource: &str) -> &str {
     Route::ALL.into_iter().map(Route::path).find(|path| resource.ends_with(path)).unwrap_or(resource)
 }

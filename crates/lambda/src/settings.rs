@@ -1,4 +1,5 @@
-//! The settings: the environment variables of `serve` that apply to a function, and its own.
+//! The settings: the environment variables of `serve` that apply to a function, and those of the
+//! function itself.
 
 use aurora_dynamodb::DynamoOptions;
 use aurora_http::ServiceOptions;
@@ -8,8 +9,8 @@ use aurora_settings::{LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, pa
 use clap::Args;
 use tracing_subscriber::filter::Targets;
 
-/// One success in so many is logged unless all are: at a million requests a day, what a thousandth tells is enough, and
-/// costs a thousandth.
+/// One in this many successful requests is logged unless all are. At a million requests a day, a
+/// thousandth of the lines is informative enough and costs a thousandth.
 const LOG_ONE_IN: u32 = 1_000;
 
 /// What the function is told by its environment.
@@ -28,7 +29,7 @@ struct Environment {
     custom_metrics: bool,
 }
 
-/// What the process is told.
+/// The settings of the process.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     pub(crate) store: DynamoOptions,
@@ -44,7 +45,7 @@ impl Settings {
         Self::parse(&[])
     }
 
-    /// The same, with flags that override the environment.
+    /// Reads the settings with flags that override the environment.
     fn parse(flags: &[&str]) -> Result<Self, SettingsError> {
         let parsed: Result<(Environment, Sources), _> = parse(flags);
         let (given, sources) = parsed.map_err(|error| SettingsError::new(error.to_string()))?;
@@ -123,7 +124,7 @@ mod tests {
         assert!(read(&[]).unwrap_err().contains("AURORA_TABLE"));
     }
 
-    /// Settings of the function that the template leaves out, each with its reason.
+    /// Settings of the function that the template omits, each with the reason.
     const NOT_IN_THE_TEMPLATE: [(&str, &str); 2] = [
         ("AURORA_DYNAMODB_ENDPOINT", "the stack's table is at AWS's own endpoint"),
         (

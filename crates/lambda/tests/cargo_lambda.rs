@@ -1,5 +1,6 @@
-//! The HTTP contract holds for the real `bootstrap` under `cargo lambda`: for what its `watch` makes of HTTP, which is a function URL's
-//! events, and for the events of every kind of gateway, which its `invoke` sends.
+//! Runs the HTTP test suite against the real `bootstrap` under `cargo lambda`: over HTTP through
+//! its `watch`, which sends a function URL's events, and with the events of every kind of gateway
+//! through its `invoke`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -30,8 +31,9 @@ mod watch {
     aurora_contract_tests::contract_suite!(super::watched);
 }
 
-/// A function of its own on a table of its own, as in `contract.rs`. `cargo lambda` 1.9 says of every request that it came from 127.0.0.1,
-/// answers 500 by itself where a body without a type is no UTF-8, and says a length of 0 in each answer to a HEAD.
+/// A separate function on its own table, as in `contract.rs`. `cargo lambda` 1.9 gives 127.0.0.1 as
+/// the source of every request, responds with 500 by itself to a body without a type that is not
+/// UTF-8, and sends a length of 0 in each response to HEAD.
 async fn watched(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
@@ -84,7 +86,8 @@ async fn what_is_no_request_is_answered_quietly_and_what_cant_be_read_is_an_erro
     assert!(error.contains("base64"), "{error}");
 }
 
-/// What the function answers to a call behind a gateway of `kind`: its status and its body, which went by the gateway's name.
+/// The function's response to a request through a gateway of `kind`: its status and its body.
+/// Asserts that its request id is the gateway's.
 fn answer(emulator: &CargoLambda, kind: Kind, method: &str, below: &str, body: &str) -> (u64, Value) {
     let event = gateway::call(kind, method, below, body);
     let answer = emulator.invoke(&event).expect("the function does not fail");

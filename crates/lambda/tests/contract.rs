@@ -1,4 +1,5 @@
-//! The HTTP contract holds for the real `bootstrap` behind every kind of gateway, on a DynamoDB stand-in.
+//! Runs the HTTP test suite against the real `bootstrap` behind every kind of gateway, on a
+//! DynamoDB stand-in.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -64,7 +65,8 @@ async fn function_url(needs: Needs) -> Option<Target> {
     start(Kind::FunctionUrl, needs).await
 }
 
-/// A function of its own on a table of its own. Its clock is the system's, and it bounds its peers by an estimate only.
+/// A separate function on its own table. It uses the system's clock, and its limit of peers is
+/// based on an estimate.
 async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;

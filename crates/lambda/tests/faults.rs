@@ -1,4 +1,5 @@
-//! What callers of the real `bootstrap` are told while DynamoDB fails behind it, and what is there afterwards.
+//! The responses of the real `bootstrap` while DynamoDB fails, and the state of the table
+//! afterwards.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -28,15 +29,16 @@ use gateway::Kind;
 use proxy::{Fate, Proxy};
 use runtime_api::RuntimeApi;
 
-/// What an invocation has where nothing is expected to take long.
+/// The time of an invocation in which nothing should take long.
 const TIME: Duration = Duration::from_secs(20);
-/// What it has where it must end by refusing.
+/// The time of an invocation that must end with a refusal.
 const SHORT: Duration = Duration::from_millis(1_500);
 
-/// How long the store waits by itself: what is answered before was answered because the invocation would end. A machine may pause.
+/// The store's own timeout. A response before that was sent because the invocation was about to
+/// end. The value allows for pauses of the machine.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// A function of its own on a table.
+/// A function on its own table.
 struct Function {
     api: RuntimeApi,
     _process: Bootstrap,
@@ -76,7 +78,7 @@ impl Function {
         self.call("POST", "/deregister", &json!({"peer_id": peer}), TIME).await.0
     }
 
-    /// The ports of whom a query lists.
+    /// The ports of the peers in the response to a query.
     async fn listed(&self, query: &str) -> BTreeMap<String, u16> {
         let (status, _, body) = self.call("GET", &format!("/discover{query}"), &Value::Null, TIME).await;
         assert_eq!(status, 200, "{body}");
@@ -148,7 +150,7 @@ async fn nothing_acknowledged_is_lost_while_one_call_in_four_fails() {
         }
     });
     let function = Function::start(&table, &proxy.endpoint).await;
-    // What each peer may be now: registered with one of these ports, or (0) not at all.
+    // The possible states of each peer: registered with one of these ports, or (0) not registered.
     let mut known: BTreeMap<String, BTreeSet<u16>> = BTreeMap::new();
     for step in 1..=150_u16 {
         let peer = format!("p{}", step % 7);

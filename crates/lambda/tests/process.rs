@@ -1,5 +1,5 @@
-//! What `bootstrap` does as a process of Lambda's, beside the contract: how it starts, what it answers to what is no request,
-//! how it keeps to its time, and what it writes.
+//! `bootstrap` as a process under Lambda: its start, its responses to events that are not requests,
+//! its timing, and its output.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -29,17 +29,18 @@ use runtime_api::RuntimeApi;
 
 const TIME: Duration = Duration::from_secs(10);
 
-/// How long the store waits for a table that does not answer, where an invocation has longer.
+/// How long the store waits for a table that does not respond, if the invocation has more time than
+/// that.
 const STORE_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Settings with a table that no case gets to.
+/// Settings with a table that no test reaches.
 const TABLE: (&str, &str) = ("AURORA_TABLE", "aurora-peers-nowhere");
 
 fn body(answer: &Value) -> Value {
     serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
 }
 
-/// Ends the process, if it has not ended, and gives what it wrote: its output, and its log.
+/// Ends the process if it is still running. Returns its standard output and its log.
 fn written(mut process: Bootstrap) -> (String, String) {
     process.0.kill().unwrap();
     let (mut output, mut log) = (String::new(), String::new());
@@ -83,7 +84,7 @@ fn elsewhere_it_says_who_starts_it() {
 
 #[test]
 fn without_its_runtime_api_it_ends_and_says_so() {
-    // A port that no system hands out.
+    // A port that the system never assigns.
     let mut process = Bootstrap::start("127.0.0.1:1", &[TABLE]);
     assert!(!process.0.wait().unwrap().success());
     let (_, log) = written(process);
@@ -152,7 +153,7 @@ async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_ans
     let error = api.invoke(broken, TIME).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("expected a boolean"), "{error}");
     let mut odd = call(Kind::Rest, "GET", "/openapi.json", "");
-    // As the console's test call has it, and with what nobody reads.
+    // As in a test call from the console, and with fields that the function ignores.
     odd["requestContext"]["identity"]["sourceIp"] = json!("test-invoke-source-ip");
     odd["requestContext"]["authorizer"] = json!({"claims": null, "scopes": 3});
     odd["headers"] = json!({"x-é": "é\u{0}", "empty": null});
@@ -167,7 +168,7 @@ async fn a_panic_costs_one_event() {
     broken["body"] = json!("not base64");
     broken["isBase64Encoded"] = json!(true);
     for _ in 0..3 {
-        // No gateway sends this; lambda_http panics on it.
+        // No gateway sends this; `lambda_http` panics on it.
         let error = api.invoke(broken.clone(), TIME).await.unwrap_err();
         let message = error["errorMessage"].as_str().unwrap();
         assert!(message.contains("panicked") && message.contains("base64"), "{error}");
@@ -177,7 +178,7 @@ async fn a_panic_costs_one_event() {
     assert!(process.0.try_wait().unwrap().is_none(), "it is the same process");
 }
 
-// On two threads: the API still serves while the test waits for the process.
+// Two threads, so that the API keeps serving while the test waits for the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_answer_that_lambda_refuses_costs_one_event_and_a_lambda_that_fails_ends_the_process() {
     let api = RuntimeApi::start().await;
@@ -185,7 +186,7 @@ async fn an_answer_that_lambda_refuses_costs_one_event_and_a_lambda_that_fails_e
     let ask = || api.invoke(call(Kind::Http, "GET", "/openapi.json", ""), TIME);
     let mut broken = call(Kind::Http, "POST", "/register", "{}");
     broken["isBase64Encoded"] = json!("no");
-    // Malformed, out of turn, too late, too long.
+    // Malformed, out of order, too late, too large.
     for refusal in
         [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::GONE, StatusCode::PAYLOAD_TOO_LARGE]
     {
@@ -220,13 +221,13 @@ async fn a_path_or_query_of_any_bytes_is_answered() {
 
 #[tokio::test]
 async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
-    // Connections are taken by the system and nobody ever answers.
+    // The system accepts the connections, and nothing responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
     let api = RuntimeApi::start().await;
     let process = Bootstrap::start(&api.authority(), &[TABLE, ("AURORA_DYNAMODB_ENDPOINT", &endpoint)]);
     api.ready().await;
-    // By how much it is earlier is a test of its own: here a machine may pause.
+    // Another test checks how much earlier it is; here the machine may pause.
     for time in [Duration::from_millis(700), Duration::from_secs(2)] {
         let started = Instant::now();
         let heartbeat = call(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
@@ -244,7 +245,8 @@ async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
     assert!(lines.iter().all(|line| line["status"] == 503 && line["route"] == "/heartbeat"), "{log}");
 }
 
-/// What a hundred requests, thirty of them refused, make a process write that has these settings.
+/// The output of a process with these settings after a hundred requests, thirty of which are
+/// refused.
 async fn counted(settings: &[(&str, &str)]) -> Value {
     let api = RuntimeApi::start().await;
     let process = Bootstrap::start(&api.authority(), settings);
@@ -252,7 +254,7 @@ async fn counted(settings: &[(&str, &str)]) -> Value {
         let path = if turn < 30 { "/nowhere" } else { "/openapi.json" };
         api.invoke(call(Kind::Http, "GET", path, ""), TIME).await.unwrap();
     }
-    // The line is written before the answer, so that Lambda does not freeze the process with it.
+    // The line is written before the response, because Lambda may freeze the process afterwards.
     let (output, log) = written(process);
     assert_eq!(log, "");
     serde_json::from_str(&output).expect("one line of JSON")

@@ -1,4 +1,4 @@
-//! Parsing, with what clap itself leaves open about environment variables.
+//! Parsing of settings, including the parts of environment variables that clap leaves open.
 
 use std::ffi::OsString;
 
@@ -9,10 +9,10 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 use crate::rule::broken_rule;
 use crate::{SettingError, Source, Sources};
 
-/// Why settings can't be read.
+/// Why the settings can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
-    /// The command line breaks a rule, or help was asked for.
+    /// The command line breaks a rule, or the user requested help.
     #[error(transparent)]
     CommandLine(#[from] clap::Error),
     /// An environment variable or the file breaks a rule, or settings contradict each other.
@@ -20,11 +20,12 @@ pub enum ParseError {
     Setting(#[from] SettingError),
 }
 
-/// Parses a group of settings from the environment and from `arguments`, of which a function on AWS Lambda has none. Errors
-/// about a setting that was left at its default name its variable.
+/// Parses a group of settings from the environment and from `arguments`; a function on AWS Lambda
+/// has no arguments. An error about a setting that has its default value names its variable.
 ///
 /// # Errors
-/// A value that breaks its rule, named by the variable or the flag that holds it.
+///
+/// A value that breaks its rule, identified by its variable or flag.
 pub fn parse<T: Args>(
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<(T, Sources), ParseError> {
@@ -36,15 +37,17 @@ pub fn parse<T: Args>(
     Ok((T::from_arg_matches(&matches)?, sources))
 }
 
-/// Parses `arguments` and the environment; an error in a value out of an environment variable names the variable.
+/// Parses `arguments` and the environment. An error about a value from an environment variable
+/// names the variable.
 ///
 /// # Errors
-/// A value that breaks its rule, or help that was asked for.
+///
+/// A value that breaks its rule, or a request for help.
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
         let invalid = error.get(ContextKind::InvalidArg);
         let Some(ContextValue::String(shown)) = invalid else { return error.into() };
-        // It is shown with its value's name: `--ttl-min <SECONDS>`.
+        // clap shows a flag with the name of its value: `--ttl-min <SECONDS>`.
         let flag = shown.split([' ', '=', '[']).next().unwrap_or_default();
         // A flag overrides its variable.
         if arguments.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
@@ -61,7 +64,7 @@ fn is_flag(word: &str, flag: &str) -> bool {
     word.strip_prefix(flag).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
 }
 
-/// The environment variable that sets `flag`, with its value unless that is a secret.
+/// The environment variable that sets `flag`, with its value unless it is secret.
 fn set_variable(command: &Command, flag: &str) -> Option<String> {
     let of_flag = |arg: &&Arg| arg.get_long().is_some_and(|long| Some(long) == flag.strip_prefix("--"));
     let found = command.get_arguments().filter(of_flag).find_map(|arg| {
@@ -73,8 +76,9 @@ fn set_variable(command: &Command, flag: &str) -> Option<String> {
     found.or_else(|| command.get_subcommands().find_map(|subcommand| set_variable(subcommand, flag)))
 }
 
-/// `command` with every switch taking a value too (`--memory=false`), so that a stronger source can turn off what a weaker one
-/// turned on, and an environment variable can say either.
+/// `command`, with every switch also accepting a value (`--memory=false`). A source with higher
+/// precedence can then turn off what another one turned on, and an environment variable can say
+/// either.
 pub fn allow_values(command: Command) -> Command {
     command.mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { switch(arg) } else { arg })
 }

@@ -1,4 +1,4 @@
-//! The settings file: TOML whose keys are the names of the flags.
+//! The settings file: TOML whose keys are the names of flags.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +10,7 @@ use toml::Value;
 use crate::rule::broken_rule;
 use crate::{SettingError, Sources};
 
-/// The settings that a file holds, as text, by the name of their flag.
+/// The settings from a file: their values as text, by the name of the flag.
 #[derive(Debug, Default)]
 pub struct SettingsFile {
     path: PathBuf,
@@ -21,7 +21,9 @@ impl SettingsFile {
     /// Reads a file.
     ///
     /// # Errors
-    /// The file can't be read or is not TOML, or a key has a value that no setting takes.
+    ///
+    /// The file can't be read or is not TOML, or a key has a value of a type that no setting
+    /// accepts.
     pub fn read(path: PathBuf) -> Result<Self, SettingError> {
         let name = path.display();
         let broken = |rule: String| SettingError::new(format!("{name}{rule}"));
@@ -40,10 +42,12 @@ impl SettingsFile {
         Ok(Self { path, settings })
     }
 
-    /// Makes the file's values the defaults of the flags of `command`, all but the one with the id `config`.
+    /// Makes the file's values the defaults of the flags of `command`, except for the flag with the
+    /// id `config`.
     ///
     /// # Errors
-    /// A key that is no setting, or a value that breaks its rule.
+    ///
+    /// A key that is not a setting, or a value that breaks its rule.
     pub fn apply(&self, mut command: Command, config: &str) -> Result<Command, SettingError> {
         let known: Vec<Arg> = command
             .get_arguments()
@@ -63,7 +67,7 @@ impl SettingsFile {
         Ok(command)
     }
 
-    /// Tells `sources` which values are the file's.
+    /// Records in `sources` which values came from the file.
     pub fn mark(&self, sources: &mut Sources) {
         for key in self.settings.keys() {
             sources.set_in_file(&key.replace('-', "_"), format!("{key} in {}", self.path.display()));
@@ -84,7 +88,8 @@ fn is_setting(arg: &Arg) -> bool {
     arg.get_long().is_some() && matches!(arg.get_action(), ArgAction::Set)
 }
 
-/// Checks a value by the rule of its flag, alone, so that an error can say where it stands.
+/// Checks a value against the rule of its flag separately, so that an error can name the file and
+/// the key.
 fn check(arg: &Arg, value: &str) -> Result<(), String> {
     let probe = Command::new("settings").no_binary_name(true).arg(arg.clone());
     let flag = format!("--{}={value}", arg.get_long().unwrap_or_default());
@@ -101,7 +106,7 @@ fn as_text(value: Value) -> Option<String> {
     }
 }
 
-/// A parser's message that spans lines to draw the place, as one line.
+/// A parser's message in one line. The original spans several lines to show the position.
 fn one_line(error: &toml::de::Error) -> String {
     let place = error.to_string();
     let place = place.lines().next().unwrap_or_default();

@@ -1,13 +1,16 @@
 //! The settings of Aurora Discovery, each declared once.
 //!
-//! A setting is a field of one of the [`clap::Args`] groups of this crate: [`RegistryArgs`], [`EmbeddedArgs`], [`TableArgs`],
-//! [`ServiceArgs`], [`ServerArgs`] and [`LogArgs`]. From that one declaration come its flag, its environment variable, its key
-//! in the settings file, its default, its rule and its documentation. `serve` flattens all groups; the function on AWS Lambda
-//! flattens those that apply there and reads them with [`parse`] and no arguments, that is, from the environment alone.
+//! A setting is a field of one of the [`clap::Args`] groups of this crate: [`RegistryArgs`],
+//! [`EmbeddedArgs`], [`TableArgs`], [`ServiceArgs`], [`ServerArgs`] and [`LogArgs`]. That
+//! declaration provides its flag, its environment variable, its key in the settings file, its
+//! default, its rule and its documentation. `serve` includes all groups. The function on AWS Lambda
+//! includes those that apply to it, and reads them with [`parse`] and no arguments, that is, from
+//! the environment only.
 //!
-//! A flag overrides the environment, the environment overrides the file, and the file overrides the default. An environment
-//! variable that is set but empty counts as unset: this is what a template or a Compose file leaves of a setting that nobody
-//! made. [`Sources`] knows which of them was used, so that an error can name it.
+//! Flags take precedence over the environment, the environment over the file, and the file over the
+//! default. An environment variable that is set but empty counts as unset, because templates and
+//! Compose files leave empty variables for settings without a value. [`Sources`] records which of
+//! them was used, so that an error can name it.
 
 mod environment;
 #[cfg(feature = "file")]
@@ -32,13 +35,13 @@ pub use service::ServiceArgs;
 pub use source::{Source, Sources};
 pub use table::TableArgs;
 
-/// A setting that breaks its rule, as a sentence that names where it was set and the rule.
+/// A setting that breaks its rule, as a sentence that names its source and the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct SettingError(String);
 
 impl SettingError {
-    /// The error that `sentence` describes.
+    /// The error with this text.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }

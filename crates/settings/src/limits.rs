@@ -1,4 +1,4 @@
-//! Leases, and what a registry holds at most.
+//! Leases, and the limits of a registry.
 
 use aurora_protocol::{DiscoverBounds, Ttl};
 use aurora_registry::Limits;
@@ -45,7 +45,8 @@ impl RegistryArgs {
     /// The limits of the registry.
     ///
     /// # Errors
-    /// Settings that contradict each other, named as `sources` names them.
+    ///
+    /// Settings that contradict each other, with the names that `sources` gives them.
     pub fn limits(&self, sources: &Sources) -> Result<Limits, SettingError> {
         let defaults = Limits::default();
         let limits = Limits {
@@ -66,7 +67,8 @@ impl RegistryArgs {
         Ok(limits)
     }
 
-    /// The settings that can contradict each other: first those of leases, then the heartbeat intervals.
+    /// The settings that can contradict each other: first those of leases, then the heartbeat
+    /// intervals.
     fn suspects(&self, sources: &Sources) -> String {
         let name = |id| sources.name(id);
         let leases_agree = self.ttl_min <= self.ttl_max
@@ -95,7 +97,7 @@ pub struct EmbeddedArgs {
 }
 
 impl EmbeddedArgs {
-    /// Puts these into `limits`.
+    /// Copies these settings into `limits`.
     pub fn apply(&self, limits: &mut Limits) {
         limits.max_bytes = self.max_bytes;
         limits.max_peers_per_source = self.max_peers_per_source;

@@ -1,4 +1,4 @@
-//! What is logged.
+//! The settings of the log.
 
 use clap::Args;
 use tracing_subscriber::filter::{LevelFilter, Targets};
@@ -12,7 +12,8 @@ pub struct LogArgs {
 }
 
 fn filter(text: &str) -> Result<Targets, String> {
-    // A lone word that is no level would count as the name of a target, and silence everything else.
+    // A single word that is not a level would be parsed as the name of a target, and would disable
+    // all other logging.
     let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     let mut lone_words = text.split(',').filter(|part| !part.contains('=')).map(str::trim);
     let parsed = if lone_words.all(is_level) { text.parse().ok() } else { None };

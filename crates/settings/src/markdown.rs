@@ -1,9 +1,9 @@
-//! The settings as the README lists them.
+//! The table of settings in the README.
 
 use clap::{Arg, Command};
 
-/// A Markdown table of the settings of `command`: every argument that has an environment variable, but for the one that names
-/// the settings file.
+/// A Markdown table of the settings of `command`: every argument that has an environment variable,
+/// except for the one that names the settings file.
 pub fn markdown(command: &Command, config: &str) -> String {
     let head = "| flag | environment | default | what it says |\n|---|---|---|---|\n".to_owned();
     let settings = command.get_arguments().filter(|arg| arg.get_env().is_some() && arg.get_id() != config);
@@ -34,7 +34,7 @@ fn default(arg: &Arg) -> String {
     }
 }
 
-/// Whether a flag may stand without a value.
+/// Whether a flag can be given without a value.
 fn is_switch(arg: &Arg) -> bool {
     arg.is_require_equals_set()
 }

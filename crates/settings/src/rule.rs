@@ -1,10 +1,10 @@
-//! The rule that a value broke, out of clap's error.
+//! Extracts the broken rule from an error of clap.
 
 use std::error::Error as _;
 
 use clap::error::{ContextKind, ContextValue};
 
-/// The rule, without the value and the flag, which the caller names as the user wrote them.
+/// The rule, without the value and the flag. The caller adds these as the user wrote them.
 pub(crate) fn broken_rule(error: &clap::Error) -> String {
     if let Some(source) = error.source() {
         return source.to_string();

@@ -1,4 +1,4 @@
-//! The sockets of `serve`: where it listens, and what it grants its clients.
+//! The sockets of `serve`: where it listens, and its limits for clients.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use clap::{Args, value_parser};
 
 use crate::{ServiceArgs, SettingError, Sources};
 
-/// The longest time-out that makes sense: a day.
+/// The longest timeout that makes sense: a day.
 const MAX_SECONDS: u64 = 86_400;
 
 /// How `serve` listens. Limits of concurrency are here because a function on AWS Lambda answers one request at a time.
@@ -58,10 +58,12 @@ pub struct ServerArgs {
 }
 
 impl ServerArgs {
-    /// How to serve.
+    /// The options of the server.
     ///
     /// # Errors
-    /// A certificate without its key or the other way round, named as `sources` names them.
+    ///
+    /// A certificate without a key or a key without a certificate, with the names that `sources`
+    /// gives them.
     pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServerOptions, SettingError> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;

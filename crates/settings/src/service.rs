@@ -1,4 +1,4 @@
-//! How requests are answered, whichever way they arrive: `serve` and AWS Lambda have these in common.
+//! Settings that apply to requests on any transport; `serve` and AWS Lambda share them.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ pub struct ServiceArgs {
 }
 
 impl ServiceArgs {
-    /// How requests are answered. Successes are logged all or not at all.
+    /// The options of the service. Either all successful requests are logged or none.
     pub fn options(&self) -> ServiceOptions {
         let mut options = ServiceOptions::default();
         options.cors = !self.no_cors;

@@ -1,14 +1,14 @@
-//! Where the value of a setting came from.
+//! The source of a setting's value.
 
 use std::collections::BTreeMap;
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
-/// Where a value came from, the weakest first.
+/// The source of a value, lowest precedence first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
-    /// The declaration.
+    /// The default in the declaration.
     Default,
     /// The settings file.
     File,
@@ -18,13 +18,13 @@ pub enum Source {
     Flag,
 }
 
-/// Where the value of each setting came from, by the setting's id.
+/// The source of each setting's value, by the setting's id.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(BTreeMap<String, (Source, String)>);
 
 impl Sources {
-    /// The sources of what `command` parsed into `matches`. A setting that was left at its default is named by its flag or its
-    /// variable, as `by_default` says.
+    /// The sources of the values that `command` parsed into `matches`. A setting that has its
+    /// default value is named by its flag or its variable, depending on `by_default`.
     pub fn of(command: &Command, matches: &ArgMatches, by_default: Source) -> Self {
         let entry = |arg: &Arg| {
             let id = arg.get_id().as_str();
@@ -39,17 +39,18 @@ impl Sources {
         Self(command.get_arguments().map(entry).collect())
     }
 
-    /// Where the value of a setting came from.
+    /// The source of a setting's value.
     pub fn source(&self, id: &str) -> Source {
         self.0.get(id).map_or(Source::Default, |(source, _)| *source)
     }
 
-    /// What to call a setting in an error: the name under which its value was set, or could be.
+    /// The name of a setting in an error: the name under which its value was set, or could be set.
     pub fn name<'a>(&'a self, id: &'a str) -> &'a str {
         self.0.get(id).map_or(id, |(_, name)| name)
     }
 
-    /// Says that what `command` took for a default of this setting stands in a file, as `name`.
+    /// Records that a value, which `command` treated as the default of this setting, came from a
+    /// file under the key `name`.
     #[cfg(feature = "file")]
     pub(crate) fn set_in_file(&mut self, id: &str, name: String) {
         match self.0.get_mut(id) {

@@ -18,7 +18,8 @@ impl TableArgs {
     /// The options of the store.
     ///
     /// # Errors
-    /// No table is named; the error says by what name it can be.
+    ///
+    /// No table is given; the error says how to name one.
     pub fn options(
         &self,
         sources: &crate::Sources,

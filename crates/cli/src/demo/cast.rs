@@ -1,4 +1,4 @@
-//! Who plays: names and archetypes.
+//! The names and archetypes of the demo's peers.
 
 use aurora_protocol::{Archetypes, PeerId};
 
@@ -9,7 +9,7 @@ const NAMES: [&str; 32] = [
 ];
 const ARCHETYPES: [&str; 6] = ["pepino", "ethics", "memory", "vision", "tensor", "poetry"];
 
-/// The peer of this number: a name, with a number behind it once all names are taken.
+/// The id of the peer with this number: a name, followed by a number once all names are in use.
 pub(super) fn peer_id(number: usize) -> Option<PeerId> {
     let name = NAMES[number % NAMES.len()];
     let round = number / NAMES.len() + 1;

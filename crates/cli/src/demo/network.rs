@@ -1,4 +1,5 @@
-//! The network as the demo knows it: who is there, whose lease runs how long, who knows whom.
+//! The demo's view of the network: its peers, the ends of their leases, and which peers know each
+//! other.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
@@ -7,10 +8,11 @@ use aurora_client::Event;
 use aurora_protocol::{Archetype, DiscoveredPage, PeerId, RegisterRequest};
 use tokio::time::Instant;
 
-/// Most lines of the story that are kept: more than any terminal shows below the peers.
+/// The maximum number of lines of the story that are kept: more than fit below the peers on any
+/// terminal.
 const MOST_LINES: usize = 64;
 
-/// Everybody who is there, and what has happened.
+/// All peers, and the events so far.
 pub(super) struct Network {
     started: Instant,
     members: BTreeMap<PeerId, Member>,
@@ -22,16 +24,16 @@ pub(super) struct Network {
 pub(super) struct Member {
     /// Its archetypes, as text.
     pub(super) archetypes: String,
-    /// Where it stands in its life.
+    /// The state of the peer.
     pub(super) state: State,
-    /// When its lease ends and how long it is; `None` before it is registered.
+    /// When its lease ends, and the length of the lease; `None` before it is registered.
     pub(super) lease: Option<(Instant, Duration)>,
     /// When its lease was last acquired or renewed.
     pub(super) beat_at: Option<Instant>,
     known: HashSet<PeerId>,
 }
 
-/// Where a peer stands in its life.
+/// The state of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum State {
     Joining,
@@ -40,7 +42,7 @@ pub(super) enum State {
     Crashed,
 }
 
-/// How often what happened.
+/// How many times each kind of event happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub(super) registered: u64,
@@ -55,17 +57,17 @@ impl Network {
         Self { started, members: BTreeMap::new(), story: VecDeque::new(), tally: Tally::default() }
     }
 
-    /// Everybody who is there, by name.
+    /// All peers, by name.
     pub(super) fn members(&self) -> impl Iterator<Item = (&PeerId, &Member)> {
         self.members.iter()
     }
 
-    /// The story so far, the last line last.
+    /// The story so far, oldest line first.
     pub(super) fn story(&self) -> impl DoubleEndedIterator<Item = &str> {
         self.story.iter().map(String::as_str)
     }
 
-    /// How often what happened.
+    /// How many times each kind of event happened.
     pub(super) fn tally(&self) -> Tally {
         self.tally
     }
@@ -93,13 +95,13 @@ impl Network {
         self.set_state(id, State::Leaving);
     }
 
-    /// A peer stops beating, without a word.
+    /// A peer stops sending heartbeats, without deregistering.
     pub(super) fn crashes(&mut self, id: &PeerId, now: Instant) -> Vec<String> {
         self.set_state(id, State::Crashed);
         self.tell(now, &format!("{id} crashed: no more heartbeats, its lease runs out"))
     }
 
-    /// Something happened to the lease of a peer.
+    /// An event of the lease of a peer.
     pub(super) fn happened(&mut self, id: &PeerId, event: &Event, now: Instant) -> Vec<String> {
         match event {
             Event::Registered(answer) => {
@@ -126,7 +128,8 @@ impl Network {
         }
     }
 
-    /// The service lists exactly these: who crashed and is not among them has expired.
+    /// Compares the peers with the service's list: a crashed peer that is not in the list has
+    /// expired.
     pub(super) fn listed(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
         let over = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
         let expired: Vec<_> = self
@@ -161,7 +164,7 @@ impl Network {
         self.live_members().map(|(id, _)| id).filter(|id| !known.contains(id)).collect()
     }
 
-    /// How many pieces the graph of who knows whom falls into, among the live.
+    /// The number of connected components of the graph of live peers and the peers they know.
     pub(super) fn pieces(&self) -> usize {
         let mut unseen: BTreeSet<&PeerId> = self.live_members().map(|(id, _)| id).collect();
         let mut pieces = 0;
@@ -177,7 +180,7 @@ impl Network {
         pieces
     }
 
-    /// What happened in all, as a line.
+    /// A summary of all events, as a line.
     pub(super) fn summary(&self, now: Instant) -> String {
         let Tally { registered, renewed, left, expired, discovered } = self.tally;
         let (live, seconds) = (self.live(), self.age(now).as_secs_f64());
@@ -192,7 +195,7 @@ impl Network {
         )
     }
 
-    /// A lease begins anew; gives the peers that this one meets for the first time.
+    /// Restarts a lease. Returns the peers that this peer meets for the first time.
     fn beats(
         &mut self,
         id: &PeerId,
@@ -289,7 +292,7 @@ mod tests {
         Event::Renewed(Box::new(HeartbeatResponse::from_body(body.as_bytes()).unwrap()))
     }
 
-    /// Three peers: b met a, c met nobody.
+    /// Three peers: b has met a, c has met no peer.
     fn three(now: Instant) -> Network {
         let mut network = Network::new(now);
         for (name, met) in [("a", &[][..]), ("b", &["a"]), ("c", &[])] {

@@ -1,4 +1,4 @@
-//! The network as a picture on a terminal.
+//! Draws the network on a terminal.
 
 use std::time::Duration;
 
@@ -9,19 +9,19 @@ use tokio::time::Instant;
 use super::network::{Member, Network, State};
 use crate::terminal::{Size, cut, fit};
 
-/// How wide the bar of a lease is.
+/// The width of a lease's bar.
 const BAR_STEPS: u32 = 18;
-/// How wide it is with the seconds behind it.
+/// Its width including the seconds after it.
 const LEASE: usize = 25;
-/// How wide names and archetypes are.
+/// The width of names and archetypes.
 const NAME: usize = 12;
 const ARCHETYPES: usize = 16;
-/// How long a heartbeat lights up.
+/// How long a heartbeat is highlighted.
 const PULSE: Duration = Duration::from_millis(350);
-/// The fewest lines of the story that are shown, however many peers there are.
+/// The minimum number of lines of the story that are shown, for any number of peers.
 const LEAST_STORY: usize = 6;
 
-/// The picture: a headline, the peers with their leases, the end of the story.
+/// The picture: a headline, the peers with their leases, and the end of the story.
 pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size) -> Vec<String> {
     let mut lines = headline(network, endpoint, now, size.columns);
     let room = size.lines.saturating_sub(lines.len() + 1);
@@ -83,7 +83,7 @@ fn row(name: &str, archetypes: &str, lease: &str, knows: &str) -> String {
     format!("{}  {}  {lease}  {knows}", fit(name, NAME), fit(archetypes, ARCHETYPES))
 }
 
-/// What is left of a lease, as a bar and in seconds.
+/// The rest of a lease, as a bar and in seconds.
 fn lease(member: &Member, now: Instant) -> String {
     let Some((ends, ttl)) = member.lease else { return " ".repeat(LEASE) };
     let left = ends.saturating_duration_since(now);

@@ -1,4 +1,4 @@
-//! What happens when: who joins, leaves and crashes.
+//! The schedule of the demo: which peer joins, leaves or crashes, and when.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,30 +12,31 @@ use tokio::time::Instant;
 use super::network::Network;
 use super::{ASKED, TTL, cast};
 
-/// Most reports that wait to be told; a keeper's further ones are lost to the picture, not to the network.
+/// The maximum number of reports that wait to be shown. Further reports are dropped from the
+/// picture; the network is not affected.
 pub(super) const MOST_REPORTS: usize = 4_096;
-/// The time between two peers that join at the beginning.
+/// The time between the first peers' registrations.
 const ENTRANCE: Duration = Duration::from_millis(120);
-/// The time between two turns of fate afterwards.
+/// The time between two random events afterwards.
 const TURN: Duration = Duration::from_millis(900);
 
-/// What happened to the lease of a peer.
+/// An event of the lease of a peer.
 pub(super) type Report = (PeerId, Event);
 
-/// The peers that are on stage, and what comes next.
+/// The peers of the demo, and the next event.
 pub(super) struct Stage {
     client: Client,
     wanted: usize,
     reports: mpsc::Sender<Report>,
     keepers: BTreeMap<PeerId, LeaseKeeper>,
-    /// Peers on their way out.
+    /// Peers that are deregistering.
     leaving: JoinSet<()>,
     entered: usize,
     turns: usize,
     next_at: Option<Instant>,
 }
 
-/// A turn of fate.
+/// A random event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     Join,
@@ -57,7 +58,7 @@ impl Stage {
         }
     }
 
-    /// Does what is due at `now`, and tells it.
+    /// Starts the events that are due at `now`. Returns lines that describe them.
     pub(super) fn act(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
         while self.leaving.try_join_next().is_some() {}
         if self.next_at.is_some_and(|at| now < at) {
@@ -73,18 +74,19 @@ impl Stage {
         Vec::new()
     }
 
-    /// Lets everybody leave.
+    /// Lets all peers leave.
     pub(super) async fn end(mut self) {
         for (_, keeper) in std::mem::take(&mut self.keepers) {
             self.leaving.spawn(async move {
-                // The service ends right after; a farewell that fails changes nothing.
+                // The service ends right afterwards, so a failure has no effect.
                 let _ = keeper.stop().await;
             });
         }
         while self.leaving.join_next().await.is_some() {}
     }
 
-    /// First each once, so that a short demo shows them all; then as chance has it, around the number that is wanted.
+    /// First each event once, so that a short demo shows them all. Then random events, which keep
+    /// the number of peers near the configured one.
     fn turn(&mut self) -> Turn {
         const FIRST: [Turn; 4] = [Turn::Crash, Turn::Leave, Turn::Join, Turn::Join];
         let first = FIRST.get(self.turns).copied();
@@ -113,7 +115,7 @@ impl Stage {
         network.enters(&registration);
         let (reports, reporter) = (self.reports.clone(), id.clone());
         let keeper = LeaseKeeper::start(self.client.clone(), registration, move |event| {
-            // A picture that falls behind misses a beat.
+            // A picture that is behind misses a heartbeat.
             let _ = reports.try_send((reporter.clone(), event));
         });
         self.keepers.insert(id, keeper);
@@ -122,7 +124,7 @@ impl Stage {
     fn leave(&mut self, network: &mut Network) {
         let Some((id, keeper)) = self.anybody() else { return };
         self.leaving.spawn(async move {
-            // A farewell that fails is a crash: the lease runs out.
+            // A failure here equals a crash: the lease expires.
             let _ = keeper.stop().await;
         });
         network.leaves(&id);

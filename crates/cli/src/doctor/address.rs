@@ -1,4 +1,5 @@
-//! Whether the address that the service sees is the caller's own: what it stands in for where a peer names none.
+//! Checks whether the service sees the caller's own address, which it uses for peers that register
+//! without one.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -10,10 +11,12 @@ use super::reach::explain;
 use super::throwaway::Throwaway;
 
 const CHECK: &str = "address";
-/// An address for documentation, which nobody has: whoever is seen by it has claimed it.
+/// An address reserved for documentation, which no client has. If the service sees it, it has
+/// accepted a forged claim.
 const FORGED: &str = "192.0.2.77";
 
-/// Compares the observed address with this machine's own, and tries to claim another one.
+/// Compares the address that the service sees with this machine's own, and tries to claim another
+/// one.
 pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Finding> {
     let Some(registered) = &peer.registered else { return Vec::new() };
     let Ok(observed) = registered.observed_address.parse::<IpAddr>() else {
@@ -37,14 +40,14 @@ pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Findin
     }
 }
 
-/// The two ends of the way to the service, as this machine knows them.
+/// The two ends of the connection to the service, as this machine sees them.
 #[derive(Clone, Copy, Debug)]
 struct Ends {
     here: IpAddr,
     there: IpAddr,
 }
 
-/// Which address this machine calls the service from. Nothing is sent for it.
+/// The address from which this machine connects to the service. This sends nothing.
 async fn route(client: &Client) -> Option<Ends> {
     let (host, port) = client.authority();
     let there = lookup_host((host.as_str(), port)).await.ok()?.next()?;
@@ -88,7 +91,7 @@ fn judge(observed: IpAddr, ends: Option<Ends>) -> Finding {
     }
 }
 
-/// Whether an address means something in one network only.
+/// Whether an address is valid only within one network.
 fn is_private(address: IpAddr) -> bool {
     const SHARED: u8 = 64; // 100.64.0.0/10, between providers and their customers
     match address.to_canonical() {

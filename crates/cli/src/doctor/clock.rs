@@ -1,4 +1,4 @@
-//! How far the service's clock and this machine's are apart.
+//! Compares the service's clock with this machine's.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -9,14 +9,15 @@ use super::asked;
 use super::finding::Finding;
 
 const CHECK: &str = "clock";
-/// Apart by more, in seconds, and lists are misjudged by those who compare `last_seen` with their own clock.
+/// A larger difference, in seconds, misleads clients that compare `last_seen` with their own clock.
 const WARN_SECONDS: f64 = 2.0;
-/// Today's peers drop whoever was seen more than 300 s ago; a heartbeat each 200 s leaves this much.
+/// Today's peers ignore peers whose `last_seen` is more than 300 s ago. With a heartbeat every 200
+/// s, this much remains.
 const FAIL_SECONDS: f64 = 100.0;
-/// Times are whole seconds: on average half a second has passed of what they say.
+/// Times are in whole seconds, so on average they are half a second old.
 const HALF: f64 = 0.5;
 
-/// Compares an answer's `timestamp`, and the header `Date`, with the time here.
+/// Compares the `timestamp` of a response, and its `Date` header, with the local time.
 pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     let began = now();
     let answer = match asked(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
@@ -39,7 +40,8 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     vec![judge(service - here, header, uncertain)]
 }
 
-/// By how many seconds the service, and the sender of `Date`, are ahead; all that is known to `uncertain` seconds.
+/// How many seconds the service, and the sender of `Date`, are ahead; both are accurate to
+/// `uncertain` seconds.
 fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
     let apart = service.abs();
     if apart <= WARN_SECONDS + uncertain {
@@ -50,7 +52,7 @@ fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
     }
     let side = if service > 0.0 { "ahead of" } else { "behind" };
     let says = format!("the service's clock is {apart:.0} s {side} this machine's");
-    // What stands in front of the service has a clock of its own, which tells the two apart.
+    // A proxy in front of the service has its own clock, and its `Date` differs from the timestamp.
     let other = header.filter(|ahead| ahead.abs() <= WARN_SECONDS + uncertain);
     let fix = match other {
         Some(_) => "run NTP on the service's machine: what sent the Date header agrees with this machine",

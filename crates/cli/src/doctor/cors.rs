@@ -1,4 +1,4 @@
-//! What a browser makes of the answers.
+//! Checks whether browsers can use the responses.
 
 use aurora_client::{Client, Probe, Probed};
 
@@ -6,11 +6,12 @@ use super::asked;
 use super::finding::Finding;
 
 const CHECK: &str = "cors";
-/// A page of another origin than any service's.
+/// A page of a different origin than any service.
 const ORIGIN: &str = "https://page.example";
 const ALLOW_ORIGIN: &str = "access-control-allow-origin";
 
-/// Sends what a browser would send from a page of another origin: a preflight, a call, and one that is refused.
+/// Sends what a browser would send from a page of another origin: a preflight, a request, and a
+/// request that is refused.
 pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     let preflight = Probe::options("register")
         .header("origin", ORIGIN)
@@ -84,7 +85,7 @@ fn judge(preflight: &Probed, call: &Probed, refused: &Probed) -> Finding {
     Finding::ok(CHECK, "preflights, answers and errors can be read by pages of any origin")
 }
 
-/// A list of peers that something keeps and hands out again isolates whoever gets it.
+/// A cached list of peers that is served again isolates the peers that receive it.
 fn cache(call: &Probed) -> Finding {
     if let Some(age) = call.header("age") {
         return Finding::fail(
@@ -113,12 +114,12 @@ fn allows_origin(answer: &Probed) -> bool {
 }
 
 fn allows(preflight: &Probed) -> bool {
-    // A POST needs no leave by its method; a JSON content type does.
+    // A POST needs no permission for its method; a JSON content type does.
     let headers = "access-control-allow-headers";
     allows_origin(preflight) && (names(preflight, headers, "content-type") || names(preflight, headers, "*"))
 }
 
-/// Whether a header that is a list has this word.
+/// Whether a header that contains a list includes this word.
 fn names(answer: &Probed, header: &str, word: &str) -> bool {
     answer
         .all(header)

@@ -1,4 +1,4 @@
-//! What becomes of a lease that nobody renews.
+//! Checks what happens to a lease without heartbeats.
 
 use std::time::Duration;
 
@@ -11,14 +11,14 @@ use super::reach::explain;
 use super::throwaway::{Throwaway, refusal};
 
 const CHECK: &str = "expiry";
-/// A lease lasts at most this part longer than was answered.
+/// A lease lasts at most this part (a third) longer than the response said.
 const LONGER: u32 = 3;
-/// How late a list may be.
+/// The maximum delay of a list.
 const LAG: Duration = Duration::from_secs(6);
-/// Looked at this much before the end, for an answer takes time.
+/// The list is requested this much before the end of the lease, because the response takes time.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
-/// Takes a lease of so many seconds and waits for its end.
+/// Registers a peer with a lease of `lease_seconds` and waits for its end.
 pub(crate) async fn examine(client: &Client, peer: &mut Throwaway, lease_seconds: u32) -> Vec<Finding> {
     if peer.registered.is_none() {
         return Vec::new();
@@ -46,7 +46,7 @@ async fn wait_for_the_end(client: &Client, peer: &mut Throwaway, seconds: u32) -
     }
     sleep_until(began + lease.saturating_sub(BEFORE_THE_END)).await;
     let is_listed = peer.is_listed(client).await?;
-    // An answer that took longer than the rest of the lease says nothing of an early end.
+    // A response that arrived after the end of the lease does not show an early end.
     if !is_listed && began.elapsed() < lease {
         return Ok(Finding::fail(
             CHECK,

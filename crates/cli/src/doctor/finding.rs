@@ -1,16 +1,16 @@
-//! What the doctor finds.
+//! The findings of the doctor.
 
 use serde::Serialize;
 
-/// How bad a finding is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Verdict {
-    /// As it should be.
+    /// No problem.
     Ok,
-    /// Works, and will hurt somebody.
+    /// Works, but affects some clients.
     Warn,
-    /// Must be mended.
+    /// Must be fixed.
     Fail,
 }
 
@@ -24,15 +24,15 @@ impl Verdict {
     }
 }
 
-/// One thing that was examined.
+/// The result of one check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Finding {
-    /// What was examined.
+    /// The name of the check.
     pub(crate) check: &'static str,
     pub(crate) verdict: Verdict,
-    /// What was seen.
+    /// What the check observed.
     pub(crate) says: String,
-    /// What mends it, in a sentence; none where nothing has to be.
+    /// How to fix the problem, in a sentence; `None` if there is none.
     pub(crate) fix: Option<String>,
 }
 

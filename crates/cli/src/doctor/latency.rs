@@ -1,4 +1,4 @@
-//! How long calls take.
+//! Checks the latency of requests.
 
 use std::time::Duration;
 
@@ -8,12 +8,13 @@ use super::asked;
 use super::finding::Finding;
 
 const CHECK: &str = "latency";
-/// A usual call that takes longer is felt by every newcomer.
+/// Every newcomer notices if a typical request takes longer.
 const SLOW: Duration = Duration::from_millis(500);
-/// Clients give up after ten seconds; one call in a hundred that takes this long is on the way there.
+/// Clients give up after ten seconds. If one request in a hundred takes this long, the service is
+/// close to that.
 const VERY_SLOW: Duration = Duration::from_secs(3);
 
-/// Lists a peer so many times, one call after the other.
+/// Requests a page `calls` times, one after the other.
 pub(crate) async fn examine(client: &Client, calls: u32) -> Vec<Finding> {
     let mut times = Vec::new();
     let mut failed = 0_u32;
@@ -28,7 +29,7 @@ pub(crate) async fn examine(client: &Client, calls: u32) -> Vec<Finding> {
     vec![judge(&times, failed)]
 }
 
-/// `times` in growing order.
+/// `times` must be in ascending order.
 fn judge(times: &[Duration], failed: u32) -> Finding {
     let (Some(median), Some(p99)) = (percentile(times, 50), percentile(times, 99)) else {
         return Finding::fail(
@@ -60,7 +61,7 @@ fn judge(times: &[Duration], failed: u32) -> Finding {
     Finding::ok(CHECK, says)
 }
 
-/// The shortest time that `percent` of the calls kept to.
+/// The time within which `percent` of the requests were done.
 fn percentile(times: &[Duration], percent: usize) -> Option<Duration> {
     times.get((times.len() * percent).div_ceil(100).saturating_sub(1)).copied()
 }

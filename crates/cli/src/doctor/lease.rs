@@ -1,4 +1,4 @@
-//! A lease's whole life: registered, listed, renewed, ended.
+//! Checks the whole life of a lease: registration, listing, renewal, end.
 
 use std::time::Duration;
 
@@ -10,11 +10,13 @@ use super::reach::explain;
 use super::throwaway::{Throwaway, refusal};
 
 const CHECK: &str = "lease";
-/// How late a list may be: five seconds, which the contract allows a store that many processes share, and one for the way.
+/// The maximum delay of a list: five seconds, which the API allows for a shared store, and one
+/// second for the network.
 const LAG: Duration = Duration::from_secs(6);
-/// How often the list is looked at meanwhile.
+/// The interval between two requests for the list.
 const LOOK: Duration = Duration::from_millis(250);
-/// Today's peers drop whoever was seen more than 300 s ago: heartbeats must come well within.
+/// Today's peers ignore peers whose `last_seen` is more than 300 s ago, so heartbeats must be well
+/// within that.
 const LONGEST_INTERVAL: u32 = 200;
 
 /// Registers a peer, waits until it is listed, and renews its lease.
@@ -25,7 +27,7 @@ pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Findin
     }
 }
 
-/// Ends the lease, and sees that it has ended.
+/// Ends the lease, and checks that it has ended.
 pub(crate) async fn leave(client: &Client, peer: &Throwaway) -> Vec<Finding> {
     if peer.registered.is_none() {
         return Vec::new();
@@ -105,7 +107,7 @@ async fn leave_and_look(client: &Client, peer: &Throwaway) -> Result<Finding, Er
     })
 }
 
-/// How long it took until the peer was listed, or no more; none if it took too long.
+/// The time until the peer was listed, or no longer listed; `None` if it took too long.
 pub(crate) async fn wait_until_listed(
     client: &Client,
     peer: &Throwaway,
@@ -129,7 +131,7 @@ fn broken(error: &Error) -> Finding {
     Finding::fail(CHECK, says, fix)
 }
 
-/// What mends a refusal.
+/// How to fix a refusal.
 fn mends(answer: &Probed) -> &'static str {
     match answer.status {
         403 => "let the service see one address for one caller: behind a proxy, --trusted-hops",

@@ -1,4 +1,5 @@
-//! Whether the endpoint is reached, by a safe way, and whether it is a discovery service that answers.
+//! Checks whether the endpoint can be reached over a secure connection, and whether a discovery
+//! service responds.
 
 use std::net::IpAddr;
 
@@ -7,10 +8,10 @@ use serde_json::Value;
 
 use super::finding::Finding;
 
-/// The OpenAPI document's title, by which the service is known.
+/// The title of the OpenAPI document, which identifies the service.
 const TITLE: &str = "Aurora Discovery";
 
-/// Examines that; says too whether the rest is worth examining.
+/// Runs these checks. Also returns whether the other checks are worth running.
 pub(crate) async fn examine(client: &Client) -> (Vec<Finding>, bool) {
     let health = match client.probe(Probe::get("health")).await {
         Ok(health) => health,
@@ -32,7 +33,7 @@ pub(crate) async fn examine(client: &Client) -> (Vec<Finding>, bool) {
     (findings, is_ours)
 }
 
-/// What a failed call means, and what mends it.
+/// The meaning of a failed request, and how to fix it.
 pub(crate) fn explain(error: &Error) -> (String, String) {
     let says = error.to_string();
     let fix = match error {
@@ -47,7 +48,7 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
     (says, fix.to_owned())
 }
 
-/// The cause comes from the system, the resolver, TLS or HTTP, each in its own words.
+/// The message comes from the system, the resolver, TLS or HTTP, which all phrase it differently.
 fn unreachable(cause: &str) -> &'static str {
     let cause = cause.to_ascii_lowercase();
     let causes = [
@@ -83,7 +84,7 @@ fn unreachable(cause: &str) -> &'static str {
         .map_or("check host and port, the network between, and that the service runs", |(_, fix)| fix)
 }
 
-/// Whether the way to the service is safe from those on it.
+/// Whether the connection to the service is secure.
 fn way(client: &Client) -> Finding {
     let (host, _) = client.authority();
     let is_local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());

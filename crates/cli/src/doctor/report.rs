@@ -1,4 +1,4 @@
-//! How findings are told: line by line as they come, or as one line of JSON at the end.
+//! Prints findings: each as a line at once, or all as a line of JSON at the end.
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use crate::output::{print, print_json};
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     endpoint: String,
-    /// Whether nothing must be mended.
+    /// Whether no problem must be fixed.
     healthy: bool,
     findings: Vec<Finding>,
     #[serde(skip)]
@@ -23,7 +23,7 @@ impl Report {
         Self { endpoint, healthy: true, findings: Vec::new(), json }
     }
 
-    /// Takes findings in, and tells them unless JSON follows at the end.
+    /// Adds findings, and prints them unless JSON was requested.
     pub(crate) fn add(&mut self, findings: Vec<Finding>) -> Result<(), Failure> {
         for finding in findings {
             self.healthy &= finding.verdict < Verdict::Fail;
@@ -39,7 +39,7 @@ impl Report {
         Ok(())
     }
 
-    /// Ends the report; fails if something must be mended.
+    /// Ends the report. Fails if a problem must be fixed.
     pub(crate) fn finish(self) -> Result<(), Failure> {
         if self.json {
             print_json(&self)?;

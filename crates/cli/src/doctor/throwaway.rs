@@ -1,13 +1,13 @@
-//! A peer that exists for the examination only.
+//! A peer that exists only for the examination.
 
 use aurora_client::{Client, Error, Probe, Probed};
 use aurora_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
 use serde_json::{Value, json};
 
-/// A peer nobody else has, with an archetype nobody else carries.
+/// A peer with a unique id, and with an archetype that no other peer carries.
 pub(crate) struct Throwaway {
     name: String,
-    /// What it was answered with when it last registered.
+    /// The response to its last registration.
     pub(crate) registered: Option<RegisterResponse>,
 }
 
@@ -16,7 +16,8 @@ impl Throwaway {
         Self { name: format!("aurora-doctor-{:016x}", fastrand::u64(..)), registered: None }
     }
 
-    /// Registers it, with a lease of so many seconds where one is named and with this header where one is.
+    /// Registers the peer, optionally with a lease of `ttl_seconds` and with an additional
+    /// header.
     pub(crate) async fn register(
         &mut self,
         client: &Client,
@@ -56,7 +57,7 @@ impl Throwaway {
     }
 }
 
-/// What an answer that is no success says.
+/// The message of a response that is not a success.
 pub(crate) fn refusal(answer: &Probed) -> String {
     let reason = match serde_json::from_slice::<ErrorBody>(&answer.body) {
         Ok(body) => format!("{} ({})", body.error, body.code),

@@ -43,13 +43,13 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "AURORA_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 
-    /// Where each value came from.
+    /// The source of each value.
     #[arg(skip)]
     pub(crate) sources: Sources,
 }
 
 impl ServeArgs {
-    /// Where the registry is kept; `None`: in memory.
+    /// The directory of the registry; `None` for a registry in memory.
     pub(super) fn directory(&self) -> Option<PathBuf> {
         (!self.memory).then(|| self.data.clone().unwrap_or_else(default_directory))
     }

@@ -1,13 +1,14 @@
-//! Where the registry is kept when nobody says where.
+//! The default directory of the registry.
 
 use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The name of the directory, within the user's data directory.
+/// The name of the directory within the user's data directory.
 const NAME: &str = "aurora-discovery";
 
-/// The directory for this user's registry: the platform's place for data, else the current directory.
+/// The directory of this user's registry: in the platform's data directory, or else in the current
+/// directory.
 pub(super) fn default_directory() -> PathBuf {
     data_home(|name| env::var_os(name).filter(|value| !value.is_empty())).join(NAME)
 }

@@ -1,4 +1,4 @@
-//! A service within the process, that keeps nothing.
+//! A service within the process that stores nothing.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 
-/// A running service in memory, on a free port of loopback. It ends with the runtime, if it is not stopped before.
+/// A running service in memory, on a free port of loopback. It ends with the runtime, unless it is
+/// stopped earlier.
 pub(crate) struct MemoryService {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
@@ -29,18 +30,18 @@ impl MemoryService {
         let address = server.local_addr();
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.serve(async {
-            // A dropped sender stops it as well.
+            // Dropping the sender stops the service as well.
             let _ = stopped.await;
         }));
         Ok(Self { address, stop, task })
     }
 
-    /// Where it answers.
+    /// The URL of the service.
     pub(crate) fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Stops it and waits until it has.
+    /// Stops the service and waits until it has stopped.
     pub(crate) async fn stop(self) -> Result<(), Failure> {
         drop(self.stop);
         self.task.await.map_err(Failure::other)?.map_err(Failure::other)

@@ -49,7 +49,7 @@ pub(crate) struct DiscoverArgs {
     pub(crate) connect: ConnectArgs,
 }
 
-/// Lists live peers: once, all of them, or again and again.
+/// Lists live peers once, completely, or repeatedly.
 pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let request = request(&args)?;
@@ -106,7 +106,7 @@ async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs
             continue;
         }
         let width = terminal::size().map(|size| size.columns);
-        // One head for all pages.
+        // Only the first page has a heading.
         let skipped = usize::from(listed > 0);
         for line in page::lines(&answer.page, answer.timestamp, args.detail(), width).iter().skip(skipped) {
             print(line)?;
@@ -129,7 +129,7 @@ async fn watch(client: &Client, request: &DiscoverRequest, args: &DiscoverArgs) 
                 shown = Some(answer);
                 None
             }
-            // A service that is restarted comes back; the last table stays until then.
+            // A service that is restarted comes back. The last table stays until then.
             Err(error) if error.is_transient() => Some(error.to_string()),
             Err(error) => return Err(error.into()),
         };
@@ -145,7 +145,7 @@ async fn watch(client: &Client, request: &DiscoverRequest, args: &DiscoverArgs) 
     }
 }
 
-/// One picture of `--watch`.
+/// One frame of `--watch`.
 fn frame(
     shown: Option<&DiscoverResponse>,
     error: Option<String>,
@@ -160,7 +160,7 @@ fn frame(
         lines.push(String::new());
         lines.extend(page::lines(&answer.page, answer.timestamp, detail, Some(size.columns)));
     }
-    // Above the table, where it is seen however long that is.
+    // The error is above the table, so that it is visible however long the table is.
     lines.splice(0..0, error.map(|error| format!("! {}", escape(&error))));
     lines.iter().map(|line| cut(line, size.columns)).collect()
 }

@@ -5,7 +5,7 @@ use crate::escape::escape;
 use crate::failure::Failure;
 use crate::output::print;
 
-/// Prints the service's health; fails unless it is healthy.
+/// Prints the service's health. Fails unless the service is healthy.
 pub(crate) async fn run(args: ConnectArgs) -> Result<(), Failure> {
     let health = args.client()?.health().await?;
     let status = escape(&health.status);

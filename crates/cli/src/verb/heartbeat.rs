@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::terminal;
 
-/// How many peers to ask for along the way: the contract's own default.
+/// How many peers to request with a heartbeat: the default of the API.
 const PEERS: u32 = 20;
 
 /// Arguments of `heartbeat`.
@@ -32,7 +32,7 @@ pub(crate) struct HeartbeatArgs {
     pub(crate) connect: ConnectArgs,
 }
 
-/// Renews leases, and lists some peers where asked to.
+/// Renews leases, and lists some peers if requested.
 pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {
     match args.peer_ids.as_slice() {
         [peer_id] => one(&args, peer_id.clone()).await,

@@ -28,14 +28,14 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
     let registration = args.peer.registration()?;
     let id = registration.peer_id.clone();
     let mut keeper = LeaseKeeper::start(client, registration, move |event| {
-        // The lease matters more than the line about it.
+        // The lease matters more than its line of output.
         let _ = writeln!(io::stdout(), "{} {}", now(), describe(&id, &event));
     });
     tokio::select! {
         refused = keeper.ended() => return Ok(refused?),
         () = stop_requested() => {}
     }
-    // Whoever asks twice does not want to wait for a service that does not answer.
+    // A user who presses Ctrl-C twice does not want to wait for a service that does not respond.
     tokio::select! {
         left = keeper.stop() => Ok(left?),
         () = stop_requested() => {

@@ -19,7 +19,7 @@ pub(crate) struct NetworkArgs {
     pub(crate) connect: ConnectArgs,
 }
 
-/// Says how the network as a whole is.
+/// Prints the state of the whole network.
 pub(crate) async fn run(args: NetworkArgs) -> Result<(), Failure> {
     let answer = args.connect.client()?.network().await?;
     if args.json {
@@ -29,7 +29,7 @@ pub(crate) async fn run(args: NetworkArgs) -> Result<(), Failure> {
     figures(&answer).into_iter().chain(archetypes(&answer, width)).chain(risks(&answer)).try_for_each(print)
 }
 
-/// The figures, a line each.
+/// The figures, one per line.
 fn figures(answer: &NetworkResponse) -> Vec<String> {
     let mut rows = vec![vec!["live peers".to_owned(), answer.peers.to_string()]];
     if let Some(rates) = &answer.rates {

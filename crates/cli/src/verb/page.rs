@@ -7,16 +7,16 @@ use crate::table;
 
 const MILLIS_PER_SECOND: u64 = 1_000;
 
-/// How much the table says of each peer.
+/// The columns of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// What the seed's view says.
+    /// Those of the legacy view.
     Seed,
     /// Also when the lease ends and when the peer registered.
     Full,
 }
 
-/// The table of a page that was answered at `now`, cut to `width` columns if there is one.
+/// The table of a page from a response at `now`, cut to `width` columns if given.
 pub(crate) fn lines(
     page: &DiscoveredPage,
     now: Timestamp,
@@ -27,7 +27,7 @@ pub(crate) fn lines(
     table::lines(head(detail), &rows, width)
 }
 
-/// How many peers a page lists of how many there are.
+/// The number of listed peers, and the total.
 pub(crate) fn summary(figures: &PageFigures) -> String {
     let about = if figures.total_is_estimate { "about " } else { "" };
     let total = figures.total;
@@ -62,7 +62,7 @@ fn row(peer: &Peer, now: Timestamp, detail: Detail) -> Vec<String> {
     cells
 }
 
-/// An address with its port, as one would dial it.
+/// An address with its port, in the form for dialling it.
 fn place(address: &Address, port: u16) -> String {
     match address {
         _ if port == 0 => address.to_string(),

@@ -20,7 +20,7 @@ pub(crate) struct RegisterArgs {
     pub(crate) connect: ConnectArgs,
 }
 
-/// Registers a peer and prints what the service grants it.
+/// Registers a peer and prints the lease that the service granted.
 pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
     let answer = args.connect.client()?.register(&args.peer.registration()?).await?;
     if args.json {

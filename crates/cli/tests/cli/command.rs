@@ -1,10 +1,10 @@
-//! Running the command.
+//! Runs the command.
 
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-/// The command without the environment's settings.
+/// The command, without settings from the environment.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aurora-discovery"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AURORA_")) {
@@ -14,7 +14,7 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
-/// What the command did.
+/// The result of a command.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) out: String,
@@ -36,7 +36,7 @@ pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
     }
 }
 
-/// A command that runs on. It is killed when it is dropped.
+/// A command that keeps running. It is killed when it is dropped.
 pub(crate) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
@@ -49,12 +49,12 @@ impl Running {
         Self { child, lines }
     }
 
-    /// The next line that it prints; waits for it.
+    /// Waits for the next line of output.
     pub(crate) fn line(&mut self) -> String {
         self.lines.next().unwrap().unwrap()
     }
 
-    /// The next line that holds `text`.
+    /// The next line that contains `text`.
     pub(crate) fn line_with(&mut self, text: &str) -> String {
         loop {
             let line = self.line();
@@ -70,7 +70,7 @@ impl Running {
         assert!(sent.success());
     }
 
-    /// Waits for its end; gives its exit code.
+    /// Waits for the command to end. Returns its exit code.
     pub(crate) fn wait(&mut self) -> Option<i32> {
         self.child.wait().unwrap().code()
     }

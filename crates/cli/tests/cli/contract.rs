@@ -1,4 +1,5 @@
-//! The HTTP contract holds for the command as users start it: `serve` with its flags, on real ports and with real time.
+//! Runs the HTTP test suite against the command as users start it: `serve` with its flags, on real
+//! ports and in real time.
 
 use aurora_contract_tests::{Needs, Target};
 

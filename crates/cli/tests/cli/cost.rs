@@ -1,4 +1,4 @@
-//! The bill, as the command prints it and as the README shows it.
+//! The bill, as printed by the command and shown in the README.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::readme;
 
 const BEGIN: &str = "<!-- cost:begin -->\n";
 const END: &str = "<!-- cost:end -->";
-/// What the README shows: a hundred peers, each a heartbeat a minute, as the seed has it.
+/// The example in the README: a hundred peers with a heartbeat a minute, like the original network.
 const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
 
 fn json(arguments: &[&str]) -> Value {

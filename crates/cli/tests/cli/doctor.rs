@@ -1,4 +1,5 @@
-//! The doctor, on services that are well and on ones that are broken in the ways that operators break them.
+//! The doctor, on healthy services and on services that are broken in the ways in which operators
+//! break them.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,14 +15,14 @@ use crate::command::{Ran, Service, run};
 use crate::proxy::{Proxy, Where, authority};
 use crate::tls::certificates;
 
-/// What the doctor said of an endpoint.
+/// The doctor's findings about an endpoint.
 struct Examined {
     code: i32,
     findings: Vec<Value>,
 }
 
 impl Examined {
-    /// The verdict, what was seen and the fix of one check.
+    /// The verdict, the observation and the fix of one check.
     fn of(&self, check: &str) -> (&str, &str, &str) {
         let found = self.findings.iter().find(|finding| finding["check"] == check);
         let found = found.unwrap_or_else(|| panic!("nothing of {check}: {:?}", self.findings));
@@ -29,14 +30,15 @@ impl Examined {
         (text("verdict"), text("says"), text("fix"))
     }
 
-    /// Asserts the verdict of a check, a part of what was seen, and a part of the fix.
+    /// Asserts the verdict of a check, a part of its observation, and a part of its fix.
     fn finds(&self, check: &str, verdict: &str, says: &str, fix: &str) {
         let found = self.of(check);
         assert!(found.0 == verdict && found.1.contains(says) && found.2.contains(fix), "{found:?}");
         assert_eq!(self.code, i32::from(self.findings.iter().any(|finding| finding["verdict"] == "fail")));
     }
 
-    /// Asserts that nothing else than these checks is amiss. How fast this machine is just now says nothing of the service.
+    /// Asserts that only these checks report problems. Latency is ignored, because it depends on
+    /// the load of this machine.
     fn nothing_but(&self, checks: &[&str]) {
         for finding in &self.findings {
             let expected =
@@ -189,7 +191,8 @@ fn the_end_of_a_lease_is_waited_for_and_its_revival_seen() {
 fn a_lease_that_ends_early_is_found() {
     let services = [Service::start(&["--memory", "--ttl-min", "1"]), Service::in_memory()];
     let [address, elsewhere] = services.each_ref().map(|service| authority(&service.endpoint));
-    // The first looks of the examination are honest; from the short lease on, another registry answers.
+    // The first requests of the examination reach the right registry. From the short lease on,
+    // another registry responds.
     let registered = Arc::new(AtomicUsize::new(0));
     let early = Proxy::routing(move |line| {
         let times = registered.fetch_add(usize::from(line.starts_with("POST /register")), Ordering::SeqCst);
@@ -198,7 +201,7 @@ fn a_lease_that_ends_early_is_found() {
     examine(&early.endpoint, &["--expiry=2"]).finds("expiry", "fail", "before its lease had ended", "NTP");
 }
 
-/// Examines a service whose clock is so many seconds ahead.
+/// Examines a service whose clock is `ahead` seconds ahead.
 fn examine_with_clock(ahead: u64) -> Examined {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let clock = Clock::new(move || {
@@ -257,7 +260,7 @@ fn a_certificate_that_nobody_vouches_for_is_found_and_trusted_when_told() {
 
 #[test]
 fn what_is_not_the_service_is_told_apart() {
-    // Port 1 of loopback: nobody listens there without being root.
+    // Only root can listen on port 1.
     examine("http://127.0.0.1:1", &[]).finds("reach", "fail", "refused", "start the service there");
     let service = Service::in_memory();
     let tls = service.endpoint.replace("http", "https");

@@ -30,7 +30,7 @@ fn a_peer_that_was_deregistered_meanwhile_registers_again() {
     wait_until_listed(&service, "alice");
 }
 
-/// A kept lease of seconds may end while this machine pauses, and is revived by the next heartbeat.
+/// A lease of a few seconds may end while this machine pauses; the next heartbeat revives it.
 fn wait_until_listed(service: &Service, peer: &str) {
     let begun = Instant::now();
     while !service.call(&["discover"]).out.contains(peer) {

@@ -1,6 +1,6 @@
-//! The command as its users see it: arguments in; exit code, standard output and standard error out.
+//! The command as users see it: arguments in; exit code, standard output and standard error out.
 
-// clippy.toml exempts test functions; their helpers need the same.
+// clippy.toml exempts test functions; their helpers need the same exemption.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod command;

@@ -1,4 +1,4 @@
-//! What is said of mistakes.
+//! Error messages for mistakes.
 
 use crate::command::run;
 
@@ -38,7 +38,7 @@ fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
 
 #[test]
 fn a_service_that_is_not_there_exits_with_1_and_says_what_to_check() {
-    // Port 1 of loopback: nobody listens there without being root.
+    // Only root can listen on port 1.
     let ran = run(&["discover", "--endpoint", "http://127.0.0.1:1", "--retries", "0"]);
     assert_eq!(ran.code, 1);
     assert!(ran.err.contains("http://127.0.0.1:1 can't be reached"), "{}", ran.err);

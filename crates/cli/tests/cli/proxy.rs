@@ -1,4 +1,4 @@
-//! A proxy as operators put it in front, with whatever it does wrong.
+//! A proxy as operators put it in front of the service, including its mistakes.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -7,16 +7,16 @@ use std::thread;
 
 use tokio::net::TcpSocket;
 
-/// Where a request goes, by its first line.
+/// The destination of a request, by its first line.
 type Route = dyn Fn(&str) -> Where + Send + Sync;
-/// What becomes of an answer's head: the request's first line, and the head.
+/// Changes the head of a response. The arguments are the first line of the request, and the head.
 type Edit = dyn Fn(&str, String) -> String + Send + Sync;
 
-/// Where a request goes.
+/// The destination of a request.
 pub(crate) enum Where {
     /// To the service at this address.
     To(SocketAddr),
-    /// Nowhere: this is the answer.
+    /// No service: the proxy sends this response itself.
     Answer(&'static str),
 }
 
@@ -26,7 +26,7 @@ pub(crate) struct Proxy {
 }
 
 impl Proxy {
-    /// In front of one service, editing the heads of its answers.
+    /// A proxy in front of one service that edits the heads of its responses.
     pub(crate) fn editing(
         endpoint: &str,
         edit: impl Fn(&str, String) -> String + Send + Sync + 'static,
@@ -35,7 +35,7 @@ impl Proxy {
         Self::start(Arc::new(move |_: &str| Where::To(address)), Arc::new(edit))
     }
 
-    /// In front of several services, or of none.
+    /// A proxy in front of several services, or of none.
     pub(crate) fn routing(route: impl Fn(&str) -> Where + Send + Sync + 'static) -> Self {
         Self::start(Arc::new(route), Arc::new(|_: &str, head| head))
     }
@@ -65,7 +65,7 @@ fn pass(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
         Where::Answer(answer) => answer.to_owned(),
         Where::To(address) => {
             let mut service = from_another_address(address);
-            // One request for a connection: then the answer ends where the connection does.
+            // There is one request per connection, so the response ends with the connection.
             let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
             service.write_all(&[head.as_bytes(), &body].concat()).ok()?;
             let mut answer = String::new();
@@ -77,7 +77,7 @@ fn pass(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
     client.write_all(answer.as_bytes()).ok()
 }
 
-/// A proxy is another machine: it calls from an address that is not the caller's.
+/// A real proxy is another machine, so this one connects from an address that is not the caller's.
 fn from_another_address(to: SocketAddr) -> TcpStream {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
     let stream = runtime.block_on(async {

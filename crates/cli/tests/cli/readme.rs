@@ -1,4 +1,4 @@
-//! What of the README the command itself says.
+//! The parts of the README that the command generates.
 
 use std::path::Path;
 use std::{env, fs};
@@ -8,7 +8,8 @@ use crate::command::run;
 const BEGIN: &str = "<!-- settings:begin -->\n";
 const END: &str = "<!-- settings:end -->";
 
-/// Holds what stands in the README between two marks against what the command says. `UPDATE=1 cargo test` writes it instead.
+/// Compares the text between two markers in the README with the output of the command. `UPDATE=1
+/// cargo test` rewrites it.
 pub(crate) fn section_is(begin: &str, end: &str, said: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = fs::read_to_string(&path).unwrap();

@@ -1,4 +1,5 @@
-//! Settings: flags, environment variables and the file, and what is said of mistakes in each.
+//! Settings: flags, environment variables and the file, and the error messages for mistakes in
+//! each.
 
 use std::fs;
 
@@ -24,7 +25,8 @@ fn settings_come_from_a_file_and_its_mistakes_are_named() {
 fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("aurora.toml");
-    // Too short a default lease for the shortest one: the refusal says which default counted.
+    // The default lease is shorter than the shortest lease. The error names the default that
+    // applied.
     fs::write(&path, "memory = true\nttl-min = 600\npeer-ttl-minutes = 2\n").unwrap();
     let file = ("AURORA_CONFIG", path.to_str().unwrap());
     let minutes = ("AURORA_PEER_TTL_MINUTES", "3");
@@ -49,7 +51,7 @@ fn an_empty_variable_counts_as_unset_for_every_command() {
         ("AURORA_CONFIG", ""),
         ("AURORA_DATA", ""),
     ];
-    // Too long a shortest lease ends `serve` once all variables are read.
+    // A shortest lease that is too long makes `serve` exit once all variables are read.
     let ran = run_with(&["serve", "--memory", "--ttl-min", "600"], &empty);
     assert!(ran.code == 2 && ran.err.contains("default lease"), "{}", ran.err);
 

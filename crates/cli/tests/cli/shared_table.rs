@@ -1,4 +1,5 @@
-//! `serve --store dynamodb` as users start it: the contract on a DynamoDB stand-in, and two processes on one table.
+//! `serve --store dynamodb` as users start it: the HTTP test suite on a DynamoDB stand-in, and two
+//! processes on one table.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,16 +13,16 @@ use tokio::task::JoinSet;
 
 use crate::command::{Running, Service, run};
 
-/// How late what another process wrote may show up.
+/// The maximum delay until another process's write is visible.
 const LAG: Duration = Duration::from_secs(5);
 
 aurora_contract_tests::contract_suite!(serve);
 
-/// A fresh table, made by the command.
+/// A new table, created by the command.
 fn table() -> String {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
-    // The number of a process alone could be another's that ended meanwhile.
+    // The process id alone could also be that of an earlier process.
     let name = format!("aurora-peers-serve-{process}-{:x}-{next}", fastrand::u64(..));
     let created = run(&["create-table", "--table", &name, "--dynamodb-endpoint", &endpoint()]);
     assert_eq!((created.code, created.err.as_str()), (0, ""));
@@ -39,7 +40,7 @@ fn start(table: &str) -> (String, Running) {
     (endpoint, running)
 }
 
-/// The clock is the system's, and peers are bounded by an estimate only.
+/// It uses the system's clock, and its limit of peers is based on an estimate.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
@@ -56,7 +57,8 @@ fn id() -> PeerId {
     PeerId::parse("wanderer").unwrap()
 }
 
-/// The ports that the peers listed by `client` have, as soon as they satisfy, or as who asks after the lag is told.
+/// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
+/// the lag.
 async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
     let started = Instant::now();
     loop {
@@ -92,7 +94,8 @@ async fn a_peer_registered_at_one_process_is_discovered_renewed_and_deregistered
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn racing_registrations_and_heartbeats_from_two_processes_end_as_one_of_them() {
     const PORTS: std::ops::Range<u16> = 1..501;
-    /// Calls at once: enough to race, and few enough that none waits as long as the service lets it.
+    /// The number of concurrent requests: enough for races, and few enough that none waits for as
+    /// long as the store's timeout.
     const AT_ONCE: usize = 32;
     let table = table();
     let ((one, _first), (other, _second)) = (start(&table), start(&table));

@@ -1,4 +1,4 @@
-//! HTTPS from end to end.
+//! HTTPS end to end.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 
 use crate::command::Service;
 
-/// An authority of one's own, and a certificate of loopback that it signed; in `directory`.
+/// A certificate authority, and a certificate for loopback that it signed, in `directory`.
 pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
     let mut authority = CertificateParams::new(Vec::new()).unwrap();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

@@ -1,4 +1,4 @@
-//! The OpenAPI document against the code.
+//! Compares the OpenAPI document with the code.
 
 use std::collections::BTreeSet;
 
@@ -50,7 +50,7 @@ fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Va
     })
 }
 
-/// The codes that an operation's answer of one status may have.
+/// The error codes that the responses of an operation may have with one status.
 fn codes(operation: &Value, status: &str) -> BTreeSet<String> {
     let schema = &resolved(&operation["responses"][status])["content"]["application/json"]["schema"];
     let alternatives = schema["anyOf"].as_array().cloned().unwrap_or_else(|| vec![schema.clone()]);
@@ -173,7 +173,7 @@ fn every_parameter_of_a_query_is_described_with_its_bounds() {
     assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "seed"]));
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
-    // Changes are asked for in a call of their own.
+    // Changes can only be requested by `/discover` itself, not within another request.
     let riding = names.into_iter().filter(|name| *name != "since");
     assert_eq!(inline.keys().map(String::as_str).collect::<BTreeSet<_>>(), riding.collect());
 }

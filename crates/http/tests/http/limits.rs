@@ -1,4 +1,4 @@
-//! Limits of the service and of the server. How long a connection may take is tested beside it, in
+//! Limits of the service and of the server. The timeouts of connections are tested in
 //! `src/connection/tests.rs`.
 
 use std::sync::Arc;
@@ -60,7 +60,7 @@ async fn connections_over_the_limit_are_asked_to_try_again() {
     for client in &held {
         assert_eq!(client.get(&health).send().await.unwrap().status(), 200);
     }
-    // It comes before any request, so no client would take it for a response to one.
+    // The response is sent before any request, so no client can mistake it for the response to one.
     let refused = Raw::open(service.address).await.until_closed().await;
     assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
     for line in

@@ -1,4 +1,4 @@
-//! What the log says.
+//! The contents of the log.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -9,12 +9,12 @@ use tracing_subscriber::fmt::MakeWriter;
 use crate::support::Service;
 use crate::support::faulty::Faulty;
 
-/// A log that keeps its lines.
+/// A log that keeps its lines in memory.
 #[derive(Clone, Default)]
 struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
-    /// Logs here what this thread does, which is all of a test.
+    /// Logs the events of this thread here. All of a test runs on one thread.
     fn keep(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(self.clone());
         tracing::subscriber::set_default(subscriber.finish())

@@ -1,7 +1,7 @@
-//! The contract over real sockets, with the embedded store in memory.
+//! The HTTP API over real sockets, with the embedded store in memory.
 
-// What a test can't do is a failed test; clippy exempts the tests themselves and not what supports
-// them.
+// A failing helper fails its test. clippy exempts only test functions from these lints, not their
+// helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod document;

@@ -1,4 +1,4 @@
-//! What the metrics tell.
+//! The contents of the metrics.
 
 use std::time::Duration;
 
@@ -80,8 +80,8 @@ async fn a_lease_that_ends_in_silence_is_counted_by_the_services_own_clock() {
 async fn a_scraper_that_says_nothing_is_cut_off() {
     let service = Service::start().await;
     let mut silent = Raw::open(service.metrics).await;
-    // The clock runs on by itself while the system still carries the connection over: a day of it
-    // leaves time for that.
+    // The paused clock advances by itself while the system is still transferring data. A timeout of
+    // a day leaves enough time for that.
     let cut_off = timeout(Duration::from_secs(24 * 3_600), silent.0.read(&mut [0])).await;
     assert_eq!(cut_off.expect("it is never cut off").unwrap_or(0), 0);
 }

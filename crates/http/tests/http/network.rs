@@ -1,4 +1,4 @@
-//! The network's figures as time goes by.
+//! The network's figures over time.
 
 use serde_json::json;
 
@@ -25,7 +25,7 @@ async fn asking_for_changes_breaks_the_silence() {
     assert!(!silent().await, "a delta was answered");
 }
 
-/// Until a minute was seen: the sweep that begins with the service notes the first moment.
+/// Lets a minute pass. The sweep that starts with the service records the first moment.
 async fn first_minute(service: &Service) {
     let begun = std::time::Instant::now();
     service.clock.pass(60);
@@ -49,7 +49,7 @@ async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
         tokio::task::yield_now().await;
     }
     service.post("/deregister", r#"{"peer_id":"a"}"#).await.ok();
-    // Joins follow from the live peers and from who left.
+    // Joins are computed from the number of live peers and of those that left.
     assert_eq!(seen("leaves_per_minute").await, Some(0.0));
 }
 
@@ -69,7 +69,7 @@ async fn what_comes_and_goes_is_told_by_the_minute_and_to_prometheus_too() {
     );
     let minutes = answer["minutes"].as_f64().unwrap();
     let told = |name: &str| answer[name].as_f64().unwrap() * minutes;
-    // Over five minutes or less, in tenths.
+    // Rates are averages over at most five minutes, in tenths.
     assert!((told("joins_per_minute") - 4.0).abs() < 0.6, "registering again is no joining: {answer}");
     assert!((told("leaves_per_minute") - 1.0).abs() < 0.6, "{answer}");
     assert_eq!(answer["expiries_per_minute"], 0.0);

@@ -1,4 +1,4 @@
-//! How the service stops.
+//! The shutdown of the service.
 
 use tokio::net::TcpStream;
 

@@ -1,4 +1,4 @@
-//! A running service, and a client that holds every response against the OpenAPI document.
+//! A running service, and a client that checks every response against the OpenAPI document.
 
 pub(crate) mod document;
 pub(crate) mod faulty;
@@ -19,12 +19,12 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-/// What a test hopes never to wait for.
+/// The timeout for events that should happen immediately.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
-/// When the clocks of tests begin: 2025-10-02T12:00:00.
+/// The start time of the tests' clocks: 2025-10-02T12:00:00.
 pub(crate) const NOON: u64 = 1_759_406_400;
 
-/// A clock that a test winds.
+/// A clock that a test sets.
 #[derive(Clone, Default)]
 pub(crate) struct TestClock(Arc<AtomicU64>);
 
@@ -39,7 +39,7 @@ impl TestClock {
     }
 }
 
-/// A service on a port of its own, stopped when it is dropped.
+/// A service on its own port, stopped when it is dropped.
 pub(crate) struct Service {
     pub(crate) address: SocketAddr,
     pub(crate) metrics: SocketAddr,
@@ -50,12 +50,12 @@ pub(crate) struct Service {
     serving: Option<JoinHandle<Result<(), ServeError>>>,
 }
 
-/// How a service of a test differs from the default.
+/// The differences between a test's service and the default.
 pub(crate) struct Setting {
     pub(crate) options: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
-    /// What the registry would leave to chance.
+    /// The random choices of the registry.
     pub(crate) draw: fn(u32) -> u32,
 }
 
@@ -85,17 +85,17 @@ impl Service {
         Self { address, metrics, clock, registry, client, stop: Some(stop), serving: Some(serving) }
     }
 
-    /// Behind one proxy, so that a test may call from any address.
+    /// A service behind one proxy, so that a test can send requests from any address.
     pub(crate) async fn behind_a_proxy() -> Self {
         Self::with(|setting| setting.options.trusted_hops = 1).await
     }
 
-    /// Tells the service to stop, and does not wait.
+    /// Asks the service to stop, without waiting for it.
     pub(crate) fn tell_to_stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
 
-    /// Waits for a service that was told to stop.
+    /// Waits for a service that was asked to stop.
     pub(crate) async fn stopped(&mut self) -> Result<(), ServeError> {
         tokio::time::timeout(PATIENCE, self.serving.take().unwrap()).await.unwrap().unwrap()
     }
@@ -139,14 +139,14 @@ impl Drop for Service {
     }
 }
 
-/// A client as tests need it.
+/// A client for tests.
 pub(crate) fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
-    // Only the first of many tests in a process gets to install it.
+    // Fails for all but the first of the tests in a process.
     let _ = rustls::crypto::ring::default_provider().install_default();
     set(reqwest::Client::builder().no_proxy().timeout(PATIENCE)).build().unwrap()
 }
 
-/// One response of each kind, each held against the document.
+/// One response of each kind, each checked against the document.
 pub(crate) async fn one_response_of_each_kind(service: &Service) -> Vec<Reply> {
     service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
     let answers = vec![
@@ -186,14 +186,14 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
-    /// The JSON of an answer that is a success.
+    /// The JSON of a successful response.
     #[track_caller]
     pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{self:?}");
         self.json()
     }
 
-    /// Asserts a refusal in the contract's shape.
+    /// Asserts that the response is a refusal in the form that the API defines.
     #[track_caller]
     pub(crate) fn refused(&self, status: u16, code: &str, field: Option<&str>) {
         let body = self.json();

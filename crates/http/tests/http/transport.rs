@@ -1,4 +1,4 @@
-//! What carries the contract: HTTP/2, TLS, gzip.
+//! HTTP/2, TLS and gzip.
 
 use std::net::TcpStream;
 use std::path::Path;
@@ -79,8 +79,8 @@ async fn an_address_in_use_is_named() {
 async fn connections_that_come_in_one_burst_wait_to_be_accepted() {
     let mut options = ServerOptions::default();
     options.listen = ([127, 0, 0, 1], 0).into();
-    // It is bound and accepts nothing: each of these waits in the system's queue, or tries again
-    // and again without an end.
+    // The listener is bound but does not accept. Each of these connections waits in the system's
+    // queue, or is retried for as long as the test runs.
     let server = Server::bind(options, Service::start().await.registry.clone()).await.unwrap();
     let open = |_| TcpStream::connect_timeout(&server.local_addr(), PATIENCE);
     let burst: Result<Vec<_>, _> = (0..400).map(open).collect();

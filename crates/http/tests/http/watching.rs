@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::{NOON, PATIENCE, Service, Setting, client};
 
-/// A stream as a browser reads it.
+/// An event stream, read as a browser reads it.
 struct Stream {
     response: reqwest::Response,
     text: String,
@@ -19,7 +19,7 @@ struct Stream {
     last: String,
 }
 
-/// One event: its kind and its data.
+/// An event: its kind and its data.
 type Event = (String, Value);
 
 impl Stream {
@@ -71,7 +71,7 @@ impl Stream {
         }
     }
 
-    /// The next event's kind and whose it is.
+    /// The kind of the next event, and the id of its peer.
     async fn told(&mut self) -> (String, String) {
         let (kind, data) = self.event().await.expect("the stream goes on");
         (kind, data["peer_id"].as_str().unwrap_or_default().to_owned())
@@ -83,7 +83,7 @@ async fn register(service: &Service, peer: &str, archetype: &str) {
     service.post("/register", &body.to_string()).await.ok();
 }
 
-/// The event that a block holds, if it holds one.
+/// The event in a block, if there is one.
 fn event_of(block: &str) -> Option<Event> {
     let kind = block.lines().find_map(|line| line.strip_prefix("event: "))?;
     let data: Vec<_> = block.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
@@ -102,7 +102,7 @@ async fn figure(service: &Service, name: &str) -> u64 {
     value.trim_end_matches(".0").parse().unwrap()
 }
 
-/// Waits until a figure is what it should be.
+/// Waits until a metric has the expected value.
 async fn becomes(service: &Service, name: &str, expected: u64) {
     let started = Instant::now();
     while figure(service, name).await != expected {
@@ -263,7 +263,7 @@ async fn a_silent_stream_says_that_it_lives_and_moves_its_cursor_on() {
         setting.limits.max_changes = 2;
     })
     .await;
-    // A kept connection could be closed as idle just when it is used again.
+    // A kept connection could be closed as idle at the moment when it is used again.
     service.client = client(|builder| builder.pool_max_idle_per_host(0));
     let mut stream = Stream::open(&service, "?archetype=rare", None).await;
     stream.event().await.unwrap();
@@ -308,19 +308,21 @@ async fn a_stream_whose_client_gives_it_no_room_does_not_hold_the_service_when_i
     drop(stalled);
 }
 
-/// A grace that a test could never wait for.
+/// A grace period longer than any test would wait.
 fn long_grace(setting: &mut Setting) {
     setting.options.shutdown_grace = 100 * PATIENCE;
 }
 
-/// An HTTP/2 connection that asks for streams, whose flow-control windows are shut from the start.
+/// An HTTP/2 connection that requests streams and allows no data to be sent to it: its flow-control
+/// windows are closed from the start.
 async fn without_room(service: &Service, streams: u8) -> TcpStream {
     let mut connection = TcpStream::connect(service.address).await.unwrap();
     let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
     // SETTINGS with INITIAL_WINDOW_SIZE 0.
     bytes.extend([0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4, 0, 0, 0, 0]);
     for n in 0..streams {
-        // HEADERS, ended at once: GET, http, and /watch at the name of :path, none of it indexed.
+        // HEADERS with END_STREAM: GET, http, and /watch with the name of :path, none of it
+        // indexed.
         let mut block = vec![0x82, 0x86, 0x04, 6];
         block.extend(b"/watch");
         block.extend([0x01, 1]);
@@ -332,9 +334,9 @@ async fn without_room(service: &Service, streams: u8) -> TcpStream {
     connection
 }
 
-/// Peers of four kilobytes each: twice as much as the system's buffers grow to.
+/// Peers of four kilobytes each: twice the amount that the system's buffers grow to.
 const MORE_THAN_SOCKETS_HOLD: usize = 2_000;
-/// What the client reads after all. The rest would take long through so small a window.
+/// What the client reads in the end. Reading the rest would take long through such a small window.
 const READ_AT_LAST: u64 = 64 * 1024;
 
 #[tokio::test]
@@ -356,7 +358,7 @@ async fn a_watcher_that_does_not_read_is_cut_off_and_comes_back_without_a_gap() 
     let mut registered = 0;
     while registered < MORE_THAN_SOCKETS_HOLD && figure(&service, "aurora_watch_cut_off_total").await == 0 {
         for _ in 0..50 {
-            // Two thousand of them: most of the time would go to their requests.
+            // There are two thousand peers, and most of the test's time would go to their requests.
             let request = RegisterRequest {
                 metadata: metadata.clone(),
                 ..RegisterRequest::new(PeerId::parse(&format!("p{registered}")).unwrap())
@@ -378,7 +380,7 @@ async fn a_watcher_that_does_not_read_is_cut_off_and_comes_back_without_a_gap() 
     let before = known.len();
     assert!(before < registered, "it did not get all");
     let mut last = last.to_owned();
-    // As a browser does: should this machine pause, it is cut off once more.
+    // As a browser does. If this machine pauses, the client is cut off once more.
     while known.len() < registered {
         let mut again = Stream::open(&service, &format!("?since={since}"), Some(&last)).await;
         while known.len() < registered

@@ -3,11 +3,11 @@
 use std::env;
 use std::process::{Child, Command, Stdio};
 
-/// A running `bootstrap`, ended with the test.
+/// A running `bootstrap`, which ends with the test.
 pub(crate) struct Bootstrap(pub(crate) Child);
 
 impl Bootstrap {
-    /// Starts it where `runtime_api` is what Lambda would say that its Runtime API is.
+    /// Starts the process with `runtime_api` as the address of the Runtime API.
     pub(crate) fn start(runtime_api: &str, settings: &[(&str, &str)]) -> Self {
         let mut command = program();
         command.envs(
@@ -30,14 +30,15 @@ impl Bootstrap {
     }
 }
 
-/// This build's, unless `AURORA_BOOTSTRAP` names another: of a release, say, or of another architecture behind an emulator.
+/// The binary of this build, unless `AURORA_BOOTSTRAP` names another one, for example of a release
+/// or of another architecture with an emulator.
 pub(crate) fn program() -> Command {
     Command::new(env::var_os("AURORA_BOOTSTRAP").unwrap_or_else(|| env!("CARGO_BIN_EXE_bootstrap").into()))
 }
 
 impl Drop for Bootstrap {
     fn drop(&mut self) {
-        // One that has ended already is what some tests want.
+        // In some tests the process has already ended.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }

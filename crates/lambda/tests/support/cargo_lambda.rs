@@ -1,4 +1,5 @@
-//! `cargo lambda`, a stranger's imitation of Lambda: it serves a function over HTTP as a function URL, and hands it events.
+//! `cargo lambda`, an independent imitation of Lambda. It serves a function over HTTP as a function
+//! URL, and delivers events to it.
 
 use std::net::{Ipv4Addr, SocketAddrV4, TcpListener};
 use std::process::{Child, Command, Output, Stdio};
@@ -10,9 +11,9 @@ use tokio::time::sleep;
 
 /// The program; scripts/setup installs it into .tools/venv/bin.
 const PROGRAM: &str = "cargo-lambda";
-/// How long a test waits for what must come.
+/// The timeout for events that must happen.
 const PATIENCE: Duration = Duration::from_secs(40);
-/// A running `cargo lambda watch` without a function of its own. It ends with the test.
+/// A running `cargo lambda watch` that does not start a function itself. It ends with the test.
 pub(crate) struct CargoLambda {
     address: SocketAddrV4,
     watch: Child,
@@ -23,7 +24,7 @@ impl CargoLambda {
         let mut emulator = Self::watch(free_address());
         let began = Instant::now();
         while TcpStream::connect(emulator.address).await.is_err() {
-            // It says neither that it listens nor why it can't.
+            // It reports neither that it listens nor why it can't.
             let ended = emulator.watch.try_wait().unwrap();
             assert!(ended.is_none(), "{PROGRAM} ended before it listened: {ended:?}");
             assert!(began.elapsed() < PATIENCE, "{PROGRAM} does not listen");
@@ -32,7 +33,8 @@ impl CargoLambda {
         emulator
     }
 
-    /// Its Runtime API alone, because the function is built and started already. Its own CORS headers would stand beside the function's.
+    /// Only the Runtime API, because the function is already built and started. CORS is off,
+    /// because its headers would be added to the function's.
     fn watch(address: SocketAddrV4) -> Self {
         let mut command = Command::new(PROGRAM);
         command.args(["lambda", "watch", "--only-lambda-apis", "--ignore-changes", "--disable-cors"]);
@@ -47,17 +49,18 @@ impl CargoLambda {
         Self { address, watch }
     }
 
-    /// Where it serves the function over HTTP.
+    /// The URL at which it serves the function.
     pub(crate) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// What `AWS_LAMBDA_RUNTIME_API` says.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn runtime_api(&self) -> String {
         format!("{}/.rt", self.url())
     }
 
-    /// Sends an event by `cargo lambda invoke`: what the function answers, or what is said of its error.
+    /// Sends an event with `cargo lambda invoke`. Returns the function's response, or the message
+    /// about its error.
     pub(crate) fn invoke(&self, event: &Value) -> Result<Value, String> {
         let mut command = Command::new(PROGRAM);
         command.args(["lambda", "invoke", "--invoke-address", &self.address.ip().to_string()]);
@@ -73,16 +76,17 @@ impl CargoLambda {
 
 impl Drop for CargoLambda {
     fn drop(&mut self) {
-        // One that has ended already needs no end.
+        // The process may have ended already.
         let _ = self.watch.kill();
         let _ = self.watch.wait();
     }
 }
 
-/// A free port at an address of loopback that no other process of the tests listens on, so that nobody takes it before the emulator does.
+/// A free port at a loopback address on which no other test process listens, so that no other
+/// process can take it before the emulator does.
 fn free_address() -> SocketAddrV4 {
     let [_, b, c, d] = std::process::id().to_be_bytes();
-    // The first half is where everybody else is.
+    // Other processes use the first half of the range.
     let own = Ipv4Addr::new(127, b | 0x80, c, d);
     let port = TcpListener::bind((own, 0)).unwrap().local_addr().unwrap().port();
     SocketAddrV4::new(own, port)

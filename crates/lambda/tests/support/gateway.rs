@@ -1,4 +1,5 @@
-//! API Gateway and function URLs: HTTP becomes the events that AWS documents, and the function's answers become HTTP.
+//! Stands in for API Gateway and function URLs: it turns HTTP requests into the events that AWS
+//! documents, and the function's responses into HTTP.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,19 +21,19 @@ use tokio::net::TcpListener;
 
 use super::runtime_api::RuntimeApi;
 
-/// What API Gateway itself waits for an answer.
+/// How long API Gateway waits for a response.
 const TIMEOUT: Duration = Duration::from_secs(29);
-/// The resources that the API declares beside `/` and `/{proxy+}`.
+/// The resources that the API declares in addition to `/` and `/{proxy+}`.
 const RESOURCES: [&str; 5] = ["/register", "/discover", "/heartbeat", "/health", "/deregister"];
 
-/// What stands in front of the function.
+/// The kind of gateway in front of the function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// A REST API by its own name: the stage stands in the URL and not in the event's path.
+    /// A REST API under its own host name: the stage is in the URL but not in the event's path.
     Rest,
-    /// A REST API behind a custom domain with a base path, which stands in both.
+    /// A REST API behind a custom domain with a base path, which is in both.
     RestBasePath,
-    /// An HTTP API by its own name: the stage stands in both.
+    /// An HTTP API under its own host name: the stage is in both.
     Http,
     /// An HTTP API behind a custom domain with a base path.
     HttpBasePath,
@@ -44,7 +45,7 @@ impl Kind {
     pub(crate) const ALL: [Self; 5] =
         [Self::Rest, Self::RestBasePath, Self::Http, Self::HttpBasePath, Self::FunctionUrl];
 
-    /// What stands in front of the path in a URL.
+    /// The prefix of the path in a URL.
     fn prefix(self) -> &'static str {
         match self {
             Self::Rest | Self::Http => "/dev",
@@ -54,7 +55,8 @@ impl Kind {
     }
 }
 
-/// Serves the function behind a gateway, and gives its base URL. It ends with the test's runtime.
+/// Serves the function behind a gateway and returns its base URL. The gateway ends with the test's
+/// runtime.
 pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -74,7 +76,7 @@ pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
     format!("http://{address}{}", kind.prefix())
 }
 
-/// The event of a call from 203.0.113.7; its path is `below` whatever its kind puts in front.
+/// The event of a request from 203.0.113.7. Its path is `below`, after the prefix of its kind.
 pub(crate) fn call(kind: Kind, method: &str, below: &str, body: &str) -> Value {
     let request =
         Request::builder().method(method).uri(format!("{}{below}", kind.prefix())).body(()).unwrap();
@@ -176,7 +178,7 @@ impl Call<'_> {
             },
             "isBase64Encoded": encoded
         });
-        // What is not there has no key in this format.
+        // In this format, absent values have no key.
         let optional = [
             ("body", body),
             ("queryStringParameters", one_each(self.parameters(), joined)),
@@ -188,13 +190,13 @@ impl Call<'_> {
         event
     }
 
-    /// The path below what stands in front.
+    /// The path after the prefix.
     fn below(&self) -> &str {
         let path = self.parts.uri.path().strip_prefix(self.kind.prefix()).expect("a path of this API");
         if path.is_empty() { "/" } else { path }
     }
 
-    /// The resource that the API matches, and what stands in the place of its proxy.
+    /// The resource that the API matches, and the value of its proxy parameter.
     fn matched(&self) -> (&str, Option<String>) {
         match self.below() {
             "/" => ("/", None),
@@ -203,7 +205,8 @@ impl Call<'_> {
         }
     }
 
-    /// The headers by name; the gateway adds who called, behind whatever the caller claims.
+    /// The headers by name. The gateway appends the source address after those that the client
+    /// claims.
     fn headers(&self) -> Map<String, Value> {
         let mut headers = by_name(self.parts.headers.iter().map(|(name, value)| {
             (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned())
@@ -220,7 +223,8 @@ impl Call<'_> {
         }))
     }
 
-    /// The body as it stands in an event: text where its type is one that comes as text and its bytes are, else base64.
+    /// The body as the event contains it: text if its type is textual and its bytes are valid text,
+    /// otherwise base64.
     fn body(&self, text: impl Fn(&HeaderMap) -> bool) -> (Value, bool) {
         match std::str::from_utf8(self.body) {
             _ if self.body.is_empty() => (Value::Null, false),
@@ -268,7 +272,8 @@ fn request_id() -> String {
     format!("{:08x}-e9f4-11e8-9739-2dfe598c3fcd", NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// The function's response as HTTP. That to a HEAD has no length: the gateway does not know the one that the function left out.
+/// The function's response as HTTP. A response to HEAD has no length, because the function omits it
+/// and the gateway does not know it.
 fn response(answer: &Value, head: bool) -> Response<Body> {
     let mut builder =
         Response::builder().status(u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap());
@@ -291,7 +296,7 @@ pub(crate) fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
     headers(answer).find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
-/// The headers in the function's response: a gateway merges both objects.
+/// The headers of the function's response. A gateway merges both objects.
 fn headers(answer: &Value) -> impl Iterator<Item = (&str, &str)> {
     let single = answer["headers"].as_object().unwrap().iter().map(|(name, value)| (name, value.as_str()));
     let multiple = answer["multiValueHeaders"].as_object().unwrap().iter();

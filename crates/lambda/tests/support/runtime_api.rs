@@ -16,20 +16,20 @@ use tokio::net::TcpListener;
 use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
-/// How long a test waits for what must come.
+/// The timeout for events that must happen.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
 const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
-/// What the function is to pass on to X-Ray.
+/// The trace id that the function is to pass on to X-Ray.
 pub(crate) const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419";
-/// The API may close a connection after any response; it does after each so many events.
+/// The API may close a connection after any response. This one closes it after this many requests.
 const REQUESTS_PER_CONNECTION: u64 = 5;
 
-/// What a function said to an event: its answer, or its error.
+/// What the function sent for an event: its response or its error.
 pub(crate) type Said = Result<Value, Value>;
 
-/// One function's Runtime API. It ends with the test's runtime.
+/// The Runtime API of one function. It ends with the test's runtime.
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
     events: mpsc::UnboundedSender<Invocation>,
@@ -43,16 +43,16 @@ struct Invocation {
     reply: oneshot::Sender<Said>,
 }
 
-/// What the API's handlers share.
+/// The state that the API's handlers share.
 struct Desk {
     waiting: Mutex<mpsc::UnboundedReceiver<Invocation>>,
     open: Mutex<HashMap<String, oneshot::Sender<Said>>>,
     init_error: mpsc::UnboundedSender<Value>,
     asked: AtomicU64,
     first: Notify,
-    /// The status of its responses to the function's responses and errors.
+    /// The status with which the API answers the function's responses and errors.
     verdict: AtomicU16,
-    /// Whether it has failed.
+    /// Whether the API has failed.
     failed: AtomicBool,
 }
 
@@ -81,26 +81,26 @@ impl RuntimeApi {
         Self { address, events, init_errors: Mutex::new(init_errors), desk }
     }
 
-    /// What `AWS_LAMBDA_RUNTIME_API` says.
+    /// The value of `AWS_LAMBDA_RUNTIME_API`.
     pub(crate) fn authority(&self) -> String {
         self.address.to_string()
     }
 
-    /// Hands an event over as soon as the function asks for one, and waits for what it says, however long that takes. It has
-    /// `time` from then on.
+    /// Delivers an event as soon as the function requests one, and waits for its response without a
+    /// limit. The invocation has `time`, starting with the delivery.
     pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Said {
         let (reply, said) = oneshot::channel();
         self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API is gone"));
         timeout(PATIENCE, said).await.expect("the function answers in time").unwrap()
     }
 
-    /// Why the function could not start.
+    /// Waits for the function's report of why it could not start.
     pub(crate) async fn init_error(&self) -> Value {
         let mut errors = self.init_errors.lock().await;
         timeout(PATIENCE, errors.recv()).await.expect("the function reports in time").unwrap()
     }
 
-    /// Waits until the function has started and asks for its first event.
+    /// Waits until the function has started and requests its first event.
     pub(crate) async fn ready(&self) {
         let asked = async {
             while self.asked() == 0 {
@@ -110,12 +110,13 @@ impl RuntimeApi {
         timeout(PATIENCE, asked).await.expect("the function starts");
     }
 
-    /// Says `status` of answers from now on: 202, or why they are refused. After a 5xx it hands out no further event.
+    /// Answers the function's responses with `status` from now on: 202, or the reason for rejecting
+    /// them. After a 5xx the API delivers no further event.
     pub(crate) fn say_of_answers(&self, status: StatusCode) {
         self.desk.verdict.store(status.as_u16(), Ordering::Relaxed);
     }
 
-    /// How often the function asked for an event.
+    /// How many times the function requested an event.
     pub(crate) fn asked(&self) -> u64 {
         self.desk.asked.load(Ordering::Relaxed)
     }
@@ -169,13 +170,13 @@ async fn refused_start(desk: State<Arc<Desk>>, headers: HeaderMap, body: Bytes) 
 }
 
 impl Desk {
-    /// Takes what the function said to an event.
+    /// Receives what the function sent for an event.
     async fn conclude(&self, id: &str, headers: &HeaderMap, said: Said) -> Response<Body> {
         assert_eq!(headers[INVOCATION_ID], attempt_at(id), "a response names its attempt");
         let reply = self.open.lock().await.remove(id).expect("an open invocation");
         let verdict = StatusCode::from_u16(self.verdict.load(Ordering::Relaxed)).unwrap();
         self.failed.fetch_or(verdict.is_server_error(), Ordering::Relaxed);
-        // The test may have given up.
+        // The test may have stopped waiting.
         let _ = reply.send(said);
         acknowledgement(verdict)
     }

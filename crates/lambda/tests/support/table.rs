@@ -4,13 +4,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use aurora_dynamodb::{DynamoOptions, connect, create_table};
 
-/// A table of its own, and the stand-in's endpoint.
+/// The name of a new table, and the stand-in's endpoint.
 pub(crate) async fn fresh() -> (String, String) {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
     let number = TABLES.fetch_add(1, Ordering::Relaxed);
-    // The number of a process alone could be another's that ended meanwhile.
+    // The process id alone could also be that of an earlier process.
     let name = format!("aurora-peers-lambda-{}-{:x}-{number}", std::process::id(), fastrand::u64(..));
     let mut options = DynamoOptions::new(name.clone());
     options.endpoint = Some(endpoint.clone());

@@ -1,4 +1,4 @@
-//! The OpenAPI document, and answers held against it.
+//! The OpenAPI document, and checks of responses against it.
 
 use std::sync::LazyLock;
 
@@ -10,7 +10,7 @@ use super::Reply;
 pub(crate) static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| serde_json::from_str(include_str!("../../../openapi.json")).unwrap());
 
-/// What a reference within the document stands for.
+/// The target of a reference within the document.
 pub(crate) fn resolved(value: &Value) -> &Value {
     match value["$ref"].as_str() {
         Some(reference) => DOCUMENT.pointer(reference.strip_prefix('#').unwrap()).unwrap(),
@@ -18,7 +18,7 @@ pub(crate) fn resolved(value: &Value) -> &Value {
     }
 }
 
-/// Whether `value` is what `schema` describes.
+/// Whether `value` matches `schema`.
 #[track_caller]
 pub(crate) fn assert_valid(schema: &Value, value: &Value, what: &str) {
     let whole = json!({"allOf": [schema], "components": DOCUMENT["components"]});
@@ -27,8 +27,8 @@ pub(crate) fn assert_valid(schema: &Value, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what} is not what the document says: {errors:?}\n{value}");
 }
 
-/// Whether an answer is one that the document describes for this call. Calls that it does not
-/// describe are 404, 405 or 204.
+/// Whether the document describes this response to this request. Requests that the document does
+/// not describe must get 404, 405 or 204.
 #[track_caller]
 pub(crate) fn check(method: &Method, path: &str, reply: &Reply) {
     let path = path.split('?').next().unwrap();

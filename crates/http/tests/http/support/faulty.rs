@@ -1,4 +1,4 @@
-//! The embedded store with faults that no request can bring about.
+//! The embedded store, with faults that no request can cause.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use aurora_registry::{
 };
 use tokio::time::sleep;
 
-/// A store whose faults are asked for by the id of a peer: `panics`, `breaks`, or `stalls`.
+/// A store whose faults are selected by the id of a peer: `panics`, `breaks`, or `stalls`.
 pub(crate) struct Faulty(Arc<EmbeddedStore>);
 
 impl Faulty {

@@ -1,4 +1,4 @@
-//! A connection that a test writes byte by byte.
+//! A connection to which a test writes byte by byte.
 
 use std::net::SocketAddr;
 
@@ -19,7 +19,7 @@ impl Raw {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until `text` has come.
+    /// Reads until `text` has arrived.
     pub(crate) async fn expect(&mut self, text: &str) {
         let mut received = Vec::new();
         while !received.ends_with(text.as_bytes()) {
@@ -29,10 +29,10 @@ impl Raw {
         }
     }
 
-    /// Everything that comes until the service closes the connection, which it must.
+    /// All data until the service closes the connection, which it must do.
     pub(crate) async fn until_closed(&mut self) -> String {
         let mut received = Vec::new();
-        // A reset ends a connection as well as a proper close.
+        // A reset ends a connection, as a proper close does.
         let _ =
             timeout(PATIENCE, self.0.read_to_end(&mut received)).await.expect("the connection stays open");
         String::from_utf8_lossy(&received).into_owned()
