@@ -60,13 +60,17 @@ static_stages() {
 
 check_shell() {
   local -a scripts
-  mapfile -t scripts < <(files_by_interpreter bash)
+  local found
+  found=$(files_by_interpreter bash) || return 1
+  mapfile -t scripts <<<"$found"
   shellcheck --external-sources "${scripts[@]}" .ci/stages.sh && shfmt -i 2 -d "${scripts[@]}" .ci/stages.sh
 }
 
 check_python() {
   local -a scripts
-  mapfile -t scripts < <(files_by_interpreter python3)
+  local found
+  found=$(files_by_interpreter python3) || return 1
+  mapfile -t scripts <<<"$found"
   local bin=.tools/venv/bin
   "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure &&
     "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure &&

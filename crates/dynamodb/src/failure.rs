@@ -1,9 +1,10 @@
 //! Maps errors of DynamoDB to errors of the store, and says when a client may retry.
 
 use std::error::Error;
+use std::iter;
 
 use aurora_registry::StoreError;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::client::is_transient_response;
 
@@ -33,15 +34,16 @@ const TRANSIENT: [&str; 6] = [
     "ReplicatedWriteConflictException",
 ];
 
-/// The store's error for a call that failed despite the client's retries. The log gets the complete
-/// error. The reason, which `/health` shows to everyone, contains no account and no role.
+/// The store's error for a call that failed despite the client's retries. The log gets the error and
+/// its causes, but not the response itself, which may contain stored data. The reason, which `/health` shows to everyone, contains no account and no role.
 pub(crate) fn store_error<E>(action: &str, error: &SdkError<E>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let kind = kind(error);
-    let said = DisplayErrorContext(error);
-    tracing::warn!(action, kind, %said, "DynamoDB {action} failed: {kind}");
+    let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
+    let said = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    tracing::warn!(action, kind, said, "DynamoDB {action} failed: {kind}");
     let reason = format!("DynamoDB {action} failed: {kind}");
     if OPERATORS.contains(&kind) || kind == NOT_SENT {
         return StoreError::Unavailable { reason, retry_after_seconds: RETRY_LATER_SECONDS };

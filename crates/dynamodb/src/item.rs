@@ -168,8 +168,8 @@ impl Stored {
         })
     }
 
-    /// The markers of this peer, one per archetype. They are written before the peer, and have its
-    /// generation, so that they are deleted only together with this registration.
+    /// The markers of this peer, one per archetype. They are written before the peer. They have its
+    /// generation, so that a delete cannot hit the markers of a newer registration.
     pub(crate) fn markers(&self, secret: &Secret) -> Vec<Item> {
         let peer = &self.registration.peer_id;
         let place = secret.place(peer);

@@ -62,6 +62,9 @@ impl Share {
     /// budget, because the bytes it counts are already in memory.
     #[must_use]
     pub(crate) fn grow(&mut self, amount: usize) -> bool {
+        if amount == 0 {
+            return true;
+        }
         let mut used = self.budget.used.lock();
         let of_source = used.by_source.get(&self.source).copied().unwrap_or_default();
         let source_is_full = of_source >= self.budget.max_per_source && !self.source.is_loopback();

@@ -14,6 +14,7 @@ use axum::response::Response;
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use http::Method;
+use http::header::CONTENT_LENGTH;
 use tower::Service as _;
 
 use crate::body::{ReceivedBody, receive};
@@ -76,7 +77,9 @@ impl DiscoveryService {
         } else {
             handler.await
         };
-        if method != Method::HEAD {
+        if method == Method::HEAD {
+            remove_body(&mut response);
+        } else {
             response = pack(response, accepts_gzip, origin.address, service).await;
         }
 
@@ -96,5 +99,14 @@ impl DiscoveryService {
             Ok(response) => response,
             Err(never) => match never {},
         }
+    }
+}
+
+/// Removes the body of a response to `HEAD`. axum does so inside the router; the limits around it
+/// may have made the response, and over HTTP/2 hyper would send its body.
+fn remove_body(response: &mut Response) {
+    if let Some(length) = response.body().size_hint().exact().filter(|length| *length > 0) {
+        response.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *response.body_mut() = Body::empty();
     }
 }

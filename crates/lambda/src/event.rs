@@ -16,6 +16,10 @@
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
 //!   event. The service needs only `Accept-Encoding`, and only in format 2.0: a REST API compresses
 //!   responses itself.
+//!
+//! A body that is marked as base64 and is not makes `lambda_http` panic. Only AWS sets the mark, and
+//! `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer are
+//! not supported.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -121,7 +121,7 @@ impl Handler {
 
 /// How long a response may take, starting at `now`, in an invocation that ends at `deadline`, in
 /// milliseconds since 1970. `None` if the deadline passed before this process `started`: Lambda
-/// delivers no such event, but `cargo lambda` sends a deadline ten minutes after 1970.
+/// delivers no such event, but `cargo lambda` sends a deadline of 600,000 ms.
 fn time_left(deadline: u64, started: SystemTime, now: SystemTime) -> Option<Duration> {
     let [started, now] = [started, now].map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
     let deadline = Duration::from_millis(deadline);

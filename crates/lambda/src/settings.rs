@@ -13,7 +13,7 @@ use tracing_subscriber::filter::Targets;
 /// thousandth of the lines is informative enough and costs a thousandth.
 const LOG_ONE_IN: u32 = 1_000;
 
-/// What the function is told by its environment.
+/// The environment variables of the function.
 #[derive(Clone, Debug, Args)]
 struct Environment {
     #[command(flatten)]

@@ -30,10 +30,12 @@ pub fn parse<T: Args>(
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<(T, Sources), ParseError> {
     let command = Command::new("settings").no_binary_name(true).disable_help_flag(true);
-    let mut command = ignore_empty(allow_values(T::augment_args(command)));
+    let declared = allow_values(T::augment_args(command));
+    let mut command = ignore_empty(declared.clone());
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let matches = matches(&mut command, &arguments)?;
-    let sources = Sources::of(&command, &matches, Source::Environment);
+    // An empty variable is ignored, but still the name under which its setting is known.
+    let sources = Sources::of(&declared, &matches, Source::Environment);
     Ok((T::from_arg_matches(&matches)?, sources))
 }
 

@@ -1,10 +1,12 @@
 //! Retries: the SDK's standard strategy, extended to a few more responses.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::http::HttpResponse;
 use aws_sdk_dynamodb::config::interceptors::InterceptorContext;
 use aws_sdk_dynamodb::config::retry::{ClassifyRetry, RetryAction, RetryConfig};
+use serde::Deserialize;
 
 /// Attempts per call, including the first one. The deadline of the operation usually ends them
 /// earlier.
@@ -16,10 +18,18 @@ const LONGEST_BACKOFF: Duration = Duration::from_millis(800);
 
 /// The start of DynamoDB's error message for a request whose signature is too old, for example
 /// because the process was frozen in between, or too new.
-const MISTIMED: [&[u8]; 2] = [b"Signature expired", b"Signature not yet current"];
+const MISTIMED: [&str; 2] = ["Signature expired", "Signature not yet current"];
+
+/// The part of an error response that says what is wrong. A failed condition also returns the stored
+/// item, and so text that a peer wrote, which must not decide whether a call is retried.
+#[derive(Deserialize)]
+struct ErrorMessage<'a> {
+    #[serde(borrow, alias = "Message")]
+    message: Cow<'a, str>,
+}
 
 /// The standard strategy: pauses with full jitter, and a token bucket that all clients of a Region
-/// share, so that each caller does not make eight calls to a service that is down.
+/// share, so that callers don't each make eight calls to a service that is down.
 pub(super) fn config() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(ATTEMPTS)
@@ -54,7 +64,9 @@ pub(crate) fn is_transient_response(response: &HttpResponse) -> bool {
         200..300 => true,
         // Proxies on the way respond with 408 and 429.
         408 | 429 | 500.. => true,
-        _ => MISTIMED.iter().any(|start| body.windows(start.len()).any(|bytes| bytes == *start)),
+        _ => serde_json::from_slice(body).is_ok_and(|error: ErrorMessage<'_>| {
+            MISTIMED.iter().any(|start| error.message.starts_with(start))
+        }),
     }
 }
 
@@ -74,5 +86,8 @@ mod tests {
         }
         assert!(is_transient(400, r#"{"message":"Signature expired: 20261126T1 is now earlier than"}"#));
         assert!(!is_transient(400, r#"{"message":"The request signature we calculated"}"#));
+        let stored =
+            r#"{"message":"The conditional request failed","Item":{"reg":{"S":"Signature expired"}}}"#;
+        assert!(!is_transient(400, stored), "a peer's own text");
     }
 }

@@ -6,7 +6,6 @@ use aurora_protocol::{Address, Archetypes, Invalid, PeerId, PeerJson, Registrati
 use aurora_registry::{Holder, Source};
 
 use super::memory::arena::Content;
-use super::memory::slot::Slot;
 use super::memory::tail;
 use crate::record::{Record, Registered};
 
@@ -122,8 +121,7 @@ impl Entry {
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
         let len = peer.front().len() + peer.back().len();
-        let long_text = if len > Slot::INLINE { len } else { 0 };
-        tail::cost(long_text, self.archetypes.as_slice().len())
+        tail::cost(len, self.archetypes.as_slice().len())
     }
 
     /// The length of its record.

@@ -52,6 +52,21 @@ async fn requests_over_the_limit_are_shed_and_no_longer() {
     assert_eq!(heartbeat(&service, "p").await.0.status(), 404);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_head_that_is_shed_gets_no_body() {
+    let service = stalling(1);
+    let head = async {
+        let response = service.respond(Request::head("/discover").body(Body::empty()).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        (parts, body.collect().await.unwrap().to_bytes())
+    };
+    let (_, (parts, body)) = futures_util::join!(heartbeat(&service, "stalls"), head);
+    assert_eq!((parts.status.as_u16(), body.len()), (503, 0));
+    assert!(parts.headers.contains_key("retry-after"));
+    let length: usize = parts.headers["content-length"].to_str().unwrap().parse().unwrap();
+    assert!(length > 0, "what a GET would have");
+}
+
 #[tokio::test]
 async fn connections_over_the_limit_are_asked_to_try_again() {
     let service = Service::with(|setting| setting.options.max_connections = 2).await;

@@ -8,7 +8,7 @@
 //!
 //! - A slot never moves: chunks are added, but never grown. So slot numbers in dense arrays and
 //!   cursors stay valid.
-//! - All slots have the same size. A text that does not fit continues in the tail. So no text takes
+//! - All slots have the same size. A text that does not fit is in the tail as a whole. So no text takes
 //!   the space of another peer, and a peer that registers again with a longer text keeps its slot.
 //! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
 //!   far.

@@ -57,7 +57,7 @@ impl Slot {
         }
     }
 
-    /// Stores a text. Returns the text if it does not fit.
+    /// Stores a text. Returns the text if it does not fit, and nothing otherwise.
     pub(crate) fn write(&mut self, peer: EncodedPeer<'_>) -> Box<[u8]> {
         let (front, back) = (peer.front(), peer.back());
         // `PeerJson` limits both to far less than 64 KiB.

@@ -4,6 +4,7 @@ use aurora_protocol::Timestamp;
 use aurora_registry::{Holder, Source, TokenHash};
 
 use super::super::membership::Memberships;
+use super::slot::Slot;
 
 /// Data that changes of a peer read. Most listings do not read it.
 pub(crate) struct Tail {
@@ -48,18 +49,18 @@ impl Tail {
     }
 }
 
-/// Bytes that a peer counts against the limit, from the length of a text that does not fit into the
-/// slot and the number of archetypes.
-pub(crate) fn cost(long_text: usize, archetypes: usize) -> u64 {
+/// Bytes that a peer counts against the limit, from the length of its text and the number of
+/// archetypes. A text counts for what exceeds a slot, as in release 890211c: the same peers must fit
+/// the same limit after an upgrade.
+pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
     /// The slot, the tail, and the entries in the tables, the dense array and the schedule.
     const PEER: u64 = 448;
     const ARCHETYPE: u64 = 24;
-    PEER + long_text as u64 + archetypes as u64 * ARCHETYPE
+    PEER + text.saturating_sub(Slot::INLINE) as u64 + archetypes as u64 * ARCHETYPE
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::slot::Slot;
     use super::*;
 
     #[test]
