@@ -1,8 +1,5 @@
 //! Configuration from the same sources as AWS's own tools.
 
-use std::time::Duration;
-
-use aws_config::identity::IdentityCache;
 use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::config::{Builder, SharedHttpClient, StalledStreamProtectionConfig};
@@ -10,16 +7,11 @@ use aws_sdk_dynamodb::config::{Builder, SharedHttpClient, StalledStreamProtectio
 use super::{ConnectError, endpoint, is_loopback, local_credentials, no_region, region, variable};
 use crate::options::DynamoOptions;
 
-/// How long credentials without an end are used before they are read again. They may have been
-/// replaced, and the SDK does not read them again when AWS rejects them.
-const RELOAD_AFTER: Duration = Duration::from_secs(60);
-
 /// The configuration from the environment, the profile, the container or the instance. The options
 /// take precedence.
 pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> Result<Builder, ConnectError> {
     let endpoint = endpoint(options)?;
-    let cache = IdentityCache::lazy().default_expiration(RELOAD_AFTER).build();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http).identity_cache(cache);
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http);
     if let Some(region) = region(options, endpoint.as_ref())? {
         loader = loader.region(Region::new(region));
     }
