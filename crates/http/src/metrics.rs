@@ -130,7 +130,8 @@ impl Default for Metrics {
             requests_shed: all
                 .counter("requests_shed", "Requests turned away because too many were in flight"),
             watch_events: all.counter("watch_events", "Changes told to those who watch"),
-            watch_resets: all.counter("watch_resets", "Times that one who watches was told to start anew"),
+            watch_resets: all
+                .counter("watch_resets", "Times that a watcher had to start again because it missed changes"),
             watch_cut_off: all.counter("watch_cut_off", "Streams cut off because their clients did not read"),
             watch_streams: all.gauge("watch_streams", "Streams of /watch that are open"),
             connections_open: all.gauge("connections_open", "Connections that are open"),

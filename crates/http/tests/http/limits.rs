@@ -60,7 +60,7 @@ async fn a_head_that_is_shed_gets_no_body() {
         let (parts, body) = response.into_parts();
         (parts, body.collect().await.unwrap().to_bytes())
     };
-    let (_, (parts, body)) = futures_util::join!(heartbeat(&service, "stalls"), head);
+    let (_, (parts, body)) = tokio::join!(heartbeat(&service, "stalls"), head);
     assert_eq!((parts.status.as_u16(), body.len()), (503, 0));
     assert!(parts.headers.contains_key("retry-after"));
     let length: usize = parts.headers["content-length"].to_str().unwrap().parse().unwrap();

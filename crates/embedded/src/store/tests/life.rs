@@ -141,7 +141,7 @@ fn a_peer_in_no_list_for_a_lease_is_undiscovered() {
         store.renew_now(&n.to_string(), at(290));
     }
     let ratio = |seconds| store.undiscovered_ratio(at(seconds)).unwrap();
-    assert_eq!(ratio(299), 0.0, "nobody has been there for a lease");
+    assert_eq!(ratio(299), 0.0, "no peer has been registered for a whole lease");
     assert_eq!(ratio(300), 1.0);
     block_on(store.sample(&query(&["a"], 100), at(301))).unwrap();
     assert_eq!(ratio(302), 0.75);
