@@ -144,7 +144,7 @@ function Build-Function {
     }
     Write-Step "building the function for $($script:Architecture)"
     $manifest = Join-Path $PSScriptRoot '../../Cargo.toml'
-    cargo lambda build --release $flag --package aurora-lambda --manifest-path $manifest --output-format zip --lambda-dir $script:Work
+    cargo lambda build --release $flag --package aurora-discovery-lambda --manifest-path $manifest --output-format zip --lambda-dir $script:Work
     if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the build failed' }
     $script:Artifact = Join-Path $script:Work 'bootstrap/bootstrap.zip'
 }

@@ -136,7 +136,7 @@ build() {
   [ -d "$(rustc --print target-libdir --target "$target")" ] ||
     fail "Rust can't compile for $architecture yet: rustup target add $target (or deploy with another --architecture, or a built --artifact)"
   say "building the function for $architecture"
-  cargo lambda build --release "$flag" --package aurora-lambda --manifest-path "$here/../../Cargo.toml" --output-format zip --lambda-dir "$work"
+  cargo lambda build --release "$flag" --package aurora-discovery-lambda --manifest-path "$here/../../Cargo.toml" --output-format zip --lambda-dir "$work"
   artifact=$work/bootstrap/bootstrap.zip
 }
 

@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, DiscoveryService, Origin, RequestId, ServiceOptions};
-use aurora_protocol::Timestamp;
-use aurora_registry::{Limits, Registry};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_http::{Clock, DiscoveryService, Origin, RequestId, ServiceOptions};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Limits, Registry};
 use axum::body::{Body, Bytes};
 use http::{Request, StatusCode};
 use http_body_util::BodyExt;

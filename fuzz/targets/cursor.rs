@@ -1,8 +1,8 @@
 //! Cursors: raw text, and positions with a valid checksum, which a store must still not trust.
 #![no_main]
 
-use aurora_protocol::Archetype;
-use aurora_registry::{Cursor, Position};
+use aurora_discovery_protocol::Archetype;
+use aurora_discovery_registry::{Cursor, Position};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {

@@ -7,8 +7,8 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use aurora_embedded::testing::LossyDisk;
-use aurora_embedded::testing::{Hooks, Journal, JournalOptions};
+use aurora_discovery_embedded::testing::LossyDisk;
+use aurora_discovery_embedded::testing::{Hooks, Journal, JournalOptions};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 

@@ -4,9 +4,9 @@
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
 
-use aurora_embedded::EmbeddedStore;
-use aurora_protocol::{DiscoverRequest, PeerId, RegisterRequest, Timestamp, Ttl};
-use aurora_registry::{Error as Refused, Limits, Registry};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_protocol::{DiscoverRequest, PeerId, RegisterRequest, Timestamp, Ttl};
+use aurora_discovery_registry::{Error as Refused, Limits, Registry};
 use serde::Deserialize;
 
 use super::order::Orders;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_client::{Client, ClientOptions};
+use aurora_discovery_client::{Client, ClientOptions};
 use clap::Args;
 
 use crate::failure::Failure;

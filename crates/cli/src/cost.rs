@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use aurora_cost::{Architecture, BUILT_IN_PRICES, Cadence, Function, Prices, Report, Workload};
+use aurora_discovery_cost::{Architecture, BUILT_IN_PRICES, Cadence, Function, Prices, Report, Workload};
 use clap::Args;
 
 use crate::escape::escape;

@@ -1,6 +1,6 @@
 //! `create-table`.
 
-use aurora_dynamodb::DynamoOptions;
+use aurora_discovery_dynamodb::DynamoOptions;
 use clap::Args;
 
 use crate::failure::Failure;
@@ -20,7 +20,8 @@ pub(crate) struct CreateTableArgs {
 pub(crate) async fn run(args: CreateTableArgs) -> Result<(), Failure> {
     let mut options = DynamoOptions::new(args.table);
     options.endpoint = Some(args.dynamodb_endpoint);
-    let client = aurora_dynamodb::connect(&options).await.map_err(|error| Failure::no_dynamodb(&error))?;
-    let created = aurora_dynamodb::create_table(&client, &options.table, true).await;
+    let client =
+        aurora_discovery_dynamodb::connect(&options).await.map_err(|error| Failure::no_dynamodb(&error))?;
+    let created = aurora_discovery_dynamodb::create_table(&client, &options.table, true).await;
     created.map_err(|error| Failure::Other(format!("the table {} can't be created: {error}", options.table)))
 }

@@ -9,9 +9,9 @@ mod stage;
 use std::io::{self, Write as _};
 use std::time::Duration;
 
-use aurora_client::{Client, ClientOptions};
-use aurora_protocol::{DiscoverBounds, DiscoverRequest, Ttl};
-use aurora_registry::Limits;
+use aurora_discovery_client::{Client, ClientOptions};
+use aurora_discovery_protocol::{DiscoverBounds, DiscoverRequest, Ttl};
+use aurora_discovery_registry::Limits;
 use clap::Args;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};

@@ -13,7 +13,7 @@ mod reach;
 mod report;
 mod throwaway;
 
-use aurora_client::{Client, Probe};
+use aurora_discovery_client::{Client, Probe};
 
 pub(crate) use args::DoctorArgs;
 use finding::Finding;
@@ -48,7 +48,11 @@ async fn examine(client: &Client, args: &DoctorArgs, report: &mut Report) -> Res
 }
 
 /// One probe; a failure becomes a finding of `check`.
-async fn asked(client: &Client, check: &'static str, probe: Probe) -> Result<aurora_client::Probed, Finding> {
+async fn asked(
+    client: &Client,
+    check: &'static str,
+    probe: Probe,
+) -> Result<aurora_discovery_client::Probed, Finding> {
     client.probe(probe).await.map_err(|error| {
         let (says, fix) = reach::explain(&error);
         Finding::fail(check, says, fix)

@@ -3,7 +3,7 @@
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 
-use aurora_settings::{ParseError, SettingError};
+use aurora_discovery_settings::{ParseError, SettingError};
 
 use crate::escape::escape;
 
@@ -17,7 +17,7 @@ const MISUSED: u8 = 2;
 pub(crate) enum Failure {
     /// A request to the service failed.
     #[error(transparent)]
-    Call(#[from] aurora_client::Error),
+    Call(#[from] aurora_discovery_client::Error),
     /// Output could not be written.
     #[error("the output can't be written: {0}")]
     Output(#[from] io::Error),
@@ -47,7 +47,7 @@ impl Failure {
     }
 
     #[cfg(feature = "dynamodb")]
-    pub(crate) fn no_dynamodb(error: &aurora_dynamodb::ConnectError) -> Self {
+    pub(crate) fn no_dynamodb(error: &aurora_discovery_dynamodb::ConnectError) -> Self {
         Self::Other(format!("DynamoDB can't be called: {error}"))
     }
 

@@ -1,6 +1,6 @@
 //! The peer that `register` and `keep` publish.
 
-use aurora_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, RegisterRequest, Ttl};
+use aurora_discovery_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, RegisterRequest, Ttl};
 use clap::Args;
 
 use crate::failure::Failure;

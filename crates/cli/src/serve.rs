@@ -7,9 +7,9 @@ mod memory;
 use std::io::{self, Write as _};
 use std::sync::Arc;
 
-use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_http::{Clock, Server};
-use aurora_registry::{Limits, Registry, Store};
+use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_discovery_http::{Clock, Server};
+use aurora_discovery_registry::{Limits, Registry, Store};
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
@@ -58,9 +58,10 @@ async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<Opened, Fail
 #[cfg(feature = "dynamodb")]
 async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
     let options = args.table.options(&args.sources)?;
-    let client = aurora_dynamodb::connect(&options).await.map_err(|error| Failure::no_dynamodb(&error))?;
+    let client =
+        aurora_discovery_dynamodb::connect(&options).await.map_err(|error| Failure::no_dynamodb(&error))?;
     let place = format!("table: {}", options.table);
-    Ok((Arc::new(aurora_dynamodb::DynamoStore::new(client, options, limits)), place))
+    Ok((Arc::new(aurora_discovery_dynamodb::DynamoStore::new(client, options, limits)), place))
 }
 
 #[cfg(not(feature = "dynamodb"))]

@@ -4,7 +4,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use aurora_settings::{ParseError, SettingError, SettingsFile, Source, Sources, allow_values, ignore_empty};
+use aurora_discovery_settings::{
+    ParseError, SettingError, SettingsFile, Source, Sources, allow_values, ignore_empty,
+};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Args, Command};
@@ -27,7 +29,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         let serve = file.apply(subcommand(&command), CONFIG)?;
         command = command.mut_subcommand(SERVE, |_| serve);
     }
-    let matches = aurora_settings::matches(&mut command, &arguments)?;
+    let matches = aurora_discovery_settings::matches(&mut command, &arguments)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
@@ -39,7 +41,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
 
 /// Prints the settings as the README lists them.
 pub(crate) fn print_table() -> Result<(), Failure> {
-    print(aurora_settings::markdown(&subcommand(&command()), CONFIG).trim_end())
+    print(aurora_discovery_settings::markdown(&subcommand(&command()), CONFIG).trim_end())
 }
 
 fn command() -> clap::Command {

@@ -1,6 +1,6 @@
 //! The requests of the contract.
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, FollowRequest,
     HealthResponse, HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse,
     NetworkResponse, Order, RegisterRequest, RegisterResponse,

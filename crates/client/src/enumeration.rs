@@ -1,6 +1,6 @@
 //! Enumerations of all peers, page by page.
 
-use aurora_protocol::{DiscoverRequest, DiscoverResponse};
+use aurora_discovery_protocol::{DiscoverRequest, DiscoverResponse};
 
 use crate::{Client, Error};
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_protocol::{Code, ErrorBody};
+use aurora_discovery_protocol::{Code, ErrorBody};
 
 /// The reason why a request failed, as a sentence that a person can act on.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Code, DeregisterRequest, HeartbeatRequest, HeartbeatResponse, RegisterRequest, RegisterResponse,
 };
 use tokio::sync::oneshot;

@@ -37,7 +37,7 @@ impl ClientOptions {
             retries: 3,
             patience: Duration::from_secs(30),
             ca_certificates: None,
-            user_agent: concat!("aurora-client/", env!("CARGO_PKG_VERSION")).to_owned(),
+            user_agent: concat!("aurora-discovery-client/", env!("CARGO_PKG_VERSION")).to_owned(),
         }
     }
 

@@ -45,7 +45,7 @@ pub(crate) fn full_jitter(failed: u32, first: Duration, highest: Duration, rando
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::{Code, ErrorBody};
+    use aurora_discovery_protocol::{Code, ErrorBody};
 
     use super::*;
 

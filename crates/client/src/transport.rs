@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aurora_protocol::ErrorBody;
+use aurora_discovery_protocol::ErrorBody;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Certificate, Method, Request, Response, Url, redirect};
 use rustls::crypto::{CryptoProvider, ring};

@@ -5,7 +5,7 @@
 //! every way to run the service. One line runs it, with a function that starts the service:
 //!
 //! ```text
-//! aurora_contract_tests::contract_suite!(start);
+//! aurora_discovery_contract_tests::contract_suite!(start);
 //!
 //! async fn start(needs: Needs) -> Option<Target> { … }
 //! ```

@@ -4,7 +4,7 @@
 //! may replace.
 //!
 //! ```
-//! use aurora_cost::{Architecture, Cadence, Function, Prices, Report, Workload};
+//! use aurora_discovery_cost::{Architecture, Cadence, Function, Prices, Report, Workload};
 //!
 //! let workload = Workload {
 //!     peers: 100.0,
@@ -23,7 +23,7 @@
 //! };
 //! let report = Report::new(workload, Prices::built_in()?);
 //! assert!(report.to_string().contains("REST API"));
-//! # Ok::<(), aurora_cost::PriceError>(())
+//! # Ok::<(), aurora_discovery_cost::PriceError>(())
 //! ```
 
 mod advice;

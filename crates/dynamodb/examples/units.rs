@@ -9,11 +9,11 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, IndexKeys, connect, create_table};
-use aurora_protocol::{
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeys, connect, create_table};
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_registry::{Claim, Limits, Put, Query, Source, Store, StoreError, TokenHash};
+use aurora_discovery_registry::{Claim, Limits, Put, Query, Source, Store, StoreError, TokenHash};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 

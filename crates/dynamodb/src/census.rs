@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::{Archetype, Timestamp, View};
-use aurora_registry::{Census, Query, StoreError};
+use aurora_discovery_protocol::{Archetype, Timestamp, View};
+use aurora_discovery_registry::{Census, Query, StoreError};
 
 use crate::core::Core;
 use crate::item::Stored;

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::{Archetype, PeerId, Timestamp};
-use aurora_registry::{Limits, StoreError};
+use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_registry::{Limits, StoreError};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::counters::Counters;

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aurora_registry::{Figure, FigureKind};
+use aurora_discovery_registry::{Figure, FigureKind};
 
 /// Read and write units that the table and its index were billed, as reported by DynamoDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_registry::StoreError;
+use aurora_discovery_registry::StoreError;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::BuildError;
 use aws_sdk_dynamodb::types::{

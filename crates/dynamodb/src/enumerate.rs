@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Enumeration, Position, Query, StoreError, Total};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Enumeration, Position, Query, StoreError, Total};
 
 use crate::core::Core;
 use crate::item::{self, Expression};

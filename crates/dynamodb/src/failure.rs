@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::iter;
 
-use aurora_registry::StoreError;
+use aurora_discovery_registry::StoreError;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::client::is_transient_response;

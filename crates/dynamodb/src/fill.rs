@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Put, StoreError};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Put, StoreError};
 
 use crate::core::{Core, Standing, new_generation};
 use crate::item::{self, Item};

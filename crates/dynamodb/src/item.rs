@@ -20,10 +20,10 @@
 
 use std::collections::HashMap;
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, Metadata, PeerId, PeerJson, Registration, Timestamp, Ttl,
 };
-use aurora_registry::{Holder, Source, TokenHash};
+use aurora_discovery_registry::{Holder, Source, TokenHash};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -387,7 +387,7 @@ fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], Unreadab
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::LeaseToken;
+    use aurora_discovery_protocol::LeaseToken;
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aurora_protocol::{Archetype, PeerId};
+use aurora_discovery_protocol::{Archetype, PeerId};
 use sha2::{Digest, Sha256};
 
 /// A peer's place on the ring of the 64-bit hash.

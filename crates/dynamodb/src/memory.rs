@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::Census;
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::Census;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 

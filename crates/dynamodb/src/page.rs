@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use aurora_protocol::{PeerId, PeerList, Timestamp, View};
-use aurora_registry::{Page, Query, Total};
+use aurora_discovery_protocol::{PeerId, PeerList, Timestamp, View};
+use aurora_discovery_registry::{Page, Query, Total};
 
 use crate::item::Stored;
 

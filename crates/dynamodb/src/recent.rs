@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::{Archetype, PeerId};
+use aurora_discovery_protocol::{Archetype, PeerId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 

@@ -14,8 +14,8 @@
 
 use std::sync::Arc;
 
-use aurora_protocol::{Archetype, PeerId, PeerJson, Timestamp};
-use aurora_registry::{Holder, Placement, Put, Shortage, StoreError};
+use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, Timestamp};
+use aurora_discovery_registry::{Holder, Placement, Put, Shortage, StoreError};
 use futures_util::future::join_all;
 
 use crate::core::{Core, RACES, Standing, new_generation};

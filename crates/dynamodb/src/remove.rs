@@ -3,8 +3,8 @@
 //! This is the reverse of the order in which they are written: a crash in between leaves markers
 //! without a peer, which every read ignores.
 
-use aurora_protocol::{PeerId, Timestamp};
-use aurora_registry::{Claim, Removal, StoreError};
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{Claim, Removal, StoreError};
 
 use crate::core::{Core, RACES, Standing};
 use crate::failure::unavailable;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use aurora_protocol::{PeerId, Timestamp};
-use aurora_registry::{Renewal, StoreError};
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{Renewal, StoreError};
 
 use crate::core::{Core, RACES, Standing};
 use crate::failure::unavailable;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
-use aurora_protocol::{PeerId, Timestamp};
-use aurora_registry::{Page, Query, StoreError, Total};
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{Page, Query, StoreError, Total};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::core::Core;

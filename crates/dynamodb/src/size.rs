@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use aurora_protocol::Archetype;
+use aurora_discovery_protocol::Archetype;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_registry::StoreError;
+use aurora_discovery_registry::StoreError;
 use tokio::time::Instant;
 
 use crate::core::Core;
@@ -104,7 +104,10 @@ impl Core {
     }
 
     /// Estimates the peers of a query from the start of a random lane.
-    pub(crate) async fn probe(&self, archetypes: &[aurora_protocol::Archetype]) -> Result<Seen, StoreError> {
+    pub(crate) async fn probe(
+        &self,
+        archetypes: &[aurora_discovery_protocol::Archetype],
+    ) -> Result<Seen, StoreError> {
         const MOST_ENTRIES: i32 = 50; // half a read unit
         let lane = Lane::random();
         let mut seen = Seen::default();

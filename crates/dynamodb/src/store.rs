@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use aurora_protocol::{PeerId, Timestamp};
-use aurora_registry::{
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{
     Census, Claim, Enumeration, Figure, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
     Store, StoreError, Swept,
 };

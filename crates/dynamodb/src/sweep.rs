@@ -7,7 +7,7 @@
 //! Responses never depend on the sweep, because every read checks the lease of a peer. The sweep
 //! does not search for peers: it takes those that samples have come across.
 
-use aurora_registry::{StoreError, Swept};
+use aurora_discovery_registry::{StoreError, Swept};
 
 use crate::core::{Core, new_generation};
 use crate::item::{self, Expression, Stored};

@@ -139,7 +139,7 @@ impl Plan {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::PeerId;
+    use aurora_discovery_protocol::PeerId;
 
     use super::*;
     use crate::lane::Secret;

@@ -6,10 +6,10 @@ mod support;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aurora_dynamodb::{CAPABILITIES, DynamoOptions};
-use aurora_protocol::Timestamp;
-use aurora_registry::conformance::{Bounds, Promises, Restart, Scale, Subject};
-use aurora_registry::{Limits, Store};
+use aurora_discovery_dynamodb::{CAPABILITIES, DynamoOptions};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::conformance::{Bounds, Promises, Restart, Scale, Subject};
+use aurora_discovery_registry::{Limits, Store};
 use tokio::sync::OnceCell;
 
 /// A separate table for each case.
@@ -56,10 +56,10 @@ impl Subject for Table {
 
 mod small_networks_from_a_snapshot {
     use super::Table;
-    aurora_registry::conformance_suite!(Table { snapshots: true, ..Table::default() });
+    aurora_discovery_registry::conformance_suite!(Table { snapshots: true, ..Table::default() });
 }
 
 mod from_the_index {
     use super::Table;
-    aurora_registry::conformance_suite!(Table::default());
+    aurora_discovery_registry::conformance_suite!(Table::default());
 }

@@ -15,7 +15,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_dynamodb::{DynamoOptions, connect};
+use aurora_discovery_dynamodb::{DynamoOptions, connect};
 use http::header::AUTHORIZATION;
 use http::{Method, Request};
 use hyper::body::Incoming;

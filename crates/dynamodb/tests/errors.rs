@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
-use aurora_registry::{Limits, Store as _, StoreError};
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_discovery_registry::{Limits, Store as _, StoreError};
 
 use server::serve;
 

@@ -7,7 +7,7 @@ mod support;
 
 use std::time::Duration;
 
-use aurora_registry::conformance::fairness::{Pairs, Trial, trial};
+use aurora_discovery_registry::conformance::fairness::{Pairs, Trial, trial};
 
 /// Reads a small network from a snapshot of the table.
 #[tokio::test]

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore};
-use aurora_registry::{Placement, Removal, Renewal, Store, StoreError};
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
+use aurora_discovery_registry::{Placement, Removal, Renewal, Store, StoreError};
 
 use proxy::{Fate, Proxy};
 use support::{at, claim, fresh_table, id, listed, open, peers_of, put, query};

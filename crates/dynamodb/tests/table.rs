@@ -7,8 +7,8 @@ mod support;
 use std::collections::HashMap;
 use std::process::Stdio;
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
-use aurora_registry::{FigureKind, Limits, Placement, Removal, Renewal, Shortage, Store, Total};
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
+use aurora_discovery_registry::{FigureKind, Limits, Placement, Removal, Renewal, Shortage, Store, Total};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 
@@ -111,7 +111,7 @@ async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
         let mut all = Vec::new();
         let mut after = None;
         for other in stores.iter().cycle().take(100) {
-            let aurora_registry::Enumeration::Page(page, next) =
+            let aurora_discovery_registry::Enumeration::Page(page, next) =
                 other.enumerate(&query(&["a"], 3), after.as_ref(), at(0)).await.unwrap()
             else {
                 panic!("the position is good")
@@ -203,7 +203,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     let mut enumerated = Vec::new();
     let mut after = None;
     loop {
-        let aurora_registry::Enumeration::Page(page, next) =
+        let aurora_discovery_registry::Enumeration::Page(page, next) =
             store.enumerate(&query(&["all"], 400), after.as_ref(), at(1)).await.unwrap()
         else {
             panic!("the position is good")

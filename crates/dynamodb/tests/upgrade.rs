@@ -12,9 +12,9 @@ mod support;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, connect};
-use aurora_protocol::{LeaseToken, Timestamp};
-use aurora_registry::{Enumeration, Placement, Removal, Renewal, Store, TokenHash};
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect};
+use aurora_discovery_protocol::{LeaseToken, Timestamp};
+use aurora_discovery_registry::{Enumeration, Placement, Removal, Renewal, Store, TokenHash};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;

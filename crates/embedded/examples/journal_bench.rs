@@ -2,7 +2,7 @@
 //! callers, alone and while checkpoints of a million records are written. Also measures how fast a
 //! restart reads them back.
 //!
-//! `cargo run --release -p aurora-embedded --example journal_bench [DIRECTORY]`: the directory
+//! `cargo run --release -p aurora-discovery-embedded --example journal_bench [DIRECTORY]`: the directory
 //! determines the disk that is measured. The default is the system's directory for temporary files.
 
 #![allow(clippy::print_stdout)]
@@ -14,8 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use aurora_embedded::testing::StdDisk;
-use aurora_embedded::testing::{Hooks, Journal, JournalOptions};
+use aurora_discovery_embedded::testing::StdDisk;
+use aurora_discovery_embedded::testing::{Hooks, Journal, JournalOptions};
 
 /// About the size of a legacy client's registration.
 const RECORD: [u8; 300] = [0x5A; 300];
@@ -118,7 +118,7 @@ async fn append(journal: Arc<Journal<u32>>, tasks: usize) -> Result<Run, Box<dyn
                     journal.append(&RECORD, Some(0))?.await?;
                     latencies.push(begun.elapsed());
                 }
-                Ok::<_, aurora_embedded::Unavailable>(latencies)
+                Ok::<_, aurora_discovery_embedded::Unavailable>(latencies)
             })
         })
         .collect();

@@ -25,8 +25,8 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use aurora_protocol::Archetype;
-use aurora_registry::{Delta, Followed, Limits, Position, Query, Watch};
+use aurora_discovery_protocol::Archetype;
+use aurora_discovery_registry::{Delta, Followed, Limits, Position, Query, Watch};
 use parking_lot::Mutex;
 
 use change::{Change, Filter};

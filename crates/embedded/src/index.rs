@@ -29,8 +29,8 @@ mod invariant;
 
 use std::sync::Arc;
 
-use aurora_protocol::{PeerId, Timestamp, Ttl};
-use aurora_registry::{Limits, Swept};
+use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
+use aurora_discovery_registry::{Limits, Swept};
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;

@@ -24,7 +24,7 @@ pub use store::{EmbeddedOptions, EmbeddedStore, Restored};
 pub mod testing {
     use std::sync::Arc;
 
-    use aurora_protocol::Timestamp;
+    use aurora_discovery_protocol::Timestamp;
 
     use crate::{EmbeddedOptions, EmbeddedStore};
 

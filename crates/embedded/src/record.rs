@@ -3,8 +3,8 @@
 //! The first byte is the kind of the record, which also determines the encoding of the rest.
 //! Numbers are big-endian, and times are in milliseconds. A new encoding gets a new kind.
 
-use aurora_protocol::{PeerId, Timestamp, Ttl};
-use aurora_registry::{Holder, Source, TokenHash};
+use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
+use aurora_discovery_registry::{Holder, Source, TokenHash};
 
 /// A change, or the complete state of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,7 +5,7 @@
 //! They also limit each body separately, not the total of the bodies that all clients have begun
 //! and not finished.
 
-use aurora_protocol::{Code, MAX_BODY_BYTES};
+use aurora_discovery_protocol::{Code, MAX_BODY_BYTES};
 use axum::body::{Body, HttpBody as _};
 use axum::extract::FromRequestParts;
 use bytes::Bytes;

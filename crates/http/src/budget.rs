@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aurora_registry::Source;
+use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 
 /// A single source may use at most this fraction of a budget: one eighth.

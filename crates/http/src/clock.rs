@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aurora_protocol::Timestamp;
+use aurora_discovery_protocol::Timestamp;
 
 /// A clock: the system's, or one that a test controls.
 #[derive(Clone)]

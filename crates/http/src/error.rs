@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 
-use aurora_protocol::{Code, ErrorBody, Invalid, Refusal};
-use aurora_registry::{Error, StoreError};
+use aurora_discovery_protocol::{Code, ErrorBody, Invalid, Refusal};
+use aurora_discovery_registry::{Error, StoreError};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
@@ -173,8 +173,8 @@ impl From<serde_json::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::{Timestamp, Ttl};
-    use aurora_registry::Shortage;
+    use aurora_discovery_protocol::{Timestamp, Ttl};
+    use aurora_discovery_registry::Shortage;
 
     use super::*;
 

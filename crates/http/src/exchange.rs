@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use aurora_registry::Registry;
+use aurora_discovery_registry::Registry;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::response::Response;

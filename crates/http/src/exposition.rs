@@ -3,8 +3,8 @@
 use std::fmt;
 use std::sync::Arc;
 
-use aurora_protocol::NetworkResponse;
-use aurora_registry::{Census, Figure, FigureKind};
+use aurora_discovery_protocol::NetworkResponse;
+use aurora_discovery_registry::{Census, Figure, FigureKind};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -153,7 +153,7 @@ fn between_bounds(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::{Archetype, NetworkRates, Timestamp};
+    use aurora_discovery_protocol::{Archetype, NetworkRates, Timestamp};
 
     use super::*;
 

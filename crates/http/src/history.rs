@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use aurora_protocol::{NetworkRates, Timestamp};
+use aurora_discovery_protocol::{NetworkRates, Timestamp};
 
 use crate::metrics::Metrics;
 

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use aurora_protocol::{Code, DeregisterRequest};
+use aurora_discovery_protocol::{Code, DeregisterRequest};
 use http::{Method, StatusCode};
 
 use crate::error::Failure;

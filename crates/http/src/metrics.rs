@@ -3,8 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
-use aurora_protocol::Code;
-use aurora_registry::{Renewed, Swept};
+use aurora_discovery_protocol::Code;
+use aurora_discovery_registry::{Renewed, Swept};
 use http::StatusCode;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;

@@ -2,8 +2,8 @@
 
 mod risk;
 
-use aurora_protocol::{ArchetypePeers, NetworkResponse, Timestamp};
-use aurora_registry::Census;
+use aurora_discovery_protocol::{ArchetypePeers, NetworkResponse, Timestamp};
+use aurora_discovery_registry::Census;
 
 use crate::history::{Moment, rounded};
 use crate::service::Service;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use aurora_protocol::{Code, DiscoverRequest, FollowRequest, Refusal};
+use aurora_discovery_protocol::{Code, DiscoverRequest, FollowRequest, Refusal};
 use percent_encoding::percent_decode_str;
 
 type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);

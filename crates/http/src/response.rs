@@ -1,6 +1,6 @@
 //! Helpers with which handlers write their responses.
 
-use aurora_protocol::{PeerList, with_peers};
+use aurora_discovery_protocol::{PeerList, with_peers};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;

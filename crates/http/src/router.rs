@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use aurora_protocol::Code;
+use aurora_discovery_protocol::Code;
 use axum::Router;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::NetworkResponse;
+use aurora_discovery_protocol::NetworkResponse;
 use axum::Router;
 use axum::extract::State;
 use axum::http::StatusCode;

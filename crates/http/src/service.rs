@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aurora_registry::Registry;
+use aurora_discovery_registry::Registry;
 use tokio::sync::Semaphore;
 
 use crate::budget::SourceBudget;

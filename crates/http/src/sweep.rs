@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::StoreError;
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::history::Moment;

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_registry::Watching;
+use aurora_discovery_registry::Watching;
 use tokio::sync::watch;
 
 use crate::budget::{Share, SourceBudget};

@@ -24,7 +24,7 @@
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-use aurora_http::RequestId;
+use aurora_discovery_http::RequestId;
 use http::header::ACCEPT_ENCODING;
 use http::{HeaderValue, Uri};
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};

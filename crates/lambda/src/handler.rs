@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use aurora_http::{Clock, DiscoveryService, Origin, RequestId};
-use aurora_registry::Registry;
+use aurora_discovery_http::{Clock, DiscoveryService, Origin, RequestId};
+use aurora_discovery_registry::Registry;
 use axum::body::Body;
 use http::header::{ACCEPT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderValue, Response};

@@ -16,8 +16,8 @@ use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use aurora_dynamodb::{DynamoStore, connect};
-use aurora_registry::Registry;
+use aurora_discovery_dynamodb::{DynamoStore, connect};
+use aurora_discovery_registry::Registry;
 use lambda_runtime::{Runtime, service_fn};
 
 use handler::Handler;

@@ -10,9 +10,9 @@ use std::io::{self, Write as _};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aurora_http::Route;
-use aurora_protocol::Timestamp;
-use aurora_registry::{FigureKind, Registry};
+use aurora_discovery_http::Route;
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{FigureKind, Registry};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 

@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use aurora_http::Route;
+use aurora_discovery_http::Route;
 
 /// The stage of an HTTP API that does not appear in the path.
 const DEFAULT: &str = "$default";

@@ -1,11 +1,11 @@
 //! The settings: the environment variables of `serve` that apply to a function, and those of the
 //! function itself.
 
-use aurora_dynamodb::DynamoOptions;
-use aurora_http::ServiceOptions;
-use aurora_registry::Limits;
-pub(crate) use aurora_settings::SettingError as SettingsError;
-use aurora_settings::{LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, parse};
+use aurora_discovery_dynamodb::DynamoOptions;
+use aurora_discovery_http::ServiceOptions;
+use aurora_discovery_registry::Limits;
+pub(crate) use aurora_discovery_settings::SettingError as SettingsError;
+use aurora_discovery_settings::{LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, parse};
 use clap::Args;
 use tracing_subscriber::filter::Targets;
 

@@ -20,7 +20,7 @@ mod runtime_api;
 #[path = "support/table.rs"]
 mod table;
 
-use aurora_contract_tests::{Needs, Target};
+use aurora_discovery_contract_tests::{Needs, Target};
 use serde_json::{Value, json};
 
 use bootstrap::Bootstrap;
@@ -28,7 +28,7 @@ use cargo_lambda::CargoLambda;
 use gateway::Kind;
 
 mod watch {
-    aurora_contract_tests::contract_suite!(super::watched);
+    aurora_discovery_contract_tests::contract_suite!(super::watched);
 }
 
 /// A separate function on its own table, as in `contract.rs`. `cargo lambda` 1.9 gives 127.0.0.1 as

@@ -19,30 +19,30 @@ mod table;
 
 use std::sync::Arc;
 
-use aurora_contract_tests::{Needs, Target};
+use aurora_discovery_contract_tests::{Needs, Target};
 
 use bootstrap::Bootstrap;
 use gateway::Kind;
 use runtime_api::RuntimeApi;
 
 mod rest_api {
-    aurora_contract_tests::contract_suite!(super::rest);
+    aurora_discovery_contract_tests::contract_suite!(super::rest);
 }
 
 mod rest_api_behind_a_base_path {
-    aurora_contract_tests::contract_suite!(super::rest_base_path);
+    aurora_discovery_contract_tests::contract_suite!(super::rest_base_path);
 }
 
 mod http_api {
-    aurora_contract_tests::contract_suite!(super::http);
+    aurora_discovery_contract_tests::contract_suite!(super::http);
 }
 
 mod http_api_behind_a_base_path {
-    aurora_contract_tests::contract_suite!(super::http_base_path);
+    aurora_discovery_contract_tests::contract_suite!(super::http_base_path);
 }
 
 mod function_url {
-    aurora_contract_tests::contract_suite!(super::function_url);
+    aurora_discovery_contract_tests::contract_suite!(super::function_url);
 }
 
 async fn rest(needs: Needs) -> Option<Target> {

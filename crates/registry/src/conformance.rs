@@ -5,7 +5,7 @@
 //! case:
 //!
 //! ```ignore
-//! aurora_registry::conformance_suite!(MySubject::default());
+//! aurora_discovery_registry::conformance_suite!(MySubject::default());
 //! ```
 //!
 //! The suite needs no clock, because time is an argument. Each case advances it explicitly.
@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aurora_protocol::Timestamp;
+use aurora_discovery_protocol::Timestamp;
 
 use crate::{Limits, Store};
 

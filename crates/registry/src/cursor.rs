@@ -1,6 +1,6 @@
 //! Cursors: stateless positions in an enumeration or in the change log.
 
-use aurora_protocol::Archetype;
+use aurora_discovery_protocol::Archetype;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use sha2::{Digest, Sha256};

@@ -1,6 +1,6 @@
 //! Errors of the registry.
 
-use aurora_protocol::{Timestamp, Ttl};
+use aurora_discovery_protocol::{Timestamp, Ttl};
 
 use crate::{Shortage, StoreError};
 

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use aurora_protocol::{Archetype, ChangeKind, FollowRequest, PeerId, PeerList, Timestamp};
+use aurora_discovery_protocol::{Archetype, ChangeKind, FollowRequest, PeerId, PeerList, Timestamp};
 
 use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 

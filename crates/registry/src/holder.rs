@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aurora_protocol::LeaseToken;
+use aurora_discovery_protocol::LeaseToken;
 use sha2::{Digest, Sha256};
 
 use crate::Source;

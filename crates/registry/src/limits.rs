@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use aurora_protocol::{DiscoverBounds, Timestamp, Ttl};
+use aurora_discovery_protocol::{DiscoverBounds, Timestamp, Ttl};
 
 /// The inverse of the part by which a heartbeat interval may be shortened at random. A fifth
 /// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth

@@ -1,6 +1,6 @@
 //! Queries to a store, and the pages that it returns.
 
-use aurora_protocol::{Archetype, PeerId, PeerList, View};
+use aurora_discovery_protocol::{Archetype, PeerId, PeerList, View};
 
 /// Which live peers to list, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

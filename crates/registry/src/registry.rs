@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Address, DiscoverRequest, Fill, LeaseToken, Order, PageFigures, PeerId, PeerList, RegisterRequest,
     Registration, Timestamp, Ttl,
 };

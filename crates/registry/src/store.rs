@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use aurora_protocol::{Archetype, PeerId, Registration, Timestamp, Ttl};
+use aurora_discovery_protocol::{Archetype, PeerId, Registration, Timestamp, Ttl};
 
 use crate::{Changes, Claim, Figure, Page, Position, Query, TokenHash};
 

@@ -1,7 +1,7 @@
 //! Leases, and the limits of a registry.
 
-use aurora_protocol::{DiscoverBounds, Ttl};
-use aurora_registry::Limits;
+use aurora_discovery_protocol::{DiscoverBounds, Ttl};
+use aurora_discovery_registry::Limits;
 use clap::{Args, value_parser};
 
 use crate::{SettingError, Sources};

@@ -6,7 +6,7 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 /// What is logged.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,aurora_http=debug`.
+    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,aurora_discovery_http=debug`.
     #[arg(long, env = "AURORA_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
     pub log: Targets,
 }
@@ -18,7 +18,7 @@ fn filter(text: &str) -> Result<Targets, String> {
     let mut lone_words = text.split(',').filter(|part| !part.contains('=')).map(str::trim);
     let parsed = if lone_words.all(is_level) { text.parse().ok() } else { None };
     parsed.ok_or_else(|| {
-        "must be a level (error, warn, info, debug, trace, off) or a filter such as info,aurora_http=debug".to_owned()
+        "must be a level (error, warn, info, debug, trace, off) or a filter such as info,aurora_discovery_http=debug".to_owned()
     })
 }
 
@@ -28,10 +28,10 @@ mod tests {
 
     #[test]
     fn a_filter_is_a_level_with_exceptions() {
-        for good in ["info", "OFF", "warn,aurora_http=debug", "aurora_http=trace"] {
+        for good in ["info", "OFF", "warn,aurora_discovery_http=debug", "aurora_discovery_http=trace"] {
             assert!(filter(good).is_ok(), "{good}");
         }
-        for bad in ["", "verbose", "info,aurora_http", "a=b=c", "aurora_http=loud"] {
+        for bad in ["", "verbose", "info,aurora_discovery_http", "a=b=c", "aurora_discovery_http=loud"] {
             assert!(filter(bad).unwrap_err().starts_with("must be a level"), "{bad}");
         }
     }

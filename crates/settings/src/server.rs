@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_http::{ServerOptions, ServiceOptions, TlsFiles};
+use aurora_discovery_http::{ServerOptions, ServiceOptions, TlsFiles};
 use clap::{Args, value_parser};
 
 use crate::{ServiceArgs, SettingError, Sources};

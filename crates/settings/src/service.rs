@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_http::ServiceOptions;
+use aurora_discovery_http::ServiceOptions;
 use clap::{Args, value_parser};
 
 /// How requests are answered.

@@ -23,14 +23,14 @@ impl TableArgs {
     pub fn options(
         &self,
         sources: &crate::Sources,
-    ) -> Result<aurora_dynamodb::DynamoOptions, crate::SettingError> {
+    ) -> Result<aurora_discovery_dynamodb::DynamoOptions, crate::SettingError> {
         let Some(table) = &self.table else {
             let name = sources.name("table");
             return Err(crate::SettingError::new(format!(
                 "{name} must name the DynamoDB table that holds the peers"
             )));
         };
-        let mut options = aurora_dynamodb::DynamoOptions::new(table);
+        let mut options = aurora_discovery_dynamodb::DynamoOptions::new(table);
         options.endpoint.clone_from(&self.dynamodb_endpoint);
         Ok(options)
     }

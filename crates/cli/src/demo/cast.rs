@@ -1,6 +1,6 @@
 //! The names and archetypes of the demo's peers.
 
-use aurora_protocol::{Archetypes, PeerId};
+use aurora_discovery_protocol::{Archetypes, PeerId};
 
 const NAMES: [&str; 32] = [
     "pepino", "lumen", "boreal", "nova", "sable", "cedar", "quill", "ember", "tundra", "wren", "coral",

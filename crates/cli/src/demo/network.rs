@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::time::Duration;
 
-use aurora_client::Event;
-use aurora_protocol::{Archetype, DiscoveredPage, PeerId, RegisterRequest};
+use aurora_discovery_client::Event;
+use aurora_discovery_protocol::{Archetype, DiscoveredPage, PeerId, RegisterRequest};
 use tokio::time::Instant;
 
 /// The maximum number of lines of the story that are kept: more than fit below the peers on any
@@ -260,7 +260,7 @@ fn list(ids: &[PeerId]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::{HeartbeatResponse, RegisterResponse};
+    use aurora_discovery_protocol::{HeartbeatResponse, RegisterResponse};
 
     use super::*;
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_protocol::PeerId;
+use aurora_discovery_protocol::PeerId;
 use console::Style;
 use tokio::time::Instant;
 

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use aurora_client::{Client, Event, LeaseKeeper};
-use aurora_protocol::{DiscoverRequest, PeerId, RegisterRequest};
+use aurora_discovery_client::{Client, Event, LeaseKeeper};
+use aurora_discovery_protocol::{DiscoverRequest, PeerId, RegisterRequest};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::Instant;

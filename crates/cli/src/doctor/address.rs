@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use aurora_client::Client;
+use aurora_discovery_client::Client;
 use tokio::net::{UdpSocket, lookup_host};
 
 use super::finding::Finding;

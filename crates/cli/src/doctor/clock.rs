@@ -2,8 +2,8 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aurora_client::{Client, Probe};
-use aurora_protocol::DiscoverResponse;
+use aurora_discovery_client::{Client, Probe};
+use aurora_discovery_protocol::DiscoverResponse;
 
 use super::asked;
 use super::finding::Finding;

@@ -1,6 +1,6 @@
 //! Checks whether browsers can use the responses.
 
-use aurora_client::{Client, Probe, Probed};
+use aurora_discovery_client::{Client, Probe, Probed};
 
 use super::asked;
 use super::finding::Finding;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_client::{Client, Error};
+use aurora_discovery_client::{Client, Error};
 use tokio::time::{Instant, sleep_until};
 
 use super::finding::Finding;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_client::{Client, Probe};
+use aurora_discovery_client::{Client, Probe};
 
 use super::asked;
 use super::finding::Finding;

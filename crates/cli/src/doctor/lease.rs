@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_client::{Client, Error, Probed};
+use aurora_discovery_client::{Client, Error, Probed};
 use tokio::time::{Instant, sleep};
 
 use super::finding::Finding;

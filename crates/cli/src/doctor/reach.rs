@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use aurora_client::{Client, Error, Probe, Probed};
+use aurora_discovery_client::{Client, Error, Probe, Probed};
 use serde_json::Value;
 
 use super::finding::Finding;

@@ -1,7 +1,7 @@
 //! A peer that exists only for the examination.
 
-use aurora_client::{Client, Error, Probe, Probed};
-use aurora_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
+use aurora_discovery_client::{Client, Error, Probe, Probed};
+use aurora_discovery_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
 use serde_json::{Value, json};
 
 /// A peer with a unique id, and with an archetype that no other peer carries.

@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use aurora_settings::{EmbeddedArgs, LogArgs, RegistryArgs, ServerArgs, ServiceArgs, Sources, TableArgs};
+use aurora_discovery_settings::{
+    EmbeddedArgs, LogArgs, RegistryArgs, ServerArgs, ServiceArgs, Sources, TableArgs,
+};
 use clap::{Args, ValueEnum};
 
 use super::data::default_directory;

@@ -3,9 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use aurora_embedded::EmbeddedStore;
-use aurora_http::{ServeError, Server, ServerOptions};
-use aurora_registry::{Limits, Registry};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_http::{ServeError, Server, ServerOptions};
+use aurora_discovery_registry::{Limits, Registry};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 

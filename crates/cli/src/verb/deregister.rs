@@ -1,6 +1,6 @@
 //! `deregister`.
 
-use aurora_protocol::{DeregisterRequest, LeaseToken, PeerId};
+use aurora_discovery_protocol::{DeregisterRequest, LeaseToken, PeerId};
 use clap::Args;
 
 use crate::connect::ConnectArgs;

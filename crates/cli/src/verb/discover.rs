@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use aurora_client::Client;
-use aurora_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, PeerId, View};
+use aurora_discovery_client::Client;
+use aurora_discovery_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, PeerId, View};
 use clap::Args;
 use tokio::time::sleep;
 

@@ -1,6 +1,6 @@
 //! `heartbeat`.
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     DiscoverRequest, DiscoveredPage, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
     Timestamp, Ttl,
 };

@@ -3,8 +3,8 @@
 use std::io::{self, Write as _};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use aurora_client::{Event, LeaseKeeper};
-use aurora_protocol::{PeerId, Timestamp};
+use aurora_discovery_client::{Event, LeaseKeeper};
+use aurora_discovery_protocol::{PeerId, Timestamp};
 use clap::Args;
 
 use crate::connect::ConnectArgs;

@@ -1,6 +1,6 @@
 //! `network`.
 
-use aurora_protocol::NetworkResponse;
+use aurora_discovery_protocol::NetworkResponse;
 use clap::Args;
 
 use crate::connect::ConnectArgs;

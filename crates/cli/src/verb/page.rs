@@ -1,6 +1,6 @@
 //! A page of peers as a table.
 
-use aurora_protocol::{Address, DiscoveredPage, PageFigures, Peer, Timestamp};
+use aurora_discovery_protocol::{Address, DiscoveredPage, PageFigures, Peer, Timestamp};
 
 use crate::escape::escape;
 use crate::table;
@@ -83,7 +83,7 @@ fn span(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::DiscoverResponse;
+    use aurora_discovery_protocol::DiscoverResponse;
 
     use super::*;
 

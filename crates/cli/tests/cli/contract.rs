@@ -1,11 +1,11 @@
 //! Runs the HTTP test suite against the command as users start it: `serve` with its flags, on real
 //! ports and in real time.
 
-use aurora_contract_tests::{Needs, Target};
+use aurora_discovery_contract_tests::{Needs, Target};
 
 use crate::command::Service;
 
-aurora_contract_tests::contract_suite!(serve);
+aurora_discovery_contract_tests::contract_suite!(serve);
 
 async fn serve(needs: Needs) -> Option<Target> {
     if needs.winding {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, Server, ServerOptions};
-use aurora_protocol::Timestamp;
-use aurora_registry::{Limits, Registry};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_http::{Clock, Server, ServerOptions};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Limits, Registry};
 use serde_json::Value;
 
 use crate::command::{Ran, Service, run};

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use aurora_client::{Client, ClientOptions, Error};
-use aurora_contract_tests::{Needs, Target};
-use aurora_protocol::{Code, DeregisterRequest, DiscoverRequest, HeartbeatRequest, PeerId, RegisterRequest};
+use aurora_discovery_client::{Client, ClientOptions, Error};
+use aurora_discovery_contract_tests::{Needs, Target};
+use aurora_discovery_protocol::{
+    Code, DeregisterRequest, DiscoverRequest, HeartbeatRequest, PeerId, RegisterRequest,
+};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
@@ -16,7 +18,7 @@ use crate::command::{Running, Service, run};
 /// The maximum delay until another process's write is visible.
 const LAG: Duration = Duration::from_secs(5);
 
-aurora_contract_tests::contract_suite!(serve);
+aurora_discovery_contract_tests::contract_suite!(serve);
 
 /// A new table, created by the command.
 fn table() -> String {

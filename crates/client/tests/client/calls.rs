@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use aurora_client::{Client, ClientOptions, Error, Probe};
-use aurora_protocol::{
+use aurora_discovery_client::{Client, ClientOptions, Error, Probe};
+use aurora_discovery_protocol::{
     Archetype, Code, DiscoverRequest, FollowRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest,
     PeerId, PeerIds, RegisterRequest,
 };
@@ -142,7 +142,7 @@ async fn a_path_in_the_endpoint_is_kept_in_front() {
         let expected = format!("POST {}/heartbeat HTTP/1.1", stage.trim_end_matches('/'));
         let seen = server.seen();
         assert_eq!(seen[0].line, expected);
-        assert!(seen[0].headers["user-agent"].to_str().unwrap().starts_with("aurora-client/"));
+        assert!(seen[0].headers["user-agent"].to_str().unwrap().starts_with("aurora-discovery-client/"));
     }
 }
 

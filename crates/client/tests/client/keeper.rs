@@ -1,7 +1,7 @@
 //! The lease keeper.
 
-use aurora_client::{Client, ClientOptions, Event, LeaseKeeper};
-use aurora_protocol::{PeerId, RegisterRequest};
+use aurora_discovery_client::{Client, ClientOptions, Event, LeaseKeeper};
+use aurora_discovery_protocol::{PeerId, RegisterRequest};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::server::{Act, Scripted, Seen, ok, refuse};

@@ -2,8 +2,8 @@
 
 use std::panic::AssertUnwindSafe;
 
-use aurora_contract_tests::{Needs, Sources, Target};
-use aurora_contract_tests::{
+use aurora_discovery_contract_tests::{Needs, Sources, Target};
+use aurora_discovery_contract_tests::{
     body, delta, deregister, discover, header, heartbeat, holder, inline, network, paging, refusal, register,
     seed,
 };

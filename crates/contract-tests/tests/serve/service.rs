@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aurora_contract_tests::{Needs, Target};
-use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_http::{Clock, Server, ServerOptions};
-use aurora_protocol::Timestamp;
-use aurora_registry::{Limits, Registry};
+use aurora_discovery_contract_tests::{Needs, Target};
+use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_discovery_http::{Clock, Server, ServerOptions};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Limits, Registry};
 use tempfile::TempDir;
 
 /// 2025-10-02T12:00:00, plus an odd number of milliseconds.

@@ -4,7 +4,7 @@
 use std::io;
 use std::sync::Arc;
 
-use aurora_dynamodb::INDEX;
+use aurora_discovery_dynamodb::INDEX;
 use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};

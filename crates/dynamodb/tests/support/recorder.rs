@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::path::Path;
 
-use aurora_dynamodb::Client;
+use aurora_discovery_dynamodb::Client;
 use aws_sdk_dynamodb::config::interceptors::BeforeTransmitInterceptorContextRef;
 use aws_sdk_dynamodb::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_dynamodb::error::BoxError;

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use aurora_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
-use aurora_protocol::{
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_registry::{Claim, Limits, Page, Put, Query, Source, Store as _, TokenHash};
+use aurora_discovery_registry::{Claim, Limits, Page, Put, Query, Source, Store as _, TokenHash};
 
 pub(crate) fn endpoint() -> String {
     std::env::var("AURORA_DYNAMODB_ENDPOINT")

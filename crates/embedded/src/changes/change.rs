@@ -1,6 +1,6 @@
 //! A single change: how a peer was listed before and after it.
 
-use aurora_protocol::{ChangeKind, Departed, EncodedPeer, PeerId, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{ChangeKind, Departed, EncodedPeer, PeerId, PeerList, Timestamp, View};
 
 /// The hashed archetypes of a live peer.
 pub(crate) type Traits = Box<[u64]>;

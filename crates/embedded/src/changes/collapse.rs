@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aurora_protocol::{PeerId, PeerList, View};
+use aurora_discovery_protocol::{PeerId, PeerList, View};
 use hashbrown::HashMap;
 
 use super::change::{Change, Filter};

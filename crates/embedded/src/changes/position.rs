@@ -1,6 +1,6 @@
 //! The position of a follower in the change log.
 
-use aurora_registry::Position;
+use aurora_discovery_registry::Position;
 
 /// A point between two changes of one run of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

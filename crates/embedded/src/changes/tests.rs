@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Poll, Wake, Waker};
 
-use aurora_protocol::{Address, ChangeKind, Metadata, PeerId, PeerJson, Registration, Timestamp, View};
-use aurora_registry::{Followed, Limits, Position, Query, Taken, Watch};
+use aurora_discovery_protocol::{
+    Address, ChangeKind, Metadata, PeerId, PeerJson, Registration, Timestamp, View,
+};
+use aurora_discovery_registry::{Followed, Limits, Position, Query, Taken, Watch};
 
 use super::{ChangeLog, Listed, Traits};
 
@@ -16,7 +18,8 @@ fn memory(max_changes: usize) -> Arc<ChangeLog> {
 }
 
 fn query(archetypes: &[&str]) -> Query {
-    let archetypes = archetypes.iter().map(|name| aurora_protocol::Archetype::parse(name).unwrap()).collect();
+    let archetypes =
+        archetypes.iter().map(|name| aurora_discovery_protocol::Archetype::parse(name).unwrap()).collect();
     Query { archetypes, exclude: None, view: View::Legacy, limit: 100, page_bytes: 1 << 20, fill: false }
 }
 
@@ -36,7 +39,7 @@ impl ChangeLog {
             peer_id: PeerId::parse(peer).unwrap(),
             address: Address::parse("10.0.0.1").unwrap().unwrap(),
             port: 1,
-            archetypes: aurora_protocol::Archetypes::parse(archetypes).unwrap(),
+            archetypes: aurora_discovery_protocol::Archetypes::parse(archetypes).unwrap(),
             metadata: Metadata::default(),
         };
         let json = PeerJson::new(&registration);

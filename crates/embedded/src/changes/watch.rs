@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
-use aurora_protocol::View;
-use aurora_registry::{Occurrence, Position, Taken, Watch};
+use aurora_discovery_protocol::View;
+use aurora_discovery_registry::{Occurrence, Position, Taken, Watch};
 
 use super::bell::Bell;
 use super::change::Filter;

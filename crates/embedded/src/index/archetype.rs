@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_protocol::Archetype;
+use aurora_discovery_protocol::Archetype;
 
 use super::members::Members;
 use super::memory::table::Table;

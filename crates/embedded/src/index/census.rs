@@ -1,6 +1,6 @@
 //! The census of the index.
 
-use aurora_registry::Census;
+use aurora_discovery_registry::Census;
 
 use super::Index;
 

@@ -2,8 +2,10 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_protocol::{Address, Archetypes, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl};
-use aurora_registry::{Holder, Source};
+use aurora_discovery_protocol::{
+    Address, Archetypes, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl,
+};
+use aurora_discovery_registry::{Holder, Source};
 
 use super::memory::arena::Content;
 use super::memory::tail;

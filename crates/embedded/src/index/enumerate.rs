@@ -3,8 +3,8 @@
 
 use std::iter::Peekable;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Enumeration, Page, Position, Query, Total};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Enumeration, Page, Position, Query, Total};
 
 use super::Index;
 use super::listing::Scope;

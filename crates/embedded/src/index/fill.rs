@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Page, Query};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Page, Query};
 
 use super::Index;
 

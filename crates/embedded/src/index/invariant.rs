@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use aurora_protocol::{PeerId, Timestamp};
+use aurora_discovery_protocol::{PeerId, Timestamp};
 
 use super::{Index, State};
 

@@ -1,7 +1,7 @@
 //! Transitions between the states of a peer: live, dormant, deleted.
 
-use aurora_protocol::{PeerId, Timestamp, Ttl};
-use aurora_registry::Swept;
+use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
+use aurora_discovery_registry::Swept;
 
 use super::entry::{IdHash, text};
 use super::undiscovered::Step;

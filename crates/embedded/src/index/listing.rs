@@ -2,8 +2,8 @@
 
 use std::hint::black_box;
 
-use aurora_protocol::{PeerList, Timestamp, View};
-use aurora_registry::Query;
+use aurora_discovery_protocol::{PeerList, Timestamp, View};
+use aurora_discovery_registry::Query;
 
 use super::entry::IdHash;
 use super::members::Members;

@@ -1,7 +1,7 @@
 //! Changes that peers request: registering and deregistering.
 
-use aurora_protocol::{PeerId, Timestamp};
-use aurora_registry::Claim;
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::Claim;
 
 use super::entry::{Entry, IdHash, text};
 use super::membership::Memberships;

@@ -2,7 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_registry::Source;
+use aurora_discovery_registry::Source;
 
 use super::memory::table::Table;
 

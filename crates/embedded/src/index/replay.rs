@@ -1,6 +1,6 @@
 //! Fills the index from records, and reverts changes.
 
-use aurora_protocol::{PeerId, Timestamp};
+use aurora_discovery_protocol::{PeerId, Timestamp};
 
 use super::entry::{Entry, Keys};
 use super::{Index, Schedule, State};

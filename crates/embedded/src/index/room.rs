@@ -1,6 +1,6 @@
 //! Admission of registrations, and eviction of dormant peers to make room for them.
 
-use aurora_registry::{Claim, Placement, Shortage};
+use aurora_discovery_registry::{Claim, Placement, Shortage};
 
 use super::entry::Entry;
 use super::{Index, State};

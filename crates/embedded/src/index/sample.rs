@@ -15,8 +15,8 @@
 
 use std::hint::black_box;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Page, Query, Total};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Page, Query, Total};
 
 use super::Index;
 use super::listing::Scope;

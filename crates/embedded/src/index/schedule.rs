@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aurora_protocol::Timestamp;
+use aurora_discovery_protocol::Timestamp;
 
 /// The schedule.
 ///

@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 
-use aurora_protocol::{Timestamp, Ttl};
+use aurora_discovery_protocol::{Timestamp, Ttl};
 
 use super::Index;
 

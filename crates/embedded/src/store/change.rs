@@ -3,8 +3,8 @@
 
 use std::ops::{Deref, DerefMut};
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Changes, Delta, Followed, Position, Query, StoreError, Watch};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Changes, Delta, Followed, Position, Query, StoreError, Watch};
 use parking_lot::RwLockWriteGuard;
 
 use super::{EmbeddedStore, Shared};

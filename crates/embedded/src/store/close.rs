@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use aurora_registry::StoreError;
+use aurora_discovery_registry::StoreError;
 use tokio::sync::oneshot;
 
 use super::{EmbeddedStore, unavailable};
@@ -37,7 +37,7 @@ impl EmbeddedStore {
 }
 
 impl Drop for EmbeddedStore {
-    /// Makes all changes durable even without [`aurora_registry::Store::close`]. Blocks on the
+    /// Makes all changes durable even without [`aurora_discovery_registry::Store::close`]. Blocks on the
     /// disk.
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use aurora_registry::{Figure, FigureKind};
+use aurora_discovery_registry::{Figure, FigureKind};
 
 use super::EmbeddedStore;
 use crate::changes::ChangeFigures;

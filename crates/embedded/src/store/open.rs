@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use aurora_protocol::Timestamp;
-use aurora_registry::Limits;
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::Limits;
 use parking_lot::RwLock;
 
 use super::{EmbeddedStore, Shared, Undo};

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_protocol::Timestamp;
-use aurora_registry::conformance::{Promises, Restart, Subject, model};
-use aurora_registry::{Limits, Store};
+use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::conformance::{Promises, Restart, Subject, model};
+use aurora_discovery_registry::{Limits, Store};
 use tempfile::TempDir;
 
 /// The store without a disk.
@@ -43,11 +43,11 @@ impl Subject for OnDisk {
 }
 
 mod in_memory {
-    aurora_registry::conformance_suite!(crate::InMemory);
+    aurora_discovery_registry::conformance_suite!(crate::InMemory);
 }
 
 mod on_disk {
-    aurora_registry::conformance_suite!(crate::OnDisk::new());
+    aurora_discovery_registry::conformance_suite!(crate::OnDisk::new());
 }
 
 #[tokio::test]

@@ -2,9 +2,9 @@
 //! others.
 #![allow(clippy::unwrap_used, reason = "an unfair sample fails the test")]
 
-use aurora_embedded::EmbeddedStore;
-use aurora_registry::Limits;
-use aurora_registry::conformance::fairness::{Trial, trial};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_registry::Limits;
+use aurora_discovery_registry::conformance::fairness::{Trial, trial};
 
 #[tokio::test]
 async fn a_million_draws_under_churn_are_fair() {

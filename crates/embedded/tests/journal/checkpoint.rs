@@ -1,5 +1,5 @@
-use aurora_embedded::OpenError;
-use aurora_embedded::testing::{Disk, LossyDisk};
+use aurora_discovery_embedded::OpenError;
+use aurora_discovery_embedded::testing::{Disk, LossyDisk};
 
 use super::{Event, Opened, open, open_with, options, records, wait};
 

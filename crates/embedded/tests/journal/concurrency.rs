@@ -1,6 +1,6 @@
 use std::sync::{Arc, Mutex};
 
-use aurora_embedded::testing::{LossyDisk, StdDisk};
+use aurora_discovery_embedded::testing::{LossyDisk, StdDisk};
 
 use super::{open, open_disk, options, records, wait};
 

@@ -1,5 +1,5 @@
-use aurora_embedded::OpenError;
-use aurora_embedded::testing::LossyDisk;
+use aurora_discovery_embedded::OpenError;
+use aurora_discovery_embedded::testing::LossyDisk;
 use proptest::prelude::*;
 
 use super::{Opened, dropping_damage, open, open_with, options, records};

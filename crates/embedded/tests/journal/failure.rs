@@ -1,4 +1,4 @@
-use aurora_embedded::testing::LossyDisk;
+use aurora_discovery_embedded::testing::LossyDisk;
 
 use super::{Event, open, records, wait};
 

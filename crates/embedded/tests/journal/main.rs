@@ -13,9 +13,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
-use aurora_embedded::testing::{Commit, Hooks, Journal, JournalOptions};
-use aurora_embedded::testing::{Disk, LossyDisk};
-use aurora_embedded::{OpenError, Recovery, Unavailable};
+use aurora_discovery_embedded::testing::{Commit, Hooks, Journal, JournalOptions};
+use aurora_discovery_embedded::testing::{Disk, LossyDisk};
+use aurora_discovery_embedded::{OpenError, Recovery, Unavailable};
 
 /// A notification to the store.
 #[derive(Debug, PartialEq, Eq)]

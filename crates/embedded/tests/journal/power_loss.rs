@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use aurora_embedded::testing::Commit;
-use aurora_embedded::testing::LossyDisk;
+use aurora_discovery_embedded::testing::Commit;
+use aurora_discovery_embedded::testing::LossyDisk;
 use fastrand::Rng;
 
 use super::{Event, Opened, open, open_with, options, wait};

@@ -1,10 +1,10 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use aurora_embedded::testing::{LossyDisk, StdDisk};
+use aurora_discovery_embedded::testing::{LossyDisk, StdDisk};
 
 use super::{Opened, open, open_disk, options, records, wait};
-use aurora_embedded::OpenError;
+use aurora_discovery_embedded::OpenError;
 
 #[test]
 fn records_come_back_in_order_after_a_restart() {

@@ -7,12 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_embedded::testing::{LossyDisk, open_on};
-use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_protocol::{
+use aurora_discovery_embedded::testing::{LossyDisk, open_on};
+use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_discovery_protocol::{
     Address, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_registry::{
+use aurora_discovery_registry::{
     Claim, Placement, Put, Query, Removal, Renewal, Source, Store, StoreError, Swept, TokenHash,
 };
 use fastrand::Rng;

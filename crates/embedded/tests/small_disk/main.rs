@@ -5,10 +5,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aurora_embedded::EmbeddedOptions;
-use aurora_embedded::testing::{LossyDisk, open_on};
-use aurora_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl};
-use aurora_registry::{Claim, Put, Source, Store, TokenHash};
+use aurora_discovery_embedded::EmbeddedOptions;
+use aurora_discovery_embedded::testing::{LossyDisk, open_on};
+use aurora_discovery_protocol::{
+    Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl,
+};
+use aurora_discovery_registry::{Claim, Put, Source, Store, TokenHash};
 
 const CAPACITY: u64 = 16 << 20;
 

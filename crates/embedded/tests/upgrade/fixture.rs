@@ -5,8 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use aurora_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_protocol::{Address, Archetypes, Metadata, PeerId, Registration, Timestamp};
+use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
+use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, Registration, Timestamp};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;

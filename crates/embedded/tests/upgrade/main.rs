@@ -9,9 +9,9 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aurora_embedded::EmbeddedStore;
-use aurora_protocol::{LeaseToken, PeerId, Registration, Timestamp, Ttl, View};
-use aurora_registry::{
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_protocol::{LeaseToken, PeerId, Registration, Timestamp, Ttl, View};
+use aurora_discovery_registry::{
     Claim, Enumeration, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash,
 };
 use fixture::{ExpectedPeer, Fixture};

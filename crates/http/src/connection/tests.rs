@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_embedded::EmbeddedStore;
-use aurora_registry::{Limits, Registry};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_registry::{Limits, Registry};
 use axum::Router;
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};

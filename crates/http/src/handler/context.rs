@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::Registry;
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::Registry;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 

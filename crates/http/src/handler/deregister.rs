@@ -1,6 +1,6 @@
 //! `POST /deregister`
 
-use aurora_protocol::{DeregisterRequest, DeregisterResponse};
+use aurora_discovery_protocol::{DeregisterRequest, DeregisterResponse};
 use axum::response::Response;
 
 use super::context::Context;

@@ -1,7 +1,7 @@
 //! `GET /discover`: the live peers, or the changes since a cursor (`since`).
 
-use aurora_protocol::{DeltaFigures, DiscoverRequest, DiscoverResponse, FollowRequest, delta_body};
-use aurora_registry::{Changed, Discovered};
+use aurora_discovery_protocol::{DeltaFigures, DiscoverRequest, DiscoverResponse, FollowRequest, delta_body};
+use aurora_discovery_registry::{Changed, Discovered};
 use axum::body::Body;
 use axum::response::Response;
 use http::Uri;

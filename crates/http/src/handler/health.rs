@@ -1,7 +1,7 @@
 //! `GET /health`
 
-use aurora_protocol::HealthResponse;
-use aurora_registry::StoreError;
+use aurora_discovery_protocol::HealthResponse;
+use aurora_discovery_registry::StoreError;
 use axum::response::{IntoResponse, Response};
 use http::StatusCode;
 use http::header::RETRY_AFTER;

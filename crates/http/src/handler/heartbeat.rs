@@ -1,10 +1,10 @@
 //! `POST /heartbeat`
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
     PeerId,
 };
-use aurora_registry::{Error, Renewed};
+use aurora_discovery_registry::{Error, Renewed};
 use axum::response::Response;
 
 use super::context::Context;

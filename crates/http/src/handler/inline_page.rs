@@ -1,7 +1,7 @@
 //! A page of peers that a registration or a heartbeat requests and gets in its response.
 
-use aurora_protocol::{DiscoverRequest, PageFigures, PeerList};
-use aurora_registry::Discovered;
+use aurora_discovery_protocol::{DiscoverRequest, PageFigures, PeerList};
+use aurora_discovery_registry::Discovered;
 
 use super::context::Context;
 use crate::error::Failure;

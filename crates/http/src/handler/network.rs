@@ -1,6 +1,6 @@
 //! `GET /network`
 
-use aurora_protocol::NetworkResponse;
+use aurora_discovery_protocol::NetworkResponse;
 use axum::response::Response;
 
 use super::context::Context;

@@ -1,6 +1,6 @@
 //! `POST /register`
 
-use aurora_protocol::{RegisterRequest, RegisterResponse};
+use aurora_discovery_protocol::{RegisterRequest, RegisterResponse};
 use axum::response::Response;
 
 use super::context::Context;

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use aurora_protocol::FollowRequest;
-use aurora_registry::Registry;
+use aurora_discovery_protocol::FollowRequest;
+use aurora_discovery_registry::Registry;
 use axum::Extension;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};

@@ -1,6 +1,6 @@
 //! Risks to the network, as sentences.
 
-use aurora_registry::Census;
+use aurora_discovery_registry::Census;
 
 use crate::history::Recent;
 
@@ -71,7 +71,7 @@ fn islands(census: &Census) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::Archetype;
+    use aurora_discovery_protocol::Archetype;
 
     use super::*;
 

@@ -2,8 +2,8 @@
 
 use std::io::Write as _;
 
-use aurora_protocol::{Code, ErrorBody};
-use aurora_registry::Told;
+use aurora_discovery_protocol::{Code, ErrorBody};
+use aurora_discovery_registry::Told;
 use serde::Serialize;
 
 /// When a client that lost its stream reconnects, in milliseconds. The value is drawn for each

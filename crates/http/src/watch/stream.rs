@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use aurora_registry::{Taken, Watching};
+use aurora_discovery_registry::{Taken, Watching};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::watch;

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use aurora_http::Route;
-use aurora_protocol::{
+use aurora_discovery_http::Route;
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata,
     NetworkResponse, PeerId, PeerIds,
 };
-use aurora_registry::Limits;
+use aurora_discovery_registry::Limits;
 use http::Method;
 use serde_json::{Value, json};
 

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use aurora_embedded::EmbeddedStore;
-use aurora_http::{DiscoveryService, ServiceOptions};
-use aurora_registry::{Limits, Registry};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_http::{DiscoveryService, ServiceOptions};
+use aurora_discovery_registry::{Limits, Registry};
 use axum::body::Body;
 use axum::response::Response;
 use futures_util::future::join_all;

@@ -9,10 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use aurora_embedded::EmbeddedStore;
-use aurora_http::{Clock, ServeError, Server, ServerOptions};
-use aurora_protocol::Timestamp;
-use aurora_registry::{Limits, Registry, Store};
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_http::{Clock, ServeError, Server, ServerOptions};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Limits, Registry, Store};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;

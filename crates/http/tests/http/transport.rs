@@ -3,7 +3,7 @@
 use std::net::TcpStream;
 use std::path::Path;
 
-use aurora_http::{ServeError, Server, ServerOptions, TlsFiles};
+use aurora_discovery_http::{ServeError, Server, ServerOptions, TlsFiles};
 use http::Version;
 
 use crate::support::{PATIENCE, Service, client};

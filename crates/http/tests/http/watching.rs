@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_protocol::{Metadata, PeerId, RegisterRequest, Timestamp};
+use aurora_discovery_protocol::{Metadata, PeerId, RegisterRequest, Timestamp};
 use http::Version;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

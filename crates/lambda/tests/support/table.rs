@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use aurora_dynamodb::{DynamoOptions, connect, create_table};
+use aurora_discovery_dynamodb::{DynamoOptions, connect, create_table};
 
 /// The name of a new table, and the stand-in's endpoint.
 pub(crate) async fn fresh() -> (String, String) {

@@ -6,7 +6,7 @@ use super::world::{
     everybody, from, id, ids_of, peer, renewed,
 };
 use crate::{Placement, Query, Removal, Renewal, StoreError, Swept};
-use aurora_protocol::View;
+use aurora_discovery_protocol::View;
 
 pub async fn a_fresh_store_is_healthy_and_empty(subject: &dyn Subject) {
     let world = World::open(subject).await;

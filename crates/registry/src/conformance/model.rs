@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use aurora_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
 use fastrand::Rng;
 
 use super::world::{Differing as _, Listing, WINDOW, World, at, everybody, from, id, ids_of, peer, token};

@@ -1,6 +1,6 @@
 //! A store that was closed and opened again.
 
-use aurora_protocol::Timestamp;
+use aurora_discovery_protocol::Timestamp;
 
 use super::world::{
     Differing as _, ELSEWHERE, HOME, TTL, TTL_AND_A_THIRD, World, at, at_millis, carriers_of, everybody,

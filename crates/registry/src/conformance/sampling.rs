@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aurora_protocol::Timestamp;
+use aurora_discovery_protocol::Timestamp;
 
 use super::Subject;
 use super::chance::assert_even;

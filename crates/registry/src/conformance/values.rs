@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use aurora_protocol::View;
+use aurora_discovery_protocol::View;
 
 use super::Subject;
 use super::world::{Differing as _, HOME, World, at, carriers_of, everybody, from, ids_of, peer};

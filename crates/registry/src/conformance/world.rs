@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 

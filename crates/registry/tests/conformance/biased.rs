@@ -4,8 +4,8 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use aurora_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Timestamp, View};
-use aurora_registry::{
+use aurora_discovery_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Timestamp, View};
+use aurora_discovery_registry::{
     Census, Claim, Enumeration, Page, Placement, Position, Put, Query, Removal, Renewal, Store, StoreError,
     Swept, Total,
 };

@@ -1,6 +1,6 @@
 //! Tests of the judge: it accepts a fair sampler and detects each kind of bias.
 
-use aurora_registry::conformance::fairness::{Bias, Failed, Trial, trial};
+use aurora_discovery_registry::conformance::fairness::{Bias, Failed, Trial, trial};
 
 use crate::biased::{Biased, Leaning};
 

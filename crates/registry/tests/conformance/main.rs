@@ -8,14 +8,14 @@ mod reference;
 
 use std::panic::AssertUnwindSafe;
 
-use aurora_registry::conformance::{
+use aurora_discovery_registry::conformance::{
     bounds, census, enumeration, filling, holder, life, model, race, restart, sampling, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
 
 mod a_sound_store_passes {
-    aurora_registry::conformance_suite!(crate::Reference::sound());
+    aurora_discovery_registry::conformance_suite!(crate::Reference::sound());
 }
 
 #[tokio::test]

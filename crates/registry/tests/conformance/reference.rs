@@ -8,9 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_protocol::{Address, Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
-use aurora_registry::conformance::{Promises, Restart, Scale, Subject};
-use aurora_registry::{
+use aurora_discovery_protocol::{Address, Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
+use aurora_discovery_registry::conformance::{Promises, Restart, Scale, Subject};
+use aurora_discovery_registry::{
     Census, Claim, Enumeration, Holder, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
     Store, StoreError, Swept, Total,
 };
@@ -185,7 +185,8 @@ impl Reference {
         if self.is(Fault::ParsesMetadata) {
             let parsed: serde_json::Value =
                 serde_json::from_str(registration.metadata.as_str()).unwrap_or_default();
-            registration.metadata = aurora_protocol::Metadata::parse(&parsed.to_string()).unwrap_or_default();
+            registration.metadata =
+                aurora_discovery_protocol::Metadata::parse(&parsed.to_string()).unwrap_or_default();
         }
         PeerJson::new(&registration)
     }
@@ -199,7 +200,7 @@ impl Subject for Reference {
                 entry.expires = self.lease(&entry.put, now);
             }
             if self.is(Fault::RestartForgetsTokens) {
-                entry.holder.token = aurora_registry::TokenHash::from_bytes([0xee; 16]);
+                entry.holder.token = aurora_discovery_registry::TokenHash::from_bytes([0xee; 16]);
             }
         }
         *self.closed.lock().unwrap() = false;

@@ -14,8 +14,8 @@
 //!   far.
 //! - Only [`Slot::renew`] modifies data that others may read concurrently.
 
-use aurora_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
-use aurora_registry::Holder;
+use aurora_discovery_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
+use aurora_discovery_registry::Holder;
 
 use super::slot::{Slot, State};
 use super::tail::Tail;
@@ -146,8 +146,8 @@ impl std::ops::IndexMut<u32> for Arena {
 
 #[cfg(test)]
 mod tests {
-    use aurora_protocol::{Address, Archetypes, Metadata, PeerId, Registration};
-    use aurora_registry::{Source, TokenHash};
+    use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, Registration};
+    use aurora_discovery_registry::{Source, TokenHash};
 
     use super::*;
 

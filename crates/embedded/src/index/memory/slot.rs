@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use aurora_protocol::{EncodedPeer, Timestamp, Ttl};
+use aurora_discovery_protocol::{EncodedPeer, Timestamp, Ttl};
 
 use super::super::undiscovered::Listed;
 

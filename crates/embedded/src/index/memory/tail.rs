@@ -1,7 +1,7 @@
 //! The data of a peer that is not in its slot.
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Holder, Source, TokenHash};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Holder, Source, TokenHash};
 
 use super::super::membership::Memberships;
 use super::slot::Slot;

@@ -1,7 +1,7 @@
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Ttl, View,
 };
-use aurora_registry::{Holder, Limits, Source, TokenHash};
+use aurora_discovery_registry::{Holder, Limits, Source, TokenHash};
 
 use super::super::{Entry, Keys, Lease};
 use super::*;

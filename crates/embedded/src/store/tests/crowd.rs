@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use aurora_protocol::{Timestamp, Ttl};
-use aurora_registry::{Limits, Placement, Put, Store};
+use aurora_discovery_protocol::{Timestamp, Ttl};
+use aurora_discovery_registry::{Limits, Placement, Put, Store};
 use fastrand::Rng;
 
 use super::fixture::{at, block_on, claim, ids, put, query};

@@ -8,8 +8,8 @@ use std::task::{Context, Waker};
 use std::thread;
 use std::time::Duration;
 
-use aurora_protocol::Timestamp;
-use aurora_registry::{Renewal, Store, StoreError};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Renewal, Store, StoreError};
 
 use super::fixture::{at, block_on, claim, id, ids, put, query, token};
 use crate::disk::LossyDisk;
@@ -164,7 +164,13 @@ fn a_token_that_goes_on_is_known_after_a_restart() {
     drop(store);
     let store = open(&disk.lose_power(), at(2));
     let stranger = claim("203.0.113.3", Some(token(9)));
-    assert!(matches!(store.remove_now("p", &stranger, at(2)), aurora_registry::Removal::Held { .. }));
+    assert!(matches!(
+        store.remove_now("p", &stranger, at(2)),
+        aurora_discovery_registry::Removal::Held { .. }
+    ));
     let holder = claim("203.0.113.3", Some(token(0)));
-    assert_eq!(store.remove_now("p", &holder, at(2)), aurora_registry::Removal::Removed { was_live: true });
+    assert_eq!(
+        store.remove_now("p", &holder, at(2)),
+        aurora_discovery_registry::Removal::Removed { was_live: true }
+    );
 }

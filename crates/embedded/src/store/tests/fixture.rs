@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::future::Future;
 
-use aurora_protocol::{
+use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_registry::{Claim, Page, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash};
+use aurora_discovery_registry::{
+    Claim, Page, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash,
+};
 
 use crate::EmbeddedStore;
 

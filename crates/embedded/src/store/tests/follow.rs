@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use std::task::{Context, Waker};
 use std::thread::JoinHandle;
 
-use aurora_protocol::{ChangeKind, Metadata, Timestamp, Ttl};
-use aurora_registry::{
+use aurora_discovery_protocol::{ChangeKind, Metadata, Timestamp, Ttl};
+use aurora_discovery_registry::{
     Changes, Claim, Enumeration, Followed, Limits, Position, Put, Query, Store, Taken, Watch,
 };
 use fastrand::Rng;

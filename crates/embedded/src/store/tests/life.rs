@@ -1,6 +1,6 @@
 //! How the life cycle of peers affects the index.
 
-use aurora_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
+use aurora_discovery_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
 
 use super::fixture::{at, block_on, claim, id, put, query};
 use crate::EmbeddedStore;

@@ -4,8 +4,8 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use aurora_protocol::{Timestamp, Ttl};
-use aurora_registry::{
+use aurora_discovery_protocol::{Timestamp, Ttl};
+use aurora_discovery_registry::{
     Claim, Enumeration, Limits, Placement, Put, Query, Removal, Renewal, Store, TokenHash, Total,
 };
 use fastrand::Rng;

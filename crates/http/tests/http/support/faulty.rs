@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_embedded::EmbeddedStore;
-use aurora_protocol::{PeerId, Timestamp};
-use aurora_registry::{
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{
     Census, Claim, Enumeration, Page, Placement, Position, Put, Query, Removal, Renewal, Store, StoreError,
     Swept,
 };

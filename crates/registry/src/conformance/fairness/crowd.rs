@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aurora_protocol::Timestamp;
+use aurora_discovery_protocol::Timestamp;
 use fastrand::Rng;
 use serde::Deserialize;
 

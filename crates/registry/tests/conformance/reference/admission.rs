@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use aurora_protocol::{PeerId, PeerJson, Registration, Timestamp};
-use aurora_registry::{Holder, Put, Shortage};
+use aurora_discovery_protocol::{PeerId, PeerJson, Registration, Timestamp};
+use aurora_discovery_registry::{Holder, Put, Shortage};
 
 use super::{Entry, Fault, Peers, Reference};
 
