@@ -1,7 +1,7 @@
 //! The requests of the contract.
 
 use aurora_discovery_protocol::{
-    DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse, FollowRequest,
+    ChangesRequest, DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse,
     HealthResponse, HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse,
     NetworkResponse, Order, RegisterRequest, RegisterResponse,
 };
@@ -88,7 +88,7 @@ impl Client {
     /// See [`Error`]. The code is `cursor_expired` if the service no longer has the changes since
     /// the cursor, so that the caller has to start over, and `not_available_here` if the service
     /// has no change log.
-    pub async fn changes(&self, request: &FollowRequest) -> Result<DeltaResponse, Error> {
+    pub async fn changes(&self, request: &ChangesRequest) -> Result<DeltaResponse, Error> {
         let answer = self.transport.call(self.transport.get("discover", &request.parameters())).await?;
         DeltaResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
     }

@@ -26,7 +26,7 @@ impl Enumeration {
     pub async fn next_page(&mut self) -> Result<Option<DiscoverResponse>, Error> {
         let Some(request) = &self.next else { return Ok(None) };
         let answer = self.client.discover(request).await?;
-        let cursor = answer.page.figures.next_cursor.clone();
+        let cursor = answer.page.info.next_cursor.clone();
         if cursor.is_some() && cursor == request.cursor {
             return Err(self
                 .client

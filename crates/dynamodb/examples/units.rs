@@ -13,7 +13,7 @@ use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeys, connect, 
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_discovery_registry::{Claim, Limits, Put, Query, Source, Store, StoreError, TokenHash};
+use aurora_discovery_registry::{Claim, Limits, PutRequest, Query, Source, Store, StoreError, TokenHash};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
@@ -249,7 +249,7 @@ fn print_tables(report: &Report) {
 }
 
 /// The registrations of this many peers, in batches.
-fn registrations(peers: u32) -> impl Iterator<Item = Vec<Put>> {
+fn registrations(peers: u32) -> impl Iterator<Item = Vec<PutRequest>> {
     let first = (0..peers).step_by(usize::from(PEERS_AT_ONCE));
     first.map(move |first| (first..peers.min(first + u32::from(PEERS_AT_ONCE))).map(registration).collect())
 }
@@ -259,12 +259,12 @@ fn at(seconds: u32) -> Timestamp {
 }
 
 fn claim() -> Claim {
-    Claim { source: Source::of([203, 0, 113, 7].into()), token: None, unguarded: false }
+    Claim { source: Source::of([203, 0, 113, 7].into()), token: None, holder_rule_disabled: false }
 }
 
 /// A registration like that of a legacy client: about 250 bytes of JSON when listed. All peers have
 /// one archetype in common.
-fn registration(n: u32) -> Put {
+fn registration(n: u32) -> PutRequest {
     let [.., a, b, c] = n.to_be_bytes();
     let archetypes = [COMMON, ["ethics", "memory", "tensor", "vision"][usize::from(c % 4)]];
     // Ids, addresses and metadata are all valid and of the same form.
@@ -279,7 +279,7 @@ fn registration(n: u32) -> Put {
     };
     let mut token = [0; 16];
     token[..4].copy_from_slice(&n.to_be_bytes());
-    Put {
+    PutRequest {
         registration,
         ttl: Ttl::from_secs(300),
         claim: claim(),

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use aurora_discovery_registry::{Figure, FigureKind};
+use aurora_discovery_registry::{MetricValue, StoreMetric};
 
 /// Read and write units that the table and its index were billed, as reported by DynamoDB.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -87,8 +87,8 @@ impl Counters {
         Units { read: self.read.value(), write: self.write.value() }
     }
 
-    pub(crate) fn figures(&self) -> Vec<Figure> {
-        let figure = |name, help, value| Figure { name, help, kind: FigureKind::Counter(value) };
+    pub(crate) fn figures(&self) -> Vec<StoreMetric> {
+        let figure = |name, help, value| StoreMetric { name, help, value: MetricValue::Counter(value) };
         vec![
             figure("dynamodb_calls_total", "Calls that DynamoDB answered.", self.calls.value()),
             figure(

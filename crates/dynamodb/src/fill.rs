@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Put, StoreError};
+use aurora_discovery_registry::{PutRequest, StoreError};
 
 use crate::core::{Core, Standing, new_generation};
 use crate::item::{self, Item};
@@ -15,16 +15,16 @@ pub type IndexKeys = BTreeMap<String, u64>;
 impl Core {
     /// Writes the items of [`Core::put`] without its checks, because one write at a time would take
     /// too long to fill a large table.
-    pub(crate) async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn fill(&self, puts: &[PutRequest], now: Timestamp) -> Result<(), StoreError> {
         self.table.write_all(self.items_of(puts, now).await?).await
     }
 
     /// The distribution of the registrations' items over the index keys.
-    pub(crate) async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<IndexKeys, StoreError> {
+    pub(crate) async fn spread(&self, puts: &[PutRequest], now: Timestamp) -> Result<IndexKeys, StoreError> {
         self.items_of(puts, now).await.map(|items| index_keys(&items))
     }
 
-    async fn items_of(&self, puts: &[Put], now: Timestamp) -> Result<Vec<Item>, StoreError> {
+    async fn items_of(&self, puts: &[PutRequest], now: Timestamp) -> Result<Vec<Item>, StoreError> {
         let secret = self.secret().await?;
         let mut items = Vec::new();
         for put in puts {

@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, Timestamp};
-use aurora_discovery_registry::{Holder, Placement, Put, Shortage, StoreError};
+use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest, PutResult, StoreError};
 use futures_util::future::join_all;
 
 use crate::core::{Core, RACES, Standing, new_generation};
@@ -24,7 +24,7 @@ use crate::item::{self, Expression, Generation, Stored};
 use crate::table::Write;
 
 impl Core {
-    pub(crate) async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+    pub(crate) async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         let peer = put.registration.peer_id.clone();
         let place = self.place(&peer).await?;
         let generation = new_generation()?;
@@ -57,7 +57,7 @@ impl Core {
             }
             self.drop_markers_of(&standing, next.archetypes()).await;
             self.recent.placed(place, Arc::new(next));
-            return Ok(Placement::Placed { token_kept });
+            return Ok(PutResult::Stored { token_kept });
         }
         Err(unavailable("too many callers register this peer at once"))
     }
@@ -65,23 +65,23 @@ impl Core {
     async fn refusal(
         &self,
         standing: &Standing,
-        put: &Put,
+        put: &PutRequest,
         now: Timestamp,
-    ) -> Result<Option<Placement>, StoreError> {
+    ) -> Result<Option<PutResult>, StoreError> {
         match standing {
             Standing::Peer(stored) if stored.is_live(now) => {
-                let held = !put.claim.admits(&stored.holder);
-                Ok(held.then_some(Placement::Held { until: stored.expires_at }))
+                let held = !put.claim.matches(&stored.holder);
+                Ok(held.then_some(PutResult::Held { until: stored.expires_at }))
             }
-            _ if self.is_full(now).await? => Ok(Some(Placement::Full(Shortage::Peers))),
+            _ if self.is_full(now).await? => Ok(Some(PutResult::Full(ExceededLimit::Peers))),
             _ => Ok(None),
         }
     }
 
-    fn keeps_token(&self, standing: &Standing, put: &Put, now: Timestamp) -> bool {
+    fn keeps_token(&self, standing: &Standing, put: &PutRequest, now: Timestamp) -> bool {
         match standing {
             Standing::Peer(stored) => {
-                stored.is_known(now, self.revival_window_millis) && put.claim.proves(&stored.holder)
+                stored.is_known(now, self.revival_window_millis) && put.claim.has_token_of(&stored.holder)
             }
             Standing::Nothing | Standing::Unreadable(_) => false,
         }
@@ -89,7 +89,7 @@ impl Core {
 
     pub(crate) fn registered(
         &self,
-        put: &Put,
+        put: &PutRequest,
         standing: &Standing,
         token_kept: bool,
         generation: Generation,
@@ -143,13 +143,13 @@ impl Core {
 }
 
 /// The condition for writing the peer.
-fn condition(standing: &Standing, put: &Put, now: Timestamp) -> Expression {
+fn condition(standing: &Standing, put: &PutRequest, now: Timestamp) -> Expression {
     match standing {
         Standing::Nothing => Expression::absent(),
         Standing::Unreadable(item) => Expression::same_unreadable(item),
         // A client that is not the holder may replace the peer only because its lease has ended. A
         // heartbeat that revives the peer in the meantime must make this write fail.
-        Standing::Peer(stored) if !stored.is_live(now) && !put.claim.admits(&stored.holder) => {
+        Standing::Peer(stored) if !stored.is_live(now) && !put.claim.matches(&stored.holder) => {
             Expression::unchanged(stored)
         }
         Standing::Peer(stored) => Expression::same(stored.generation),

@@ -26,7 +26,7 @@ impl Core {
             if !stored.is_known(now, self.revival_window_millis) {
                 return Ok(Removal::Unknown);
             }
-            let admitted = claim.admits(&stored.holder);
+            let admitted = claim.matches(&stored.holder);
             if stored.is_live(now) && !admitted {
                 return Ok(Removal::Held { until: stored.expires_at });
             }

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Figure, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
-    Store, StoreError, Swept,
+    Census, Claim, Enumeration, Limits, Page, Position, PutRequest, PutResult, Query, Removal, Renewal,
+    Store, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
@@ -81,7 +81,7 @@ impl DynamoStore {
     /// # Errors
     /// [`StoreError`] if the table does not accept all of them. Some may have been written.
     #[cfg(feature = "stand-in")]
-    pub async fn fill(&self, puts: &[Put], now: Timestamp) -> Result<(), StoreError> {
+    pub async fn fill(&self, puts: &[PutRequest], now: Timestamp) -> Result<(), StoreError> {
         self.within_deadline(Box::pin(self.core.fill(puts, now))).await
     }
 
@@ -90,7 +90,11 @@ impl DynamoStore {
     /// # Errors
     /// [`StoreError`] if the table's secret cannot be read.
     #[cfg(feature = "stand-in")]
-    pub async fn spread(&self, puts: &[Put], now: Timestamp) -> Result<crate::fill::IndexKeys, StoreError> {
+    pub async fn spread(
+        &self,
+        puts: &[PutRequest],
+        now: Timestamp,
+    ) -> Result<crate::fill::IndexKeys, StoreError> {
         self.within_deadline(Box::pin(self.core.spread(puts, now))).await
     }
 
@@ -122,7 +126,7 @@ impl DynamoStore {
 
 #[async_trait]
 impl Store for DynamoStore {
-    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         self.within_deadline(Box::pin(self.core.put(put, now))).await
     }
 
@@ -178,7 +182,7 @@ impl Store for DynamoStore {
         false
     }
 
-    fn figures(&self) -> Vec<Figure> {
+    fn metrics(&self) -> Vec<StoreMetric> {
         self.counters.figures()
     }
 

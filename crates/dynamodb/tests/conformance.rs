@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aurora_discovery_dynamodb::{CAPABILITIES, DynamoOptions};
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::conformance::{Bounds, Promises, Restart, Scale, Subject};
+use aurora_discovery_registry::conformance::{Bounds, Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{Limits, Store};
 use tokio::sync::OnceCell;
 
@@ -34,9 +34,9 @@ impl Subject for Table {
         support::open_within(options, limits).await
     }
 
-    fn promises(&self) -> Promises {
-        Promises {
-            restart: Restart::GoesOn,
+    fn guarantees(&self) -> Guarantees {
+        Guarantees {
+            restart: Restart::LeasesContinue,
             bounds: Bounds {
                 // Enforced by an estimate, which is too coarse for the suite's limits of three
                 // peers.

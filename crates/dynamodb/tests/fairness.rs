@@ -7,19 +7,26 @@ mod support;
 
 use std::time::Duration;
 
-use aurora_discovery_registry::conformance::fairness::{Pairs, Trial, trial};
+use aurora_discovery_registry::conformance::fairness::{FairnessTest, PairDistribution, run_fairness_test};
 
 /// Reads a small network from a snapshot of the table.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_a_snapshot_are_fair() {
-    let few = Trial { rounds: 10, samples: 250, ..Trial::default() };
+    let few = FairnessTest { rounds: 10, samples: 250, ..FairnessTest::default() };
     assert!(tried(few, u16::MAX).await > 100_000);
 }
 
 /// Lists all lanes of a network, and then reads its peers in random order.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
-    let listed = Trial { rounds: 3, samples: 80, limit: 200, stayers: 360, movers: 40, ..Trial::default() };
+    let listed = FairnessTest {
+        rounds: 3,
+        samples: 80,
+        limit: 200,
+        stable_peers: 360,
+        churn: 40,
+        ..FairnessTest::default()
+    };
     assert!(tried(listed, 0).await > 100_000);
 }
 
@@ -28,23 +35,23 @@ async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
 /// completely.
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
-    let windows = Trial {
+    let windows = FairnessTest {
         rounds: 3,
         samples: 150,
         limit: 100,
-        stayers: 1_000,
-        movers: 60,
-        pairs: Pairs::Clustered,
-        ..Trial::default()
+        stable_peers: 1_000,
+        churn: 60,
+        pairs: PairDistribution::Clustered,
+        ..FairnessTest::default()
     };
     assert!(tried(windows, 0).await > 100_000);
 }
 
-async fn tried(asked: Trial, snapshot_items: u16) -> u64 {
+async fn tried(asked: FairnessTest, snapshot_items: u16) -> u64 {
     let mut options = support::fresh_table().await;
     options.deadline = Duration::from_secs(60);
     options.attempt_timeout = Duration::from_secs(20);
     options.snapshot_items = snapshot_items;
     let store = support::open(&options).await;
-    trial(&*store, &asked).await.expect("samples are fair")
+    run_fairness_test(&*store, &asked).await.expect("samples are fair")
 }

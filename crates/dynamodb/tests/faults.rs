@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
-use aurora_discovery_registry::{Placement, Removal, Renewal, Store, StoreError};
+use aurora_discovery_registry::{PutResult, Removal, Renewal, Store, StoreError};
 
 use proxy::{Fate, Proxy};
 use support::{at, claim, fresh_table, id, listed, open, peers_of, put, query};
@@ -127,7 +127,7 @@ async fn what_fails_now_and_then_is_tried_again() {
             if calls % 2 == 1 { fate } else { Fate::Pass }
         });
         let placed = world.store.put(put("p", &["a", "b"], HOME, 2), at(1)).await;
-        assert_eq!(placed, Ok(Placement::Placed { token_kept: false }), "{fate:?}");
+        assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }), "{fate:?}");
         let renewed = world.store.renew(&id("p"), at(200)).await;
         assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{fate:?}: {renewed:?}");
         let both = [("before".to_owned(), 9001), ("p".to_owned(), 9002)];
@@ -281,7 +281,7 @@ async fn nothing_acknowledged_is_lost_while_one_call_in_five_fails() {
             let token = random.u8(..);
             let port = Some(9000 + u16::from(token));
             match world.store.put(put(&name, &["a"], HOME, token), at(0)).await {
-                Ok(Placement::Placed { .. }) => *possible = vec![port],
+                Ok(PutResult::Stored { .. }) => *possible = vec![port],
                 Ok(refused) => panic!("step {step}: {refused:?}"),
                 Err(StoreError::Unavailable { .. }) => possible.push(port),
                 Err(error) => panic!("step {step}: {error}"),

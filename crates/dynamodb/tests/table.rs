@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::process::Stdio;
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
-use aurora_discovery_registry::{FigureKind, Limits, Placement, Removal, Renewal, Shortage, Store, Total};
+use aurora_discovery_registry::{
+    ExceededLimit, Limits, MetricValue, PutResult, Removal, Renewal, Store, Total,
+};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 
@@ -43,7 +45,7 @@ async fn what_one_process_registers_another_lists_renews_and_deregisters() {
     assert!(matches!(two.renew(&id("p"), at(299)).await, Ok(Renewal::Renewed { revived: false, .. })));
     assert_eq!(listed(&one, &["a"], at(301)).await.len(), 1);
     let stranger = two.put(put("p", &["b"], "198.51.100.1", 2), at(302)).await.unwrap();
-    assert!(matches!(stranger, Placement::Held { .. }));
+    assert!(matches!(stranger, PutResult::Held { .. }));
     assert_eq!(two.remove(&id("p"), &claim(HOME), at(303)).await, Ok(Removal::Removed { was_live: true }));
     assert_eq!(one.renew(&id("p"), at(304)).await, Ok(Renewal::Unknown));
 }
@@ -79,15 +81,15 @@ async fn an_item_that_cannot_be_read_is_passed_over_counted_and_replaced() {
     assert_eq!(store.renew(&id("bad"), at(1)).await, Ok(Renewal::Unknown));
     assert_eq!(store.remove(&id("bad"), &claim(HOME), at(1)).await, Ok(Removal::Unknown));
     let placed = store.put(put("bad", &["a"], HOME, 2), at(1)).await;
-    assert_eq!(placed, Ok(Placement::Placed { token_kept: false }));
+    assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }));
     let both = [("bad".to_owned(), 9002), ("good".to_owned(), 9001)];
     assert_eq!(listed(&index, &["a"], at(2)).await, both);
 }
 
 fn figure(store: &DynamoStore, name: &str) -> u64 {
-    let figures = store.figures();
-    match figures.iter().find(|figure| figure.name == name).unwrap().kind {
-        FigureKind::Counter(count) => count,
+    let figures = store.metrics();
+    match figures.iter().find(|figure| figure.name == name).unwrap().value {
+        MetricValue::Counter(count) => count,
         _ => panic!("{name} counts"),
     }
 }
@@ -163,9 +165,9 @@ async fn a_full_table_refuses_newcomers_never_members() {
     for name in ["p", "q", "r"] {
         store.put(put(name, &["a"], HOME, 1), at(0)).await.unwrap();
     }
-    assert_eq!(store.put(put("s", &[], HOME, 1), at(1)).await, Ok(Placement::Full(Shortage::Peers)));
+    assert_eq!(store.put(put("s", &[], HOME, 1), at(1)).await, Ok(PutResult::Full(ExceededLimit::Peers)));
     let member = store.put(put("p", &["b"], HOME, 2), at(1)).await;
-    assert_eq!(member, Ok(Placement::Placed { token_kept: false }));
+    assert_eq!(member, Ok(PutResult::Stored { token_kept: false }));
 }
 
 #[tokio::test]
@@ -272,7 +274,7 @@ async fn racer() {
                 let placed =
                     store.put(put("raced", &[&format!("a{token}"), "shared"], HOME, token), at(0)).await;
                 assert!(
-                    matches!(placed, Ok(Placement::Placed { .. })),
+                    matches!(placed, Ok(PutResult::Stored { .. })),
                     "the holder is never refused: {placed:?}"
                 );
             } else {

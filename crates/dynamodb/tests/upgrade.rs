@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect};
 use aurora_discovery_protocol::{LeaseToken, Timestamp};
-use aurora_discovery_registry::{Enumeration, Placement, Removal, Renewal, Store, TokenHash};
+use aurora_discovery_registry::{Enumeration, PutResult, Removal, Renewal, Store, TokenHash};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
@@ -175,17 +175,17 @@ async fn its_holders_replace_and_deregister_their_peers_and_strangers_do_not() {
     let [one, other] = table.stores().await;
     let now = table.after(1);
     let refused = one.put(put("unicode", &["mine"], STRANGER, 1), now).await;
-    assert!(matches!(refused, Ok(Placement::Held { .. })), "{refused:?}");
+    assert!(matches!(refused, Ok(PutResult::Held { .. })), "{refused:?}");
     let refused = one.remove(&id("unicode"), &claim(STRANGER), now).await;
     assert!(matches!(refused, Ok(Removal::Held { .. })), "{refused:?}");
 
     let by_source = one.put(put("unicode", &["#0", "fresh"], HOME, 2), now).await;
-    assert_eq!(by_source, Ok(Placement::Placed { token_kept: false }));
+    assert_eq!(by_source, Ok(PutResult::Stored { token_kept: false }));
     let mut by_token = put("renewed", &["fresh"], STRANGER, 3);
     by_token.claim.token = Some(table.token("renewed"));
-    assert_eq!(one.put(by_token, now).await, Ok(Placement::Placed { token_kept: true }));
+    assert_eq!(one.put(by_token, now).await, Ok(PutResult::Stored { token_kept: true }));
     let dormant = one.put(put("delisted", &["fresh"], HOME_OF_DELISTED, 4), now).await;
-    assert_eq!(dormant, Ok(Placement::Placed { token_kept: false }));
+    assert_eq!(dormant, Ok(PutResult::Stored { token_kept: false }));
     for store in [&one, &other] {
         assert_eq!(names(store, "fresh", now).await, ["delisted", "renewed", "unicode"]);
         assert_eq!(names(store, "#0", now).await, ["unicode"]);

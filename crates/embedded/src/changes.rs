@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::Archetype;
-use aurora_discovery_registry::{Delta, Followed, Limits, Position, Query, Watch};
+use aurora_discovery_registry::{Delta, Limits, Position, PositionLookup, Query, Watch};
 use parking_lot::Mutex;
 
 use change::{Change, Filter};
@@ -122,11 +122,11 @@ impl ChangeLog {
     }
 
     /// The net effect of the changes after a position. The index should be up to date.
-    pub(crate) fn delta(&self, query: &Query, after: &Position) -> Followed<Delta> {
+    pub(crate) fn delta(&self, query: &Query, after: &Position) -> PositionLookup<Delta> {
         let from = match self.count_of(after) {
-            Followed::Known(from) => from,
-            Followed::Expired => return Followed::Expired,
-            Followed::Foreign => return Followed::Foreign,
+            PositionLookup::Known(from) => from,
+            PositionLookup::Expired => return PositionLookup::Expired,
+            PositionLookup::Foreign => return PositionLookup::Foreign,
         };
         let mut collapse = Collapse::new(self.filter(query), query.view, query.limit, query.page_bytes);
         let mut next = from;
@@ -137,8 +137,8 @@ impl ChangeLog {
         let more = loop {
             let chunk = match self.log.lock().read(next, CHUNK) {
                 Read::Changes(chunk) => chunk,
-                Read::Lost => return Followed::Expired,
-                Read::Ahead => return Followed::Foreign,
+                Read::Lost => return PositionLookup::Expired,
+                Read::Ahead => return PositionLookup::Foreign,
             };
             let taken = chunk.iter().take_while(|change| collapse.take(change)).count();
             next += taken as u64;
@@ -155,7 +155,7 @@ impl ChangeLog {
             }
         };
         let (joined, changed, left) = collapse.into_lists();
-        Followed::Known(Delta { joined, changed, left, next: self.at(next).encode(), more })
+        PositionLookup::Known(Delta { joined, changed, left, next: self.at(next).encode(), more })
     }
 
     /// Watches the changes after a position, or from now on.
@@ -163,18 +163,18 @@ impl ChangeLog {
         self: &Arc<Self>,
         query: &Query,
         after: Option<&Position>,
-    ) -> Followed<Box<dyn Watch>> {
+    ) -> PositionLookup<Box<dyn Watch>> {
         let from = match after.map(|after| self.count_of(after)) {
             None => None,
-            Some(Followed::Known(from)) => Some(from),
-            Some(Followed::Expired) => return Followed::Expired,
-            Some(Followed::Foreign) => return Followed::Foreign,
+            Some(PositionLookup::Known(from)) => Some(from),
+            Some(PositionLookup::Expired) => return PositionLookup::Expired,
+            Some(PositionLookup::Foreign) => return PositionLookup::Foreign,
         };
         self.followed.store(true, Relaxed);
         match Watcher::new(self.clone(), self.filter(query), query.view, from) {
-            Read::Changes(watcher) => Followed::Known(Box::new(watcher)),
-            Read::Lost => Followed::Expired,
-            Read::Ahead => Followed::Foreign,
+            Read::Changes(watcher) => PositionLookup::Known(Box::new(watcher)),
+            Read::Lost => PositionLookup::Expired,
+            Read::Ahead => PositionLookup::Foreign,
         }
     }
 
@@ -194,11 +194,11 @@ impl ChangeLog {
     }
 
     /// The number of changes before a position of this run.
-    fn count_of(&self, position: &Position) -> Followed<u64> {
+    fn count_of(&self, position: &Position) -> PositionLookup<u64> {
         match At::decode(position) {
-            None => Followed::Foreign,
-            Some(at) if at.epoch != self.epoch => Followed::Expired,
-            Some(at) => Followed::Known(at.count),
+            None => PositionLookup::Foreign,
+            Some(at) if at.epoch != self.epoch => PositionLookup::Expired,
+            Some(at) => PositionLookup::Known(at.count),
         }
     }
 }

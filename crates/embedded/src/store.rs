@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{
-    Census, Changes, Claim, Enumeration, Figure, Holder, Page, Placement, Position, Put, Query, Removal,
-    Renewal, Store, StoreError, Swept,
+    Census, Changes, Claim, Enumeration, Holder, Page, Position, PutRequest, PutResult, Query, Removal,
+    Renewal, Store, StoreError, StoreMetric, Swept,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -66,7 +66,7 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 
 #[async_trait]
 impl Store for EmbeddedStore {
-    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         self.check_open()?;
         let (placement, commit) = self.place(put, now)?;
         settle(commit).await?;
@@ -137,7 +137,7 @@ impl Store for EmbeddedStore {
         self.check_open().ok().map(|()| self.read(now).undiscovered_ratio(now))
     }
 
-    fn figures(&self) -> Vec<Figure> {
+    fn metrics(&self) -> Vec<StoreMetric> {
         self.all_figures()
     }
 
@@ -153,8 +153,8 @@ impl EmbeddedStore {
     }
 
     /// Decides about a registration and applies it while holding the index exclusively.
-    fn place(&self, put: Put, now: Timestamp) -> Result<(Placement, Option<Commit>), StoreError> {
-        let Put { registration, ttl, claim, new_token } = put;
+    fn place(&self, put: PutRequest, now: Timestamp) -> Result<(PutResult, Option<Commit>), StoreError> {
+        let PutRequest { registration, ttl, claim, new_token } = put;
         let holder = Holder { source: claim.source, token: new_token };
         let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
         let mut record = Vec::with_capacity(entry.record_len());
@@ -174,7 +174,7 @@ impl EmbeddedStore {
         entry.encode(&mut record);
         let commit = self.append(&record, || undo(&index, entry.peer_id.as_str(), admission.slot))?;
         index.place(&entry, admission.slot);
-        Ok((Placement::Placed { token_kept: admission.token_kept }, commit))
+        Ok((PutResult::Stored { token_kept: admission.token_kept }, commit))
     }
 
     /// Decides about a deregistration and applies it while holding the index exclusively.

@@ -139,7 +139,7 @@ impl From<Error> for Failure {
                 "what changed since is not remembered any more; start anew: ask with since=now, enumerate with order=all, and go on \
                  from the since of the first answer",
             ),
-            Error::NotRemembered => Self::new(
+            Error::NoChangeLog => Self::new(
                 Code::NotAvailableHere,
                 "changes are not remembered where the registry is shared; ask for a sample now and then, or enumerate with order=all",
             ),
@@ -174,7 +174,7 @@ impl From<serde_json::Error> for Failure {
 #[cfg(test)]
 mod tests {
     use aurora_discovery_protocol::{Timestamp, Ttl};
-    use aurora_discovery_registry::Shortage;
+    use aurora_discovery_registry::ExceededLimit;
 
     use super::*;
 
@@ -205,12 +205,12 @@ mod tests {
             (Error::NotHolder { until }, Code::NotHolder, None, "2025-10-02T12:00:00"),
             (Error::NotRegistered, Code::PeerNotRegistered, None, "register"),
             (Error::TtlOutOfBounds { min, max }, Code::InvalidField, Some("ttl_seconds"), "from 30 to 3600"),
-            (Error::Full(Shortage::Source), Code::RegistryFull, None, "from this address"),
+            (Error::Full(ExceededLimit::Source), Code::RegistryFull, None, "from this address"),
             (Error::InvalidCursor, Code::InvalidCursor, Some("cursor"), "next_cursor"),
             (Error::CursorExpired, Code::CursorExpired, Some("cursor"), "anew"),
             (Error::InvalidSince, Code::InvalidCursor, Some("since"), "same query"),
             (Error::SinceExpired, Code::CursorExpired, Some("since"), "since=now, enumerate with order=all"),
-            (Error::NotRemembered, Code::NotAvailableHere, None, "order=all"),
+            (Error::NoChangeLog, Code::NotAvailableHere, None, "order=all"),
         ] {
             let Refusal { code: given, message, field: blamed } = Failure::from(error).refusal;
             assert_eq!((given, blamed.as_deref()), (code, field), "{message}");

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aurora_discovery_protocol::NetworkResponse;
-use aurora_discovery_registry::{Census, Figure, FigureKind};
+use aurora_discovery_registry::{Census, MetricValue, StoreMetric};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, MetricEncoder, NoLabelSet, text};
 use prometheus_client::metrics::MetricType;
@@ -28,7 +28,7 @@ pub(crate) fn exposition(
     metrics: Arc<Metrics>,
     census: Option<Census>,
     network: Option<&NetworkResponse>,
-    figures: Vec<Figure>,
+    figures: Vec<StoreMetric>,
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     let network = network.map(network_gauges).unwrap_or_default();
@@ -43,7 +43,7 @@ struct Snapshot {
     metrics: Arc<Metrics>,
     census: Option<Census>,
     network: Vec<Gauge>,
-    figures: Vec<Figure>,
+    figures: Vec<StoreMetric>,
 }
 
 /// A gauge's name, its description, and its value.
@@ -109,19 +109,19 @@ fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
     Ok(())
 }
 
-fn encode_figure(figure: &Figure, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+fn encode_figure(figure: &StoreMetric, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let name = format!("store_{}", figure.name);
     let help = figure.help.trim_end_matches('.');
-    let kind = match figure.kind {
-        FigureKind::Counter(_) => MetricType::Counter,
-        FigureKind::Gauge(_) => MetricType::Gauge,
-        FigureKind::Histogram { .. } => MetricType::Histogram,
+    let kind = match figure.value {
+        MetricValue::Counter(_) => MetricType::Counter,
+        MetricValue::Gauge(_) => MetricType::Gauge,
+        MetricValue::Histogram { .. } => MetricType::Histogram,
     };
     let mut metric = encoder.encode_descriptor(&name, help, None, kind)?;
-    match &figure.kind {
-        FigureKind::Counter(value) => count(metric, *value),
-        FigureKind::Gauge(value) => ConstGauge::new(*value).encode(metric),
-        FigureKind::Histogram { buckets, sum, count } => {
+    match &figure.value {
+        MetricValue::Counter(value) => count(metric, *value),
+        MetricValue::Gauge(value) => ConstGauge::new(*value).encode(metric),
+        MetricValue::Histogram { buckets, sum, count } => {
             metric.encode_histogram::<NoLabelSet>(*sum, *count, &between_bounds(buckets, *count), None)
         }
     }
@@ -160,12 +160,16 @@ mod tests {
     #[test]
     fn the_stores_figures_and_the_peers_are_written_beside_the_services_own() {
         let figures = vec![
-            Figure { name: "journal_bytes", help: "Bytes of the journal.", kind: FigureKind::Gauge(1.5) },
-            Figure { name: "syncs", help: "Syncs", kind: FigureKind::Counter(3) },
-            Figure {
+            StoreMetric {
+                name: "journal_bytes",
+                help: "Bytes of the journal.",
+                value: MetricValue::Gauge(1.5),
+            },
+            StoreMetric { name: "syncs", help: "Syncs", value: MetricValue::Counter(3) },
+            StoreMetric {
                 name: "sync_seconds",
                 help: "How long a sync takes",
-                kind: FigureKind::Histogram { buckets: vec![(0.1, 1), (0.2, 3)], sum: 0.9, count: 4 },
+                value: MetricValue::Histogram { buckets: vec![(0.1, 1), (0.2, 3)], sum: 0.9, count: 4 },
             },
         ];
         let hostile = Archetype::parse("a\"} evil{x=\"\\").unwrap();

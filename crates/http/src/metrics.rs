@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aurora_discovery_protocol::Code;
-use aurora_discovery_registry::{Renewed, Swept};
+use aurora_discovery_registry::{GrantedLease, Swept};
 use http::StatusCode;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
@@ -164,7 +164,7 @@ impl Metrics {
     }
 
     /// Counts heartbeats that were processed.
-    pub(crate) fn renewed<'a>(&self, leases: impl IntoIterator<Item = &'a Renewed>) {
+    pub(crate) fn renewed<'a>(&self, leases: impl IntoIterator<Item = &'a GrantedLease>) {
         for lease in leases {
             if lease.revived { &self.revivals } else { &self.renewals }.inc();
         }

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use aurora_discovery_protocol::{Code, DiscoverRequest, FollowRequest, Refusal};
+use aurora_discovery_protocol::{ChangesRequest, Code, DiscoverRequest, Refusal};
 use percent_encoding::percent_decode_str;
 
 type Parameter<'a> = (Cow<'a, str>, Cow<'a, str>);
@@ -31,7 +31,7 @@ fn parameter(pair: &str) -> Result<Option<Parameter<'_>>, Refusal> {
 }
 
 fn is_known(name: &str) -> bool {
-    DiscoverRequest::PARAMETERS.contains(&name) || name == FollowRequest::SINCE
+    DiscoverRequest::PARAMETERS.contains(&name) || name == ChangesRequest::SINCE
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {

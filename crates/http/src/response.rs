@@ -1,6 +1,6 @@
 //! Helpers with which handlers write their responses.
 
-use aurora_discovery_protocol::{PeerList, with_peers};
+use aurora_discovery_protocol::{PeerList, page_body};
 use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
@@ -19,7 +19,7 @@ pub(crate) fn json(value: &impl Serialize) -> Result<Response, Failure> {
 /// A successful response with `value` as JSON, preceded by a list of peers if there is one.
 pub(crate) fn json_with_peers(peers: Option<PeerList>, value: &impl Serialize) -> Result<Response, Failure> {
     match peers {
-        Some(peers) => Ok(Response::new(Body::from(Bytes::from_owner(with_peers(peers, value)?)))),
+        Some(peers) => Ok(Response::new(Body::from(Bytes::from_owner(page_body(peers, value)?)))),
         None => json(value),
     }
 }

@@ -63,7 +63,7 @@ async fn scrape(State(service): State<Arc<Service>>) -> Response {
     }
     let census = census.ok();
     let network = census.clone().map(|census| network::figures(&service, census, now));
-    let figures = service.registry.store().figures();
+    let figures = service.registry.store().metrics();
     match exposition(service.metrics.clone(), census, network.as_ref(), figures) {
         Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_registry::Watching;
+use aurora_discovery_registry::Watcher;
 use tokio::sync::watch;
 
 use crate::budget::{Share, SourceBudget};
@@ -40,7 +40,7 @@ impl Watchers {
     /// owns that.
     pub(crate) fn stream(
         &self,
-        watching: Watching,
+        watching: Watcher,
         permit: Share,
         connection: Option<StreamGuard>,
     ) -> EventStream {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use aurora_discovery_http::Route;
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{FigureKind, Registry};
+use aurora_discovery_registry::{MetricValue, Registry};
 use http::StatusCode;
 use serde_json::{Map, Value, json};
 
@@ -126,14 +126,14 @@ impl Counts {
 
     /// The changes of the store's counters since the last line.
     fn store(&mut self, registry: &Registry) -> Vec<(String, Value)> {
-        let figures = registry.store().figures().into_iter();
+        let figures = registry.store().metrics().into_iter();
         figures
-            .filter_map(|figure| match figure.kind {
-                FigureKind::Counter(value) => {
+            .filter_map(|figure| match figure.value {
+                MetricValue::Counter(value) => {
                     let told = self.told.insert(figure.name, value).unwrap_or_default();
                     Some((figure.name.to_owned(), value.saturating_sub(told).into()))
                 }
-                FigureKind::Gauge(_) | FigureKind::Histogram { .. } => None,
+                MetricValue::Gauge(_) | MetricValue::Histogram { .. } => None,
             })
             .collect()
     }

@@ -61,7 +61,7 @@ impl<'a> EncodedPeer<'a> {
     }
 
     /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
-    pub const fn listed_len(&self, view: View) -> usize {
+    pub const fn max_listed_len(&self, view: View) -> usize {
         /// The size of the two extra keys of the full view, with their largest values.
         const FULL_VIEW: usize = 96;
         match view {

@@ -7,7 +7,7 @@ use crate::object::{Object, strings};
 use crate::request::{discover, peer_id};
 use crate::response::page;
 use crate::{
-    Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, PageFigures, PeerId,
+    Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, PageInfo, PeerId,
     Refusal, Timestamp, Ttl,
 };
 
@@ -138,7 +138,7 @@ impl HeartbeatsResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: HeartbeatsResponse<PageFigures> = serde_json::from_slice(body)?;
+        let read: HeartbeatsResponse<PageInfo> = serde_json::from_slice(body)?;
         Ok(Self {
             message: read.message,
             timestamp: read.timestamp,

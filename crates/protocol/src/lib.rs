@@ -16,10 +16,10 @@
 
 mod address;
 mod archetype;
+mod change;
 mod discover;
 mod encoded_peer;
 mod error;
-mod follow;
 mod heartbeats;
 mod metadata;
 mod network;
@@ -34,10 +34,10 @@ mod token;
 
 pub use address::Address;
 pub use archetype::{Archetype, Archetypes};
+pub use change::{Change, ChangeKind, ChangesRequest, DeltaInfo, DeltaResponse, LeftEvent, delta_body};
 pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
 pub use encoded_peer::EncodedPeer;
 pub use error::{Code, Invalid, Refusal};
-pub use follow::{Change, ChangeKind, DeltaFigures, DeltaResponse, Departed, FollowRequest, delta_body};
 pub use heartbeats::{Heartbeat, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, PeerIds};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
@@ -47,7 +47,7 @@ pub use peer_list::PeerList;
 pub use request::{DeregisterRequest, HeartbeatRequest, MAX_BODY_BYTES, RegisterRequest};
 pub use response::{
     DeregisterResponse, DiscoverResponse, DiscoveredPage, ErrorBody, HealthResponse, HeartbeatResponse,
-    PageFigures, RegisterResponse, with_peers,
+    PageInfo, RegisterResponse, page_body,
 };
 pub use time::{Timestamp, Ttl};
 pub use token::LeaseToken;

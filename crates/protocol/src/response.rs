@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
 
 // Responses that can carry a page are generic over it. A client reads the peers themselves
-// (`DiscoveredPage`, with `from_body`). The service serializes only the figures (`PageFigures`) and
-// puts the list, which is already encoded, in front of them (`with_peers`).
+// (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list (`PageInfo`) and
+// puts the list, which is already encoded, in front of them (`page_body`).
 
 /// The response to `/register`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -79,12 +79,12 @@ pub struct DiscoveredPage {
     pub peers: Vec<Peer>,
     /// Data about the list.
     #[serde(flatten)]
-    pub figures: PageFigures,
+    pub info: PageInfo,
 }
 
 /// The data about the list of peers in a response.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct PageFigures {
+pub struct PageInfo {
     /// The number of peers in the list.
     pub count: usize,
     /// The number of live peers that match, not counting the excluded one.
@@ -109,11 +109,8 @@ fn peers(body: &[u8]) -> Result<Vec<Peer>, serde_json::Error> {
     serde_json::from_slice::<Peers>(body).map(|list| list.peers)
 }
 
-pub(crate) fn page(
-    figures: Option<PageFigures>,
-    body: &[u8],
-) -> Result<Option<DiscoveredPage>, serde_json::Error> {
-    figures.map(|figures| Ok(DiscoveredPage { peers: peers(body)?, figures })).transpose()
+pub(crate) fn page(info: Option<PageInfo>, body: &[u8]) -> Result<Option<DiscoveredPage>, serde_json::Error> {
+    info.map(|info| Ok(DiscoveredPage { peers: peers(body)?, info })).transpose()
 }
 
 impl RegisterResponse {
@@ -122,7 +119,7 @@ impl RegisterResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: RegisterResponse<PageFigures> = serde_json::from_slice(body)?;
+        let read: RegisterResponse<PageInfo> = serde_json::from_slice(body)?;
         Ok(Self {
             message: read.message,
             peer_id: read.peer_id,
@@ -142,7 +139,7 @@ impl HeartbeatResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: HeartbeatResponse<PageFigures> = serde_json::from_slice(body)?;
+        let read: HeartbeatResponse<PageInfo> = serde_json::from_slice(body)?;
         Ok(Self {
             message: read.message,
             peer_id: read.peer_id,
@@ -161,8 +158,8 @@ impl DiscoverResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: DiscoverResponse<PageFigures> = serde_json::from_slice(body)?;
-        let page = DiscoveredPage { peers: peers(body)?, figures: read.page };
+        let read: DiscoverResponse<PageInfo> = serde_json::from_slice(body)?;
+        let page = DiscoveredPage { peers: peers(body)?, info: read.page };
         Ok(Self { page, timestamp: read.timestamp })
     }
 }
@@ -172,7 +169,7 @@ impl DiscoverResponse {
 ///
 /// # Errors
 /// The errors of `serde_json`. `rest` must serialize to an object with at least one key.
-pub fn with_peers<T: Serialize>(peers: PeerList, rest: &T) -> Result<Vec<u8>, serde_json::Error> {
+pub fn page_body<T: Serialize>(peers: PeerList, rest: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = peers.into_open_object();
     let brace_at = body.len();
     serde_json::to_writer(&mut body, rest)?;
@@ -219,17 +216,16 @@ mod tests {
 
     #[test]
     fn what_the_service_writes_a_client_reads() {
-        let figures =
-            PageFigures { count: 0, total: 7, total_is_estimate: true, next_cursor: Some("c".to_owned()) };
-        let written =
-            DiscoverResponse { page: figures.clone(), timestamp: Timestamp::from_secs(1_759_406_400) };
-        let body = with_peers(PeerList::default(), &written).unwrap();
+        let info =
+            PageInfo { count: 0, total: 7, total_is_estimate: true, next_cursor: Some("c".to_owned()) };
+        let written = DiscoverResponse { page: info.clone(), timestamp: Timestamp::from_secs(1_759_406_400) };
+        let body = page_body(PeerList::default(), &written).unwrap();
         assert_eq!(
             std::str::from_utf8(&body).unwrap(),
             r#"{"peers":[],"count":0,"total":7,"total_is_estimate":true,"next_cursor":"c","timestamp":"2025-10-02T12:00:00"}"#
         );
         let read = DiscoverResponse::from_body(&body).unwrap();
-        assert_eq!(read.page, DiscoveredPage { peers: Vec::new(), figures });
+        assert_eq!(read.page, DiscoveredPage { peers: Vec::new(), info });
     }
 
     #[test]

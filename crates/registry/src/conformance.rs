@@ -21,18 +21,18 @@ use crate::{Limits, Store};
 
 pub mod bounds;
 pub mod census;
-mod chance;
 pub mod enumeration;
 pub mod fairness;
-pub mod filling;
+pub mod fill;
+mod harness;
 pub mod holder;
-pub mod life;
+pub mod lifecycle;
 pub mod model;
 pub mod race;
 pub mod restart;
 pub mod sampling;
+mod statistics;
 pub mod values;
-mod world;
 
 /// A store under test. Each case uses a separate subject.
 #[async_trait]
@@ -42,15 +42,15 @@ pub trait Subject: Send + Sync {
     async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store>;
 
     /// What the store guarantees where the contract leaves a choice.
-    fn promises(&self) -> Promises {
-        Promises::default()
+    fn guarantees(&self) -> Guarantees {
+        Guarantees::default()
     }
 }
 
 /// The choices that the contract leaves to a store, as this store makes them. The default is the
 /// strictest in-memory store.
 #[derive(Clone, Debug)]
-pub struct Promises {
+pub struct Guarantees {
     /// What the store contains after it was closed and opened again.
     pub restart: Restart,
     /// Which bounds of [`Limits`] the store enforces.
@@ -63,10 +63,10 @@ pub struct Promises {
     pub scale: Scale,
 }
 
-impl Default for Promises {
+impl Default for Guarantees {
     fn default() -> Self {
         Self {
-            restart: Restart::Forgets,
+            restart: Restart::Empty,
             bounds: Bounds::default(),
             exact_totals: true,
             exact_census: true,
@@ -79,12 +79,12 @@ impl Default for Promises {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Restart {
     /// Nothing, because it keeps everything in memory.
-    Forgets,
+    Empty,
     /// Everything. Leases continued to run in the meantime, because other processes serve the same
     /// peers.
-    GoesOn,
+    LeasesContinue,
     /// Everything. Each peer that was live has one whole lease.
-    RenewsLeases,
+    LeasesRenewed,
 }
 
 /// Which bounds of [`Limits`] a store enforces.
@@ -146,11 +146,11 @@ macro_rules! conformance_suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! conformance_tests {
-    (($subject:expr) $($room:ident: $($case:ident)+;)+) => {
+    (($subject:expr) $($module:ident: $($case:ident)+;)+) => {
         $($(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
-                $crate::conformance::$room::$case(&$subject).await;
+                $crate::conformance::$module::$case(&$subject).await;
             }
         )+)+
     };
@@ -162,7 +162,7 @@ macro_rules! conformance_tests {
 macro_rules! for_each_conformance_case {
     ($then:ident, $subject:expr) => {
         $crate::$then! { ($subject)
-            life:
+            lifecycle:
                 a_fresh_store_is_healthy_and_empty
                 a_registered_peer_is_listed_at_once
                 registering_again_replaces_the_whole_registration
@@ -224,7 +224,7 @@ macro_rules! for_each_conformance_case {
                 every_pair_of_peers_is_sampled_as_often_as_any_other
                 peers_with_several_of_the_archetypes_are_not_favoured
                 dormant_and_departed_peers_take_no_place_in_a_sample;
-            filling:
+            fill:
                 a_rare_archetype_is_no_island
                 what_is_missing_is_drawn_evenly_from_all_others
                 where_enough_match_nobody_else_is_listed

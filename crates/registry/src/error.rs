@@ -2,7 +2,7 @@
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
 
-use crate::{Shortage, StoreError};
+use crate::{ExceededLimit, StoreError};
 
 /// A refusal or a failure. The caller of the registry decides the status and the text of the
 /// response.
@@ -27,7 +27,7 @@ pub enum Error {
     },
     /// A bound is reached, and the registry does not accept the newcomer.
     #[error("the registry is full: {0}")]
-    Full(Shortage),
+    Full(ExceededLimit),
     /// The cursor was not issued for this query.
     #[error("the cursor was not made for this query")]
     InvalidCursor,
@@ -42,7 +42,7 @@ pub enum Error {
     SinceExpired,
     /// The store has no change log.
     #[error("the store does not remember changes")]
-    NotRemembered,
+    NoChangeLog,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

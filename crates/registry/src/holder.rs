@@ -58,23 +58,23 @@ pub struct Claim {
     pub token: Option<TokenHash>,
     /// Whether the operator has disabled the holder rule, so that every caller counts as the
     /// holder.
-    pub unguarded: bool,
+    pub holder_rule_disabled: bool,
 }
 
 impl Claim {
     /// Whether this caller may change a live registration of `holder`.
-    pub fn admits(&self, holder: &Holder) -> bool {
+    pub fn matches(&self, holder: &Holder) -> bool {
         // Either proof is enough. The source alone admits legacy clients, which do not know tokens.
         // The token alone admits a client whose address has changed. A client on another network
         // that only knows the id has neither. Clients behind one address can change each other's
         // registrations.
-        self.unguarded || self.source == holder.source || self.proves(holder)
+        self.holder_rule_disabled || self.source == holder.source || self.has_token_of(holder)
     }
 
     /// Whether this caller has the token of `holder`. If so, it keeps the token. A caller that is
     /// recognized only by its source gets a new token, because the old one may belong to another
     /// client at the same address.
-    pub fn proves(&self, holder: &Holder) -> bool {
+    pub fn has_token_of(&self, holder: &Holder) -> bool {
         // The comparison need not take constant time. Its inputs are hashes of random secrets, so
         // that its duration reveals nothing about a secret.
         self.token == Some(holder.token)
@@ -90,12 +90,12 @@ mod tests {
         let token = |byte| TokenHash::of(&LeaseToken::from_random([byte; 16]));
         let source = |text: &str| Source::of(text.parse().unwrap());
         let holder = Holder { source: source("203.0.113.7"), token: token(1) };
-        let claim = |from: &str, token| Claim { source: source(from), token, unguarded: false };
-        assert!(claim("203.0.113.7", None).admits(&holder));
-        assert!(claim("203.0.113.7", Some(token(2))).admits(&holder));
-        assert!(claim("198.51.100.1", Some(token(1))).admits(&holder));
-        assert!(!claim("198.51.100.1", Some(token(2))).admits(&holder));
-        assert!(!claim("198.51.100.1", None).admits(&holder));
-        assert!(Claim { unguarded: true, ..claim("198.51.100.1", None) }.admits(&holder));
+        let claim = |from: &str, token| Claim { source: source(from), token, holder_rule_disabled: false };
+        assert!(claim("203.0.113.7", None).matches(&holder));
+        assert!(claim("203.0.113.7", Some(token(2))).matches(&holder));
+        assert!(claim("198.51.100.1", Some(token(1))).matches(&holder));
+        assert!(!claim("198.51.100.1", Some(token(2))).matches(&holder));
+        assert!(!claim("198.51.100.1", None).matches(&holder));
+        assert!(Claim { holder_rule_disabled: true, ..claim("198.51.100.1", None) }.matches(&holder));
     }
 }

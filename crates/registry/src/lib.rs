@@ -5,12 +5,12 @@
 //! `expires_at` alone decides whether a peer is live. Time is an argument of every rule and every
 //! store method: the crate has no clock, no HTTP, and does not know where peers are kept.
 
+mod change;
 mod cursor;
 mod error;
-mod figure;
-mod follow;
 mod holder;
 mod limits;
+mod metric;
 mod query;
 mod registry;
 mod source;
@@ -19,13 +19,17 @@ mod store;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use change::{
+    Changes, ChangesPage, Delta, LoggedChange, PositionLookup, Watch, WatchEvent, WatchRead, Watcher,
+};
 pub use cursor::{Cursor, Position};
 pub use error::Error;
-pub use figure::{Figure, FigureKind};
-pub use follow::{Changed, Changes, Delta, Followed, Occurrence, Taken, Told, Watch, Watching};
 pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits};
+pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
-pub use registry::{Discovered, Registered, Registry, Renewed};
+pub use registry::{Discovered, GrantedLease, Registered, Registry};
 pub use source::Source;
-pub use store::{Census, Enumeration, Placement, Put, Removal, Renewal, Shortage, Store, StoreError, Swept};
+pub use store::{
+    Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store, StoreError, Swept,
+};

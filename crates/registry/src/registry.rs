@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{
-    Address, DiscoverRequest, Fill, LeaseToken, Order, PageFigures, PeerId, PeerList, RegisterRequest,
+    Address, DiscoverRequest, Fill, LeaseToken, Order, PageInfo, PeerId, PeerList, RegisterRequest,
     Registration, Timestamp, Ttl,
 };
 
 use crate::{
-    Claim, Cursor, Enumeration, Error, InvalidLimits, Limits, Page, Placement, Put, Query, Removal, Renewal,
-    Source, Store, StoreError, TokenHash, Total,
+    Claim, Cursor, Enumeration, Error, InvalidLimits, Limits, Page, PutRequest, PutResult, Query, Removal,
+    Renewal, Source, Store, StoreError, TokenHash, Total,
 };
 
 /// A registry of peers: the rules of the contract over any store.
@@ -18,11 +18,11 @@ use crate::{
 pub struct Registry {
     store: Arc<dyn Store>,
     limits: Limits,
-    draw: Draw,
+    random_below: RandomBelow,
 }
 
 /// Draws a uniform random number below its argument.
-type Draw = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
+type RandomBelow = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
 
 /// The result of a successful registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,14 +30,14 @@ pub struct Registered {
     /// The registered peer.
     pub peer_id: PeerId,
     /// The lease.
-    pub lease: Renewed,
+    pub lease: GrantedLease,
     /// The lease token, which proves from any address that a client is the holder.
     pub lease_token: LeaseToken,
 }
 
 /// The result of acquiring or renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Renewed {
+pub struct GrantedLease {
     /// A time until which the lease runs at least.
     pub ttl_expires: Timestamp,
     /// The duration of the lease.
@@ -54,7 +54,7 @@ pub struct Discovered {
     /// The peers.
     pub peers: PeerList,
     /// Data about the list.
-    pub figures: PageFigures,
+    pub info: PageInfo,
 }
 
 impl Registry {
@@ -64,14 +64,14 @@ impl Registry {
     /// [`InvalidLimits`] if the limits contradict each other.
     pub fn new(store: Arc<dyn Store>, limits: Limits) -> Result<Self, InvalidLimits> {
         limits.check()?;
-        Ok(Self { store, limits, draw: Arc::new(|below| fastrand::u32(..below)) })
+        Ok(Self { store, limits, random_below: Arc::new(|below| fastrand::u32(..below)) })
     }
 
-    /// Replaces the source of randomness. `draw` returns a number below its argument, which is at
+    /// Replaces the source of randomness. `random_below` returns a number below its argument, which is at
     /// least 1.
     #[must_use]
-    pub fn drawing(self, draw: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Self {
-        Self { draw: Arc::new(draw), ..self }
+    pub fn with_random(self, random_below: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Self {
+        Self { random_below: Arc::new(random_below), ..self }
     }
 
     /// The limits of the registry.
@@ -97,9 +97,9 @@ impl Registry {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Registered, Error> {
-        let ttl = self.granted(request.ttl)?;
+        let ttl = self.granted_ttl(request.ttl)?;
         let claim = self.claim(source, request.lease_token.as_ref());
-        let fresh = fresh_token()?;
+        let new_token = random_token()?;
         let registration = Registration {
             peer_id: request.peer_id,
             address: request.address.unwrap_or_else(|| Address::from(source)),
@@ -108,17 +108,18 @@ impl Registry {
             metadata: request.metadata,
         };
         let peer_id = registration.peer_id.clone();
-        let put = Put { registration, ttl, claim, new_token: TokenHash::of(&fresh) };
+        let put = PutRequest { registration, ttl, claim, new_token: TokenHash::of(&new_token) };
         match self.store.put(put, now).await? {
-            Placement::Placed { token_kept } => {
-                let lease_token = if token_kept { request.lease_token.unwrap_or(fresh) } else { fresh };
+            PutResult::Stored { token_kept } => {
+                let lease_token =
+                    if token_kept { request.lease_token.unwrap_or(new_token) } else { new_token };
                 let heartbeat_interval_seconds = self.limits.heartbeat_interval_seconds(ttl);
                 let lease =
-                    Renewed { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived: false };
+                    GrantedLease { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived: false };
                 Ok(Registered { peer_id, lease, lease_token })
             }
-            Placement::Held { until } => Err(Error::NotHolder { until }),
-            Placement::Full(shortage) => Err(Error::Full(shortage)),
+            PutResult::Held { until } => Err(Error::NotHolder { until }),
+            PutResult::Full(shortage) => Err(Error::Full(shortage)),
         }
     }
 
@@ -126,15 +127,15 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NotRegistered`] if the registry does not know the peer, or the store's failure.
-    pub async fn heartbeat(&self, peer_id: &PeerId, now: Timestamp) -> Result<Renewed, Error> {
-        self.renewed(self.store.renew(peer_id, now).await, now)
+    pub async fn heartbeat(&self, peer_id: &PeerId, now: Timestamp) -> Result<GrantedLease, Error> {
+        self.granted_lease(self.store.renew(peer_id, now).await, now)
     }
 
     /// Renews the leases of several peers. `peer_ids` contains no duplicates. The results are in
     /// the order of `peer_ids`, each as [`Registry::heartbeat`] would return it.
-    pub async fn heartbeats(&self, peer_ids: &[PeerId], now: Timestamp) -> Vec<Result<Renewed, Error>> {
+    pub async fn heartbeats(&self, peer_ids: &[PeerId], now: Timestamp) -> Vec<Result<GrantedLease, Error>> {
         let renewals = self.store.renew_many(peer_ids, now).await;
-        renewals.into_iter().map(|renewal| self.renewed(renewal, now)).collect()
+        renewals.into_iter().map(|renewal| self.granted_lease(renewal, now)).collect()
     }
 
     /// Deregisters a peer. Returns whether it was live.
@@ -189,9 +190,9 @@ impl Registry {
         }
     }
 
-    fn granted(&self, asked: Option<Ttl>) -> Result<Ttl, Error> {
+    fn granted_ttl(&self, requested: Option<Ttl>) -> Result<Ttl, Error> {
         let Limits { ttl_min: min, ttl_max: max, ttl_default, .. } = self.limits;
-        let ttl = asked.unwrap_or(ttl_default);
+        let ttl = requested.unwrap_or(ttl_default);
         if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(Error::TtlOutOfBounds { min, max }) }
     }
 
@@ -199,11 +200,15 @@ impl Registry {
         Claim {
             source: Source::of(source),
             token: token.map(TokenHash::of),
-            unguarded: !self.limits.holder_rule,
+            holder_rule_disabled: !self.limits.holder_rule,
         }
     }
 
-    fn renewed(&self, renewal: Result<Renewal, StoreError>, now: Timestamp) -> Result<Renewed, Error> {
+    fn granted_lease(
+        &self,
+        renewal: Result<Renewal, StoreError>,
+        now: Timestamp,
+    ) -> Result<GrantedLease, Error> {
         match renewal? {
             Renewal::Renewed { ttl, revived, registered_at } => {
                 // A revived peer has recently lost its lease. It is not steady, however long ago it
@@ -211,8 +216,9 @@ impl Registry {
                 let steady = !revived && Limits::is_steady(ttl, registered_at, now);
                 let cadence = self.limits.heartbeat_cadence(ttl, steady);
                 let spread = cadence.end() - cadence.start();
-                let heartbeat_interval_seconds = cadence.start() + (self.draw)(spread.saturating_add(1));
-                Ok(Renewed { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived })
+                let heartbeat_interval_seconds =
+                    cadence.start() + (self.random_below)(spread.saturating_add(1));
+                Ok(GrantedLease { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived })
             }
             Renewal::Unknown => Err(Error::NotRegistered),
         }
@@ -220,16 +226,16 @@ impl Registry {
 }
 
 fn discovered(Page { peers, total }: Page, next_cursor: Option<String>) -> Discovered {
-    let figures = PageFigures {
+    let info = PageInfo {
         count: peers.len(),
         total: total.value(),
         total_is_estimate: matches!(total, Total::Estimate(_)),
         next_cursor,
     };
-    Discovered { peers, figures }
+    Discovered { peers, info }
 }
 
-fn fresh_token() -> Result<LeaseToken, StoreError> {
+fn random_token() -> Result<LeaseToken, StoreError> {
     let mut bytes = [0; LeaseToken::RANDOM_BYTES];
     getrandom::fill(&mut bytes)
         .map_err(|error| StoreError::Internal(format!("the system gave no random bytes: {error}")))?;

@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, Registration, Timestamp, Ttl};
 
-use crate::{Changes, Claim, Figure, Page, Position, Query, TokenHash};
+use crate::{Changes, Claim, Page, Position, Query, StoreMetric, TokenHash};
 
 /// Keeps registrations and their leases.
 ///
@@ -52,10 +52,10 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused as [`Placement::Held`] if the peer is live and `put.claim` does not admit the
+    /// Refused as [`PutResult::Held`] if the peer is live and `put.claim` does not admit the
     /// caller. A caller that presents the current token keeps it. Otherwise `put.new_token` becomes
     /// the token.
-    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError>;
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
 
     /// Renews the lease of a live peer, or revives a dormant peer, for the duration that was
     /// granted at registration. Never creates a peer.
@@ -130,8 +130,8 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// The figures that the store reports about its own work.
-    fn figures(&self) -> Vec<Figure> {
+    /// The metrics that the store reports about its own work.
+    fn metrics(&self) -> Vec<StoreMetric> {
         Vec::new()
     }
 
@@ -147,7 +147,7 @@ pub trait Store: Send + Sync + 'static {
 
 /// A registration to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Put {
+pub struct PutRequest {
     /// The content of the registration.
     pub registration: Registration,
     /// The granted duration of the lease.
@@ -158,11 +158,11 @@ pub struct Put {
     pub new_token: TokenHash,
 }
 
-/// The result of a [`Put`].
+/// The result of a [`PutRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placement {
+pub enum PutResult {
     /// The peer is registered.
-    Placed {
+    Stored {
         /// Whether the current token, which the caller presented, remains valid. Otherwise
         /// `new_token` is valid.
         token_kept: bool,
@@ -173,12 +173,12 @@ pub enum Placement {
         until: Timestamp,
     },
     /// A bound is reached, and the store does not accept the newcomer.
-    Full(Shortage),
+    Full(ExceededLimit),
 }
 
 /// The bound that a newcomer would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Shortage {
+pub enum ExceededLimit {
     /// `max_peers`.
     Peers,
     /// `max_bytes`.
@@ -191,7 +191,7 @@ pub enum Shortage {
     Archetypes,
 }
 
-impl fmt::Display for Shortage {
+impl fmt::Display for ExceededLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Peers => "it holds as many peers as it may",

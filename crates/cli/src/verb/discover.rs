@@ -94,7 +94,7 @@ fn print_answer(answer: &DiscoverResponse, args: &DiscoverArgs) -> Result<(), Fa
     for line in page::lines(&answer.page, answer.timestamp, args.detail(), width) {
         print(line)?;
     }
-    print(page::summary(&answer.page.figures))
+    print(page::summary(&answer.page.info))
 }
 
 async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs) -> Result<(), Failure> {
@@ -155,7 +155,7 @@ fn frame(
 ) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(answer) = shown {
-        let summary = page::summary(&answer.page.figures);
+        let summary = page::summary(&answer.page.info);
         lines.push(format!("{endpoint} · {} UTC · {summary} · Ctrl-C ends", answer.timestamp));
         lines.push(String::new());
         lines.extend(page::lines(&answer.page, answer.timestamp, detail, Some(size.columns)));

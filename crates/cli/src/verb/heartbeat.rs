@@ -89,5 +89,5 @@ fn print_page(page: Option<&DiscoveredPage>, now: Timestamp) -> Result<(), Failu
     for line in page::lines(discovered, now, page::Detail::Seed, width) {
         print(line)?;
     }
-    print(page::summary(&discovered.figures))
+    print(page::summary(&discovered.info))
 }

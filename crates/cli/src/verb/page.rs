@@ -1,6 +1,6 @@
 //! A page of peers as a table.
 
-use aurora_discovery_protocol::{Address, DiscoveredPage, PageFigures, Peer, Timestamp};
+use aurora_discovery_protocol::{Address, DiscoveredPage, PageInfo, Peer, Timestamp};
 
 use crate::escape::escape;
 use crate::table;
@@ -28,7 +28,7 @@ pub(crate) fn lines(
 }
 
 /// The number of listed peers, and the total.
-pub(crate) fn summary(figures: &PageFigures) -> String {
+pub(crate) fn summary(figures: &PageInfo) -> String {
     let about = if figures.total_is_estimate { "about " } else { "" };
     let total = figures.total;
     let listed = u64::try_from(figures.count).unwrap_or(u64::MAX);
@@ -104,7 +104,7 @@ mod tests {
                 "browser  10.0.0.1            0s",
             ]
         );
-        assert_eq!(summary(&answer.page.figures), "2 of about 7 live peers");
+        assert_eq!(summary(&answer.page.info), "2 of about 7 live peers");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aurora_discovery_client::{Client, ClientOptions, Error, Probe};
 use aurora_discovery_protocol::{
-    Archetype, Code, DiscoverRequest, FollowRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest,
+    Archetype, ChangesRequest, Code, DiscoverRequest, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest,
     PeerId, PeerIds, RegisterRequest,
 };
 
@@ -253,11 +253,11 @@ async fn who_follows_asks_behind_the_answer_before() {
     };
     let server = Scripted::start(move |n, _| delta(if n == 0 { "c1" } else { "c2" })).await;
     let client = client(&server.endpoint);
-    let mut request = FollowRequest::new(10);
+    let mut request = ChangesRequest::new(10);
     for expected in ["c1", "c2"] {
         let answer = client.changes(&request).await.unwrap();
-        assert_eq!((answer.figures.since.as_str(), answer.left[0].as_str()), (expected, "p"));
-        request.since = Some(answer.figures.since);
+        assert_eq!((answer.info.since.as_str(), answer.left[0].as_str()), (expected, "p"));
+        request.since = Some(answer.info.since);
     }
     let asked: Vec<_> = server.seen().into_iter().map(|seen| seen.line).collect();
     assert_eq!(

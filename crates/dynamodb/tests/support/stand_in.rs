@@ -15,7 +15,7 @@ use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_tabl
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_discovery_registry::{Claim, Limits, Page, Put, Query, Source, Store as _, TokenHash};
+use aurora_discovery_registry::{Claim, Limits, Page, PutRequest, Query, Source, Store as _, TokenHash};
 
 pub(crate) fn endpoint() -> String {
     std::env::var("AURORA_DYNAMODB_ENDPOINT")
@@ -69,9 +69,9 @@ pub(crate) fn id(name: &str) -> PeerId {
 }
 
 /// A registration from `source` with the token of this number.
-pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> Put {
+pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> PutRequest {
     let ip: IpAddr = source.parse().unwrap();
-    Put {
+    PutRequest {
         registration: Registration {
             peer_id: id(name),
             address: Address::from(ip),
@@ -86,7 +86,7 @@ pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> P
 }
 
 pub(crate) fn claim(source: &str) -> Claim {
-    Claim { source: Source::of(source.parse().unwrap()), token: None, unguarded: false }
+    Claim { source: Source::of(source.parse().unwrap()), token: None, holder_rule_disabled: false }
 }
 
 pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {

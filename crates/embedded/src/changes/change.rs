@@ -1,6 +1,6 @@
 //! A single change: how a peer was listed before and after it.
 
-use aurora_discovery_protocol::{ChangeKind, Departed, EncodedPeer, PeerId, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{ChangeKind, EncodedPeer, LeftEvent, PeerId, PeerList, Timestamp, View};
 
 /// The hashed archetypes of a live peer.
 pub(crate) type Traits = Box<[u64]>;
@@ -81,7 +81,7 @@ impl Change {
 
     /// An upper bound for the bytes that it takes in a list, without the comma.
     pub(super) fn told_len(&self, view: View) -> usize {
-        self.id_len + self.encoded().listed_len(view)
+        self.id_len + self.encoded().max_listed_len(view)
     }
 
     /// All archetypes that the peer has before or after the change. Some may appear twice.
@@ -107,7 +107,7 @@ impl Change {
     /// The event data that a watcher gets: one JSON object.
     pub(super) fn told(&self, kind: ChangeKind, view: View) -> Option<Vec<u8>> {
         if kind == ChangeKind::Left {
-            return serde_json::to_vec(&Departed { peer_id: self.departed()? }).ok();
+            return serde_json::to_vec(&LeftEvent { peer_id: self.departed()? }).ok();
         }
         let mut list = PeerList::with_capacity(self.encoded().json_len());
         self.list(view, &mut list);

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use aurora_discovery_protocol::{
     Address, ChangeKind, Metadata, PeerId, PeerJson, Registration, Timestamp, View,
 };
-use aurora_discovery_registry::{Followed, Limits, Position, Query, Taken, Watch};
+use aurora_discovery_registry::{Limits, Position, PositionLookup, Query, Watch, WatchRead};
 
 use super::{ChangeLog, Listed, Traits};
 
@@ -55,8 +55,8 @@ impl ChangeLog {
 
     fn watcher(self: &Arc<Self>, archetypes: &[&str], after: Option<&Position>) -> Box<dyn Watch> {
         match self.watch(&query(archetypes), after) {
-            Followed::Known(watcher) => watcher,
-            Followed::Expired | Followed::Foreign => panic!("the position is good"),
+            PositionLookup::Known(watcher) => watcher,
+            PositionLookup::Expired | PositionLookup::Foreign => panic!("the position is good"),
         }
     }
 }
@@ -72,13 +72,13 @@ impl Wake for Counted {
 }
 
 fn poll(watcher: &mut Box<dyn Watch>, counted: &Arc<Counted>) -> Poll<()> {
-    watcher.poll_news(&mut Context::from_waker(&Waker::from(counted.clone())))
+    watcher.poll_changes(&mut Context::from_waker(&Waker::from(counted.clone())))
 }
 
 fn taken(watcher: &mut Box<dyn Watch>) -> Vec<(ChangeKind, String)> {
-    match watcher.take(1 << 20) {
-        Taken::Lost => panic!("nothing is lost"),
-        Taken::Changes { changes, .. } => {
+    match watcher.read(1 << 20) {
+        WatchRead::Lagged => panic!("nothing is lost"),
+        WatchRead::Changes { changes, .. } => {
             let id = |json: &[u8]| {
                 let value: serde_json::Value = serde_json::from_slice(json).unwrap();
                 value["peer_id"].as_str().unwrap().to_owned()
@@ -174,23 +174,23 @@ fn a_watcher_that_lags_too_far_is_told_so_and_goes_on_from_now() {
     for n in 0..11 {
         changes.join(&format!("p{n}"), &[]);
     }
-    assert_eq!(watcher.take(1 << 20), Taken::Lost);
+    assert_eq!(watcher.read(1 << 20), WatchRead::Lagged);
     changes.join("q", &[]);
     assert_eq!(taken(&mut watcher), [(ChangeKind::Joined, "q".to_owned())]);
-    assert!(matches!(changes.watch(&query(&[]), Some(&start)), Followed::Expired));
-    assert!(matches!(changes.delta(&query(&[]), &start), Followed::Expired));
+    assert!(matches!(changes.watch(&query(&[]), Some(&start)), PositionLookup::Expired));
+    assert!(matches!(changes.delta(&query(&[]), &start), PositionLookup::Expired));
 }
 
 #[test]
 fn a_position_of_another_run_has_expired_and_one_of_the_future_is_foreign() {
     let (changes, other) = (memory(10), memory(10));
     other.join("p", &[]);
-    assert!(matches!(changes.delta(&query(&[]), &other.head()), Followed::Expired));
+    assert!(matches!(changes.delta(&query(&[]), &other.head()), PositionLookup::Expired));
     let mut ahead = super::At::decode(&changes.head()).unwrap();
     ahead.count += 1;
-    assert!(matches!(changes.delta(&query(&[]), &ahead.encode()), Followed::Foreign));
-    assert!(matches!(changes.watch(&query(&[]), Some(&ahead.encode())), Followed::Foreign));
-    assert!(matches!(changes.delta(&query(&[]), &Position(vec![1; 13])), Followed::Foreign));
+    assert!(matches!(changes.delta(&query(&[]), &ahead.encode()), PositionLookup::Foreign));
+    assert!(matches!(changes.watch(&query(&[]), Some(&ahead.encode())), PositionLookup::Foreign));
+    assert!(matches!(changes.delta(&query(&[]), &Position(vec![1; 13])), PositionLookup::Foreign));
 }
 
 #[test]
@@ -233,7 +233,8 @@ fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
     }
     let (mut after, mut found, mut pages) = (start, 0, 0);
     loop {
-        let Followed::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after) else {
+        let PositionLookup::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after)
+        else {
             panic!("the position is good")
         };
         found += delta.joined.len();
@@ -253,7 +254,9 @@ fn a_page_of_changes_holds_no_more_bytes_than_it_may_whatever_the_view() {
     (0..1_000).for_each(|n| changes.join(&format!("p{n}"), &["a"]));
     for view in [View::Legacy, View::Full] {
         let query = Query { view, limit: 1_000, page_bytes: 20_000, ..query(&[]) };
-        let Followed::Known(delta) = changes.delta(&query, &start) else { panic!("the position is good") };
+        let PositionLookup::Known(delta) = changes.delta(&query, &start) else {
+            panic!("the position is good")
+        };
         let bytes = delta.joined.to_array().len();
         assert!((10_000..=20_000).contains(&bytes), "{bytes} in {view:?}");
     }

@@ -1,7 +1,7 @@
 //! A watcher: a position and a bell.
 //!
-//! A watcher repeats two steps: [`Watch::take`] reads changes from its position, and
-//! [`Watch::poll_news`] waits for more. No wake-up is lost, because `poll_news` checks for news and
+//! A watcher repeats two steps: [`Watch::read`] reads changes from its position, and
+//! [`Watch::poll_changes`] waits for more. No wake-up is lost, because `poll_changes` checks for news and
 //! registers its waker under the lock of the log, under which every change is also appended.
 
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll};
 
 use aurora_discovery_protocol::View;
-use aurora_discovery_registry::{Occurrence, Position, Taken, Watch};
+use aurora_discovery_registry::{LoggedChange, Position, Watch, WatchRead};
 
 use super::bell::Bell;
 use super::change::Filter;
@@ -52,7 +52,7 @@ impl Watch for Watcher {
         self.changes.at(self.count).encode()
     }
 
-    fn take(&mut self, max_bytes: usize) -> Taken<Occurrence> {
+    fn read(&mut self, max_bytes: usize) -> WatchRead<LoggedChange> {
         // The changes between the start of the wait and the first ring do not concern this watcher,
         // and may have been dropped from the log by now. Skipping them avoids a false `Lost`.
         self.count = self.bell.rung_behind().map_or(self.count, |behind| self.count.max(behind));
@@ -64,18 +64,18 @@ impl Watch for Watcher {
                     // No change up to the end concerns this watcher. Moving its position there
                     // keeps unrelated changes from expiring the position.
                     self.count = log.end();
-                    return Taken::Changes { changes: told, more: false };
+                    return WatchRead::Changes { changes: told, more: false };
                 }
                 match log.read(self.count, CHUNK) {
                     Read::Changes(chunk) => chunk,
                     // Changes that were read before are delivered first. The next call reports the
                     // gap.
                     Read::Lost | Read::Ahead if !told.is_empty() => {
-                        return Taken::Changes { changes: told, more: true };
+                        return WatchRead::Changes { changes: told, more: true };
                     }
                     Read::Lost | Read::Ahead => {
                         self.count = log.end();
-                        return Taken::Lost;
+                        return WatchRead::Lagged;
                     }
                 }
             };
@@ -84,18 +84,18 @@ impl Watch for Watcher {
                 let Some(kind) = self.filter.kind(change) else { continue };
                 let Some(json) = change.told(kind, self.view) else { continue };
                 bytes += json.len();
-                told.push(Occurrence { kind, json, position: self.position() });
+                told.push(LoggedChange { kind, json, position: self.position() });
                 if bytes >= max_bytes {
-                    return Taken::Changes { changes: told, more: true };
+                    return WatchRead::Changes { changes: told, more: true };
                 }
             }
             if self.count - from >= STEPS as u64 {
-                return Taken::Changes { changes: told, more: true };
+                return WatchRead::Changes { changes: told, more: true };
             }
         }
     }
 
-    fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_changes(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let mut log = self.changes.log.lock();
         if log.interests.has_news(&self.filter, self.count) {
             return Poll::Ready(());

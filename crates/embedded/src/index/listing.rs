@@ -64,13 +64,13 @@ impl Index {
 
     /// Lists slots in order until the next one does not fit on the page.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
-        let listed_len = |slot: &u32| self.slots.encoded(*slot).listed_len(query.view) + 1;
+        let listed_len = |slot: &u32| self.slots.encoded(*slot).max_listed_len(query.view) + 1;
         let bytes: usize = slots.iter().map(listed_len).sum();
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         let step = Step::of(now);
         for number in slots {
             let (slot, peer) = (&self.slots[*number], self.slots.encoded(*number));
-            if !list.is_empty() && list.bytes() + peer.listed_len(query.view) + 1 > query.page_bytes {
+            if !list.is_empty() && list.bytes() + peer.max_listed_len(query.view) + 1 > query.page_bytes {
                 break;
             }
             slot.listed.mark(step);

@@ -50,7 +50,7 @@ impl Index {
     pub(crate) fn departure(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> Departure {
         let Some(number) = self.find(peer, hash) else { return Departure::Unknown };
         let (slot, tail) = self.slots.pair(number);
-        if slot.state == State::Live && !claim.admits(&tail.holder) {
+        if slot.state == State::Live && !claim.matches(&tail.holder) {
             return Departure::Held(slot.expires_at());
         }
         Departure::Granted { slot: number, is_live: slot.state == State::Live }

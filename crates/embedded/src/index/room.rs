@@ -1,6 +1,6 @@
 //! Admission of registrations, and eviction of dormant peers to make room for them.
 
-use aurora_discovery_registry::{Claim, Placement, Shortage};
+use aurora_discovery_registry::{Claim, ExceededLimit, PutResult};
 
 use super::entry::Entry;
 use super::{Index, State};
@@ -21,39 +21,39 @@ impl Index {
     const MAX_EVICTED: usize = 64;
 
     /// Whether `claim` permits to place `entry`. The index must be up to date. Changes nothing.
-    pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, Placement> {
+    pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, PutResult> {
         let slot = self.find(&entry.peer_id, entry.hash);
         let known = slot.map(|slot| self.slots.pair(slot));
         let admission =
-            Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.proves(&tail.holder)) };
+            Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.has_token_of(&tail.holder)) };
         let live = known.filter(|(slot, _)| slot.state == State::Live);
         if let Some((live, tail)) = live {
-            if !claim.admits(&tail.holder) {
-                return Err(Placement::Held { until: live.expires_at() });
+            if !claim.matches(&tail.holder) {
+                return Err(PutResult::Held { until: live.expires_at() });
             }
             let moves = entry.content.published != tail.published;
             if moves && self.address_is_taken(entry.content.published) {
-                return Err(Placement::Full(Shortage::Address));
+                return Err(PutResult::Full(ExceededLimit::Address));
             }
             return Ok(admission);
         }
-        self.shortage(entry).map_or(Ok(admission), |shortage| Err(Placement::Full(shortage)))
+        self.shortage(entry).map_or(Ok(admission), |shortage| Err(PutResult::Full(shortage)))
     }
 
     /// The limit that a newcomer would exceed even if all dormant peers were evicted.
-    fn shortage(&self, entry: &Entry) -> Option<Shortage> {
+    fn shortage(&self, entry: &Entry) -> Option<ExceededLimit> {
         let source = entry.content.holder.source;
         let archetypes = self.archetypes.live() + self.archetypes.new_among(entry.archetypes.as_slice());
         if !source.is_loopback() && self.quota.live_from(source) >= self.limits.max_peers_per_source {
-            Some(Shortage::Source)
+            Some(ExceededLimit::Source)
         } else if self.address_is_taken(entry.content.published) {
-            Some(Shortage::Address)
+            Some(ExceededLimit::Address)
         } else if archetypes > self.limits.max_archetypes as usize {
-            Some(Shortage::Archetypes)
+            Some(ExceededLimit::Archetypes)
         } else if self.live.len() as u64 >= self.limits.max_peers {
-            Some(Shortage::Peers)
+            Some(ExceededLimit::Peers)
         } else if self.bytes - self.dormant_bytes + entry.cost() > self.limits.max_bytes {
-            Some(Shortage::Bytes)
+            Some(ExceededLimit::Bytes)
         } else {
             None
         }

@@ -4,7 +4,7 @@
 use std::ops::{Deref, DerefMut};
 
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Changes, Delta, Followed, Position, Query, StoreError, Watch};
+use aurora_discovery_registry::{Changes, Delta, Position, PositionLookup, Query, StoreError, Watch};
 use parking_lot::RwLockWriteGuard;
 
 use super::{EmbeddedStore, Shared};
@@ -53,7 +53,12 @@ impl Changes for EmbeddedStore {
         Ok(self.read(now).changes().head())
     }
 
-    fn delta(&self, query: &Query, after: &Position, now: Timestamp) -> Result<Followed<Delta>, StoreError> {
+    fn delta(
+        &self,
+        query: &Query,
+        after: &Position,
+        now: Timestamp,
+    ) -> Result<PositionLookup<Delta>, StoreError> {
         self.check_open()?;
         // Ends the leases that are due, so that the response includes these departures.
         drop(self.read(now));
@@ -65,7 +70,7 @@ impl Changes for EmbeddedStore {
         query: &Query,
         after: Option<&Position>,
         now: Timestamp,
-    ) -> Result<Followed<Box<dyn Watch>>, StoreError> {
+    ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError> {
         self.check_open()?;
         // The index stays locked, so that no change is in progress that both the watcher and a
         // later page would miss.

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::Ordering;
 
-use aurora_discovery_registry::{Figure, FigureKind};
+use aurora_discovery_registry::{MetricValue, StoreMetric};
 
 use super::EmbeddedStore;
 use crate::changes::ChangeFigures;
@@ -10,7 +10,7 @@ use crate::index::Counts;
 use crate::journal::{JournalFigures, SYNC_BUCKETS_MICROS};
 
 impl EmbeddedStore {
-    pub(super) fn all_figures(&self) -> Vec<Figure> {
+    pub(super) fn all_figures(&self) -> Vec<StoreMetric> {
         let mut figures = self.index_figures();
         if let Some(journal) = &self.journal {
             figures.extend(journal_figures(&journal.figures()));
@@ -20,7 +20,7 @@ impl EmbeddedStore {
         figures
     }
 
-    fn change_figures(&self) -> [Figure; 4] {
+    fn change_figures(&self) -> [StoreMetric; 4] {
         let ChangeFigures { remembered, bytes, watchers, wakeups } = self.shared.changes.figures();
         [
             gauge("changes", "Changes that are remembered for those who follow.", remembered as f64),
@@ -30,7 +30,7 @@ impl EmbeddedStore {
         ]
     }
 
-    fn index_figures(&self) -> Vec<Figure> {
+    fn index_figures(&self) -> Vec<StoreMetric> {
         let (known, bytes, counts) = {
             let index = self.shared.index.read();
             (index.known(), index.bytes(), index.counts())
@@ -68,7 +68,7 @@ impl EmbeddedStore {
         ]
     }
 
-    fn checkpoint_gauges(&self) -> [Figure; 5] {
+    fn checkpoint_gauges(&self) -> [StoreMetric; 5] {
         let figures = self.checkpoint_figures();
         let restored = self.restored();
         [
@@ -89,7 +89,7 @@ impl EmbeddedStore {
     }
 }
 
-fn journal_figures(figures: &JournalFigures) -> [Figure; 7] {
+fn journal_figures(figures: &JournalFigures) -> [StoreMetric; 7] {
     [
         gauge(
             "journal_bytes",
@@ -105,31 +105,31 @@ fn journal_figures(figures: &JournalFigures) -> [Figure; 7] {
             "Records nobody waited for that the disk did not take; a checkpoint makes up for them.",
             figures.lost_unwaited,
         ),
-        Figure {
+        StoreMetric {
             name: "journal_sync_seconds",
             help: "How long syncs of the journal took.",
-            kind: sync_histogram(figures),
+            value: sync_histogram(figures),
         },
     ]
 }
 
-fn sync_histogram(figures: &JournalFigures) -> FigureKind {
+fn sync_histogram(figures: &JournalFigures) -> MetricValue {
     let mut below = 0;
     let buckets = SYNC_BUCKETS_MICROS.iter().zip(figures.sync_buckets).map(|(bound, count)| {
         below += count;
         (*bound as f64 / 1e6, below)
     });
-    FigureKind::Histogram {
+    MetricValue::Histogram {
         buckets: buckets.collect(),
         sum: figures.sync_total.as_secs_f64(),
         count: figures.syncs,
     }
 }
 
-fn counter(name: &'static str, help: &'static str, value: u64) -> Figure {
-    Figure { name, help, kind: FigureKind::Counter(value) }
+fn counter(name: &'static str, help: &'static str, value: u64) -> StoreMetric {
+    StoreMetric { name, help, value: MetricValue::Counter(value) }
 }
 
-fn gauge(name: &'static str, help: &'static str, value: f64) -> Figure {
-    Figure { name, help, kind: FigureKind::Gauge(value) }
+fn gauge(name: &'static str, help: &'static str, value: f64) -> StoreMetric {
+    StoreMetric { name, help, value: MetricValue::Gauge(value) }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::conformance::{Promises, Restart, Subject, model};
+use aurora_discovery_registry::conformance::{Guarantees, Restart, Subject, model};
 use aurora_discovery_registry::{Limits, Store};
 use tempfile::TempDir;
 
@@ -37,8 +37,8 @@ impl Subject for OnDisk {
         EmbeddedStore::open(options, now).unwrap()
     }
 
-    fn promises(&self) -> Promises {
-        Promises { restart: Restart::RenewsLeases, ..Promises::default() }
+    fn guarantees(&self) -> Guarantees {
+        Guarantees { restart: Restart::LeasesRenewed, ..Guarantees::default() }
     }
 }
 

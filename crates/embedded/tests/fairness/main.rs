@@ -4,18 +4,19 @@
 
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_registry::Limits;
-use aurora_discovery_registry::conformance::fairness::{Trial, trial};
+use aurora_discovery_registry::conformance::fairness::{FairnessTest, run_fairness_test};
 
 #[tokio::test]
 async fn a_million_draws_under_churn_are_fair() {
     let store = EmbeddedStore::in_memory(Limits::default());
-    let drawn = trial(&*store, &Trial::default()).await.unwrap();
+    let drawn = run_fairness_test(&*store, &FairnessTest::default()).await.unwrap();
     assert!(drawn >= 1_000_000, "{drawn}");
 }
 
 #[tokio::test]
 async fn draws_from_a_network_that_is_replaced_over_and_over_are_fair() {
     let store = EmbeddedStore::in_memory(Limits::default());
-    let replaced = Trial { stayers: 20, movers: 200, samples: 200, seed: 2, ..Trial::default() };
-    trial(&*store, &replaced).await.unwrap();
+    let replaced =
+        FairnessTest { stable_peers: 20, churn: 200, samples: 200, seed: 2, ..FairnessTest::default() };
+    run_fairness_test(&*store, &replaced).await.unwrap();
 }

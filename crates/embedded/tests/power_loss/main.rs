@@ -13,7 +13,7 @@ use aurora_discovery_protocol::{
     Address, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Placement, Put, Query, Removal, Renewal, Source, Store, StoreError, Swept, TokenHash,
+    Claim, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, StoreError, Swept, TokenHash,
 };
 use fastrand::Rng;
 use tokio::task::JoinSet;
@@ -77,7 +77,7 @@ struct World {
 
 /// The effect of one call, if it succeeded.
 enum Outcome {
-    Registered(usize, u16, Result<Placement, StoreError>),
+    Registered(usize, u16, Result<PutResult, StoreError>),
     Deregistered(usize, Result<Removal, StoreError>),
     Renewed(usize, Result<Renewal, StoreError>),
 }
@@ -207,7 +207,7 @@ impl World {
     fn learn(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Registered(peer, port, Ok(placement)) => {
-                assert!(matches!(placement, Placement::Placed { .. }), "{placement:?}");
+                assert!(matches!(placement, PutResult::Stored { .. }), "{placement:?}");
                 self.peers[peer].acknowledge(Some(port));
                 self.counts.registered += 1;
             }
@@ -246,11 +246,11 @@ fn id(peer: usize) -> PeerId {
 }
 
 fn claim() -> Claim {
-    Claim { source: Source::of("203.0.113.7".parse().unwrap()), token: None, unguarded: false }
+    Claim { source: Source::of("203.0.113.7".parse().unwrap()), token: None, holder_rule_disabled: false }
 }
 
-fn put(peer: usize, port: u16) -> Put {
-    Put {
+fn put(peer: usize, port: u16) -> PutRequest {
+    PutRequest {
         registration: Registration {
             peer_id: id(peer),
             address: Address::parse("203.0.113.7").unwrap().unwrap(),

@@ -10,13 +10,17 @@ use aurora_discovery_embedded::testing::{LossyDisk, open_on};
 use aurora_discovery_protocol::{
     Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl,
 };
-use aurora_discovery_registry::{Claim, Put, Source, Store, TokenHash};
+use aurora_discovery_registry::{Claim, PutRequest, Source, Store, TokenHash};
 
 const CAPACITY: u64 = 16 << 20;
 
-fn put(peer: u32) -> Put {
-    let claim = Claim { source: Source::of("203.0.113.7".parse().unwrap()), token: None, unguarded: false };
-    Put {
+fn put(peer: u32) -> PutRequest {
+    let claim = Claim {
+        source: Source::of("203.0.113.7".parse().unwrap()),
+        token: None,
+        holder_rule_disabled: false,
+    };
+    PutRequest {
         registration: Registration {
             peer_id: PeerId::parse(&format!("peer-{peer}")).unwrap(),
             address: Address::parse("203.0.113.7").unwrap().unwrap(),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_protocol::{LeaseToken, PeerId, Registration, Timestamp, Ttl, View};
 use aurora_discovery_registry::{
-    Claim, Enumeration, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash,
+    Claim, Enumeration, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash,
 };
 use fixture::{ExpectedPeer, Fixture};
 use serde_json::{Value, json};
@@ -43,7 +43,7 @@ async fn what_was_opened_and_changed_opens_again() {
         let store = fixture.open(fixture.now);
         let newcomer = Registration { peer_id: id("newcomer"), ..fixture.peers[0].registration() };
         let put = put(newcomer, 300, claim(HOME, None));
-        assert!(matches!(store.put(put, fixture.now).await.unwrap(), Placement::Placed { .. }));
+        assert!(matches!(store.put(put, fixture.now).await.unwrap(), PutResult::Stored { .. }));
         store.checkpoint().unwrap();
         store.close().await.unwrap();
         drop(store);
@@ -120,10 +120,10 @@ async fn the_holder_of_a_live_peer_is_still_proven_by_its_token_and_its_address(
         for peer in fixture.live() {
             let register = |claim| store.put(put(peer.registration(), peer.ttl_seconds, claim), fixture.now);
             let stranger = register(claim(ELSEWHERE, None)).await.unwrap();
-            assert!(matches!(stranger, Placement::Held { .. }), "{fixture}: {}", peer.peer_id);
+            assert!(matches!(stranger, PutResult::Held { .. }), "{fixture}: {}", peer.peer_id);
             let token = TokenHash::of(&LeaseToken::parse(&peer.lease_token).unwrap());
             let proven = register(claim(ELSEWHERE, Some(token))).await.unwrap();
-            assert_eq!(proven, Placement::Placed { token_kept: true }, "{fixture}: {}", peer.peer_id);
+            assert_eq!(proven, PutResult::Stored { token_kept: true }, "{fixture}: {}", peer.peer_id);
         }
         store.close().await.unwrap();
         drop(store);
@@ -142,12 +142,12 @@ fn id(text: &str) -> PeerId {
 }
 
 fn claim(source: &str, token: Option<TokenHash>) -> Claim {
-    Claim { source: Source::of(source.parse::<IpAddr>().unwrap()), token, unguarded: false }
+    Claim { source: Source::of(source.parse::<IpAddr>().unwrap()), token, holder_rule_disabled: false }
 }
 
-fn put(registration: Registration, ttl: u32, claim: Claim) -> Put {
+fn put(registration: Registration, ttl: u32, claim: Claim) -> PutRequest {
     let new_token = TokenHash::of(&LeaseToken::from_random([7; 16]));
-    Put { registration, ttl: Ttl::from_secs(ttl), claim, new_token }
+    PutRequest { registration, ttl: Ttl::from_secs(ttl), claim, new_token }
 }
 
 /// The listed fields of every live peer that depend on its registration only, ordered by id.

@@ -4,7 +4,7 @@ use aurora_discovery_protocol::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
     PeerId,
 };
-use aurora_discovery_registry::{Error, Renewed};
+use aurora_discovery_registry::{Error, GrantedLease};
 use axum::response::Response;
 
 use super::context::Context;
@@ -59,7 +59,7 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     json_with_peers(peers, &response)
 }
 
-fn result(peer_id: &PeerId, lease: Result<Renewed, Error>) -> HeartbeatResult {
+fn result(peer_id: &PeerId, lease: Result<GrantedLease, Error>) -> HeartbeatResult {
     let peer_id = peer_id.clone();
     match lease {
         Ok(lease) => HeartbeatResult::Renewed {

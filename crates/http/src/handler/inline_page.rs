@@ -1,6 +1,6 @@
 //! A page of peers that a registration or a heartbeat requests and gets in its response.
 
-use aurora_discovery_protocol::{DiscoverRequest, PageFigures, PeerList};
+use aurora_discovery_protocol::{DiscoverRequest, PageInfo, PeerList};
 use aurora_discovery_registry::Discovered;
 
 use super::context::Context;
@@ -31,13 +31,13 @@ impl InlinePage {
     pub(super) async fn finish(
         self,
         context: &Context,
-    ) -> Result<(Option<PeerList>, Option<PageFigures>), Failure> {
-        let Discovered { peers, figures } = match self {
+    ) -> Result<(Option<PeerList>, Option<PageInfo>), Failure> {
+        let Discovered { peers, info } = match self {
             Self::None => return Ok((None, None)),
             Self::Requested(request) => context.registry().discover(request, context.now).await?,
             Self::Fetched(page) => page,
         };
         context.metrics().pages.inc();
-        Ok((Some(peers), Some(figures)))
+        Ok((Some(peers), Some(info)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::FollowRequest;
+use aurora_discovery_protocol::ChangesRequest;
 use aurora_discovery_registry::Registry;
 use axum::Extension;
 use axum::body::Body;
@@ -40,15 +40,15 @@ pub(crate) async fn watch(
     Ok(([(CONTENT_TYPE, "text/event-stream"), (X_ACCEL_BUFFERING, "no")], events).into_response())
 }
 
-fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<FollowRequest, Failure> {
+fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<ChangesRequest, Failure> {
     // A stream has no end, so a limit has no meaning for it.
     let parameters =
         parameters(uri.query().unwrap_or_default())?.into_iter().filter(|(name, _)| name != "limit");
-    let mut request = FollowRequest::from_parameters(parameters, context.registry().limits().discover)?;
+    let mut request = ChangesRequest::from_parameters(parameters, context.registry().limits().discover)?;
     // A browser that reconnects sends its last position, and repeats the original query.
     if let Some(last) = headers.get(LAST_EVENT_ID).filter(|last| !last.is_empty()) {
         let last = String::from_utf8_lossy(last.as_bytes()).into_owned();
-        request.since = Some(last).filter(|last| FollowRequest::is_cursor(last));
+        request.since = Some(last).filter(|last| ChangesRequest::is_cursor(last));
     }
     Ok(request)
 }

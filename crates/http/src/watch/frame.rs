@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use aurora_discovery_protocol::{Code, ErrorBody};
-use aurora_discovery_registry::Told;
+use aurora_discovery_registry::WatchEvent;
 use serde::Serialize;
 
 /// When a client that lost its stream reconnects, in milliseconds. The value is drawn for each
@@ -46,10 +46,10 @@ pub(super) fn reset(cursor: &str) -> Vec<u8> {
 }
 
 /// Changes, one event each.
-pub(super) fn changes(changes: &[Told]) -> Vec<u8> {
+pub(super) fn changes(changes: &[WatchEvent]) -> Vec<u8> {
     let bytes: usize = changes.iter().map(|change| change.json.len() + change.cursor.len() + 32).sum();
     let mut frame = Vec::with_capacity(bytes);
-    for Told { kind, json, cursor } in changes {
+    for WatchEvent { kind, json, cursor } in changes {
         write(&mut frame, kind.as_str(), cursor, json);
     }
     frame

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use aurora_discovery_registry::{Taken, Watching};
+use aurora_discovery_registry::{WatchRead, Watcher};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
 use tokio::sync::watch;
@@ -31,7 +31,7 @@ const REST: Duration = Duration::from_millis(20);
 /// client that does not read costs nothing extra: the stream takes changes from the change log when
 /// the connection asks for more data.
 pub(crate) struct EventStream {
-    watching: Watching,
+    watching: Watcher,
     preface: Option<Vec<u8>>,
     /// Ready when the stream is to end.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
@@ -45,14 +45,14 @@ pub(crate) struct EventStream {
 
 impl EventStream {
     pub(super) fn new(
-        watching: Watching,
+        watching: Watcher,
         permit: Share,
         keep_alive: Duration,
         mut end: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
         connection: Option<StreamGuard>,
     ) -> Self {
-        let fresh = watching.is_fresh();
+        let fresh = watching.was_reset();
         metrics.watch_streams.inc();
         metrics.watch_begun.inc();
         if fresh {
@@ -94,30 +94,30 @@ impl EventStream {
             self.sleep(self.keep_alive);
         }
         loop {
-            match self.watching.take(FRAME_BYTES) {
-                Taken::Lost => {
+            match self.watching.read(FRAME_BYTES) {
+                WatchRead::Lagged => {
                     self.metrics.watch_resets.inc();
                     return Poll::Ready(frame::reset(&self.watching.cursor()));
                 }
-                Taken::Changes { changes, more } if !changes.is_empty() => {
+                WatchRead::Changes { changes, more } if !changes.is_empty() => {
                     self.metrics.watch_events.inc_by(changes.len() as u64);
                     self.resting = !more;
                     self.sleep(if more { self.keep_alive } else { REST });
                     return Poll::Ready(frame::changes(&changes));
                 }
-                Taken::Changes { more: true, .. } => {
+                WatchRead::Changes { more: true, .. } => {
                     // The stream has looked at many changes and found none that match, so it yields
                     // to other tasks.
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                Taken::Changes { more: false, .. } => {}
+                WatchRead::Changes { more: false, .. } => {}
             }
             if self.timer.as_mut().poll(context).is_ready() {
                 self.sleep(self.keep_alive);
                 return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
             }
-            ready!(self.watching.poll_news(context));
+            ready!(self.watching.poll_changes(context));
         }
     }
 }

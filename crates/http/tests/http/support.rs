@@ -74,7 +74,7 @@ impl Service {
             Setting { options, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
         set(&mut setting);
         let store = (setting.store)(EmbeddedStore::in_memory(setting.limits.clone()));
-        let registry = Arc::new(Registry::new(store, setting.limits).unwrap().drawing(setting.draw));
+        let registry = Arc::new(Registry::new(store, setting.limits).unwrap().with_random(setting.draw));
         let server = Server::bind(setting.options, registry.clone()).await.unwrap();
         let (address, metrics) = (server.local_addr(), server.metrics_addr().unwrap());
         let (stop, stopped) = oneshot::channel();

@@ -5,64 +5,72 @@
 //! determined by a seed, but the store's random choices are not. A fair store is rejected less than
 //! once in a million trials.
 
-mod crowd;
-mod judge;
 mod pair;
+mod population;
+mod uniformity;
 
 use crate::{Query, Store, StoreError};
-use crowd::Crowd;
-use judge::Judge;
-pub use judge::{Bias, Unevenness};
+use population::Population;
+use uniformity::UniformityCheck;
+pub use uniformity::{Bias, Deviation};
 
-use super::world::{carriers_of, everybody};
+use super::harness::{all_peers, peers_with_any};
 
 /// The parameters of a trial. It consists of rounds of samples. Between two rounds, peers register,
 /// register again, deregister, expire and are revived.
 #[derive(Clone, Debug)]
-pub struct Trial {
-    /// The number of rounds, at most [`Trial::MAX_ROUNDS`].
+pub struct FairnessTest {
+    /// The number of rounds, at most [`FairnessTest::MAX_ROUNDS`].
     pub rounds: u32,
     /// The number of samples per round and kind of query.
     pub samples: u32,
     /// The limit of a sample of all peers.
     pub limit: usize,
     /// The number of peers that stay from the first round to the last.
-    pub stayers: u32,
+    pub stable_peers: u32,
     /// The number of peers that register for longer in each round. Equally many of the earlier ones
     /// deregister, and equally many register for this round only.
-    pub movers: u32,
+    pub churn: u32,
     /// Whether the peers of one sample may be correlated.
-    pub pairs: Pairs,
+    pub pairs: PairDistribution,
     /// The seed of the churn.
     pub seed: u64,
 }
 
 /// Whether the peers of one sample are correlated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pairs {
+pub enum PairDistribution {
     /// Any two peers are listed together equally often. Every store guarantees this for lists that
     /// it reads completely.
-    Alike,
-    /// Some pairs are listed together more often than others. Pairs are then not judged, and counts
+    Uniform,
+    /// Some pairs are listed together more often than others. PairDistribution are then not judged, and counts
     /// of single peers may deviate further.
     Clustered,
 }
 
-impl Trial {
+impl FairnessTest {
     /// In a longer trial, the leases that must outlast it would end.
     pub const MAX_ROUNDS: u32 = 30;
 }
 
-impl Default for Trial {
+impl Default for FairnessTest {
     /// A million draws from a hundred peers.
     fn default() -> Self {
-        Self { rounds: 30, samples: 750, limit: 20, stayers: 40, movers: 20, pairs: Pairs::Alike, seed: 1 }
+        Self {
+            rounds: 30,
+            samples: 750,
+            limit: 20,
+            stable_peers: 40,
+            churn: 20,
+            pairs: PairDistribution::Uniform,
+            seed: 1,
+        }
     }
 }
 
 /// The reason why a trial failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
-pub enum Failed {
+pub enum FairnessError {
     /// The samples are not fair.
     #[error(transparent)]
     Biased(#[from] Bias),
@@ -73,38 +81,38 @@ pub enum Failed {
 
 /// The kinds of query in a trial. Each kind has a separate judge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Everybody,
+enum QueryKind {
+    AllPeers,
     /// The union of two archetypes that overlap. Peers with both must not be listed more often than
     /// peers with one, although a store that keeps one list per archetype finds them in two lists.
     EitherArchetype,
     RareArchetype,
 }
 
-impl Asked {
-    const ALL: [Self; 3] = [Self::Everybody, Self::EitherArchetype, Self::RareArchetype];
+impl QueryKind {
+    const ALL: [Self; 3] = [Self::AllPeers, Self::EitherArchetype, Self::RareArchetype];
 
     /// The archetypes of the query. Empty means all peers.
     fn archetypes(self) -> &'static [&'static str] {
         match self {
-            Self::Everybody => &[],
+            Self::AllPeers => &[],
             Self::EitherArchetype => &["a", "b"],
             Self::RareArchetype => &["rare"],
         }
     }
 
     /// The limit of the query. It is smaller for the rare archetype, which few peers carry.
-    fn limit(self, trial: &Trial) -> usize {
+    fn limit(self, trial: &FairnessTest) -> usize {
         match self {
-            Self::Everybody | Self::EitherArchetype => trial.limit,
+            Self::AllPeers | Self::EitherArchetype => trial.limit,
             Self::RareArchetype => (trial.limit / 4).max(1),
         }
     }
 
-    fn query(self, trial: &Trial) -> Query {
+    fn query(self, trial: &FairnessTest) -> Query {
         let query = match self {
-            Self::Everybody => everybody(),
-            Self::EitherArchetype | Self::RareArchetype => carriers_of(self.archetypes()),
+            Self::AllPeers => all_peers(),
+            Self::EitherArchetype | Self::RareArchetype => peers_with_any(self.archetypes()),
         };
         Query { limit: self.limit(trial), ..query }
     }
@@ -115,19 +123,24 @@ impl Asked {
 /// that were drawn.
 ///
 /// # Errors
-/// [`Failed::Biased`] describes the bias that was found.
-pub async fn trial(store: &dyn Store, trial: &Trial) -> Result<u64, Failed> {
-    assert!(trial.rounds <= Trial::MAX_ROUNDS, "a trial of more than {} rounds", Trial::MAX_ROUNDS);
-    let mut crowd = Crowd::gather(store, trial).await?;
-    let mut judges = Asked::ALL.map(|asked| (asked, Judge::new(asked.limit(trial), crowd.watched(asked))));
+/// [`FairnessError::Biased`] describes the bias that was found.
+pub async fn run_fairness_test(store: &dyn Store, trial: &FairnessTest) -> Result<u64, FairnessError> {
+    assert!(
+        trial.rounds <= FairnessTest::MAX_ROUNDS,
+        "a trial of more than {} rounds",
+        FairnessTest::MAX_ROUNDS
+    );
+    let mut population = Population::gather(store, trial).await?;
+    let mut judges = QueryKind::ALL
+        .map(|asked| (asked, UniformityCheck::new(asked.limit(trial), population.watched(asked))));
     for _ in 0..trial.rounds {
-        crowd.move_on().await?;
+        population.move_on().await?;
         for (asked, judge) in &mut judges {
-            let matching = crowd.matching(*asked);
+            let matching = population.matching(*asked);
             judge.open(&matching);
             for _ in 0..trial.samples {
-                let caller = crowd.any_of(&matching);
-                let listed = crowd.sample(&asked.query(trial), &caller).await?;
+                let caller = population.any_of(&matching);
+                let listed = population.sample(&asked.query(trial), &caller).await?;
                 judge.saw(&caller, &listed)?;
             }
             judge.close();

@@ -1,126 +1,130 @@
 //! The holder rule: who may change a registration.
 
 use super::Subject;
-use super::world::{
-    Differing as _, ELSEWHERE, HOME, TTL, TTL_AND_A_THIRD, World, at, carriers_of, from, peer, token,
+use super::harness::{
+    HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD, at, claim_from, peer,
+    peers_with_any, token,
 };
-use crate::{Claim, Placement, Put, Removal};
+use crate::{Claim, PutRequest, PutResult, Removal};
 
 pub async fn a_stranger_can_neither_replace_nor_deregister_a_live_peer(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").carrying(&["mine"]).given(token(1)), at(0)).await;
-    let before = world.find("p", at(200)).await;
-    let stranger = peer("p").coming_from(ELSEWHERE).carrying(&["theirs"]);
-    for attempt in [stranger.clone(), stranger.clone().proving(token(2))] {
-        assert!(matches!(world.put(&attempt, at(200)).await, Placement::Held { .. }));
-        assert!(matches!(world.remove("p", &attempt.claim, at(200)).await, Removal::Held { .. }));
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_archetypes(&["mine"]).with_new_token(token(1)), at(0)).await;
+    let before = harness.find("p", at(200)).await;
+    let stranger = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["theirs"]);
+    for attempt in [stranger.clone(), stranger.clone().with_token(token(2))] {
+        assert!(matches!(harness.put(&attempt, at(200)).await, PutResult::Held { .. }));
+        assert!(matches!(harness.remove("p", &attempt.claim, at(200)).await, Removal::Held { .. }));
     }
-    assert_eq!(world.find("p", at(200)).await, before);
-    assert_eq!(world.sample(&carriers_of(&["theirs"]), at(200)).await.ids(), [""; 0]);
-    assert_eq!(world.live(at(TTL_AND_A_THIRD)).await, [""; 0], "a stranger renews nothing");
+    assert_eq!(harness.find("p", at(200)).await, before);
+    assert_eq!(harness.sample(&peers_with_any(&["theirs"]), at(200)).await.ids(), [""; 0]);
+    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, [""; 0], "a stranger renews nothing");
 }
 
 pub async fn a_refusal_says_when_the_lease_ends(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p"), at(0)).await;
-    world.beat("p", at(100)).await;
-    let Placement::Held { until } = world.put(&peer("p").coming_from(ELSEWHERE), at(110)).await else {
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p"), at(0)).await;
+    harness.heartbeat("p", at(100)).await;
+    let PutResult::Held { until } = harness.put(&peer("p").from_source(OTHER_SOURCE), at(110)).await else {
         panic!("a stranger was not refused");
     };
     assert!((at(100 + TTL)..=at(100 + TTL_AND_A_THIRD)).contains(&until));
-    assert_eq!(world.remove("p", &from(ELSEWHERE), at(110)).await, Removal::Held { until });
+    assert_eq!(harness.remove("p", &claim_from(OTHER_SOURCE), at(110)).await, Removal::Held { until });
 }
 
 pub async fn the_holder_is_known_by_the_address_it_came_from(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").publishing("192.0.2.50", 80), at(0)).await;
-    let from_the_published_address = peer("p").coming_from("192.0.2.50");
-    assert!(matches!(world.put(&from_the_published_address, at(1)).await, Placement::Held { .. }));
-    world.place(&peer("p"), at(1)).await;
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_address("192.0.2.50", 80), at(0)).await;
+    let from_the_published_address = peer("p").from_source("192.0.2.50");
+    assert!(matches!(harness.put(&from_the_published_address, at(1)).await, PutResult::Held { .. }));
+    harness.register(&peer("p"), at(1)).await;
 }
 
 pub async fn the_holder_of_an_ipv6_address_is_known_by_its_64(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").coming_from("2001:db8:1:2::3"), at(0)).await;
-    let next_network = peer("p").coming_from("2001:db8:1:3::3");
-    assert!(matches!(world.put(&next_network, at(1)).await, Placement::Held { .. }));
-    world.place(&peer("p").coming_from("2001:db8:1:2:aaaa:bbbb:cccc:dddd"), at(1)).await;
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").from_source("2001:db8:1:2::3"), at(0)).await;
+    let next_network = peer("p").from_source("2001:db8:1:3::3");
+    assert!(matches!(harness.put(&next_network, at(1)).await, PutResult::Held { .. }));
+    harness.register(&peer("p").from_source("2001:db8:1:2:aaaa:bbbb:cccc:dddd"), at(1)).await;
 }
 
 pub async fn the_holder_is_known_by_its_token_from_anywhere(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
-    let roaming = peer("p").coming_from(ELSEWHERE).proving(token(1)).carrying(&["moved"]);
-    world.place(&roaming, at(1)).await;
-    assert_eq!(world.sample(&carriers_of(&["moved"]), at(1)).await.ids(), ["p"]);
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+    let roaming = peer("p").from_source(OTHER_SOURCE).with_token(token(1)).with_archetypes(&["moved"]);
+    harness.register(&roaming, at(1)).await;
+    assert_eq!(harness.sample(&peers_with_any(&["moved"]), at(1)).await.ids(), ["p"]);
 }
 
 pub async fn the_holder_deregisters_by_address_or_token(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    let with_token = Claim { token: Some(token(1)), ..from(ELSEWHERE) };
-    for claim in [from(HOME), with_token] {
-        world.place(&peer("p").given(token(1)), at(0)).await;
-        assert_eq!(world.remove("p", &claim, at(1)).await, Removal::Removed { was_live: true });
+    let harness = Harness::open(subject).await;
+    let with_token = Claim { token: Some(token(1)), ..claim_from(OTHER_SOURCE) };
+    for claim in [claim_from(HOLDER_SOURCE), with_token] {
+        harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+        assert_eq!(harness.remove("p", &claim, at(1)).await, Removal::Removed { was_live: true });
     }
 }
 
 pub async fn a_token_that_was_proven_goes_on(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
-    let proven = peer("p").proving(token(1));
-    assert!(world.place(&proven.clone().given(token(2)), at(1)).await);
-    assert!(world.place(&proven.coming_from(ELSEWHERE).given(token(3)), at(2)).await);
-    let never_given = peer("p").coming_from("192.0.2.1").proving(token(2));
-    assert!(matches!(world.put(&never_given, at(3)).await, Placement::Held { .. }));
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+    let proven = peer("p").with_token(token(1));
+    assert!(harness.register(&proven.clone().with_new_token(token(2)), at(1)).await);
+    assert!(harness.register(&proven.from_source(OTHER_SOURCE).with_new_token(token(3)), at(2)).await);
+    let never_given = peer("p").from_source("192.0.2.1").with_token(token(2));
+    assert!(matches!(harness.put(&never_given, at(3)).await, PutResult::Held { .. }));
 }
 
 pub async fn without_its_token_the_holder_gets_a_new_one_and_the_old_one_ends(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    assert!(!world.place(&peer("p").given(token(1)), at(0)).await);
-    assert!(!world.place(&peer("p").given(token(2)), at(1)).await);
-    let elsewhere = peer("p").coming_from(ELSEWHERE);
-    assert!(matches!(world.put(&elsewhere.clone().proving(token(1)), at(2)).await, Placement::Held { .. }));
-    assert!(world.place(&elsewhere.proving(token(2)), at(2)).await);
+    let harness = Harness::open(subject).await;
+    assert!(!harness.register(&peer("p").with_new_token(token(1)), at(0)).await);
+    assert!(!harness.register(&peer("p").with_new_token(token(2)), at(1)).await);
+    let elsewhere = peer("p").from_source(OTHER_SOURCE);
+    assert!(matches!(
+        harness.put(&elsewhere.clone().with_token(token(1)), at(2)).await,
+        PutResult::Held { .. }
+    ));
+    assert!(harness.register(&elsewhere.with_token(token(2)), at(2)).await);
 }
 
 pub async fn a_wrong_token_from_the_right_address_is_replaced(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
-    assert!(!world.place(&peer("p").proving(token(9)).given(token(2)), at(1)).await);
-    assert!(world.place(&peer("p").coming_from(ELSEWHERE).proving(token(2)), at(2)).await);
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+    assert!(!harness.register(&peer("p").with_token(token(9)).with_new_token(token(2)), at(1)).await);
+    assert!(harness.register(&peer("p").from_source(OTHER_SOURCE).with_token(token(2)), at(2)).await);
 }
 
 pub async fn the_address_of_the_last_registration_counts(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
-    world.place(&peer("p").coming_from(ELSEWHERE).proving(token(1)), at(1)).await;
-    assert!(matches!(world.put(&peer("p"), at(2)).await, Placement::Held { .. }));
-    world.place(&peer("p").coming_from(ELSEWHERE), at(2)).await;
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+    harness.register(&peer("p").from_source(OTHER_SOURCE).with_token(token(1)), at(1)).await;
+    assert!(matches!(harness.put(&peer("p"), at(2)).await, PutResult::Held { .. }));
+    harness.register(&peer("p").from_source(OTHER_SOURCE), at(2)).await;
 }
 
 pub async fn a_dormant_peer_goes_on_with_its_token(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
-    let woken = peer("p").coming_from(ELSEWHERE).proving(token(1)).given(token(2));
-    assert!(world.place(&woken, at(TTL_AND_A_THIRD)).await);
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+    let woken = peer("p").from_source(OTHER_SOURCE).with_token(token(1)).with_new_token(token(2));
+    assert!(harness.register(&woken, at(TTL_AND_A_THIRD)).await);
 }
 
 pub async fn who_replaces_a_dormant_peer_holds_it(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let now = at(TTL_AND_A_THIRD);
-    world.place(&peer("p").coming_from(ELSEWHERE).given(token(2)), now).await;
-    for former in [peer("p"), peer("p").coming_from("192.0.2.1").proving(token(1))] {
-        assert!(matches!(world.put(&former, now).await, Placement::Held { .. }));
+    harness.register(&peer("p").from_source(OTHER_SOURCE).with_new_token(token(2)), now).await;
+    for former in [peer("p"), peer("p").from_source("192.0.2.1").with_token(token(1))] {
+        assert!(matches!(harness.put(&former, now).await, PutResult::Held { .. }));
     }
 }
 
 pub async fn an_unguarded_caller_counts_as_the_holder(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("p").given(token(1)), at(0)).await;
-    let stranger = peer("p").coming_from(ELSEWHERE);
-    let unguarded = Claim { unguarded: true, ..stranger.claim };
-    assert!(!world.place(&Put { claim: unguarded, ..stranger }, at(1)).await);
-    let another = Claim { unguarded: true, ..from("192.0.2.1") };
-    assert_eq!(world.remove("p", &another, at(2)).await, Removal::Removed { was_live: true });
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
+    let stranger = peer("p").from_source(OTHER_SOURCE);
+    let holder_rule_disabled = Claim { holder_rule_disabled: true, ..stranger.claim };
+    assert!(!harness.register(&PutRequest { claim: holder_rule_disabled, ..stranger }, at(1)).await);
+    let another = Claim { holder_rule_disabled: true, ..claim_from("192.0.2.1") };
+    assert_eq!(harness.remove("p", &another, at(2)).await, Removal::Removed { was_live: true });
 }

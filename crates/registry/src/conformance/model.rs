@@ -6,9 +6,11 @@ use std::collections::HashMap;
 use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
 use fastrand::Rng;
 
-use super::world::{Differing as _, Listing, WINDOW, World, at, everybody, from, id, ids_of, peer, token};
+use super::harness::{
+    Harness, Listing, PutRequestBuilder as _, WINDOW, all_peers, at, claim_from, id, ids_of, peer, token,
+};
 use super::{Restart, Subject};
-use crate::{Claim, Holder, Limits, Placement, Put, Query, Removal, Renewal};
+use crate::{Claim, Holder, Limits, PutRequest, PutResult, Query, Removal, Renewal};
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ARCHETYPES: [&str; 4] = ["w", "x", "y", "z"];
@@ -17,7 +19,7 @@ const SOURCES: [&str; 4] = ["203.0.113.1", "198.51.100.7", "2001:db8:1:2::3", "2
 const TTLS: [u32; 4] = [30, 60, 300, 3_600];
 
 pub async fn random_histories_agree_with_the_reference_model(subject: &dyn Subject) {
-    history(subject, subject.promises().scale.steps, 7).await;
+    history(subject, subject.guarantees().scale.steps, 7).await;
 }
 
 /// Runs `steps` random calls. Each result must be among those that the model allows. The same seed
@@ -25,7 +27,7 @@ pub async fn random_histories_agree_with_the_reference_model(subject: &dyn Subje
 pub async fn history(subject: &dyn Subject, steps: u32, seed: u64) {
     let mut history = History {
         subject,
-        world: World::open(subject).await,
+        harness: Harness::open(subject).await,
         rng: Rng::with_seed(seed),
         now: at(0),
         model: Model::default(),
@@ -54,7 +56,7 @@ impl Drop for Context {
 
 struct History<'s> {
     subject: &'s dyn Subject,
-    world: World,
+    harness: Harness,
     rng: Rng,
     now: Timestamp,
     model: Model,
@@ -70,7 +72,7 @@ impl History<'_> {
             72..90 => self.sample().await,
             90..95 => self.enumerate().await,
             95..97 => self.census().await,
-            97..99 => drop(self.world.sweep(self.now).await),
+            97..99 => drop(self.harness.sweep(self.now).await),
             _ => self.restart().await,
         }
     }
@@ -102,37 +104,41 @@ impl History<'_> {
     async fn register(&mut self) {
         let carried: Vec<_> = ARCHETYPES.into_iter().filter(|_| self.rng.bool()).collect();
         let name = self.any_id();
-        let mut put = peer(name).carrying(&carried).saying(&format!("{{\"n\":{}}}", self.rng.u64(..)));
-        put = put.coming_from(self.any(&SOURCES)).lasting(self.any(&TTLS)).given(token(self.rng.u8(..)));
+        let mut put =
+            peer(name).with_archetypes(&carried).with_metadata(&format!("{{\"n\":{}}}", self.rng.u64(..)));
+        put = put
+            .from_source(self.any(&SOURCES))
+            .with_ttl(self.any(&TTLS))
+            .with_new_token(token(self.rng.u8(..)));
         put.claim = self.claim(name, put.claim);
-        let placement = self.world.put(&put, self.now).await;
+        let placement = self.harness.put(&put, self.now).await;
         self.model.registered(put, placement, self.now);
     }
 
     async fn heartbeat(&mut self) {
         let name = self.any_id();
-        let renewal = self.world.renew(name, self.now).await;
+        let renewal = self.harness.renew(name, self.now).await;
         self.model.renewed(&id(name), renewal, self.now);
     }
 
     async fn deregister(&mut self) {
         let name = self.any_id();
         let source = self.any(&SOURCES);
-        let claim = self.claim(name, from(source));
-        let removal = self.world.remove(name, &claim, self.now).await;
+        let claim = self.claim(name, claim_from(source));
+        let removal = self.harness.remove(name, &claim, self.now).await;
         self.model.deregistered(&id(name), &claim, removal, self.now);
     }
 
     async fn sample(&mut self) {
         let query = self.query();
-        let listing = self.world.sample(&query, self.now).await;
+        let listing = self.harness.sample(&query, self.now).await;
         let whole = listing.peers.len() < query.limit;
         self.model.listed(&query, &[listing], whole, self.now);
     }
 
     async fn enumerate(&mut self) {
         let query = self.query();
-        let pages = self.world.pages(&query, self.now).await;
+        let pages = self.harness.pages(&query, self.now).await;
         let mut ids = ids_of(&pages);
         ids.dedup();
         assert_eq!(ids, ids_of(&pages), "each peer once");
@@ -140,33 +146,33 @@ impl History<'_> {
     }
 
     async fn census(&mut self) {
-        if self.world.promises.exact_census {
-            let census = self.world.census(0, self.now).await;
+        if self.harness.guarantees.exact_census {
+            let census = self.harness.census(0, self.now).await;
             self.model.counted(census.live, census.dormant, self.now);
         }
     }
 
     async fn restart(&mut self) {
-        let promised = self.world.promises.restart;
-        if promised == Restart::Forgets {
+        let promised = self.harness.guarantees.restart;
+        if promised == Restart::Empty {
             return;
         }
-        self.world.store.close().await.expect("close does not fail");
+        self.harness.store.close().await.expect("close does not fail");
         let stopped = self.now;
         self.now = stopped.plus_millis(self.rng.u64(..4_000_000));
-        self.world.store = self.subject.open(&Limits::default(), self.now).await;
-        if promised == Restart::RenewsLeases {
+        self.harness.store = self.subject.open(&Limits::default(), self.now).await;
+        if promised == Restart::LeasesRenewed {
             self.model.restarted(stopped, self.now);
         }
     }
 
     fn query(&mut self) -> Query {
         let mut archetypes: Vec<_> =
-            ARCHETYPES.into_iter().filter(|_| self.rng.u8(..3) == 0).map(super::world::archetype).collect();
+            ARCHETYPES.into_iter().filter(|_| self.rng.u8(..3) == 0).map(super::harness::archetype).collect();
         archetypes.sort();
         let exclude = self.rng.bool().then(|| id(self.any_id()));
         let limit = if self.rng.bool() { 100 } else { self.rng.usize(1..=8) };
-        Query { archetypes, exclude, limit, ..everybody() }
+        Query { archetypes, exclude, limit, ..all_peers() }
     }
 
     /// Presents no token, the right token, or a random one.
@@ -177,7 +183,7 @@ impl History<'_> {
             1 => Some(token(self.rng.u8(..))),
             _ => None,
         };
-        Claim { token, unguarded: self.rng.u8(..40) == 0, ..claim }
+        Claim { token, holder_rule_disabled: self.rng.u8(..40) == 0, ..claim }
     }
 
     fn any_id(&mut self) -> &'static str {
@@ -196,7 +202,7 @@ struct Model {
 }
 
 struct Known {
-    put: Put,
+    put: PutRequest,
     holder: Holder,
     ends: Ends,
 }
@@ -210,7 +216,7 @@ struct Ends {
 }
 
 impl Ends {
-    fn of_lease(put: &Put, now: Timestamp) -> Self {
+    fn of_lease(put: &PutRequest, now: Timestamp) -> Self {
         let earliest = now + put.ttl;
         Self { earliest, latest: earliest.plus_millis(put.ttl.as_millis() / 3) }
     }
@@ -245,24 +251,24 @@ fn revival_end(lease_end: Timestamp) -> Timestamp {
 }
 
 impl Model {
-    fn registered(&mut self, put: Put, placement: Placement, now: Timestamp) {
+    fn registered(&mut self, put: PutRequest, placement: PutResult, now: Timestamp) {
         let known = self.peers.get_mut(&put.registration.peer_id);
         let mut token = put.new_token;
         match (placement, known) {
-            (Placement::Placed { token_kept }, None) => assert!(!token_kept, "no token was there to keep"),
-            (Placement::Placed { token_kept }, Some(known)) => {
-                if !put.claim.admits(&known.holder) {
+            (PutResult::Stored { token_kept }, None) => assert!(!token_kept, "no token was there to keep"),
+            (PutResult::Stored { token_kept }, Some(known)) => {
+                if !put.claim.matches(&known.holder) {
                     known.ends.seen_not_live(now);
                 }
                 if token_kept {
                     known.ends.seen_known(now);
-                    assert!(put.claim.proves(&known.holder), "a token was kept that nobody proved");
+                    assert!(put.claim.has_token_of(&known.holder), "a token was kept that nobody proved");
                     token = known.holder.token;
-                } else if put.claim.proves(&known.holder) {
+                } else if put.claim.has_token_of(&known.holder) {
                     known.ends.seen_unknown(now);
                 }
             }
-            (Placement::Held { until }, Some(known)) if !put.claim.admits(&known.holder) => {
+            (PutResult::Held { until }, Some(known)) if !put.claim.matches(&known.holder) => {
                 return known.ends.said_to_end(until, now);
             }
             (refused, _) => panic!("{put:?} was refused: {refused:?}"),
@@ -300,11 +306,11 @@ impl Model {
         };
         match removal {
             Removal::Held { until } => {
-                assert!(!claim.admits(&known.holder), "the holder was refused");
+                assert!(!claim.matches(&known.holder), "the holder was refused");
                 return known.ends.said_to_end(until, now);
             }
             Removal::Removed { was_live: true } => {
-                assert!(claim.admits(&known.holder), "a stranger deregistered a live peer");
+                assert!(claim.matches(&known.holder), "a stranger deregistered a live peer");
                 known.ends.seen_live(now);
             }
             Removal::Removed { was_live: false } => {

@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use aurora_discovery_protocol::View;
 
 use super::Subject;
-use super::world::{Differing as _, HOME, World, at, carriers_of, everybody, from, ids_of, peer};
+use super::harness::{
+    HOLDER_SOURCE, Harness, PutRequestBuilder as _, all_peers, at, claim_from, ids_of, peer, peers_with_any,
+};
 use crate::{Query, Removal, Renewal};
 
 /// Ids that a store might mistake for its own keys, or that need escaping.
@@ -15,34 +17,41 @@ const ODD_IDS: [&str; 24] = [
 ];
 
 pub async fn any_id_is_a_peer_of_its_own(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     let longest = "x".repeat(128);
     let ids: BTreeSet<_> = ODD_IDS.into_iter().chain([longest.as_str(), &longest[1..]]).collect();
     for id in &ids {
-        world.place(&peer(id).carrying(&["a"]), at(0)).await;
+        harness.register(&peer(id).with_archetypes(&["a"]), at(0)).await;
     }
     let sorted: Vec<_> = ids.iter().map(ToString::to_string).collect();
-    assert_eq!(world.live(at(0)).await, sorted);
-    assert_eq!(ids_of(&world.pages(&carriers_of(&["a"]), at(0)).await), sorted);
+    assert_eq!(harness.live(at(0)).await, sorted);
+    assert_eq!(ids_of(&harness.pages(&peers_with_any(&["a"]), at(0)).await), sorted);
     for id in &ids {
-        world.beat(id, at(1)).await;
-        assert_eq!(world.remove(id, &from(HOME), at(1)).await, Removal::Removed { was_live: true }, "{id}");
-        assert_eq!(world.renew(id, at(1)).await, Renewal::Unknown, "{id}");
+        harness.heartbeat(id, at(1)).await;
+        assert_eq!(
+            harness.remove(id, &claim_from(HOLDER_SOURCE), at(1)).await,
+            Removal::Removed { was_live: true },
+            "{id}"
+        );
+        assert_eq!(harness.renew(id, at(1)).await, Renewal::Unknown, "{id}");
     }
-    assert_eq!(world.live(at(1)).await, [""; 0]);
+    assert_eq!(harness.live(at(1)).await, [""; 0]);
 }
 
 pub async fn ids_are_told_apart_by_case(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.place(&peer("Peer"), at(0)).await;
-    world.place(&peer("peer").coming_from("192.0.2.1"), at(0)).await;
-    assert_eq!(world.live(at(0)).await, ["Peer", "peer"]);
-    assert_eq!(world.remove("Peer", &from(HOME), at(1)).await, Removal::Removed { was_live: true });
-    assert_eq!(world.live(at(1)).await, ["peer"]);
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("Peer"), at(0)).await;
+    harness.register(&peer("peer").from_source("192.0.2.1"), at(0)).await;
+    assert_eq!(harness.live(at(0)).await, ["Peer", "peer"]);
+    assert_eq!(
+        harness.remove("Peer", &claim_from(HOLDER_SOURCE), at(1)).await,
+        Removal::Removed { was_live: true }
+    );
+    assert_eq!(harness.live(at(1)).await, ["peer"]);
 }
 
 pub async fn any_archetype_is_matched_exactly(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     let longest = "é".repeat(64);
     let odd = [
         "pepino",
@@ -65,30 +74,30 @@ pub async fn any_archetype_is_matched_exactly(subject: &dyn Subject) {
         &longest,
     ];
     for (n, archetype) in odd.iter().enumerate() {
-        world.place(&peer(&format!("p{n}")).carrying(&[archetype]), at(0)).await;
+        harness.register(&peer(&format!("p{n}")).with_archetypes(&[archetype]), at(0)).await;
     }
     for (n, archetype) in odd.iter().enumerate() {
-        let listing = world.sample(&carriers_of(&[archetype]), at(0)).await;
+        let listing = harness.sample(&peers_with_any(&[archetype]), at(0)).await;
         assert_eq!(listing.ids(), [format!("p{n}")], "{archetype}");
         assert_eq!(listing.peers[0].archetypes.as_slice()[0].as_str(), *archetype);
     }
 }
 
 pub async fn a_peer_carries_up_to_32_archetypes(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     let names: Vec<_> = (0..32).map(|n| format!("{n:032}")).collect();
-    let put = peer("p").carrying(&names);
-    world.place(&put, at(0)).await;
+    let put = peer("p").with_archetypes(&names);
+    harness.register(&put, at(0)).await;
     for name in &names {
-        let listing = world.sample(&carriers_of(&[name]), at(0)).await;
+        let listing = harness.sample(&peers_with_any(&[name]), at(0)).await;
         assert_eq!(listing.peers[0].archetypes, put.registration.archetypes, "each in its order");
     }
-    world.place(&peer("p").carrying(&names[..1]), at(1)).await;
-    assert_eq!(world.sample(&carriers_of(&[&names[31]]), at(1)).await.ids(), [""; 0]);
+    harness.register(&peer("p").with_archetypes(&names[..1]), at(1)).await;
+    assert_eq!(harness.sample(&peers_with_any(&[&names[31]]), at(1)).await.ids(), [""; 0]);
 }
 
 pub async fn metadata_comes_back_byte_for_byte(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     let largest = format!("{{\"x\":\"{}\"}}", "é".repeat(2_044));
     assert_eq!(largest.len(), 4_096);
     let written = [
@@ -99,21 +108,21 @@ pub async fn metadata_comes_back_byte_for_byte(subject: &dyn Subject) {
         &largest,
     ];
     for (n, metadata) in written.iter().enumerate() {
-        world.place(&peer(&format!("p{n}")).saying(metadata), at(0)).await;
+        harness.register(&peer(&format!("p{n}")).with_metadata(metadata), at(0)).await;
     }
     for (n, metadata) in written.iter().enumerate() {
-        let listed = world.find(&format!("p{n}"), at(0)).await.expect("it is listed");
+        let listed = harness.find(&format!("p{n}"), at(0)).await.expect("it is listed");
         assert_eq!(listed.metadata.as_str(), *metadata);
     }
 }
 
 pub async fn every_kind_of_address_comes_back(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     for (address, port) in
         [("192.168.1.100", 0), ("2001:db8::1", 65_535), ("peer.example.org", 443), ("_p2p.Example.", 1)]
     {
-        world.place(&peer("p").publishing(address, port), at(0)).await;
-        let listed = world.find("p", at(0)).await.expect("it is listed");
+        harness.register(&peer("p").with_address(address, port), at(0)).await;
+        let listed = harness.find("p", at(0)).await.expect("it is listed");
         assert_eq!((listed.address.to_string().as_str(), listed.port), (address, port));
     }
 }
@@ -132,11 +141,11 @@ pub async fn the_full_view_adds_two_keys(subject: &dyn Subject) {
 
 /// The keys of a peer in a sample and in an enumeration.
 async fn listed_keys(subject: &dyn Subject, view: View) -> [BTreeSet<String>; 2] {
-    let world = World::open(subject).await;
-    world.place(&peer("p").carrying(&["a"]).saying(r#"{"extra":1}"#), at(0)).await;
-    let query = Query { view, ..everybody() };
-    let sampled = world.sample(&query, at(1)).await.json;
-    let paged = world.pages(&query, at(1)).await.remove(0).json;
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p").with_archetypes(&["a"]).with_metadata(r#"{"extra":1}"#), at(0)).await;
+    let query = Query { view, ..all_peers() };
+    let sampled = harness.sample(&query, at(1)).await.json;
+    let paged = harness.pages(&query, at(1)).await.remove(0).json;
     [sampled, paged].map(|json| {
         let mut peers: Vec<serde_json::Map<_, _>> = serde_json::from_slice(&json).expect("a list of objects");
         peers.remove(0).into_iter().map(|(key, _)| key).collect()

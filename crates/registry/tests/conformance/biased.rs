@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Timestamp, View};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Page, Placement, Position, Put, Query, Removal, Renewal, Store, StoreError,
-    Swept, Total,
+    Census, Claim, Enumeration, Page, Position, PutRequest, PutResult, Query, Removal, Renewal, Store,
+    StoreError, Swept, Total,
 };
 
 use crate::reference::Reference;
@@ -214,7 +214,7 @@ impl Memory {
 
 #[async_trait]
 impl Store for Biased {
-    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         self.memory.lock().unwrap().arrived(put.registration.peer_id.clone());
         self.inner.put(put, now).await
     }

@@ -1,12 +1,14 @@
 //! Tests of the judge: it accepts a fair sampler and detects each kind of bias.
 
-use aurora_discovery_registry::conformance::fairness::{Bias, Failed, Trial, trial};
+use aurora_discovery_registry::conformance::fairness::{
+    Bias, FairnessError, FairnessTest, run_fairness_test,
+};
 
 use crate::biased::{Biased, Leaning};
 
-async fn tried(leaning: Leaning) -> Result<u64, Failed> {
+async fn tried(leaning: Leaning) -> Result<u64, FairnessError> {
     let store = Biased::new(leaning);
-    trial(&store, &Trial { rounds: rounds(leaning), ..Trial::default() }).await
+    run_fairness_test(&store, &FairnessTest { rounds: rounds(leaning), ..FairnessTest::default() }).await
 }
 
 /// Enough rounds that the statistic of a biased sampler exceeds the bound by at least six of its
@@ -21,7 +23,7 @@ fn rounds(leaning: Leaning) -> u32 {
 /// The bias that the judge detects in a sampler.
 async fn bias(leaning: Leaning) -> Bias {
     match tried(leaning).await {
-        Err(Failed::Biased(bias)) => bias,
+        Err(FairnessError::Biased(bias)) => bias,
         other => panic!("{leaning:?} was not found guilty: {other:?}"),
     }
 }
@@ -42,8 +44,15 @@ async fn a_fair_sampler_is_acquitted() {
 #[tokio::test]
 async fn a_fair_sampler_of_large_shares_is_acquitted() {
     let store = Biased::new(Leaning::None);
-    let large = Trial { rounds: 3, samples: 80, limit: 200, stayers: 360, movers: 40, ..Trial::default() };
-    assert!(trial(&store, &large).await.is_ok());
+    let large = FairnessTest {
+        rounds: 3,
+        samples: 80,
+        limit: 200,
+        stable_peers: 360,
+        churn: 40,
+        ..FairnessTest::default()
+    };
+    assert!(run_fairness_test(&store, &large).await.is_ok());
 }
 
 #[tokio::test]
@@ -83,7 +92,7 @@ async fn double_weight_for_carriers_of_two_archetypes_is_found() {
 
 #[tokio::test]
 async fn the_caller_in_the_list_is_found() {
-    assert!(matches!(bias(Leaning::ListsTheCaller).await, Bias::Caller(_)));
+    assert!(matches!(bias(Leaning::ListsTheCaller).await, Bias::CallerListed(_)));
 }
 
 #[tokio::test]
@@ -93,10 +102,10 @@ async fn a_rare_archetype_that_is_looked_for_among_a_few_is_found() {
 
 #[tokio::test]
 async fn a_peer_that_is_gone_is_found() {
-    assert!(matches!(bias(Leaning::ListsTheGone).await, Bias::Stranger(_)));
+    assert!(matches!(bias(Leaning::ListsTheGone).await, Bias::NotMatching(_)));
 }
 
 #[tokio::test]
 async fn a_peer_that_is_listed_twice_is_found() {
-    assert!(matches!(bias(Leaning::ListsTwice).await, Bias::Twice(_)));
+    assert!(matches!(bias(Leaning::ListsTwice).await, Bias::Duplicate(_)));
 }

@@ -9,7 +9,7 @@ mod reference;
 use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_registry::conformance::{
-    bounds, census, enumeration, filling, holder, life, model, race, restart, sampling, values,
+    bounds, census, enumeration, fill, holder, lifecycle, model, race, restart, sampling, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -27,12 +27,12 @@ async fn other_histories_of_a_sound_store_pass_too() {
 
 /// Expands to one test per fault, with a case that detects it.
 macro_rules! caught {
-    ($($fault:ident by $room:ident::$case:ident as $name:ident;)+) => {
+    ($($fault:ident by $module:ident::$case:ident as $name:ident;)+) => {
         $(
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $name() {
                 let broken = Reference::with(Fault::$fault);
-                let outcome = AssertUnwindSafe($room::$case(&broken)).catch_unwind().await;
+                let outcome = AssertUnwindSafe($module::$case(&broken)).catch_unwind().await;
                 assert!(outcome.is_err(), "{} lets {:?} pass", stringify!($case), Fault::$fault);
             }
         )+
@@ -43,18 +43,18 @@ mod a_fault_is_caught {
     use super::*;
 
     caught! {
-        NeverExpires by life::a_lease_lasts_its_ttl_and_at_most_a_third_longer as leases_that_never_end;
-        ExpiresEarly by life::a_lease_lasts_its_ttl_and_at_most_a_third_longer as leases_that_end_early;
-        RenewsForLong by life::a_heartbeat_renews_for_the_duration_that_was_granted as renewals_for_too_long;
-        HeartbeatCreates by life::a_heartbeat_never_creates_a_peer as heartbeats_that_make_peers;
-        HeartbeatRevivesNobody by life::a_heartbeat_revives_a_dormant_peer as heartbeats_that_revive_nobody;
-        RevivesForever by life::a_dormant_peer_is_unknown_after_the_revival_window as an_endless_revival_window;
-        OlderTimeShortens by life::a_clock_that_runs_backwards_shortens_no_lease as older_time_that_shortens;
-        LastSeenNeverMoves by life::a_peer_was_last_seen_when_its_lease_was_acquired_or_revived as a_last_seen_that_stays;
-        KeepsOldArchetypes by life::registering_again_replaces_the_whole_registration as old_archetypes_that_match;
-        SweepEvictsDormant by life::sweeping_changes_no_answer as a_sweep_that_forgets_dormant_peers;
-        AnswersWhenClosed by life::a_closed_store_is_unavailable as answers_after_the_end;
-        DormantLeaveAsLive by life::anyone_may_deregister_a_dormant_peer as dormant_peers_that_leave_as_live_ones;
+        NeverExpires by lifecycle::a_lease_lasts_its_ttl_and_at_most_a_third_longer as leases_that_never_end;
+        ExpiresEarly by lifecycle::a_lease_lasts_its_ttl_and_at_most_a_third_longer as leases_that_end_early;
+        RenewsForLong by lifecycle::a_heartbeat_renews_for_the_duration_that_was_granted as renewals_for_too_long;
+        HeartbeatCreates by lifecycle::a_heartbeat_never_creates_a_peer as heartbeats_that_make_peers;
+        HeartbeatRevivesNobody by lifecycle::a_heartbeat_revives_a_dormant_peer as heartbeats_that_revive_nobody;
+        RevivesForever by lifecycle::a_dormant_peer_is_unknown_after_the_revival_window as an_endless_revival_window;
+        OlderTimeShortens by lifecycle::a_clock_that_runs_backwards_shortens_no_lease as older_time_that_shortens;
+        LastSeenNeverMoves by lifecycle::a_peer_was_last_seen_when_its_lease_was_acquired_or_revived as a_last_seen_that_stays;
+        KeepsOldArchetypes by lifecycle::registering_again_replaces_the_whole_registration as old_archetypes_that_match;
+        SweepEvictsDormant by lifecycle::sweeping_changes_no_answer as a_sweep_that_forgets_dormant_peers;
+        AnswersWhenClosed by lifecycle::a_closed_store_is_unavailable as answers_after_the_end;
+        DormantLeaveAsLive by lifecycle::anyone_may_deregister_a_dormant_peer as dormant_peers_that_leave_as_live_ones;
         StrangersOverwrite by holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer as strangers_that_overwrite;
         StrangersDeregister by holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer as strangers_that_deregister;
         RefusedPutRenews by holder::a_stranger_can_neither_replace_nor_deregister_a_live_peer as a_refusal_that_renews;
@@ -68,10 +68,10 @@ mod a_fault_is_caught {
         DormantTakePlaces by sampling::dormant_and_departed_peers_take_no_place_in_a_sample as dormant_peers_in_samples;
         IgnoresPageBytes by sampling::the_bytes_of_a_page_cut_a_sample as pages_of_any_size;
         IgnoresExclude by sampling::the_excluded_peer_is_neither_listed_nor_counted as an_excluded_peer_that_is_listed;
-        FillsNoGap by filling::a_rare_archetype_is_no_island as rare_archetypes_that_are_islands;
-        FillIsCounted by filling::a_network_smaller_than_the_limit_is_listed_whole as totals_that_count_others;
-        FillsFromTheFirst by filling::what_is_missing_is_drawn_evenly_from_all_others as gaps_filled_from_the_first;
-        FillsWithExcluded by filling::the_excluded_peer_fills_no_gap as an_excluded_peer_that_fills_a_gap;
+        FillsNoGap by fill::a_rare_archetype_is_no_island as rare_archetypes_that_are_islands;
+        FillIsCounted by fill::a_network_smaller_than_the_limit_is_listed_whole as totals_that_count_others;
+        FillsFromTheFirst by fill::what_is_missing_is_drawn_evenly_from_all_others as gaps_filled_from_the_first;
+        FillsWithExcluded by fill::the_excluded_peer_fills_no_gap as an_excluded_peer_that_fills_a_gap;
         OffsetPositions by enumeration::an_enumeration_is_unmoved_by_what_comes_and_goes as positions_that_count;
         AnyPositionGoes by enumeration::a_position_of_no_store_is_refused as positions_of_any_kind;
         RefusesMembers by bounds::a_full_registry_refuses_newcomers_never_members as members_that_are_refused;

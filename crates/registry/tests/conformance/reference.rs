@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{Address, Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
-use aurora_discovery_registry::conformance::{Promises, Restart, Scale, Subject};
+use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Holder, Limits, Page, Placement, Position, Put, Query, Removal, Renewal,
-    Store, StoreError, Swept, Total,
+    Census, Claim, Enumeration, Holder, Limits, Page, Position, PutRequest, PutResult, Query, Removal,
+    Renewal, Store, StoreError, Swept, Total,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ const COMPANY: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 struct Entry {
-    put: Put,
+    put: PutRequest,
     holder: Holder,
     registered: Timestamp,
     last_seen: Timestamp,
@@ -98,7 +98,7 @@ impl Reference {
         PeerId::parse(&folded).unwrap()
     }
 
-    fn lease(&self, put: &Put, now: Timestamp) -> Timestamp {
+    fn lease(&self, put: &PutRequest, now: Timestamp) -> Timestamp {
         match self.fault {
             Some(Fault::NeverExpires) => now.plus_millis(u64::MAX / 2),
             Some(Fault::ExpiresEarly) => now.plus_millis(put.ttl.as_millis() - 1),
@@ -106,27 +106,28 @@ impl Reference {
         }
     }
 
-    fn place(&self, peers: &mut Peers, put: Put, now: Timestamp) -> Placement {
+    fn place(&self, peers: &mut Peers, put: PutRequest, now: Timestamp) -> PutResult {
         let id = self.key(&put.registration.peer_id);
         let lease = self.lease(&put, now);
         let known = peers.get_mut(&id);
         let mut token_kept = false;
         let mut former_archetypes = Vec::new();
         if let Some(entry) = known {
-            if entry.is_live(now) && !put.claim.admits(&entry.holder) && !self.is(Fault::StrangersOverwrite) {
+            if entry.is_live(now) && !put.claim.matches(&entry.holder) && !self.is(Fault::StrangersOverwrite)
+            {
                 if self.is(Fault::RefusedPutRenews) {
                     entry.expires = lease;
                 }
-                return Placement::Held { until: entry.expires };
+                return PutResult::Held { until: entry.expires };
             }
-            token_kept = put.claim.proves(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
+            token_kept = put.claim.has_token_of(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
             token_kept |= self.is(Fault::TokenNeverNew);
             if self.is(Fault::KeepsOldArchetypes) {
                 former_archetypes = entry.put.registration.archetypes.as_slice().to_vec();
             }
         }
         if let Some(shortage) = self.shortage(peers, &put, now) {
-            return Placement::Full(shortage);
+            return PutResult::Full(shortage);
         }
         let token = peers.get(&id).filter(|_| token_kept).map_or(put.new_token, |entry| entry.holder.token);
         if !peers.contains_key(&id) {
@@ -135,7 +136,7 @@ impl Reference {
         let holder = Holder { source: put.claim.source, token };
         let entry = Entry { put, holder, registered: now, last_seen: now, expires: lease, former_archetypes };
         peers.insert(id, entry);
-        Placement::Placed { token_kept }
+        PutResult::Stored { token_kept }
     }
 
     fn matching(&self, peers: &Peers, query: &Query, now: Timestamp) -> Vec<Entry> {
@@ -207,23 +208,23 @@ impl Subject for Reference {
         Arc::new(Self { limits: limits.clone(), ..self.clone() })
     }
 
-    fn promises(&self) -> Promises {
+    fn guarantees(&self) -> Guarantees {
         // With this many draws, double weight for one peer in six exceeds the bound by seven of its
         // own standard deviations.
         let scale = Scale { draws: 1_200, ..Scale::default() };
-        Promises { restart: Restart::RenewsLeases, scale, ..Promises::default() }
+        Guarantees { restart: Restart::LeasesRenewed, scale, ..Guarantees::default() }
     }
 }
 
 #[async_trait]
 impl Store for Reference {
-    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         if self.is(Fault::ChecksThenActs) {
             let mut seen = self.known(now)?.clone();
             // Sequential calls never meet a second put, so that the fault has no effect on them.
             let _ = timeout(COMPANY, self.checked.wait()).await;
             let placement = self.place(&mut seen, put.clone(), now);
-            if let (Placement::Placed { .. }, Some(entry)) =
+            if let (PutResult::Stored { .. }, Some(entry)) =
                 (placement, seen.remove(&put.registration.peer_id))
             {
                 self.peers().insert(put.registration.peer_id, entry);
@@ -266,7 +267,7 @@ impl Store for Reference {
             None => Ok(Removal::Unknown),
             Some(entry)
                 if entry.is_live(now)
-                    && !claim.admits(&entry.holder)
+                    && !claim.matches(&entry.holder)
                     && !self.is(Fault::StrangersDeregister) =>
             {
                 Ok(Removal::Held { until: entry.expires })
@@ -378,8 +379,8 @@ impl Reference {
     /// The other live peers, with which a sample is filled.
     fn others(&self, peers: &Peers, query: &Query, now: Timestamp) -> Vec<Entry> {
         let exclude = query.exclude.clone().filter(|_| !self.is(Fault::FillsWithExcluded));
-        let everybody = Query { archetypes: Vec::new(), exclude, ..query.clone() };
-        let mut others = self.matching(peers, &everybody, now);
+        let all_peers = Query { archetypes: Vec::new(), exclude, ..query.clone() };
+        let mut others = self.matching(peers, &all_peers, now);
         let carries = |entry: &Entry| {
             query.archetypes.iter().any(|name| entry.put.registration.archetypes.as_slice().contains(name))
         };

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
-use aurora_discovery_registry::{Limits, Placement, Put, Store};
+use aurora_discovery_registry::{Limits, PutRequest, PutResult, Store};
 use fastrand::Rng;
 
 use super::fixture::{at, block_on, claim, ids, put, query};
@@ -26,7 +26,7 @@ fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
             let put = put(&peer, source, &["all", &format!("a{}", rng.u32(..50))]);
             // About the interval between two operations on the same peer in this test, so that many
             // leases end.
-            store.put_now(Put { ttl: Ttl::from_secs(30), ..put }, now);
+            store.put_now(PutRequest { ttl: Ttl::from_secs(30), ..put }, now);
         }
         3..6 => drop(store.renew_now(&peer, now)),
         6 => drop(store.remove_now(&peer, &claim(source, None), now)),
@@ -105,7 +105,7 @@ fn newcomers_at_once_never_exceed_a_bound() {
             scope.spawn(move || {
                 for n in 0..100 {
                     let placement = store.put_now(put(&format!("{thread}-{n}"), "127.0.0.1", &[]), at(0));
-                    let is_placed = matches!(placement, Placement::Placed { .. });
+                    let is_placed = matches!(placement, PutResult::Stored { .. });
                     placed.fetch_add(u64::from(is_placed), Ordering::Relaxed);
                 }
             });

@@ -7,7 +7,7 @@ use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Page, Placement, Put, Query, Removal, Renewal, Source, Store, TokenHash,
+    Claim, Page, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash,
 };
 
 use crate::EmbeddedStore;
@@ -30,13 +30,13 @@ pub(crate) fn token(n: u8) -> TokenHash {
 }
 
 /// The registration of a peer whose address is also the source of the request.
-pub(crate) fn put(peer: &str, source: &str, archetypes: &[&str]) -> Put {
+pub(crate) fn put(peer: &str, source: &str, archetypes: &[&str]) -> PutRequest {
     put_at(peer, source, source, archetypes)
 }
 
 /// The registration of a peer whose address differs from the source of the request.
-pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str]) -> Put {
-    Put {
+pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str]) -> PutRequest {
+    PutRequest {
         registration: Registration {
             peer_id: id(peer),
             address: Address::parse(address).unwrap().unwrap(),
@@ -51,7 +51,7 @@ pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str
 }
 
 pub(crate) fn claim(source: &str, token: Option<TokenHash>) -> Claim {
-    Claim { source: Source::of(source.parse().unwrap()), token, unguarded: false }
+    Claim { source: Source::of(source.parse().unwrap()), token, holder_rule_disabled: false }
 }
 
 pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
@@ -71,7 +71,7 @@ pub(crate) fn ids(page: &Page) -> BTreeSet<String> {
 }
 
 impl EmbeddedStore {
-    pub(crate) fn put_now(&self, put: Put, now: Timestamp) -> Placement {
+    pub(crate) fn put_now(&self, put: PutRequest, now: Timestamp) -> PutResult {
         block_on(self.put(put, now)).unwrap()
     }
 

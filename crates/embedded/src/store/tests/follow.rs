@@ -9,7 +9,7 @@ use std::thread::JoinHandle;
 
 use aurora_discovery_protocol::{ChangeKind, Metadata, Timestamp, Ttl};
 use aurora_discovery_registry::{
-    Changes, Claim, Enumeration, Followed, Limits, Position, Put, Query, Store, Taken, Watch,
+    Changes, Claim, Enumeration, Limits, Position, PositionLookup, PutRequest, Query, Store, Watch, WatchRead,
 };
 use fastrand::Rng;
 use serde_json::Value;
@@ -44,11 +44,11 @@ impl Follower {
         let (position, watch) = loop {
             let position = store.head(now).unwrap();
             match store.watch(&query, Some(&position), now).unwrap() {
-                Followed::Known(watch) => break (position, watch),
+                PositionLookup::Known(watch) => break (position, watch),
                 // While this thread waits for its turn, other threads may make more changes than
                 // the log keeps.
-                Followed::Expired => {}
-                Followed::Foreign => panic!("the position is the store's"),
+                PositionLookup::Expired => {}
+                PositionLookup::Foreign => panic!("the position is the store's"),
             }
         };
         let mut peers = BTreeMap::new();
@@ -75,9 +75,9 @@ impl Follower {
         loop {
             let query = Query { limit, ..self.query.clone() };
             let delta = match store.delta(&query, &self.position, now).unwrap() {
-                Followed::Known(delta) => delta,
-                Followed::Expired => return false,
-                Followed::Foreign => panic!("the position is the store's"),
+                PositionLookup::Known(delta) => delta,
+                PositionLookup::Expired => return false,
+                PositionLookup::Foreign => panic!("the position is the store's"),
             };
             assert!(delta.joined.len() + delta.changed.len() + delta.left.len() <= limit);
             for (peer, content) in contents(&delta.joined.to_array()) {
@@ -103,8 +103,8 @@ impl Follower {
     /// Takes all changes from the watch. Returns `false` if the client must start again.
     fn look(&mut self, exact: bool, max_bytes: usize) -> bool {
         let mut context = Context::from_waker(Waker::noop());
-        while self.watch.poll_news(&mut context).is_ready() {
-            let Taken::Changes { changes, .. } = self.watch.take(max_bytes) else { return false };
+        while self.watch.poll_changes(&mut context).is_ready() {
+            let WatchRead::Changes { changes, .. } = self.watch.read(max_bytes) else { return false };
             for change in changes {
                 let peer: Value = serde_json::from_slice(&change.json).unwrap();
                 let (peer, content) = named(peer);
@@ -150,15 +150,15 @@ fn step(store: &EmbeddedStore, rng: &mut Rng, peers: u32, now: Timestamp) {
             rng.shuffle(&mut all);
             let mut asked = put(&peer, SOURCE, &all[..rng.usize(..=2)]);
             asked.registration.metadata = Metadata::parse(&format!(r#"{{"v":{}}}"#, rng.u8(..3))).unwrap();
-            let claim = Claim { unguarded: true, ..asked.claim };
+            let claim = Claim { holder_rule_disabled: true, ..asked.claim };
             let ttl = Ttl::from_secs(rng.u32(30..300));
-            store.put_now(Put { ttl, claim, ..asked }, now);
+            store.put_now(PutRequest { ttl, claim, ..asked }, now);
         }
         4..8 => {
             store.renew_now(&peer, now);
         }
         8 => {
-            store.remove_now(&peer, &Claim { unguarded: true, ..claim(SOURCE, None) }, now);
+            store.remove_now(&peer, &Claim { holder_rule_disabled: true, ..claim(SOURCE, None) }, now);
         }
         _ => {
             block_on(store.sweep(now)).unwrap();
@@ -218,11 +218,11 @@ fn a_renewal_and_registering_the_same_again_are_no_changes() {
     let store = EmbeddedStore::in_memory(Limits::default());
     let start = store.head(at(0)).unwrap();
     store.put_now(put("p", SOURCE, &["a"]), at(0));
-    let Followed::Known(joined) = store.delta(&query(&[], 9), &start, at(1)).unwrap() else { panic!() };
+    let PositionLookup::Known(joined) = store.delta(&query(&[], 9), &start, at(1)).unwrap() else { panic!() };
     assert_eq!((joined.joined.len(), joined.changed.len(), joined.left.len()), (1, 0, 0));
     store.renew_now("p", at(5));
     store.put_now(put("p", SOURCE, &["a"]), at(6));
-    let Followed::Known(nothing) = store.delta(&query(&[], 9), &joined.next, at(7)).unwrap() else {
+    let PositionLookup::Known(nothing) = store.delta(&query(&[], 9), &joined.next, at(7)).unwrap() else {
         panic!()
     };
     assert_eq!(nothing.next, joined.next);
@@ -230,7 +230,8 @@ fn a_renewal_and_registering_the_same_again_are_no_changes() {
     for (filter, expected) in
         [(&[][..], (0, 1, 0)), (&["a"], (0, 0, 1)), (&["b"], (1, 0, 0)), (&["c"], (0, 0, 0))]
     {
-        let Followed::Known(delta) = store.delta(&query(filter, 9), &joined.next, at(9)).unwrap() else {
+        let PositionLookup::Known(delta) = store.delta(&query(filter, 9), &joined.next, at(9)).unwrap()
+        else {
             panic!()
         };
         assert_eq!((delta.joined.len(), delta.changed.len(), delta.left.len()), expected, "{filter:?}");
@@ -242,12 +243,14 @@ fn who_leaves_in_silence_is_told_and_who_is_revived_joins() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", SOURCE, &[]), at(0));
     let start = store.head(at(1)).unwrap();
-    let Followed::Known(left) = store.delta(&query(&[], 9), &start, at(301)).unwrap() else { panic!() };
+    let PositionLookup::Known(left) = store.delta(&query(&[], 9), &start, at(301)).unwrap() else { panic!() };
     assert_eq!(left.left, [id("p")], "nobody swept");
     store.renew_now("p", at(400));
-    let Followed::Known(back) = store.delta(&query(&[], 9), &left.next, at(401)).unwrap() else { panic!() };
+    let PositionLookup::Known(back) = store.delta(&query(&[], 9), &left.next, at(401)).unwrap() else {
+        panic!()
+    };
     assert_eq!(back.joined.len(), 1);
-    let Followed::Known(all) = store.delta(&query(&[], 9), &start, at(402)).unwrap() else { panic!() };
+    let PositionLookup::Known(all) = store.delta(&query(&[], 9), &start, at(402)).unwrap() else { panic!() };
     assert_eq!((all.joined.len(), all.changed.len(), all.left.len()), (0, 1, 0), "its last change is told");
 }
 

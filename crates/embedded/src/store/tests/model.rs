@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
 use aurora_discovery_registry::{
-    Claim, Enumeration, Limits, Placement, Put, Query, Removal, Renewal, Store, TokenHash, Total,
+    Claim, Enumeration, Limits, PutRequest, PutResult, Query, Removal, Renewal, Store, TokenHash, Total,
 };
 use fastrand::Rng;
 
@@ -119,13 +119,13 @@ impl History {
         let (peer, archetypes, claim) = (self.peer(), self.archetypes(4), self.claim());
         let (ttl, new_token) = (Ttl::from_secs(self.rng.u32(30..600)), token(self.rng.u8(..4)));
         let registration = put(&peer, SOURCES[0], &archetypes).registration;
-        let placement = self.store.put_now(Put { registration, ttl, claim, new_token }, now);
+        let placement = self.store.put_now(PutRequest { registration, ttl, claim, new_token }, now);
         match self.model.holder(&peer, &claim) {
             Err(until) => {
-                assert_eq!(placement, Placement::Held { until: Timestamp::from_millis(until) });
+                assert_eq!(placement, PutResult::Held { until: Timestamp::from_millis(until) });
             }
             Ok(token_kept) => {
-                assert_eq!(placement, Placement::Placed { token_kept });
+                assert_eq!(placement, PutResult::Stored { token_kept });
                 let token = claim.token.filter(|_| token_kept).unwrap_or(new_token);
                 let expires = (now + ttl).as_millis();
                 self.model.peers.insert(peer, Known { expires, ttl, claim, token, archetypes });

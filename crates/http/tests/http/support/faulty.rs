@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Page, Placement, Position, Put, Query, Removal, Renewal, Store, StoreError,
-    Swept,
+    Census, Claim, Enumeration, Page, Position, PutRequest, PutResult, Query, Removal, Renewal, Store,
+    StoreError, Swept,
 };
 use tokio::time::sleep;
 
@@ -23,7 +23,7 @@ impl Faulty {
 
 #[async_trait]
 impl Store for Faulty {
-    async fn put(&self, put: Put, now: Timestamp) -> Result<Placement, StoreError> {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         self.0.put(put, now).await
     }
 

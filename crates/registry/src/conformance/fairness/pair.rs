@@ -1,8 +1,8 @@
-//! Pairs of peers: whether any two are listed together equally often.
+//! PairDistribution of peers: whether any two are listed together equally often.
 
 use std::collections::HashMap;
 
-use super::super::chance::LEAST_EXPECTED;
+use super::super::statistics::LEAST_EXPECTED;
 
 /// Measures for each pair of watched peers whether their listings are correlated.
 ///
@@ -102,7 +102,7 @@ impl PairCounts {
         }
     }
 
-    /// The chi-square statistic and its degrees of freedom. Pairs with too small an expectation, or
+    /// The chi-square statistic and its degrees of freedom. PairDistribution with too small an expectation, or
     /// whose result is certain, are left out.
     pub(super) fn statistic(&self) -> (f64, f64) {
         let judged = self.cells.iter().filter(|cell| cell.together >= LEAST_EXPECTED && cell.variance > 0.0);

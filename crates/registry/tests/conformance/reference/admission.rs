@@ -3,15 +3,15 @@
 use std::collections::BTreeSet;
 
 use aurora_discovery_protocol::{PeerId, PeerJson, Registration, Timestamp};
-use aurora_discovery_registry::{Holder, Put, Shortage};
+use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest};
 
 use super::{Entry, Fault, Peers, Reference};
 
 impl Reference {
-    pub(super) fn shortage(&self, peers: &Peers, put: &Put, now: Timestamp) -> Option<Shortage> {
-        let Put { registration, claim, .. } = put;
+    pub(super) fn shortage(&self, peers: &Peers, put: &PutRequest, now: Timestamp) -> Option<ExceededLimit> {
+        let PutRequest { registration, claim, .. } = put;
         let known = peers.get(&registration.peer_id);
-        let member = known.is_some_and(|entry| entry.is_live(now) && claim.admits(&entry.holder))
+        let member = known.is_some_and(|entry| entry.is_live(now) && claim.matches(&entry.holder))
             && !self.is(Fault::RefusesMembers);
         let live: Vec<_> = peers.values().filter(|entry| entry.is_live(now)).collect();
         let others = live.iter().filter(|entry| entry.put.registration.peer_id != registration.peer_id);
@@ -31,7 +31,7 @@ impl Reference {
             && !exempt
             && exceeds(publishers, self.limits.max_peers_per_address)
         {
-            return Some(Shortage::Address);
+            return Some(ExceededLimit::Address);
         }
         if member {
             return None;
@@ -48,13 +48,13 @@ impl Reference {
         let unbounded = self.is(Fault::UnboundedSources)
             || (claim.source.is_loopback() && !self.is(Fault::CountsLoopback));
         if u64::try_from(taken).unwrap() >= self.limits.max_peers {
-            Some(Shortage::Peers)
+            Some(ExceededLimit::Peers)
         } else if u64::try_from(bytes).unwrap() + 4_096 > self.limits.max_bytes {
-            Some(Shortage::Bytes)
+            Some(ExceededLimit::Bytes)
         } else if exceeds(from_source, self.limits.max_peers_per_source) && !unbounded {
-            Some(Shortage::Source)
+            Some(ExceededLimit::Source)
         } else if carried.len() > usize::try_from(self.limits.max_archetypes).unwrap() {
-            Some(Shortage::Archetypes)
+            Some(ExceededLimit::Archetypes)
         } else {
             None
         }

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
-use super::super::chance::{LEAST_EXPECTED, chi_square_bound};
-use super::Pairs;
+use super::super::statistics::{LEAST_EXPECTED, chi_square_bound};
+use super::PairDistribution;
 use super::pair::{Draw, PairCounts};
 
 /// The bound of each statistic, in standard deviations. A fair sampler exceeds it less than once in
@@ -31,21 +31,21 @@ pub enum Bias {
     },
     /// A peer was listed twice.
     #[error("{0} was listed twice")]
-    Twice(String),
+    Duplicate(String),
     /// The caller was listed, although it was excluded.
     #[error("{0} asked and was listed")]
-    Caller(String),
+    CallerListed(String),
     /// A listed peer does not match: it has left, has expired, or carries other archetypes.
     #[error("{0} was listed and does not match")]
-    Stranger(String),
+    NotMatching(String),
     /// Some peers were drawn more often than others. Contains all the evidence.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
-    Uneven(Vec<Unevenness>),
+    Uneven(Vec<Deviation>),
 }
 
 /// Counts that are unlikely under a uniform sampler.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Unevenness {
+pub struct Deviation {
     /// A description of the counts.
     pub what: &'static str,
     /// The statistic of the counts.
@@ -54,7 +54,7 @@ pub struct Unevenness {
     pub bound: f64,
 }
 
-impl fmt::Display for Unevenness {
+impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, statistic, bound } = self;
         write!(f, "{what}: {statistic:.0} by chi-square, where chance stays below {bound:.0}")
@@ -62,7 +62,7 @@ impl fmt::Display for Unevenness {
 }
 
 /// Counts the peers that one kind of query lists.
-pub(super) struct Judge {
+pub(super) struct UniformityCheck {
     limit: usize,
     round: Round,
     /// The counts by peer, over all rounds.
@@ -110,7 +110,7 @@ impl Cell {
     }
 }
 
-impl Judge {
+impl UniformityCheck {
     /// A judge for samples of at most `limit` peers and for the pairs of the watched peers.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
         let pairs = PairCounts::of(watched);
@@ -132,12 +132,12 @@ impl Judge {
         let mut met = HashSet::new();
         for name in listed {
             if name == caller {
-                return Err(Bias::Caller(name.clone()));
+                return Err(Bias::CallerListed(name.clone()));
             }
             if !met.insert(name) {
-                return Err(Bias::Twice(name.clone()));
+                return Err(Bias::Duplicate(name.clone()));
             }
-            let counts = self.round.counts.get_mut(name).ok_or_else(|| Bias::Stranger(name.clone()))?;
+            let counts = self.round.counts.get_mut(name).ok_or_else(|| Bias::NotMatching(name.clone()))?;
             counts.0 += 1;
         }
         if let Some(counts) = self.round.counts.get_mut(caller) {
@@ -172,10 +172,10 @@ impl Judge {
     }
 
     /// Returns the number of drawn peers if the sampler is fair, or the evidence that it is biased.
-    pub(super) fn verdict(self, kind: Pairs) -> Result<u64, Bias> {
+    pub(super) fn verdict(self, kind: PairDistribution) -> Result<u64, Bias> {
         let (deviations, pairs) = match kind {
-            Pairs::Alike => (DEVIATIONS, Some(self.pairs.statistic())),
-            Pairs::Clustered => (DEVIATIONS_OF_CLUSTERS, None),
+            PairDistribution::Uniform => (DEVIATIONS, Some(self.pairs.statistic())),
+            PairDistribution::Clustered => (DEVIATIONS_OF_CLUSTERS, None),
         };
         let found: Vec<_> = [
             ("peers of one round", Some(self.within)),
@@ -183,7 +183,7 @@ impl Judge {
             ("pairs of peers that stayed", pairs),
         ]
         .into_iter()
-        .filter_map(|(what, counted)| unevenness(what, counted?, deviations))
+        .filter_map(|(what, counted)| deviation(what, counted?, deviations))
         .collect();
         if found.is_empty() { Ok(self.drawn) } else { Err(Bias::Uneven(found)) }
     }
@@ -193,7 +193,7 @@ fn sum<'c>(cells: impl Iterator<Item = &'c Cell>) -> (f64, f64) {
     cells.filter_map(|cell| cell.distance()).fold((0.0, 0.0), |(sum, count), far| (sum + far, count + 1.0))
 }
 
-fn unevenness(what: &'static str, (statistic, freedom): (f64, f64), deviations: f64) -> Option<Unevenness> {
+fn deviation(what: &'static str, (statistic, freedom): (f64, f64), deviations: f64) -> Option<Deviation> {
     let bound = chi_square_bound(freedom.max(1.0), deviations);
-    (statistic >= bound).then_some(Unevenness { what, statistic, bound })
+    (statistic >= bound).then_some(Deviation { what, statistic, bound })
 }

@@ -14,7 +14,7 @@ pub(super) const LEAST_EXPECTED: f64 = 5.0;
 
 /// Asserts that all `outcomes` were drawn about equally often, with Pearson's chi-square test.
 /// `draws` samples of `size` different outcomes were drawn.
-pub(super) fn assert_even(counts: &HashMap<String, u32>, outcomes: u32, draws: u32, size: u32) {
+pub(super) fn assert_uniform(counts: &HashMap<String, u32>, outcomes: u32, draws: u32, size: u32) {
     let (n, share) = (f64::from(outcomes), f64::from(size) / f64::from(outcomes));
     let expected = f64::from(draws) * share;
     let distance = |count: u32| (f64::from(count) - expected).powi(2);

@@ -11,7 +11,7 @@ use crate::{
 
 /// The parameters of a request to `/discover?since=…` or `/watch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FollowRequest {
+pub struct ChangesRequest {
     /// Report changes of peers that carry any of these archetypes or did before the change. If
     /// empty, report changes of all peers.
     pub archetypes: Vec<Archetype>,
@@ -26,7 +26,7 @@ pub struct FollowRequest {
     pub since: Option<String>,
 }
 
-impl FollowRequest {
+impl ChangesRequest {
     /// The query parameter that turns `/discover` into a request for changes.
     pub const SINCE: &str = "since";
     /// The value of `since` that means from now on, as an empty value does.
@@ -120,12 +120,12 @@ pub struct DeltaResponse {
     pub left: Vec<PeerId>,
     /// Data about the lists.
     #[serde(flatten)]
-    pub figures: DeltaFigures,
+    pub info: DeltaInfo,
 }
 
 /// The data about the lists in a response to `/discover?since=…`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeltaFigures {
+pub struct DeltaInfo {
     /// The total number of peers in the three lists.
     pub count: usize,
     /// The cursor after these changes: the value of `since` in the next request.
@@ -150,7 +150,7 @@ impl DeltaResponse {
         }
         // Two passes, because serde's `flatten` cannot carry metadata as the peer wrote it.
         let Lists { joined, changed, left } = serde_json::from_slice(body)?;
-        Ok(Self { joined, changed, left, figures: serde_json::from_slice(body)? })
+        Ok(Self { joined, changed, left, info: serde_json::from_slice(body)? })
     }
 }
 
@@ -162,14 +162,14 @@ pub fn delta_body(
     joined: &PeerList,
     changed: &PeerList,
     left: &[PeerId],
-    figures: &DeltaFigures,
+    info: &DeltaInfo,
 ) -> Result<Vec<u8>, serde_json::Error> {
     let (joined, changed, left) = (joined.to_array(), changed.to_array(), serde_json::to_vec(left)?);
     let mut body =
         [b"{\"joined\":".as_slice(), &joined, b",\"changed\":", &changed, b",\"left\":", &left].concat();
     let brace_at = body.len();
-    serde_json::to_writer(&mut body, figures)?;
-    // Joins the two objects: the keys of `figures` follow the lists.
+    serde_json::to_writer(&mut body, info)?;
+    // Joins the two objects: the keys of `info` follow the lists.
     body[brace_at] = b',';
     Ok(body)
 }
@@ -187,7 +187,7 @@ pub enum Change {
 
 /// The data of an event that reports a peer as no longer listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Departed {
+pub struct LeftEvent {
     /// The id of that peer.
     pub peer_id: PeerId,
 }
@@ -201,7 +201,7 @@ impl Change {
         Ok(match kind {
             ChangeKind::Joined => Self::Joined(serde_json::from_slice(data)?),
             ChangeKind::Changed => Self::Changed(serde_json::from_slice(data)?),
-            ChangeKind::Left => Self::Left(serde_json::from_slice::<Departed>(data)?.peer_id),
+            ChangeKind::Left => Self::Left(serde_json::from_slice::<LeftEvent>(data)?.peer_id),
         })
     }
 
@@ -230,15 +230,15 @@ mod tests {
 
     const BOUNDS: DiscoverBounds = DiscoverBounds { default: 1_000, max: 1_000 };
 
-    fn query(pairs: &[(&'static str, &'static str)]) -> Result<FollowRequest, Refusal> {
+    fn query(pairs: &[(&'static str, &'static str)]) -> Result<ChangesRequest, Refusal> {
         let pairs = pairs.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
-        FollowRequest::from_parameters(pairs, BOUNDS)
+        ChangesRequest::from_parameters(pairs, BOUNDS)
     }
 
     #[test]
     fn an_empty_since_and_none_mean_from_now_on() {
         for pairs in [&[][..], &[("since", "")], &[("since", "now"), ("reputation", "true")]] {
-            assert_eq!(query(pairs).unwrap(), FollowRequest::new(1_000));
+            assert_eq!(query(pairs).unwrap(), ChangesRequest::new(1_000));
         }
     }
 
@@ -253,9 +253,9 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(whole.since.as_deref(), Some("AQ"));
-        for asked in [whole, FollowRequest::new(7)] {
+        for asked in [whole, ChangesRequest::new(7)] {
             let pairs = asked.parameters().into_iter().map(|(name, value)| (name.into(), value));
-            assert_eq!(FollowRequest::from_parameters(pairs, BOUNDS).unwrap(), asked);
+            assert_eq!(ChangesRequest::from_parameters(pairs, BOUNDS).unwrap(), asked);
         }
     }
 
@@ -275,12 +275,11 @@ mod tests {
         let json = PeerJson::new(&serde_json::from_str(registration).unwrap());
         let mut joined = PeerList::default();
         joined.push(json.encoded(), Timestamp::default());
-        let figures =
-            DeltaFigures { count: 2, since: "c".to_owned(), more: true, timestamp: Timestamp::default() };
+        let info = DeltaInfo { count: 2, since: "c".to_owned(), more: true, timestamp: Timestamp::default() };
         let left = [PeerId::parse("q\"").unwrap()];
-        let body = delta_body(&joined, &PeerList::default(), &left, &figures).unwrap();
+        let body = delta_body(&joined, &PeerList::default(), &left, &info).unwrap();
         let read = DeltaResponse::from_body(&body).unwrap();
-        assert_eq!((read.figures, read.left.as_slice()), (figures, &left[..]));
+        assert_eq!((read.info, read.left.as_slice()), (info, &left[..]));
         assert_eq!(read.joined[0].metadata.as_str(), r#"{ "n": 123456789012345678901234567890 }"#);
     }
 }

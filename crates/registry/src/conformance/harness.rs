@@ -7,19 +7,19 @@ use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 
-use super::{Promises, Subject};
+use super::{Guarantees, Subject};
 use crate::{
-    Census, Claim, Enumeration, Limits, Page, Placement, Position, Put, Query, Removal, Renewal, Source,
-    Store, Swept, TokenHash, Total,
+    Census, Claim, Enumeration, Limits, Page, Position, PutRequest, PutResult, Query, Removal, Renewal,
+    Source, Store, Swept, TokenHash, Total,
 };
 
 /// An odd millisecond in the year 2100, so that no store that also reads the wall clock considers
 /// it past.
 const START_MILLIS: u64 = 4_102_444_800_123;
 /// The source of peers, unless a case says otherwise.
-pub(super) const HOME: &str = "203.0.113.1";
+pub(super) const HOLDER_SOURCE: &str = "203.0.113.1";
 /// The source of other clients.
-pub(super) const ELSEWHERE: &str = "198.51.100.7";
+pub(super) const OTHER_SOURCE: &str = "198.51.100.7";
 /// The duration of leases in seconds, unless a case says otherwise.
 pub(super) const TTL: u64 = 300;
 /// The longest time that a store may let such a lease run.
@@ -51,21 +51,26 @@ pub(super) fn token(byte: u8) -> TokenHash {
     TokenHash::from_bytes([byte; TokenHash::LEN])
 }
 
-/// The registration of a peer from [`HOME`] that publishes this address and has a lease of [`TTL`].
-pub(super) fn peer(name: &str) -> Put {
+/// The registration of a peer from [`HOLDER_SOURCE`] that publishes this address and has a lease of [`TTL`].
+pub(super) fn peer(name: &str) -> PutRequest {
     let registration = Registration {
         peer_id: id(name),
-        address: Address::from(ip(HOME)),
+        address: Address::from(ip(HOLDER_SOURCE)),
         port: 9_000,
         archetypes: Archetypes::default(),
         metadata: Metadata::default(),
     };
-    Put { registration, ttl: Ttl::from_secs(300), claim: from(HOME), new_token: token(0) }
+    PutRequest {
+        registration,
+        ttl: Ttl::from_secs(300),
+        claim: claim_from(HOLDER_SOURCE),
+        new_token: token(0),
+    }
 }
 
 /// The claim of a caller from `source` without a token.
-pub(super) fn from(source: &str) -> Claim {
-    Claim { source: Source::of(ip(source)), token: None, unguarded: false }
+pub(super) fn claim_from(source: &str) -> Claim {
+    Claim { source: Source::of(ip(source)), token: None, holder_rule_disabled: false }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -73,49 +78,49 @@ fn ip(text: &str) -> IpAddr {
 }
 
 /// Methods that change a registration made by [`peer`].
-pub(super) trait Differing: Sized {
-    fn coming_from(self, source: &str) -> Self;
-    fn proving(self, token: TokenHash) -> Self;
-    fn given(self, token: TokenHash) -> Self;
-    fn lasting(self, seconds: u32) -> Self;
-    fn publishing(self, address: &str, port: u16) -> Self;
-    fn carrying<T: AsRef<str>>(self, archetypes: &[T]) -> Self;
-    fn saying(self, metadata: &str) -> Self;
+pub(super) trait PutRequestBuilder: Sized {
+    fn from_source(self, source: &str) -> Self;
+    fn with_token(self, token: TokenHash) -> Self;
+    fn with_new_token(self, token: TokenHash) -> Self;
+    fn with_ttl(self, seconds: u32) -> Self;
+    fn with_address(self, address: &str, port: u16) -> Self;
+    fn with_archetypes<T: AsRef<str>>(self, archetypes: &[T]) -> Self;
+    fn with_metadata(self, metadata: &str) -> Self;
 }
 
-impl Differing for Put {
+impl PutRequestBuilder for PutRequest {
     /// A peer with the source `source` that also publishes this address.
-    fn coming_from(mut self, source: &str) -> Self {
+    fn from_source(mut self, source: &str) -> Self {
         self.claim.source = Source::of(ip(source));
         self.registration.address = Address::from(ip(source));
         self
     }
 
-    fn proving(mut self, token: TokenHash) -> Self {
+    fn with_token(mut self, token: TokenHash) -> Self {
         self.claim.token = Some(token);
         self
     }
 
-    fn given(self, token: TokenHash) -> Self {
+    fn with_new_token(self, token: TokenHash) -> Self {
         Self { new_token: token, ..self }
     }
 
-    fn lasting(self, seconds: u32) -> Self {
+    fn with_ttl(self, seconds: u32) -> Self {
         Self { ttl: Ttl::from_secs(seconds), ..self }
     }
 
-    fn publishing(mut self, address: &str, port: u16) -> Self {
+    fn with_address(mut self, address: &str, port: u16) -> Self {
         self.registration.address = Address::parse(address).expect("an address").expect("not blank");
         self.registration.port = port;
         self
     }
 
-    fn carrying<T: AsRef<str>>(mut self, archetypes: &[T]) -> Self {
+    fn with_archetypes<T: AsRef<str>>(mut self, archetypes: &[T]) -> Self {
         self.registration.archetypes = Archetypes::parse(archetypes).expect("valid archetypes");
         self
     }
 
-    fn saying(mut self, metadata: &str) -> Self {
+    fn with_metadata(mut self, metadata: &str) -> Self {
         self.registration.metadata = Metadata::parse(metadata).expect("valid metadata");
         self
     }
@@ -127,7 +132,7 @@ pub(super) fn renewed(seconds: u32, revived: bool, registered_at: Timestamp) -> 
 }
 
 /// A query for all peers, with bounds that no case reaches.
-pub(super) fn everybody() -> Query {
+pub(super) fn all_peers() -> Query {
     Query {
         archetypes: Vec::new(),
         exclude: None,
@@ -139,10 +144,10 @@ pub(super) fn everybody() -> Query {
 }
 
 /// A query for all peers that carry any of `archetypes`.
-pub(super) fn carriers_of(archetypes: &[&str]) -> Query {
+pub(super) fn peers_with_any(archetypes: &[&str]) -> Query {
     let mut archetypes: Vec<_> = archetypes.iter().map(|text| archetype(text)).collect();
     archetypes.sort();
-    Query { archetypes, ..everybody() }
+    Query { archetypes, ..all_peers() }
 }
 
 /// A page of the store, parsed as a client would.
@@ -171,12 +176,12 @@ impl Listing {
 }
 
 /// An open store, with methods that panic on failure.
-pub(super) struct World {
+pub(super) struct Harness {
     pub(super) store: Arc<dyn Store>,
-    pub(super) promises: Promises,
+    pub(super) guarantees: Guarantees,
 }
 
-impl World {
+impl Harness {
     /// Opens the subject's store, empty and with the default limits.
     pub(super) async fn open(subject: &dyn Subject) -> Self {
         Self::within(subject, &Limits::default()).await
@@ -184,24 +189,24 @@ impl World {
 
     /// Opens the subject's store, empty and within `limits`.
     pub(super) async fn within(subject: &dyn Subject, limits: &Limits) -> Self {
-        Self { store: subject.open(limits, at(0)).await, promises: subject.promises() }
+        Self { store: subject.open(limits, at(0)).await, guarantees: subject.guarantees() }
     }
 
-    pub(super) async fn put(&self, put: &Put, now: Timestamp) -> Placement {
+    pub(super) async fn put(&self, put: &PutRequest, now: Timestamp) -> PutResult {
         self.store.put(put.clone(), now).await.expect("put does not fail")
     }
 
     /// Registers a peer, which must succeed. Returns whether the presented token remains valid.
-    pub(super) async fn place(&self, put: &Put, now: Timestamp) -> bool {
+    pub(super) async fn register(&self, put: &PutRequest, now: Timestamp) -> bool {
         match self.put(put, now).await {
-            Placement::Placed { token_kept } => token_kept,
+            PutResult::Stored { token_kept } => token_kept,
             refused => panic!("{} was refused: {refused:?}", put.registration.peer_id),
         }
     }
 
     /// Registers `count` peers that carry `archetypes`, named `<prefix><number>`. Returns their
     /// names, sorted.
-    pub(super) async fn fill(
+    pub(super) async fn register_many(
         &self,
         prefix: &str,
         count: u32,
@@ -210,7 +215,7 @@ impl World {
     ) -> Vec<String> {
         let mut names: Vec<_> = (0..count).map(|n| format!("{prefix}{n}")).collect();
         for name in &names {
-            self.place(&peer(name).carrying(archetypes), now).await;
+            self.register(&peer(name).with_archetypes(archetypes), now).await;
         }
         names.sort();
         names
@@ -221,7 +226,7 @@ impl World {
     }
 
     /// Renews the lease of a peer, which must be live.
-    pub(super) async fn beat(&self, name: &str, now: Timestamp) {
+    pub(super) async fn heartbeat(&self, name: &str, now: Timestamp) {
         let renewal = self.renew(name, now).await;
         assert!(matches!(renewal, Renewal::Renewed { revived: false, .. }), "{name}: {renewal:?}");
     }
@@ -236,12 +241,12 @@ impl World {
 
     /// The ids of all live peers, sorted.
     pub(super) async fn live(&self, now: Timestamp) -> Vec<String> {
-        self.sample(&everybody(), now).await.ids()
+        self.sample(&all_peers(), now).await.ids()
     }
 
     /// The live peer with this name.
     pub(super) async fn find(&self, name: &str, now: Timestamp) -> Option<Peer> {
-        let mut peers = self.sample(&everybody(), now).await.peers;
+        let mut peers = self.sample(&all_peers(), now).await.peers;
         peers.retain(|peer| peer.peer_id.as_str() == name);
         assert!(peers.len() <= 1, "{name} is listed twice");
         peers.pop()
@@ -249,7 +254,7 @@ impl World {
 
     /// The end of a live peer's lease, from the refusal that another client gets.
     pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
-        match self.remove(name, &from("192.0.2.99"), now).await {
+        match self.remove(name, &claim_from("192.0.2.99"), now).await {
             Removal::Held { until } => until,
             other => panic!("{name} is not held: {other:?}"),
         }

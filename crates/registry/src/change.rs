@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use aurora_discovery_protocol::{Archetype, ChangeKind, FollowRequest, PeerId, PeerList, Timestamp};
+use aurora_discovery_protocol::{Archetype, ChangeKind, ChangesRequest, PeerId, PeerList, Timestamp};
 
 use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 
@@ -31,7 +31,12 @@ pub trait Changes: Send + Sync {
     ///
     /// # Errors
     /// The store's failure.
-    fn delta(&self, query: &Query, after: &Position, now: Timestamp) -> Result<Followed<Delta>, StoreError>;
+    fn delta(
+        &self,
+        query: &Query,
+        after: &Position,
+        now: Timestamp,
+    ) -> Result<PositionLookup<Delta>, StoreError>;
 
     /// Watches the changes after the position `after`, or from now on. The query's `limit` and
     /// `page_bytes` are ignored.
@@ -43,12 +48,12 @@ pub trait Changes: Send + Sync {
         query: &Query,
         after: Option<&Position>,
         now: Timestamp,
-    ) -> Result<Followed<Box<dyn Watch>>, StoreError>;
+    ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError>;
 }
 
 /// The result of looking up a position.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Followed<T> {
+pub enum PositionLookup<T> {
     /// The log contains all changes after the position.
     Known(T),
     /// The position was valid once, but changes after it are no longer in the log.
@@ -81,16 +86,16 @@ pub trait Watch: Send {
 
     /// Reads the changes since the last call, in order and up to about `max_bytes`. The result is
     /// empty if no change matches the query.
-    fn take(&mut self, max_bytes: usize) -> Taken<Occurrence>;
+    fn read(&mut self, max_bytes: usize) -> WatchRead<LoggedChange>;
 
-    /// Ready when [`Watch::take`] may return a change. Changes that do not match do not wake the
+    /// Ready when [`Watch::read`] may return a change. Changes that do not match do not wake the
     /// watcher.
-    fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<()>;
+    fn poll_changes(&mut self, context: &mut Context<'_>) -> Poll<()>;
 }
 
 /// The result of reading changes as a watcher.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Taken<T> {
+pub enum WatchRead<T> {
     /// The changes since the last call.
     Changes {
         /// The changes, in order.
@@ -100,12 +105,12 @@ pub enum Taken<T> {
     },
     /// Changes were dropped from the log before the watcher read them. The watcher continues from
     /// now.
-    Lost,
+    Lagged,
 }
 
 /// One change, as a watcher reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Occurrence {
+pub struct LoggedChange {
     /// What the change means to this watcher.
     pub kind: ChangeKind,
     /// One JSON object: the peer as it was listed at that moment, or the id of a peer that is no
@@ -117,7 +122,7 @@ pub struct Occurrence {
 
 /// The response to a request for changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangesPage {
     /// Peers that did not match at the cursor and match now.
     pub joined: PeerList,
     /// Peers that matched at the cursor and match now with different content.
@@ -131,15 +136,15 @@ pub struct Changed {
 }
 
 /// A watcher that uses cursors instead of positions.
-pub struct Watching {
+pub struct Watcher {
     watch: Box<dyn Watch>,
     archetypes: Vec<Archetype>,
-    fresh: bool,
+    reset: bool,
 }
 
 /// One change, with the cursor after it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Told {
+pub struct WatchEvent {
     /// What the change means to this watcher.
     pub kind: ChangeKind,
     /// One JSON object: the peer as it was listed at that moment, or the id of a peer that is no
@@ -153,65 +158,65 @@ impl Registry {
     /// The changes since a cursor, or the current cursor if the request has none.
     ///
     /// # Errors
-    /// [`Error::NotRemembered`] if the store has no change log, [`Error::InvalidSince`],
+    /// [`Error::NoChangeLog`] if the store has no change log, [`Error::InvalidSince`],
     /// [`Error::SinceExpired`], or the store's failure.
-    pub fn changes(&self, request: FollowRequest, now: Timestamp) -> Result<Changed, Error> {
-        let changes = self.remembered()?;
-        let (query, since) = self.following(request);
+    pub fn changes(&self, request: ChangesRequest, now: Timestamp) -> Result<ChangesPage, Error> {
+        let log = self.change_log()?;
+        let (query, since) = self.changes_query(request);
         let Some(since) = since else {
-            let since = Cursor::encode(&changes.head(now)?, &query.archetypes);
+            let since = Cursor::encode(&log.head(now)?, &query.archetypes);
             let (joined, changed) = (PeerList::default(), PeerList::default());
-            return Ok(Changed { joined, changed, left: Vec::new(), since, more: false });
+            return Ok(ChangesPage { joined, changed, left: Vec::new(), since, more: false });
         };
         let after = Cursor::decode(&since, &query.archetypes).ok_or(Error::InvalidSince)?;
-        match changes.delta(&query, &after, now)? {
-            Followed::Known(Delta { joined, changed, left, next, more }) => {
+        match log.delta(&query, &after, now)? {
+            PositionLookup::Known(Delta { joined, changed, left, next, more }) => {
                 let since = Cursor::encode(&next, &query.archetypes);
-                Ok(Changed { joined, changed, left, since, more })
+                Ok(ChangesPage { joined, changed, left, since, more })
             }
-            Followed::Expired => Err(Error::SinceExpired),
-            Followed::Foreign => Err(Error::InvalidSince),
+            PositionLookup::Expired => Err(Error::SinceExpired),
+            PositionLookup::Foreign => Err(Error::InvalidSince),
         }
     }
 
     /// Watches changes from a cursor or from now on. An expired cursor is not an error: the watch
-    /// then starts now, and [`Watching::is_fresh`] returns `true`.
+    /// then starts now, and [`Watcher::was_reset`] returns `true`.
     ///
     /// # Errors
-    /// [`Error::NotRemembered`] if the store has no change log, [`Error::InvalidSince`], or the
+    /// [`Error::NoChangeLog`] if the store has no change log, [`Error::InvalidSince`], or the
     /// store's failure.
-    pub fn watch(&self, request: FollowRequest, now: Timestamp) -> Result<Watching, Error> {
-        let changes = self.remembered()?;
-        let (query, since) = self.following(request);
+    pub fn watch(&self, request: ChangesRequest, now: Timestamp) -> Result<Watcher, Error> {
+        let log = self.change_log()?;
+        let (query, since) = self.changes_query(request);
         let decode = |since: String| Cursor::decode(&since, &query.archetypes).ok_or(Error::InvalidSince);
         let after = since.map(decode).transpose()?;
-        let (watch, fresh) = match changes.watch(&query, after.as_ref(), now)? {
-            Followed::Known(watch) => (watch, false),
-            Followed::Foreign => return Err(Error::InvalidSince),
-            Followed::Expired => match changes.watch(&query, None, now)? {
-                Followed::Known(watch) => (watch, true),
-                Followed::Expired | Followed::Foreign => return Err(Error::SinceExpired),
+        let (watch, reset) = match log.watch(&query, after.as_ref(), now)? {
+            PositionLookup::Known(watch) => (watch, false),
+            PositionLookup::Foreign => return Err(Error::InvalidSince),
+            PositionLookup::Expired => match log.watch(&query, None, now)? {
+                PositionLookup::Known(watch) => (watch, true),
+                PositionLookup::Expired | PositionLookup::Foreign => return Err(Error::SinceExpired),
             },
         };
-        Ok(Watching { watch, archetypes: query.archetypes, fresh })
+        Ok(Watcher { watch, archetypes: query.archetypes, reset })
     }
 
-    fn remembered(&self) -> Result<&dyn Changes, Error> {
-        self.store().changes().ok_or(Error::NotRemembered)
+    fn change_log(&self) -> Result<&dyn Changes, Error> {
+        self.store().changes().ok_or(Error::NoChangeLog)
     }
 
-    fn following(&self, request: FollowRequest) -> (Query, Option<String>) {
-        let FollowRequest { archetypes, limit, exclude, view, since } = request;
+    fn changes_query(&self, request: ChangesRequest) -> (Query, Option<String>) {
+        let ChangesRequest { archetypes, limit, exclude, view, since } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         (Query { archetypes, exclude, view, limit, page_bytes: self.limits().page_bytes, fill: false }, since)
     }
 }
 
-impl Watching {
-    /// Whether the watch starts now although the request had a cursor, because the cursor had
+impl Watcher {
+    /// Whether the watch started now although the request had a cursor, because the cursor had
     /// expired.
-    pub fn is_fresh(&self) -> bool {
-        self.fresh
+    pub fn was_reset(&self) -> bool {
+        self.reset
     }
 
     /// The cursor after all changes that have been read.
@@ -219,22 +224,22 @@ impl Watching {
         Cursor::encode(&self.watch.position(), &self.archetypes)
     }
 
-    /// Reads the changes since the last call; see [`Watch::take`].
-    pub fn take(&mut self, max_bytes: usize) -> Taken<Told> {
-        match self.watch.take(max_bytes) {
-            Taken::Lost => Taken::Lost,
-            Taken::Changes { changes, more } => {
-                let told = |Occurrence { kind, json, position }| {
+    /// Reads the changes since the last call; see [`Watch::read`].
+    pub fn read(&mut self, max_bytes: usize) -> WatchRead<WatchEvent> {
+        match self.watch.read(max_bytes) {
+            WatchRead::Lagged => WatchRead::Lagged,
+            WatchRead::Changes { changes, more } => {
+                let event = |LoggedChange { kind, json, position }| {
                     let cursor = Cursor::encode(&position, &self.archetypes);
-                    Told { kind, json, cursor }
+                    WatchEvent { kind, json, cursor }
                 };
-                Taken::Changes { changes: changes.into_iter().map(told).collect(), more }
+                WatchRead::Changes { changes: changes.into_iter().map(event).collect(), more }
             }
         }
     }
 
-    /// Ready when [`Watching::take`] may return a change; see [`Watch::poll_news`].
-    pub fn poll_news(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        self.watch.poll_news(context)
+    /// Ready when [`Watcher::read`] may return a change; see [`Watch::poll_changes`].
+    pub fn poll_changes(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.watch.poll_changes(context)
     }
 }

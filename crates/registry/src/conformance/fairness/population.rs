@@ -6,9 +6,9 @@ use aurora_discovery_protocol::Timestamp;
 use fastrand::Rng;
 use serde::Deserialize;
 
-use super::super::world::{Differing as _, at, id, peer};
-use super::{Asked, Trial};
-use crate::{Claim, Placement, Put, Query, Renewal, Store, StoreError};
+use super::super::harness::{PutRequestBuilder as _, at, id, peer};
+use super::{FairnessTest, QueryKind};
+use crate::{Claim, PutRequest, PutResult, Query, Renewal, Store, StoreError};
 
 /// A lease that outlasts every trial, and one that has ended by the next round, even if a store
 /// extends it by a third.
@@ -18,11 +18,11 @@ const ROUND_SECONDS: u64 = 100;
 /// The maximum number of staying peers whose pairs are counted.
 const MOST_WATCHED: usize = 60;
 
-pub(super) struct Crowd<'s> {
+pub(super) struct Population<'s> {
     store: &'s dyn Store,
     rng: Rng,
     now: Timestamp,
-    movers: u32,
+    churn: u32,
     /// The number of peers that have ever registered.
     ever: u32,
     /// The live peers by name.
@@ -34,40 +34,42 @@ pub(super) struct Crowd<'s> {
 struct Member {
     /// The number from which its name and its archetypes are derived.
     number: u32,
-    stay: Stay,
+    lifetime: Lifetime,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Stay {
-    ToTheEnd,
-    UntilItLeaves,
-    ThisRound,
+enum Lifetime {
+    WholeTest,
+    UntilDeregistered,
+    OneRound,
 }
 
-impl<'s> Crowd<'s> {
-    pub(super) async fn gather(store: &'s dyn Store, trial: &Trial) -> Result<Self, StoreError> {
-        let mut crowd = Self {
+impl<'s> Population<'s> {
+    pub(super) async fn gather(store: &'s dyn Store, trial: &FairnessTest) -> Result<Self, StoreError> {
+        let mut population = Self {
             store,
             rng: Rng::with_seed(trial.seed),
             now: at(0),
-            movers: trial.movers,
+            churn: trial.churn,
             ever: 0,
             live: BTreeMap::new(),
             dormant: Vec::new(),
         };
         // Peers that will leave are interleaved with peers that stay. Their departure then leaves
         // gaps throughout a store's order, not only at its end.
-        for number in 0..trial.stayers + 2 * trial.movers {
-            let is_mover = number % 2 == 1 && number / 2 < 2 * trial.movers;
-            crowd.arrive(if is_mover { Stay::UntilItLeaves } else { Stay::ToTheEnd }).await?;
+        for number in 0..trial.stable_peers + 2 * trial.churn {
+            let is_mover = number % 2 == 1 && number / 2 < 2 * trial.churn;
+            population
+                .arrive(if is_mover { Lifetime::UntilDeregistered } else { Lifetime::WholeTest })
+                .await?;
         }
-        Ok(crowd)
+        Ok(population)
     }
 
     /// The staying peers that match, up to the number whose pairs are counted.
-    pub(super) fn watched(&self, asked: Asked) -> Vec<String> {
-        let stayers = self.live.iter().filter(|(_, member)| member.stay == Stay::ToTheEnd);
-        let matching = stayers.filter(|(_, member)| matches(asked, member.number));
+    pub(super) fn watched(&self, asked: QueryKind) -> Vec<String> {
+        let stable_peers = self.live.iter().filter(|(_, member)| member.lifetime == Lifetime::WholeTest);
+        let matching = stable_peers.filter(|(_, member)| matches(asked, member.number));
         matching.take(MOST_WATCHED).map(|(name, _)| name.clone()).collect()
     }
 
@@ -75,15 +77,15 @@ impl<'s> Crowd<'s> {
     /// register again.
     pub(super) async fn move_on(&mut self) -> Result<(), StoreError> {
         self.now = self.now.plus_millis(ROUND_SECONDS * 1_000);
-        let expired = self.named(Stay::ThisRound);
-        self.live.retain(|_, member| member.stay != Stay::ThisRound);
+        let expired = self.named(Lifetime::OneRound);
+        self.live.retain(|_, member| member.lifetime != Lifetime::OneRound);
         self.dormant.extend(expired);
-        for _ in 0..self.movers {
+        for _ in 0..self.churn {
             self.depart().await?;
-            self.arrive(Stay::UntilItLeaves).await?;
-            self.arrive(Stay::ThisRound).await?;
+            self.arrive(Lifetime::UntilDeregistered).await?;
+            self.arrive(Lifetime::OneRound).await?;
         }
-        for _ in 0..self.movers / 4 {
+        for _ in 0..self.churn / 4 {
             self.revive().await?;
             self.register_again().await?;
         }
@@ -91,7 +93,7 @@ impl<'s> Crowd<'s> {
     }
 
     /// The names of the matching peers, sorted.
-    pub(super) fn matching(&self, asked: Asked) -> Vec<String> {
+    pub(super) fn matching(&self, asked: QueryKind) -> Vec<String> {
         let matching = self.live.iter().filter(|(_, member)| matches(asked, member.number));
         matching.map(|(name, _)| name.clone()).collect()
     }
@@ -112,18 +114,18 @@ impl<'s> Crowd<'s> {
         Ok(listed.into_iter().map(|peer| peer.peer_id).collect())
     }
 
-    async fn arrive(&mut self, stay: Stay) -> Result<(), StoreError> {
+    async fn arrive(&mut self, lifetime: Lifetime) -> Result<(), StoreError> {
         let number = self.ever;
         self.ever += 1;
-        let lease = if stay == Stay::ThisRound { SHORT_SECONDS } else { LONG_SECONDS };
-        self.place(&registration(number).lasting(lease)).await?;
-        self.live.insert(name(number), Member { number, stay });
+        let lease = if lifetime == Lifetime::OneRound { SHORT_SECONDS } else { LONG_SECONDS };
+        self.place(&registration(number).with_ttl(lease)).await?;
+        self.live.insert(name(number), Member { number, lifetime });
         Ok(())
     }
 
     async fn depart(&mut self) -> Result<(), StoreError> {
-        let leaving = self.any_of(&self.named(Stay::UntilItLeaves));
-        let holder = Claim { unguarded: true, ..peer(&leaving).claim };
+        let leaving = self.any_of(&self.named(Lifetime::UntilDeregistered));
+        let holder = Claim { holder_rule_disabled: true, ..peer(&leaving).claim };
         self.store.remove(&id(&leaving), &holder, self.now).await?;
         self.live.remove(&leaving);
         Ok(())
@@ -137,24 +139,28 @@ impl<'s> Crowd<'s> {
         let renewal = self.store.renew(&id(&name), self.now).await?;
         assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{name}: {renewal:?}");
         let number = name[1..].parse().expect("a peer's number");
-        self.live.insert(name, Member { number, stay: Stay::ThisRound });
+        self.live.insert(name, Member { number, lifetime: Lifetime::OneRound });
         Ok(())
     }
 
     async fn register_again(&mut self) -> Result<(), StoreError> {
-        let again = self.any_of(&self.named(Stay::ToTheEnd));
+        let again = self.any_of(&self.named(Lifetime::WholeTest));
         let number = self.live[&again].number;
-        self.place(&registration(number).lasting(LONG_SECONDS)).await
+        self.place(&registration(number).with_ttl(LONG_SECONDS)).await
     }
 
-    async fn place(&self, put: &Put) -> Result<(), StoreError> {
+    async fn place(&self, put: &PutRequest) -> Result<(), StoreError> {
         let placement = self.store.put(put.clone(), self.now).await?;
-        assert!(matches!(placement, Placement::Placed { .. }), "{placement:?}");
+        assert!(matches!(placement, PutResult::Stored { .. }), "{placement:?}");
         Ok(())
     }
 
-    fn named(&self, stay: Stay) -> Vec<String> {
-        self.live.iter().filter(|(_, member)| member.stay == stay).map(|(name, _)| name.clone()).collect()
+    fn named(&self, lifetime: Lifetime) -> Vec<String> {
+        self.live
+            .iter()
+            .filter(|(_, member)| member.lifetime == lifetime)
+            .map(|(name, _)| name.clone())
+            .collect()
     }
 }
 
@@ -163,9 +169,9 @@ fn name(number: u32) -> String {
 }
 
 /// The registration of a peer with a distinct address.
-fn registration(number: u32) -> Put {
+fn registration(number: u32) -> PutRequest {
     let [_, b, c, d] = number.to_be_bytes();
-    peer(&name(number)).coming_from(&format!("10.{b}.{c}.{d}")).carrying(&archetypes(number))
+    peer(&name(number)).from_source(&format!("10.{b}.{c}.{d}")).with_archetypes(&archetypes(number))
 }
 
 /// Of ten peers, three carry one archetype, three the other, and two both. One peer in eight
@@ -183,7 +189,7 @@ fn archetypes(number: u32) -> Vec<&'static str> {
     archetypes
 }
 
-fn matches(asked: Asked, number: u32) -> bool {
+fn matches(asked: QueryKind, number: u32) -> bool {
     let wanted = asked.archetypes();
     wanted.is_empty() || archetypes(number).iter().any(|archetype| wanted.contains(archetype))
 }

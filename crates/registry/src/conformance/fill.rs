@@ -3,40 +3,41 @@
 use std::collections::HashMap;
 
 use super::Subject;
-use super::chance::assert_even;
-use super::world::{
-    Differing as _, HOME, Listing, TTL_AND_A_THIRD, World, at, carriers_of, everybody, from, id, peer,
+use super::harness::{
+    HOLDER_SOURCE, Harness, Listing, PutRequestBuilder as _, TTL_AND_A_THIRD, all_peers, at, claim_from, id,
+    peer, peers_with_any,
 };
+use super::statistics::assert_uniform;
 use crate::{Query, Total};
 
 /// A query for the carriers of `archetypes` that is filled with other peers up to `limit`.
 fn filled(archetypes: &[&str], limit: usize) -> Query {
-    Query { limit, fill: true, ..carriers_of(archetypes) }
+    Query { limit, fill: true, ..peers_with_any(archetypes) }
 }
 
 pub async fn a_rare_archetype_is_no_island(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    let others = world.fill("p", world.promises.scale.peers, &["common"], at(0)).await;
-    world.place(&peer("q").carrying(&["common", "rare"]), at(0)).await;
+    let harness = Harness::open(subject).await;
+    let others = harness.register_many("p", harness.guarantees.scale.peers, &["common"], at(0)).await;
+    harness.register(&peer("q").with_archetypes(&["common", "rare"]), at(0)).await;
     for _ in 0..5 {
-        let listing = world.sample(&filled(&["rare"], 6), at(0)).await;
+        let listing = harness.sample(&filled(&["rare"], 6), at(0)).await;
         assert_eq!((distinct(&listing), listing.total), (6, Total::Exact(1)));
         assert_eq!(listing.peers[0].peer_id.as_str(), "q", "who matches comes first");
         assert!(listing.ids().iter().all(|id| id == "q" || others.contains(id)));
     }
-    let listing = world.sample(&filled(&["unknown"], 6), at(0)).await;
+    let listing = harness.sample(&filled(&["unknown"], 6), at(0)).await;
     assert_eq!((distinct(&listing), listing.total), (6, Total::Exact(0)));
 }
 
 pub async fn what_is_missing_is_drawn_evenly_from_all_others(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.fill("rare", 3, &["rare", "b"], at(0)).await;
-    world.fill("b", 10, &["b"], at(0)).await;
-    world.fill("none", 20, &[], at(0)).await;
-    let draws = world.promises.scale.draws;
+    let harness = Harness::open(subject).await;
+    harness.register_many("rare", 3, &["rare", "b"], at(0)).await;
+    harness.register_many("b", 10, &["b"], at(0)).await;
+    harness.register_many("none", 20, &[], at(0)).await;
+    let draws = harness.guarantees.scale.draws;
     let mut counts = HashMap::new();
     for _ in 0..draws {
-        let listing = world.sample(&filled(&["rare"], 8), at(0)).await;
+        let listing = harness.sample(&filled(&["rare"], 8), at(0)).await;
         assert_eq!(distinct(&listing), 8);
         for id in listing.ids() {
             *counts.entry(id).or_insert(0) += 1;
@@ -45,51 +46,51 @@ pub async fn what_is_missing_is_drawn_evenly_from_all_others(subject: &dyn Subje
     for n in 0..3 {
         assert_eq!(counts.remove(&format!("rare{n}")), Some(draws), "who matches is always listed");
     }
-    assert_even(&counts, 30, draws, 5);
+    assert_uniform(&counts, 30, draws, 5);
 }
 
 pub async fn where_enough_match_nobody_else_is_listed(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    let some = world.fill("a", 12, &["a"], at(0)).await;
-    world.fill("b", 12, &["b"], at(0)).await;
+    let harness = Harness::open(subject).await;
+    let some = harness.register_many("a", 12, &["a"], at(0)).await;
+    harness.register_many("b", 12, &["b"], at(0)).await;
     for limit in [1, 5, 12] {
-        let listing = world.sample(&filled(&["a"], limit), at(0)).await;
+        let listing = harness.sample(&filled(&["a"], limit), at(0)).await;
         assert_eq!(distinct(&listing), limit);
         assert!(listing.ids().iter().all(|id| some.contains(id)));
     }
 }
 
 pub async fn a_network_smaller_than_the_limit_is_listed_whole(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     let all = [
-        world.fill("a", 2, &["a"], at(0)).await,
-        world.fill("ab", 2, &["a", "b"], at(0)).await,
-        world.fill("none", 5, &[], at(0)).await,
+        harness.register_many("a", 2, &["a"], at(0)).await,
+        harness.register_many("ab", 2, &["a", "b"], at(0)).await,
+        harness.register_many("none", 5, &[], at(0)).await,
     ]
     .concat();
     for (archetypes, matching) in [(&["a"][..], 4), (&["a", "b"], 4), (&["b"], 2), (&["unknown"], 0)] {
-        let listing = world.sample(&filled(archetypes, 100), at(0)).await;
+        let listing = harness.sample(&filled(archetypes, 100), at(0)).await;
         assert_eq!((listing.ids(), listing.total), (all.clone(), Total::Exact(matching)), "{archetypes:?}");
     }
 }
 
 pub async fn without_an_archetype_nothing_is_missing(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    let all = world.fill("p", 5, &["a"], at(0)).await;
-    let listing = world.sample(&Query { fill: true, ..everybody() }, at(0)).await;
+    let harness = Harness::open(subject).await;
+    let all = harness.register_many("p", 5, &["a"], at(0)).await;
+    let listing = harness.sample(&Query { fill: true, ..all_peers() }, at(0)).await;
     assert_eq!((listing.ids(), listing.total), (all, Total::Exact(5)));
 }
 
 pub async fn the_excluded_peer_fills_no_gap(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.fill("a", 2, &["a"], at(0)).await;
-    world.fill("p", 3, &[], at(0)).await;
+    let harness = Harness::open(subject).await;
+    harness.register_many("a", 2, &["a"], at(0)).await;
+    harness.register_many("p", 3, &[], at(0)).await;
     for (excluded, expected, matching) in
         [("a0", ["a1", "p0", "p1", "p2"], 1), ("p1", ["a0", "a1", "p0", "p2"], 2)]
     {
         for limit in [4, 50] {
             let query = Query { exclude: Some(id(excluded)), ..filled(&["a"], limit) };
-            let listing = world.sample(&query, at(0)).await;
+            let listing = harness.sample(&query, at(0)).await;
             assert_eq!(listing.ids(), expected);
             assert_eq!(listing.total, Total::Exact(matching));
         }
@@ -97,31 +98,31 @@ pub async fn the_excluded_peer_fills_no_gap(subject: &dyn Subject) {
 }
 
 pub async fn the_bytes_of_a_page_bound_what_fills_it(subject: &dyn Subject) {
-    let world = World::open(subject).await;
-    world.fill("a", 5, &["a"], at(0)).await;
-    world.fill("p", 30, &["b"], at(0)).await;
-    let five = world.sample(&carriers_of(&["a"]), at(0)).await.bytes;
+    let harness = Harness::open(subject).await;
+    harness.register_many("a", 5, &["a"], at(0)).await;
+    harness.register_many("p", 30, &["b"], at(0)).await;
+    let five = harness.sample(&peers_with_any(&["a"]), at(0)).await.bytes;
     for page_bytes in [five, five + 1, 2 * five + 20, 3 * five] {
-        let listing = world.sample(&Query { page_bytes, ..filled(&["a"], 30) }, at(0)).await;
+        let listing = harness.sample(&Query { page_bytes, ..filled(&["a"], 30) }, at(0)).await;
         assert!(listing.bytes <= page_bytes, "{} > {page_bytes}", listing.bytes);
         assert!(distinct(&listing) >= 5 && listing.total == Total::Exact(5));
     }
-    let listing = world.sample(&Query { page_bytes: 3 * five, ..filled(&["a"], 30) }, at(0)).await;
+    let listing = harness.sample(&Query { page_bytes: 3 * five, ..filled(&["a"], 30) }, at(0)).await;
     assert!((13..=15).contains(&listing.peers.len()), "{}", listing.peers.len());
-    let cut = world.sample(&Query { page_bytes: five - 1, ..filled(&["a"], 30) }, at(0)).await;
+    let cut = harness.sample(&Query { page_bytes: five - 1, ..filled(&["a"], 30) }, at(0)).await;
     assert!(cut.ids().iter().all(|id| id.starts_with('a')), "matching peers come first: {:?}", cut.ids());
 }
 
 pub async fn dormant_and_departed_peers_fill_no_gap(subject: &dyn Subject) {
-    let world = World::open(subject).await;
+    let harness = Harness::open(subject).await;
     let now = at(TTL_AND_A_THIRD);
     for n in 0..6 {
-        world.place(&peer(&format!("dormant{n}")), at(0)).await;
-        world.place(&peer(&format!("live{n}")).lasting(900), at(0)).await;
-        world.place(&peer(&format!("left{n}")), at(0)).await;
-        world.remove(&format!("left{n}"), &from(HOME), at(1)).await;
+        harness.register(&peer(&format!("dormant{n}")), at(0)).await;
+        harness.register(&peer(&format!("live{n}")).with_ttl(900), at(0)).await;
+        harness.register(&peer(&format!("left{n}")), at(0)).await;
+        harness.remove(&format!("left{n}"), &claim_from(HOLDER_SOURCE), at(1)).await;
     }
-    let listing = world.sample(&filled(&["rare"], 10), now).await;
+    let listing = harness.sample(&filled(&["rare"], 10), now).await;
     assert_eq!(listing.ids(), ["live0", "live1", "live2", "live3", "live4", "live5"]);
 }
 

@@ -1,19 +1,19 @@
-//! The figures that a store reports about its own work.
+//! The metrics that a store reports about its own work.
 
-/// One figure that a store reports about its own work, for monitoring.
+/// One metric that a store reports about its own work, for monitoring.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Figure {
+pub struct StoreMetric {
     /// The name: lower case, ending with the unit, without the product's prefix.
     pub name: &'static str,
     /// A description of one sentence.
     pub help: &'static str,
     /// The kind and the value.
-    pub kind: FigureKind,
+    pub value: MetricValue,
 }
 
-/// The kind and the value of a figure.
+/// The kind and the value of a metric.
 #[derive(Clone, Debug, PartialEq)]
-pub enum FigureKind {
+pub enum MetricValue {
     /// A count since the start of the process.
     Counter(u64),
     /// A value that can rise and fall.
