@@ -126,7 +126,7 @@ def read(key: str, body: str, start: int) -> tuple[Any, int]:
     try:
         return (JSON_WITHOUT_REPEATED_KEYS if key == "metadata" else JSON).raw_decode(body, start)
     except Repeated as error:
-        raise invalid(key, "must not have a key twice in one object") from error
+        raise invalid(key, "must not repeat a key within one object") from error
 
 
 def after(pattern: re.Pattern[str], body: str, at: int) -> int:
@@ -166,9 +166,9 @@ def checked_address(text: Any) -> str | None:
     if address.is_unspecified:
         return None
     if address.is_link_local:
-        raise invalid("address", "must not be a link-local address: it means nothing on another network")
+        raise invalid("address", "must not be a link-local address: it is not reachable from other networks")
     if address.is_multicast or address == BROADCAST:
-        raise invalid("address", "must be the address of one host, not a multicast or broadcast one")
+        raise invalid("address", "must be the address of one host, not a multicast or broadcast address")
     return str(address)
 
 
@@ -186,13 +186,13 @@ def checked_archetypes(names: Any) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise invalid("archetypes", "must be a list of strings")
     if len(names) > MAX_ARCHETYPES:
-        raise invalid("archetypes", f"must hold at most {MAX_ARCHETYPES} archetypes")
+        raise invalid("archetypes", f"must contain at most {MAX_ARCHETYPES} archetypes")
     try:
         size = len("".join(names).encode())
     except UnicodeEncodeError:
         raise invalid("archetypes", "must be a list of strings") from None
     if size > MAX_ARCHETYPES_BYTES:
-        raise invalid("archetypes", f"must hold at most {MAX_ARCHETYPES_BYTES} bytes in all")
+        raise invalid("archetypes", f"must contain at most {MAX_ARCHETYPES_BYTES} bytes in total")
     if not all(map(ARCHETYPE.fullmatch, names)):
         rule = "must hold 1 to 64 characters each, no control characters and no white space at the ends"
         raise invalid("archetypes", rule)
@@ -206,12 +206,12 @@ def checked_metadata(value: Any, text: str) -> str:
         raise invalid("metadata", f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
     # Few objects need no walk: they can't nest deeper than they are many.
     if text.count("{") + text.count("[") > MAX_METADATA_LEVELS and levels(value) > MAX_METADATA_LEVELS:
-        raise invalid("metadata", f"must nest at most {MAX_METADATA_LEVELS} levels deep")
+        raise invalid("metadata", f"must be nested at most {MAX_METADATA_LEVELS} levels deep")
     if "\\u" in text:
         try:
             json.dumps(value, ensure_ascii=False).encode()
         except UnicodeEncodeError:
-            raise invalid("metadata", "must hold valid Unicode only, no half of a surrogate pair") from None
+            raise invalid("metadata", "must be valid Unicode, without lone surrogates") from None
     return text
 
 
@@ -223,7 +223,7 @@ def levels(value: Any) -> int:
 
 def checked_token(token: Any) -> str:
     if not isinstance(token, str) or not VISIBLE.fullmatch(token):
-        raise invalid("lease_token", "must be the lease_token that a registration was answered with")
+        raise invalid("lease_token", "must be a lease_token that a registration returned")
     return token
 
 

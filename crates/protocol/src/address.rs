@@ -55,11 +55,13 @@ impl Address {
         };
         if link_local {
             return Err(Invalid::rule(
-                "must not be a link-local address: it means nothing on another network",
+                "must not be a link-local address: it is not reachable from other networks",
             ));
         }
         if ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
-            return Err(Invalid::rule("must be the address of one host, not a multicast or broadcast one"));
+            return Err(Invalid::rule(
+                "must be the address of one host, not a multicast or broadcast address",
+            ));
         }
         Ok(Self::Ip(ip))
     }
@@ -153,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_one_host_answers_at_is_refused() {
+    fn an_address_that_does_not_identify_one_host_is_refused() {
         let long = format!("{}.example", "a.".repeat(130));
         for text in [
             "224.0.0.1",

@@ -25,10 +25,10 @@ impl Archetype {
         // counting their characters.
         let length_fits = text.len() <= 4 * Self::MAX_CHARS && text.chars().count() <= Self::MAX_CHARS;
         if text.is_empty() || !length_fits {
-            return Err(Invalid::rule("must hold archetypes of 1 to 64 characters"));
+            return Err(Invalid::rule("must contain archetypes of 1 to 64 characters"));
         }
         if text.chars().any(char::is_control) {
-            return Err(Invalid::rule("must not hold control characters"));
+            return Err(Invalid::rule("must not contain control characters"));
         }
         if text.trim().len() != text.len() {
             return Err(Invalid::rule("must not begin or end with white space"));
@@ -80,19 +80,19 @@ impl Archetypes {
     /// [`Invalid`] if one archetype is invalid, or if together they exceed a bound.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
         if texts.len() > Self::MAX_COUNT {
-            return Err(Invalid::rule("must hold at most 32 archetypes"));
+            return Err(Invalid::rule("must contain at most 32 archetypes"));
         }
         if texts.iter().map(|text| text.as_ref().len()).sum::<usize>() > Self::MAX_BYTES {
-            return Err(Invalid::rule("must hold at most 1024 bytes in all"));
+            return Err(Invalid::rule("must contain at most 1024 bytes in total"));
         }
-        let mut kept = Vec::with_capacity(texts.len());
+        let mut distinct = Vec::with_capacity(texts.len());
         for text in texts {
             let archetype = Archetype::parse(text.as_ref())?;
-            if !kept.contains(&archetype) {
-                kept.push(archetype);
+            if !distinct.contains(&archetype) {
+                distinct.push(archetype);
             }
         }
-        Ok(Self(kept))
+        Ok(Self(distinct))
     }
 
     /// The archetypes, in the order in which the peer wrote them.
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archetype_may_be_of_any_script() {
+    fn an_archetype_can_use_any_script() {
         for good in ["pepino", "ética", "研究", "🐹", "two words", &"é".repeat(64)] {
             assert_eq!(Archetype::parse(good).unwrap().as_str(), good);
         }
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn repeated_archetypes_are_kept_once_in_their_order() {
+    fn duplicate_archetypes_are_dropped_and_the_order_is_kept() {
         let archetypes = Archetypes::parse(&["b", "a", "b"]).unwrap();
         let names: Vec<_> = archetypes.as_slice().iter().map(Archetype::as_str).collect();
         assert_eq!(names, ["b", "a"]);

@@ -1,10 +1,10 @@
-//! Requests for the changes since a position, for clients that already know the network.
+//! Requests for changes and their responses, for clients that already know the network.
 
 use std::borrow::Cow;
 
 use serde::{Deserialize, Serialize};
 
-use crate::discover::once;
+use crate::discover::set_once;
 use crate::{
     Archetype, DiscoverBounds, DiscoverRequest, Invalid, Peer, PeerId, PeerList, Refusal, Timestamp, View,
 };
@@ -50,11 +50,11 @@ impl ChangesRequest {
         let mut others = Vec::new();
         for (name, value) in parameters {
             match name.as_ref() {
-                Self::SINCE => once(&mut since, "since", Ok(value.into_owned()))
+                Self::SINCE => set_once(&mut since, "since", Ok(value.into_owned()))
                     .map_err(|(name, invalid)| invalid.in_parameter(name))?,
                 "order" | "cursor" | "fill" => {
                     let rule = Invalid::rule(
-                        "must be left out: changes come in their own order, and go on by since",
+                        "must not be combined with since: changes have a fixed order and continue from since",
                     );
                     return Err(rule.in_parameter(name.into_owned()));
                 }
@@ -236,14 +236,14 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_since_and_none_mean_from_now_on() {
+    fn an_empty_or_missing_since_means_from_now_on() {
         for pairs in [&[][..], &[("since", "")], &[("since", "now"), ("reputation", "true")]] {
             assert_eq!(query(pairs).unwrap(), ChangesRequest::new(1_000));
         }
     }
 
     #[test]
-    fn what_a_client_asks_the_service_reads() {
+    fn request_parameters_round_trip() {
         let whole = query(&[
             ("archetype", "a b"),
             ("limit", "3"),
@@ -253,14 +253,14 @@ mod tests {
         ])
         .unwrap();
         assert_eq!(whole.since.as_deref(), Some("AQ"));
-        for asked in [whole, ChangesRequest::new(7)] {
-            let pairs = asked.parameters().into_iter().map(|(name, value)| (name.into(), value));
-            assert_eq!(ChangesRequest::from_parameters(pairs, BOUNDS).unwrap(), asked);
+        for request in [whole, ChangesRequest::new(7)] {
+            let pairs = request.parameters().into_iter().map(|(name, value)| (name.into(), value));
+            assert_eq!(ChangesRequest::from_parameters(pairs, BOUNDS).unwrap(), request);
         }
     }
 
     #[test]
-    fn what_belongs_to_an_enumeration_is_refused_by_name() {
+    fn parameters_of_an_enumeration_are_refused_by_name() {
         for (name, value) in
             [("order", "all"), ("cursor", "x"), ("fill", "any"), ("limit", "0"), ("view", "none")]
         {
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_service_writes_a_client_reads() {
+    fn a_response_with_changes_round_trips() {
         let registration = r#"{"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":[],"metadata":{ "n": 123456789012345678901234567890 }}"#;
         let json = PeerJson::new(&serde_json::from_str(registration).unwrap());
         let mut joined = PeerList::default();

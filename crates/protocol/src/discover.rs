@@ -158,11 +158,11 @@ impl DiscoverRequest {
         parameters: impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
         bounds: DiscoverBounds,
     ) -> Result<Self, Refusal> {
-        let mut draft = Draft::default();
+        let mut builder = DiscoverRequestBuilder::default();
         for (name, value) in parameters {
-            draft.set(&name, &value, bounds.max)?;
+            builder.set(&name, &value, bounds.max)?;
         }
-        draft.finish(bounds).map_err(|(parameter, invalid)| invalid.in_parameter(parameter))
+        builder.build(bounds).map_err(|(parameter, invalid)| invalid.in_parameter(parameter))
     }
 
     /// The query parameters that express this request, as names and values that are not yet
@@ -185,11 +185,13 @@ impl DiscoverRequest {
     /// Reads the value of the `discover` key in the body of another request.
     pub(crate) fn from_value(value: &RawValue, bounds: DiscoverBounds) -> Result<Self, Refusal> {
         let object = Object::nested(value, "discover.")?;
-        let archetypes = object.optional("archetype", one_or_more)?.unwrap_or_default();
+        let archetypes = object.optional("archetype", string_or_list)?.unwrap_or_default();
         if object.raw("since").is_some() {
-            return Err(object.refuse("since", Invalid::rule("must be asked of GET /discover")));
+            return Err(
+                object.refuse("since", Invalid::rule("is only supported as a parameter of GET /discover"))
+            );
         }
-        let draft = Draft {
+        let builder = DiscoverRequestBuilder {
             archetypes_given: archetypes.len(),
             archetypes: archetypes
                 .iter()
@@ -204,11 +206,11 @@ impl DiscoverRequest {
             view: object.optional("view", |value| View::parse(&string(value)?))?,
             fill: object.optional("fill", |value| Fill::parse(&string(value)?))?,
         };
-        draft.finish(bounds).map_err(|(key, invalid)| object.refuse(key, invalid))
+        builder.build(bounds).map_err(|(key, invalid)| object.refuse(key, invalid))
     }
 }
 
-fn one_or_more(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
+fn string_or_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
     if value.get().starts_with('"') {
         string(value).map(|text| vec![text])
     } else {
@@ -216,8 +218,10 @@ fn one_or_more(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
     }
 }
 
+/// A request of which some parameters have been read. [`DiscoverRequestBuilder::build`] applies
+/// the defaults and the rules that concern several parameters.
 #[derive(Default)]
-struct Draft {
+struct DiscoverRequestBuilder {
     /// The number of archetypes in the request, including empty and repeated ones. The bound
     /// applies to what the caller wrote, not to what remains after duplicates are dropped.
     archetypes_given: usize,
@@ -230,7 +234,7 @@ struct Draft {
     fill: Option<Fill>,
 }
 
-impl Draft {
+impl DiscoverRequestBuilder {
     fn set(&mut self, name: &str, value: &str, max_limit: u32) -> Result<(), Refusal> {
         self.archetypes_given += usize::from(name == "archetype");
         match name {
@@ -238,18 +242,18 @@ impl Draft {
             "archetype" => Archetype::parse(value)
                 .map(|archetype| self.archetypes.push(archetype))
                 .map_err(|e| (name, e)),
-            "limit" => once(&mut self.limit, name, parse_limit(value, max_limit)),
-            "exclude" => once(&mut self.exclude, name, PeerId::parse(value)),
-            "order" => once(&mut self.order, name, Order::parse(value)),
-            "cursor" => once(&mut self.cursor, name, Ok(value.to_owned())),
-            "view" => once(&mut self.view, name, View::parse(value)),
-            "fill" => once(&mut self.fill, name, Fill::parse(value)),
+            "limit" => set_once(&mut self.limit, name, parse_limit(value, max_limit)),
+            "exclude" => set_once(&mut self.exclude, name, PeerId::parse(value)),
+            "order" => set_once(&mut self.order, name, Order::parse(value)),
+            "cursor" => set_once(&mut self.cursor, name, Ok(value.to_owned())),
+            "view" => set_once(&mut self.view, name, View::parse(value)),
+            "fill" => set_once(&mut self.fill, name, Fill::parse(value)),
             _ => Ok(()),
         }
         .map_err(|(name, invalid)| invalid.in_parameter(name.to_owned()))
     }
 
-    fn finish(mut self, bounds: DiscoverBounds) -> Result<DiscoverRequest, (&'static str, Invalid)> {
+    fn build(mut self, bounds: DiscoverBounds) -> Result<DiscoverRequest, (&'static str, Invalid)> {
         // The order of the archetypes does not change the meaning of a query. Sorting them gives
         // equal queries one form, on which the check in a cursor relies.
         self.archetypes.sort_unstable();
@@ -258,12 +262,13 @@ impl Draft {
             return Err(("archetype", Invalid::rule("must be given at most 8 times")));
         }
         if self.cursor.is_some() && self.order == Some(Order::Sample) {
-            return Err(("cursor", Invalid::rule("must come with order=all: a sample has no next page")));
+            return Err(("cursor", Invalid::rule("requires order=all: a sample has no next page")));
         }
+        // A cursor implies an enumeration, so that clients need not repeat `order` on each page.
         let implied = if self.cursor.is_some() { Order::All } else { Order::Sample };
         let order = self.order.unwrap_or(implied);
         if self.fill.is_some() && order == Order::All {
-            let rule = "must come with order=sample: an enumeration lists what matches and nobody else";
+            let rule = "requires order=sample: an enumeration lists only matching peers";
             return Err(("fill", Invalid::rule(rule)));
         }
         Ok(DiscoverRequest {
@@ -279,6 +284,7 @@ impl Draft {
 }
 
 fn parse_limit(text: &str, max: u32) -> Result<u32, Invalid> {
+    // `parse` alone would accept a leading `+`.
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse()
         .ok()
@@ -286,7 +292,8 @@ fn parse_limit(text: &str, max: u32) -> Result<u32, Invalid> {
         .ok_or_else(|| Invalid(format!("must be an integer from 1 to {max}").into()))
 }
 
-pub(crate) fn once<'n, T>(
+/// Sets a parameter that may be given only once.
+pub(crate) fn set_once<'n, T>(
     slot: &mut Option<T>,
     name: &'n str,
     parsed: Result<T, Invalid>,
@@ -310,13 +317,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_discover_samples_everybody() {
+    fn a_request_without_parameters_samples_all_peers() {
         assert_eq!(query(&[]).unwrap(), DiscoverRequest::new(1_000));
         assert_eq!(query(&[("reputation", "true"), ("archetype", "")]).unwrap(), DiscoverRequest::new(1_000));
     }
 
     #[test]
-    fn what_a_client_asks_the_service_reads() {
+    fn request_parameters_round_trip() {
         let whole = query(&[
             ("archetype", "a b"),
             ("archetype", "é"),
@@ -329,17 +336,17 @@ mod tests {
         .unwrap();
         let filled = query(&[("archetype", "a"), ("fill", "any")]).unwrap();
         assert_eq!(filled.fill, Some(Fill::Any));
-        for asked in [whole, filled, DiscoverRequest::new(1_000)] {
+        for request in [whole, filled, DiscoverRequest::new(1_000)] {
             let read = DiscoverRequest::from_parameters(
-                asked.parameters().into_iter().map(|(n, v)| (n.into(), v)),
+                request.parameters().into_iter().map(|(n, v)| (n.into(), v)),
                 BOUNDS,
             );
-            assert_eq!(read.unwrap(), asked);
+            assert_eq!(read.unwrap(), request);
         }
     }
 
     #[test]
-    fn the_legacy_view_has_a_deprecated_name_and_clients_send_neither() {
+    fn the_legacy_view_has_a_deprecated_alias_and_clients_send_neither_name() {
         for name in ["legacy", "seed"] {
             assert_eq!(query(&[("view", name)]).unwrap(), DiscoverRequest::new(1_000));
             let inline = RawValue::from_string(format!(r#"{{"view":"{name}"}}"#)).unwrap();
@@ -353,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn archetypes_are_one_set_however_they_are_written() {
+    fn archetypes_are_sorted_and_deduplicated() {
         let given = query(&[("archetype", "b"), ("archetype", "a"), ("archetype", "b")]).unwrap();
         assert_eq!(given.archetypes.iter().map(Archetype::as_str).collect::<Vec<_>>(), ["a", "b"]);
     }
@@ -365,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn an_enumeration_is_not_filled_up() {
+    fn fill_is_refused_for_an_enumeration() {
         for with in [("order", "all"), ("cursor", "x")] {
             let refusal = query(&[("fill", "any"), with]).unwrap_err();
             assert_eq!(refusal.field.as_deref(), Some("fill"), "{refusal}");
@@ -374,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parameter_out_of_range_is_refused_by_name() {
+    fn an_invalid_parameter_is_refused_by_name() {
         let nine: Vec<_> =
             ["1", "2", "3", "4", "5", "6", "7", "8", "9"].map(|name| ("archetype", name)).to_vec();
         assert_eq!(query(&nine).unwrap_err().field.unwrap(), "archetype");
@@ -407,7 +414,7 @@ mod tests {
     }
 
     #[test]
-    fn every_known_parameter_has_a_rule_and_no_other_has() {
+    fn only_known_parameters_are_checked() {
         // Nine values break a rule for every parameter: at most eight archetypes are allowed, and
         // every other parameter may appear only once.
         let nine = |name| query(&[(name, "1"); 9]);

@@ -23,9 +23,9 @@ pub struct EncodedPeer<'a> {
 }
 
 impl<'a> EncodedPeer<'a> {
-    pub(crate) const HEAD: &'static str = "{\"peer_id\":\"";
-    pub(crate) const MIDDLE: &'static str = ",\"last_seen\":\"1970-01-01T00:00:00\",\"metadata\":";
-    pub(crate) const END: &'static str = "}";
+    pub(crate) const PREFIX: &'static str = "{\"peer_id\":\"";
+    pub(crate) const LAST_SEEN: &'static str = ",\"last_seen\":\"1970-01-01T00:00:00\",\"metadata\":";
+    pub(crate) const SUFFIX: &'static str = "}";
     /// The offset of `last_seen` in the part between front and back.
     pub(crate) const LAST_SEEN_AT: usize = ",\"last_seen\":\"".len();
 
@@ -37,10 +37,10 @@ impl<'a> EncodedPeer<'a> {
     /// The compact form of a complete JSON whose front has `front_len` bytes.
     pub(crate) fn of_json(json: &'a str, front_len: usize) -> Self {
         let json = json.as_bytes();
-        let front_end = Self::HEAD.len() + front_len;
-        let back = front_end + Self::MIDDLE.len()..json.len().saturating_sub(Self::END.len());
+        let front_end = Self::PREFIX.len() + front_len;
+        let back = front_end + Self::LAST_SEEN.len()..json.len().saturating_sub(Self::SUFFIX.len());
         Self {
-            front: json.get(Self::HEAD.len()..front_end).unwrap_or_default(),
+            front: json.get(Self::PREFIX.len()..front_end).unwrap_or_default(),
             back: json.get(back).unwrap_or_default(),
         }
     }
@@ -57,7 +57,7 @@ impl<'a> EncodedPeer<'a> {
 
     /// The length of the complete JSON, in bytes.
     pub const fn json_len(&self) -> usize {
-        Self::HEAD.len() + self.front.len() + Self::MIDDLE.len() + self.back.len() + Self::END.len()
+        Self::PREFIX.len() + self.front.len() + Self::LAST_SEEN.len() + self.back.len() + Self::SUFFIX.len()
     }
 
     /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
@@ -72,13 +72,16 @@ impl<'a> EncodedPeer<'a> {
 
     /// The complete JSON, as [`PeerJson`](crate::PeerJson) has it.
     pub fn to_json(&self) -> Vec<u8> {
-        let (head, middle, end) = (Self::HEAD.as_bytes(), Self::MIDDLE.as_bytes(), Self::END.as_bytes());
-        [head, self.front, middle, self.back, end].concat()
+        let (prefix, last_seen, suffix) =
+            (Self::PREFIX.as_bytes(), Self::LAST_SEEN.as_bytes(), Self::SUFFIX.as_bytes());
+        [prefix, self.front, last_seen, self.back, suffix].concat()
     }
 
     /// Whether the peer has this id.
     pub fn has_id(&self, id: &PeerId) -> bool {
         let id = id.as_str().as_bytes();
+        // Comparing bytes suffices for almost every id. Only an id that JSON escapes has to be
+        // decoded first.
         if id.iter().copied().any(is_escaped) {
             return *self.peer_id() == *id;
         }
@@ -88,6 +91,7 @@ impl<'a> EncodedPeer<'a> {
     /// The peer's id. An id is visible ASCII, so that JSON escapes only the quote and the backslash
     /// in it.
     pub fn peer_id(&self) -> Cow<'a, [u8]> {
+        // The first quote or backslash decides: a quote ends an id without escapes.
         match self.front.iter().position(|byte| is_escaped(*byte)) {
             Some(end) if self.front[end] == b'"' => Cow::Borrowed(&self.front[..end]),
             _ => Cow::Owned(unescape(self.front)),
@@ -110,8 +114,8 @@ fn unescape(text: &[u8]) -> Vec<u8> {
 }
 
 const _: () = assert!(
-    EncodedPeer::MIDDLE.len()
-        == EncodedPeer::LAST_SEEN_AT + Timestamp::WRITTEN_LEN + "\",\"metadata\":".len()
+    EncodedPeer::LAST_SEEN.len()
+        == EncodedPeer::LAST_SEEN_AT + Timestamp::WIRE_LEN + "\",\"metadata\":".len()
 );
 
 #[cfg(test)]
@@ -120,7 +124,7 @@ mod tests {
     use crate::{Address, Archetypes, Metadata, PeerJson, Registration};
 
     #[test]
-    fn a_peer_is_recognised_by_its_id_whatever_json_escapes_in_it() {
+    fn a_peer_is_recognized_by_its_id_even_if_json_escapes_it() {
         let long = ["x".repeat(128), "\"".repeat(128), "\\".repeat(128)];
         let short = ["p", "pp", "q\"d", "q", "q\\", "q\\\"d", "\\", "\"", "p\",\"address"];
         let ids: Vec<PeerId> = short.into_iter().chain(long.iter().map(String::as_str)).map(id).collect();

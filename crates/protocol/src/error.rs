@@ -144,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_written_the_same_by_serde_and_by_hand() {
+    fn serde_and_as_str_write_the_same_code() {
         for code in Code::ALL {
             assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
         }

@@ -20,7 +20,7 @@ mod change;
 mod discover;
 mod encoded_peer;
 mod error;
-mod heartbeats;
+mod heartbeat;
 mod metadata;
 mod network;
 mod object;
@@ -38,7 +38,7 @@ pub use change::{Change, ChangeKind, ChangesRequest, DeltaInfo, DeltaResponse, L
 pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
 pub use encoded_peer::EncodedPeer;
 pub use error::{Code, Invalid, Refusal};
-pub use heartbeats::{Heartbeat, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, PeerIds};
+pub use heartbeat::{Heartbeat, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, PeerIds};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
 pub use peer::{Peer, PeerJson, Registration};

@@ -43,7 +43,7 @@ impl Metadata {
 
     /// Accepts metadata from a store without checking its structure again: it was checked when the
     /// peer registered.
-    pub(crate) fn kept(value: &RawValue) -> Result<Self, Invalid> {
+    pub(crate) fn from_stored(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') || text.len() > Self::MAX_BYTES {
             return Err(Invalid::rule("must be a JSON object of at most 4096 bytes"));
@@ -85,26 +85,27 @@ fn check_structure(text: &str) -> Result<(), Invalid> {
         List,
     }
     let mut open: Vec<Open> = Vec::new();
+    // A string is a key if it follows `{` or `,` in an object. In a list the flag has no effect.
     let mut key_follows = false;
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {
         let mut width = 1;
         match first {
             b'{' | b'[' if open.len() == Metadata::MAX_LEVELS => {
-                return Err(Invalid::rule("must nest at most 16 levels deep"));
+                return Err(Invalid::rule("must be nested at most 16 levels deep"));
             }
             b'{' => open.push(Open::Object(HashSet::new())),
             b'[' => open.push(Open::List),
             b'}' | b']' => drop(open.pop()),
+            // A string is consumed as a whole, so that brackets inside it do not count.
             b'"' => {
                 width = string_width(rest);
-                let string: String = serde_json::from_str(&rest[..width]).map_err(|_| {
-                    Invalid::rule("must hold valid Unicode only, no half of a surrogate pair")
-                })?;
+                let string: String = serde_json::from_str(&rest[..width])
+                    .map_err(|_| Invalid::rule("must be valid Unicode, without lone surrogates"))?;
                 if let (true, Some(Open::Object(keys))) = (key_follows, open.last_mut())
                     && !keys.insert(string)
                 {
-                    return Err(Invalid::rule("must not have a key twice in one object"));
+                    return Err(Invalid::rule("must not repeat a key within one object"));
                 }
             }
             _ => width = rest.chars().next().map_or(1, char::len_utf8),
@@ -137,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn metadata_is_given_back_as_it_came() {
+    fn metadata_is_returned_unchanged() {
         for text in [
             "{}",
             r#"{ "n" : 123456789012345678901234567890, "e": 1e999, "s": "\ud83d\udc39 \u00e9 é" }"#,
@@ -149,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn metadata_that_readers_could_differ_on_is_refused() {
+    fn ambiguous_metadata_is_refused() {
         for text in [
             "[]",
             "1",
@@ -178,7 +179,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_kept_whole_or_refused(text in r#"[{}\[\]",:\\a1é \u{0}-\u{10ffff}]{0,40}"#) {
+        fn any_text_is_kept_unchanged_or_refused(text in r#"[{}\[\]",:\\a1é \u{0}-\u{10ffff}]{0,40}"#) {
             if let Ok(metadata) = Metadata::parse(&text) {
                 prop_assert_eq!(metadata.as_str(), text.trim());
             }

@@ -1,4 +1,4 @@
-//! Figures about the network as a whole.
+//! Statistics of the network as a whole.
 
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_can_not_be_known_is_left_out() {
+    fn unknown_values_are_omitted() {
         let sparse = r#"{"timestamp":"2025-10-02T12:00:00","peers":1,"archetypes":[{"archetype":"a","peers":1}],"at_risk":[]}"#;
         let read: NetworkResponse = serde_json::from_str(sparse).unwrap();
         assert_eq!((read.rates, read.undiscovered_ratio), (None, None));

@@ -24,7 +24,7 @@ impl<'a> Object<'a> {
         let object = Self::read(text, "")
             .map_err(|error| Refusal::body(format!("the body is not a JSON object: {error}")))?;
         match object.repeated() {
-            Some(key) => Err(Refusal::body(format!("the body has the key {} twice", shown(key)))),
+            Some(key) => Err(Refusal::body(format!("the body must not repeat the key {}", excerpt(key)))),
             None => Ok(object),
         }
     }
@@ -35,7 +35,9 @@ impl<'a> Object<'a> {
         let object = Self::read(value.get(), path)
             .map_err(|_| Invalid::rule("must be a JSON object").in_field(field))?;
         match object.repeated() {
-            Some(key) => Err(Invalid(format!("has the key {} twice", shown(key)).into()).in_field(field)),
+            Some(key) => {
+                Err(Invalid(format!("must not repeat the key {}", excerpt(key)).into()).in_field(field))
+            }
             None => Ok(object),
         }
     }
@@ -46,6 +48,7 @@ impl<'a> Object<'a> {
     }
 
     fn repeated(&self) -> Option<&str> {
+        // Sorting brings equal keys next to each other. It allocates once and does no hashing.
         let mut keys: Vec<&str> = self.entries.iter().map(|(key, _)| key.as_ref()).collect();
         keys.sort_unstable();
         keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
@@ -85,10 +88,10 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Shortens text of the caller before an error repeats it.
-fn shown(text: &str) -> String {
-    const SHOWN_CHARS: usize = 64;
-    format!("{:?}", text.chars().take(SHOWN_CHARS).collect::<String>())
+/// The start of a text that the caller sent, quoted, for use in an error.
+fn excerpt(text: &str) -> String {
+    const EXCERPT_CHARS: usize = 64;
+    format!("{:?}", text.chars().take(EXCERPT_CHARS).collect::<String>())
 }
 
 /// The text of a JSON string.
@@ -149,7 +152,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 
             // Serde's default error would repeat the whole string to the caller and in the log.
             fn visit_str<E: Error>(self, _: &str) -> Result<Self::Value, E> {
-                Err(E::custom("it is a string"))
+                Err(E::custom("found a string"))
             }
         }
 

@@ -73,11 +73,13 @@ impl PeerJson {
         );
         // The longest id, address and archetypes take far less than 64 KiB, even if every character
         // is escaped.
-        let front = u16::try_from(text.len().saturating_sub(EncodedPeer::HEAD.len())).unwrap_or(u16::MAX);
-        text.reserve_exact(EncodedPeer::MIDDLE.len() + metadata.as_str().len() + EncodedPeer::END.len());
-        text.push_str(EncodedPeer::MIDDLE);
+        let front = u16::try_from(text.len().saturating_sub(EncodedPeer::PREFIX.len())).unwrap_or(u16::MAX);
+        text.reserve_exact(
+            EncodedPeer::LAST_SEEN.len() + metadata.as_str().len() + EncodedPeer::SUFFIX.len(),
+        );
+        text.push_str(EncodedPeer::LAST_SEEN);
         text.push_str(metadata.as_str());
-        text.push_str(EncodedPeer::END);
+        text.push_str(EncodedPeer::SUFFIX);
         Self { text: text.into(), front }
     }
 
@@ -88,16 +90,18 @@ impl PeerJson {
     /// # Errors
     /// [`Invalid`] if the text is not a registration in this form.
     pub fn parse(text: &str) -> Result<(Self, Registration), Invalid> {
-        let kept: Kept<'_> = serde_json::from_str(text)
-            .map_err(|error| Invalid(format!("is no registration: {error}").into()))?;
+        let stored: StoredRegistration<'_> = serde_json::from_str(text)
+            .map_err(|error| Invalid(format!("is not a registration: {error}").into()))?;
         let registration = Registration {
-            peer_id: PeerId::parse(&kept.peer_id)?,
-            address: Address::try_from(kept.address.into_owned())?,
-            port: kept.port,
-            archetypes: Archetypes::parse(&kept.archetypes)?,
-            metadata: Metadata::kept(kept.metadata)?,
+            peer_id: PeerId::parse(&stored.peer_id)?,
+            address: Address::try_from(stored.address.into_owned())?,
+            port: stored.port,
+            archetypes: Archetypes::parse(&stored.archetypes)?,
+            metadata: Metadata::from_stored(stored.metadata)?,
         };
-        match Self::front_of(text, kept.metadata.get()) {
+        // JSON with another order of keys or other white space is written again in the standard
+        // form.
+        match Self::front_of(text, stored.metadata.get()) {
             Some(front) => Ok((Self { text: text.into(), front }, registration)),
             None => Ok((Self::new(&registration), registration)),
         }
@@ -105,8 +109,8 @@ impl PeerJson {
 
     /// The length of the front, if the text begins and ends as [`PeerJson::new`] writes it.
     fn front_of(text: &str, metadata: &str) -> Option<u16> {
-        let before = text.strip_suffix(EncodedPeer::END)?.strip_suffix(metadata)?;
-        let front = before.strip_prefix(EncodedPeer::HEAD)?.strip_suffix(EncodedPeer::MIDDLE)?;
+        let before = text.strip_suffix(EncodedPeer::SUFFIX)?.strip_suffix(metadata)?;
+        let front = before.strip_prefix(EncodedPeer::PREFIX)?.strip_suffix(EncodedPeer::LAST_SEEN)?;
         u16::try_from(front.len()).ok()
     }
 
@@ -124,7 +128,7 @@ impl PeerJson {
 /// A registration as stores keep it, borrowed from its text.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kept<'a> {
+struct StoredRegistration<'a> {
     #[serde(borrow)]
     peer_id: Cow<'a, str>,
     #[serde(borrow)]
@@ -142,7 +146,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_text_of_another_form_is_refused_or_brought_into_the_form() {
+    fn json_in_another_form_is_normalized_or_refused() {
         let other = r#"{"metadata":{ },"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":["a"],"last_seen":"x"}"#;
         let (json, registration) = PeerJson::parse(other).unwrap();
         assert_eq!(json, PeerJson::new(&registration));
@@ -163,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_kept_registration_reads_back_as_it_was() {
+    fn a_stored_registration_round_trips() {
         let registration = Registration {
             peer_id: PeerId::parse(r#"quote"back\slash"#).unwrap(),
             address: Address::parse("192.168.1.100").unwrap().unwrap(),

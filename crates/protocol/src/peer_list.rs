@@ -13,36 +13,38 @@ pub struct PeerList {
     /// list is not copied again.
     text: Vec<u8>,
     len: usize,
-    middle: Middle,
+    last_seen: LastSeenTemplate,
 }
 
-/// The part between the front and the back of a peer, with the time at which the previous peer was
-/// last seen. Most peers of a page were seen on the same day, so that the date is formatted about
+/// The part of a peer's JSON that contains `last_seen`, filled in with the time of the previous
+/// peer. Most peers of a page were seen on the same day, so that the date is formatted about
 /// once per page. Formatting the complete time for each peer costs a third of the page's time
 /// (docs/decisions/0013-plainer-index.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Middle {
+struct LastSeenTemplate {
     /// The start of that day, in seconds since the epoch.
     midnight: u64,
-    text: [u8; EncodedPeer::MIDDLE.len()],
+    text: [u8; EncodedPeer::LAST_SEEN.len()],
 }
 
-impl Default for Middle {
+impl Default for LastSeenTemplate {
     fn default() -> Self {
-        let mut text = [0; EncodedPeer::MIDDLE.len()];
-        text.copy_from_slice(EncodedPeer::MIDDLE.as_bytes());
+        let mut text = [0; EncodedPeer::LAST_SEEN.len()];
+        text.copy_from_slice(EncodedPeer::LAST_SEEN.as_bytes());
         Self { midnight: 0, text }
     }
 }
 
-impl Middle {
+impl LastSeenTemplate {
     fn of(instant: Timestamp) -> Self {
-        let mut middle = Self { midnight: instant.midnight().as_secs(), ..Self::default() };
-        middle.text[LAST_SEEN].copy_from_slice(&instant.written());
-        middle
+        let mut template = Self { midnight: instant.midnight().as_secs(), ..Self::default() };
+        template.text[LAST_SEEN].copy_from_slice(&instant.to_wire());
+        template
     }
 
     fn append(&mut self, instant: Timestamp, out: &mut Vec<u8>) {
+        // A time before `midnight` wraps around to a huge number, so that one comparison rejects
+        // every other day.
         let second = instant.as_secs().wrapping_sub(self.midnight);
         if second >= SECONDS_PER_DAY {
             *self = Self::of(instant);
@@ -58,7 +60,8 @@ impl Middle {
     }
 }
 
-const LAST_SEEN: Range<usize> = EncodedPeer::LAST_SEEN_AT..EncodedPeer::LAST_SEEN_AT + Timestamp::WRITTEN_LEN;
+/// Where the time is in the template, and where its time of day is.
+const LAST_SEEN: Range<usize> = EncodedPeer::LAST_SEEN_AT..EncodedPeer::LAST_SEEN_AT + Timestamp::WIRE_LEN;
 
 const TIME_OF_DAY: Range<usize> = LAST_SEEN.end - "HH:MM:SS".len()..LAST_SEEN.end;
 
@@ -70,7 +73,7 @@ impl PeerList {
         const TAIL: usize = 192; // count, timestamp, total and a cursor
         let mut text = Vec::with_capacity(Self::HEAD.len() + bytes + TAIL);
         text.extend_from_slice(Self::HEAD);
-        Self { text, len: 0, middle: Middle::default() }
+        Self { text, len: 0, last_seen: LastSeenTemplate::default() }
     }
 
     /// The number of peers.
@@ -96,11 +99,11 @@ impl PeerList {
         if self.len > 0 {
             self.text.push(b',');
         }
-        self.text.extend_from_slice(EncodedPeer::HEAD.as_bytes());
+        self.text.extend_from_slice(EncodedPeer::PREFIX.as_bytes());
         self.text.extend_from_slice(peer.front());
-        self.middle.append(last_seen, &mut self.text);
+        self.last_seen.append(last_seen, &mut self.text);
         self.text.extend_from_slice(peer.back());
-        self.text.extend_from_slice(EncodedPeer::END.as_bytes());
+        self.text.extend_from_slice(EncodedPeer::SUFFIX.as_bytes());
         self.len += 1;
     }
 
@@ -164,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_fills_in_when_each_peer_was_seen() {
+    fn a_list_contains_the_last_seen_time_of_each_peer() {
         let mut list = PeerList::with_capacity(0);
         let seen = [0, 1_759_406_400_999, 1_759_406_459_000, 1_800_000_000_000].map(Timestamp::from_millis);
         for (n, at) in seen.iter().enumerate() {
@@ -178,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_view_has_exactly_six_keys_and_the_full_one_two_more() {
+    fn the_legacy_view_has_six_keys_and_the_full_view_two_more() {
         let json = json("p");
         let mut list = PeerList::default();
         list.push(json.encoded(), Timestamp::default());

@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn the_seeds_registration_is_read() {
+    fn a_registration_of_the_original_service_is_accepted() {
         let request = register(
             r#"{"peer_id": "uuid-or-identifier", "address": "192.168.1.100", "port": 9000, "archetypes": ["pepino", "ethics"],
                 "metadata": {"version": "1.0.0", "capabilities": ["tensor-exchange"]}, "reputation": {"unknown": [1]}}"#,
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_client_writes_the_service_reads() {
+    fn register_requests_round_trip() {
         let sparse = RegisterRequest::new(PeerId::parse("p").unwrap());
         assert_eq!(register(&serde_json::to_string(&sparse).unwrap()).unwrap(), sparse);
         let whole = register(
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn an_integer_is_one_however_json_writes_it() {
+    fn an_integer_is_accepted_in_any_json_notation() {
         for port in ["9000", "9000.0", "9e3", "90.00e2"] {
             let request = register(&format!(r#"{{"peer_id":"p","port":{port}}}"#)).unwrap();
             assert_eq!(request.port, 9000, "{port}");
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn null_for_an_optional_key_leaves_it_out() {
+    fn null_is_equivalent_to_a_missing_key() {
         let sparse = register(r#"{"peer_id":"p"}"#).unwrap();
         let nulls = r#"{"peer_id":"p","address":null,"port":null,"archetypes":null,"metadata":null,"ttl_seconds":null,
                         "lease_token":null,"discover":null}"#;
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_repeats_little_of_what_it_refuses() {
+    fn a_refusal_repeats_only_a_short_part_of_the_input() {
         let long = "x".repeat(10_000);
         for body in [format!(r#""{long}""#), format!(r#"{{"{long}":1,"{long}":1}}"#)] {
             let refusal = register(&body).unwrap_err();
@@ -234,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_json_object_is_refused_whole() {
+    fn a_body_that_is_not_a_json_object_is_refused() {
         for body in [
             "",
             "[]",
@@ -252,13 +252,13 @@ mod tests {
     }
 
     #[test]
-    fn a_discover_may_ride_along() {
-        let riding = |discover: &str| {
+    fn a_registration_can_contain_a_discover_request() {
+        let inline = |discover: &str| {
             register(&format!(r#"{{"peer_id":"p","discover":{discover}}}"#)).unwrap().discover.unwrap()
         };
-        let discover = riding(r#"{"archetype":["b","a"],"order":"all","exclude":"p"}"#);
+        let discover = inline(r#"{"archetype":["b","a"],"order":"all","exclude":"p"}"#);
         assert_eq!((discover.limit, discover.order, discover.archetypes.len()), (20, Order::All, 2));
-        assert_eq!(riding(r#"{"archetype":"a"}"#).archetypes.len(), 1);
-        assert_eq!(riding("{}"), DiscoverRequest::new(20));
+        assert_eq!(inline(r#"{"archetype":"a"}"#).archetypes.len(), 1);
+        assert_eq!(inline("{}"), DiscoverRequest::new(20));
     }
 }

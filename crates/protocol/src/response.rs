@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
 
 // Responses that can carry a page are generic over it. A client reads the peers themselves
-// (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list (`PageInfo`) and
-// puts the list, which is already encoded, in front of them (`page_body`).
+// (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list
+// (`PageInfo`) and puts the list, which is already encoded, in front of it (`page_body`).
 
 /// The response to `/register`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -215,7 +215,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_service_writes_a_client_reads() {
+    fn a_response_with_a_page_round_trips() {
         let info =
             PageInfo { count: 0, total: 7, total_is_estimate: true, next_cursor: Some("c".to_owned()) };
         let written = DiscoverResponse { page: info.clone(), timestamp: Timestamp::from_secs(1_759_406_400) };
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_reads_metadata_as_it_was_written() {
+    fn metadata_in_a_response_is_read_unchanged() {
         let body = r#"{"peers":[{"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{ "n": 123456789012345678901234567890 }}],"count":1,"total":1,"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
         let metadata = r#"{ "n": 123456789012345678901234567890 }"#;
         let beat = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_left_out_where_none_was_asked_for() {
+    fn a_response_omits_a_page_that_was_not_requested() {
         let body = r#"{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
         let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
         assert_eq!(read.page, None);

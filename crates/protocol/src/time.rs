@@ -25,7 +25,7 @@ pub struct Timestamp(u64);
 
 impl Timestamp {
     /// The length of the wire format, in bytes.
-    pub const WRITTEN_LEN: usize = 19;
+    pub const WIRE_LEN: usize = 19;
 
     /// Creates a time from milliseconds since the epoch. Times after the year 9999 become the last
     /// millisecond of that year.
@@ -72,7 +72,7 @@ impl Timestamp {
     }
 
     /// The time in the wire format.
-    pub fn written(self) -> [u8; Self::WRITTEN_LEN] {
+    pub fn to_wire(self) -> [u8; Self::WIRE_LEN] {
         let since_epoch = SignedDuration::from_secs(self.as_secs().cast_signed());
         // `LATEST_MILLIS` keeps every time within the range of years that jiff supports.
         let time = EPOCH.checked_add(since_epoch).unwrap_or(EPOCH);
@@ -83,7 +83,7 @@ impl Timestamp {
         out
     }
 
-    /// Parses what [`Timestamp::written`] writes.
+    /// Parses what [`Timestamp::to_wire`] writes.
     ///
     /// # Errors
     /// [`Invalid`] if `text` is not `YYYY-MM-DDTHH:MM:SS` with a year from 1970 on.
@@ -97,7 +97,7 @@ fn parse(text: &str) -> Option<Timestamp> {
     let seconds = u64::try_from(time.duration_since(EPOCH).as_secs()).ok()?;
     let timestamp = Timestamp::from_secs(seconds);
     // jiff accepts other formats too. Comparing with the written form rejects them.
-    (timestamp.written() == *text.as_bytes()).then_some(timestamp)
+    (timestamp.to_wire() == *text.as_bytes()).then_some(timestamp)
 }
 
 /// Writes a number of seconds since midnight as a time of day, `HH:MM:SS`.
@@ -113,13 +113,13 @@ fn digit(number: u64) -> u8 {
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(std::str::from_utf8(&self.written()).map_err(|_| fmt::Error)?)
+        f.write_str(std::str::from_utf8(&self.to_wire()).map_err(|_| fmt::Error)?)
     }
 }
 
 impl Serialize for Timestamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(std::str::from_utf8(&self.written()).map_err(ser::Error::custom)?)
+        serializer.serialize_str(std::str::from_utf8(&self.to_wire()).map_err(ser::Error::custom)?)
     }
 }
 
@@ -166,13 +166,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_time_is_written_naive_in_whole_seconds() {
+    fn a_time_is_written_without_a_zone_in_whole_seconds() {
         assert_eq!(Timestamp::from_millis(1_759_406_400_999).to_string(), "2025-10-02T12:00:00");
         assert_eq!(Timestamp::from_millis(u64::MAX).to_string(), "9999-12-31T23:59:59");
     }
 
     #[test]
-    fn what_is_not_the_seeds_form_is_refused() {
+    fn every_other_time_format_is_refused() {
         for text in [
             "",
             "2025-10-02T12:00:00Z",
@@ -189,11 +189,11 @@ mod tests {
     proptest! {
         #[test]
         fn times_agree_with_an_independent_calendar(seconds in 0..253_402_207_200_u64) {
-            let ours = Timestamp::from_secs(seconds).to_string();
-            let theirs = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap()
+            let written = Timestamp::from_secs(seconds).to_string();
+            let expected = jiff::Timestamp::from_second(i64::try_from(seconds).unwrap()).unwrap()
                 .to_zoned(jiff::tz::TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S").to_string();
-            prop_assert_eq!(&ours, &theirs);
-            prop_assert_eq!(Timestamp::parse(&ours).unwrap(), Timestamp::from_secs(seconds));
+            prop_assert_eq!(&written, &expected);
+            prop_assert_eq!(Timestamp::parse(&written).unwrap(), Timestamp::from_secs(seconds));
         }
     }
 }

@@ -36,7 +36,7 @@ impl LeaseToken {
         if visible && (1..=Self::MAX_LEN).contains(&text.len()) {
             Ok(Self(text.into()))
         } else {
-            Err(Invalid::rule("must be the lease_token that a registration was answered with"))
+            Err(Invalid::rule("must be a lease_token that a registration returned"))
         }
     }
 

@@ -47,7 +47,7 @@ pub trait Subject: Send + Sync {
     }
 }
 
-/// The choices that the contract leaves to a store, as this store makes them. The default is the
+/// What a store guarantees where the contract leaves a choice. The default is the
 /// strictest in-memory store.
 #[derive(Clone, Debug)]
 pub struct Guarantees {
@@ -163,116 +163,116 @@ macro_rules! for_each_conformance_case {
     ($then:ident, $subject:expr) => {
         $crate::$then! { ($subject)
             lifecycle:
-                a_fresh_store_is_healthy_and_empty
+                a_new_store_is_healthy_and_empty
                 a_registered_peer_is_listed_at_once
                 registering_again_replaces_the_whole_registration
-                registering_again_begins_a_new_lease_even_a_shorter_one
+                registering_again_starts_a_new_lease_even_a_shorter_one
                 a_lease_lasts_its_ttl_and_at_most_a_third_longer
-                a_lease_ends_at_the_instant_it_was_said_to_end
-                a_heartbeat_renews_for_the_duration_that_was_granted
-                heartbeats_keep_a_peer_live_as_long_as_they_come
+                a_lease_ends_exactly_at_the_reported_time
+                a_heartbeat_renews_the_lease_for_the_granted_ttl
+                a_peer_stays_live_while_it_sends_heartbeats
                 a_heartbeat_never_creates_a_peer
-                heartbeats_for_many_are_each_answered_for_itself
-                heartbeats_for_a_hundred_renew_them_all
+                a_batch_renewal_returns_one_result_per_peer
+                a_batch_renewal_renews_a_hundred_peers
                 a_dormant_peer_is_neither_listed_nor_counted
                 a_heartbeat_revives_a_dormant_peer
                 a_dormant_peer_is_unknown_after_the_revival_window
-                a_revived_peer_may_be_revived_again
+                a_peer_can_be_revived_repeatedly
                 a_deregistered_peer_is_unknown
-                a_peer_that_left_may_come_back
-                anyone_may_replace_a_dormant_peer
-                anyone_may_deregister_a_dormant_peer
-                a_clock_that_runs_backwards_shortens_no_lease
-                a_peer_was_last_seen_when_its_lease_was_acquired_or_revived
-                the_full_view_says_when_a_peer_registered_and_when_its_lease_ends
-                sweeping_changes_no_answer
-                sweeping_again_finds_nothing_to_do
+                a_deregistered_peer_can_register_again
+                any_client_can_replace_a_dormant_peer
+                any_client_can_deregister_a_dormant_peer
+                a_clock_that_steps_back_does_not_shorten_a_lease
+                last_seen_is_the_time_of_registration_or_revival
+                the_full_view_reports_the_age_and_the_remaining_lease
+                a_sweep_does_not_change_any_response
+                a_second_sweep_finds_nothing_to_do
                 a_closed_store_is_unavailable;
             holder:
-                a_stranger_can_neither_replace_nor_deregister_a_live_peer
-                a_refusal_says_when_the_lease_ends
-                the_holder_is_known_by_the_address_it_came_from
-                the_holder_of_an_ipv6_address_is_known_by_its_64
-                the_holder_is_known_by_its_token_from_anywhere
-                the_holder_deregisters_by_address_or_token
-                a_token_that_was_proven_goes_on
-                without_its_token_the_holder_gets_a_new_one_and_the_old_one_ends
-                a_wrong_token_from_the_right_address_is_replaced
-                the_address_of_the_last_registration_counts
-                a_dormant_peer_goes_on_with_its_token
-                who_replaces_a_dormant_peer_holds_it
-                an_unguarded_caller_counts_as_the_holder;
+                another_client_can_neither_replace_nor_deregister_a_live_peer
+                a_refusal_reports_the_end_of_the_lease
+                the_holder_is_recognized_by_its_source_address
+                an_ipv6_holder_is_recognized_by_its_64
+                the_holder_is_recognized_by_its_token_from_any_source
+                the_holder_can_deregister_by_source_or_token
+                a_presented_token_remains_valid
+                registering_without_the_token_replaces_the_token
+                a_wrong_token_from_the_holders_source_is_replaced
+                the_latest_registration_determines_the_source_of_the_holder
+                a_dormant_peer_keeps_its_token
+                a_client_that_replaces_a_dormant_peer_becomes_its_holder
+                any_caller_counts_as_the_holder_if_the_holder_rule_is_disabled;
             values:
-                any_id_is_a_peer_of_its_own
-                ids_are_told_apart_by_case
-                any_archetype_is_matched_exactly
-                a_peer_carries_up_to_32_archetypes
-                metadata_comes_back_byte_for_byte
-                every_kind_of_address_comes_back
-                a_peer_is_listed_with_exactly_the_seeds_six_keys
+                ids_with_special_characters_identify_distinct_peers
+                ids_are_case_sensitive
+                archetypes_are_matched_exactly
+                a_peer_can_have_32_archetypes
+                metadata_is_returned_byte_for_byte
+                every_kind_of_address_is_returned_unchanged
+                the_legacy_view_has_exactly_six_keys
                 the_full_view_adds_two_keys;
             sampling:
-                all_that_match_are_listed_where_they_fit
-                a_limit_cuts_a_sample
-                the_bytes_of_a_page_cut_a_sample
+                all_matching_peers_are_listed_if_they_fit
+                a_sample_stays_within_its_limit
+                a_sample_stays_within_page_bytes
                 one_peer_always_fits_a_page
                 the_excluded_peer_is_neither_listed_nor_counted
                 a_peer_with_several_of_the_archetypes_is_listed_once
                 an_unknown_archetype_gives_an_empty_list
                 a_rare_archetype_is_found_in_a_large_network
-                every_peer_is_sampled_as_often_as_any_other
-                every_pair_of_peers_is_sampled_as_often_as_any_other
+                every_peer_is_sampled_equally_often
+                every_pair_of_peers_is_sampled_equally_often
                 peers_with_several_of_the_archetypes_are_not_favoured
-                dormant_and_departed_peers_take_no_place_in_a_sample;
+                dormant_and_deregistered_peers_are_never_sampled;
             fill:
-                a_rare_archetype_is_no_island
-                what_is_missing_is_drawn_evenly_from_all_others
-                where_enough_match_nobody_else_is_listed
-                a_network_smaller_than_the_limit_is_listed_whole
-                without_an_archetype_nothing_is_missing
-                the_excluded_peer_fills_no_gap
-                the_bytes_of_a_page_bound_what_fills_it
-                dormant_and_departed_peers_fill_no_gap;
+                a_sample_for_a_rare_archetype_is_filled_with_other_peers
+                fill_peers_are_drawn_uniformly_from_all_other_peers
+                a_sample_with_enough_matching_peers_is_not_filled
+                a_network_smaller_than_the_limit_is_listed_completely
+                fill_has_no_effect_without_an_archetype
+                the_excluded_peer_is_not_used_as_fill
+                a_filled_sample_stays_within_page_bytes
+                dormant_and_deregistered_peers_are_not_used_as_fill;
             enumeration:
                 an_enumeration_lists_each_peer_once
-                an_enumeration_is_unmoved_by_what_comes_and_goes
-                an_enumeration_lists_what_matches_any_of_the_archetypes
-                a_page_cut_by_its_bytes_goes_on
-                an_enumeration_leaves_the_excluded_peer_out
-                a_peer_whose_lease_ends_between_pages_is_listed_no_more
-                an_enumeration_of_nobody_ends
-                a_position_of_no_store_is_refused;
+                an_enumeration_is_complete_under_churn
+                an_enumeration_lists_peers_with_any_of_the_archetypes
+                an_enumeration_continues_after_a_page_that_page_bytes_cut
+                an_enumeration_omits_the_excluded_peer
+                a_peer_that_expires_between_pages_is_not_listed
+                an_empty_enumeration_ends
+                a_foreign_position_is_refused;
             bounds:
-                a_full_registry_refuses_newcomers_never_members
-                dormant_peers_make_room_for_newcomers
-                bytes_are_bounded
-                peers_from_one_source_are_bounded
-                addresses_of_one_64_are_one_source
-                loopback_is_exempt_from_the_bound_on_sources
-                a_holder_by_token_is_a_member_at_any_source
-                a_revival_is_not_refused_for_its_source_or_archetypes
-                a_revival_points_no_more_peers_at_an_address_than_may
-                peers_that_publish_an_address_they_do_not_come_from_are_bounded
-                a_member_that_moves_to_another_address_is_a_newcomer_there
-                archetypes_are_bounded;
+                a_full_registry_refuses_newcomers_but_never_members
+                dormant_peers_are_evicted_for_newcomers
+                the_total_size_of_registrations_is_bounded
+                peers_per_source_are_bounded
+                ipv6_addresses_of_one_64_are_one_source
+                loopback_is_exempt_from_the_source_bound
+                a_holder_with_its_token_is_a_member_from_any_source
+                a_revival_ignores_the_source_and_archetype_bounds
+                a_revival_respects_the_address_bound
+                peers_that_publish_an_address_other_than_their_source_are_bounded
+                a_member_that_publishes_another_address_is_a_newcomer_there
+                different_archetypes_are_bounded;
             census:
                 a_census_counts_live_and_dormant_peers
-                a_census_names_the_most_frequent_archetypes_first;
+                a_census_lists_the_most_frequent_archetypes_first;
             race:
-                of_strangers_that_register_one_free_id_at_once_one_wins
-                registrations_at_once_leave_one_of_them_whole
-                a_heartbeat_at_once_with_a_deregistration_brings_nobody_back
-                registering_and_deregistering_at_once_leave_one_or_nothing
-                peers_that_register_at_once_are_all_there
-                newcomers_at_once_do_not_exceed_the_bound;
+                one_of_several_concurrent_registrations_of_an_unused_id_succeeds
+                concurrent_registrations_leave_exactly_one_of_them_complete
+                a_concurrent_heartbeat_does_not_restore_a_deregistered_peer
+                concurrent_registration_and_deregistration_leave_one_peer_or_none
+                concurrently_registered_peers_are_all_listed
+                concurrent_newcomers_do_not_exceed_the_bound;
             restart:
-                what_was_registered_is_there_after_a_restart
-                what_was_deregistered_is_gone_after_a_restart
-                a_restart_gives_each_live_peer_one_whole_lease
-                the_holder_is_known_after_a_restart
-                an_enumeration_from_before_a_restart_goes_on_or_has_expired
-                after_an_outage_of_two_leases_a_network_is_whole_within_one_cadence
-                after_a_restart_two_leases_later_a_network_is_whole_within_one_cadence;
+                registered_peers_survive_a_restart
+                deregistered_peers_stay_removed_after_a_restart
+                a_restart_gives_each_live_peer_one_full_lease
+                the_holder_is_recognized_after_a_restart
+                an_enumeration_continues_or_has_expired_after_a_restart
+                a_network_recovers_from_an_outage_within_one_cadence
+                a_network_recovers_from_a_late_restart_within_one_cadence;
             model:
                 random_histories_agree_with_the_reference_model;
         }

@@ -39,8 +39,8 @@ impl Cursor {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (&version, rest) = bytes.split_first()?;
         let (check, position) = rest.split_at_checked(Self::CHECK_LEN)?;
-        let good = version == Self::VERSION && check == Self::check(position, archetypes);
-        good.then(|| Position(position.to_vec()))
+        let valid = version == Self::VERSION && check == Self::check(position, archetypes);
+        valid.then(|| Position(position.to_vec()))
     }
 
     fn check(position: &[u8], archetypes: &[Archetype]) -> [u8; Self::CHECK_LEN] {
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_is_good_for_its_own_query_only() {
+    fn a_cursor_is_valid_only_for_its_own_query() {
         let position = Position(vec![1, 2, 3]);
         let text = Cursor::encode(&position, &archetypes(&["a", "b"]));
         assert_eq!(Cursor::decode(&text, &archetypes(&["a", "b"])), Some(position));
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cursor_that_was_changed_is_refused() {
+    fn an_altered_cursor_is_refused() {
         let text = Cursor::encode(&Position(vec![7; 9]), &[]);
         for at in 0..text.len() {
             let mut changed = text.clone().into_bytes();

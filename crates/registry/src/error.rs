@@ -9,7 +9,7 @@ use crate::{ExceededLimit, StoreError};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// Another client holds the peer's lease.
-    #[error("the peer is held by somebody else until {until}")]
+    #[error("another client holds the lease of the peer until {until}")]
     NotHolder {
         /// The time at which the lease ends if it is not renewed.
         until: Timestamp,
@@ -18,7 +18,7 @@ pub enum Error {
     #[error("the peer is not registered")]
     NotRegistered,
     /// The requested duration is outside the operator's bounds.
-    #[error("the lease must last from {} to {} seconds", .min.as_secs(), .max.as_secs())]
+    #[error("the duration of the lease must be from {} to {} seconds", .min.as_secs(), .max.as_secs())]
     TtlOutOfBounds {
         /// The minimum duration of a lease.
         min: Ttl,
@@ -29,19 +29,19 @@ pub enum Error {
     #[error("the registry is full: {0}")]
     Full(ExceededLimit),
     /// The cursor was not issued for this query.
-    #[error("the cursor was not made for this query")]
+    #[error("the cursor was not issued for this query")]
     InvalidCursor,
     /// The cursor was valid once but has expired.
     #[error("the cursor has expired")]
     CursorExpired,
     /// The cursor in the change log was not issued for this query.
-    #[error("the cursor of changes was not made for this query")]
+    #[error("the cursor in the change log was not issued for this query")]
     InvalidSince,
     /// The change log no longer contains the changes after the cursor.
-    #[error("the cursor of changes has expired")]
+    #[error("the change log no longer contains the changes after the cursor")]
     SinceExpired,
     /// The store has no change log.
-    #[error("the store does not remember changes")]
+    #[error("the store has no change log")]
     NoChangeLog,
     /// The store failed.
     #[error(transparent)]

@@ -18,9 +18,9 @@ impl TokenHash {
 
     /// Hashes a token.
     pub fn of(token: &LeaseToken) -> Self {
-        let mut kept = [0; Self::LEN];
-        kept.copy_from_slice(&Sha256::digest(token.as_str().as_bytes())[..Self::LEN]);
-        Self(kept)
+        let mut hash = [0; Self::LEN];
+        hash.copy_from_slice(&Sha256::digest(token.as_str().as_bytes())[..Self::LEN]);
+        Self(hash)
     }
 
     /// The hash as bytes for a store.
@@ -28,7 +28,7 @@ impl TokenHash {
         self.0
     }
 
-    /// Reads a hash that a store has kept.
+    /// Reads a hash from a store.
     pub const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }
@@ -62,7 +62,7 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Whether this caller may change a live registration of `holder`.
+    /// Whether this caller counts as `holder`, so that it may change the live registration.
     pub fn matches(&self, holder: &Holder) -> bool {
         // Either proof is enough. The source alone admits legacy clients, which do not know tokens.
         // The token alone admits a client whose address has changed. A client on another network
@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_holder_is_known_by_address_or_token() {
+    fn the_holder_is_recognized_by_source_or_token() {
         let token = |byte| TokenHash::of(&LeaseToken::from_random([byte; 16]));
         let source = |text: &str| Source::of(text.parse().unwrap());
         let holder = Holder { source: source("203.0.113.7"), token: token(1) };

@@ -107,29 +107,29 @@ impl Limits {
         let Self { ttl_min, ttl_default, ttl_max, discover, inline_discover, .. } = self;
         if ttl_min.as_secs() == 0 || ttl_min > ttl_max {
             return Err(InvalidLimits(format!(
-                "the shortest lease ({} s) must be at least 1 s and at most the longest ({} s)",
+                "the minimum lease ({} s) must be at least 1 s and at most the maximum lease ({} s)",
                 ttl_min.as_secs(),
                 ttl_max.as_secs()
             )));
         }
         if !(ttl_min..=ttl_max).contains(&ttl_default) {
             return Err(InvalidLimits(format!(
-                "the default lease ({} s) must lie between the shortest ({} s) and the longest ({} s)",
+                "the default lease ({} s) must be between the minimum lease ({} s) and the maximum lease ({} s)",
                 ttl_default.as_secs(),
                 ttl_min.as_secs(),
                 ttl_max.as_secs()
             )));
         }
-        let (shortest, longest) = (self.heartbeat_interval_min_seconds, self.heartbeat_interval_max_seconds);
-        if shortest > longest {
+        let (min, max) = (self.heartbeat_interval_min_seconds, self.heartbeat_interval_max_seconds);
+        if min > max {
             return Err(InvalidLimits(format!(
-                "the shortest interval of heartbeats ({shortest} s) must be at most the longest ({longest} s)"
+                "the minimum heartbeat interval ({min} s) must be at most the maximum interval ({max} s)"
             )));
         }
         for bounds in [discover, inline_discover] {
             if !(1..=bounds.max).contains(&bounds.default) {
                 return Err(InvalidLimits(format!(
-                    "the default limit of a discover ({}) must be from 1 to {}",
+                    "the default of the limit parameter ({}) must be from 1 to {}",
                     bounds.default, bounds.max
                 )));
             }
@@ -173,7 +173,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_heartbeat_is_wanted_every_third_of_a_lease_up_to_a_bound() {
+    fn the_heartbeat_interval_is_a_third_of_the_lease_up_to_a_maximum() {
         let limits = Limits::default();
         for (ttl, interval) in [(300, 100), (30, 10), (3_600, 200), (1, 1)] {
             assert_eq!(limits.heartbeat_interval_seconds(Ttl::from_secs(ttl)), interval);
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_further_heartbeat_is_wanted_up_to_a_fifth_earlier_and_never_below_the_bound() {
+    fn jitter_shortens_the_interval_by_up_to_a_fifth_but_not_below_the_minimum() {
         let limits = Limits::default();
         for (ttl, cadence) in [(300, 80..=100), (45, 12..=15), (30, 10..=10), (3_600, 160..=200), (1, 1..=1)]
         {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn a_steady_peer_beats_less_often_and_two_of_its_intervals_fit_the_lease() {
+    fn two_intervals_of_a_steady_peer_fit_into_its_lease() {
         let limits = Limits::default();
         for (ttl, cadence) in [(300, 120..=149), (60, 24..=29), (600, 160..=200), (1, 1..=1), (0, 1..=1)] {
             assert_eq!(limits.heartbeat_cadence(Ttl::from_secs(ttl), true), cadence, "{ttl}");
@@ -211,14 +211,14 @@ mod tests {
     }
 
     #[test]
-    fn limits_that_contradict_each_other_are_named() {
+    fn contradictory_limits_are_named() {
         assert_eq!(Limits::default().check(), Ok(()));
         let short = Limits { ttl_default: Ttl::from_secs(10), ..Limits::default() };
         assert!(short.check().unwrap_err().to_string().contains("default lease (10 s)"));
         let none = Limits { ttl_min: Ttl::from_secs(0), ..Limits::default() };
         assert!(none.check().is_err());
         let intervals = Limits { heartbeat_interval_min_seconds: 201, ..Limits::default() };
-        assert!(intervals.check().unwrap_err().to_string().contains("shortest interval"));
+        assert!(intervals.check().unwrap_err().to_string().contains("minimum heartbeat interval"));
         let page = Limits { discover: DiscoverBounds { default: 0, max: 10 }, ..Limits::default() };
         assert!(page.check().is_err());
     }

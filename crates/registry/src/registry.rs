@@ -67,8 +67,8 @@ impl Registry {
         Ok(Self { store, limits, random_below: Arc::new(|below| fastrand::u32(..below)) })
     }
 
-    /// Replaces the source of randomness. `random_below` returns a number below its argument, which is at
-    /// least 1.
+    /// Replaces the source of randomness, for tests. `random_below` returns a number below its
+    /// argument, which is at least 1.
     #[must_use]
     pub fn with_random(self, random_below: impl Fn(u32) -> u32 + Send + Sync + 'static) -> Self {
         Self { random_below: Arc::new(random_below), ..self }
@@ -79,7 +79,7 @@ impl Registry {
         &self.limits
     }
 
-    /// The store. Its verbs that involve no rule, such as [`Store::census`], [`Store::sweep`] and
+    /// The store. Its methods that involve no rule, such as [`Store::census`], [`Store::sweep`] and
     /// [`Store::health`], are called directly.
     pub fn store(&self) -> &dyn Store {
         &*self.store
@@ -97,6 +97,7 @@ impl Registry {
         source: IpAddr,
         now: Timestamp,
     ) -> Result<Registered, Error> {
+        // Everything that can be refused without the store is checked first.
         let ttl = self.granted_ttl(request.ttl)?;
         let claim = self.claim(source, request.lease_token.as_ref());
         let new_token = random_token()?;
@@ -111,6 +112,8 @@ impl Registry {
         let put = PutRequest { registration, ttl, claim, new_token: TokenHash::of(&new_token) };
         match self.store.put(put, now).await? {
             PutResult::Stored { token_kept } => {
+                // Only the hash of a token is stored, so that a token that remains valid is taken
+                // from the request.
                 let lease_token =
                     if token_kept { request.lease_token.unwrap_or(new_token) } else { new_token };
                 let heartbeat_interval_seconds = self.limits.heartbeat_interval_seconds(ttl);
@@ -237,7 +240,8 @@ fn discovered(Page { peers, total }: Page, next_cursor: Option<String>) -> Disco
 
 fn random_token() -> Result<LeaseToken, StoreError> {
     let mut bytes = [0; LeaseToken::RANDOM_BYTES];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Internal(format!("the system gave no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        StoreError::Internal(format!("the operating system returned no random bytes: {error}"))
+    })?;
     Ok(LeaseToken::from_random(bytes))
 }

@@ -90,13 +90,13 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_known_in_both_families() {
+    fn loopback_is_recognized_in_both_families() {
         assert!(source("127.0.0.9").is_loopback() && source("::1").is_loopback());
         assert!(!source("10.0.0.1").is_loopback() && !source("2001:db8::1").is_loopback());
     }
 
     #[test]
-    fn a_stored_source_reads_back_as_it_was() {
+    fn a_stored_source_round_trips() {
         for text in ["203.0.113.7", "255.255.255.255", "2001:db8::1", "::1"] {
             assert_eq!(Source::from_bytes(source(text).to_bytes()), Some(source(text)));
         }

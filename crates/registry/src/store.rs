@@ -52,8 +52,8 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused as [`PutResult::Held`] if the peer is live and `put.claim` does not admit the
-    /// caller. A caller that presents the current token keeps it. Otherwise `put.new_token` becomes
+    /// Refused as [`PutResult::Held`] if the peer is live and `put.claim` does not match the
+    /// holder. A caller that presents the current token keeps it. Otherwise `put.new_token` becomes
     /// the token.
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
 
@@ -75,8 +75,8 @@ pub trait Store: Send + Sync + 'static {
         renewals
     }
 
-    /// Deregisters a peer. A live peer is deregistered if `claim` admits the caller, a dormant peer
-    /// for any caller.
+    /// Deregisters a peer. A live peer is deregistered if `claim` matches its holder, a dormant
+    /// peer for any caller.
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
@@ -194,11 +194,11 @@ pub enum ExceededLimit {
 impl fmt::Display for ExceededLimit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Peers => "it holds as many peers as it may",
-            Self::Bytes => "its registrations take as many bytes as they may",
-            Self::Source => "as many peers as may registered from this address",
-            Self::Address => "as many peers as may publish this address and port without coming from it",
-            Self::Archetypes => "its peers carry as many different archetypes as they may",
+            Self::Peers => "the maximum number of peers is reached",
+            Self::Bytes => "the maximum total size of all registrations is reached",
+            Self::Source => "the maximum number of peers that registered from this address is reached",
+            Self::Address => "the maximum number of peers that publish this address and port from other addresses is reached",
+            Self::Archetypes => "the maximum number of different archetypes is reached",
         })
     }
 }

@@ -7,7 +7,7 @@ use super::harness::{
 };
 use crate::{ExceededLimit, Limits, PutResult, Removal, Renewal};
 
-pub async fn a_full_registry_refuses_newcomers_never_members(subject: &dyn Subject) {
+pub async fn a_full_registry_refuses_newcomers_but_never_members(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers: 3, ..Limits::default() }).await;
     if !harness.guarantees.bounds.peers {
         return;
@@ -25,7 +25,7 @@ pub async fn a_full_registry_refuses_newcomers_never_members(subject: &dyn Subje
     harness.register(&peer("newcomer"), at(2)).await;
 }
 
-pub async fn dormant_peers_make_room_for_newcomers(subject: &dyn Subject) {
+pub async fn dormant_peers_are_evicted_for_newcomers(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers: 3, ..Limits::default() }).await;
     if !harness.guarantees.bounds.peers {
         return;
@@ -43,28 +43,28 @@ pub async fn dormant_peers_make_room_for_newcomers(subject: &dyn Subject) {
     );
 }
 
-pub async fn bytes_are_bounded(subject: &dyn Subject) {
+pub async fn the_total_size_of_registrations_is_bounded(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_bytes: 64 << 10, ..Limits::default() }).await;
     if !harness.guarantees.bounds.bytes {
         return;
     }
     let large = |name: &str| peer(name).with_metadata(&format!("{{\"x\":\"{}\"}}", "x".repeat(4_000)));
-    let mut placed = 0;
-    let refusal = loop {
-        match harness.put(&large(&format!("p{placed}")), at(0)).await {
-            PutResult::Stored { .. } => placed += 1,
-            refused => break refused,
+    let mut stored = 0;
+    let result = loop {
+        match harness.put(&large(&format!("p{stored}")), at(0)).await {
+            PutResult::Stored { .. } => stored += 1,
+            full => break full,
         }
-        assert!(placed < 17, "sixteen of these fill 64 KiB");
+        assert!(stored < 17, "sixteen of these fill 64 KiB");
     };
-    assert_eq!(refusal, PutResult::Full(ExceededLimit::Bytes));
-    assert!(placed >= 8, "what a store needs beside is less than what the peer says");
+    assert_eq!(result, PutResult::Full(ExceededLimit::Bytes));
+    assert!(stored >= 8, "the overhead of a store is smaller than the registration itself");
     harness.register(&large("p0").with_archetypes(&["member"]), at(1)).await;
     harness.heartbeat("p1", at(1)).await;
     harness.register(&large("newcomer"), at(1 + TTL_AND_A_THIRD)).await;
 }
 
-pub async fn peers_from_one_source_are_bounded(subject: &dyn Subject) {
+pub async fn peers_per_source_are_bounded(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
     if !harness.guarantees.bounds.sources {
         return;
@@ -82,7 +82,7 @@ pub async fn peers_from_one_source_are_bounded(subject: &dyn Subject) {
     harness.register(&peer("another"), at(2 + TTL_AND_A_THIRD)).await;
 }
 
-pub async fn addresses_of_one_64_are_one_source(subject: &dyn Subject) {
+pub async fn ipv6_addresses_of_one_64_are_one_source(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
     if !harness.guarantees.bounds.sources {
         return;
@@ -94,7 +94,7 @@ pub async fn addresses_of_one_64_are_one_source(subject: &dyn Subject) {
     harness.register(&peer("p2").from_source("2001:db8:1:3::1"), at(0)).await;
 }
 
-pub async fn loopback_is_exempt_from_the_bound_on_sources(subject: &dyn Subject) {
+pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
     for n in 0..5 {
         harness.register(&peer(&format!("v4-{n}")).from_source("127.0.0.1"), at(0)).await;
@@ -103,64 +103,64 @@ pub async fn loopback_is_exempt_from_the_bound_on_sources(subject: &dyn Subject)
     assert_eq!(harness.live(at(0)).await.len(), 10);
 }
 
-pub async fn a_holder_by_token_is_a_member_at_any_source(subject: &dyn Subject) {
+pub async fn a_holder_with_its_token_is_a_member_from_any_source(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 1, ..Limits::default() }).await;
-    harness.register(&peer("settled").from_source(OTHER_SOURCE), at(0)).await;
+    harness.register(&peer("local").from_source(OTHER_SOURCE), at(0)).await;
     harness.register(&peer("roaming").with_new_token(token(1)), at(0)).await;
     assert!(harness.register(&peer("roaming").from_source(OTHER_SOURCE).with_token(token(1)), at(1)).await);
 }
 
-pub async fn a_revival_is_not_refused_for_its_source_or_archetypes(subject: &dyn Subject) {
+pub async fn a_revival_ignores_the_source_and_archetype_bounds(subject: &dyn Subject) {
     let limits = Limits { max_peers_per_source: 1, max_archetypes: 1, ..Limits::default() };
     let harness = Harness::within(subject, &limits).await;
-    harness.register(&peer("sleeper").with_archetypes(&["a"]), at(0)).await;
+    harness.register(&peer("dormant").with_archetypes(&["a"]), at(0)).await;
     harness.register(&peer("newcomer").with_archetypes(&["b"]), at(TTL_AND_A_THIRD)).await;
-    let renewal = harness.renew("sleeper", at(TTL_AND_A_THIRD)).await;
+    let renewal = harness.renew("dormant", at(TTL_AND_A_THIRD)).await;
     assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{renewal:?}");
-    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, ["newcomer", "sleeper"]);
+    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, ["dormant", "newcomer"]);
 }
 
-pub async fn a_revival_points_no_more_peers_at_an_address_than_may(subject: &dyn Subject) {
+pub async fn a_revival_respects_the_address_bound(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
     if !harness.guarantees.bounds.addresses {
         return;
     }
     let now = at(TTL_AND_A_THIRD);
-    harness.register(&peer("sleeper").with_address("192.0.2.80", 80), at(0)).await;
+    harness.register(&peer("dormant").with_address("192.0.2.80", 80), at(0)).await;
     harness.register(&peer("newcomer").with_address("192.0.2.80", 80), now).await;
     // The heartbeat gets `Unknown`, so that the client registers again. The response to that
     // registration names the bound.
-    assert_eq!(harness.renew("sleeper", now).await, Renewal::Unknown);
+    assert_eq!(harness.renew("dormant", now).await, Renewal::Unknown);
     assert_eq!(
-        harness.put(&peer("sleeper").with_address("192.0.2.80", 80), now).await,
+        harness.put(&peer("dormant").with_address("192.0.2.80", 80), now).await,
         PutResult::Full(ExceededLimit::Address)
     );
     assert_eq!(harness.live(now).await, ["newcomer"]);
 }
 
-pub async fn peers_that_publish_an_address_they_do_not_come_from_are_bounded(subject: &dyn Subject) {
+pub async fn peers_that_publish_an_address_other_than_their_source_are_bounded(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_address: 2, ..Limits::default() }).await;
     if !harness.guarantees.bounds.addresses {
         return;
     }
-    let pointing =
+    let publisher =
         |name: &str, n: u8| peer(name).from_source(&format!("203.0.113.{n}")).with_address("192.0.2.80", 80);
-    harness.register(&pointing("p0", 10), at(0)).await;
-    harness.register(&pointing("p1", 11), at(0)).await;
-    assert_eq!(harness.put(&pointing("p2", 12), at(1)).await, PutResult::Full(ExceededLimit::Address));
-    harness.register(&pointing("p1", 11).with_archetypes(&["member"]), at(1)).await;
-    harness.register(&pointing("p2", 12).with_address("192.0.2.80", 81), at(1)).await;
+    harness.register(&publisher("p0", 10), at(0)).await;
+    harness.register(&publisher("p1", 11), at(0)).await;
+    assert_eq!(harness.put(&publisher("p2", 12), at(1)).await, PutResult::Full(ExceededLimit::Address));
+    harness.register(&publisher("p1", 11).with_archetypes(&["member"]), at(1)).await;
+    harness.register(&publisher("p2", 12).with_address("192.0.2.80", 81), at(1)).await;
     harness.register(&peer("itself").from_source("192.0.2.80").with_address("192.0.2.80", 80), at(1)).await;
     assert_eq!(
         harness.remove("p0", &claim_from("203.0.113.10"), at(2)).await,
         Removal::Removed { was_live: true }
     );
-    harness.register(&pointing("p3", 13), at(2)).await;
-    assert_eq!(harness.put(&pointing("p4", 14), at(2)).await, PutResult::Full(ExceededLimit::Address));
-    harness.register(&pointing("p4", 14), at(2 + TTL_AND_A_THIRD)).await;
+    harness.register(&publisher("p3", 13), at(2)).await;
+    assert_eq!(harness.put(&publisher("p4", 14), at(2)).await, PutResult::Full(ExceededLimit::Address));
+    harness.register(&publisher("p4", 14), at(2 + TTL_AND_A_THIRD)).await;
 }
 
-pub async fn a_member_that_moves_to_another_address_is_a_newcomer_there(subject: &dyn Subject) {
+pub async fn a_member_that_publishes_another_address_is_a_newcomer_there(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
     if !harness.guarantees.bounds.addresses {
         return;
@@ -170,12 +170,12 @@ pub async fn a_member_that_moves_to_another_address_is_a_newcomer_there(subject:
     let before = harness.find("member", at(1)).await;
     let moved = peer("member").with_address("peer.example.org", 80);
     assert_eq!(harness.put(&moved, at(1)).await, PutResult::Full(ExceededLimit::Address));
-    assert_eq!(harness.find("member", at(1)).await, before, "a refusal changes nothing");
+    assert_eq!(harness.find("member", at(1)).await, before, "a refused registration changes nothing");
     harness.register(&peer("first").with_address("peer.example.org", 81), at(2)).await;
     harness.register(&moved, at(2)).await;
 }
 
-pub async fn archetypes_are_bounded(subject: &dyn Subject) {
+pub async fn different_archetypes_are_bounded(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_archetypes: 2, ..Limits::default() }).await;
     if !harness.guarantees.bounds.archetypes {
         return;

@@ -28,7 +28,7 @@ pub async fn a_census_counts_live_and_dormant_peers(subject: &dyn Subject) {
     assert_eq!(counted(at(3 * WINDOW)).await, (0, 0, 0));
 }
 
-pub async fn a_census_names_the_most_frequent_archetypes_first(subject: &dyn Subject) {
+pub async fn a_census_lists_the_most_frequent_archetypes_first(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     if !harness.guarantees.exact_census {
         return;

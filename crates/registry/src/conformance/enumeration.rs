@@ -23,7 +23,7 @@ pub async fn an_enumeration_lists_each_peer_once(subject: &dyn Subject) {
     }
 }
 
-pub async fn an_enumeration_is_unmoved_by_what_comes_and_goes(subject: &dyn Subject) {
+pub async fn an_enumeration_is_complete_under_churn(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     for query in [all_peers(), peers_with_any(&["a"]), peers_with_any(&["a", "b"])] {
         let steady = harness.register_many("steady", 60, &["a"], at(0)).await;
@@ -37,7 +37,7 @@ pub async fn an_enumeration_is_unmoved_by_what_comes_and_goes(subject: &dyn Subj
             churn(&harness, round).await;
             let Some(position) = next else { break };
             after = Some(position);
-            assert!(round < 200, "the enumeration has no end");
+            assert!(round < 200, "the enumeration does not end");
         }
         listed.retain(|id| id.starts_with("steady"));
         listed.sort();
@@ -54,7 +54,7 @@ async fn churn(harness: &Harness, round: u32) {
     harness.register(&peer(&format!("steady{}", round * 11 % 60)).with_archetypes(&["a", "c"]), at(1)).await;
 }
 
-pub async fn an_enumeration_lists_what_matches_any_of_the_archetypes(subject: &dyn Subject) {
+pub async fn an_enumeration_lists_peers_with_any_of_the_archetypes(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let mut expected = harness.register_many("a", 10, &["a"], at(0)).await;
     expected.extend(harness.register_many("ab", 10, &["a", "b"], at(0)).await);
@@ -65,7 +65,7 @@ pub async fn an_enumeration_lists_what_matches_any_of_the_archetypes(subject: &d
     assert_eq!(ids_of(&pages), expected);
 }
 
-pub async fn a_page_cut_by_its_bytes_goes_on(subject: &dyn Subject) {
+pub async fn an_enumeration_continues_after_a_page_that_page_bytes_cut(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let all = harness.register_many("p", 30, &["a"], at(0)).await;
     let whole = harness.sample(&all_peers(), at(0)).await.bytes;
@@ -78,7 +78,7 @@ pub async fn a_page_cut_by_its_bytes_goes_on(subject: &dyn Subject) {
     }
 }
 
-pub async fn an_enumeration_leaves_the_excluded_peer_out(subject: &dyn Subject) {
+pub async fn an_enumeration_omits_the_excluded_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 9, &["a"], at(0)).await;
     let query = Query { limit: 2, exclude: Some(id("p3")), ..peers_with_any(&["a"]) };
@@ -87,7 +87,7 @@ pub async fn an_enumeration_leaves_the_excluded_peer_out(subject: &dyn Subject) 
     assert!(!listed.contains(&"p3".to_owned()));
 }
 
-pub async fn a_peer_whose_lease_ends_between_pages_is_listed_no_more(subject: &dyn Subject) {
+pub async fn a_peer_that_expires_between_pages_is_not_listed(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 20, &[], at(0)).await;
     let query = Query { limit: 5, ..all_peers() };
@@ -96,7 +96,7 @@ pub async fn a_peer_whose_lease_ends_between_pages_is_listed_no_more(subject: &d
     assert_eq!(page.ids(), [""; 0]);
 }
 
-pub async fn an_enumeration_of_nobody_ends(subject: &dyn Subject) {
+pub async fn an_empty_enumeration_ends(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     assert_eq!(ids_of(&harness.pages(&all_peers(), at(0)).await), [""; 0]);
     harness.register(&peer("p").with_archetypes(&["a"]), at(0)).await;
@@ -108,13 +108,13 @@ pub async fn an_enumeration_of_nobody_ends(subject: &dyn Subject) {
     assert_eq!(ids_of(&harness.pages(&all_peers(), at(0)).await), [""; 0]);
 }
 
-pub async fn a_position_of_no_store_is_refused(subject: &dyn Subject) {
+pub async fn a_foreign_position_is_refused(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 3, &["a"], at(0)).await;
     for query in [all_peers(), peers_with_any(&["a"])] {
         for bytes in [vec![], vec![0; 300], vec![0xff; 300]] {
-            let answer = harness.store.enumerate(&query, Some(&Position(bytes)), at(0)).await;
-            assert_eq!(answer, Ok(Enumeration::Foreign));
+            let result = harness.store.enumerate(&query, Some(&Position(bytes)), at(0)).await;
+            assert_eq!(result, Ok(Enumeration::Foreign));
         }
         // Bytes of the right length may be a valid position. They must not cause a failure.
         for length in 1..40 {

@@ -1,9 +1,9 @@
-//! Trials of whether samples are fair while peers come and go: many samples are drawn, and a judge
-//! compares them with what a uniform sampler would draw.
+//! A statistical test of whether samples stay uniform under churn. It draws many samples and
+//! compares their counts with the expectation for a uniform sampler.
 //!
-//! A trial is too long for the conformance suite. It is meant for a store's own tests. The churn is
-//! determined by a seed, but the store's random choices are not. A fair store is rejected less than
-//! once in a million trials.
+//! The test takes too long for the conformance suite. It is meant for a store's own tests. The
+//! churn is determined by a seed, but the store's random choices are not. The test rejects a fair
+//! store less than once in a million runs.
 
 mod pair;
 mod population;
@@ -16,8 +16,8 @@ pub use uniformity::{Bias, Deviation};
 
 use super::harness::{all_peers, peers_with_any};
 
-/// The parameters of a trial. It consists of rounds of samples. Between two rounds, peers register,
-/// register again, deregister, expire and are revived.
+/// The parameters of a fairness test. It consists of rounds of samples. Between two rounds, peers
+/// register, register again, deregister, expire and are revived.
 #[derive(Clone, Debug)]
 pub struct FairnessTest {
     /// The number of rounds, at most [`FairnessTest::MAX_ROUNDS`].
@@ -26,10 +26,10 @@ pub struct FairnessTest {
     pub samples: u32,
     /// The limit of a sample of all peers.
     pub limit: usize,
-    /// The number of peers that stay from the first round to the last.
+    /// The number of peers that are live from the first round to the last.
     pub stable_peers: u32,
-    /// The number of peers that register for longer in each round. Equally many of the earlier ones
-    /// deregister, and equally many register for this round only.
+    /// The number of peers that register with a long lease in each round. Equally many of the
+    /// earlier ones deregister, and equally many register for one round only.
     pub churn: u32,
     /// Whether the peers of one sample may be correlated.
     pub pairs: PairDistribution,
@@ -43,13 +43,13 @@ pub enum PairDistribution {
     /// Any two peers are listed together equally often. Every store guarantees this for lists that
     /// it reads completely.
     Uniform,
-    /// Some pairs are listed together more often than others. PairDistribution are then not judged, and counts
+    /// Some pairs are listed together more often than others. Pairs are then not tested, and counts
     /// of single peers may deviate further.
     Clustered,
 }
 
 impl FairnessTest {
-    /// In a longer trial, the leases that must outlast it would end.
+    /// In a longer test, the leases that must outlast it would end.
     pub const MAX_ROUNDS: u32 = 30;
 }
 
@@ -68,7 +68,7 @@ impl Default for FairnessTest {
     }
 }
 
-/// The reason why a trial failed.
+/// The reason why a fairness test failed.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum FairnessError {
     /// The samples are not fair.
@@ -79,7 +79,7 @@ pub enum FairnessError {
     Store(#[from] StoreError),
 }
 
-/// The kinds of query in a trial. Each kind has a separate judge.
+/// The kinds of query in a fairness test. Each kind is checked separately.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum QueryKind {
     AllPeers,
@@ -102,53 +102,53 @@ impl QueryKind {
     }
 
     /// The limit of the query. It is smaller for the rare archetype, which few peers carry.
-    fn limit(self, trial: &FairnessTest) -> usize {
+    fn limit(self, test: &FairnessTest) -> usize {
         match self {
-            Self::AllPeers | Self::EitherArchetype => trial.limit,
-            Self::RareArchetype => (trial.limit / 4).max(1),
+            Self::AllPeers | Self::EitherArchetype => test.limit,
+            Self::RareArchetype => (test.limit / 4).max(1),
         }
     }
 
-    fn query(self, trial: &FairnessTest) -> Query {
+    fn query(self, test: &FairnessTest) -> Query {
         let query = match self {
             Self::AllPeers => all_peers(),
             Self::EitherArchetype | Self::RareArchetype => peers_with_any(self.archetypes()),
         };
-        Query { limit: self.limit(trial), ..query }
+        Query { limit: self.limit(test), ..query }
     }
 }
 
-/// Runs a trial on a store, which must be empty. Each sample excludes the peer that requests it,
-/// and all other matching peers must be drawn with equal probability. Returns the number of peers
-/// that were drawn.
+/// Runs a fairness test on a store, which must be empty. Each sample excludes the peer that
+/// requests it, and all other matching peers must be drawn with equal probability. Returns the
+/// number of peers that were drawn.
 ///
 /// # Errors
 /// [`FairnessError::Biased`] describes the bias that was found.
-pub async fn run_fairness_test(store: &dyn Store, trial: &FairnessTest) -> Result<u64, FairnessError> {
+pub async fn run_fairness_test(store: &dyn Store, test: &FairnessTest) -> Result<u64, FairnessError> {
     assert!(
-        trial.rounds <= FairnessTest::MAX_ROUNDS,
-        "a trial of more than {} rounds",
+        test.rounds <= FairnessTest::MAX_ROUNDS,
+        "a fairness test has at most {} rounds",
         FairnessTest::MAX_ROUNDS
     );
-    let mut population = Population::gather(store, trial).await?;
-    let mut judges = QueryKind::ALL
-        .map(|asked| (asked, UniformityCheck::new(asked.limit(trial), population.watched(asked))));
-    for _ in 0..trial.rounds {
-        population.move_on().await?;
-        for (asked, judge) in &mut judges {
-            let matching = population.matching(*asked);
-            judge.open(&matching);
-            for _ in 0..trial.samples {
-                let caller = population.any_of(&matching);
-                let listed = population.sample(&asked.query(trial), &caller).await?;
-                judge.saw(&caller, &listed)?;
+    let mut population = Population::new(store, test).await?;
+    let mut checks =
+        QueryKind::ALL.map(|kind| (kind, UniformityCheck::new(kind.limit(test), population.watched(kind))));
+    for _ in 0..test.rounds {
+        population.advance().await?;
+        for (kind, check) in &mut checks {
+            let matching = population.matching(*kind);
+            check.start_round(&matching);
+            for _ in 0..test.samples {
+                let caller = population.random(&matching);
+                let listed = population.sample(&kind.query(test), &caller).await?;
+                check.record(&caller, &listed)?;
             }
-            judge.close();
+            check.end_round();
         }
     }
     let mut drawn = 0;
-    for (_, judge) in judges {
-        drawn += judge.verdict(trial.pairs)?;
+    for (_, check) in checks {
+        drawn += check.finish(test.pairs)?;
     }
     Ok(drawn)
 }

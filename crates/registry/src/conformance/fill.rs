@@ -15,21 +15,21 @@ fn filled(archetypes: &[&str], limit: usize) -> Query {
     Query { limit, fill: true, ..peers_with_any(archetypes) }
 }
 
-pub async fn a_rare_archetype_is_no_island(subject: &dyn Subject) {
+pub async fn a_sample_for_a_rare_archetype_is_filled_with_other_peers(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let others = harness.register_many("p", harness.guarantees.scale.peers, &["common"], at(0)).await;
     harness.register(&peer("q").with_archetypes(&["common", "rare"]), at(0)).await;
     for _ in 0..5 {
         let listing = harness.sample(&filled(&["rare"], 6), at(0)).await;
         assert_eq!((distinct(&listing), listing.total), (6, Total::Exact(1)));
-        assert_eq!(listing.peers[0].peer_id.as_str(), "q", "who matches comes first");
+        assert_eq!(listing.peers[0].peer_id.as_str(), "q", "matching peers come first");
         assert!(listing.ids().iter().all(|id| id == "q" || others.contains(id)));
     }
     let listing = harness.sample(&filled(&["unknown"], 6), at(0)).await;
     assert_eq!((distinct(&listing), listing.total), (6, Total::Exact(0)));
 }
 
-pub async fn what_is_missing_is_drawn_evenly_from_all_others(subject: &dyn Subject) {
+pub async fn fill_peers_are_drawn_uniformly_from_all_other_peers(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("rare", 3, &["rare", "b"], at(0)).await;
     harness.register_many("b", 10, &["b"], at(0)).await;
@@ -44,12 +44,12 @@ pub async fn what_is_missing_is_drawn_evenly_from_all_others(subject: &dyn Subje
         }
     }
     for n in 0..3 {
-        assert_eq!(counts.remove(&format!("rare{n}")), Some(draws), "who matches is always listed");
+        assert_eq!(counts.remove(&format!("rare{n}")), Some(draws), "matching peers are always listed");
     }
     assert_uniform(&counts, 30, draws, 5);
 }
 
-pub async fn where_enough_match_nobody_else_is_listed(subject: &dyn Subject) {
+pub async fn a_sample_with_enough_matching_peers_is_not_filled(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let some = harness.register_many("a", 12, &["a"], at(0)).await;
     harness.register_many("b", 12, &["b"], at(0)).await;
@@ -60,7 +60,7 @@ pub async fn where_enough_match_nobody_else_is_listed(subject: &dyn Subject) {
     }
 }
 
-pub async fn a_network_smaller_than_the_limit_is_listed_whole(subject: &dyn Subject) {
+pub async fn a_network_smaller_than_the_limit_is_listed_completely(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let all = [
         harness.register_many("a", 2, &["a"], at(0)).await,
@@ -74,14 +74,14 @@ pub async fn a_network_smaller_than_the_limit_is_listed_whole(subject: &dyn Subj
     }
 }
 
-pub async fn without_an_archetype_nothing_is_missing(subject: &dyn Subject) {
+pub async fn fill_has_no_effect_without_an_archetype(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let all = harness.register_many("p", 5, &["a"], at(0)).await;
     let listing = harness.sample(&Query { fill: true, ..all_peers() }, at(0)).await;
     assert_eq!((listing.ids(), listing.total), (all, Total::Exact(5)));
 }
 
-pub async fn the_excluded_peer_fills_no_gap(subject: &dyn Subject) {
+pub async fn the_excluded_peer_is_not_used_as_fill(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("a", 2, &["a"], at(0)).await;
     harness.register_many("p", 3, &[], at(0)).await;
@@ -97,7 +97,7 @@ pub async fn the_excluded_peer_fills_no_gap(subject: &dyn Subject) {
     }
 }
 
-pub async fn the_bytes_of_a_page_bound_what_fills_it(subject: &dyn Subject) {
+pub async fn a_filled_sample_stays_within_page_bytes(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("a", 5, &["a"], at(0)).await;
     harness.register_many("p", 30, &["b"], at(0)).await;
@@ -113,7 +113,7 @@ pub async fn the_bytes_of_a_page_bound_what_fills_it(subject: &dyn Subject) {
     assert!(cut.ids().iter().all(|id| id.starts_with('a')), "matching peers come first: {:?}", cut.ids());
 }
 
-pub async fn dormant_and_departed_peers_fill_no_gap(subject: &dyn Subject) {
+pub async fn dormant_and_deregistered_peers_are_not_used_as_fill(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let now = at(TTL_AND_A_THIRD);
     for n in 0..6 {

@@ -51,7 +51,8 @@ pub(super) fn token(byte: u8) -> TokenHash {
     TokenHash::from_bytes([byte; TokenHash::LEN])
 }
 
-/// The registration of a peer from [`HOLDER_SOURCE`] that publishes this address and has a lease of [`TTL`].
+/// The registration of a peer from [`HOLDER_SOURCE`] that publishes this address and has a lease of
+/// [`TTL`].
 pub(super) fn peer(name: &str) -> PutRequest {
     let registration = Registration {
         peer_id: id(name),
@@ -77,7 +78,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an IP address")
 }
 
-/// Methods that change a registration made by [`peer`].
+/// Methods that change one property of a [`PutRequest`] made by [`peer`].
 pub(super) trait PutRequestBuilder: Sized {
     fn from_source(self, source: &str) -> Self;
     fn with_token(self, token: TokenHash) -> Self;
@@ -89,7 +90,7 @@ pub(super) trait PutRequestBuilder: Sized {
 }
 
 impl PutRequestBuilder for PutRequest {
-    /// A peer with the source `source` that also publishes this address.
+    /// The peer registers from `source` and publishes this address.
     fn from_source(mut self, source: &str) -> Self {
         self.claim.source = Source::of(ip(source));
         self.registration.address = Address::from(ip(source));
@@ -163,7 +164,7 @@ impl Listing {
     fn read(page: &Page) -> Self {
         let json = page.peers.to_array();
         let peers: Vec<Peer> = serde_json::from_slice(&json).expect("a list of peers");
-        assert_eq!(peers.len(), page.peers.len(), "the list says how many it holds");
+        assert_eq!(peers.len(), page.peers.len(), "the length of the list is the number of its peers");
         Self { peers, total: page.total, bytes: page.peers.bytes(), json }
     }
 
@@ -200,7 +201,7 @@ impl Harness {
     pub(super) async fn register(&self, put: &PutRequest, now: Timestamp) -> bool {
         match self.put(put, now).await {
             PutResult::Stored { token_kept } => token_kept,
-            refused => panic!("{} was refused: {refused:?}", put.registration.peer_id),
+            refused => panic!("the registration of {} was refused: {refused:?}", put.registration.peer_id),
         }
     }
 
@@ -268,7 +269,7 @@ impl Harness {
     ) -> (Listing, Option<Position>) {
         match self.store.enumerate(query, after, now).await.expect("enumerate does not fail") {
             Enumeration::Page(page, next) => (Listing::read(&page), next),
-            other => panic!("the store refuses its own position: {other:?}"),
+            other => panic!("the store refused its own position: {other:?}"),
         }
     }
 
@@ -279,7 +280,7 @@ impl Harness {
         loop {
             let (page, next) = self.enumerate(query, after.as_ref(), now).await;
             pages.push(page);
-            assert!(pages.len() < MAX_PAGES, "the enumeration has no end");
+            assert!(pages.len() < MAX_PAGES, "the enumeration does not end");
             match next {
                 Some(position) => after = Some(position),
                 None => return pages,

@@ -7,32 +7,32 @@ use super::harness::{
 };
 use crate::{Claim, PutRequest, PutResult, Removal};
 
-pub async fn a_stranger_can_neither_replace_nor_deregister_a_live_peer(subject: &dyn Subject) {
+pub async fn another_client_can_neither_replace_nor_deregister_a_live_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["mine"]).with_new_token(token(1)), at(0)).await;
     let before = harness.find("p", at(200)).await;
-    let stranger = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["theirs"]);
-    for attempt in [stranger.clone(), stranger.clone().with_token(token(2))] {
+    let other_client = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["theirs"]);
+    for attempt in [other_client.clone(), other_client.clone().with_token(token(2))] {
         assert!(matches!(harness.put(&attempt, at(200)).await, PutResult::Held { .. }));
         assert!(matches!(harness.remove("p", &attempt.claim, at(200)).await, Removal::Held { .. }));
     }
     assert_eq!(harness.find("p", at(200)).await, before);
     assert_eq!(harness.sample(&peers_with_any(&["theirs"]), at(200)).await.ids(), [""; 0]);
-    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, [""; 0], "a stranger renews nothing");
+    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, [""; 0], "a refused registration renews no lease");
 }
 
-pub async fn a_refusal_says_when_the_lease_ends(subject: &dyn Subject) {
+pub async fn a_refusal_reports_the_end_of_the_lease(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     harness.heartbeat("p", at(100)).await;
     let PutResult::Held { until } = harness.put(&peer("p").from_source(OTHER_SOURCE), at(110)).await else {
-        panic!("a stranger was not refused");
+        panic!("the other client was not refused");
     };
     assert!((at(100 + TTL)..=at(100 + TTL_AND_A_THIRD)).contains(&until));
     assert_eq!(harness.remove("p", &claim_from(OTHER_SOURCE), at(110)).await, Removal::Held { until });
 }
 
-pub async fn the_holder_is_known_by_the_address_it_came_from(subject: &dyn Subject) {
+pub async fn the_holder_is_recognized_by_its_source_address(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_address("192.0.2.50", 80), at(0)).await;
     let from_the_published_address = peer("p").from_source("192.0.2.50");
@@ -40,7 +40,7 @@ pub async fn the_holder_is_known_by_the_address_it_came_from(subject: &dyn Subje
     harness.register(&peer("p"), at(1)).await;
 }
 
-pub async fn the_holder_of_an_ipv6_address_is_known_by_its_64(subject: &dyn Subject) {
+pub async fn an_ipv6_holder_is_recognized_by_its_64(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").from_source("2001:db8:1:2::3"), at(0)).await;
     let next_network = peer("p").from_source("2001:db8:1:3::3");
@@ -48,7 +48,7 @@ pub async fn the_holder_of_an_ipv6_address_is_known_by_its_64(subject: &dyn Subj
     harness.register(&peer("p").from_source("2001:db8:1:2:aaaa:bbbb:cccc:dddd"), at(1)).await;
 }
 
-pub async fn the_holder_is_known_by_its_token_from_anywhere(subject: &dyn Subject) {
+pub async fn the_holder_is_recognized_by_its_token_from_any_source(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let roaming = peer("p").from_source(OTHER_SOURCE).with_token(token(1)).with_archetypes(&["moved"]);
@@ -56,7 +56,7 @@ pub async fn the_holder_is_known_by_its_token_from_anywhere(subject: &dyn Subjec
     assert_eq!(harness.sample(&peers_with_any(&["moved"]), at(1)).await.ids(), ["p"]);
 }
 
-pub async fn the_holder_deregisters_by_address_or_token(subject: &dyn Subject) {
+pub async fn the_holder_can_deregister_by_source_or_token(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let with_token = Claim { token: Some(token(1)), ..claim_from(OTHER_SOURCE) };
     for claim in [claim_from(HOLDER_SOURCE), with_token] {
@@ -65,7 +65,7 @@ pub async fn the_holder_deregisters_by_address_or_token(subject: &dyn Subject) {
     }
 }
 
-pub async fn a_token_that_was_proven_goes_on(subject: &dyn Subject) {
+pub async fn a_presented_token_remains_valid(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let proven = peer("p").with_token(token(1));
@@ -75,7 +75,7 @@ pub async fn a_token_that_was_proven_goes_on(subject: &dyn Subject) {
     assert!(matches!(harness.put(&never_given, at(3)).await, PutResult::Held { .. }));
 }
 
-pub async fn without_its_token_the_holder_gets_a_new_one_and_the_old_one_ends(subject: &dyn Subject) {
+pub async fn registering_without_the_token_replaces_the_token(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     assert!(!harness.register(&peer("p").with_new_token(token(1)), at(0)).await);
     assert!(!harness.register(&peer("p").with_new_token(token(2)), at(1)).await);
@@ -87,14 +87,14 @@ pub async fn without_its_token_the_holder_gets_a_new_one_and_the_old_one_ends(su
     assert!(harness.register(&elsewhere.with_token(token(2)), at(2)).await);
 }
 
-pub async fn a_wrong_token_from_the_right_address_is_replaced(subject: &dyn Subject) {
+pub async fn a_wrong_token_from_the_holders_source_is_replaced(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     assert!(!harness.register(&peer("p").with_token(token(9)).with_new_token(token(2)), at(1)).await);
     assert!(harness.register(&peer("p").from_source(OTHER_SOURCE).with_token(token(2)), at(2)).await);
 }
 
-pub async fn the_address_of_the_last_registration_counts(subject: &dyn Subject) {
+pub async fn the_latest_registration_determines_the_source_of_the_holder(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     harness.register(&peer("p").from_source(OTHER_SOURCE).with_token(token(1)), at(1)).await;
@@ -102,14 +102,14 @@ pub async fn the_address_of_the_last_registration_counts(subject: &dyn Subject) 
     harness.register(&peer("p").from_source(OTHER_SOURCE), at(2)).await;
 }
 
-pub async fn a_dormant_peer_goes_on_with_its_token(subject: &dyn Subject) {
+pub async fn a_dormant_peer_keeps_its_token(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let woken = peer("p").from_source(OTHER_SOURCE).with_token(token(1)).with_new_token(token(2));
     assert!(harness.register(&woken, at(TTL_AND_A_THIRD)).await);
 }
 
-pub async fn who_replaces_a_dormant_peer_holds_it(subject: &dyn Subject) {
+pub async fn a_client_that_replaces_a_dormant_peer_becomes_its_holder(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let now = at(TTL_AND_A_THIRD);
@@ -119,12 +119,12 @@ pub async fn who_replaces_a_dormant_peer_holds_it(subject: &dyn Subject) {
     }
 }
 
-pub async fn an_unguarded_caller_counts_as_the_holder(subject: &dyn Subject) {
+pub async fn any_caller_counts_as_the_holder_if_the_holder_rule_is_disabled(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
-    let stranger = peer("p").from_source(OTHER_SOURCE);
-    let holder_rule_disabled = Claim { holder_rule_disabled: true, ..stranger.claim };
-    assert!(!harness.register(&PutRequest { claim: holder_rule_disabled, ..stranger }, at(1)).await);
+    let other_client = peer("p").from_source(OTHER_SOURCE);
+    let holder_rule_disabled = Claim { holder_rule_disabled: true, ..other_client.claim };
+    assert!(!harness.register(&PutRequest { claim: holder_rule_disabled, ..other_client }, at(1)).await);
     let another = Claim { holder_rule_disabled: true, ..claim_from("192.0.2.1") };
     assert_eq!(harness.remove("p", &another, at(2)).await, Removal::Removed { was_live: true });
 }

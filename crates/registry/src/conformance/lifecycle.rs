@@ -8,7 +8,7 @@ use super::harness::{
 use crate::{PutResult, Query, Removal, Renewal, StoreError, Swept};
 use aurora_discovery_protocol::View;
 
-pub async fn a_fresh_store_is_healthy_and_empty(subject: &dyn Subject) {
+pub async fn a_new_store_is_healthy_and_empty(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     assert_eq!(harness.store.health().await, Ok(()));
     assert_eq!(harness.live(at(0)).await, [""; 0]);
@@ -35,13 +35,13 @@ pub async fn registering_again_replaces_the_whole_registration(subject: &dyn Sub
     for archetype in ["both", "new"] {
         assert_eq!(harness.sample(&peers_with_any(&[archetype]), at(1)).await.ids(), ["p"]);
     }
-    let listed = harness.find("p", at(1)).await.expect("it is listed");
+    let listed = harness.find("p", at(1)).await.expect("the peer is listed");
     assert_eq!((listed.address, listed.port), (second.registration.address, 2));
     assert_eq!(listed.metadata, second.registration.metadata);
     assert_eq!(harness.sample(&all_peers(), at(1)).await.total.value(), 1);
 }
 
-pub async fn registering_again_begins_a_new_lease_even_a_shorter_one(subject: &dyn Subject) {
+pub async fn registering_again_starts_a_new_lease_even_a_shorter_one(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_ttl(3_000), at(0)).await;
     harness.register(&peer("p").with_ttl(30), at(10)).await;
@@ -62,7 +62,7 @@ pub async fn a_lease_lasts_its_ttl_and_at_most_a_third_longer(subject: &dyn Subj
     assert_eq!(ids_of(&harness.pages(&query, at(TTL_AND_A_THIRD)).await), [""; 0]);
 }
 
-pub async fn a_lease_ends_at_the_instant_it_was_said_to_end(subject: &dyn Subject) {
+pub async fn a_lease_ends_exactly_at_the_reported_time(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     harness.heartbeat("p", at_millis(7_001)).await;
@@ -73,7 +73,7 @@ pub async fn a_lease_ends_at_the_instant_it_was_said_to_end(subject: &dyn Subjec
     harness.register(&peer("p").from_source(OTHER_SOURCE), end).await;
 }
 
-pub async fn a_heartbeat_renews_for_the_duration_that_was_granted(subject: &dyn Subject) {
+pub async fn a_heartbeat_renews_the_lease_for_the_granted_ttl(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_ttl(60), at(0)).await;
     assert_eq!(harness.renew("p", at(59)).await, renewed(60, false, at(0)));
@@ -81,12 +81,12 @@ pub async fn a_heartbeat_renews_for_the_duration_that_was_granted(subject: &dyn 
     assert_eq!(harness.live(at(59 + 80)).await, [""; 0]);
 }
 
-pub async fn heartbeats_keep_a_peer_live_as_long_as_they_come(subject: &dyn Subject) {
+pub async fn a_peer_stays_live_while_it_sends_heartbeats(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
-    for beat in 1..=40 {
-        harness.heartbeat("p", at(beat * 100)).await;
-        assert_eq!(harness.live(at(beat * 100)).await, ["p"]);
+    for round in 1..=40 {
+        harness.heartbeat("p", at(round * 100)).await;
+        assert_eq!(harness.live(at(round * 100)).await, ["p"]);
     }
     assert_eq!(harness.live(at_millis((4_000 + TTL) * 1_000 - 1)).await, ["p"]);
     assert_eq!(harness.live(at(4_000 + TTL_AND_A_THIRD)).await, [""; 0]);
@@ -101,7 +101,7 @@ pub async fn a_heartbeat_never_creates_a_peer(subject: &dyn Subject) {
 
 pub async fn a_dormant_peer_is_neither_listed_nor_counted(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    harness.register(&peer("sleeper").with_archetypes(&["a"]).with_ttl(60), at(0)).await;
+    harness.register(&peer("dormant").with_archetypes(&["a"]).with_ttl(60), at(0)).await;
     harness.register(&peer("p").with_archetypes(&["a"]), at(0)).await;
     for query in [all_peers(), peers_with_any(&["a"]), peers_with_any(&["a", "b"])] {
         let listing = harness.sample(&query, at(80)).await;
@@ -118,8 +118,12 @@ pub async fn a_heartbeat_revives_a_dormant_peer(subject: &dyn Subject) {
     let hours_later = 8 * 3_600;
     assert_eq!(harness.live(at(hours_later)).await, [""; 0]);
     assert_eq!(harness.renew("p", at(hours_later)).await, renewed(300, true, at(0)));
-    let listed =
-        harness.sample(&peers_with_any(&["a"]), at(hours_later)).await.peers.pop().expect("it is listed");
+    let listed = harness
+        .sample(&peers_with_any(&["a"]), at(hours_later))
+        .await
+        .peers
+        .pop()
+        .expect("the peer is listed");
     assert_eq!(listed.metadata, registration.registration.metadata);
     assert_eq!(harness.live(at_millis((hours_later + TTL) * 1_000 - 1)).await, ["p"]);
     assert_eq!(harness.live(at(hours_later + TTL_AND_A_THIRD)).await, [""; 0]);
@@ -130,15 +134,15 @@ pub async fn a_dormant_peer_is_unknown_after_the_revival_window(subject: &dyn Su
     for name in ["early", "late", "left"] {
         harness.register(&peer(name), at(0)).await;
     }
-    let gone = harness.lease_end("early", at(0)).await.plus_millis(WINDOW * 1_000);
-    let renewal = harness.renew("early", gone.minus_millis(1)).await;
+    let unknown_from = harness.lease_end("early", at(0)).await.plus_millis(WINDOW * 1_000);
+    let renewal = harness.renew("early", unknown_from.minus_millis(1)).await;
     assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }));
-    assert_eq!(harness.renew("late", gone).await, Renewal::Unknown);
-    assert_eq!(harness.remove("left", &claim_from(HOLDER_SOURCE), gone).await, Removal::Unknown);
-    assert_eq!(harness.live(gone).await, ["early"]);
+    assert_eq!(harness.renew("late", unknown_from).await, Renewal::Unknown);
+    assert_eq!(harness.remove("left", &claim_from(HOLDER_SOURCE), unknown_from).await, Removal::Unknown);
+    assert_eq!(harness.live(unknown_from).await, ["early"]);
 }
 
-pub async fn a_revived_peer_may_be_revived_again(subject: &dyn Subject) {
+pub async fn a_peer_can_be_revived_repeatedly(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     for day in 1..=5 {
@@ -161,31 +165,31 @@ pub async fn a_deregistered_peer_is_unknown(subject: &dyn Subject) {
     assert_eq!(harness.renew("p", at(TTL * 2)).await, Renewal::Unknown);
 }
 
-pub async fn a_peer_that_left_may_come_back(subject: &dyn Subject) {
+pub async fn a_deregistered_peer_can_register_again(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    for visit in 0..5 {
-        harness.register(&peer("p").with_archetypes(&["a"]), at(visit * 10)).await;
-        assert_eq!(harness.sample(&peers_with_any(&["a"]), at(visit * 10)).await.ids(), ["p"]);
+    for round in 0..5 {
+        harness.register(&peer("p").with_archetypes(&["a"]), at(round * 10)).await;
+        assert_eq!(harness.sample(&peers_with_any(&["a"]), at(round * 10)).await.ids(), ["p"]);
         assert_eq!(
-            harness.remove("p", &claim_from(HOLDER_SOURCE), at(visit * 10 + 5)).await,
+            harness.remove("p", &claim_from(HOLDER_SOURCE), at(round * 10 + 5)).await,
             Removal::Removed { was_live: true }
         );
-        assert_eq!(harness.sample(&peers_with_any(&["a"]), at(visit * 10 + 5)).await.ids(), [""; 0]);
+        assert_eq!(harness.sample(&peers_with_any(&["a"]), at(round * 10 + 5)).await.ids(), [""; 0]);
     }
 }
 
-pub async fn anyone_may_replace_a_dormant_peer(subject: &dyn Subject) {
+pub async fn any_client_can_replace_a_dormant_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["old"]), at(0)).await;
-    let stranger = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["new"]);
-    harness.register(&stranger, at(TTL_AND_A_THIRD)).await;
+    let other_client = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["new"]);
+    harness.register(&other_client, at(TTL_AND_A_THIRD)).await;
     let now = at(TTL_AND_A_THIRD);
     assert_eq!(harness.sample(&peers_with_any(&["new"]), now).await.ids(), ["p"]);
     assert_eq!(harness.sample(&peers_with_any(&["old"]), now).await.ids(), [""; 0]);
     assert!(matches!(harness.put(&peer("p"), now).await, PutResult::Held { .. }));
 }
 
-pub async fn anyone_may_deregister_a_dormant_peer(subject: &dyn Subject) {
+pub async fn any_client_can_deregister_a_dormant_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     assert_eq!(
@@ -195,7 +199,7 @@ pub async fn anyone_may_deregister_a_dormant_peer(subject: &dyn Subject) {
     assert_eq!(harness.renew("p", at(TTL_AND_A_THIRD)).await, Renewal::Unknown);
 }
 
-pub async fn a_clock_that_runs_backwards_shortens_no_lease(subject: &dyn Subject) {
+pub async fn a_clock_that_steps_back_does_not_shorten_a_lease(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["a"]), at(100)).await;
     harness.sweep(at(100)).await;
@@ -205,9 +209,9 @@ pub async fn a_clock_that_runs_backwards_shortens_no_lease(subject: &dyn Subject
     assert_eq!(harness.live(at(100 + TTL_AND_A_THIRD)).await, [""; 0]);
 }
 
-pub async fn a_peer_was_last_seen_when_its_lease_was_acquired_or_revived(subject: &dyn Subject) {
+pub async fn last_seen_is_the_time_of_registration_or_revival(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    let seen = async |now| harness.find("p", now).await.expect("it is listed").last_seen.as_secs();
+    let seen = async |now| harness.find("p", now).await.expect("the peer is listed").last_seen.as_secs();
     harness.register(&peer("p"), at(0)).await;
     assert_eq!(seen(at(5)).await, at(0).as_secs());
     harness.register(&peer("p"), at(10)).await;
@@ -219,39 +223,39 @@ pub async fn a_peer_was_last_seen_when_its_lease_was_acquired_or_revived(subject
     assert_eq!(seen(at(3_605)).await, at(3_600).as_secs());
 }
 
-pub async fn the_full_view_says_when_a_peer_registered_and_when_its_lease_ends(subject: &dyn Subject) {
+pub async fn the_full_view_reports_the_age_and_the_remaining_lease(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let full = Query { view: View::Full, ..all_peers() };
     harness.register(&peer("p"), at(0)).await;
     harness.heartbeat("p", at(40)).await;
-    let listed = harness.sample(&full, at(50)).await.peers.pop().expect("it is listed");
+    let listed = harness.sample(&full, at(50)).await.peers.pop().expect("the peer is listed");
     assert_eq!(listed.registered_seconds_ago, Some(50));
-    let expires_in = listed.expires_in_seconds.expect("the full view says it");
+    let expires_in = listed.expires_in_seconds.expect("the full view contains it");
     assert!((TTL - 10..=TTL_AND_A_THIRD).contains(&expires_in), "{expires_in}");
     harness.register(&peer("p"), at(60)).await;
-    let paged = harness.pages(&full, at(60)).await.remove(0).peers.pop().expect("it is listed");
+    let paged = harness.pages(&full, at(60)).await.remove(0).peers.pop().expect("the peer is listed");
     assert_eq!(paged.registered_seconds_ago, Some(0));
 }
 
-pub async fn sweeping_changes_no_answer(subject: &dyn Subject) {
+pub async fn a_sweep_does_not_change_any_response(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["a"]), at(0)).await;
     let end = harness.lease_end("p", at(0)).await;
     harness.sweep(end.minus_millis(1)).await;
     assert_eq!(harness.sample(&peers_with_any(&["a"]), end.minus_millis(1)).await.ids(), ["p"]);
-    let gone = end.plus_millis(WINDOW * 1_000);
-    for now in [end, gone.minus_millis(1)] {
+    let unknown_from = end.plus_millis(WINDOW * 1_000);
+    for now in [end, unknown_from.minus_millis(1)] {
         harness.sweep(now).await;
         assert_eq!(harness.live(now).await, [""; 0]);
     }
-    let renewal = harness.renew("p", gone.minus_millis(1)).await;
+    let renewal = harness.renew("p", unknown_from.minus_millis(1)).await;
     assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }));
     let later = at(5 * WINDOW);
     harness.sweep(later).await;
     assert_eq!(harness.renew("p", later).await, Renewal::Unknown);
 }
 
-pub async fn sweeping_again_finds_nothing_to_do(subject: &dyn Subject) {
+pub async fn a_second_sweep_finds_nothing_to_do(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 20, &["a"], at(0)).await;
     for now in [at(TTL_AND_A_THIRD), at(TTL_AND_A_THIRD + WINDOW)] {
@@ -264,7 +268,7 @@ pub async fn a_closed_store_is_unavailable(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     harness.store.close().await.expect("close does not fail");
-    let answers = [
+    let errors = [
         harness.store.put(peer("q"), at(1)).await.err(),
         harness.store.renew(&id("p"), at(1)).await.err(),
         harness.store.remove(&id("p"), &claim_from(HOLDER_SOURCE), at(1)).await.err(),
@@ -272,19 +276,19 @@ pub async fn a_closed_store_is_unavailable(subject: &dyn Subject) {
         harness.store.enumerate(&all_peers(), None, at(1)).await.err(),
         harness.store.census(1, at(1)).await.err(),
     ];
-    for answer in answers {
-        assert!(matches!(answer, Some(StoreError::Unavailable { .. })), "{answer:?}");
+    for error in errors {
+        assert!(matches!(error, Some(StoreError::Unavailable { .. })), "{error:?}");
     }
 }
 
-pub async fn heartbeats_for_many_are_each_answered_for_itself(subject: &dyn Subject) {
+pub async fn a_batch_renewal_returns_one_result_per_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("live").with_ttl(3_000), at(0)).await;
     harness.register(&peer("dormant"), at(0)).await;
     harness.register(&peer("left"), at(0)).await;
     harness.remove("left", &claim_from(HOLDER_SOURCE), at(1)).await;
     let now = at(TTL_AND_A_THIRD);
-    let names = ["dormant", "nobody", "live", "left"].map(id);
+    let names = ["dormant", "unknown", "live", "left"].map(id);
     let renewals = harness.store.renew_many(&names, now).await;
     let renewed = |seconds, revived| Ok(renewed(seconds, revived, at(0)));
     let unknown = Ok(Renewal::Unknown);
@@ -293,12 +297,12 @@ pub async fn heartbeats_for_many_are_each_answered_for_itself(subject: &dyn Subj
     assert_eq!(harness.store.renew_many(&[], now).await, []);
 }
 
-pub async fn heartbeats_for_a_hundred_renew_them_all(subject: &dyn Subject) {
+pub async fn a_batch_renewal_renews_a_hundred_peers(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let names = harness.register_many("p", 100, &[], at(0)).await;
     let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
-    for beat in 1..=4 {
-        let renewals = harness.store.renew_many(&ids, at(beat * 100)).await;
+    for round in 1..=4 {
+        let renewals = harness.store.renew_many(&ids, at(round * 100)).await;
         let renewed = Ok(renewed(300, false, at(0)));
         assert!(renewals.iter().all(|renewal| *renewal == renewed), "{renewals:?}");
         assert_eq!(renewals.len(), 100);

@@ -64,7 +64,7 @@ struct History<'s> {
 
 impl History<'_> {
     async fn step(&mut self) {
-        self.pass_time();
+        self.advance_time();
         match self.rng.u32(..100) {
             0..30 => self.register().await,
             30..60 => self.heartbeat().await,
@@ -79,11 +79,11 @@ impl History<'_> {
 
     /// Usually advances a little, sometimes beyond leases and the revival window, and often to the
     /// exact end of a lease.
-    fn pass_time(&mut self) {
+    fn advance_time(&mut self) {
         let millis = match self.rng.u32(..1_000) {
             0..300 => 0,
             300..700 => self.rng.u64(..5_000),
-            700..850 => return self.go_to_an_edge(),
+            700..850 => return self.advance_to_the_end_of_a_lease(),
             850..950 => self.rng.u64(..120_000),
             950..990 => self.rng.u64(..600_000),
             990..998 => self.rng.u64(..WINDOW * 1_000),
@@ -92,12 +92,12 @@ impl History<'_> {
         self.now = self.now.plus_millis(millis);
     }
 
-    fn go_to_an_edge(&mut self) {
+    fn advance_to_the_end_of_a_lease(&mut self) {
         let name = self.any_id();
         if let Some(known) = self.model.peers.get(&id(name)) {
-            let edge = if self.rng.bool() { known.ends.earliest } else { known.ends.latest };
+            let end = if self.rng.bool() { known.lease_end.earliest } else { known.lease_end.latest };
             let window = if self.rng.u8(..20) == 0 { WINDOW * 1_000 } else { 0 };
-            self.now = self.now.max(edge.plus_millis(window).minus_millis(self.rng.u64(..2)));
+            self.now = self.now.max(end.plus_millis(window).minus_millis(self.rng.u64(..2)));
         }
     }
 
@@ -141,7 +141,7 @@ impl History<'_> {
         let pages = self.harness.pages(&query, self.now).await;
         let mut ids = ids_of(&pages);
         ids.dedup();
-        assert_eq!(ids, ids_of(&pages), "each peer once");
+        assert_eq!(ids, ids_of(&pages), "an enumeration lists each peer once");
         self.model.listed(&query, &pages, true, self.now);
     }
 
@@ -153,15 +153,15 @@ impl History<'_> {
     }
 
     async fn restart(&mut self) {
-        let promised = self.harness.guarantees.restart;
-        if promised == Restart::Empty {
+        let restart = self.harness.guarantees.restart;
+        if restart == Restart::Empty {
             return;
         }
         self.harness.store.close().await.expect("close does not fail");
         let stopped = self.now;
         self.now = stopped.plus_millis(self.rng.u64(..4_000_000));
         self.harness.store = self.subject.open(&Limits::default(), self.now).await;
-        if promised == Restart::LeasesRenewed {
+        if restart == Restart::LeasesRenewed {
             self.model.restarted(stopped, self.now);
         }
     }
@@ -198,49 +198,49 @@ impl History<'_> {
 /// The states that the contract allows.
 #[derive(Default)]
 struct Model {
-    peers: HashMap<PeerId, Known>,
+    peers: HashMap<PeerId, KnownPeer>,
 }
 
-struct Known {
+struct KnownPeer {
     put: PutRequest,
     holder: Holder,
-    ends: Ends,
+    lease_end: LeaseEnd,
 }
 
 /// The range in which a lease ends, inclusive. A store may extend a lease by up to a third, so that
 /// the model does not know the exact end. Each result of the store narrows the range.
 #[derive(Clone, Copy, Debug)]
-struct Ends {
+struct LeaseEnd {
     earliest: Timestamp,
     latest: Timestamp,
 }
 
-impl Ends {
+impl LeaseEnd {
     fn of_lease(put: &PutRequest, now: Timestamp) -> Self {
         let earliest = now + put.ttl;
         Self { earliest, latest: earliest.plus_millis(put.ttl.as_millis() / 3) }
     }
 
-    fn seen_live(&mut self, now: Timestamp) {
+    fn observed_live(&mut self, now: Timestamp) {
         assert!(now < self.latest, "live at {now:?}, but its lease ended: {self:?}");
         self.earliest = self.earliest.max(now.plus_millis(1));
     }
 
-    fn seen_not_live(&mut self, now: Timestamp) {
+    fn observed_not_live(&mut self, now: Timestamp) {
         assert!(now >= self.earliest, "not live at {now:?}, but its lease runs: {self:?}");
         self.latest = self.latest.min(now);
     }
 
-    fn seen_known(&mut self, now: Timestamp) {
+    fn observed_known(&mut self, now: Timestamp) {
         assert!(now < revival_end(self.latest), "revived at {now:?}, after the window: {self:?}");
     }
 
-    fn seen_unknown(&mut self, now: Timestamp) {
+    fn observed_unknown(&mut self, now: Timestamp) {
         assert!(now >= revival_end(self.earliest), "unknown at {now:?}, within the window: {self:?}");
     }
 
-    fn said_to_end(&mut self, until: Timestamp, now: Timestamp) {
-        self.seen_live(now);
+    fn reported_end(&mut self, until: Timestamp, now: Timestamp) {
+        self.observed_live(now);
         assert!((self.earliest..=self.latest).contains(&until), "until {until:?}: {self:?}");
         *self = Self { earliest: until, latest: until };
     }
@@ -255,46 +255,51 @@ impl Model {
         let known = self.peers.get_mut(&put.registration.peer_id);
         let mut token = put.new_token;
         match (placement, known) {
-            (PutResult::Stored { token_kept }, None) => assert!(!token_kept, "no token was there to keep"),
+            (PutResult::Stored { token_kept }, None) => {
+                assert!(!token_kept, "an unknown peer has no token to keep")
+            }
             (PutResult::Stored { token_kept }, Some(known)) => {
                 if !put.claim.matches(&known.holder) {
-                    known.ends.seen_not_live(now);
+                    known.lease_end.observed_not_live(now);
                 }
                 if token_kept {
-                    known.ends.seen_known(now);
-                    assert!(put.claim.has_token_of(&known.holder), "a token was kept that nobody proved");
+                    known.lease_end.observed_known(now);
+                    assert!(
+                        put.claim.has_token_of(&known.holder),
+                        "the store kept a token that the caller did not present"
+                    );
                     token = known.holder.token;
                 } else if put.claim.has_token_of(&known.holder) {
-                    known.ends.seen_unknown(now);
+                    known.lease_end.observed_unknown(now);
                 }
             }
             (PutResult::Held { until }, Some(known)) if !put.claim.matches(&known.holder) => {
-                return known.ends.said_to_end(until, now);
+                return known.lease_end.reported_end(until, now);
             }
             (refused, _) => panic!("{put:?} was refused: {refused:?}"),
         }
         let holder = Holder { source: put.claim.source, token };
-        let ends = Ends::of_lease(&put, now);
-        self.peers.insert(put.registration.peer_id.clone(), Known { put, holder, ends });
+        let lease_end = LeaseEnd::of_lease(&put, now);
+        self.peers.insert(put.registration.peer_id.clone(), KnownPeer { put, holder, lease_end });
     }
 
     fn renewed(&mut self, peer: &PeerId, renewal: Renewal, now: Timestamp) {
         let Some(known) = self.peers.get_mut(peer) else {
-            return assert_eq!(renewal, Renewal::Unknown, "a heartbeat never makes a peer");
+            return assert_eq!(renewal, Renewal::Unknown, "a heartbeat never creates a peer");
         };
         match renewal {
             Renewal::Renewed { ttl, revived, .. } => {
                 assert_eq!(ttl, known.put.ttl);
                 if revived {
-                    known.ends.seen_not_live(now);
-                    known.ends.seen_known(now);
+                    known.lease_end.observed_not_live(now);
+                    known.lease_end.observed_known(now);
                 } else {
-                    known.ends.seen_live(now);
+                    known.lease_end.observed_live(now);
                 }
-                known.ends = Ends::of_lease(&known.put, now);
+                known.lease_end = LeaseEnd::of_lease(&known.put, now);
             }
             Renewal::Unknown => {
-                known.ends.seen_unknown(now);
+                known.lease_end.observed_unknown(now);
                 self.peers.remove(peer);
             }
         }
@@ -307,17 +312,17 @@ impl Model {
         match removal {
             Removal::Held { until } => {
                 assert!(!claim.matches(&known.holder), "the holder was refused");
-                return known.ends.said_to_end(until, now);
+                return known.lease_end.reported_end(until, now);
             }
             Removal::Removed { was_live: true } => {
-                assert!(claim.matches(&known.holder), "a stranger deregistered a live peer");
-                known.ends.seen_live(now);
+                assert!(claim.matches(&known.holder), "another client deregistered a live peer");
+                known.lease_end.observed_live(now);
             }
             Removal::Removed { was_live: false } => {
-                known.ends.seen_not_live(now);
-                known.ends.seen_known(now);
+                known.lease_end.observed_not_live(now);
+                known.lease_end.observed_known(now);
             }
-            Removal::Unknown => known.ends.seen_unknown(now),
+            Removal::Unknown => known.lease_end.observed_unknown(now),
         }
         self.peers.remove(peer);
     }
@@ -336,9 +341,9 @@ impl Model {
                         (&published.archetypes, &published.metadata)
                     );
                     assert!(matches(query, known), "{id} does not match");
-                    known.ends.seen_live(now);
+                    known.lease_end.observed_live(now);
                 }
-                None if whole && matches(query, known) => known.ends.seen_not_live(now),
+                None if whole && matches(query, known) => known.lease_end.observed_not_live(now),
                 None => {}
             }
         }
@@ -346,31 +351,34 @@ impl Model {
     }
 
     fn counted(&self, live: u64, dormant: u64, now: Timestamp) {
-        let count = |state: &dyn Fn(&Ends) -> bool| {
-            self.peers.values().filter(|known| state(&known.ends)).map(|_| 1_u64).sum::<u64>()
+        let count = |state: &dyn Fn(&LeaseEnd) -> bool| {
+            self.peers.values().filter(|known| state(&known.lease_end)).map(|_| 1_u64).sum::<u64>()
         };
-        let surely_live = count(&|ends| now < ends.earliest);
-        let maybe_live = count(&|ends| now < ends.latest);
+        let surely_live = count(&|end| now < end.earliest);
+        let maybe_live = count(&|end| now < end.latest);
         assert!((surely_live..=maybe_live).contains(&live), "{live} live: {surely_live} to {maybe_live}");
-        let surely_there = count(&|ends| now < revival_end(ends.earliest));
-        let maybe_there = count(&|ends| now < revival_end(ends.latest));
-        let there = live + dormant;
-        assert!((surely_there..=maybe_there).contains(&there), "{there}: {surely_there} to {maybe_there}");
+        let surely_known = count(&|end| now < revival_end(end.earliest));
+        let maybe_known = count(&|end| now < revival_end(end.latest));
+        let known = live + dormant;
+        assert!(
+            (surely_known..=maybe_known).contains(&known),
+            "{known} known: {surely_known} to {maybe_known}"
+        );
     }
 
     /// Each peer that was live when the store stopped has one whole lease. A peer that was dormant
     /// may have one too.
     fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
         for known in self.peers.values_mut() {
-            let whole = Ends::of_lease(&known.put, now);
-            let surely_live = stopped < known.ends.earliest;
-            let earliest = if surely_live { whole.earliest } else { known.ends.earliest };
-            known.ends = Ends { earliest, latest: whole.latest };
+            let whole = LeaseEnd::of_lease(&known.put, now);
+            let surely_live = stopped < known.lease_end.earliest;
+            let earliest = if surely_live { whole.earliest } else { known.lease_end.earliest };
+            known.lease_end = LeaseEnd { earliest, latest: whole.latest };
         }
     }
 }
 
-fn matches(query: &Query, known: &Known) -> bool {
+fn matches(query: &Query, known: &KnownPeer) -> bool {
     let carried: &[Archetype] = known.put.registration.archetypes.as_slice();
     let excluded = query.exclude.as_ref() == Some(&known.put.registration.peer_id);
     let wanted = query.archetypes.is_empty() || query.archetypes.iter().any(|a| carried.contains(a));

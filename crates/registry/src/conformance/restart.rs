@@ -9,7 +9,7 @@ use super::harness::{
 use super::{Restart, Subject};
 use crate::{Enumeration, Limits, PutResult, Query, Removal, Renewal};
 
-pub async fn what_was_registered_is_there_after_a_restart(subject: &dyn Subject) {
+pub async fn registered_peers_survive_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let registration = peer("p").with_archetypes(&["ética", "b"]).with_metadata(r#"{"n": 1e999}"#);
     harness.register(&registration.clone().with_archetypes(&["old"]), at(0)).await;
@@ -19,13 +19,14 @@ pub async fn what_was_registered_is_there_after_a_restart(subject: &dyn Subject)
     assert_eq!(harness.live(at(10)).await, ["p", "q"]);
     assert_eq!(ids_of(&harness.pages(&all_peers(), at(10)).await), ["p", "q"]);
     assert_eq!(harness.sample(&peers_with_any(&["old"]), at(10)).await.ids(), [""; 0]);
-    let listed = harness.sample(&peers_with_any(&["ética"]), at(10)).await.peers.pop().expect("it is listed");
+    let listed =
+        harness.sample(&peers_with_any(&["ética"]), at(10)).await.peers.pop().expect("the peer is listed");
     assert_eq!(listed.metadata, registration.registration.metadata);
     assert_eq!(listed.archetypes, registration.registration.archetypes);
     harness.heartbeat("p", at(11)).await;
 }
 
-pub async fn what_was_deregistered_is_gone_after_a_restart(subject: &dyn Subject) {
+pub async fn deregistered_peers_stay_removed_after_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 3, &["a"], at(0)).await;
     assert_eq!(
@@ -43,7 +44,7 @@ pub async fn what_was_deregistered_is_gone_after_a_restart(subject: &dyn Subject
     assert_eq!(harness.live(at(4)).await, ["p2"]);
 }
 
-pub async fn a_restart_gives_each_live_peer_one_whole_lease(subject: &dyn Subject) {
+pub async fn a_restart_gives_each_live_peer_one_full_lease(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     harness.heartbeat("p", at(200)).await;
@@ -59,18 +60,18 @@ pub async fn a_restart_gives_each_live_peer_one_whole_lease(subject: &dyn Subjec
     assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }));
 }
 
-pub async fn the_holder_is_known_after_a_restart(subject: &dyn Subject) {
+pub async fn the_holder_is_recognized_after_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     harness.register(&peer("six").from_source("2001:db8:1:2::3"), at(0)).await;
     let Some(harness) = restarted(subject, harness, at(1)).await else { return };
-    let stranger = peer("p").from_source(OTHER_SOURCE);
-    assert!(matches!(harness.put(&stranger, at(2)).await, PutResult::Held { .. }));
-    assert!(harness.register(&stranger.with_token(token(1)), at(2)).await);
+    let other_client = peer("p").from_source(OTHER_SOURCE);
+    assert!(matches!(harness.put(&other_client, at(2)).await, PutResult::Held { .. }));
+    assert!(harness.register(&other_client.with_token(token(1)), at(2)).await);
     harness.register(&peer("six").from_source("2001:db8:1:2::4"), at(2)).await;
 }
 
-pub async fn an_enumeration_from_before_a_restart_goes_on_or_has_expired(subject: &dyn Subject) {
+pub async fn an_enumeration_continues_or_has_expired_after_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 4, &["a"], at(0)).await;
     let query = Query { limit: 2, ..peers_with_any(&["a"]) };
@@ -79,7 +80,7 @@ pub async fn an_enumeration_from_before_a_restart_goes_on_or_has_expired(subject
     match harness.store.enumerate(&query, next.as_ref(), at(1)).await {
         Ok(Enumeration::Page(page, None)) => assert_eq!(first.peers.len() + page.peers.len(), 4),
         Ok(Enumeration::Expired) => {}
-        other => panic!("it was a position of this store: {other:?}"),
+        other => panic!("the position is from this store: {other:?}"),
     }
 }
 
@@ -105,37 +106,37 @@ const CADENCE: u64 = 30;
 /// The number of peers in a network that goes through an outage.
 const MEMBERS: u32 = 60;
 
-pub async fn after_an_outage_of_two_leases_a_network_is_whole_within_one_cadence(subject: &dyn Subject) {
+pub async fn a_network_recovers_from_an_outage_within_one_cadence(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let names = harness.register_many("p", MEMBERS, &["a"], at(0)).await;
-    let last = beats(&harness, &names, 0).await;
+    let last = send_heartbeats(&harness, &names, 0).await;
     let back = last + 2 * TTL;
-    assert_eq!(harness.live(at(back)).await, [""; 0], "nobody could beat");
-    beats(&harness, &names, back).await;
-    assert_whole(&harness, &names, back + CADENCE).await;
+    assert_eq!(harness.live(at(back)).await, [""; 0], "all leases ended during the outage");
+    send_heartbeats(&harness, &names, back).await;
+    assert_complete(&harness, &names, back + CADENCE).await;
 }
 
-pub async fn after_a_restart_two_leases_later_a_network_is_whole_within_one_cadence(subject: &dyn Subject) {
+pub async fn a_network_recovers_from_a_late_restart_within_one_cadence(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let names = harness.register_many("p", MEMBERS, &["a"], at(0)).await;
-    let back = beats(&harness, &names, 0).await + 2 * TTL;
+    let back = send_heartbeats(&harness, &names, 0).await + 2 * TTL;
     let Some(harness) = restarted(subject, harness, at(back)).await else { return };
-    beats(&harness, &names, back).await;
-    assert_whole(&harness, &names, back + CADENCE).await;
+    send_heartbeats(&harness, &names, back).await;
+    assert_complete(&harness, &names, back + CADENCE).await;
 }
 
 /// Sends one heartbeat for each peer, spread evenly over one cadence. None may fail. Returns the
 /// time at the end of the cadence.
-async fn beats(harness: &Harness, names: &[String], from: u64) -> u64 {
+async fn send_heartbeats(harness: &Harness, names: &[String], from: u64) -> u64 {
     let spread = u64::from(MEMBERS);
     for (phase, name) in (0..).zip(names) {
         let renewal = harness.renew(name, at_millis(from * 1_000 + phase * CADENCE * 1_000 / spread)).await;
-        assert!(matches!(renewal, Renewal::Renewed { .. }), "{name} would have to register again");
+        assert!(matches!(renewal, Renewal::Renewed { .. }), "the heartbeat of {name} got {renewal:?}");
     }
     from + CADENCE
 }
 
-async fn assert_whole(harness: &Harness, names: &[String], now: u64) {
+async fn assert_complete(harness: &Harness, names: &[String], now: u64) {
     assert_eq!(harness.live(at(now)).await, names);
     assert_eq!(harness.sample(&peers_with_any(&["a"]), at(now)).await.ids(), names);
 }

@@ -12,7 +12,7 @@ use super::harness::{
 use super::statistics::assert_uniform;
 use crate::{Query, Total};
 
-pub async fn all_that_match_are_listed_where_they_fit(subject: &dyn Subject) {
+pub async fn all_matching_peers_are_listed_if_they_fit(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let some = harness.register_many("a", 30, &["a"], at(0)).await;
     let others = harness.register_many("b", 20, &["b"], at(0)).await;
@@ -28,7 +28,7 @@ pub async fn all_that_match_are_listed_where_they_fit(subject: &dyn Subject) {
     }
 }
 
-pub async fn a_limit_cuts_a_sample(subject: &dyn Subject) {
+pub async fn a_sample_stays_within_its_limit(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let count = harness.guarantees.scale.peers;
     let all = harness.register_many("p", count, &["a"], at(0)).await;
@@ -42,7 +42,7 @@ pub async fn a_limit_cuts_a_sample(subject: &dyn Subject) {
     }
 }
 
-pub async fn the_bytes_of_a_page_cut_a_sample(subject: &dyn Subject) {
+pub async fn a_sample_stays_within_page_bytes(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let all = harness.register_many("p", 40, &["a"], at(0)).await;
     let whole = harness.sample(&all_peers(), at(0)).await.bytes;
@@ -70,7 +70,7 @@ pub async fn the_excluded_peer_is_neither_listed_nor_counted(subject: &dyn Subje
     harness.register_many("p", 3, &["a"], at(0)).await;
     harness.register(&peer("other").with_archetypes(&["b"]), at(0)).await;
     for (excluded, expected) in
-        [("p1", vec!["p0", "p2"]), ("other", vec!["p0", "p1", "p2"]), ("nobody", vec!["p0", "p1", "p2"])]
+        [("p1", vec!["p0", "p2"]), ("other", vec!["p0", "p1", "p2"]), ("unknown", vec!["p0", "p1", "p2"])]
     {
         let query = Query { exclude: Some(id(excluded)), ..peers_with_any(&["a"]) };
         let listing = harness.sample(&query, at(0)).await;
@@ -78,9 +78,9 @@ pub async fn the_excluded_peer_is_neither_listed_nor_counted(subject: &dyn Subje
         let just_fits = Query { limit: expected.len(), ..query };
         assert_eq!(harness.sample(&just_fits, at(0)).await.ids(), expected);
     }
-    let anybody_else = Query { exclude: Some(id("p0")), limit: 1, ..all_peers() };
+    let others_only = Query { exclude: Some(id("p0")), limit: 1, ..all_peers() };
     for _ in 0..20 {
-        let listing = harness.sample(&anybody_else, at(0)).await;
+        let listing = harness.sample(&others_only, at(0)).await;
         assert_ne!(listing.ids(), ["p0"]);
         check_total(&harness, &listing, 3);
     }
@@ -117,7 +117,7 @@ pub async fn a_rare_archetype_is_found_in_a_large_network(subject: &dyn Subject)
     }
 }
 
-pub async fn every_peer_is_sampled_as_often_as_any_other(subject: &dyn Subject) {
+pub async fn every_peer_is_sampled_equally_often(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     for n in 0..40_u32 {
         let archetypes: Vec<_> = (0..n % 4).map(|a| format!("a{a}")).collect();
@@ -132,7 +132,7 @@ pub async fn every_peer_is_sampled_as_often_as_any_other(subject: &dyn Subject) 
     assert_uniform(&counts, 39, draws, 5);
 }
 
-pub async fn every_pair_of_peers_is_sampled_as_often_as_any_other(subject: &dyn Subject) {
+pub async fn every_pair_of_peers_is_sampled_equally_often(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register_many("p", 12, &["a"], at(0)).await;
     let draws = harness.guarantees.scale.draws;
@@ -159,7 +159,7 @@ pub async fn peers_with_several_of_the_archetypes_are_not_favoured(subject: &dyn
     assert_uniform(&counts, 36, draws, 4);
 }
 
-pub async fn dormant_and_departed_peers_take_no_place_in_a_sample(subject: &dyn Subject) {
+pub async fn dormant_and_deregistered_peers_are_never_sampled(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let now = at(TTL_AND_A_THIRD);
     for n in 0..20 {
@@ -183,7 +183,7 @@ async fn draw(harness: &Harness, query: &Query, now: Timestamp) -> HashMap<Strin
     let mut counts = HashMap::new();
     for _ in 0..harness.guarantees.scale.draws {
         let listing = harness.sample(query, now).await;
-        assert_eq!(listing.peers.len(), query.limit, "a sample is full where enough peers match");
+        assert_eq!(listing.peers.len(), query.limit, "a sample has limit peers if enough peers match");
         for id in listing.ids() {
             *counts.entry(id).or_insert(0) += 1;
         }

@@ -16,7 +16,7 @@ const ODD_IDS: [&str; 24] = [
     "{}", "[]", "null", "0", "-1", "$set", "~~~~",
 ];
 
-pub async fn any_id_is_a_peer_of_its_own(subject: &dyn Subject) {
+pub async fn ids_with_special_characters_identify_distinct_peers(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let longest = "x".repeat(128);
     let ids: BTreeSet<_> = ODD_IDS.into_iter().chain([longest.as_str(), &longest[1..]]).collect();
@@ -38,7 +38,7 @@ pub async fn any_id_is_a_peer_of_its_own(subject: &dyn Subject) {
     assert_eq!(harness.live(at(1)).await, [""; 0]);
 }
 
-pub async fn ids_are_told_apart_by_case(subject: &dyn Subject) {
+pub async fn ids_are_case_sensitive(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("Peer"), at(0)).await;
     harness.register(&peer("peer").from_source("192.0.2.1"), at(0)).await;
@@ -50,7 +50,7 @@ pub async fn ids_are_told_apart_by_case(subject: &dyn Subject) {
     assert_eq!(harness.live(at(1)).await, ["peer"]);
 }
 
-pub async fn any_archetype_is_matched_exactly(subject: &dyn Subject) {
+pub async fn archetypes_are_matched_exactly(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let longest = "é".repeat(64);
     let odd = [
@@ -83,20 +83,23 @@ pub async fn any_archetype_is_matched_exactly(subject: &dyn Subject) {
     }
 }
 
-pub async fn a_peer_carries_up_to_32_archetypes(subject: &dyn Subject) {
+pub async fn a_peer_can_have_32_archetypes(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let names: Vec<_> = (0..32).map(|n| format!("{n:032}")).collect();
     let put = peer("p").with_archetypes(&names);
     harness.register(&put, at(0)).await;
     for name in &names {
         let listing = harness.sample(&peers_with_any(&[name]), at(0)).await;
-        assert_eq!(listing.peers[0].archetypes, put.registration.archetypes, "each in its order");
+        assert_eq!(
+            listing.peers[0].archetypes, put.registration.archetypes,
+            "the order of the archetypes is kept"
+        );
     }
     harness.register(&peer("p").with_archetypes(&names[..1]), at(1)).await;
     assert_eq!(harness.sample(&peers_with_any(&[&names[31]]), at(1)).await.ids(), [""; 0]);
 }
 
-pub async fn metadata_comes_back_byte_for_byte(subject: &dyn Subject) {
+pub async fn metadata_is_returned_byte_for_byte(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let largest = format!("{{\"x\":\"{}\"}}", "é".repeat(2_044));
     assert_eq!(largest.len(), 4_096);
@@ -111,25 +114,25 @@ pub async fn metadata_comes_back_byte_for_byte(subject: &dyn Subject) {
         harness.register(&peer(&format!("p{n}")).with_metadata(metadata), at(0)).await;
     }
     for (n, metadata) in written.iter().enumerate() {
-        let listed = harness.find(&format!("p{n}"), at(0)).await.expect("it is listed");
+        let listed = harness.find(&format!("p{n}"), at(0)).await.expect("the peer is listed");
         assert_eq!(listed.metadata.as_str(), *metadata);
     }
 }
 
-pub async fn every_kind_of_address_comes_back(subject: &dyn Subject) {
+pub async fn every_kind_of_address_is_returned_unchanged(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     for (address, port) in
         [("192.168.1.100", 0), ("2001:db8::1", 65_535), ("peer.example.org", 443), ("_p2p.Example.", 1)]
     {
         harness.register(&peer("p").with_address(address, port), at(0)).await;
-        let listed = harness.find("p", at(0)).await.expect("it is listed");
+        let listed = harness.find("p", at(0)).await.expect("the peer is listed");
         assert_eq!((listed.address.to_string().as_str(), listed.port), (address, port));
     }
 }
 
-pub async fn a_peer_is_listed_with_exactly_the_seeds_six_keys(subject: &dyn Subject) {
-    let seed = ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"];
-    assert_eq!(listed_keys(subject, View::Legacy).await, [seed, seed].map(BTreeSet::from).map(owned));
+pub async fn the_legacy_view_has_exactly_six_keys(subject: &dyn Subject) {
+    let legacy = ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"];
+    assert_eq!(listed_keys(subject, View::Legacy).await, [legacy, legacy].map(BTreeSet::from).map(owned));
 }
 
 pub async fn the_full_view_adds_two_keys(subject: &dyn Subject) {

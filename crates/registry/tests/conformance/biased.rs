@@ -14,31 +14,31 @@ use crate::reference::Reference;
 
 /// The bias of the samples.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Leaning {
+pub(crate) enum SamplerBias {
     None,
     NewestFirst,
     /// Newer peers have 20 percent more weight.
-    NewerSomewhatMore,
-    RandomStartAndTheNext,
+    SlightlyFavoursNewer,
+    RunFromRandomStart,
     /// Repeatedly picks a random point among the hashes of the ids and lists the next peer after
     /// it. Peers after large gaps are more likely.
-    BehindGapsOfHashes,
+    AfterHashGaps,
     /// Picks a random slot. If it is empty, lists the next peer after it.
-    BehindEmptySlots,
+    AfterEmptySlots,
     /// Returns each sample twice.
-    RepeatsAnswers,
-    TwiceForTwoArchetypes,
+    RepeatsSamples,
+    DoubleWeightForTwoArchetypes,
     ListsTheCaller,
     /// Draws three times as many peers as requested from all peers, and lists those that match.
-    LooksAmongAFew,
+    MissesRareArchetypes,
     /// Lists the peers that were live in the previous round.
-    ListsTheGone,
+    ListsRemovedPeers,
     ListsTwice,
 }
 
 /// The reference store, except for its samples.
 pub(crate) struct Biased {
-    leaning: Leaning,
+    bias: SamplerBias,
     inner: Reference,
     memory: Mutex<Memory>,
 }
@@ -48,12 +48,12 @@ struct Memory {
     /// Peers by slot. A slot becomes free when its peer deregisters, and is then used again.
     slots: Vec<Option<PeerId>>,
     /// Peers in order of registration.
-    arrivals: Vec<PeerId>,
+    registrations: Vec<PeerId>,
     /// The live peers at one time, cached because only time changes them between the samples of a
     /// round.
     live: Option<(Timestamp, Arc<Vec<Known>>)>,
     /// The live peers at the time of the previous round.
-    formerly: Arc<Vec<Known>>,
+    previous: Arc<Vec<Known>>,
     /// A sample to be returned once more.
     again: Option<Vec<PeerId>>,
 }
@@ -64,13 +64,13 @@ struct Known {
     registration: Registration,
     last_seen: Timestamp,
     slot: usize,
-    arrival: usize,
+    registered: usize,
     hash: u64,
 }
 
 impl Biased {
-    pub(crate) fn new(leaning: Leaning) -> Self {
-        Self { leaning, inner: Reference::sound(), memory: Mutex::default() }
+    pub(crate) fn new(bias: SamplerBias) -> Self {
+        Self { bias, inner: Reference::correct(), memory: Mutex::default() }
     }
 
     async fn live(&self, now: Timestamp) -> Result<Arc<Vec<Known>>, StoreError> {
@@ -90,44 +90,53 @@ impl Biased {
         let page = self.inner.sample(&whole, now).await?;
         let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
         let mut memory = self.memory.lock().unwrap();
-        let mut live: Vec<Known> = peers.into_iter().map(|peer| memory.know(peer)).collect();
+        let mut live: Vec<Known> = peers.into_iter().map(|peer| memory.known(peer)).collect();
         live.sort_by_key(|known| known.slot);
         let live = Arc::new(live);
         if let Some((_, before)) = memory.live.replace((now, Arc::clone(&live))) {
-            memory.formerly = before;
+            memory.previous = before;
         }
         Ok(live)
     }
 
     fn choose(&self, live: &[Known], query: &Query) -> Vec<Known> {
         let matching: Vec<&Known> = live.iter().filter(|known| known.matches(query)).collect();
-        let newer = |known: &Known| known.arrival >= matching[matching.len() / 2].arrival;
-        let chosen = match self.leaning {
-            Leaning::None | Leaning::RepeatsAnswers | Leaning::ListsTheGone => weighted(&matching, |_| 1.0),
-            Leaning::NewestFirst => sorted(&matching, |known| Reverse(known.arrival)),
-            Leaning::NewerSomewhatMore => weighted(&matching, |known| if newer(known) { 1.2 } else { 1.0 }),
-            Leaning::RandomStartAndTheNext => {
-                let mut turned = sorted(&matching, |known| known.hash);
-                turned.rotate_left(fastrand::usize(..matching.len()));
-                turned
+        let newer = |known: &Known| known.registered >= matching[matching.len() / 2].registered;
+        let chosen = match self.bias {
+            SamplerBias::None | SamplerBias::RepeatsSamples | SamplerBias::ListsRemovedPeers => {
+                weighted(&matching, |_| 1.0)
             }
-            Leaning::BehindGapsOfHashes => behind(&matching, |known| known.hash, || fastrand::u64(..), query),
-            Leaning::BehindEmptySlots => {
+            SamplerBias::NewestFirst => sorted(&matching, |known| Reverse(known.registered)),
+            SamplerBias::SlightlyFavoursNewer => {
+                weighted(&matching, |known| if newer(known) { 1.2 } else { 1.0 })
+            }
+            SamplerBias::RunFromRandomStart => {
+                let mut rotated = sorted(&matching, |known| known.hash);
+                rotated.rotate_left(fastrand::usize(..matching.len()));
+                rotated
+            }
+            SamplerBias::AfterHashGaps => {
+                next_after_random_points(&matching, |known| known.hash, || fastrand::u64(..), query)
+            }
+            SamplerBias::AfterEmptySlots => {
                 let slots = self.memory.lock().unwrap().slots.len();
-                behind(&matching, |known| known.slot, || fastrand::usize(..slots), query)
+                next_after_random_points(&matching, |known| known.slot, || fastrand::usize(..slots), query)
             }
-            Leaning::TwiceForTwoArchetypes => weighted(&matching, |known| known.tickets(query)),
-            Leaning::ListsTheCaller => {
-                let anybody = Query { exclude: None, ..query.clone() };
-                weighted(&live.iter().filter(|known| known.matches(&anybody)).collect::<Vec<_>>(), |_| 1.0)
+            SamplerBias::DoubleWeightForTwoArchetypes => weighted(&matching, |known| known.weight(query)),
+            SamplerBias::ListsTheCaller => {
+                let including_caller = Query { exclude: None, ..query.clone() };
+                weighted(
+                    &live.iter().filter(|known| known.matches(&including_caller)).collect::<Vec<_>>(),
+                    |_| 1.0,
+                )
             }
-            Leaning::LooksAmongAFew => {
+            SamplerBias::MissesRareArchetypes => {
                 let mut few = weighted(&live.iter().collect::<Vec<_>>(), |_| 1.0);
                 few.truncate(3 * query.limit);
                 few.retain(|known| known.matches(query));
                 few
             }
-            Leaning::ListsTwice => {
+            SamplerBias::ListsTwice => {
                 let mut twice = weighted(&matching, |_| 1.0);
                 twice[1] = twice[0].clone();
                 twice
@@ -152,7 +161,7 @@ fn sorted<K: Ord>(matching: &[&Known], key: impl Fn(&Known) -> K) -> Vec<Known> 
 }
 
 /// Picks random points and takes the next peer after each, until there are enough.
-fn behind<K: Ord + Copy>(
+fn next_after_random_points<K: Ord + Copy>(
     matching: &[&Known],
     key: impl Fn(&Known) -> K,
     point: impl Fn() -> K,
@@ -162,33 +171,33 @@ fn behind<K: Ord + Copy>(
     let mut chosen: Vec<usize> = Vec::new();
     while chosen.len() < query.limit.min(sorted.len()) {
         let point = point();
-        let place = sorted.partition_point(|known| key(known) < point) % sorted.len();
-        if !chosen.contains(&place) {
-            chosen.push(place);
+        let index = sorted.partition_point(|known| key(known) < point) % sorted.len();
+        if !chosen.contains(&index) {
+            chosen.push(index);
         }
     }
-    chosen.into_iter().map(|place| sorted[place].clone()).collect()
+    chosen.into_iter().map(|index| sorted[index].clone()).collect()
 }
 
 impl Known {
     fn matches(&self, query: &Query) -> bool {
-        let wanted = query.archetypes.is_empty() || self.tickets(query) > 0.0;
+        let wanted = query.archetypes.is_empty() || self.weight(query) > 0.0;
         wanted && query.exclude.as_ref() != Some(&self.registration.peer_id)
     }
 
     /// The number of requested archetypes that the peer carries, or 1 if none is requested. A
     /// sampler that draws from a concatenation of the archetypes' lists uses these as weights.
-    fn tickets(&self, query: &Query) -> f64 {
+    fn weight(&self, query: &Query) -> f64 {
         let carried = self.registration.archetypes.as_slice();
-        let tickets = query.archetypes.iter().filter(|wanted| carried.contains(wanted)).count();
-        if query.archetypes.is_empty() { 1.0 } else { tickets as f64 }
+        let weight = query.archetypes.iter().filter(|wanted| carried.contains(wanted)).count();
+        if query.archetypes.is_empty() { 1.0 } else { weight as f64 }
     }
 }
 
 impl Memory {
-    fn arrived(&mut self, id: PeerId) {
-        self.arrivals.retain(|other| *other != id);
-        self.arrivals.push(id.clone());
+    fn registered(&mut self, id: PeerId) {
+        self.registrations.retain(|other| *other != id);
+        self.registrations.push(id.clone());
         if self.slots.contains(&Some(id.clone())) {
             return;
         }
@@ -198,24 +207,24 @@ impl Memory {
         }
     }
 
-    fn departed(&mut self, id: &PeerId) {
+    fn deregistered(&mut self, id: &PeerId) {
         self.slots.iter_mut().filter(|slot| slot.as_ref() == Some(id)).for_each(|slot| *slot = None);
     }
 
-    fn know(&self, peer: Peer) -> Known {
+    fn known(&self, peer: Peer) -> Known {
         let Peer { peer_id, address, port, archetypes, metadata, last_seen, .. } = peer;
         let slot = self.slots.iter().position(|slot| slot.as_ref() == Some(&peer_id)).unwrap();
-        let arrival = self.arrivals.iter().position(|other| *other == peer_id).unwrap();
-        let hash = fastrand::Rng::with_seed(arrival as u64).u64(..);
+        let registered = self.registrations.iter().position(|other| *other == peer_id).unwrap();
+        let hash = fastrand::Rng::with_seed(registered as u64).u64(..);
         let registration = Registration { peer_id, address, port, archetypes, metadata };
-        Known { registration, last_seen, slot, arrival, hash }
+        Known { registration, last_seen, slot, registered, hash }
     }
 }
 
 #[async_trait]
 impl Store for Biased {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
-        self.memory.lock().unwrap().arrived(put.registration.peer_id.clone());
+        self.memory.lock().unwrap().registered(put.registration.peer_id.clone());
         self.inner.put(put, now).await
     }
 
@@ -224,17 +233,17 @@ impl Store for Biased {
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
-        self.memory.lock().unwrap().departed(peer);
+        self.memory.lock().unwrap().deregistered(peer);
         self.inner.remove(peer, claim, now).await
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
         let live = self.live(now).await?;
-        let formerly = Arc::clone(&self.memory.lock().unwrap().formerly);
-        let gone = self.leaning == Leaning::ListsTheGone && !formerly.is_empty();
+        let previous = Arc::clone(&self.memory.lock().unwrap().previous);
+        let stale = self.bias == SamplerBias::ListsRemovedPeers && !previous.is_empty();
         let again = self.memory.lock().unwrap().again.take();
         let chosen = match again {
-            Some(ids) if self.leaning == Leaning::RepeatsAnswers => {
+            Some(ids) if self.bias == SamplerBias::RepeatsSamples => {
                 let repeated = live.iter().filter(|known| ids.contains(&known.registration.peer_id));
                 let mut repeated: Vec<_> = repeated.filter(|known| known.matches(query)).cloned().collect();
                 let fresh = self.choose(&live, query);
@@ -244,7 +253,7 @@ impl Store for Biased {
                 repeated
             }
             _ => {
-                let chosen = self.choose(if gone { &formerly } else { &live }, query);
+                let chosen = self.choose(if stale { &previous } else { &live }, query);
                 let ids = chosen.iter().map(|known| known.registration.peer_id.clone()).collect();
                 self.memory.lock().unwrap().again = Some(ids);
                 chosen

@@ -21,7 +21,7 @@ pub(crate) use fault::Fault;
 
 /// How long a put with the fault `ChecksThenActs` waits for a second put between its check and its
 /// change. It is longer than any machine needs to start two concurrent calls.
-const COMPANY: Duration = Duration::from_secs(30);
+const CONCURRENT_PUT_TIMEOUT: Duration = Duration::from_secs(30);
 
 #[derive(Clone)]
 struct Entry {
@@ -30,7 +30,7 @@ struct Entry {
     registered: Timestamp,
     last_seen: Timestamp,
     expires: Timestamp,
-    former_archetypes: Vec<Archetype>,
+    old_archetypes: Vec<Archetype>,
 }
 
 impl Entry {
@@ -58,7 +58,7 @@ pub(crate) struct Reference {
 }
 
 impl Reference {
-    pub(crate) fn sound() -> Self {
+    pub(crate) fn correct() -> Self {
         Self {
             fault: None,
             limits: Limits::default(),
@@ -69,7 +69,7 @@ impl Reference {
     }
 
     pub(crate) fn with(fault: Fault) -> Self {
-        Self { fault: Some(fault), ..Self::sound() }
+        Self { fault: Some(fault), ..Self::correct() }
     }
 
     fn is(&self, fault: Fault) -> bool {
@@ -82,7 +82,7 @@ impl Reference {
 
     /// The peers, after removing those that have become unknown.
     fn known(&self, now: Timestamp) -> Result<MutexGuard<'_, Peers>, StoreError> {
-        if *self.closed.lock().unwrap() && !self.is(Fault::AnswersWhenClosed) {
+        if *self.closed.lock().unwrap() && !self.is(Fault::WorksWhenClosed) {
             return Err(StoreError::Unavailable { reason: "closed".to_owned(), retry_after_seconds: 1 });
         }
         let window = self.limits.revival_window_millis;
@@ -94,7 +94,7 @@ impl Reference {
     }
 
     fn key(&self, id: &PeerId) -> PeerId {
-        let folded = if self.is(Fault::FoldsCase) { id.as_str().to_lowercase() } else { id.to_string() };
+        let folded = if self.is(Fault::IgnoresCase) { id.as_str().to_lowercase() } else { id.to_string() };
         PeerId::parse(&folded).unwrap()
     }
 
@@ -106,15 +106,14 @@ impl Reference {
         }
     }
 
-    fn place(&self, peers: &mut Peers, put: PutRequest, now: Timestamp) -> PutResult {
+    fn put_entry(&self, peers: &mut Peers, put: PutRequest, now: Timestamp) -> PutResult {
         let id = self.key(&put.registration.peer_id);
         let lease = self.lease(&put, now);
         let known = peers.get_mut(&id);
         let mut token_kept = false;
-        let mut former_archetypes = Vec::new();
+        let mut old_archetypes = Vec::new();
         if let Some(entry) = known {
-            if entry.is_live(now) && !put.claim.matches(&entry.holder) && !self.is(Fault::StrangersOverwrite)
-            {
+            if entry.is_live(now) && !put.claim.matches(&entry.holder) && !self.is(Fault::AnyoneOverwrites) {
                 if self.is(Fault::RefusedPutRenews) {
                     entry.expires = lease;
                 }
@@ -123,18 +122,18 @@ impl Reference {
             token_kept = put.claim.has_token_of(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
             token_kept |= self.is(Fault::TokenNeverNew);
             if self.is(Fault::KeepsOldArchetypes) {
-                former_archetypes = entry.put.registration.archetypes.as_slice().to_vec();
+                old_archetypes = entry.put.registration.archetypes.as_slice().to_vec();
             }
         }
-        if let Some(shortage) = self.shortage(peers, &put, now) {
-            return PutResult::Full(shortage);
+        if let Some(exceeded_limit) = self.exceeded_limit(peers, &put, now) {
+            return PutResult::Full(exceeded_limit);
         }
         let token = peers.get(&id).filter(|_| token_kept).map_or(put.new_token, |entry| entry.holder.token);
         if !peers.contains_key(&id) {
-            self.drop_dormant(peers, now);
+            self.evict_dormant(peers, now);
         }
         let holder = Holder { source: put.claim.source, token };
-        let entry = Entry { put, holder, registered: now, last_seen: now, expires: lease, former_archetypes };
+        let entry = Entry { put, holder, registered: now, last_seen: now, expires: lease, old_archetypes };
         peers.insert(id, entry);
         PutResult::Stored { token_kept }
     }
@@ -142,17 +141,17 @@ impl Reference {
     fn matching(&self, peers: &Peers, query: &Query, now: Timestamp) -> Vec<Entry> {
         let carries = |entry: &Entry, wanted: &Archetype| {
             entry.put.registration.archetypes.as_slice().contains(wanted)
-                || entry.former_archetypes.contains(wanted)
+                || entry.old_archetypes.contains(wanted)
         };
         let mut found = Vec::new();
         for (id, entry) in peers {
             let carried = query.archetypes.iter().filter(|wanted| carries(entry, wanted)).count();
             let wanted = query.archetypes.is_empty() || carried > 0;
             let excluded = query.exclude.as_ref() == Some(id) && !self.is(Fault::IgnoresExclude);
-            let shown = entry.is_live(now) || self.is(Fault::DormantTakePlaces);
+            let shown = entry.is_live(now) || self.is(Fault::SamplesDormant);
             if wanted && !excluded && shown {
-                let tickets = if self.is(Fault::FavoursCarriersOfSeveral) { carried.max(1) } else { 1 };
-                found.extend(std::iter::repeat_n(entry.clone(), tickets));
+                let copies = if self.is(Fault::FavoursSeveralArchetypes) { carried.max(1) } else { 1 };
+                found.extend(std::iter::repeat_n(entry.clone(), copies));
             }
         }
         found
@@ -183,7 +182,7 @@ impl Reference {
 
     fn json(&self, entry: &Entry) -> PeerJson {
         let mut registration = entry.put.registration.clone();
-        if self.is(Fault::ParsesMetadata) {
+        if self.is(Fault::ReserializesMetadata) {
             let parsed: serde_json::Value =
                 serde_json::from_str(registration.metadata.as_str()).unwrap_or_default();
             registration.metadata =
@@ -222,8 +221,8 @@ impl Store for Reference {
         if self.is(Fault::ChecksThenActs) {
             let mut seen = self.known(now)?.clone();
             // Sequential calls never meet a second put, so that the fault has no effect on them.
-            let _ = timeout(COMPANY, self.checked.wait()).await;
-            let placement = self.place(&mut seen, put.clone(), now);
+            let _ = timeout(CONCURRENT_PUT_TIMEOUT, self.checked.wait()).await;
+            let placement = self.put_entry(&mut seen, put.clone(), now);
             if let (PutResult::Stored { .. }, Some(entry)) =
                 (placement, seen.remove(&put.registration.peer_id))
             {
@@ -231,7 +230,7 @@ impl Store for Reference {
             }
             return Ok(placement);
         }
-        Ok(self.place(&mut *self.known(now)?, put, now))
+        Ok(self.put_entry(&mut *self.known(now)?, put, now))
     }
 
     async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
@@ -243,10 +242,10 @@ impl Store for Reference {
             return Ok(if self.is(Fault::HeartbeatCreates) { created } else { Renewal::Unknown });
         };
         let revived = !entry.is_live(now);
-        if revived && self.is(Fault::HeartbeatRevivesNobody) {
+        if revived && self.is(Fault::HeartbeatNeverRevives) {
             return Ok(Renewal::Unknown);
         }
-        if revived && self.is_pointed_at_a_taken_address(&peers, &id, now) {
+        if revived && self.exceeds_address_bound(&peers, &id, now) {
             peers.remove(&id);
             return Ok(Renewal::Unknown);
         }
@@ -268,12 +267,12 @@ impl Store for Reference {
             Some(entry)
                 if entry.is_live(now)
                     && !claim.matches(&entry.holder)
-                    && !self.is(Fault::StrangersDeregister) =>
+                    && !self.is(Fault::AnyoneDeregisters) =>
             {
                 Ok(Removal::Held { until: entry.expires })
             }
             Some(entry) => {
-                let was_live = entry.is_live(now) || self.is(Fault::DormantLeaveAsLive);
+                let was_live = entry.is_live(now) || self.is(Fault::DormantRemovedAsLive);
                 peers.remove(&id);
                 Ok(Removal::Removed { was_live })
             }
@@ -288,17 +287,17 @@ impl Store for Reference {
         let distinct: BTreeSet<_> =
             matching.iter().map(|entry| entry.put.registration.peer_id.clone()).collect();
         match self.fault {
-            Some(Fault::FirstPage) => {}
-            Some(Fault::Runs) if !matching.is_empty() => {
+            Some(Fault::AlwaysFirstPage) => {}
+            Some(Fault::ConsecutivePeers) if !matching.is_empty() => {
                 let start = fastrand::usize(..matching.len());
                 matching.rotate_left(start);
             }
             _ => fastrand::shuffle(&mut matching),
         }
-        if self.is(Fault::DormantTakePlaces) {
+        if self.is(Fault::SamplesDormant) {
             matching.truncate(query.limit);
         }
-        if query.fill && !query.archetypes.is_empty() && !self.is(Fault::FillsNoGap) {
+        if query.fill && !query.archetypes.is_empty() && !self.is(Fault::NeverFills) {
             matching.extend(self.others(&*self.known(now)?, query, now));
         }
         let counted = if self.is(Fault::FillIsCounted) { matching.len() } else { distinct.len() };
@@ -385,7 +384,7 @@ impl Reference {
             query.archetypes.iter().any(|name| entry.put.registration.archetypes.as_slice().contains(name))
         };
         others.retain(|entry| !carries(entry));
-        if !self.is(Fault::FillsFromTheFirst) {
+        if !self.is(Fault::FillsInOrder) {
             fastrand::shuffle(&mut others);
         }
         others
@@ -395,7 +394,7 @@ impl Reference {
     fn start_after(&self, position: &[u8], matching: &[Entry]) -> Option<usize> {
         let text = std::str::from_utf8(position).ok().and_then(|text| text.strip_prefix('='));
         match text {
-            None if self.is(Fault::AnyPositionGoes) => Some(0),
+            None if self.is(Fault::AcceptsAnyPosition) => Some(0),
             None => None,
             Some(text) if self.is(Fault::OffsetPositions) => text.parse().ok(),
             Some(text) => {

@@ -13,7 +13,7 @@ use super::super::statistics::LEAST_EXPECTED;
 /// not do: pairs that share a peer rise and fall together with its frequency.
 pub(super) struct PairCounts {
     /// The watched peers with their indices.
-    places: HashMap<String, usize>,
+    indices: HashMap<String, usize>,
     round: Round,
     /// The sums over all rounds, in the order of [`pairs`].
     cells: Vec<Cell>,
@@ -23,11 +23,11 @@ pub(super) struct PairCounts {
 struct Round {
     /// The number of samples that the peer requested. It cannot be in them, so that they do not
     /// count.
-    asked: Vec<u64>,
+    requested: Vec<u64>,
     /// The number of samples that the first peer requested and that listed the second.
-    told: Vec<Vec<u64>>,
+    requested_and_listed: Vec<Vec<u64>>,
     /// The number of samples that listed both. On the diagonal, the number that listed the peer.
-    together: Vec<Vec<u64>>,
+    both: Vec<Vec<u64>>,
 }
 
 /// The sum of the products minus its expectation, and its variance.
@@ -36,33 +36,33 @@ struct Cell {
     distance: f64,
     variance: f64,
     /// The expected number of samples that list both peers.
-    together: f64,
+    expected: f64,
 }
 
 /// A sample of `listed` peers from `others`, which are all matching peers except the caller.
 #[derive(Clone, Copy)]
-pub(super) struct Draw {
+pub(super) struct UniformSample {
     pub(super) listed: f64,
     pub(super) others: f64,
 }
 
-impl Draw {
+impl UniformSample {
     /// The probability that a sample lists a given peer.
-    pub(super) fn chance(self) -> f64 {
+    pub(super) fn probability(self) -> f64 {
         self.listed / self.others
     }
 
-    fn chance_of_both(self) -> f64 {
-        self.chance() * (self.listed - 1.0) / (self.others - 1.0)
+    fn probability_of_both(self) -> f64 {
+        self.probability() * (self.listed - 1.0) / (self.others - 1.0)
     }
 
     /// The mean and the variance of the product of the deviations of two peers.
     fn product(self) -> (f64, f64) {
-        let (one, both) = (self.chance(), self.chance_of_both());
+        let (one, both) = (self.probability(), self.probability_of_both());
         let mean = both - one * one;
         // The square of a deviation is `one²`, plus `1 - 2 one` if the peer is listed.
-        let more = 1.0 - 2.0 * one;
-        let of_squares = more * more * both + 2.0 * more * one.powi(3) + one.powi(4);
+        let extra = 1.0 - 2.0 * one;
+        let of_squares = extra * extra * both + 2.0 * extra * one.powi(3) + one.powi(4);
         (mean, of_squares - mean * mean)
     }
 }
@@ -71,42 +71,42 @@ impl PairCounts {
     pub(super) fn of(watched: Vec<String>) -> Self {
         let count = watched.len();
         Self {
-            places: watched.into_iter().enumerate().map(|(place, name)| (name, place)).collect(),
+            indices: watched.into_iter().enumerate().map(|(index, name)| (name, index)).collect(),
             round: Round::of(count),
             cells: vec![Cell::default(); count * count.saturating_sub(1) / 2],
         }
     }
 
-    pub(super) fn saw(&mut self, caller: &str, listed: &[String]) {
-        let places: Vec<_> = listed.iter().filter_map(|name| self.places.get(name).copied()).collect();
-        for place in &places {
-            for other in &places {
-                self.round.together[*place][*other] += 1;
+    pub(super) fn record(&mut self, caller: &str, listed: &[String]) {
+        let indices: Vec<_> = listed.iter().filter_map(|name| self.indices.get(name).copied()).collect();
+        for first in &indices {
+            for second in &indices {
+                self.round.both[*first][*second] += 1;
             }
         }
-        if let Some(caller) = self.places.get(caller) {
-            self.round.asked[*caller] += 1;
-            places.iter().for_each(|place| self.round.told[*caller][*place] += 1);
+        if let Some(caller) = self.indices.get(caller) {
+            self.round.requested[*caller] += 1;
+            indices.iter().for_each(|index| self.round.requested_and_listed[*caller][*index] += 1);
         }
     }
 
     /// Ends a round of `samples` samples.
-    pub(super) fn close(&mut self, samples: u64, draw: Draw) {
-        let round = std::mem::replace(&mut self.round, Round::of(self.places.len()));
-        let (mean, variance) = draw.product();
-        for ((left, right), cell) in pairs(self.places.len()).zip(&mut self.cells) {
-            let trials = (samples - round.asked[left] - round.asked[right]) as f64;
-            cell.distance += round.product(left, right, trials, draw.chance()) - trials * mean;
+    pub(super) fn end_round(&mut self, samples: u64, model: UniformSample) {
+        let round = std::mem::replace(&mut self.round, Round::of(self.indices.len()));
+        let (mean, variance) = model.product();
+        for ((left, right), cell) in pairs(self.indices.len()).zip(&mut self.cells) {
+            let trials = (samples - round.requested[left] - round.requested[right]) as f64;
+            cell.distance += round.product(left, right, trials, model.probability()) - trials * mean;
             cell.variance += trials * variance;
-            cell.together += trials * draw.chance_of_both();
+            cell.expected += trials * model.probability_of_both();
         }
     }
 
-    /// The chi-square statistic and its degrees of freedom. PairDistribution with too small an expectation, or
+    /// The chi-square statistic and its degrees of freedom. Pairs with too small an expectation, or
     /// whose result is certain, are left out.
     pub(super) fn statistic(&self) -> (f64, f64) {
-        let judged = self.cells.iter().filter(|cell| cell.together >= LEAST_EXPECTED && cell.variance > 0.0);
-        judged
+        let usable = self.cells.iter().filter(|cell| cell.expected >= LEAST_EXPECTED && cell.variance > 0.0);
+        usable
             .fold((0.0, 0.0), |(sum, count), cell| (sum + cell.distance.powi(2) / cell.variance, count + 1.0))
     }
 }
@@ -114,19 +114,20 @@ impl PairCounts {
 impl Round {
     fn of(count: usize) -> Self {
         Self {
-            asked: vec![0; count],
-            told: vec![vec![0; count]; count],
-            together: vec![vec![0; count]; count],
+            requested: vec![0; count],
+            requested_and_listed: vec![vec![0; count]; count],
+            both: vec![vec![0; count]; count],
         }
     }
 
     /// The sum of the products of both deviations over the `trials` in which neither peer is the
-    /// caller. `chance` is the probability that a sample lists a given peer.
-    fn product(&self, left: usize, right: usize, trials: f64, chance: f64) -> f64 {
+    /// caller. `probability` is the probability that a sample lists a given peer.
+    fn product(&self, left: usize, right: usize, trials: f64, probability: f64) -> f64 {
         // The number of samples that listed `one` and were not requested by `other`.
-        let listed = |one: usize, other: usize| (self.together[one][one] - self.told[other][one]) as f64;
-        let together = self.together[left][right] as f64;
-        together - chance * (listed(left, right) + listed(right, left)) + chance * chance * trials
+        let listed =
+            |one: usize, other: usize| (self.both[one][one] - self.requested_and_listed[other][one]) as f64;
+        let both = self.both[left][right] as f64;
+        both - probability * (listed(left, right) + listed(right, left)) + probability * probability * trials
     }
 }
 

@@ -1,4 +1,4 @@
-//! The peers of a trial: which of them stay, join for one round, or leave.
+//! The peers of a fairness test: they stay until the end, leave, or join for one round.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use super::super::harness::{PutRequestBuilder as _, at, id, peer};
 use super::{FairnessTest, QueryKind};
 use crate::{Claim, PutRequest, PutResult, Query, Renewal, Store, StoreError};
 
-/// A lease that outlasts every trial, and one that has ended by the next round, even if a store
-/// extends it by a third.
+/// A lease that outlasts every fairness test, and one that has ended by the next round, even if a
+/// store extends it by a third.
 const LONG_SECONDS: u32 = 3_600;
 const SHORT_SECONDS: u32 = 60;
 const ROUND_SECONDS: u64 = 100;
-/// The maximum number of staying peers whose pairs are counted.
-const MOST_WATCHED: usize = 60;
+/// The maximum number of stable peers whose pairs are counted.
+const MAX_WATCHED: usize = 60;
 
 pub(super) struct Population<'s> {
     store: &'s dyn Store,
@@ -24,7 +24,7 @@ pub(super) struct Population<'s> {
     now: Timestamp,
     churn: u32,
     /// The number of peers that have ever registered.
-    ever: u32,
+    registered: u32,
     /// The live peers by name.
     live: BTreeMap<String, Member>,
     dormant: Vec<String>,
@@ -45,45 +45,43 @@ enum Lifetime {
 }
 
 impl<'s> Population<'s> {
-    pub(super) async fn gather(store: &'s dyn Store, trial: &FairnessTest) -> Result<Self, StoreError> {
+    pub(super) async fn new(store: &'s dyn Store, test: &FairnessTest) -> Result<Self, StoreError> {
         let mut population = Self {
             store,
-            rng: Rng::with_seed(trial.seed),
+            rng: Rng::with_seed(test.seed),
             now: at(0),
-            churn: trial.churn,
-            ever: 0,
+            churn: test.churn,
+            registered: 0,
             live: BTreeMap::new(),
             dormant: Vec::new(),
         };
         // Peers that will leave are interleaved with peers that stay. Their departure then leaves
         // gaps throughout a store's order, not only at its end.
-        for number in 0..trial.stable_peers + 2 * trial.churn {
-            let is_mover = number % 2 == 1 && number / 2 < 2 * trial.churn;
-            population
-                .arrive(if is_mover { Lifetime::UntilDeregistered } else { Lifetime::WholeTest })
-                .await?;
+        for number in 0..test.stable_peers + 2 * test.churn {
+            let leaves = number % 2 == 1 && number / 2 < 2 * test.churn;
+            population.join(if leaves { Lifetime::UntilDeregistered } else { Lifetime::WholeTest }).await?;
         }
         Ok(population)
     }
 
-    /// The staying peers that match, up to the number whose pairs are counted.
-    pub(super) fn watched(&self, asked: QueryKind) -> Vec<String> {
+    /// The stable peers that match, up to the number whose pairs are counted.
+    pub(super) fn watched(&self, kind: QueryKind) -> Vec<String> {
         let stable_peers = self.live.iter().filter(|(_, member)| member.lifetime == Lifetime::WholeTest);
-        let matching = stable_peers.filter(|(_, member)| matches(asked, member.number));
-        matching.take(MOST_WATCHED).map(|(name, _)| name.clone()).collect()
+        let matching = stable_peers.filter(|(_, member)| matches(kind, member.number));
+        matching.take(MAX_WATCHED).map(|(name, _)| name.clone()).collect()
     }
 
     /// Advances the time to the next round. Some peers join, leave, expire, are revived and
     /// register again.
-    pub(super) async fn move_on(&mut self) -> Result<(), StoreError> {
+    pub(super) async fn advance(&mut self) -> Result<(), StoreError> {
         self.now = self.now.plus_millis(ROUND_SECONDS * 1_000);
-        let expired = self.named(Lifetime::OneRound);
+        let expired = self.names_with(Lifetime::OneRound);
         self.live.retain(|_, member| member.lifetime != Lifetime::OneRound);
         self.dormant.extend(expired);
         for _ in 0..self.churn {
-            self.depart().await?;
-            self.arrive(Lifetime::UntilDeregistered).await?;
-            self.arrive(Lifetime::OneRound).await?;
+            self.leave().await?;
+            self.join(Lifetime::UntilDeregistered).await?;
+            self.join(Lifetime::OneRound).await?;
         }
         for _ in 0..self.churn / 4 {
             self.revive().await?;
@@ -93,12 +91,12 @@ impl<'s> Population<'s> {
     }
 
     /// The names of the matching peers, sorted.
-    pub(super) fn matching(&self, asked: QueryKind) -> Vec<String> {
-        let matching = self.live.iter().filter(|(_, member)| matches(asked, member.number));
+    pub(super) fn matching(&self, kind: QueryKind) -> Vec<String> {
+        let matching = self.live.iter().filter(|(_, member)| matches(kind, member.number));
         matching.map(|(name, _)| name.clone()).collect()
     }
 
-    pub(super) fn any_of(&mut self, names: &[String]) -> String {
+    pub(super) fn random(&mut self, names: &[String]) -> String {
         names[self.rng.usize(..names.len())].clone()
     }
 
@@ -114,17 +112,17 @@ impl<'s> Population<'s> {
         Ok(listed.into_iter().map(|peer| peer.peer_id).collect())
     }
 
-    async fn arrive(&mut self, lifetime: Lifetime) -> Result<(), StoreError> {
-        let number = self.ever;
-        self.ever += 1;
+    async fn join(&mut self, lifetime: Lifetime) -> Result<(), StoreError> {
+        let number = self.registered;
+        self.registered += 1;
         let lease = if lifetime == Lifetime::OneRound { SHORT_SECONDS } else { LONG_SECONDS };
-        self.place(&registration(number).with_ttl(lease)).await?;
+        self.register(&registration(number).with_ttl(lease)).await?;
         self.live.insert(name(number), Member { number, lifetime });
         Ok(())
     }
 
-    async fn depart(&mut self) -> Result<(), StoreError> {
-        let leaving = self.any_of(&self.named(Lifetime::UntilDeregistered));
+    async fn leave(&mut self) -> Result<(), StoreError> {
+        let leaving = self.random(&self.names_with(Lifetime::UntilDeregistered));
         let holder = Claim { holder_rule_disabled: true, ..peer(&leaving).claim };
         self.store.remove(&id(&leaving), &holder, self.now).await?;
         self.live.remove(&leaving);
@@ -144,18 +142,18 @@ impl<'s> Population<'s> {
     }
 
     async fn register_again(&mut self) -> Result<(), StoreError> {
-        let again = self.any_of(&self.named(Lifetime::WholeTest));
+        let again = self.random(&self.names_with(Lifetime::WholeTest));
         let number = self.live[&again].number;
-        self.place(&registration(number).with_ttl(LONG_SECONDS)).await
+        self.register(&registration(number).with_ttl(LONG_SECONDS)).await
     }
 
-    async fn place(&self, put: &PutRequest) -> Result<(), StoreError> {
+    async fn register(&self, put: &PutRequest) -> Result<(), StoreError> {
         let placement = self.store.put(put.clone(), self.now).await?;
         assert!(matches!(placement, PutResult::Stored { .. }), "{placement:?}");
         Ok(())
     }
 
-    fn named(&self, lifetime: Lifetime) -> Vec<String> {
+    fn names_with(&self, lifetime: Lifetime) -> Vec<String> {
         self.live
             .iter()
             .filter(|(_, member)| member.lifetime == lifetime)
@@ -189,7 +187,7 @@ fn archetypes(number: u32) -> Vec<&'static str> {
     archetypes
 }
 
-fn matches(asked: QueryKind, number: u32) -> bool {
-    let wanted = asked.archetypes();
+fn matches(kind: QueryKind, number: u32) -> bool {
+    let wanted = kind.archetypes();
     wanted.is_empty() || archetypes(number).iter().any(|archetype| wanted.contains(archetype))
 }

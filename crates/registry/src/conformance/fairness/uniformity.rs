@@ -1,28 +1,28 @@
-//! The judge: compares the peers that were drawn with what a uniform sampler would draw.
+//! Compares the peers that were drawn with the expectation for a uniform sampler.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
 
 use super::super::statistics::{LEAST_EXPECTED, chi_square_bound};
 use super::PairDistribution;
-use super::pair::{Draw, PairCounts};
+use super::pair::{PairCounts, UniformSample};
 
 /// The bound of each statistic, in standard deviations. A fair sampler exceeds it less than once in
-/// a hundred thousand million trials. With this many draws, each statistic is normally distributed
-/// with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of trials of each kind).
+/// a hundred thousand million runs. With this many draws, each statistic is normally distributed
+/// with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of runs of each kind).
 const DEVIATIONS: f64 = 7.0;
-/// The same bound for clustered samples. It was found by simulating a hundred thousand trials of a
+/// The same bound for clustered samples. It was found by simulating a hundred thousand runs with a
 /// fair sampler that lists a hundred peers, thirteen from each window of about forty. The statistic
 /// had a standard deviation of 1.7 of these units. It exceeded 8 twice in a hundred thousand
-/// trials, and five times less often for each further unit. Extrapolated, a fair sampler exceeds
-/// this bound about once in ten thousand million trials.
+/// runs, and five times less often for each further unit. Extrapolated, a fair sampler exceeds
+/// this bound about once in ten thousand million runs.
 const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
 
 /// The evidence that a sampler is biased.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Bias {
     /// A list was shorter than it could have been.
-    #[error("{listed} peers were listed where {possible} could be")]
+    #[error("{listed} peers were listed, but {possible} could have been")]
     Short {
         /// The number of listed peers.
         listed: usize,
@@ -33,10 +33,10 @@ pub enum Bias {
     #[error("{0} was listed twice")]
     Duplicate(String),
     /// The caller was listed, although it was excluded.
-    #[error("{0} asked and was listed")]
+    #[error("{0} requested the sample and was listed")]
     CallerListed(String),
     /// A listed peer does not match: it has left, has expired, or carries other archetypes.
-    #[error("{0} was listed and does not match")]
+    #[error("{0} was listed but does not match")]
     NotMatching(String),
     /// Some peers were drawn more often than others. Contains all the evidence.
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
@@ -57,7 +57,10 @@ pub struct Deviation {
 impl fmt::Display for Deviation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { what, statistic, bound } = self;
-        write!(f, "{what}: {statistic:.0} by chi-square, where chance stays below {bound:.0}")
+        write!(
+            f,
+            "{what}: the chi-square statistic is {statistic:.0}, but a uniform sampler stays below {bound:.0}"
+        )
     }
 }
 
@@ -91,9 +94,9 @@ struct Cell {
 
 impl Cell {
     /// The count of a number of trials that each succeed with the same probability.
-    fn of(seen: u64, trials: u64, chance: f64) -> Self {
-        let expected = trials as f64 * chance;
-        Self { seen: seen as f64, expected, variance: expected * (1.0 - chance) }
+    fn of(seen: u64, trials: u64, probability: f64) -> Self {
+        let expected = trials as f64 * probability;
+        Self { seen: seen as f64, expected, variance: expected * (1.0 - probability) }
     }
 
     fn add(&mut self, other: Self) {
@@ -105,36 +108,36 @@ impl Cell {
     /// The squared difference from the expectation, divided by the variance. `None` if the
     /// expectation is too small or the result is certain.
     fn distance(self) -> Option<f64> {
-        let judged = self.expected >= LEAST_EXPECTED && self.variance > 0.0;
-        judged.then(|| (self.seen - self.expected).powi(2) / self.variance)
+        let usable = self.expected >= LEAST_EXPECTED && self.variance > 0.0;
+        usable.then(|| (self.seen - self.expected).powi(2) / self.variance)
     }
 }
 
 impl UniformityCheck {
-    /// A judge for samples of at most `limit` peers and for the pairs of the watched peers.
+    /// A check of samples of at most `limit` peers and for the pairs of the watched peers.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
         let pairs = PairCounts::of(watched);
         Self { limit, round: Round::default(), peers: HashMap::new(), pairs, within: (0.0, 0.0), drawn: 0 }
     }
 
     /// Starts a round in which these peers match.
-    pub(super) fn open(&mut self, matching: &[String]) {
+    pub(super) fn start_round(&mut self, matching: &[String]) {
         let counts = matching.iter().map(|name| (name.clone(), (0, 0))).collect();
         self.round = Round { counts, ..Round::default() };
     }
 
     /// Records the sample of `caller`, which matches the query.
-    pub(super) fn saw(&mut self, caller: &str, listed: &[String]) -> Result<(), Bias> {
+    pub(super) fn record(&mut self, caller: &str, listed: &[String]) -> Result<(), Bias> {
         let possible = self.limit.min(self.round.counts.len() - 1);
         if listed.len() != possible {
             return Err(Bias::Short { listed: listed.len(), possible });
         }
-        let mut met = HashSet::new();
+        let mut seen = HashSet::new();
         for name in listed {
             if name == caller {
                 return Err(Bias::CallerListed(name.clone()));
             }
-            if !met.insert(name) {
+            if !seen.insert(name) {
                 return Err(Bias::Duplicate(name.clone()));
             }
             let counts = self.round.counts.get_mut(name).ok_or_else(|| Bias::NotMatching(name.clone()))?;
@@ -143,21 +146,21 @@ impl UniformityCheck {
         if let Some(counts) = self.round.counts.get_mut(caller) {
             counts.1 += 1;
         }
-        self.pairs.saw(caller, listed);
+        self.pairs.record(caller, listed);
         self.round.samples += 1;
         self.drawn += listed.len() as u64;
         Ok(())
     }
 
     /// Ends a round and compares its counts with the expectation for a uniform sampler.
-    pub(super) fn close(&mut self) {
+    pub(super) fn end_round(&mut self) {
         let round = std::mem::take(&mut self.round);
         let others = round.counts.len() as f64 - 1.0;
-        let draw = Draw { listed: (self.limit as f64).min(others), others };
-        let chance = draw.chance();
+        let model = UniformSample { listed: (self.limit as f64).min(others), others };
+        let probability = model.probability();
         let mut cells = 0.0;
-        for (name, (seen, asked)) in &round.counts {
-            let cell = Cell::of(*seen, round.samples - asked, chance);
+        for (name, (seen, requested)) in &round.counts {
+            let cell = Cell::of(*seen, round.samples - requested, probability);
             if let Some(distance) = cell.distance() {
                 // The counts of a round have a fixed sum, so that they are negatively correlated.
                 // The factor corrects for that and leaves one degree of freedom less than there are
@@ -168,11 +171,11 @@ impl UniformityCheck {
             self.peers.entry(name.clone()).or_default().add(cell);
         }
         self.within.1 += f64::max(cells - 1.0, 0.0);
-        self.pairs.close(round.samples, draw);
+        self.pairs.end_round(round.samples, model);
     }
 
     /// Returns the number of drawn peers if the sampler is fair, or the evidence that it is biased.
-    pub(super) fn verdict(self, kind: PairDistribution) -> Result<u64, Bias> {
+    pub(super) fn finish(self, kind: PairDistribution) -> Result<u64, Bias> {
         let (deviations, pairs) = match kind {
             PairDistribution::Uniform => (DEVIATIONS, Some(self.pairs.statistic())),
             PairDistribution::Clustered => (DEVIATIONS_OF_CLUSTERS, None),
@@ -180,17 +183,19 @@ impl UniformityCheck {
         let found: Vec<_> = [
             ("peers of one round", Some(self.within)),
             ("peers over all rounds", Some(sum(self.peers.values()))),
-            ("pairs of peers that stayed", pairs),
+            ("pairs of stable peers", pairs),
         ]
         .into_iter()
-        .filter_map(|(what, counted)| deviation(what, counted?, deviations))
+        .filter_map(|(what, statistic)| deviation(what, statistic?, deviations))
         .collect();
         if found.is_empty() { Ok(self.drawn) } else { Err(Bias::Uneven(found)) }
     }
 }
 
 fn sum<'c>(cells: impl Iterator<Item = &'c Cell>) -> (f64, f64) {
-    cells.filter_map(|cell| cell.distance()).fold((0.0, 0.0), |(sum, count), far| (sum + far, count + 1.0))
+    cells
+        .filter_map(|cell| cell.distance())
+        .fold((0.0, 0.0), |(sum, count), distance| (sum + distance, count + 1.0))
 }
 
 fn deviation(what: &'static str, (statistic, freedom): (f64, f64), deviations: f64) -> Option<Deviation> {

@@ -8,7 +8,12 @@ use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest};
 use super::{Entry, Fault, Peers, Reference};
 
 impl Reference {
-    pub(super) fn shortage(&self, peers: &Peers, put: &PutRequest, now: Timestamp) -> Option<ExceededLimit> {
+    pub(super) fn exceeded_limit(
+        &self,
+        peers: &Peers,
+        put: &PutRequest,
+        now: Timestamp,
+    ) -> Option<ExceededLimit> {
         let PutRequest { registration, claim, .. } = put;
         let known = peers.get(&registration.peer_id);
         let member = known.is_some_and(|entry| entry.is_live(now) && claim.matches(&entry.holder))
@@ -21,12 +26,12 @@ impl Reference {
             registered: now,
             last_seen: now,
             expires: now,
-            former_archetypes: Vec::new(),
+            old_archetypes: Vec::new(),
         };
         let (address, port) = (&registration.address, registration.port);
         let stays = member && known.is_some_and(|entry| entry.publishes(address, port));
         let publishers = others.clone().filter(|entry| entry.publishes(address, port)).count();
-        let exempt = stays || (member && self.is(Fault::MoversGoFree));
+        let exempt = stays || (member && self.is(Fault::MembersEvadeAddressBound));
         if candidate.publishes(address, port)
             && !exempt
             && exceeds(publishers, self.limits.max_peers_per_address)
@@ -36,7 +41,7 @@ impl Reference {
         if member {
             return None;
         }
-        let taken = if self.is(Fault::DropsNoDormant) { peers.len() } else { live.len() };
+        let taken = if self.is(Fault::NeverEvictsDormant) { peers.len() } else { live.len() };
         let bytes: usize =
             live.iter().map(|entry| PeerJson::new(&entry.put.registration).as_str().len()).sum();
         let from_source = others.filter(|entry| entry.holder.source == claim.source).count();
@@ -61,7 +66,7 @@ impl Reference {
     }
 
     /// Whether reviving `id` would exceed the maximum number of peers that publish its address.
-    pub(super) fn is_pointed_at_a_taken_address(&self, peers: &Peers, id: &PeerId, now: Timestamp) -> bool {
+    pub(super) fn exceeds_address_bound(&self, peers: &Peers, id: &PeerId, now: Timestamp) -> bool {
         let Some(Registration { address, port, .. }) = peers.get(id).map(|entry| &entry.put.registration)
         else {
             return false;
@@ -71,7 +76,7 @@ impl Reference {
     }
 
     /// Deletes dormant peers if a newcomer needs their space.
-    pub(super) fn drop_dormant(&self, peers: &mut Peers, now: Timestamp) {
+    pub(super) fn evict_dormant(&self, peers: &mut Peers, now: Timestamp) {
         let full = u64::try_from(peers.len()).unwrap() >= self.limits.max_peers;
         let dormant = peers.iter().find(|(_, entry)| !entry.is_live(now)).map(|(id, _)| id.clone());
         if let (true, Some(id)) = (full, dormant) {

@@ -32,7 +32,9 @@ impl Heartbeat {
             return Ok(Self::One(HeartbeatRequest { peer_id, discover: discover(&object, bounds)? }));
         };
         if object.raw("peer_id").is_some() {
-            let rule = Invalid::rule("must not come with peer_id: a heartbeat is for one peer or for many");
+            let rule = Invalid::rule(
+                "must not be combined with peer_id: a heartbeat names one peer or a list of peers",
+            );
             return Err(rule.in_field("peer_ids"));
         }
         Ok(Self::Many(HeartbeatsRequest { peer_ids, discover: discover(&object, bounds)? }))
@@ -71,7 +73,7 @@ impl PeerIds {
         let mut distinct = Vec::with_capacity(ids.len());
         for id in ids {
             let rule =
-                |_| Invalid::rule("must hold ids of 1 to 128 visible ASCII characters, without spaces");
+                |_| Invalid::rule("must contain ids of 1 to 128 visible ASCII characters, without spaces");
             let id = PeerId::parse(id.as_ref()).map_err(rule)?;
             if !distinct.contains(&id) {
                 distinct.push(id);
@@ -160,19 +162,19 @@ mod tests {
     }
 
     #[test]
-    fn a_heartbeat_is_for_one_peer_or_for_many() {
+    fn a_heartbeat_names_one_peer_or_many() {
         assert!(matches!(read(r#"{"peer_id":"a"}"#), Ok(Heartbeat::One(_))));
         assert!(matches!(read(r#"{"peer_id":"a","peer_ids":null}"#), Ok(Heartbeat::One(_))));
         let Ok(Heartbeat::Many(many)) = read(r#"{"peer_ids":["b","a","b"],"peer_id":null,"discover":{}}"#)
         else {
-            panic!("many ids are read")
+            panic!("a list of ids is a request for many peers")
         };
         assert_eq!(many.peer_ids.as_slice().iter().map(PeerId::as_str).collect::<Vec<_>>(), ["b", "a"]);
         assert_eq!(read(&serde_json::to_string(&many).unwrap()), Ok(Heartbeat::Many(many)));
     }
 
     #[test]
-    fn a_list_of_ids_that_breaks_its_rule_is_named() {
+    fn an_invalid_list_of_ids_is_refused_by_name() {
         let many = |count: usize| serde_json::to_string(&vec!["a"; count]).unwrap();
         assert!(read(&format!(r#"{{"peer_ids":{}}}"#, many(100))).is_ok());
         for ids in ["[]", "\"a\"", "[1]", "[\"a b\"]", "{}", &many(101)] {
@@ -190,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn as_many_of_the_longest_ids_as_may_be_fit_a_body() {
+    fn the_maximum_number_of_the_longest_ids_fits_into_one_body() {
         let ids: Vec<_> = (0..PeerIds::MAX_COUNT).map(|n| format!("{n:~>128}")).collect();
         let request = HeartbeatsRequest { peer_ids: PeerIds::parse(&ids).unwrap(), discover: None };
         assert!(serde_json::to_string(&request).unwrap().len() < crate::MAX_BODY_BYTES);
     }
 
     #[test]
-    fn what_became_of_each_is_read_as_it_was_written() {
+    fn the_results_for_many_peers_round_trip() {
         let body = r#"{"peers":[],"message":"Heartbeats updated","timestamp":"2025-10-02T12:00:00","renewed":1,"results":[{"peer_id":"a","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100},{"peer_id":"b","error":"no","code":"peer_not_registered"}],"count":0,"total":0}"#;
         let read = HeartbeatsResponse::from_body(body.as_bytes()).unwrap();
         assert!(matches!(read.results[0], HeartbeatResult::Renewed { .. }));
