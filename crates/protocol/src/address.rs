@@ -1,7 +1,7 @@
 //! The address at which a peer can be reached.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -49,7 +49,9 @@ impl Address {
     /// [`Invalid`] if the address does not identify a single host.
     pub fn from_ip(ip: IpAddr) -> Result<Self, Invalid> {
         let ip = ip.to_canonical();
-        let link_local = match ip {
+        // A form that embeds an IPv4 address reaches that address.
+        let host = embedded_ipv4(ip).map_or(ip, IpAddr::V4);
+        let link_local = match host {
             IpAddr::V4(v4) => v4.is_link_local(),
             IpAddr::V6(v6) => v6.is_unicast_link_local(),
         };
@@ -58,7 +60,7 @@ impl Address {
                 "must not be a link-local address: it is not reachable from other networks",
             ));
         }
-        if ip.is_multicast() || ip == IpAddr::from([255, 255, 255, 255]) {
+        if host.is_multicast() || host == IpAddr::from([255, 255, 255, 255]) {
             return Err(Invalid::rule(
                 "must be the address of one host, not a multicast or broadcast address",
             ));
@@ -81,6 +83,70 @@ impl Address {
         }
         Ok(Self::Name(text.into()))
     }
+}
+
+/// The host that an address stands for, however the address is written. Addresses with the same
+/// host send their traffic to the same machine.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Host {
+    /// An IP address. Where an IPv6 address or a name embeds an IPv4 address, it is that address.
+    Ip(IpAddr),
+    /// A DNS name in lower case, without a trailing dot.
+    Name(Box<str>),
+}
+
+impl Address {
+    /// The host that this address stands for.
+    pub fn host(&self) -> Host {
+        match self {
+            Self::Ip(ip) => Host::Ip(embedded_ipv4(*ip).map_or(*ip, IpAddr::V4)),
+            Self::Name(name) => match ipv4_in_name(name) {
+                Some(v4) => Host::Ip(v4.into()),
+                None => Host::Name(name.trim_end_matches('.').to_ascii_lowercase().into()),
+            },
+        }
+    }
+}
+
+impl Host {
+    /// Whether each reader reaches a different host under this address: private (RFC 1918),
+    /// loopback, carrier-grade NAT (RFC 6598) and unique local (RFC 4193) addresses.
+    pub fn is_local(&self) -> bool {
+        match self {
+            Self::Ip(IpAddr::V4(v4)) => {
+                let [first, second, ..] = v4.octets();
+                v4.is_private() || v4.is_loopback() || (first == 100 && second & 0xC0 == 64)
+            }
+            Self::Ip(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local(),
+            Self::Name(_) => false,
+        }
+    }
+}
+
+/// The IPv4 address that an IPv6 address embeds: IPv4-mapped and IPv4-compatible (RFC 4291),
+/// NAT64 (RFC 6052 and RFC 8215) and 6to4 (RFC 3056) addresses.
+fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
+    let IpAddr::V6(v6) = ip.to_canonical() else { return None };
+    let [a, b, c, d, e, f, g, h] = v6.segments();
+    let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
+    match [a, b, c, d, e, f] {
+        [0, 0, 0, 0, 0, 0] if v6 != Ipv6Addr::LOCALHOST => Some(of(g, h)),
+        [0x64, 0xFF9B, 0, 0, 0, 0] | [0x64, 0xFF9B, 1, ..] => Some(of(g, h)),
+        [0x2002, high, low, ..] => Some(of(high, low)),
+        _ => None,
+    }
+}
+
+/// The IPv4 address in a name of a service that resolves every name to the address in it, such as
+/// `app.192-0-2-1.example` or `192.0.2.1.example`.
+fn ipv4_in_name(name: &str) -> Option<Ipv4Addr> {
+    let labels: Vec<&str> = name.trim_end_matches('.').split('.').collect();
+    let dotted = labels.windows(4).map(|four| four.join("."));
+    let dashed = labels.iter().map(|label| {
+        let parts: Vec<&str> = label.split('-').collect();
+        parts[parts.len().saturating_sub(4)..].join(".")
+    });
+    dotted.chain(dashed).find_map(|text| text.parse().ok())
 }
 
 /// Whether the last label of a name is a number. Resolvers read such a name as an IPv4 address
@@ -131,6 +197,47 @@ impl From<Address> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_form_of_an_ipv4_address_is_one_host() {
+        let host = |text: &str| Address::parse(text).unwrap().unwrap().host();
+        let forms = [
+            "::ffff:192.0.2.1",
+            "::192.0.2.1",
+            "64:ff9b::192.0.2.1",
+            "64:ff9b:1::c000:201",
+            "2002:c000:201::1",
+            "192.0.2.1.example",
+            "app.192.0.2.1.example.",
+            "192-0-2-1.example",
+            "app-192-0-2-1.example",
+        ];
+        for form in forms {
+            assert_eq!(host(form), host("192.0.2.1"), "{form}");
+        }
+        assert_eq!(host("Peer.Example."), host("peer.example"));
+        for other in ["::1", "2001:db8::192.0.2.1", "192-0-2.example", "1-192-0-2-256.example"] {
+            assert_ne!(host(other), host("192.0.2.1"), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_hides_an_unusable_one_is_refused() {
+        for text in ["64:ff9b::224.0.0.1", "2002:a9fe:1::1", "::255.255.255.255", "64:ff9b::169.254.1.1"] {
+            assert!(Address::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_local_address_means_another_host_to_each_reader() {
+        let is_local = |text: &str| Address::parse(text).unwrap().unwrap().host().is_local();
+        for text in ["10.0.0.1", "172.17.0.2", "192.168.1.1", "127.0.0.1", "100.64.0.1", "fd00::1", "::1"] {
+            assert!(is_local(text), "{text}");
+        }
+        for text in ["203.0.113.7", "100.128.0.1", "172.32.0.1", "2001:db8::1", "peer.example"] {
+            assert!(!is_local(text), "{text}");
+        }
+    }
 
     #[test]
     fn addresses_of_one_host_are_kept_in_canonical_form() {

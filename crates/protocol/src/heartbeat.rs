@@ -1,14 +1,15 @@
 //! Heartbeats for many peers in one request, for hosts that run many agents.
 
-use serde::{Deserialize, Serialize};
+use serde::ser::SerializeStruct as _;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::object::{Object, strings};
-use crate::request::{discover, peer_id};
+use crate::object::{Object, string};
+use crate::request::{discover, lease_token, peer_id};
 use crate::response::page;
 use crate::{
-    Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, PageInfo, PeerId,
-    Refusal, Timestamp, Ttl,
+    Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, LeaseToken, PageInfo,
+    PeerId, Refusal, Timestamp, Ttl,
 };
 
 /// The body of a `/heartbeat` request, for one peer or for many.
@@ -27,9 +28,10 @@ impl Heartbeat {
     /// A [`Refusal`] that names the key and the rule it breaks.
     pub fn from_body(body: &[u8], bounds: DiscoverBounds) -> Result<Self, Refusal> {
         let object = Object::from_body(body)?;
-        let Some(peer_ids) = object.optional("peer_ids", PeerIds::from_raw)? else {
+        let Some(peer_ids) = object.optional("peer_ids", HeartbeatEntries::from_raw)? else {
             let peer_id = object.required("peer_id", peer_id)?;
-            return Ok(Self::One(HeartbeatRequest { peer_id, discover: discover(&object, bounds)? }));
+            let (lease_token, discover) = (lease_token(&object)?, discover(&object, bounds)?);
+            return Ok(Self::One(HeartbeatRequest { peer_id, lease_token, discover }));
         };
         if object.raw("peer_id").is_some() {
             let rule = Invalid::rule(
@@ -45,50 +47,95 @@ impl Heartbeat {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct HeartbeatsRequest {
     /// The peers whose leases to renew.
-    pub peer_ids: PeerIds,
+    pub peer_ids: HeartbeatEntries,
     /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
 }
 
-/// From 1 to 100 ids without duplicates, in the order in which the caller wrote them first.
+/// From 1 to 100 peers without duplicates, in the order in which the caller wrote them first.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
-pub struct PeerIds(Vec<PeerId>);
+pub struct HeartbeatEntries(Vec<HeartbeatEntry>);
 
-impl PeerIds {
-    /// The maximum number of ids in one request. A hundred ids of maximum length fit into one body,
-    /// and one batch read of DynamoDB is limited to a hundred.
+/// One peer in a request for many. On the wire it is an id, or an object with an id and a token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeartbeatEntry {
+    /// The peer whose lease to renew.
+    pub peer_id: PeerId,
+    /// The lease token, which proves that the caller is the holder.
+    pub lease_token: Option<LeaseToken>,
+}
+
+impl HeartbeatEntries {
+    /// The maximum number of peers in one request. A hundred ids of maximum length fit into one
+    /// body, and one batch read of DynamoDB is limited to a hundred.
     pub const MAX_COUNT: usize = 100;
 
-    /// Parses the ids and drops duplicates.
+    /// Checks the number of entries and drops those that repeat a peer.
     ///
     /// # Errors
-    /// [`Invalid`] if there are none, if there are too many including duplicates, or if one is not
-    /// a valid id.
-    pub fn parse<T: AsRef<str>>(ids: &[T]) -> Result<Self, Invalid> {
-        if !(1..=Self::MAX_COUNT).contains(&ids.len()) {
-            return Err(Invalid::rule("must be a list of 1 to 100 ids"));
+    /// [`Invalid`] if there are none, or if there are too many including duplicates.
+    pub fn new(entries: Vec<HeartbeatEntry>) -> Result<Self, Invalid> {
+        if !(1..=Self::MAX_COUNT).contains(&entries.len()) {
+            return Err(Invalid::rule("must be a list of 1 to 100 peers"));
         }
-        let mut distinct = Vec::with_capacity(ids.len());
-        for id in ids {
-            let rule =
-                |_| Invalid::rule("must contain ids of 1 to 128 visible ASCII characters, without spaces");
-            let id = PeerId::parse(id.as_ref()).map_err(rule)?;
-            if !distinct.contains(&id) {
-                distinct.push(id);
+        let mut distinct: Vec<HeartbeatEntry> = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if !distinct.iter().any(|other| other.peer_id == entry.peer_id) {
+                distinct.push(entry);
             }
         }
         Ok(Self(distinct))
     }
 
-    /// The ids.
-    pub fn as_slice(&self) -> &[PeerId] {
+    /// The entries.
+    pub fn as_slice(&self) -> &[HeartbeatEntry] {
         &self.0
     }
 
     fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
-        Self::parse(&strings(value)?)
+        let entries: Vec<&RawValue> =
+            serde_json::from_str(value.get()).map_err(|_| Invalid::rule("must be a list"))?;
+        // Counted first, so that a long list is not parsed at all.
+        if entries.len() > Self::MAX_COUNT {
+            return Self::new(Vec::new());
+        }
+        Self::new(entries.into_iter().map(HeartbeatEntry::from_raw).collect::<Result<_, _>>()?)
+    }
+}
+
+impl HeartbeatEntry {
+    fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
+        const RULE: Invalid = Invalid::rule(
+            "must contain ids of 1 to 128 visible ASCII characters, or objects with peer_id and lease_token",
+        );
+        if !value.get().starts_with('{') {
+            let peer_id = PeerId::parse(&string(value).map_err(|_| RULE)?).map_err(|_| RULE)?;
+            return Ok(Self { peer_id, lease_token: None });
+        }
+        let read = || {
+            let object = Object::nested(value, "peer_ids.")?;
+            let peer_id = object.required("peer_id", peer_id)?;
+            Ok::<_, Refusal>(Self { peer_id, lease_token: lease_token(&object)? })
+        };
+        read().map_err(|_| RULE)
+    }
+}
+
+impl From<PeerId> for HeartbeatEntry {
+    fn from(peer_id: PeerId) -> Self {
+        Self { peer_id, lease_token: None }
+    }
+}
+
+impl Serialize for HeartbeatEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Some(token) = &self.lease_token else { return self.peer_id.serialize(serializer) };
+        let mut object = serializer.serialize_struct("HeartbeatEntry", 2)?;
+        object.serialize_field("peer_id", &self.peer_id)?;
+        object.serialize_field("lease_token", token)?;
+        object.end()
     }
 }
 
@@ -169,7 +216,17 @@ mod tests {
         else {
             panic!("a list of ids is a request for many peers")
         };
-        assert_eq!(many.peer_ids.as_slice().iter().map(PeerId::as_str).collect::<Vec<_>>(), ["b", "a"]);
+        let ids: Vec<_> = many.peer_ids.as_slice().iter().map(|entry| entry.peer_id.as_str()).collect();
+        assert_eq!(ids, ["b", "a"]);
+        assert_eq!(read(&serde_json::to_string(&many).unwrap()), Ok(Heartbeat::Many(many)));
+    }
+
+    #[test]
+    fn an_entry_may_have_a_token() {
+        let body = r#"{"peer_ids":["a",{"peer_id":"b","lease_token":"t"},{"peer_id":"c","lease_token":null}]}"#;
+        let Ok(Heartbeat::Many(many)) = read(body) else { panic!("three entries") };
+        let tokens: Vec<_> = many.peer_ids.as_slice().iter().map(|entry| entry.lease_token.is_some()).collect();
+        assert_eq!(tokens, [false, true, false]);
         assert_eq!(read(&serde_json::to_string(&many).unwrap()), Ok(Heartbeat::Many(many)));
     }
 
@@ -177,7 +234,7 @@ mod tests {
     fn an_invalid_list_of_ids_is_refused_by_name() {
         let many = |count: usize| serde_json::to_string(&vec!["a"; count]).unwrap();
         assert!(read(&format!(r#"{{"peer_ids":{}}}"#, many(100))).is_ok());
-        for ids in ["[]", "\"a\"", "[1]", "[\"a b\"]", "{}", &many(101)] {
+        for ids in ["[]", "\"a\"", "[1]", "[\"a b\"]", "{}", "[{}]", r#"[{"peer_id":"a","lease_token":1}]"#, &many(101)] {
             let refusal = read(&format!(r#"{{"peer_ids":{ids}}}"#)).unwrap_err();
             assert_eq!(
                 (refusal.code, refusal.field.as_deref()),
@@ -193,8 +250,9 @@ mod tests {
 
     #[test]
     fn the_maximum_number_of_the_longest_ids_fits_into_one_body() {
-        let ids: Vec<_> = (0..PeerIds::MAX_COUNT).map(|n| format!("{n:~>128}")).collect();
-        let request = HeartbeatsRequest { peer_ids: PeerIds::parse(&ids).unwrap(), discover: None };
+        let ids = (0..HeartbeatEntries::MAX_COUNT).map(|n| PeerId::parse(&format!("{n:~>128}")).unwrap());
+        let peer_ids = HeartbeatEntries::new(ids.map(HeartbeatEntry::from).collect()).unwrap();
+        let request = HeartbeatsRequest { peer_ids, discover: None };
         assert!(serde_json::to_string(&request).unwrap().len() < crate::MAX_BODY_BYTES);
     }
 

@@ -32,13 +32,15 @@ mod response;
 mod time;
 mod token;
 
-pub use address::Address;
+pub use address::{Address, Host};
 pub use archetype::{Archetype, Archetypes};
 pub use change::{Change, ChangeKind, ChangesRequest, DeltaInfo, DeltaResponse, LeftEvent, delta_body};
 pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
 pub use encoded_peer::EncodedPeer;
 pub use error::{Code, Invalid, Refusal};
-pub use heartbeat::{Heartbeat, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, PeerIds};
+pub use heartbeat::{
+    Heartbeat, HeartbeatEntries, HeartbeatEntry, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
+};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
 pub use peer::{Peer, PeerJson, Registration};

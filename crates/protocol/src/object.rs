@@ -101,6 +101,11 @@ pub(crate) fn string(value: &RawValue) -> Result<Cow<'_, str>, Invalid> {
         .map_err(|_| Invalid::rule("must be a string of valid Unicode"))
 }
 
+/// The value of `true` or `false`.
+pub(crate) fn boolean(value: &RawValue) -> Result<bool, Invalid> {
+    value.get().parse().map_err(|_| Invalid::rule("must be true or false"))
+}
+
 /// The texts of a JSON list of strings.
 pub(crate) fn strings(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
     serde_json::from_str::<Vec<Text<'_>>>(value.get())

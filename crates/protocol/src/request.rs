@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::object::{Object, integer, string, strings};
+use crate::object::{Object, boolean, integer, string, strings};
 use crate::{
     Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, Metadata, PeerId, Refusal, Ttl,
 };
@@ -34,6 +34,9 @@ pub struct RegisterRequest {
     /// replaces.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
+    /// Whether only the token may change, renew or end the registration from now on.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub token_only: bool,
     /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
@@ -51,6 +54,7 @@ impl RegisterRequest {
             metadata: Metadata::default(),
             ttl: None,
             lease_token: None,
+            token_only: false,
             discover: None,
         }
     }
@@ -71,6 +75,7 @@ impl RegisterRequest {
             metadata: object.optional("metadata", Metadata::from_raw)?.unwrap_or_default(),
             ttl: object.optional("ttl_seconds", |value| integer(value, 1, u32::MAX))?.map(Ttl::from_secs),
             lease_token: lease_token(&object)?,
+            token_only: object.optional("token_only", boolean)?.unwrap_or(false),
             discover: discover(&object, bounds)?,
         })
     }
@@ -81,6 +86,9 @@ impl RegisterRequest {
 pub struct HeartbeatRequest {
     /// The peer whose lease to renew.
     pub peer_id: PeerId,
+    /// The lease token, which proves that the caller is the holder.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<LeaseToken>,
     /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
@@ -116,7 +124,7 @@ fn port(value: &RawValue) -> Result<u16, crate::Invalid> {
     Ok(u16::try_from(port).unwrap_or(u16::MAX))
 }
 
-fn lease_token(object: &Object<'_>) -> Result<Option<LeaseToken>, Refusal> {
+pub(crate) fn lease_token(object: &Object<'_>) -> Result<Option<LeaseToken>, Refusal> {
     object.optional("lease_token", |value| LeaseToken::parse(&string(value)?))
 }
 

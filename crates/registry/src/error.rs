@@ -1,18 +1,29 @@
 //! Errors of the registry.
 
-use aurora_discovery_protocol::{Timestamp, Ttl};
+use aurora_discovery_protocol::Ttl;
 
-use crate::{ExceededLimit, StoreError};
+use crate::{ExceededLimit, Held, StoreError};
 
 /// A refusal or a failure. The caller of the registry decides the status and the text of the
 /// response.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// Another client holds the peer's lease.
-    #[error("another client holds the lease of the peer until {until}")]
-    NotHolder {
-        /// The time at which the lease ends if it is not renewed.
-        until: Timestamp,
+    /// The caller did not prove to be the holder of the registration.
+    #[error("the registration belongs to another client until {}", .0.until)]
+    NotHolder(Held),
+    /// The source of the request already keeps as many peers alive by unproven heartbeats as it
+    /// may.
+    #[error("too many peers are kept alive from this address without proof")]
+    TooManyUnproven,
+    /// The registration leaves the address out, and no other network can reach the source of the
+    /// request.
+    #[error("the request came from a link-local address")]
+    SourceIsLinkLocal,
+    /// The registration has more archetypes than the operator allows.
+    #[error("a peer may have at most {max} archetypes")]
+    TooManyArchetypes {
+        /// The maximum number of archetypes of one peer.
+        max: u32,
     },
     /// The registry does not know the peer.
     #[error("the peer is not registered")]

@@ -1,11 +1,11 @@
-//! The holder rule: only the holder of a live lease may change the registration.
+//! The holder of a registration, and what a caller presents to prove to be it.
 
 use std::fmt;
 
 use aurora_discovery_protocol::LeaseToken;
 use sha2::{Digest, Sha256};
 
-use crate::Source;
+use crate::{OriginHash, Source, WebOrigin};
 
 /// The stored form of a lease token: half of its SHA-256, so that access to a store does not reveal
 /// tokens.
@@ -47,6 +47,10 @@ pub struct Holder {
     pub source: Source,
     /// The hash of the lease token that the response contained.
     pub token: TokenHash,
+    /// The web page that made the registration, if one did.
+    pub page: Option<OriginHash>,
+    /// Whether only the token may change, renew or end the registration.
+    pub token_only: bool,
 }
 
 /// What a caller presents to prove that it is the holder.
@@ -54,6 +58,8 @@ pub struct Holder {
 pub struct Claim {
     /// The source of the request.
     pub source: Source,
+    /// The web page that sent the request, if one did.
+    pub page: WebOrigin,
     /// The hash of the token in the request, if it has one.
     pub token: Option<TokenHash>,
     /// Whether the operator has disabled the holder rule, so that every caller counts as the
@@ -62,15 +68,6 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Whether this caller counts as `holder`, so that it may change the live registration.
-    pub fn matches(&self, holder: &Holder) -> bool {
-        // Either proof is enough. The source alone admits legacy clients, which do not know tokens.
-        // The token alone admits a client whose address has changed. A client on another network
-        // that only knows the id has neither. Clients behind one address can change each other's
-        // registrations.
-        self.holder_rule_disabled || self.source == holder.source || self.has_token_of(holder)
-    }
-
     /// Whether this caller has the token of `holder`. If so, it keeps the token. A caller that is
     /// recognized only by its source gets a new token, because the old one may belong to another
     /// client at the same address.
@@ -79,23 +76,16 @@ impl Claim {
         // that its duration reveals nothing about a secret.
         self.token == Some(holder.token)
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+    /// Whether the request comes from the source of `holder`, which is the proof of legacy clients:
+    /// they know no tokens. Clients behind one address can change each other's registrations.
+    pub fn comes_from(&self, holder: &Holder) -> bool {
+        self.source == holder.source && self.page.trusts_address(holder.page)
+    }
 
-    #[test]
-    fn the_holder_is_recognized_by_source_or_token() {
-        let token = |byte| TokenHash::of(&LeaseToken::from_random([byte; 16]));
-        let source = |text: &str| Source::of(text.parse().unwrap());
-        let holder = Holder { source: source("203.0.113.7"), token: token(1) };
-        let claim = |from: &str, token| Claim { source: source(from), token, holder_rule_disabled: false };
-        assert!(claim("203.0.113.7", None).matches(&holder));
-        assert!(claim("203.0.113.7", Some(token(2))).matches(&holder));
-        assert!(claim("198.51.100.1", Some(token(1))).matches(&holder));
-        assert!(!claim("198.51.100.1", Some(token(2))).matches(&holder));
-        assert!(!claim("198.51.100.1", None).matches(&holder));
-        assert!(Claim { holder_rule_disabled: true, ..claim("198.51.100.1", None) }.matches(&holder));
+    /// Whether the request comes from the network of `holder`. Addresses of one client vary within
+    /// it, for example behind carrier-grade NAT or with IPv6 privacy addresses.
+    pub fn comes_from_near(&self, holder: &Holder) -> bool {
+        self.source.is_near(holder.source) && self.page.trusts_address(holder.page)
     }
 }

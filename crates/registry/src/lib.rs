@@ -14,7 +14,9 @@ mod metric;
 mod query;
 mod registry;
 mod source;
+mod standing;
 mod store;
+mod web_origin;
 
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -28,8 +30,10 @@ pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits};
 pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
-pub use registry::{Discovered, GrantedLease, Registered, Registry};
-pub use source::Source;
+pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
+pub use source::{Network, Source};
+pub use standing::{Held, Proof, Standing};
 pub use store::{
     Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store, StoreError, Swept,
 };
+pub use web_origin::{OriginHash, WebOrigin};

@@ -28,9 +28,21 @@ pub struct Limits {
     /// cluster, but one machine cannot fill the registry. Loopback is exempt, because programs on
     /// the service's own machine are trusted.
     pub max_peers_per_source: u32,
+    /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56. A provider
+    /// assigns an IPv6 subscriber up to 256 sources.
+    pub max_peers_per_network: u32,
+    /// The maximum number of live peers from one IPv6 /48. One site, or one rented server, is
+    /// assigned up to 65,536 sources.
+    pub max_peers_per_site: u32,
     /// The maximum number of live peers that may publish the same address and port without coming
     /// from that address, so that the network cannot be directed at a victim.
     pub max_peers_per_address: u32,
+    /// The maximum number of live peers that may publish the same address, whatever the port,
+    /// without coming from it. A source may take half of this bound and of the one above.
+    pub max_peers_per_host: u32,
+    /// The maximum number of archetypes of one peer, at most 32. Each one costs two write units of a
+    /// table.
+    pub max_archetypes_per_peer: u32,
     /// The maximum number of different archetypes of live peers, because each one takes memory.
     pub max_archetypes: u32,
     /// The duration of a lease if the peer requests none: `PeerTTLMinutes` of the original service.
@@ -75,7 +87,11 @@ impl Default for Limits {
             max_peers: 2_000_000,
             max_bytes: 2 << 30,
             max_peers_per_source: 1_024,
+            max_peers_per_network: 4_096,
+            max_peers_per_site: 16_384,
             max_peers_per_address: 64,
+            max_peers_per_host: 1_024,
+            max_archetypes_per_peer: 32,
             max_archetypes: 1_000_000,
             ttl_default: Ttl::from_secs(300),
             ttl_min: Ttl::from_secs(30),

@@ -4,13 +4,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{
-    Address, DiscoverRequest, Fill, LeaseToken, Order, PageInfo, PeerId, PeerList, RegisterRequest,
-    Registration, Timestamp, Ttl,
+    Address, DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId,
+    PeerList, RegisterRequest, Registration, Timestamp, Ttl,
 };
 
 use crate::{
     Claim, Cursor, Enumeration, Error, InvalidLimits, Limits, Page, PutRequest, PutResult, Query, Removal,
-    Renewal, Source, Store, StoreError, TokenHash, Total,
+    Renewal, Source, Store, StoreError, TokenHash, Total, WebOrigin,
 };
 
 /// A registry of peers: the rules of the contract over any store.
@@ -23,6 +23,15 @@ pub struct Registry {
 
 /// Draws a uniform random number below its argument.
 type RandomBelow = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
+
+/// Who sends a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The source address of the request.
+    pub address: IpAddr,
+    /// The web page that sent the request, if one did.
+    pub page: WebOrigin,
+}
 
 /// The result of a successful registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,31 +94,42 @@ impl Registry {
         &*self.store
     }
 
-    /// Registers a peer. `source` is the source address of the request. It becomes the peer's
-    /// address if the request contains none.
+    /// Registers a peer. The address of the caller becomes the peer's address if the request
+    /// contains none.
     ///
     /// # Errors
-    /// [`Error::TtlOutOfBounds`], [`Error::NotHolder`], [`Error::Full`], or the store's failure.
-    /// After one of the first three, nothing has changed.
+    /// [`Error::TtlOutOfBounds`], [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`],
+    /// [`Error::NotHolder`], [`Error::Full`], or the store's failure. After any but the last,
+    /// nothing has changed.
     pub async fn register(
         &self,
         request: RegisterRequest,
-        source: IpAddr,
+        caller: &Caller,
         now: Timestamp,
     ) -> Result<Registered, Error> {
         // Everything that can be refused without the store is checked first.
         let ttl = self.granted_ttl(request.ttl)?;
-        let claim = self.claim(source, request.lease_token.as_ref());
+        let max = self.limits.max_archetypes_per_peer;
+        if request.archetypes.as_slice().len() > max as usize {
+            return Err(Error::TooManyArchetypes { max });
+        }
+        let claim = self.claim(caller, request.lease_token.as_ref());
+        let address = match request.address {
+            Some(address) => address,
+            None => Address::from_ip(caller.address).map_err(|_| Error::SourceIsLinkLocal)?,
+        };
         let new_token = random_token()?;
         let registration = Registration {
             peer_id: request.peer_id,
-            address: request.address.unwrap_or_else(|| Address::from(source)),
+            address,
             port: request.port,
             archetypes: request.archetypes,
             metadata: request.metadata,
         };
         let peer_id = registration.peer_id.clone();
-        let put = PutRequest { registration, ttl, claim, new_token: TokenHash::of(&new_token) };
+        let new_token_hash = TokenHash::of(&new_token);
+        let token_only = request.token_only;
+        let put = PutRequest { registration, ttl, claim, token_only, new_token: new_token_hash };
         match self.store.put(put, now).await? {
             PutResult::Stored { token_kept } => {
                 // Only the hash of a token is stored, so that a token that remains valid is taken
@@ -121,7 +141,7 @@ impl Registry {
                     GrantedLease { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived: false };
                 Ok(Registered { peer_id, lease, lease_token })
             }
-            PutResult::Held { until } => Err(Error::NotHolder { until }),
+            PutResult::Held(held) => Err(Error::NotHolder(held)),
             PutResult::Full(shortage) => Err(Error::Full(shortage)),
         }
     }
@@ -129,15 +149,31 @@ impl Registry {
     /// Renews a peer's lease, or revives a dormant peer.
     ///
     /// # Errors
-    /// [`Error::NotRegistered`] if the registry does not know the peer, or the store's failure.
-    pub async fn heartbeat(&self, peer_id: &PeerId, now: Timestamp) -> Result<GrantedLease, Error> {
-        self.granted_lease(self.store.renew(peer_id, now).await, now)
+    /// [`Error::NotRegistered`] if the registry does not know the peer, [`Error::NotHolder`] if the
+    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`], or the store's
+    /// failure.
+    pub async fn heartbeat(
+        &self,
+        peer_id: &PeerId,
+        token: Option<&LeaseToken>,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Result<GrantedLease, Error> {
+        self.granted_lease(self.store.renew(peer_id, &self.claim(caller, token), now).await, now)
     }
 
-    /// Renews the leases of several peers. `peer_ids` contains no duplicates. The results are in
-    /// the order of `peer_ids`, each as [`Registry::heartbeat`] would return it.
-    pub async fn heartbeats(&self, peer_ids: &[PeerId], now: Timestamp) -> Vec<Result<GrantedLease, Error>> {
-        let renewals = self.store.renew_many(peer_ids, now).await;
+    /// Renews the leases of several peers. The results are in the order of `entries`, each as
+    /// [`Registry::heartbeat`] would return it.
+    pub async fn heartbeats(
+        &self,
+        entries: &HeartbeatEntries,
+        caller: &Caller,
+        now: Timestamp,
+    ) -> Vec<Result<GrantedLease, Error>> {
+        let claim = |entry: &HeartbeatEntry| self.claim(caller, entry.lease_token.as_ref());
+        let peers: Vec<_> =
+            entries.as_slice().iter().map(|entry| (entry.peer_id.clone(), claim(entry))).collect();
+        let renewals = self.store.renew_many(&peers, now).await;
         renewals.into_iter().map(|renewal| self.granted_lease(renewal, now)).collect()
     }
 
@@ -149,12 +185,12 @@ impl Registry {
         &self,
         peer_id: &PeerId,
         token: Option<&LeaseToken>,
-        source: IpAddr,
+        caller: &Caller,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        match self.store.remove(peer_id, &self.claim(source, token), now).await? {
+        match self.store.remove(peer_id, &self.claim(caller, token), now).await? {
             Removal::Removed { was_live } => Ok(was_live),
-            Removal::Held { until } => Err(Error::NotHolder { until }),
+            Removal::Held(held) => Err(Error::NotHolder(held)),
             Removal::Unknown => Err(Error::NotRegistered),
         }
     }
@@ -199,9 +235,10 @@ impl Registry {
         if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(Error::TtlOutOfBounds { min, max }) }
     }
 
-    fn claim(&self, source: IpAddr, token: Option<&LeaseToken>) -> Claim {
+    fn claim(&self, caller: &Caller, token: Option<&LeaseToken>) -> Claim {
         Claim {
-            source: Source::of(source),
+            source: Source::of(caller.address),
+            page: caller.page,
             token: token.map(TokenHash::of),
             holder_rule_disabled: !self.limits.holder_rule,
         }
@@ -223,6 +260,8 @@ impl Registry {
                     cadence.start() + (self.random_below)(spread.saturating_add(1));
                 Ok(GrantedLease { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived })
             }
+            Renewal::Held(held) => Err(Error::NotHolder(held)),
+            Renewal::UnprovenLimit => Err(Error::TooManyUnproven),
             Renewal::Unknown => Err(Error::NotRegistered),
         }
     }

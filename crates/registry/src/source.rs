@@ -30,6 +30,32 @@ impl Source {
         }
     }
 
+    /// Whether both sources are in one network of a typical subscriber: an IPv4 /24 or an IPv6 /48.
+    pub fn is_near(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::V4(one), Self::V4(two)) => one.to_bits() >> 8 == two.to_bits() >> 8,
+            (Self::V6(one), Self::V6(two)) => one >> 16 == two >> 16,
+            (Self::V4(_), Self::V6(_)) | (Self::V6(_), Self::V4(_)) => false,
+        }
+    }
+
+    /// The network of this source in which peers are bounded together, besides the source itself:
+    /// an IPv4 /24 or an IPv6 /56, which is the most that providers assign to one subscriber.
+    pub fn network(self) -> Network {
+        match self {
+            Self::V4(v4) => Network::V4(v4.to_bits() >> 8),
+            Self::V6(prefix) => Network::V6Subscriber(prefix >> 8),
+        }
+    }
+
+    /// The IPv6 /48 of this source, which is the most that one site is assigned.
+    pub fn site(self) -> Option<Network> {
+        match self {
+            Self::V4(_) => None,
+            Self::V6(prefix) => Some(Network::V6Site(prefix >> 16)),
+        }
+    }
+
     /// Whether `address` belongs to this source.
     pub fn contains(self, address: IpAddr) -> bool {
         Self::of(address) == self
@@ -56,6 +82,17 @@ impl Source {
             _ => None,
         }
     }
+}
+
+/// A network whose peers are bounded together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Network {
+    /// An IPv4 /24, by its upper 24 bits.
+    V4(u32),
+    /// An IPv6 /56, by its upper 56 bits.
+    V6Subscriber(u64),
+    /// An IPv6 /48, by its upper 48 bits.
+    V6Site(u64),
 }
 
 fn prefix(v6: Ipv6Addr) -> u64 {
@@ -87,6 +124,18 @@ mod tests {
         assert_ne!(source("2001:db8:1:2::3"), source("2001:db8:1:3::3"));
         assert_ne!(source("203.0.113.7"), source("203.0.113.8"));
         assert_eq!(source("2001:db8:1:2::3").to_string(), "2001:db8:1:2::/64");
+    }
+
+    #[test]
+    fn a_network_is_a_24_or_a_56_and_a_site_a_48() {
+        let [one, two, far] = ["203.0.113.7", "203.0.113.200", "203.0.114.7"].map(source);
+        assert!(one.is_near(two) && !one.is_near(far) && one.site().is_none());
+        assert!(one.network() == two.network() && one.network() != far.network());
+        let [home, room, site, away] =
+            ["2001:db8:1:2::1", "2001:db8:1:ff::1", "2001:db8:1:100::1", "2001:db8:2::1"].map(source);
+        assert!(home.network() == room.network() && home.network() != site.network());
+        assert!(home.site() == site.site() && home.site() != away.site());
+        assert!(home.is_near(site) && !home.is_near(away) && !home.is_near(one));
     }
 
     #[test]

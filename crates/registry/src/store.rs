@@ -5,7 +5,7 @@ use std::fmt;
 use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, Registration, Timestamp, Ttl};
 
-use crate::{Changes, Claim, Page, Position, Query, StoreMetric, TokenHash};
+use crate::{Changes, Claim, Held, Page, Position, Query, StoreMetric, TokenHash};
 
 /// Keeps registrations and their leases.
 ///
@@ -37,8 +37,11 @@ use crate::{Changes, Claim, Page, Position, Query, StoreMetric, TokenHash};
 /// # Bounds
 /// When a bound of `Limits` is reached, `put` rejects newcomers but never members, and it deletes
 /// dormant peers before it rejects a newcomer. A *member* is a live peer whose holder makes the
-/// request, as decided by its claim. A member that publishes a different address is a newcomer at
-/// that address. The cost of `sample`, `enumerate` and `census` depends on what they return, not on
+/// request, as decided by its claim. A member counts as a newcomer for what it grows by: another
+/// source, another address, more bytes, an archetype that the store does not have yet. It may
+/// always keep or reduce what it has. No bound refuses a revival. A newcomer from a source that has
+/// twice as many peers, live and dormant, as may be live replaces the one of them that has been
+/// dormant for longest. What was stored before is never checked against bounds. The cost of `sample`, `enumerate` and `census` depends on what they return, not on
 /// the size of the network.
 ///
 /// # Reading
@@ -52,31 +55,34 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused as [`PutResult::Held`] if the peer is live and `put.claim` does not match the
-    /// holder. A caller that presents the current token keeps it. Otherwise `put.new_token` becomes
-    /// the token.
+    /// Refused as [`PutResult::Held`] as [`Standing::check_replacement`] decides. A caller that
+    /// presents the current token keeps it. Otherwise `put.new_token` becomes the token.
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
 
     /// Renews the lease of a live peer, or revives a dormant peer, for the duration that was
     /// granted at registration. Never creates a peer.
     ///
     /// The lease then ends no earlier than `now + ttl`, and no later than a third of `ttl` after
-    /// that.
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError>;
+    /// that. [`Standing::check_renewal`] decides what `claim` proves. A proven renewal stores the
+    /// time of the proof when [`Standing::proof_is_due`], and no bound refuses it.
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError>;
 
     /// Renews the leases of several peers, each as [`Store::renew`] does. `peers` contains no
     /// duplicates. The results are in the order of `peers`, so that the failure of one does not
     /// hide the success of another.
-    async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
+    async fn renew_many(
+        &self,
+        peers: &[(PeerId, Claim)],
+        now: Timestamp,
+    ) -> Vec<Result<Renewal, StoreError>> {
         let mut renewals = Vec::with_capacity(peers.len());
-        for peer in peers {
-            renewals.push(self.renew(peer, now).await);
+        for (peer, claim) in peers {
+            renewals.push(self.renew(peer, claim, now).await);
         }
         renewals
     }
 
-    /// Deregisters a peer. A live peer is deregistered if `claim` matches its holder, a dormant
-    /// peer for any caller.
+    /// Deregisters a peer, live or dormant, if [`Standing::check_removal`] permits it.
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
@@ -154,6 +160,8 @@ pub struct PutRequest {
     pub ttl: Ttl,
     /// What the caller presents to prove that it is the holder.
     pub claim: Claim,
+    /// Whether only the token may change, renew or end the registration from now on.
+    pub token_only: bool,
     /// The token of the peer, unless the caller presents the current one.
     pub new_token: TokenHash,
 }
@@ -167,11 +175,8 @@ pub enum PutResult {
         /// `new_token` is valid.
         token_kept: bool,
     },
-    /// Another client holds the peer's lease.
-    Held {
-        /// The time at which the lease ends if it is not renewed.
-        until: Timestamp,
-    },
+    /// The caller did not prove to be the holder.
+    Held(Held),
     /// A bound is reached, and the store does not accept the newcomer.
     Full(ExceededLimit),
 }
@@ -185,8 +190,14 @@ pub enum ExceededLimit {
     Bytes,
     /// `max_peers_per_source`.
     Source,
+    /// `max_peers_per_network`.
+    Network,
+    /// `max_peers_per_site`.
+    Site,
     /// `max_peers_per_address`.
     Address,
+    /// `max_peers_per_host`.
+    Host,
     /// `max_archetypes`.
     Archetypes,
 }
@@ -197,6 +208,11 @@ impl fmt::Display for ExceededLimit {
             Self::Peers => "the maximum number of peers is reached",
             Self::Bytes => "the maximum total size of all registrations is reached",
             Self::Source => "the maximum number of peers that registered from this address is reached",
+            Self::Network => {
+                "the maximum number of peers that registered from this network (/24, or /56 of IPv6) is reached"
+            }
+            Self::Site => "the maximum number of peers that registered from this IPv6 /48 is reached",
+            Self::Host => "the maximum number of peers that publish this address from other addresses is reached",
             Self::Address => "the maximum number of peers that publish this address and port from other addresses is reached",
             Self::Archetypes => "the maximum number of different archetypes is reached",
         })
@@ -215,6 +231,11 @@ pub enum Renewal {
         /// When the peer registered.
         registered_at: Timestamp,
     },
+    /// The claim must not renew the lease; see [`Standing::check_renewal`].
+    Held(Held),
+    /// The heartbeat proves nothing, and its source already keeps as many peers alive by such
+    /// heartbeats as it may. Stores that several processes share need not count them.
+    UnprovenLimit,
     /// The store does not know the peer.
     Unknown,
 }
@@ -227,11 +248,8 @@ pub enum Removal {
         /// Whether it was live. A dormant peer was no longer listed.
         was_live: bool,
     },
-    /// Another client holds the peer's lease.
-    Held {
-        /// The time at which the lease ends if it is not renewed.
-        until: Timestamp,
-    },
+    /// The caller did not prove to be the holder.
+    Held(Held),
     /// The store does not know the peer.
     Unknown,
 }

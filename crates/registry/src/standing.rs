@@ -1,0 +1,277 @@
+//! Who may replace, deregister or renew a peer that the store knows.
+//!
+//! Every store reads the [`Standing`] of a peer and asks it. No store has rules of its own.
+
+use aurora_discovery_protocol::{Timestamp, Ttl};
+
+use crate::{Claim, Holder};
+
+/// The number of leases without proof after which anyone may replace a live peer. The holder of a
+/// name that a stranger keeps alive gets it back after that time.
+const UNPROVEN_LEASES: u64 = 12;
+/// The number of leases for which a token-only name stays reserved after its lease has ended.
+const RESERVED_LEASES: u64 = 3;
+
+/// What a store knows about the lease of a peer and its holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// The holder.
+    pub holder: Holder,
+    /// When the holder last proved itself: by registering, or by a proven heartbeat.
+    pub proven_at: Timestamp,
+    /// The duration of the lease.
+    pub ttl: Ttl,
+    /// When the lease ends.
+    pub expires_at: Timestamp,
+}
+
+/// The refusal of a change, because the caller has not proved to be the holder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Until when the registration is protected, unless it is renewed: the end of the lease while
+    /// it runs, otherwise of the reservation, otherwise of the revival window.
+    pub until: Timestamp,
+}
+
+/// What a heartbeat proves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// The caller is the holder.
+    Proven,
+    /// The caller may be anyone. The heartbeat renews the lease but proves nothing.
+    Unproven,
+}
+
+impl Standing {
+    /// Whether the lease runs.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now < self.expires_at
+    }
+
+    /// Whether `claim` permits to register over this peer. `token_only` says whether the new
+    /// registration asks to be changed by its token alone.
+    ///
+    /// # Errors
+    /// [`Held`] if it does not.
+    pub fn check_replacement(&self, claim: &Claim, token_only: bool, now: Timestamp) -> Result<(), Held> {
+        if claim.holder_rule_disabled || claim.has_token_of(&self.holder) || self.is_free(now) {
+            return Ok(());
+        }
+        // A wrong token counts as none, so that a restarted client with an old token is not locked
+        // out. Only the present token can make a live registration token-only: a neighbour at the
+        // same address must not be able to lock out the holder for good.
+        let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
+        if by_address && !token_only { Ok(()) } else { Err(self.held(now, 0)) }
+    }
+
+    /// Whether `claim` permits to deregister this peer, live or dormant.
+    ///
+    /// # Errors
+    /// [`Held`] if it does not.
+    pub fn check_removal(
+        &self,
+        claim: &Claim,
+        revival_window_millis: u64,
+        now: Timestamp,
+    ) -> Result<(), Held> {
+        let by_address = !self.is_reserved(now) && claim.comes_from(&self.holder);
+        if claim.holder_rule_disabled || claim.has_token_of(&self.holder) || by_address {
+            return Ok(());
+        }
+        Err(self.held(now, revival_window_millis))
+    }
+
+    /// What a heartbeat with `claim` proves.
+    ///
+    /// # Errors
+    /// [`Held`] if the heartbeat must not renew the lease: its token is wrong, or the peer is
+    /// token-only and there is no token.
+    pub fn check_renewal(
+        &self,
+        claim: &Claim,
+        revival_window_millis: u64,
+        now: Timestamp,
+    ) -> Result<Proof, Held> {
+        if claim.has_token_of(&self.holder) {
+            return Ok(Proof::Proven);
+        }
+        // A wrong token tells its sender that the name was taken over in the meantime.
+        if claim.token.is_some() || (self.holder.token_only && !claim.holder_rule_disabled) {
+            return Err(self.held(now, revival_window_millis));
+        }
+        let proven = claim.holder_rule_disabled || claim.comes_from_near(&self.holder);
+        Ok(if proven { Proof::Proven } else { Proof::Unproven })
+    }
+
+    /// Whether a proven heartbeat has to store the time of the proof: the stored one is more than a
+    /// lease old.
+    pub fn proof_is_due(&self, now: Timestamp) -> bool {
+        now.millis_since(self.proven_at) > self.ttl.as_millis()
+    }
+
+    /// Whether anyone may register under this name.
+    fn is_free(&self, now: Timestamp) -> bool {
+        let lapsed = !self.is_live(now) && !self.is_reserved(now);
+        let abandoned = now.millis_since(self.proven_at) >= UNPROVEN_LEASES * self.ttl.as_millis();
+        // Heartbeats of a token-only peer carry its token, so it is never kept alive unproven.
+        lapsed || (abandoned && !self.holder.token_only)
+    }
+
+    fn is_reserved(&self, now: Timestamp) -> bool {
+        self.holder.token_only && now < self.reserved_until()
+    }
+
+    fn reserved_until(&self) -> Timestamp {
+        self.expires_at.plus_millis(RESERVED_LEASES * self.ttl.as_millis())
+    }
+
+    fn held(&self, now: Timestamp, revival_window_millis: u64) -> Held {
+        let until = if self.is_live(now) {
+            self.expires_at
+        } else if self.is_reserved(now) {
+            self.reserved_until()
+        } else {
+            self.expires_at.plus_millis(revival_window_millis)
+        };
+        Held { until }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_discovery_protocol::LeaseToken;
+
+    use super::*;
+    use crate::{Source, TokenHash, WebOrigin};
+
+    const TTL: Ttl = Ttl::from_secs(100);
+    const WINDOW: u64 = 86_400_000;
+    const HOME: &str = "203.0.113.7";
+    const NEIGHBOUR: &str = "203.0.113.8";
+    const AWAY: &str = "198.51.100.1";
+
+    fn token(byte: u8) -> TokenHash {
+        TokenHash::of(&LeaseToken::from_random([byte; 16]))
+    }
+
+    fn claim(from: &str) -> Claim {
+        Claim {
+            source: Source::of(from.parse().unwrap()),
+            page: WebOrigin::None,
+            token: None,
+            holder_rule_disabled: false,
+        }
+    }
+
+    fn with(byte: u8, claim: Claim) -> Claim {
+        Claim { token: Some(token(byte)), ..claim }
+    }
+
+    fn on_page(origin: &str, claim: Claim) -> Claim {
+        Claim { page: WebOrigin::of_header(origin.as_bytes()), ..claim }
+    }
+
+    fn at(seconds: u64) -> Timestamp {
+        Timestamp::from_secs(1_000_000 + seconds)
+    }
+
+    /// A peer that registered at 0 from [`HOME`], with the lease of [`TTL`].
+    fn standing(token_only: bool) -> Standing {
+        let holder = Holder { source: claim(HOME).source, token: token(1), page: None, token_only };
+        Standing { holder, proven_at: at(0), ttl: TTL, expires_at: at(100) }
+    }
+
+    #[test]
+    fn a_live_peer_is_replaced_by_address_or_token_only() {
+        let peer = standing(false);
+        let replaces = |claim: Claim| peer.check_replacement(&claim, false, at(50)).is_ok();
+        assert!(replaces(claim(HOME)) && replaces(with(1, claim(AWAY))) && replaces(with(2, claim(HOME))));
+        assert!(!replaces(claim(NEIGHBOUR)) && !replaces(claim(AWAY)) && !replaces(with(2, claim(AWAY))));
+        assert!(replaces(Claim { holder_rule_disabled: true, ..claim(AWAY) }));
+        assert_eq!(peer.check_replacement(&claim(AWAY), false, at(50)), Err(Held { until: at(100) }));
+        assert!(peer.check_replacement(&claim(AWAY), false, at(100)).is_ok(), "dormant");
+    }
+
+    #[test]
+    fn a_page_proves_nothing_by_its_address_unless_it_made_the_registration() {
+        let mut peer = standing(false);
+        let own = on_page("https://own.example", claim(HOME));
+        for page in [own, on_page("null", claim(HOME))] {
+            assert!(peer.check_replacement(&page, false, at(50)).is_err());
+            assert!(peer.check_removal(&page, WINDOW, at(50)).is_err());
+            assert_eq!(peer.check_renewal(&page, WINDOW, at(50)), Ok(Proof::Unproven));
+            assert!(peer.check_removal(&with(1, page), WINDOW, at(50)).is_ok());
+        }
+        peer.holder.page = own.page.page();
+        assert!(peer.check_replacement(&own, false, at(50)).is_ok());
+        assert_eq!(peer.check_renewal(&own, WINDOW, at(50)), Ok(Proof::Proven));
+        assert!(peer.check_removal(&on_page("https://other.example", claim(HOME)), WINDOW, at(50)).is_err());
+    }
+
+    #[test]
+    fn a_token_only_name_stays_reserved_for_three_leases() {
+        let peer = standing(true);
+        for now in [50, 100, 399] {
+            for other in [claim(HOME), with(2, claim(HOME)), claim(AWAY)] {
+                assert!(peer.check_replacement(&other, false, at(now)).is_err(), "{now}");
+                assert!(peer.check_removal(&other, WINDOW, at(now)).is_err(), "{now}");
+                assert!(peer.check_renewal(&other, WINDOW, at(now)).is_err(), "{now}");
+            }
+            assert!(peer.check_replacement(&with(1, claim(AWAY)), true, at(now)).is_ok());
+            assert!(peer.check_removal(&with(1, claim(AWAY)), WINDOW, at(now)).is_ok());
+        }
+        assert_eq!(peer.check_replacement(&claim(AWAY), false, at(100)), Err(Held { until: at(400) }));
+        assert!(peer.check_replacement(&claim(AWAY), false, at(400)).is_ok());
+        assert!(peer.check_removal(&claim(HOME), WINDOW, at(400)).is_ok());
+        assert!(peer.check_renewal(&claim(HOME), WINDOW, at(400)).is_err(), "renewing needs the token");
+    }
+
+    #[test]
+    fn only_the_token_makes_a_live_registration_token_only() {
+        let peer = standing(false);
+        assert!(peer.check_replacement(&claim(HOME), true, at(50)).is_err());
+        assert!(peer.check_replacement(&with(1, claim(HOME)), true, at(50)).is_ok());
+        assert!(peer.check_replacement(&claim(AWAY), true, at(100)).is_ok(), "a free name");
+    }
+
+    #[test]
+    fn deregistering_needs_proof_also_from_a_dormant_peer() {
+        let peer = standing(false);
+        for now in [50, 5_000] {
+            assert!(peer.check_removal(&claim(AWAY), WINDOW, at(now)).is_err());
+            assert!(peer.check_removal(&claim(HOME), WINDOW, at(now)).is_ok());
+            assert!(peer.check_removal(&with(1, claim(AWAY)), WINDOW, at(now)).is_ok());
+        }
+        let refused = peer.check_removal(&claim(AWAY), WINDOW, at(5_000));
+        assert_eq!(refused, Err(Held { until: at(100).plus_millis(WINDOW) }));
+    }
+
+    #[test]
+    fn a_heartbeat_is_proven_by_the_token_or_the_network_and_refused_with_a_wrong_token() {
+        let peer = standing(false);
+        let renews = |claim: Claim| peer.check_renewal(&claim, WINDOW, at(50));
+        for proven in [claim(HOME), claim(NEIGHBOUR), with(1, claim(AWAY))] {
+            assert_eq!(renews(proven), Ok(Proof::Proven));
+        }
+        assert_eq!(renews(claim(AWAY)), Ok(Proof::Unproven));
+        for wrong in [with(2, claim(HOME)), with(2, claim(AWAY))] {
+            assert!(renews(wrong).is_err() && renews(Claim { holder_rule_disabled: true, ..wrong }).is_err());
+        }
+    }
+
+    #[test]
+    fn a_name_without_proof_for_twelve_leases_is_free() {
+        let mut peer = Standing { expires_at: at(1_250), ..standing(false) };
+        assert!(peer.check_replacement(&claim(AWAY), false, at(1_199)).is_err());
+        assert!(peer.check_replacement(&claim(AWAY), true, at(1_200)).is_ok());
+        assert!(peer.check_removal(&claim(AWAY), WINDOW, at(1_200)).is_err(), "only replaced");
+        peer.holder.token_only = true;
+        assert!(peer.check_replacement(&claim(AWAY), false, at(1_200)).is_err());
+    }
+
+    #[test]
+    fn a_proof_is_stored_when_the_last_one_is_more_than_a_lease_old() {
+        let peer = standing(false);
+        assert!(!peer.proof_is_due(at(100)) && peer.proof_is_due(at(101)));
+    }
+}
