@@ -1,7 +1,4 @@
-//! The types of the Aurora Discovery wire contract.
-//!
-//! Every value that crosses the wire is parsed once, when its type is constructed. A [`PeerId`]
-//! that exists is therefore valid. The crate is pure: it contains no HTTP, no store and no clock.
+#![doc = include_str!("../README.md")]
 //!
 //! # Legacy clients and the legacy view
 //!

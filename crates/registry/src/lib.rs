@@ -1,9 +1,9 @@
-//! The rules of an Aurora Discovery registry, and the contract of the stores that keep its peers.
+#![doc = include_str!("../README.md")]
 //!
-//! A peer holds a *lease*: the time-limited right to be listed. Registering acquires the lease and
-//! heartbeats renew it; without them it ends. Everything else is a view of the live leases.
-//! `expires_at` alone decides whether a peer is live. Time is an argument of every rule and every
-//! store method: the crate has no clock, no HTTP, and does not know where peers are kept.
+//! # Liveness
+//!
+//! `expires_at` alone decides whether a peer is live. Every operation compares it with `now`, and
+//! no code recomputes it from the time at which the peer was last seen.
 
 mod change;
 mod cursor;

@@ -72,7 +72,7 @@ pub async fn peers_per_source_are_bounded(subject: &dyn Subject) {
     harness.register_many("p", 2, &[], at(0)).await;
     assert_eq!(harness.put(&peer("newcomer"), at(1)).await, PutResult::Full(ExceededLimit::Source));
     harness.register(&peer("p1").with_archetypes(&["a"]), at(1)).await;
-    harness.register(&peer("elsewhere").from_source(OTHER_SOURCE), at(1)).await;
+    harness.register(&peer("elsewhere").with_source(OTHER_SOURCE), at(1)).await;
     assert_eq!(
         harness.remove("p0", &claim_from(HOLDER_SOURCE), at(2)).await,
         Removal::Removed { was_live: true }
@@ -87,27 +87,27 @@ pub async fn ipv6_addresses_of_one_64_are_one_source(subject: &dyn Subject) {
     if !harness.guarantees.bounds.sources {
         return;
     }
-    harness.register(&peer("p0").from_source("2001:db8:1:2::1"), at(0)).await;
-    harness.register(&peer("p1").from_source("2001:db8:1:2:ffff::1"), at(0)).await;
-    let third = peer("p2").from_source("2001:db8:1:2:1:2:3:4");
+    harness.register(&peer("p0").with_source("2001:db8:1:2::1"), at(0)).await;
+    harness.register(&peer("p1").with_source("2001:db8:1:2:ffff::1"), at(0)).await;
+    let third = peer("p2").with_source("2001:db8:1:2:1:2:3:4");
     assert_eq!(harness.put(&third, at(0)).await, PutResult::Full(ExceededLimit::Source));
-    harness.register(&peer("p2").from_source("2001:db8:1:3::1"), at(0)).await;
+    harness.register(&peer("p2").with_source("2001:db8:1:3::1"), at(0)).await;
 }
 
 pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
     for n in 0..5 {
-        harness.register(&peer(&format!("v4-{n}")).from_source("127.0.0.1"), at(0)).await;
-        harness.register(&peer(&format!("v6-{n}")).from_source("::1"), at(0)).await;
+        harness.register(&peer(&format!("v4-{n}")).with_source("127.0.0.1"), at(0)).await;
+        harness.register(&peer(&format!("v6-{n}")).with_source("::1"), at(0)).await;
     }
     assert_eq!(harness.live(at(0)).await.len(), 10);
 }
 
 pub async fn a_holder_with_its_token_is_a_member_from_any_source(subject: &dyn Subject) {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 1, ..Limits::default() }).await;
-    harness.register(&peer("local").from_source(OTHER_SOURCE), at(0)).await;
+    harness.register(&peer("local").with_source(OTHER_SOURCE), at(0)).await;
     harness.register(&peer("roaming").with_new_token(token(1)), at(0)).await;
-    assert!(harness.register(&peer("roaming").from_source(OTHER_SOURCE).with_token(token(1)), at(1)).await);
+    assert!(harness.register(&peer("roaming").with_source(OTHER_SOURCE).with_token(token(1)), at(1)).await);
 }
 
 pub async fn a_revival_ignores_the_source_and_archetype_bounds(subject: &dyn Subject) {
@@ -144,13 +144,13 @@ pub async fn peers_that_publish_an_address_other_than_their_source_are_bounded(s
         return;
     }
     let publisher =
-        |name: &str, n: u8| peer(name).from_source(&format!("203.0.113.{n}")).with_address("192.0.2.80", 80);
+        |name: &str, n: u8| peer(name).with_source(&format!("203.0.113.{n}")).with_address("192.0.2.80", 80);
     harness.register(&publisher("p0", 10), at(0)).await;
     harness.register(&publisher("p1", 11), at(0)).await;
     assert_eq!(harness.put(&publisher("p2", 12), at(1)).await, PutResult::Full(ExceededLimit::Address));
     harness.register(&publisher("p1", 11).with_archetypes(&["member"]), at(1)).await;
     harness.register(&publisher("p2", 12).with_address("192.0.2.80", 81), at(1)).await;
-    harness.register(&peer("itself").from_source("192.0.2.80").with_address("192.0.2.80", 80), at(1)).await;
+    harness.register(&peer("itself").with_source("192.0.2.80").with_address("192.0.2.80", 80), at(1)).await;
     assert_eq!(
         harness.remove("p0", &claim_from("203.0.113.10"), at(2)).await,
         Removal::Removed { was_live: true }

@@ -80,7 +80,7 @@ fn ip(text: &str) -> IpAddr {
 
 /// Methods that change one property of a [`PutRequest`] made by [`peer`].
 pub(super) trait PutRequestBuilder: Sized {
-    fn from_source(self, source: &str) -> Self;
+    fn with_source(self, source: &str) -> Self;
     fn with_token(self, token: TokenHash) -> Self;
     fn with_new_token(self, token: TokenHash) -> Self;
     fn with_ttl(self, seconds: u32) -> Self;
@@ -91,7 +91,7 @@ pub(super) trait PutRequestBuilder: Sized {
 
 impl PutRequestBuilder for PutRequest {
     /// The peer registers from `source` and publishes this address.
-    fn from_source(mut self, source: &str) -> Self {
+    fn with_source(mut self, source: &str) -> Self {
         self.claim.source = Source::of(ip(source));
         self.registration.address = Address::from(ip(source));
         self

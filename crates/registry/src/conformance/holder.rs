@@ -11,7 +11,7 @@ pub async fn another_client_can_neither_replace_nor_deregister_a_live_peer(subje
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["mine"]).with_new_token(token(1)), at(0)).await;
     let before = harness.find("p", at(200)).await;
-    let other_client = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["theirs"]);
+    let other_client = peer("p").with_source(OTHER_SOURCE).with_archetypes(&["theirs"]);
     for attempt in [other_client.clone(), other_client.clone().with_token(token(2))] {
         assert!(matches!(harness.put(&attempt, at(200)).await, PutResult::Held { .. }));
         assert!(matches!(harness.remove("p", &attempt.claim, at(200)).await, Removal::Held { .. }));
@@ -25,7 +25,7 @@ pub async fn a_refusal_reports_the_end_of_the_lease(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     harness.heartbeat("p", at(100)).await;
-    let PutResult::Held { until } = harness.put(&peer("p").from_source(OTHER_SOURCE), at(110)).await else {
+    let PutResult::Held { until } = harness.put(&peer("p").with_source(OTHER_SOURCE), at(110)).await else {
         panic!("the other client was not refused");
     };
     assert!((at(100 + TTL)..=at(100 + TTL_AND_A_THIRD)).contains(&until));
@@ -35,23 +35,23 @@ pub async fn a_refusal_reports_the_end_of_the_lease(subject: &dyn Subject) {
 pub async fn the_holder_is_recognized_by_its_source_address(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_address("192.0.2.50", 80), at(0)).await;
-    let from_the_published_address = peer("p").from_source("192.0.2.50");
+    let from_the_published_address = peer("p").with_source("192.0.2.50");
     assert!(matches!(harness.put(&from_the_published_address, at(1)).await, PutResult::Held { .. }));
     harness.register(&peer("p"), at(1)).await;
 }
 
 pub async fn an_ipv6_holder_is_recognized_by_its_64(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    harness.register(&peer("p").from_source("2001:db8:1:2::3"), at(0)).await;
-    let next_network = peer("p").from_source("2001:db8:1:3::3");
+    harness.register(&peer("p").with_source("2001:db8:1:2::3"), at(0)).await;
+    let next_network = peer("p").with_source("2001:db8:1:3::3");
     assert!(matches!(harness.put(&next_network, at(1)).await, PutResult::Held { .. }));
-    harness.register(&peer("p").from_source("2001:db8:1:2:aaaa:bbbb:cccc:dddd"), at(1)).await;
+    harness.register(&peer("p").with_source("2001:db8:1:2:aaaa:bbbb:cccc:dddd"), at(1)).await;
 }
 
 pub async fn the_holder_is_recognized_by_its_token_from_any_source(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
-    let roaming = peer("p").from_source(OTHER_SOURCE).with_token(token(1)).with_archetypes(&["moved"]);
+    let roaming = peer("p").with_source(OTHER_SOURCE).with_token(token(1)).with_archetypes(&["moved"]);
     harness.register(&roaming, at(1)).await;
     assert_eq!(harness.sample(&peers_with_any(&["moved"]), at(1)).await.ids(), ["p"]);
 }
@@ -70,8 +70,8 @@ pub async fn a_presented_token_remains_valid(subject: &dyn Subject) {
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let proven = peer("p").with_token(token(1));
     assert!(harness.register(&proven.clone().with_new_token(token(2)), at(1)).await);
-    assert!(harness.register(&proven.from_source(OTHER_SOURCE).with_new_token(token(3)), at(2)).await);
-    let never_given = peer("p").from_source("192.0.2.1").with_token(token(2));
+    assert!(harness.register(&proven.with_source(OTHER_SOURCE).with_new_token(token(3)), at(2)).await);
+    let never_given = peer("p").with_source("192.0.2.1").with_token(token(2));
     assert!(matches!(harness.put(&never_given, at(3)).await, PutResult::Held { .. }));
 }
 
@@ -79,7 +79,7 @@ pub async fn registering_without_the_token_replaces_the_token(subject: &dyn Subj
     let harness = Harness::open(subject).await;
     assert!(!harness.register(&peer("p").with_new_token(token(1)), at(0)).await);
     assert!(!harness.register(&peer("p").with_new_token(token(2)), at(1)).await);
-    let elsewhere = peer("p").from_source(OTHER_SOURCE);
+    let elsewhere = peer("p").with_source(OTHER_SOURCE);
     assert!(matches!(
         harness.put(&elsewhere.clone().with_token(token(1)), at(2)).await,
         PutResult::Held { .. }
@@ -91,21 +91,21 @@ pub async fn a_wrong_token_from_the_holders_source_is_replaced(subject: &dyn Sub
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     assert!(!harness.register(&peer("p").with_token(token(9)).with_new_token(token(2)), at(1)).await);
-    assert!(harness.register(&peer("p").from_source(OTHER_SOURCE).with_token(token(2)), at(2)).await);
+    assert!(harness.register(&peer("p").with_source(OTHER_SOURCE).with_token(token(2)), at(2)).await);
 }
 
 pub async fn the_latest_registration_determines_the_source_of_the_holder(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
-    harness.register(&peer("p").from_source(OTHER_SOURCE).with_token(token(1)), at(1)).await;
+    harness.register(&peer("p").with_source(OTHER_SOURCE).with_token(token(1)), at(1)).await;
     assert!(matches!(harness.put(&peer("p"), at(2)).await, PutResult::Held { .. }));
-    harness.register(&peer("p").from_source(OTHER_SOURCE), at(2)).await;
+    harness.register(&peer("p").with_source(OTHER_SOURCE), at(2)).await;
 }
 
 pub async fn a_dormant_peer_keeps_its_token(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
-    let woken = peer("p").from_source(OTHER_SOURCE).with_token(token(1)).with_new_token(token(2));
+    let woken = peer("p").with_source(OTHER_SOURCE).with_token(token(1)).with_new_token(token(2));
     assert!(harness.register(&woken, at(TTL_AND_A_THIRD)).await);
 }
 
@@ -113,8 +113,8 @@ pub async fn a_client_that_replaces_a_dormant_peer_becomes_its_holder(subject: &
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     let now = at(TTL_AND_A_THIRD);
-    harness.register(&peer("p").from_source(OTHER_SOURCE).with_new_token(token(2)), now).await;
-    for former in [peer("p"), peer("p").from_source("192.0.2.1").with_token(token(1))] {
+    harness.register(&peer("p").with_source(OTHER_SOURCE).with_new_token(token(2)), now).await;
+    for former in [peer("p"), peer("p").with_source("192.0.2.1").with_token(token(1))] {
         assert!(matches!(harness.put(&former, now).await, PutResult::Held { .. }));
     }
 }
@@ -122,7 +122,7 @@ pub async fn a_client_that_replaces_a_dormant_peer_becomes_its_holder(subject: &
 pub async fn any_caller_counts_as_the_holder_if_the_holder_rule_is_disabled(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
-    let other_client = peer("p").from_source(OTHER_SOURCE);
+    let other_client = peer("p").with_source(OTHER_SOURCE);
     let holder_rule_disabled = Claim { holder_rule_disabled: true, ..other_client.claim };
     assert!(!harness.register(&PutRequest { claim: holder_rule_disabled, ..other_client }, at(1)).await);
     let another = Claim { holder_rule_disabled: true, ..claim_from("192.0.2.1") };

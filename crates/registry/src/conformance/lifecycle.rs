@@ -70,7 +70,7 @@ pub async fn a_lease_ends_exactly_at_the_reported_time(subject: &dyn Subject) {
     assert_eq!(harness.live(end.minus_millis(1)).await, ["p"]);
     assert_eq!(harness.lease_end("p", end.minus_millis(1)).await, end);
     assert_eq!(harness.live(end).await, [""; 0]);
-    harness.register(&peer("p").from_source(OTHER_SOURCE), end).await;
+    harness.register(&peer("p").with_source(OTHER_SOURCE), end).await;
 }
 
 pub async fn a_heartbeat_renews_the_lease_for_the_granted_ttl(subject: &dyn Subject) {
@@ -181,7 +181,7 @@ pub async fn a_deregistered_peer_can_register_again(subject: &dyn Subject) {
 pub async fn any_client_can_replace_a_dormant_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_archetypes(&["old"]), at(0)).await;
-    let other_client = peer("p").from_source(OTHER_SOURCE).with_archetypes(&["new"]);
+    let other_client = peer("p").with_source(OTHER_SOURCE).with_archetypes(&["new"]);
     harness.register(&other_client, at(TTL_AND_A_THIRD)).await;
     let now = at(TTL_AND_A_THIRD);
     assert_eq!(harness.sample(&peers_with_any(&["new"]), now).await.ids(), ["p"]);

@@ -107,7 +107,7 @@ impl History<'_> {
         let mut put =
             peer(name).with_archetypes(&carried).with_metadata(&format!("{{\"n\":{}}}", self.rng.u64(..)));
         put = put
-            .from_source(self.any(&SOURCES))
+            .with_source(self.any(&SOURCES))
             .with_ttl(self.any(&TTLS))
             .with_new_token(token(self.rng.u8(..)));
         put.claim = self.claim(name, put.claim);
@@ -256,7 +256,7 @@ impl Model {
         let mut token = put.new_token;
         match (placement, known) {
             (PutResult::Stored { token_kept }, None) => {
-                assert!(!token_kept, "an unknown peer has no token to keep")
+                assert!(!token_kept, "an unknown peer has no token to keep");
             }
             (PutResult::Stored { token_kept }, Some(known)) => {
                 if !put.claim.matches(&known.holder) {

@@ -19,7 +19,7 @@ pub async fn one_of_several_concurrent_registrations_of_an_unused_id_succeeds(su
     for round in 0..ROUNDS {
         let name = format!("p{round}");
         let clients: Vec<_> =
-            (0..CALLERS).map(|n| candidate(&name, n).from_source(&format!("192.0.2.{n}"))).collect();
+            (0..CALLERS).map(|n| candidate(&name, n).with_source(&format!("192.0.2.{n}"))).collect();
         let results = put_concurrently(&harness, &clients, round).await;
         let winners: Vec<_> = (0..clients.len()).filter(|n| is_stored(results[*n])).collect();
         assert_eq!(winners.len(), 1, "{results:?}");
@@ -76,7 +76,7 @@ pub async fn concurrent_registration_and_deregistration_leave_one_peer_or_none(s
         removal.await.expect("the task ends").expect("remove does not fail");
         match harness.find("p", at(round)).await {
             Some(listed) => {
-                assert_complete(&harness, &candidates, &candidates[usize::from(listed.port)], round).await
+                assert_complete(&harness, &candidates, &candidates[usize::from(listed.port)], round).await;
             }
             None => assert_eq!(harness.renew("p", at(round)).await, Renewal::Unknown),
         }

@@ -63,12 +63,12 @@ pub async fn a_restart_gives_each_live_peer_one_full_lease(subject: &dyn Subject
 pub async fn the_holder_is_recognized_after_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
-    harness.register(&peer("six").from_source("2001:db8:1:2::3"), at(0)).await;
+    harness.register(&peer("six").with_source("2001:db8:1:2::3"), at(0)).await;
     let Some(harness) = restarted(subject, harness, at(1)).await else { return };
-    let other_client = peer("p").from_source(OTHER_SOURCE);
+    let other_client = peer("p").with_source(OTHER_SOURCE);
     assert!(matches!(harness.put(&other_client, at(2)).await, PutResult::Held { .. }));
     assert!(harness.register(&other_client.with_token(token(1)), at(2)).await);
-    harness.register(&peer("six").from_source("2001:db8:1:2::4"), at(2)).await;
+    harness.register(&peer("six").with_source("2001:db8:1:2::4"), at(2)).await;
 }
 
 pub async fn an_enumeration_continues_or_has_expired_after_a_restart(subject: &dyn Subject) {

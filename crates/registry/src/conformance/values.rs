@@ -41,7 +41,7 @@ pub async fn ids_with_special_characters_identify_distinct_peers(subject: &dyn S
 pub async fn ids_are_case_sensitive(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("Peer"), at(0)).await;
-    harness.register(&peer("peer").from_source("192.0.2.1"), at(0)).await;
+    harness.register(&peer("peer").with_source("192.0.2.1"), at(0)).await;
     assert_eq!(harness.live(at(0)).await, ["Peer", "peer"]);
     assert_eq!(
         harness.remove("Peer", &claim_from(HOLDER_SOURCE), at(1)).await,

@@ -169,7 +169,7 @@ fn name(number: u32) -> String {
 /// The registration of a peer with a distinct address.
 fn registration(number: u32) -> PutRequest {
     let [_, b, c, d] = number.to_be_bytes();
-    peer(&name(number)).from_source(&format!("10.{b}.{c}.{d}")).with_archetypes(&archetypes(number))
+    peer(&name(number)).with_source(&format!("10.{b}.{c}.{d}")).with_archetypes(&archetypes(number))
 }
 
 /// Of ten peers, three carry one archetype, three the other, and two both. One peer in eight

@@ -1,0 +1,183 @@
+//! A minimal store in memory, and a registry that uses it.
+//!
+//! It shows the shape of a store. To stay short, it enforces no bounds, keeps dormant peers only
+//! until the next sweep, and lists every enumeration as one page.
+//!
+//! ```sh
+//! cargo run -p aurora-discovery-registry --example minimal_store
+//! ```
+#![allow(clippy::print_stdout, reason = "an example prints its result")]
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use aurora_discovery_protocol::{
+    DiscoverRequest, PeerId, PeerJson, PeerList, RegisterRequest, Timestamp, Ttl,
+};
+use aurora_discovery_registry::{
+    Census, Claim, Enumeration, Holder, Limits, Page, Position, PutRequest, PutResult, Query, Registry,
+    Removal, Renewal, Store, StoreError, Swept, Total,
+};
+
+struct Entry {
+    json: PeerJson,
+    archetypes: aurora_discovery_protocol::Archetypes,
+    holder: Holder,
+    ttl: Ttl,
+    registered_at: Timestamp,
+    last_seen: Timestamp,
+    expires_at: Timestamp,
+}
+
+#[derive(Default)]
+struct MemoryStore(Mutex<BTreeMap<PeerId, Entry>>);
+
+impl MemoryStore {
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Lists the matching peers, in random order or in the order of their ids.
+    fn page(&self, query: &Query, now: Timestamp, random: bool) -> Page {
+        let peers = self.peers();
+        let mut matching: Vec<_> = peers
+            .iter()
+            .filter(|(id, entry)| now < entry.expires_at && query.exclude.as_ref() != Some(id))
+            .map(|(_, entry)| entry)
+            .filter(|entry| {
+                let carried = entry.archetypes.as_slice();
+                query.archetypes.is_empty() || query.archetypes.iter().any(|wanted| carried.contains(wanted))
+            })
+            .collect();
+        let total = Total::Exact(matching.len() as u64);
+        if random {
+            // The first entries of a shuffled list are a uniform sample.
+            fastrand::shuffle(&mut matching);
+            matching.truncate(query.limit);
+        }
+        let mut list = PeerList::default();
+        for entry in matching {
+            list.push(entry.json.encoded(), entry.last_seen);
+        }
+        Page { peers: list, total }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
+        let PutRequest { registration, ttl, claim, new_token } = put;
+        let mut peers = self.peers();
+        let known = peers.get(&registration.peer_id);
+        if let Some(entry) = known
+            && now < entry.expires_at
+            && !claim.matches(&entry.holder)
+        {
+            return Ok(PutResult::Held { until: entry.expires_at });
+        }
+        // A client that presents the current token keeps it.
+        let kept = known.map(|entry| entry.holder).filter(|holder| claim.has_token_of(holder));
+        let token = kept.map_or(new_token, |holder| holder.token);
+        let entry = Entry {
+            json: PeerJson::new(&registration),
+            archetypes: registration.archetypes,
+            holder: Holder { source: claim.source, token },
+            ttl,
+            registered_at: now,
+            last_seen: now,
+            expires_at: now + ttl,
+        };
+        peers.insert(registration.peer_id, entry);
+        Ok(PutResult::Stored { token_kept: kept.is_some() })
+    }
+
+    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+        let mut peers = self.peers();
+        let Some(entry) = peers.get_mut(peer) else { return Ok(Renewal::Unknown) };
+        let revived = now >= entry.expires_at;
+        entry.last_seen = now;
+        // An older `now` never shortens a lease.
+        entry.expires_at = entry.expires_at.max(now + entry.ttl);
+        Ok(Renewal::Renewed { ttl: entry.ttl, revived, registered_at: entry.registered_at })
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        let mut peers = self.peers();
+        let Some(entry) = peers.get(peer) else { return Ok(Removal::Unknown) };
+        let was_live = now < entry.expires_at;
+        if was_live && !claim.matches(&entry.holder) {
+            return Ok(Removal::Held { until: entry.expires_at });
+        }
+        peers.remove(peer);
+        Ok(Removal::Removed { was_live })
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        Ok(self.page(query, now, true))
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        // This store never issues a position, so that every position is foreign.
+        Ok(match after {
+            None => Enumeration::Page(self.page(query, now, false), None),
+            Some(_) => Enumeration::Foreign,
+        })
+    }
+
+    async fn census(&self, _archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        let peers = self.peers();
+        let live = peers.values().filter(|entry| now < entry.expires_at).count() as u64;
+        Ok(Census { live, dormant: peers.len() as u64 - live, ..Census::default() })
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let mut peers = self.peers();
+        let before = peers.len();
+        peers.retain(|_, entry| now < entry.expires_at);
+        let ended = (before - peers.len()) as u64;
+        Ok(Swept { expired: ended, evicted: ended })
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let registry = Registry::new(Arc::new(MemoryStore::default()), Limits::default())?;
+    let source = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    let mut now = Timestamp::from_secs(1_800_000_000);
+
+    for name in ["alice", "bob"] {
+        let request = RegisterRequest { port: 9000, ..RegisterRequest::new(PeerId::parse(name)?) };
+        let registered = registry.register(request, source, now).await?;
+        println!("{name} is registered until {}", registered.lease.ttl_expires);
+    }
+
+    // Time is an argument: the example continues four minutes later without waiting.
+    now = now.plus_millis(240_000);
+    let alice = PeerId::parse("alice")?;
+    let lease = registry.heartbeat(&alice, now).await?;
+    println!("alice is renewed until {}", lease.ttl_expires);
+
+    // Two minutes later the lease of bob has ended.
+    now = now.plus_millis(120_000);
+    let page = registry.discover(DiscoverRequest::new(10), now).await?;
+    println!("{} live: {}", page.info.total, String::from_utf8(page.peers.to_array())?);
+
+    let was_live = registry.deregister(&alice, None, source, now).await?;
+    println!("alice is deregistered, was live: {was_live}");
+    Ok(())
+}
