@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn every_record_reads_back_as_it_was() {
+    fn every_record_decodes_to_its_original() {
         let at = Timestamp::from_millis(1_759_406_400_123);
         for record in [
             registered("{}"),
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_records_do_not_change_unnoticed() {
+    fn the_encoding_of_records_is_stable() {
         let mut bytes = Vec::new();
         registered("{}").encode(&mut bytes);
         let mut expected = vec![2, 6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0];
@@ -170,7 +170,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_disk_holds_is_read_without_a_panic(
+        fn decoding_arbitrary_bytes_never_panics(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..100),
             kind in 0..7_u8,
         ) {

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_reads_back_and_nothing_else_does() {
+    fn only_complete_positions_decode() {
         let at = At { epoch: 7, count: 9 };
         let position = at.encode();
         assert_eq!(At::decode(&position), Some(at));

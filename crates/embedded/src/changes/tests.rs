@@ -89,7 +89,7 @@ fn taken(watcher: &mut Box<dyn Watch>) -> Vec<(ChangeKind, String)> {
 }
 
 #[test]
-fn a_watcher_is_woken_once_and_only_for_what_it_asked_for() {
+fn a_watcher_is_woken_once_and_only_by_matching_changes() {
     let changes = memory(100);
     let (mut rare, mut all) = (changes.watcher(&["rare", "odd"], None), changes.watcher(&[], None));
     let (rares, alls) = (Arc::new(Counted::default()), Arc::new(Counted::default()));
@@ -107,7 +107,7 @@ fn a_watcher_is_woken_once_and_only_for_what_it_asked_for() {
 }
 
 #[test]
-fn what_comes_between_looking_and_waiting_is_not_missed() {
+fn a_change_between_reading_and_waiting_is_not_missed() {
     let changes = memory(100);
     let mut watcher = changes.watcher(&["a"], None);
     let counted = Arc::new(Counted::default());
@@ -128,7 +128,7 @@ fn what_comes_between_looking_and_waiting_is_not_missed() {
 }
 
 #[test]
-fn of_two_who_ring_at_once_neither_makes_a_watcher_miss_the_other() {
+fn concurrent_wakeups_do_not_hide_changes_from_a_watcher() {
     let changes = memory(100);
     let mut both = changes.watcher(&["a", "b"], None);
     let counted = Arc::new(Counted::default());
@@ -145,7 +145,7 @@ fn of_two_who_ring_at_once_neither_makes_a_watcher_miss_the_other() {
 }
 
 #[test]
-fn the_changes_of_others_never_make_a_position_expire() {
+fn changes_that_do_not_match_never_expire_a_watchers_position() {
     let changes = memory(10);
     let mut rare = changes.watcher(&["rare", "odd"], None);
     let counted = Arc::new(Counted::default());
@@ -167,7 +167,7 @@ fn the_changes_of_others_never_make_a_position_expire() {
 }
 
 #[test]
-fn a_watcher_that_lags_too_far_is_told_so_and_goes_on_from_now() {
+fn a_watcher_that_lags_too_far_gets_lost_and_continues_from_the_end() {
     let changes = memory(10);
     let mut watcher = changes.watcher(&[], None);
     let start = watcher.position();
@@ -182,7 +182,7 @@ fn a_watcher_that_lags_too_far_is_told_so_and_goes_on_from_now() {
 }
 
 #[test]
-fn a_position_of_another_run_has_expired_and_one_of_the_future_is_foreign() {
+fn a_position_of_another_run_has_expired_and_a_future_one_is_foreign() {
     let (changes, other) = (memory(10), memory(10));
     other.join("p", &[]);
     assert!(matches!(changes.delta(&query(&[]), &other.head()), Followed::Expired));
@@ -194,7 +194,7 @@ fn a_position_of_another_run_has_expired_and_one_of_the_future_is_foreign() {
 }
 
 #[test]
-fn nothing_is_kept_until_somebody_follows_nor_more_than_the_bounds_allow() {
+fn recording_starts_with_the_first_position_and_stays_within_its_bounds() {
     let changes = ChangeLog::new(&Limits::default());
     assert!(!changes.is_followed());
     changes.head();
@@ -209,7 +209,7 @@ fn nothing_is_kept_until_somebody_follows_nor_more_than_the_bounds_allow() {
 }
 
 #[test]
-fn who_watches_no_more_leaves_nothing_behind() {
+fn a_dropped_watcher_leaves_no_state_behind() {
     let changes = memory(100);
     let counted = Arc::new(Counted::default());
     for _ in 0..10 {
@@ -225,7 +225,7 @@ fn who_watches_no_more_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
+fn a_full_page_of_changes_continues_on_the_next_page() {
     let changes = memory(100_000);
     let start = changes.head();
     for n in 0..40_000 {
@@ -247,7 +247,7 @@ fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
 }
 
 #[test]
-fn a_page_of_changes_holds_no_more_bytes_than_it_may_whatever_the_view() {
+fn a_page_of_changes_stays_within_its_byte_limit_in_every_view() {
     let changes = memory(10_000);
     let start = changes.head();
     (0..1_000).for_each(|n| changes.join(&format!("p{n}"), &["a"]));

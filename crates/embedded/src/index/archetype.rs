@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archetype_that_nobody_carries_is_forgotten_and_its_number_used_again() {
+    fn an_archetype_without_peers_is_dropped_and_its_number_is_reused() {
         let mut table = ArchetypeTable::new();
         let name = |n: u32| Archetype::parse(&format!("a{n}")).unwrap();
         for round in 0..100 {

@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_reads_back_and_nothing_else_does() {
+    fn only_complete_positions_decode() {
         let next = Next { incarnation: 7, slot: 9 };
         let position = next.encode();
         assert_eq!(Next::decode(&position), Some(next));

@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_stay_dense_and_ordered_while_they_come_and_go() {
+    fn members_stay_dense_and_ordered_under_churn() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut members = Members::default();
         let mut model = BTreeSet::new();

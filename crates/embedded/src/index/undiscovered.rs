@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mark_counts_for_a_lease_also_where_the_steps_begin_anew() {
+    fn a_listing_counts_for_one_lease_even_when_the_timestamp_wraps_around() {
         let ttl = Ttl::from_secs(300);
         for start in [1_759_406_400, 4 * Step::COUNT * 7_000 - 10] {
             let at = |seconds| Step::of(Timestamp::from_secs(start + seconds));

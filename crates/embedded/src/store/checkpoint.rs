@@ -193,7 +193,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checkpoints_rest_longer_with_every_failure_until_one_is_taken() {
+    fn the_pause_between_checkpoints_doubles_with_each_failure_in_a_row() {
         let mut figures = CheckpointFigures::default();
         let now = Instant::now();
         for seconds in [1, 2, 4, 8, 16, 32, 64, 64] {

@@ -16,7 +16,7 @@ fn names(disk: &LossyDisk) -> Vec<String> {
 }
 
 #[test]
-fn a_checkpoint_takes_the_place_of_the_journal_before_it() {
+fn a_checkpoint_replaces_the_journal_before_it() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"a=1");
@@ -39,7 +39,7 @@ fn a_checkpoint_takes_the_place_of_the_journal_before_it() {
 }
 
 #[test]
-fn a_checkpoint_given_up_leaves_everything_and_the_next_one_works() {
+fn an_abandoned_checkpoint_loses_nothing_and_the_next_one_succeeds() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"a");
@@ -66,7 +66,7 @@ fn one_checkpoint_is_written_at_a_time() {
 }
 
 #[test]
-fn a_checkpoint_during_which_the_journal_failed_is_given_up() {
+fn a_checkpoint_is_abandoned_if_the_journal_fails_meanwhile() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -84,7 +84,7 @@ fn a_checkpoint_during_which_the_journal_failed_is_given_up() {
 }
 
 #[test]
-fn a_checkpoint_waits_for_what_it_holds_to_be_durable() {
+fn a_checkpoint_waits_until_its_changes_are_durable() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
@@ -96,7 +96,7 @@ fn a_checkpoint_waits_for_what_it_holds_to_be_durable() {
 }
 
 #[test]
-fn a_checkpoint_without_room_fails_alone() {
+fn a_checkpoint_that_does_not_fit_does_not_fail_the_journal() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -114,7 +114,7 @@ fn a_checkpoint_without_room_fails_alone() {
 }
 
 #[test]
-fn a_large_checkpoint_comes_back_whole() {
+fn a_large_checkpoint_is_read_back_completely() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let state: Vec<Vec<u8>> = (0..20_000u32).map(|n| n.to_le_bytes().repeat(75)).collect();
@@ -144,7 +144,7 @@ fn damage_anywhere_in_a_checkpoints_frames_is_refused() {
 }
 
 #[test]
-fn a_missing_file_is_refused_by_its_name() {
+fn a_directory_with_a_missing_file_is_refused() {
     for missing in ["checkpoint-0000000002", "journal-0000000002"] {
         let disk = LossyDisk::new(1);
         let opened = open(&disk);
@@ -159,7 +159,7 @@ fn a_missing_file_is_refused_by_its_name() {
 }
 
 #[test]
-fn the_end_of_a_journal_that_another_follows_is_not_lost_in_silence() {
+fn a_damaged_end_of_an_earlier_journal_is_refused() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"one");
@@ -178,7 +178,7 @@ fn the_end_of_a_journal_that_another_follows_is_not_lost_in_silence() {
 
 /// Cuts the power at each operation of a checkpoint, in turn.
 #[test]
-fn a_loss_of_power_at_any_step_of_a_checkpoint_loses_nothing() {
+fn a_power_loss_at_any_step_of_a_checkpoint_loses_nothing() {
     for seed in 0..20 {
         for step in 0.. {
             let disk = LossyDisk::new(seed);

@@ -60,7 +60,7 @@ fn a_last_batch_torn_at_any_byte_is_cut_off_and_reported() {
 }
 
 #[test]
-fn a_long_torn_end_is_reported_once() {
+fn a_long_torn_tail_is_reported_once() {
     let disk = LossyDisk::new(1);
     open(&disk).append(b"kept");
     let mut bytes = disk.contents(JOURNAL).unwrap();
@@ -71,7 +71,7 @@ fn a_long_torn_end_is_reported_once() {
 }
 
 #[test]
-fn a_last_batch_of_which_only_the_end_arrived_is_cut_off() {
+fn a_last_batch_without_its_start_is_cut_off() {
     let (bytes, ends) = three_batches();
     for missing in 1..ends[3] - ends[2] {
         let mut torn = bytes.clone();
@@ -81,7 +81,7 @@ fn a_last_batch_of_which_only_the_end_arrived_is_cut_off() {
 }
 
 #[test]
-fn a_bit_flipped_anywhere_in_a_middle_batch_is_refused_with_its_offset() {
+fn a_flipped_bit_in_a_middle_batch_is_refused_with_its_offset() {
     let (bytes, ends) = three_batches();
     for batch in 0..2 {
         for at in ends[batch]..ends[batch + 1] {
@@ -94,7 +94,7 @@ fn a_bit_flipped_anywhere_in_a_middle_batch_is_refused_with_its_offset() {
 }
 
 #[test]
-fn the_refusal_says_where_and_what_to_do() {
+fn the_error_for_damage_names_the_offset_and_the_remedy() {
     let (mut bytes, ends) = three_batches();
     bytes[ends[1]] ^= 1;
     let message = open_with(&disk_with(JOURNAL, &bytes), options()).err().unwrap().to_string();
@@ -104,7 +104,7 @@ fn the_refusal_says_where_and_what_to_do() {
 }
 
 #[test]
-fn damage_that_is_dropped_costs_its_batch_only_and_is_counted() {
+fn dropping_damage_loses_only_the_damaged_batch_and_counts_it() {
     let (bytes, ends) = three_batches();
     for at in ends[1]..ends[2] {
         let mut damaged = bytes.clone();
@@ -117,7 +117,7 @@ fn damage_that_is_dropped_costs_its_batch_only_and_is_counted() {
 }
 
 #[test]
-fn a_checkpoint_after_dropping_ends_the_damage() {
+fn a_checkpoint_after_dropping_damage_removes_it() {
     let (mut bytes, ends) = three_batches();
     bytes[ends[1]] ^= 1;
     let disk = disk_with(JOURNAL, &bytes);
@@ -132,7 +132,7 @@ fn a_checkpoint_after_dropping_ends_the_damage() {
 }
 
 #[test]
-fn one_damaged_copy_of_the_header_does_no_harm_and_two_are_refused() {
+fn one_damaged_header_copy_is_tolerated_and_two_are_refused() {
     let (bytes, _) = three_batches();
     for copy in [0, 512] {
         for at in copy..copy + 44 {
@@ -151,7 +151,7 @@ fn one_damaged_copy_of_the_header_does_no_harm_and_two_are_refused() {
 }
 
 #[test]
-fn a_file_of_another_version_is_refused_by_its_version() {
+fn a_file_of_another_format_version_is_refused() {
     let (mut bytes, _) = three_batches();
     for copy in [0, 512] {
         bytes[copy + 8] = 9;
@@ -168,7 +168,7 @@ fn a_file_of_another_version_is_refused_by_its_version() {
 }
 
 #[test]
-fn a_journal_that_was_swapped_for_another_directorys_is_refused() {
+fn a_journal_file_under_the_name_of_another_generation_is_refused() {
     let (bytes, _) = three_batches();
     let name = "journal-0000000002";
     assert_eq!(damage(&disk_with(name, &bytes)), (JOURNAL.to_owned(), 0));

@@ -3,7 +3,7 @@ use aurora_discovery_embedded::testing::LossyDisk;
 use super::{Event, open, records, wait};
 
 #[test]
-fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
+fn a_full_disk_refuses_records_undoes_the_newest_first_and_heals() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -41,7 +41,7 @@ fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
 }
 
 #[test]
-fn a_failed_batch_is_undone_after_what_was_queued_behind_it() {
+fn records_queued_behind_a_failed_batch_are_undone_before_it() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();
@@ -55,7 +55,7 @@ fn a_failed_batch_is_undone_after_what_was_queued_behind_it() {
 }
 
 #[test]
-fn a_journal_on_a_full_disk_does_not_heal_before_there_is_room_for_registrations() {
+fn a_journal_does_not_heal_until_there_is_space_for_registrations() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -90,7 +90,7 @@ fn every_start_and_every_healing_begins_an_epoch() {
 }
 
 #[test]
-fn a_batch_that_failed_never_comes_back_once_the_journal_healed() {
+fn a_failed_batch_never_reappears_after_the_journal_healed() {
     for seed in 0..200 {
         let disk = LossyDisk::new(seed);
         let opened = open(&disk);
@@ -108,7 +108,7 @@ fn a_batch_that_failed_never_comes_back_once_the_journal_healed() {
 }
 
 #[test]
-fn registrations_go_on_after_failure_upon_failure() {
+fn the_journal_accepts_records_after_repeated_failures() {
     let disk = LossyDisk::new(3);
     let opened = open(&disk);
     let mut kept = Vec::new();
@@ -127,7 +127,7 @@ fn registrations_go_on_after_failure_upon_failure() {
 }
 
 #[test]
-fn unwaited_records_that_a_failure_loses_are_counted() {
+fn background_records_lost_in_a_failure_are_counted() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();
@@ -142,7 +142,7 @@ fn unwaited_records_that_a_failure_loses_are_counted() {
 }
 
 #[test]
-fn a_restart_on_a_full_disk_serves_what_it_has_and_heals() {
+fn a_journal_on_a_full_disk_opens_and_heals_later() {
     let disk = LossyDisk::new(1);
     open(&disk).append(b"kept");
     disk.set_capacity(Some(disk.used()));
@@ -155,7 +155,7 @@ fn a_restart_on_a_full_disk_serves_what_it_has_and_heals() {
 }
 
 #[test]
-fn closing_does_not_wait_for_a_disk_that_fails() {
+fn closing_does_not_wait_for_a_failing_disk() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     disk.set_sync_fails(true);

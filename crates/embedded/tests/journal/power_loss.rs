@@ -187,7 +187,7 @@ fn live(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Life {
 }
 
 #[test]
-fn a_thousand_losses_of_power_lose_nothing_acknowledged() {
+fn a_thousand_power_losses_lose_no_acknowledged_change() {
     let counts = lives(LossyDisk::new(1), LOSSES, 1);
     println!("{counts:?}");
     assert!(counts.losses >= LOSSES && counts.wrong == 0, "{counts:?}");
@@ -195,7 +195,7 @@ fn a_thousand_losses_of_power_lose_nothing_acknowledged() {
 }
 
 #[test]
-fn the_same_with_the_syncs_taken_out_is_seen_to_fail() {
+fn the_power_loss_test_detects_missing_syncs() {
     let counts = lives(LossyDisk::new(1).without_sync(), LOSSES, 1);
     println!("{counts:?}");
     assert_eq!(counts.wrong, 1, "{counts:?}");

@@ -280,7 +280,7 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
 }
 
 #[tokio::test]
-async fn a_thousand_losses_of_power_lose_no_registration_and_bring_no_deregistered_peer_back() {
+async fn a_thousand_power_losses_lose_no_registration_and_restore_no_deregistered_peer() {
     let counts = World::new(1, LossyDisk::new(1)).run(LOSSES).await;
     println!("{counts:#?}");
     // The last round may lose power twice: while the store opens, and after that.
@@ -293,7 +293,7 @@ async fn a_thousand_losses_of_power_lose_no_registration_and_bring_no_deregister
 }
 
 #[tokio::test]
-async fn the_same_with_the_syncs_taken_out_is_seen_to_fail() {
+async fn the_power_loss_test_detects_missing_syncs() {
     let (mut lost, mut back, mut unclean) = (0, 0, 0);
     for seed in 0..100 {
         let counts = World::new(seed, LossyDisk::new(seed).without_sync()).run(LOSSES).await;

@@ -31,13 +31,13 @@ fn put(peer: u32) -> Put {
 }
 
 #[tokio::test]
-async fn a_small_disk_is_never_filled_by_the_journal_of_a_small_registry() {
+async fn the_journal_of_a_small_registry_never_fills_a_small_disk() {
     stays_within_a_small_disk(EmbeddedOptions { preallocate: 64 << 10, ..EmbeddedOptions::default() }, 100)
         .await;
 }
 
 #[tokio::test]
-async fn space_made_ready_for_the_journal_does_not_keep_a_checkpoint_off_a_small_disk() {
+async fn preallocation_leaves_space_for_a_checkpoint_on_a_small_disk() {
     stays_within_a_small_disk(EmbeddedOptions::default(), 1_000).await;
 }
 

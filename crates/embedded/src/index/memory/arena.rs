@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_that_was_given_back_is_taken_again() {
+    fn a_released_slot_is_reused() {
         let mut arena = Arena::default();
         let taken: Vec<_> = (0..10_000).map(|_| arena.take()).collect();
         assert!(taken.iter().copied().eq(0..10_000));

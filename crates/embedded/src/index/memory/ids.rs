@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_found_while_others_come_and_go() {
+    fn slots_are_found_under_churn() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut table = IdTable::new();
         let mut model = BTreeMap::new();
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_search_for_what_is_not_there_ends() {
+    fn a_lookup_of_an_absent_slot_terminates() {
         let mut table = IdTable::new();
         let hash = IdHash::of_number(1);
         assert_eq!((table.find(hash, |_| true), table.touch(hash)), (None, 0));

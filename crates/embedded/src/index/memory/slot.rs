@@ -127,12 +127,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_four_lines_of_the_cache_without_a_gap() {
+    fn a_slot_fills_four_cache_lines_without_padding() {
         assert_eq!((size_of::<Slot>(), offset_of!(Slot, text)), (Slot::BYTES, Slot::HEAD));
     }
 
     #[test]
-    fn a_touch_reads_every_line() {
+    fn a_touch_reads_every_cache_line() {
         let slot = Slot::vacant();
         for line in 0..Slot::BYTES / 64 {
             let mut marked = Slot::vacant();

@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pieces_get_between_one_and_two_shares() {
+    fn the_largest_shard_gets_twice_as_many_entries_as_the_smallest() {
         let mut counts = vec![0_u32; 256];
         for x in 0..1_u64 << 16 {
             counts[piece(x << PIECE_SHIFT)] += 1;

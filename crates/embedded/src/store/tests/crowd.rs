@@ -55,7 +55,7 @@ fn crowd(store: &EmbeddedStore, steps: u32, beside: impl FnOnce()) -> Timestamp 
 }
 
 #[test]
-fn threads_on_all_verbs_leave_the_index_sound() {
+fn concurrent_operations_preserve_the_invariants_of_the_index() {
     let store = EmbeddedStore::in_memory(Limits { revival_window_millis: 60_000, ..Limits::default() });
     crowd(&store, 10_000, || {});
     store.check();
@@ -64,7 +64,7 @@ fn threads_on_all_verbs_leave_the_index_sound() {
 }
 
 #[test]
-fn checkpoints_taken_in_a_crowd_hold_what_the_crowd_left() {
+fn checkpoints_under_concurrent_changes_restore_the_final_state() {
     let disk = Arc::new(LossyDisk::new(3));
     let open = |disk: &Arc<LossyDisk>, now| {
         EmbeddedStore::open_on(disk.clone(), EmbeddedOptions::default(), now).unwrap()
@@ -96,7 +96,7 @@ fn checkpoints_taken_in_a_crowd_hold_what_the_crowd_left() {
 }
 
 #[test]
-fn newcomers_at_once_never_exceed_a_bound() {
+fn concurrent_newcomers_never_exceed_the_limit_of_peers() {
     let store = EmbeddedStore::in_memory(Limits { max_peers: 100, ..Limits::default() });
     let placed = AtomicU64::new(0);
     thread::scope(|scope| {

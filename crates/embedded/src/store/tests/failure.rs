@@ -44,7 +44,7 @@ fn heal(store: &EmbeddedStore, disk: &LossyDisk) {
 }
 
 #[test]
-fn what_the_disk_did_not_take_is_taken_back_and_what_was_promised_is_kept() {
+fn changes_that_failed_are_reverted_and_acknowledged_changes_are_kept() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     for peer in ["replaced", "removed", "both"] {
@@ -85,7 +85,7 @@ fn what_the_disk_did_not_take_is_taken_back_and_what_was_promised_is_kept() {
 }
 
 #[test]
-fn a_checkpoint_makes_up_for_what_was_lost_while_the_disk_failed() {
+fn a_checkpoint_makes_up_for_records_lost_in_a_disk_failure() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("sleeper", HOME, &[]), at(0));
@@ -103,7 +103,7 @@ fn a_checkpoint_makes_up_for_what_was_lost_while_the_disk_failed() {
 }
 
 #[test]
-fn heartbeats_and_reads_go_on_while_the_disk_fails() {
+fn heartbeats_and_reads_succeed_while_the_disk_fails() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("p", HOME, &[]), at(0));
@@ -116,7 +116,7 @@ fn heartbeats_and_reads_go_on_while_the_disk_fails() {
 }
 
 #[test]
-fn a_call_that_nobody_waits_for_is_kept_whole() {
+fn a_cancelled_registration_is_still_made_durable() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     let stall = disk.stall();
@@ -129,7 +129,7 @@ fn a_call_that_nobody_waits_for_is_kept_whole() {
 }
 
 #[test]
-fn what_cannot_be_parsed_is_left_out_and_counted() {
+fn records_that_cannot_be_parsed_are_skipped_and_counted() {
     struct NoHooks;
     impl Hooks<()> for NoHooks {
         fn failed(&self, _: Vec<()>) {}
@@ -153,7 +153,7 @@ fn what_cannot_be_parsed_is_left_out_and_counted() {
 }
 
 #[test]
-fn a_token_that_goes_on_is_known_after_a_restart() {
+fn a_kept_token_still_proves_the_holder_after_a_restart() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("p", HOME, &[]), at(0));

@@ -200,21 +200,21 @@ fn run(seed: u64, steps: usize, limits: Limits) -> usize {
 }
 
 #[test]
-fn who_follows_knows_who_is_live() {
+fn a_follower_always_knows_the_live_peers() {
     for seed in 0..20 {
         assert_eq!(run(seed, 5_000, Limits::default()), 0, "nothing is forgotten");
     }
 }
 
 #[test]
-fn who_follows_a_short_memory_begins_anew_now_and_then_and_knows_who_is_live() {
+fn a_follower_of_a_short_log_restarts_and_still_knows_the_live_peers() {
     let anew: usize =
         (0..10).map(|seed| run(seed, 6_000, Limits { max_changes: 24, ..Limits::default() })).sum();
     assert!(anew > 100, "{anew}");
 }
 
 #[test]
-fn a_renewal_and_registering_the_same_again_are_no_changes() {
+fn renewals_and_identical_registrations_are_not_changes() {
     let store = EmbeddedStore::in_memory(Limits::default());
     let start = store.head(at(0)).unwrap();
     store.put_now(put("p", SOURCE, &["a"]), at(0));
@@ -238,7 +238,7 @@ fn a_renewal_and_registering_the_same_again_are_no_changes() {
 }
 
 #[test]
-fn who_leaves_in_silence_is_told_and_who_is_revived_joins() {
+fn an_expired_peer_is_reported_as_left_and_a_revived_peer_as_joined() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", SOURCE, &[]), at(0));
     let start = store.head(at(1)).unwrap();
@@ -256,7 +256,7 @@ const CHANGERS: usize = 3;
 const CHANGES: u32 = 10_000;
 
 #[test]
-fn threads_that_follow_agree_with_threads_that_change() {
+fn followers_agree_with_the_store_under_concurrent_changes() {
     let store = EmbeddedStore::in_memory(Limits { max_changes: 2_000, ..Limits::default() });
     let done = Arc::new(AtomicBool::new(false));
     let looking = Arc::new(AtomicUsize::new(0));
