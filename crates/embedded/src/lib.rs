@@ -16,8 +16,8 @@ mod journal;
 mod record;
 mod store;
 
-pub use journal::{CheckpointError, CheckpointReport, OpenError, Recovery, Unavailable};
-pub use store::{EmbeddedOptions, EmbeddedStore, Restored};
+pub use journal::{CheckpointError, CheckpointReport, OpenError, RecoveryReport, Unavailable};
+pub use store::{EmbeddedOptions, EmbeddedStore, RestoreReport};
 
 /// The journal and the file layer, without the store.
 #[cfg(any(test, feature = "testing"))]
@@ -30,7 +30,7 @@ pub mod testing {
 
     pub use crate::disk::{Disk, DiskFile, DiskLock, LossyDisk, Stall, StdDisk};
     pub use crate::journal::{
-        CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, Recovered,
+        CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, RecoveredJournal,
     };
 
     /// Opens a store on the given disk and ignores the directory that the options name.

@@ -16,7 +16,7 @@ pub(crate) enum Record<'a> {
     /// A dormant peer was revived.
     Revived { peer: &'a str, at: Timestamp },
     /// A peer was deregistered or evicted.
-    Gone { peer: &'a str },
+    Removed { peer: &'a str },
 }
 
 /// The complete state of a peer.
@@ -36,7 +36,7 @@ const LIVE: u8 = 1;
 const DORMANT: u8 = 2;
 const EXPIRED: u8 = 3;
 const REVIVED: u8 = 4;
-const GONE: u8 = 5;
+const REMOVED: u8 = 5;
 
 impl<'a> Record<'a> {
     /// Bytes of a [`Record::Registered`] before its JSON.
@@ -48,8 +48,8 @@ impl<'a> Record<'a> {
             Self::Registered(registered) => registered.encode(out),
             Self::Expired { peer, at } => encode_event(out, EXPIRED, *at, peer),
             Self::Revived { peer, at } => encode_event(out, REVIVED, *at, peer),
-            Self::Gone { peer } => {
-                out.push(GONE);
+            Self::Removed { peer } => {
+                out.push(REMOVED);
                 out.extend_from_slice(peer.as_bytes());
             }
         }
@@ -60,9 +60,9 @@ impl<'a> Record<'a> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {
             LIVE | DORMANT => Registered::decode(kind == DORMANT, rest).map(Self::Registered),
-            EXPIRED => Some(Self::Expired { at: instant(&mut rest)?, peer: peer(rest)? }),
-            REVIVED => Some(Self::Revived { at: instant(&mut rest)?, peer: peer(rest)? }),
-            GONE => Some(Self::Gone { peer: peer(rest)? }),
+            EXPIRED => Some(Self::Expired { at: timestamp(&mut rest)?, peer: peer(rest)? }),
+            REVIVED => Some(Self::Revived { at: timestamp(&mut rest)?, peer: peer(rest)? }),
+            REMOVED => Some(Self::Removed { peer: peer(rest)? }),
             _ => None,
         }
     }
@@ -75,8 +75,8 @@ impl<'a> Registered<'a> {
         out.extend_from_slice(&self.holder.source.to_bytes());
         out.extend_from_slice(&self.holder.token.to_bytes());
         out.extend_from_slice(&self.ttl.as_secs().to_be_bytes());
-        for instant in [self.registered_at, self.last_seen, self.expires_at] {
-            out.extend_from_slice(&instant.as_millis().to_be_bytes());
+        for timestamp in [self.registered_at, self.last_seen, self.expires_at] {
+            out.extend_from_slice(&timestamp.as_millis().to_be_bytes());
         }
         out.extend_from_slice(self.json.as_bytes());
     }
@@ -88,9 +88,9 @@ impl<'a> Registered<'a> {
             dormant,
             holder: Holder { source, token },
             ttl: Ttl::from_secs(u32::from_be_bytes(take(&mut rest)?)),
-            registered_at: instant(&mut rest)?,
-            last_seen: instant(&mut rest)?,
-            expires_at: instant(&mut rest)?,
+            registered_at: timestamp(&mut rest)?,
+            last_seen: timestamp(&mut rest)?,
+            expires_at: timestamp(&mut rest)?,
             json: std::str::from_utf8(rest).ok()?,
         })
     }
@@ -108,7 +108,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-fn instant(rest: &mut &[u8]) -> Option<Timestamp> {
+fn timestamp(rest: &mut &[u8]) -> Option<Timestamp> {
     take(rest).map(u64::from_be_bytes).map(Timestamp::from_millis)
 }
 
@@ -144,7 +144,7 @@ mod tests {
             registered("{}"),
             Record::Expired { peer: "p", at },
             Record::Revived { peer: "p", at },
-            Record::Gone { peer: "p" },
+            Record::Removed { peer: "p" },
         ] {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);

@@ -10,10 +10,11 @@ pub(crate) enum Members {
     #[default]
     None,
     One(u32),
-    Many(Box<Many>),
+    Many(Box<MemberSet>),
 }
 
-pub(crate) struct Many {
+/// Two or more members.
+pub(crate) struct MemberSet {
     /// The members, unordered. Each member knows its position here.
     dense: Vec<u32>,
     /// The same members, ordered. Present only if sorting a copy for each page would cost more.
@@ -55,7 +56,7 @@ impl Members {
                 0
             }
             Self::One(first) => {
-                *self = Self::Many(Box::new(Many { dense: vec![*first, slot], ordered: None }));
+                *self = Self::Many(Box::new(MemberSet { dense: vec![*first, slot], ordered: None }));
                 1
             }
             Self::Many(many) => many.push(slot),
@@ -93,7 +94,7 @@ impl Members {
     }
 }
 
-impl Many {
+impl MemberSet {
     fn push(&mut self, slot: u32) -> u32 {
         let position = u32::try_from(self.dense.len()).unwrap_or(u32::MAX);
         self.dense.push(slot);

@@ -4,12 +4,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use aurora_discovery_registry::Source;
 
-use super::memory::table::Table;
+use super::memory::table::ShardedTable;
 
 pub(crate) struct Quota {
     hasher: RandomState,
-    sources: Table<SourceCount>,
-    addresses: Table<AddressCount>,
+    sources: ShardedTable<SourceCount>,
+    addresses: ShardedTable<AddressCount>,
 }
 
 struct SourceCount {
@@ -25,7 +25,7 @@ struct AddressCount {
 
 impl Quota {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), sources: Table::new(), addresses: Table::new() }
+        Self { hasher: RandomState::new(), sources: ShardedTable::new(), addresses: ShardedTable::new() }
     }
 
     pub(crate) fn live_from(&self, source: Source) -> u32 {

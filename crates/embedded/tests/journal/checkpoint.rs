@@ -73,7 +73,7 @@ fn a_checkpoint_is_abandoned_if_the_journal_fails_meanwhile() {
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
     disk.set_sync_fails(true);
     let undone = opened.journal.append(b"undone", Some(1)).unwrap();
-    // The store would write this while it does not know of the failure yet.
+    // The store would write this before it learns of the failure.
     checkpoint.push(b"undone").unwrap();
     assert!(wait(undone).is_err());
     disk.set_sync_fails(false);
@@ -108,9 +108,9 @@ fn a_checkpoint_that_does_not_fit_does_not_fail_the_journal() {
     disk.set_capacity(Some(disk.used()));
     assert!(opened.journal.begin_checkpoint().is_err());
     opened.journal.health().unwrap();
-    opened.append(b"in the space made ready");
+    opened.append(b"in preallocated space");
     drop(opened);
-    assert_eq!(records(&disk), [&b"kept"[..], b"in the space made ready"]);
+    assert_eq!(records(&disk), [&b"kept"[..], b"in preallocated space"]);
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn damage_anywhere_in_a_checkpoints_frames_is_refused() {
         let mut damaged = whole.clone();
         damaged[at] ^= 4;
         let disk = disk.copy();
-        disk.put(name, damaged);
+        disk.write_file(name, damaged);
         match open_with(&disk, options()) {
             Err(OpenError::Damaged { name: file, .. }) => assert_eq!(file, name),
             other => panic!("at {at}: {:?}", other.map(|opened| opened.recovery)),
@@ -169,7 +169,7 @@ fn a_damaged_end_of_an_earlier_journal_is_refused() {
     let mut bytes = disk.contents("journal-0000000001").unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     bytes[end] ^= 1;
-    disk.put("journal-0000000001", bytes);
+    disk.write_file("journal-0000000001", bytes);
     assert!(matches!(
         open_with(&disk, options()),
         Err(OpenError::Damaged { name, .. }) if name == "journal-0000000001"
@@ -186,7 +186,7 @@ fn a_power_loss_at_any_step_of_a_checkpoint_loses_nothing() {
             opened.append(b"a");
             opened.append(b"b");
             disk.lose_power_after(step);
-            let finished = steps(&opened);
+            let finished = run_checkpoint(&opened);
             let found = disk.lose_power();
             drop(opened);
             let state = last_of_each(&records(&found));
@@ -199,7 +199,7 @@ fn a_power_loss_at_any_step_of_a_checkpoint_loses_nothing() {
     }
 }
 
-fn steps(opened: &Opened) -> bool {
+fn run_checkpoint(opened: &Opened) -> bool {
     let Ok(mut checkpoint) = opened.journal.begin_checkpoint() else { return false };
     let Ok(commit) = opened.journal.append(b"c", Some(1)) else { return false };
     let pushed = checkpoint.push(b"a").is_ok() && checkpoint.push(b"b").is_ok();

@@ -23,15 +23,15 @@ fn three_batches() -> (Vec<u8>, [usize; 4]) {
 
 fn disk_with(name: &str, bytes: &[u8]) -> LossyDisk {
     let disk = LossyDisk::new(2);
-    disk.put(name, bytes.to_vec());
+    disk.write_file(name, bytes.to_vec());
     disk
 }
 
 fn damage(disk: &LossyDisk) -> (String, u64) {
     match open_with(disk, options()) {
         Err(OpenError::Damaged { name, offset, .. }) => (name, offset),
-        Err(error) => panic!("another error: {error}"),
-        Ok(Opened { recovery, .. }) => panic!("not seen: {recovery:?}"),
+        Err(error) => panic!("expected damage: {error}"),
+        Ok(Opened { recovery, .. }) => panic!("damage was not detected: {recovery:?}"),
     }
 }
 
@@ -65,7 +65,7 @@ fn a_long_torn_tail_is_reported_once() {
     open(&disk).append(b"kept");
     let mut bytes = disk.contents(JOURNAL).unwrap();
     bytes.extend([0xAA; 50_000]);
-    disk.put(JOURNAL, bytes);
+    disk.write_file(JOURNAL, bytes);
     assert_eq!(open(&disk).recovery.torn_bytes, 50_000);
     assert_eq!(open(&disk).recovery.torn_bytes, 0);
 }
@@ -111,7 +111,7 @@ fn dropping_damage_loses_only_the_damaged_batch_and_counts_it() {
         damaged[at] ^= 0x10;
         let opened = open_with(&disk_with(JOURNAL, &damaged), dropping_damage()).unwrap();
         assert_eq!(opened.records, [&b"first--record"[..], b"third_ record"]);
-        assert_eq!(opened.recovery.dropped_places, 1);
+        assert_eq!(opened.recovery.dropped_ranges, 1);
         assert_eq!(opened.recovery.dropped_bytes, (ends[2] - ends[1]) as u64);
     }
 }
@@ -147,7 +147,7 @@ fn one_damaged_header_copy_is_tolerated_and_two_are_refused() {
     assert_eq!(damage(&disk_with(JOURNAL, &damaged)), (JOURNAL.to_owned(), 0));
     let opened = open_with(&disk_with(JOURNAL, &damaged), dropping_damage()).unwrap();
     assert!(opened.records.is_empty() && opened.recovery.dropped_bytes > 0);
-    opened.append(b"goes on");
+    opened.append(b"after");
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn a_journal_file_under_the_name_of_another_generation_is_refused() {
     let name = "journal-0000000002";
     assert_eq!(damage(&disk_with(name, &bytes)), (JOURNAL.to_owned(), 0));
     let both = disk_with(JOURNAL, &bytes);
-    both.put(name, bytes);
+    both.write_file(name, bytes);
     assert_eq!(damage(&both), (name.to_owned(), 0));
 }
 
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let disk = disk_with(JOURNAL, &journal);
         if let Some(checkpoint) = checkpoint {
-            disk.put("checkpoint-0000000001", checkpoint);
+            disk.write_file("checkpoint-0000000001", checkpoint);
         }
         let mut options = options();
         options.drop_damaged = drop_damaged;

@@ -21,13 +21,13 @@ fn a_full_disk_refuses_records_undoes_the_newest_first_and_heals() {
     let kept = lost.iter().filter(|lost| !**lost).count();
     let expected: Vec<_> = (kept as u64 + 1..=50).rev().collect();
     assert!(!expected.is_empty());
-    assert_eq!(undone, expected, "newest first, and exactly those that were told so");
+    assert_eq!(undone, expected, "exactly the failed changes, newest first");
     lost.drain(..kept);
     assert!(lost.into_iter().all(|lost| lost));
 
     let reason = opened.journal.health().unwrap_err();
-    assert!(reason.reason().contains("the journal can't be written"), "{reason}");
-    assert!(!reason.reason().contains("a lossy disk"), "strangers are told where it lies: {reason}");
+    assert!(reason.reason().contains("cannot write to the journal"), "{reason}");
+    assert!(!reason.reason().contains("a lossy disk"), "the reason must not reveal the directory: {reason}");
     assert_eq!(opened.journal.append(b"refused", Some(51)).err(), Some(reason));
 
     disk.set_capacity(None);
@@ -45,7 +45,7 @@ fn records_queued_behind_a_failed_batch_are_undone_before_it() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();
-    let mut commits = vec![opened.journal.append(b"on its way", Some(1)).unwrap()];
+    let mut commits = vec![opened.journal.append(b"in flight", Some(1)).unwrap()];
     stall.wait();
     commits.extend((2..=4).map(|n| opened.journal.append(b"queued", Some(n)).unwrap()));
     disk.set_sync_fails(true);
@@ -138,7 +138,7 @@ fn background_records_lost_in_a_failure_are_counted() {
     let _ = wait(waited);
     assert!(matches!(opened.events.recv().unwrap(), Event::Failed(_)));
     assert!(opened.journal.append(b"eviction", None).is_err());
-    assert_eq!(opened.journal.figures().lost_unwaited, 2);
+    assert_eq!(opened.journal.figures().lost_records, 2);
 }
 
 #[test]

@@ -29,7 +29,7 @@ async fn data_directories_of_earlier_releases_open_without_loss_or_damage() {
         let counted = (restored.live, restored.dormant);
         assert_eq!(counted, (fixture.live().count() as u64, fixture.dormant().count() as u64), "{fixture}");
         assert_eq!(restored.skipped_records, 0, "{fixture}");
-        assert_eq!((restored.journal.torn_bytes, restored.journal.dropped_places), (0, 0), "{fixture}");
+        assert_eq!((restored.journal.torn_bytes, restored.journal.dropped_ranges), (0, 0), "{fixture}");
         assert_eq!(restored.journal.checkpoint_records > 0, fixture.has_checkpoint(), "{fixture}");
         assert!(restored.journal.journal_records > 0, "{fixture}");
         assert_eq!(listed(&store, fixture.now).await, fixture.listed(), "{fixture}");

@@ -24,7 +24,7 @@ fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
     let token = TokenHash::of(&LeaseToken::from_random([0; 16]));
     let holder = Holder { source: Source::of(address), token };
     let entry = Entry::new(registration, holder, Lease::begin(Ttl::from_secs(60), NOW), &index.keys);
-    index.place(&entry, None);
+    index.insert(&entry, None);
 }
 
 fn query(archetypes: &[&str], limit: usize) -> Query {

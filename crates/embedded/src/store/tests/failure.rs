@@ -28,11 +28,13 @@ fn listed(store: &EmbeddedStore, archetypes: &[&str], now: Timestamp) -> Vec<Str
     ids(&block_on(store.sample(&query(archetypes, 100), now)).unwrap()).into_iter().collect()
 }
 
-/// Starts a call that then waits for the disk.
-fn begin<'a, T>(call: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
-    let mut call = Box::pin(call);
-    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    call
+/// Starts an operation that then waits for the disk.
+fn begin<'a, T>(
+    operation: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    let mut operation = Box::pin(operation);
+    assert!(operation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    operation
 }
 
 /// Waits until the journal has healed by itself.
@@ -94,7 +96,7 @@ fn a_checkpoint_makes_up_for_records_lost_in_a_disk_failure() {
     assert_eq!(block_on(store.sweep(at(400))).unwrap().expired, 1);
     heal(&store, &disk);
     block_on(store.sweep(at(400))).unwrap();
-    store.checkpointer.end();
+    store.checkpointer.join();
     assert_eq!(store.checkpoint_figures().taken, 1);
     drop(store);
     let store = open(&disk.lose_power(), at(500));

@@ -62,7 +62,7 @@ fn expired_peers_are_evicted_without_any_sweep() {
         let census = block_on(store.census(1, at(week * WEEK))).unwrap();
         assert_eq!((census.live, census.dormant, census.archetypes), (100, 0, 101));
     }
-    assert_eq!(store.shared.index.read().end(), 100, "slots are used again");
+    assert_eq!(store.shared.index.read().slot_count(), 100, "slots are reused");
     assert_eq!(block_on(store.census(1, at(50 * WEEK))).unwrap(), Census::default());
     store.check();
 }
@@ -105,8 +105,8 @@ fn a_position_of_another_run_has_expired() {
         }
         store
     });
-    let answer = block_on(one.enumerate(&query(&[], 1), None, at(0))).unwrap();
-    let Enumeration::Page(_, Some(next)) = answer else { panic!("{answer:?}") };
+    let first = block_on(one.enumerate(&query(&[], 1), None, at(0))).unwrap();
+    let Enumeration::Page(_, Some(next)) = first else { panic!("{first:?}") };
     let page = |store: &EmbeddedStore| block_on(store.enumerate(&query(&[], 1), Some(&next), at(0))).unwrap();
     assert!(matches!(page(&one), Enumeration::Page(..)));
     assert_eq!(page(&other), Enumeration::Expired);
@@ -117,17 +117,17 @@ fn a_closed_store_rejects_every_operation() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     block_on(store.close()).unwrap();
-    let refused = |outcome: Option<StoreError>| {
+    let assert_rejected = |outcome: Option<StoreError>| {
         assert!(matches!(outcome, Some(StoreError::Unavailable { .. })), "{outcome:?}");
     };
-    refused(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
-    refused(block_on(store.renew(&id("p"), at(0))).err());
-    refused(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
-    refused(block_on(store.sample(&query(&[], 1), at(0))).err());
-    refused(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());
-    refused(block_on(store.census(1, at(0))).err());
-    refused(block_on(store.sweep(at(0))).err());
-    refused(block_on(store.health()).err());
+    assert_rejected(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
+    assert_rejected(block_on(store.renew(&id("p"), at(0))).err());
+    assert_rejected(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
+    assert_rejected(block_on(store.sample(&query(&[], 1), at(0))).err());
+    assert_rejected(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());
+    assert_rejected(block_on(store.census(1, at(0))).err());
+    assert_rejected(block_on(store.sweep(at(0))).err());
+    assert_rejected(block_on(store.health()).err());
     assert_eq!(block_on(store.close()), Ok(()));
 }
 
