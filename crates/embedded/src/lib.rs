@@ -1,4 +1,6 @@
-//! The embedded store of Aurora Discovery: an index in memory and a journal on disk.
+#![doc = include_str!("../README.md")]
+//!
+//! ## How it works
 //!
 //! The index answers every request. The journal is read only when the store is opened. A change is
 //! made in the index and appended to the journal under one lock, so both have the same order. It is
