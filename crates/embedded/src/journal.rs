@@ -146,6 +146,7 @@ impl<U: Send + 'static> Journal<U> {
     /// While the disk fails, and while another checkpoint is being written.
     pub fn begin_checkpoint(&self) -> Result<CheckpointWriter, CheckpointError> {
         let permit = CheckpointPermit::acquire(&self.checkpointing)?;
+        // From here on, records go to the new file, so the checkpoint may miss their changes.
         let rotation = self.queue.request(Request::Rotate)?;
         let queue = Arc::clone(&self.queue);
         // The checkpoint contains changes as they are in memory, before they are durable. If the

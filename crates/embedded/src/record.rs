@@ -59,6 +59,7 @@ impl<'a> Record<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {
+            // The kind says whether the peer is dormant, which saves a field.
             LIVE | DORMANT => Registered::decode(kind == DORMANT, rest).map(Self::Registered),
             EXPIRED => Some(Self::Expired { at: timestamp(&mut rest)?, peer: peer(rest)? }),
             REVIVED => Some(Self::Revived { at: timestamp(&mut rest)?, peer: peer(rest)? }),

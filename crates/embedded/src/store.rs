@@ -79,6 +79,8 @@ impl Store for EmbeddedStore {
         if let Some((ttl, registered_at)) = self.shared.index.read().renew(peer, hash, now) {
             return Ok(Renewal::Renewed { ttl, revived: false, registered_at });
         }
+        // The peer is dormant or unknown, or its lease has just ended, so the index is needed
+        // exclusively.
         let revival =
             self.write(now).revive(peer, hash, now, &mut |record| self.append_in_background(record));
         Ok(match revival {
@@ -160,6 +162,8 @@ impl EmbeddedStore {
         let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
         let mut record = Vec::with_capacity(entry.record_len());
 
+        // From here to the append, the index stays locked: the decision, the record and the change
+        // are one step, in the same order as those of other requests.
         let mut index = self.write(now);
         let admission = match index.admit(&entry, &claim) {
             Ok(admission) => admission,
@@ -173,6 +177,7 @@ impl EmbeddedStore {
         self.check_journal()?;
         index.make_room(&entry, &admission, &mut |record| self.append_in_background(record));
         entry.encode(&mut record);
+        // The record is appended first, because an append can fail, and inserting cannot.
         let commit = self.append(&record, || undo(&index, entry.peer_id.as_str(), admission.slot))?;
         index.insert(&entry, admission.slot);
         Ok((Placement::Placed { token_kept: admission.token_kept }, commit))

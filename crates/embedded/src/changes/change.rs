@@ -45,6 +45,7 @@ impl Change {
     const COST: usize = size_of::<Self>() + 16 + 8 + 3 * 16;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
+        // One allocation holds all texts, because there may be a hundred thousand changes.
         let encoded = after.as_ref().map(|listed| listed.peer).unwrap_or_default();
         let (front, back) = (encoded.front(), encoded.back());
         let change = Self {
@@ -106,6 +107,7 @@ impl Change {
 
     /// The event data that a watcher gets: one JSON object.
     pub(super) fn event_json(&self, kind: ChangeKind, view: View) -> Option<Vec<u8>> {
+        // A peer that left is reported by its id only.
         if kind == ChangeKind::Left {
             return serde_json::to_vec(&Departed { peer_id: self.peer_id()? }).ok();
         }

@@ -55,6 +55,7 @@ impl Log {
         let count = self.end() + 1;
         let must_wake = self.subscriptions.record(&change, count);
         self.changes.push_back(Arc::new(change));
+        // A single change that exceeds the limit of bytes is dropped as well.
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {
             let Some(oldest) = self.changes.pop_front() else { break };
             self.bytes -= oldest.cost();
@@ -68,6 +69,7 @@ impl Log {
         if from > self.end() {
             return Read::Ahead;
         }
+        // Offsets count all changes of the run, and indices only those in memory.
         let Some(start) = from.checked_sub(self.dropped) else { return Read::Lost };
         let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.changes.len());
         let end = self.changes.len().min(start.saturating_add(limit));

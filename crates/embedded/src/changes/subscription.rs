@@ -67,6 +67,7 @@ impl Subscriptions {
             let Some(state) = self.topics.get_mut(&topic) else { continue };
             state.waiting.remove(&number);
             state.watchers -= 1;
+            // Topics come from clients, so their state must not outlive their watchers.
             if state.watchers == 0 {
                 self.topics.remove(&topic);
             }
@@ -76,6 +77,7 @@ impl Subscriptions {
     /// Records the change with the number `count` for its topics. Returns whether any watcher
     /// must be woken.
     pub(super) fn record(&mut self, change: &Change, count: u64) -> bool {
+        // Without watchers, the archetypes of the change need not be looked up.
         if self.topics.is_empty() {
             return false;
         }

@@ -243,6 +243,7 @@ impl DiskFile for LossyFile {
             state.capacity.map_or(u64::MAX, |capacity| len + capacity.saturating_sub(state.used()))
         };
         let fits = index(space.saturating_sub(offset)).min(bytes.len());
+        // A full disk stores the part that fits, as a file system may do.
         self.apply(Change::Write { offset, bytes: bytes[..fits].to_vec() })?;
         if fits < bytes.len() {
             self.disk.shared.state.lock().refused_writes += 1;

@@ -28,9 +28,12 @@ impl Index {
             Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.proves(&tail.holder)) };
         let live = known.filter(|(slot, _)| slot.state == State::Live);
         if let Some((live, tail)) = live {
+            // The holder rule: only the holder may replace a live registration.
             if !claim.admits(&tail.holder) {
                 return Err(Placement::Held { until: live.expires_at() });
             }
+            // At a new address a member counts as a newcomer. Otherwise members could direct the
+            // network at a victim one after the other.
             let new_address = entry.content.address_key != tail.address_key;
             if new_address && self.address_is_full(entry.content.address_key) {
                 return Err(Placement::Full(Shortage::Address));
@@ -44,6 +47,7 @@ impl Index {
     fn shortage(&self, entry: &Entry) -> Option<Shortage> {
         let source = entry.content.holder.source;
         let archetypes = self.archetypes.live() + self.archetypes.new_among(entry.archetypes.as_slice());
+        // Loopback addresses are exempt from the limit per source.
         if !source.is_loopback() && self.quota.live_from(source) >= self.limits.max_peers_per_source {
             Some(Shortage::Source)
         } else if self.address_is_full(entry.content.address_key) {
@@ -70,6 +74,7 @@ impl Index {
             Some(slot) => (0, self.slots.tail(slot).cost()),
             None => (1, 0),
         };
+        // The bound keeps the index from being locked for long.
         for _ in 0..Self::MAX_EVICTED {
             let fits = self.known() as u64 + added <= self.limits.max_peers
                 && self.bytes - freed + entry.cost() <= self.limits.max_bytes;

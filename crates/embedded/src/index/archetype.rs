@@ -61,6 +61,7 @@ impl ArchetypeTable {
     pub(crate) fn release(&mut self, number: u32) {
         let entry = &mut self.entries[number as usize];
         entry.peers -= 1;
+        // The number becomes free for another archetype. No slot refers to it any more.
         if entry.peers == 0 {
             let name = std::mem::take(entry).name;
             self.by_name.remove(self.hasher.hash_one(&*name), |other| *other == number);
@@ -79,6 +80,7 @@ impl ArchetypeTable {
     pub(crate) fn remove_member(&mut self, number: u32, position: u32) -> Option<u32> {
         let members = &mut self.entries[number as usize].members;
         let before = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        // The last member moves into the gap, so removal does not depend on the number of members.
         let moved = members.swap_remove(position);
         self.update_ranking(number, before, before - 1);
         moved
@@ -125,6 +127,7 @@ impl ArchetypeTable {
     }
 
     fn update_ranking(&mut self, number: u32, before: u32, after: u32) {
+        // The ranking has no entry for an archetype without live members.
         if before > 0 {
             self.ranking.remove(&(before, number));
         }

@@ -48,6 +48,7 @@ impl Keys {
     }
 
     pub(crate) fn peer(&self, id: &[u8]) -> IdHash {
+        // Any 32 of the 64 bits are equally good.
         let [a, b, c, d, ..] = self.peers.hash_one(id).to_ne_bytes();
         IdHash(u32::from_ne_bytes([a, b, c, d]))
     }

@@ -35,6 +35,7 @@ impl Index {
         self.touch(&slots, &scope);
         let peers = self.list(&slots, query, now);
         let next = slots.get(peers.len()).copied().or(extra);
+        // A first page that lists everything gives the exact total, without an estimate.
         let is_complete = from == 0 && next.is_none();
         let total = if is_complete { Total::Exact(slots.len() as u64) } else { self.total(&scope, excluded) };
         let next = next.map(|slot| SlotPosition { incarnation: self.incarnation, slot }.encode());
@@ -80,6 +81,7 @@ impl Iterator for SlotUnion<'_> {
     fn next(&mut self) -> Option<u32> {
         loop {
             let least = self.sets.iter_mut().filter_map(|set| set.peek().copied()).min()?;
+            // A peer in several sets is listed once: every set that has it moves past it.
             for set in &mut self.sets {
                 set.next_if_eq(&least);
             }

@@ -177,6 +177,7 @@ impl Index {
         }
         let source = tail.holder.source;
         self.counts.expired += 1;
+        // A source that keeps registering new ids would fill the memory with dormant peers.
         if !source.is_loopback() && self.quota.dormant_from(source) >= self.limits.max_peers_per_source {
             self.counts.evicted_for_source += 1;
             self.evict(number, log);

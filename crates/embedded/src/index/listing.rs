@@ -71,6 +71,7 @@ impl Index {
         let coarse_now = CoarseTime::of(now);
         for number in slots {
             let (slot, peer) = (&self.slots[*number], self.slots.encoded(*number));
+            // The first peer is always listed, so that each page makes progress.
             if !list.is_empty() && list.bytes() + peer.listed_len(query.view) + 1 > query.page_bytes {
                 break;
             }

@@ -73,6 +73,7 @@ impl Members {
             }
             Self::Many(many) => {
                 let moved = many.swap_remove(position as usize);
+                // Back to the form without an allocation.
                 if let [last] = *many.dense {
                     *self = Self::One(last);
                 }
@@ -88,6 +89,7 @@ impl Members {
         {
             return Ordered::Bitmap(ordered.range(from..));
         }
+        // Sorting a small set for each page costs less than keeping it ordered at each change.
         let mut sorted: Vec<u32> = self.as_slice().iter().copied().filter(|slot| *slot >= from).collect();
         sorted.sort_unstable();
         Ordered::Sorted(sorted.into_iter())
@@ -115,6 +117,8 @@ impl MemberSet {
         } else if let Some(ordered) = &mut self.ordered {
             ordered.remove(removed);
         }
+        // Releases memory when three quarters are unused, and keeps a margin, so that changes
+        // around one size do not reallocate repeatedly.
         if self.dense.capacity() > SHRINK_FROM.max(4 * self.dense.len()) {
             self.dense.shrink_to(2 * self.dense.len());
         }

@@ -80,12 +80,15 @@ impl Quota {
             || SourceCount { source, live: 0, dormant: 0 },
         );
         change(count);
+        // There are more sources over time than peers, so counts of zero must not stay in memory.
         if count.live == 0 && count.dormant == 0 {
             self.sources.remove(hash, |count| count.source == source);
         }
     }
 
     fn change_address(&mut self, address: u64, change: impl FnOnce(&mut AddressCount)) {
+        // Zero means that no limit applies: the address is the source of the request, or
+        // undialable.
         if address == 0 {
             return;
         }

@@ -62,6 +62,7 @@ impl Index {
         if slot.state == State::Vacant {
             return;
         }
+        // The slot has the compact form, and records have the complete JSON.
         let json = self.slots.encoded(number).to_json();
         let registered = Registered {
             dormant: slot.state == State::Dormant,

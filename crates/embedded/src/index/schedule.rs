@@ -51,6 +51,7 @@ impl Schedule {
 
     /// The dormant peer to evict first, other than the one in `slot`.
     pub(crate) fn oldest_dormant_except(&self, slot: Option<u32>) -> Option<u32> {
+        // The peer that registers must not be evicted for its own registration.
         self.evictions.entries.iter().map(|key| key.1).find(|oldest| Some(*oldest) != slot)
     }
 

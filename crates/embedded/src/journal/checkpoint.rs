@@ -119,6 +119,7 @@ impl CheckpointWriter {
         if !self.frame.is_empty() {
             self.write(self.frames)?;
         }
+        // The end marker holds the number of records, so that a start detects a missing part.
         self.frame.push(&self.records.to_le_bytes());
         self.write(CHECKPOINT_END)?;
         self.file.sync_data()?;

@@ -51,6 +51,7 @@ impl JournalFile {
         let mut journal = Self::resume(file, header, FRAMES_OFFSET, preallocate);
         journal.preallocate_after(FRAMES_OFFSET);
         journal.file.sync_data()?;
+        // Without this, a power loss could remove the new name together with synced frames.
         disk.sync_dir()?;
         Ok(journal)
     }
@@ -61,9 +62,12 @@ impl JournalFile {
         let bytes = frame.seal(sequence, self.salt);
         let end = self.end + bytes.len() as u64;
         self.file.write_at(bytes, self.end)?;
+        // The zeros are written with the frame that needs them, so the same sync covers both and
+        // allocates the blocks of the next frames.
         if end > self.allocated_end {
             self.preallocate_after(end);
         }
+        // Only this sync is measured: the writes above go to the page cache.
         let started = Instant::now();
         self.file.sync_data()?;
         self.end = end;
@@ -77,6 +81,7 @@ impl JournalFile {
         let bytes = empty.seal(sequence, self.salt);
         let end = self.end + bytes.len() as u64;
         self.file.write_at(bytes, self.end)?;
+        // The zeros claim the space. Without them, the disk could be full again at the next frame.
         let space = HEAL_SPACE.min(self.preallocate);
         self.write_zeros(end, space)?;
         self.file.sync_data()?;
@@ -107,6 +112,7 @@ impl JournalFile {
             Ok(()) => self.allocated_end = end + self.preallocate,
             Err(error) => {
                 tracing::debug!(%error, bytes = self.preallocate, "could not preallocate space for the journal");
+                // A smaller preallocation may fit next time.
                 self.preallocate = (self.preallocate / 2).max(MIN_PREALLOCATION.min(self.preallocate));
             }
         }

@@ -99,6 +99,7 @@ impl FileHeader {
     pub(crate) fn parse(start: &[u8]) -> ParsedHeader {
         let copies = COPY_OFFSETS.map(|at| Self::parse_copy(start.get(at..at + FILE_HEADER)));
         let mut best = ParsedHeader::Invalid;
+        // In reverse, so that the first valid copy wins.
         for copy in copies.into_iter().rev() {
             if !matches!(copy, ParsedHeader::Invalid) {
                 best = copy;
@@ -183,6 +184,7 @@ impl FrameBuffer {
     /// Adds a record. Returns `false`, and adds nothing, if it does not fit.
     pub(crate) fn push(&mut self, record: &[u8]) -> bool {
         let Ok(len) = u32::try_from(record.len()) else { return false };
+        // A frame that exceeds these limits would be refused when it is read back.
         if record.len() > MAX_RECORD || self.payload_len() + RECORD_HEADER + record.len() > MAX_PAYLOAD {
             return false;
         }

@@ -50,6 +50,7 @@ impl<'a> FrameReader<'a> {
         self.fill(FRAME_HEADER)?;
         let Some(header) = FrameHeader::parse(&self.buffer[self.start..], self.salt) else { return Ok(None) };
         let whole = FRAME_HEADER + header.payload_len;
+        // A damaged length must not make the reader allocate memory for bytes that do not exist.
         if self.len.saturating_sub(self.position) < whole as u64 {
             return Ok(None);
         }
@@ -75,6 +76,7 @@ impl<'a> FrameReader<'a> {
     /// bytes at `after` were durable once and were damaged since. Each byte is examined once,
     /// regardless of the contents, so the cost is linear in the length of the file.
     pub(crate) fn find(&self, after: u64, min_sequence: u64) -> io::Result<Option<u64>> {
+        // The overlap finds a header that lies across the border of two windows.
         self.scan(after + 1, FRAME_HEADER - 1, |offset, window| {
             let mut from = 0;
             while let Some(found) = find_byte(FRAME_MAGIC[0], &window[from..]) {
@@ -130,6 +132,7 @@ impl<'a> FrameReader<'a> {
         if self.buffer.len() - self.start >= needed {
             return Ok(());
         }
+        // Moves the unread rest to the front, and reads at least a whole window after it.
         self.buffer.drain(..self.start);
         self.start = 0;
         let have = self.buffer.len();

@@ -1,4 +1,4 @@
-//! RecoveryReport of a directory at start: what is read, what is cut off, and what is refused.
+//! Recovery of a directory at start: what is read, what is cut off, and what is refused.
 
 mod error;
 mod replay;
@@ -52,6 +52,7 @@ pub(super) fn recover(
 ) -> Result<(RecoveredJournal, RecoveryReport), OpenError> {
     let started = Instant::now();
     let errors = error::Errors::new(&disk);
+    // The lock comes first, so that no other process changes the files while they are read.
     let lock = disk.lock().map_err(|error| errors.io("lock", "the directory", error))?;
     let lock = lock.ok_or_else(|| errors.locked())?;
     let names = disk.list().map_err(|error| errors.io("list", "the directory", error))?;
@@ -75,6 +76,7 @@ pub(super) fn recover(
                 .map_err(|error| errors.io("create", &name, error))?
         }
     };
+    // Only after the journal is known to continue: until then nothing is deleted.
     let older = checkpoint.map(|generation| listing.older_than(generation)).unwrap_or_default();
     remove(disk.as_ref(), listing.unfinished.iter().chain(&older));
     recovery.duration = started.elapsed();

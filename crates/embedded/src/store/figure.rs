@@ -123,6 +123,7 @@ fn journal_figures(figures: &JournalFigures) -> [Figure; 7] {
 
 fn sync_histogram(figures: &JournalFigures) -> FigureKind {
     let mut cumulative = 0;
+    // Prometheus expects cumulative counts.
     let buckets = SYNC_BUCKETS_MICROS.iter().zip(figures.sync_buckets).map(|(bound, count)| {
         cumulative += count;
         (*bound as f64 / 1e6, cumulative)

@@ -98,7 +98,7 @@ fn the_error_for_damage_names_the_offset_and_the_remedy() {
     let (mut bytes, ends) = three_batches();
     bytes[ends[1]] ^= 1;
     let message = open_with(&disk_with(JOURNAL, &bytes), options()).err().unwrap().to_string();
-    for part in [JOURNAL, &format!("byte {}", ends[1]), "a lossy disk", "restore", "backup", "dropped"] {
+    for part in [JOURNAL, &format!("byte {}", ends[1]), "a lossy disk", "restore", "backup", "drop-damaged"] {
         assert!(message.contains(part), "{message}");
     }
 }

@@ -32,7 +32,7 @@ pub enum OpenError {
     /// Data that was durable cannot be read.
     #[error(
         "{name} in {directory} is damaged at byte {offset} ({detail}); restore the directory from a backup, or start \
-         once with damaged batches dropped (--drop-damaged), which loses the registrations in them"
+         once with the option drop-damaged, which loses the registrations in damaged batches"
     )]
     Damaged {
         /// The file.

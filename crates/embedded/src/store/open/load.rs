@@ -83,6 +83,7 @@ fn parse(records: &Receiver<Batch>, parsed: &SyncSender<Vec<ParsedRecord>>, keys
             }
             start = end;
         }
+        // The next stage ends early only by a panic, which `load` propagates.
         if parsed.send(batch).is_err() {
             break;
         }
