@@ -61,7 +61,7 @@ fuzz_target!(|damage: Damage| {
             seal(&mut contents);
         }
         if !missing {
-            disk.put(name, contents);
+            disk.write_file(name, contents);
         }
     }
     let mut options = JournalOptions::default();

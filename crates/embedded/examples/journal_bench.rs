@@ -2,8 +2,9 @@
 //! callers, alone and while checkpoints of a million records are written. Also measures how fast a
 //! restart reads them back.
 //!
-//! `cargo run --release -p aurora-discovery-embedded --example journal_bench [DIRECTORY]`: the directory
-//! determines the disk that is measured. The default is the system's directory for temporary files.
+//! `cargo run --release -p aurora-discovery-embedded --example journal_bench [DIRECTORY]`: the
+//! directory determines the disk that is measured. The default is the system's directory for
+//! temporary files.
 
 #![allow(clippy::print_stdout)]
 
@@ -35,7 +36,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let parent = std::env::args_os().nth(1).map_or_else(std::env::temp_dir, PathBuf::from);
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build()?;
     println!(
-        "| waiting at once | beside it | durable records/s | median latency | p99 | records a sync | mean sync |"
+        "| concurrent callers | concurrent load | durable records/s | median latency | p99 | records per sync | mean sync |"
     );
     println!("|---|---|---|---|---|---|---|");
     for tasks in TASKS {
@@ -44,9 +45,9 @@ fn main() -> Result<(), Box<dyn Error>> {
             for _ in 0..RUNS {
                 let directory = tempfile::tempdir_in(&parent)?;
                 let journal = Arc::new(open(directory.path().into())?);
-                let beside = checkpoints.then(|| Checkpoints::start(&journal));
+                let background = checkpoints.then(|| Checkpoints::start(&journal));
                 runs.push(runtime.block_on(append(journal, tasks))?);
-                drop(beside);
+                drop(background);
             }
             report(tasks, checkpoints, runs);
         }
@@ -57,8 +58,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn report(tasks: usize, checkpoints: bool, mut runs: Vec<Run>) {
     runs.sort_by(|one, other| one.rate.total_cmp(&other.rate));
     let Run { rate, median, p99, batch, sync } = &runs[RUNS / 2];
-    let beside = if checkpoints { "checkpoints" } else { "nothing" };
-    println!("| {tasks} | {beside} | {rate:.0} | {median:.2?} | {p99:.2?} | {batch:.1} | {sync:.2?} |");
+    let load = if checkpoints { "checkpoints" } else { "none" };
+    println!("| {tasks} | {load} | {rate:.0} | {median:.2?} | {p99:.2?} | {batch:.1} | {sync:.2?} |");
 }
 
 /// Writes checkpoints, one after the other, until it is dropped.
@@ -114,9 +115,9 @@ async fn append(journal: Arc<Journal<u32>>, tasks: usize) -> Result<Run, Box<dyn
             tokio::spawn(async move {
                 let mut latencies = Vec::new();
                 while started.elapsed() < TIME {
-                    let begun = Instant::now();
+                    let submitted = Instant::now();
                     journal.append(&RECORD, Some(0))?.await?;
-                    latencies.push(begun.elapsed());
+                    latencies.push(submitted.elapsed());
                 }
                 Ok::<_, aurora_discovery_embedded::Unavailable>(latencies)
             })
@@ -126,11 +127,11 @@ async fn append(journal: Arc<Journal<u32>>, tasks: usize) -> Result<Run, Box<dyn
     for task in waiting {
         latencies.extend(task.await??);
     }
-    let took = started.elapsed();
+    let elapsed = started.elapsed();
     latencies.sort();
     let figures = journal.figures();
     Ok(Run {
-        rate: latencies.len() as f64 / took.as_secs_f64(),
+        rate: latencies.len() as f64 / elapsed.as_secs_f64(),
         median: latencies[latencies.len() / 2],
         p99: latencies[latencies.len() / 100 * 99],
         batch: figures.records as f64 / figures.batches as f64,

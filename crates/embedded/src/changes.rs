@@ -5,17 +5,17 @@
 //! order in which it took effect. Followers read the log without locking the index. Recording
 //! starts when the first position is issued, because until then no client can ask for changes.
 //!
-//! A follower holds a position, not a queue: the number of changes before it. The log keeps the
-//! newest changes within a bound of count and bytes, so a slow follower costs no memory. When the
-//! changes that it still needs have been dropped, it is told that its position has expired, and it
-//! has to enumerate the peers again.
+//! A follower holds a position, not a queue: the number of changes before it (its offset). The log
+//! keeps the newest changes within a bound of count and bytes, so a slow follower costs no memory.
+//! When the changes that it still needs have been dropped, its position has expired, and it has to
+//! enumerate the peers again.
 
-mod bell;
 mod change;
 mod collapse;
-mod interest;
 mod log;
 mod position;
+mod signal;
+mod subscription;
 mod watch;
 
 #[cfg(test)]
@@ -29,11 +29,11 @@ use aurora_discovery_protocol::Archetype;
 use aurora_discovery_registry::{Delta, Limits, Position, PositionLookup, Query, Watch};
 use parking_lot::Mutex;
 
+pub(crate) use change::{ArchetypeHashes, ListedPeer};
 use change::{Change, Filter};
-pub(crate) use change::{Listed, Traits};
 use collapse::Collapse;
 use log::{Log, Read};
-use position::At;
+use position::LogPosition;
 use watch::Watcher;
 
 /// Changes copied per lock of the log. Copying takes a few microseconds, during which the index may
@@ -41,7 +41,7 @@ use watch::Watcher;
 const CHUNK: usize = 256;
 /// Changes examined per response: about a millisecond of work. When a response reaches this bound
 /// before it is full, it says that more changes follow.
-const STEPS: usize = 16_384;
+const MAX_EXAMINED: usize = 16_384;
 
 /// The change log of one run of a store.
 pub(crate) struct ChangeLog {
@@ -50,9 +50,9 @@ pub(crate) struct ChangeLog {
     /// Hashes archetypes with a secret key, so that clients cannot construct collisions.
     hasher: RandomState,
     /// Whether a position has ever been issued.
-    followed: AtomicBool,
-    /// Whether watchers are waiting to be woken for changes that were added.
-    due: AtomicBool,
+    recording: AtomicBool,
+    /// Whether changes were added that watchers have not been woken for yet.
+    wake_due: AtomicBool,
     log: Mutex<Log>,
     watchers: AtomicU64,
     wakeups: AtomicU64,
@@ -61,7 +61,7 @@ pub(crate) struct ChangeLog {
 /// The figures for metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ChangeFigures {
-    pub(crate) remembered: usize,
+    pub(crate) retained: usize,
     pub(crate) bytes: usize,
     pub(crate) watchers: u64,
     pub(crate) wakeups: u64,
@@ -72,8 +72,8 @@ impl ChangeLog {
         Arc::new(Self {
             epoch: fastrand::u64(..),
             hasher: RandomState::new(),
-            followed: AtomicBool::new(false),
-            due: AtomicBool::new(false),
+            recording: AtomicBool::new(false),
+            wake_due: AtomicBool::new(false),
             log: Mutex::new(Log::new(limits.max_changes, limits.max_changes_bytes)),
             watchers: AtomicU64::new(0),
             wakeups: AtomicU64::new(0),
@@ -81,49 +81,49 @@ impl ChangeLog {
     }
 
     /// Whether changes must be recorded, because a client may ask for them.
-    pub(crate) fn is_followed(&self) -> bool {
-        self.followed.load(Relaxed)
+    pub(crate) fn is_recording(&self) -> bool {
+        self.recording.load(Relaxed)
     }
 
     /// The hash that represents an archetype in changes. If two archetypes collide (a chance of one
     /// in 2⁶⁴), a follower also sees peers that do not match.
-    pub(crate) fn trait_of(&self, archetype: &str) -> u64 {
+    pub(crate) fn hash_archetype(&self, archetype: &str) -> u64 {
         self.hasher.hash_one(archetype)
     }
 
     /// Appends a change of `peer`: how it was listed before, and how it is listed now. The caller
-    /// holds the index exclusively, and calls [`ChangeLog::announce`] after releasing it.
-    pub(crate) fn add(&self, peer: &[u8], before: Option<&Traits>, after: Option<Listed<'_>>) {
+    /// holds the index exclusively, and calls [`ChangeLog::wake_watchers`] after releasing it.
+    pub(crate) fn add(&self, peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) {
         let change = Change::new(peer, before, after);
         if self.log.lock().push(change) {
-            self.due.store(true, Relaxed);
+            self.wake_due.store(true, Relaxed);
         }
     }
 
     /// Wakes the watchers that the added changes concern. Must not be called while the index is
     /// locked, because there may be thousands of watchers.
-    pub(crate) fn announce(&self) {
+    pub(crate) fn wake_watchers(&self) {
         // The common case, no watcher to wake, costs one relaxed load and no write to a shared
         // cache line. The swap lets exactly one of several concurrent callers do the work.
-        if !self.due.load(Relaxed) || !self.due.swap(false, Relaxed) {
+        if !self.wake_due.load(Relaxed) || !self.wake_due.swap(false, Relaxed) {
             return;
         }
         // The lock is released before a waker runs.
-        let bells = self.log.lock().take_ringing();
-        let woken = bells.into_iter().filter(|bell| bell.ring()).count();
+        let signals = self.log.lock().take_signals();
+        let woken = signals.into_iter().filter(|signal| signal.wake()).count();
         self.wakeups.fetch_add(woken as u64, Relaxed);
     }
 
     /// The position after every change so far. Changes are recorded from here on. The caller must
     /// hold the index at least for reading, so that no change is in progress.
     pub(crate) fn head(&self) -> Position {
-        self.followed.store(true, Relaxed);
-        self.at(self.log.lock().end()).encode()
+        self.recording.store(true, Relaxed);
+        self.position_at(self.log.lock().end()).encode()
     }
 
     /// The net effect of the changes after a position. The index should be up to date.
     pub(crate) fn delta(&self, query: &Query, after: &Position) -> PositionLookup<Delta> {
-        let from = match self.count_of(after) {
+        let from = match self.offset_of(after) {
             PositionLookup::Known(from) => from,
             PositionLookup::Expired => return PositionLookup::Expired,
             PositionLookup::Foreign => return PositionLookup::Foreign,
@@ -140,22 +140,22 @@ impl ChangeLog {
                 Read::Lost => return PositionLookup::Expired,
                 Read::Ahead => return PositionLookup::Foreign,
             };
-            let taken = chunk.iter().take_while(|change| collapse.take(change)).count();
-            next += taken as u64;
+            let accepted = chunk.iter().take_while(|change| collapse.accept(change)).count();
+            next += accepted as u64;
             // The page is full. The refused change is the first of the next page.
-            if taken < chunk.len() {
+            if accepted < chunk.len() {
                 break true;
             }
             // A short chunk means that the end of the log is reached.
             if chunk.len() < CHUNK {
                 break false;
             }
-            if next - from >= STEPS as u64 {
+            if next - from >= MAX_EXAMINED as u64 {
                 break next < self.log.lock().end();
             }
         };
         let (joined, changed, left) = collapse.into_lists();
-        PositionLookup::Known(Delta { joined, changed, left, next: self.at(next).encode(), more })
+        PositionLookup::Known(Delta { joined, changed, left, next: self.position_at(next).encode(), more })
     }
 
     /// Watches the changes after a position, or from now on.
@@ -164,13 +164,13 @@ impl ChangeLog {
         query: &Query,
         after: Option<&Position>,
     ) -> PositionLookup<Box<dyn Watch>> {
-        let from = match after.map(|after| self.count_of(after)) {
+        let from = match after.map(|after| self.offset_of(after)) {
             None => None,
             Some(PositionLookup::Known(from)) => Some(from),
             Some(PositionLookup::Expired) => return PositionLookup::Expired,
             Some(PositionLookup::Foreign) => return PositionLookup::Foreign,
         };
-        self.followed.store(true, Relaxed);
+        self.recording.store(true, Relaxed);
         match Watcher::new(self.clone(), self.filter(query), query.view, from) {
             Read::Changes(watcher) => PositionLookup::Known(Box::new(watcher)),
             Read::Lost => PositionLookup::Expired,
@@ -179,26 +179,26 @@ impl ChangeLog {
     }
 
     pub(crate) fn figures(&self) -> ChangeFigures {
-        let (remembered, bytes) = self.log.lock().size();
+        let (retained, bytes) = self.log.lock().size();
         let (watchers, wakeups) = (self.watchers.load(Relaxed), self.wakeups.load(Relaxed));
-        ChangeFigures { remembered, bytes, watchers, wakeups }
+        ChangeFigures { retained, bytes, watchers, wakeups }
     }
 
     fn filter(&self, query: &Query) -> Filter {
-        let wanted = query.archetypes.iter().map(Archetype::as_str).map(|name| self.trait_of(name));
+        let wanted = query.archetypes.iter().map(Archetype::as_str).map(|name| self.hash_archetype(name));
         Filter { wanted: wanted.collect(), exclude: query.exclude.clone() }
     }
 
-    fn at(&self, count: u64) -> At {
-        At { epoch: self.epoch, count }
+    fn position_at(&self, offset: u64) -> LogPosition {
+        LogPosition { epoch: self.epoch, offset }
     }
 
     /// The number of changes before a position of this run.
-    fn count_of(&self, position: &Position) -> PositionLookup<u64> {
-        match At::decode(position) {
+    fn offset_of(&self, position: &Position) -> PositionLookup<u64> {
+        match LogPosition::decode(position) {
             None => PositionLookup::Foreign,
-            Some(at) if at.epoch != self.epoch => PositionLookup::Expired,
-            Some(at) => PositionLookup::Known(at.count),
+            Some(position) if position.epoch != self.epoch => PositionLookup::Expired,
+            Some(position) => PositionLookup::Known(position.offset),
         }
     }
 }

@@ -5,21 +5,21 @@
 //! first calls [`Index::advance`] with `now`. After that the stored states are accurate at `now`,
 //! and all counts are exact.
 
+mod admission;
 mod archetype;
 mod census;
 mod change;
 mod entry;
 mod enumerate;
 mod fill;
-mod life;
+mod lifecycle;
 mod listing;
 mod members;
 mod membership;
 mod memory;
-mod place;
 mod quota;
+mod registration;
 mod replay;
-mod room;
 mod sample;
 mod schedule;
 mod undiscovered;
@@ -43,9 +43,9 @@ use schedule::Schedule;
 
 use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease};
-pub(crate) use life::Revival;
-pub(crate) use place::Departure;
-pub(crate) use replay::Replayed;
+pub(crate) use lifecycle::Revival;
+pub(crate) use registration::RemovalDecision;
+pub(crate) use replay::ParsedRecord;
 
 /// All known peers.
 pub(crate) struct Index {
@@ -149,7 +149,7 @@ impl Index {
     /// renewal alone is not enough.
     pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<(Ttl, Timestamp)> {
         let number = self.find(peer, hash)?;
-        let (slot, tail) = self.slots.pair(number);
+        let (slot, tail) = self.slots.slot_and_tail(number);
         if !slot.is_live_at(now) {
             return None;
         }

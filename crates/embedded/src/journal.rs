@@ -17,8 +17,8 @@ mod batch;
 mod checkpoint;
 mod figures;
 pub(crate) mod file;
+pub(crate) mod file_name;
 pub(crate) mod format;
-pub(crate) mod name;
 mod queue;
 pub(crate) mod reader;
 mod recovery;
@@ -36,7 +36,7 @@ pub use batch::{Commit, Unavailable};
 pub use checkpoint::{CheckpointError, CheckpointReport, CheckpointWriter};
 pub use figures::JournalFigures;
 pub(crate) use figures::SYNC_BUCKETS_MICROS;
-pub use recovery::{OpenError, Recovered, Recovery};
+pub use recovery::{OpenError, RecoveredJournal, RecoveryReport};
 
 use crate::disk::Disk;
 use checkpoint::CheckpointStart;
@@ -70,7 +70,7 @@ pub trait Hooks<U>: Send + 'static {
     /// returns.
     fn failed(&self, undos: Vec<U>);
 
-    /// The disk works again. Records without a waiting request may be missing from it, so take a
+    /// The disk works again. Background records may be missing from the journal, so take a
     /// checkpoint soon.
     fn healed(&self);
 }
@@ -97,7 +97,7 @@ impl Journal<()> {
         disk: Arc<dyn Disk>,
         options: JournalOptions,
         replay: impl FnMut(&[u8]),
-    ) -> Result<(Recovered, Recovery), OpenError> {
+    ) -> Result<(RecoveredJournal, RecoveryReport), OpenError> {
         recovery::recover(disk, options, replay)
     }
 }
@@ -108,7 +108,7 @@ impl<U: Send + 'static> Journal<U> {
     ///
     /// With an `undo`, a failure of the disk reverts the change. Without one, the change stays and
     /// the record is counted as lost. Evictions and revivals, which no request waits for, are
-    /// appended without.
+    /// appended without: they are *background records*.
     ///
     /// # Errors
     /// While the disk fails, if it lags 32 MiB behind, or if the record exceeds 1 MiB. The record
@@ -145,26 +145,27 @@ impl<U: Send + 'static> Journal<U> {
     /// # Errors
     /// While the disk fails, and while another checkpoint is being written.
     pub fn begin_checkpoint(&self) -> Result<CheckpointWriter, CheckpointError> {
-        let turn = Turn::take(&self.checkpointing)?;
-        let rotation = self.queue.ask(Request::Rotate)?;
+        let permit = CheckpointPermit::acquire(&self.checkpointing)?;
+        // From here on, records go to the new file, so the checkpoint may miss their changes.
+        let rotation = self.queue.request(Request::Rotate)?;
         let queue = Arc::clone(&self.queue);
         // The checkpoint contains changes as they are in memory, before they are durable. If the
         // journal fails meanwhile, some of them are reverted, which the count of failures shows.
-        let settle = move || match queue.ask(Request::Barrier)? {
+        let wait_durable = move || match queue.request(Request::Barrier)? {
             failures if failures == rotation.failures => Ok(()),
             _ => Err(Unavailable::new("the journal failed while the checkpoint was written")),
         };
         let queue = Arc::clone(&self.queue);
-        let done = move || {
-            queue.counters.checkpointed(rotation.journal_bytes);
-            drop(turn);
+        let on_complete = move || {
+            queue.counters.checkpoint_completed(rotation.journal_bytes);
+            drop(permit);
         };
         let start = CheckpointStart {
             disk: Arc::clone(&self.disk),
             generation: rotation.generation,
             sequence: rotation.sequence,
-            settle: Box::new(settle),
-            done: Box::new(done),
+            wait_durable: Box::new(wait_durable),
+            on_complete: Box::new(on_complete),
         };
         CheckpointWriter::create(start)
     }
@@ -178,7 +179,7 @@ impl<U> Journal<U> {
         if let Some(thread) = self.thread.lock().take()
             && thread.join().is_err()
         {
-            tracing::error!("the journal's thread ended by a panic");
+            tracing::error!("the journal thread panicked");
         }
     }
 }
@@ -190,24 +191,24 @@ impl<U> Drop for Journal<U> {
 }
 
 /// Permits one checkpoint at a time. Dropping it permits the next.
-struct Turn(Arc<AtomicBool>);
+struct CheckpointPermit(Arc<AtomicBool>);
 
-impl Turn {
-    fn take(taken: &Arc<AtomicBool>) -> Result<Self, Unavailable> {
+impl CheckpointPermit {
+    fn acquire(taken: &Arc<AtomicBool>) -> Result<Self, Unavailable> {
         if taken.swap(true, Ordering::AcqRel) {
-            return Err(Unavailable::new("a checkpoint is being written already"));
+            return Err(Unavailable::new("another checkpoint is being written"));
         }
         Ok(Self(Arc::clone(taken)))
     }
 }
 
-impl Drop for Turn {
+impl Drop for CheckpointPermit {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
 }
 
-impl Recovered {
+impl RecoveredJournal {
     /// Starts accepting records. A disk that rejects writes at this moment is not an error: the
     /// journal starts as failing, and heals later.
     ///
@@ -215,11 +216,11 @@ impl Recovered {
     /// If the thread cannot be started.
     pub fn start<U: Send + 'static>(self, hooks: impl Hooks<U>) -> io::Result<Journal<U>> {
         let disk = Arc::clone(&self.disk);
-        let queue = Arc::new(Queue::new(figures::Counters::replayed(self.journal_bytes)));
+        let queue = Arc::new(Queue::new(figures::Counters::after_replay(self.journal_bytes)));
         let mut writer = self.into_writer(Arc::clone(&queue), Box::new(hooks));
         if let Err(error) = writer.try_heal() {
             let refusal = writer::unwritable(&error);
-            tracing::error!(%error, directory = disk.location(), "the journal can't be written yet; registrations are refused");
+            tracing::error!(%error, directory = disk.location(), "cannot write to the journal yet; registrations are refused until the disk accepts writes");
             drop(queue.fail(&refusal));
         }
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;

@@ -1,4 +1,6 @@
-//! The embedded store of Aurora Discovery: an index in memory and a journal on disk.
+#![doc = include_str!("../README.md")]
+//!
+//! ## How it works
 //!
 //! The index answers every request. The journal is read only when the store is opened. A change is
 //! made in the index and appended to the journal under one lock, so both have the same order. It is
@@ -16,8 +18,8 @@ mod journal;
 mod record;
 mod store;
 
-pub use journal::{CheckpointError, CheckpointReport, OpenError, Recovery, Unavailable};
-pub use store::{EmbeddedOptions, EmbeddedStore, Restored};
+pub use journal::{CheckpointError, CheckpointReport, OpenError, RecoveryReport, Unavailable};
+pub use store::{EmbeddedOptions, EmbeddedStore, RestoreReport};
 
 /// The journal and the file layer, without the store.
 #[cfg(any(test, feature = "testing"))]
@@ -30,7 +32,7 @@ pub mod testing {
 
     pub use crate::disk::{Disk, DiskFile, DiskLock, LossyDisk, Stall, StdDisk};
     pub use crate::journal::{
-        CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, Recovered,
+        CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, RecoveredJournal,
     };
 
     /// Opens a store on the given disk and ignores the directory that the options name.

@@ -16,7 +16,7 @@ pub(crate) enum Record<'a> {
     /// A dormant peer was revived.
     Revived { peer: &'a str, at: Timestamp },
     /// A peer was deregistered or evicted.
-    Gone { peer: &'a str },
+    Removed { peer: &'a str },
 }
 
 /// The complete state of a peer.
@@ -36,7 +36,7 @@ const LIVE: u8 = 1;
 const DORMANT: u8 = 2;
 const EXPIRED: u8 = 3;
 const REVIVED: u8 = 4;
-const GONE: u8 = 5;
+const REMOVED: u8 = 5;
 
 impl<'a> Record<'a> {
     /// Bytes of a [`Record::Registered`] before its JSON.
@@ -48,8 +48,8 @@ impl<'a> Record<'a> {
             Self::Registered(registered) => registered.encode(out),
             Self::Expired { peer, at } => encode_event(out, EXPIRED, *at, peer),
             Self::Revived { peer, at } => encode_event(out, REVIVED, *at, peer),
-            Self::Gone { peer } => {
-                out.push(GONE);
+            Self::Removed { peer } => {
+                out.push(REMOVED);
                 out.extend_from_slice(peer.as_bytes());
             }
         }
@@ -59,10 +59,11 @@ impl<'a> Record<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {
+            // The kind says whether the peer is dormant, which saves a field.
             LIVE | DORMANT => Registered::decode(kind == DORMANT, rest).map(Self::Registered),
-            EXPIRED => Some(Self::Expired { at: instant(&mut rest)?, peer: peer(rest)? }),
-            REVIVED => Some(Self::Revived { at: instant(&mut rest)?, peer: peer(rest)? }),
-            GONE => Some(Self::Gone { peer: peer(rest)? }),
+            EXPIRED => Some(Self::Expired { at: timestamp(&mut rest)?, peer: peer(rest)? }),
+            REVIVED => Some(Self::Revived { at: timestamp(&mut rest)?, peer: peer(rest)? }),
+            REMOVED => Some(Self::Removed { peer: peer(rest)? }),
             _ => None,
         }
     }
@@ -75,8 +76,8 @@ impl<'a> Registered<'a> {
         out.extend_from_slice(&self.holder.source.to_bytes());
         out.extend_from_slice(&self.holder.token.to_bytes());
         out.extend_from_slice(&self.ttl.as_secs().to_be_bytes());
-        for instant in [self.registered_at, self.last_seen, self.expires_at] {
-            out.extend_from_slice(&instant.as_millis().to_be_bytes());
+        for timestamp in [self.registered_at, self.last_seen, self.expires_at] {
+            out.extend_from_slice(&timestamp.as_millis().to_be_bytes());
         }
         out.extend_from_slice(self.json.as_bytes());
     }
@@ -88,9 +89,9 @@ impl<'a> Registered<'a> {
             dormant,
             holder: Holder { source, token },
             ttl: Ttl::from_secs(u32::from_be_bytes(take(&mut rest)?)),
-            registered_at: instant(&mut rest)?,
-            last_seen: instant(&mut rest)?,
-            expires_at: instant(&mut rest)?,
+            registered_at: timestamp(&mut rest)?,
+            last_seen: timestamp(&mut rest)?,
+            expires_at: timestamp(&mut rest)?,
             json: std::str::from_utf8(rest).ok()?,
         })
     }
@@ -108,7 +109,7 @@ fn take<const N: usize>(rest: &mut &[u8]) -> Option<[u8; N]> {
     Some(*taken)
 }
 
-fn instant(rest: &mut &[u8]) -> Option<Timestamp> {
+fn timestamp(rest: &mut &[u8]) -> Option<Timestamp> {
     take(rest).map(u64::from_be_bytes).map(Timestamp::from_millis)
 }
 
@@ -138,13 +139,13 @@ mod tests {
     }
 
     #[test]
-    fn every_record_reads_back_as_it_was() {
+    fn every_record_decodes_to_its_original() {
         let at = Timestamp::from_millis(1_759_406_400_123);
         for record in [
             registered("{}"),
             Record::Expired { peer: "p", at },
             Record::Revived { peer: "p", at },
-            Record::Gone { peer: "p" },
+            Record::Removed { peer: "p" },
         ] {
             let mut bytes = Vec::new();
             record.encode(&mut bytes);
@@ -156,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn the_forms_of_records_do_not_change_unnoticed() {
+    fn the_encoding_of_records_is_stable() {
         let mut bytes = Vec::new();
         registered("{}").encode(&mut bytes);
         let mut expected = vec![2, 6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0];
@@ -170,7 +171,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn whatever_the_disk_holds_is_read_without_a_panic(
+        fn decoding_arbitrary_bytes_never_panics(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..100),
             kind in 0..7_u8,
         ) {

@@ -20,13 +20,13 @@ use aurora_discovery_registry::{
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 
-pub use open::{EmbeddedOptions, Restored};
+pub use open::{EmbeddedOptions, RestoreReport};
 
 use crate::changes::ChangeLog;
-use crate::index::{Departure, Entry, Index, Keys, Lease, Revival};
+use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Revival};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
-use change::Alone;
+use change::IndexWriteGuard;
 use checkpoint::Checkpointer;
 
 /// The embedded store: peers in memory, and their registrations on disk if it was opened with a
@@ -38,7 +38,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     journal: Option<Arc<Journal<Undo>>>,
     checkpointer: Arc<Checkpointer>,
-    restored: Restored,
+    restored: RestoreReport,
 }
 
 /// The part of the store that the threads of the journal and the checkpoint share.
@@ -49,17 +49,17 @@ struct Shared {
     keys: Keys,
     closed: AtomicBool,
     /// Whether a checkpoint is needed, because the journal lacks a change that the index has, or
-    /// can be shortened.
+    /// contains damage that was dropped.
     checkpoint_wanted: AtomicBool,
     /// Changes that were not made durable and could not be reverted. Expected to stay zero.
-    irrevertible: AtomicU64,
+    failed_reverts: AtomicU64,
 }
 
 /// A record that restores the state before a change.
 type Undo = Box<[u8]>;
 
 /// Due work that is done per exclusive lock of the index: about a tenth of a millisecond.
-const STEPS: usize = 256;
+const ADVANCE_STEPS: usize = 256;
 
 /// When a client may retry after a disk failure, in seconds. The journal itself retries more often.
 const RETRY_AFTER_SECONDS: u32 = 5;
@@ -68,8 +68,8 @@ const RETRY_AFTER_SECONDS: u32 = 5;
 impl Store for EmbeddedStore {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         self.check_open()?;
-        let (placement, commit) = self.place(put, now)?;
-        settle(commit).await?;
+        let (placement, commit) = self.insert(put, now)?;
+        wait_for(commit).await?;
         Ok(placement)
     }
 
@@ -79,7 +79,10 @@ impl Store for EmbeddedStore {
         if let Some((ttl, registered_at)) = self.shared.index.read().renew(peer, hash, now) {
             return Ok(Renewal::Renewed { ttl, revived: false, registered_at });
         }
-        let revival = self.write(now).revive(peer, hash, now, &mut |record| self.note(record));
+        // The peer is dormant or unknown, or its lease has just ended, so the index is needed
+        // exclusively.
+        let revival =
+            self.write(now).revive(peer, hash, now, &mut |record| self.append_in_background(record));
         Ok(match revival {
             Revival::Renewed(ttl, registered_at) => Renewal::Renewed { ttl, revived: false, registered_at },
             Revival::Revived(ttl, registered_at) => Renewal::Renewed { ttl, revived: true, registered_at },
@@ -89,8 +92,8 @@ impl Store for EmbeddedStore {
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         self.check_open()?;
-        let (removal, commit) = self.depart(peer, claim, now)?;
-        settle(commit).await?;
+        let (removal, commit) = self.delete(peer, claim, now)?;
+        wait_for(commit).await?;
         Ok(removal)
     }
 
@@ -117,7 +120,7 @@ impl Store for EmbeddedStore {
 
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         self.check_open()?;
-        while self.sweep_some(now) {
+        while self.sweep_step(now) {
             tokio::task::yield_now().await;
         }
         self.checkpoint_if_wanted();
@@ -148,17 +151,19 @@ impl Store for EmbeddedStore {
 
 impl EmbeddedStore {
     /// The result of opening the store.
-    pub fn restored(&self) -> &Restored {
+    pub fn restored(&self) -> &RestoreReport {
         &self.restored
     }
 
     /// Decides about a registration and applies it while holding the index exclusively.
-    fn place(&self, put: PutRequest, now: Timestamp) -> Result<(PutResult, Option<Commit>), StoreError> {
+    fn insert(&self, put: PutRequest, now: Timestamp) -> Result<(PutResult, Option<Commit>), StoreError> {
         let PutRequest { registration, ttl, claim, new_token } = put;
         let holder = Holder { source: claim.source, token: new_token };
         let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
         let mut record = Vec::with_capacity(entry.record_len());
 
+        // From here to the append, the index stays locked: the decision, the record and the change
+        // are one step, in the same order as those of other requests.
         let mut index = self.write(now);
         let admission = match index.admit(&entry, &claim) {
             Ok(admission) => admission,
@@ -170,15 +175,16 @@ impl EmbeddedStore {
         // If the disk rejects writes, no dormant peer may be evicted for a registration that will
         // fail.
         self.check_journal()?;
-        index.make_room(&entry, &admission, &mut |record| self.note(record));
+        index.make_room(&entry, &admission, &mut |record| self.append_in_background(record));
         entry.encode(&mut record);
+        // The record is appended first, because an append can fail, and inserting cannot.
         let commit = self.append(&record, || undo(&index, entry.peer_id.as_str(), admission.slot))?;
-        index.place(&entry, admission.slot);
+        index.insert(&entry, admission.slot);
         Ok((PutResult::Stored { token_kept: admission.token_kept }, commit))
     }
 
     /// Decides about a deregistration and applies it while holding the index exclusively.
-    fn depart(
+    fn delete(
         &self,
         peer: &PeerId,
         claim: &Claim,
@@ -186,21 +192,22 @@ impl EmbeddedStore {
     ) -> Result<(Removal, Option<Commit>), StoreError> {
         let hash = self.shared.keys.peer(peer.as_str().as_bytes());
         let mut index = self.write(now);
-        let (slot, was_live) = match index.departure(peer, hash, claim) {
-            Departure::Granted { slot, is_live } => (slot, is_live),
-            Departure::Held(until) => return Ok((Removal::Held { until }, None)),
-            Departure::Unknown => return Ok((Removal::Unknown, None)),
+        let (slot, was_live) = match index.check_removal(peer, hash, claim) {
+            RemovalDecision::Granted { slot, is_live } => (slot, is_live),
+            RemovalDecision::Held(until) => return Ok((Removal::Held { until }, None)),
+            RemovalDecision::Unknown => return Ok((Removal::Unknown, None)),
         };
         let mut record = Vec::new();
-        Record::Gone { peer: peer.as_str() }.encode(&mut record);
+        Record::Removed { peer: peer.as_str() }.encode(&mut record);
         let commit = self.append(&record, || undo(&index, peer.as_str(), Some(slot)))?;
         index.remove(slot);
         Ok((Removal::Removed { was_live }, commit))
     }
 
-    fn sweep_some(&self, now: Timestamp) -> bool {
+    /// Does a bounded part of the work that is due. Returns whether more is due.
+    fn sweep_step(&self, now: Timestamp) -> bool {
         let mut index = self.shared.write();
-        index.advance(now, STEPS, &mut |record| self.note(record));
+        index.advance(now, ADVANCE_STEPS, &mut |record| self.append_in_background(record));
         index.is_due(now)
     }
 
@@ -212,15 +219,15 @@ impl EmbeddedStore {
                 return index;
             }
             drop(index);
-            self.sweep_some(now);
+            self.sweep_step(now);
         }
     }
 
     /// The index, brought up to `now` and locked exclusively.
-    fn write(&self, now: Timestamp) -> Alone<'_> {
+    fn write(&self, now: Timestamp) -> IndexWriteGuard<'_> {
         loop {
             let mut index = self.shared.write();
-            index.advance(now, STEPS, &mut |record| self.note(record));
+            index.advance(now, ADVANCE_STEPS, &mut |record| self.append_in_background(record));
             if !index.is_due(now) {
                 return index;
             }
@@ -235,7 +242,7 @@ impl EmbeddedStore {
 
     /// Appends a record that no request waits for. If it is lost, the next checkpoint makes up for
     /// it.
-    fn note(&self, record: &Record<'_>) {
+    fn append_in_background(&self, record: &Record<'_>) {
         let Some(journal) = &self.journal else { return };
         let mut bytes = Vec::with_capacity(Record::HEAD);
         record.encode(&mut bytes);
@@ -264,12 +271,13 @@ fn undo(index: &Index, peer: &str, slot: Option<u32>) -> Undo {
     let mut record = Vec::new();
     match slot {
         Some(slot) => index.record(slot, &mut record),
-        None => Record::Gone { peer }.encode(&mut record),
+        None => Record::Removed { peer }.encode(&mut record),
     }
     record.into()
 }
 
-async fn settle(commit: Option<Commit>) -> Result<(), StoreError> {
+/// Waits until the record of a change is durable. Without a journal there is nothing to wait for.
+async fn wait_for(commit: Option<Commit>) -> Result<(), StoreError> {
     match commit {
         Some(commit) => commit.await.map_err(|error| unavailable(&error)),
         None => Ok(()),

@@ -3,11 +3,11 @@
 use aurora_discovery_protocol::{ChangeKind, EncodedPeer, LeftEvent, PeerId, PeerList, Timestamp, View};
 
 /// The hashed archetypes of a live peer.
-pub(crate) type Traits = Box<[u64]>;
+pub(crate) type ArchetypeHashes = Box<[u64]>;
 
 /// The listing of a live peer.
-pub(crate) struct Listed<'a> {
-    pub(crate) traits: Traits,
+pub(crate) struct ListedPeer<'a> {
+    pub(crate) archetypes: ArchetypeHashes,
     pub(crate) peer: EncodedPeer<'a>,
     pub(crate) last_seen: Timestamp,
     /// Remaining seconds of its lease.
@@ -26,8 +26,8 @@ pub(super) struct Change {
     last_seen: Timestamp,
     expires_in: u64,
     registered_ago: u64,
-    before: Option<Traits>,
-    after: Option<Traits>,
+    before: Option<ArchetypeHashes>,
+    after: Option<ArchetypeHashes>,
 }
 
 /// Selects the changes that a follower sees.
@@ -44,7 +44,8 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 8 + 3 * 16;
 
-    pub(super) fn new(peer: &[u8], before: Option<&Traits>, after: Option<Listed<'_>>) -> Self {
+    pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
+        // One allocation holds all texts, because there may be a hundred thousand changes.
         let encoded = after.as_ref().map(|listed| listed.peer).unwrap_or_default();
         let (front, back) = (encoded.front(), encoded.back());
         let change = Self {
@@ -59,13 +60,13 @@ impl Change {
         };
         match after {
             None => change,
-            Some(Listed { traits, last_seen, expires_in, registered_ago, .. }) => {
-                Self { last_seen, expires_in, registered_ago, after: Some(traits), ..change }
+            Some(ListedPeer { archetypes, last_seen, expires_in, registered_ago, .. }) => {
+                Self { last_seen, expires_in, registered_ago, after: Some(archetypes), ..change }
             }
         }
     }
 
-    pub(super) fn peer_id(&self) -> &[u8] {
+    pub(super) fn id_bytes(&self) -> &[u8] {
         &self.text[..self.id_len]
     }
 
@@ -76,17 +77,17 @@ impl Change {
 
     /// Approximate memory use in bytes.
     pub(super) fn cost(&self) -> usize {
-        Self::COST + self.text.len() + 8 * self.traits().count()
+        Self::COST + self.text.len() + 8 * self.archetypes().count()
     }
 
     /// An upper bound for the bytes that it takes in a list, without the comma.
-    pub(super) fn told_len(&self, view: View) -> usize {
+    pub(super) fn max_listed_len(&self, view: View) -> usize {
         self.id_len + self.encoded().max_listed_len(view)
     }
 
     /// All archetypes that the peer has before or after the change. Some may appear twice.
-    pub(super) fn traits(&self) -> impl Iterator<Item = u64> {
-        self.before.iter().chain(&self.after).flat_map(|traits| traits.iter().copied())
+    pub(super) fn archetypes(&self) -> impl Iterator<Item = u64> {
+        self.before.iter().chain(&self.after).flat_map(|hashes| hashes.iter().copied())
     }
 
     /// Appends the peer as it was listed after the change.
@@ -99,15 +100,16 @@ impl Change {
         }
     }
 
-    /// The id of the peer, for a departure.
-    pub(super) fn departed(&self) -> Option<PeerId> {
-        PeerId::parse(std::str::from_utf8(self.peer_id()).ok()?).ok()
+    /// The id of the peer.
+    pub(super) fn peer_id(&self) -> Option<PeerId> {
+        PeerId::parse(std::str::from_utf8(self.id_bytes()).ok()?).ok()
     }
 
     /// The event data that a watcher gets: one JSON object.
-    pub(super) fn told(&self, kind: ChangeKind, view: View) -> Option<Vec<u8>> {
+    pub(super) fn event_json(&self, kind: ChangeKind, view: View) -> Option<Vec<u8>> {
+        // A peer that left is reported by its id only.
         if kind == ChangeKind::Left {
-            return serde_json::to_vec(&LeftEvent { peer_id: self.departed()? }).ok();
+            return serde_json::to_vec(&LeftEvent { peer_id: self.peer_id()? }).ok();
         }
         let mut list = PeerList::with_capacity(self.encoded().json_len());
         self.list(view, &mut list);
@@ -127,7 +129,7 @@ impl Filter {
         if self.excludes(change) {
             return None;
         }
-        match (self.before(change), self.after(change)) {
+        match (self.matches_before(change), self.matches_after(change)) {
             (false, true) => Some(ChangeKind::Joined),
             (true, true) => Some(ChangeKind::Changed),
             (true, false) => Some(ChangeKind::Left),
@@ -136,19 +138,19 @@ impl Filter {
     }
 
     pub(super) fn excludes(&self, change: &Change) -> bool {
-        self.exclude.as_ref().is_some_and(|peer| peer.as_str().as_bytes() == change.peer_id())
+        self.exclude.as_ref().is_some_and(|peer| peer.as_str().as_bytes() == change.id_bytes())
     }
 
-    pub(super) fn before(&self, change: &Change) -> bool {
+    pub(super) fn matches_before(&self, change: &Change) -> bool {
         self.matches(change.before.as_ref())
     }
 
-    pub(super) fn after(&self, change: &Change) -> bool {
+    pub(super) fn matches_after(&self, change: &Change) -> bool {
         self.matches(change.after.as_ref())
     }
 
-    fn matches(&self, traits: Option<&Traits>) -> bool {
-        let carries = |traits: &Traits| traits.iter().any(|one| self.wanted.contains(one));
-        traits.is_some_and(|traits| self.wanted.is_empty() || carries(traits))
+    fn matches(&self, archetypes: Option<&ArchetypeHashes>) -> bool {
+        let has_wanted = |hashes: &ArchetypeHashes| hashes.iter().any(|hash| self.wanted.contains(hash));
+        archetypes.is_some_and(|hashes| self.wanted.is_empty() || has_wanted(hashes))
     }
 }

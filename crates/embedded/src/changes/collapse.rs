@@ -15,15 +15,15 @@ pub(super) struct Collapse {
     page_bytes: usize,
     bytes: usize,
     /// Peers in the order of their first change.
-    peers: Vec<Course>,
+    peers: Vec<NetChange>,
     by_id: HashMap<Box<[u8]>, usize>,
 }
 
 /// The net change of one peer. Only two facts are needed: whether it matched before its first
 /// change, and its last change.
-struct Course {
+struct NetChange {
     /// Whether it matched before its first change.
-    before: bool,
+    matched_before: bool,
     last: Arc<Change>,
 }
 
@@ -34,26 +34,27 @@ impl Collapse {
 
     /// Accepts a change, or returns `false` because the page is full. The first change is always
     /// accepted, so that each page makes progress.
-    pub(super) fn take(&mut self, change: &Arc<Change>) -> bool {
+    pub(super) fn accept(&mut self, change: &Arc<Change>) -> bool {
         // A change that the filter hides does not alter the net change: either the peer is
         // excluded, or it matched neither before nor after this change, so its last recorded change
         // still holds.
         if self.filter.kind(change).is_none() {
             return true;
         }
-        let known = self.by_id.get(change.peer_id()).copied();
-        let replaced = known.map_or(0, |at| self.peers[at].last.told_len(self.view));
-        let bytes = self.bytes + change.told_len(self.view) - replaced;
+        let known = self.by_id.get(change.id_bytes()).copied();
+        let replaced = known.map_or(0, |index| self.peers[index].last.max_listed_len(self.view));
+        let bytes = self.bytes + change.max_listed_len(self.view) - replaced;
         let full = bytes > self.page_bytes || (known.is_none() && self.peers.len() >= self.limit);
         if full && !self.peers.is_empty() {
             return false;
         }
         self.bytes = bytes;
-        if let Some(at) = known {
-            self.peers[at].last = change.clone();
+        if let Some(index) = known {
+            self.peers[index].last = change.clone();
         } else {
-            self.by_id.insert(change.peer_id().into(), self.peers.len());
-            self.peers.push(Course { before: self.filter.before(change), last: change.clone() });
+            self.by_id.insert(change.id_bytes().into(), self.peers.len());
+            self.peers
+                .push(NetChange { matched_before: self.filter.matches_before(change), last: change.clone() });
         }
         true
     }
@@ -62,13 +63,13 @@ impl Collapse {
     pub(super) fn into_lists(self) -> (PeerList, PeerList, Vec<PeerId>) {
         let view = self.view;
         let (mut joined, mut changed, mut left) = (PeerList::default(), PeerList::default(), Vec::new());
-        for Course { before, last } in &self.peers {
-            match (*before, self.filter.after(last)) {
+        for NetChange { matched_before, last } in &self.peers {
+            match (*matched_before, self.filter.matches_after(last)) {
                 (false, true) => last.list(view, &mut joined),
                 (true, true) => last.list(view, &mut changed),
                 // Also for a peer that joined and left within the page: the follower may have seen
                 // it in an enumeration in between.
-                (_, false) => left.extend(last.departed()),
+                (_, false) => left.extend(last.peer_id()),
             }
         }
         (joined, changed, left)

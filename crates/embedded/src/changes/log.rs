@@ -2,24 +2,25 @@
 //! more.
 //!
 //! Changes are numbered from 1 for the whole run. The log keeps the last of them, so change `n` is
-//! at index `n - 1 - forgotten` of the queue, and a position is simply a number of changes.
+//! at index `n - 1 - dropped` of the queue, and the offset of a position is the
+//! number of changes before it.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::bell::Bell;
 use super::change::{Change, Filter};
-use super::interest::Interests;
+use super::signal::WakeSignal;
+use super::subscription::Subscriptions;
 
 /// The newest changes, within the bounds.
 pub(super) struct Log {
     changes: VecDeque<Arc<Change>>,
     /// The number of changes that were dropped.
-    forgotten: u64,
+    dropped: u64,
     bytes: usize,
     max_changes: usize,
     max_bytes: usize,
-    pub(super) interests: Interests,
+    pub(super) subscriptions: Subscriptions,
 }
 
 /// The result of reading after a position.
@@ -33,13 +34,13 @@ pub(super) enum Read<T> {
 
 impl Log {
     pub(super) fn new(max_changes: usize, max_bytes: usize) -> Self {
-        let (changes, interests) = (VecDeque::new(), Interests::default());
-        Self { changes, forgotten: 0, bytes: 0, max_changes, max_bytes, interests }
+        let (changes, subscriptions) = (VecDeque::new(), Subscriptions::default());
+        Self { changes, dropped: 0, bytes: 0, max_changes, max_bytes, subscriptions }
     }
 
     /// The number of changes so far, including those that were dropped.
     pub(super) fn end(&self) -> u64 {
-        self.forgotten + self.changes.len() as u64
+        self.dropped + self.changes.len() as u64
     }
 
     /// The number of changes in memory and their size in bytes.
@@ -52,41 +53,43 @@ impl Log {
     pub(super) fn push(&mut self, change: Change) -> bool {
         self.bytes += change.cost();
         let count = self.end() + 1;
-        let ringing = self.interests.concern(&change, count);
+        let must_wake = self.subscriptions.record(&change, count);
         self.changes.push_back(Arc::new(change));
+        // A single change that exceeds the limit of bytes is dropped as well.
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {
             let Some(oldest) = self.changes.pop_front() else { break };
             self.bytes -= oldest.cost();
-            self.forgotten += 1;
+            self.dropped += 1;
         }
-        ringing
+        must_wake
     }
 
-    /// At most `most` changes after the first `from`.
-    pub(super) fn read(&self, from: u64, most: usize) -> Read<Vec<Arc<Change>>> {
+    /// At most `limit` changes from offset `from` on.
+    pub(super) fn read(&self, from: u64, limit: usize) -> Read<Vec<Arc<Change>>> {
         if from > self.end() {
             return Read::Ahead;
         }
-        let Some(start) = from.checked_sub(self.forgotten) else { return Read::Lost };
+        // Offsets count all changes of the run, and indices only those in memory.
+        let Some(start) = from.checked_sub(self.dropped) else { return Read::Lost };
         let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.changes.len());
-        let end = self.changes.len().min(start.saturating_add(most));
+        let end = self.changes.len().min(start.saturating_add(limit));
         Read::Changes(self.changes.range(start..end).cloned().collect())
     }
 
-    /// Whether all changes that a filter passes after the first `from` are still in memory. Dropped
+    /// Whether all changes from offset `from` on that pass a filter are still in memory. Dropped
     /// changes that do not concern the filter do not matter.
     pub(super) fn check(&self, filter: &Filter, from: u64) -> Read<()> {
         if from > self.end() {
             Read::Ahead
-        } else if from < self.forgotten && self.interests.has_news(filter, from) {
+        } else if from < self.dropped && self.subscriptions.may_have_changes(filter, from) {
             Read::Lost
         } else {
             Read::Changes(())
         }
     }
 
-    /// The bells to ring for the changes that were added.
-    pub(super) fn take_ringing(&mut self) -> Vec<Arc<Bell>> {
-        self.interests.take_ringing()
+    /// The signals of the watchers to wake for the changes that were added.
+    pub(super) fn take_signals(&mut self) -> Vec<Arc<WakeSignal>> {
+        self.subscriptions.take_signals()
     }
 }

@@ -1,4 +1,4 @@
-//! Tests of the change log alone: which changes it drops, and which watchers it wakes.
+//! Tests of the change log: which changes it drops, and which watchers it wakes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
@@ -9,9 +9,9 @@ use aurora_discovery_protocol::{
 };
 use aurora_discovery_registry::{Limits, Position, PositionLookup, Query, Watch, WatchRead};
 
-use super::{ChangeLog, Listed, Traits};
+use super::{ArchetypeHashes, ChangeLog, ListedPeer};
 
-fn memory(max_changes: usize) -> Arc<ChangeLog> {
+fn change_log(max_changes: usize) -> Arc<ChangeLog> {
     let changes = ChangeLog::new(&Limits { max_changes, ..Limits::default() });
     changes.head();
     changes
@@ -24,14 +24,14 @@ fn query(archetypes: &[&str]) -> Query {
 }
 
 impl ChangeLog {
-    fn traits(&self, names: &[&str]) -> Traits {
-        names.iter().map(|name| self.trait_of(name)).collect()
+    fn archetype_hashes(&self, names: &[&str]) -> ArchetypeHashes {
+        names.iter().map(|name| self.hash_archetype(name)).collect()
     }
 
     /// A peer joins, and the waiting watchers are woken.
     fn join(&self, peer: &str, archetypes: &[&str]) {
         self.add_peer(peer, archetypes);
-        self.announce();
+        self.wake_watchers();
     }
 
     fn add_peer(&self, peer: &str, archetypes: &[&str]) {
@@ -43,8 +43,8 @@ impl ChangeLog {
             metadata: Metadata::default(),
         };
         let json = PeerJson::new(&registration);
-        let listed = Listed {
-            traits: self.traits(archetypes),
+        let listed = ListedPeer {
+            archetypes: self.archetype_hashes(archetypes),
             peer: json.encoded(),
             last_seen: Timestamp::from_secs(7),
             expires_in: 300,
@@ -56,7 +56,7 @@ impl ChangeLog {
     fn watcher(self: &Arc<Self>, archetypes: &[&str], after: Option<&Position>) -> Box<dyn Watch> {
         match self.watch(&query(archetypes), after) {
             PositionLookup::Known(watcher) => watcher,
-            PositionLookup::Expired | PositionLookup::Foreign => panic!("the position is good"),
+            PositionLookup::Expired | PositionLookup::Foreign => panic!("the position is valid"),
         }
     }
 }
@@ -75,9 +75,9 @@ fn poll(watcher: &mut Box<dyn Watch>, counted: &Arc<Counted>) -> Poll<()> {
     watcher.poll_changes(&mut Context::from_waker(&Waker::from(counted.clone())))
 }
 
-fn taken(watcher: &mut Box<dyn Watch>) -> Vec<(ChangeKind, String)> {
+fn take(watcher: &mut Box<dyn Watch>) -> Vec<(ChangeKind, String)> {
     match watcher.read(1 << 20) {
-        WatchRead::Lagged => panic!("nothing is lost"),
+        WatchRead::Lagged => panic!("the watcher lost changes"),
         WatchRead::Changes { changes, .. } => {
             let id = |json: &[u8]| {
                 let value: serde_json::Value = serde_json::from_slice(json).unwrap();
@@ -89,32 +89,36 @@ fn taken(watcher: &mut Box<dyn Watch>) -> Vec<(ChangeKind, String)> {
 }
 
 #[test]
-fn a_watcher_is_woken_once_and_only_for_what_it_asked_for() {
-    let changes = memory(100);
+fn a_watcher_is_woken_once_and_only_by_matching_changes() {
+    let changes = change_log(100);
     let (mut rare, mut all) = (changes.watcher(&["rare", "odd"], None), changes.watcher(&[], None));
     let (rares, alls) = (Arc::new(Counted::default()), Arc::new(Counted::default()));
     assert!(poll(&mut rare, &rares).is_pending() && poll(&mut all, &alls).is_pending());
     for n in 0..50 {
         changes.join(&format!("p{n}"), &["frequent"]);
     }
-    assert_eq!((rares.0.load(SeqCst), alls.0.load(SeqCst)), (0, 1), "who does not look is woken once");
+    assert_eq!(
+        (rares.0.load(SeqCst), alls.0.load(SeqCst)),
+        (0, 1),
+        "a watcher that does not read is woken once"
+    );
     changes.join("q", &["odd", "rare"]);
     assert_eq!(rares.0.load(SeqCst), 1);
-    assert_eq!(taken(&mut rare), [(ChangeKind::Joined, "q".to_owned())]);
+    assert_eq!(take(&mut rare), [(ChangeKind::Joined, "q".to_owned())]);
     assert!(poll(&mut rare, &rares).is_pending());
-    assert_eq!(taken(&mut all).len(), 51);
+    assert_eq!(take(&mut all).len(), 51);
     assert_eq!(changes.figures().wakeups, 2);
 }
 
 #[test]
-fn what_comes_between_looking_and_waiting_is_not_missed() {
-    let changes = memory(100);
+fn a_change_between_reading_and_waiting_is_not_missed() {
+    let changes = change_log(100);
     let mut watcher = changes.watcher(&["a"], None);
     let counted = Arc::new(Counted::default());
-    assert_eq!(taken(&mut watcher), []);
+    assert_eq!(take(&mut watcher), []);
     changes.join("p", &["a"]);
     assert!(poll(&mut watcher, &counted).is_ready());
-    assert_eq!(taken(&mut watcher).len(), 1);
+    assert_eq!(take(&mut watcher).len(), 1);
     // After a wake-up for one of its topics, the watcher waits for both again, and a change of the
     // other wakes it too.
     let mut both = changes.watcher(&["a", "b"], None);
@@ -123,30 +127,27 @@ fn what_comes_between_looking_and_waiting_is_not_missed() {
         let before = counted.0.load(SeqCst);
         changes.join(name, &[name]);
         assert_eq!(counted.0.load(SeqCst), before + 1);
-        assert_eq!(taken(&mut both).len(), 1);
+        assert_eq!(take(&mut both).len(), 1);
     }
 }
 
 #[test]
-fn of_two_who_ring_at_once_neither_makes_a_watcher_miss_the_other() {
-    let changes = memory(100);
+fn concurrent_wakeups_do_not_hide_changes_from_a_watcher() {
+    let changes = change_log(100);
     let mut both = changes.watcher(&["a", "b"], None);
     let counted = Arc::new(Counted::default());
     assert!(poll(&mut both, &counted).is_pending());
     changes.add_peer("p", &["a"]);
-    let first = changes.log.lock().take_ringing();
+    let first = changes.log.lock().take_signals();
     changes.join("q", &["b"]);
-    first.into_iter().for_each(|bell| _ = bell.ring());
+    first.into_iter().for_each(|signal| _ = signal.wake());
     assert_eq!(counted.0.load(SeqCst), 1);
-    assert_eq!(
-        taken(&mut both),
-        [(ChangeKind::Joined, "p".to_owned()), (ChangeKind::Joined, "q".to_owned())]
-    );
+    assert_eq!(take(&mut both), [(ChangeKind::Joined, "p".to_owned()), (ChangeKind::Joined, "q".to_owned())]);
 }
 
 #[test]
-fn the_changes_of_others_never_make_a_position_expire() {
-    let changes = memory(10);
+fn changes_that_do_not_match_never_expire_a_watchers_position() {
+    let changes = change_log(10);
     let mut rare = changes.watcher(&["rare", "odd"], None);
     let counted = Arc::new(Counted::default());
     let others = || (0..100).for_each(|n| changes.join(&format!("p{n}"), &["frequent"]));
@@ -156,19 +157,16 @@ fn the_changes_of_others_never_make_a_position_expire() {
     changes.join("q", &["rare"]);
     assert_eq!(counted.0.load(SeqCst), 1);
     changes.join("r", &["odd"]);
-    assert_eq!(
-        taken(&mut rare),
-        [(ChangeKind::Joined, "q".to_owned()), (ChangeKind::Joined, "r".to_owned())]
-    );
+    assert_eq!(take(&mut rare), [(ChangeKind::Joined, "q".to_owned()), (ChangeKind::Joined, "r".to_owned())]);
     others();
-    assert_eq!(taken(&mut rare), []);
+    assert_eq!(take(&mut rare), []);
     let position = rare.position();
-    assert_eq!(position, changes.head(), "it stands behind what does not concern it");
+    assert_eq!(position, changes.head(), "the position skips changes that do not match");
 }
 
 #[test]
-fn a_watcher_that_lags_too_far_is_told_so_and_goes_on_from_now() {
-    let changes = memory(10);
+fn a_watcher_that_lags_too_far_gets_lost_and_continues_from_the_end() {
+    let changes = change_log(10);
     let mut watcher = changes.watcher(&[], None);
     let start = watcher.position();
     for n in 0..11 {
@@ -176,66 +174,65 @@ fn a_watcher_that_lags_too_far_is_told_so_and_goes_on_from_now() {
     }
     assert_eq!(watcher.read(1 << 20), WatchRead::Lagged);
     changes.join("q", &[]);
-    assert_eq!(taken(&mut watcher), [(ChangeKind::Joined, "q".to_owned())]);
+    assert_eq!(take(&mut watcher), [(ChangeKind::Joined, "q".to_owned())]);
     assert!(matches!(changes.watch(&query(&[]), Some(&start)), PositionLookup::Expired));
     assert!(matches!(changes.delta(&query(&[]), &start), PositionLookup::Expired));
 }
 
 #[test]
-fn a_position_of_another_run_has_expired_and_one_of_the_future_is_foreign() {
-    let (changes, other) = (memory(10), memory(10));
+fn a_position_of_another_run_has_expired_and_a_future_one_is_foreign() {
+    let (changes, other) = (change_log(10), change_log(10));
     other.join("p", &[]);
     assert!(matches!(changes.delta(&query(&[]), &other.head()), PositionLookup::Expired));
-    let mut ahead = super::At::decode(&changes.head()).unwrap();
-    ahead.count += 1;
+    let mut ahead = super::LogPosition::decode(&changes.head()).unwrap();
+    ahead.offset += 1;
     assert!(matches!(changes.delta(&query(&[]), &ahead.encode()), PositionLookup::Foreign));
     assert!(matches!(changes.watch(&query(&[]), Some(&ahead.encode())), PositionLookup::Foreign));
     assert!(matches!(changes.delta(&query(&[]), &Position(vec![1; 13])), PositionLookup::Foreign));
 }
 
 #[test]
-fn nothing_is_kept_until_somebody_follows_nor_more_than_the_bounds_allow() {
+fn recording_starts_with_the_first_position_and_stays_within_its_bounds() {
     let changes = ChangeLog::new(&Limits::default());
-    assert!(!changes.is_followed());
+    assert!(!changes.is_recording());
     changes.head();
-    assert!(changes.is_followed());
+    assert!(changes.is_recording());
     let limits = Limits { max_changes_bytes: 10_000, ..Limits::default() };
     let changes = ChangeLog::new(&limits);
     for n in 0..1_000 {
         changes.join(&format!("p{n}"), &["a", "b"]);
         assert!(changes.figures().bytes <= 10_000);
     }
-    assert!((10..100).contains(&changes.figures().remembered), "{:?}", changes.figures());
+    assert!((10..100).contains(&changes.figures().retained), "{:?}", changes.figures());
 }
 
 #[test]
-fn who_watches_no_more_leaves_nothing_behind() {
-    let changes = memory(100);
+fn a_dropped_watcher_leaves_no_state_behind() {
+    let changes = change_log(100);
     let counted = Arc::new(Counted::default());
     for _ in 0..10 {
         let mut watchers = [changes.watcher(&["a", "b"], None), changes.watcher(&[], None)];
         for watcher in &mut watchers {
             assert!(poll(watcher, &counted).is_pending());
         }
-        assert_eq!((changes.figures().watchers, changes.log.lock().interests.topics()), (2, 3));
+        assert_eq!((changes.figures().watchers, changes.log.lock().subscriptions.topics()), (2, 3));
     }
-    assert_eq!((changes.figures().watchers, changes.log.lock().interests.topics()), (0, 0));
+    assert_eq!((changes.figures().watchers, changes.log.lock().subscriptions.topics()), (0, 0));
     changes.join("p", &["a"]);
     assert_eq!(counted.0.load(SeqCst), 0);
 }
 
 #[test]
-fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
-    let changes = memory(100_000);
+fn a_full_page_of_changes_continues_on_the_next_page() {
+    let changes = change_log(100_000);
     let start = changes.head();
     for n in 0..40_000 {
         changes.join(&format!("p{n}"), if n % 10_000 == 9_999 { &["rare"] } else { &["frequent"] });
     }
     let (mut after, mut found, mut pages) = (start, 0, 0);
     loop {
-        let PositionLookup::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after)
-        else {
-            panic!("the position is good")
+        let PositionLookup::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after) else {
+            panic!("the position is valid")
         };
         found += delta.joined.len();
         pages += 1;
@@ -244,19 +241,17 @@ fn a_page_of_changes_is_cut_where_it_is_full_and_goes_on() {
             break;
         }
     }
-    assert_eq!((found, pages), (4, 3), "a page looks at a bounded number of changes");
+    assert_eq!((found, pages), (4, 3), "a page examines a bounded number of changes");
 }
 
 #[test]
-fn a_page_of_changes_holds_no_more_bytes_than_it_may_whatever_the_view() {
-    let changes = memory(10_000);
+fn a_page_of_changes_stays_within_its_byte_limit_in_every_view() {
+    let changes = change_log(10_000);
     let start = changes.head();
     (0..1_000).for_each(|n| changes.join(&format!("p{n}"), &["a"]));
     for view in [View::Legacy, View::Full] {
         let query = Query { view, limit: 1_000, page_bytes: 20_000, ..query(&[]) };
-        let PositionLookup::Known(delta) = changes.delta(&query, &start) else {
-            panic!("the position is good")
-        };
+        let PositionLookup::Known(delta) = changes.delta(&query, &start) else { panic!("the position is valid") };
         let bytes = delta.joined.to_array().len();
         assert!((10_000..=20_000).contains(&bytes), "{bytes} in {view:?}");
     }

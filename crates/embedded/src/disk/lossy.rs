@@ -62,7 +62,7 @@ impl LossyDisk {
     }
 
     /// Whether the power was cut.
-    pub fn is_dead(&self) -> bool {
+    pub fn has_lost_power(&self) -> bool {
         matches!(self.shared.state.lock().power, Power::Off)
     }
 
@@ -97,7 +97,7 @@ impl LossyDisk {
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.shared.state.lock();
         let id = state.names.get(name)?;
-        Some(state.files.get(id)?.seen.clone())
+        Some(state.files.get(id)?.visible.clone())
     }
 
     /// A separate disk with the same files, all durable.
@@ -106,17 +106,17 @@ impl LossyDisk {
         let names: Vec<String> = self.shared.state.lock().names.keys().cloned().collect();
         for name in names {
             if let Some(contents) = self.contents(&name) {
-                copy.put(&name, contents);
+                copy.write_file(&name, contents);
             }
         }
         copy
     }
 
     /// Stores a file durably, for tests that damage one.
-    pub fn put(&self, name: &str, bytes: Vec<u8>) {
+    pub fn write_file(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.shared.state.lock();
         let id = state.new_file();
-        state.files.insert(id, FileState { durable: bytes.clone(), seen: bytes, unsynced: Vec::new() });
+        state.files.insert(id, FileState { durable: bytes.clone(), visible: bytes, unsynced: Vec::new() });
         state.names.insert(name.to_owned(), id);
         state.durable_names.insert(name.to_owned(), id);
     }
@@ -136,7 +136,7 @@ impl LossyDisk {
             sync_fails: false,
             refused_writes: 0,
             stalled: false,
-            held_back: 0,
+            blocked_syncs: 0,
             rng: Rng::with_seed(seed),
         };
         Self { shared: Arc::new(Shared { state: Mutex::new(state), changed: Condvar::new() }) }
@@ -150,7 +150,7 @@ impl Disk for LossyDisk {
 
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         if state.locked {
             return Ok(None);
         }
@@ -160,26 +160,26 @@ impl Disk for LossyDisk {
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         Ok(state.names.keys().cloned().collect())
     }
 
     fn free(&self) -> io::Result<u64> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         Ok(state.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(state.used())))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         let id = *state.names.get(name).ok_or(io::ErrorKind::NotFound)?;
         Ok(Box::new(LossyFile { disk: self.clone(), id }))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         let id = match state.names.get(name) {
             Some(id) => *id,
             None => state.new_file(),
@@ -193,7 +193,7 @@ impl Disk for LossyDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         let id = state.names.remove(from).ok_or(io::ErrorKind::NotFound)?;
         state.names.insert(to.to_owned(), id);
         state.unsynced_names.push(NameChange::Rename(from.to_owned(), to.to_owned(), id));
@@ -202,7 +202,7 @@ impl Disk for LossyDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         state.names.remove(name).ok_or(io::ErrorKind::NotFound)?;
         state.unsynced_names.push(NameChange::Remove(name.to_owned()));
         Ok(())
@@ -210,7 +210,7 @@ impl Disk for LossyDisk {
 
     fn sync_dir(&self) -> io::Result<()> {
         let mut state = self.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         if state.syncs {
             state.durable_names = state.names.clone();
             state.unsynced_names.clear();
@@ -231,18 +231,19 @@ impl LossyFile {
         if !matches!(state.power, Power::Off) {
             state.files.entry(self.id).or_default().apply(change);
         }
-        state.operation()
+        state.count_operation()
     }
 }
 
 impl DiskFile for LossyFile {
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        let room = {
+        let space = {
             let state = self.disk.shared.state.lock();
-            let len = state.files.get(&self.id).map_or(0, |file| file.seen.len() as u64);
+            let len = state.files.get(&self.id).map_or(0, |file| file.visible.len() as u64);
             state.capacity.map_or(u64::MAX, |capacity| len + capacity.saturating_sub(state.used()))
         };
-        let fits = index(room.saturating_sub(offset)).min(bytes.len());
+        let fits = index(space.saturating_sub(offset)).min(bytes.len());
+        // A full disk stores the part that fits, as a file system may do.
         self.apply(Change::Write { offset, bytes: bytes[..fits].to_vec() })?;
         if fits < bytes.len() {
             self.disk.shared.state.lock().refused_writes += 1;
@@ -253,9 +254,9 @@ impl DiskFile for LossyFile {
 
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut state = self.disk.shared.state.lock();
-        state.operation()?;
+        state.count_operation()?;
         let Some(file) = state.files.get(&self.id) else { return Ok(0) };
-        let rest = file.seen.get(index(offset)..).unwrap_or_default();
+        let rest = file.visible.get(index(offset)..).unwrap_or_default();
         let read = rest.len().min(buffer.len());
         buffer[..read].copy_from_slice(&rest[..read]);
         Ok(read)
@@ -264,18 +265,18 @@ impl DiskFile for LossyFile {
     fn sync_data(&self) -> io::Result<()> {
         let mut state = self.disk.shared.state.lock();
         while state.stalled && !matches!(state.power, Power::Off) {
-            state.held_back += 1;
+            state.blocked_syncs += 1;
             self.disk.shared.changed.notify_all();
             self.disk.shared.changed.wait(&mut state);
-            state.held_back -= 1;
+            state.blocked_syncs -= 1;
         }
-        state.operation()?;
+        state.count_operation()?;
         let State { files, rng, sync_fails, syncs, .. } = &mut *state;
         let file = files.entry(self.id).or_default();
         match (*sync_fails, *syncs) {
             (true, _) => {
                 file.fail_sync(rng);
-                Err(io::Error::other("the disk failed to write"))
+                Err(io::Error::other("simulated sync failure"))
             }
             (false, true) => {
                 file.sync();
@@ -291,8 +292,8 @@ impl DiskFile for LossyFile {
 
     fn len(&self) -> io::Result<u64> {
         let mut state = self.disk.shared.state.lock();
-        state.operation()?;
-        Ok(state.files.get(&self.id).map_or(0, |file| file.seen.len() as u64))
+        state.count_operation()?;
+        Ok(state.files.get(&self.id).map_or(0, |file| file.visible.len() as u64))
     }
 }
 
@@ -317,7 +318,7 @@ impl Stall {
     /// Waits until a sync is blocked. The writes that it covers have been made, and no later ones.
     pub fn wait(&self) {
         let mut state = self.disk.shared.state.lock();
-        while state.held_back == 0 {
+        while state.blocked_syncs == 0 {
             self.disk.shared.changed.wait(&mut state);
         }
     }

@@ -31,7 +31,7 @@ impl StdDisk {
         DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory)?;
         // Without this, a power loss could remove the new directories together with synced files in
         // them.
-        for parent in missing.iter().filter_map(|made| made.parent()) {
+        for parent in missing.iter().filter_map(|created| created.parent()) {
             File::open(parent)?.sync_all()?;
         }
         Ok(Self { directory })

@@ -6,23 +6,23 @@ use std::hash::{BuildHasher, RandomState};
 use aurora_discovery_protocol::Archetype;
 
 use super::members::Members;
-use super::memory::table::Table;
+use super::memory::table::ShardedTable;
 
 /// Archetypes by name. Each has a number for as long as any known peer, live or dormant, has it.
 pub(crate) struct ArchetypeTable {
     hasher: RandomState,
-    by_name: Table<u32>,
-    entries: Vec<Entry>,
+    by_name: ShardedTable<u32>,
+    entries: Vec<ArchetypeEntry>,
     free: Vec<u32>,
     /// Archetypes with live members, ordered by the number of members.
     ranking: BTreeSet<(u32, u32)>,
 }
 
 #[derive(Default)]
-struct Entry {
+struct ArchetypeEntry {
     name: Box<str>,
     /// Number of known peers with this archetype.
-    carriers: u32,
+    peers: u32,
     members: Members,
 }
 
@@ -30,7 +30,7 @@ impl ArchetypeTable {
     pub(crate) fn new() -> Self {
         Self {
             hasher: RandomState::new(),
-            by_name: Table::new(),
+            by_name: ShardedTable::new(),
             entries: Vec::new(),
             free: Vec::new(),
             ranking: BTreeSet::new(),
@@ -53,15 +53,16 @@ impl ArchetypeTable {
             Some(number) => number,
             None => self.add(archetype.as_str()),
         };
-        self.entries[number as usize].carriers += 1;
+        self.entries[number as usize].peers += 1;
         number
     }
 
     /// Counts one peer less with this archetype.
     pub(crate) fn release(&mut self, number: u32) {
         let entry = &mut self.entries[number as usize];
-        entry.carriers -= 1;
-        if entry.carriers == 0 {
+        entry.peers -= 1;
+        // The number becomes free for another archetype. No slot refers to it any more.
+        if entry.peers == 0 {
             let name = std::mem::take(entry).name;
             self.by_name.remove(self.hasher.hash_one(&*name), |other| *other == number);
             self.free.push(number);
@@ -69,18 +70,19 @@ impl ArchetypeTable {
     }
 
     /// Adds a live member. Returns its position.
-    pub(crate) fn join(&mut self, number: u32, slot: u32) -> u32 {
+    pub(crate) fn add_member(&mut self, number: u32, slot: u32) -> u32 {
         let position = self.entries[number as usize].members.push(slot);
-        self.rank(number, position, position + 1);
+        self.update_ranking(number, position, position + 1);
         position
     }
 
     /// Removes the member at a position. Returns the slot that moved into its place, if any.
-    pub(crate) fn leave(&mut self, number: u32, position: u32) -> Option<u32> {
+    pub(crate) fn remove_member(&mut self, number: u32, position: u32) -> Option<u32> {
         let members = &mut self.entries[number as usize].members;
         let before = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        // The last member moves into the gap, so removal does not depend on the number of members.
         let moved = members.swap_remove(position);
-        self.rank(number, before, before - 1);
+        self.update_ranking(number, before, before - 1);
         moved
     }
 
@@ -95,10 +97,10 @@ impl ArchetypeTable {
 
     /// How many of these archetypes have no live members.
     pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> usize {
-        let carried = |archetype: &&Archetype| {
+        let is_live = |archetype: &&Archetype| {
             self.find(archetype.as_str()).is_some_and(|number| self.members(number).len() > 0)
         };
-        archetypes.len() - archetypes.iter().filter(carried).count()
+        archetypes.len() - archetypes.iter().filter(is_live).count()
     }
 
     /// The archetypes with the most live members, in descending order.
@@ -114,7 +116,7 @@ impl ArchetypeTable {
 
     fn add(&mut self, name: &str) -> u32 {
         let number = self.free.pop().unwrap_or_else(|| {
-            self.entries.push(Entry::default());
+            self.entries.push(ArchetypeEntry::default());
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
         self.entries[number as usize].name = name.into();
@@ -124,7 +126,8 @@ impl ArchetypeTable {
         number
     }
 
-    fn rank(&mut self, number: u32, before: u32, after: u32) {
+    fn update_ranking(&mut self, number: u32, before: u32, after: u32) {
+        // The ranking has no entry for an archetype without live members.
         if before > 0 {
             self.ranking.remove(&(before, number));
         }
@@ -139,14 +142,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_archetype_that_nobody_carries_is_forgotten_and_its_number_used_again() {
+    fn an_archetype_without_peers_is_dropped_and_its_number_is_reused() {
         let mut table = ArchetypeTable::new();
         let name = |n: u32| Archetype::parse(&format!("a{n}")).unwrap();
         for round in 0..100 {
             let number = table.acquire(&name(round));
-            let position = table.join(number, round);
+            let position = table.add_member(number, round);
             assert_eq!(table.find(name(round).as_str()), Some(number));
-            table.leave(number, position);
+            table.remove_member(number, position);
             table.release(number);
             assert_eq!(table.find(name(round).as_str()), None);
         }

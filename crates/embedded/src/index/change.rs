@@ -1,13 +1,13 @@
 //! Reports changes of the index to the change log.
 
 use super::{Index, State};
-use crate::changes::{Listed, Traits};
+use crate::changes::{ArchetypeHashes, ListedPeer};
 
 impl Index {
     /// The archetypes of a slot's peer, if it is live and changes are recorded.
-    pub(super) fn traits(&self, number: u32) -> Option<Traits> {
+    pub(super) fn recorded_archetypes(&self, number: u32) -> Option<ArchetypeHashes> {
         let slot = &self.slots[number];
-        if slot.state != State::Live || !self.changes.is_followed() {
+        if slot.state != State::Live || !self.changes.is_recording() {
             return None;
         }
         let names = self
@@ -16,20 +16,20 @@ impl Index {
             .memberships
             .as_slice()
             .iter()
-            .map(|one| self.archetypes.name(one.archetype));
-        Some(names.map(|name| self.changes.trait_of(name)).collect())
+            .map(|membership| self.archetypes.name(membership.archetype));
+        Some(names.map(|name| self.changes.hash_archetype(name)).collect())
     }
 
     /// Records how a slot's peer is listed from now on. `before` has its archetypes if it was
     /// listed before.
-    pub(super) fn tell(&self, number: u32, before: Option<&Traits>) {
-        let traits = self.traits(number);
-        if before.is_none() && traits.is_none() {
+    pub(super) fn record_change(&self, number: u32, before: Option<&ArchetypeHashes>) {
+        let archetypes = self.recorded_archetypes(number);
+        if before.is_none() && archetypes.is_none() {
             return;
         }
-        let (slot, tail) = self.slots.pair(number);
-        let listed = traits.map(|traits| Listed {
-            traits,
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        let listed = archetypes.map(|archetypes| ListedPeer {
+            archetypes,
             peer: self.slots.encoded(number),
             last_seen: slot.last_seen(),
             expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
@@ -39,8 +39,8 @@ impl Index {
     }
 
     /// Records that a slot's peer is no longer listed, if it was.
-    pub(super) fn tell_departure(&self, number: u32) {
-        if let Some(before) = self.traits(number) {
+    pub(super) fn record_departure(&self, number: u32) {
+        if let Some(before) = self.recorded_archetypes(number) {
             self.changes.add(&self.slots.encoded(number).peer_id(), Some(&before), None);
         }
     }

@@ -48,13 +48,14 @@ impl Keys {
     }
 
     pub(crate) fn peer(&self, id: &[u8]) -> IdHash {
+        // Any 32 of the 64 bits are equally good.
         let [a, b, c, d, ..] = self.peers.hash_one(id).to_ne_bytes();
         IdHash(u32::from_ne_bytes([a, b, c, d]))
     }
 
     /// The key of a published address and port that differ from the source of the request. Zero if
     /// the address is the source's, or cannot be dialled.
-    fn published(&self, registration: &Registration, source: Source) -> u64 {
+    fn address_key(&self, registration: &Registration, source: Source) -> u64 {
         let Registration { address, port, .. } = registration;
         let own = matches!(address, Address::Ip(ip) if source.contains(*ip));
         if own || *port == 0 {
@@ -92,19 +93,19 @@ impl Entry {
     /// A live peer.
     pub(crate) fn new(registration: Registration, holder: Holder, lease: Lease, keys: &Keys) -> Self {
         let json = PeerJson::new(&registration);
-        Self::of(registration, json, holder, lease, keys)
+        Self::build(registration, json, holder, lease, keys)
     }
 
     /// A peer as stored in a record.
-    pub(crate) fn recorded(record: &Registered<'_>, keys: &Keys) -> Result<Self, Invalid> {
+    pub(crate) fn from_record(record: &Registered<'_>, keys: &Keys) -> Result<Self, Invalid> {
         let (json, registration) = PeerJson::parse(record.json)?;
         let Registered { dormant, holder, ttl, registered_at, last_seen, expires_at, .. } = *record;
         let lease = Lease { ttl, registered_at, last_seen, expires_at };
-        Ok(Self { dormant, ..Self::of(registration, json, holder, lease, keys) })
+        Ok(Self { dormant, ..Self::build(registration, json, holder, lease, keys) })
     }
 
-    fn of(registration: Registration, json: PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
-        let published = keys.published(&registration, holder.source);
+    fn build(registration: Registration, json: PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
+        let address_key = keys.address_key(&registration, holder.source);
         let Registration { peer_id, archetypes, .. } = registration;
         let hash = keys.peer(peer_id.as_str().as_bytes());
         let content = Content {
@@ -114,7 +115,7 @@ impl Entry {
             registered_at: lease.registered_at,
             last_seen: lease.last_seen,
             expires_at: lease.expires_at,
-            published,
+            address_key,
         };
         Self { peer_id, hash, archetypes, dormant: false, content }
     }

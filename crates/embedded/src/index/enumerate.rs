@@ -12,7 +12,7 @@ use super::members::Ordered;
 
 /// The position at which an enumeration continues.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Next {
+struct SlotPosition {
     incarnation: u64,
     slot: u32,
 }
@@ -20,7 +20,7 @@ struct Next {
 impl Index {
     /// A page of the live peers that match. The index must be up to `now`.
     pub(crate) fn enumerate(&self, query: &Query, after: Option<&Position>, now: Timestamp) -> Enumeration {
-        let from = match after.map(Next::decode) {
+        let from = match after.map(SlotPosition::decode) {
             None => 0,
             Some(None) => return Enumeration::Foreign,
             Some(Some(next)) if next.incarnation != self.incarnation => return Enumeration::Expired,
@@ -28,21 +28,22 @@ impl Index {
         };
         let scope = self.scope(query);
         let excluded = self.excluded(query, &scope);
-        let mut matching = Union::new(&scope, excluded, from);
+        let mut matching = SlotUnion::new(&scope, excluded, from);
         // One slot more than fits shows whether another page follows.
         let mut slots: Vec<u32> = matching.by_ref().take(query.limit.saturating_add(1)).collect();
-        let beyond = (slots.len() > query.limit).then(|| slots.pop()).flatten();
+        let extra = (slots.len() > query.limit).then(|| slots.pop()).flatten();
         self.touch(&slots, &scope);
         let peers = self.list(&slots, query, now);
-        let next = slots.get(peers.len()).copied().or(beyond);
-        let all_here = from == 0 && next.is_none();
-        let total = if all_here { Total::Exact(slots.len() as u64) } else { self.total(&scope, excluded) };
-        let next = next.map(|slot| Next { incarnation: self.incarnation, slot }.encode());
+        let next = slots.get(peers.len()).copied().or(extra);
+        // A first page that lists everything gives the exact total, without an estimate.
+        let is_complete = from == 0 && next.is_none();
+        let total = if is_complete { Total::Exact(slots.len() as u64) } else { self.total(&scope, excluded) };
+        let next = next.map(|slot| SlotPosition { incarnation: self.incarnation, slot }.encode());
         Enumeration::Page(Page { peers, total }, next)
     }
 }
 
-impl Next {
+impl SlotPosition {
     const VERSION: u8 = 1;
 
     fn encode(self) -> Position {
@@ -62,24 +63,25 @@ impl Next {
 }
 
 /// The union of several sets of slots, in order and without duplicates.
-struct Union<'a> {
+struct SlotUnion<'a> {
     sets: Vec<Peekable<Ordered<'a>>>,
     excluded: Option<u32>,
 }
 
-impl<'a> Union<'a> {
+impl<'a> SlotUnion<'a> {
     fn new(scope: &Scope<'a>, excluded: Option<u32>, from: u32) -> Self {
         let sets = scope.members.iter().map(|members| members.ordered(from).peekable()).collect();
         Self { sets, excluded }
     }
 }
 
-impl Iterator for Union<'_> {
+impl Iterator for SlotUnion<'_> {
     type Item = u32;
 
     fn next(&mut self) -> Option<u32> {
         loop {
             let least = self.sets.iter_mut().filter_map(|set| set.peek().copied()).min()?;
+            // A peer in several sets is listed once: every set that has it moves past it.
             for set in &mut self.sets {
                 set.next_if_eq(&least);
             }
@@ -95,14 +97,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_position_reads_back_and_nothing_else_does() {
-        let next = Next { incarnation: 7, slot: 9 };
-        let position = next.encode();
-        assert_eq!(Next::decode(&position), Some(next));
+    fn only_complete_positions_decode() {
+        let decoded = SlotPosition { incarnation: 7, slot: 9 };
+        let position = decoded.encode();
+        assert_eq!(SlotPosition::decode(&position), Some(decoded));
         for cut in 0..position.0.len() {
-            assert_eq!(Next::decode(&Position(position.0[..cut].to_vec())), None);
+            assert_eq!(SlotPosition::decode(&Position(position.0[..cut].to_vec())), None);
         }
-        assert_eq!(Next::decode(&Position([position.0, vec![0]].concat())), None);
-        assert_eq!(Next::decode(&Position(vec![2; 13])), None);
+        assert_eq!(SlotPosition::decode(&Position([position.0, vec![0]].concat())), None);
+        assert_eq!(SlotPosition::decode(&Position(vec![2; 13])), None);
     }
 }

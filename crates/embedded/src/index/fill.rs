@@ -33,13 +33,13 @@ impl Index {
     /// few draws have to be rejected.
     fn others(&self, query: &Query, count: usize) -> Vec<u32> {
         let matching = query.archetypes.iter().filter_map(|name| self.archetypes.find(name.as_str()));
-        let mut taken: HashSet<u32> =
+        let mut excluded: HashSet<u32> =
             matching.flat_map(|archetype| self.archetypes.members(archetype).as_slice()).copied().collect();
-        taken.extend(query.exclude.as_ref().and_then(|peer| self.find_peer(peer)));
+        excluded.extend(query.exclude.as_ref().and_then(|peer| self.find_peer(peer)));
         let live = self.live.as_slice();
-        // With few other peers, random draws would mostly hit peers that were taken before.
-        if live.len() <= taken.len() + 2 * count {
-            let mut rest: Vec<u32> = live.iter().copied().filter(|slot| !taken.contains(slot)).collect();
+        // With few other peers, random draws would mostly hit peers that are excluded already.
+        if live.len() <= excluded.len() + 2 * count {
+            let mut rest: Vec<u32> = live.iter().copied().filter(|slot| !excluded.contains(slot)).collect();
             fastrand::shuffle(&mut rest);
             rest.truncate(count);
             return rest;
@@ -47,7 +47,7 @@ impl Index {
         let mut others = Vec::with_capacity(count);
         while others.len() < count {
             let slot = live[fastrand::usize(..live.len())];
-            if taken.insert(slot) {
+            if excluded.insert(slot) {
                 others.push(slot);
             }
         }

@@ -14,8 +14,8 @@ impl Index {
         let mut sources: HashMap<_, (u32, u32)> = HashMap::new();
         let mut addresses: HashMap<_, u32> = HashMap::new();
         let mut carried = HashSet::new();
-        for number in 0..self.slots.end() {
-            let (slot, tail) = self.slots.pair(number);
+        for number in 0..self.slots.slot_count() {
+            let (slot, tail) = self.slots.slot_and_tail(number);
             *states.entry(slot.state as u8).or_default() += 1;
             if slot.state == State::Vacant {
                 continue;
@@ -28,20 +28,29 @@ impl Index {
             if slot.state == State::Dormant {
                 source.1 += 1;
                 dormant_bytes += tail.cost();
-                assert!(self.schedule.evictions().contains(scheduled, number), "its eviction is scheduled");
+                assert!(
+                    self.schedule.evictions().contains(scheduled, number),
+                    "the eviction of a dormant peer is scheduled"
+                );
                 continue;
             }
             source.0 += 1;
-            if tail.published != 0 {
-                *addresses.entry(tail.published).or_default() += 1;
+            if tail.address_key != 0 {
+                *addresses.entry(tail.address_key).or_default() += 1;
             }
-            assert!(scheduled <= slot.expires_at(), "an entry is never later than what it stands for");
-            assert!(self.schedule.expiries().contains(scheduled, number), "its expiry is scheduled");
-            assert_eq!(self.live.as_slice()[tail.position as usize], number, "it knows its position");
-            for one in tail.memberships.as_slice() {
-                let members = self.archetypes.members(one.archetype).as_slice();
-                assert_eq!(members[one.position as usize], number, "it knows its positions");
-                carried.insert(one.archetype);
+            assert!(
+                scheduled <= slot.expires_at(),
+                "a scheduled entry is never later than the end of the lease"
+            );
+            assert!(
+                self.schedule.expiries().contains(scheduled, number),
+                "the expiry of a live peer is scheduled"
+            );
+            assert_eq!(self.live.as_slice()[tail.position as usize], number, "a peer knows its position");
+            for membership in tail.memberships.as_slice() {
+                let members = self.archetypes.members(membership.archetype).as_slice();
+                assert_eq!(members[membership.position as usize], number, "a peer knows its positions");
+                carried.insert(membership.archetype);
                 memberships += 1;
             }
         }
@@ -66,7 +75,7 @@ impl Index {
         for members in members.chain([&self.live]) {
             let mut sorted = members.as_slice().to_vec();
             sorted.sort_unstable();
-            assert!(members.ordered(0).eq(sorted), "members in order are the same");
+            assert!(members.ordered(0).eq(sorted), "the ordered members equal the dense members");
         }
     }
 

@@ -7,7 +7,7 @@ use aurora_discovery_registry::Query;
 
 use super::entry::IdHash;
 use super::members::Members;
-use super::undiscovered::Step;
+use super::undiscovered::CoarseTime;
 use super::{Index, State};
 
 /// The members that a query refers to.
@@ -23,9 +23,9 @@ pub(super) struct Scope<'a> {
 impl Scope<'_> {
     /// Total length of the dense arrays. It fits, because a query has few archetypes and each has
     /// fewer members than there are slot numbers.
-    pub(super) fn places(&self) -> u32 {
-        let places: usize = self.members.iter().map(|members| members.len()).sum();
-        u32::try_from(places).unwrap_or(u32::MAX)
+    pub(super) fn positions(&self) -> u32 {
+        let positions: usize = self.members.iter().map(|members| members.len()).sum();
+        u32::try_from(positions).unwrap_or(u32::MAX)
     }
 }
 
@@ -47,9 +47,10 @@ impl Index {
     /// The slot of the excluded peer, if that peer matches.
     pub(super) fn excluded(&self, query: &Query, scope: &Scope<'_>) -> Option<u32> {
         let slot = self.find(query.exclude.as_ref()?, scope.excluded?)?;
-        let (head, tail) = self.slots.pair(slot);
+        let (head, tail) = self.slots.slot_and_tail(slot);
         let mut archetypes = scope.archetypes.iter();
-        let matches = query.archetypes.is_empty() || archetypes.any(|archetype| tail.carries(*archetype));
+        let matches =
+            query.archetypes.is_empty() || archetypes.any(|archetype| tail.has_archetype(*archetype));
         (head.state == State::Live && matches).then_some(slot)
     }
 
@@ -67,13 +68,14 @@ impl Index {
         let listed_len = |slot: &u32| self.slots.encoded(*slot).max_listed_len(query.view) + 1;
         let bytes: usize = slots.iter().map(listed_len).sum();
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
-        let step = Step::of(now);
+        let coarse_now = CoarseTime::of(now);
         for number in slots {
             let (slot, peer) = (&self.slots[*number], self.slots.encoded(*number));
+            // The first peer is always listed, so that each page makes progress.
             if !list.is_empty() && list.bytes() + peer.max_listed_len(query.view) + 1 > query.page_bytes {
                 break;
             }
-            slot.listed.mark(step);
+            slot.last_listed.set(coarse_now);
             match query.view {
                 View::Legacy => list.push(peer, slot.last_seen()),
                 View::Full => {

@@ -10,10 +10,11 @@ pub(crate) enum Members {
     #[default]
     None,
     One(u32),
-    Many(Box<Many>),
+    Many(Box<MemberSet>),
 }
 
-pub(crate) struct Many {
+/// Two or more members.
+pub(crate) struct MemberSet {
     /// The members, unordered. Each member knows its position here.
     dense: Vec<u32>,
     /// The same members, ordered. Present only if sorting a copy for each page would cost more.
@@ -55,7 +56,7 @@ impl Members {
                 0
             }
             Self::One(first) => {
-                *self = Self::Many(Box::new(Many { dense: vec![*first, slot], ordered: None }));
+                *self = Self::Many(Box::new(MemberSet { dense: vec![*first, slot], ordered: None }));
                 1
             }
             Self::Many(many) => many.push(slot),
@@ -72,6 +73,7 @@ impl Members {
             }
             Self::Many(many) => {
                 let moved = many.swap_remove(position as usize);
+                // Back to the form without an allocation.
                 if let [last] = *many.dense {
                     *self = Self::One(last);
                 }
@@ -87,13 +89,14 @@ impl Members {
         {
             return Ordered::Bitmap(ordered.range(from..));
         }
+        // Sorting a small set for each page costs less than keeping it ordered at each change.
         let mut sorted: Vec<u32> = self.as_slice().iter().copied().filter(|slot| *slot >= from).collect();
         sorted.sort_unstable();
         Ordered::Sorted(sorted.into_iter())
     }
 }
 
-impl Many {
+impl MemberSet {
     fn push(&mut self, slot: u32) -> u32 {
         let position = u32::try_from(self.dense.len()).unwrap_or(u32::MAX);
         self.dense.push(slot);
@@ -114,6 +117,8 @@ impl Many {
         } else if let Some(ordered) = &mut self.ordered {
             ordered.remove(removed);
         }
+        // Releases memory when three quarters are unused, and keeps a margin, so that changes
+        // around one size do not reallocate repeatedly.
         if self.dense.capacity() > SHRINK_FROM.max(4 * self.dense.len()) {
             self.dense.shrink_to(2 * self.dense.len());
         }
@@ -139,7 +144,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_stay_dense_and_ordered_while_they_come_and_go() {
+    fn members_stay_dense_and_ordered_under_churn() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut members = Members::default();
         let mut model = BTreeSet::new();

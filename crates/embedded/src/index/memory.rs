@@ -18,9 +18,10 @@
 //!   one byte of each cache line makes the processor fetch all of them at the same time. Without
 //!   this, a page takes 1.8 to 2.1 times as long.
 //! - **Slots keep a peer's JSON in the compact form** of
-//!   [`EncodedPeer`](aurora_discovery_protocol::EncodedPeer). The complete JSON takes 61 bytes more per peer.
+//!   [`EncodedPeer`](aurora_discovery_protocol::EncodedPeer). The complete JSON takes 61 bytes more
+//!   per peer.
 //! - **No structure is copied as a whole when it grows** ([`arena`], [`table`]): slots are in
-//!   chunks and tables in pieces. A single vector or table would not make pages slower, but growing
+//!   chunks and tables in shards. A single vector or table would not make pages slower, but growing
 //!   it stopped the store for a quarter of a second at a million peers.
 //! - **The table of ids** ([`ids`]) stores the hash next to the slot, so a look-up reads one place
 //!   in memory.

@@ -4,12 +4,12 @@ use std::hash::{BuildHasher, RandomState};
 
 use aurora_discovery_registry::Source;
 
-use super::memory::table::Table;
+use super::memory::table::ShardedTable;
 
 pub(crate) struct Quota {
     hasher: RandomState,
-    sources: Table<SourceCount>,
-    addresses: Table<AddressCount>,
+    sources: ShardedTable<SourceCount>,
+    addresses: ShardedTable<AddressCount>,
 }
 
 struct SourceCount {
@@ -25,7 +25,7 @@ struct AddressCount {
 
 impl Quota {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), sources: Table::new(), addresses: Table::new() }
+        Self { hasher: RandomState::new(), sources: ShardedTable::new(), addresses: ShardedTable::new() }
     }
 
     pub(crate) fn live_from(&self, source: Source) -> u32 {
@@ -80,12 +80,15 @@ impl Quota {
             || SourceCount { source, live: 0, dormant: 0 },
         );
         change(count);
+        // There are more sources over time than peers, so counts of zero must not stay in memory.
         if count.live == 0 && count.dormant == 0 {
             self.sources.remove(hash, |count| count.source == source);
         }
     }
 
     fn change_address(&mut self, address: u64, change: impl FnOnce(&mut AddressCount)) {
+        // Zero means that no limit applies: the address is the source of the request, or
+        // undialable.
         if address == 0 {
             return;
         }

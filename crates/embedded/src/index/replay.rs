@@ -7,29 +7,29 @@ use super::{Index, Schedule, State};
 use crate::record::Record;
 
 /// A parsed record.
-pub(crate) enum Replayed {
+pub(crate) enum ParsedRecord {
     Registered(Entry),
     Expired { peer: PeerId, at: Timestamp },
     Revived { peer: PeerId, at: Timestamp },
-    Gone { peer: PeerId },
+    Removed { peer: PeerId },
 }
 
-impl Replayed {
+impl ParsedRecord {
     /// Parses and validates the bytes of a record.
     ///
     /// # Errors
     /// A sentence that describes the problem.
     pub(crate) fn parse(bytes: &[u8], keys: &Keys) -> Result<Self, String> {
-        let record = Record::decode(bytes).ok_or("it is of no known form")?;
+        let record = Record::decode(bytes).ok_or("its kind is unknown, or it is truncated")?;
         let peer = |text: &str| PeerId::parse(text).map_err(|error| error.to_string());
         Ok(match record {
             Record::Registered(registered) => {
-                let entry = Entry::recorded(&registered, keys).map_err(|error| error.to_string())?;
+                let entry = Entry::from_record(&registered, keys).map_err(|error| error.to_string())?;
                 Self::Registered(entry)
             }
             Record::Expired { peer: id, at } => Self::Expired { peer: peer(id)?, at },
             Record::Revived { peer: id, at } => Self::Revived { peer: peer(id)?, at },
-            Record::Gone { peer: id } => Self::Gone { peer: peer(id)? },
+            Record::Removed { peer: id } => Self::Removed { peer: peer(id)? },
         })
     }
 }
@@ -37,17 +37,17 @@ impl Replayed {
 impl Index {
     /// Applies a record. Records may be replayed twice, and may refer to peers that no longer
     /// exist.
-    pub(crate) fn replay(&mut self, record: Replayed) {
+    pub(crate) fn replay(&mut self, record: ParsedRecord) {
         match record {
-            Replayed::Registered(entry) => {
+            ParsedRecord::Registered(entry) => {
                 let slot = self.find(&entry.peer_id, entry.hash);
-                self.place(&entry, slot);
+                self.insert(&entry, slot);
             }
-            Replayed::Expired { peer, at } => self.replay_event(&peer, State::Dormant, at),
-            Replayed::Revived { peer, at } => self.replay_event(&peer, State::Live, at),
-            Replayed::Gone { peer } => {
+            ParsedRecord::Expired { peer, at } => self.replay_event(&peer, State::Dormant, at),
+            ParsedRecord::Revived { peer, at } => self.replay_event(&peer, State::Live, at),
+            ParsedRecord::Removed { peer } => {
                 if let Some(slot) = self.find_peer(&peer) {
-                    self.forget(slot);
+                    self.remove(slot);
                 }
             }
         }
@@ -55,13 +55,13 @@ impl Index {
 
     /// Reverts a change. `before` is the record of the earlier state. Leases that heartbeats have
     /// extended since then stay extended.
-    pub(crate) fn revert(&mut self, before: Replayed) {
-        let Replayed::Registered(mut entry) = before else { return self.replay(before) };
+    pub(crate) fn revert(&mut self, before: ParsedRecord) {
+        let ParsedRecord::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);
         // A heartbeat after the registration that is reverted was acknowledged, so the restored
         // lease must last as long as that heartbeat promised.
         let renewed_at = slot
-            .map(|slot| self.slots.pair(slot))
+            .map(|slot| self.slots.slot_and_tail(slot))
             .filter(|(slot, tail)| slot.last_seen() > tail.registered_at);
         if let Some(renewed_at) = renewed_at.map(|(slot, _)| slot.last_seen()) {
             let content = &mut entry.content;
@@ -69,24 +69,24 @@ impl Index {
             content.expires_at = content.expires_at.max(renewed_at + content.ttl);
             entry.dormant = false;
         }
-        self.place(&entry, slot);
+        self.insert(&entry, slot);
     }
 
     /// Ends the loading. Every live peer gets a full lease from `now`, because its heartbeats could
-    /// not arrive, and up to a third more, so that the leases do not all end at once. `more`
+    /// not arrive, and up to a third more, so that the leases do not all end at once. `jitter`
     /// returns a number in `0..=` its argument.
-    pub(crate) fn restore(&mut self, now: Timestamp, mut more: impl FnMut(u64) -> u64) {
+    pub(crate) fn restore(&mut self, now: Timestamp, mut jitter: impl FnMut(u64) -> u64) {
         self.opened_at = now;
         let mut expiries = Vec::with_capacity(self.live.len());
         let mut evictions = Vec::new();
-        for number in 0..self.slots.end() {
-            let (slot, tail) = self.slots.pair_mut(number);
+        for number in 0..self.slots.slot_count() {
+            let (slot, tail) = self.slots.slot_and_tail_mut(number);
             match slot.state {
                 State::Vacant => {}
                 State::Dormant => evictions.push((tail.scheduled, number)),
                 State::Live => {
                     let millis = slot.ttl.as_millis();
-                    slot.set_lease(now, now.plus_millis(millis + more(millis / 3)));
+                    slot.set_lease(now, now.plus_millis(millis + jitter(millis / 3)));
                     tail.scheduled = slot.expires_at();
                     expiries.push((tail.scheduled, number));
                 }
@@ -99,12 +99,12 @@ impl Index {
     /// Replays that the lease of a known peer ended or was revived at a given time.
     fn replay_event(&mut self, peer: &PeerId, state: State, at: Timestamp) {
         let Some(number) = self.find_peer(peer) else { return };
-        self.leave(number);
+        self.leave_state(number);
         let slot = &mut self.slots[number];
         match state {
             State::Live => slot.set_lease(at, at + slot.ttl),
             State::Dormant | State::Vacant => slot.set_lease(slot.last_seen(), at),
         }
-        self.enter(number, state);
+        self.enter_state(number, state);
     }
 }

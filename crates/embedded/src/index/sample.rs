@@ -2,15 +2,15 @@
 //! sample.
 //!
 //! Each archetype has a dense array of its live members. A query for several archetypes draws
-//! places from the concatenation of their arrays, without building it. A peer with several of the
-//! queried archetypes has several places there, so drawing places alone would prefer it. Therefore
-//! a drawn place counts only if it is the peer's first one, that is, if the peer has none of the
-//! archetypes that come earlier in the query. Every matching peer has exactly one such place. The
-//! draws are uniform over all places, so they are uniform over the places that count, and hence
-//! over the peers. This is rejection sampling: other places are dropped and replaced by further
-//! draws.
+//! positions from the concatenation of their arrays, without building it. A peer with several of
+//! the queried archetypes has several positions there, so drawing positions alone would prefer it.
+//! Therefore a drawn position counts only if it is the peer's first one, that is, if the peer has
+//! none of the archetypes that come earlier in the query. Every matching peer has exactly one such
+//! position. The draws are uniform over all positions, so they are uniform over the positions that
+//! count, and hence over the peers. This is rejection sampling: other positions are dropped and
+//! replaced by further draws.
 //!
-//! With `k` queried archetypes a peer has at most `k` places, so on average at least one draw in
+//! With `k` queried archetypes a peer has at most `k` positions, so on average at least one draw in
 //! `k` counts, and the cost stays proportional to the size of the sample.
 
 use std::hint::black_box;
@@ -42,11 +42,11 @@ impl Index {
         mut random: impl FnMut(u32) -> u32,
     ) -> Page {
         let scope = self.scope(query);
-        // With so few places, all matching peers may fit on the page. Then all places are examined,
-        // and the total is exact. The `+ 1` leaves space for the excluded peer, which may have a
-        // place in each array.
+        // With so few positions, all matching peers may fit on the page. Then all positions are
+        // examined, and the total is exact. The `+ 1` leaves space for the excluded peer, which may
+        // have a position in each array.
         let few = query.limit.saturating_add(1).saturating_mul(scope.members.len());
-        let (chosen, total) = if scope.places() as usize <= few {
+        let (chosen, total) = if scope.positions() as usize <= few {
             self.sample_of_few(&scope, query, &mut random)
         } else if let [members] = *scope.members {
             self.sample_of_one(members, &scope, query, &mut random)
@@ -61,14 +61,14 @@ impl Index {
         if let [members] = *scope.members {
             return total_of_one(members, excluded);
         }
-        // The share of the draws that count, times the number of places, is an unbiased estimate of
-        // the number of places that count.
+        // The share of the draws that count, times the number of positions, is an unbiased estimate
+        // of the number of positions that count.
         let mut rng = fastrand::Rng::new();
-        let mut draws = Draws::new(scope.places(), ESTIMATE_DRAWS);
+        let mut draws = Draws::new(scope.positions(), ESTIMATE_DRAWS);
         let mut matching = 0;
         while (draws.drawn as usize) < ESTIMATE_DRAWS {
-            let Some(place) = draws.next(&mut |below| rng.u32(..below)) else { break };
-            matching += u64::from(self.takes(scope, excluded, scope.member(place)));
+            let Some(position) = draws.next(&mut |below| rng.u32(..below)) else { break };
+            matching += u64::from(self.accepts(scope, excluded, scope.candidate(position)));
         }
         draws.total(matching)
     }
@@ -82,14 +82,16 @@ impl Index {
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         let excluded = self.excluded(query, scope);
-        let all = (0..scope.places()).map(|place| scope.member(place));
-        let mut matching: Vec<u32> =
-            all.filter(|place| self.takes(scope, excluded, *place)).map(|place| place.slot).collect();
+        let all = (0..scope.positions()).map(|position| scope.candidate(position));
+        let mut matching: Vec<u32> = all
+            .filter(|candidate| self.accepts(scope, excluded, *candidate))
+            .map(|candidate| candidate.slot)
+            .collect();
         let total = Total::Exact(matching.len() as u64);
         let listed = matching.len().min(query.limit);
-        for place in 0..listed {
-            let left = u32::try_from(matching.len() - place).unwrap_or(u32::MAX);
-            matching.swap(place, place + random(left) as usize);
+        for index in 0..listed {
+            let left = u32::try_from(matching.len() - index).unwrap_or(u32::MAX);
+            matching.swap(index, index + random(left) as usize);
         }
         matching.truncate(listed);
         self.touch(&matching, scope);
@@ -104,12 +106,12 @@ impl Index {
         query: &Query,
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
-        // One extra draw replaces the excluded peer if it is drawn. There are enough places,
+        // One extra draw replaces the excluded peer if it is drawn. There are enough positions,
         // because small arrays are handled by `sample_of_few`.
         let drawn = query.limit.saturating_add(1);
-        let places = Draws::new(scope.places(), drawn).take(drawn, random);
+        let positions = Draws::new(scope.positions(), drawn).take(drawn, random);
         let dense = members.as_slice();
-        let mut chosen: Vec<u32> = places.into_iter().map(|place| dense[place as usize]).collect();
+        let mut chosen: Vec<u32> = positions.into_iter().map(|position| dense[position as usize]).collect();
         self.touch(&chosen, scope);
         let excluded = self.excluded(query, scope);
         chosen.retain(|slot| Some(*slot) != excluded);
@@ -125,25 +127,25 @@ impl Index {
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         let excluded = self.excluded(query, scope);
-        let mut draws = Draws::new(scope.places(), query.limit);
+        let mut draws = Draws::new(scope.positions(), query.limit);
         let mut chosen = Vec::with_capacity(query.limit);
         let mut matching = 0;
         loop {
-            // Draws at least as many places as the estimate needs, even if fewer fill the page.
-            // `draws` returns each place once, so no peer is chosen twice and the loop ends when
-            // the places are exhausted.
+            // Draws at least as many positions as the estimate needs, even if fewer fill the page.
+            // `draws` returns each position once, so no peer is chosen twice and the loop ends when
+            // the positions are exhausted.
             let estimated = ESTIMATE_DRAWS.saturating_sub(draws.drawn as usize);
             let batch = draws.take(estimated.max(query.limit - chosen.len()), random);
             if batch.is_empty() {
                 break;
             }
             // Each step processes the whole batch, so that the reads of distant memory overlap.
-            let batch: Vec<Place> = batch.into_iter().map(|place| scope.member(place)).collect();
-            black_box(batch.iter().fold(0, |all, place| all ^ self.slots.tail(place.slot).touch()));
-            for place in batch.into_iter().filter(|place| self.takes(scope, excluded, *place)) {
+            let batch: Vec<Candidate> = batch.into_iter().map(|position| scope.candidate(position)).collect();
+            black_box(batch.iter().fold(0, |all, candidate| all ^ self.slots.tail(candidate.slot).touch()));
+            for candidate in batch.into_iter().filter(|candidate| self.accepts(scope, excluded, *candidate)) {
                 matching += 1;
                 if chosen.len() < query.limit {
-                    chosen.push(place.slot);
+                    chosen.push(candidate.slot);
                 }
             }
         }
@@ -151,12 +153,12 @@ impl Index {
         (chosen, draws.total(matching))
     }
 
-    /// Whether the peer counts at this place: it is not excluded, and has no archetype that comes
-    /// earlier in the query.
-    fn takes(&self, scope: &Scope<'_>, excluded: Option<u32>, place: Place) -> bool {
-        let earlier = &scope.archetypes[..place.nth];
-        excluded != Some(place.slot)
-            && !earlier.iter().any(|archetype| self.slots.tail(place.slot).carries(*archetype))
+    /// Whether the peer counts at this position: it is not excluded, and has no archetype that
+    /// comes earlier in the query.
+    fn accepts(&self, scope: &Scope<'_>, excluded: Option<u32>, candidate: Candidate) -> bool {
+        let earlier = &scope.archetypes[..candidate.archetype_index];
+        excluded != Some(candidate.slot)
+            && !earlier.iter().any(|archetype| self.slots.tail(candidate.slot).has_archetype(*archetype))
     }
 }
 
@@ -167,20 +169,20 @@ fn total_of_one(members: &Members, excluded: Option<u32>) -> Total {
 
 /// A member in the concatenation of a scope's dense arrays.
 #[derive(Clone, Copy)]
-struct Place {
+struct Candidate {
     slot: u32,
     /// The index of the archetype in the query.
-    nth: usize,
+    archetype_index: usize,
 }
 
 impl Scope<'_> {
-    fn member(&self, place: u32) -> Place {
-        let (mut place, mut nth) = (place as usize, 0);
-        while place >= self.members[nth].len() {
-            place -= self.members[nth].len();
-            nth += 1;
+    fn candidate(&self, position: u32) -> Candidate {
+        let (mut index, mut archetype_index) = (position as usize, 0);
+        while index >= self.members[archetype_index].len() {
+            index -= self.members[archetype_index].len();
+            archetype_index += 1;
         }
-        Place { slot: self.members[nth].as_slice()[place], nth }
+        Candidate { slot: self.members[archetype_index].as_slice()[index], archetype_index }
     }
 }
 
@@ -188,7 +190,7 @@ impl Scope<'_> {
 /// likely, because a number that was drawn before is drawn again.
 struct Draws {
     /// An open-addressed hash set of the drawn numbers. The lowest bits of a number select its
-    /// place, with linear probing. Most numbers find their place free, so the processor rarely
+    /// bucket, with linear probing. Most numbers find their bucket empty, so the processor rarely
     /// mispredicts.
     seen: Vec<u32>,
     bound: u32,
@@ -196,18 +198,19 @@ struct Draws {
 }
 
 impl Draws {
-    /// Marks a free place. Drawn numbers are always smaller.
-    const FREE: u32 = u32::MAX;
-    /// Minimum number of places per drawn number, so that probe sequences stay short.
-    const ROOM: usize = 4;
+    /// Marks an empty bucket. Drawn numbers are always smaller.
+    const EMPTY: u32 = u32::MAX;
+    /// Minimum number of buckets per drawn number, so that probe sequences stay short.
+    const BUCKETS_PER_NUMBER: usize = 4;
 
     fn new(bound: u32, expected: usize) -> Self {
-        let places = expected.min(bound as usize).max(1).saturating_mul(Self::ROOM).next_power_of_two();
-        Self { seen: vec![Self::FREE; places], bound, drawn: 0 }
+        let buckets =
+            expected.min(bound as usize).max(1).saturating_mul(Self::BUCKETS_PER_NUMBER).next_power_of_two();
+        Self { seen: vec![Self::EMPTY; buckets], bound, drawn: 0 }
     }
 
-    /// Extrapolates the number of drawn places that match to all places. Exact if all places were
-    /// drawn.
+    /// Extrapolates the number of drawn positions that match to all positions. Exact if all
+    /// positions were drawn.
     fn total(&self, matching: u64) -> Total {
         let (bound, drawn) = (u64::from(self.bound), u64::from(self.drawn));
         if drawn == bound {
@@ -227,12 +230,12 @@ impl Draws {
         if self.drawn == self.bound {
             return None;
         }
-        if self.drawn as usize * Self::ROOM >= self.seen.len() {
+        if self.drawn as usize * Self::BUCKETS_PER_NUMBER >= self.seen.len() {
             self.grow();
         }
         loop {
             let number = random(self.bound);
-            if self.note(number) {
+            if self.insert(number) {
                 self.drawn += 1;
                 return Some(number);
             }
@@ -240,11 +243,11 @@ impl Draws {
     }
 
     /// Adds a number to the set. Returns whether it is new.
-    fn note(&mut self, number: u32) -> bool {
+    fn insert(&mut self, number: u32) -> bool {
         let mask = self.seen.len() - 1;
         // The numbers are random, so they are spread evenly without hashing.
         let mut at = number as usize & mask;
-        while self.seen[at] != Self::FREE {
+        while self.seen[at] != Self::EMPTY {
             if self.seen[at] == number {
                 return false;
             }
@@ -255,10 +258,10 @@ impl Draws {
     }
 
     fn grow(&mut self) {
-        let doubled = vec![Self::FREE; self.seen.len() * 2];
+        let doubled = vec![Self::EMPTY; self.seen.len() * 2];
         for number in std::mem::replace(&mut self.seen, doubled) {
-            if number != Self::FREE {
-                self.note(number);
+            if number != Self::EMPTY {
+                self.insert(number);
             }
         }
     }

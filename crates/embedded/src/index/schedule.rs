@@ -11,13 +11,13 @@ use aurora_discovery_protocol::Timestamp;
 /// than the event that it represents.
 #[derive(Default)]
 pub(crate) struct Schedule {
-    expiries: Agenda,
-    evictions: Agenda,
+    expiries: Deadlines,
+    evictions: Deadlines,
 }
 
-/// Slots ordered by time.
+/// A set of events, ordered by the time at which they are due. Each belongs to a slot.
 #[derive(Default)]
-pub(crate) struct Agenda {
+pub(crate) struct Deadlines {
     /// While a store is loaded, changes are not tracked, and the whole set is built at the end.
     deferred: bool,
     entries: BTreeSet<Key>,
@@ -29,15 +29,15 @@ type Key = (Timestamp, u32);
 impl Schedule {
     /// A schedule that does not track changes until [`Schedule::build`].
     pub(crate) fn deferred() -> Self {
-        let agenda = || Agenda { deferred: true, entries: BTreeSet::new() };
-        Self { expiries: agenda(), evictions: agenda() }
+        let deadlines = || Deadlines { deferred: true, entries: BTreeSet::new() };
+        Self { expiries: deadlines(), evictions: deadlines() }
     }
 
-    pub(crate) fn expiries(&mut self) -> &mut Agenda {
+    pub(crate) fn expiries(&mut self) -> &mut Deadlines {
         &mut self.expiries
     }
 
-    pub(crate) fn evictions(&mut self) -> &mut Agenda {
+    pub(crate) fn evictions(&mut self) -> &mut Deadlines {
         &mut self.evictions
     }
 
@@ -50,20 +50,21 @@ impl Schedule {
     }
 
     /// The dormant peer to evict first, other than the one in `slot`.
-    pub(crate) fn oldest_dormant_but(&self, slot: Option<u32>) -> Option<u32> {
+    pub(crate) fn oldest_dormant_except(&self, slot: Option<u32>) -> Option<u32> {
+        // The peer that registers must not be evicted for its own registration.
         self.evictions.entries.iter().map(|key| key.1).find(|oldest| Some(*oldest) != slot)
     }
 
     /// Takes all entries at once, and tracks changes from here on.
     pub(crate) fn build(&mut self, expiries: Vec<(Timestamp, u32)>, evictions: Vec<(Timestamp, u32)>) {
-        for (agenda, entries) in [(&mut self.expiries, expiries), (&mut self.evictions, evictions)] {
-            agenda.deferred = false;
-            agenda.entries = entries.into_iter().collect();
+        for (deadlines, entries) in [(&mut self.expiries, expiries), (&mut self.evictions, evictions)] {
+            deadlines.deferred = false;
+            deadlines.entries = entries.into_iter().collect();
         }
     }
 }
 
-impl Agenda {
+impl Deadlines {
     pub(crate) fn insert(&mut self, at: Timestamp, slot: u32) {
         if !self.deferred {
             self.entries.insert((at, slot));

@@ -77,7 +77,7 @@ impl Batch {
     }
 
     /// Sets the outcome once, and wakes all waiters.
-    pub(crate) fn settle(&self, outcome: Result<(), Unavailable>) {
+    pub(crate) fn resolve(&self, outcome: Result<(), Unavailable>) {
         let wakers = {
             let mut wakers = self.wakers.lock();
             // Only the outcome that is set first counts. Each batch is taken from the queue by the

@@ -5,12 +5,12 @@ use std::io;
 use std::sync::Arc;
 
 use super::batch::Unavailable;
-use super::format::{CHECKPOINT_END, FRAMES_AT, FileHeader, FrameBuffer, Kind};
-use super::name::{self, Listing};
+use super::file_name::{self, DirectoryListing};
+use super::format::{CHECKPOINT_END, FRAMES_OFFSET, FileHeader, FrameBuffer, Kind};
 use crate::disk::{Disk, DiskFile};
 
 /// Bytes per write: small, so that the journal's own writes are not delayed.
-const PIECE: usize = 256 << 10;
+const FRAME_BYTES: usize = 256 << 10;
 
 /// Bytes between syncs. With a single sync at the end, the kernel would write everything at once,
 /// and the journal's syncs would stall.
@@ -25,7 +25,7 @@ pub enum CheckpointError {
     #[error(transparent)]
     Journal(#[from] Unavailable),
     /// A disk operation failed.
-    #[error("the checkpoint can't be written: {0}")]
+    #[error("cannot write the checkpoint: {0}")]
     Io(#[from] io::Error),
 }
 
@@ -45,21 +45,21 @@ pub struct CheckpointWriter {
     generation: u64,
     salt: u64,
     frame: FrameBuffer,
-    pieces: u64,
+    frames: u64,
     records: u64,
     end: u64,
     synced: u64,
     finished: bool,
-    settle: Option<Settle>,
-    done: Option<Done>,
+    wait_durable: Option<WaitDurable>,
+    on_complete: Option<OnComplete>,
 }
 
 /// Waits until all records appended so far are durable. Fails if the journal failed after the
 /// checkpoint began.
-type Settle = Box<dyn FnOnce() -> Result<(), Unavailable> + Send>;
+type WaitDurable = Box<dyn FnOnce() -> Result<(), Unavailable> + Send>;
 
 /// Called when the checkpoint is complete.
-type Done = Box<dyn FnOnce() + Send>;
+type OnComplete = Box<dyn FnOnce() + Send>;
 
 /// The start of a checkpoint. The journal file of its generation exists and receives the changes
 /// that the checkpoint may miss.
@@ -68,16 +68,16 @@ pub(crate) struct CheckpointStart {
     pub(crate) generation: u64,
     /// The sequence of the first frame in that journal file.
     pub(crate) sequence: u64,
-    pub(crate) settle: Settle,
-    pub(crate) done: Done,
+    pub(crate) wait_durable: WaitDurable,
+    pub(crate) on_complete: OnComplete,
 }
 
 impl CheckpointWriter {
     pub(crate) fn create(start: CheckpointStart) -> Result<Self, CheckpointError> {
-        let CheckpointStart { disk, generation, sequence, settle, done } = start;
+        let CheckpointStart { disk, generation, sequence, wait_durable, on_complete } = start;
         let salt = getrandom::u64().map_err(io::Error::other)?;
         let header = FileHeader { kind: Kind::Checkpoint, generation, salt, sequence };
-        let file = disk.create(&name::unfinished_checkpoint(generation))?;
+        let file = disk.create(&file_name::unfinished_checkpoint(generation))?;
         file.write_at(&header.encode(), 0)?;
         Ok(Self {
             disk,
@@ -85,13 +85,13 @@ impl CheckpointWriter {
             generation,
             salt,
             frame: FrameBuffer::new(),
-            pieces: 0,
+            frames: 0,
             records: 0,
-            end: FRAMES_AT,
-            synced: FRAMES_AT,
+            end: FRAMES_OFFSET,
+            synced: FRAMES_OFFSET,
             finished: false,
-            settle: Some(settle),
-            done: Some(done),
+            wait_durable: Some(wait_durable),
+            on_complete: Some(on_complete),
         })
     }
 
@@ -99,13 +99,13 @@ impl CheckpointWriter {
     /// need.
     pub fn push(&mut self, record: &[u8]) -> Result<(), CheckpointError> {
         if !self.frame.push(record) {
-            let reason = format!("a record of {} bytes does not fit", record.len());
+            let reason = format!("a record of {} bytes exceeds the maximum size of a record", record.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, reason).into());
         }
         self.records += 1;
-        if self.frame.payload_len() >= PIECE {
-            self.write(self.pieces)?;
-            self.pieces += 1;
+        if self.frame.payload_len() >= FRAME_BYTES {
+            self.write(self.frames)?;
+            self.frames += 1;
         }
         Ok(())
     }
@@ -117,24 +117,27 @@ impl CheckpointWriter {
     /// changed then.
     pub fn finish(mut self) -> Result<CheckpointReport, CheckpointError> {
         if !self.frame.is_empty() {
-            self.write(self.pieces)?;
+            self.write(self.frames)?;
         }
+        // The end marker holds the number of records, so that a start detects a missing part.
         self.frame.push(&self.records.to_le_bytes());
         self.write(CHECKPOINT_END)?;
         self.file.sync_data()?;
         // The records may include changes that are not durable yet. Before the checkpoint may
         // replace the journal, these must be durable. If they have failed, they were reverted, and
         // the checkpoint is abandoned.
-        if let Some(settle) = self.settle.take() {
-            settle()?;
+        if let Some(wait_durable) = self.wait_durable.take() {
+            wait_durable()?;
         }
-        self.disk
-            .rename(&name::unfinished_checkpoint(self.generation), &name::checkpoint(self.generation))?;
+        self.disk.rename(
+            &file_name::unfinished_checkpoint(self.generation),
+            &file_name::checkpoint(self.generation),
+        )?;
         self.finished = true;
         self.disk.sync_dir()?;
         // The new name is durable, so the older files are no longer needed.
-        if let Some(done) = self.done.take() {
-            done();
+        if let Some(on_complete) = self.on_complete.take() {
+            on_complete();
         }
         self.remove_older();
         Ok(CheckpointReport { records: self.records, bytes: self.end })
@@ -154,11 +157,14 @@ impl CheckpointWriter {
 
     /// The next checkpoint or start removes files that remain.
     fn remove_older(&self) {
-        let names =
-            self.disk.list().map(|names| Listing::of(names).older_than(self.generation)).unwrap_or_default();
+        let names = self
+            .disk
+            .list()
+            .map(|names| DirectoryListing::of(names).older_than(self.generation))
+            .unwrap_or_default();
         for name in names {
             if let Err(error) = self.disk.remove(&name) {
-                tracing::warn!(%error, name, "an old file of the journal could not be removed");
+                tracing::warn!(%error, name, "could not remove an obsolete journal file");
             }
         }
     }
@@ -169,8 +175,8 @@ impl Drop for CheckpointWriter {
         if self.finished {
             return;
         }
-        if let Err(error) = self.disk.remove(&name::unfinished_checkpoint(self.generation)) {
-            tracing::debug!(%error, "the unfinished checkpoint stays until the next start");
+        if let Err(error) = self.disk.remove(&file_name::unfinished_checkpoint(self.generation)) {
+            tracing::debug!(%error, "could not remove an unfinished checkpoint; the next start removes it");
         }
     }
 }

@@ -30,11 +30,12 @@ pub struct JournalFigures {
     pub sync_buckets: [u64; SYNC_BUCKETS_MICROS.len() + 1],
     /// Batches that failed.
     pub failures: u64,
-    /// Records without a waiting request that were lost because the disk failed. The next
+    /// Background records that were lost because the disk failed. The next
     /// checkpoint makes up for them.
-    pub lost_unwaited: u64,
+    pub lost_records: u64,
 }
 
+/// The counters behind [`JournalFigures`], updated concurrently.
 #[derive(Default)]
 pub(crate) struct Counters {
     /// Bytes in journal files since recovery began.
@@ -48,15 +49,15 @@ pub(crate) struct Counters {
     sync_max_nanos: AtomicU64,
     sync_buckets: [AtomicU64; SYNC_BUCKETS_MICROS.len() + 1],
     failures: AtomicU64,
-    lost_unwaited: AtomicU64,
+    lost_records: AtomicU64,
 }
 
 impl Counters {
-    pub(crate) fn replayed(bytes: u64) -> Self {
+    pub(crate) fn after_replay(bytes: u64) -> Self {
         Self { journal_bytes: AtomicU64::new(bytes), ..Self::default() }
     }
 
-    pub(crate) fn batch(&self, records: u64, bytes: u64, sync: Duration) {
+    pub(crate) fn add_batch(&self, records: u64, bytes: u64, sync: Duration) {
         let nanos = u64::try_from(sync.as_nanos()).unwrap_or(u64::MAX);
         let micros = nanos / 1_000;
         let bucket = SYNC_BUCKETS_MICROS.iter().position(|bound| micros <= *bound);
@@ -69,7 +70,7 @@ impl Counters {
         self.journal_bytes.fetch_add(bytes, Relaxed);
     }
 
-    pub(crate) fn failure(&self) {
+    pub(crate) fn add_failure(&self) {
         self.failures.fetch_add(1, Relaxed);
     }
 
@@ -77,8 +78,8 @@ impl Counters {
         self.failures.load(Relaxed)
     }
 
-    pub(crate) fn lost(&self, records: u64) {
-        self.lost_unwaited.fetch_add(records, Relaxed);
+    pub(crate) fn add_lost(&self, records: u64) {
+        self.lost_records.fetch_add(records, Relaxed);
     }
 
     pub(crate) fn journal_bytes(&self) -> u64 {
@@ -86,7 +87,7 @@ impl Counters {
     }
 
     /// The checkpoint that began at `journal_bytes` is complete.
-    pub(crate) fn checkpointed(&self, journal_bytes: u64) {
+    pub(crate) fn checkpoint_completed(&self, journal_bytes: u64) {
         self.checkpointed_bytes.fetch_max(journal_bytes, Relaxed);
     }
 
@@ -103,7 +104,7 @@ impl Counters {
             sync_max: Duration::from_nanos(self.sync_max_nanos.load(Relaxed)),
             sync_buckets: std::array::from_fn(|bucket| self.sync_buckets[bucket].load(Relaxed)),
             failures: self.failures.load(Relaxed),
-            lost_unwaited: self.lost_unwaited.load(Relaxed),
+            lost_records: self.lost_records.load(Relaxed),
         }
     }
 }

@@ -4,17 +4,17 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::format::{FRAMES_AT, FileHeader, FrameBuffer, Kind};
-use super::name;
+use super::file_name;
+use super::format::{FRAMES_OFFSET, FileHeader, FrameBuffer, Kind};
 use crate::disk::{Disk, DiskFile};
 
 /// Free space, in bytes, that a failed journal needs before it counts as healed. An empty frame
 /// alone fits on almost any full disk, and the next registration would fail again.
-const HEALING_ROOM: u64 = 256 << 10;
+const HEAL_SPACE: u64 = 256 << 10;
 
 /// The smallest preallocation in bytes. On a disk that is too full for it, frames are written
 /// without.
-const LEAST_CHUNK: u64 = 64 << 10;
+const MIN_PREALLOCATION: u64 = 64 << 10;
 
 const ZEROS: &[u8] = &[0; 64 << 10];
 
@@ -26,15 +26,15 @@ pub(crate) struct JournalFile {
     /// The offset of the next frame. Everything before it is durable.
     end: u64,
     /// The file is known to have allocated blocks up to here, so a sync need not write metadata.
-    ready: u64,
+    allocated_end: u64,
     /// Bytes that are preallocated at once.
-    chunk: u64,
+    preallocate: u64,
 }
 
 impl JournalFile {
     /// Continues a file whose frames end at `end`.
-    pub(crate) fn resume(file: Box<dyn DiskFile>, header: FileHeader, end: u64, chunk: u64) -> Self {
-        Self { file, generation: header.generation, salt: header.salt, end, ready: end, chunk }
+    pub(crate) fn resume(file: Box<dyn DiskFile>, header: FileHeader, end: u64, preallocate: u64) -> Self {
+        Self { file, generation: header.generation, salt: header.salt, end, allocated_end: end, preallocate }
     }
 
     /// Creates a new file durably, so that its first frame may be acknowledged.
@@ -42,15 +42,16 @@ impl JournalFile {
         disk: &Arc<dyn Disk>,
         generation: u64,
         sequence: u64,
-        chunk: u64,
+        preallocate: u64,
     ) -> io::Result<Self> {
         let salt = getrandom::u64().map_err(io::Error::other)?;
         let header = FileHeader { kind: Kind::Journal, generation, salt, sequence };
-        let file = disk.create(&name::journal(generation))?;
+        let file = disk.create(&file_name::journal(generation))?;
         file.write_at(&header.encode(), 0)?;
-        let mut journal = Self::resume(file, header, FRAMES_AT, chunk);
-        journal.make_ready(FRAMES_AT);
+        let mut journal = Self::resume(file, header, FRAMES_OFFSET, preallocate);
+        journal.preallocate_after(FRAMES_OFFSET);
         journal.file.sync_data()?;
+        // Without this, a power loss could remove the new name together with synced frames.
         disk.sync_dir()?;
         Ok(journal)
     }
@@ -61,9 +62,12 @@ impl JournalFile {
         let bytes = frame.seal(sequence, self.salt);
         let end = self.end + bytes.len() as u64;
         self.file.write_at(bytes, self.end)?;
-        if end > self.ready {
-            self.make_ready(end);
+        // The zeros are written with the frame that needs them, so the same sync covers both and
+        // allocates the blocks of the next frames.
+        if end > self.allocated_end {
+            self.preallocate_after(end);
         }
+        // Only this sync is measured: the writes above go to the page cache.
         let started = Instant::now();
         self.file.sync_data()?;
         self.end = end;
@@ -77,37 +81,39 @@ impl JournalFile {
         let bytes = empty.seal(sequence, self.salt);
         let end = self.end + bytes.len() as u64;
         self.file.write_at(bytes, self.end)?;
-        let room = HEALING_ROOM.min(self.chunk);
-        self.write_zeros(end, room)?;
+        // The zeros claim the space. Without them, the disk could be full again at the next frame.
+        let space = HEAL_SPACE.min(self.preallocate);
+        self.write_zeros(end, space)?;
         self.file.sync_data()?;
         self.end = end;
-        self.ready = end + room;
+        self.allocated_end = end + space;
         Ok(())
     }
 
     /// Releases preallocated space that was not used. A failure only wastes the space until the
     /// next start.
     pub(crate) fn trim(&self) {
-        if self.ready > self.end
+        if self.allocated_end > self.end
             && let Err(error) = self.file.set_len(self.end)
         {
-            tracing::debug!(%error, "the journal's unused space was not given back");
+            tracing::debug!(%error, "could not release the unused space of the journal");
         }
     }
 
     /// Fills the space after `end` with zeros, so that later syncs write only data. A full disk is
     /// not an error here: the frames may still fit, because they can use the blocks that the
     /// attempt has already filled.
-    fn make_ready(&mut self, end: u64) {
-        self.ready = end;
-        if self.chunk == 0 {
+    fn preallocate_after(&mut self, end: u64) {
+        self.allocated_end = end;
+        if self.preallocate == 0 {
             return;
         }
-        match self.write_zeros(end, self.chunk) {
-            Ok(()) => self.ready = end + self.chunk,
+        match self.write_zeros(end, self.preallocate) {
+            Ok(()) => self.allocated_end = end + self.preallocate,
             Err(error) => {
-                tracing::debug!(%error, chunk_bytes = self.chunk, "no space was made ready for the journal");
-                self.chunk = (self.chunk / 2).max(LEAST_CHUNK.min(self.chunk));
+                tracing::debug!(%error, bytes = self.preallocate, "could not preallocate space for the journal");
+                // A smaller preallocation may fit next time.
+                self.preallocate = (self.preallocate / 2).max(MIN_PREALLOCATION.min(self.preallocate));
             }
         }
     }

@@ -10,7 +10,7 @@ pub(crate) const VERSION: u32 = 1;
 
 /// The offset of the first frame. The two copies of the file header before it are in different
 /// sectors.
-pub(crate) const FRAMES_AT: u64 = HEADER_BLOCK as u64;
+pub(crate) const FRAMES_OFFSET: u64 = HEADER_BLOCK as u64;
 
 /// Bytes before the first frame.
 pub(crate) const HEADER_BLOCK: usize = 1024;
@@ -34,7 +34,7 @@ pub(crate) const FRAME_MAGIC: [u8; 4] = [0xF5, 0xA7, 0xC0, 0x9E];
 
 const FILE_MAGIC: [u8; 8] = *b"AURORA\xF5\xA7";
 const FILE_HEADER: usize = 44;
-const COPIES_AT: [usize; 2] = [0, 512];
+const COPY_OFFSETS: [usize; 2] = [0, 512];
 const RECORD_HEADER: usize = 4;
 
 /// The kind of a file.
@@ -68,7 +68,7 @@ pub(crate) struct FileHeader {
     pub(crate) sequence: u64,
 }
 
-/// The result of parsing the first [`FRAMES_AT`] bytes of a file.
+/// The result of parsing the first [`FRAMES_OFFSET`] bytes of a file.
 pub(crate) enum ParsedHeader {
     Valid(FileHeader),
     OtherVersion(u32),
@@ -88,7 +88,7 @@ impl FileHeader {
         let checksum = checksum(0, &[&copy]);
         copy.extend_from_slice(&checksum.to_le_bytes());
         let mut encoded = vec![0; HEADER_BLOCK];
-        for at in COPIES_AT {
+        for at in COPY_OFFSETS {
             encoded[at..at + copy.len()].copy_from_slice(&copy);
         }
         encoded
@@ -97,8 +97,9 @@ impl FileHeader {
     /// Reads a header from the start of a file. If the first copy is damaged, the second one is
     /// used.
     pub(crate) fn parse(start: &[u8]) -> ParsedHeader {
-        let copies = COPIES_AT.map(|at| Self::parse_copy(start.get(at..at + FILE_HEADER)));
+        let copies = COPY_OFFSETS.map(|at| Self::parse_copy(start.get(at..at + FILE_HEADER)));
         let mut best = ParsedHeader::Invalid;
+        // In reverse, so that the first valid copy wins.
         for copy in copies.into_iter().rev() {
             if !matches!(copy, ParsedHeader::Invalid) {
                 best = copy;
@@ -147,7 +148,7 @@ impl FrameHeader {
     }
 
     /// Whether the payload's length and checksum match this header.
-    pub(crate) fn fits(&self, payload: &[u8], salt: u64) -> bool {
+    pub(crate) fn matches(&self, payload: &[u8], salt: u64) -> bool {
         payload.len() == self.payload_len && self.payload_checksum == checksum(salt, &[payload])
     }
 }
@@ -183,6 +184,7 @@ impl FrameBuffer {
     /// Adds a record. Returns `false`, and adds nothing, if it does not fit.
     pub(crate) fn push(&mut self, record: &[u8]) -> bool {
         let Ok(len) = u32::try_from(record.len()) else { return false };
+        // A frame that exceeds these limits would be refused when it is read back.
         if record.len() > MAX_RECORD || self.payload_len() + RECORD_HEADER + record.len() > MAX_PAYLOAD {
             return false;
         }
@@ -207,9 +209,9 @@ impl FrameBuffer {
 
     /// Empties the buffer. Keeps its memory, unless a burst made it large.
     pub(crate) fn clear(&mut self) {
-        const KEPT: usize = 1 << 20;
+        const MAX_RETAINED: usize = 1 << 20;
         self.bytes.truncate(FRAME_HEADER);
-        self.bytes.shrink_to(KEPT);
+        self.bytes.shrink_to(MAX_RETAINED);
     }
 }
 

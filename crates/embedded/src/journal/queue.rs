@@ -36,7 +36,7 @@ pub(crate) struct Queue<U> {
 }
 
 struct State<U> {
-    pending: Pending<U>,
+    pending: PendingBatch<U>,
     /// Why the journal refuses records: set while it fails, and after it has ended.
     refusal: Option<Unavailable>,
     closing: bool,
@@ -45,7 +45,7 @@ struct State<U> {
 }
 
 /// A batch on its way to the disk, and the requests to process after it.
-pub(crate) struct Pending<U> {
+pub(crate) struct PendingBatch<U> {
     pub(crate) frame: FrameBuffer,
     pub(crate) undos: Vec<U>,
     pub(crate) records: u64,
@@ -75,13 +75,13 @@ impl Request {
     pub(crate) fn refuse(self, refusal: &Unavailable) {
         // The requester may have stopped waiting, so a failed send is ignored.
         let _ = match self {
-            Self::Barrier(answer) => answer.send(Err(refusal.clone())).is_ok(),
-            Self::Rotate(answer) => answer.send(Err(refusal.clone())).is_ok(),
+            Self::Barrier(reply) => reply.send(Err(refusal.clone())).is_ok(),
+            Self::Rotate(reply) => reply.send(Err(refusal.clone())).is_ok(),
         };
     }
 }
 
-impl<U> Pending<U> {
+impl<U> PendingBatch<U> {
     fn new(frame: FrameBuffer) -> Self {
         Self { frame, undos: Vec::new(), records: 0, batch: Arc::default(), requests: Vec::new() }
     }
@@ -90,8 +90,8 @@ impl<U> Pending<U> {
         self.records == 0 && self.requests.is_empty()
     }
 
-    /// The number of its records that cannot be undone, because no request waits for them.
-    pub(crate) fn unwaited(&self) -> u64 {
+    /// The number of its background records: no request waits for them, and they cannot be undone.
+    pub(crate) fn background_records(&self) -> u64 {
         self.records - self.undos.len() as u64
     }
 }
@@ -103,18 +103,22 @@ impl<U> State<U> {
     }
 }
 
-/// Resolves the waiting commits with an error if the batch was not settled, for example because a
-/// hook of the store panicked. Settling a second time has no effect.
-impl<U> Drop for Pending<U> {
+/// Resolves the waiting commits with an error if the batch was not resolved, for example because a
+/// hook of the store panicked. Resolving it a second time has no effect.
+impl<U> Drop for PendingBatch<U> {
     fn drop(&mut self) {
-        self.batch.settle(Err(Unavailable::closed()));
+        self.batch.resolve(Err(Unavailable::closed()));
     }
 }
 
 impl<U> Queue<U> {
     pub(crate) fn new(counters: Counters) -> Self {
-        let state =
-            State { pending: Pending::new(FrameBuffer::new()), refusal: None, closing: false, idle: false };
+        let state = State {
+            pending: PendingBatch::new(FrameBuffer::new()),
+            refusal: None,
+            closing: false,
+            idle: false,
+        };
         Self { state: Mutex::new(state), work: Condvar::new(), failing: AtomicBool::new(false), counters }
     }
 
@@ -124,10 +128,10 @@ impl<U> Queue<U> {
         // record enters a batch.
         let mut refusal = state.refusal();
         if refusal.is_none() && !state.pending.frame.push(record) {
-            refusal = Some(Unavailable::new("the disk is too far behind the registrations that wait for it"));
+            refusal = Some(Unavailable::new("too many registrations are waiting for a slow disk"));
         }
         if let Some(refusal) = refusal {
-            self.counters.lost(u64::from(undo.is_none()));
+            self.counters.add_lost(u64::from(undo.is_none()));
             return Err(refusal);
         }
         state.pending.undos.extend(undo);
@@ -140,16 +144,16 @@ impl<U> Queue<U> {
     }
 
     /// Sends a request to the thread and waits for the response.
-    pub(crate) fn ask<T>(
+    pub(crate) fn request<T>(
         &self,
         request: impl FnOnce(SyncSender<Result<T, Unavailable>>) -> Request,
     ) -> Result<T, Unavailable> {
-        let (answer, asked) = sync_channel(1);
-        self.request(request(answer));
-        asked.recv().unwrap_or_else(|_| Err(Unavailable::closed()))
+        let (reply, response) = sync_channel(1);
+        self.enqueue(request(reply));
+        response.recv().unwrap_or_else(|_| Err(Unavailable::closed()))
     }
 
-    fn request(&self, request: Request) {
+    fn enqueue(&self, request: Request) {
         let mut state = self.state.lock();
         if let Some(refusal) = state.refusal() {
             drop(state);
@@ -178,7 +182,7 @@ impl<U> Queue<U> {
 
     /// Takes the pending batch, waiting until there is one. Returns `None` when the journal closes
     /// and nothing is left. `spare` becomes the buffer of the next batch.
-    pub(crate) fn take(&self, spare: FrameBuffer) -> Option<Pending<U>> {
+    pub(crate) fn take(&self, spare: FrameBuffer) -> Option<PendingBatch<U>> {
         let mut state = self.state.lock();
         while state.pending.is_empty() {
             if state.closing {
@@ -187,16 +191,16 @@ impl<U> Queue<U> {
             state.idle = true;
             self.work.wait(&mut state);
         }
-        Some(std::mem::replace(&mut state.pending, Pending::new(spare)))
+        Some(std::mem::replace(&mut state.pending, PendingBatch::new(spare)))
     }
 
     /// Refuses new records and takes those that were queued, which must be undone together with the
     /// failed batch.
-    pub(crate) fn fail(&self, refusal: &Unavailable) -> Pending<U> {
+    pub(crate) fn fail(&self, refusal: &Unavailable) -> PendingBatch<U> {
         let mut state = self.state.lock();
         state.refusal = Some(refusal.clone());
         self.failing.store(true, Ordering::Release);
-        std::mem::replace(&mut state.pending, Pending::new(FrameBuffer::new()))
+        std::mem::replace(&mut state.pending, PendingBatch::new(FrameBuffer::new()))
     }
 
     /// Accepts records again.

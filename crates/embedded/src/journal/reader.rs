@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::format::{FRAME_HEADER, FRAME_MAGIC, FRAMES_AT, FrameHeader};
+use super::format::{FRAME_HEADER, FRAME_MAGIC, FRAMES_OFFSET, FrameHeader};
 use crate::disk::DiskFile;
 
 /// Bytes per read. Large, because a restart reads the whole journal and does little else.
@@ -29,7 +29,7 @@ pub(crate) struct Frame<'b> {
 impl<'a> FrameReader<'a> {
     /// Reads the frames of `file`, whose header is valid and has this `salt`.
     pub(crate) fn new(file: &'a dyn DiskFile, salt: u64) -> io::Result<Self> {
-        Ok(Self { file, salt, len: file.len()?, buffer: Vec::new(), start: 0, position: FRAMES_AT })
+        Ok(Self { file, salt, len: file.len()?, buffer: Vec::new(), start: 0, position: FRAMES_OFFSET })
     }
 
     /// The file offset that [`FrameReader::next`] reads from.
@@ -50,6 +50,7 @@ impl<'a> FrameReader<'a> {
         self.fill(FRAME_HEADER)?;
         let Some(header) = FrameHeader::parse(&self.buffer[self.start..], self.salt) else { return Ok(None) };
         let whole = FRAME_HEADER + header.payload_len;
+        // A damaged length must not make the reader allocate memory for bytes that do not exist.
         if self.len.saturating_sub(self.position) < whole as u64 {
             return Ok(None);
         }
@@ -57,7 +58,7 @@ impl<'a> FrameReader<'a> {
         let Some(payload) = self.buffer.get(self.start + FRAME_HEADER..self.start + whole) else {
             return Ok(None);
         };
-        if !header.fits(payload, self.salt) {
+        if !header.matches(payload, self.salt) {
             return Ok(None);
         }
         self.start += whole;
@@ -68,19 +69,20 @@ impl<'a> FrameReader<'a> {
         }))
     }
 
-    /// The first offset after `behind` with a valid frame header whose sequence is at least
-    /// `least`.
+    /// The first offset after `after` with a valid frame header whose sequence is at least
+    /// `min_sequence`.
     ///
     /// A frame is written only after the previous one was synced. So such a header proves that the
-    /// bytes at `behind` were durable once and were damaged since. Each byte is examined once,
+    /// bytes at `after` were durable once and were damaged since. Each byte is examined once,
     /// regardless of the contents, so the cost is linear in the length of the file.
-    pub(crate) fn find(&self, behind: u64, least: u64) -> io::Result<Option<u64>> {
-        self.windows(behind + 1, FRAME_HEADER - 1, |offset, window| {
+    pub(crate) fn find(&self, after: u64, min_sequence: u64) -> io::Result<Option<u64>> {
+        // The overlap finds a header that lies across the border of two windows.
+        self.scan(after + 1, FRAME_HEADER - 1, |offset, window| {
             let mut from = 0;
-            while let Some(found) = position_of(FRAME_MAGIC[0], &window[from..]) {
+            while let Some(found) = find_byte(FRAME_MAGIC[0], &window[from..]) {
                 let at = from + found;
                 let header = FrameHeader::parse(&window[at..], self.salt);
-                if header.is_some_and(|header| header.sequence >= least) {
+                if header.is_some_and(|header| header.sequence >= min_sequence) {
                     return Some(offset + at as u64);
                 }
                 from = at + 1;
@@ -93,7 +95,7 @@ impl<'a> FrameReader<'a> {
     /// is zero, so this is the length of the torn tail.
     pub(crate) fn torn_bytes(&self) -> io::Result<u64> {
         let mut end = self.position;
-        self.windows(self.position, 0, |offset, window| {
+        self.scan(self.position, 0, |offset, window| {
             if let Some(last) = window.iter().rposition(|byte| *byte != 0) {
                 end = offset + last as u64 + 1;
             }
@@ -102,18 +104,18 @@ impl<'a> FrameReader<'a> {
         Ok(end - self.position)
     }
 
-    /// Passes the file from `offset` on to `look`, window by window. Each window begins with the
+    /// Passes the file from `offset` on to `visit`, window by window. Each window begins with the
     /// last `overlap` bytes of the previous one.
-    fn windows<T>(
+    fn scan<T>(
         &self,
         mut offset: u64,
         overlap: usize,
-        mut look: impl FnMut(u64, &[u8]) -> Option<T>,
+        mut visit: impl FnMut(u64, &[u8]) -> Option<T>,
     ) -> io::Result<Option<T>> {
         let mut window = vec![0; WINDOW];
         while offset < self.len {
             let read = self.file.read_at(&mut window, offset)?;
-            if let Some(found) = look(offset, &window[..read]) {
+            if let Some(found) = visit(offset, &window[..read]) {
                 return Ok(Some(found));
             }
             if read < WINDOW {
@@ -130,6 +132,7 @@ impl<'a> FrameReader<'a> {
         if self.buffer.len() - self.start >= needed {
             return Ok(());
         }
+        // Moves the unread rest to the front, and reads at least a whole window after it.
         self.buffer.drain(..self.start);
         self.start = 0;
         let have = self.buffer.len();
@@ -142,6 +145,6 @@ impl<'a> FrameReader<'a> {
     }
 }
 
-fn position_of(byte: u8, bytes: &[u8]) -> Option<usize> {
+fn find_byte(byte: u8, bytes: &[u8]) -> Option<usize> {
     bytes.iter().position(|candidate| *candidate == byte)
 }

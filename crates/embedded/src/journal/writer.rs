@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::Hooks;
 use super::batch::Unavailable;
 use super::file::JournalFile;
+use super::file_name;
 use super::format::{FrameBuffer, next_epoch};
-use super::name;
-use super::queue::{Pending, Queue, Request, Rotation};
+use super::queue::{PendingBatch, Queue, Request, Rotation};
 use crate::disk::{Disk, DiskLock};
 
 pub(crate) struct Writer<U> {
@@ -19,7 +19,7 @@ pub(crate) struct Writer<U> {
     /// The sequence of the next frame.
     pub(crate) sequence: u64,
     pub(crate) hooks: Box<dyn Hooks<U>>,
-    pub(crate) chunk: u64,
+    pub(crate) preallocate: u64,
     pub(crate) heal_interval: Duration,
     /// Held until everything is written.
     pub(crate) _lock: Box<dyn DiskLock>,
@@ -29,13 +29,13 @@ impl<U: 'static> Writer<U> {
     /// Writes batches until the journal is closed.
     pub(crate) fn run(mut self) {
         // However this thread ends, callers must not wait for it forever.
-        let _end = End(Arc::clone(&self.queue));
-        if self.queue.health().is_err() && !self.heal_in_time() {
+        let _guard = ExitGuard(Arc::clone(&self.queue));
+        if self.queue.health().is_err() && !self.heal_or_close() {
             return;
         }
         let mut spare = FrameBuffer::new();
         while let Some(mut work) = self.queue.take(spare) {
-            if !self.commit(&mut work) && !self.heal_in_time() {
+            if !self.commit(&mut work) && !self.heal_or_close() {
                 return;
             }
             spare = std::mem::take(&mut work.frame);
@@ -53,14 +53,14 @@ impl<U: 'static> Writer<U> {
         Ok(())
     }
 
-    /// Makes a batch durable and settles it. Returns `false` if the disk failed.
-    fn commit(&mut self, work: &mut Pending<U>) -> bool {
+    /// Makes a batch durable and resolves it. Returns `false` if the disk failed.
+    fn commit(&mut self, work: &mut PendingBatch<U>) -> bool {
         if work.records > 0 {
             match self.file.append(&mut work.frame, self.sequence) {
                 Ok((bytes, sync)) => {
                     self.sequence = self.sequence.saturating_add(1);
-                    self.queue.counters.batch(work.records, bytes, sync);
-                    work.batch.settle(Ok(()));
+                    self.queue.counters.add_batch(work.records, bytes, sync);
+                    work.batch.resolve(Ok(()));
                 }
                 Err(error) => {
                     self.fail(&error, work);
@@ -69,7 +69,7 @@ impl<U: 'static> Writer<U> {
             }
         }
         for request in work.requests.drain(..) {
-            self.answer(request);
+            self.process(request);
         }
         true
     }
@@ -77,18 +77,18 @@ impl<U: 'static> Writer<U> {
     /// Refuses new records, lets the store undo the changes that were lost, newest first, and only
     /// then notifies the waiting requests. A client that gets the error and retries therefore never
     /// meets the reverted change.
-    fn fail(&mut self, error: &io::Error, work: &mut Pending<U>) {
+    fn fail(&mut self, error: &io::Error, work: &mut PendingBatch<U>) {
         let refusal = unwritable(error);
         let directory = self.disk.location();
         let mut queued = self.queue.fail(&refusal);
-        self.queue.counters.failure();
-        self.queue.counters.lost(work.unwaited() + queued.unwaited());
-        tracing::error!(%error, directory, records = work.records + queued.records, "the journal failed; registrations are refused");
+        self.queue.counters.add_failure();
+        self.queue.counters.add_lost(work.background_records() + queued.background_records());
+        tracing::error!(%error, directory, records = work.records + queued.records, "could not write to the journal; registrations are refused until it heals");
         // The queued records are newer than the failed batch, so they are undone first.
         let newest_first = queued.undos.drain(..).rev().chain(work.undos.drain(..).rev()).collect();
         self.hooks.failed(newest_first);
         for failed in [work, &mut queued] {
-            failed.batch.settle(Err(refusal.clone()));
+            failed.batch.resolve(Err(refusal.clone()));
             for request in failed.requests.drain(..) {
                 request.refuse(&refusal);
             }
@@ -96,48 +96,48 @@ impl<U: 'static> Writer<U> {
     }
 
     /// Retries until the disk accepts writes again. Returns `false` if the journal is closed first.
-    fn heal_in_time(&mut self) -> bool {
+    fn heal_or_close(&mut self) -> bool {
         while self.queue.pause(self.heal_interval) {
             match self.try_heal() {
                 Ok(()) => {
-                    tracing::info!("the journal healed; registrations are taken again");
+                    tracing::info!("the journal healed; registrations are accepted again");
                     self.queue.heal();
                     self.hooks.healed();
                     return true;
                 }
-                Err(error) => tracing::debug!(%error, "the journal did not heal"),
+                Err(error) => tracing::debug!(%error, "the journal has not healed yet"),
             }
         }
         false
     }
 
-    fn answer(&mut self, request: Request) {
+    fn process(&mut self, request: Request) {
         // The requester may have stopped waiting, so a failed send is ignored.
         let _ = match request {
-            Request::Barrier(answer) => answer.send(Ok(self.queue.counters.failures())).is_ok(),
-            Request::Rotate(answer) => answer.send(self.rotate()).is_ok(),
+            Request::Barrier(reply) => reply.send(Ok(self.queue.counters.failures())).is_ok(),
+            Request::Rotate(reply) => reply.send(self.rotate()).is_ok(),
         };
     }
 
     /// The preallocation of a journal file that is written during a checkpoint. The checkpoint
     /// needs the space of a small disk more.
-    fn modest_chunk(&self) -> u64 {
+    fn checkpoint_preallocation(&self) -> u64 {
         const SHARE_OF_FREE: u64 = 16;
-        self.disk.free().map_or(self.chunk, |free| self.chunk.min(free / SHARE_OF_FREE))
+        self.disk.free().map_or(self.preallocate, |free| self.preallocate.min(free / SHARE_OF_FREE))
     }
 
     /// Starts the next journal file. If that fails, the current file continues, and only the
     /// checkpoint is abandoned.
     fn rotate(&mut self) -> Result<Rotation, Unavailable> {
         let generation = self.file.generation + 1;
-        match JournalFile::create(&self.disk, generation, self.sequence, self.modest_chunk()) {
+        match JournalFile::create(&self.disk, generation, self.sequence, self.checkpoint_preallocation()) {
             // The checkpoint that follows needs the space of a small disk, so unused space of the
             // old file is released.
             Ok(file) => std::mem::replace(&mut self.file, file).trim(),
             Err(error) => {
                 // Leaving the file is harmless: a start ignores it as long as it has no frames.
-                if let Err(error) = self.disk.remove(&name::journal(generation)) {
-                    tracing::debug!(%error, generation, "the unused journal file stays until the next start");
+                if let Err(error) = self.disk.remove(&file_name::journal(generation)) {
+                    tracing::debug!(%error, generation, "could not remove an unused journal file; the next start ignores it");
                 }
                 return Err(unwritable(&error));
             }
@@ -155,17 +155,17 @@ impl<U: 'static> Writer<U> {
 /// Why the journal refuses records, for operators. Clients see this too, so the directory appears
 /// only in the log.
 pub(super) fn unwritable(error: &io::Error) -> Unavailable {
-    Unavailable::new(&format!("the journal can't be written: {error}"))
+    Unavailable::new(&format!("cannot write to the journal: {error}"))
 }
 
 /// Refuses all records once the thread has ended.
-struct End<U>(Arc<Queue<U>>);
+struct ExitGuard<U>(Arc<Queue<U>>);
 
-impl<U> Drop for End<U> {
+impl<U> Drop for ExitGuard<U> {
     fn drop(&mut self) {
         let refusal = self.0.health().err().unwrap_or_else(Unavailable::closed);
         let mut left = self.0.fail(&refusal);
-        left.batch.settle(Err(refusal.clone()));
+        left.batch.resolve(Err(refusal.clone()));
         for request in left.requests.drain(..) {
             request.refuse(&refusal);
         }

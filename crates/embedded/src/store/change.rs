@@ -1,5 +1,5 @@
-//! Exclusive access to the index with notification of watchers afterwards, and the change-log
-//! operations of the store.
+//! Exclusive access to the index, which wakes watchers when it ends, and the change-log operations
+//! of the store.
 
 use std::ops::{Deref, DerefMut};
 
@@ -12,22 +12,23 @@ use crate::changes::ChangeLog;
 use crate::index::Index;
 
 /// The index, locked exclusively. Watchers of the changes are woken after it is unlocked.
-pub(super) struct Alone<'a> {
+pub(super) struct IndexWriteGuard<'a> {
     // The fields are dropped in this order, so the index is unlocked before watchers are woken.
     index: RwLockWriteGuard<'a, Index>,
-    _announcement: Announcement<'a>,
+    _wake: WakeOnDrop<'a>,
 }
 
-struct Announcement<'a>(&'a ChangeLog);
+/// Wakes the watchers of the changes when it is dropped.
+struct WakeOnDrop<'a>(&'a ChangeLog);
 
 impl Shared {
     /// Locks the index exclusively.
-    pub(super) fn write(&self) -> Alone<'_> {
-        Alone { index: self.index.write(), _announcement: Announcement(&self.changes) }
+    pub(super) fn write(&self) -> IndexWriteGuard<'_> {
+        IndexWriteGuard { index: self.index.write(), _wake: WakeOnDrop(&self.changes) }
     }
 }
 
-impl Deref for Alone<'_> {
+impl Deref for IndexWriteGuard<'_> {
     type Target = Index;
 
     fn deref(&self) -> &Index {
@@ -35,15 +36,15 @@ impl Deref for Alone<'_> {
     }
 }
 
-impl DerefMut for Alone<'_> {
+impl DerefMut for IndexWriteGuard<'_> {
     fn deref_mut(&mut self) -> &mut Index {
         &mut self.index
     }
 }
 
-impl Drop for Announcement<'_> {
+impl Drop for WakeOnDrop<'_> {
     fn drop(&mut self) {
-        self.0.announce();
+        self.0.wake_watchers();
     }
 }
 

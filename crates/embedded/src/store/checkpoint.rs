@@ -11,21 +11,21 @@ use super::{EmbeddedStore, Shared, Undo};
 use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 
 /// Growth of the journal that triggers a checkpoint. A start reads this much in about a second.
-const JOURNAL_BYTES: u64 = 64 << 20;
+const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 
 /// The same on a small disk, which the journal would soon fill, so that no checkpoint would fit any
 /// more. Small, but large enough to be worth the work.
-const JOURNAL_BYTES_ON_A_SMALL_DISK: u64 = 4 << 20;
+const SMALL_DISK_JOURNAL_BYTES: u64 = 4 << 20;
 
 /// The pause after a failed checkpoint. Each further failure doubles it. On a disk that is too
 /// small, an attempt fills the disk, and registrations are refused meanwhile.
-const FIRST_REST: Duration = Duration::from_secs(1);
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Maximum number of doublings. The pause is then about a minute, in which an operator may have
 /// freed space.
-const MOST_DOUBLINGS: u32 = 6;
+const MAX_DOUBLINGS: u32 = 6;
 
 /// Slots that are encoded per lock of the index: about a tenth of a millisecond of work.
-const SLOTS: u32 = 512;
+const SLOTS_PER_LOCK: u32 = 512;
 
 /// Takes checkpoints in a separate thread, one at a time.
 #[derive(Default)]
@@ -43,7 +43,7 @@ pub(super) struct CheckpointFigures {
     pub(super) duration: Duration,
     /// Failures since the last successful checkpoint, and the end of the pause after them.
     failed_in_a_row: u32,
-    rests_until: Option<Instant>,
+    paused_until: Option<Instant>,
 }
 
 impl CheckpointFigures {
@@ -51,17 +51,17 @@ impl CheckpointFigures {
         self.taken += 1;
         self.bytes = report.bytes;
         self.duration = duration;
-        (self.failed_in_a_row, self.rests_until) = (0, None);
+        (self.failed_in_a_row, self.paused_until) = (0, None);
     }
 
     fn failed(&mut self, now: Instant) {
         self.failed += 1;
-        self.rests_until = Some(now + FIRST_REST * (1 << self.failed_in_a_row.min(MOST_DOUBLINGS)));
+        self.paused_until = Some(now + FIRST_PAUSE * (1 << self.failed_in_a_row.min(MAX_DOUBLINGS)));
         self.failed_in_a_row = self.failed_in_a_row.saturating_add(1);
     }
 
-    fn rests(&self, now: Instant) -> bool {
-        self.rests_until.is_some_and(|until| now < until)
+    fn is_paused(&self, now: Instant) -> bool {
+        self.paused_until.is_some_and(|until| now < until)
     }
 }
 
@@ -73,9 +73,9 @@ impl EmbeddedStore {
     /// unavailable.
     pub fn checkpoint(&self) -> Result<CheckpointReport, CheckpointError> {
         let Some(journal) = &self.journal else {
-            return Err(Unavailable::new("the store has no disk").into());
+            return Err(Unavailable::new("the store is in memory only and has no checkpoints").into());
         };
-        take(&self.shared, journal, &self.checkpointer.figures)
+        take_checkpoint(&self.shared, journal, &self.checkpointer.figures)
     }
 
     pub(super) fn checkpoint_figures(&self) -> CheckpointFigures {
@@ -85,7 +85,7 @@ impl EmbeddedStore {
     /// Starts a checkpoint if the journal has grown enough, or lacks a change that the index has.
     pub(super) fn checkpoint_if_wanted(&self) {
         let Some(journal) = &self.journal else { return };
-        if journal.health().is_err() || self.checkpointer.figures.lock().rests(Instant::now()) {
+        if journal.health().is_err() || self.checkpointer.figures.lock().is_paused(Instant::now()) {
             return;
         }
         if !self.has_grown(journal) && !self.shared.checkpoint_wanted.load(Ordering::Relaxed) {
@@ -98,13 +98,13 @@ impl EmbeddedStore {
         let (shared, journal) = (Arc::clone(&self.shared), Arc::clone(journal));
         let figures = Arc::clone(&self.checkpointer.figures);
         let work = move || {
-            if let Err(error) = take(&shared, &journal, &figures) {
-                tracing::warn!(%error, "a checkpoint was not taken; the journal keeps everything until the next");
+            if let Err(error) = take_checkpoint(&shared, &journal, &figures) {
+                tracing::warn!(%error, "a checkpoint failed; the journal keeps all changes until the next one succeeds");
             }
         };
         match thread::Builder::new().name("checkpoint".to_owned()).spawn(work) {
             Ok(thread) => *running = Some(thread),
-            Err(error) => tracing::warn!(%error, "no thread could be started for a checkpoint"),
+            Err(error) => tracing::warn!(%error, "could not start the checkpoint thread"),
         }
     }
 }
@@ -113,28 +113,28 @@ impl EmbeddedStore {
     /// Whether a checkpoint would shorten the journal by enough.
     fn has_grown(&self, journal: &Journal<Undo>) -> bool {
         let grown = journal.figures().bytes_since_checkpoint;
-        let least = self.shared.index.read().bytes();
-        if grown <= least.max(JOURNAL_BYTES_ON_A_SMALL_DISK) {
+        let index_bytes = self.shared.index.read().bytes();
+        if grown <= index_bytes.max(SMALL_DISK_JOURNAL_BYTES) {
             return false;
         }
-        grown > least.max(JOURNAL_BYTES) || journal.free_bytes().is_ok_and(|free| free < grown)
+        grown > index_bytes.max(MAX_JOURNAL_BYTES) || journal.free_bytes().is_ok_and(|free| free < grown)
     }
 }
 
 impl Checkpointer {
     /// Waits for the running checkpoint, if any. The store must be marked as closed first, so that
     /// the checkpoint stops soon and no other one starts.
-    pub(super) fn end(&self) {
+    pub(super) fn join(&self) {
         let running = self.thread.lock().take();
         if let Some(thread) = running
             && thread.join().is_err()
         {
-            tracing::error!("the checkpoint's thread ended by a panic");
+            tracing::error!("the checkpoint thread panicked");
         }
     }
 }
 
-fn take(
+fn take_checkpoint(
     shared: &Shared,
     journal: &Journal<Undo>,
     figures: &Mutex<CheckpointFigures>,
@@ -142,7 +142,7 @@ fn take(
     let started = Instant::now();
     // Cleared before writing, so that a record lost from here on triggers the next checkpoint.
     shared.checkpoint_wanted.store(false, Ordering::Relaxed);
-    let outcome = write(shared, journal);
+    let outcome = write_checkpoint(shared, journal);
     let mut figures = figures.lock();
     match &outcome {
         Ok(report) => figures.succeeded(report, started.elapsed()),
@@ -154,7 +154,7 @@ fn take(
     outcome
 }
 
-fn write(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, CheckpointError> {
+fn write_checkpoint(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, CheckpointError> {
     let mut checkpoint = journal.begin_checkpoint()?;
     let (mut bytes, mut ends, mut from) = (Vec::new(), Vec::new(), 0);
     loop {
@@ -166,7 +166,7 @@ fn write(shared: &Shared, journal: &Journal<Undo>) -> Result<CheckpointReport, C
         // has the full state of its peer, so it does not matter which of its states the checkpoint
         // has.
         let index = shared.index.read();
-        let until = index.end().min(from + SLOTS);
+        let until = index.slot_count().min(from + SLOTS_PER_LOCK);
         if from == until {
             break;
         }
@@ -193,17 +193,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn checkpoints_rest_longer_with_every_failure_until_one_is_taken() {
+    fn the_pause_between_checkpoints_doubles_with_each_failure_in_a_row() {
         let mut figures = CheckpointFigures::default();
         let now = Instant::now();
         for seconds in [1, 2, 4, 8, 16, 32, 64, 64] {
             figures.failed(now);
-            assert!(figures.rests(now + Duration::from_millis(seconds * 1_000 - 1)), "{seconds}");
-            assert!(!figures.rests(now + Duration::from_secs(seconds)), "{seconds}");
+            assert!(figures.is_paused(now + Duration::from_millis(seconds * 1_000 - 1)), "{seconds}");
+            assert!(!figures.is_paused(now + Duration::from_secs(seconds)), "{seconds}");
         }
         figures.succeeded(&CheckpointReport { records: 0, bytes: 0 }, Duration::ZERO);
-        assert!(!figures.rests(now));
+        assert!(!figures.is_paused(now));
         figures.failed(now);
-        assert!(!figures.rests(now + FIRST_REST));
+        assert!(!figures.is_paused(now + FIRST_PAUSE));
     }
 }

@@ -19,28 +19,27 @@ impl EmbeddedStore {
         let checkpointer = Arc::clone(&self.checkpointer);
         let (done, is_done) = oneshot::channel();
         let work = move || {
-            checkpointer.end();
+            checkpointer.join();
             let health = journal.health();
             journal.close();
             // The caller may have stopped waiting, so a failed send is ignored.
             let _ = done.send(health);
         };
-        thread::Builder::new()
-            .name("close".to_owned())
-            .spawn(work)
-            .map_err(|error| StoreError::Internal(format!("no thread could be started to close: {error}")))?;
+        thread::Builder::new().name("close".to_owned()).spawn(work).map_err(|error| {
+            StoreError::Internal(format!("could not start the thread that closes the store: {error}"))
+        })?;
         match is_done.await {
             Ok(health) => health.map_err(|error| unavailable(&error)),
-            Err(_) => Err(StoreError::Internal("closing the store ended by a panic".to_owned())),
+            Err(_) => Err(StoreError::Internal("the thread that closes the store panicked".to_owned())),
         }
     }
 }
 
 impl Drop for EmbeddedStore {
-    /// Makes all changes durable even without [`aurora_discovery_registry::Store::close`]. Blocks on the
-    /// disk.
+    /// Makes all changes durable even without [`aurora_discovery_registry::Store::close`]. Blocks
+    /// on the disk.
     fn drop(&mut self) {
         self.shared.closed.store(true, Ordering::Release);
-        self.checkpointer.end();
+        self.checkpointer.join();
     }
 }

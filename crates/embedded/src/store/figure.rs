@@ -21,12 +21,12 @@ impl EmbeddedStore {
     }
 
     fn change_figures(&self) -> [StoreMetric; 4] {
-        let ChangeFigures { remembered, bytes, watchers, wakeups } = self.shared.changes.figures();
+        let ChangeFigures { retained, bytes, watchers, wakeups } = self.shared.changes.figures();
         [
-            gauge("changes", "Changes that are remembered for those who follow.", remembered as f64),
-            gauge("changes_bytes", "Bytes that these take.", bytes as f64),
-            gauge("watchers", "Those who wait for changes.", watchers as f64),
-            counter("wakeups", "Times that one who waits was woken by a change.", wakeups),
+            gauge("changes", "Changes in the change log.", retained as f64),
+            gauge("changes_bytes", "Memory that the changes in the change log use, in bytes.", bytes as f64),
+            gauge("watchers", "Open watchers of changes.", watchers as f64),
+            counter("wakeups", "Times that a change woke a waiting watcher.", wakeups),
         ]
     }
 
@@ -44,26 +44,34 @@ impl EmbeddedStore {
             evicted_for_address,
         } = counts;
         vec![
-            gauge("peers", "Peers that the store has, live and dormant.", known as f64),
-            gauge("peers_bytes", "Bytes that these count for against the bound.", bytes as f64),
+            gauge("peers", "Peers in the store, live and dormant.", known as f64),
+            gauge("peers_bytes", "Bytes that the peers count against the limit of memory.", bytes as f64),
             counter("leases_expired", "Leases that ended.", expired),
-            counter("peers_revived", "Dormant peers that a heartbeat brought back.", revived),
-            counter("peers_evicted_due", "Dormant peers deleted at the end of their window.", evicted_due),
-            counter("peers_evicted_for_room", "Dormant peers deleted for newcomers.", evicted_for_room),
+            counter("peers_revived", "Dormant peers that a heartbeat revived.", revived),
+            counter(
+                "peers_evicted_due",
+                "Dormant peers evicted at the end of the revival window.",
+                evicted_due,
+            ),
+            counter(
+                "peers_evicted_for_room",
+                "Dormant peers evicted to make room for newcomers.",
+                evicted_for_room,
+            ),
             counter(
                 "peers_evicted_for_source",
-                "Peers deleted because their source has as many dormant ones as it may.",
+                "Expired peers evicted because their source reached its limit of dormant peers.",
                 evicted_for_source,
             ),
             counter(
                 "peers_evicted_for_address",
-                "Dormant peers deleted because as many live ones as may publish their address.",
+                "Dormant peers evicted because their address reached its limit of live peers.",
                 evicted_for_address,
             ),
             counter(
                 "changes_irrevertible",
-                "Changes that were not kept and could not be taken back.",
-                self.shared.irrevertible.load(Ordering::Relaxed),
+                "Changes that the journal failed to store and that could not be reverted.",
+                self.shared.failed_reverts.load(Ordering::Relaxed),
             ),
         ]
     }
@@ -73,16 +81,16 @@ impl EmbeddedStore {
         let restored = self.restored();
         [
             counter("checkpoints", "Checkpoints taken.", figures.taken),
-            counter("checkpoints_failed", "Checkpoints that could not be taken.", figures.failed),
-            gauge("checkpoint_bytes", "Length of the last checkpoint.", figures.bytes as f64),
+            counter("checkpoints_failed", "Checkpoints that failed.", figures.failed),
+            gauge("checkpoint_bytes", "Length of the last checkpoint, in bytes.", figures.bytes as f64),
             gauge(
                 "checkpoint_duration_seconds",
-                "How long the last checkpoint took.",
+                "Duration of the last checkpoint, in seconds.",
                 figures.duration.as_secs_f64(),
             ),
             counter(
                 "restore_records_skipped",
-                "Records that could not be parsed at the start.",
+                "Records that could not be parsed at the start and were skipped.",
                 restored.skipped_records,
             ),
         ]
@@ -93,31 +101,32 @@ fn journal_figures(figures: &JournalFigures) -> [StoreMetric; 7] {
     [
         gauge(
             "journal_bytes",
-            "Bytes of journal that a restart would read beside the checkpoint.",
+            "Bytes of journal that a restart would read in addition to the checkpoint.",
             figures.bytes_since_checkpoint as f64,
         ),
-        counter("journal_written_bytes", "Bytes made durable.", figures.bytes),
-        counter("journal_records", "Records made durable.", figures.records),
-        counter("journal_batches", "Batches made durable, each with one sync.", figures.batches),
-        counter("journal_failures", "Batches that the disk did not take.", figures.failures),
+        counter("journal_written_bytes", "Bytes made durable in the journal.", figures.bytes),
+        counter("journal_records", "Records made durable in the journal.", figures.records),
+        counter("journal_batches", "Batches of records made durable, each with one sync.", figures.batches),
+        counter("journal_failures", "Batches that could not be made durable.", figures.failures),
         counter(
             "journal_records_lost",
-            "Records nobody waited for that the disk did not take; a checkpoint makes up for them.",
-            figures.lost_unwaited,
+            "Background records (evictions, revivals) lost in a disk failure; the next checkpoint makes up for them.",
+            figures.lost_records,
         ),
         StoreMetric {
             name: "journal_sync_seconds",
-            help: "How long syncs of the journal took.",
+            help: "Duration of journal syncs, in seconds.",
             value: sync_histogram(figures),
         },
     ]
 }
 
 fn sync_histogram(figures: &JournalFigures) -> MetricValue {
-    let mut below = 0;
+    let mut cumulative = 0;
+    // Prometheus expects cumulative counts.
     let buckets = SYNC_BUCKETS_MICROS.iter().zip(figures.sync_buckets).map(|(bound, count)| {
-        below += count;
-        (*bound as f64 / 1e6, below)
+        cumulative += count;
+        (*bound as f64 / 1e6, cumulative)
     });
     MetricValue::Histogram {
         buckets: buckets.collect(),

@@ -14,8 +14,8 @@ use parking_lot::RwLock;
 
 use super::{EmbeddedStore, Shared, Undo};
 use crate::disk::{Disk, StdDisk};
-use crate::index::{Index, Keys, Replayed};
-use crate::journal::{Hooks, Journal, JournalOptions, OpenError, Recovery};
+use crate::index::{Index, Keys, ParsedRecord};
+use crate::journal::{Hooks, Journal, JournalOptions, OpenError, RecoveryReport};
 use load::load;
 
 /// The options of a store.
@@ -41,9 +41,9 @@ impl Default for EmbeddedOptions {
     }
 }
 
-/// The result of opening a store.
+/// What opening a store restored from disk.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Restored {
+pub struct RestoreReport {
     /// Number of live peers. Each has a full lease.
     pub live: u64,
     /// Number of dormant peers.
@@ -51,7 +51,7 @@ pub struct Restored {
     /// Records that could not be parsed and were skipped.
     pub skipped_records: u64,
     /// The result of the journal's recovery.
-    pub journal: Recovery,
+    pub journal: RecoveryReport,
     /// Duration of opening.
     pub duration: Duration,
 }
@@ -75,7 +75,7 @@ impl EmbeddedStore {
     pub fn in_memory(limits: Limits) -> Arc<Self> {
         let keys = Keys::new();
         let index = Index::new(limits, keys.clone());
-        Arc::new(Self::of(Arc::new(Shared::new(index, keys)), None, Restored::default()))
+        Arc::new(Self::of(Arc::new(Shared::new(index, keys)), None, RestoreReport::default()))
     }
 
     /// Opens a store on the given disk and ignores the directory that the options name.
@@ -93,10 +93,10 @@ impl EmbeddedStore {
         let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, directory: _ } = options;
         let journal = JournalOptions { drop_damaged, heal_interval, preallocate };
         let (recovered, mut loaded) = load(disk, journal, Index::loading(limits, keys.clone()), &keys)?;
-        loaded.index.restore(now, |most| fastrand::u64(..=most));
+        loaded.index.restore(now, |max| fastrand::u64(..=max));
 
         let census = loaded.index.census(0);
-        let restored = Restored {
+        let restored = RestoreReport {
             live: census.live,
             dormant: census.dormant,
             skipped_records: loaded.skipped,
@@ -106,14 +106,14 @@ impl EmbeddedStore {
         let shared = Arc::new(Shared::new(loaded.index, keys));
         // Damage that was dropped would be found again at every start, until a checkpoint replaces
         // the journal.
-        shared.checkpoint_wanted.store(restored.journal.dropped_places > 0, Ordering::Relaxed);
+        shared.checkpoint_wanted.store(restored.journal.dropped_ranges > 0, Ordering::Relaxed);
         let journal = recovered
             .start(Reverter(Arc::clone(&shared)))
-            .map_err(|source| io_error("start a thread for", &location, source))?;
+            .map_err(|source| io_error("start the journal thread for", &location, source))?;
         Ok(Arc::new(Self::of(shared, Some(Arc::new(journal)), restored)))
     }
 
-    fn of(shared: Arc<Shared>, journal: Option<Arc<Journal<Undo>>>, restored: Restored) -> Self {
+    fn of(shared: Arc<Shared>, journal: Option<Arc<Journal<Undo>>>, restored: RestoreReport) -> Self {
         Self { shared, journal, checkpointer: Arc::default(), restored }
     }
 }
@@ -126,7 +126,7 @@ impl Shared {
             keys,
             closed: AtomicBool::new(false),
             checkpoint_wanted: AtomicBool::new(false),
-            irrevertible: AtomicU64::new(0),
+            failed_reverts: AtomicU64::new(0),
         }
     }
 }
@@ -137,14 +137,14 @@ struct Reverter(Arc<Shared>);
 impl Hooks<Undo> for Reverter {
     fn failed(&self, undos: Vec<Undo>) {
         // Parsed before the index is locked, because there may be many.
-        let parse = |undo: &Undo| Replayed::parse(undo, &self.0.keys);
+        let parse = |undo: &Undo| ParsedRecord::parse(undo, &self.0.keys);
         let before: Vec<_> = undos.iter().map(parse).collect();
         for before in before {
             match before {
                 Ok(before) => self.0.write().revert(before),
                 Err(error) => {
-                    self.0.irrevertible.fetch_add(1, Ordering::Relaxed);
-                    tracing::error!(error, "a change that was not kept can't be taken back");
+                    self.0.failed_reverts.fetch_add(1, Ordering::Relaxed);
+                    tracing::error!(error, "a change that the journal failed to store could not be reverted");
                 }
             }
         }

@@ -1,8 +1,8 @@
 //! Tests of the store's internals. The conformance suite covers what callers see.
 
-mod crowd;
+mod concurrency;
 mod failure;
 mod fixture;
 mod follow;
-mod life;
+mod lifecycle;
 mod model;

@@ -14,7 +14,7 @@ async fn a_million_draws_under_churn_are_fair() {
 }
 
 #[tokio::test]
-async fn draws_from_a_network_that_is_replaced_over_and_over_are_fair() {
+async fn draws_from_a_network_that_is_replaced_repeatedly_are_fair() {
     let store = EmbeddedStore::in_memory(Limits::default());
     let replaced =
         FairnessTest { stable_peers: 20, churn: 200, samples: 200, seed: 2, ..FairnessTest::default() };

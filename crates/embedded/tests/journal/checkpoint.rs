@@ -16,7 +16,7 @@ fn names(disk: &LossyDisk) -> Vec<String> {
 }
 
 #[test]
-fn a_checkpoint_takes_the_place_of_the_journal_before_it() {
+fn a_checkpoint_replaces_the_journal_before_it() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"a=1");
@@ -39,7 +39,7 @@ fn a_checkpoint_takes_the_place_of_the_journal_before_it() {
 }
 
 #[test]
-fn a_checkpoint_given_up_leaves_everything_and_the_next_one_works() {
+fn an_abandoned_checkpoint_loses_nothing_and_the_next_one_succeeds() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"a");
@@ -66,14 +66,14 @@ fn one_checkpoint_is_written_at_a_time() {
 }
 
 #[test]
-fn a_checkpoint_during_which_the_journal_failed_is_given_up() {
+fn a_checkpoint_is_abandoned_if_the_journal_fails_meanwhile() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
     disk.set_sync_fails(true);
     let undone = opened.journal.append(b"undone", Some(1)).unwrap();
-    // The store would write this while it does not know of the failure yet.
+    // The store would write this before it learns of the failure.
     checkpoint.push(b"undone").unwrap();
     assert!(wait(undone).is_err());
     disk.set_sync_fails(false);
@@ -84,7 +84,7 @@ fn a_checkpoint_during_which_the_journal_failed_is_given_up() {
 }
 
 #[test]
-fn a_checkpoint_waits_for_what_it_holds_to_be_durable() {
+fn a_checkpoint_waits_until_its_changes_are_durable() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
@@ -96,7 +96,7 @@ fn a_checkpoint_waits_for_what_it_holds_to_be_durable() {
 }
 
 #[test]
-fn a_checkpoint_without_room_fails_alone() {
+fn a_checkpoint_that_does_not_fit_does_not_fail_the_journal() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -108,13 +108,13 @@ fn a_checkpoint_without_room_fails_alone() {
     disk.set_capacity(Some(disk.used()));
     assert!(opened.journal.begin_checkpoint().is_err());
     opened.journal.health().unwrap();
-    opened.append(b"in the space made ready");
+    opened.append(b"in preallocated space");
     drop(opened);
-    assert_eq!(records(&disk), [&b"kept"[..], b"in the space made ready"]);
+    assert_eq!(records(&disk), [&b"kept"[..], b"in preallocated space"]);
 }
 
 #[test]
-fn a_large_checkpoint_comes_back_whole() {
+fn a_large_checkpoint_is_read_back_completely() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let state: Vec<Vec<u8>> = (0..20_000u32).map(|n| n.to_le_bytes().repeat(75)).collect();
@@ -135,7 +135,7 @@ fn damage_anywhere_in_a_checkpoints_frames_is_refused() {
         let mut damaged = whole.clone();
         damaged[at] ^= 4;
         let disk = disk.copy();
-        disk.put(name, damaged);
+        disk.write_file(name, damaged);
         match open_with(&disk, options()) {
             Err(OpenError::Damaged { name: file, .. }) => assert_eq!(file, name),
             other => panic!("at {at}: {:?}", other.map(|opened| opened.recovery)),
@@ -144,7 +144,7 @@ fn damage_anywhere_in_a_checkpoints_frames_is_refused() {
 }
 
 #[test]
-fn a_missing_file_is_refused_by_its_name() {
+fn a_directory_with_a_missing_file_is_refused() {
     for missing in ["checkpoint-0000000002", "journal-0000000002"] {
         let disk = LossyDisk::new(1);
         let opened = open(&disk);
@@ -159,7 +159,7 @@ fn a_missing_file_is_refused_by_its_name() {
 }
 
 #[test]
-fn the_end_of_a_journal_that_another_follows_is_not_lost_in_silence() {
+fn a_damaged_end_of_an_earlier_journal_is_refused() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"one");
@@ -169,7 +169,7 @@ fn the_end_of_a_journal_that_another_follows_is_not_lost_in_silence() {
     let mut bytes = disk.contents("journal-0000000001").unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     bytes[end] ^= 1;
-    disk.put("journal-0000000001", bytes);
+    disk.write_file("journal-0000000001", bytes);
     assert!(matches!(
         open_with(&disk, options()),
         Err(OpenError::Damaged { name, .. }) if name == "journal-0000000001"
@@ -178,7 +178,7 @@ fn the_end_of_a_journal_that_another_follows_is_not_lost_in_silence() {
 
 /// Cuts the power at each operation of a checkpoint, in turn.
 #[test]
-fn a_loss_of_power_at_any_step_of_a_checkpoint_loses_nothing() {
+fn a_power_loss_at_any_step_of_a_checkpoint_loses_nothing() {
     for seed in 0..20 {
         for step in 0.. {
             let disk = LossyDisk::new(seed);
@@ -186,7 +186,7 @@ fn a_loss_of_power_at_any_step_of_a_checkpoint_loses_nothing() {
             opened.append(b"a");
             opened.append(b"b");
             disk.lose_power_after(step);
-            let finished = steps(&opened);
+            let finished = run_checkpoint(&opened);
             let found = disk.lose_power();
             drop(opened);
             let state = last_of_each(&records(&found));
@@ -199,7 +199,7 @@ fn a_loss_of_power_at_any_step_of_a_checkpoint_loses_nothing() {
     }
 }
 
-fn steps(opened: &Opened) -> bool {
+fn run_checkpoint(opened: &Opened) -> bool {
     let Ok(mut checkpoint) = opened.journal.begin_checkpoint() else { return false };
     let Ok(commit) = opened.journal.append(b"c", Some(1)) else { return false };
     let pushed = checkpoint.push(b"a").is_ok() && checkpoint.push(b"b").is_ok();

@@ -5,7 +5,7 @@ use aurora_discovery_embedded::testing::{LossyDisk, StdDisk};
 use super::{open, open_disk, options, records, wait};
 
 #[test]
-fn many_threads_append_at_once_and_the_disk_has_their_order() {
+fn concurrent_appends_are_stored_in_their_order() {
     let disk = LossyDisk::new(1);
     let journal = Arc::new(open(&disk).journal);
     let order = Arc::new(Mutex::new(Vec::new()));
@@ -33,7 +33,7 @@ fn many_threads_append_at_once_and_the_disk_has_their_order() {
 }
 
 #[test]
-fn checkpoints_and_appends_go_on_at_once_on_a_real_disk() {
+fn checkpoints_and_appends_run_concurrently_on_a_real_disk() {
     let directory = tempfile::tempdir().unwrap();
     let disk = || Arc::new(StdDisk::new(directory.path()).unwrap());
     let journal = open_disk(disk(), options()).unwrap().journal;
@@ -73,7 +73,7 @@ fn checkpoints_and_appends_go_on_at_once_on_a_real_disk() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn many_tasks_wait_for_one_sync() {
+async fn many_tasks_share_one_sync() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();

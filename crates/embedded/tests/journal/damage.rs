@@ -23,15 +23,15 @@ fn three_batches() -> (Vec<u8>, [usize; 4]) {
 
 fn disk_with(name: &str, bytes: &[u8]) -> LossyDisk {
     let disk = LossyDisk::new(2);
-    disk.put(name, bytes.to_vec());
+    disk.write_file(name, bytes.to_vec());
     disk
 }
 
 fn damage(disk: &LossyDisk) -> (String, u64) {
     match open_with(disk, options()) {
         Err(OpenError::Damaged { name, offset, .. }) => (name, offset),
-        Err(error) => panic!("another error: {error}"),
-        Ok(Opened { recovery, .. }) => panic!("not seen: {recovery:?}"),
+        Err(error) => panic!("expected damage: {error}"),
+        Ok(Opened { recovery, .. }) => panic!("damage was not detected: {recovery:?}"),
     }
 }
 
@@ -60,18 +60,18 @@ fn a_last_batch_torn_at_any_byte_is_cut_off_and_reported() {
 }
 
 #[test]
-fn a_long_torn_end_is_reported_once() {
+fn a_long_torn_tail_is_reported_once() {
     let disk = LossyDisk::new(1);
     open(&disk).append(b"kept");
     let mut bytes = disk.contents(JOURNAL).unwrap();
     bytes.extend([0xAA; 50_000]);
-    disk.put(JOURNAL, bytes);
+    disk.write_file(JOURNAL, bytes);
     assert_eq!(open(&disk).recovery.torn_bytes, 50_000);
     assert_eq!(open(&disk).recovery.torn_bytes, 0);
 }
 
 #[test]
-fn a_last_batch_of_which_only_the_end_arrived_is_cut_off() {
+fn a_last_batch_without_its_start_is_cut_off() {
     let (bytes, ends) = three_batches();
     for missing in 1..ends[3] - ends[2] {
         let mut torn = bytes.clone();
@@ -81,7 +81,7 @@ fn a_last_batch_of_which_only_the_end_arrived_is_cut_off() {
 }
 
 #[test]
-fn a_bit_flipped_anywhere_in_a_middle_batch_is_refused_with_its_offset() {
+fn a_flipped_bit_in_a_middle_batch_is_refused_with_its_offset() {
     let (bytes, ends) = three_batches();
     for batch in 0..2 {
         for at in ends[batch]..ends[batch + 1] {
@@ -94,30 +94,30 @@ fn a_bit_flipped_anywhere_in_a_middle_batch_is_refused_with_its_offset() {
 }
 
 #[test]
-fn the_refusal_says_where_and_what_to_do() {
+fn the_error_for_damage_names_the_offset_and_the_remedy() {
     let (mut bytes, ends) = three_batches();
     bytes[ends[1]] ^= 1;
     let message = open_with(&disk_with(JOURNAL, &bytes), options()).err().unwrap().to_string();
-    for part in [JOURNAL, &format!("byte {}", ends[1]), "a lossy disk", "restore", "backup", "dropped"] {
+    for part in [JOURNAL, &format!("byte {}", ends[1]), "a lossy disk", "restore", "backup", "drop-damaged"] {
         assert!(message.contains(part), "{message}");
     }
 }
 
 #[test]
-fn damage_that_is_dropped_costs_its_batch_only_and_is_counted() {
+fn dropping_damage_loses_only_the_damaged_batch_and_counts_it() {
     let (bytes, ends) = three_batches();
     for at in ends[1]..ends[2] {
         let mut damaged = bytes.clone();
         damaged[at] ^= 0x10;
         let opened = open_with(&disk_with(JOURNAL, &damaged), dropping_damage()).unwrap();
         assert_eq!(opened.records, [&b"first--record"[..], b"third_ record"]);
-        assert_eq!(opened.recovery.dropped_places, 1);
+        assert_eq!(opened.recovery.dropped_ranges, 1);
         assert_eq!(opened.recovery.dropped_bytes, (ends[2] - ends[1]) as u64);
     }
 }
 
 #[test]
-fn a_checkpoint_after_dropping_ends_the_damage() {
+fn a_checkpoint_after_dropping_damage_removes_it() {
     let (mut bytes, ends) = three_batches();
     bytes[ends[1]] ^= 1;
     let disk = disk_with(JOURNAL, &bytes);
@@ -132,7 +132,7 @@ fn a_checkpoint_after_dropping_ends_the_damage() {
 }
 
 #[test]
-fn one_damaged_copy_of_the_header_does_no_harm_and_two_are_refused() {
+fn one_damaged_header_copy_is_tolerated_and_two_are_refused() {
     let (bytes, _) = three_batches();
     for copy in [0, 512] {
         for at in copy..copy + 44 {
@@ -147,11 +147,11 @@ fn one_damaged_copy_of_the_header_does_no_harm_and_two_are_refused() {
     assert_eq!(damage(&disk_with(JOURNAL, &damaged)), (JOURNAL.to_owned(), 0));
     let opened = open_with(&disk_with(JOURNAL, &damaged), dropping_damage()).unwrap();
     assert!(opened.records.is_empty() && opened.recovery.dropped_bytes > 0);
-    opened.append(b"goes on");
+    opened.append(b"after");
 }
 
 #[test]
-fn a_file_of_another_version_is_refused_by_its_version() {
+fn a_file_of_another_format_version_is_refused() {
     let (mut bytes, _) = three_batches();
     for copy in [0, 512] {
         bytes[copy + 8] = 9;
@@ -168,12 +168,12 @@ fn a_file_of_another_version_is_refused_by_its_version() {
 }
 
 #[test]
-fn a_journal_that_was_swapped_for_another_directorys_is_refused() {
+fn a_journal_file_under_the_name_of_another_generation_is_refused() {
     let (bytes, _) = three_batches();
     let name = "journal-0000000002";
     assert_eq!(damage(&disk_with(name, &bytes)), (JOURNAL.to_owned(), 0));
     let both = disk_with(JOURNAL, &bytes);
-    both.put(name, bytes);
+    both.write_file(name, bytes);
     assert_eq!(damage(&both), (name.to_owned(), 0));
 }
 
@@ -188,7 +188,7 @@ proptest! {
     ) {
         let disk = disk_with(JOURNAL, &journal);
         if let Some(checkpoint) = checkpoint {
-            disk.put("checkpoint-0000000001", checkpoint);
+            disk.write_file("checkpoint-0000000001", checkpoint);
         }
         let mut options = options();
         options.drop_damaged = drop_damaged;

@@ -3,7 +3,7 @@ use aurora_discovery_embedded::testing::LossyDisk;
 use super::{Event, open, records, wait};
 
 #[test]
-fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
+fn a_full_disk_refuses_records_undoes_the_newest_first_and_heals() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -21,13 +21,13 @@ fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
     let kept = lost.iter().filter(|lost| !**lost).count();
     let expected: Vec<_> = (kept as u64 + 1..=50).rev().collect();
     assert!(!expected.is_empty());
-    assert_eq!(undone, expected, "newest first, and exactly those that were told so");
+    assert_eq!(undone, expected, "exactly the failed changes, newest first");
     lost.drain(..kept);
     assert!(lost.into_iter().all(|lost| lost));
 
     let reason = opened.journal.health().unwrap_err();
-    assert!(reason.reason().contains("the journal can't be written"), "{reason}");
-    assert!(!reason.reason().contains("a lossy disk"), "strangers are told where it lies: {reason}");
+    assert!(reason.reason().contains("cannot write to the journal"), "{reason}");
+    assert!(!reason.reason().contains("a lossy disk"), "the reason must not reveal the directory: {reason}");
     assert_eq!(opened.journal.append(b"refused", Some(51)).err(), Some(reason));
 
     disk.set_capacity(None);
@@ -41,11 +41,11 @@ fn a_full_disk_refuses_undoes_in_reverse_and_heals_when_there_is_room() {
 }
 
 #[test]
-fn a_failed_batch_is_undone_after_what_was_queued_behind_it() {
+fn records_queued_behind_a_failed_batch_are_undone_before_it() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();
-    let mut commits = vec![opened.journal.append(b"on its way", Some(1)).unwrap()];
+    let mut commits = vec![opened.journal.append(b"in flight", Some(1)).unwrap()];
     stall.wait();
     commits.extend((2..=4).map(|n| opened.journal.append(b"queued", Some(n)).unwrap()));
     disk.set_sync_fails(true);
@@ -55,7 +55,7 @@ fn a_failed_batch_is_undone_after_what_was_queued_behind_it() {
 }
 
 #[test]
-fn a_journal_on_a_full_disk_does_not_heal_before_there_is_room_for_registrations() {
+fn a_journal_does_not_heal_until_there_is_space_for_registrations() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     opened.append(b"kept");
@@ -90,7 +90,7 @@ fn every_start_and_every_healing_begins_an_epoch() {
 }
 
 #[test]
-fn a_batch_that_failed_never_comes_back_once_the_journal_healed() {
+fn a_failed_batch_never_reappears_after_the_journal_healed() {
     for seed in 0..200 {
         let disk = LossyDisk::new(seed);
         let opened = open(&disk);
@@ -108,7 +108,7 @@ fn a_batch_that_failed_never_comes_back_once_the_journal_healed() {
 }
 
 #[test]
-fn registrations_go_on_after_failure_upon_failure() {
+fn the_journal_accepts_records_after_repeated_failures() {
     let disk = LossyDisk::new(3);
     let opened = open(&disk);
     let mut kept = Vec::new();
@@ -127,7 +127,7 @@ fn registrations_go_on_after_failure_upon_failure() {
 }
 
 #[test]
-fn unwaited_records_that_a_failure_loses_are_counted() {
+fn background_records_lost_in_a_failure_are_counted() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();
@@ -138,11 +138,11 @@ fn unwaited_records_that_a_failure_loses_are_counted() {
     let _ = wait(waited);
     assert!(matches!(opened.events.recv().unwrap(), Event::Failed(_)));
     assert!(opened.journal.append(b"eviction", None).is_err());
-    assert_eq!(opened.journal.figures().lost_unwaited, 2);
+    assert_eq!(opened.journal.figures().lost_records, 2);
 }
 
 #[test]
-fn a_restart_on_a_full_disk_serves_what_it_has_and_heals() {
+fn a_journal_on_a_full_disk_opens_and_heals_later() {
     let disk = LossyDisk::new(1);
     open(&disk).append(b"kept");
     disk.set_capacity(Some(disk.used()));
@@ -155,7 +155,7 @@ fn a_restart_on_a_full_disk_serves_what_it_has_and_heals() {
 }
 
 #[test]
-fn closing_does_not_wait_for_a_disk_that_fails() {
+fn closing_does_not_wait_for_a_failing_disk() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     disk.set_sync_fails(true);

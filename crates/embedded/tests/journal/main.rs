@@ -1,4 +1,4 @@
-//! The journal's guarantees on a disk that tears writes, forgets, runs full, fails and stalls.
+//! The journal's guarantees on a disk that tears writes, loses data, runs full, fails and stalls.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::cast_possible_truncation)]
 
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use aurora_discovery_embedded::testing::{Commit, Hooks, Journal, JournalOptions};
 use aurora_discovery_embedded::testing::{Disk, LossyDisk};
-use aurora_discovery_embedded::{OpenError, Recovery, Unavailable};
+use aurora_discovery_embedded::{OpenError, RecoveryReport, Unavailable};
 
 /// A notification to the store.
 #[derive(Debug, PartialEq, Eq)]
@@ -24,9 +24,9 @@ enum Event {
     Healed,
 }
 
-struct Reports(Sender<Event>);
+struct EventHooks(Sender<Event>);
 
-impl Hooks<u64> for Reports {
+impl Hooks<u64> for EventHooks {
     fn failed(&self, undos: Vec<u64>) {
         self.0.send(Event::Failed(undos)).ok();
     }
@@ -38,7 +38,7 @@ impl Hooks<u64> for Reports {
 
 struct Opened {
     journal: Journal<u64>,
-    recovery: Recovery,
+    recovery: RecoveryReport,
     records: Vec<Vec<u8>>,
     events: Receiver<Event>,
 }
@@ -68,7 +68,7 @@ fn open_disk(disk: Arc<dyn Disk>, options: JournalOptions) -> Result<Opened, Ope
     let mut records = Vec::new();
     let (recovered, recovery) = Journal::recover(disk, options, |record| records.push(record.to_vec()))?;
     let (sender, events) = channel();
-    let journal = recovered.start(Reports(sender)).unwrap();
+    let journal = recovered.start(EventHooks(sender)).unwrap();
     Ok(Opened { journal, recovery, records, events })
 }
 

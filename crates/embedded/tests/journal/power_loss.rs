@@ -8,7 +8,7 @@ use fastrand::Rng;
 
 use super::{Event, Opened, open, open_with, options, wait};
 
-/// Number of power losses that `goals.md` asks for.
+/// Number of power losses that the tests simulate.
 const LOSSES: u64 = 1_000;
 
 /// Few keys, so that each is changed and removed often.
@@ -48,14 +48,14 @@ impl Change {
 
 /// The changes that one run of the process appended, in order, and how many of them were
 /// acknowledged.
-struct Life {
+struct Run {
     start: State,
     changes: Vec<Change>,
     acknowledged: usize,
     pending: Vec<(usize, Commit)>,
 }
 
-impl Life {
+impl Run {
     fn state(&self) -> State {
         self.state_after(self.changes.len())
     }
@@ -118,10 +118,10 @@ impl Life {
         self.append(opened, rng);
         self.await_pending();
         disk.set_sync_fails(false);
-        if self.changes.len() == before || disk.is_dead() {
+        if self.changes.len() == before || disk.has_lost_power() {
             return;
         }
-        while !disk.is_dead() {
+        while !disk.has_lost_power() {
             match opened.events.try_recv() {
                 Ok(Event::Healed) => {
                     self.changes.truncate(before);
@@ -139,64 +139,67 @@ struct Counts {
     appended: u64,
     acknowledged: u64,
     torn: u64,
-    wrong: u64,
+    violations: u64,
 }
 
 /// Runs and loses power repeatedly, and counts the violations.
-fn lives(disk: LossyDisk, losses: u64, seed: u64) -> Counts {
+fn run_with_power_losses(disk: LossyDisk, losses: u64, seed: u64) -> Counts {
     let mut rng = Rng::with_seed(seed);
     let mut disk = disk;
     let mut counts = Counts::default();
     let mut state = State::new();
     while counts.losses < losses {
-        let life = live(&disk, &state, &mut rng);
+        let run = run_until_power_loss(&disk, &state, &mut rng);
         disk = disk.lose_power();
         counts.losses += 1;
-        counts.appended += life.changes.len() as u64;
-        counts.acknowledged += life.acknowledged as u64;
+        counts.appended += run.changes.len() as u64;
+        counts.acknowledged += run.acknowledged as u64;
         let Ok(opened) = open_with(&disk, options()) else {
-            counts.wrong += 1;
+            counts.violations += 1;
             return counts;
         };
         counts.torn += u64::from(opened.recovery.torn_bytes > 0);
         state.clear();
         opened.records.iter().for_each(|record| Change::decode(record).apply(&mut state));
-        if !life.allows(&state) {
-            counts.wrong += 1;
+        if !run.allows(&state) {
+            counts.violations += 1;
             return counts;
         }
     }
     counts
 }
 
-fn live(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Life {
+fn run_until_power_loss(disk: &LossyDisk, start: &State, rng: &mut Rng) -> Run {
     let opened = open(disk);
-    let mut life = Life { start: start.clone(), changes: Vec::new(), acknowledged: 0, pending: Vec::new() };
+    let mut run = Run { start: start.clone(), changes: Vec::new(), acknowledged: 0, pending: Vec::new() };
     // The power fails at a random disk operation, so at any step of the journal's work.
     disk.lose_power_after(rng.u64(..120));
-    while !disk.is_dead() {
+    while !disk.has_lost_power() {
         match rng.u8(..20) {
-            0 => life.checkpoint(disk, &opened, rng),
-            1 => life.fail_for_a_while(disk, &opened, rng),
-            2..8 => life.await_pending(),
-            _ => life.append(&opened, rng),
+            0 => run.checkpoint(disk, &opened, rng),
+            1 => run.fail_for_a_while(disk, &opened, rng),
+            2..8 => run.await_pending(),
+            _ => run.append(&opened, rng),
         }
     }
-    life.await_pending();
-    life
+    run.await_pending();
+    run
 }
 
 #[test]
-fn a_thousand_losses_of_power_lose_nothing_acknowledged() {
-    let counts = lives(LossyDisk::new(1), LOSSES, 1);
+fn a_thousand_power_losses_lose_no_acknowledged_change() {
+    let counts = run_with_power_losses(LossyDisk::new(1), LOSSES, 1);
     println!("{counts:?}");
-    assert!(counts.losses >= LOSSES && counts.wrong == 0, "{counts:?}");
-    assert!(counts.acknowledged > LOSSES && counts.torn > 10, "this run proves little: {counts:?}");
+    assert!(counts.losses >= LOSSES && counts.violations == 0, "{counts:?}");
+    assert!(
+        counts.acknowledged > LOSSES && counts.torn > 10,
+        "too few events for a meaningful test: {counts:?}"
+    );
 }
 
 #[test]
-fn the_same_with_the_syncs_taken_out_is_seen_to_fail() {
-    let counts = lives(LossyDisk::new(1).without_sync(), LOSSES, 1);
+fn the_power_loss_test_detects_missing_syncs() {
+    let counts = run_with_power_losses(LossyDisk::new(1).without_sync(), LOSSES, 1);
     println!("{counts:?}");
-    assert_eq!(counts.wrong, 1, "{counts:?}");
+    assert_eq!(counts.violations, 1, "{counts:?}");
 }

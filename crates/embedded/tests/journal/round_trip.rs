@@ -7,7 +7,7 @@ use super::{Opened, open, open_disk, options, records, wait};
 use aurora_discovery_embedded::OpenError;
 
 #[test]
-fn records_come_back_in_order_after_a_restart() {
+fn records_are_replayed_in_order_after_a_restart() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     assert!(opened.records.is_empty());
@@ -26,7 +26,7 @@ fn records_come_back_in_order_after_a_restart() {
 }
 
 #[test]
-fn closing_writes_what_nobody_waited_for() {
+fn closing_makes_background_records_durable() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     for record in 0..100u8 {
@@ -39,7 +39,7 @@ fn closing_writes_what_nobody_waited_for() {
 }
 
 #[test]
-fn a_directory_is_made_for_its_user_alone_and_read_back() {
+fn a_new_directory_is_accessible_to_its_user_only() {
     let parent = tempfile::tempdir().unwrap();
     let directory = parent.path().join("missing/data");
     let open = || open_disk(Arc::new(StdDisk::new(&directory).unwrap()), options()).unwrap();
@@ -54,7 +54,7 @@ fn a_directory_is_made_for_its_user_alone_and_read_back() {
 }
 
 #[test]
-fn a_second_opening_of_a_directory_is_refused_and_names_it() {
+fn opening_a_locked_directory_fails_and_names_the_directory() {
     let directory = tempfile::tempdir().unwrap();
     let open = || open_disk(Arc::new(StdDisk::new(directory.path()).unwrap()), options());
     let first = open().unwrap();
@@ -66,7 +66,7 @@ fn a_second_opening_of_a_directory_is_refused_and_names_it() {
 }
 
 #[test]
-fn a_record_that_is_too_large_is_refused_and_harms_nothing() {
+fn an_oversized_record_is_refused_without_failing_the_journal() {
     let opened = open(&LossyDisk::new(1));
     assert!(opened.journal.append(&vec![1; (1 << 20) + 1], Some(0)).is_err());
     opened.append(&vec![1; 1 << 20]);
@@ -74,7 +74,7 @@ fn a_record_that_is_too_large_is_refused_and_harms_nothing() {
 }
 
 #[test]
-fn the_figures_count_what_became_durable() {
+fn the_figures_count_durable_records() {
     let opened: Opened = open(&LossyDisk::new(1));
     opened.append(b"one");
     opened.append(b"two");
@@ -86,7 +86,7 @@ fn the_figures_count_what_became_durable() {
 }
 
 #[test]
-fn a_stalled_disk_holds_back_no_append() {
+fn a_stalled_disk_does_not_block_appends() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     let stall = disk.stall();

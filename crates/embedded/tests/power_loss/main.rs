@@ -18,10 +18,10 @@ use aurora_discovery_registry::{
 use fastrand::Rng;
 use tokio::task::JoinSet;
 
-/// Number of power losses that `goals.md` asks for.
+/// Number of power losses that the tests simulate.
 const LOSSES: u64 = 1_000;
 
-/// Few peers, so that each registers and leaves often.
+/// Few peers, so that each registers and deregisters often.
 const PEERS: usize = 12;
 
 /// A peer in the model. The port distinguishes its registrations.
@@ -55,19 +55,19 @@ struct Counts {
     expired: u64,
     refused: u64,
     checkpoints: u64,
-    torn_ends: u64,
+    torn_tails: u64,
     acknowledged_lost: u64,
-    deregistered_back: u64,
+    deregistered_restored: u64,
     unclean_starts: u64,
 }
 
 impl Counts {
-    fn wrong(&self) -> u64 {
-        self.acknowledged_lost + self.deregistered_back + self.unclean_starts
+    fn violations(&self) -> u64 {
+        self.acknowledged_lost + self.deregistered_restored + self.unclean_starts
     }
 }
 
-struct World {
+struct Simulation {
     rng: Rng,
     now: Timestamp,
     disk: LossyDisk,
@@ -75,14 +75,14 @@ struct World {
     counts: Counts,
 }
 
-/// The effect of one call, if it succeeded.
+/// The result of one operation.
 enum Outcome {
     Registered(usize, u16, Result<PutResult, StoreError>),
     Deregistered(usize, Result<Removal, StoreError>),
     Renewed(usize, Result<Renewal, StoreError>),
 }
 
-impl World {
+impl Simulation {
     fn new(seed: u64, disk: LossyDisk) -> Self {
         let (rng, now) = (Rng::with_seed(seed), Timestamp::from_secs(1_759_406_400));
         Self { rng, now, disk, peers: vec![Expected::default(); PEERS], counts: Counts::default() }
@@ -90,11 +90,11 @@ impl World {
 
     /// Runs and loses power until this has happened `losses` times, or a guarantee is violated.
     async fn run(mut self, losses: u64) -> Counts {
-        while self.counts.losses < losses && self.counts.wrong() == 0 {
+        while self.counts.losses < losses && self.counts.violations() == 0 {
             let Some(store) = self.open() else { continue };
             self.verify(&store).await;
             self.disk.lose_power_after(self.rng.u64(..150));
-            while !self.disk.is_dead() {
+            while !self.disk.has_lost_power() {
                 self.round(&store).await;
             }
             self.lose_power();
@@ -119,7 +119,7 @@ impl World {
         let clean = |store: &Arc<EmbeddedStore>| store.restored().skipped_records == 0;
         let store = opened.ok().filter(clean);
         match &store {
-            Some(store) => self.counts.torn_ends += u64::from(store.restored().journal.torn_bytes > 0),
+            Some(store) => self.counts.torn_tails += u64::from(store.restored().journal.torn_bytes > 0),
             None => self.counts.unclean_starts += 1,
         }
         store
@@ -135,76 +135,81 @@ impl World {
         let listed = listed(store, self.now).await;
         for (peer, expected) in self.peers.iter_mut().enumerate() {
             let found = listed.get(&id(peer)).copied();
-            assert_eq!(known[peer], found.is_some(), "a heartbeat and a list disagree");
+            assert_eq!(known[peer], found.is_some(), "a heartbeat and a listing disagree");
             if !expected.allows(found) {
                 match expected.acknowledged {
                     Some(_) => self.counts.acknowledged_lost += 1,
-                    None => self.counts.deregistered_back += 1,
+                    None => self.counts.deregistered_restored += 1,
                 }
             }
             expected.acknowledge(found);
         }
     }
 
-    /// A few concurrent calls for different peers. Sometimes the disk fails meanwhile, or a
+    /// A few concurrent operations on different peers. Sometimes the disk fails meanwhile, or a
     /// checkpoint is taken.
     async fn round(&mut self, store: &Arc<EmbeddedStore>) {
         self.now = self.now.plus_millis(self.rng.u64(..60_000));
         let Swept { expired, .. } = store.sweep(self.now).await.unwrap();
         self.counts.expired += expired;
-        let trouble = self.rng.u8(..12);
-        match trouble {
+        let fault = self.rng.u8(..12);
+        match fault {
             0 => self.disk.set_sync_fails(true),
             1 => self.disk.set_capacity(Some(self.disk.used())),
             _ => {}
         }
-        let mut calls = JoinSet::new();
+        let mut operations = JoinSet::new();
         let first = self.rng.usize(..PEERS);
         for next in 0..self.rng.usize(1..PEERS) {
-            self.call(store, (first + next) % PEERS, &mut calls);
+            self.start_operation(store, (first + next) % PEERS, &mut operations);
         }
         let checkpoint = (self.rng.u8(..10) == 0).then(|| {
             let store = Arc::clone(store);
             tokio::task::spawn_blocking(move || store.checkpoint())
         });
-        while let Some(outcome) = calls.join_next().await {
-            self.learn(outcome.unwrap());
+        while let Some(outcome) = operations.join_next().await {
+            self.record_outcome(outcome.unwrap());
         }
         if let Some(checkpoint) = checkpoint {
             self.counts.checkpoints += u64::from(checkpoint.await.unwrap().is_ok());
         }
         self.disk.set_sync_fails(false);
         self.disk.set_capacity(None);
-        while store.health().await.is_err() && !self.disk.is_dead() {
+        while store.health().await.is_err() && !self.disk.has_lost_power() {
             tokio::task::yield_now().await;
         }
-        if !self.disk.is_dead() {
+        if !self.disk.has_lost_power() {
             // Once the journal has healed, refused changes have not happened and never will.
             self.peers.iter_mut().for_each(|peer| peer.possible.clear());
         }
     }
 
-    fn call(&mut self, store: &Arc<EmbeddedStore>, peer: usize, calls: &mut JoinSet<Outcome>) {
+    fn start_operation(
+        &mut self,
+        store: &Arc<EmbeddedStore>,
+        peer: usize,
+        operations: &mut JoinSet<Outcome>,
+    ) {
         let (store, now) = (Arc::clone(store), self.now);
         match self.rng.u8(..4) {
             0 | 1 => {
                 let port = self.rng.u16(1..);
-                calls.spawn(
-                    async move { Outcome::Registered(peer, port, store.put(put(peer, port), now).await) },
-                );
+                operations.spawn(async move {
+                    Outcome::Registered(peer, port, store.put(put(peer, port), now).await)
+                });
             }
             2 => {
-                calls.spawn(async move {
+                operations.spawn(async move {
                     Outcome::Deregistered(peer, store.remove(&id(peer), &claim(), now).await)
                 });
             }
             _ => {
-                calls.spawn(async move { Outcome::Renewed(peer, store.renew(&id(peer), now).await) });
+                operations.spawn(async move { Outcome::Renewed(peer, store.renew(&id(peer), now).await) });
             }
         }
     }
 
-    fn learn(&mut self, outcome: Outcome) {
+    fn record_outcome(&mut self, outcome: Outcome) {
         match outcome {
             Outcome::Registered(peer, port, Ok(placement)) => {
                 assert!(matches!(placement, PutResult::Stored { .. }), "{placement:?}");
@@ -221,7 +226,7 @@ impl World {
             Outcome::Deregistered(peer, Err(_)) => self.refused(peer, None),
             Outcome::Renewed(peer, renewal) => {
                 let known = self.peers[peer].acknowledged.is_some();
-                assert_eq!(renewal.unwrap() != Renewal::Unknown, known, "a refused call had an effect");
+                assert_eq!(renewal.unwrap() != Renewal::Unknown, known, "a refused operation had an effect");
                 self.counts.heartbeats += 1;
             }
         }
@@ -280,28 +285,30 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
 }
 
 #[tokio::test]
-async fn a_thousand_losses_of_power_lose_no_registration_and_bring_no_deregistered_peer_back() {
-    let counts = World::new(1, LossyDisk::new(1)).run(LOSSES).await;
+async fn a_thousand_power_losses_lose_no_registration_and_restore_no_deregistered_peer() {
+    let counts = Simulation::new(1, LossyDisk::new(1)).run(LOSSES).await;
     println!("{counts:#?}");
     // The last round may lose power twice: while the store opens, and after that.
-    assert!(counts.losses >= LOSSES && counts.wrong() == 0, "{counts:#?}");
-    let proven = counts.registered.min(counts.deregistered).min(counts.expired) > LOSSES / 2;
+    assert!(counts.losses >= LOSSES && counts.violations() == 0, "{counts:#?}");
+    let enough_events = counts.registered.min(counts.deregistered).min(counts.expired) > LOSSES / 2;
     assert!(
-        proven && counts.checkpoints > 100 && counts.torn_ends > 10,
-        "this run proves little: {counts:#?}"
+        enough_events && counts.checkpoints > 100 && counts.torn_tails > 10,
+        "too few events for a meaningful test: {counts:#?}"
     );
 }
 
 #[tokio::test]
-async fn the_same_with_the_syncs_taken_out_is_seen_to_fail() {
-    let (mut lost, mut back, mut unclean) = (0, 0, 0);
+async fn the_power_loss_test_detects_missing_syncs() {
+    let (mut lost, mut restored, mut unclean) = (0, 0, 0);
     for seed in 0..100 {
-        let counts = World::new(seed, LossyDisk::new(seed).without_sync()).run(LOSSES).await;
-        assert!(counts.wrong() > 0, "{counts:#?}");
+        let counts = Simulation::new(seed, LossyDisk::new(seed).without_sync()).run(LOSSES).await;
+        assert!(counts.violations() > 0, "{counts:#?}");
         lost += counts.acknowledged_lost;
-        back += counts.deregistered_back;
+        restored += counts.deregistered_restored;
         unclean += counts.unclean_starts;
     }
-    println!("100 runs: {lost} registrations lost, {back} deregistered peers back, {unclean} starts refused");
-    assert!(lost + back > 0 && unclean > 0);
+    println!(
+        "100 runs: {lost} registrations lost, {restored} deregistered peers restored, {unclean} starts refused"
+    );
+    assert!(lost + restored > 0 && unclean > 0);
 }

@@ -35,38 +35,38 @@ fn put(peer: u32) -> PutRequest {
 }
 
 #[tokio::test]
-async fn a_small_disk_is_never_filled_by_the_journal_of_a_small_registry() {
+async fn the_journal_of_a_small_registry_never_fills_a_small_disk() {
     stays_within_a_small_disk(EmbeddedOptions { preallocate: 64 << 10, ..EmbeddedOptions::default() }, 100)
         .await;
 }
 
 #[tokio::test]
-async fn space_made_ready_for_the_journal_does_not_keep_a_checkpoint_off_a_small_disk() {
+async fn preallocation_leaves_space_for_a_checkpoint_on_a_small_disk() {
     stays_within_a_small_disk(EmbeddedOptions::default(), 1_000).await;
 }
 
 /// Registers `peers` peers repeatedly, some at a time, until the writes would have filled the disk
 /// twice.
 async fn stays_within_a_small_disk(options: EmbeddedOptions, peers: u32) {
-    const AT_ONCE: u32 = 100;
+    const CONCURRENT: u32 = 100;
     let disk = LossyDisk::new(1);
     disk.set_capacity(Some(CAPACITY));
     let now = Timestamp::from_secs(1_759_406_400);
     let store = open_on(Arc::new(disk.clone()), options, now).unwrap();
-    let rounds = u32::try_from(2 * CAPACITY / (4_000 * u64::from(AT_ONCE))).unwrap();
+    let rounds = u32::try_from(2 * CAPACITY / (4_000 * u64::from(CONCURRENT))).unwrap();
     for round in 0..rounds {
-        let mut calls = tokio::task::JoinSet::new();
-        for peer in 0..AT_ONCE {
-            let (store, peer) = (Arc::clone(&store), (round * AT_ONCE + peer) % peers);
-            calls.spawn(async move { store.put(put(peer), now).await });
+        let mut registrations = tokio::task::JoinSet::new();
+        for peer in 0..CONCURRENT {
+            let (store, peer) = (Arc::clone(&store), (round * CONCURRENT + peer) % peers);
+            registrations.spawn(async move { store.put(put(peer), now).await });
         }
-        while let Some(placed) = calls.join_next().await {
+        while let Some(placed) = registrations.join_next().await {
             placed.unwrap().unwrap();
         }
         store.sweep(now).await.unwrap();
-        let patience = Instant::now() + Duration::from_secs(30);
+        let deadline = Instant::now() + Duration::from_secs(30);
         while disk.used() > CAPACITY * 3 / 4 {
-            assert!(Instant::now() < patience, "the journal grows and nobody shortens it");
+            assert!(Instant::now() < deadline, "no checkpoint shortens the journal");
             store.sweep(now).await.unwrap();
         }
     }

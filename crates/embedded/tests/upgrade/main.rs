@@ -22,14 +22,14 @@ const HOME: &str = "127.0.0.1";
 const ELSEWHERE: &str = "198.51.100.8";
 
 #[tokio::test]
-async fn nothing_is_lost_and_nothing_is_reported_as_damage() {
+async fn data_directories_of_earlier_releases_open_without_loss_or_damage() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         let restored = store.restored();
         let counted = (restored.live, restored.dormant);
         assert_eq!(counted, (fixture.live().count() as u64, fixture.dormant().count() as u64), "{fixture}");
         assert_eq!(restored.skipped_records, 0, "{fixture}");
-        assert_eq!((restored.journal.torn_bytes, restored.journal.dropped_places), (0, 0), "{fixture}");
+        assert_eq!((restored.journal.torn_bytes, restored.journal.dropped_ranges), (0, 0), "{fixture}");
         assert_eq!(restored.journal.checkpoint_records > 0, fixture.has_checkpoint(), "{fixture}");
         assert!(restored.journal.journal_records > 0, "{fixture}");
         assert_eq!(listed(&store, fixture.now).await, fixture.listed(), "{fixture}");
@@ -38,7 +38,7 @@ async fn nothing_is_lost_and_nothing_is_reported_as_damage() {
 }
 
 #[tokio::test]
-async fn what_was_opened_and_changed_opens_again() {
+async fn a_directory_that_was_upgraded_and_changed_opens_again() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         let newcomer = Registration { peer_id: id("newcomer"), ..fixture.peers[0].registration() };
@@ -58,7 +58,7 @@ async fn what_was_opened_and_changed_opens_again() {
 }
 
 #[tokio::test]
-async fn every_live_peer_gets_one_whole_lease() {
+async fn every_live_peer_gets_a_full_lease() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         let ttls: BTreeSet<_> = fixture.live().map(|peer| u64::from(peer.ttl_seconds) * 1_000).collect();
@@ -114,7 +114,7 @@ async fn a_deregistered_peer_stays_unknown() {
 }
 
 #[tokio::test]
-async fn the_holder_of_a_live_peer_is_still_proven_by_its_token_and_its_address() {
+async fn a_token_and_an_address_still_prove_the_holder_of_a_live_peer() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         for peer in fixture.live() {

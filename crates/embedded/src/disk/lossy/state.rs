@@ -22,7 +22,7 @@ pub(super) struct State {
     pub(super) sync_fails: bool,
     pub(super) refused_writes: u64,
     pub(super) stalled: bool,
-    pub(super) held_back: u64,
+    pub(super) blocked_syncs: u64,
     pub(super) rng: Rng,
 }
 
@@ -36,7 +36,7 @@ pub(super) enum Power {
 /// A file: the contents that a reader sees, the durable contents, and the changes between the two.
 #[derive(Clone, Default)]
 pub(super) struct FileState {
-    pub(super) seen: Vec<u8>,
+    pub(super) visible: Vec<u8>,
     pub(super) durable: Vec<u8>,
     pub(super) unsynced: Vec<Change>,
 }
@@ -56,14 +56,14 @@ pub(super) enum NameChange {
 
 impl State {
     /// Counts an operation, and cuts the power when it is due.
-    pub(super) fn operation(&mut self) -> io::Result<()> {
+    pub(super) fn count_operation(&mut self) -> io::Result<()> {
         self.power = match self.power {
             Power::On => Power::On,
             Power::FailsAfter(0) | Power::Off => Power::Off,
             Power::FailsAfter(left) => Power::FailsAfter(left - 1),
         };
         match self.power {
-            Power::Off => Err(io::Error::other("the disk lost its power")),
+            Power::Off => Err(io::Error::other("simulated power loss")),
             Power::On | Power::FailsAfter(_) => Ok(()),
         }
     }
@@ -74,7 +74,7 @@ impl State {
     }
 
     pub(super) fn used(&self) -> u64 {
-        self.names.values().filter_map(|id| self.files.get(id)).map(|file| file.seen.len() as u64).sum()
+        self.names.values().filter_map(|id| self.files.get(id)).map(|file| file.visible.len() as u64).sum()
     }
 
     pub(super) fn surviving_names(&self, rng: &mut Rng) -> BTreeMap<String, u64> {
@@ -99,14 +99,14 @@ impl State {
     pub(super) fn surviving_file(&self, id: u64, rng: &mut Rng) -> FileState {
         let Some(file) = self.files.get(&id) else { return FileState::default() };
         let mut durable = file.durable.clone();
-        keep_some(&mut durable, &file.unsynced, rng);
-        FileState { seen: durable.clone(), durable, unsynced: Vec::new() }
+        apply_random_part(&mut durable, &file.unsynced, rng);
+        FileState { visible: durable.clone(), durable, unsynced: Vec::new() }
     }
 }
 
 /// Applies a random part of `changes`, in order, sector by sector. Keeping a later change and
 /// dropping an earlier one, or the reverse, has the same effect as reordering.
-fn keep_some(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
+fn apply_random_part(durable: &mut Vec<u8>, changes: &[Change], rng: &mut Rng) {
     // The extremes (all changes, no changes) and the values in between must all be common.
     let share = [0.0, 0.1, 0.5, 0.9, 1.0][rng.usize(..5)];
     for change in changes {
@@ -129,8 +129,8 @@ fn sectors(offset: u64, bytes: &[u8]) -> impl Iterator<Item = (u64, &[u8])> {
     let mut at = offset;
     let mut rest = bytes;
     std::iter::from_fn(move || {
-        let room = index(SECTOR - at % SECTOR);
-        let (piece, later) = rest.split_at(room.min(rest.len()));
+        let len = index(SECTOR - at % SECTOR);
+        let (piece, later) = rest.split_at(len.min(rest.len()));
         let start = at;
         at += piece.len() as u64;
         rest = later;
@@ -158,8 +158,8 @@ pub(super) fn index(offset: u64) -> usize {
 impl FileState {
     pub(super) fn apply(&mut self, change: Change) {
         match &change {
-            Change::Write { offset, bytes } => write(&mut self.seen, *offset, bytes),
-            Change::SetLen(len) => set_len(&mut self.seen, *len),
+            Change::Write { offset, bytes } => write(&mut self.visible, *offset, bytes),
+            Change::SetLen(len) => set_len(&mut self.visible, *len),
         }
         self.unsynced.push(change);
     }
@@ -177,6 +177,6 @@ impl FileState {
     /// written then is never written.
     pub(super) fn fail_sync(&mut self, rng: &mut Rng) {
         let changes = std::mem::take(&mut self.unsynced);
-        keep_some(&mut self.durable, &changes, rng);
+        apply_random_part(&mut self.durable, &changes, rng);
     }
 }

@@ -8,8 +8,9 @@
 //!
 //! - A slot never moves: chunks are added, but never grown. So slot numbers in dense arrays and
 //!   cursors stay valid.
-//! - All slots have the same size. A text that does not fit is in the tail as a whole. So no text takes
-//!   the space of another peer, and a peer that registers again with a longer text keeps its slot.
+//! - All slots have the same size. A text that does not fit is in the tail as a whole. So no text
+//!   takes the space of another peer, and a peer that registers again with a longer text keeps its
+//!   slot.
 //! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
 //!   far.
 //! - Only [`Slot::renew`] modifies data that others may read concurrently.
@@ -36,7 +37,7 @@ pub(crate) struct Content {
     pub(crate) registered_at: Timestamp,
     pub(crate) last_seen: Timestamp,
     pub(crate) expires_at: Timestamp,
-    pub(crate) published: u64,
+    pub(crate) address_key: u64,
 }
 
 impl Arena {
@@ -46,60 +47,60 @@ impl Arena {
     const CHUNK_BITS: u32 = 12;
 
     /// Number of slots, including vacant ones. All slot numbers are below it.
-    pub(crate) fn end(&self) -> u32 {
+    pub(crate) fn slot_count(&self) -> u32 {
         let full = self.slots.len().saturating_sub(1) * Self::CHUNK;
         u32::try_from(full + self.slots.last().map_or(0, Vec::len)).unwrap_or(u32::MAX)
     }
 
     /// Number of slots that hold a peer.
     pub(crate) fn occupied(&self) -> usize {
-        self.end() as usize - self.free.len()
+        self.slot_count() as usize - self.free.len()
     }
 
     /// Takes a vacant slot, which counts as occupied from here on.
-    pub(crate) fn take(&mut self) -> u32 {
+    pub(crate) fn allocate(&mut self) -> u32 {
         if let Some(slot) = self.free.pop() {
             return slot;
         }
-        let number = self.end();
+        let number = self.slot_count();
         push(&mut self.slots, Slot::vacant());
         push(&mut self.tails, Tail::vacant());
         number
     }
 
     /// Makes a slot vacant.
-    pub(crate) fn give_back(&mut self, slot: u32) {
-        let (head, tail) = self.pair_mut(slot);
+    pub(crate) fn release(&mut self, slot: u32) {
+        let (head, tail) = self.slot_and_tail_mut(slot);
         head.state = State::Vacant;
         *tail = Tail::vacant();
         self.free.push(slot);
     }
 
     /// Replaces the contents of a slot and its tail, except the state and the memberships.
-    pub(crate) fn fill(&mut self, slot: u32, content: &Content) {
-        let (slot, tail) = self.pair_mut(slot);
+    pub(crate) fn write(&mut self, slot: u32, content: &Content) {
+        let (slot, tail) = self.slot_and_tail_mut(slot);
         tail.long_text = slot.write(content.json.encoded());
         slot.ttl = content.ttl;
         slot.set_lease(content.last_seen, content.expires_at);
         tail.holder = content.holder;
         tail.registered_at = content.registered_at;
-        tail.published = content.published;
+        tail.address_key = content.address_key;
     }
 
     pub(crate) fn tail(&self, slot: u32) -> &Tail {
-        let (chunk, place) = locate(slot);
-        &self.tails[chunk][place]
+        let (chunk, index) = locate(slot);
+        &self.tails[chunk][index]
     }
 
     /// A slot and its tail.
-    pub(crate) fn pair(&self, slot: u32) -> (&Slot, &Tail) {
+    pub(crate) fn slot_and_tail(&self, slot: u32) -> (&Slot, &Tail) {
         (&self[slot], self.tail(slot))
     }
 
     /// A slot and its tail, mutable.
-    pub(crate) fn pair_mut(&mut self, slot: u32) -> (&mut Slot, &mut Tail) {
-        let (chunk, place) = locate(slot);
-        (&mut self.slots[chunk][place], &mut self.tails[chunk][place])
+    pub(crate) fn slot_and_tail_mut(&mut self, slot: u32) -> (&mut Slot, &mut Tail) {
+        let (chunk, index) = locate(slot);
+        (&mut self.slots[chunk][index], &mut self.tails[chunk][index])
     }
 
     /// A peer's JSON in its compact form.
@@ -132,15 +133,15 @@ impl std::ops::Index<u32> for Arena {
     type Output = Slot;
 
     fn index(&self, slot: u32) -> &Slot {
-        let (chunk, place) = locate(slot);
-        &self.slots[chunk][place]
+        let (chunk, index) = locate(slot);
+        &self.slots[chunk][index]
     }
 }
 
 impl std::ops::IndexMut<u32> for Arena {
     fn index_mut(&mut self, slot: u32) -> &mut Slot {
-        let (chunk, place) = locate(slot);
-        &mut self.slots[chunk][place]
+        let (chunk, index) = locate(slot);
+        &mut self.slots[chunk][index]
     }
 }
 
@@ -172,30 +173,30 @@ mod tests {
             registered_at: at,
             last_seen: at,
             expires_at: at,
-            published: 0,
+            address_key: 0,
         }
     }
 
     #[test]
-    fn a_slot_that_was_given_back_is_taken_again() {
+    fn a_released_slot_is_reused() {
         let mut arena = Arena::default();
-        let taken: Vec<_> = (0..10_000).map(|_| arena.take()).collect();
-        assert!(taken.iter().copied().eq(0..10_000));
-        arena.give_back(5);
-        arena.give_back(9_000);
+        let allocated: Vec<_> = (0..10_000).map(|_| arena.allocate()).collect();
+        assert!(allocated.iter().copied().eq(0..10_000));
+        arena.release(5);
+        arena.release(9_000);
         assert_eq!(arena.occupied(), 9_998);
-        let mut again = [arena.take(), arena.take()];
+        let mut again = [arena.allocate(), arena.allocate()];
         again.sort_unstable();
-        assert_eq!((again, arena.end()), ([5, 9_000], 10_000));
+        assert_eq!((again, arena.slot_count()), ([5, 9_000], 10_000));
     }
 
     #[test]
     fn a_slot_does_not_move_while_the_arena_grows() {
         let mut arena = Arena::default();
-        let first = arena.take();
+        let first = arena.allocate();
         let before: *const Slot = &raw const arena[first];
         for _ in 0..3 * Arena::CHUNK {
-            arena.take();
+            arena.allocate();
         }
         assert_eq!(before, &raw const arena[first]);
     }
@@ -203,15 +204,15 @@ mod tests {
     #[test]
     fn texts_of_every_length_read_back_in_the_same_slot() {
         let mut arena = Arena::default();
-        let slots = [arena.take(), arena.take(), arena.take()];
+        let slots = [arena.allocate(), arena.allocate(), arena.allocate()];
         for slot in [slots[0], slots[2]] {
-            arena.fill(slot, &content(json("neighbour", 60)));
+            arena.write(slot, &content(json("neighbour", 60)));
         }
         let around = Slot::INLINE - 20..Slot::INLINE + 20;
         let lengths = (0..Slot::INLINE).step_by(50).chain(around).chain([4_000, 0]);
         for (filled, id) in lengths.flat_map(|metadata| [(metadata, "p"), (metadata, "es\"caped")]) {
             let json = json(id, filled);
-            arena.fill(slots[1], &content(json.clone()));
+            arena.write(slots[1], &content(json.clone()));
             assert_eq!(arena.encoded(slots[1]), json.encoded());
         }
         for slot in [slots[0], slots[2]] {

@@ -4,139 +4,140 @@
 //! is stored next to the slot, so a look-up reads one place in memory. A table with its control
 //! bytes in a separate array would need two dependent reads.
 //!
-//! - At most three quarters of a piece are occupied, so a search soon reaches a free place.
-//! - An entry is at the place that its hash selects, or after it with no free place in between.
+//! - At most three quarters of a shard are occupied, so a search soon reaches an empty bucket.
+//! - An entry is in the bucket that its hash selects, or after it with no empty bucket in between.
 //!   Removing an entry closes the gap.
 
 use super::super::entry::IdHash;
-use super::table::{PIECES, piece};
+use super::table::{SHARDS, shard};
 
-/// Slots by the hash of their peers' ids, in pieces that grow independently.
+/// Slots by the hash of their peers' ids, in shards that grow independently.
 pub(crate) struct IdTable {
-    pieces: Box<[Piece]>,
+    shards: Box<[Shard]>,
 }
 
 #[derive(Default)]
-struct Piece {
+struct Shard {
     /// The length is a power of two, or zero.
-    places: Box<[Located]>,
-    taken: usize,
+    buckets: Box<[Bucket]>,
+    occupied: usize,
 }
 
-/// The slot of a known peer, or [`Located::FREE`].
+/// The slot of a known peer, or [`Bucket::EMPTY`].
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Located {
+struct Bucket {
     hash: IdHash,
     slot: u32,
 }
 
 impl IdTable {
     pub(crate) fn new() -> Self {
-        Self { pieces: (0..PIECES).map(|_| Piece::default()).collect() }
+        Self { shards: (0..SHARDS).map(|_| Shard::default()).collect() }
     }
 
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
-        self.pieces.iter().map(|piece| piece.taken).sum()
+        self.shards.iter().map(|shard| shard.occupied).sum()
     }
 
     /// The slot with this hash that satisfies `same`.
     pub(crate) fn find(&self, hash: IdHash, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
-        self.of(hash)
-            .run(hash)
-            .map(|(_, at)| at)
-            .find(|at| at.hash == hash && same(at.slot))
-            .map(|at| at.slot)
+        self.shard(hash)
+            .probe(hash)
+            .map(|(_, bucket)| bucket)
+            .find(|bucket| bucket.hash == hash && same(bucket.slot))
+            .map(|bucket| bucket.slot)
     }
 
-    /// Prefetches the place that [`IdTable::find`] reads.
+    /// Prefetches the bucket that [`IdTable::find`] reads.
     pub(crate) fn touch(&self, hash: IdHash) -> u32 {
-        self.of(hash).run(hash).next().map_or(0, |(_, at)| at.slot)
+        self.shard(hash).probe(hash).next().map_or(0, |(_, bucket)| bucket.slot)
     }
 
     /// Inserts a slot that is not in the table.
     pub(crate) fn insert(&mut self, hash: IdHash, slot: u32) {
-        self.pieces[piece(hash.spread())].insert(Located { hash, slot });
+        self.shards[shard(hash.spread())].insert(Bucket { hash, slot });
     }
 
     pub(crate) fn remove(&mut self, hash: IdHash, slot: u32) {
-        self.pieces[piece(hash.spread())].remove(Located { hash, slot });
+        self.shards[shard(hash.spread())].remove(Bucket { hash, slot });
     }
 
-    fn of(&self, hash: IdHash) -> &Piece {
-        &self.pieces[piece(hash.spread())]
+    fn shard(&self, hash: IdHash) -> &Shard {
+        &self.shards[shard(hash.spread())]
     }
 }
 
-impl Piece {
-    const FEWEST_PLACES: usize = 8;
+impl Shard {
+    const MIN_BUCKETS: usize = 8;
 
-    /// The entries from the place that a hash selects up to the next free place, with their places.
-    fn run(&self, hash: IdHash) -> impl Iterator<Item = (usize, Located)> {
+    /// The entries from the bucket that a hash selects up to the next empty bucket, with their
+    /// indices.
+    fn probe(&self, hash: IdHash) -> impl Iterator<Item = (usize, Bucket)> {
         let mask = self.mask();
-        let places = (0..self.places.len()).map(move |step| (home(hash, mask) + step) & mask);
-        places.map(|place| (place, self.places[place])).take_while(|(_, at)| *at != Located::FREE)
+        let indices = (0..self.buckets.len()).map(move |step| (home(hash, mask) + step) & mask);
+        indices.map(|index| (index, self.buckets[index])).take_while(|(_, bucket)| *bucket != Bucket::EMPTY)
     }
 
-    fn insert(&mut self, located: Located) {
-        if (self.taken + 1) * 4 > self.places.len() * 3 {
+    fn insert(&mut self, bucket: Bucket) {
+        if (self.occupied + 1) * 4 > self.buckets.len() * 3 {
             self.grow();
         }
-        self.taken += 1;
-        self.put(located);
+        self.occupied += 1;
+        self.insert_unchecked(bucket);
     }
 
-    fn remove(&mut self, located: Located) {
-        let Some((mut gap, _)) = self.run(located.hash).find(|(_, at)| *at == located) else { return };
+    fn remove(&mut self, bucket: Bucket) {
+        let Some((mut gap, _)) = self.probe(bucket.hash).find(|(_, at)| *at == bucket) else { return };
         let mask = self.mask();
-        let mut place = gap;
+        let mut index = gap;
         loop {
-            place = (place + 1) & mask;
-            let next = self.places[place];
-            if next == Located::FREE {
+            index = (index + 1) & mask;
+            let next = self.buckets[index];
+            if next == Bucket::EMPTY {
                 break;
             }
-            // The entry may move into the gap if it is at least as far from its own place as from
-            // the gap, because the gap is then not before its own place.
-            let (strayed, back) =
-                (place.wrapping_sub(home(next.hash, mask)) & mask, place.wrapping_sub(gap) & mask);
-            if strayed >= back {
-                self.places[gap] = next;
-                gap = place;
+            // The entry may move into the gap if it is at least as far from its home bucket as
+            // from the gap, because the gap is then not before its home bucket.
+            let (from_home, from_gap) =
+                (index.wrapping_sub(home(next.hash, mask)) & mask, index.wrapping_sub(gap) & mask);
+            if from_home >= from_gap {
+                self.buckets[gap] = next;
+                gap = index;
             }
         }
-        self.places[gap] = Located::FREE;
-        self.taken -= 1;
+        self.buckets[gap] = Bucket::EMPTY;
+        self.occupied -= 1;
     }
 
-    fn put(&mut self, located: Located) {
+    fn insert_unchecked(&mut self, bucket: Bucket) {
         let mask = self.mask();
-        let mut place = home(located.hash, mask);
-        while self.places[place] != Located::FREE {
-            place = (place + 1) & mask;
+        let mut index = home(bucket.hash, mask);
+        while self.buckets[index] != Bucket::EMPTY {
+            index = (index + 1) & mask;
         }
-        self.places[place] = located;
+        self.buckets[index] = bucket;
     }
 
     fn grow(&mut self) {
-        let doubled = (self.places.len() * 2).max(Self::FEWEST_PLACES);
-        let before = std::mem::replace(&mut self.places, vec![Located::FREE; doubled].into());
-        for located in before.into_iter().filter(|located| *located != Located::FREE) {
-            self.put(located);
+        let doubled = (self.buckets.len() * 2).max(Self::MIN_BUCKETS);
+        let before = std::mem::replace(&mut self.buckets, vec![Bucket::EMPTY; doubled].into());
+        for bucket in before.into_iter().filter(|bucket| *bucket != Bucket::EMPTY) {
+            self.insert_unchecked(bucket);
         }
     }
 
     fn mask(&self) -> usize {
-        self.places.len().wrapping_sub(1)
+        self.buckets.len().wrapping_sub(1)
     }
 }
 
-impl Located {
-    /// A free place. The arena never has this many slots.
-    const FREE: Self = Self { hash: IdHash::ZERO, slot: u32::MAX };
+impl Bucket {
+    /// An empty bucket. The arena never has this many slots.
+    const EMPTY: Self = Self { hash: IdHash::ZERO, slot: u32::MAX };
 }
 
-/// The place that a hash selects. It uses the lower bits, and [`piece`] uses others.
+/// The index of the bucket that a hash selects. It uses the lower bits, and [`shard`] uses others.
 fn home(hash: IdHash, mask: usize) -> usize {
     usize::try_from(hash.spread() & u64::from(u32::MAX)).unwrap_or(0) & mask
 }
@@ -148,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slots_are_found_while_others_come_and_go() {
+    fn slots_are_found_under_churn() {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut table = IdTable::new();
         let mut model = BTreeMap::new();
@@ -164,16 +165,16 @@ mod tests {
             } else if model.insert(slot, hash).is_none() {
                 table.insert(hash, slot);
             }
-            let asked = rng.u32(..20_000);
-            let hash = IdHash::of_number(asked % 15_000 / 3);
-            assert_eq!(table.find(hash, |slot| slot == asked).is_some(), model.contains_key(&asked));
+            let queried = rng.u32(..20_000);
+            let hash = IdHash::of_number(queried % 15_000 / 3);
+            assert_eq!(table.find(hash, |slot| slot == queried).is_some(), model.contains_key(&queried));
         }
         assert_eq!(table.len(), model.len());
         assert!(model.iter().all(|(slot, hash)| table.find(*hash, |other| other == *slot) == Some(*slot)));
     }
 
     #[test]
-    fn a_search_for_what_is_not_there_ends() {
+    fn a_lookup_of_an_absent_slot_terminates() {
         let mut table = IdTable::new();
         let hash = IdHash::of_number(1);
         assert_eq!((table.find(hash, |_| true), table.touch(hash)), (None, 0));

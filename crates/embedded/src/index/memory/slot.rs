@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{EncodedPeer, Timestamp, Ttl};
 
-use super::super::undiscovered::Listed;
+use super::super::undiscovered::LastListed;
 
 /// A peer or a vacancy: all data that listing and renewing the peer reads, in adjacent cache lines.
 /// A text that is too long is stored in the slot's [`Tail`](super::tail::Tail).
@@ -21,7 +21,7 @@ pub(crate) struct Slot {
     front_len: u16,
     back_len: u16,
     /// When the peer was last listed.
-    pub(crate) listed: Listed,
+    pub(crate) last_listed: LastListed,
     pub(crate) state: State,
     /// The front and the back, if both fit.
     text: [u8; Slot::INLINE],
@@ -51,7 +51,7 @@ impl Slot {
             ttl: Ttl::from_secs(0),
             front_len: 0,
             back_len: 0,
-            listed: Listed::default(),
+            last_listed: LastListed::default(),
             state: State::Vacant,
             text: [0; Self::INLINE],
         }
@@ -63,13 +63,13 @@ impl Slot {
         // `PeerJson` limits both to far less than 64 KiB.
         [self.front_len, self.back_len] =
             [front, back].map(|part| u16::try_from(part.len()).unwrap_or(u16::MAX));
-        self.listed = Listed::default();
+        self.last_listed = LastListed::default();
         let Some(text) = self.text.get_mut(..front.len() + back.len()) else {
             return [front, back].concat().into();
         };
-        let (front_place, back_place) = text.split_at_mut(front.len());
-        front_place.copy_from_slice(front);
-        back_place.copy_from_slice(back);
+        let (front_text, back_text) = text.split_at_mut(front.len());
+        front_text.copy_from_slice(front);
+        back_text.copy_from_slice(back);
         Box::default()
     }
 
@@ -127,12 +127,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_four_lines_of_the_cache_without_a_gap() {
+    fn a_slot_fills_four_cache_lines_without_padding() {
         assert_eq!((size_of::<Slot>(), offset_of!(Slot, text)), (Slot::BYTES, Slot::HEAD));
     }
 
     #[test]
-    fn a_touch_reads_every_line() {
+    fn a_touch_reads_every_cache_line() {
         let slot = Slot::vacant();
         for line in 0..Slot::BYTES / 64 {
             let mut marked = Slot::vacant();

@@ -13,7 +13,7 @@ pub(crate) struct Tail {
     /// The time of the peer's entry in the schedule. The lease of a live peer may end later by now.
     pub(crate) scheduled: Timestamp,
     /// The key of the published address if it differs from the source; otherwise 0.
-    pub(crate) published: u64,
+    pub(crate) address_key: u64,
     pub(crate) memberships: Memberships,
     /// The text, if it does not fit into the slot; otherwise empty.
     pub(crate) long_text: Box<[u8]>,
@@ -27,14 +27,14 @@ impl Tail {
             holder: Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) },
             registered_at: Timestamp::default(),
             scheduled: Timestamp::default(),
-            published: 0,
+            address_key: 0,
             memberships: Memberships::None,
             long_text: Box::default(),
             position: 0,
         }
     }
 
-    pub(crate) fn carries(&self, archetype: u32) -> bool {
+    pub(crate) fn has_archetype(&self, archetype: u32) -> bool {
         self.memberships.as_slice().iter().any(|membership| membership.archetype == archetype)
     }
 
@@ -50,8 +50,8 @@ impl Tail {
 }
 
 /// Bytes that a peer counts against the limit, from the length of its text and the number of
-/// archetypes. A text counts for what exceeds a slot, as in release 890211c: the same peers must fit
-/// the same limit after an upgrade.
+/// archetypes. A text counts for what exceeds a slot, as in release 890211c: the same peers must
+/// fit the same limit after an upgrade.
 pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
     /// The slot, the tail, and the entries in the tables, the dense array and the schedule.
     const PEER: u64 = 448;

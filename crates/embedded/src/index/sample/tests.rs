@@ -24,7 +24,7 @@ fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
     let token = TokenHash::of(&LeaseToken::from_random([0; 16]));
     let holder = Holder { source: Source::of(address), token };
     let entry = Entry::new(registration, holder, Lease::begin(Ttl::from_secs(60), NOW), &index.keys);
-    index.place(&entry, None);
+    index.insert(&entry, None);
 }
 
 fn query(archetypes: &[&str], limit: usize) -> Query {
@@ -83,7 +83,7 @@ fn network(peers: u32) -> Index {
 }
 
 #[test]
-fn every_peer_of_a_union_is_sampled_as_often_as_any_other() {
+fn every_peer_of_a_union_is_equally_likely_to_be_sampled() {
     let index = network(200);
     let mut rng = fastrand::Rng::with_seed(1);
     for archetypes in [&[][..], &["a", "b", "c"]] {
@@ -93,7 +93,7 @@ fn every_peer_of_a_union_is_sampled_as_often_as_any_other() {
 }
 
 #[test]
-fn a_biased_sample_would_be_seen() {
+fn the_uniformity_test_detects_a_biased_sample() {
     let index = network(200);
     let mut rng = fastrand::Rng::with_seed(1);
     let mut leaning =
@@ -102,7 +102,7 @@ fn a_biased_sample_would_be_seen() {
 }
 
 #[test]
-fn draws_are_distinct_and_end_after_the_last() {
+fn draws_are_distinct_and_end_when_all_numbers_are_drawn() {
     let mut rng = fastrand::Rng::with_seed(1);
     for bound in [0, 1, 2, 100] {
         let mut draws = Draws::new(bound, 10);
@@ -127,7 +127,7 @@ fn every_order_of_draws_is_equally_likely() {
 }
 
 #[test]
-fn the_total_of_a_union_is_estimated_without_leaning() {
+fn the_estimated_total_of_a_union_is_unbiased() {
     let index = network(1_000);
     let query = query(&["a", "b", "c"], 5);
     let totals = (0..1_000).map(|_| index.sample(&query, NOW).total);

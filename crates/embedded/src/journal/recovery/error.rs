@@ -12,9 +12,7 @@ use crate::disk::Disk;
 #[non_exhaustive]
 pub enum OpenError {
     /// Another process uses the directory.
-    #[error(
-        "{directory} is in use by another process; stop that one, or give this one a directory of its own"
-    )]
+    #[error("{directory} is in use by another process; stop that process, or choose another directory")]
     Locked {
         /// The directory.
         directory: String,
@@ -33,8 +31,8 @@ pub enum OpenError {
     },
     /// Data that was durable cannot be read.
     #[error(
-        "{name} in {directory} is damaged at byte {offset} ({detail}): restore the directory from a backup, or start \
-         once with damaged batches dropped, which loses the registrations in them"
+        "{name} in {directory} is damaged at byte {offset} ({detail}); restore the directory from a backup, or start \
+         once with the option drop-damaged, which loses the registrations in damaged batches"
     )]
     Damaged {
         /// The file.
@@ -48,7 +46,7 @@ pub enum OpenError {
     },
     /// A newer version of the program wrote the file.
     #[error(
-        "{name} in {directory} has format {version}, which this program does not know; start the newer program that wrote it"
+        "{name} in {directory} has format version {version}, which this release does not support; start the newer release that wrote it"
     )]
     OtherVersion {
         /// The file.

@@ -15,16 +15,17 @@
 //! A checkpoint gets its name only after it was synced completely, so every missing part of a
 //! checkpoint is damage.
 
-use super::Recovery;
+use super::RecoveryReport;
 use super::error::{Errors, OpenError};
 use crate::disk::{Disk, DiskFile};
 use crate::journal::JournalOptions;
+use crate::journal::file_name::{self, DirectoryListing};
 use crate::journal::format::{
-    CHECKPOINT_END, FRAMES_AT, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records,
+    CHECKPOINT_END, FRAMES_OFFSET, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records,
 };
-use crate::journal::name::{self, Listing};
 use crate::journal::reader::FrameReader;
 
+/// A recovery in progress.
 pub(super) struct Replay<'a, F> {
     disk: &'a dyn Disk,
     options: &'a JournalOptions,
@@ -36,12 +37,12 @@ pub(super) struct Replay<'a, F> {
     gap: bool,
     /// Bytes of the frames read from journal files.
     pub(super) journal_bytes: u64,
-    pub(super) recovery: Recovery,
+    pub(super) recovery: RecoveryReport,
 }
 
 /// Where the journal continues.
-pub(super) enum End {
-    Resume(OpenFile),
+pub(super) enum ResumePoint {
+    Continue(OpenFile),
     Create(u64),
 }
 
@@ -53,7 +54,7 @@ pub(super) struct OpenFile {
 }
 
 /// The result of reading the start of a file.
-enum Start {
+enum FileStart {
     Header(FileHeader),
     /// The file was not completely created, so it never held a frame.
     Unfinished,
@@ -68,18 +69,18 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         errors: &'a Errors,
         replay: F,
     ) -> Self {
-        let recovery = Recovery::default();
+        let recovery = RecoveryReport::default();
         Self { disk, options, errors, replay, expected: 0, gap: false, journal_bytes: 0, recovery }
     }
 
     /// Reads a checkpoint. It was complete before it got its name, so any missing part is damage.
     pub(super) fn checkpoint(&mut self, generation: u64) -> Result<(), OpenError> {
-        let name = name::checkpoint(generation);
+        let name = file_name::checkpoint(generation);
         let file = self.open(&name)?;
-        let header = match self.start(file.as_ref(), &name, Kind::Checkpoint, generation)? {
-            Start::Header(header) => header,
-            Start::Unfinished => return self.damaged(&name, 0, 0, "its header is missing"),
-            Start::Dropped => return Ok(()),
+        let header = match self.read_header(file.as_ref(), &name, Kind::Checkpoint, generation)? {
+            FileStart::Header(header) => header,
+            FileStart::Unfinished => return self.damaged(&name, 0, 0, "its header is missing"),
+            FileStart::Dropped => return Ok(()),
         };
         self.expected = header.sequence;
         let io = |error| self.errors.io("read", &name, error);
@@ -95,7 +96,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                 // later number is accepted.
                 Some(frame) if frame.sequence == next || (self.gap && frame.sequence > next) => {
                     next = frame.sequence.saturating_add(1);
-                    self.recovery.checkpoint_records += self.hand_over(&name, offset, frame.payload)?;
+                    self.recovery.checkpoint_records += self.replay_records(&name, offset, frame.payload)?;
                 }
                 _ => {
                     // Dropping the damage means to continue at the next valid frame. Its bytes are
@@ -105,7 +106,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                     reader.seek(offset);
                     let rest = reader.torn_bytes().map_err(|error| self.errors.io("read", &name, error))?;
                     let bytes = later.map_or(rest, |later| later - offset);
-                    self.damaged(&name, offset, bytes, "a part of the checkpoint is missing there")?;
+                    self.damaged(&name, offset, bytes, "a part of the checkpoint is missing at this offset")?;
                     match later {
                         Some(later) => reader.seek(later),
                         None => return Ok(()),
@@ -117,34 +118,38 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
 
     /// Reads the journal files starting with the checkpoint's generation, or all of them if there
     /// is no checkpoint.
-    pub(super) fn journals(&mut self, listing: &Listing, checkpoint: Option<u64>) -> Result<End, OpenError> {
+    pub(super) fn journals(
+        &mut self,
+        listing: &DirectoryListing,
+        checkpoint: Option<u64>,
+    ) -> Result<ResumePoint, OpenError> {
         let first = checkpoint.unwrap_or(1);
-        let mut wanted = first;
+        let mut expected = first;
         let mut end = None;
         let last = listing.journals.last().copied();
         // The name and the end of the previous file, to report frames that are missing between two
         // files.
-        let mut before = (name::journal(first), 0);
+        let mut before = (file_name::journal(first), 0);
         for generation in listing.journals.range(first..).copied() {
-            if generation != wanted {
-                self.damaged(&name::journal(wanted), 0, 0, "the file is missing")?;
+            if generation != expected {
+                self.damaged(&file_name::journal(expected), 0, 0, "the file is missing")?;
             }
-            wanted = generation.saturating_add(1);
+            expected = generation.saturating_add(1);
             match self.journal(generation, last == Some(generation), &before)? {
                 Some(open) => {
-                    before = (name::journal(generation), open.end);
+                    before = (file_name::journal(generation), open.end);
                     end = Some(open);
                 }
-                None if last == Some(generation) && self.gap => return Ok(End::Create(wanted)),
+                None if last == Some(generation) && self.gap => return Ok(ResumePoint::Create(expected)),
                 None => {}
             }
         }
-        if end.is_none() && checkpoint.is_some() && wanted == first {
-            self.damaged(&name::journal(first), 0, 0, "the file is missing")?;
+        if end.is_none() && checkpoint.is_some() && expected == first {
+            self.damaged(&file_name::journal(first), 0, 0, "the file is missing")?;
         }
         match end {
-            Some(open) => self.cut(open),
-            None => Ok(End::Create(first)),
+            Some(open) => self.cut_torn_tail(open),
+            None => Ok(ResumePoint::Create(first)),
         }
     }
 
@@ -155,20 +160,22 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         last: bool,
         before: &(String, u64),
     ) -> Result<Option<OpenFile>, OpenError> {
-        let name = name::journal(generation);
+        let name = file_name::journal(generation);
         let file = self.open(&name)?;
-        let header = match self.start(file.as_ref(), &name, Kind::Journal, generation)? {
-            Start::Header(header) => header,
+        let header = match self.read_header(file.as_ref(), &name, Kind::Journal, generation)? {
+            FileStart::Header(header) => header,
             // The creation of the last file may have been interrupted. Later files prove that an
             // earlier one was complete.
-            Start::Unfinished if last => return Ok(None),
-            Start::Unfinished => return self.damaged(&name, 0, 0, "its header is missing").map(|()| None),
-            Start::Dropped => return Ok(None),
+            FileStart::Unfinished if last => return Ok(None),
+            FileStart::Unfinished => {
+                return self.damaged(&name, 0, 0, "its header is missing").map(|()| None);
+            }
+            FileStart::Dropped => return Ok(None),
         };
         // The file begins after the expected frame, so the previous file has lost its end. This
         // also covers a torn tail of an earlier file: a rotation comes only after a sync.
         if header.sequence > self.expected && !self.gap {
-            self.damaged(&before.0, before.1, 0, "the batches up to the next file are missing")?;
+            self.damaged(&before.0, before.1, 0, "the batches between this file and the next are missing")?;
         }
         // A failed rotation may have left a file that begins with an older sequence. It has no
         // frames, and the journal can continue in it.
@@ -190,14 +197,14 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                         || (self.gap && frame.sequence > self.expected) =>
                 {
                     self.expected = frame.sequence.saturating_add(1);
-                    let records = self.hand_over(name, offset, frame.payload)?;
+                    let records = self.replay_records(name, offset, frame.payload)?;
                     self.recovery.journal_records += records;
                     self.journal_bytes += reader.position() - offset;
                 }
                 // A valid frame with a later sequence: frames before it are missing. `damaged` has
                 // set `gap`, so reading the frame a second time accepts it.
                 Some(frame) if frame.sequence > self.expected => {
-                    self.damaged(name, offset, 0, "the batch before is missing")?;
+                    self.damaged(name, offset, 0, "the batch before this offset is missing")?;
                     reader.seek(offset);
                 }
                 // An invalid frame, or a frame with an old sequence, which a failed batch left
@@ -209,7 +216,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                             name,
                             offset,
                             later - offset,
-                            "the batch there is not what was written",
+                            "the batch at this offset is damaged",
                         )?;
                         reader.seek(later);
                     }
@@ -220,8 +227,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
     }
 
     /// Cuts off everything after the last frame of the last journal file.
-    fn cut(&mut self, open: OpenFile) -> Result<End, OpenError> {
-        let name = name::journal(open.header.generation);
+    fn cut_torn_tail(&mut self, open: OpenFile) -> Result<ResumePoint, OpenError> {
+        let name = file_name::journal(open.header.generation);
         let mut reader = FrameReader::new(open.file.as_ref(), open.header.salt)
             .map_err(|error| self.errors.io("read", &name, error))?;
         reader.seek(open.end);
@@ -232,30 +239,30 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             // next start from reporting them again.
             open.file.set_len(open.end).map_err(|error| self.errors.io("cut off", &name, error))?;
         }
-        Ok(End::Resume(open))
+        Ok(ResumePoint::Continue(open))
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn DiskFile>, OpenError> {
         self.disk.open(name).map_err(|error| self.errors.io("open", name, error))
     }
 
-    fn start(
+    fn read_header(
         &mut self,
         file: &dyn DiskFile,
         name: &str,
         kind: Kind,
         generation: u64,
-    ) -> Result<Start, OpenError> {
+    ) -> Result<FileStart, OpenError> {
         let io = |error| self.errors.io("read", name, error);
         let mut bytes = vec![0; HEADER_BLOCK];
         let read = file.read_at(&mut bytes, 0).map_err(io)?;
         bytes.truncate(read);
         match FileHeader::parse(&bytes) {
             ParsedHeader::Valid(header) if header.kind == kind && header.generation == generation => {
-                Ok(Start::Header(header))
+                Ok(FileStart::Header(header))
             }
             ParsedHeader::Valid(_) => {
-                self.damaged(name, 0, 0, "its header is another file's").map(|()| Start::Dropped)
+                self.damaged(name, 0, 0, "its header belongs to another file").map(|()| FileStart::Dropped)
             }
             ParsedHeader::OtherVersion(version) => Err(self.errors.other_version(name, version)),
             ParsedHeader::Invalid => {
@@ -264,23 +271,28 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                 // header.
                 let frames = FrameReader::new(file, 0).map_err(io)?.torn_bytes().map_err(io)?;
                 match frames {
-                    0 => Ok(Start::Unfinished),
+                    0 => Ok(FileStart::Unfinished),
                     frames => {
-                        let detail = "its header is not what was written";
-                        self.damaged(name, 0, FRAMES_AT + frames, detail).map(|()| Start::Dropped)
+                        let detail = "its header is damaged";
+                        self.damaged(name, 0, FRAMES_OFFSET + frames, detail).map(|()| FileStart::Dropped)
                     }
                 }
             }
         }
     }
 
-    fn hand_over(&mut self, name: &str, offset: u64, payload: &[u8]) -> Result<u64, OpenError> {
+    fn replay_records(&mut self, name: &str, offset: u64, payload: &[u8]) -> Result<u64, OpenError> {
         let mut count = 0;
         for record in records(payload) {
             match record {
                 Some(record) => (self.replay)(record),
                 None => {
-                    self.damaged(name, offset, payload.len() as u64, "its records do not add up")?;
+                    self.damaged(
+                        name,
+                        offset,
+                        payload.len() as u64,
+                        "the lengths of its records are inconsistent",
+                    )?;
                     break;
                 }
             }
@@ -294,7 +306,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         if count == Some(self.recovery.checkpoint_records) || self.gap {
             return Ok(());
         }
-        self.damaged(name, offset, 0, "it does not have as many records as were written")
+        self.damaged(name, offset, 0, "its number of records differs from the one in its end marker")
     }
 
     /// Refuses to continue. If the options say to drop damage, counts it instead and continues.
@@ -302,9 +314,9 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         if !self.options.drop_damaged {
             return Err(self.errors.damaged(name, offset, detail));
         }
-        tracing::warn!(name, offset, bytes, detail, "damage in the journal was dropped");
+        tracing::warn!(name, offset, bytes, detail, "dropped a damaged range of the journal");
         self.gap = true;
-        self.recovery.dropped_places += 1;
+        self.recovery.dropped_ranges += 1;
         self.recovery.dropped_bytes += bytes;
         Ok(())
     }

@@ -6,8 +6,8 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
 use crate::disk::Disk;
-use crate::index::{Index, Keys, Replayed};
-use crate::journal::{Journal, JournalOptions, OpenError, Recovered, Recovery};
+use crate::index::{Index, Keys, ParsedRecord};
+use crate::journal::{Journal, JournalOptions, OpenError, RecoveredJournal, RecoveryReport};
 
 /// Bytes of records that a stage passes to the next one at once.
 const BATCH_BYTES: usize = 256 << 10;
@@ -17,7 +17,7 @@ const BATCHES: usize = 8;
 /// The result of loading.
 pub(super) struct Loaded {
     pub(super) index: Index,
-    pub(super) recovery: Recovery,
+    pub(super) recovery: RecoveryReport,
     pub(super) skipped: u64,
 }
 
@@ -34,7 +34,7 @@ pub(super) fn load(
     options: JournalOptions,
     index: Index,
     keys: &Keys,
-) -> Result<(Recovered, Loaded), OpenError> {
+) -> Result<(RecoveredJournal, Loaded), OpenError> {
     thread::scope(|scope| {
         let (records, to_parse) = sync_channel(BATCHES);
         let (parsed, to_apply) = sync_channel(BATCHES);
@@ -53,7 +53,7 @@ fn read(
     disk: Arc<dyn Disk>,
     options: JournalOptions,
     records: SyncSender<Batch>,
-) -> Result<(Recovered, Recovery), OpenError> {
+) -> Result<(RecoveredJournal, RecoveryReport), OpenError> {
     let mut batch = Batch::default();
     // If a later stage has ended, it panicked. Joining it below propagates the panic.
     let outcome = Journal::recover(disk, options, |record| {
@@ -68,21 +68,22 @@ fn read(
 }
 
 /// Parses records. Returns the number of records that it skipped.
-fn parse(records: &Receiver<Batch>, parsed: &SyncSender<Vec<Replayed>>, keys: &Keys) -> u64 {
+fn parse(records: &Receiver<Batch>, parsed: &SyncSender<Vec<ParsedRecord>>, keys: &Keys) -> u64 {
     let mut skipped = 0;
     for Batch { bytes, ends } in records {
         let mut batch = Vec::with_capacity(ends.len());
         let mut start = 0;
         for end in ends {
-            match Replayed::parse(&bytes[start..end], keys) {
+            match ParsedRecord::parse(&bytes[start..end], keys) {
                 Ok(record) => batch.push(record),
                 Err(error) => {
                     skipped += 1;
-                    tracing::warn!(error, "a record can't be parsed and is left out");
+                    tracing::warn!(error, "skipped a journal record that cannot be parsed");
                 }
             }
             start = end;
         }
+        // The next stage ends early only by a panic, which `load` propagates.
         if parsed.send(batch).is_err() {
             break;
         }
@@ -90,7 +91,7 @@ fn parse(records: &Receiver<Batch>, parsed: &SyncSender<Vec<Replayed>>, keys: &K
     skipped
 }
 
-fn apply(parsed: &Receiver<Vec<Replayed>>, mut index: Index) -> Index {
+fn apply(parsed: &Receiver<Vec<ParsedRecord>>, mut index: Index) -> Index {
     for record in parsed.iter().flatten() {
         index.replay(record);
     }

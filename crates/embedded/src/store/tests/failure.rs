@@ -28,11 +28,13 @@ fn listed(store: &EmbeddedStore, archetypes: &[&str], now: Timestamp) -> Vec<Str
     ids(&block_on(store.sample(&query(archetypes, 100), now)).unwrap()).into_iter().collect()
 }
 
-/// Starts a call that then waits for the disk.
-fn begin<'a, T>(call: impl Future<Output = T> + Send + 'a) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
-    let mut call = Box::pin(call);
-    assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
-    call
+/// Starts an operation that then waits for the disk.
+fn begin<'a, T>(
+    operation: impl Future<Output = T> + Send + 'a,
+) -> Pin<Box<dyn Future<Output = T> + Send + 'a>> {
+    let mut operation = Box::pin(operation);
+    assert!(operation.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+    operation
 }
 
 /// Waits until the journal has healed by itself.
@@ -44,7 +46,7 @@ fn heal(store: &EmbeddedStore, disk: &LossyDisk) {
 }
 
 #[test]
-fn what_the_disk_did_not_take_is_taken_back_and_what_was_promised_is_kept() {
+fn changes_that_failed_are_reverted_and_acknowledged_changes_are_kept() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     for peer in ["replaced", "removed", "both"] {
@@ -85,7 +87,7 @@ fn what_the_disk_did_not_take_is_taken_back_and_what_was_promised_is_kept() {
 }
 
 #[test]
-fn a_checkpoint_makes_up_for_what_was_lost_while_the_disk_failed() {
+fn a_checkpoint_makes_up_for_records_lost_in_a_disk_failure() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("sleeper", HOME, &[]), at(0));
@@ -94,7 +96,7 @@ fn a_checkpoint_makes_up_for_what_was_lost_while_the_disk_failed() {
     assert_eq!(block_on(store.sweep(at(400))).unwrap().expired, 1);
     heal(&store, &disk);
     block_on(store.sweep(at(400))).unwrap();
-    store.checkpointer.end();
+    store.checkpointer.join();
     assert_eq!(store.checkpoint_figures().taken, 1);
     drop(store);
     let store = open(&disk.lose_power(), at(500));
@@ -103,7 +105,7 @@ fn a_checkpoint_makes_up_for_what_was_lost_while_the_disk_failed() {
 }
 
 #[test]
-fn heartbeats_and_reads_go_on_while_the_disk_fails() {
+fn heartbeats_and_reads_succeed_while_the_disk_fails() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("p", HOME, &[]), at(0));
@@ -116,7 +118,7 @@ fn heartbeats_and_reads_go_on_while_the_disk_fails() {
 }
 
 #[test]
-fn a_call_that_nobody_waits_for_is_kept_whole() {
+fn a_cancelled_registration_is_still_made_durable() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     let stall = disk.stall();
@@ -129,7 +131,7 @@ fn a_call_that_nobody_waits_for_is_kept_whole() {
 }
 
 #[test]
-fn what_cannot_be_parsed_is_left_out_and_counted() {
+fn records_that_cannot_be_parsed_are_skipped_and_counted() {
     struct NoHooks;
     impl Hooks<()> for NoHooks {
         fn failed(&self, _: Vec<()>) {}
@@ -153,7 +155,7 @@ fn what_cannot_be_parsed_is_left_out_and_counted() {
 }
 
 #[test]
-fn a_token_that_goes_on_is_known_after_a_restart() {
+fn a_kept_token_still_proves_the_holder_after_a_restart() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("p", HOME, &[]), at(0));

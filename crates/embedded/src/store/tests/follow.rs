@@ -48,7 +48,7 @@ impl Follower {
                 // While this thread waits for its turn, other threads may make more changes than
                 // the log keeps.
                 PositionLookup::Expired => {}
-                PositionLookup::Foreign => panic!("the position is the store's"),
+                PositionLookup::Foreign => panic!("the position belongs to this store"),
             }
         };
         let mut peers = BTreeMap::new();
@@ -57,7 +57,7 @@ impl Follower {
             let Enumeration::Page(page, next) =
                 block_on(store.enumerate(&query, after.as_ref(), now)).unwrap()
             else {
-                panic!("the enumeration goes on")
+                panic!("the enumeration position is valid")
             };
             peers.extend(contents(&page.peers.to_array()));
             after = next;
@@ -77,16 +77,16 @@ impl Follower {
             let delta = match store.delta(&query, &self.position, now).unwrap() {
                 PositionLookup::Known(delta) => delta,
                 PositionLookup::Expired => return false,
-                PositionLookup::Foreign => panic!("the position is the store's"),
+                PositionLookup::Foreign => panic!("the position belongs to this store"),
             };
             assert!(delta.joined.len() + delta.changed.len() + delta.left.len() <= limit);
             for (peer, content) in contents(&delta.joined.to_array()) {
                 let known = self.peers.insert(peer, content).is_some();
-                assert!(!(known && self.exact), "who joins was not there");
+                assert!(!(known && self.exact), "a peer that joins was not known");
             }
             for (peer, content) in contents(&delta.changed.to_array()) {
                 let known = self.peers.insert(peer, content).is_some();
-                assert!(known || !self.exact, "who changes was there");
+                assert!(known || !self.exact, "a peer that changes was known");
             }
             for peer in delta.left {
                 // A peer that joined and left within the page was never reported.
@@ -101,7 +101,7 @@ impl Follower {
     }
 
     /// Takes all changes from the watch. Returns `false` if the client must start again.
-    fn look(&mut self, exact: bool, max_bytes: usize) -> bool {
+    fn read_watch(&mut self, exact: bool, max_bytes: usize) -> bool {
         let mut context = Context::from_waker(Waker::noop());
         while self.watch.poll_changes(&mut context).is_ready() {
             let WatchRead::Changes { changes, .. } = self.watch.read(max_bytes) else { return false };
@@ -112,7 +112,10 @@ impl Follower {
                     ChangeKind::Left => self.watched.remove(&peer).is_some(),
                     _ => self.watched.insert(peer, content).is_some(),
                 };
-                assert!(!exact || known != (change.kind == ChangeKind::Joined), "each change is told once");
+                assert!(
+                    !exact || known != (change.kind == ChangeKind::Joined),
+                    "each change is reported once"
+                );
             }
         }
         true
@@ -122,10 +125,10 @@ impl Follower {
     fn check(&self, store: &EmbeddedStore, now: Timestamp) {
         let query = Query { limit: 10_000, ..self.query.clone() };
         let Enumeration::Page(page, None) = block_on(store.enumerate(&query, None, now)).unwrap() else {
-            panic!("one page holds all")
+            panic!("one page lists all peers")
         };
         let live: BTreeMap<_, _> = contents(&page.peers.to_array()).collect();
-        assert_eq!(self.peers, live, "by asking");
+        assert_eq!(self.peers, live, "by reading changes");
         assert_eq!(self.watched, live, "by watching");
     }
 }
@@ -148,11 +151,11 @@ fn step(store: &EmbeddedStore, rng: &mut Rng, peers: u32, now: Timestamp) {
         0..4 => {
             let mut all = ARCHETYPES;
             rng.shuffle(&mut all);
-            let mut asked = put(&peer, SOURCE, &all[..rng.usize(..=2)]);
-            asked.registration.metadata = Metadata::parse(&format!(r#"{{"v":{}}}"#, rng.u8(..3))).unwrap();
-            let claim = Claim { holder_rule_disabled: true, ..asked.claim };
+            let mut put = put(&peer, SOURCE, &all[..rng.usize(..=2)]);
+            put.registration.metadata = Metadata::parse(&format!(r#"{{"v":{}}}"#, rng.u8(..3))).unwrap();
+            let claim = Claim { unguarded: true, ..put.claim };
             let ttl = Ttl::from_secs(rng.u32(30..300));
-            store.put_now(PutRequest { ttl, claim, ..asked }, now);
+            store.put_now(PutRequest { ttl, claim, ..put }, now);
         }
         4..8 => {
             store.renew_now(&peer, now);
@@ -173,7 +176,7 @@ fn run(seed: u64, steps: usize, limits: Limits) -> usize {
     let mut now = 0;
     let mut followers: Vec<_> =
         filters.iter().map(|filter| Follower::begin(&store, filter, at(0), || ())).collect();
-    let mut anew = 0;
+    let mut restarts = 0;
     for _ in 0..steps {
         now += if rng.u32(..20) == 0 { rng.u64(..200) } else { rng.u64(..3) };
         step(&store, &mut rng, 40, at(now));
@@ -183,12 +186,12 @@ fn run(seed: u64, steps: usize, limits: Limits) -> usize {
         }
         let follower = &mut followers[which];
         let exact = follower.exact;
-        let caught_up =
-            follower.catch_up(&store, rng.usize(1..20), at(now)) && follower.look(exact, rng.usize(1..2_000));
+        let caught_up = follower.catch_up(&store, rng.usize(1..20), at(now))
+            && follower.read_watch(exact, rng.usize(1..2_000));
         if caught_up {
             follower.check(&store, at(now));
         } else {
-            anew += 1;
+            restarts += 1;
             let mut between = Rng::with_seed(rng.u64(..));
             *follower = Follower::begin(&store, filters[which], at(now), || {
                 step(&store, &mut between, 40, at(now));
@@ -196,25 +199,25 @@ fn run(seed: u64, steps: usize, limits: Limits) -> usize {
         }
     }
     store.check();
-    anew
+    restarts
 }
 
 #[test]
-fn who_follows_knows_who_is_live() {
+fn a_follower_always_knows_the_live_peers() {
     for seed in 0..20 {
-        assert_eq!(run(seed, 5_000, Limits::default()), 0, "nothing is forgotten");
+        assert_eq!(run(seed, 5_000, Limits::default()), 0, "no change was dropped");
     }
 }
 
 #[test]
-fn who_follows_a_short_memory_begins_anew_now_and_then_and_knows_who_is_live() {
-    let anew: usize =
+fn a_follower_of_a_short_log_restarts_and_still_knows_the_live_peers() {
+    let restarts: usize =
         (0..10).map(|seed| run(seed, 6_000, Limits { max_changes: 24, ..Limits::default() })).sum();
-    assert!(anew > 100, "{anew}");
+    assert!(restarts > 100, "{restarts}");
 }
 
 #[test]
-fn a_renewal_and_registering_the_same_again_are_no_changes() {
+fn renewals_and_identical_registrations_are_not_changes() {
     let store = EmbeddedStore::in_memory(Limits::default());
     let start = store.head(at(0)).unwrap();
     store.put_now(put("p", SOURCE, &["a"]), at(0));
@@ -239,19 +242,23 @@ fn a_renewal_and_registering_the_same_again_are_no_changes() {
 }
 
 #[test]
-fn who_leaves_in_silence_is_told_and_who_is_revived_joins() {
+fn an_expired_peer_is_reported_as_left_and_a_revived_peer_as_joined() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", SOURCE, &[]), at(0));
     let start = store.head(at(1)).unwrap();
     let PositionLookup::Known(left) = store.delta(&query(&[], 9), &start, at(301)).unwrap() else { panic!() };
-    assert_eq!(left.left, [id("p")], "nobody swept");
+    assert_eq!(left.left, [id("p")], "an expired peer is reported without a sweep");
     store.renew_now("p", at(400));
     let PositionLookup::Known(back) = store.delta(&query(&[], 9), &left.next, at(401)).unwrap() else {
         panic!()
     };
     assert_eq!(back.joined.len(), 1);
     let PositionLookup::Known(all) = store.delta(&query(&[], 9), &start, at(402)).unwrap() else { panic!() };
-    assert_eq!((all.joined.len(), all.changed.len(), all.left.len()), (0, 1, 0), "its last change is told");
+    assert_eq!(
+        (all.joined.len(), all.changed.len(), all.left.len()),
+        (0, 1, 0),
+        "the net change is reported"
+    );
 }
 
 const FOLLOWED: [&[&str]; 4] = [&[], &["a"], &["b", "c"], &[]];
@@ -259,33 +266,33 @@ const CHANGERS: usize = 3;
 const CHANGES: u32 = 10_000;
 
 #[test]
-fn threads_that_follow_agree_with_threads_that_change() {
+fn followers_agree_with_the_store_under_concurrent_changes() {
     let store = EmbeddedStore::in_memory(Limits { max_changes: 2_000, ..Limits::default() });
     let done = Arc::new(AtomicBool::new(false));
-    let looking = Arc::new(AtomicUsize::new(0));
+    let running = Arc::new(AtomicUsize::new(0));
     let mut followers = Vec::new();
     for filter in FOLLOWED {
-        let (store, done, looking) = (store.clone(), done.clone(), looking.clone());
+        let (store, done, running) = (store.clone(), done.clone(), running.clone());
         followers.push(std::thread::spawn(move || {
             let mut follower = Follower::begin(&store, filter, at(0), || ());
             let mut rounds = 0;
             loop {
                 let last = done.load(SeqCst);
                 let exact = follower.exact;
-                if !(follower.catch_up(&store, 50, at(0)) && follower.look(exact, 4_096)) {
+                if !(follower.catch_up(&store, 50, at(0)) && follower.read_watch(exact, 4_096)) {
                     follower = Follower::begin(&store, filter, at(0), || ());
                 } else if last {
                     follower.check(&store, at(0));
                     return rounds;
                 }
                 rounds += 1;
-                looking.fetch_add(usize::from(rounds == 1), SeqCst);
+                running.fetch_add(usize::from(rounds == 1), SeqCst);
             }
         }));
     }
     std::thread::scope(|scope| {
         for seed in 0..CHANGERS {
-            let (store, looking, followers) = (&store, &looking, &followers);
+            let (store, running, followers) = (&store, &running, &followers);
             scope.spawn(move || {
                 let mut rng = Rng::with_seed(seed as u64);
                 for n in 0..CHANGES {
@@ -293,7 +300,7 @@ fn threads_that_follow_agree_with_threads_that_change() {
                     // even if the system starts a thread late. A follower that failed never gets
                     // there.
                     while n == CHANGES / 2
-                        && looking.load(SeqCst) < FOLLOWED.len()
+                        && running.load(SeqCst) < FOLLOWED.len()
                         && !followers.iter().any(JoinHandle::is_finished)
                     {
                         std::thread::yield_now();

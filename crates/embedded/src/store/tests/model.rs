@@ -18,15 +18,15 @@ const WINDOW: u64 = 3_600_000;
 const ARCHETYPES: [&str; 6] = ["pepino", "ethics", "research", "ética", "research 2", "rare"];
 const SOURCES: [&str; 4] = ["203.0.113.1", "203.0.113.2", "2001:db8::1", "127.0.0.1"];
 
-/// The reference: the state of each peer, judged by the latest time that the store was given.
+/// The reference: the state of each peer, evaluated at the latest time that the store was given.
 #[derive(Default)]
 struct Model {
-    peers: HashMap<String, Known>,
-    judged: u64,
+    peers: HashMap<String, KnownPeer>,
+    latest: u64,
 }
 
 #[derive(Clone)]
-struct Known {
+struct KnownPeer {
     expires: u64,
     ttl: Ttl,
     claim: Claim,
@@ -35,13 +35,13 @@ struct Known {
 }
 
 impl Model {
-    fn judge(&mut self, now: Timestamp) {
-        self.judged = self.judged.max(now.as_millis());
-        self.peers.retain(|_, peer| self.judged < peer.expires + WINDOW);
+    fn advance(&mut self, now: Timestamp) {
+        self.latest = self.latest.max(now.as_millis());
+        self.peers.retain(|_, peer| self.latest < peer.expires + WINDOW);
     }
 
-    fn live(&self, peer: &Known) -> bool {
-        self.judged < peer.expires
+    fn live(&self, peer: &KnownPeer) -> bool {
+        self.latest < peer.expires
     }
 
     fn holder(&self, peer: &str, claim: &Claim) -> Result<bool, u64> {
@@ -52,7 +52,7 @@ impl Model {
     }
 
     fn matching(&self, archetypes: &[&str], exclude: Option<&str>) -> BTreeSet<String> {
-        let carries = |peer: &Known| {
+        let carries = |peer: &KnownPeer| {
             archetypes.is_empty() || archetypes.iter().any(|name| peer.archetypes.contains(name))
         };
         let matching = self
@@ -115,7 +115,7 @@ impl History {
     }
 
     fn register(&mut self, now: Timestamp) {
-        self.model.judge(now);
+        self.model.advance(now);
         let (peer, archetypes, claim) = (self.peer(), self.archetypes(4), self.claim());
         let (ttl, new_token) = (Ttl::from_secs(self.rng.u32(30..600)), token(self.rng.u8(..4)));
         let registration = put(&peer, SOURCES[0], &archetypes).registration;
@@ -128,7 +128,7 @@ impl History {
                 assert_eq!(placement, PutResult::Stored { token_kept });
                 let token = claim.token.filter(|_| token_kept).unwrap_or(new_token);
                 let expires = (now + ttl).as_millis();
-                self.model.peers.insert(peer, Known { expires, ttl, claim, token, archetypes });
+                self.model.peers.insert(peer, KnownPeer { expires, ttl, claim, token, archetypes });
             }
         }
     }
@@ -136,15 +136,15 @@ impl History {
     fn heartbeat(&mut self, now: Timestamp) {
         let peer = self.peer();
         let renewal = self.store.renew_now(&peer, now);
-        let judged = self.model.judged.max(now.as_millis());
+        let latest = self.model.latest.max(now.as_millis());
         // A running lease is renewed without advancing the index.
-        if self.model.peers.get(&peer).is_none_or(|known| judged >= known.expires) {
-            self.model.judge(now);
+        if self.model.peers.get(&peer).is_none_or(|known| latest >= known.expires) {
+            self.model.advance(now);
         }
         match self.model.peers.get_mut(&peer) {
             None => assert_eq!(renewal, Renewal::Unknown),
             Some(known) => {
-                let (revived, ends) = (judged >= known.expires, (now + known.ttl).as_millis());
+                let (revived, ends) = (latest >= known.expires, (now + known.ttl).as_millis());
                 let Renewal::Renewed { ttl, revived: was_dormant, .. } = renewal else {
                     panic!("{renewal:?}")
                 };
@@ -155,7 +155,7 @@ impl History {
     }
 
     fn deregister(&mut self, now: Timestamp) {
-        self.model.judge(now);
+        self.model.advance(now);
         let (peer, claim) = (self.peer(), self.claim());
         let expected = match (self.model.peers.contains_key(&peer), self.model.holder(&peer, &claim)) {
             (false, _) => Removal::Unknown,
@@ -169,7 +169,7 @@ impl History {
     }
 
     fn discover(&mut self, now: Timestamp) {
-        self.model.judge(now);
+        self.model.advance(now);
         let archetypes = self.archetypes(3);
         let exclude = self.rng.bool().then(|| self.peer());
         let limit = self.rng.usize(1..50);
@@ -185,13 +185,13 @@ impl History {
     }
 
     fn enumerate(&mut self, now: Timestamp) {
-        self.model.judge(now);
+        self.model.advance(now);
         let archetypes = self.archetypes(3);
         let query = query(&archetypes, self.rng.usize(1..20));
         let (mut listed, mut after) = (BTreeSet::new(), None);
         loop {
-            let answer = block_on(self.store.enumerate(&query, after.as_ref(), now)).unwrap();
-            let Enumeration::Page(page, next) = answer else { panic!("{answer:?}") };
+            let response = block_on(self.store.enumerate(&query, after.as_ref(), now)).unwrap();
+            let Enumeration::Page(page, next) = response else { panic!("{response:?}") };
             for peer in ids(&page) {
                 assert!(listed.insert(peer), "a peer is listed once");
             }
@@ -204,7 +204,7 @@ impl History {
     }
 
     fn count(&mut self, now: Timestamp) {
-        self.model.judge(now);
+        self.model.advance(now);
         let census = block_on(self.store.census(10, now)).unwrap();
         let live = self.model.matching(&[], None).len();
         assert_eq!((census.live, census.dormant), (live as u64, (self.model.peers.len() - live) as u64));
@@ -219,7 +219,7 @@ impl History {
 
     fn restart(&mut self, now: Timestamp) {
         let Some(disk) = &self.disk else { return };
-        self.model.judge(now);
+        self.model.advance(now);
         block_on(self.store.sweep(now)).unwrap();
         if self.rng.bool() {
             self.store.checkpoint().unwrap();
@@ -236,8 +236,8 @@ impl History {
         for (name, known) in &mut self.model.peers {
             let expires = self.store.shared.index.read().expires_at(&id(name)).unwrap();
             if live.contains(name) {
-                let whole = now + known.ttl;
-                assert!((whole..=whole.plus_millis(known.ttl.as_millis() / 3)).contains(&expires));
+                let full = now + known.ttl;
+                assert!((full..=full.plus_millis(known.ttl.as_millis() / 3)).contains(&expires));
                 known.expires = expires.as_millis();
             }
             assert_eq!(expires.as_millis(), known.expires);

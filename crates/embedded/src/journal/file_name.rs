@@ -22,13 +22,13 @@ pub(crate) fn unfinished_checkpoint(generation: u64) -> String {
 
 /// The journal and checkpoint files in a directory. Other files are ignored.
 #[derive(Debug, Default)]
-pub(crate) struct Listing {
+pub(crate) struct DirectoryListing {
     pub(crate) journals: BTreeSet<u64>,
     pub(crate) checkpoints: BTreeSet<u64>,
     pub(crate) unfinished: Vec<String>,
 }
 
-impl Listing {
+impl DirectoryListing {
     pub(crate) fn of(names: Vec<String>) -> Self {
         let mut listing = Self::default();
         for name in names {

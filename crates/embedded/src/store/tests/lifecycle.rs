@@ -8,7 +8,7 @@ use crate::EmbeddedStore;
 const WEEK: u64 = 7 * 24 * 3_600;
 
 #[test]
-fn a_running_lease_is_renewed_while_others_read() {
+fn a_live_peer_is_renewed_while_a_reader_holds_the_index() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     let reader = store.shared.index.read();
@@ -18,7 +18,7 @@ fn a_running_lease_is_renewed_while_others_read() {
 }
 
 #[test]
-fn heartbeats_move_nothing_until_the_old_end_is_due() {
+fn heartbeats_do_not_change_the_schedule_until_the_old_end_is_due() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     for second in 1..300 {
@@ -33,7 +33,7 @@ fn heartbeats_move_nothing_until_the_old_end_is_due() {
 }
 
 #[test]
-fn a_sweep_reports_what_ended_on_the_way_of_other_calls() {
+fn a_sweep_reports_expiries_that_other_operations_processed() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     assert_eq!(block_on(store.census(1, at(300))).unwrap().live, 0);
@@ -44,7 +44,7 @@ fn a_sweep_reports_what_ended_on_the_way_of_other_calls() {
 }
 
 #[test]
-fn a_heartbeat_from_before_shortens_nothing() {
+fn a_heartbeat_with_an_older_time_does_not_shorten_the_lease() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(10));
     store.renew_now("p", at(0));
@@ -52,7 +52,7 @@ fn a_heartbeat_from_before_shortens_nothing() {
 }
 
 #[test]
-fn a_week_without_a_sweep_leaves_nothing_behind() {
+fn expired_peers_are_evicted_without_any_sweep() {
     let store = EmbeddedStore::in_memory(Limits::default());
     for week in 0..50 {
         for n in 0..100 {
@@ -62,13 +62,13 @@ fn a_week_without_a_sweep_leaves_nothing_behind() {
         let census = block_on(store.census(1, at(week * WEEK))).unwrap();
         assert_eq!((census.live, census.dormant, census.archetypes), (100, 0, 101));
     }
-    assert_eq!(store.shared.index.read().end(), 100, "slots are used again");
+    assert_eq!(store.shared.index.read().slot_count(), 100, "slots are reused");
     assert_eq!(block_on(store.census(1, at(50 * WEEK))).unwrap(), Census::default());
     store.check();
 }
 
 #[test]
-fn a_source_keeps_no_more_dormant_peers_than_it_may_have_live_ones() {
+fn the_limit_of_peers_per_source_applies_to_dormant_peers() {
     let limits = Limits { max_peers_per_source: 4, ..Limits::default() };
     let store = EmbeddedStore::in_memory(limits);
     for round in 0..10 {
@@ -84,7 +84,7 @@ fn a_source_keeps_no_more_dormant_peers_than_it_may_have_live_ones() {
 }
 
 #[test]
-fn the_oldest_dormant_peer_goes_first() {
+fn the_oldest_dormant_peer_is_evicted_first() {
     let store = EmbeddedStore::in_memory(Limits { max_peers: 3, ..Limits::default() });
     for (n, peer) in (0..).zip(["b", "a", "c"]) {
         store.put_now(put(peer, "203.0.113.1", &[]), at(n));
@@ -105,34 +105,34 @@ fn a_position_of_another_run_has_expired() {
         }
         store
     });
-    let answer = block_on(one.enumerate(&query(&[], 1), None, at(0))).unwrap();
-    let Enumeration::Page(_, Some(next)) = answer else { panic!("{answer:?}") };
+    let first = block_on(one.enumerate(&query(&[], 1), None, at(0))).unwrap();
+    let Enumeration::Page(_, Some(next)) = first else { panic!("{first:?}") };
     let page = |store: &EmbeddedStore| block_on(store.enumerate(&query(&[], 1), Some(&next), at(0))).unwrap();
     assert!(matches!(page(&one), Enumeration::Page(..)));
     assert_eq!(page(&other), Enumeration::Expired);
 }
 
 #[test]
-fn a_closed_store_takes_and_answers_nothing() {
+fn a_closed_store_rejects_every_operation() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     block_on(store.close()).unwrap();
-    let refused = |outcome: Option<StoreError>| {
+    let assert_rejected = |outcome: Option<StoreError>| {
         assert!(matches!(outcome, Some(StoreError::Unavailable { .. })), "{outcome:?}");
     };
-    refused(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
-    refused(block_on(store.renew(&id("p"), at(0))).err());
-    refused(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
-    refused(block_on(store.sample(&query(&[], 1), at(0))).err());
-    refused(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());
-    refused(block_on(store.census(1, at(0))).err());
-    refused(block_on(store.sweep(at(0))).err());
-    refused(block_on(store.health()).err());
+    assert_rejected(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
+    assert_rejected(block_on(store.renew(&id("p"), at(0))).err());
+    assert_rejected(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
+    assert_rejected(block_on(store.sample(&query(&[], 1), at(0))).err());
+    assert_rejected(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());
+    assert_rejected(block_on(store.census(1, at(0))).err());
+    assert_rejected(block_on(store.sweep(at(0))).err());
+    assert_rejected(block_on(store.health()).err());
     assert_eq!(block_on(store.close()), Ok(()));
 }
 
 #[test]
-fn a_peer_in_no_list_for_a_lease_is_undiscovered() {
+fn a_peer_that_was_not_listed_for_a_lease_is_undiscovered() {
     let store = EmbeddedStore::in_memory(Limits::default());
     for n in 0..40 {
         store.put_now(put(&n.to_string(), "203.0.113.1", &[if n < 10 { "a" } else { "b" }]), at(0));
@@ -150,7 +150,7 @@ fn a_peer_in_no_list_for_a_lease_is_undiscovered() {
 }
 
 #[test]
-fn newcomers_count_as_discovered_beside_an_undiscovered_peer() {
+fn newcomers_do_not_count_as_undiscovered() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("old", "203.0.113.1", &[]), at(0));
     store.renew_now("old", at(290));
@@ -161,7 +161,7 @@ fn newcomers_count_as_discovered_beside_an_undiscovered_peer() {
 }
 
 #[test]
-fn a_revived_peer_has_a_lease_to_be_discovered() {
+fn a_revived_peer_does_not_count_as_undiscovered_for_one_lease() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));
     store.renew_now("p", at(400));

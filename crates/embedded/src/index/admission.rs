@@ -23,16 +23,19 @@ impl Index {
     /// Whether `claim` permits to place `entry`. The index must be up to date. Changes nothing.
     pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, PutResult> {
         let slot = self.find(&entry.peer_id, entry.hash);
-        let known = slot.map(|slot| self.slots.pair(slot));
+        let known = slot.map(|slot| self.slots.slot_and_tail(slot));
         let admission =
             Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.has_token_of(&tail.holder)) };
         let live = known.filter(|(slot, _)| slot.state == State::Live);
         if let Some((live, tail)) = live {
-            if !claim.matches(&tail.holder) {
+            // The holder rule: only the holder may replace a live registration.
+            if !claim.admits(&tail.holder) {
                 return Err(PutResult::Held { until: live.expires_at() });
             }
-            let moves = entry.content.published != tail.published;
-            if moves && self.address_is_taken(entry.content.published) {
+            // At a new address a member counts as a newcomer. Otherwise members could direct the
+            // network at a victim one after the other.
+            let new_address = entry.content.address_key != tail.address_key;
+            if new_address && self.address_is_full(entry.content.address_key) {
                 return Err(PutResult::Full(ExceededLimit::Address));
             }
             return Ok(admission);
@@ -44,9 +47,10 @@ impl Index {
     fn shortage(&self, entry: &Entry) -> Option<ExceededLimit> {
         let source = entry.content.holder.source;
         let archetypes = self.archetypes.live() + self.archetypes.new_among(entry.archetypes.as_slice());
+        // Loopback addresses are exempt from the limit per source.
         if !source.is_loopback() && self.quota.live_from(source) >= self.limits.max_peers_per_source {
             Some(ExceededLimit::Source)
-        } else if self.address_is_taken(entry.content.published) {
+        } else if self.address_is_full(entry.content.address_key) {
             Some(ExceededLimit::Address)
         } else if archetypes > self.limits.max_archetypes as usize {
             Some(ExceededLimit::Archetypes)
@@ -66,14 +70,15 @@ impl Index {
         admission: &Admission,
         log: &mut dyn FnMut(&Record<'_>),
     ) {
-        let (places, freed) = match admission.slot {
+        let (added, freed) = match admission.slot {
             Some(slot) => (0, self.slots.tail(slot).cost()),
             None => (1, 0),
         };
+        // The bound keeps the index from being locked for long.
         for _ in 0..Self::MAX_EVICTED {
-            let fits = self.known() as u64 + places <= self.limits.max_peers
+            let fits = self.known() as u64 + added <= self.limits.max_peers
                 && self.bytes - freed + entry.cost() <= self.limits.max_bytes;
-            let Some(oldest) = self.schedule.oldest_dormant_but(admission.slot).filter(|_| !fits) else {
+            let Some(oldest) = self.schedule.oldest_dormant_except(admission.slot).filter(|_| !fits) else {
                 return;
             };
             self.counts.evicted_for_room += 1;

@@ -4,7 +4,7 @@ use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
 use aurora_discovery_registry::Swept;
 
 use super::entry::{IdHash, text};
-use super::undiscovered::Step;
+use super::undiscovered::CoarseTime;
 use super::{Index, State};
 use crate::record::Record;
 
@@ -56,12 +56,12 @@ impl Index {
     ) -> Revival {
         let Some(slot) = self.find(peer, hash) else { return Revival::Unknown };
         let (ttl, tail) = (self.slots[slot].ttl, self.slots.tail(slot));
-        let (published, registered_at) = (tail.published, tail.registered_at);
+        let (address_key, registered_at) = (tail.address_key, tail.registered_at);
         if self.slots[slot].state == State::Live {
             self.slots[slot].renew(now);
             return Revival::Renewed(ttl, registered_at);
         }
-        if self.address_is_taken(published) {
+        if self.address_is_full(address_key) {
             // The 404 makes the client register again, and the response to that states the reason.
             // Reviving the peer would let its holder bypass the limit that protects an address from
             // being published by many peers.
@@ -70,20 +70,20 @@ impl Index {
             return Revival::Unknown;
         }
         self.counts.revived += 1;
-        self.leave(slot);
+        self.leave_state(slot);
         self.slots[slot].set_lease(now, now + ttl);
         // While it was dormant, no page could list it. Like a newcomer, it is exempt from the count
         // of undiscovered peers for one lease.
-        self.slots[slot].listed.mark(Step::of(now));
-        self.enter(slot, State::Live);
-        self.tell(slot, None);
+        self.slots[slot].last_listed.set(CoarseTime::of(now));
+        self.enter_state(slot, State::Live);
+        self.record_change(slot, None);
         log(&Record::Revived { peer: peer.as_str(), at: now });
         Revival::Revived(ttl, registered_at)
     }
 
     /// Makes a slot's peer live or dormant, and adds it to the structures for that state.
-    pub(super) fn enter(&mut self, number: u32, state: State) {
-        let (slot, tail) = self.slots.pair_mut(number);
+    pub(super) fn enter_state(&mut self, number: u32, state: State) {
+        let (slot, tail) = self.slots.slot_and_tail_mut(number);
         slot.state = state;
         tail.scheduled = slot.expires_at();
         if state == State::Dormant {
@@ -95,15 +95,15 @@ impl Index {
         }
         tail.position = self.live.push(number);
         for membership in tail.memberships.as_mut_slice() {
-            membership.position = self.archetypes.join(membership.archetype, number);
+            membership.position = self.archetypes.add_member(membership.archetype, number);
         }
-        self.quota.add_live(tail.holder.source, tail.published);
+        self.quota.add_live(tail.holder.source, tail.address_key);
         self.schedule.expiries().insert(tail.scheduled, number);
     }
 
-    /// The reverse of [`Index::enter`]. The contents of the slot stay.
-    pub(super) fn leave(&mut self, number: u32) {
-        let (slot, tail) = self.slots.pair(number);
+    /// The reverse of [`Index::enter_state`]. The contents of the slot stay.
+    pub(super) fn leave_state(&mut self, number: u32) {
+        let (slot, tail) = self.slots.slot_and_tail(number);
         match slot.state {
             State::Vacant => {}
             State::Dormant => {
@@ -112,59 +112,60 @@ impl Index {
                 self.schedule.evictions().remove(tail.scheduled, number);
             }
             State::Live => {
-                self.quota.remove_live(tail.holder.source, tail.published);
+                self.quota.remove_live(tail.holder.source, tail.address_key);
                 self.schedule.expiries().remove(tail.scheduled, number);
-                self.leave_members(number);
+                self.remove_from_members(number);
             }
         }
         self.slots[number].state = State::Vacant;
     }
 
-    fn leave_members(&mut self, number: u32) {
+    fn remove_from_members(&mut self, number: u32) {
         // Removing a member from a dense array moves the last member into the gap, so the position
         // that the moved peer stores has to be updated. This keeps removal independent of the
         // number of members.
         let position = self.slots.tail(number).position;
         if let Some(moved) = self.live.swap_remove(position) {
-            self.slots.pair_mut(moved).1.position = position;
+            self.slots.slot_and_tail_mut(moved).1.position = position;
         }
         for index in 0..self.slots.tail(number).memberships.as_slice().len() {
             let left = self.slots.tail(number).memberships.as_slice()[index];
-            let Some(moved) = self.archetypes.leave(left.archetype, left.position) else { continue };
-            let memberships = self.slots.pair_mut(moved).1.memberships.as_mut_slice();
+            let Some(moved) = self.archetypes.remove_member(left.archetype, left.position) else { continue };
+            let memberships = self.slots.slot_and_tail_mut(moved).1.memberships.as_mut_slice();
             if let Some(other) = memberships.iter_mut().find(|other| other.archetype == left.archetype) {
                 other.position = left.position;
             }
         }
     }
 
-    /// Deletes a peer completely.
-    pub(super) fn forget(&mut self, number: u32) {
-        self.tell_departure(number);
-        self.leave(number);
+    /// Deletes a peer completely. The caller writes the record.
+    pub(crate) fn remove(&mut self, number: u32) {
+        self.record_departure(number);
+        self.leave_state(number);
         let tail = self.slots.tail(number);
         self.bytes -= tail.cost();
         self.by_id.remove(self.keys.peer(&self.slots.encoded(number).peer_id()), number);
         for membership in tail.memberships.as_slice() {
             self.archetypes.release(membership.archetype);
         }
-        self.slots.give_back(number);
+        self.slots.release(number);
     }
 
-    /// Deletes a peer that did not deregister.
+    /// Deletes a peer that did not deregister, and passes the record to `log`.
     pub(super) fn evict(&mut self, number: u32, log: &mut dyn FnMut(&Record<'_>)) {
-        log(&Record::Gone { peer: text(&self.slots.encoded(number).peer_id()) });
-        self.forget(number);
+        log(&Record::Removed { peer: text(&self.slots.encoded(number).peer_id()) });
+        self.remove(number);
     }
 
-    pub(super) fn address_is_taken(&self, published: u64) -> bool {
-        published != 0 && self.quota.live_at(published) >= self.limits.max_peers_per_address
+    /// Whether as many live peers as permitted publish this address.
+    pub(super) fn address_is_full(&self, address_key: u64) -> bool {
+        address_key != 0 && self.quota.live_at(address_key) >= self.limits.max_peers_per_address
     }
 
     /// Processes a live peer whose entry in the schedule is due: either its lease has ended, or
     /// heartbeats have moved the end. Returns whether the lease ended.
     fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
-        let (slot, tail) = self.slots.pair_mut(number);
+        let (slot, tail) = self.slots.slot_and_tail_mut(number);
         let expires_at = slot.expires_at();
         if now < expires_at {
             // Heartbeats have moved the end. The entry is corrected only now, so that a heartbeat
@@ -176,15 +177,16 @@ impl Index {
         }
         let source = tail.holder.source;
         self.counts.expired += 1;
+        // A source that keeps registering new ids would fill the memory with dormant peers.
         if !source.is_loopback() && self.quota.dormant_from(source) >= self.limits.max_peers_per_source {
             self.counts.evicted_for_source += 1;
             self.evict(number, log);
             return true;
         }
         log(&Record::Expired { peer: text(&self.slots.encoded(number).peer_id()), at: expires_at });
-        self.tell_departure(number);
-        self.leave(number);
-        self.enter(number, State::Dormant);
+        self.record_departure(number);
+        self.leave_state(number);
+        self.enter_state(number, State::Dormant);
         true
     }
 }

@@ -17,7 +17,7 @@ const PEERS: u32 = 200;
 const SOURCES: [&str; 3] = ["203.0.113.1", "203.0.113.2", "127.0.0.1"];
 
 /// Performs a random operation. All threads share a clock that advances with each operation.
-fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
+fn random_operation(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
     let now = at(0).plus_millis(clock.fetch_add(rng.u64(..200), Ordering::Relaxed));
     let peer = rng.u32(..PEERS).to_string();
     let source = SOURCES[rng.usize(..SOURCES.len())];
@@ -36,8 +36,8 @@ fn act(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
     }
 }
 
-/// Runs the threads while `beside` runs. Returns the time at which they ended.
-fn crowd(store: &EmbeddedStore, steps: u32, beside: impl FnOnce()) -> Timestamp {
+/// Runs the threads while `meanwhile` runs. Returns the time at which they ended.
+fn run_threads(store: &EmbeddedStore, steps: u32, meanwhile: impl FnOnce()) -> Timestamp {
     let clock = AtomicU64::new(0);
     thread::scope(|scope| {
         for seed in 0..THREADS {
@@ -45,32 +45,32 @@ fn crowd(store: &EmbeddedStore, steps: u32, beside: impl FnOnce()) -> Timestamp 
             scope.spawn(move || {
                 let mut rng = Rng::with_seed(seed);
                 for _ in 0..steps {
-                    act(store, &mut rng, clock);
+                    random_operation(store, &mut rng, clock);
                 }
             });
         }
-        beside();
+        meanwhile();
     });
     at(0).plus_millis(clock.into_inner())
 }
 
 #[test]
-fn threads_on_all_verbs_leave_the_index_sound() {
+fn concurrent_operations_preserve_the_invariants_of_the_index() {
     let store = EmbeddedStore::in_memory(Limits { revival_window_millis: 60_000, ..Limits::default() });
-    crowd(&store, 10_000, || {});
+    run_threads(&store, 10_000, || {});
     store.check();
     let counts = store.shared.index.read().counts();
     assert!(counts.expired > 0 && counts.revived > 0 && counts.evicted_due > 0, "{counts:?}");
 }
 
 #[test]
-fn checkpoints_taken_in_a_crowd_hold_what_the_crowd_left() {
+fn checkpoints_under_concurrent_changes_restore_the_final_state() {
     let disk = Arc::new(LossyDisk::new(3));
     let open = |disk: &Arc<LossyDisk>, now| {
         EmbeddedStore::open_on(disk.clone(), EmbeddedOptions::default(), now).unwrap()
     };
     let store = open(&disk, at(0));
-    let now = crowd(&store, 1_000, || {
+    let now = run_threads(&store, 1_000, || {
         // Waits for the first peer. Otherwise all checkpoints could be over before it registers.
         while block_on(store.census(0, at(0))).unwrap().live == 0 {
             thread::yield_now();
@@ -80,23 +80,23 @@ fn checkpoints_taken_in_a_crowd_hold_what_the_crowd_left() {
         }
     });
     block_on(store.sweep(now)).unwrap();
-    let everybody = |store: &EmbeddedStore| ids(&block_on(store.sample(&query(&[], 1_000), now)).unwrap());
+    let all_peers = |store: &EmbeddedStore| ids(&block_on(store.sample(&query(&[], 1_000), now)).unwrap());
     let census = |store: &EmbeddedStore| {
         let mut census = block_on(store.census(100, now)).unwrap();
         census.by_archetype.sort();
         census
     };
-    let left = (everybody(&store), census(&store));
+    let expected = (all_peers(&store), census(&store));
     block_on(store.close()).unwrap();
 
     let store = open(&Arc::new(disk.lose_power()), now);
     assert!(store.restored().journal.checkpoint_records > 0);
-    assert_eq!((everybody(&store), census(&store)), left);
+    assert_eq!((all_peers(&store), census(&store)), expected);
     store.check();
 }
 
 #[test]
-fn newcomers_at_once_never_exceed_a_bound() {
+fn concurrent_newcomers_never_exceed_the_limit_of_peers() {
     let store = EmbeddedStore::in_memory(Limits { max_peers: 100, ..Limits::default() });
     let placed = AtomicU64::new(0);
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Changes that peers request: registering and deregistering.
+//! Registering and deregistering peers.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::Claim;
@@ -10,7 +10,7 @@ use crate::record::{Record, Registered};
 
 /// The decision about a deregistration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Departure {
+pub(crate) enum RemovalDecision {
     /// The peer in this slot may be deleted by [`Index::remove`].
     Granted { slot: u32, is_live: bool },
     /// Another client holds the registration.
@@ -22,51 +22,47 @@ pub(crate) enum Departure {
 impl Index {
     /// Stores a peer in its slot, or in a new slot. Performs no checks: [`Index::admit`] must have
     /// been called.
-    pub(crate) fn place(&mut self, entry: &Entry, slot: Option<u32>) {
-        let number = slot.unwrap_or_else(|| self.take_slot(entry));
-        let followed = self.traits(number);
+    pub(crate) fn insert(&mut self, entry: &Entry, slot: Option<u32>) {
+        let number = slot.unwrap_or_else(|| self.allocate_slot(entry));
+        let listed_before = self.recorded_archetypes(number);
         // To followers, an identical registration is only a renewal.
-        let same = followed.is_some()
+        let is_renewal = listed_before.is_some()
             && !entry.dormant
             && self.slots.encoded(number).to_json() == entry.content.json.as_str().as_bytes();
         // The new archetypes are acquired before the old ones are released, so that archetypes in
         // both keep their numbers.
         let acquired = entry.archetypes.as_slice().iter().map(|archetype| self.archetypes.acquire(archetype));
         let memberships = Memberships::new(acquired);
-        self.leave(number);
+        self.leave_state(number);
         self.bytes = self.bytes + entry.cost() - slot.map_or(0, |slot| self.slots.tail(slot).cost());
-        let before = std::mem::replace(&mut self.slots.pair_mut(number).1.memberships, memberships);
+        let before = std::mem::replace(&mut self.slots.slot_and_tail_mut(number).1.memberships, memberships);
         for membership in before.as_slice() {
             self.archetypes.release(membership.archetype);
         }
-        self.slots.fill(number, &entry.content);
-        self.enter(number, if entry.dormant { State::Dormant } else { State::Live });
-        if !same {
-            self.tell(number, followed.as_ref());
+        self.slots.write(number, &entry.content);
+        self.enter_state(number, if entry.dormant { State::Dormant } else { State::Live });
+        if !is_renewal {
+            self.record_change(number, listed_before.as_ref());
         }
     }
 
     /// Whether `claim` permits to deregister a peer. The index must be up to date.
-    pub(crate) fn departure(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> Departure {
-        let Some(number) = self.find(peer, hash) else { return Departure::Unknown };
-        let (slot, tail) = self.slots.pair(number);
-        if slot.state == State::Live && !claim.matches(&tail.holder) {
-            return Departure::Held(slot.expires_at());
+    pub(crate) fn check_removal(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> RemovalDecision {
+        let Some(number) = self.find(peer, hash) else { return RemovalDecision::Unknown };
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        if slot.state == State::Live && !claim.admits(&tail.holder) {
+            return RemovalDecision::Held(slot.expires_at());
         }
-        Departure::Granted { slot: number, is_live: slot.state == State::Live }
-    }
-
-    /// Deregisters the peer in a slot.
-    pub(crate) fn remove(&mut self, slot: u32) {
-        self.forget(slot);
+        RemovalDecision::Granted { slot: number, is_live: slot.state == State::Live }
     }
 
     /// Appends the record of the peer in a slot, or nothing if the slot is vacant.
     pub(crate) fn record(&self, number: u32, out: &mut Vec<u8>) {
-        let (slot, tail) = self.slots.pair(number);
+        let (slot, tail) = self.slots.slot_and_tail(number);
         if slot.state == State::Vacant {
             return;
         }
+        // The slot has the compact form, and records have the complete JSON.
         let json = self.slots.encoded(number).to_json();
         let registered = Registered {
             dormant: slot.state == State::Dormant,
@@ -80,13 +76,13 @@ impl Index {
         Record::Registered(registered).encode(out);
     }
 
-    /// All slots have numbers below this one.
-    pub(crate) fn end(&self) -> u32 {
-        self.slots.end()
+    /// Number of slots, including vacant ones. All slot numbers are below it.
+    pub(crate) fn slot_count(&self) -> u32 {
+        self.slots.slot_count()
     }
 
-    fn take_slot(&mut self, entry: &Entry) -> u32 {
-        let number = self.slots.take();
+    fn allocate_slot(&mut self, entry: &Entry) -> u32 {
+        let number = self.slots.allocate();
         self.by_id.insert(entry.hash, number);
         number
     }
