@@ -53,7 +53,7 @@ impl Watch for Watcher {
         self.changes.position_at(self.offset).encode()
     }
 
-    fn take(&mut self, max_bytes: usize) -> WatchRead<LoggedChange> {
+    fn read(&mut self, max_bytes: usize) -> WatchRead<LoggedChange> {
         // The changes between the start of the wait and the first wake-up do not concern this
         // watcher, and may have been dropped from the log by now. Skipping them avoids a false
         // `Lost`.
