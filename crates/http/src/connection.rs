@@ -112,10 +112,8 @@ impl Connection {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
         let origin = Origin::of(request.headers(), self.peer, self.server.trusted_hops);
-        let mut request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
-        request.extensions_mut().insert(origin);
-        request.extensions_mut().insert(self.state.clone());
-        let mut response = self.server.service.respond(request).await;
+        let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
+        let mut response = self.server.service.respond_on(request, origin, Some(self.state.clone())).await;
         // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);

@@ -24,6 +24,7 @@ mod options;
 mod origin;
 mod overflow;
 mod query;
+mod received;
 mod response;
 mod route;
 mod router;

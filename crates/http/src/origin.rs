@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header with the id of a request, in requests and responses.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -11,10 +11,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The source of a request if its transport does not know it: an address reserved for
 /// documentation, which no client has.
-pub(crate) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
-/// The information about a request that only the transport has. The transport puts it into the
-/// request's extensions.
+/// The information about a request that only the transport has.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The source address of the request, in canonical form.
@@ -34,11 +33,6 @@ impl Default for Origin {
 }
 
 impl Origin {
-    /// The origin that the transport added to a request.
-    pub(crate) fn of_request<B>(request: &Request<B>) -> Option<&Self> {
-        request.extensions().get()
-    }
-
     /// The origin of a request on a connection from `peer`, behind `trusted_hops` of the operator's
     /// proxies.
     ///

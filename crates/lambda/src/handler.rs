@@ -87,16 +87,15 @@ impl Handler {
         let service = service_fn(|mut request: Request| {
             *request.uri_mut() = uri.clone();
             request.headers_mut().extend(accept_encoding.clone().map(|value| (ACCEPT_ENCODING, value)));
-            request.extensions_mut().insert(origin.clone());
-            self.route(request)
+            self.route(request, origin.clone())
         });
         Adapter::from(service).call(LambdaEvent::new(request, context)).await
     }
 
-    async fn route(&self, request: Request) -> Result<Response<Body>, Infallible> {
+    async fn route(&self, request: Request, origin: Origin) -> Result<Response<Body>, Infallible> {
         let started = Instant::now();
         let path = request.uri().path().to_owned();
-        let mut response = self.discovery.respond(request).await;
+        let mut response = self.discovery.respond(request, origin).await;
         self.metrics.answered(&path, response.status(), started.elapsed());
         // The gateway sets the length that it sends, and the length in a response to HEAD does not
         // apply.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::ServiceOptions;
-use crate::body::RequestBody;
+use crate::received::RequestBody;
 use crate::service::Service;
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";

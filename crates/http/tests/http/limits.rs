@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aurora_discovery_embedded::EmbeddedStore;
-use aurora_discovery_http::{DiscoveryService, ServiceOptions};
+use aurora_discovery_http::{DiscoveryService, Origin, ServiceOptions};
 use aurora_discovery_registry::{Limits, Registry};
 use axum::body::Body;
 use axum::response::Response;
@@ -28,7 +28,7 @@ fn stalling(max_in_flight: usize) -> DiscoveryService {
 /// The response to a heartbeat, and its body.
 async fn heartbeat(service: &DiscoveryService, peer: &str) -> (Response, String) {
     let body = Body::from(format!(r#"{{"peer_id":"{peer}"}}"#));
-    let response = service.respond(Request::post("/heartbeat").body(body).unwrap()).await;
+    let response = service.respond(Request::post("/heartbeat").body(body).unwrap(), Origin::default()).await;
     let (parts, body) = response.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     (Response::from_parts(parts, Body::empty()), String::from_utf8(text.to_vec()).unwrap())
@@ -56,7 +56,8 @@ async fn requests_over_the_limit_are_shed_and_no_longer() {
 async fn a_head_that_is_shed_gets_no_body() {
     let service = stalling(1);
     let head = async {
-        let response = service.respond(Request::head("/discover").body(Body::empty()).unwrap()).await;
+        let response =
+            service.respond(Request::head("/discover").body(Body::empty()).unwrap(), Origin::default()).await;
         let (parts, body) = response.into_parts();
         (parts, body.collect().await.unwrap().to_bytes())
     };
