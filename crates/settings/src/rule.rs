@@ -12,6 +12,6 @@ pub(crate) fn broken_rule(error: &clap::Error) -> String {
     match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(values)) if values.is_empty() => "must not be empty".to_owned(),
         Some(ContextValue::Strings(values)) => format!("must be one of {}", values.join(", ")),
-        _ => "must have a value that its flag takes".to_owned(),
+        _ => "is not a valid value".to_owned(),
     }
 }
