@@ -10,72 +10,72 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::network::Network;
-use super::{ASKED, TTL, cast};
+use super::{PEERS_PER_REQUEST, TTL, names};
 
-/// The maximum number of reports that wait to be shown. Further reports are dropped from the
-/// picture; the network is not affected.
-pub(super) const MOST_REPORTS: usize = 4_096;
+/// The maximum number of reports that wait to be shown. Further reports are dropped, which affects
+/// the display but not the network.
+pub(super) const MAX_REPORTS: usize = 4_096;
 /// The time between the first peers' registrations.
-const ENTRANCE: Duration = Duration::from_millis(120);
+const JOIN_INTERVAL: Duration = Duration::from_millis(120);
 /// The time between two random events afterwards.
-const TURN: Duration = Duration::from_millis(900);
+const ACTION_INTERVAL: Duration = Duration::from_millis(900);
 
 /// An event of the lease of a peer.
 pub(super) type Report = (PeerId, Event);
 
 /// The peers of the demo, and the next event.
-pub(super) struct Stage {
+pub(super) struct Schedule {
     client: Client,
-    wanted: usize,
+    target_peers: usize,
     reports: mpsc::Sender<Report>,
     keepers: BTreeMap<PeerId, LeaseKeeper>,
     /// Peers that are deregistering.
     leaving: JoinSet<()>,
-    entered: usize,
-    turns: usize,
+    joined: usize,
+    actions: usize,
     next_at: Option<Instant>,
 }
 
 /// A random event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Turn {
+enum Action {
     Join,
     Leave,
     Crash,
 }
 
-impl Stage {
-    pub(super) fn new(client: Client, wanted: usize, reports: mpsc::Sender<Report>) -> Self {
+impl Schedule {
+    pub(super) fn new(client: Client, target_peers: usize, reports: mpsc::Sender<Report>) -> Self {
         Self {
             client,
-            wanted,
+            target_peers,
             reports,
             keepers: BTreeMap::new(),
             leaving: JoinSet::new(),
-            entered: 0,
-            turns: 0,
+            joined: 0,
+            actions: 0,
             next_at: None,
         }
     }
 
     /// Starts the events that are due at `now`. Returns lines that describe them.
-    pub(super) fn act(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
+    pub(super) fn advance(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
         while self.leaving.try_join_next().is_some() {}
         if self.next_at.is_some_and(|at| now < at) {
             return Vec::new();
         }
-        let opening = self.entered < self.wanted;
-        self.next_at = Some(now + if opening { ENTRANCE } else { TURN });
-        match if opening { Turn::Join } else { self.turn() } {
-            Turn::Join => self.join(network),
-            Turn::Leave => self.leave(network),
-            Turn::Crash => return self.crash(network, now),
+        let starting = self.joined < self.target_peers;
+        self.next_at = Some(now + if starting { JOIN_INTERVAL } else { ACTION_INTERVAL });
+        match if starting { Action::Join } else { self.next_action() } {
+            Action::Join => self.join(network),
+            Action::Leave => self.leave(network),
+            Action::Crash => return self.crash(network, now),
         }
         Vec::new()
     }
 
-    /// Lets all peers leave.
-    pub(super) async fn end(mut self) {
+    /// Deregisters all peers.
+    pub(super) async fn stop_all(mut self) {
         for (_, keeper) in std::mem::take(&mut self.keepers) {
             self.leaving.spawn(async move {
                 // The service ends right afterwards, so a failure has no effect.
@@ -87,56 +87,60 @@ impl Stage {
 
     /// First each event once, so that a short demo shows them all. Then random events, which keep
     /// the number of peers near the configured one.
-    fn turn(&mut self) -> Turn {
-        const FIRST: [Turn; 4] = [Turn::Crash, Turn::Leave, Turn::Join, Turn::Join];
-        let first = FIRST.get(self.turns).copied();
-        self.turns += 1;
+    fn next_action(&mut self) -> Action {
+        const FIRST: [Action; 4] = [Action::Crash, Action::Leave, Action::Join, Action::Join];
+        let first = FIRST.get(self.actions).copied();
+        self.actions += 1;
         first.unwrap_or_else(|| {
-            if self.keepers.len() + 1 < self.wanted {
-                Turn::Join
-            } else if self.keepers.len() > self.wanted + 1 {
-                fastrand::choice([Turn::Leave, Turn::Crash]).unwrap_or(Turn::Leave)
+            if self.keepers.len() + 1 < self.target_peers {
+                Action::Join
+            } else if self.keepers.len() > self.target_peers + 1 {
+                fastrand::choice([Action::Leave, Action::Crash]).unwrap_or(Action::Leave)
             } else {
-                fastrand::choice([Turn::Join, Turn::Join, Turn::Leave, Turn::Crash]).unwrap_or(Turn::Join)
+                fastrand::choice([Action::Join, Action::Join, Action::Leave, Action::Crash])
+                    .unwrap_or(Action::Join)
             }
         })
     }
 
     fn join(&mut self, network: &mut Network) {
-        let Some(id) = cast::peer_id(self.entered) else { return };
-        self.entered += 1;
+        let Some(id) = names::peer_id(self.joined) else { return };
+        self.joined += 1;
         let registration = RegisterRequest {
             port: 9_000,
-            archetypes: cast::archetypes(),
+            archetypes: names::archetypes(),
             ttl: Some(TTL),
-            discover: Some(DiscoverRequest { exclude: Some(id.clone()), ..DiscoverRequest::new(ASKED) }),
+            discover: Some(DiscoverRequest {
+                exclude: Some(id.clone()),
+                ..DiscoverRequest::new(PEERS_PER_REQUEST)
+            }),
             ..RegisterRequest::new(id.clone())
         };
-        network.enters(&registration);
+        network.add(&registration);
         let (reports, reporter) = (self.reports.clone(), id.clone());
         let keeper = LeaseKeeper::start(self.client.clone(), registration, move |event| {
-            // A picture that is behind misses a heartbeat.
+            // If the display falls behind, it misses this event.
             let _ = reports.try_send((reporter.clone(), event));
         });
         self.keepers.insert(id, keeper);
     }
 
     fn leave(&mut self, network: &mut Network) {
-        let Some((id, keeper)) = self.anybody() else { return };
+        let Some((id, keeper)) = self.take_random_peer() else { return };
         self.leaving.spawn(async move {
-            // A failure here equals a crash: the lease expires.
+            // After a failure the lease expires, as after a crash.
             let _ = keeper.stop().await;
         });
-        network.leaves(&id);
+        network.set_leaving(&id);
     }
 
     fn crash(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
-        let Some((id, keeper)) = self.anybody() else { return Vec::new() };
+        let Some((id, keeper)) = self.take_random_peer() else { return Vec::new() };
         drop(keeper);
-        network.crashes(&id, now)
+        network.set_crashed(&id, now)
     }
 
-    fn anybody(&mut self) -> Option<(PeerId, LeaseKeeper)> {
+    fn take_random_peer(&mut self) -> Option<(PeerId, LeaseKeeper)> {
         let id = fastrand::choice(self.keepers.keys().cloned().collect::<Vec<_>>())?;
         self.keepers.remove_entry(&id)
     }

@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn the_xdg_directory_counts_before_home() {
+    fn xdg_data_home_takes_precedence_over_home() {
         assert_eq!(home_of(&[("XDG_DATA_HOME", "/data"), ("HOME", "/home/a")]), PathBuf::from("/data"));
         let relative =
             home_of(&[("XDG_DATA_HOME", "data"), ("HOME", "/home/a"), ("LOCALAPPDATA", "/home/a")]);
