@@ -84,6 +84,7 @@ fn headers(request_id_bytes: usize) -> HeaderMap {
 }
 
 fn constant(mut headers: HeaderMap, bytes: usize) -> Constant {
+    // The service adds this header to responses that it may compress.
     if bytes >= VARYING_BYTES {
         headers.insert("vary", HeaderValue::from_static("accept-encoding"));
     }

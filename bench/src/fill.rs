@@ -60,6 +60,7 @@ impl Fill {
                 ended += 1;
                 failed += u64::from(!completion.is_success());
             })?;
+            // All connections are busy and none has responded in time.
             if ended == before && !pool.has_idle() {
                 return Err(io::Error::other("no response for 30 s"));
             }

@@ -30,13 +30,15 @@ enum Tool {
     /// Serves constant responses with the headers of the service: the limit of the HTTP library.
     #[command(name = "bare")]
     Baseline(baseline::Baseline),
-    /// Registers many peers like those of the original clients, as fast as the service accepts them.
+    /// Registers many peers like those of the original clients, as fast as the service accepts
+    /// them.
     Fill(fill::Fill),
     /// Prints the ids that `fill` registers, one per line.
     Ids(seed::Ids),
     /// Simulates a network, and counts its components and its unknown peers.
     Isolation(isolation::Isolation),
-    /// Sends requests at a fixed rate, however the service responds, and measures latency from the due times.
+    /// Sends requests at a fixed rate, however the service responds, and measures latency from the
+    /// due times.
     Openloop(openloop::OpenLoop),
     /// Sends heartbeats for many peers, as legacy clients do, during an outage of the service.
     Storm(storm::Storm),

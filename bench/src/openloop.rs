@@ -151,6 +151,7 @@ impl Load {
             if next.is_none() && self.waiting.is_empty() && self.pool.busy() == 0 || now >= deadline {
                 return Ok(());
             }
+            // After the last request is due, only responses are awaited.
             let until = next.unwrap_or(deadline);
             self.receive(until.saturating_duration_since(Instant::now()))?;
         }

@@ -108,6 +108,7 @@ impl<Tag> Pool<Tag> {
                 None
             }
         };
+        // An idle connection that the server closed had no request.
         let Some(tag) = self.in_flight[index].take() else {
             return Ok(None);
         };

@@ -108,6 +108,7 @@ struct HeartbeatSender {
 impl HeartbeatSender {
     fn new(storm: &Storm, number: u64, began: Instant, seconds: Arc<Vec<Second>>) -> Self {
         let interval = Duration::from_secs(storm.interval_seconds);
+        // Peers are distributed round robin over the connections.
         let own = (number..storm.peers).step_by(usize::try_from(storm.connections).unwrap_or(1));
         let mut due: Vec<_> = own
             .map(|peer| {
@@ -120,8 +121,8 @@ impl HeartbeatSender {
         Self { target: storm.target, connection: None, due, interval, end, began, seconds }
     }
 
-    /// Returns when each peer had its first success after a failure, and the maximum delay with which a
-    /// heartbeat was sent.
+    /// Returns when each peer had its first success after a failure, and the maximum delay with
+    /// which a heartbeat was sent.
     fn run(mut self) -> (Vec<RecoveredAt>, Duration) {
         let mut recoveries: Vec<RecoveredAt> = vec![None; self.due.len()];
         let mut failed_before = vec![false; self.due.len()];
@@ -150,6 +151,7 @@ impl HeartbeatSender {
     fn send_heartbeat(&mut self, peer: usize) -> bool {
         self.count(|second| &second.sent);
         let status = self.exchange(peer);
+        // The next heartbeat opens a new connection, as a legacy client does.
         if status.is_err() {
             self.connection = None;
         }

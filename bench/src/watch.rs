@@ -119,6 +119,7 @@ impl Watch {
                 *outcomes.entry(Outcome::StillOpen).or_default() += 1;
                 continue;
             };
+            // A client resumes with the id of the last event that it received.
             let last = stream.last_id().map(str::to_owned);
             let mut resumed = Stream::open(self.target, None, last.as_deref(), false).await?;
             if resumed.was_reset() {

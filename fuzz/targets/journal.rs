@@ -17,7 +17,8 @@ const FRAME_HEADER: usize = 24;
 /// Long enough for several pieces, and short enough for tens of thousands of runs a second.
 const RECORD: [u8; 40] = [0x5A; 40];
 
-/// The maximum size up to which a file is repeated; longer files make runs slow and find nothing new.
+/// The maximum size up to which a file is repeated; longer files make runs slow and find nothing
+/// new.
 const MAX_FILE: usize = 1 << 16;
 
 /// An edit of a directory before it is opened.

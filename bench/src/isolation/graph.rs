@@ -67,6 +67,7 @@ impl Graph {
         views: &Views,
     ) -> f64 {
         self.connect(population, views, |_| true);
+        // Only the set of the best-known peers matters, so a partial sort suffices.
         let mut ranked: Vec<u32> = population.members().collect();
         let removed_count = ranked.len().div_ceil(REMOVED_ONE_IN);
         if ranked.len() <= removed_count {
@@ -114,8 +115,8 @@ impl Graph {
         self.sizes[large as usize] += self.sizes[small as usize];
     }
 
-    /// The root of a peer's tree. Path halving keeps the trees flat: every visited peer is attached to
-    /// its grandparent.
+    /// The root of a peer's tree. Path halving keeps the trees flat: every visited peer is attached
+    /// to its grandparent.
     fn root(&mut self, peer: u32) -> u32 {
         let mut at = peer;
         while self.parents[at as usize] != at {

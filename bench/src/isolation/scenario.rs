@@ -20,7 +20,8 @@ pub(crate) struct Scenario {
     /// The interval of the heartbeats of a peer, in seconds.
     #[arg(long, default_value_t = 100)]
     pub(crate) heartbeat_seconds: u32,
-    /// The interval of the discovers of a peer, in seconds; if it equals the heartbeat interval, heartbeats include them.
+    /// The interval of the discovers of a peer, in seconds; if it equals the heartbeat interval,
+    /// heartbeats include them.
     #[arg(long, default_value_t = 100)]
     pub(crate) discover_seconds: u32,
     /// The share of the peers that is replaced by new ones per lease duration.
@@ -38,7 +39,8 @@ pub(crate) struct Scenario {
     /// The duration of the outage.
     #[arg(long, default_value_t = 0)]
     pub(crate) outage_seconds: u32,
-    /// The outage is a restart, after which each peer that was live gets a full lease; otherwise leases expire during the outage.
+    /// The outage is a restart, after which each peer that was live gets a full lease; otherwise
+    /// leases expire during the outage.
     #[arg(long)]
     pub(crate) outage_restores: bool,
     /// The start of a partition between two hosts of the service, in seconds.

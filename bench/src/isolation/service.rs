@@ -27,9 +27,11 @@ impl Service {
     /// Starts and ends the disturbances of the scenario.
     pub(crate) async fn advance(&mut self, scenario: &Scenario, now: u32) -> Result<(), Box<dyn Error>> {
         let (outage, partitioned) = (scenario.outage().contains(&now), scenario.partition().contains(&now));
+        // The outage begins: remember the live peers if the service restores them.
         if outage && !self.outage && scenario.outage_restores {
             self.restored = self.hosts.iter().flat_map(|host| host.listed(now)).collect();
         }
+        // The outage ends: the embedded store gives every live peer a full lease.
         if self.outage && !outage {
             for peer in std::mem::take(&mut self.restored) {
                 self.heartbeat(peer, now).await?;

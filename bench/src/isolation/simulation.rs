@@ -118,6 +118,7 @@ impl Simulation {
     }
 
     async fn replace(&mut self) -> Result<(), Box<dyn Error>> {
+        // Fractions of a peer accumulate until a whole peer is due.
         self.replacements_due += self.scenario.replaced_per_second();
         while self.replacements_due >= 1.0 {
             self.replacements_due -= 1.0;

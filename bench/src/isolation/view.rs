@@ -19,10 +19,11 @@ impl Views {
         self.listed_at.push(now);
     }
 
-    /// Records a response. The most recent peers of earlier responses are retained as far as the memory
-    /// has room.
+    /// Records a response. The most recent peers of earlier responses are retained as far as the
+    /// memory has room.
     pub(crate) fn learn(&mut self, peer: u32, response: &[u32], now: u32) {
         let known = &mut self.known[peer as usize];
+        // The oldest peers are at the front.
         known.drain(..known.len().saturating_sub(self.retained));
         known.extend_from_slice(response);
         for listed in response {

@@ -61,6 +61,7 @@ impl Topic {
                 (false, _) => format!("joined {}", self.register(peer).await?),
             };
             changes.push(Change { key, responded_at: Instant::now() });
+            // Due times are absolute, so that a slow response does not lower the rate.
             due += interval;
             tokio::time::sleep_until(due).await;
         }

@@ -50,7 +50,8 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Estimate the monthly cost of the stack on AWS, and what would lower it.
     Cost(CostArgs),
-    /// Create the table for `serve --store dynamodb` at a local endpoint; on AWS the stack creates it.
+    /// Create the table for `serve --store dynamodb` at a local endpoint; on AWS the stack creates
+    /// it.
     #[cfg(feature = "dynamodb")]
     CreateTable(CreateTableArgs),
     /// Print the settings of `serve` as the README lists them.

@@ -21,7 +21,8 @@ pub(crate) struct ConnectArgs {
     /// The timeout of one attempt.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) timeout: u64,
-    /// The number of retries after a transient failure, such as a failed connection or an overloaded service.
+    /// The number of retries after a transient failure, such as a failed connection or an
+    /// overloaded service.
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     pub(crate) retries: u32,
 }
@@ -31,6 +32,7 @@ impl ConnectArgs {
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let mut options = ClientOptions::new(&self.endpoint);
         options.timeout = Duration::from_secs(self.timeout);
+        // A single attempt must fit into the total time of a request.
         options.patience = options.patience.max(options.timeout);
         options.retries = self.retries;
         options.user_agent = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION")).to_owned();

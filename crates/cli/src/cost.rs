@@ -51,7 +51,8 @@ pub(crate) struct CostArgs {
     /// Include the CloudWatch metrics of the function's counts (the template's `CustomMetrics`).
     #[arg(long)]
     custom_metrics: bool,
-    /// Read the prices from this file instead of the built-in list; --print-prices shows the format.
+    /// Read the prices from this file instead of the built-in list; --print-prices shows the
+    /// format.
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
     /// Print the built-in price list and exit.

@@ -48,6 +48,7 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let service = MemoryService::start(limits()).await?;
     let endpoint = service.endpoint();
+    // A failure should be visible in the demo, so the client does not retry.
     let options = ClientOptions { retries: 0, ..ClientOptions::new(&endpoint) };
     let mut demo = Demo::new(Client::new(&options)?, args)?;
     let time_is_up = async {
@@ -87,6 +88,7 @@ struct Demo {
 impl Demo {
     fn new(client: Client, args: DemoArgs) -> Result<Self, Failure> {
         let (reports, events) = mpsc::channel(schedule::MAX_REPORTS);
+        // A file or a pipe gets plain lines instead of a picture.
         let screen = terminal::size().map(|_| LiveScreen::new());
         let demo = Self {
             network: Network::new(Instant::now()),
@@ -111,6 +113,7 @@ impl Demo {
         let mut frame = interval(FRAME);
         let mut refresh = interval(REFRESH);
         for ticks in [&mut frame, &mut refresh] {
+            // After a pause of the machine, continue at the usual pace instead of catching up.
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         }
         loop {

@@ -34,6 +34,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Settings are parsed before a runtime exists, because `cost` and `--help` need none.
     let args = match settings::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return Failure::from(error).report(),

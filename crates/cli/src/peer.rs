@@ -11,7 +11,8 @@ pub(crate) struct PeerArgs {
     /// The peer's id: 1 to 128 visible ASCII characters.
     #[arg(value_parser = PeerId::parse)]
     pub(crate) peer_id: PeerId,
-    /// The address of the peer: an IP address or a DNS name; by default the address from which the service sees the request.
+    /// The address of the peer: an IP address or a DNS name; by default the address from which the
+    /// service sees the request.
     #[arg(long)]
     pub(crate) address: Option<String>,
     /// The peer's port; 0 means that it accepts no connections.

@@ -23,6 +23,7 @@ const CONFIG: &str = "config";
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, ParseError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let mut command = ignore_empty_variables(command());
+    // The file supplies defaults to clap, so it must be read before the command line is parsed.
     let mut file = SettingsFile::default();
     if let Some(path) = config_path(&command, &arguments) {
         file = SettingsFile::read(path)?;
@@ -32,6 +33,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     let matches = aurora_discovery_settings::matches(&mut command, &arguments)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
+        // The sources come from the command with the defaults of the file applied.
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
         file.record_sources(&mut serve.sources);
         choose_memory_or_data(serve)?;

@@ -109,6 +109,7 @@ impl Bill {
             dynamodb_storage: month.stored_bytes / BYTES_PER_GB * prices.storage_per_gb_month,
             egress: (month.body_bytes + month.requests * endpoint.head_bytes()) / BYTES_PER_GB
                 * prices.egress_per_gb,
+            // Each line is billed once when it is written, and for the days that it is stored.
             logs: logged * (prices.logs_per_gb + prices.log_storage_per_gb_month * LOG_DAYS / MONTH_DAYS),
             metrics: metrics * prices.metric_month,
             total: 0.0,

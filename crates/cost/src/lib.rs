@@ -53,6 +53,7 @@ impl Report {
     /// The bills of a network at these prices.
     pub fn new(given: Workload, prices: Prices) -> Self {
         let with = |cadence: Cadence| Workload { cadence, ..given };
+        // The service requests a third of the lease, so that two heartbeats can be lost.
         let requested = Cadence {
             heartbeat_seconds: (given.lease_seconds / 3.0).clamp(1.0, MAX_REQUESTED_SECONDS),
             discover_in_heartbeat: true,

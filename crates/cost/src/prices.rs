@@ -117,6 +117,7 @@ impl PriceList<'_> {
             self.table.get_mut(section).and_then(Value::as_table_mut).and_then(|table| table.remove(key));
         let price = match value {
             Some(Value::Float(price)) => Some(price),
+            // TOML distinguishes `1` from `1.0`; both are prices.
             Some(Value::Integer(price)) => i32::try_from(price).ok().map(f64::from),
             _ => None,
         };
@@ -128,6 +129,7 @@ impl PriceList<'_> {
     /// Rejects unknown keys, which are most likely misspelt.
     fn expect_no_other_keys(&self) -> Result<(), PriceError> {
         let left = self.table.iter().find_map(|(key, value)| match value {
+            // A section that is empty now was read completely.
             Value::Table(section) => section.keys().next().map(|inner| format!("{key}.{inner}")),
             _ => Some(key.clone()),
         });

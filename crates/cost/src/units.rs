@@ -69,6 +69,7 @@ pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second
 /// Read units for reading a small network whole.
 fn snapshot_reads(peers: f64, archetypes: f64) -> f64 {
     let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES);
+    // A query bills half a unit for each 4 KiB, at least one half.
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 

@@ -118,6 +118,7 @@ impl Workload {
         let included_discovers = if discover_in_heartbeat { discovers.min(heartbeat_requests) } else { 0.0 };
         let changes = 2.0 * self.peers * self.starts_per_day * MONTH_DAYS;
         let requests = heartbeat_requests + discovers - included_discovers + changes;
+        // Most heartbeats write nothing, because a written renewal covers the following ones.
         let written = heartbeats * units::write_fraction(heartbeat_seconds, self.lease_seconds);
         let per_discover =
             units::discover_reads(self.peers, self.archetypes, discover_limit, discovers / MONTH_SECONDS);
@@ -164,8 +165,8 @@ fn page_bytes(peers: f64) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A hundred_peers peers like the original network: two archetypes, a lease of five minutes, and a
-    /// discover of 20 every five minutes.
+    /// A hundred peers like those of the original network: two archetypes, a lease of five minutes,
+    /// and a discover of 20 peers every five minutes.
     pub(crate) fn hundred_peers(heartbeat_seconds: f64, discover_in_heartbeat: bool) -> Workload {
         Workload {
             peers: 100.0,

@@ -73,6 +73,7 @@ fn variable_of(command: &Command, flag: &str) -> Option<String> {
     let found = command.get_arguments().filter(of_flag).find_map(|arg| {
         let name = arg.get_env()?;
         let value = std::env::var_os(name)?;
+        // A secret must not appear in an error message, which may be logged.
         let value = if arg.is_hide_env_values_set() { String::new() } else { format!(" = {value:?}") };
         Some(format!("{}{value}", name.to_string_lossy()))
     });

@@ -32,6 +32,7 @@ impl SettingsFile {
             text.parse().map_err(|error| invalid(format!(" is not valid TOML: {}", one_line(&error))))?;
         let mut settings = BTreeMap::new();
         for (key, value) in table {
+            // TOML authors write `ttl_min` as often as `ttl-min`.
             let flag = key.replace('_', "-");
             let text = as_text(value)
                 .ok_or_else(|| invalid(format!(": {key} must be a string, a number or a boolean")))?;
@@ -63,6 +64,7 @@ impl SettingsFile {
             check(arg, value).map_err(|rule| {
                 SettingError::new(format!("{}: {key} = {value:?}: {rule}", self.path.display()))
             })?;
+            // clap then gives flags and environment variables precedence by itself.
             command = command.mut_arg(arg.get_id(), |arg| arg.default_value(value.clone()));
         }
         Ok(command)

@@ -71,6 +71,7 @@ impl RegistryArgs {
     /// intervals.
     fn contradicting(&self, sources: &Sources) -> String {
         let name = |id| sources.name(id);
+        // The check reports only its first violation: leases come before heartbeat intervals.
         let leases_agree = self.ttl_min <= self.ttl_max
             && (self.ttl_min..=self.ttl_max)
                 .contains(&self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE));
@@ -92,7 +93,8 @@ pub struct EmbeddedArgs {
     /// The maximum number of live peers from one source: an IPv4 address or an IPv6 /64.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_SOURCE", default_value_t = Limits::default().max_peers_per_source, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_peers_per_source: u32,
-    /// The maximum number of live peers that publish the same address and port without registering from it.
+    /// The maximum number of live peers that publish the same address and port without registering
+    /// from it.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_ADDRESS", default_value_t = Limits::default().max_peers_per_address, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_peers_per_address: u32,
 }

@@ -6,7 +6,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 /// The settings of the log.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// What to log: a level (error, warn, info, debug, trace, off) or a filter such as `info,aurora_discovery_http=debug`.
+    /// What to log: a level (error, warn, info, debug, trace, off) or a filter such as
+    /// `info,aurora_discovery_http=debug`.
     #[arg(long, env = "AURORA_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
     pub log: Targets,
 }

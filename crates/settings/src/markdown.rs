@@ -12,6 +12,7 @@ pub fn markdown_table(command: &Command, config: &str) -> String {
 
 fn row(arg: &Arg) -> String {
     let environment = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
+    // A bar would end the cell.
     let description = arg.get_help().map(|help| help.to_string().replace('|', "\\|")).unwrap_or_default();
     format!("| `{}` | {environment} | {} | {description} |\n", flag(arg), default(arg))
 }

@@ -6,6 +6,7 @@ use clap::error::{ContextKind, ContextValue};
 
 /// The rule, without the value and the flag. The caller adds these as the user wrote them.
 pub(crate) fn broken_rule(error: &clap::Error) -> String {
+    // A value parser of the setting states its rule as the source of the error.
     if let Some(source) = error.source() {
         return source.to_string();
     }

@@ -28,7 +28,8 @@ pub struct ServerArgs {
     /// The certificate's private key, in PEM; requires --tls-cert.
     #[arg(long, env = "AURORA_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// The number of your own proxies in front of the service that append the client address to `X-Forwarded-For`.
+    /// The number of your own proxies in front of the service that append the client address to
+    /// `X-Forwarded-For`.
     #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_name = "COUNT", value_parser = value_parser!(u8).range(0..=16))]
     pub trusted_hops: u8,
 
@@ -38,7 +39,8 @@ pub struct ServerArgs {
     /// The maximum number of concurrent requests; others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServiceOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
-    /// The maximum number of concurrent /watch streams, at most an eighth of them from one address; others get 503 with `Retry-After`.
+    /// The maximum number of concurrent /watch streams, at most an eighth of them from one address;
+    /// others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
     /// How long a client may take to connect and to send the head of a request.

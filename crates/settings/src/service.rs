@@ -25,6 +25,7 @@ impl ServiceArgs {
         let mut options = ServiceOptions::default();
         options.cors = !self.no_cors;
         options.request_timeout = Duration::from_secs(self.request_timeout);
+        // 0 logs no successful request, and 1 logs each.
         options.log_one_in = self.log_requests.into();
         options
     }

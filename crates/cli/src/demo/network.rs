@@ -132,6 +132,7 @@ impl Network {
     /// Compares the peers with the service's list: a crashed peer that is not in the list has
     /// expired.
     pub(super) fn reconcile(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
+        // A peer may be missing from a list shortly before its lease ends on this clock.
         let has_ended = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
         let expired: Vec<_> = self
             .members
@@ -163,6 +164,8 @@ impl Network {
 
     /// The live peers that no other live peer knows.
     pub(super) fn undiscovered(&self) -> Vec<&PeerId> {
+        // Only the knowledge of live peers counts: a peer that is known to a crashed peer alone can
+        // not be reached through it.
         let known: HashSet<&PeerId> = self.live_members().flat_map(|(_, member)| &member.known).collect();
         self.live_members().map(|(id, _)| id).filter(|id| !known.contains(id)).collect()
     }
@@ -212,6 +215,7 @@ impl Network {
         let ttl = Duration::from_millis(ttl_millis);
         member.lease = Some((now + ttl, ttl));
         member.renewed_at = Some(now);
+        // A heartbeat of a peer that is leaving must not make it live again.
         if member.state == State::Joining {
             member.state = State::Live;
         }

@@ -60,10 +60,12 @@ impl Schedule {
 
     /// Starts the events that are due at `now`. Returns lines that describe them.
     pub(super) fn advance(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
+        // Finished tasks are removed, so that the set does not grow during a long demo.
         while self.leaving.try_join_next().is_some() {}
         if self.next_at.is_some_and(|at| now < at) {
             return Vec::new();
         }
+        // All peers join first, one after the other. Random events follow.
         let starting = self.joined < self.target_peers;
         self.next_at = Some(now + if starting { JOIN_INTERVAL } else { ACTION_INTERVAL });
         match if starting { Action::Join } else { self.next_action() } {
@@ -136,6 +138,7 @@ impl Schedule {
 
     fn crash(&mut self, network: &mut Network, now: Instant) -> Vec<String> {
         let Some((id, keeper)) = self.take_random_peer() else { return Vec::new() };
+        // A dropped keeper sends nothing more, as after a crash.
         drop(keeper);
         network.set_crashed(&id, now)
     }

@@ -25,6 +25,7 @@ const MIN_LOG_LINES: usize = 6;
 pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size) -> Vec<String> {
     let mut lines = header(network, endpoint, now, size.columns);
     let room = size.lines.saturating_sub(lines.len() + 1);
+    // The log gets at most half of a small terminal, and the peers get the rest.
     let min_log = MIN_LOG_LINES.min(room / 2);
     let shown = room.saturating_sub(min_log + 1);
     lines.extend(
@@ -33,6 +34,7 @@ pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size)
     lines.push(String::new());
     let room = size.lines.saturating_sub(lines.len() + 1);
     let mut log: Vec<_> = network.log().rev().take(room).map(|line| cut(line, size.columns)).collect();
+    // The newest lines were selected first, but the oldest is shown first.
     log.reverse();
     lines.extend(log);
     lines

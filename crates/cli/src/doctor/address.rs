@@ -65,6 +65,7 @@ fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
     let Some(Route { local, remote }) = route else {
         return Finding::ok(CHECK, format!("the service sees this machine as {observed}"));
     };
+    // The cases are in order: a direct connection, a NAT, a certain proxy, a possible proxy.
     let proxied = "set --trusted-hops to the number of your own proxies, and configure each to append to X-Forwarded-For";
     if observed == local {
         Finding::ok(CHECK, format!("the service sees this machine as {observed}, its own address"))

@@ -24,6 +24,7 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
         Ok(response) => response,
         Err(finding) => return vec![finding],
     };
+    // The service read its clock about in the middle of the exchange.
     let local = began + response.elapsed.as_secs_f64() / 2.0;
     let uncertain = ROUNDING + response.elapsed.as_secs_f64() / 2.0;
     let Ok(page) = DiscoverResponse::from_body(&response.body) else {
@@ -43,6 +44,7 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
 /// How many seconds the service, and the sender of `Date`, are ahead; both are accurate to
 /// `uncertain` seconds.
 fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
+    // Within the uncertainty, a difference can not be distinguished from none.
     let difference = service.abs();
     if difference <= WARN_SECONDS + uncertain {
         return Finding::ok(

@@ -47,7 +47,7 @@ fn judge(preflight: &Probed, request: &Probed, refused: &Probed) -> Finding {
     if all.iter().all(|response| origins(response).is_empty()) {
         return Finding::warn(
             CHECK,
-            "CORS is off: pages of other origins can't use the service",
+            "off: pages of other origins can't use the service",
             "if they should: set EnableCORS=true on AWS, start `serve` without --no-cors, and let the headers pass through any proxy",
         );
     }

@@ -35,6 +35,7 @@ pub(crate) async fn examine(client: &Client, peer: &mut TestPeer, lease_seconds:
 async fn wait_for_expiry(client: &Client, peer: &mut TestPeer, seconds: u32) -> Result<Finding, Error> {
     let began = Instant::now();
     let lease = Duration::from_secs(seconds.into());
+    // The store may extend a lease by a third, and a list may lag behind.
     let latest = lease + lease / MAX_EXTENSION_PART + LAG;
     let response = peer.register(client, Some(seconds), None).await?;
     if response.status != 200 {

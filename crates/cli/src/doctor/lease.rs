@@ -63,6 +63,7 @@ async fn check_lease(client: &Client, peer: &mut TestPeer) -> Result<Vec<Finding
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
+        // One process lists the peer and another does not know it, so they share no registry.
         let fix = if renewed.status == 404 {
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
         } else {
@@ -103,6 +104,7 @@ async fn deregister_and_check(client: &Client, peer: &TestPeer) -> Result<Findin
             "let all processes behind this endpoint share one table, and don't cache /discover",
         ));
     }
+    // A heartbeat must not revive a peer that was deregistered.
     let again = peer.heartbeat(client).await?;
     Ok(if again.status == 404 {
         Finding::ok("leave", "deregistered, no longer listed, and its heartbeat is rejected")

@@ -51,6 +51,7 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
 /// The message comes from the system, the resolver, TLS or HTTP, which all phrase it differently.
 fn unreachable(cause: &str) -> &'static str {
     let cause = cause.to_ascii_lowercase();
+    // The first match counts, so that specific words come before general ones.
     let causes = [
         (
             "unknownissuer",
@@ -125,6 +126,7 @@ fn service(health: &Probed) -> (Finding, bool) {
             false,
         );
     }
+    // API Gateway sends this body for a path outside of any stage.
     let gateway = body["message"].is_string() && matches!(health.status, 403 | 404);
     let fix = if gateway {
         "add the stage to --endpoint, such as /dev; the stack's output ApiEndpoint is the complete URL"

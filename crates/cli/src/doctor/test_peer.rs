@@ -24,6 +24,7 @@ impl TestPeer {
         ttl_seconds: Option<u32>,
         header: Option<(&str, &str)>,
     ) -> Result<Probed, Error> {
+        // The token proves the holder if a proxy changes the source address between two requests.
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({
             "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,

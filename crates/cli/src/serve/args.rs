@@ -17,7 +17,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "AURORA_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where registrations are stored: in this process, or on a DynamoDB table that several processes can share.
+    /// Where registrations are stored: in this process, or on a DynamoDB table that several
+    /// processes can share.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     pub(crate) store: StoreKind,
     /// The data directory; by default `aurora-discovery` in the user's data directory.

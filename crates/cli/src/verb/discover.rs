@@ -134,6 +134,7 @@ async fn watch(client: &Client, request: &DiscoverRequest, args: &DiscoverArgs) 
             Err(error) if error.is_transient() => Some(error.to_string()),
             Err(error) => return Err(error.into()),
         };
+        // Without a terminal or with --json, responses are printed, and errors are warnings.
         match (terminal::size(), &shown, error) {
             (Some(size), shown, error) if !args.json => {
                 screen.draw(&frame(shown.as_ref(), error, &client.endpoint(), args.detail(), size), size)?;

@@ -67,6 +67,7 @@ async fn renew_many(args: &HeartbeatArgs) -> Result<(), Failure> {
         response.results.iter().try_for_each(print_result)?;
         print_page(response.page.as_ref(), response.timestamp)?;
     }
+    // The exit code reports a peer that was not renewed, which the output already explains.
     if response.renewed == response.results.len() { Ok(()) } else { Err(Failure::AlreadyReported) }
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn summary(figures: &PageFigures) -> String {
     let about = if figures.total_is_estimate { "about " } else { "" };
     let total = figures.total;
     let listed = u64::try_from(figures.count).unwrap_or(u64::MAX);
+    // With --fill, peers that do not match are listed in addition to those counted in `total`.
     if listed > total && !figures.total_is_estimate {
         let (verb, others) = (if total == 1 { "peer matches" } else { "peers match" }, listed - total);
         return format!("{total} live {verb}, {others} other{} listed", if others == 1 { "" } else { "s" });
