@@ -62,7 +62,7 @@ GOOD_REGISTRATIONS = [
     *[(of(archetypes=archetypes), HOME_V4) for archetypes in GOOD_ARCHETYPES],
     *[(of(port=port), HOME_V4) for port in ("0", "65535", "9000.0", "9e3", "-0", "null")],
     *[(of(ttl_seconds=seconds), HOME_V4) for seconds in ("30", "3600", "null")],
-    (of(lease_token='"a-token-of-nobody"'), HOME_V4),
+    (of(lease_token='"an-unknown-token"'), HOME_V4),
 ]
 
 NO_OBJECTS = ["", "[]", "7", "null", "{", "{,}", '{"peer_id":"p",}', '{"peer_id":"p"} x', "\ufeff{}", "{peer_id:1}"]

@@ -1,6 +1,6 @@
 //! `GET /watch`: changes as server-sent events.
 
-use aurora_discovery_protocol::FollowRequest;
+use aurora_discovery_protocol::ChangesRequest;
 use aurora_discovery_registry::Registry;
 use axum::Extension;
 use axum::body::Body;
