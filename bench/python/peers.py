@@ -166,14 +166,14 @@ def refuse_strangers(standing: Stored | None, claim: Claim, now: int) -> None:
     """Refuses who may not replace a live peer, and newcomers where there is no room for any."""
     if standing is None or not standing.is_live(now):
         if table.size.at_least(MAX_PEERS):
-            raise Refusal(503, "registry_full", "there is no room for a newcomer", retry_after=FULL_RETRY_SECONDS)
+            raise Refusal(503, "registry_full", "the registry accepts no new peers", retry_after=FULL_RETRY_SECONDS)
     elif not claim.admits(standing):
         until = written(standing.expires_at)
         raise Refusal(
             403,
             "not_holder",
-            f"the peer is held by somebody else until {until} UTC; its holder is known by the address it registered "
-            "from or by its lease_token",
+            f"the peer is held by another client until {until} UTC; its holder is identified by the address that it "
+            "registered from or by its lease_token",
         )
 
 

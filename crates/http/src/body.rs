@@ -37,7 +37,10 @@ impl<S: Sync> FromRequestParts<S> for RequestBody {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let received = parts.extensions.remove::<ReceivedBody>();
-        received.map_or_else(|| Err(Failure::internal("no layer has read the body")), |body| body.0.map(Self))
+        received.map_or_else(
+            || Err(Failure::internal("the body was not read before the handler ran")),
+            |body| body.0.map(Self),
+        )
     }
 }
 
@@ -45,10 +48,13 @@ impl<S: Sync> FromRequestParts<S> for RequestBody {
 /// arrives in one piece never counts towards the budget of `share`, so slow senders can't block
 /// heartbeats.
 pub(crate) async fn receive(mut body: Body, mut share: Share) -> Result<Bytes, Failure> {
+    // An announced length beyond this is rejected without reading: discarding it would take too
+    // long.
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());
     }
     let (mut received, mut length) = (Vec::new(), 0);
+    // A body that is too long is read on, up to the larger limit, but no longer stored.
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.map_err(interrupted)?.into_data() else { continue };
@@ -58,9 +64,10 @@ pub(crate) async fn receive(mut body: Body, mut share: Share) -> Result<Bytes, F
         }
         if length <= MAX_BODY_BYTES {
             received.extend_from_slice(&data);
+            // Only a body that is still incomplete counts towards the budget.
             if !body.is_end_stream() && !share.grow(data.len()) {
                 return Err(Failure::unavailable(
-                    "too many request bodies are still on their way; try again",
+                    "too many request bodies are still being received; try again",
                 ));
             }
         }
@@ -71,7 +78,7 @@ pub(crate) async fn receive(mut body: Body, mut share: Share) -> Result<Bytes, F
 fn interrupted(error: axum::Error) -> Failure {
     match error.into_inner().downcast::<BodyTimeout>() {
         Ok(timeout) => Failure::new(Code::InvalidBody, timeout.to_string()),
-        Err(_) => Failure::new(Code::InvalidBody, "the body ended before its length"),
+        Err(_) => Failure::new(Code::InvalidBody, "the body ended before its announced length"),
     }
 }
 
