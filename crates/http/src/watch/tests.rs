@@ -19,8 +19,7 @@ use crate::{Clock, Origin};
 
 /// A service whose change log holds this many changes.
 fn service(max_changes: usize) -> Arc<Service> {
-    let mut limits = Limits::default();
-    limits.max_changes = max_changes;
+    let limits = Limits { max_changes, ..Limits::default() };
     let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap();
     let clock = Clock::new(|| Timestamp::from_secs(1_759_406_400));
     let options = ServiceOptions { clock, ..ServiceOptions::default() };
