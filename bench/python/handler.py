@@ -73,9 +73,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 def route(event: dict[str, Any]) -> dict[str, Any]:
     handler = ROUTES.get(event["resource"])
     if handler is None:
-        raise Refusal(404, "not_found", f"there is nothing at {event['resource'][:64]}")
+        raise Refusal(404, "not_found", f"there is no path {event['resource'][:64]}")
     if event["httpMethod"] != "POST":
-        raise Refusal(405, "method_not_allowed", f"{event['resource']} takes POST, not {event['httpMethod']}")
+        raise Refusal(405, "method_not_allowed", f"{event['resource']} accepts POST, not {event['httpMethod']}")
     text = event["body"] or ""
     if event.get("isBase64Encoded"):
         text = parsed(bytes.decode, base64.b64decode(text))
@@ -158,7 +158,7 @@ def refusal_of(error: Exception, request_id: str) -> Refusal:
     retry_after = table.retry_after(error)
     if retry_after is not None:
         log.warning("request %s refused: %s", request_id, error)
-        message = "the service can't do this just now; try again later"
+        message = "the service is temporarily unable to handle this request; try again later"
         return Refusal(503, "unavailable", message, retry_after=retry_after)
     log.error("request %s failed", request_id, exc_info=error)
     return Refusal(500, "internal", "Internal server error")

@@ -166,14 +166,14 @@ def check_holder(current: Stored | None, claim: Claim, now: int) -> None:
     """Rejects clients that may not replace a live peer, and newcomers to a full registry."""
     if current is None or not current.is_live(now):
         if table.size.at_least(MAX_PEERS):
-            raise Refusal(503, "registry_full", "there is no room for a newcomer", retry_after=FULL_RETRY_SECONDS)
+            raise Refusal(503, "registry_full", "the registry accepts no new peers", retry_after=FULL_RETRY_SECONDS)
     elif not claim.admits(current):
         until = timestamp(current.expires_at)
         raise Refusal(
             403,
             "not_holder",
-            f"the peer is held by another client until {until} UTC; its holder is known by the address it registered "
-            "from or by its lease_token",
+            f"the peer is held by another client until {until} UTC; its holder is identified by the address that it "
+            "registered from or by its lease_token",
         )
 
 

@@ -34,10 +34,13 @@ where
     B::Error: Into<BoxError>,
 {
     let mut body = pin!(body);
+    // An announced length beyond this is rejected without reading: discarding it would take too
+    // long.
     if body.size_hint().lower() > MAX_DISCARDED_BYTES as u64 {
         return Err(too_large());
     }
     let (mut received, mut length) = (Vec::new(), 0);
+    // A body that is too long is read on, up to the larger limit, but no longer stored.
     while !body.is_end_stream() {
         let Some(frame) = body.frame().await else { break };
         let Ok(data) = frame.map_err(|error| interrupted(error.into()))?.into_data() else { continue };
@@ -50,9 +53,10 @@ where
         }
         if length <= MAX_BODY_BYTES {
             received.extend_from_slice(&data);
+            // Only a body that is still incomplete counts towards the budget.
             if !body.is_end_stream() && !share.grow(data.len()) {
                 return Err(Failure::unavailable(
-                    "too many request bodies are still on their way; try again",
+                    "too many request bodies are still being received; try again",
                 ));
             }
         }
@@ -63,7 +67,7 @@ where
 fn interrupted(error: BoxError) -> Failure {
     match error.downcast::<BodyTimeout>() {
         Ok(timeout) => Failure::new(Code::InvalidBody, timeout.to_string()),
-        Err(_) => Failure::new(Code::InvalidBody, "the body ended before its length"),
+        Err(_) => Failure::new(Code::InvalidBody, "the body ended before its announced length"),
     }
 }
 

@@ -58,7 +58,7 @@ pub(crate) async fn pack(
     let mut body = compressed.unwrap_or(body);
     if body.len() as u64 >= COUNTED_FROM_BYTES {
         let Some(share) = service.pending_responses.take(address, body.len()) else {
-            let message = "too many answers wait for clients to read them; try again";
+            let message = "too many responses are waiting for clients to read them; try again";
             return Failure::unavailable(message).into_response();
         };
         body = Bytes::from_owner(Counted { body, _share: share });

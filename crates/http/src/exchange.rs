@@ -31,7 +31,7 @@ use crate::route::Route;
 use crate::router::router;
 use crate::service::Service;
 
-/// The contract over one registry, for any transport.
+/// The HTTP API over one registry, for any transport.
 ///
 /// The transport gives the [`Origin`] of each request, and bounds how long a body may take to
 /// arrive.
@@ -42,7 +42,7 @@ pub struct DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// The contract over `registry`.
+    /// The API over `registry`.
     pub fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
         Self::of(Arc::new(Service::new(registry, options)))
     }

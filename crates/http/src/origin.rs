@@ -128,27 +128,27 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_own_claim_can_not_hide_what_a_trusted_hop_wrote() {
+    fn a_client_can_not_hide_the_entry_of_a_trusted_hop() {
         assert_eq!(address(&["é, 203.0.113.7"], 1), "203.0.113.7");
         assert_eq!(address(&["é", "203.0.113.7"], 1), "203.0.113.7");
         assert_eq!(address(&["é, 203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
     }
 
     #[test]
-    fn an_entry_may_carry_brackets_or_a_port() {
-        for (entry, meant) in [
+    fn an_entry_may_have_brackets_or_a_port() {
+        for (entry, expected) in [
             ("203.0.113.7:5678", "203.0.113.7"),
             ("2001:db8::7", "2001:db8::7"),
             ("[2001:db8::7]", "2001:db8::7"),
             ("[2001:db8::7]:80", "2001:db8::7"),
             ("::ffff:203.0.113.7", "203.0.113.7"),
         ] {
-            assert_eq!(address(&[entry], 1), meant, "{entry}");
+            assert_eq!(address(&[entry], 1), expected, "{entry}");
         }
     }
 
     #[test]
-    fn what_is_missing_or_no_address_leaves_the_connections() {
+    fn a_missing_or_invalid_entry_leaves_the_address_of_the_connection() {
         for (lines, hops) in [(&[][..], 1), (&["203.0.113.7"], 2), (&["unknown"], 1), (&[""], 1), (&["é"], 1)]
         {
             assert_eq!(address(lines, hops), PEER, "{lines:?}");
@@ -156,21 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_over_from_a_trusted_hop_only() {
-        let named = |value: &str, hops| {
+    fn a_request_id_is_accepted_only_from_a_trusted_hop() {
+        let accepted = |value: &str, hops| {
             let headers: HeaderMap =
                 [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())].into_iter().collect();
             Origin::of(&headers, PEER.parse().unwrap(), hops).request_id.as_str() == value
         };
-        assert!(named("abc-1", 1));
-        assert!(!named("abc-1", 0));
-        for unfit in ["", "a b", &"x".repeat(129)] {
-            assert!(!named(unfit, 1), "{unfit}");
+        assert!(accepted("abc-1", 1));
+        assert!(!accepted("abc-1", 0));
+        for invalid in ["", "a b", &"x".repeat(129)] {
+            assert!(!accepted(invalid, 1), "{invalid}");
         }
     }
 
     #[test]
-    fn fresh_names_are_sixteen_hexadecimal_digits_and_differ() {
+    fn generated_request_ids_are_sixteen_hexadecimal_digits_and_differ() {
         let (one, other) = (RequestId::fresh(), RequestId::fresh());
         assert_ne!(one, other);
         assert!(one.as_str().len() == 16 && one.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));

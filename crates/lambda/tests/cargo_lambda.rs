@@ -41,10 +41,10 @@ async fn watched(needs: Needs) -> Option<Target> {
     let (emulator, process) = start().await;
     let mut target = Target::new(emulator.url(), (emulator, process));
     target.sees_sources = false;
-    target.sees_bytes = false;
-    target.tells_length = false;
-    target.sees_transfer = false;
-    target.remembers = false;
+    target.passes_binary_bodies = false;
+    target.keeps_head_length = false;
+    target.passes_bodies_unchanged = false;
+    target.has_change_log = false;
     Some(target)
 }
 

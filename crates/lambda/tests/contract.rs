@@ -76,7 +76,7 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     let settings = [("AURORA_TABLE", table.as_str()), ("AURORA_DYNAMODB_ENDPOINT", &endpoint)];
     let process = Bootstrap::start(&api.authority(), &settings);
     let mut target = Target::new(gateway::start(kind, api).await, process);
-    target.sees_transfer = false;
-    target.remembers = false;
+    target.passes_bodies_unchanged = false;
+    target.has_change_log = false;
     Some(target)
 }

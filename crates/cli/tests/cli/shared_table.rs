@@ -48,7 +48,7 @@ async fn serve(needs: Needs) -> Option<Target> {
         return None;
     }
     let (url, serving) = start(&table());
-    Some(Target { remembers: false, ..Target::new(url, serving) })
+    Some(Target { has_change_log: false, ..Target::new(url, serving) })
 }
 
 fn client(url: &str) -> Client {

@@ -29,9 +29,10 @@ pub(crate) async fn watch(
     let watchers = &context.service.watchers;
     let permit = watchers.permit(context.source);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
+    // Checked after the request itself, so that an invalid request gets its 400 even at the limit.
     let permit = permit.ok_or_else(|| {
         Failure::unavailable(
-            "as many watch as may, in all or from your address; try again later, or ask /discover with since",
+            "the limit of watchers is reached, in total or for your address; try again later, or poll /discover with since",
         )
     })?;
     let stream = received.connection.map(StreamGuard::new);
