@@ -5,7 +5,7 @@ use serde_json::value::RawValue;
 
 use crate::object::{Object, strings};
 use crate::request::{discover, peer_id};
-use crate::response::page;
+use crate::response::Body;
 use crate::{
     Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, PageFigures, PeerId,
     Refusal, Timestamp, Ttl,
@@ -138,13 +138,14 @@ impl HeartbeatsResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: HeartbeatsResponse<PageFigures> = serde_json::from_slice(body)?;
+        let body = Body::split(body)?;
+        let read: HeartbeatsResponse<PageFigures> = body.read()?;
         Ok(Self {
             message: read.message,
             timestamp: read.timestamp,
             renewed: read.renewed,
             results: read.results,
-            page: page(read.page, body)?,
+            page: body.page(read.page),
         })
     }
 }
