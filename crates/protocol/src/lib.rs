@@ -16,6 +16,8 @@
 
 mod address;
 mod archetype;
+mod builder;
+mod convert;
 mod discover;
 mod encoded_peer;
 mod error;
@@ -34,6 +36,7 @@ mod token;
 
 pub use address::Address;
 pub use archetype::{Archetype, Archetypes};
+pub use builder::{DiscoverRequestBuilder, RegisterRequestBuilder};
 pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
 pub use encoded_peer::EncodedPeer;
 pub use error::{Code, Invalid, Refusal};
