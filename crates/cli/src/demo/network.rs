@@ -116,7 +116,7 @@ impl Network {
                 let _ = self.beats(id, answer.ttl_seconds.as_millis(), answer.page.as_ref(), now);
                 Vec::new()
             }
-            Event::Left => {
+            Event::Deregistered => {
                 self.tally.left += 1;
                 self.members.remove(id);
                 self.tell(now, &format!("{id} left: deregistered"))
@@ -124,7 +124,7 @@ impl Network {
             Event::Forgotten => self.tell(now, &format!("{id} was forgotten and registers again")),
             Event::Failed { error, .. } => self.tell(now, &format!("{id} could not be served: {error}")),
             Event::Refused { reason } => self.tell(now, &format!("{id} was refused: {reason}")),
-            Event::Lost | Event::Recovered { .. } => Vec::new(),
+            Event::Expired | Event::Recovered { .. } => Vec::new(),
         }
     }
 
@@ -335,7 +335,7 @@ mod tests {
         let now = Instant::now();
         let mut network = three(now);
         network.leaves(&id("c"));
-        assert_eq!(network.happened(&id("c"), &Event::Left, now).len(), 1);
+        assert_eq!(network.happened(&id("c"), &Event::Deregistered, now).len(), 1);
         assert_eq!((network.live(), network.tally().left), (2, 1));
     }
 

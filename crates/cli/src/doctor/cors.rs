@@ -1,6 +1,6 @@
 //! Checks whether browsers can use the responses.
 
-use aurora_discovery_client::{Client, Probe, Probed};
+use aurora_discovery_client::{Client, Probe, ProbeResponse};
 
 use super::asked;
 use super::finding::Finding;
@@ -32,7 +32,7 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     }
 }
 
-fn judge(preflight: &Probed, call: &Probed, refused: &Probed) -> Finding {
+fn judge(preflight: &ProbeResponse, call: &ProbeResponse, refused: &ProbeResponse) -> Finding {
     let all = [preflight, call, refused];
     if let Some(twice) = all.iter().map(|answer| origins(answer)).find(|origins| origins.len() > 1) {
         return Finding::fail(
@@ -86,7 +86,7 @@ fn judge(preflight: &Probed, call: &Probed, refused: &Probed) -> Finding {
 }
 
 /// A cached list of peers that is served again isolates the peers that receive it.
-fn cache(call: &Probed) -> Finding {
+fn cache(call: &ProbeResponse) -> Finding {
     if let Some(age) = call.header("age") {
         return Finding::fail(
             "cache",
@@ -104,23 +104,23 @@ fn cache(call: &Probed) -> Finding {
     )
 }
 
-fn origins(answer: &Probed) -> Vec<String> {
+fn origins(answer: &ProbeResponse) -> Vec<String> {
     let values = answer.all(ALLOW_ORIGIN);
     values.iter().flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).collect()
 }
 
-fn allows_origin(answer: &Probed) -> bool {
+fn allows_origin(answer: &ProbeResponse) -> bool {
     matches!(answer.header(ALLOW_ORIGIN), Some("*" | ORIGIN))
 }
 
-fn allows(preflight: &Probed) -> bool {
+fn allows(preflight: &ProbeResponse) -> bool {
     // A POST needs no permission for its method; a JSON content type does.
     let headers = "access-control-allow-headers";
     allows_origin(preflight) && (names(preflight, headers, "content-type") || names(preflight, headers, "*"))
 }
 
 /// Whether a header that contains a list includes this word.
-fn names(answer: &Probed, header: &str, word: &str) -> bool {
+fn names(answer: &ProbeResponse, header: &str, word: &str) -> bool {
     answer
         .all(header)
         .iter()

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_discovery_client::{Client, Error, Probed};
+use aurora_discovery_client::{Client, Error, ProbeResponse};
 use tokio::time::{Instant, sleep};
 
 use super::finding::Finding;
@@ -132,7 +132,7 @@ fn broken(error: &Error) -> Finding {
 }
 
 /// How to fix a refusal.
-fn mends(answer: &Probed) -> &'static str {
+fn mends(answer: &ProbeResponse) -> &'static str {
     match answer.status {
         403 => "let the service see one address for one caller: behind a proxy, --trusted-hops",
         429 => "wait; if peers get this too, raise ThrottleRate and ThrottleBurst",

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use aurora_discovery_client::{Client, Error, Probe, Probed};
+use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
 use serde_json::Value;
 
 use super::finding::Finding;
@@ -41,9 +41,7 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
         Error::TimedOut { .. } => {
             "open the port in the firewall or security group in front of the service, or look at its load"
         }
-        Error::Options(_) | Error::Refused { .. } | Error::Protocol { .. } => {
-            "check that --endpoint is the service's own, on AWS with its stage (the output ApiEndpoint)"
-        }
+        _ => "check that --endpoint is the service's own, on AWS with its stage (the output ApiEndpoint)",
     };
     (says, fix.to_owned())
 }
@@ -101,7 +99,7 @@ fn way(client: &Client) -> Finding {
     }
 }
 
-fn service(health: &Probed) -> (Finding, bool) {
+fn service(health: &ProbeResponse) -> (Finding, bool) {
     let body: Value = serde_json::from_slice(&health.body).unwrap_or_default();
     let server = health.header("server").map(|name| format!(" by {name}")).unwrap_or_default();
     let seen = format!("/health answers with HTTP {}{server}", health.status);
@@ -133,7 +131,7 @@ fn service(health: &Probed) -> (Finding, bool) {
     (Finding::fail("service", format!("{seen} and not as Aurora Discovery does"), fix), false)
 }
 
-fn version(document: Option<&Probed>) -> Finding {
+fn version(document: Option<&ProbeResponse>) -> Finding {
     let document: Value =
         document.and_then(|answer| serde_json::from_slice(&answer.body).ok()).unwrap_or_default();
     let version = document["info"]["version"].as_str();

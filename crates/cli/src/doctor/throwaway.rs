@@ -1,6 +1,6 @@
 //! A peer that exists only for the examination.
 
-use aurora_discovery_client::{Client, Error, Probe, Probed};
+use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
 use aurora_discovery_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ impl Throwaway {
         client: &Client,
         ttl_seconds: Option<u32>,
         header: Option<(&str, &str)>,
-    ) -> Result<Probed, Error> {
+    ) -> Result<ProbeResponse, Error> {
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({
             "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,
@@ -39,11 +39,11 @@ impl Throwaway {
         Ok(answer)
     }
 
-    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<Probed, Error> {
+    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<ProbeResponse, Error> {
         client.probe(Probe::post("heartbeat", json!({"peer_id": self.name}).to_string())).await
     }
 
-    pub(crate) async fn deregister(&self, client: &Client) -> Result<Probed, Error> {
+    pub(crate) async fn deregister(&self, client: &Client) -> Result<ProbeResponse, Error> {
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({"peer_id": self.name, "lease_token": token});
         client.probe(Probe::post("deregister", body.to_string())).await
@@ -58,7 +58,7 @@ impl Throwaway {
 }
 
 /// The message of a response that is not a success.
-pub(crate) fn refusal(answer: &Probed) -> String {
+pub(crate) fn refusal(answer: &ProbeResponse) -> String {
     let reason = match serde_json::from_slice::<ErrorBody>(&answer.body) {
         Ok(body) => format!("{} ({})", body.error, body.code),
         Err(_) => match serde_json::from_slice::<Value>(&answer.body) {

@@ -62,9 +62,9 @@ fn describe(id: &PeerId, event: &Event) -> String {
         Event::Failed { error, retry_in } => {
             format!("{id}: {}; trying again in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
         }
-        Event::Lost => format!("{id} is no longer listed: its lease ran out before it could be renewed"),
+        Event::Expired => format!("{id} is no longer listed: its lease ran out before it could be renewed"),
         Event::Recovered { after } => format!("{id} is back after {:.1} s", after.as_secs_f64()),
         Event::Refused { reason } => format!("{id} gives up: {}", escape(reason)),
-        Event::Left => format!("{id} is deregistered"),
+        Event::Deregistered => format!("{id} is deregistered"),
     }
 }
