@@ -8,7 +8,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use aurora_discovery_protocol::{Change, ChangeKind, FollowRequest, Peer, PeerId};
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt};
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use serde::Deserialize;
 use sse_stream::Sse;
@@ -79,9 +79,12 @@ impl From<Change> for WatchEvent {
 /// If a future that waits for the next item is dropped, no item is lost. Dropping the stream closes
 /// the connection.
 pub struct Watch {
-    events: Pin<Box<dyn Stream<Item = (Result<WatchEvent, Error>, Option<String>)> + Send>>,
+    events: BoxStream<'static, EventWithCursor>,
     cursor: Option<String>,
 }
+
+/// An event, and the cursor after it.
+type EventWithCursor = (Result<WatchEvent, Error>, Option<String>);
 
 impl Watch {
     pub(crate) fn new(client: Client, request: FollowRequest) -> Self {

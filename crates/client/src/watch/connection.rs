@@ -1,10 +1,9 @@
 //! One connection of a watch: the frames of its stream, read with bounded memory.
 
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use futures_util::stream::{self, Stream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::Response;
 use sse_stream::{Sse, SseByteStream};
 
@@ -15,7 +14,7 @@ use crate::transport::root_cause;
 const MAX_EVENT_BYTES: usize = 256 * 1024;
 /// An open stream of events.
 pub(super) struct Connection {
-    frames: Pin<Box<dyn Stream<Item = Result<Sse, sse_stream::Error>> + Send>>,
+    frames: BoxStream<'static, Result<Sse, sse_stream::Error>>,
     /// The number of bytes that were read since the latest frame.
     unframed: Arc<AtomicUsize>,
 }

@@ -7,4 +7,5 @@ mod keeper;
 mod requests;
 mod server;
 mod two_peers;
+#[cfg(feature = "watch")]
 mod watch;
