@@ -82,7 +82,7 @@ impl Serialize for Metadata {
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Lenient, because one peer must not make a list of many unreadable.
-        Self::kept(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        Self::from_stored(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
