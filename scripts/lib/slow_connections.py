@@ -18,7 +18,7 @@ BURST = 100
 TICKS_PER_SECOND = 20
 
 
-class Habit(Enum):
+class Behaviour(Enum):
     """The behaviour of a connection after it is open."""
 
     IDLE = "idle"
@@ -27,122 +27,122 @@ class Habit(Enum):
 
 
 REQUESTS = {
-    Habit.IDLE: b"",
-    Habit.SLOW_HEAD: b"POST /heartbeat HTTP/1.1\r\nhost: a\r\nx-slow: ",
-    Habit.SLOW_BODY: b"POST /heartbeat HTTP/1.1\r\nhost: a\r\ncontent-length: 16000\r\n\r\n",
+    Behaviour.IDLE: b"",
+    Behaviour.SLOW_HEAD: b"POST /heartbeat HTTP/1.1\r\nhost: a\r\nx-slow: ",
+    Behaviour.SLOW_BODY: b"POST /heartbeat HTTP/1.1\r\nhost: a\r\ncontent-length: 16000\r\n\r\n",
 }
 
 
 @dataclass(eq=False)
-class Member:
+class Connection:
     socket: socket.socket
-    habit: Habit
+    behaviour: Behaviour
     opened: float
 
 
 @dataclass
-class Tally:
+class Counts:
     opened: int = 0
-    cut_off: Counter[Habit] = field(default_factory=Counter)
-    longest: dict[Habit, float] = field(default_factory=dict)
+    closed: Counter[Behaviour] = field(default_factory=Counter)
+    longest: dict[Behaviour, float] = field(default_factory=dict)
     # The minimum number of open connections since all were opened.
-    least_held: int = 0
+    min_open: int = 0
 
 
-class Crowd:
-    """Holds `size` connections from a separate thread. Replaces each connection that the server
+class SlowConnections:
+    """Keeps `size` connections open from a separate thread. Replaces each connection that the server
     closes."""
 
     def __init__(self, port: int, size: int) -> None:
-        self.tally = Tally()
+        self.counts = Counts()
         self._port = port
         self._size = size
         self._selector = selectors.DefaultSelector()
-        self._members: set[Member] = set()
+        self._connections: set[Connection] = set()
         self._sources = itertools.cycle(SOURCES)
-        self._habits = itertools.cycle([Habit.IDLE, Habit.SLOW_HEAD, Habit.IDLE, Habit.SLOW_BODY])
-        self._complete = threading.Event()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._hold)
+        self._behaviours = itertools.cycle([Behaviour.IDLE, Behaviour.SLOW_HEAD, Behaviour.IDLE, Behaviour.SLOW_BODY])
+        self._all_open = threading.Event()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run)
 
-    def gather(self, seconds: float) -> None:
+    def open_all(self, seconds: float) -> None:
         """Waits until all connections are open."""
         self._thread.start()
-        if not self._complete.wait(seconds):
-            self.disperse()
-            raise TimeoutError(f"{len(self._members)} of {self._size} connections open after {seconds:.0f} s")
+        if not self._all_open.wait(seconds):
+            self.close_all()
+            raise TimeoutError(f"{len(self._connections)} of {self._size} connections open after {seconds:.0f} s")
 
-    def disperse(self) -> None:
-        self._over.set()
+    def close_all(self) -> None:
+        self._stopping.set()
         self._thread.join()
-        for member in self._members:
-            member.socket.close()
+        for connection in self._connections:
+            connection.socket.close()
         self._selector.close()
 
-    def _hold(self) -> None:
+    def _run(self) -> None:
         for tick in itertools.count():
             started = time.monotonic()
             self._top_up()
-            self._notice_cut_off()
-            self._send_a_byte_each(tick)
-            if self._over.wait(max(0.0, 1 / TICKS_PER_SECOND - (time.monotonic() - started))):
+            self._remove_closed()
+            self._send_bytes(tick)
+            if self._stopping.wait(max(0.0, 1 / TICKS_PER_SECOND - (time.monotonic() - started))):
                 return
 
     def _top_up(self) -> None:
-        missing = self._size - len(self._members)
-        if missing <= 0 and not self._complete.is_set():
-            self.tally.least_held = len(self._members)
-            self._complete.set()
-        if self._complete.is_set():
-            self.tally.least_held = min(self.tally.least_held, len(self._members))
+        missing = self._size - len(self._connections)
+        if missing <= 0 and not self._all_open.is_set():
+            self.counts.min_open = len(self._connections)
+            self._all_open.set()
+        if self._all_open.is_set():
+            self.counts.min_open = min(self.counts.min_open, len(self._connections))
         for _ in range(min(missing, BURST)):
             self._open()
 
     def _open(self) -> None:
-        habit = next(self._habits)
+        behaviour = next(self._behaviours)
         try:
-            connection = socket.create_connection(
+            opened = socket.create_connection(
                 ("127.0.0.1", self._port), timeout=5, source_address=(next(self._sources), 0)
             )
-            connection.setblocking(False)
-            connection.send(REQUESTS[habit])
+            opened.setblocking(False)
+            opened.send(REQUESTS[behaviour])
         except OSError:
             return
-        member = Member(connection, habit, time.monotonic())
-        self._members.add(member)
-        self._selector.register(connection, selectors.EVENT_READ, member)
-        self.tally.opened += 1
+        connection = Connection(opened, behaviour, time.monotonic())
+        self._connections.add(connection)
+        self._selector.register(opened, selectors.EVENT_READ, connection)
+        self.counts.opened += 1
 
-    def _notice_cut_off(self) -> None:
+    def _remove_closed(self) -> None:
         for key, _ in self._selector.select(0):
-            member: Member = key.data
+            connection: Connection = key.data
             try:
-                ended = not member.socket.recv(4096)
+                ended = not connection.socket.recv(4096)
             except BlockingIOError:
                 continue
             except OSError:
                 ended = True
             if ended:
-                self._part_with(member)
+                self._remove(connection)
 
-    def _send_a_byte_each(self, tick: int) -> None:
-        for number, member in enumerate(tuple(self._members)):
-            if member.habit is Habit.IDLE or (number + tick) % TICKS_PER_SECOND:
+    def _send_bytes(self, tick: int) -> None:
+        for number, connection in enumerate(tuple(self._connections)):
+            if connection.behaviour is Behaviour.IDLE or (number + tick) % TICKS_PER_SECOND:
                 continue
             try:
-                member.socket.send(b"x")
+                connection.socket.send(b"x")
             except OSError:
-                self._part_with(member)
+                self._remove(connection)
 
-    def _part_with(self, member: Member) -> None:
-        lasted = time.monotonic() - member.opened
-        self.tally.cut_off[member.habit] += 1
-        self.tally.longest[member.habit] = max(lasted, self.tally.longest.get(member.habit, 0.0))
-        self._selector.unregister(member.socket)
-        member.socket.close()
-        self._members.discard(member)
+    def _remove(self, connection: Connection) -> None:
+        lasted = time.monotonic() - connection.opened
+        self.counts.closed[connection.behaviour] += 1
+        self.counts.longest[connection.behaviour] = max(lasted, self.counts.longest.get(connection.behaviour, 0.0))
+        self._selector.unregister(connection.socket)
+        connection.socket.close()
+        self._connections.discard(connection)
 
-    def oldest(self, habit: Habit) -> float:
+    def oldest(self, behaviour: Behaviour) -> float:
         """The age, in seconds, of the oldest open connection with this behaviour."""
-        opened = [member.opened for member in tuple(self._members) if member.habit is habit]
+        opened = [connection.opened for connection in tuple(self._connections) if connection.behaviour is behaviour]
         return time.monotonic() - min(opened, default=time.monotonic())
