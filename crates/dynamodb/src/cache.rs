@@ -1,4 +1,4 @@
-//! What a store remembers between calls: the last scan, the last census, and dormant peers that
+//! What a store caches between calls: the last scan, the last census, and dormant peers that
 //! samples found.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -10,11 +10,11 @@ use aurora_discovery_registry::Census;
 use parking_lot::{Mutex, RwLock};
 use tokio::time::Instant;
 
-use crate::item::Stored;
-use crate::lane::Place;
+use crate::item::StoredPeer;
+use crate::lane::RingPosition;
 
-/// All peers of a small network, by their place on the ring.
-pub(crate) type Peers = BTreeMap<Place, Arc<Stored>>;
+/// All peers of a small network, by their position on the ring.
+pub(crate) type Peers = BTreeMap<RingPosition, Arc<StoredPeer>>;
 
 /// The state of the network.
 #[derive(Clone, Debug)]
@@ -27,7 +27,7 @@ pub(crate) enum Network {
 
 /// The last scan and its result.
 #[derive(Debug, Default)]
-pub(crate) struct Snapshots {
+pub(crate) struct SnapshotCache {
     pub(crate) last: RwLock<Option<Snapshot>>,
     /// Held by the caller that scans. Other callers wait for its result.
     pub(crate) reading: tokio::sync::Mutex<()>,
@@ -41,7 +41,8 @@ pub(crate) enum Snapshot {
 }
 
 impl Snapshot {
-    pub(crate) fn serves_at(&self, time: Instant) -> bool {
+    /// Whether the result may still be used at `time`.
+    pub(crate) fn is_valid_at(&self, time: Instant) -> bool {
         let (Self::Small { until, .. } | Self::Large { until }) = self;
         time < *until
     }
@@ -52,45 +53,47 @@ impl Snapshot {
 pub(crate) struct LastCensus(Mutex<Option<(Instant, Census)>>);
 
 impl LastCensus {
-    /// The last census, if it is younger than `hold`.
-    pub(crate) fn younger_than(&self, hold: Duration) -> Option<Census> {
+    /// The last census, if it is younger than `max_age`.
+    pub(crate) fn younger_than(&self, max_age: Duration) -> Option<Census> {
         let last = self.0.lock();
-        last.as_ref().filter(|(at, _)| at.elapsed() < hold).map(|(_, census)| census.clone())
+        last.as_ref().filter(|(at, _)| at.elapsed() < max_age).map(|(_, census)| census.clone())
     }
 
-    pub(crate) fn remember(&self, census: &Census) {
+    pub(crate) fn store(&self, census: &Census) {
         *self.0.lock() = Some((Instant::now(), census.clone()));
     }
 }
 
 /// Dormant peers that samples have found.
 #[derive(Debug, Default)]
-pub(crate) struct Dormant(Mutex<VecDeque<Arc<Stored>>>);
+pub(crate) struct DormantPeers(Mutex<VecDeque<Arc<StoredPeer>>>);
 
-impl Dormant {
+impl DormantPeers {
     /// Maximum number of dormant peers that are remembered between two sweeps.
-    const MOST: usize = 1_000;
+    const MAX_PEERS: usize = 1_000;
     /// How many lease durations after its lease a peer counts as long-dormant, so that a short
     /// outage causes no writes.
-    const LEASES_AWAY: u64 = 2;
+    const LEASES_DORMANT: u64 = 2;
 
-    /// Remembers a long-dormant peer.
-    pub(crate) fn saw(&self, stored: &Arc<Stored>, now: Timestamp) {
-        let away = now.millis_since(stored.expires_at) > Self::LEASES_AWAY * stored.ttl.as_millis();
-        let mut seen = self.0.lock();
-        if away && stored.listed && seen.len() < Self::MOST {
-            seen.push_back(Arc::clone(stored));
+    /// Records a peer for the next sweep if it is long-dormant.
+    pub(crate) fn record(&self, stored: &Arc<StoredPeer>, now: Timestamp) {
+        let is_long_dormant =
+            now.millis_since(stored.expires_at) > Self::LEASES_DORMANT * stored.ttl.as_millis();
+        let mut peers = self.0.lock();
+        if is_long_dormant && stored.indexed && peers.len() < Self::MAX_PEERS {
+            peers.push_back(Arc::clone(stored));
         }
     }
 
-    /// Removes and returns up to `most` peers, oldest first.
-    pub(crate) fn take(&self, most: usize) -> Vec<Arc<Stored>> {
-        let mut seen = self.0.lock();
-        let count = seen.len().min(most);
-        seen.drain(..count).collect()
+    /// Removes and returns up to `max` peers, oldest first.
+    pub(crate) fn take(&self, max: usize) -> Vec<Arc<StoredPeer>> {
+        let mut peers = self.0.lock();
+        // The rest stays for the next sweep.
+        let count = peers.len().min(max);
+        peers.drain(..count).collect()
     }
 
-    pub(crate) fn forget(&self) {
+    pub(crate) fn clear(&self) {
         self.0.lock().clear();
     }
 }
