@@ -149,7 +149,7 @@ impl Core {
     }
 }
 
-/// The position before `from`, if the page had no room for its first peer.
+/// The position before `from`, if the page had no space for its first peer.
 fn position_before(from: RingPosition) -> Option<RingPosition> {
     from.0.checked_sub(1).map(RingPosition)
 }

@@ -33,15 +33,15 @@ impl<'q> PageBuilder<'q> {
     }
 
     /// Starts to fill the page with peers that do not match, after all matching ones were added.
-    /// Returns whether the query wants that and there is room. From here on, only peers that do not
+    /// Returns whether the query wants that and there is space. From here on, only peers that do not
     /// match are added.
     pub(crate) fn start_fill(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling
     }
 
-    /// Appends a peer. Returns whether there was room. Once it returns `false`, no further peer is
-    /// added. While the page is being filled, a peer that matches is skipped and needs no room.
+    /// Appends a peer. Returns whether there was space. Once it returns `false`, no further peer is
+    /// added. While the page is being filled, a peer that matches is skipped and needs no space.
     pub(crate) fn push(&mut self, stored: &StoredPeer) -> bool {
         if self.filling && !self.is_fill_peer(stored) {
             return true;

@@ -105,7 +105,7 @@ impl RecentWrites {
 }
 
 impl Inner {
-    /// Adds a write, and makes room by dropping the oldest one if there are too many.
+    /// Adds a write, and makes space by dropping the oldest one if there are too many.
     fn insert(&mut self, position: RingPosition, written: RecentWrite) {
         let now = Instant::now();
         self.drop_expired();

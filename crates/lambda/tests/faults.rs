@@ -100,9 +100,9 @@ async fn during_an_outage_of_dynamodb_every_request_gets_503_in_time_and_the_fun
             ("POST", "/deregister", &peer),
         ] {
             function.api.ready().await;
-            let began = Instant::now();
+            let start = Instant::now();
             let (status, wait, body) = function.send(method, path, body, SHORT).await;
-            assert!(began.elapsed() < STORE_DEADLINE, "{fault:?}: {path} took {:?}", began.elapsed());
+            assert!(start.elapsed() < STORE_DEADLINE, "{fault:?}: {path} took {:?}", start.elapsed());
             assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{fault:?}: {path}: {body}");
             assert!(wait.is_some_and(|seconds| seconds >= 1), "{fault:?}: {path}: {wait:?}");
         }
