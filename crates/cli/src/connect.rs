@@ -30,17 +30,17 @@ pub(crate) struct ConnectArgs {
 impl ConnectArgs {
     /// The client that these arguments describe.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let mut options = ClientOptions::new(&self.endpoint);
-        options.timeout = Duration::from_secs(self.timeout);
-        // A single attempt must fit into the total time of a request.
-        options.patience = options.patience.max(options.timeout);
-        options.retries = self.retries;
-        options.user_agent = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION")).to_owned();
+        let timeout = Duration::from_secs(self.timeout);
+        let mut options = ClientOptions::new(&self.endpoint)
+            .timeout(timeout)
+            .patience(timeout.max(ClientOptions::DEFAULT_PATIENCE))
+            .retries(self.retries)
+            .user_agent(concat!("aurora-discovery/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.ca_cert {
             let pem = fs::read(path)
                 .map_err(|error| Failure::flag("--ca-cert", format_args!("{}: {error}", path.display())))?;
-            options.ca_certificates = Some(pem);
+            options = options.ca_certificates(pem);
         }
-        Client::new(&options).map_err(|error| Failure::Usage(error.to_string()))
+        Client::new(options).map_err(|error| Failure::Usage(error.to_string()))
     }
 }

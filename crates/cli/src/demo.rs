@@ -48,9 +48,8 @@ pub(crate) struct DemoArgs {
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     let service = MemoryService::start(limits()).await?;
     let endpoint = service.endpoint();
-    // A failure should be visible in the demo, so the client does not retry.
-    let options = ClientOptions { retries: 0, ..ClientOptions::new(&endpoint) };
-    let mut demo = Demo::new(Client::new(&options)?, args)?;
+    let options = ClientOptions::new(&endpoint).retries(0);
+    let mut demo = Demo::new(Client::new(options)?, args)?;
     let time_is_up = async {
         match args.seconds {
             Some(seconds) => sleep(Duration::from_secs(seconds)).await,

@@ -52,7 +52,7 @@ async fn send_probe(
     client: &Client,
     check: &'static str,
     probe: Probe,
-) -> Result<aurora_discovery_client::Probed, Finding> {
+) -> Result<aurora_discovery_client::ProbeResponse, Finding> {
     client.probe(probe).await.map_err(|error| {
         let (message, fix) = reach::explain(&error);
         Finding::fail(check, message, fix)

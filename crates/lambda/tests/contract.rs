@@ -1,11 +1,6 @@
 //! Runs the HTTP test suite against the real `bootstrap` behind every kind of gateway, on a
 //! DynamoDB stand-in.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what does not start fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part of the support")]
 
 #[path = "support/bootstrap.rs"]

@@ -20,14 +20,14 @@ pub enum Order {
 }
 
 impl Order {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sample => "sample",
             Self::All => "all",
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "sample" => Ok(Self::Sample),
             "all" => Ok(Self::All),
@@ -54,14 +54,14 @@ impl View {
         *self == Self::Legacy
     }
 
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Legacy => "legacy",
             Self::Full => "full",
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             // `seed` is the deprecated name, accepted for one release.
             "legacy" | "seed" => Ok(Self::Legacy),
@@ -81,13 +81,13 @@ pub enum Fill {
 }
 
 impl Fill {
-    fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Any => "any",
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Invalid> {
+    pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "any" => Ok(Self::Any),
             _ => Err(Invalid::rule("must be any")),

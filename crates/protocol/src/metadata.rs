@@ -41,8 +41,8 @@ impl Metadata {
         Ok(Self(text.into()))
     }
 
-    /// Accepts metadata from a store without checking its structure again: it was checked when the
-    /// peer registered.
+    /// Accepts metadata from a store or a service without checking its structure again: it was
+    /// checked when the peer registered, perhaps by a version that allowed more.
     pub(crate) fn from_stored(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') || text.len() > Self::MAX_BYTES {
@@ -54,6 +54,15 @@ impl Metadata {
     /// The JSON object as the peer wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Converts the metadata into a value of the caller's type. Only this fails if a number does
+    /// not fit that type, as `1e999` does not fit a `serde_json::Value`; the text is still there.
+    ///
+    /// # Errors
+    /// The errors of `serde_json`.
+    pub fn to_value<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
     }
 }
 
@@ -72,7 +81,8 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_raw(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        // Lenient, because one peer must not make a list of many unreadable.
+        Self::from_stored(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 

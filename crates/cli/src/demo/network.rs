@@ -115,7 +115,7 @@ impl Network {
                 let _ = self.renew(id, response.ttl_seconds.as_millis(), response.page.as_ref(), now);
                 Vec::new()
             }
-            Event::Left => {
+            Event::Deregistered => {
                 self.counts.left += 1;
                 self.members.remove(id);
                 self.log_line(now, &format!("{id} left: deregistered"))
@@ -125,7 +125,7 @@ impl Network {
             }
             Event::Failed { error, .. } => self.log_line(now, &format!("{id}: a request failed: {error}")),
             Event::Refused { reason } => self.log_line(now, &format!("{id} was rejected: {reason}")),
-            Event::Lost | Event::Recovered { .. } => Vec::new(),
+            Event::Expired | Event::Recovered { .. } => Vec::new(),
         }
     }
 
@@ -344,7 +344,7 @@ mod tests {
         let now = Instant::now();
         let mut network = three(now);
         network.set_leaving(&id("c"));
-        assert_eq!(network.record(&id("c"), &Event::Left, now).len(), 1);
+        assert_eq!(network.record(&id("c"), &Event::Deregistered, now).len(), 1);
         assert_eq!((network.live(), network.counts().left), (2, 1));
     }
 

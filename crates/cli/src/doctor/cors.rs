@@ -1,6 +1,6 @@
 //! Checks whether browsers can use the responses.
 
-use aurora_discovery_client::{Client, Probe, Probed};
+use aurora_discovery_client::{Client, Probe, ProbeResponse};
 
 use super::finding::Finding;
 use super::send_probe;
@@ -32,7 +32,7 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     }
 }
 
-fn judge(preflight: &Probed, request: &Probed, refused: &Probed) -> Finding {
+fn judge(preflight: &ProbeResponse, request: &ProbeResponse, refused: &ProbeResponse) -> Finding {
     let all = [preflight, request, refused];
     if let Some(twice) = all.iter().map(|response| origins(response)).find(|origins| origins.len() > 1) {
         return Finding::fail(
@@ -89,7 +89,7 @@ fn judge(preflight: &Probed, request: &Probed, refused: &Probed) -> Finding {
 }
 
 /// A cached list of peers that is served again isolates the peers that receive it.
-fn cache(request: &Probed) -> Finding {
+fn cache(request: &ProbeResponse) -> Finding {
     if let Some(age) = request.header("age") {
         return Finding::fail(
             "cache",
@@ -107,23 +107,23 @@ fn cache(request: &Probed) -> Finding {
     )
 }
 
-fn origins(response: &Probed) -> Vec<String> {
+fn origins(response: &ProbeResponse) -> Vec<String> {
     let values = response.all(ALLOW_ORIGIN);
     values.iter().flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).collect()
 }
 
-fn allows_origin(response: &Probed) -> bool {
+fn allows_origin(response: &ProbeResponse) -> bool {
     matches!(response.header(ALLOW_ORIGIN), Some("*" | ORIGIN))
 }
 
-fn allows_json(preflight: &Probed) -> bool {
+fn allows_json(preflight: &ProbeResponse) -> bool {
     // A POST needs no permission for its method; a JSON content type does.
     let headers = "access-control-allow-headers";
     allows_origin(preflight) && (lists(preflight, headers, "content-type") || lists(preflight, headers, "*"))
 }
 
 /// Whether a header that contains a list includes this word.
-fn lists(response: &Probed, header: &str, word: &str) -> bool {
+fn lists(response: &ProbeResponse, header: &str, word: &str) -> bool {
     response
         .all(header)
         .iter()

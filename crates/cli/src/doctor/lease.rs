@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use aurora_discovery_client::{Client, Error, Probed};
+use aurora_discovery_client::{Client, Error, ProbeResponse};
 use tokio::time::{Instant, sleep};
 
 use super::finding::Finding;
@@ -142,7 +142,7 @@ fn broken(error: &Error) -> Finding {
 }
 
 /// How to fix a describe_refusal.
-fn fix_for(response: &Probed) -> &'static str {
+fn fix_for(response: &ProbeResponse) -> &'static str {
     match response.status {
         403 => "let the service see a constant address for each client: behind a proxy, set --trusted-hops",
         429 => "wait; if peers get this error too, raise ThrottleRate and ThrottleBurst",

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use aurora_discovery_client::{Client, Error, Probe, Probed};
+use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
 use serde_json::Value;
 
 use super::finding::Finding;
@@ -41,7 +41,7 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
         Error::TimedOut { .. } => {
             "open the port in the firewall or security group of the service, or check its load"
         }
-        Error::Options(_) | Error::Refused { .. } | Error::Protocol { .. } => {
+        _ => {
             "check that --endpoint is the URL of the service, on AWS with its stage (the output ApiEndpoint)"
         }
     };
@@ -102,7 +102,7 @@ fn transport(client: &Client) -> Finding {
     }
 }
 
-fn service(health: &Probed) -> (Finding, bool) {
+fn service(health: &ProbeResponse) -> (Finding, bool) {
     let body: Value = serde_json::from_slice(&health.body).unwrap_or_default();
     let server = health.header("server").map(|name| format!(" by {name}")).unwrap_or_default();
     let seen = format!("/health returns HTTP {}{server}", health.status);
@@ -136,7 +136,7 @@ fn service(health: &Probed) -> (Finding, bool) {
     (Finding::fail("service", format!("{seen}, which is not a response of Aurora Discovery"), fix), false)
 }
 
-fn version(document: Option<&Probed>) -> Finding {
+fn version(document: Option<&ProbeResponse>) -> Finding {
     let document: Value =
         document.and_then(|response| serde_json::from_slice(&response.body).ok()).unwrap_or_default();
     let version = document["info"]["version"].as_str();

@@ -1,6 +1,6 @@
 //! A peer that exists only during the checks.
 
-use aurora_discovery_client::{Client, Error, Probe, Probed};
+use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
 use aurora_discovery_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
 use serde_json::{Value, json};
 
@@ -23,7 +23,7 @@ impl TestPeer {
         client: &Client,
         ttl_seconds: Option<u32>,
         header: Option<(&str, &str)>,
-    ) -> Result<Probed, Error> {
+    ) -> Result<ProbeResponse, Error> {
         // The token proves the holder if a proxy changes the source address between two requests.
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({
@@ -40,11 +40,11 @@ impl TestPeer {
         Ok(response)
     }
 
-    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<Probed, Error> {
+    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<ProbeResponse, Error> {
         client.probe(Probe::post("heartbeat", json!({"peer_id": self.name}).to_string())).await
     }
 
-    pub(crate) async fn deregister(&self, client: &Client) -> Result<Probed, Error> {
+    pub(crate) async fn deregister(&self, client: &Client) -> Result<ProbeResponse, Error> {
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({"peer_id": self.name, "lease_token": token});
         client.probe(Probe::post("deregister", body.to_string())).await
@@ -59,7 +59,7 @@ impl TestPeer {
 }
 
 /// The message of a response that is not a success.
-pub(crate) fn describe_refusal(response: &Probed) -> String {
+pub(crate) fn describe_refusal(response: &ProbeResponse) -> String {
     let reason = match serde_json::from_slice::<ErrorBody>(&response.body) {
         Ok(body) => format!("{} ({})", body.error, body.code),
         Err(_) => match serde_json::from_slice::<Value>(&response.body) {

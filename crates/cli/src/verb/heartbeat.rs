@@ -1,8 +1,8 @@
 //! `heartbeat`.
 
 use aurora_discovery_protocol::{
-    DiscoverRequest, DiscoveredPage, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
-    Timestamp, Ttl,
+    DiscoverRequest, DiscoveredPage, HeartbeatEntries, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest,
+    PeerId, Timestamp, Ttl,
 };
 use clap::Args;
 
@@ -20,7 +20,7 @@ const PEERS: u32 = 20;
 #[derive(Debug, Args)]
 pub(crate) struct HeartbeatArgs {
     /// The peer whose lease to renew; up to 100 peers in one request.
-    #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=PeerIds::MAX_COUNT, value_name = "PEER_ID")]
+    #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=HeartbeatEntries::MAX_COUNT, value_name = "PEER_ID")]
     pub(crate) peer_ids: Vec<PeerId>,
     /// Also list other peers, in the same request.
     #[arg(long)]
@@ -42,7 +42,7 @@ pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {
 
 async fn renew_one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure> {
     let others = DiscoverRequest { exclude: Some(peer_id.clone()), ..DiscoverRequest::new(PEERS) };
-    let request = HeartbeatRequest { peer_id, discover: args.discover.then_some(others) };
+    let request = HeartbeatRequest { peer_id, lease_token: None, discover: args.discover.then_some(others) };
     let response = args.connect.client()?.heartbeat(&request).await?;
     if args.json {
         return print_json(&response);
@@ -58,7 +58,7 @@ async fn renew_one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure>
 
 async fn renew_many(args: &HeartbeatArgs) -> Result<(), Failure> {
     let ids: Vec<_> = args.peer_ids.iter().map(PeerId::as_str).collect();
-    let peer_ids = PeerIds::parse(&ids).map_err(|rule| Failure::flag("<PEER_ID>...", rule))?;
+    let peer_ids = HeartbeatEntries::parse(&ids).map_err(|rule| Failure::flag("<PEER_ID>...", rule))?;
     let discover = args.discover.then(|| DiscoverRequest::new(PEERS));
     let response = args.connect.client()?.heartbeats(&HeartbeatsRequest { peer_ids, discover }).await?;
     if args.json {

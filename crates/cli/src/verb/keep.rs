@@ -62,11 +62,11 @@ fn describe(id: &PeerId, event: &Event) -> String {
         Event::Failed { error, retry_in } => {
             format!("{id}: {}; retrying in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
         }
-        Event::Lost => format!("{id} is no longer listed: its lease expired before it could be renewed"),
+        Event::Expired => format!("{id} is no longer listed: its lease expired before it could be renewed"),
         Event::Recovered { after } => {
             format!("{id} was renewed again after {:.1} s of failures", after.as_secs_f64())
         }
         Event::Refused { reason } => format!("{id} was rejected: {}", escape(reason)),
-        Event::Left => format!("{id} is deregistered"),
+        Event::Deregistered => format!("{id} is deregistered"),
     }
 }
