@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aurora_discovery_http::Route;
 use aurora_discovery_protocol::{
-    Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata,
-    NetworkResponse, PeerId, PeerIds,
+    Address, Archetype, Archetypes, Code, DiscoverRequest, HeartbeatEntries, LeaseToken, MAX_BODY_BYTES,
+    Metadata, NetworkResponse, PeerId,
 };
 use aurora_discovery_registry::Limits;
 use http::Method;
@@ -69,7 +69,9 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("register", "413", &["body_too_large"]),
         ("register", "503", &["registry_full", "unavailable"]),
         ("heartbeat", "400", &["invalid_body", "invalid_field", "invalid_cursor", "cursor_expired"]),
+        ("heartbeat", "403", &["not_holder"]),
         ("heartbeat", "404", &["peer_not_registered"]),
+        ("heartbeat", "429", &["rate_limited"]),
         ("heartbeat", "413", &["body_too_large"]),
         ("heartbeat", "503", &["unavailable"]),
         ("deregister", "400", &["invalid_body", "invalid_field"]),
@@ -130,8 +132,8 @@ fn the_bounds_in_the_document_match_the_code() {
         (&register["ttl_seconds"]["minimum"], limits.ttl_min.as_secs() as usize),
         (&register["ttl_seconds"]["maximum"], limits.ttl_max.as_secs() as usize),
         (&register["ttl_seconds"]["default"], limits.ttl_default.as_secs() as usize),
-        (&schemas["HeartbeatsRequest"]["properties"]["peer_ids"]["maxItems"], PeerIds::MAX_COUNT),
-        (&schemas["HeartbeatsResponse"]["properties"]["results"]["maxItems"], PeerIds::MAX_COUNT),
+        (&schemas["HeartbeatsRequest"]["properties"]["peer_ids"]["maxItems"], HeartbeatEntries::MAX_COUNT),
+        (&schemas["HeartbeatsResponse"]["properties"]["results"]["maxItems"], HeartbeatEntries::MAX_COUNT),
         (
             &schemas["NetworkResponse"]["properties"]["archetypes"]["maxItems"],
             NetworkResponse::MAX_ARCHETYPES,
