@@ -223,9 +223,11 @@ mod tests {
 
     #[test]
     fn an_entry_may_have_a_token() {
-        let body = r#"{"peer_ids":["a",{"peer_id":"b","lease_token":"t"},{"peer_id":"c","lease_token":null}]}"#;
+        let body =
+            r#"{"peer_ids":["a",{"peer_id":"b","lease_token":"t"},{"peer_id":"c","lease_token":null}]}"#;
         let Ok(Heartbeat::Many(many)) = read(body) else { panic!("three entries") };
-        let tokens: Vec<_> = many.peer_ids.as_slice().iter().map(|entry| entry.lease_token.is_some()).collect();
+        let tokens: Vec<_> =
+            many.peer_ids.as_slice().iter().map(|entry| entry.lease_token.is_some()).collect();
         assert_eq!(tokens, [false, true, false]);
         assert_eq!(read(&serde_json::to_string(&many).unwrap()), Ok(Heartbeat::Many(many)));
     }
@@ -234,7 +236,16 @@ mod tests {
     fn an_invalid_list_of_ids_is_refused_by_name() {
         let many = |count: usize| serde_json::to_string(&vec!["a"; count]).unwrap();
         assert!(read(&format!(r#"{{"peer_ids":{}}}"#, many(100))).is_ok());
-        for ids in ["[]", "\"a\"", "[1]", "[\"a b\"]", "{}", "[{}]", r#"[{"peer_id":"a","lease_token":1}]"#, &many(101)] {
+        for ids in [
+            "[]",
+            "\"a\"",
+            "[1]",
+            "[\"a b\"]",
+            "{}",
+            "[{}]",
+            r#"[{"peer_id":"a","lease_token":1}]"#,
+            &many(101),
+        ] {
             let refusal = read(&format!(r#"{{"peer_ids":{ids}}}"#)).unwrap_err();
             assert_eq!(
                 (refusal.code, refusal.field.as_deref()),

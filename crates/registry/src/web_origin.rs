@@ -78,7 +78,10 @@ mod tests {
 
     #[test]
     fn an_origin_is_compared_without_regard_to_case() {
-        assert_eq!(WebOrigin::of_header(b"https://App.example"), WebOrigin::of_header(b"https://app.example"));
+        assert_eq!(
+            WebOrigin::of_header(b"https://App.example"),
+            WebOrigin::of_header(b"https://app.example")
+        );
         assert_ne!(WebOrigin::of_header(b"https://a.example"), WebOrigin::of_header(b"http://a.example"));
         assert_ne!(WebOrigin::of_header(b"http://a.example"), WebOrigin::of_header(b"http://a.example:81"));
     }
@@ -103,7 +106,11 @@ mod tests {
             (WebOrigin::Opaque, WebOrigin::Opaque, false),
             (WebOrigin::Opaque, WebOrigin::None, false),
         ] {
-            assert_eq!(request.trusts_address(registered_by.page()), trusted, "{request:?} {registered_by:?}");
+            assert_eq!(
+                request.trusts_address(registered_by.page()),
+                trusted,
+                "{request:?} {registered_by:?}"
+            );
         }
     }
 }

@@ -231,7 +231,8 @@ fn a_full_page_of_changes_continues_on_the_next_page() {
     }
     let (mut after, mut found, mut pages) = (start, 0, 0);
     loop {
-        let PositionLookup::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after) else {
+        let PositionLookup::Known(delta) = changes.delta(&Query { limit: 3, ..query(&["rare"]) }, &after)
+        else {
             panic!("the position is valid")
         };
         found += delta.joined.len();
@@ -251,7 +252,9 @@ fn a_page_of_changes_stays_within_its_byte_limit_in_every_view() {
     (0..1_000).for_each(|n| changes.join(&format!("p{n}"), &["a"]));
     for view in [View::Legacy, View::Full] {
         let query = Query { view, limit: 1_000, page_bytes: 20_000, ..query(&[]) };
-        let PositionLookup::Known(delta) = changes.delta(&query, &start) else { panic!("the position is valid") };
+        let PositionLookup::Known(delta) = changes.delta(&query, &start) else {
+            panic!("the position is valid")
+        };
         let bytes = delta.joined.to_array().len();
         assert!((10_000..=20_000).contains(&bytes), "{bytes} in {view:?}");
     }
