@@ -113,6 +113,11 @@ impl Model {
         self.peers.get(peer).map(|known| known.holder.token)
     }
 
+    /// The address that the peer published, which is the one that it came from.
+    pub(super) fn address_of(&self, peer: &PeerId) -> Option<String> {
+        self.peers.get(peer).map(|known| known.put.registration.address.to_string())
+    }
+
     pub(super) fn ttl_of(&self, peer: &PeerId) -> Option<Ttl> {
         self.peers.get(peer).map(|known| known.put.ttl)
     }
