@@ -172,7 +172,7 @@ fn the_document_describes_every_query_parameter_with_its_bounds() {
     assert_eq!(parameter("archetype")["maxItems"], DiscoverRequest::MAX_ARCHETYPES);
     assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
     assert_eq!(parameter("order")["enum"], json!(["sample", "all"]));
-    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "seed"]));
+    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "contact", "seed"]));
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
     // Changes can only be requested by `/discover` itself, not within another request.
@@ -240,7 +240,12 @@ fn the_document_and_the_code_accept_the_same_values() {
         "a\u{85}",
         "a\u{3000}",
     ] {
-        assert_eq!(fits("Archetype", text), Archetype::parse(text).is_ok(), "{text:?}");
+        assert_eq!(fits("Archetype", text), Archetype::parse_stored(text).is_ok(), "{text:?}");
+        assert_eq!(fits("NewArchetype", text), Archetype::parse(text).is_ok(), "{text:?}");
+    }
+    for text in ["a\u{ad}b", "a\u{202e}", "\u{feff}a", "a\u{200d}b", "a\u{200d}", "\u{200c}a", "a\u{2060}"] {
+        assert!(fits("Archetype", text) && Archetype::parse_stored(text).is_ok(), "{text:?}");
+        assert_eq!(fits("NewArchetype", text), Archetype::parse(text).is_ok(), "{text:?}");
     }
     for text in ["!", "~", "uuid-or-identifier", "", " ", "a b", "é", "\u{7f}"] {
         assert_eq!(fits("PeerId", text), PeerId::parse(text).is_ok(), "{text:?}");
