@@ -30,7 +30,8 @@ ci-full: ci msrv black-box advisories
 black-box $AURORA_DISCOVERY=(target / 'release/aurora-discovery'):
     cargo build --release --package aurora-discovery
     scripts/check-docs
-    scripts/seed-clients
+    scripts/check-client-example
+    scripts/legacy-clients
     scripts/schemathesis
     scripts/kill9
     scripts/fulldisk

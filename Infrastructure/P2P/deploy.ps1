@@ -16,11 +16,11 @@ arm64 or x86_64; default: the stack's, arm64 for a new one.
 .PARAMETER Parameter
 Parameters of cloudformation.yaml as "KEY=VALUE","KEY=VALUE"; others keep their values.
 .PARAMETER Delete
-Remove the stack, after asking.
+Remove the stack, after confirmation.
 .PARAMETER Yes
-Do not ask.
+Do not ask for confirmation.
 .PARAMETER Help
-This text.
+Show this help.
 #>
 [CmdletBinding()]
 param(
@@ -74,16 +74,16 @@ function Test-Tools {
     }
     if ($Delete -or $script:Artifact) { return }
     if (-not (Get-Command cargo -ErrorAction SilentlyContinue)) {
-        Stop-Deployment 'cargo is missing: install Rust from https://rustup.rs, or give a built -Artifact'
+        Stop-Deployment 'cargo is missing: install Rust from https://rustup.rs, or pass a built -Artifact'
     }
     cargo lambda --version 2>$null | Out-Null
-    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'cargo-lambda is missing: pip install cargo-lambda ziglang, or give a built -Artifact' }
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'cargo-lambda is missing: pip install cargo-lambda ziglang, or pass a built -Artifact' }
 }
 
 function Get-Account {
     $found = aws sts get-caller-identity --query Account --output text 2>$null
     if ($LASTEXITCODE -ne 0) {
-        Stop-Deployment "AWS accepts no credentials: run 'aws configure' (or 'aws sso login'), or set AWS_PROFILE"
+        Stop-Deployment "AWS did not accept the credentials: run 'aws configure' (or 'aws sso login'), or set AWS_PROFILE"
     }
     Write-Step "account $found, $Region, stack $($script:StackName), environment $Environment"
     return $found
@@ -99,24 +99,24 @@ function Read-Stack {
         if ($found -notmatch 'does not exist') { Stop-Deployment $found }
         $found = "none $Environment None"
     }
-    $script:Status, $owner, $builtFor = -split $found
+    $script:Status, $stackEnvironment, $stackArchitecture = -split $found
     if ($script:Status -eq 'REVIEW_IN_PROGRESS') { $script:Status = 'none' }
-    if ($owner -eq 'None' -and $script:Status -ne 'none') { Stop-Deployment "stack $($script:StackName) is not one of Aurora Discovery: give another -StackName" }
-    if ($script:Status -ne 'none' -and $owner -ne $Environment) {
-        Stop-Deployment "stack $($script:StackName) holds environment $owner, not ${Environment}: give another -StackName, or -Environment $owner"
+    if ($stackEnvironment -eq 'None' -and $script:Status -ne 'none') { Stop-Deployment "stack $($script:StackName) does not belong to Aurora Discovery: choose another -StackName" }
+    if ($script:Status -ne 'none' -and $stackEnvironment -ne $Environment) {
+        Stop-Deployment "stack $($script:StackName) belongs to environment $stackEnvironment, not ${Environment}: choose another -StackName, or -Environment $stackEnvironment"
     }
-    if ($script:Status -like '*_IN_PROGRESS') { Stop-Deployment "stack $($script:StackName) is $($script:Status): wait until that has ended" }
-    if ($builtFor -eq 'None') { $builtFor = 'arm64' }
-    if (-not $script:Architecture) { $script:Architecture = $builtFor }
+    if ($script:Status -like '*_IN_PROGRESS') { Stop-Deployment "stack $($script:StackName) is $($script:Status): wait until it has finished" }
+    if ($stackArchitecture -eq 'None') { $stackArchitecture = 'arm64' }
+    if (-not $script:Architecture) { $script:Architecture = $stackArchitecture }
 }
 
 function Test-Table {
     if ($script:Status -eq 'ROLLBACK_COMPLETE') {
-        Write-Step 'removing what is left of a creation that failed'
+        Write-Step 'removing the remains of a failed stack creation'
         aws cloudformation delete-stack --stack-name $script:StackName
-        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the stack could not be removed' }
         aws cloudformation wait stack-delete-complete --stack-name $script:StackName
-        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the stack could not be removed' }
         $script:Status = 'none'
     }
     $table = "aurora-peers-$Environment"
@@ -124,13 +124,13 @@ function Test-Table {
     $key = aws dynamodb describe-table --table-name $table --query $query --output text 2>$null
     if ($LASTEXITCODE -ne 0) { return }
     if ($script:Status -eq 'none') {
-        Stop-Deployment "table $table exists and stack $($script:StackName) does not: another stack holds $Environment in $Region (give its -StackName), or the table was left over (delete it)"
+        Stop-Deployment "table $table exists in $Region, but stack $($script:StackName) does not: either another stack owns the table (pass its -StackName), or it remains from a deleted stack (delete it)"
     }
     if ((-split $key) -join ' ' -ne $IndexKey) {
         Stop-Deployment @"
-table $table is of an older version: its index has another key ($key), and DynamoDB can't change that.
-Peers register again by their leases, so nothing lasting is lost: remove the stack with -Delete and deploy anew (the endpoint changes), or deploy
-another -Environment beside it, move the peers there, and remove this one then.
+table $table has an older design: its index has another key ($key), and DynamoDB cannot change it.
+No lasting data is lost, because peers register again when their leases end. Either remove the stack with -Delete and deploy again (the endpoint changes),
+or deploy another -Environment, move the peers there, and then remove this one.
 "@
     }
 }
@@ -140,7 +140,7 @@ function Build-Function {
     $target = if ($script:Architecture -eq 'arm64') { 'aarch64-unknown-linux-gnu' } else { 'x86_64-unknown-linux-gnu' }
     $library = rustc --print target-libdir --target $target
     if ($LASTEXITCODE -ne 0 -or -not (Test-Path $library)) {
-        Stop-Deployment "Rust can't compile for $($script:Architecture) yet: rustup target add $target (or deploy with another -Architecture, or a built -Artifact)"
+        Stop-Deployment "the Rust target $target is not installed: run 'rustup target add $target', or pass another -Architecture or a built -Artifact"
     }
     Write-Step "building the function for $($script:Architecture)"
     $manifest = Join-Path $PSScriptRoot '../../Cargo.toml'
@@ -156,18 +156,18 @@ function Publish-Artifact {
     $script:Key = "$($script:StackName)/aurora-lambda-$($script:Architecture).zip"
     aws s3api head-bucket --bucket $script:Bucket --expected-bucket-owner $script:Account 2>$null | Out-Null
     if ($LASTEXITCODE -ne 0) {
-        Write-Step "making the private bucket $($script:Bucket)"
+        Write-Step "creating the private bucket $($script:Bucket)"
         aws cloudformation deploy --stack-name $ArtifactsStack --template-file (Join-Path $PSScriptRoot 'artifacts.yaml') --no-fail-on-empty-changeset
-        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the bucket could not be made' }
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the bucket could not be created' }
     }
     $sum = (Get-FileHash -Algorithm SHA256 -LiteralPath $script:Artifact).Hash.ToLowerInvariant()
     $stored = aws s3api head-object --bucket $script:Bucket --key $script:Key --query '[Metadata.sha256,VersionId]' --output text 2>$null
     if ($LASTEXITCODE -ne 0) { $stored = 'None None' }
     $stored, $script:Version = -split $stored
     if ($stored -ne $sum) {
-        Write-Step "putting the function's code into $($script:Bucket)"
+        Write-Step "uploading the function's code to $($script:Bucket)"
         $script:Version = aws s3api put-object --bucket $script:Bucket --key $script:Key --body $script:Artifact --metadata "sha256=$sum" --expected-bucket-owner $script:Account --query VersionId --output text
-        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the code could not be put there' }
+        if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the code could not be uploaded' }
     }
     if ($script:Version -eq 'None') { $script:Version = '' }
 }
@@ -175,7 +175,7 @@ function Publish-Artifact {
 # Puts a hash of the template into the name of the REST API's deployment, so that every change of
 # the template reaches the stage.
 function Write-StampedTemplate {
-    $names = '(ApiDeployment(?:Cors|Bare))[0-9a-f]{8}'
+    $names = '(ApiDeployment(?:Cors|NoCors))[0-9a-f]{8}'
     $text = [IO.File]::ReadAllText((Join-Path $PSScriptRoot 'cloudformation.yaml')).Replace("`r`n", "`n")
     $bytes = [Text.Encoding]::UTF8.GetBytes([regex]::Replace($text, $names, '$1'))
     $hash = [Security.Cryptography.SHA256]::Create().ComputeHash($bytes)
@@ -194,8 +194,8 @@ function Publish-Stack {
         if ($LASTEXITCODE -ne 0) { $overrides += 'ApiLogRole=existing' }
     }
     aws cloudformation validate-template --template-body "file://$($script:Template)" | Out-Null
-    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the template is not valid' }
-    Invoke-Watched (@('cloudformation', 'deploy', '--stack-name', $script:StackName, '--template-file', $script:Template, '--no-fail-on-empty-changeset',
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the template is invalid' }
+    Invoke-WithEvents (@('cloudformation', 'deploy', '--stack-name', $script:StackName, '--template-file', $script:Template, '--no-fail-on-empty-changeset',
             '--capabilities', 'CAPABILITY_NAMED_IAM', '--parameter-overrides') + $overrides + $Parameter)
 }
 
@@ -206,7 +206,7 @@ function Write-Outputs {
     [IO.File]::WriteAllLines((Join-Path (Get-Location) $file), [string[]] $json)
     aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]' --output table | Out-Host
     if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the outputs could not be read' }
-    Write-Step "written to $file"
+    Write-Step "the outputs were written to $file"
 }
 
 function Test-Deployment {
@@ -218,45 +218,45 @@ function Test-Deployment {
     Write-Step "smoke test of $endpoint"
     $body = @{ peer_id = $peer } | ConvertTo-Json -Compress
     $registration = @{ peer_id = $peer; archetypes = @('smoke-test') } | ConvertTo-Json -Compress
-    Test-Answer '"healthy"' "$endpoint/health"
-    Test-Answer 'Peer registered successfully' "$endpoint/register" $registration
-    Test-Answer $peer "$endpoint/discover?archetype=smoke-test"
-    Test-Answer 'Heartbeat updated' "$endpoint/heartbeat" $body
-    Test-Answer 'Peer deregistered' "$endpoint/deregister" $body
-    Write-Step 'deployed: health, register, discover, heartbeat and deregister answer'
+    Test-Response '"healthy"' "$endpoint/health"
+    Test-Response 'Peer registered successfully' "$endpoint/register" $registration
+    Test-Response $peer "$endpoint/discover?archetype=smoke-test"
+    Test-Response 'Heartbeat updated' "$endpoint/heartbeat" $body
+    Test-Response 'Peer deregistered' "$endpoint/deregister" $body
+    Write-Step 'deployed: health, register, discover, heartbeat and deregister work'
 }
 
 # Repeats the request until the response contains the expected text: a new API, or another instance
 # of the function, may lag by seconds.
-function Test-Answer([string] $Expected, [string] $Uri, [string] $Body) {
+function Test-Response([string] $Expected, [string] $Uri, [string] $Body) {
     $call = @{ Uri = $Uri; UseBasicParsing = $true; TimeoutSec = 35 }
     if ($Body) { $call += @{ Method = 'Post'; Body = $Body; ContentType = 'application/json' } }
     foreach ($attempt in 1..$SmokeAttempts) {
-        try { $answer = (Invoke-WebRequest @call).Content } catch { $answer = "$($_.Exception.Message) $($_.ErrorDetails.Message)" }
-        if ("$answer".Contains($Expected)) { return }
+        try { $response = (Invoke-WebRequest @call).Content } catch { $response = "$($_.Exception.Message) $($_.ErrorDetails.Message)" }
+        if ("$response".Contains($Expected)) { return }
         Start-Sleep -Seconds 1
     }
-    Stop-Deployment "smoke test: $Uri answered: $answer`nsee: aws logs tail /aws/lambda/aurora-discovery-$Environment --since 10m --region $Region"
+    Stop-Deployment "smoke test: unexpected response from ${Uri}: $response`nsee: aws logs tail /aws/lambda/aurora-discovery-$Environment --since 10m --region $Region"
 }
 
 function Remove-Stack {
     if ($script:Status -eq 'none') { Stop-Deployment "there is no stack $($script:StackName) in $Region" }
     if (-not $Yes) {
-        $answer = Read-Host "This removes $($script:StackName) ($Environment, $Region) with its table and logs. Type the stack's name to go on"
-        if ($answer -cne $script:StackName) { Stop-Deployment 'not removed' }
+        $answer = Read-Host "This removes $($script:StackName) ($Environment, $Region) with its table and logs. Type the stack's name to continue"
+        if ($answer -cne $script:StackName) { Stop-Deployment 'the name does not match: nothing was removed' }
     }
     # Use the id: a deleted stack cannot be found by its name.
     $script:StackName = aws cloudformation describe-stacks --stack-name $script:StackName --query 'Stacks[0].StackId' --output text
-    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'its id could not be read' }
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the id of the stack could not be read' }
     aws cloudformation delete-stack --stack-name $script:StackName
-    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'it could not be removed' }
-    Invoke-Watched @('cloudformation', 'wait', 'stack-delete-complete', '--stack-name', $script:StackName)
+    if ($LASTEXITCODE -ne 0) { Stop-Deployment 'the stack could not be removed' }
+    Invoke-WithEvents @('cloudformation', 'wait', 'stack-delete-complete', '--stack-name', $script:StackName)
     Remove-Item -ErrorAction SilentlyContinue "outputs-$Environment.json"
-    Write-Step "removed; what stays: the bucket aurora-p2p-artifacts-$($script:Account)-$Region and, if it was made, the account's role for API logs"
+    Write-Step "removed, except for the bucket aurora-p2p-artifacts-$($script:Account)-$Region and, if this stack created it, the account's role for API logs"
 }
 
 # Runs aws and prints the stack's events meanwhile. If it fails, prints the failed resources.
-function Invoke-Watched([string[]] $Arguments) {
+function Invoke-WithEvents([string[]] $Arguments) {
     $before = @(Get-StackEvents).Count
     $script:Shown = $before
     $quoted = $Arguments | ForEach-Object { if ($_ -match '[\s,]') { "`"$_`"" } else { $_ } }
@@ -271,8 +271,8 @@ function Invoke-Watched([string[]] $Arguments) {
     Write-StackEvents
     if ($running.ExitCode -eq 0) { return }
     $failed = @(Get-StackEvents | Select-Object -SkipLast $before | Where-Object { $_ -cmatch '^[A-Z_]*FAILED' -and $_ -notmatch 'cancelled' })
-    if (-not $failed) { $failed = @('  (no resource; the reason is above)') }
-    Stop-Deployment ("failed:`n" + ($failed -join "`n")) $running.ExitCode
+    if (-not $failed) { $failed = @('  (none; the reason is printed above)') }
+    Stop-Deployment ("failed resources:`n" + ($failed -join "`n")) $running.ExitCode
 }
 
 # Prints new events, oldest first.

@@ -12,10 +12,10 @@ usage: ./deploy.sh [options]
   -s, --stack-name NAME      default aurora-p2p-discovery for dev, aurora-p2p-discovery-ENV otherwise
   -a, --artifact ZIP         deploy this zip of bootstrap instead of building one
       --architecture ARCH    arm64 or x86_64; default: the stack's, arm64 for a new one
-  -p, --parameter KEY=VALUE  set a parameter of cloudformation.yaml; may repeat; others keep their values
-      --delete               remove the stack, after asking
-  -y, --yes                  do not ask
-  -h, --help                 this text
+  -p, --parameter KEY=VALUE  set a parameter of cloudformation.yaml; can be repeated; others keep their values
+      --delete               remove the stack, after confirmation
+  -y, --yes                  do not ask for confirmation
+  -h, --help                 show this help
 EOF
 }
 
@@ -30,7 +30,7 @@ main() {
   parse_options "$@"
   check_tools
   check_credentials
-  look_at_stack
+  read_stack
   if [ "$delete" = yes ]; then
     delete_stack
     return
@@ -83,38 +83,38 @@ check_tools() {
   [ "$delete" = no ] || return 0
   command -v curl >/dev/null || fail "curl is missing: install it with your system's packages"
   [ -z "$artifact" ] || return 0
-  command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs, or give a built --artifact"
-  cargo lambda --version >/dev/null 2>&1 || fail "cargo-lambda is missing: pip install cargo-lambda ziglang, or give a built --artifact"
+  command -v cargo >/dev/null || fail "cargo is missing: install Rust from https://rustup.rs, or pass a built --artifact"
+  cargo lambda --version >/dev/null 2>&1 || fail "cargo-lambda is missing: pip install cargo-lambda ziglang, or pass a built --artifact"
 }
 
 check_credentials() {
   account=$(aws sts get-caller-identity --query Account --output text 2>/dev/null) ||
-    fail "AWS accepts no credentials: run 'aws configure' (or 'aws sso login'), or set AWS_PROFILE"
+    fail "AWS did not accept the credentials: run 'aws configure' (or 'aws sso login'), or set AWS_PROFILE"
   say "account $account, $region, stack $stack, environment $environment"
 }
 
 # Sets status (none if there is no stack, or only a change set for one) and, unless --architecture
 # was given, the stack's architecture.
-look_at_stack() {
-  local found owner built_for query="Stacks[0].[StackStatus, Parameters[?ParameterKey=='Environment'] | [0].ParameterValue, Parameters[?ParameterKey=='Architecture'] | [0].ParameterValue]"
+read_stack() {
+  local found stack_environment stack_architecture query="Stacks[0].[StackStatus, Parameters[?ParameterKey=='Environment'] | [0].ParameterValue, Parameters[?ParameterKey=='Architecture'] | [0].ParameterValue]"
   if ! found=$(aws cloudformation describe-stacks --stack-name "$stack" --query "$query" --output text 2>&1); then
     case $found in *"does not exist"*) ;; *) fail "$found" ;; esac
     found="none $environment None"
   fi
-  read -r status owner built_for <<<"$found"
+  read -r status stack_environment stack_architecture <<<"$found"
   [ "$status" != REVIEW_IN_PROGRESS ] || status=none
-  [ "$owner" != None ] || [ "$status" = none ] || fail "stack $stack is not one of Aurora Discovery: give another --stack-name"
-  [ "$owner" = "$environment" ] || [ "$status" = none ] ||
-    fail "stack $stack holds environment $owner, not $environment: give another --stack-name, or --environment $owner"
-  case $status in *_IN_PROGRESS) fail "stack $stack is $status: wait until that has ended" ;; esac
-  [ "$built_for" != None ] || built_for=arm64
-  architecture=${architecture:-$built_for}
+  [ "$stack_environment" != None ] || [ "$status" = none ] || fail "stack $stack does not belong to Aurora Discovery: choose another --stack-name"
+  [ "$stack_environment" = "$environment" ] || [ "$status" = none ] ||
+    fail "stack $stack belongs to environment $stack_environment, not $environment: choose another --stack-name, or --environment $stack_environment"
+  case $status in *_IN_PROGRESS) fail "stack $stack is $status: wait until it has finished" ;; esac
+  [ "$stack_architecture" != None ] || stack_architecture=arm64
+  architecture=${architecture:-$stack_architecture}
 }
 
 check_table() {
   local table=aurora-peers-$environment key
   if [ "$status" = ROLLBACK_COMPLETE ]; then
-    say "removing what is left of a creation that failed"
+    say "removing the remains of a failed stack creation"
     aws cloudformation delete-stack --stack-name "$stack"
     aws cloudformation wait stack-delete-complete --stack-name "$stack"
     status=none
@@ -122,19 +122,19 @@ check_table() {
   key=$(aws dynamodb describe-table --table-name "$table" \
     --query "Table.GlobalSecondaryIndexes[?IndexName=='LastSeenIndex'] | [0].KeySchema[].AttributeName" --output text 2>/dev/null) || return 0
   [ "$status" != none ] ||
-    fail "table $table exists and stack $stack does not: another stack holds $environment in $region (give its --stack-name), or the table was left over (delete it)"
+    fail "table $table exists in $region, but stack $stack does not: either another stack owns the table (pass its --stack-name), or it remains from a deleted stack (delete it)"
   key=${key//$'\t'/ }
   [ "$key" = "$INDEX_KEY" ] ||
-    fail "table $table is of an older version: its index has another key ($key), and DynamoDB can't change that.
-Peers register again by their leases, so nothing lasting is lost: remove the stack with --delete and deploy anew (the endpoint changes), or deploy
-another --environment beside it, move the peers there, and remove this one then."
+    fail "table $table has an older design: its index has another key ($key), and DynamoDB cannot change it.
+No lasting data is lost, because peers register again when their leases end. Either remove the stack with --delete and deploy again (the endpoint changes),
+or deploy another --environment, move the peers there, and then remove this one."
 }
 
 build() {
   local flag=--arm64 target=aarch64-unknown-linux-gnu
   [ "$architecture" = arm64 ] || flag=--x86-64 target=x86_64-unknown-linux-gnu
   [ -d "$(rustc --print target-libdir --target "$target")" ] ||
-    fail "Rust can't compile for $architecture yet: rustup target add $target (or deploy with another --architecture, or a built --artifact)"
+    fail "the Rust target $target is not installed: run 'rustup target add $target', or pass another --architecture or a built --artifact"
   say "building the function for $architecture"
   cargo lambda build --release "$flag" --package aurora-discovery-lambda --manifest-path "$here/../../Cargo.toml" --output-format zip --lambda-dir "$work"
   artifact=$work/bootstrap/bootstrap.zip
@@ -146,14 +146,14 @@ upload() {
   local sum stored
   bucket=aurora-p2p-artifacts-$account-$region key=$stack/aurora-lambda-$architecture.zip
   if ! aws s3api head-bucket --bucket "$bucket" --expected-bucket-owner "$account" >/dev/null 2>&1; then
-    say "making the private bucket $bucket"
+    say "creating the private bucket $bucket"
     aws cloudformation deploy --stack-name "$ARTIFACTS_STACK" --template-file "$here/artifacts.yaml" --no-fail-on-empty-changeset
   fi
   sum=$(sha256 <"$artifact")
   stored=$(aws s3api head-object --bucket "$bucket" --key "$key" --query "[Metadata.sha256,VersionId]" --output text 2>/dev/null) || stored="None None"
   read -r stored version <<<"$stored"
   if [ "$stored" != "$sum" ]; then
-    say "putting the function's code into $bucket"
+    say "uploading the function's code to $bucket"
     version=$(aws s3api put-object --bucket "$bucket" --key "$key" --body "$artifact" --metadata "sha256=$sum" \
       --expected-bucket-owner "$account" --query VersionId --output text)
   fi
@@ -163,7 +163,7 @@ upload() {
 # Puts a hash of the template into the name of the REST API's deployment, so that every change of
 # the template reaches the stage.
 stamp_template() {
-  local names='(ApiDeployment(Cors|Bare))[0-9a-f]{8}' stamp
+  local names='(ApiDeployment(Cors|NoCors))[0-9a-f]{8}' stamp
   stamp=$(sed -E "s/$names/\\1/g" "$here/cloudformation.yaml" | sha256 | cut -c1-8)
   sed -E "s/$names/\\1$stamp/g" "$here/cloudformation.yaml" >"$work/cloudformation.yaml"
 }
@@ -177,7 +177,7 @@ deploy_stack() {
     overrides+=("ApiLogRole=existing")
   fi
   aws cloudformation validate-template --template-body "file://$work/cloudformation.yaml" >/dev/null
-  watched aws cloudformation deploy --stack-name "$stack" --template-file "$work/cloudformation.yaml" --no-fail-on-empty-changeset \
+  run_with_events aws cloudformation deploy --stack-name "$stack" --template-file "$work/cloudformation.yaml" --no-fail-on-empty-changeset \
     --capabilities CAPABILITY_NAMED_IAM --parameter-overrides "${overrides[@]}" ${parameters[@]+"${parameters[@]}"}
 }
 
@@ -185,7 +185,7 @@ print_outputs() {
   local outputs=outputs-$environment.json
   aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].Outputs' --output json >"$outputs"
   aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].Outputs[].[OutputKey,OutputValue]' --output table
-  say "written to $outputs"
+  say "the outputs were written to $outputs"
 }
 
 smoke_test() {
@@ -199,20 +199,20 @@ smoke_test() {
   expect "$peer" "$endpoint/discover?archetype=smoke-test"
   expect 'Heartbeat updated' "$endpoint/heartbeat" -d "{\"peer_id\": \"$peer\"}"
   expect 'Peer deregistered' "$endpoint/deregister" -d "{\"peer_id\": \"$peer\"}"
-  say "deployed: health, register, discover, heartbeat and deregister answer"
+  say "deployed: health, register, discover, heartbeat and deregister work"
 }
 
 # Repeats the request until the response contains the expected text: a new API, or another instance
 # of the function, may lag by seconds.
 expect() {
-  local expected=$1 answer="" attempt
+  local expected=$1 response="" attempt
   shift
   for ((attempt = 1; attempt <= SMOKE_ATTEMPTS; attempt++)); do
-    answer=$(curl --silent --show-error --max-time 35 "$@" 2>&1) || true
-    case $answer in *"$expected"*) return 0 ;; esac
+    response=$(curl --silent --show-error --max-time 35 "$@" 2>&1) || true
+    case $response in *"$expected"*) return 0 ;; esac
     sleep 1
   done
-  fail "smoke test: $1 answered: $answer
+  fail "smoke test: unexpected response from $1: $response
 see: aws logs tail /aws/lambda/aurora-discovery-$environment --since 10m --region $region"
 }
 
@@ -220,19 +220,19 @@ delete_stack() {
   local answer
   [ "$status" != none ] || fail "there is no stack $stack in $region"
   if [ "$yes" = no ]; then
-    read -r -p "This removes $stack ($environment, $region) with its table and logs. Type the stack's name to go on: " answer || true
-    [ "$answer" = "$stack" ] || fail "not removed"
+    read -r -p "This removes $stack ($environment, $region) with its table and logs. Type the stack's name to continue: " answer || true
+    [ "$answer" = "$stack" ] || fail "the name does not match: nothing was removed"
   fi
   # Use the id: a deleted stack cannot be found by its name.
   stack=$(aws cloudformation describe-stacks --stack-name "$stack" --query 'Stacks[0].StackId' --output text)
   aws cloudformation delete-stack --stack-name "$stack"
-  watched aws cloudformation wait stack-delete-complete --stack-name "$stack"
+  run_with_events aws cloudformation wait stack-delete-complete --stack-name "$stack"
   rm -f "outputs-$environment.json"
-  say "removed; what stays: the bucket aurora-p2p-artifacts-$account-$region and, if it was made, the account's role for API logs"
+  say "removed, except for the bucket aurora-p2p-artifacts-$account-$region and, if this stack created it, the account's role for API logs"
 }
 
 # Runs a command and prints the stack's events meanwhile. If it fails, prints the failed resources.
-watched() {
+run_with_events() {
   local before shown running code=0
   before=$(events | wc -l) shown=$before
   "$@" &
@@ -244,8 +244,8 @@ watched() {
   wait "$running" || code=$?
   print_events
   [ "$code" -ne 0 ] || return 0
-  echo "failed:" >&2
-  events_after "$before" | grep -E '^[A-Z_]*FAILED' | grep -v 'cancelled' >&2 || echo "  (no resource; the reason is above)" >&2
+  echo "failed resources:" >&2
+  events_after "$before" | grep -E '^[A-Z_]*FAILED' | grep -v 'cancelled' >&2 || echo "  (none; the reason is printed above)" >&2
   exit "$code"
 }
 

@@ -19,7 +19,7 @@ CORS = {
 }
 # Responses that the gateway generates itself: type, status (None: unchanged), the contract's error code,
 # and whether Retry-After is sent.
-ANSWERS = {
+GATEWAY_RESPONSES = {
     "THROTTLED": ("429", "rate_limited", True),
     "REQUEST_TOO_LARGE": ("413", "body_too_large", False),
     "DEFAULT_4XX": (None, "invalid_body", False),
@@ -38,10 +38,10 @@ def every_route_of_the_rest_api_reaches_the_function(template: Template) -> Find
         properties = method["Properties"]
         reached.add(paths.get(properties["ResourceId"].get("Ref"), "/"))
         if properties["HttpMethod"] != "ANY" or properties["AuthorizationType"] != "NONE":
-            yield f"{name} must take ANY method of anybody"
+            yield f"{name} must accept ANY method without authorization"
         integration = properties["Integration"]
         if (integration["Type"], integration["IntegrationHttpMethod"]) != ("AWS_PROXY", "POST"):
-            yield f"{name} must hand the request over as it is (AWS_PROXY, POST)"
+            yield f"{name} must pass the request on unchanged (AWS_PROXY, POST)"
         if "functions/${Function.Arn}/invocations" not in integration["Uri"]["Fn::Sub"]:
             yield f"{name} does not reach the function"
     if reached != PATHS:
@@ -52,20 +52,20 @@ def every_route_of_the_http_api_reaches_the_function(template: Template) -> Find
     routes = of_type(template, "AWS::ApiGatewayV2::Route")
     keys = {route["Properties"]["RouteKey"] for route in routes.values()}
     if keys != {f"ANY {path}" for path in PATHS}:
-        yield f"routes are {sorted(keys)}"
+        yield f"the routes of the HTTP API are {sorted(keys)}"
     name, integration = only(template, "AWS::ApiGatewayV2::Integration")
     if (integration["IntegrationType"], integration["PayloadFormatVersion"]) != ("AWS_PROXY", "2.0"):
-        yield f"{name} must hand the request over as it is (AWS_PROXY, 2.0)"
+        yield f"{name} must pass the request on unchanged (AWS_PROXY, 2.0)"
     if integration["IntegrationUri"] != {"Fn::GetAtt": ["Function", "Arn"]}:
         yield f"{name} does not reach the function"
     for route, resource in routes.items():
         if resource["Properties"]["Target"] != {"Fn::Sub": f"integrations/${{{name}}}"}:
             yield f"{route} does not reach the integration"
     if "CorsConfiguration" in only(template, "AWS::ApiGatewayV2::Api")[1]:
-        yield "the gateway would answer preflights by itself, and not as the Router does"
+        yield "CorsConfiguration makes the gateway handle preflight requests, which the router must do"
 
 
-def each_api_the_schedule_and_nothing_else_may_invoke_the_function(template: Template) -> Finding:
+def only_the_apis_and_the_schedule_may_invoke_the_function(template: Template) -> Finding:
     allowed = set()
     for name, permission in of_type(template, "AWS::Lambda::Permission").items():
         properties = permission["Properties"]
@@ -80,39 +80,39 @@ def each_api_the_schedule_and_nothing_else_may_invoke_the_function(template: Tem
         ("events.amazonaws.com", None, "SweepSchedule.Arn"),
     }
     if allowed != wanted:
-        yield f"the function may be invoked by {allowed}"
+        yield f"the function may be invoked by {allowed}, not by {wanted}"
 
 
-def the_function_is_woken_up_to_sweep(template: Template) -> Finding:
+def the_schedule_invokes_the_function_to_sweep(template: Template) -> Finding:
     _, rule = only(template, "AWS::Events::Rule")
     if [target["Arn"] for target in rule["Targets"]] != [{"Fn::GetAtt": ["Function", "Arn"]}]:
-        yield f"the schedule wakes {rule['Targets']}"
+        yield f"the schedule invokes {rule['Targets']} instead of the function"
     if rule["ScheduleExpression"] != "rate(5 minutes)":
-        yield f"the function is woken up at {rule['ScheduleExpression']}"
+        yield f"ScheduleExpression must be rate(5 minutes), not {rule['ScheduleExpression']}"
 
 
-def the_gateway_answers_in_the_shape_of_the_contract(template: Template) -> Finding:
+def gateway_responses_have_the_error_format_of_the_api(template: Template) -> Finding:
     responses = {
         r["Properties"]["ResponseType"]: r for r in of_type(template, "AWS::ApiGateway::GatewayResponse").values()
     }
-    if responses.keys() != ANSWERS.keys():
-        yield f"gateway responses: {sorted(responses)}"
-    for kind, (status, code, comes_back) in ANSWERS.items():
+    if responses.keys() != GATEWAY_RESPONSES.keys():
+        yield f"the gateway responses are {sorted(responses)}, not {sorted(GATEWAY_RESPONSES)}"
+    for kind, (status, code, has_retry_after) in GATEWAY_RESPONSES.items():
         properties = responses.get(kind, {}).get("Properties", {})
         if properties.get("StatusCode") != status:
-            yield f"{kind} is answered with {properties.get('StatusCode')}"
+            yield f"{kind} has the status {properties.get('StatusCode')}, not {status}"
         written = properties.get("ResponseTemplates", {}).get("application/json", "")
         try:
-            body = json.loads(re.sub(r"\$context\.error\.messageString", '"said by the gateway"', written))
+            body = json.loads(re.sub(r"\$context\.error\.messageString", '"message of the gateway"', written))
         except ValueError:
             body = {}
         if body.keys() != {"error", "code"} or body["code"] != code:
             yield f"{kind} has the body {written}"
-        yield from headers_of(kind, properties.get("ResponseParameters", {}), comes_back)
+        yield from headers_of(kind, properties.get("ResponseParameters", {}), has_retry_after)
 
 
-def headers_of(kind: str, parameters: Any, comes_back: bool) -> Finding:
-    always = {"Cache-Control", "x-request-id"} | ({"Retry-After"} if comes_back else set())
+def headers_of(kind: str, parameters: Any, has_retry_after: bool) -> Finding:
+    always = {"Cache-Control", "x-request-id"} | ({"Retry-After"} if has_retry_after else set())
     for cors, value in zip((True, False), branches(parameters, "Cors"), strict=True):
         headers = {name.removeprefix("gatewayresponse.header."): text for name, text in value.items()}
         if headers.keys() != always | (CORS.keys() if cors else set()):
@@ -121,31 +121,31 @@ def headers_of(kind: str, parameters: Any, comes_back: bool) -> Finding:
             if headers.get(name, text) != text:
                 yield f"{kind} has {name}: {headers[name]}"
         if headers.get("x-request-id") != "context.requestId":
-            yield f"{kind} does not carry the gateway's request id"
+            yield f"{kind} must have the gateway's request id"
         if headers.get("Cache-Control") != "'no-store'":
-            yield f"{kind} may be cached"
+            yield f"{kind} must not be cached"
 
 
-def each_change_of_routes_or_cors_makes_a_new_deployment(template: Template) -> Finding:
+def each_change_of_routes_or_cors_creates_a_new_deployment(template: Template) -> Finding:
     deployments = of_type(template, "AWS::ApiGateway::Deployment")
     by_condition = {resource["Condition"]: name for name, resource in deployments.items()}
-    if by_condition.keys() != {"RestCors", "RestBare"}:
+    if by_condition.keys() != {"RestCors", "RestWithoutCors"}:
         yield f"there must be one deployment with CORS and one without: {by_condition}"
     snapshot = [*of_type(template, "AWS::ApiGateway::Method"), *of_type(template, "AWS::ApiGateway::GatewayResponse")]
     for name, resource in deployments.items():
         if missing := set(snapshot) - set(resource.get("DependsOn", [])):
-            yield f"{name} may be taken before {sorted(missing)}"
-        if not re.fullmatch(r"ApiDeployment(Cors|Bare)[0-9a-f]{8}", name):
+            yield f"{name} must depend on {sorted(missing)}: otherwise it may not include them"
+        if not re.fullmatch(r"ApiDeployment(Cors|NoCors)[0-9a-f]{8}", name):
             yield f"{name} has no stamp"
     _, stage = only(template, "AWS::ApiGateway::Stage")
     chosen = [branch.get("Ref") for branch in branches(stage["DeploymentId"], "Cors")]
-    if chosen != [by_condition.get("RestCors"), by_condition.get("RestBare")]:
-        yield f"the stage shows {chosen}"
+    if chosen != [by_condition.get("RestCors"), by_condition.get("RestWithoutCors")]:
+        yield f"the stage deploys {chosen}"
     if only(template, "AWS::ApiGatewayV2::Stage")[1].get("AutoDeploy") is not True:
-        yield "the HTTP API's stage does not deploy by itself"
+        yield "the stage of the HTTP API must deploy automatically"
 
 
-def access_logs_are_json_in_the_group_of_the_seed(template: Template) -> Finding:
+def access_logs_are_json_in_the_original_log_group(template: Template) -> Finding:
     stages = {
         "REST": only(template, "AWS::ApiGateway::Stage")[1]["AccessLogSetting"],
         "HTTP": only(template, "AWS::ApiGatewayV2::Stage")[1]["AccessLogSettings"],
@@ -158,19 +158,19 @@ def access_logs_are_json_in_the_group_of_the_seed(template: Template) -> Finding
         except ValueError:
             line = {}
         if line.keys() != LOGGED or "\n" in setting["Format"]:
-            yield f"the {api} API's line is {setting['Format']}"
+            yield f"the log format of the {api} API is {setting['Format']}"
         if not all(re.fullmatch(r"\$context(\.\w+)+( \$context(\.\w+)+)?", value) for value in line.values()):
-            yield f"the {api} API's line has constants"
+            yield f"the log format of the {api} API contains constants"
         if any(by_caller in setting["Format"] for by_caller in ("$context.path", "userAgent")):
-            yield f"callers decide how long the {api} API's line is"
+            yield f"the log format of the {api} API contains values of any length from the client"
 
 
-def the_stage_is_throttled(template: Template) -> Finding:
+def both_stages_are_throttled(template: Template) -> Finding:
     _, stage = only(template, "AWS::ApiGateway::Stage")
     settings = stage.get("MethodSettings", [{}])[0]
     routes = only(template, "AWS::ApiGatewayV2::Stage")[1].get("DefaultRouteSettings", {})
     if (settings.get("ResourcePath"), settings.get("HttpMethod")) != ("/*", "*"):
-        yield "the throttle must hold for every method of every route"
+        yield "the throttle must apply to every method of every route"
     for api, throttle in (("REST", settings), ("HTTP", routes)):
         limits = [throttle.get("ThrottlingRateLimit"), throttle.get("ThrottlingBurstLimit")]
         if limits != [{"Ref": "ThrottleRate"}, {"Ref": "ThrottleBurst"}]:

@@ -17,7 +17,7 @@ def main() -> int:
     differences = [*compare(recorded, granted(load()))]
     for difference in differences:
         print(difference, file=sys.stderr)
-    print(f"{len(recorded)} kinds of calls were recorded, {len(differences)} differences from the role")
+    print(f"{len(recorded)} kinds of calls recorded, {len(differences)} differences from the permissions of the role")
     return 1 if differences else 0
 
 
@@ -42,8 +42,10 @@ def resource(value: Any) -> str:
 
 
 def compare(recorded: set[str], allowed: set[str]) -> list[str]:
-    missing = [f"{call}: called, and the role does not allow it" for call in sorted(recorded - allowed)]
-    return missing + [f"{call}: the role allows it, and nothing called it" for call in sorted(allowed - recorded)]
+    missing = [f"{call}: the store calls it, but the role does not allow it" for call in sorted(recorded - allowed)]
+    return missing + [
+        f"{call}: the role allows it, but the store never calls it" for call in sorted(allowed - recorded)
+    ]
 
 
 if __name__ == "__main__":

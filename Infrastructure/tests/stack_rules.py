@@ -17,44 +17,44 @@ ALARMS = {
 }
 
 
-def log_groups_are_those_of_the_seed_and_kept_for_7_days(template: Template) -> Finding:
+def log_groups_have_the_original_names_and_are_kept_for_7_days(template: Template) -> Finding:
     groups = of_type(template, "AWS::Logs::LogGroup")
     names = {resource["Properties"]["LogGroupName"]["Fn::Sub"] for resource in groups.values()}
     if names != {"/aws/lambda/aurora-discovery-${Environment}", "/aws/apigateway/aurora-p2p-${Environment}"}:
-        yield f"log groups are {names}"
+        yield f"the log groups are {names}"
     for name, resource in groups.items():
         if resource["Properties"].get("RetentionInDays") != 7:
             yield f"{name} is not kept for 7 days"
 
 
-def the_function_logs_what_it_means_to_and_no_more(template: Template) -> Finding:
+def lambda_neither_adds_nor_drops_log_lines(template: Template) -> Finding:
     logging = only(template, "AWS::Lambda::Function")[1].get("LoggingConfig", {})
     if logging.get("LogGroup") != {"Ref": "FunctionLogs"}:
-        yield "the function would log into a group that is kept for ever"
+        yield "LogGroup must be FunctionLogs: Lambda's own log group never expires"
     if (logging.get("LogFormat"), logging.get("SystemLogLevel")) != ("JSON", "WARN"):
-        yield "Lambda would bill lines of its own for each request"
+        yield "LogFormat must be JSON and SystemLogLevel WARN: otherwise Lambda writes and bills lines for each request"
     if logging.get("ApplicationLogLevel") != "TRACE":
-        yield "Lambda would drop lines that LogLevel asks for"
+        yield "ApplicationLogLevel must be TRACE: otherwise Lambda drops lines that LogLevel enables"
 
 
-def the_table_is_the_one_that_the_store_makes_for_itself(template: Template) -> Finding:
+def the_table_has_the_schema_that_the_store_creates(template: Template) -> Finding:
     _, table = only(template, "AWS::DynamoDB::Table")
     if table["TableName"] != {"Fn::Sub": "aurora-peers-${Environment}"}:
         yield f"the table is named {table['TableName']}"
     attributes = {entry["AttributeName"]: entry["AttributeType"] for entry in table["AttributeDefinitions"]}
     if attributes != {"peer_id": "S", "lane": "S", "h": "B"}:
-        yield f"attributes are {attributes}"
+        yield f"the attributes are {attributes}"
     if key_of(table) != {"HASH": "peer_id"}:
         yield f"the key is {key_of(table)}"
     indexes = {entry["IndexName"]: entry for entry in table["GlobalSecondaryIndexes"]}
     if indexes.keys() != {"LastSeenIndex"} or key_of(indexes["LastSeenIndex"]) != {"HASH": "lane", "RANGE": "h"}:
-        yield f"indexes are {indexes}"
+        yield f"the indexes are {indexes}"
     elif indexes["LastSeenIndex"]["Projection"] != {"ProjectionType": "KEYS_ONLY"}:
         yield "the index must hold keys only: each further attribute makes heartbeats write to it"
     if table["BillingMode"] != "PAY_PER_REQUEST":
         yield "the table is not on demand"
     if table["TimeToLiveSpecification"] != {"AttributeName": "ttl", "Enabled": True}:
-        yield "peers that are forgotten would stay in the table"
+        yield "the time to live must be enabled on ttl: otherwise expired items stay in the table"
     if table.get("SSESpecification") != {"SSEEnabled": True}:
         yield "the table is not encrypted at rest"
 
@@ -63,7 +63,7 @@ def key_of(owner: dict[str, Any]) -> dict[str, str]:
     return {entry["KeyType"]: entry["AttributeName"] for entry in owner["KeySchema"]}
 
 
-def the_function_may_do_what_its_code_does_and_no_more(template: Template) -> Finding:
+def the_role_grants_exactly_what_the_function_needs(template: Template) -> Finding:
     _, function = only(template, "AWS::Lambda::Function")
     role = template["Resources"][function["Role"]["Fn::GetAtt"][0]]["Properties"]
     if role.get("ManagedPolicyArns"):
@@ -76,7 +76,7 @@ def the_function_may_do_what_its_code_does_and_no_more(template: Template) -> Fi
     wanted |= {"logs:CreateLogStream": logs, "logs:PutLogEvents": logs}
     for action in sorted(granted.keys() | wanted.keys()):
         if granted.get(action) != wanted.get(action):
-            yield f"{action} is granted on {granted.get(action)}, and needed on {wanted.get(action)}"
+            yield f"{action} is granted on {granted.get(action)}, but needed on {wanted.get(action)}"
 
 
 def actions_of_the_store() -> set[str]:
@@ -84,17 +84,17 @@ def actions_of_the_store() -> set[str]:
     source = (ROOT / "crates" / "dynamodb" / "src" / "table.rs").read_text()
     declared = re.search(r"pub const ACTIONS: [^=]*= \[(.*?)\];", source, re.DOTALL)
     if declared is None:
-        raise LookupError("crates/dynamodb/src/table.rs declares no ACTIONS any more")
+        raise LookupError("crates/dynamodb/src/table.rs does not declare ACTIONS")
     return set(re.findall(r'"(dynamodb:\w+)"', declared[1]))
 
 
 def no_role_has_a_fixed_name(template: Template) -> Finding:
     for name, role in of_type(template, "AWS::IAM::Role").items():
         if "RoleName" in role["Properties"]:
-            yield f"{name}: roles are global, so one environment could not run in two Regions"
+            yield f"{name} must not have a fixed name: role names are global, and an environment may run in two Regions"
 
 
-def names_that_are_fixed_carry_the_environment(template: Template) -> Finding:
+def fixed_names_contain_the_environment(template: Template) -> Finding:
     fixed = ("TableName", "FunctionName", "LogGroupName", "AlarmName", "DashboardName", "Name", "StageName")
     for name, resource in template["Resources"].items():
         for key in fixed:
@@ -104,10 +104,10 @@ def names_that_are_fixed_carry_the_environment(template: Template) -> Finding:
                 and resource["Type"] != "AWS::Lambda::Permission"
                 and "Environment" not in "".join(strings(value))
             ):
-                yield f"{name}: {key} {value} would collide with another environment's"
+                yield f"{name}: {key} {value} must contain the environment, or two stacks collide"
 
 
-def the_function_is_the_rust_binary_with_settings_that_it_knows(template: Template) -> Finding:
+def the_function_runs_bootstrap_with_settings_that_it_knows(template: Template) -> Finding:
     _, function = only(template, "AWS::Lambda::Function")
     if (function["Runtime"], function["Handler"]) != ("provided.al2023", "bootstrap"):
         yield f"the function runs {function['Handler']} on {function['Runtime']}"
@@ -120,7 +120,7 @@ def the_function_is_the_rust_binary_with_settings_that_it_knows(template: Templa
         ):
             yield f"{parameter} does not reach the function as {name}"
     if unknown := variables.keys() - SETTINGS.keys() - {"AURORA_TABLE"}:
-        yield f"the function knows no {sorted(unknown)}"
+        yield f"the function does not read {sorted(unknown)}"
 
 
 # The template parameter that sets each of the function's settings. A test beside their declaration,
@@ -148,44 +148,44 @@ def condition_parameters(template: Template, value: Any) -> list[str]:
     return list(strings(template["Conditions"].get(condition, []))) if (on, off) == ("false", "true") else []
 
 
-def every_alarm_tells_who_asked_to_be_told(template: Template) -> Finding:
+def every_alarm_notifies_the_address_of_the_operator(template: Template) -> Finding:
     resources = of_type(template, "AWS::CloudWatch::Alarm")
     alarms = {a["Properties"]["AlarmName"]["Fn::Sub"]: a["Properties"] for a in resources.values()}
     if {a.get("Condition") for a in resources.values()} != {"WithAlarms"}:
-        yield "Alarms must decide over all of them"
+        yield "every alarm must have the condition WithAlarms"
     if template["Parameters"]["Alarms"]["Default"] != "true":
-        yield "a network that is left alone must be watched"
+        yield "Alarms must be true by default"
     if alarms.keys() != ALARMS:
-        yield f"alarms are {sorted(alarms)}"
+        yield f"the alarms are {sorted(alarms)}"
     for name, alarm in alarms.items():
         if branches(alarm.get("AlarmActions"), "Notify") != ([{"Ref": "AlarmTopic"}], {"Ref": "AWS::NoValue"}):
-            yield f"{name} tells nobody"
+            yield f"{name} must notify AlarmTopic if Notify holds"
         if not alarm.get("AlarmDescription"):
-            yield f"{name} does not say what it means"
+            yield f"{name} must have a description"
     silent = {name for name, alarm in alarms.items() if alarm["TreatMissingData"] == "breaching"}
     if silent != {"aurora-p2p-${Environment}-silence"}:
-        yield f"missing data must mean silence, and nothing else: {silent}"
+        yield f"only the silence alarm may treat missing data as breaching: {silent}"
 
 
-def what_the_account_shares_stays_when_the_stack_goes(template: Template) -> Finding:
+def account_wide_resources_remain_when_the_stack_is_deleted(template: Template) -> Finding:
     for name in ("ApiAccount", "ApiAccountRole"):
         resource = template["Resources"][name]
         if resource.get("DeletionPolicy") != "Retain" or resource.get("Condition") != "CreateApiLogRole":
-            yield f"{name} must be made only when asked for, and stay"
+            yield f"{name} must be created only under CreateApiLogRole, and retained"
     if template["Parameters"]["ApiLogRole"]["Default"] != "existing":
-        yield "by default an account's role would be replaced"
+        yield "ApiLogRole must be existing by default: otherwise the account's role is replaced"
     _, stage = only(template, "AWS::ApiGateway::Stage")
     if not any("${ApiAccount}" in text for text in strings(stage)):
-        yield "the stage does not wait for the account's role"
+        yield "the stage must refer to ApiAccount, so that it is created after it"
 
 
 def parameters_are_described_bounded_and_grouped(template: Template) -> Finding:
     parameters = template["Parameters"]
     for name, default in (("Environment", "dev"), ("PeerTTLMinutes", 5), ("EnableCORS", "true")):
         if parameters.get(name, {}).get("Default") != default:
-            yield f"{name} is the seed's, and {default} by default"
+            yield f"{name} must be {default} by default, as in the original stack"
     if parameters["Environment"]["AllowedValues"] != ["dev", "staging", "prod"]:
-        yield "Environment is dev, staging or prod"
+        yield "Environment must be dev, staging or prod"
     for name, parameter in parameters.items():
         numeric = parameter["Type"] == "Number"
         bounded = (
@@ -198,17 +198,17 @@ def parameters_are_described_bounded_and_grouped(template: Template) -> Finding:
     groups = template["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
     grouped = [name for group in groups for name in group["Parameters"]]
     if sorted(grouped) != sorted(parameters):
-        yield f"grouped for the console: {sorted(set(grouped) ^ set(parameters))}"
+        yield f"parameters that are not in exactly one group: {sorted(set(grouped) ^ set(parameters))}"
 
 
-def what_costs_extra_is_off_by_default_and_says_how_much(template: Template) -> Finding:
+def options_that_cost_extra_are_off_by_default_and_state_their_price(template: Template) -> Finding:
     for name in ("CustomMetrics", "Dashboard", "ContributorInsights", "DetailedMetrics"):
         parameter = template["Parameters"][name]
         if parameter["Default"] != "false" or "USD" not in parameter["Description"]:
-            yield f"{name} must be off, and say what it costs"
+            yield f"{name} must be off by default, and state its price"
 
 
-def outputs_name_what_operators_need(template: Template) -> Finding:
+def outputs_include_what_operators_need(template: Template) -> Finding:
     wanted = {"ApiEndpoint", "TableName", "FunctionName", "DashboardUrl"}
     wanted |= {f"{call}Endpoint" for call in ("Register", "Discover", "Heartbeat", "Deregister", "Health")}
     if missing := wanted - template["Outputs"].keys():

@@ -8,7 +8,7 @@ import sys
 
 from template import MAIN
 
-NAMES = re.compile(r"(ApiDeployment(?:Cors|Bare))[0-9a-f]{8}")
+NAMES = re.compile(r"(ApiDeployment(?:Cors|NoCors))[0-9a-f]{8}")
 
 
 def stamped(text: str) -> str:

@@ -29,7 +29,7 @@ class Cloud:
         # The system chooses the port: a free port found beforehand could be taken before the server listens.
         command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", "0"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
-        self.url = self._announced()
+        self.url = self._await_url()
 
     def environment(self, folder: Path, region: str) -> dict[str, str]:
         """The minimal environment to reach the stand-in; `folder` is the home directory."""
@@ -62,7 +62,7 @@ class Cloud:
         self._process.wait()
         self._log.close()
 
-    def _announced(self) -> str:
+    def _await_url(self) -> str:
         """Waits until the log shows the address, and returns it."""
         deadline = time.monotonic() + START_SECONDS
         while time.monotonic() < deadline and self._process.poll() is None:
@@ -87,11 +87,11 @@ def correct_stacks() -> None:
     def apply_or_roll_back(change_set: Any) -> None:
         stack = change_set.stack
         try:
-            refuse_as_aws_would(change_set)
+            reject_as_aws_would(change_set)
             apply(change_set)
-        except Refusal as refusal:
-            stack._add_stack_event("CREATE_FAILED", resource_status_reason=str(refusal))
-            stack.events[-1].logical_resource_id = refusal.resource
+        except Rejection as rejection:
+            stack._add_stack_event("CREATE_FAILED", resource_status_reason=str(rejection))
+            stack.events[-1].logical_resource_id = rejection.resource
             stack._add_stack_event("ROLLBACK_COMPLETE")
             stack.resource_map.resolved_parameters.update(change_set.parameters)
             change_set.change_set_type = "ROLLBACK"  # moto derives the stack's status from this
@@ -99,7 +99,7 @@ def correct_stacks() -> None:
         stack.template, stack.template_dict = change_set.template, change_set.template_dict
         stack.output_map = stack._create_output_map()
         stack.description = change_set.template_dict.get("Description")
-        add_what_moto_leaves_out(stack)
+        add_what_moto_omits(stack)
 
     models.ChangeSet.apply = apply_or_roll_back
     # On AWS an update without changes creates an empty change set; in moto it is an error.
@@ -112,7 +112,7 @@ def correct_stacks() -> None:
     )
 
 
-class Refusal(Exception):
+class Rejection(Exception):
     """A resource that AWS would reject."""
 
     def __init__(self, resource: str, reason: str) -> None:
@@ -120,14 +120,14 @@ class Refusal(Exception):
         self.resource = resource
 
 
-def refuse_as_aws_would(change_set: Any) -> None:
+def reject_as_aws_would(change_set: Any) -> None:
     """Simulates one error that validation does not find: a function with less memory than Lambda's minimum."""
     memory = change_set.parameters.get("MemorySize")
     if memory is not None and int(memory) < 128:
-        raise Refusal("Function", f"{memory} is less than the 128 MB that a function needs")
+        raise Rejection("Function", f"{memory} is less than the 128 MB that a function needs")
 
 
-def add_what_moto_leaves_out(stack: Any) -> None:
+def add_what_moto_omits(stack: Any) -> None:
     from moto.apigateway.models import apigateway_backends
     from moto.s3.models import s3_backends
 

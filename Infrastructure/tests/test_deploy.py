@@ -21,7 +21,7 @@ sys.path.insert(0, str(ROOT / "scripts"))
 from lib.service import Service  # noqa: E402
 
 RUN_SECONDS = 300
-DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|Bare)[0-9a-f]{8}")
+DEPLOYMENTS = re.compile(r"ApiDeployment(?:Cors|NoCors)[0-9a-f]{8}")
 
 
 class Deployment(unittest.TestCase):
@@ -72,7 +72,7 @@ class Deployment(unittest.TestCase):
         self.assertEqual(run.returncode, 0, run.stdout)
         return run.stdout
 
-    def refused(self, region: str, *options: str, **changes: str) -> str:
+    def rejected(self, region: str, *options: str, **changes: str) -> str:
         run = self.deploy(region, *options, **changes)
         self.assertNotEqual(run.returncode, 0, run.stdout)
         return run.stdout
@@ -102,26 +102,26 @@ class Deployment(unittest.TestCase):
         return {stack["StackName"] for stack in found} - {"aurora-p2p-artifacts"}
 
 
-class Life(Deployment):
-    def test_a_stack_is_deployed_found_unchanged_updated_and_removed(self) -> None:
+class StackLifecycle(Deployment):
+    def test_a_stack_is_created_left_unchanged_updated_and_removed(self) -> None:
         region, stack = "us-east-1", "aurora-p2p-discovery"
 
         first = self.deployed(region)
-        self.assertIn("making the private bucket aurora-p2p-artifacts-123456789012-us-east-1", first)
+        self.assertIn("creating the private bucket aurora-p2p-artifacts-123456789012-us-east-1", first)
         self.assertIn("CREATE_COMPLETE", first)
-        self.assertIn("health, register, discover, heartbeat and deregister answer", first)
+        self.assertIn("health, register, discover, heartbeat and deregister work", first)
         outputs = {o["OutputKey"]: o["OutputValue"] for o in json.loads((self.folder / "outputs-dev.json").read_text())}
         self.assertEqual(outputs["TableName"], "aurora-peers-dev")
         self.assertEqual(outputs["FunctionName"], "aurora-discovery-dev")
         self.assertRegex(outputs["ApiEndpoint"], r"^https://\w+\.execute-api\.us-east-1\.amazonaws\.com/dev$")
         self.assertIn(outputs["ApiEndpoint"], first)
         before = self.parameters(region, stack)
-        self.assertEqual(before["ApiLogRole"], "create", "the stand-in's account has no role for the logs of its APIs")
+        self.assertEqual(before["ApiLogRole"], "create", "the account of the stand-in has no role for API logs")
         self.assertTrue(before["ArtifactVersion"])
 
         second = self.deployed(region)
         self.assertIn("No changes to deploy", second)
-        self.assertNotIn("putting the function's code", second)
+        self.assertNotIn("uploading the function's code", second)
         self.assertEqual(self.parameters(region, stack), before)
 
         self.deployed(region, "--parameter", "PeerTTLMinutes=7")
@@ -130,12 +130,14 @@ class Life(Deployment):
         self.artifact("2")
         self.addCleanup(self.artifact, "1")
         third = self.deployed(region)
-        self.assertIn("putting the function's code", third)
+        self.assertIn("uploading the function's code", third)
         after = self.parameters(region, stack)
-        self.assertEqual(after["PeerTTLMinutes"], "7", "what is not given keeps its value")
+        self.assertEqual(after["PeerTTLMinutes"], "7", "parameters that are not passed keep their values")
         self.assertNotEqual(after["ArtifactVersion"], before["ArtifactVersion"])
 
-        self.assertEqual(self.template(region, stack), MAIN.read_text(), "the stamp is the one that stamp.py writes")
+        self.assertEqual(
+            self.template(region, stack), MAIN.read_text(), "the script and stamp.py must compute the same stamp"
+        )
         edited = self.scripts_with('"{proxy+}"', '"{rest+}"')
         self.deployed(region, SCRIPTS=str(edited))
         self.assertIn("{rest+}", self.template(region, stack))
@@ -148,9 +150,9 @@ class Life(Deployment):
         self.assertEqual(removed.returncode, 0, removed.stdout)
         self.assertEqual(self.stacks(region), set())
         self.assertFalse((self.folder / "outputs-dev.json").exists())
-        self.assertIn("there is no stack", self.refused(region, "--delete", "--yes"))
+        self.assertIn("there is no stack", self.rejected(region, "--delete", "--yes"))
 
-    def test_environments_and_regions_live_side_by_side(self) -> None:
+    def test_stacks_of_several_environments_and_regions_coexist(self) -> None:
         here, there = "eu-west-1", "us-west-2"
         self.deployed(here)
         self.deployed(here, "--environment", "prod")
@@ -160,14 +162,14 @@ class Life(Deployment):
         tables = self.aws(here, "dynamodb", "list-tables")["TableNames"]
         self.assertEqual(set(tables), {"aurora-peers-dev", "aurora-peers-prod"})
 
-        taken = self.refused(there, "--stack-name", "my-aurora-stack")
-        self.assertIn("holds environment prod, not dev: give another --stack-name", taken)
-        double = self.refused(there, "--environment", "prod", "--stack-name", "another")
-        self.assertIn("another stack holds prod in us-west-2", double)
+        taken = self.rejected(there, "--stack-name", "my-aurora-stack")
+        self.assertIn("belongs to environment prod, not dev: choose another --stack-name", taken)
+        double = self.rejected(there, "--environment", "prod", "--stack-name", "another")
+        self.assertIn("exists in us-west-2, but stack another does not: either another stack owns the table", double)
 
 
 @unittest.skipUnless(shutil.which("pwsh"), "PowerShell is not installed: deploy.ps1 is only parsed and compared")
-class LifeByPowerShell(Life):
+class StackLifecycleByPowerShell(StackLifecycle):
     def command(self, folder: Path, *options: str) -> list[str]:
         """The same options in PowerShell's notation."""
         spelled = [re.sub(r"-(\w)", lambda word: word[1].upper(), o[1:]) if o.startswith("--") else o for o in options]
@@ -175,8 +177,8 @@ class LifeByPowerShell(Life):
         return ["pwsh", "-NoProfile", "-File", str(folder / "deploy.ps1"), *named]
 
 
-class ByHand(Deployment):
-    def test_the_commands_of_the_documentation_make_a_stack_and_remove_it(self) -> None:
+class ManualCommands(Deployment):
+    def test_the_commands_in_the_documentation_create_and_remove_a_stack(self) -> None:
         document = (ROOT / "docs" / "operations.md").read_text()
         blocks = re.findall(r"```sh by-hand\n(.*?)```", document, re.DOTALL)
         built = self.folder / "by-hand"
@@ -199,34 +201,34 @@ class ByHand(Deployment):
         self.assertEqual(self.stacks("us-east-1"), set())
 
 
-class Refusals(Deployment):
-    def test_a_resource_that_fails_is_printed_with_its_reason_and_the_next_attempt_starts_anew(self) -> None:
+class Failures(Deployment):
+    def test_a_failed_resource_is_printed_with_its_reason_and_the_next_deployment_succeeds(self) -> None:
         region = "eu-central-1"
-        output = self.refused(region, "--parameter", "MemorySize=64")
-        failed = output[output.index("failed:") :]
+        output = self.rejected(region, "--parameter", "MemorySize=64")
+        failed = output[output.index("failed resources:") :]
         self.assertRegex(failed, r"CREATE_FAILED\s+Function\s+64 is less than the 128 MB")
         self.assertNotIn("smoke test", output)
-        self.assertIn("removing what is left of a creation that failed", self.deployed(region, "-p", "MemorySize=128"))
+        self.assertIn("removing the remains of a failed stack creation", self.deployed(region, "-p", "MemorySize=128"))
 
-    def test_a_template_that_is_broken_is_refused_before_anything_is_made(self) -> None:
+    def test_an_invalid_template_is_rejected_before_anything_is_created(self) -> None:
         region = "eu-north-1"
         broken = self.scripts_with("Type: AWS::DynamoDB::Table", "Type: AWS::DynamoDB::Tabel")
-        output = self.refused(region, SCRIPTS=str(broken))
+        output = self.rejected(region, SCRIPTS=str(broken))
         self.assertRegex(output, "(?i)valid|error")
         self.assertEqual(self.stacks(region), set())
 
-    def test_without_credentials_it_says_how_to_get_them(self) -> None:
-        output = self.refused("us-east-1", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
+    def test_missing_credentials_are_reported_with_how_to_set_them(self) -> None:
+        output = self.rejected("us-east-1", AWS_ACCESS_KEY_ID="", AWS_SECRET_ACCESS_KEY="")
         self.assertIn("aws configure", output)
 
-    def test_a_missing_tool_is_named_with_what_to_install(self) -> None:
-        bare = self.folder / "bin"
-        bare.mkdir()
+    def test_a_missing_tool_is_reported_with_how_to_install_it(self) -> None:
+        minimal = self.folder / "bin"
+        minimal.mkdir()
         for tool in ("bash", "dirname", "env"):
-            (bare / tool).symlink_to(str(shutil.which(tool)))
-        self.assertIn("the AWS CLI is missing: install it", self.refused("us-east-1", PATH=str(bare)))
+            (minimal / tool).symlink_to(str(shutil.which(tool)))
+        self.assertIn("the AWS CLI is missing: install it", self.rejected("us-east-1", PATH=str(minimal)))
 
-    def test_options_that_can_not_be_meant_are_refused(self) -> None:
+    def test_invalid_options_are_rejected(self) -> None:
         for options in (["--environment", "test"], ["--architecture", "mips"], ["--regoin", "x"], ["--parameter"]):
             run = self.deploy("us-east-1", *options)
             self.assertEqual(run.returncode, 2, run.stdout)
@@ -243,11 +245,11 @@ class Refusals(Deployment):
         create = ["dynamodb", "create-table", "--table-name", "aurora-peers-dev", "--key-schema", key]
         billing = ["--billing-mode", "PAY_PER_REQUEST"]
         self.aws(region, *create, *billing, "--attribute-definitions", *names, "--global-secondary-indexes", index)
-        output = self.refused(region)
-        self.assertIn("of an older version: its index has another key (last_seen)", output)
+        output = self.rejected(region)
+        self.assertIn("has an older design: its index has another key (last_seen)", output)
         self.assertIn("--delete", output)
 
-    def test_an_account_that_has_a_role_for_its_logs_keeps_it(self) -> None:
+    def test_an_existing_role_for_api_logs_is_kept(self) -> None:
         region, role = "ca-central-1", "arn:aws:iam::123456789012:role/of-another-team"
         patch = f"op=replace,path=/cloudwatchRoleArn,value={role}"
         self.aws(region, "apigateway", "update-account", "--patch-operations", patch)
@@ -255,9 +257,9 @@ class Refusals(Deployment):
         self.assertEqual(self.parameters(region, "aurora-p2p-discovery")["ApiLogRole"], "existing")
         self.assertEqual(self.aws(region, "apigateway", "get-account")["cloudwatchRoleArn"], role)
 
-    def test_a_service_that_does_not_answer_fails_the_deployment(self) -> None:
-        output = self.refused("sa-east-1", AURORA_SMOKE_ENDPOINT="http://127.0.0.1:9")
-        self.assertRegex(output, re.compile(r"smoke test: http://127\.0\.0\.1:9/health answered"))
+    def test_a_service_that_does_not_respond_fails_the_deployment(self) -> None:
+        output = self.rejected("sa-east-1", AURORA_SMOKE_ENDPOINT="http://127.0.0.1:9")
+        self.assertRegex(output, re.compile(r"smoke test: unexpected response from http://127\.0\.0\.1:9/health"))
 
 
 if __name__ == "__main__":

@@ -23,46 +23,46 @@ def help_of(verb: str) -> str:
     return subprocess.run([binary(), verb, "--help"], capture_output=True, text=True, check=True).stdout
 
 
-class Operations(unittest.TestCase):
-    def test_its_options_exist(self) -> None:
+class OperationsDocument(unittest.TestCase):
+    def test_documented_options_exist(self) -> None:
         helps = "".join(help_of(verb) for verb in ("serve", "cost", "doctor"))
         known = set(re.findall(r"--[a-z-]+", helps + (SCRIPTS / "deploy.sh").read_text()))
         named = set(re.findall(r"`(--[a-z-]+)", DOCUMENT))
         self.assertGreater(len(named), 8)
         self.assertEqual(named - known, set())
 
-    def test_its_bills_can_be_asked_for(self) -> None:
+    def test_documented_cost_commands_run(self) -> None:
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="aurora-operations-"))
-        asked = re.findall(r"^aurora-discovery (cost .*)$", DOCUMENT, re.MULTILINE)
-        self.assertGreater(len(asked), 3)
-        for command in asked:
+        commands = re.findall(r"^aurora-discovery (cost .*)$", DOCUMENT, re.MULTILINE)
+        self.assertGreater(len(commands), 3)
+        for command in commands:
             with self.subTest(command):
                 subprocess.run(f"{binary()} {command}", shell=True, cwd=folder, stdout=subprocess.DEVNULL, check=True)
 
-    def test_its_parameters_exist(self) -> None:
+    def test_documented_parameters_exist(self) -> None:
         parameters = load()["Parameters"].keys()
         assigned = set(re.findall(r"(?:`|--parameter |--parameter-overrides )([A-Z][a-z]+[A-Za-z]*)=", DOCUMENT))
         assigned -= {"ParameterKey", "LimitNOFILE"}  # keywords of the AWS CLI and of systemd
         self.assertGreater(len(assigned), 6)
         self.assertEqual(assigned - parameters, set())
 
-    def test_each_alarm_has_its_line(self) -> None:
+    def test_every_alarm_is_documented(self) -> None:
         for alarm in of_type(load(), "AWS::CloudWatch::Alarm").values():
             name = alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("aurora-p2p-${Environment}-")
             self.assertIn(f"\n| `{name}` |", DOCUMENT)
 
-    def test_its_metrics_exist(self) -> None:
+    def test_documented_metrics_exist(self) -> None:
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="aurora-operations-"))
         with Service("--metrics-listen", "127.0.0.1:0", data=Path(folder)) as service:
             found: list[str] = []
 
-            def announced() -> bool:
+            def is_announced() -> bool:
                 found[:] = re.findall(r"http://[\d.:]+/metrics", "\n".join(service.output))
                 return bool(found)
 
-            wait_until("the service says where its metrics are", announced, START_SECONDS)
-            with urllib.request.urlopen(found[0], timeout=10) as answer:
-                metrics = answer.read().decode()
+            wait_until("the service prints the address of its metrics", is_announced, START_SECONDS)
+            with urllib.request.urlopen(found[0], timeout=10) as response:
+                metrics = response.read().decode()
         named = set(re.findall(r"`(aurora_\w+)", DOCUMENT))
         self.assertGreater(len(named), 4)
         for name in named:

@@ -7,7 +7,7 @@ import unittest
 from collections.abc import Iterator
 
 import tree_sitter_powershell
-from calls import BEGINS, calls
+from calls import CALL_START, calls
 from template import SCRIPTS, load
 from tree_sitter import Language, Node, Parser
 
@@ -15,13 +15,13 @@ BASH = (SCRIPTS / "deploy.sh").read_text()
 POWERSHELL = (SCRIPTS / "deploy.ps1").read_text()
 
 
-def mistakes(source: str) -> list[str]:
+def syntax_errors(source: str) -> list[str]:
     """The syntax errors, by line."""
     root = Parser(Language(tree_sitter_powershell.language())).parse(source.encode()).root_node
     found = [
         f"line {node.start_point.row + 1}: {node.type}" for node in nodes(root) if node.is_error or node.is_missing
     ]
-    return found or (["somewhere"] if root.has_error else [])
+    return found or (["at an unknown line"] if root.has_error else [])
 
 
 def nodes(node: Node) -> Iterator[Node]:
@@ -30,64 +30,66 @@ def nodes(node: Node) -> Iterator[Node]:
         yield from nodes(child)
 
 
-def unwatched(source: str) -> list[str]:
+def unchecked_calls(source: str) -> list[str]:
     """AWS calls whose exit code the next line does not check, except for two that may fail."""
     lines = source.splitlines()
     return [
         line.strip()
         for line, following in zip(lines, lines[1:], strict=False)
-        if BEGINS.search(line)
+        if CALL_START.search(line)
         and "$LASTEXITCODE" not in following
         and not re.search("get-account|describe-stack-events", line)
     ]
 
 
-def words_of(option: str) -> str:
+def normalized(option: str) -> str:
     """`--stack-name` and `StackName` as one word."""
     return option.lower().replace("-", "")
 
 
 class PowerShell(unittest.TestCase):
-    def test_it_follows_the_grammar(self) -> None:
-        self.assertEqual(mistakes(POWERSHELL), [])
+    def test_the_script_is_valid(self) -> None:
+        self.assertEqual(syntax_errors(POWERSHELL), [])
 
-    def test_the_grammar_finds_mistakes(self) -> None:
-        self.assertNotEqual(mistakes(POWERSHELL.replace("function Invoke-Main {", "function Invoke-Main {{", 1)), [])
-        self.assertNotEqual(mistakes("if ($x -eq { 'y' }"), [])
+    def test_the_parser_finds_syntax_errors(self) -> None:
+        self.assertNotEqual(
+            syntax_errors(POWERSHELL.replace("function Invoke-Main {", "function Invoke-Main {{", 1)), []
+        )
+        self.assertNotEqual(syntax_errors("if ($x -eq { 'y' }"), [])
 
-    def test_every_call_of_aws_that_must_succeed_is_looked_at(self) -> None:
+    def test_the_exit_code_of_every_aws_call_that_must_succeed_is_checked(self) -> None:
         """In PowerShell, a native command that fails throws no error."""
         self.assertIn("$ErrorActionPreference = 'Continue'", POWERSHELL)
-        self.assertEqual(unwatched(POWERSHELL), [])
-        forgetful = re.sub(r"(delete-stack --stack-name \S+\n).*LASTEXITCODE.*\n", r"\1", POWERSHELL)
-        self.assertEqual(len(unwatched(forgetful)), 2)
+        self.assertEqual(unchecked_calls(POWERSHELL), [])
+        without_check = re.sub(r"(delete-stack --stack-name \S+\n).*LASTEXITCODE.*\n", r"\1", POWERSHELL)
+        self.assertEqual(len(unchecked_calls(without_check)), 2)
 
-    def test_no_native_argument_holds_a_bare_comma(self) -> None:
+    def test_no_native_argument_contains_an_unquoted_comma(self) -> None:
         for line in POWERSHELL.splitlines():
             if re.match(r"\s*(\$\S+ = )?(aws|cargo) ", line):
-                bare = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)", "", line)
-                self.assertNotIn(",", bare, line)
+                unquoted = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)", "", line)
+                self.assertNotIn(",", unquoted, line)
 
 
 class Both(unittest.TestCase):
-    def test_they_take_the_same_options(self) -> None:
+    def test_both_scripts_take_the_same_options(self) -> None:
         usage = re.search(r"usage: (.*?)\nEOF", BASH, re.DOTALL)
         assert usage
-        bash = {words_of(option) for option in re.findall(r"--([a-z-]+)", usage[1]) if option != "version"}
+        bash = {normalized(option) for option in re.findall(r"--([a-z-]+)", usage[1]) if option != "version"}
         block = POWERSHELL[POWERSHELL.index("param(") : POWERSHELL.index("\n)\n")]
-        powershell = {words_of(name) for name in re.findall(r"\] \$(\w+)", block)}
+        powershell = {normalized(name) for name in re.findall(r"\] \$(\w+)", block)}
         self.assertEqual(bash, powershell)
-        documented = {words_of(name) for name in re.findall(r"\.PARAMETER (\w+)", POWERSHELL)}
+        documented = {normalized(name) for name in re.findall(r"\.PARAMETER (\w+)", POWERSHELL)}
         self.assertEqual(documented, powershell)
         short = set(re.findall(r"Alias\('(\w)'\)", block))
         self.assertEqual(short, set(re.findall(r"^  -(\w), --", usage[1], re.MULTILINE)))
 
-    def test_they_call_aws_with_the_same_words_in_the_same_order(self) -> None:
+    def test_both_scripts_make_the_same_aws_calls_in_the_same_order(self) -> None:
         self.assertGreater(len(calls(BASH)), 15)
         self.assertEqual(calls(BASH), calls(POWERSHELL))
 
-    def test_a_call_that_differs_in_one_word_is_noticed(self) -> None:
-        for there, instead in (
+    def test_a_call_that_differs_in_one_word_is_detected(self) -> None:
+        for original, replacement in (
             ("'CAPABILITY_NAMED_IAM'", "'CAPABILITY_IAM'"),
             ("'--no-fail-on-empty-changeset',\n", "\n"),
             ("--expected-bucket-owner $script:Account 2>", "2>"),
@@ -97,23 +99,23 @@ class Both(unittest.TestCase):
             ("$overrides + $Parameter", "$Parameter + $overrides"),
             ("?IndexName=='LastSeenIndex'", "?IndexName=='OtherIndex'"),
         ):
-            with self.subTest(there):
-                self.assertIn(there, POWERSHELL)
-                self.assertNotEqual(calls(BASH), calls(POWERSHELL.replace(there, instead, 1)))
+            with self.subTest(original):
+                self.assertIn(original, POWERSHELL)
+                self.assertNotEqual(calls(BASH), calls(POWERSHELL.replace(original, replacement, 1)))
 
-    def test_they_know_the_index_of_the_template(self) -> None:
+    def test_both_scripts_know_the_index_of_the_template(self) -> None:
         table = load()["Resources"]["PeersTable"]["Properties"]
         key = " ".join(entry["AttributeName"] for entry in table["GlobalSecondaryIndexes"][0]["KeySchema"])
         self.assertIn(f'INDEX_KEY="{key}"', BASH)
         self.assertIn(f"$IndexKey = '{key}'", POWERSHELL)
 
-    def test_they_expect_the_same_answers_of_the_service(self) -> None:
-        said = ['"healthy"', "Peer registered successfully", "Heartbeat updated", "Peer deregistered"]
-        for answer in said:
-            self.assertIn(f"expect '{answer}'", BASH)
-            self.assertIn(f"Test-Answer '{answer}'", POWERSHELL)
+    def test_both_scripts_expect_the_same_responses_of_the_service(self) -> None:
+        expected = ['"healthy"', "Peer registered successfully", "Heartbeat updated", "Peer deregistered"]
+        for response in expected:
+            self.assertIn(f"expect '{response}'", BASH)
+            self.assertIn(f"Test-Response '{response}'", POWERSHELL)
 
-    def test_they_say_the_same(self) -> None:
+    def test_both_scripts_print_the_same_messages(self) -> None:
         """Each message of deploy.sh is in deploy.ps1, apart from the notation of variables and options."""
         for message in re.findall(r'(?:fail|say) "([^"]{20,})"', BASH):
             if "must be" in message or "curl" in message:

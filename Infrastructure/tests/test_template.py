@@ -63,18 +63,18 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "HttpIntegration").update(IntegrationUri="arn:elsewhere"),
         lambda t: properties(t, "HttpApi").update(CorsConfiguration={"AllowOrigins": ["*"]}),
     ],
-    api.the_function_is_woken_up_to_sweep: [
+    api.the_schedule_invokes_the_function_to_sweep: [
         lambda t: properties(t, "SweepSchedule")["Targets"][0].update(Arn={"Fn::GetAtt": ["Other", "Arn"]}),
         lambda t: properties(t, "SweepSchedule").update(ScheduleExpression="rate(1 day)"),
     ],
-    api.each_api_the_schedule_and_nothing_else_may_invoke_the_function: [
+    api.only_the_apis_and_the_schedule_may_invoke_the_function: [
         lambda t: t["Resources"].pop("RestPermission"),
         lambda t: properties(t, "SweepPermission").update(SourceArn={"Fn::GetAtt": ["Other", "Arn"]}),
         lambda t: properties(t, "SweepPermission").update(FunctionName="other"),
         lambda t: properties(t, "HttpPermission").update(SourceArn={"Fn::Sub": "arn:aws:execute-api:*:*:*"}),
         lambda t: properties(t, "RestPermission").update(Principal="*"),
     ],
-    api.the_gateway_answers_in_the_shape_of_the_contract: [
+    api.gateway_responses_have_the_error_format_of_the_api: [
         lambda t: t["Resources"].pop("ThrottledResponse"),
         lambda t: properties(t, "UnavailableResponse").update(StatusCode="500"),
         lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": '{"message":"x"}'}),
@@ -86,17 +86,17 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Cache-Control": "'public'"}),
         lambda t: properties(t, "RefusedResponse").update(ResponseParameters=cors_branch(t, "RefusedResponse")),
     ],
-    api.each_change_of_routes_or_cors_makes_a_new_deployment: [
+    api.each_change_of_routes_or_cors_creates_a_new_deployment: [
         lambda t: deployment(t, "RestCors")["DependsOn"].remove("DiscoverMethod"),
-        lambda t: deployment(t, "RestBare")["DependsOn"].remove("ThrottledResponse"),
-        lambda t: deployment(t, "RestBare").update(Condition="Rest"),
+        lambda t: deployment(t, "RestWithoutCors")["DependsOn"].remove("ThrottledResponse"),
+        lambda t: deployment(t, "RestWithoutCors").update(Condition="Rest"),
         lambda t: t["Resources"].update(ApiDeployment=deployment(t, "RestCors")),
         lambda t: properties(t, "RestStage").update(
             DeploymentId=properties(t, "RestStage")["DeploymentId"]["Fn::If"][1]
         ),
         lambda t: properties(t, "HttpStage").update(AutoDeploy=False),
     ],
-    api.access_logs_are_json_in_the_group_of_the_seed: [
+    api.access_logs_are_json_in_the_original_log_group: [
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format="$context.requestId"),
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(Format='{"requestId": "constant"}'),
         lambda t: properties(t, "RestStage")["AccessLogSetting"].update(
@@ -104,22 +104,22 @@ BREAKS: dict[Rule, list[Break]] = {
         ),
         lambda t: properties(t, "HttpStage")["AccessLogSettings"].update(DestinationArn={"Fn::Sub": "arn:elsewhere"}),
     ],
-    stack.log_groups_are_those_of_the_seed_and_kept_for_7_days: [
+    stack.log_groups_have_the_original_names_and_are_kept_for_7_days: [
         lambda t: properties(t, "FunctionLogs").pop("RetentionInDays"),
         lambda t: properties(t, "ApiLogs").update(RetentionInDays=30),
         lambda t: properties(t, "ApiLogs").update(LogGroupName={"Fn::Sub": "/aws/apigateway/other-${Environment}"}),
     ],
-    stack.the_function_logs_what_it_means_to_and_no_more: [
+    stack.lambda_neither_adds_nor_drops_log_lines: [
         lambda t: properties(t, "Function").pop("LoggingConfig"),
         lambda t: properties(t, "Function")["LoggingConfig"].update(SystemLogLevel="INFO"),
         lambda t: properties(t, "Function")["LoggingConfig"].pop("ApplicationLogLevel"),
     ],
-    api.the_stage_is_throttled: [
+    api.both_stages_are_throttled: [
         lambda t: properties(t, "RestStage").pop("MethodSettings"),
         lambda t: properties(t, "RestStage")["MethodSettings"][0].update(HttpMethod="GET"),
         lambda t: properties(t, "HttpStage")["DefaultRouteSettings"].pop("ThrottlingBurstLimit"),
     ],
-    stack.the_table_is_the_one_that_the_store_makes_for_itself: [
+    stack.the_table_has_the_schema_that_the_store_creates: [
         lambda t: properties(t, "PeersTable").update(TableName="aurora-peers"),
         lambda t: properties(t, "PeersTable")["AttributeDefinitions"][2].update(AttributeType="N"),
         lambda t: properties(t, "PeersTable")["KeySchema"][0].update(AttributeName="id"),
@@ -131,7 +131,7 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "PeersTable")["TimeToLiveSpecification"].update(AttributeName="expires_at"),
         lambda t: properties(t, "PeersTable").pop("SSESpecification"),
     ],
-    stack.the_function_may_do_what_its_code_does_and_no_more: [
+    stack.the_role_grants_exactly_what_the_function_needs: [
         lambda t: statements(t)[0]["Action"].remove("dynamodb:GetItem"),
         lambda t: statements(t)[0]["Action"].append("dynamodb:DeleteTable"),
         lambda t: statements(t)[0].update(Resource="*"),
@@ -142,19 +142,19 @@ BREAKS: dict[Rule, list[Break]] = {
     stack.no_role_has_a_fixed_name: [
         lambda t: properties(t, "FunctionRole").update(RoleName={"Fn::Sub": "aurora-${Environment}"}),
     ],
-    stack.names_that_are_fixed_carry_the_environment: [
+    stack.fixed_names_contain_the_environment: [
         lambda t: properties(t, "Function").update(FunctionName="aurora-discovery"),
         lambda t: properties(t, "SilenceAlarm").update(AlarmName="silence"),
     ],
-    stack.the_function_is_the_rust_binary_with_settings_that_it_knows: [
+    stack.the_function_runs_bootstrap_with_settings_that_it_knows: [
         lambda t: properties(t, "Function").update(Runtime="python3.11"),
         lambda t: properties(t, "Function").update(FunctionName={"Fn::Sub": "other-${Environment}"}),
         lambda t: variables(t).pop("AURORA_PEER_TTL_MINUTES"),
         lambda t: variables(t).update(AURORA_TTL_MAX={"Ref": "MinLeaseSeconds"}),
         lambda t: variables(t).update(AURORA_NO_CORS={"Fn::If": ["Cors", "true", "false"]}),
-        lambda t: variables(t).update(AURORA_UNHEARD_OF="1"),
+        lambda t: variables(t).update(AURORA_UNKNOWN="1"),
     ],
-    stack.every_alarm_tells_who_asked_to_be_told: [
+    stack.every_alarm_notifies_the_address_of_the_operator: [
         lambda t: t["Resources"].pop("SilenceAlarm"),
         lambda t: properties(t, "ErrorsAlarm").pop("AlarmActions"),
         lambda t: properties(t, "ErrorsAlarm").pop("AlarmDescription"),
@@ -162,7 +162,7 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: t["Parameters"]["Alarms"].update(Default="false"),
         lambda t: properties(t, "SilenceAlarm").update(TreatMissingData="notBreaching"),
     ],
-    stack.what_the_account_shares_stays_when_the_stack_goes: [
+    stack.account_wide_resources_remain_when_the_stack_is_deleted: [
         lambda t: t["Resources"]["ApiAccount"].update(DeletionPolicy="Delete"),
         lambda t: t["Resources"]["ApiAccountRole"].pop("Condition"),
         lambda t: t["Parameters"]["ApiLogRole"].update(Default="create"),
@@ -177,18 +177,18 @@ BREAKS: dict[Rule, list[Break]] = {
             Other={"Type": "String", "Default": "", "Description": "x", "AllowedValues": [""]}
         ),
     ],
-    stack.what_costs_extra_is_off_by_default_and_says_how_much: [
+    stack.options_that_cost_extra_are_off_by_default_and_state_their_price: [
         lambda t: t["Parameters"]["Dashboard"].update(Default="true"),
         lambda t: t["Parameters"]["ContributorInsights"].update(Description="Insights"),
     ],
-    stack.outputs_name_what_operators_need: [
+    stack.outputs_include_what_operators_need: [
         lambda t: t["Outputs"].pop("ApiEndpoint"),
     ],
 }
 
 
 class Rules(unittest.TestCase):
-    def test_the_template_keeps_every_rule(self) -> None:
+    def test_the_template_satisfies_every_rule(self) -> None:
         for rule in RULES:
             with self.subTest(rule.__name__):
                 self.assertEqual(list(rule(load())), [])
@@ -204,27 +204,27 @@ class Rules(unittest.TestCase):
                     self.assertNotEqual(list(rule(broken)), [])
 
 
-class Text(unittest.TestCase):
-    def test_it_can_be_passed_as_a_body(self) -> None:
+class TemplateText(unittest.TestCase):
+    def test_the_templates_are_small_enough_for_a_request_body(self) -> None:
         for path in (MAIN, ARTIFACTS):
             self.assertLess(len(path.read_bytes()), MOST_BYTES)
 
-    def test_it_uses_only_what_cloudformation_reads(self) -> None:
+    def test_the_template_has_no_yaml_aliases(self) -> None:
         self.assertNotRegex(MAIN.read_text(), re.compile(r"^[^#'\"]*[:\-] [&*][a-zA-Z]", re.MULTILINE), "YAML aliases")
 
-    def test_its_deployments_are_stamped_with_what_it_says(self) -> None:
+    def test_the_stamps_of_the_deployments_are_up_to_date(self) -> None:
         text = MAIN.read_text()
         self.assertEqual(text, stamped(text), "run scripts/check-infrastructure --stamp")
         routes = text.replace('PathPart: "register"', 'PathPart: "enter"')
         self.assertNotEqual(routes, text)
         self.assertNotIn(re.findall(r"ApiDeploymentCors[0-9a-f]{8}", stamped(routes))[0], text)
 
-    def test_the_bucket_is_private_and_keeps_what_a_rollback_needs(self) -> None:
+    def test_the_bucket_is_private_and_keeps_the_versions_that_a_rollback_needs(self) -> None:
         bucket = properties(load(ARTIFACTS), "Artifacts")
         self.assertTrue(all(bucket["PublicAccessBlockConfiguration"].values()))
         self.assertEqual(bucket["VersioningConfiguration"], {"Status": "Enabled"})
         (rule,) = bucket["LifecycleConfiguration"]["Rules"]
-        self.assertNotIn("ExpirationInDays", rule, "the version that is deployed would go")
+        self.assertNotIn("ExpirationInDays", rule, "the deployed version must not expire")
         self.assertGreaterEqual(rule["NoncurrentVersionExpiration"]["NewerNoncurrentVersions"], 1)
         self.assertEqual(bucket["BucketName"]["Fn::Sub"], "aurora-p2p-artifacts-${AWS::AccountId}-${AWS::Region}")
 

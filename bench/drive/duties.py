@@ -1,4 +1,4 @@
-"""Checks whether two functions have the same duties. On one table, both must send the same
+"""Checks whether two functions behave the same. On one table, both must send the same
 responses, make the same DynamoDB calls, and leave the same items. Each must also continue what the
 other one started."""
 
@@ -15,12 +15,12 @@ from typing import Any
 
 from drive.cases import GOOD_REGISTRATIONS, HEARTBEATS, PEER, REGISTRATIONS, seed_like
 from drive.functions import Function, RuntimeApi, create_table, event, started
-from drive.life import ABROAD, HOME, LIFE, Table
+from drive.life import HOME, LIFE, OTHER_SOURCE, Table
 from drive.recorder import Call, Recorder
 
 # The parts of a response that do not depend on time or chance.
-SAID = ("message", "peer_id", "ttl_seconds", "observed_address", "code", "field")
-BY_CHANCE = ("x-request-id", "retry-after")
+COMPARED_KEYS = ("message", "peer_id", "ttl_seconds", "observed_address", "code", "field")
+RANDOM_HEADERS = ("x-request-id", "retry-after")
 MILLIS, SECONDS = ("expires_at", "seen", "since"), ("ttl", "marked")
 # The maximum difference between two times that should be equal, on a busy machine. The rules use
 # larger steps.
@@ -29,7 +29,7 @@ SOURCE_BYTES = 9
 
 
 @dataclass
-class Answer:
+class Response:
     """A function's response, and the DynamoDB calls that it made for it."""
 
     status: int
@@ -37,14 +37,20 @@ class Answer:
     body: dict[str, Any]
     calls: list[Call]
 
-    def said(self) -> Any:
-        headers = {name: value for name, value in self.headers.items() if name not in BY_CHANCE}
-        return self.status, headers, sorted(self.headers), sorted(self.body), {key: self.body.get(key) for key in SAID}
+    def comparable(self) -> Any:
+        headers = {name: value for name, value in self.headers.items() if name not in RANDOM_HEADERS}
+        return (
+            self.status,
+            headers,
+            sorted(self.headers),
+            sorted(self.body),
+            {key: self.body.get(key) for key in COMPARED_KEYS},
+        )
 
-    def asked(self) -> Any:
-        return [call.shape() for call in self.calls], self.counted()
+    def effects(self) -> Any:
+        return [call.shape() for call in self.calls], self.usage()
 
-    def counted(self) -> dict[str, Any]:
+    def usage(self) -> dict[str, Any]:
         read, written = (sum(call.units for call in self.calls if call.reads is reads) for reads in (True, False))
         return {"calls": [call.action for call in self.calls], "read units": read, "write units": written}
 
@@ -57,16 +63,16 @@ class Side:
     api: RuntimeApi
     recorder: Recorder
 
-    def call(self, path: str, body: dict[str, Any] | str, source: str = HOME, method: str = "POST") -> Answer:
+    def call(self, path: str, body: dict[str, Any] | str, source: str = HOME, method: str = "POST") -> Response:
         return self.handle(event(path, body, source, method))
 
-    def handle(self, asked: dict[str, Any]) -> Answer:
-        self.recorder.taken()
-        answer = self.api.answer(asked)
-        body = json.loads(answer["body"]) if answer["body"] else {}
-        multiple = answer.get("multiValueHeaders", {})
-        headers = answer["headers"] | {name: values[0] for name, values in multiple.items()}
-        return Answer(answer["statusCode"], headers, body, self.recorder.taken())
+    def handle(self, request: dict[str, Any]) -> Response:
+        self.recorder.take_calls()
+        response = self.api.response_to(request)
+        body = json.loads(response["body"]) if response["body"] else {}
+        multiple = response.get("multiValueHeaders", {})
+        headers = response["headers"] | {name: values[0] for name, values in multiple.items()}
+        return Response(response["statusCode"], headers, body, self.recorder.take_calls())
 
 
 def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
@@ -80,10 +86,10 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
         with side(pair[0], table) as one, side(pair[1], table) as other:
             for each in (one, other):
                 warm_up(each)
-            same_answers(one, other)
-            same_items(one, other, table)
-            operations = same_lives(one, other, table)
-            go_on_with_each_other(one, other, lister=one if pair[0] is ours else other)
+            check_responses(one, other)
+            check_items(one, other, table)
+            operations = check_lives(one, other, table)
+            check_interoperability(one, other, lister=one if pair[0] is ours else other)
     return operations
 
 
@@ -106,39 +112,39 @@ def warm_up(each: Side) -> None:
         expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
 
 
-def same_answers(one: Side, other: Side) -> None:
-    """Both must refuse invalid requests in the same way, before they make any DynamoDB call."""
+def check_responses(one: Side, other: Side) -> None:
+    """Both must reject invalid requests in the same way, before they make any DynamoDB call."""
     cases = [("/register", body, "POST") for body in REGISTRATIONS]
     cases += [("/heartbeat", body, "POST") for body in HEARTBEATS]
     cases += [("/register", "", "GET"), ("/heartbeat", "", "GET"), ("/nowhere", "{}", "POST")]
     for path, body, method in cases:
-        answers = [each.call(path, body, method=method) for each in (one, other)]
+        responses = [each.call(path, body, method=method) for each in (one, other)]
         what = f"{method} {path} {body[:80]}"
-        expect_same(what, one, other, *[answer.said() for answer in answers])
-        refused = answers[0].status >= 400 and not any(answer.calls for answer in answers)
-        expect(f"{what} is refused without a call of the table", refused, True)
+        expect_same(what, one, other, *[response.comparable() for response in responses])
+        rejected = responses[0].status >= 400 and not any(response.calls for response in responses)
+        expect(f"{what} is rejected without a DynamoDB call", rejected, True)
 
 
-def same_items(one: Side, other: Side, table: Table) -> None:
+def check_items(one: Side, other: Side, table: Table) -> None:
     """For each valid registration, both must write the same items."""
     for body, source in GOOD_REGISTRATIONS:
         left = []
         for each in (one, other):
             began = time.time()
-            answer = each.call("/register", body, source)
-            expect(f"{body[:80]} registered by {each.name}", answer.status, 200)
-            left.append((answer.said(), answer.asked(), state(table, began)))
+            response = each.call("/register", body, source)
+            expect(f"{body[:80]} registered by {each.name}", response.status, 200)
+            left.append((response.comparable(), response.effects(), state(table, began)))
             table.forget(PEER)
         expect_same(f"register {body[:80]}", one, other, *left)
 
 
-def same_lives(one: Side, other: Side, table: Table) -> dict[str, Any]:
+def check_lives(one: Side, other: Side, table: Table) -> dict[str, Any]:
     """The life of a peer, once with each function: the same calls in the same order, units and
     items."""
     lives = [life(each, table) for each in (one, other)]
-    for step, mine, its in zip(LIFE, *lives, strict=True):
-        expect_same(step.what, one, other, mine[1:], its[1:])
-    return {step.what: mine[0] for step, mine in zip(LIFE, lives[0], strict=True)}
+    for step, first, second in zip(LIFE, *lives, strict=True):
+        expect_same(step.what, one, other, first[1:], second[1:])
+    return {step.what: results[0] for step, results in zip(LIFE, lives[0], strict=True)}
 
 
 def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
@@ -155,21 +161,23 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
                 seed_like(PEER) | {"archetypes": step.archetypes} | ({"lease_token": token} if step.with_token else {})
             )
         began = time.time()
-        answer = each.call(step.path, body, step.source)
-        expect(f"{step.what} by {each.name}", answer.status, step.status)
-        if answer.status == 200:
+        response = each.call(step.path, body, step.source)
+        expect(f"{step.what} by {each.name}", response.status, step.status)
+        if response.status == 200:
             expect(
                 f"interval after {step.what} by {each.name}",
-                answer.body["heartbeat_interval_seconds"] in step.interval,
+                response.body["heartbeat_interval_seconds"] in step.interval,
                 True,
             )
-        kept, token = token, answer.body.get("lease_token", token)
-        steps.append((answer.counted(), answer.said(), kept == token, answer.asked(), state(table, began)))
+        previous, token = token, response.body.get("lease_token", token)
+        steps.append(
+            (response.usage(), response.comparable(), previous == token, response.effects(), state(table, began))
+        )
     table.forget(PEER)
     return steps
 
 
-def go_on_with_each_other(one: Side, other: Side, lister: Side) -> None:
+def check_interoperability(one: Side, other: Side, lister: Side) -> None:
     """Each function renews what the other registered, defends it against other clients, and accepts
     its token. Both kinds of peers are listed."""
     for first, second in ((one, other), (other, one)):
@@ -177,9 +185,9 @@ def go_on_with_each_other(one: Side, other: Side, lister: Side) -> None:
         what = f"a peer registered by {first.name}, at {second.name}"
         token = first.call("/register", seed_like(peer)).body["lease_token"]
         expect(f"{what}: heartbeat", second.call("/heartbeat", {"peer_id": peer}).status, 200)
-        expect(f"{what}: saved heartbeat", second.call("/heartbeat", {"peer_id": peer}).counted()["write units"], 0)
-        expect(f"{what}: register by a stranger", second.call("/register", seed_like(peer), ABROAD).status, 403)
-        proven = second.call("/register", seed_like(peer) | {"lease_token": token}, ABROAD)
+        expect(f"{what}: saved heartbeat", second.call("/heartbeat", {"peer_id": peer}).usage()["write units"], 0)
+        expect(f"{what}: register by a stranger", second.call("/register", seed_like(peer), OTHER_SOURCE).status, 403)
+        proven = second.call("/register", seed_like(peer) | {"lease_token": token}, OTHER_SOURCE)
         expect(f"{what}: register with the token", (proven.status, proven.body.get("lease_token")), (200, token))
         expect(f"{what}: back from the former address", first.call("/register", seed_like(peer)).status, 403)
     for archetype in ("pepino", "ethics"):
@@ -220,11 +228,11 @@ class Moment(float):
     __hash__ = None  # type: ignore[assignment]
 
 
-def expect_same(what: str, one: Side, other: Side, mine: Any, its: Any) -> None:
-    if mine != its:
-        raise SystemExit(f"{what} differs:\n  {one.name}: {mine}\n  {other.name}: {its}")
+def expect_same(what: str, one: Side, other: Side, first: Any, second: Any) -> None:
+    if first != second:
+        raise SystemExit(f"{what} differs:\n  {one.name}: {first}\n  {other.name}: {second}")
 
 
-def expect(what: str, found: Any, wanted: Any) -> None:
-    if found != wanted:
-        raise SystemExit(f"{what}: {found}, not {wanted}")
+def expect(what: str, found: Any, expected: Any) -> None:
+    if found != expected:
+        raise SystemExit(f"{what}: got {found}, expected {expected}")

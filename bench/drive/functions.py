@@ -19,7 +19,7 @@ from typing import Any
 
 from drive.servers import Process
 
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 LAMBDA_TIMEOUT_MS = 30_000
 INVOCATION = "/2018-06-01/runtime/invocation/"
 
@@ -41,27 +41,27 @@ class RuntimeApi(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Desk)
-        self.first_asked: float | None = None
-        self.asked = threading.Event()
+        super().__init__(("127.0.0.1", 0), RuntimeHandler)
+        self.first_request_at: float | None = None
+        self.requested = threading.Event()
         self.events: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
-        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self.responses: queue.SimpleQueue[Any] = queue.SimpleQueue()
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def invoke(self, event: dict[str, Any]) -> dict[str, Any]:
         """The function's response; any status but 200 ends the benchmark."""
-        answer = self.answer(event)
-        if answer.get("statusCode") != 200:
-            raise SystemExit(f"{event['resource']}: the function answered {answer}")
-        return answer
+        response = self.response_to(event)
+        if response.get("statusCode") != 200:
+            raise SystemExit(f"{event['resource']}: the function responded {response}")
+        return response
 
-    def answer(self, event: dict[str, Any]) -> dict[str, Any]:
+    def response_to(self, event: dict[str, Any]) -> dict[str, Any]:
         """The function's response with any status."""
         self.events.put(json.dumps(event).encode())
-        answer = self.answers.get(timeout=PATIENCE)
-        if not isinstance(answer, dict):
-            raise SystemExit(f"{event['resource']}: the function answered {answer}")
-        return answer
+        response = self.responses.get(timeout=TIMEOUT_SECONDS)
+        if not isinstance(response, dict):
+            raise SystemExit(f"{event['resource']}: the function responded {response}")
+        return response
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Logs nothing: a function that is killed breaks its connections."""
@@ -72,7 +72,7 @@ class RuntimeApi(ThreadingHTTPServer):
         self.server_close()
 
 
-class Desk(BaseHTTPRequestHandler):
+class RuntimeHandler(BaseHTTPRequestHandler):
     """One connection of a function to its Runtime API."""
 
     protocol_version = "HTTP/1.1"
@@ -81,9 +81,9 @@ class Desk(BaseHTTPRequestHandler):
     server: RuntimeApi
 
     def do_GET(self) -> None:
-        if self.server.first_asked is None:
-            self.server.first_asked = time.monotonic()
-            self.server.asked.set()
+        if self.server.first_request_at is None:
+            self.server.first_request_at = time.monotonic()
+            self.server.requested.set()
         event = self.server.events.get()
         if event is None:
             return
@@ -95,7 +95,7 @@ class Desk(BaseHTTPRequestHandler):
         self.finish_with(event)
 
     def do_POST(self) -> None:
-        self.server.answers.put(json.loads(self.body()))
+        self.server.responses.put(json.loads(self.body()))
         self.send_response(202)
         self.finish_with(b'{"status":"OK"}')
 
@@ -131,9 +131,9 @@ def started(function: Function) -> Iterator[tuple[RuntimeApi, Process, float]]:
         text=True,
     )
     try:
-        if not api.asked.wait(PATIENCE) or api.first_asked is None:
-            raise SystemExit(f"{function.name} asked for no event")
-        yield api, Process(api.server_port, process), api.first_asked - began
+        if not api.requested.wait(TIMEOUT_SECONDS) or api.first_request_at is None:
+            raise SystemExit(f"{function.name} requested no event")
+        yield api, Process(api.server_port, process), api.first_request_at - began
     finally:
         process.kill()
         process.wait()
@@ -208,20 +208,20 @@ def create_table(endpoint: str, name: str) -> None:
         "AttributeDefinitions": [{"AttributeName": name, "AttributeType": kind} for name, kind in types.items()],
         "GlobalSecondaryIndexes": [index],
     }
-    ask(endpoint, "CreateTable", table)
+    dynamodb(endpoint, "CreateTable", table)
 
 
-def ask(endpoint: str, action: str, asked: dict[str, Any]) -> Any:
-    """The response of a stand-in."""
+def dynamodb(endpoint: str, action: str, body: dict[str, Any]) -> Any:
+    """Calls a DynamoDB stand-in and returns its response."""
     headers = {
         "X-Amz-Target": f"DynamoDB_20120810.{action}",
         "Content-Type": "application/x-amz-json-1.0",
         "Authorization": "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, "
         "SignedHeaders=host, Signature=0",
     }
-    request = urllib.request.Request(endpoint, json.dumps(asked).encode(), headers)
-    with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
-        return json.load(answer)
+    request = urllib.request.Request(endpoint, json.dumps(body).encode(), headers)
+    with urllib.request.urlopen(request, timeout=TIMEOUT_SECONDS) as response:
+        return json.load(response)
 
 
 def keys(hashed: str, ranged: str | None = None) -> list[dict[str, str]]:

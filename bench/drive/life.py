@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from drive.cases import PEER
-from drive.functions import ask
+from drive.functions import dynamodb
 
-HOME, ABROAD = "203.0.113.7", "198.51.100.1"
+HOME, OTHER_SOURCE = "203.0.113.7", "198.51.100.1"
 HOUR = 3_600
 # The range, in seconds, of the next heartbeat's time for a lease of 300.
 THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
@@ -25,22 +25,22 @@ class Table:
     name: str
 
     def items_of(self, peer: str) -> dict[str, dict[str, Any]]:
-        items = ask(self.endpoint, "Scan", {"TableName": self.name, "ConsistentRead": True})["Items"]
+        items = dynamodb(self.endpoint, "Scan", {"TableName": self.name, "ConsistentRead": True})["Items"]
         keyed = {item["peer_id"]["S"]: item for item in items}
         return {key: item for key, item in keyed.items() if key == peer or key.endswith(f" {peer}")}
 
     def forget(self, peer: str) -> None:
         for key in self.items_of(peer):
-            ask(self.endpoint, "DeleteItem", {"TableName": self.name, "Key": {"peer_id": {"S": key}}})
+            dynamodb(self.endpoint, "DeleteItem", {"TableName": self.name, "Key": {"peer_id": {"S": key}}})
 
     def change(self, expression: str, **values: int | bytes) -> None:
         """Changes the peer's item without the function's knowledge."""
-        asked = {"TableName": self.name, "Key": {"peer_id": {"S": PEER}}, "UpdateExpression": expression}
+        request = {"TableName": self.name, "Key": {"peer_id": {"S": PEER}}, "UpdateExpression": expression}
         typed = {
             f":{name}": {"N": str(value)} if isinstance(value, int) else {"B": base64.b64encode(value).decode()}
             for name, value in values.items()
         }
-        ask(self.endpoint, "UpdateItem", asked | ({"ExpressionAttributeValues": typed} if typed else {}))
+        dynamodb(self.endpoint, "UpdateItem", request | ({"ExpressionAttributeValues": typed} if typed else {}))
 
     def end_lease(self, seconds_ago: int) -> None:
         self.change("SET expires_at = :then", then=int((time.time() - seconds_ago) * 1000))
@@ -70,17 +70,17 @@ LIFE = [
     replace(REGISTER, what="register again, 1 archetype dropped and 1 new", archetypes=("pepino", "memory")),
     replace(REGISTER, what="register without archetypes", archetypes=()),
     replace(REGISTER, what="register again with archetypes"),
-    replace(REGISTER, what="register by a stranger", status=403, source=ABROAD),
-    replace(REGISTER, what="register from elsewhere with the token", source=ABROAD, with_token=True),
+    replace(REGISTER, what="register by a stranger", status=403, source=OTHER_SOURCE),
+    replace(REGISTER, what="register from elsewhere with the token", source=OTHER_SOURCE, with_token=True),
     replace(REGISTER, what="register from the former address", status=403),
-    replace(REGISTER, what="register from the same address without the token", source=ABROAD),
+    replace(REGISTER, what="register from the same address without the token", source=OTHER_SOURCE),
     Step("heartbeat of a dormant peer", 200, before=lambda table: table.end_lease(HOUR)),
     replace(REGISTER, what="register over a dormant peer", before=lambda table: table.end_lease(HOUR)),
     replace(
         REGISTER,
         what="register over a dormant peer that is revived meanwhile",
         status=403,
-        source=ABROAD,
+        source=OTHER_SOURCE,
         before=lambda table: table.end_lease(HOUR),
         in_between=lambda table: table.end_lease(-HOUR),
     ),
@@ -106,7 +106,7 @@ LIFE = [
         interval=STEADY,
     ),
     Step("heartbeat of a forgotten peer", 404, before=lambda table: table.end_lease(25 * HOUR)),
-    replace(REGISTER, what="register over a forgotten peer", source=ABROAD, with_token=True),
+    replace(REGISTER, what="register over a forgotten peer", source=OTHER_SOURCE, with_token=True),
     Step("heartbeat of an unreadable peer", 404, before=lambda table: table.change("REMOVE holder")),
     replace(REGISTER, what="register over an unreadable peer"),
     replace(

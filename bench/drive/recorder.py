@@ -23,12 +23,12 @@ class Call:
     """One call to DynamoDB, and its response."""
 
     action: str
-    asked: dict[str, Any]
-    answer: dict[str, Any]
+    request: dict[str, Any]
+    response: dict[str, Any]
 
     @property
     def units(self) -> float:
-        consumed = self.answer.get("ConsumedCapacity") or []
+        consumed = self.response.get("ConsumedCapacity") or []
         each = consumed if isinstance(consumed, list) else [consumed]
         return float(sum(one["CapacityUnits"] for one in each))
 
@@ -38,17 +38,17 @@ class Call:
 
     def shape(self) -> Any:
         """The call without its values, so that equal calls for different peers compare as equal."""
-        names = self.asked.get("ExpressionAttributeNames", {})
+        names = self.request.get("ExpressionAttributeNames", {})
         expressions = {
             key: VALUE.sub("?", ALIAS.sub(lambda alias: names[alias[0]], text))
-            for key, text in self.asked.items()
+            for key, text in self.request.items()
             if key in ("ConditionExpression", "UpdateExpression", "KeyConditionExpression")
         }
-        kept = {key: self.asked.get(key) for key in ("ConsistentRead", "ReturnValuesOnConditionCheckFailure")}
-        items = [self.asked[key] for key in ("Item", "Key") if key in self.asked]
-        for requests in self.asked.get("RequestItems", {}).values():
+        options = {key: self.request.get(key) for key in ("ConsistentRead", "ReturnValuesOnConditionCheckFailure")}
+        items = [self.request[key] for key in ("Item", "Key") if key in self.request]
+        for requests in self.request.get("RequestItems", {}).values():
             items += [request["PutRequest"]["Item"] for request in requests]
-        return self.action, expressions, kept, [types(item) for item in items]
+        return self.action, expressions, options, [types(item) for item in items]
 
 
 class Recorder(ThreadingHTTPServer):
@@ -57,7 +57,7 @@ class Recorder(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, endpoint: str) -> None:
-        super().__init__(("127.0.0.1", 0), Desk)
+        super().__init__(("127.0.0.1", 0), ProxyHandler)
         parts = urlsplit(endpoint)
         self.upstream = (parts.hostname or "", parts.port or 80)
         self.calls: list[Call] = []
@@ -70,8 +70,8 @@ class Recorder(ThreadingHTTPServer):
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.server_port}"
 
-    def taken(self) -> list[Call]:
-        """The calls since this was last called."""
+    def take_calls(self) -> list[Call]:
+        """Returns the calls since the last time, and forgets them."""
         calls, self.calls = self.calls, []
         return calls
 
@@ -83,7 +83,7 @@ class Recorder(ThreadingHTTPServer):
         self.server_close()
 
 
-class Desk(BaseHTTPRequestHandler):
+class ProxyHandler(BaseHTTPRequestHandler):
     """One connection of a function to its table."""
 
     protocol_version = "HTTP/1.1"
@@ -101,16 +101,16 @@ class Desk(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         sent = self.rfile.read(int(self.headers["Content-Length"]))
         action = self.headers[TARGET_HEADER].rpartition(".")[2]
-        if action == "PutItem" and (meddle := self.server.before_put):
+        if action == "PutItem" and (change := self.server.before_put):
             self.server.before_put = None
-            meddle()
+            change()
         self.upstream.request("POST", "/", sent, dict(self.headers.items()))
-        answer = self.upstream.getresponse()
-        body = answer.read()
+        response = self.upstream.getresponse()
+        body = response.read()
         self.server.calls.append(Call(action, json.loads(sent), json.loads(body)))
-        self.send_response(answer.status)
+        self.send_response(response.status)
         for name in ("Content-Type", "x-amz-crc32", "x-amzn-RequestId"):
-            if value := answer.getheader(name):
+            if value := response.getheader(name):
                 self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()

@@ -79,7 +79,7 @@ def fill(service: Service, peers: int, first: int = 0) -> None:
 
 
 @contextmanager
-def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
+def baseline(service: Service, member: str, discover: str) -> Iterator[Process]:
     """The baseline: constants with the length of the service's responses to these two requests."""
     api = Api(service.address)
     heartbeat_bytes, headers = length_and_headers(api, "POST", "/heartbeat", {"peer_id": member})
@@ -95,10 +95,10 @@ def bare(service: Service, member: str, discover: str) -> Iterator[Process]:
         line = process.stdout.readline()
         found = re.search(r":(\d+)$", line.strip())
         assert found, line
-        baseline = Process(int(found[1]), process)
-        expect_same(baseline, "POST", "/heartbeat", headers)
-        expect_same(baseline, "GET", "/discover", discover_headers)
-        yield baseline
+        server = Process(int(found[1]), process)
+        expect_same(server, "POST", "/heartbeat", headers)
+        expect_same(server, "GET", "/discover", discover_headers)
+        yield server
     finally:
         process.kill()
         process.wait()
@@ -115,7 +115,7 @@ def expect_same(baseline: Process, method: str, path: str, expected: dict[str, s
 def length_and_headers(api: Api, method: str, path: str, body: object) -> tuple[int, dict[str, str]]:
     status, headers, content = api.exchange(method, path, body)
     if status != 200:
-        raise SystemExit(f"{method} {path} answered {status}: {content[:200]!r}")
+        raise SystemExit(f"{method} {path} returned {status}: {content[:200]!r}")
     return len(content), {name.lower(): value for name, value in headers.items()}
 
 
@@ -127,8 +127,8 @@ def redis() -> Iterator[Process]:
         port = probe.getsockname()[1]
     with scratch() as folder:
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
-        place = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
-        process = subprocess.Popen(["redis-server", *durable, *place], stdout=subprocess.DEVNULL, text=True)
+        location = ["--bind", "127.0.0.1", "--port", str(port), "--dir", str(folder)]
+        process = subprocess.Popen(["redis-server", *durable, *location], stdout=subprocess.DEVNULL, text=True)
         try:
             wait_until("redis listens", lambda: is_listening(port), 10)
             yield Process(port, process)

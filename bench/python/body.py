@@ -1,4 +1,4 @@
-"""Bodies as the contract has them: read once, and checked whole before anything is changed."""
+"""Parses request bodies by the rules of the API. A body is validated as a whole before anything changes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_METADATA_LEVELS = 16
 TTL_SECONDS = 300
 TTL_BOUNDS = (30, 3600)
 
-# Numbers are kept as they were written, and none that fits a body is too long to be one.
+# Numbers keep their text, so numbers of any length that fits a body are allowed.
 sys.set_int_max_str_digits(MAX_BODY_BYTES)
 
 VISIBLE = re.compile(r"[!-~]{1,128}")
@@ -35,7 +35,7 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Refusal(Exception):
-    """What the caller is told instead of a success."""
+    """An error response."""
 
     def __init__(
         self, status: int, code: str, message: str, field: str | None = None, retry_after: int | None = None
@@ -46,32 +46,32 @@ class Refusal(Exception):
 
 @dataclass(slots=True)
 class Registration:
-    """What a peer publishes, the lease it asks for, and what it shows for being the holder."""
+    """What a peer publishes, the lease it requests, and its proof that it is the holder."""
 
     peer_id: str
-    # Left out: where the request came from.
+    # `None` means the source address of the request.
     address: str | None
     port: int
     archetypes: list[str]
-    # As it was written.
+    # The original text.
     metadata: str
     ttl_seconds: int
     lease_token: str | None
 
 
-class Repeated(ValueError):
-    """A key stands twice in one object."""
+class RepeatedKey(ValueError):
+    """An object has the same key twice."""
 
 
 def registration(body: str) -> Registration:
-    given = entries(body)
-    peer_id = checked_id(given)
-    address = given.get("address")
-    port = given.get("port")
-    archetypes = given.get("archetypes")
-    metadata = given.get("metadata")
-    ttl_seconds = given.get("ttl_seconds")
-    lease_token = given.get("lease_token")
+    fields = entries(body)
+    peer_id = checked_id(fields)
+    address = fields.get("address")
+    port = fields.get("port")
+    archetypes = fields.get("archetypes")
+    metadata = fields.get("metadata")
+    ttl_seconds = fields.get("ttl_seconds")
+    lease_token = fields.get("lease_token")
     checked = Registration(
         peer_id,
         None if address is None else checked_address(address[0]),
@@ -81,28 +81,28 @@ def registration(body: str) -> Registration:
         TTL_SECONDS if ttl_seconds is None else integer("ttl_seconds", ttl_seconds[0], *TTL_BOUNDS),
         None if lease_token is None else checked_token(lease_token[0]),
     )
-    refuse_discover(given)
+    refuse_discover(fields)
     return checked
 
 
 def heartbeat(body: str) -> str:
-    """The id of the peer whose lease is to be renewed."""
-    given = entries(body)
-    if "peer_ids" in given:
+    """The id of the peer to renew."""
+    fields = entries(body)
+    if "peer_ids" in fields:
         raise Refusal(501, "not_available_here", "heartbeats for many peers are not part of this comparison")
-    peer_id = checked_id(given)
-    refuse_discover(given)
+    peer_id = checked_id(fields)
+    refuse_discover(fields)
     return peer_id
 
 
 def entries(body: str) -> dict[str, tuple[Any, str]]:
-    """The keys of a JSON object: the value of each, and the text it was written as. `null` is the same as nothing."""
+    """The value and the original text of each key of a JSON object. A `null` counts as absent."""
     if len(body.encode()) > MAX_BODY_BYTES:
         raise Refusal(413, "body_too_large", f"the body must be at most {MAX_BODY_BYTES} bytes")
     found: dict[str, tuple[Any, str]] = {}
     at = after(OPENING, body, 0)
     if body.startswith("}", at):
-        ended_at(body, at + 1)
+        expect_end(body, at + 1)
         return found
     while True:
         key, at = JSON.raw_decode(body, at)
@@ -115,43 +115,43 @@ def entries(body: str) -> dict[str, tuple[Any, str]]:
         found[key] = (value, body[start:at])
         separator = NEXT.match(body, at)
         if separator is None:
-            raise ValueError(f"a comma or the end is missing at {at}")
+            raise ValueError(f"a comma or a closing brace is missing at position {at}")
         at = separator.end()
         if separator[1] == "}":
-            ended_at(body, at)
+            expect_end(body, at)
             return {key: entry for key, entry in found.items() if entry[0] is not None}
 
 
 def read(key: str, body: str, start: int) -> tuple[Any, int]:
     try:
         return (JSON_WITHOUT_REPEATED_KEYS if key == "metadata" else JSON).raw_decode(body, start)
-    except Repeated as error:
+    except RepeatedKey as error:
         raise invalid(key, "must not repeat a key within one object") from error
 
 
 def after(pattern: re.Pattern[str], body: str, at: int) -> int:
     match = pattern.match(body, at)
     if match is None:
-        raise ValueError(f"{body[at : at + 1]!r} stands at {at}")
+        raise ValueError(f"{body[at : at + 1]!r} is unexpected at position {at}")
     return match.end()
 
 
-def ended_at(body: str, at: int) -> None:
+def expect_end(body: str, at: int) -> None:
     if body[at:].strip(" \t\n\r"):
-        raise ValueError(f"more than an object, from {at} on")
+        raise ValueError(f"unexpected text after the object, at position {at}")
 
 
-def checked_id(given: dict[str, tuple[Any, str]]) -> str:
-    if "peer_id" not in given:
+def checked_id(fields: dict[str, tuple[Any, str]]) -> str:
+    if "peer_id" not in fields:
         raise invalid("peer_id", "is required")
-    peer_id = given["peer_id"][0]
+    peer_id = fields["peer_id"][0]
     if not isinstance(peer_id, str) or not VISIBLE.fullmatch(peer_id):
         raise invalid("peer_id", "must be 1 to 128 visible ASCII characters, without spaces")
     return peer_id
 
 
 def checked_address(text: Any) -> str | None:
-    """An address as it is published; `None` where it is the one that the request came from."""
+    """The address to publish; `None` means the source address of the request."""
     if not isinstance(text, str):
         raise invalid("address", "must be a string of valid Unicode")
     if not text:
@@ -173,7 +173,7 @@ def checked_address(text: Any) -> str | None:
 
 
 def canonical(text: str) -> Address:
-    """An address, one of IPv4 that is mapped into IPv6 as what it is."""
+    """An IP address. An IPv4-mapped IPv6 address is converted to IPv4."""
     address = ipaddress.ip_address(text)
     if address.version == 4:
         return address
@@ -204,7 +204,7 @@ def checked_metadata(value: Any, text: str) -> str:
         raise invalid("metadata", "must be a JSON object")
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise invalid("metadata", f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
-    # Few objects need no walk: they can't nest deeper than they are many.
+    # Values can nest no deeper than the number of their opening brackets, so most need no walk.
     if text.count("{") + text.count("[") > MAX_METADATA_LEVELS and levels(value) > MAX_METADATA_LEVELS:
         raise invalid("metadata", f"must be nested at most {MAX_METADATA_LEVELS} levels deep")
     if "\\u" in text:
@@ -228,7 +228,7 @@ def checked_token(token: Any) -> str:
 
 
 def integer(field: str, value: Any, least: int, most: int) -> int:
-    """An integer, however it is written: to JSON, 9000.0 is one."""
+    """An integer in any notation: in JSON, 9000.0 is an integer."""
     if type(value) is float and value.is_integer():
         value = int(value)
     if type(value) is not int or not least <= value <= most:
@@ -236,25 +236,25 @@ def integer(field: str, value: Any, least: int, most: int) -> int:
     return value
 
 
-def refuse_discover(given: dict[str, tuple[Any, str]]) -> None:
-    if "discover" in given:
-        raise Refusal(501, "not_available_here", "a discover that rides along is not part of this comparison")
+def refuse_discover(fields: dict[str, tuple[Any, str]]) -> None:
+    if "discover" in fields:
+        raise Refusal(501, "not_available_here", "a discover within a heartbeat is not part of this comparison")
 
 
 def invalid(field: str, rule: str) -> Refusal:
     return Refusal(400, "invalid_field", f"{field} {rule}", field)
 
 
-def no_constant(name: str) -> Any:
-    raise ValueError(f"{name} is no JSON")
+def reject_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
 
 
-def unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def reject_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     together = dict(pairs)
     if len(together) != len(pairs):
-        raise Repeated
+        raise RepeatedKey
     return together
 
 
-JSON = json.JSONDecoder(parse_constant=no_constant)
-JSON_WITHOUT_REPEATED_KEYS = json.JSONDecoder(parse_constant=no_constant, object_pairs_hook=unrepeated)
+JSON = json.JSONDecoder(parse_constant=reject_constant)
+JSON_WITHOUT_REPEATED_KEYS = json.JSONDecoder(parse_constant=reject_constant, object_pairs_hook=reject_repeated_keys)

@@ -1,4 +1,4 @@
-"""How peers lie in the table and who may change them: registering and renewing, as `crates/dynamodb` does both."""
+"""The items of peers, and the rules for registering and renewing them, as in `crates/dynamodb`."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ FULL_RETRY_SECONDS = 30
 REVIVAL_WINDOW_MILLIS = 24 * 3_600 * 1_000
 # Markers outlive the peer's item, so that heartbeats rarely have to renew them.
 MARKER_SLACK_SECONDS = 2 * 86_400
-# How often a call begins anew because another process changed the peer meanwhile.
-RACES = 64
-LONGEST_RACE_PAUSE = 6
+# The maximum number of attempts if other processes change the peer at the same time.
+MAX_ATTEMPTS = 64
+MAX_PAUSE_EXPONENT = 6
 HOLDER_BYTES = 25
 SOURCE_BYTES = 9
 TOKEN_HASH_BYTES = 16
@@ -34,17 +34,17 @@ compact = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 @dataclass(slots=True)
 class Stored:
-    """A peer's item, and what the rules read of it. Times are in milliseconds since 1970."""
+    """A peer's item, and the fields that the rules use. Times are in milliseconds since 1970."""
 
     item: dict[str, Any]
     expires_at: int
     last_seen: int
     registered_at: int
     ttl_seconds: int
-    # Where the registration came from, and the hash of its token.
+    # The source of the registration, and the hash of its token.
     holder: bytes
     generation: bytes
-    # Until when its markers stand, in seconds since 1970.
+    # When its markers expire, in seconds since 1970.
     marked_until: int
 
     def is_live(self, now: int) -> bool:
@@ -60,7 +60,7 @@ class Stored:
 
 @dataclass(slots=True)
 class Claim:
-    """What a caller shows for being the holder."""
+    """A client's proof that it is the holder."""
 
     source: bytes
     token: bytes | None
@@ -81,39 +81,39 @@ class Renewed:
     revived: bool
 
 
-def register(asked: Registration, source: bytes, now: int) -> str:
-    """Writes the markers, then the peer, then drops markers that it no longer needs. Answers the lease's token.
+def register(registration: Registration, source: bytes, now: int) -> str:
+    """Writes the markers, then the peer, then deletes markers that are no longer needed. Returns the lease token.
 
-    A crash on the way leaves markers without a peer, which every read passes over; never a peer without its markers.
+    A crash can leave markers without a peer, which every read ignores, but never a peer without its markers.
     """
-    claim = Claim(source, hash_of(asked.lease_token) if asked.lease_token else None)
+    claim = Claim(source, hash_of(registration.lease_token) if registration.lease_token else None)
     fresh, generation = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_bytes(GENERATION_BYTES)
-    found = table.get(asked.peer_id)
-    for lost in range(RACES):
-        standing = read(found)
-        refuse_strangers(standing, claim, now)
-        kept = standing is not None and standing.is_known(now) and claim.proves(standing)
-        token = asked.lease_token if kept and asked.lease_token else fresh
-        item = peer_item(asked, source + hash_of(token), generation, now)
-        table.put_all(markers(item, asked.archetypes))
+    found = table.get(registration.peer_id)
+    for attempt in range(MAX_ATTEMPTS):
+        current = read(found)
+        check_holder(current, claim, now)
+        kept = current is not None and current.is_known(now) and claim.proves(current)
+        token = registration.lease_token if kept and registration.lease_token else fresh
+        item = peer_item(registration, source + hash_of(token), generation, now)
+        table.put_all(markers(item, registration.archetypes))
         try:
-            table.put(item, **still(found, standing, claim, now))
-        except table.Lost as race:
-            found = found_after(race, asked.peer_id, lost)
-            # An attempt that timed out may have been carried out all the same.
+            table.put(item, **condition_for(found, current, claim, now))
+        except table.ConditionFailed as conflict:
+            found = item_after_conflict(conflict, registration.peer_id, attempt)
+            # An attempt that timed out may nevertheless have succeeded.
             if found is None or found.get("gen") != generation:
                 continue
-        if standing is not None:
-            drop_markers(standing, asked.archetypes)
+        if current is not None:
+            drop_markers(current, registration.archetypes)
         return token
-    raise TimeoutError("too many callers register this peer at once")
+    raise TimeoutError("too many clients register this peer at the same time")
 
 
 def renew(peer_id: str, now: int) -> Renewed:
-    """A read, and a write only where the lease that stands does not reach far enough."""
+    """Reads the peer, and writes only if its lease must be extended."""
     found = table.get(peer_id)
     revived = False
-    for lost in range(RACES):
+    for attempt in range(MAX_ATTEMPTS):
         stored = read(found)
         if stored is None or not stored.is_known(now):
             raise Refusal(404, "peer_not_registered", "no such peer is registered here; register it first")
@@ -123,21 +123,21 @@ def renew(peer_id: str, now: int) -> Renewed:
             return renewed
         try:
             write_renewal(stored, now)
-        except table.Lost as race:
-            found = found_after(race, peer_id, lost)
+        except table.ConditionFailed as conflict:
+            found = item_after_conflict(conflict, peer_id, attempt)
             continue
         return renewed
-    raise TimeoutError("too many callers change this peer at once")
+    raise TimeoutError("too many clients change this peer at the same time")
 
 
 def write_renewal(stored: Stored, now: int) -> None:
-    """Writes a lease that reaches a third further than asked for, so that the next heartbeat need not write."""
+    """Writes a lease that is a third longer than requested, so that the next heartbeat need not write."""
     ttl_millis = stored.ttl_seconds * 1_000
     expires_at = now + ttl_millis + ttl_millis // 3
     item = stored.item | {
         "expires_at": expires_at,
         "seen": max(now, stored.last_seen),
-        "ttl": forgotten_at(expires_at),
+        "ttl": evictable_at(expires_at),
     }
     listed = "lane" in item
     if not listed or item["ttl"] > stored.marked_until:
@@ -162,30 +162,31 @@ def write_renewal(stored: Stored, now: int) -> None:
     )
 
 
-def refuse_strangers(standing: Stored | None, claim: Claim, now: int) -> None:
-    """Refuses who may not replace a live peer, and newcomers where there is no room for any."""
-    if standing is None or not standing.is_live(now):
+def check_holder(current: Stored | None, claim: Claim, now: int) -> None:
+    """Rejects clients that may not replace a live peer, and newcomers to a full registry."""
+    if current is None or not current.is_live(now):
         if table.size.at_least(MAX_PEERS):
-            raise Refusal(503, "registry_full", "there is no room for a newcomer", retry_after=FULL_RETRY_SECONDS)
-    elif not claim.admits(standing):
-        until = written(standing.expires_at)
+            raise Refusal(503, "registry_full", "the registry accepts no new peers", retry_after=FULL_RETRY_SECONDS)
+    elif not claim.admits(current):
+        until = timestamp(current.expires_at)
         raise Refusal(
             403,
             "not_holder",
-            f"the peer is held by somebody else until {until} UTC; its holder is known by the address it registered "
-            "from or by its lease_token",
+            f"the peer is held by another client until {until} UTC; its holder is identified by the address that it "
+            "registered from or by its lease_token",
         )
 
 
-def still(found: dict[str, Any] | None, standing: Stored | None, claim: Claim, now: int) -> dict[str, Any]:
-    """The condition that what was found still stands when the peer is written."""
+def condition_for(found: dict[str, Any] | None, current: Stored | None, claim: Claim, now: int) -> dict[str, Any]:
+    """The condition that the item is unchanged when the peer is written."""
     if found is None:
         return {"ConditionExpression": "attribute_not_exists(peer_id)"}
-    if standing is None and "gen" not in found:
+    if current is None and "gen" not in found:
         return {"ConditionExpression": "attribute_not_exists(gen)"}
-    # Who may replace it only because its lease ended must not replace it once a heartbeat revives it.
-    if standing is not None and not standing.is_live(now) and not claim.admits(standing):
-        return unchanged(standing)
+    # A client that may replace the peer only because its lease ended must not do so after a heartbeat
+    # has revived it.
+    if current is not None and not current.is_live(now) and not claim.admits(current):
+        return unchanged(current)
     return same(found["gen"])
 
 
@@ -200,29 +201,29 @@ def unchanged(stored: Stored) -> dict[str, Any]:
     }
 
 
-def found_after(race: table.Lost, peer_id: str, lost: int) -> dict[str, Any] | None:
-    """What stands there after a write was refused: at first the refusal says, later a pause parts the two that race."""
-    if lost == 0 and race.item is not None:
-        return race.item
-    time.sleep(random.randrange(1 << min(lost, LONGEST_RACE_PAUSE)) / 1_000)
+def item_after_conflict(conflict: table.ConditionFailed, peer_id: str, attempt: int) -> dict[str, Any] | None:
+    """The item after a failed condition: first the one in the error; later it is read again after a random pause."""
+    if attempt == 0 and conflict.item is not None:
+        return conflict.item
+    time.sleep(random.randrange(1 << min(attempt, MAX_PAUSE_EXPONENT)) / 1_000)
     return table.get(peer_id)
 
 
 def drop_markers(replaced: Stored, kept: list[str]) -> None:
-    """One that stays behind is passed over by every read, so a failure here is no failure of the registration."""
+    """Deletes markers. Every read ignores those that remain, so the registration does not fail if this does."""
     peer_id = replaced.item["peer_id"]
     for archetype in replaced.archetypes():
         if archetype not in kept:
             try:
                 table.delete(marker_key(archetype, peer_id), **same(replaced.generation))
-            except table.Lost:
+            except table.ConditionFailed:
                 pass
             except table.FAILURES as error:
-                log.warning("a marker that nothing needs stays until its time to live ends: %s", error)
+                log.warning("an obsolete marker remains until its time to live ends: %s", error)
 
 
 def read(item: dict[str, Any] | None) -> Stored | None:
-    """What the rules need of an item; nothing where there is none, or where it can't be read."""
+    """The fields of an item; `None` if there is no item, or if it can't be read."""
     if item is None:
         return None
     try:
@@ -240,39 +241,40 @@ def read(item: dict[str, Any] | None) -> Stored | None:
             raise ValueError("holder or gen is of a wrong length")
     except (KeyError, TypeError, ValueError) as error:
         table.counts["dynamodb_unreadable_items_total"] += 1
-        log.warning("an item can't be read and is passed over: %r", error)
+        log.warning("an item can't be read and is ignored: %r", error)
         return None
     return stored
 
 
-def peer_item(asked: Registration, holder: bytes, generation: bytes, now: int) -> dict[str, Any]:
-    expires_at = now + asked.ttl_seconds * 1_000
-    ttl = forgotten_at(expires_at)
-    address, archetypes = compact(asked.address), compact(asked.archetypes)
-    body = f'{{"address":{address},"port":{asked.port},"archetypes":{archetypes},"metadata":{asked.metadata}}}'
+def peer_item(registration: Registration, holder: bytes, generation: bytes, now: int) -> dict[str, Any]:
+    expires_at = now + registration.ttl_seconds * 1_000
+    ttl = evictable_at(expires_at)
+    address, archetypes = compact(registration.address), compact(registration.archetypes)
+    body = f'{{"address":{address},"port":{registration.port},"archetypes":{archetypes},'
+    body += f'"metadata":{registration.metadata}}}'
     return {
-        "peer_id": asked.peer_id,
+        "peer_id": registration.peer_id,
         "reg": body,
         "expires_at": expires_at,
         "seen": now,
         "since": now,
-        "lease": asked.ttl_seconds,
+        "lease": registration.ttl_seconds,
         "holder": holder,
         "gen": generation,
         "marked": ttl + MARKER_SLACK_SECONDS,
         "ttl": ttl,
-        **index_keys(asked.peer_id),
+        **index_keys(registration.peer_id),
     }
 
 
 def markers(item: dict[str, Any], archetypes: list[str]) -> list[dict[str, Any]]:
-    """The items by which a peer is found, one for each archetype."""
-    peer_id, place = item["peer_id"], item["h"]
+    """The items that list a peer in the index, one for each archetype."""
+    peer_id, position = item["peer_id"], item["h"]
     return [
         {
             "peer_id": marker_key(archetype, peer_id),
-            "lane": table.lane_of(archetype, place),
-            "h": place,
+            "lane": table.lane_of(archetype, position),
+            "h": position,
             "gen": item["gen"],
             "ttl": item["marked"],
         }
@@ -285,11 +287,11 @@ def marker_key(archetype: str, peer_id: str) -> str:
 
 
 def index_keys(peer_id: str) -> dict[str, Any]:
-    place = table.place_of(peer_id)
-    return {"lane": table.lane_of("", place), "h": place}
+    position = table.position_of(peer_id)
+    return {"lane": table.lane_of("", position), "h": position}
 
 
-def forgotten_at(expires_at: int) -> int:
+def evictable_at(expires_at: int) -> int:
     """When the service may delete a peer's item, in seconds since 1970."""
     return (expires_at + REVIVAL_WINDOW_MILLIS) // 1_000 + 1
 
@@ -298,6 +300,6 @@ def hash_of(token: str) -> bytes:
     return hashlib.sha256(token.encode()).digest()[:TOKEN_HASH_BYTES]
 
 
-def written(millis: int) -> str:
-    """A time as the contract writes it."""
+def timestamp(millis: int) -> str:
+    """A time in the format of the API."""
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(millis // 1_000))

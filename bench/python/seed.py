@@ -1,7 +1,7 @@
-"""The seed's duties as a Python function does them with boto3: measured beside `bootstrap`, and judging nothing.
+"""A function like the original one ("the seed"), in Python with boto3. It is measured for information only.
 
-Each call is parsed, checked, written by one call of DynamoDB, and answered in the seed's shape. It has no holder rule,
-no markers and no saved writes, so a registration costs it less than the contract would; `handler.py` has them.
+Each request is parsed, validated and written by one DynamoDB call, and gets a response in the original format. It has
+no holder rule, no markers and no saved writes, so it does less for a registration than `handler.py`.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ table = boto3.resource("dynamodb", endpoint_url=os.environ.get("AURORA_DYNAMODB_
 
 
 def lambda_handler(event: dict[str, Any], context: object) -> dict[str, Any]:
-    calls = {"/register": register, "/heartbeat": heartbeat}
-    call = calls.get(event["resource"])
-    if call is None or event["httpMethod"] != "POST":
-        return answer(404, {"error": "Not found"})
+    handlers = {"/register": register, "/heartbeat": heartbeat}
+    handler = handlers.get(event["resource"])
+    if handler is None or event["httpMethod"] != "POST":
+        return response(404, {"error": "Not found"})
     try:
-        return call(json.loads(event["body"] or "{}"))
+        return handler(json.loads(event["body"] or "{}"))
     except ValueError as error:
-        return answer(400, {"error": str(error)})
+        return response(400, {"error": str(error)})
 
 
 def register(body: dict[str, Any]) -> dict[str, Any]:
@@ -62,7 +62,7 @@ def register(body: dict[str, Any]) -> dict[str, Any]:
         }
     )
     message = "Peer registered successfully"
-    return answer(200, {"message": message, "peer_id": peer_id, "ttl_expires": text(now + TTL_SECONDS)})
+    return response(200, {"message": message, "peer_id": peer_id, "ttl_expires": text(now + TTL_SECONDS)})
 
 
 def heartbeat(body: dict[str, Any]) -> dict[str, Any]:
@@ -78,9 +78,9 @@ def heartbeat(body: dict[str, Any]) -> dict[str, Any]:
         )
     except ClientError as error:
         if error.response["Error"]["Code"] == "ConditionalCheckFailedException":
-            return answer(404, {"error": "Peer is not registered"})
+            return response(404, {"error": "Peer is not registered"})
         raise
-    return answer(200, {"message": "Heartbeat updated", "peer_id": peer_id, "timestamp": text(now)})
+    return response(200, {"message": "Heartbeat updated", "peer_id": peer_id, "timestamp": text(now)})
 
 
 def checked_id(body: object) -> str:
@@ -90,7 +90,7 @@ def checked_id(body: object) -> str:
     return peer_id
 
 
-def answer(status: int, body: dict[str, Any]) -> dict[str, Any]:
+def response(status: int, body: dict[str, Any]) -> dict[str, Any]:
     return {"statusCode": status, "headers": HEADERS, "body": json.dumps(body)}
 
 

@@ -1,4 +1,4 @@
-"""The table: every call that is made of it, and what of it is kept in this process."""
+"""The DynamoDB table: all calls to it, and the values that this process caches."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ INDEX = "LastSeenIndex"
 SECRET_KEY = " table"
 LANES = 16
 LANE_WIDTH = 1 << 60
-# How much of a lane is counted, half a read unit, and how long that is good for.
+# How many entries of a lane are counted, at half a read unit, and how long the result is used.
 PROBED_ENTRIES = 50
 SIZE_HOLDS_SECONDS = 60
 WRITE_BATCH = 25
 BATCH_ROUNDS = 12
 
-# What fails in a call of DynamoDB.
+# The errors of DynamoDB calls.
 FAILURES = (BotoCoreError, ClientError)
-# Failures that pass by themselves, and those that only an operator mends.
-PASSING = {
+# Transient errors, and errors that an operator has to fix.
+TRANSIENT = {
     "ProvisionedThroughputExceededException",
     "ThrottlingException",
     "RequestLimitExceeded",
@@ -37,7 +37,7 @@ PASSING = {
     "TransactionInProgressException",
     "ReplicatedWriteConflictException",
 }
-OPERATORS = {
+OPERATOR_ERRORS = {
     "ResourceNotFoundException",
     "AccessDeniedException",
     "UnrecognizedClientException",
@@ -49,16 +49,14 @@ RETRY_SOON_SECONDS = 1
 RETRY_LATER_SECONDS = 30
 
 TABLE = os.environ["AURORA_TABLE"]
-# An attempt takes a second at most, and all of them together what a caller waits.
-PATIENCE = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 4})
+# An attempt takes at most a second, so that all attempts fit into the time that a client waits.
+CONFIG = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 4})
 
-table = boto3.resource("dynamodb", endpoint_url=os.environ.get("AURORA_DYNAMODB_ENDPOINT"), config=PATIENCE).Table(
-    TABLE
-)
+table = boto3.resource("dynamodb", endpoint_url=os.environ.get("AURORA_DYNAMODB_ENDPOINT"), config=CONFIG).Table(TABLE)
 client = table.meta.client
 deserialize = TypeDeserializer().deserialize
 
-# What was counted since the process began.
+# The counts since the start of the process.
 counts = Counter(
     dynamodb_calls_total=0,
     dynamodb_failures_total=0,
@@ -69,8 +67,8 @@ counts = Counter(
 )
 
 
-class Lost(Exception):
-    """The condition of a write did not hold; the item that stands there, if one does."""
+class ConditionFailed(Exception):
+    """The condition of a write failed. `item` is the current item, if there is one."""
 
     def __init__(self, item: dict[str, Any] | None) -> None:
         super().__init__("a conditional write lost a race")
@@ -78,10 +76,10 @@ class Lost(Exception):
 
 
 def get(key: str) -> dict[str, Any] | None:
-    """An item as it is now."""
-    answer = table.get_item(Key={"peer_id": key}, ConsistentRead=True, ReturnConsumedCapacity="TOTAL")
-    count("dynamodb_read_units_total", answer["ConsumedCapacity"])
-    item: dict[str, Any] | None = answer.get("Item")
+    """Reads an item with strong consistency."""
+    response = table.get_item(Key={"peer_id": key}, ConsistentRead=True, ReturnConsumedCapacity="TOTAL")
+    count("dynamodb_read_units_total", response["ConsumedCapacity"])
+    item: dict[str, Any] | None = response.get("Item")
     return item
 
 
@@ -97,27 +95,27 @@ def delete(key: str, **condition: Any) -> None:
     conditional(table.delete_item, Key={"peer_id": key}, **condition)
 
 
-def conditional(write: Any, **asked: Any) -> None:
+def conditional(write: Any, **arguments: Any) -> None:
     try:
-        answer = write(**asked, ReturnValuesOnConditionCheckFailure="ALL_OLD", ReturnConsumedCapacity="TOTAL")
+        response = write(**arguments, ReturnValuesOnConditionCheckFailure="ALL_OLD", ReturnConsumedCapacity="TOTAL")
     except ClientError as error:
         if error.response["Error"]["Code"] != "ConditionalCheckFailedException":
             raise
         counts["dynamodb_calls_total"] += 1
         counts["dynamodb_refused_writes_total"] += 1
         item = error.response.get("Item")
-        raise Lost(deserialize({"M": item}) if item else None) from None
-    count("dynamodb_write_units_total", answer["ConsumedCapacity"])
+        raise ConditionFailed(deserialize({"M": item}) if item else None) from None
+    count("dynamodb_write_units_total", response["ConsumedCapacity"])
 
 
 def put_all(items: list[dict[str, Any]]) -> None:
-    """Writes items whatever stands in their place, following what comes back unprocessed."""
+    """Writes items unconditionally, and retries unprocessed ones."""
     for first in range(0, len(items), WRITE_BATCH):
         rest = [{"PutRequest": {"Item": item}} for item in items[first : first + WRITE_BATCH]]
         for attempt in range(BATCH_ROUNDS):
-            answer = client.batch_write_item(RequestItems={TABLE: rest}, ReturnConsumedCapacity="TOTAL")
-            count("dynamodb_write_units_total", answer["ConsumedCapacity"][0])
-            rest = answer.get("UnprocessedItems", {}).get(TABLE)
+            response = client.batch_write_item(RequestItems={TABLE: rest}, ReturnConsumedCapacity="TOTAL")
+            count("dynamodb_write_units_total", response["ConsumedCapacity"][0])
+            rest = response.get("UnprocessedItems", {}).get(TABLE)
             if not rest:
                 break
             time.sleep(min(0.02 * 2**attempt, 0.64) * random.uniform(0.5, 1))
@@ -131,45 +129,45 @@ def count(units: str, consumed: dict[str, Any]) -> None:
 
 
 def retry_after(error: Exception) -> int | None:
-    """In how many seconds to try again what failed; nothing where that would not help."""
+    """The seconds after which to retry a failed request; `None` if a retry would not help."""
     counts["dynamodb_failures_total"] += isinstance(error, FAILURES)
     if not isinstance(error, ClientError):
         return RETRY_SOON_SECONDS if isinstance(error, BotoCoreError | TimeoutError) else None
-    if error.response["Error"]["Code"] in OPERATORS:
+    if error.response["Error"]["Code"] in OPERATOR_ERRORS:
         return RETRY_LATER_SECONDS
     status = error.response["ResponseMetadata"]["HTTPStatusCode"]
-    passes = status >= 500 or error.response["Error"]["Code"] in PASSING
-    return RETRY_SOON_SECONDS if passes else None
+    is_transient = status >= 500 or error.response["Error"]["Code"] in TRANSIENT
+    return RETRY_SOON_SECONDS if is_transient else None
 
 
 @lru_cache(maxsize=1)
 def secret() -> bytes:
-    """The table's secret; whoever first needs it makes it."""
+    """The secret of the table, which the first process creates."""
     item = get(SECRET_KEY)
     if item is None:
-        made = secrets.token_bytes(32)
+        created = secrets.token_bytes(32)
         try:
-            put({"peer_id": SECRET_KEY, "secret": made}, ConditionExpression="attribute_not_exists(peer_id)")
-            return made
-        except Lost as lost:
-            item = lost.item
+            put({"peer_id": SECRET_KEY, "secret": created}, ConditionExpression="attribute_not_exists(peer_id)")
+            return created
+        except ConditionFailed as failed:
+            item = failed.item
     if item is None:
         raise LookupError("the table's secret vanished")
     return bytes(item["secret"])
 
 
-def place_of(peer_id: str) -> bytes:
-    """Where a peer lies in the index, eight bytes; the top four bits are its lane."""
+def position_of(peer_id: str) -> bytes:
+    """The eight bytes of a peer's position in the index. The top four bits are its lane."""
     return hashlib.sha256(secret() + peer_id.encode()).digest()[:8]
 
 
-def lane_of(archetype: str, place: bytes) -> str:
+def lane_of(archetype: str, position: bytes) -> str:
     """The index key of the peers that carry an archetype, or of all where it is empty."""
-    return f"{archetype}#{place[0] >> 4:x}"
+    return f"{archetype}#{position[0] >> 4:x}"
 
 
 class Size:
-    """About how many peers the index lists, from one lane of it, asked anew when that is a minute old."""
+    """An estimate of the number of peers from one lane of the index, which is renewed once a minute."""
 
     def __init__(self) -> None:
         self.peers, self.until = 0, 0.0

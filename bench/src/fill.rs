@@ -11,19 +11,19 @@ use crate::{seed, wire};
 /// hangs.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Registers many seed-like peers.
+/// Registers many peers like those of the original clients.
 #[derive(clap::Args)]
 pub(crate) struct Fill {
     #[arg(long)]
     target: SocketAddr,
-    /// The number of the first peer; ids follow from numbers.
+    /// The number of the first peer, from which its id is computed.
     #[arg(long, default_value_t = 0)]
     first: u64,
     #[arg(long)]
     count: u64,
     #[arg(long, default_value_t = 256)]
     connections: usize,
-    /// The lease to ask for; without it the service's own.
+    /// The lease to request; by default that of the service.
     #[arg(long)]
     ttl_seconds: Option<u32>,
 }
@@ -39,7 +39,7 @@ impl Fill {
         });
         println!("{summary}");
         if failed > 0 {
-            return Err(io::Error::other(format!("{failed} registrations were refused")));
+            return Err(io::Error::other(format!("{failed} registrations were rejected")));
         }
         Ok(())
     }
@@ -60,8 +60,9 @@ impl Fill {
                 ended += 1;
                 failed += u64::from(!completion.is_success());
             })?;
+            // All connections are busy and none has responded in time.
             if ended == before && !pool.has_idle() {
-                return Err(io::Error::other("no answer came for 30 s"));
+                return Err(io::Error::other("no response for 30 s"));
             }
         }
         Ok(failed)

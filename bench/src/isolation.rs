@@ -25,15 +25,15 @@ use std::{fs, io};
 use scenario::Scenario;
 use simulation::Simulation;
 
-/// Simulates a network and counts the components, the unknown and the forgotten.
+/// Simulates a network, and counts its components and its unknown peers.
 #[derive(clap::Args)]
 pub(crate) struct Isolation {
     #[command(flatten)]
     scenario: Scenario,
-    /// What the run is called, in its picture and on standard error.
+    /// The name of the run, in its chart and on standard error.
     #[arg(long, default_value = "network")]
     name: String,
-    /// Where to write the picture of the run, as SVG.
+    /// The file for the chart of the run, as SVG.
     #[arg(long)]
     picture: Option<PathBuf>,
 }
@@ -54,7 +54,7 @@ impl Isolation {
         let started = Instant::now();
         let mut simulation = Simulation::new(&self.scenario)?;
         while !simulation.is_over() {
-            simulation.second().await?;
+            simulation.advance().await?;
             if simulation.ends_a_lease() {
                 self.progress(&simulation, started)?;
             }

@@ -49,7 +49,7 @@ mod tests {
     use super::Latencies;
 
     #[test]
-    fn percentiles_are_by_nearest_rank_and_refusals_are_no_failures() {
+    fn percentiles_use_the_nearest_rank_and_503_is_not_a_failure() {
         let mut latencies = Latencies::default();
         for milliseconds in (1..=1_000).rev() {
             let status =

@@ -3,9 +3,9 @@
 //!
 //! The drivers `bench/speed`, `bench/size` and `bench/isolation` start these tools, which can also
 //! be run manually.
-#![allow(clippy::print_stdout, reason = "a table on standard output is what these tools are for")]
+#![allow(clippy::print_stdout, reason = "the tools print their results on standard output")]
 
-mod bare;
+mod baseline;
 mod fill;
 mod isolation;
 mod latency;
@@ -27,25 +27,28 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Tools for Aurora Discovery's benchmarks.
 #[derive(Parser)]
 enum Tool {
-    /// Serves constants with the service's headers: the limit that the HTTP library sets.
-    Bare(bare::Bare),
-    /// Registers many seed-like peers as fast as the service takes them.
+    /// Serves constant responses with the headers of the service: the limit of the HTTP library.
+    #[command(name = "bare")]
+    Baseline(baseline::Baseline),
+    /// Registers many peers like those of the original clients, as fast as the service accepts
+    /// them.
     Fill(fill::Fill),
-    /// Prints the ids that `fill` registers, one a line.
+    /// Prints the ids that `fill` registers, one per line.
     Ids(seed::Ids),
-    /// Simulates a network and counts the components, the unknown and the forgotten.
+    /// Simulates a network, and counts its components and its unknown peers.
     Isolation(isolation::Isolation),
-    /// Sends at a fixed rate whatever the service does, and counts latency from when a request was due.
+    /// Sends requests at a fixed rate, however the service responds, and measures latency from the
+    /// due times.
     Openloop(openloop::OpenLoop),
-    /// Beats for many peers as today's clients do, through an outage of the service.
+    /// Sends heartbeats for many peers, as legacy clients do, during an outage of the service.
     Storm(storm::Storm),
-    /// Watches a network that changes, and counts what is lost and how late the rest comes.
+    /// Watches a network that changes, and measures lost events and delays.
     Watch(watch::Watch),
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Tool::parse() {
-        Tool::Bare(tool) => Ok(tool.run()?),
+        Tool::Baseline(tool) => Ok(tool.run()?),
         Tool::Fill(tool) => Ok(tool.run()?),
         Tool::Ids(tool) => Ok(tool.run()?),
         Tool::Isolation(tool) => tool.run(),

@@ -24,16 +24,16 @@ pub(crate) struct OpenLoop {
     seconds: u64,
     #[arg(long, default_value_t = 256)]
     connections: usize,
-    /// Peers 0 to this are registered; heartbeats are for random ones among them.
+    /// The number of registered peers, from 0; heartbeats are for random ones among them.
     #[arg(long, default_value_t = 100_000)]
     peers: u64,
-    /// Heartbeats a second.
+    /// Heartbeats per second.
     #[arg(long, default_value_t = 0.0)]
     heartbeats: f64,
-    /// Registrations of new peers a second.
+    /// Registrations of new peers per second.
     #[arg(long, default_value_t = 0.0)]
     registers: f64,
-    /// Discovers a second, each of one archetype.
+    /// Discovers per second, each of one archetype.
     #[arg(long, default_value_t = 0.0)]
     discovers: f64,
     #[arg(long, default_value_t = 50)]
@@ -41,7 +41,7 @@ pub(crate) struct OpenLoop {
     /// The number of the first new peer.
     #[arg(long, default_value_t = 10_000_000)]
     first_new: u64,
-    /// The lease that new peers ask for: short, so that leases expire while the load runs.
+    /// The lease that new peers request: short, so that leases expire during the run.
     #[arg(long, default_value_t = 30)]
     new_ttl_seconds: u32,
 }
@@ -119,7 +119,7 @@ struct Load {
     pool: Pool<Due>,
     arrivals: Vec<Arrivals>,
     waiting: VecDeque<Due>,
-    seen: [Latencies; KINDS.len()],
+    latencies: [Latencies; KINDS.len()],
     new_peer: u64,
     end: Instant,
 }
@@ -135,28 +135,29 @@ impl Load {
                 .map(|kind| Arrivals { kind, per_second: options.rate(kind), next: now })
                 .collect(),
             waiting: VecDeque::new(),
-            seen: Default::default(),
+            latencies: Default::default(),
             new_peer: options.first_new,
             end: now + Duration::from_secs(options.seconds),
         })
     }
 
     fn drive(&mut self, options: &OpenLoop) -> io::Result<()> {
-        let give_up = self.end + DRAIN;
+        let deadline = self.end + DRAIN;
         loop {
             let now = Instant::now();
-            self.fall_due(now);
+            self.enqueue_due(now);
             self.send_waiting(options)?;
             let next = self.next_due();
-            if next.is_none() && self.waiting.is_empty() && self.pool.busy() == 0 || now >= give_up {
+            if next.is_none() && self.waiting.is_empty() && self.pool.busy() == 0 || now >= deadline {
                 return Ok(());
             }
-            let until = next.unwrap_or(give_up);
+            // After the last request is due, only responses are awaited.
+            let until = next.unwrap_or(deadline);
             self.receive(until.saturating_duration_since(Instant::now()))?;
         }
     }
 
-    fn fall_due(&mut self, now: Instant) {
+    fn enqueue_due(&mut self, now: Instant) {
         for arrivals in &mut self.arrivals {
             while arrivals.next <= now && arrivals.next < self.end {
                 self.waiting.push_back(Due { kind: arrivals.kind, at: arrivals.next });
@@ -183,18 +184,18 @@ impl Load {
     }
 
     fn receive(&mut self, timeout: Duration) -> io::Result<()> {
-        let seen = &mut self.seen;
+        let latencies = &mut self.latencies;
         self.pool.wait(timeout, |completion| {
             let latency = completion.tag.at.elapsed();
-            seen[completion.tag.kind as usize].record(latency, completion.status);
+            latencies[completion.tag.kind as usize].record(latency, completion.status);
         })
     }
 
     fn summary(self, elapsed: Duration) -> serde_json::Value {
         let unanswered = self.waiting.len() + self.pool.busy();
-        let kinds = KINDS.into_iter().zip(self.seen);
+        let kinds = KINDS.into_iter().zip(self.latencies);
         let mut summary: serde_json::Map<_, _> =
-            kinds.map(|(kind, seen)| (kind.name().to_owned(), seen.summary())).collect();
+            kinds.map(|(kind, latencies)| (kind.name().to_owned(), latencies.summary())).collect();
         summary.insert("unanswered".to_owned(), unanswered.into());
         summary.insert("seconds".to_owned(), elapsed.as_secs_f64().into());
         summary.into()

@@ -80,11 +80,11 @@ impl<Tag> Pool<Tag> {
         Ok(())
     }
 
-    /// Waits for at most `timeout`, and passes every finished request to `ended`.
+    /// Waits for at most `timeout`, and passes every finished request to `on_completion`.
     pub(crate) fn wait(
         &mut self,
         timeout: Duration,
-        mut ended: impl FnMut(Completion<Tag>),
+        mut on_completion: impl FnMut(Completion<Tag>),
     ) -> io::Result<()> {
         let timeout = Timespec::try_from(timeout).map_err(io::Error::other)?;
         epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(&timeout))?;
@@ -92,7 +92,7 @@ impl<Tag> Pool<Tag> {
         for event in events.drain(..) {
             let index = usize::try_from(event.data.u64()).map_err(io::Error::other)?;
             if let Some(completion) = self.complete(index)? {
-                ended(completion);
+                on_completion(completion);
             }
         }
         self.events = events;
@@ -108,6 +108,7 @@ impl<Tag> Pool<Tag> {
                 None
             }
         };
+        // An idle connection that the server closed had no request.
         let Some(tag) = self.in_flight[index].take() else {
             return Ok(None);
         };

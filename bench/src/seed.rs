@@ -10,7 +10,7 @@ pub(crate) const ARCHETYPES: [&str; 16] = [
     "sensor", "weaver", "scout", "healer", "oracle", "anchor",
 ];
 
-/// Prints the ids that `fill` registers, one a line.
+/// Prints the ids that `fill` registers, one per line.
 #[derive(clap::Args)]
 pub(crate) struct Ids {
     #[arg(long, default_value_t = 0)]
@@ -87,7 +87,7 @@ mod tests {
     use super::{peer_id, registration};
 
     #[test]
-    fn ids_are_all_different_and_of_one_length() {
+    fn ids_are_unique_and_have_the_same_length() {
         let ids: HashSet<String> = (0..10_000).map(peer_id).collect();
         assert_eq!(ids.len(), 10_000);
         assert!(ids.iter().all(|id| id.len() == 36));

@@ -14,14 +14,14 @@ use serde_json::{Value, json};
 use crate::{seed, wire};
 
 /// How long one attempt waits for its response, as in legacy clients.
-const PATIENCE: Duration = Duration::from_secs(10);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Beats for registered peers, and prints what each second brought as JSON.
+/// Sends heartbeats for registered peers, and prints the counts of each second as JSON.
 #[derive(clap::Args)]
 pub(crate) struct Storm {
     #[arg(long)]
     target: SocketAddr,
-    /// Peers 0 to this are registered, by `fill`.
+    /// The number of peers that `fill` registered, from 0.
     #[arg(long, default_value_t = 100_000)]
     peers: u64,
     /// The interval of each peer's heartbeats.
@@ -46,53 +46,54 @@ struct Second {
 }
 
 /// When a peer had its first success after a failure, since the start.
-type Back = Option<Duration>;
+type RecoveredAt = Option<Duration>;
 
 impl Storm {
     pub(crate) fn run(self) -> io::Result<()> {
-        let count = usize::try_from(self.seconds + PATIENCE.as_secs() + 1).map_err(io::Error::other)?;
+        let count =
+            usize::try_from(self.seconds + RESPONSE_TIMEOUT.as_secs() + 1).map_err(io::Error::other)?;
         let seconds: Arc<Vec<Second>> =
             Arc::new(std::iter::repeat_with(Second::default).take(count).collect());
         let began = Instant::now();
         let threads: Vec<_> = (0..self.connections)
             .map(|number| {
-                let beater = Beater::new(&self, number, began, Arc::clone(&seconds));
-                thread::Builder::new().stack_size(128 * 1024).spawn(move || beater.run())
+                let sender = HeartbeatSender::new(&self, number, began, Arc::clone(&seconds));
+                thread::Builder::new().stack_size(128 * 1024).spawn(move || sender.run())
             })
             .collect::<io::Result<_>>()?;
-        let mut backs = Vec::new();
-        let mut latest = Duration::ZERO;
+        let mut recoveries = Vec::new();
+        let mut max_delay = Duration::ZERO;
         for thread in threads {
-            let (own, late) = thread.join().map_err(|_| io::Error::other("a thread panicked"))?;
-            backs.extend(own);
-            latest = latest.max(late);
+            let (own, delay) = thread.join().map_err(|_| io::Error::other("a thread panicked"))?;
+            recoveries.extend(own);
+            max_delay = max_delay.max(delay);
         }
-        println!("{}", self.summary(&seconds, &backs, latest));
+        println!("{}", self.summary(&seconds, &recoveries, max_delay));
         Ok(())
     }
 
-    fn summary(&self, seconds: &[Second], backs: &[Back], latest: Duration) -> Value {
+    fn summary(&self, seconds: &[Second], recoveries: &[RecoveredAt], max_delay: Duration) -> Value {
         let rows: Vec<_> = seconds
             .iter()
-            .map(|one| {
-                [&one.sent, &one.renewed, &one.unknown, &one.refused, &one.failed]
+            .map(|second| {
+                [&second.sent, &second.renewed, &second.unknown, &second.refused, &second.failed]
                     .map(|count| count.load(Relaxed))
             })
             .collect();
-        let back: Vec<f64> = backs.iter().flatten().map(Duration::as_secs_f64).collect();
+        let recovered: Vec<f64> = recoveries.iter().flatten().map(Duration::as_secs_f64).collect();
         json!({
             "peers": self.peers,
             "seconds": rows,
-            "back": back.len(),
-            "first_back": back.iter().copied().reduce(f64::min),
-            "last_back": back.iter().copied().reduce(f64::max),
-            "latest_behind": latest.as_secs_f64(),
+            "recovered": recovered.len(),
+            "first_recovery": recovered.iter().copied().reduce(f64::min),
+            "last_recovery": recovered.iter().copied().reduce(f64::max),
+            "max_send_delay": max_delay.as_secs_f64(),
         })
     }
 }
 
 /// The peers of one connection.
-struct Beater {
+struct HeartbeatSender {
     target: SocketAddr,
     connection: Option<TcpStream>,
     /// The next heartbeat of each peer, earliest first. The order never changes, because all peers
@@ -104,9 +105,10 @@ struct Beater {
     seconds: Arc<Vec<Second>>,
 }
 
-impl Beater {
+impl HeartbeatSender {
     fn new(storm: &Storm, number: u64, began: Instant, seconds: Arc<Vec<Second>>) -> Self {
         let interval = Duration::from_secs(storm.interval_seconds);
+        // Peers are distributed round robin over the connections.
         let own = (number..storm.peers).step_by(usize::try_from(storm.connections).unwrap_or(1));
         let mut due: Vec<_> = own
             .map(|peer| {
@@ -119,35 +121,37 @@ impl Beater {
         Self { target: storm.target, connection: None, due, interval, end, began, seconds }
     }
 
-    /// When each peer had its first success, and the maximum delay of a heartbeat.
-    fn run(mut self) -> (Vec<Back>, Duration) {
-        let mut backs: Vec<Back> = vec![None; self.due.len()];
-        let mut away = vec![false; self.due.len()];
-        let mut latest = Duration::ZERO;
+    /// Returns when each peer had its first success after a failure, and the maximum delay with
+    /// which a heartbeat was sent.
+    fn run(mut self) -> (Vec<RecoveredAt>, Duration) {
+        let mut recoveries: Vec<RecoveredAt> = vec![None; self.due.len()];
+        let mut failed_before = vec![false; self.due.len()];
+        let mut max_delay = Duration::ZERO;
         for round in 0_u32.. {
             for peer in 0..self.due.len() {
                 let at = self.due[peer].0 + self.interval * round;
                 if at >= self.end {
-                    return (backs, latest);
+                    return (recoveries, max_delay);
                 }
                 thread::sleep(at.saturating_sub(self.began.elapsed()));
-                latest = latest.max(self.began.elapsed().saturating_sub(at));
-                let renewed = self.beat(peer);
-                if renewed && away[peer] && backs[peer].is_none() {
-                    backs[peer] = Some(self.began.elapsed());
+                max_delay = max_delay.max(self.began.elapsed().saturating_sub(at));
+                let renewed = self.send_heartbeat(peer);
+                if renewed && failed_before[peer] && recoveries[peer].is_none() {
+                    recoveries[peer] = Some(self.began.elapsed());
                 }
-                away[peer] |= !renewed;
+                failed_before[peer] |= !renewed;
             }
             if self.due.is_empty() {
                 break;
             }
         }
-        (backs, latest)
+        (recoveries, max_delay)
     }
 
-    fn beat(&mut self, peer: usize) -> bool {
+    fn send_heartbeat(&mut self, peer: usize) -> bool {
         self.count(|second| &second.sent);
         let status = self.exchange(peer);
+        // The next heartbeat opens a new connection, as a legacy client does.
         if status.is_err() {
             self.connection = None;
         }
@@ -166,24 +170,24 @@ impl Beater {
             none => none.insert(connect(self.target)?),
         };
         stream.write_all(&self.due[peer].1)?;
-        let mut answer = Vec::new();
+        let mut response = Vec::new();
         let mut buffer = [0; 4_096];
         loop {
             let read = stream.read(&mut buffer)?;
             if read == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            answer.extend_from_slice(&buffer[..read]);
-            if let Some(status) = wire::whole_answer(&answer)? {
+            response.extend_from_slice(&buffer[..read]);
+            if let Some(status) = wire::complete_response(&response)? {
                 return Ok(status);
             }
         }
     }
 
-    fn count(&self, of: fn(&Second) -> &AtomicU64) {
+    fn count(&self, counter: fn(&Second) -> &AtomicU64) {
         let now = usize::try_from(self.began.elapsed().as_secs()).unwrap_or(usize::MAX);
         if let Some(second) = self.seconds.get(now) {
-            of(second).fetch_add(1, Relaxed);
+            counter(second).fetch_add(1, Relaxed);
         }
     }
 }
@@ -191,6 +195,6 @@ impl Beater {
 fn connect(target: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(target)?;
     stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(RESPONSE_TIMEOUT))?;
     Ok(stream)
 }

@@ -14,31 +14,32 @@ use serde_json::json;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use churn::{Made, Topic};
-use stream::{Came, Outcome, Stream};
+use churn::{Change, Topic};
+use stream::{Outcome, Received, Stream};
 
-/// Keeps watchers on a network that changes, some of which don't read, and prints as JSON what they missed and how late they heard.
+/// Watches a network that changes, with some watchers that do not read, and prints lost events and
+/// delays as JSON.
 #[derive(Args)]
 pub(crate) struct Watch {
-    /// Where the service is.
+    /// The address of the service.
     #[arg(long)]
     target: SocketAddr,
-    /// Its process, whose memory is looked at.
+    /// The process of the service, whose memory is measured.
     #[arg(long)]
     pid: u32,
-    /// Who watches and reads.
+    /// Watchers that read.
     #[arg(long, default_value_t = 900)]
     watchers: usize,
-    /// Who watches everything and doesn't read until it is cut off.
+    /// Watchers of all topics that do not read until they are disconnected.
     #[arg(long, default_value_t = 100)]
     stalled: usize,
-    /// Archetypes, one of which each peer carries and each reading watcher asks for.
+    /// Archetypes; each peer has one of them, and each watcher that reads watches one.
     #[arg(long, default_value_t = 8)]
     topics: usize,
-    /// Peers that are there from the start.
+    /// Peers that are registered at the start.
     #[arg(long, default_value_t = 10_000)]
     peers: usize,
-    /// Changes a second, of all topics.
+    /// Changes per second, of all topics together.
     #[arg(long, default_value_t = 200)]
     changes: u32,
     #[arg(long, default_value_t = 40)]
@@ -46,7 +47,7 @@ pub(crate) struct Watch {
 }
 
 /// How long the last events may take to arrive.
-const LAST: Duration = Duration::from_secs(20);
+const ARRIVAL_TIMEOUT: Duration = Duration::from_secs(20);
 
 impl Watch {
     pub(crate) fn run(self) -> Result<(), Box<dyn Error>> {
@@ -62,71 +63,72 @@ impl Watch {
         for number in 0..self.watchers {
             let topic = number % self.topics;
             let mut stream = Stream::open(self.target, Some(topic), None, false).await?;
-            readers.spawn(async move { stream.read_until("end").await.map(|came| (topic, came)) });
+            readers.spawn(async move { stream.read_until("end").await.map(|received| (topic, received)) });
         }
         let mut stalled = Vec::new();
         for _ in 0..self.stalled {
             stalled.push(Stream::open(self.target, None, None, true).await?);
         }
         let before = resident_bytes(self.pid)?;
-        let (made, most) = self.churn(topics).await?;
+        let (changes, max_resident) = self.churn(topics).await?;
 
-        let mut told = Told::default();
-        while let Some(read) = timeout(LAST, readers.join_next()).await? {
-            let (topic, came) = read??;
-            told.compare(&made[topic], &came);
+        let mut comparison = Comparison::default();
+        while let Some(read) = timeout(ARRIVAL_TIMEOUT, readers.join_next()).await? {
+            let (topic, received) = read??;
+            comparison.compare(&changes[topic], &received);
         }
-        let resumed = self.resume(stalled, &made).await?;
-        println!("{}", told.report(most.saturating_sub(before), &resumed));
+        let resumed = self.resume(stalled, &changes).await?;
+        println!("{}", comparison.report(max_resident.saturating_sub(before), &resumed));
         Ok(())
     }
 
     /// Changes the network during the run. Returns the changes by topic, and the maximum memory use
     /// that was observed.
-    async fn churn(&self, topics: Vec<Topic>) -> Result<(Vec<Vec<Made>>, u64), Box<dyn Error>> {
+    async fn churn(&self, topics: Vec<Topic>) -> Result<(Vec<Vec<Change>>, u64), Box<dyn Error>> {
         let end = Instant::now() + Duration::from_secs(self.seconds);
         let interval = Duration::from_secs(1) * u32::try_from(self.topics)? / self.changes;
         let mut changing = JoinSet::new();
         for (number, topic) in topics.into_iter().enumerate() {
             changing.spawn(async move { (number, topic.change_until(end, interval).await) });
         }
-        let mut made: Vec<_> = (0..self.topics).map(|_| Vec::new()).collect();
-        let mut most = 0;
+        let mut changes: Vec<_> = (0..self.topics).map(|_| Vec::new()).collect();
+        let mut max_resident = 0;
         loop {
-            most = most.max(resident_bytes(self.pid)?);
+            max_resident = max_resident.max(resident_bytes(self.pid)?);
             tokio::select! {
                 changed = changing.join_next() => match changed {
-                    Some(changed) => { let (number, changed) = changed?; made[number] = changed?; }
-                    None => return Ok((made, most)),
+                    Some(changed) => { let (number, changed) = changed?; changes[number] = changed?; }
+                    None => return Ok((changes, max_resident)),
                 },
                 () = sleep(Duration::from_millis(200)) => {}
             }
         }
     }
 
-    /// Lets the watchers that did not read notice that they were cut off, reconnect, and read on.
+    /// Reads the streams of the watchers that did not read to their ends, reconnects, and reads on.
     /// Returns the outcome of each.
     async fn resume(
         &self,
         stalled: Vec<Stream>,
-        made: &[Vec<Made>],
+        changes: &[Vec<Change>],
     ) -> Result<HashMap<Outcome, usize>, Box<dyn Error>> {
         let mut outcomes = HashMap::new();
-        let deadline = tokio::time::Instant::now() + LAST;
+        let deadline = tokio::time::Instant::now() + ARRIVAL_TIMEOUT;
         for mut stream in stalled {
             let Ok(first) = tokio::time::timeout_at(deadline, stream.read_to_end()).await else {
                 *outcomes.entry(Outcome::StillOpen).or_default() += 1;
                 continue;
             };
+            // A client resumes with the id of the last event that it received.
             let last = stream.last_id().map(str::to_owned);
-            let mut again = Stream::open(self.target, None, last.as_deref(), false).await?;
-            if again.was_reset() {
+            let mut resumed = Stream::open(self.target, None, last.as_deref(), false).await?;
+            if resumed.was_reset() {
                 *outcomes.entry(Outcome::Reset).or_default() += 1;
                 continue;
             }
-            let rest = timeout(LAST, again.read_ends(self.topics)).await??;
-            let came: Vec<Came> = first.into_iter().chain(rest).collect();
-            *outcomes.entry(stream::outcome(&came, made)).or_default() += 1;
+            let rest = timeout(ARRIVAL_TIMEOUT, resumed.read_ends(self.topics)).await??;
+            let received: Vec<Received> = first.into_iter().chain(rest).collect();
+            *outcomes.entry(stream::outcome(&received, changes)).or_default() += 1;
         }
         Ok(outcomes)
     }
@@ -134,38 +136,38 @@ impl Watch {
 
 /// The events that the reading watchers received.
 #[derive(Default)]
-struct Told {
+struct Comparison {
     events: u64,
     lost: u64,
     wrong: u64,
     delays: Vec<Duration>,
 }
 
-impl Told {
+impl Comparison {
     /// Compares the events that one watcher received with the changes, in order.
-    fn compare(&mut self, made: &[Made], came: &[Came]) {
-        self.events += came.len() as u64;
-        self.lost += made.len().saturating_sub(came.len()) as u64;
-        self.wrong += came.len().saturating_sub(made.len()) as u64;
-        for (made, came) in made.iter().zip(came) {
-            self.wrong += u64::from(made.key != came.key);
-            self.delays.push(came.at.saturating_duration_since(made.answered));
+    fn compare(&mut self, changes: &[Change], received: &[Received]) {
+        self.events += received.len() as u64;
+        self.lost += changes.len().saturating_sub(received.len()) as u64;
+        self.wrong += received.len().saturating_sub(changes.len()) as u64;
+        for (change, received) in changes.iter().zip(received) {
+            self.wrong += u64::from(change.key != received.key);
+            self.delays.push(received.at.saturating_duration_since(change.responded_at));
         }
     }
 
     fn report(&mut self, grown: u64, resumed: &HashMap<Outcome, usize>) -> serde_json::Value {
         self.delays.sort_unstable();
         let at = |share: usize| {
-            let place = (self.delays.len() * share / 1_000).min(self.delays.len().saturating_sub(1));
-            self.delays.get(place).map_or(0.0, |delay| delay.as_secs_f64() * 1e3)
+            let index = (self.delays.len() * share / 1_000).min(self.delays.len().saturating_sub(1));
+            self.delays.get(index).map_or(0.0, |delay| delay.as_secs_f64() * 1e3)
         };
         let count = |outcome| resumed.get(&outcome).copied().unwrap_or(0);
         json!({
             "events": self.events, "lost": self.lost, "wrong": self.wrong,
             "p50_ms": at(500), "p99_ms": at(990), "max_ms": at(1_000),
             "grown_bytes": grown,
-            "resumed_without_a_gap": count(Outcome::Whole), "told_to_start_anew": count(Outcome::Reset),
-            "with_a_gap": count(Outcome::Gap), "never_cut_off": count(Outcome::StillOpen),
+            "resumed": count(Outcome::Complete), "reset": count(Outcome::Reset),
+            "with_a_gap": count(Outcome::Gap), "never_disconnected": count(Outcome::StillOpen),
         })
     }
 }

@@ -34,7 +34,7 @@ impl Connection {
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
                 Err(error) => return Err(error),
             }
-            if let Some(status) = whole_answer(&self.received)? {
+            if let Some(status) = complete_response(&self.received)? {
                 self.received.clear();
                 return Ok(Some(status));
             }
@@ -60,7 +60,7 @@ pub(crate) fn get(target: SocketAddr, path: &str) -> Vec<u8> {
 }
 
 /// The status of the response in `received`, or `None` while it is incomplete.
-pub(crate) fn whole_answer(received: &[u8]) -> io::Result<Option<u16>> {
+pub(crate) fn complete_response(received: &[u8]) -> io::Result<Option<u16>> {
     let Some(head_end) = received.windows(4).position(|window| window == b"\r\n\r\n") else {
         return Ok(None);
     };
@@ -80,24 +80,24 @@ fn content_length(head: &str) -> Option<usize> {
 }
 
 fn malformed(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, format!("the server answered with {what}"))
+    io::Error::new(ErrorKind::InvalidData, format!("the server sent {what}"))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::whole_answer;
+    use super::complete_response;
 
     #[test]
-    fn an_answer_counts_once_its_last_byte_is_here() {
-        let answer = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhello";
-        for cut in 0..answer.len() {
-            assert_eq!(whole_answer(&answer[..cut]).unwrap(), None, "after {cut} bytes");
+    fn a_response_is_complete_after_its_last_byte() {
+        let response = b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 5\r\n\r\nhello";
+        for cut in 0..response.len() {
+            assert_eq!(complete_response(&response[..cut]).unwrap(), None, "after {cut} bytes");
         }
-        assert_eq!(whole_answer(answer).unwrap(), Some(503));
+        assert_eq!(complete_response(response).unwrap(), Some(503));
     }
 
     #[test]
-    fn an_answer_without_a_length_is_an_error_rather_than_a_hang() {
-        assert!(whole_answer(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    fn a_response_without_a_length_is_an_error() {
+        assert!(complete_response(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
     }
 }

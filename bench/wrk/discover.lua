@@ -1,4 +1,4 @@
--- Discovers of one archetype each, by random members. Arguments: the file of their ids, the limit, the method.
+-- Discovers of one archetype each, by random peers. Arguments: the file of their ids, the limit, the method.
 dofile("report.lua")
 
 local ARCHETYPES = {

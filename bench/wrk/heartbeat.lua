@@ -1,5 +1,5 @@
--- Heartbeats of random members. Arguments: the file of their ids.
--- Requests are formatted beforehand, so that the load stays cheap beside what it measures.
+-- Heartbeats of random peers. Arguments: the file of their ids.
+-- Requests are formatted in advance, so that the generator takes little processor time.
 dofile("report.lua")
 
 local requests = {}

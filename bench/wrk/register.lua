@@ -1,5 +1,5 @@
--- Registrations of new seed-like peers, about 250 bytes of JSON each. Arguments: the number of the first.
--- Every registration is another, so only its fixed parts are prepared.
+-- Registrations of new peers like those of the original clients, about 250 bytes of JSON each. Arguments: the number of
+-- the first peer. Each registration is different, so only its constant parts are prepared.
 dofile("report.lua")
 
 local number = 0
@@ -21,7 +21,7 @@ end
 
 function request()
   number = number + 1
-  -- Three-digit parts keep every request, and with it content-length, of one size.
+  -- Parts of three digits give every request the same content-length.
   local b, c, d = 100 + number % 150, 100 + math.floor(number / 150) % 150, 100 + math.floor(number / 22500) % 150
   return head .. string.format("%012d", number) .. middle .. b .. "." .. c .. "." .. d .. tail
 end

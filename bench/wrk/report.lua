@@ -1,4 +1,4 @@
--- What every script reports: one line of JSON with counts, and latencies in microseconds.
+-- The report of every script: one line of JSON with counts, and latencies in microseconds.
 function done(summary, latency)
   local errors = summary.errors
   io.write(string.format(

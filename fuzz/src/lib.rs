@@ -15,8 +15,8 @@ use http_body_util::BodyExt;
 use serde_json::value::RawValue;
 use tokio::runtime::{Builder, Runtime};
 
-/// A registry so small that it is soon full. The refusals of a full registry are tested too, and
-/// memory use is bounded.
+/// A small registry is soon full. So the rejections of a full registry are tested too, and memory
+/// use is bounded.
 const MAX_PEERS: u64 = 256;
 
 /// A JSON object whose values stay as they were written: metadata may contain numbers that none of
@@ -24,12 +24,12 @@ const MAX_PEERS: u64 = 256;
 type Object = HashMap<String, Box<RawValue>>;
 
 /// The response to one request.
-pub struct Answer {
+pub struct Response {
     pub status: StatusCode,
     pub body: Bytes,
 }
 
-impl Answer {
+impl Response {
     fn object(&self) -> Object {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {:?}", self.body))
     }
@@ -40,19 +40,19 @@ impl Answer {
 /// # Panics
 ///
 /// If the response is an internal error or not a JSON object, neither of which may ever happen.
-pub fn answer(method: &str, path_and_query: &str, body: &[u8]) -> Option<Answer> {
+pub fn send(method: &str, path_and_query: &str, body: &[u8]) -> Option<Response> {
     // Input that is not a URI never reaches the service.
     let request =
         Request::builder().method(method).uri(path_and_query).body(Body::from(body.to_vec())).ok()?;
-    let answer = SERVICE.with_borrow(|service| service.answer(request));
-    let object = answer.object();
-    assert_ne!(answer.status, StatusCode::INTERNAL_SERVER_ERROR, "{object:?}");
-    if !answer.status.is_success() {
-        let named =
+    let response = SERVICE.with_borrow(|service| service.respond(request));
+    let object = response.object();
+    assert_ne!(response.status, StatusCode::INTERNAL_SERVER_ERROR, "{object:?}");
+    if !response.status.is_success() {
+        let has_code_and_error =
             object.contains_key("code") && object.get("error").is_some_and(|error| error.get().len() < 1_000);
-        assert!(named, "{object:?}");
+        assert!(has_code_and_error, "{object:?}");
     }
-    Some(answer)
+    Some(response)
 }
 
 /// Checks that no stored data can break a read: lists all peers, and checks that each has the six
@@ -60,9 +60,9 @@ pub fn answer(method: &str, path_and_query: &str, body: &[u8]) -> Option<Answer>
 ///
 /// # Panics
 ///
-/// If that is not the case.
+/// If the list is malformed, or a peer does not have exactly these keys.
 pub fn expect_readable() {
-    let page = answer("GET", "/discover?limit=3", b"").expect("that is a URI").object();
+    let page = send("GET", "/discover?limit=3", b"").expect("a valid URI").object();
     let peers: Vec<Object> = serde_json::from_str(page["peers"].get()).expect("a list of objects");
     for peer in peers {
         assert_eq!(peer.len(), 6, "{peer:?}");
@@ -82,7 +82,7 @@ impl Service {
     fn new() -> Self {
         let limits = Limits { max_peers: MAX_PEERS, ..Limits::default() };
         let store = EmbeddedStore::in_memory(limits.clone());
-        let registry = Registry::new(store, limits).expect("the limits are the defaults but for one");
+        let registry = Registry::new(store, limits).expect("valid limits");
         let mut options = ServiceOptions::default();
         // With a fixed time, every finding is reproducible.
         options.clock = Clock::new(|| Timestamp::from_secs(1_759_406_400));
@@ -90,7 +90,7 @@ impl Service {
         Self { discovery: DiscoveryService::new(Arc::new(registry), options), runtime }
     }
 
-    fn answer(&self, mut request: Request<Body>) -> Answer {
+    fn respond(&self, mut request: Request<Body>) -> Response {
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         request.extensions_mut().insert(Origin { address, request_id: RequestId::fresh(), time_left: None });
         let (parts, body) = self.runtime.block_on(async {
@@ -98,6 +98,6 @@ impl Service {
             let (parts, body) = response.into_parts();
             (parts, body.collect().await.expect("a whole body").to_bytes())
         });
-        Answer { status: parts.status, body }
+        Response { status: parts.status, body }
     }
 }

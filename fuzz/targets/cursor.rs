@@ -9,6 +9,7 @@ fuzz_target!(|data: &[u8]| {
     let Some((choice, bytes)) = data.split_first() else { return };
     let archetypes: Vec<_> =
         (choice & 1 == 1).then(|| Archetype::parse("pepino").unwrap()).into_iter().collect();
+    // The first byte selects a filter, and whether the other bytes are the text or the position.
     let text = if choice & 2 == 2 {
         let position = Position(bytes.to_vec());
         let text = Cursor::encode(&position, &archetypes);
@@ -20,5 +21,5 @@ fuzz_target!(|data: &[u8]| {
         String::from_utf8_lossy(bytes).into_owned()
     };
     let filter = if archetypes.is_empty() { "" } else { "&archetype=pepino" };
-    aurora_fuzz::answer("GET", &format!("/discover?order=all{filter}&cursor={text}"), b"");
+    aurora_fuzz::send("GET", &format!("/discover?order=all{filter}&cursor={text}"), b"");
 });

@@ -7,8 +7,7 @@
 use std::cell::OnceCell;
 use std::sync::Arc;
 
-use aurora_discovery_embedded::testing::LossyDisk;
-use aurora_discovery_embedded::testing::{Hooks, Journal, JournalOptions};
+use aurora_discovery_embedded::testing::{Hooks, Journal, JournalOptions, LossyDisk};
 use libfuzzer_sys::arbitrary::{self, Arbitrary};
 use libfuzzer_sys::fuzz_target;
 
@@ -18,7 +17,8 @@ const FRAME_HEADER: usize = 24;
 /// Long enough for several pieces, and short enough for tens of thousands of runs a second.
 const RECORD: [u8; 40] = [0x5A; 40];
 
-/// Repeating a file many times makes runs slow and finds nothing new.
+/// The maximum size up to which a file is repeated; longer files make runs slow and find nothing
+/// new.
 const MAX_FILE: usize = 1 << 16;
 
 /// An edit of a directory before it is opened.
@@ -47,11 +47,11 @@ impl Hooks<()> for NoHooks {
 }
 
 thread_local! {
-    static WHOLE: OnceCell<[Vec<u8>; NAMES.len()]> = const { OnceCell::new() };
+    static UNDAMAGED: OnceCell<[Vec<u8>; NAMES.len()]> = const { OnceCell::new() };
 }
 
 fuzz_target!(|damage: Damage| {
-    let mut files = WHOLE.with(|whole| whole.get_or_init(directory).clone());
+    let mut files = UNDAMAGED.with(|undamaged| undamaged.get_or_init(directory).clone());
     for (file, at, edit) in &damage.edits {
         apply(edit, &mut files[usize::from(*file) % NAMES.len()], usize::from(*at));
     }
@@ -74,9 +74,9 @@ fuzz_target!(|damage: Damage| {
 fn apply(edit: &Edit, contents: &mut Vec<u8>, at: usize) {
     let at = at % contents.len().max(1);
     match edit {
-        Edit::Write(byte) => contents.iter_mut().skip(at).take(1).for_each(|place| *place = *byte),
+        Edit::Write(byte) => contents.iter_mut().skip(at).take(1).for_each(|target| *target = *byte),
         Edit::Zero(length) => {
-            contents.iter_mut().skip(at).take(usize::from(*length)).for_each(|place| *place = 0)
+            contents.iter_mut().skip(at).take(usize::from(*length)).for_each(|target| *target = 0)
         }
         Edit::Insert(bytes) => drop(contents.splice(at..at, bytes.iter().copied().take(256))),
         Edit::Repeat if contents.len() < MAX_FILE => contents.extend_from_within(at..),

@@ -13,7 +13,7 @@ REQUEST_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class Answer:
+class Response:
     status: int
     headers: http.client.HTTPMessage
     body: Any
@@ -25,44 +25,44 @@ class Api:
     def __init__(self, address: str) -> None:
         self._connection = http.client.HTTPConnection(address, timeout=REQUEST_SECONDS)
 
-    def register(self, **registration: Any) -> Answer:
+    def register(self, **registration: Any) -> Response:
         return self.call("POST", "/register", registration)
 
-    def heartbeat(self, peer_id: str) -> Answer:
+    def heartbeat(self, peer_id: str) -> Response:
         return self.call("POST", "/heartbeat", {"peer_id": peer_id})
 
-    def deregister(self, peer_id: str) -> Answer:
+    def deregister(self, peer_id: str) -> Response:
         return self.call("POST", "/deregister", {"peer_id": peer_id})
 
-    def discover(self, **parameters: Any) -> Answer:
+    def discover(self, **parameters: Any) -> Response:
         return self.call("GET", "/discover?" + urlencode(parameters))
 
-    def health(self) -> Answer:
+    def health(self) -> Response:
         return self.call("GET", "/health")
 
-    def everybody(self) -> Iterator[dict[str, Any]]:
+    def all_peers(self) -> Iterator[dict[str, Any]]:
         """Every live peer, page by page."""
         parameters: dict[str, Any] = {"order": "all", "limit": 1000}
         while True:
             page = self.discover(**parameters)
             if page.status != 200:
-                raise RuntimeError(f"/discover answered {page.status}: {page.body}")
+                raise RuntimeError(f"/discover returned {page.status}: {page.body}")
             yield from page.body["peers"]
             if "next_cursor" not in page.body:
                 return
             parameters["cursor"] = page.body["next_cursor"]
 
-    def call(self, method: str, path: str, body: object = None) -> Answer:
+    def call(self, method: str, path: str, body: object = None) -> Response:
         status, headers, content = self.exchange(method, path, body)
-        return Answer(status, headers, json.loads(content) if content else None)
+        return Response(status, headers, json.loads(content) if content else None)
 
     def exchange(self, method: str, path: str, body: object = None) -> tuple[int, http.client.HTTPMessage, bytes]:
         """Status, headers and the body as received."""
         content = None if body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, {"Content-Type": "application/json"})
-            answer = self._connection.getresponse()
-            return answer.status, answer.headers, answer.read()
+            response = self._connection.getresponse()
+            return response.status, response.headers, response.read()
         except (OSError, http.client.HTTPException):
             self._connection.close()
             raise

@@ -1,4 +1,4 @@
-"""The experience of a well-behaved peer: heartbeats at a fixed rate from a separate process."""
+"""Measures the latency of a well-behaved peer, which sends heartbeats at a fixed rate from a separate process."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ class Window:
 
 
 @dataclass(frozen=True)
-class Experience:
-    """Latency in seconds: the median over windows of the value in each window."""
+class Latencies:
+    """In seconds: the median over windows of the value in each window."""
 
     p50: float
     p99: float
     failed: int
 
 
-def experience(address: str, peer_id: str, windows: int) -> Experience:
+def measure_heartbeats(address: str, peer_id: str, windows: int) -> Latencies:
     """Sends heartbeats of `peer_id` for `windows` windows. Latency is measured from the time when a
     heartbeat was due."""
     with multiprocessing.get_context("spawn").Pool(1) as process:
-        seen = process.starmap(watch, [(address, peer_id, windows)])[0]
-    return Experience(
-        median(window.p50 for window in seen),
-        median(window.p99 for window in seen),
-        sum(window.failed for window in seen),
+        measured = process.starmap(send_heartbeats, [(address, peer_id, windows)])[0]
+    return Latencies(
+        median(window.p50 for window in measured),
+        median(window.p99 for window in measured),
+        sum(window.failed for window in measured),
     )
 
 
-def watch(address: str, peer_id: str, windows: int) -> list[Window]:
+def send_heartbeats(address: str, peer_id: str, windows: int) -> list[Window]:
     api = Api(address)
     api.heartbeat(peer_id)
-    return [watch_window(api, peer_id) for _ in range(windows)]
+    return [measure_window(api, peer_id) for _ in range(windows)]
 
 
-def watch_window(api: Api, peer_id: str) -> Window:
+def measure_window(api: Api, peer_id: str) -> Window:
     latencies: list[float] = []
     failed = 0
     started = time.perf_counter()
@@ -58,8 +58,8 @@ def watch_window(api: Api, peer_id: str) -> Window:
         failed += api.heartbeat(peer_id).status != 200
         latencies.append(time.perf_counter() - due)
     latencies.sort()
-    return Window(rank(latencies, 0.5), rank(latencies, 0.99), failed)
+    return Window(quantile(latencies, 0.5), quantile(latencies, 0.99), failed)
 
 
-def rank(ordered: list[float], share: float) -> float:
+def quantile(ordered: list[float], share: float) -> float:
     return ordered[max(0, math.ceil(len(ordered) * share) - 1)]

@@ -9,8 +9,8 @@ import schemathesis
 
 @schemathesis.hook
 def before_call(context: Any, case: Any, arguments: Any) -> None:
-    """A cursor is valid only for its query, and only a sample can be filled. Other combinations are
-    refused correctly."""
+    """Removes parameters that the service rejects correctly: a cursor is valid only for its query, and only a sample
+    can be filled."""
     for holder in (case.query, case.body):
         for query in (holder, holder.get("discover")) if isinstance(holder, dict) else ():
             for name in ("cursor", "since") if isinstance(query, dict) else ():

@@ -35,7 +35,7 @@ enum Scale {
     /// Counts up to a power of ten, on a logarithmic scale; zero is on the axis.
     Count { decades: i32 },
     /// Seconds up to a bound.
-    Seconds { most: f64 },
+    Seconds { max: f64 },
 }
 
 /// The chart of a run, with its name.
@@ -66,10 +66,9 @@ fn panels(scenario: &Scenario, series: &[Series]) -> Vec<Panel> {
         let points = |series: &Series| series.figures.iter().map(|(at, seen)| (*at, value(seen))).collect();
         series.iter().map(|series| (series.sampler, points(series))).collect()
     };
-    let blows = series.iter().map(|series| (series.sampler, series.blows.clone())).collect();
-    let forgotten = of(|seen| f64::from(seen.forgotten_seconds));
-    let longest =
-        forgotten.iter().flat_map(|(_, points)| points).map(|(_, value)| *value).fold(0.0, f64::max);
+    let removals = series.iter().map(|series| (series.sampler, series.removals.clone())).collect();
+    let unlisted = of(|seen| f64::from(seen.unlisted_seconds));
+    let longest = unlisted.iter().flat_map(|(_, points)| points).map(|(_, value)| *value).fold(0.0, f64::max);
     let decades = f64::from(scenario.peers).log10().ceil();
     let decades = (0..20).find(|decade| f64::from(*decade) >= decades).unwrap_or(20);
     vec![
@@ -79,24 +78,24 @@ fn panels(scenario: &Scenario, series: &[Series]) -> Vec<Panel> {
             lines: of(|seen| f64::from(seen.largest) / f64::from(seen.live.max(1))),
         },
         Panel {
-            title: "the same of those left if the best-known 2 % vanished at this instant",
+            title: "the same among the others if the best-known 2 % were removed",
             scale: Scale::Share,
-            lines: blows,
+            lines: removals,
         },
         Panel {
-            title: "isolated: peers that know nobody and are known to nobody",
+            title: "isolated: peers that know no other peer and are known to none",
             scale: Scale::Count { decades },
             lines: of(|seen| f64::from(seen.isolated)),
         },
         Panel {
-            title: "peers older than a lease that nobody knows",
+            title: "unknown: peers older than a lease that no other peer knows",
             scale: Scale::Count { decades },
             lines: of(|seen| f64::from(seen.unknown)),
         },
         Panel {
-            title: "longest time that a live peer has been told to nobody",
-            scale: Scale::Seconds { most: (longest / 600.0).ceil().max(1.0) * 600.0 },
-            lines: forgotten,
+            title: "longest time for which a live peer has not been listed",
+            scale: Scale::Seconds { max: (longest / 600.0).ceil().max(1.0) * 600.0 },
+            lines: unlisted,
         },
     ]
 }
@@ -105,7 +104,7 @@ impl Panel {
     fn draw(&self, svg: &mut String, scenario: &Scenario, top: f64, seconds: u32) {
         let (width, bottom) = (WIDTH - LEFT - RIGHT, top + HEIGHT);
         let text_at = top - 10.0;
-        if let Some((what, period)) = scenario.trouble() {
+        if let Some((what, period)) = scenario.disturbance() {
             let (from, to) = (across(period.start, seconds), across(period.end.min(seconds), seconds));
             let (span, label_at) = (to - from, top + 14.0);
             let _ = writeln!(
@@ -139,7 +138,7 @@ impl Scale {
         match self {
             Self::Share => value,
             Self::Count { decades } => (1.0 + value).log10() / f64::from(decades),
-            Self::Seconds { most } => value / most,
+            Self::Seconds { max } => value / max,
         }
     }
 
@@ -153,8 +152,8 @@ impl Scale {
                 let mark = |decade| (10_f64.powi(decade), format!("{:.0}", 10_f64.powi(decade)));
                 std::iter::once((0.0, "0".to_owned())).chain(powers.map(mark)).collect()
             }
-            Self::Seconds { most } => {
-                [0.0, 0.5, 1.0].map(|share| (most * share, format!("{:.0} min", most * share / 60.0))).into()
+            Self::Seconds { max } => {
+                [0.0, 0.5, 1.0].map(|share| (max * share, format!("{:.0} min", max * share / 60.0))).into()
             }
         }
     }

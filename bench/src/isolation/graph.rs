@@ -3,8 +3,8 @@
 use super::population::Population;
 use super::view::Views;
 
-/// The robustness test removes this fraction of the best-known peers at once: one in fifty.
-const VANISHING: usize = 50;
+/// The robustness test removes the best-known peers at once, one in this many.
+const REMOVED_ONE_IN: usize = 50;
 
 /// The state of the graph at one moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub(crate) struct Figures {
     /// Peers that registered more than a lease ago and that no live peer knows.
     pub(crate) unknown: u32,
     /// The longest time, in seconds, for which any live peer has not been listed in a response.
-    pub(crate) forgotten_seconds: u32,
+    pub(crate) unlisted_seconds: u32,
 }
 
 /// Buffers that are reused for each analysis.
@@ -35,12 +35,18 @@ pub(crate) struct Graph {
 }
 
 impl Graph {
-    pub(crate) fn look(&mut self, population: &Population, views: &Views, lease: u32, now: u32) -> Figures {
+    pub(crate) fn measure(
+        &mut self,
+        population: &Population,
+        views: &Views,
+        lease: u32,
+        now: u32,
+    ) -> Figures {
         self.connect(population, views, |_| true);
         let mut figures = Figures::default();
         for peer in population.members() {
             let since = population.member_since(peer).unwrap_or(now);
-            let (at, waited) = (peer as usize, now - views.told_at(peer).max(since));
+            let (at, waited) = (peer as usize, now - views.listed_at(peer).max(since));
             figures.live += 1;
             if self.parents[at] == peer {
                 figures.components += 1;
@@ -48,46 +54,49 @@ impl Graph {
                 figures.largest = figures.largest.max(self.sizes[at]);
             }
             figures.unknown += u32::from(self.known_by[at] == 0 && now - since >= lease);
-            figures.forgotten_seconds = figures.forgotten_seconds.max(waited);
+            figures.unlisted_seconds = figures.unlisted_seconds.max(waited);
         }
         figures
     }
 
     /// The share of the other peers that are still in one component if the best-known peers, one in
     /// fifty, disappear at this moment.
-    pub(crate) fn share_left_when_the_best_known_vanish(
+    pub(crate) fn connected_share_without_best_known(
         &mut self,
         population: &Population,
         views: &Views,
     ) -> f64 {
         self.connect(population, views, |_| true);
+        // Only the set of the best-known peers matters, so a partial sort suffices.
         let mut ranked: Vec<u32> = population.members().collect();
-        let vanishing = ranked.len().div_ceil(VANISHING);
-        if ranked.len() <= vanishing {
+        let removed_count = ranked.len().div_ceil(REMOVED_ONE_IN);
+        if ranked.len() <= removed_count {
             return 0.0;
         }
-        ranked.select_nth_unstable_by_key(vanishing, |peer| std::cmp::Reverse(self.known_by[*peer as usize]));
-        let mut vanished = vec![false; population.ever()];
-        ranked[..vanishing].iter().for_each(|peer| vanished[*peer as usize] = true);
-        self.connect(population, views, |peer| !vanished[peer as usize]);
-        let left = ranked[vanishing..].iter().map(|peer| *peer as usize);
+        ranked.select_nth_unstable_by_key(removed_count, |peer| {
+            std::cmp::Reverse(self.known_by[*peer as usize])
+        });
+        let mut removed = vec![false; population.total()];
+        ranked[..removed_count].iter().for_each(|peer| removed[*peer as usize] = true);
+        self.connect(population, views, |peer| !removed[peer as usize]);
+        let left = ranked[removed_count..].iter().map(|peer| *peer as usize);
         let largest = left.map(|at| self.sizes[at]).max().unwrap_or(0);
-        f64::from(largest) / (ranked.len() - vanishing) as f64
+        f64::from(largest) / (ranked.len() - removed_count) as f64
     }
 
     /// Joins the components of peers that know each other, among the members that stay.
-    fn connect(&mut self, population: &Population, views: &Views, stays: impl Fn(u32) -> bool) {
-        let ever = u32::try_from(population.ever()).unwrap_or(u32::MAX);
+    fn connect(&mut self, population: &Population, views: &Views, is_included: impl Fn(u32) -> bool) {
+        let total = u32::try_from(population.total()).unwrap_or(u32::MAX);
         self.parents.clear();
-        self.parents.extend(0..ever);
+        self.parents.extend(0..total);
         for counts in [&mut self.sizes, &mut self.known_by] {
             counts.clear();
-            counts.resize(population.ever(), 0);
+            counts.resize(population.total(), 0);
         }
-        let is_there = |peer: u32| population.member_since(peer).is_some() && stays(peer);
-        population.members().filter(|peer| is_there(*peer)).for_each(|peer| self.sizes[peer as usize] = 1);
-        for peer in population.members().filter(|peer| is_there(*peer)) {
-            for known in views.known_to(peer).iter().filter(|known| is_there(**known)) {
+        let is_present = |peer: u32| population.member_since(peer).is_some() && is_included(peer);
+        population.members().filter(|peer| is_present(*peer)).for_each(|peer| self.sizes[peer as usize] = 1);
+        for peer in population.members().filter(|peer| is_present(*peer)) {
+            for known in views.known_to(peer).iter().filter(|known| is_present(**known)) {
                 self.known_by[*known as usize] += 1;
                 self.join(peer, *known);
             }
@@ -99,12 +108,15 @@ impl Graph {
         if one == other {
             return;
         }
+        // Union by size: the smaller tree is attached to the larger one.
         let (small, large) =
             if self.sizes[one as usize] < self.sizes[other as usize] { (one, other) } else { (other, one) };
         self.parents[small as usize] = large;
         self.sizes[large as usize] += self.sizes[small as usize];
     }
 
+    /// The root of a peer's tree. Path halving keeps the trees flat: every visited peer is attached
+    /// to its grandparent.
     fn root(&mut self, peer: u32) -> u32 {
         let mut at = peer;
         while self.parents[at as usize] != at {
@@ -125,15 +137,15 @@ mod tests {
 
     /// The figures of registered members that know each other as listed, with all responses at time
     /// 0.
-    fn look(known: &[&[u32]]) -> Figures {
+    fn figures(known: &[&[u32]]) -> Figures {
         let (population, views) = network(known);
-        Graph::default().look(&population, &views, LEASE, NOW)
+        Graph::default().measure(&population, &views, LEASE, NOW)
     }
 
     fn network(known: &[&[u32]]) -> (Population, Views) {
         let (mut population, mut views) = (Population::default(), Views::new(20, 1));
         for _ in known {
-            let peer = population.arrive();
+            let peer = population.start();
             population.registered(peer, 0);
             views.add(0);
         }
@@ -144,61 +156,61 @@ mod tests {
     }
 
     #[test]
-    fn knowing_joins_whichever_way_it_goes() {
-        let figures = look(&[&[1], &[2], &[], &[2]]);
+    fn an_edge_connects_two_peers_in_either_direction() {
+        let figures = figures(&[&[1], &[2], &[], &[2]]);
         assert_eq!((figures.components, figures.largest, figures.isolated), (1, 4, 0));
-        assert_eq!(figures.unknown, 2, "0 and 3 know others, and nobody knows them");
+        assert_eq!(figures.unknown, 2, "0 and 3 know others, but no peer knows them");
     }
 
     #[test]
-    fn who_neither_knows_nor_is_known_is_isolated() {
-        let figures = look(&[&[1], &[0], &[], &[4], &[3]]);
+    fn a_peer_without_edges_is_isolated() {
+        let figures = figures(&[&[1], &[0], &[], &[4], &[3]]);
         assert_eq!((figures.live, figures.components, figures.largest), (5, 3, 2));
         assert_eq!((figures.isolated, figures.unknown), (1, 1));
     }
 
     #[test]
-    fn who_is_gone_or_not_yet_registered_joins_nobody() {
+    fn a_stopped_or_unregistered_peer_has_no_edges() {
         let (mut population, mut views) = network(&[&[1], &[]]);
-        let waiting = population.arrive();
+        let waiting = population.start();
         views.add(NOW);
         views.learn(waiting, &[0, 1], NOW);
-        let figures = Graph::default().look(&population, &views, LEASE, NOW);
+        let figures = Graph::default().measure(&population, &views, LEASE, NOW);
         assert_eq!((figures.live, figures.components), (2, 1));
-        let gone = population.leave(&mut fastrand::Rng::with_seed(1)).unwrap();
-        let figures = Graph::default().look(&population, &views, LEASE, NOW);
-        assert_eq!(figures.components, if gone == waiting { 1 } else { figures.live });
+        let stopped = population.stop_random(&mut fastrand::Rng::with_seed(1)).unwrap();
+        let figures = Graph::default().measure(&population, &views, LEASE, NOW);
+        assert_eq!(figures.components, if stopped == waiting { 1 } else { figures.live });
     }
 
     #[test]
-    fn a_young_peer_that_nobody_knows_is_not_forgotten_yet() {
+    fn a_peer_younger_than_a_lease_does_not_count_as_unknown() {
         let (mut population, mut views) = network(&[&[1], &[0]]);
-        let newcomer = population.arrive();
+        let newcomer = population.start();
         views.add(NOW - LEASE + 1);
         population.registered(newcomer, NOW - LEASE + 1);
         let mut graph = Graph::default();
-        assert_eq!(graph.look(&population, &views, LEASE, NOW).unknown, 0);
-        assert_eq!(graph.look(&population, &views, LEASE, NOW + 1).unknown, 1);
+        assert_eq!(graph.measure(&population, &views, LEASE, NOW).unknown, 0);
+        assert_eq!(graph.measure(&population, &views, LEASE, NOW + 1).unknown, 1);
     }
 
     #[test]
-    fn the_longest_wait_counts_from_the_last_telling() {
-        assert_eq!(look(&[&[1], &[0]]).forgotten_seconds, NOW - 10);
-        assert_eq!(look(&[&[1], &[]]).forgotten_seconds, NOW);
+    fn unlisted_time_counts_from_the_last_response_that_listed_the_peer() {
+        assert_eq!(figures(&[&[1], &[0]]).unlisted_seconds, NOW - 10);
+        assert_eq!(figures(&[&[1], &[]]).unlisted_seconds, NOW);
     }
 
     #[test]
-    fn a_star_falls_apart_with_its_centre_and_a_thick_ring_does_not() {
+    fn without_its_best_known_peers_a_star_falls_apart_but_a_thick_ring_does_not() {
         let star: Vec<&[u32]> = vec![&[0]; 100];
         let (population, views) = network(&star);
-        let left = Graph::default().share_left_when_the_best_known_vanish(&population, &views);
+        let left = Graph::default().connected_share_without_best_known(&population, &views);
         assert!((left - 1.0 / 98.0).abs() < 1e-9, "{left}");
         // Each peer knows the next ten, so two gaps of one peer disconnect nothing.
         let next: Vec<Vec<u32>> =
             (0..100).map(|peer| (1..=10).map(|step| (peer + step) % 100).collect()).collect();
         let ring: Vec<&[u32]> = next.iter().map(Vec::as_slice).collect();
         let (population, views) = network(&ring);
-        let left = Graph::default().share_left_when_the_best_known_vanish(&population, &views);
+        let left = Graph::default().connected_share_without_best_known(&population, &views);
         assert!((left - 1.0).abs() < 1e-9, "{left}");
     }
 }

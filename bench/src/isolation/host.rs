@@ -23,6 +23,7 @@ pub(crate) struct Host {
 
 impl Host {
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
+        // The scenario may use leases beyond the default limits.
         let lease = Ttl::from_secs(scenario.lease_seconds);
         let defaults = Limits::default();
         let limits = Limits {

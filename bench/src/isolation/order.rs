@@ -44,22 +44,22 @@ impl Orders {
 
     /// The first `k` peers of an order, except for the requesting peer. Expired peers are removed
     /// along the way.
-    pub(crate) fn first(&mut self, sampler: Sampler, asking: u32, k: usize, now: u32) -> Vec<u32> {
+    pub(crate) fn first(&mut self, sampler: Sampler, requester: u32, k: usize, now: u32) -> Vec<u32> {
         let order: Box<dyn Iterator<Item = u32>> = match sampler {
             Sampler::NewestFirst => Box::new(self.newest.iter().rev().copied()),
             Sampler::FirstPage | Sampler::Ours => Box::new(self.hashed.iter().map(|(_, peer)| *peer)),
         };
-        let (mut first, mut ended) = (Vec::with_capacity(k), Vec::new());
-        for peer in order.filter(|peer| *peer != asking) {
+        let (mut first, mut expired) = (Vec::with_capacity(k), Vec::new());
+        for peer in order.filter(|peer| *peer != requester) {
             match now < self.ends[peer as usize] {
                 true => first.push(peer),
-                false => ended.push(peer),
+                false => expired.push(peer),
             }
             if first.len() == k {
                 break;
             }
         }
-        ended.into_iter().for_each(|peer| self.unlist(peer));
+        expired.into_iter().for_each(|peer| self.unlist(peer));
         first
     }
 }

@@ -15,12 +15,12 @@ enum State {
     Waiting,
     /// Running, and first registered at this time, in seconds.
     Registered(u32),
-    Gone,
+    Stopped,
 }
 
 impl Population {
     /// Adds a peer and returns its number.
-    pub(crate) fn arrive(&mut self) -> u32 {
+    pub(crate) fn start(&mut self) -> u32 {
         let peer = u32::try_from(self.peers.len()).unwrap_or(u32::MAX);
         self.peers.push(State::Waiting);
         self.running.push(peer);
@@ -28,10 +28,10 @@ impl Population {
     }
 
     /// Stops a random peer.
-    pub(crate) fn leave(&mut self, rng: &mut fastrand::Rng) -> Option<u32> {
+    pub(crate) fn stop_random(&mut self, rng: &mut fastrand::Rng) -> Option<u32> {
         let at = (!self.running.is_empty()).then(|| rng.usize(..self.running.len()))?;
         let peer = self.running.swap_remove(at);
-        self.peers[peer as usize] = State::Gone;
+        self.peers[peer as usize] = State::Stopped;
         Some(peer)
     }
 
@@ -42,8 +42,8 @@ impl Population {
         }
     }
 
-    pub(crate) fn runs(&self, peer: u32) -> bool {
-        self.peers[peer as usize] != State::Gone
+    pub(crate) fn is_running(&self, peer: u32) -> bool {
+        self.peers[peer as usize] != State::Stopped
     }
 
     /// When a running peer was registered, in seconds; `None` if it is not registered or has
@@ -51,7 +51,7 @@ impl Population {
     pub(crate) fn member_since(&self, peer: u32) -> Option<u32> {
         match self.peers[peer as usize] {
             State::Registered(since) => Some(since),
-            State::Waiting | State::Gone => None,
+            State::Waiting | State::Stopped => None,
         }
     }
 
@@ -61,7 +61,7 @@ impl Population {
     }
 
     /// The number of peers that ever existed.
-    pub(crate) fn ever(&self) -> usize {
+    pub(crate) fn total(&self) -> usize {
         self.peers.len()
     }
 }

@@ -2,73 +2,75 @@
 
 use std::ops::Range;
 
-/// What is simulated.
+/// The parameters of a simulation.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Scenario {
-    /// Peers that run at any time.
+    /// The number of peers that run at any time.
     #[arg(long, default_value_t = 100_000)]
     pub(crate) peers: u32,
-    /// Peers that a discover asks for.
+    /// The number of peers that a discover requests.
     #[arg(long, default_value_t = 20)]
     pub(crate) k: u32,
-    /// Leases that are measured; one more goes before, in which the network comes to be.
+    /// The number of measured lease durations; the network forms during another one before them.
     #[arg(long, default_value_t = 12)]
     pub(crate) leases: u32,
     /// The length of a lease, in seconds.
     #[arg(long, default_value_t = 300)]
     pub(crate) lease_seconds: u32,
-    /// How often a peer beats.
+    /// The interval of the heartbeats of a peer, in seconds.
     #[arg(long, default_value_t = 100)]
     pub(crate) heartbeat_seconds: u32,
-    /// How often a peer discovers; if as often as it beats, the discover rides the heartbeat.
+    /// The interval of the discovers of a peer, in seconds; if it equals the heartbeat interval,
+    /// heartbeats include them.
     #[arg(long, default_value_t = 100)]
     pub(crate) discover_seconds: u32,
-    /// The share of the peers that a lease's time replaces by new ones.
+    /// The share of the peers that is replaced by new ones per lease duration.
     #[arg(long, default_value_t = 0.1)]
     pub(crate) replaced: f64,
-    /// The share of those that leave which deregister; the others fall silent and are listed until their lease ends.
+    /// The share of stopping peers that deregister; the others are listed until their lease ends.
     #[arg(long, default_value_t = 0.5)]
     pub(crate) deregistering: f64,
-    /// The chance that a call is lost on its way: the service never sees it, and the peer tries again at its next turn.
+    /// The probability that a request is lost; the peer does not retry before its next action.
     #[arg(long, default_value_t = 0.0)]
     pub(crate) loss: f64,
-    /// When the service stops to answer, in seconds.
+    /// The start of the outage, in seconds.
     #[arg(long, default_value_t = 1_200)]
     pub(crate) outage_at: u32,
-    /// For how long nothing is answered.
+    /// The duration of the outage.
     #[arg(long, default_value_t = 0)]
     pub(crate) outage_seconds: u32,
-    /// The outage was a restart, after which each peer that was live at its beginning has a whole lease; else leases ran out meanwhile.
+    /// The outage is a restart, after which each peer that was live gets a full lease; otherwise
+    /// leases expire during the outage.
     #[arg(long)]
     pub(crate) outage_restores: bool,
-    /// When two hosts of the service stop to see each other's changes, in seconds.
+    /// The start of a partition between two hosts of the service, in seconds.
     #[arg(long, default_value_t = 1_200)]
     pub(crate) partition_at: u32,
-    /// For how long they don't. Each peer keeps to one of the hosts.
+    /// The duration of the partition, during which each peer uses one of the hosts.
     #[arg(long, default_value_t = 0)]
     pub(crate) partition_seconds: u32,
-    /// How many answers' worth of peers a peer remembers. Today's clients know the last answer only.
+    /// The number of responses that a peer remembers; legacy clients remember only the last one.
     #[arg(long, default_value_t = 1)]
     pub(crate) answers: u32,
-    /// How often the graph is looked at, in seconds.
+    /// The interval at which the graph is analysed, in seconds.
     #[arg(long, default_value_t = 10)]
     pub(crate) step_seconds: u32,
-    /// Leave the other kinds of lists out.
+    /// Simulate only the uniform sample of the service.
     #[arg(long)]
     pub(crate) ours_only: bool,
-    /// What chance follows from.
+    /// The seed of the random number generator.
     #[arg(long, default_value_t = 1)]
     pub(crate) seed: u64,
 }
 
 impl Scenario {
     /// Whether each heartbeat includes a discover.
-    pub(crate) fn rides(&self) -> bool {
+    pub(crate) fn includes_discover(&self) -> bool {
         self.heartbeat_seconds == self.discover_seconds
     }
 
     /// The number of peers per second that leave and are replaced.
-    pub(crate) fn replaced_a_second(&self) -> f64 {
+    pub(crate) fn replaced_per_second(&self) -> f64 {
         f64::from(self.peers) * self.replaced / f64::from(self.lease_seconds)
     }
 
@@ -88,10 +90,10 @@ impl Scenario {
     }
 
     /// The kind and the time of the disturbance, in seconds since the first measurement.
-    pub(crate) fn trouble(&self) -> Option<(&'static str, Range<u32>)> {
+    pub(crate) fn disturbance(&self) -> Option<(&'static str, Range<u32>)> {
         let of = |name, at, seconds| (seconds > 0).then(|| (name, at..at + seconds));
-        let outage = of("nothing is answered", self.outage_at, self.outage_seconds);
-        outage.or_else(|| of("hosts apart", self.partition_at, self.partition_seconds))
+        let outage = of("outage", self.outage_at, self.outage_seconds);
+        outage.or_else(|| of("partition", self.partition_at, self.partition_seconds))
     }
 
     fn period(&self, at: u32, seconds: u32) -> Range<u32> {

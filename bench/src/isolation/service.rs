@@ -9,34 +9,36 @@ use super::scenario::{Sampler, Scenario};
 pub(crate) struct Service {
     hosts: Vec<Host>,
     /// Whether the hosts are partitioned.
-    apart: bool,
+    partitioned: bool,
     /// Whether there is an outage.
-    away: bool,
+    outage: bool,
     /// Peers that deregistered during the partition.
-    departed: Vec<u32>,
+    deregistered: Vec<u32>,
     /// Peers whose leases were live at the start of the outage, if the service restores them.
-    kept: Vec<u32>,
+    restored: Vec<u32>,
 }
 
 impl Service {
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
         let hosts = (0..scenario.hosts()).map(|_| Host::new(scenario)).collect::<Result<_, _>>()?;
-        Ok(Self { hosts, apart: false, away: false, departed: Vec::new(), kept: Vec::new() })
+        Ok(Self { hosts, partitioned: false, outage: false, deregistered: Vec::new(), restored: Vec::new() })
     }
 
     /// Starts and ends the disturbances of the scenario.
     pub(crate) async fn advance(&mut self, scenario: &Scenario, now: u32) -> Result<(), Box<dyn Error>> {
-        let (away, apart) = (scenario.outage().contains(&now), scenario.partition().contains(&now));
-        if away && !self.away && scenario.outage_restores {
-            self.kept = self.hosts.iter().flat_map(|host| host.listed(now)).collect();
+        let (outage, partitioned) = (scenario.outage().contains(&now), scenario.partition().contains(&now));
+        // The outage begins: remember the live peers if the service restores them.
+        if outage && !self.outage && scenario.outage_restores {
+            self.restored = self.hosts.iter().flat_map(|host| host.listed(now)).collect();
         }
-        if self.away && !away {
-            for peer in std::mem::take(&mut self.kept) {
+        // The outage ends: the embedded store gives every live peer a full lease.
+        if self.outage && !outage {
+            for peer in std::mem::take(&mut self.restored) {
                 self.heartbeat(peer, now).await?;
             }
         }
-        let healed = self.apart && !apart;
-        (self.away, self.apart) = (away, apart);
+        let healed = self.partitioned && !partitioned;
+        (self.outage, self.partitioned) = (outage, partitioned);
         if healed {
             self.merge(now).await?;
         }
@@ -44,8 +46,8 @@ impl Service {
     }
 
     /// Whether requests get responses.
-    pub(crate) fn answers(&self) -> bool {
-        !self.away
+    pub(crate) fn responds(&self) -> bool {
+        !self.outage
     }
 
     pub(crate) async fn register(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
@@ -62,15 +64,15 @@ impl Service {
         if !self.hosts[home].heartbeat(peer, now).await? {
             return Ok(false);
         }
-        if !self.apart {
+        if !self.partitioned {
             self.share(peer, now).await?;
         }
         Ok(true)
     }
 
     pub(crate) async fn deregister(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
-        if self.apart {
-            self.departed.push(peer);
+        if self.partitioned {
+            self.deregistered.push(peer);
         }
         for host in self.reached_by(peer) {
             host.deregister(peer, now).await?;
@@ -97,12 +99,12 @@ impl Service {
     /// partitioned.
     fn reached_by(&mut self, peer: u32) -> &mut [Host] {
         let home = self.home(peer);
-        if self.apart { &mut self.hosts[home..=home] } else { &mut self.hosts }
+        if self.partitioned { &mut self.hosts[home..=home] } else { &mut self.hosts }
     }
 
     /// Gives each host the changes that the other one received during the partition.
     async fn merge(&mut self, now: u32) -> Result<(), Box<dyn Error>> {
-        for peer in std::mem::take(&mut self.departed) {
+        for peer in std::mem::take(&mut self.deregistered) {
             self.deregister(peer, now).await?;
         }
         for home in 0..self.hosts.len() {

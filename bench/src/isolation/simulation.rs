@@ -9,7 +9,7 @@ use super::service::Service;
 use super::view::Views;
 
 /// The interval of the robustness test, in steps. The test costs as much as all other work.
-const STEPS_PER_BLOW: u32 = 6;
+const STEPS_PER_REMOVAL: u32 = 6;
 /// When a newcomer without a response tries again, in seconds.
 const RETRY_SECONDS: u32 = 10;
 
@@ -20,10 +20,10 @@ pub(crate) struct Simulation {
     service: Service,
     population: Population,
     memories: Vec<(Sampler, Views)>,
-    agenda: Agenda,
+    schedule: Schedule,
     graph: Graph,
     /// The number of peers that are still to leave and be replaced, including a fraction of one.
-    owed: f64,
+    replacements_due: f64,
     /// The results of each sampler.
     pub(crate) series: Vec<Series>,
     pub(crate) counts: Counts,
@@ -36,7 +36,7 @@ pub(crate) struct Series {
     pub(crate) figures: Vec<(u32, Figures)>,
     /// The share that stays connected when the best-known peers disappear, with the seconds since
     /// the first measurement.
-    pub(crate) blows: Vec<(u32, f64)>,
+    pub(crate) removals: Vec<(u32, f64)>,
 }
 
 /// The totals of the run.
@@ -49,7 +49,7 @@ pub(crate) struct Counts {
 }
 
 #[derive(Clone, Copy)]
-enum Turn {
+enum Action {
     Register,
     Heartbeat,
     Discover,
@@ -62,7 +62,8 @@ impl Simulation {
         let rng = fastrand::Rng::with_seed(scenario.seed);
         let samplers = if scenario.ours_only { &Sampler::ALL[..1] } else { &Sampler::ALL[..] };
         let (k, answers) = (usize::try_from(scenario.k)?, usize::try_from(scenario.answers)?);
-        let series = |sampler: &Sampler| Series { sampler: *sampler, figures: Vec::new(), blows: Vec::new() };
+        let series =
+            |sampler: &Sampler| Series { sampler: *sampler, figures: Vec::new(), removals: Vec::new() };
         let mut simulation = Self {
             scenario: scenario.clone(),
             now: 0,
@@ -70,15 +71,15 @@ impl Simulation {
             service: Service::new(scenario)?,
             population: Population::default(),
             memories: samplers.iter().map(|sampler| (*sampler, Views::new(k, answers))).collect(),
-            agenda: Agenda::new(scenario),
+            schedule: Schedule::new(scenario),
             graph: Graph::default(),
-            owed: 0.0,
+            replacements_due: 0.0,
             series: samplers.iter().map(series).collect(),
             counts: Counts::default(),
         };
         for _ in 0..scenario.peers {
             let at = simulation.rng.u32(..scenario.heartbeat_seconds);
-            simulation.arrive(at);
+            simulation.start_peer(at);
         }
         Ok(simulation)
     }
@@ -98,14 +99,14 @@ impl Simulation {
     }
 
     /// Simulates one second.
-    pub(crate) async fn second(&mut self) -> Result<(), Box<dyn Error>> {
+    pub(crate) async fn advance(&mut self) -> Result<(), Box<dyn Error>> {
         self.service.advance(&self.scenario, self.now).await?;
         if self.now >= self.scenario.heartbeat_seconds {
             self.replace().await?;
         }
-        for (peer, turn) in self.agenda.take(self.now) {
-            if self.population.runs(peer) {
-                self.take_turn(peer, turn).await?;
+        for (peer, action) in self.schedule.take_due(self.now) {
+            if self.population.is_running(peer) {
+                self.act(peer, action).await?;
             }
         }
         let measured = self.now.checked_sub(self.scenario.lease_seconds);
@@ -117,69 +118,70 @@ impl Simulation {
     }
 
     async fn replace(&mut self) -> Result<(), Box<dyn Error>> {
-        self.owed += self.scenario.replaced_a_second();
-        while self.owed >= 1.0 {
-            self.owed -= 1.0;
-            self.depart().await?;
-            self.arrive(self.now);
+        // Fractions of a peer accumulate until a whole peer is due.
+        self.replacements_due += self.scenario.replaced_per_second();
+        while self.replacements_due >= 1.0 {
+            self.replacements_due -= 1.0;
+            self.stop_random_peer().await?;
+            self.start_peer(self.now);
             self.counts.joined += 1;
         }
         Ok(())
     }
 
-    fn arrive(&mut self, at: u32) {
-        let peer = self.population.arrive();
+    fn start_peer(&mut self, at: u32) {
+        let peer = self.population.start();
         self.memories.iter_mut().for_each(|(_, views)| views.add(at));
-        self.agenda.note(peer, Turn::Register, at);
+        self.schedule.add(peer, Action::Register, at);
     }
 
-    async fn depart(&mut self) -> Result<(), Box<dyn Error>> {
-        let Some(peer) = self.population.leave(&mut self.rng) else { return Ok(()) };
+    async fn stop_random_peer(&mut self) -> Result<(), Box<dyn Error>> {
+        let Some(peer) = self.population.stop_random(&mut self.rng) else { return Ok(()) };
         self.counts.left += 1;
         self.memories.iter_mut().for_each(|(_, views)| views.forget(peer));
-        if self.rng.f64() < self.scenario.deregistering && self.reaches() {
+        if self.rng.f64() < self.scenario.deregistering && self.request_succeeds() {
             self.service.deregister(peer, self.now).await?;
         }
         Ok(())
     }
 
     /// Whether a request gets a response.
-    fn reaches(&mut self) -> bool {
+    fn request_succeeds(&mut self) -> bool {
         let lost = self.rng.f64() < self.scenario.loss;
-        let answered = !lost && self.service.answers();
-        self.counts.unanswered += u64::from(!answered);
-        answered
+        let succeeds = !lost && self.service.responds();
+        self.counts.unanswered += u64::from(!succeeds);
+        succeeds
     }
 
-    async fn take_turn(&mut self, peer: u32, turn: Turn) -> Result<(), Box<dyn Error>> {
+    async fn act(&mut self, peer: u32, action: Action) -> Result<(), Box<dyn Error>> {
         let Scenario { heartbeat_seconds, discover_seconds, .. } = self.scenario;
-        let answered = self.reaches();
-        let rides = self.scenario.rides();
-        match turn {
-            Turn::Register if answered => {
+        let succeeds = self.request_succeeds();
+        let includes_discover = self.scenario.includes_discover();
+        match action {
+            Action::Register if succeeds => {
                 self.service.register(peer, self.now).await?;
                 self.population.registered(peer, self.now);
                 self.discover(peer).await?;
-                self.agenda.note(peer, Turn::Heartbeat, self.now + heartbeat_seconds);
-                if !rides {
-                    self.agenda.note(peer, Turn::Discover, self.now + discover_seconds);
+                self.schedule.add(peer, Action::Heartbeat, self.now + heartbeat_seconds);
+                if !includes_discover {
+                    self.schedule.add(peer, Action::Discover, self.now + discover_seconds);
                 }
             }
-            Turn::Register => self.agenda.note(peer, Turn::Register, self.now + RETRY_SECONDS),
-            Turn::Heartbeat => {
-                if answered && !self.service.heartbeat(peer, self.now).await? {
-                    return Err(format!("the service has forgotten peer {peer}").into());
+            Action::Register => self.schedule.add(peer, Action::Register, self.now + RETRY_SECONDS),
+            Action::Heartbeat => {
+                if succeeds && !self.service.heartbeat(peer, self.now).await? {
+                    return Err(format!("the service no longer knows peer {peer}").into());
                 }
-                if answered && rides {
+                if succeeds && includes_discover {
                     self.discover(peer).await?;
                 }
-                self.agenda.note(peer, Turn::Heartbeat, self.now + heartbeat_seconds);
+                self.schedule.add(peer, Action::Heartbeat, self.now + heartbeat_seconds);
             }
-            Turn::Discover => {
-                if answered {
+            Action::Discover => {
+                if succeeds {
                     self.discover(peer).await?;
                 }
-                self.agenda.note(peer, Turn::Discover, self.now + discover_seconds);
+                self.schedule.add(peer, Action::Discover, self.now + discover_seconds);
             }
         }
         Ok(())
@@ -188,43 +190,43 @@ impl Simulation {
     async fn discover(&mut self, peer: u32) -> Result<(), Box<dyn Error>> {
         self.counts.discovers += 1;
         for (sampler, views) in &mut self.memories {
-            let answer = self.service.discover(*sampler, peer, self.now).await?;
-            views.learn(peer, &answer, self.now);
+            let response = self.service.discover(*sampler, peer, self.now).await?;
+            views.learn(peer, &response, self.now);
         }
         Ok(())
     }
 
     fn measure(&mut self, seconds: u32) {
         let lease = self.scenario.lease_seconds;
-        let blow = seconds.is_multiple_of(self.scenario.step_seconds * STEPS_PER_BLOW);
+        let is_removal_step = seconds.is_multiple_of(self.scenario.step_seconds * STEPS_PER_REMOVAL);
         for ((_, views), series) in self.memories.iter().zip(&mut self.series) {
-            series.figures.push((seconds, self.graph.look(&self.population, views, lease, self.now)));
-            if blow {
-                let share = self.graph.share_left_when_the_best_known_vanish(&self.population, views);
-                series.blows.push((seconds, share));
+            series.figures.push((seconds, self.graph.measure(&self.population, views, lease, self.now)));
+            if is_removal_step {
+                let share = self.graph.connected_share_without_best_known(&self.population, views);
+                series.removals.push((seconds, share));
             }
         }
     }
 }
 
-/// The peers that act in each second: a ring as long as the longest interval.
-struct Agenda {
-    seconds: Vec<Vec<(u32, Turn)>>,
+/// The peers that act in each second: a ring of slots, one per second of the longest interval.
+struct Schedule {
+    seconds: Vec<Vec<(u32, Action)>>,
 }
 
-impl Agenda {
+impl Schedule {
     fn new(scenario: &Scenario) -> Self {
         let longest = scenario.heartbeat_seconds.max(scenario.discover_seconds).max(RETRY_SECONDS);
         Self { seconds: (0..=longest).map(|_| Vec::new()).collect() }
     }
 
-    fn note(&mut self, peer: u32, turn: Turn, at: u32) {
-        let place = at as usize % self.seconds.len();
-        self.seconds[place].push((peer, turn));
+    fn add(&mut self, peer: u32, action: Action, at: u32) {
+        let slot = at as usize % self.seconds.len();
+        self.seconds[slot].push((peer, action));
     }
 
-    fn take(&mut self, now: u32) -> Vec<(u32, Turn)> {
-        let place = now as usize % self.seconds.len();
-        std::mem::take(&mut self.seconds[place])
+    fn take_due(&mut self, now: u32) -> Vec<(u32, Action)> {
+        let slot = now as usize % self.seconds.len();
+        std::mem::take(&mut self.seconds[slot])
     }
 }

@@ -25,32 +25,32 @@ pub(crate) fn of(scenario: &Scenario, simulation: &Simulation) -> Value {
 fn of_series(scenario: &Scenario, series: &Series) -> Value {
     let worst = |of: fn(&Figures) -> u32| series.figures.iter().map(|(_, seen)| of(seen)).max().unwrap_or(0);
     let steps_with = |of: fn(&Figures) -> bool| series.figures.iter().filter(|(_, seen)| of(seen)).count();
-    let ended = scenario.trouble().map_or(0, |(_, period)| period.end);
+    let ended = scenario.disturbance().map_or(0, |(_, period)| period.end);
     let last_with = |of: fn(&Figures) -> bool| {
         let last = series.figures.iter().rev().find(|(_, seen)| of(seen));
         last.map_or(0, |(at, _)| (at + scenario.step_seconds).saturating_sub(ended))
     };
-    let blown = series.blows.iter().map(|(_, share)| *share).fold(f64::INFINITY, f64::min);
+    let after_removal = series.removals.iter().map(|(_, share)| *share).fold(f64::INFINITY, f64::min);
     json!({
         "steps": series.figures.len(),
-        "steps_in_parts": steps_with(in_parts),
-        "steps_with_unknown": steps_with(with_unknown),
-        "most_components": worst(|seen| seen.components),
-        "most_outside_the_largest": worst(|seen| seen.live - seen.largest),
-        "most_isolated": worst(|seen| seen.isolated),
-        "most_unknown": worst(|seen| seen.unknown),
-        "longest_forgotten_seconds": worst(|seen| seen.forgotten_seconds),
-        "least_left_after_a_blow": blown,
+        "disconnected_steps": steps_with(is_disconnected),
+        "steps_with_unknown": steps_with(has_unknown),
+        "max_components": worst(|seen| seen.components),
+        "max_outside_largest": worst(|seen| seen.live - seen.largest),
+        "max_isolated": worst(|seen| seen.isolated),
+        "max_unknown": worst(|seen| seen.unknown),
+        "longest_unlisted_seconds": worst(|seen| seen.unlisted_seconds),
+        "min_connected_share": after_removal,
         "last_seconds": (scenario.leases * scenario.lease_seconds).saturating_sub(ended),
-        "whole_again_seconds": last_with(in_parts),
-        "known_again_seconds": last_with(with_unknown),
+        "reconnected_seconds": last_with(is_disconnected),
+        "all_known_seconds": last_with(has_unknown),
     })
 }
 
-fn in_parts(seen: &Figures) -> bool {
+fn is_disconnected(seen: &Figures) -> bool {
     seen.components > 1
 }
 
-fn with_unknown(seen: &Figures) -> bool {
+fn has_unknown(seen: &Figures) -> bool {
     seen.unknown > 0
 }

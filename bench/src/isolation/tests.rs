@@ -19,7 +19,7 @@ fn scenario(options: &[&str]) -> Scenario {
 async fn run(options: &[&str]) -> Simulation {
     let mut simulation = Simulation::new(&scenario(options)).unwrap();
     while !simulation.is_over() {
-        simulation.second().await.unwrap();
+        simulation.advance().await.unwrap();
     }
     simulation
 }
@@ -32,27 +32,27 @@ fn worst(series: &Series, of: impl Fn(&Figures) -> u32) -> u32 {
     series.figures.iter().map(|(_, figures)| of(figures)).max().unwrap()
 }
 
-fn least_left(series: &Series) -> f64 {
-    series.blows.iter().map(|(_, share)| *share).fold(1.0, f64::min)
+fn min_connected_share(series: &Series) -> f64 {
+    series.removals.iter().map(|(_, share)| *share).fold(1.0, f64::min)
 }
 
 #[tokio::test]
-async fn uniform_samples_isolate_nobody_and_other_lists_forget_nearly_everybody() {
+async fn uniform_samples_isolate_no_peer_and_other_lists_leave_most_peers_unknown() {
     let simulation = run(&["--k=24", "--leases=3"]).await;
     let ours = seen(&simulation, Sampler::Ours);
     assert_eq!(worst(ours, |figures| figures.components), 1);
     assert_eq!(worst(ours, |figures| figures.unknown), 0);
-    assert!((least_left(ours) - 1.0).abs() < 1e-9);
+    assert!((min_connected_share(ours) - 1.0).abs() < 1e-9);
     for sampler in [Sampler::NewestFirst, Sampler::FirstPage] {
         let theirs = seen(&simulation, sampler);
         assert!(worst(theirs, |figures| figures.unknown) > 1_500, "{sampler:?}");
-        assert!(worst(theirs, |figures| figures.forgotten_seconds) > 2 * 300, "{sampler:?}");
+        assert!(worst(theirs, |figures| figures.unlisted_seconds) > 2 * 300, "{sampler:?}");
     }
-    assert!(least_left(seen(&simulation, Sampler::FirstPage)) < 0.01, "the first page is a star");
+    assert!(min_connected_share(seen(&simulation, Sampler::FirstPage)) < 0.01, "the first page is a star");
 }
 
 #[tokio::test]
-async fn uniform_samples_hold_a_network_together_that_loses_calls_and_half_its_peers() {
+async fn uniform_samples_keep_a_network_connected_that_loses_requests_and_half_its_peers() {
     let simulation =
         run(&["--k=24", "--leases=3", "--replaced=0.5", "--loss=0.1", "--deregistering=0"]).await;
     let ours = seen(&simulation, Sampler::Ours);
@@ -67,7 +67,7 @@ async fn too_small_samples_leave_peers_unknown() {
 }
 
 #[tokio::test]
-async fn after_an_outage_longer_than_a_lease_the_network_is_whole_within_two_cadences() {
+async fn after_an_outage_longer_than_a_lease_the_network_recovers_within_two_intervals() {
     for options in [&["--outage-restores"][..], &["--answers=2"]] {
         let outage = ["--k=24", "--ours-only", "--leases=4", "--outage-at=200", "--outage-seconds=600"];
         let simulation = run(&[&outage, options].concat()).await;
@@ -82,7 +82,7 @@ async fn after_an_outage_longer_than_a_lease_the_network_is_whole_within_two_cad
 }
 
 #[tokio::test]
-async fn hosts_that_are_apart_for_longer_than_a_lease_part_the_network_until_they_meet() {
+async fn a_partition_longer_than_a_lease_splits_the_network_until_it_heals() {
     let simulation =
         run(&["--k=24", "--ours-only", "--leases=4", "--partition-at=100", "--partition-seconds=700"]).await;
     let ours = seen(&simulation, Sampler::Ours);
@@ -92,6 +92,6 @@ async fn hosts_that_are_apart_for_longer_than_a_lease_part_the_network_until_the
         within.clone().count() > 5 && within.clone().all(|(_, figures)| figures.components == 1)
     };
     assert!(whole(0, 350), "before the first leases end on the other side");
-    assert!(!whole(500, 800), "apart");
-    assert!(whole(810, 1_200), "met again");
+    assert!(!whole(500, 800), "partitioned");
+    assert!(whole(810, 1_200), "merged");
 }

@@ -3,30 +3,31 @@
 /// Every peer's memory, and the last time that each peer was listed in a response.
 pub(crate) struct Views {
     known: Vec<Vec<u32>>,
-    told_at: Vec<u32>,
-    /// How many peers from earlier responses are kept in addition to the last response.
-    kept: usize,
+    listed_at: Vec<u32>,
+    /// How many peers from earlier responses are retained in addition to the last response.
+    retained: usize,
 }
 
 impl Views {
-    pub(crate) fn new(k: usize, answers: usize) -> Self {
-        Self { known: Vec::new(), told_at: Vec::new(), kept: answers.saturating_sub(1) * k }
+    pub(crate) fn new(k: usize, responses: usize) -> Self {
+        Self { known: Vec::new(), listed_at: Vec::new(), retained: responses.saturating_sub(1) * k }
     }
 
     /// Adds a newcomer, which knows no peers.
     pub(crate) fn add(&mut self, now: u32) {
         self.known.push(Vec::new());
-        self.told_at.push(now);
+        self.listed_at.push(now);
     }
 
-    /// Records a response. The most recent peers of earlier responses are kept as far as the memory
-    /// has room.
-    pub(crate) fn learn(&mut self, peer: u32, answer: &[u32], now: u32) {
+    /// Records a response. The most recent peers of earlier responses are retained as far as the
+    /// memory has room.
+    pub(crate) fn learn(&mut self, peer: u32, response: &[u32], now: u32) {
         let known = &mut self.known[peer as usize];
-        known.drain(..known.len().saturating_sub(self.kept));
-        known.extend_from_slice(answer);
-        for told in answer {
-            self.told_at[*told as usize] = now;
+        // The oldest peers are at the front.
+        known.drain(..known.len().saturating_sub(self.retained));
+        known.extend_from_slice(response);
+        for listed in response {
+            self.listed_at[*listed as usize] = now;
         }
     }
 
@@ -39,7 +40,7 @@ impl Views {
     }
 
     /// When a peer was last listed in a response, or when it started if it never was.
-    pub(crate) fn told_at(&self, peer: u32) -> u32 {
-        self.told_at[peer as usize]
+    pub(crate) fn listed_at(&self, peer: u32) -> u32 {
+        self.listed_at[peer as usize]
     }
 }

@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 
 use crate::wire::post;
 
-/// One change that was made.
-pub(crate) struct Made {
+/// One change of the network.
+pub(crate) struct Change {
     /// The event that a watcher must receive: the kind, the peer, and the number of the change if
     /// the peer publishes it.
     pub(crate) key: String,
     /// When the service had responded.
-    pub(crate) answered: Instant,
+    pub(crate) responded_at: Instant,
 }
 
 /// The peers of one archetype, and the connection for their requests.
@@ -50,8 +50,8 @@ impl Topic {
     }
 
     /// Changes one peer per `interval`, and finally sends all watchers the end marker.
-    pub(crate) async fn change_until(mut self, end: Instant, interval: Duration) -> io::Result<Vec<Made>> {
-        let mut made = Vec::new();
+    pub(crate) async fn change_until(mut self, end: Instant, interval: Duration) -> io::Result<Vec<Change>> {
+        let mut changes = Vec::new();
         let mut due = tokio::time::Instant::now();
         while Instant::now() < end {
             let peer = fastrand::usize(..self.live.len());
@@ -60,14 +60,15 @@ impl Topic {
                 (true, false) => format!("changed {}", self.register(peer).await?),
                 (false, _) => format!("joined {}", self.register(peer).await?),
             };
-            made.push(Made { key, answered: Instant::now() });
+            changes.push(Change { key, responded_at: Instant::now() });
+            // Due times are absolute, so that a slow response does not lower the rate.
             due += interval;
             tokio::time::sleep_until(due).await;
         }
         let end =
             format!(r#"{{"peer_id":"end-{}","archetypes":["{}"]}}"#, self.name, Self::archetype(self.name));
-        self.call("/register", &end).await?;
-        Ok(made)
+        self.send("/register", &end).await?;
+        Ok(changes)
     }
 
     async fn register(&mut self, peer: usize) -> io::Result<String> {
@@ -78,14 +79,14 @@ impl Topic {
         let body = format!(
             r#"{{"peer_id":"{id}","port":9000,"archetypes":["{archetype}"],"metadata":{{"v":{number},"p":"{padding}"}},"ttl_seconds":3600}}"#
         );
-        self.call("/register", &body).await?;
+        self.send("/register", &body).await?;
         Ok(format!("{id} {number}"))
     }
 
     async fn deregister(&mut self, peer: usize) -> io::Result<String> {
         self.live[peer] = false;
         let id = self.id(peer);
-        self.call("/deregister", &format!(r#"{{"peer_id":"{id}"}}"#)).await?;
+        self.send("/deregister", &format!(r#"{{"peer_id":"{id}"}}"#)).await?;
         Ok(format!("left {id} "))
     }
 
@@ -93,21 +94,21 @@ impl Topic {
         format!("peer-{}-{peer}", self.name)
     }
 
-    async fn call(&mut self, path: &str, body: &str) -> io::Result<()> {
+    async fn send(&mut self, path: &str, body: &str) -> io::Result<()> {
         self.connection.write_all(&post(self.target, path, body)).await?;
-        let mut answer = Vec::new();
-        while !is_whole(&answer) {
-            if self.connection.read_buf(&mut answer).await? == 0 {
+        let mut response = Vec::new();
+        while !is_complete(&response) {
+            if self.connection.read_buf(&mut response).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        let ok = answer.starts_with(b"HTTP/1.1 200");
-        if ok { Ok(()) } else { Err(io::Error::other(String::from_utf8_lossy(&answer).into_owned())) }
+        let ok = response.starts_with(b"HTTP/1.1 200");
+        if ok { Ok(()) } else { Err(io::Error::other(String::from_utf8_lossy(&response).into_owned())) }
     }
 }
 
-fn is_whole(answer: &[u8]) -> bool {
-    let text = String::from_utf8_lossy(answer);
+fn is_complete(response: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(response);
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
     length.and_then(|length| length.parse().ok()).is_some_and(|length| body.len() >= length)

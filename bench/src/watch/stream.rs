@@ -8,14 +8,14 @@ use std::time::Instant;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::churn::{Made, Topic};
+use super::churn::{Change, Topic};
 
 /// The receive buffer of a client that doesn't read. All other waiting data is buffered by the
 /// service.
 const SMALL_BUFFER: u32 = 4_096;
 
 /// An event that arrived.
-pub(crate) struct Came {
+pub(crate) struct Received {
     /// The key, as in the change that caused the event.
     pub(crate) key: String,
     pub(crate) at: Instant,
@@ -25,19 +25,19 @@ pub(crate) struct Came {
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Outcome {
     /// It reconnected and received everything it had missed, once.
-    Whole,
-    /// It was told to restart.
+    Complete,
+    /// It got a reset, and must list all peers again.
     Reset,
-    /// It missed changes without being told to restart.
+    /// It missed changes without getting a reset.
     Gap,
-    /// It was never cut off.
+    /// It was never disconnected.
     StillOpen,
 }
 
 /// A stream of events.
 pub(crate) struct Stream {
     connection: TcpStream,
-    text: Vec<u8>,
+    buffer: Vec<u8>,
     last_id: Option<String>,
     reset: bool,
 }
@@ -60,18 +60,18 @@ impl Stream {
         // A response to HTTP/1.0 is not chunked: it ends with its connection.
         let head = format!("GET /watch{query} HTTP/1.0\r\nhost: {target}\r\n{last}\r\n");
         connection.write_all(head.as_bytes()).await?;
-        let mut stream = Self { connection, text: Vec::new(), last_id: None, reset: false };
-        let head = stream.until(b"\r\n\r\n").await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let mut stream = Self { connection, buffer: Vec::new(), last_id: None, reset: false };
+        let head = stream.read_block(b"\r\n\r\n").await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         if !head.starts_with("HTTP/1.0 200") {
             return Err(io::Error::other(head));
         }
-        let start = stream.until(b"\n\n").await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+        let start = stream.read_block(b"\n\n").await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         stream.reset = start.contains("event: reset");
         stream.event(&start);
         Ok(stream)
     }
 
-    /// Whether the watcher was told to restart.
+    /// Whether the stream began with a reset.
     pub(crate) fn was_reset(&self) -> bool {
         self.reset
     }
@@ -81,45 +81,45 @@ impl Stream {
     }
 
     /// All events before that of a peer whose id begins with `end`.
-    pub(crate) async fn read_until(&mut self, end: &str) -> io::Result<Vec<Came>> {
-        let mut came = Vec::new();
+    pub(crate) async fn read_until(&mut self, end: &str) -> io::Result<Vec<Received>> {
+        let mut received = Vec::new();
         while let Some(event) = self.next().await? {
             if event.key.starts_with(&format!("joined {end}")) {
-                return Ok(came);
+                return Ok(received);
             }
-            came.push(event);
+            received.push(event);
         }
-        Err(io::Error::other("the stream of a watcher that reads has ended"))
+        Err(io::Error::other("the stream of a reading watcher has ended"))
     }
 
     /// All events, until each topic has sent its end marker.
-    pub(crate) async fn read_ends(&mut self, mut topics: usize) -> io::Result<Vec<Came>> {
-        let mut came = Vec::new();
+    pub(crate) async fn read_ends(&mut self, mut topics: usize) -> io::Result<Vec<Received>> {
+        let mut received = Vec::new();
         while topics > 0 {
             let Some(event) = self.next().await? else { break };
             if event.key.starts_with("joined end-") {
                 topics -= 1;
             } else {
-                came.push(event);
+                received.push(event);
             }
         }
-        Ok(came)
+        Ok(received)
     }
 
     /// All events until the connection is closed.
-    pub(crate) async fn read_to_end(&mut self) -> Vec<Came> {
-        let mut came = Vec::new();
+    pub(crate) async fn read_to_end(&mut self) -> Vec<Received> {
+        let mut received = Vec::new();
         // A connection that was cut off may end with a reset.
         while let Ok(Some(event)) = self.next().await {
-            came.push(event);
+            received.push(event);
         }
-        came
+        received
     }
 
-    async fn next(&mut self) -> io::Result<Option<Came>> {
-        while let Some(block) = self.until(b"\n\n").await? {
+    async fn next(&mut self) -> io::Result<Option<Received>> {
+        while let Some(block) = self.read_block(b"\n\n").await? {
             if let Some(key) = self.event(&block) {
-                return Ok(Some(Came { key, at: Instant::now() }));
+                return Ok(Some(Received { key, at: Instant::now() }));
             }
         }
         Ok(None)
@@ -139,15 +139,15 @@ impl Stream {
     }
 
     /// The text before `end`; `None` if the connection ends before it.
-    async fn until(&mut self, end: &[u8]) -> io::Result<Option<String>> {
+    async fn read_block(&mut self, end: &[u8]) -> io::Result<Option<String>> {
         loop {
-            if let Some(at) = self.text.windows(end.len()).position(|window| window == end) {
-                let rest = self.text.split_off(at + end.len());
-                let mut block = std::mem::replace(&mut self.text, rest);
+            if let Some(at) = self.buffer.windows(end.len()).position(|window| window == end) {
+                let rest = self.buffer.split_off(at + end.len());
+                let mut block = std::mem::replace(&mut self.buffer, rest);
                 block.truncate(at);
                 return Ok(Some(String::from_utf8_lossy(&block).into_owned()));
             }
-            if self.connection.read_buf(&mut self.text).await? == 0 {
+            if self.connection.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);
             }
         }
@@ -155,17 +155,18 @@ impl Stream {
 }
 
 /// Whether the events of all topics match the changes, each topic in order.
-pub(crate) fn outcome(came: &[Came], made: &[Vec<Made>]) -> Outcome {
+pub(crate) fn outcome(received: &[Received], changes: &[Vec<Change>]) -> Outcome {
     let mut by_topic: HashMap<&str, Vec<&str>> = HashMap::new();
-    for Came { key, .. } in came {
+    for Received { key, .. } in received {
         let topic = key.split("peer-").nth(1).and_then(|rest| rest.split('-').next()).unwrap_or_default();
         by_topic.entry(topic).or_default().push(key);
     }
-    let whole = made.iter().enumerate().all(|(topic, made)| {
-        let came = by_topic.get(topic.to_string().as_str()).map_or(&[][..], Vec::as_slice);
-        made.iter()
-            .map(|made| made.key.as_str())
-            .eq(came.iter().copied().filter(|key| !key.contains(" end-")))
+    let whole = changes.iter().enumerate().all(|(topic, changes)| {
+        let received = by_topic.get(topic.to_string().as_str()).map_or(&[][..], Vec::as_slice);
+        changes
+            .iter()
+            .map(|change| change.key.as_str())
+            .eq(received.iter().copied().filter(|key| !key.contains(" end-")))
     });
-    if whole { Outcome::Whole } else { Outcome::Gap }
+    if whole { Outcome::Complete } else { Outcome::Gap }
 }

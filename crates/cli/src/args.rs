@@ -17,7 +17,7 @@ use crate::verb::keep::KeepArgs;
 use crate::verb::network::NetworkArgs;
 use crate::verb::register::RegisterArgs;
 
-/// Aurora Discovery: where a peer-to-peer network's newcomers find others.
+/// Aurora Discovery: a service through which the peers of a network find each other.
 #[derive(Debug, Parser)]
 #[command(name = "aurora-discovery", version, propagate_version = true)]
 pub(crate) struct Args {
@@ -25,32 +25,33 @@ pub(crate) struct Args {
     pub(crate) command: Command,
 }
 
-/// What the command does.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the discovery service.
     Serve(Box<ServeArgs>),
     /// Register a peer, or replace its registration.
     Register(RegisterArgs),
-    /// Renew a peer's lease, or those of many, once.
+    /// Renew the lease of one or several peers once.
     Heartbeat(HeartbeatArgs),
     /// List live peers.
     Discover(DiscoverArgs),
-    /// Take a peer out of the registry.
+    /// End a peer's lease and delete its registration.
     Deregister(DeregisterArgs),
-    /// Ask how the service is: exit code 0 if it is healthy.
+    /// Print the health of the service; the exit code is 0 if it is healthy.
     Health(ConnectArgs),
-    /// Say how the network as a whole is: its peers, what comes and goes, what is at risk.
+    /// Print statistics of the whole network: live peers, rates of change, risks.
     Network(NetworkArgs),
-    /// Register a peer and keep its lease until stopped, then deregister it.
+    /// Register a peer, renew its lease until stopped, then deregister it.
     Keep(KeepArgs),
-    /// Show a network of a dozen peers as it lives, on a service of its own.
+    /// Run a service in memory with a dozen simulated peers, and show them live.
     Demo(DemoArgs),
-    /// Examine a service as peers and browsers meet it, and say what mends what is wrong.
+    /// Check a service as peers and browsers use it, and print how to fix each problem.
     Doctor(DoctorArgs),
-    /// Print what the stack on AWS costs a month, by part, and what would lower it.
+    /// Estimate the monthly cost of the stack on AWS, and what would lower it.
     Cost(CostArgs),
-    /// Create the table of `serve --store dynamodb` at a local endpoint; on AWS the stack does.
+    /// Create the table for `serve --store dynamodb` at a local endpoint; on AWS the stack creates
+    /// it.
     #[cfg(feature = "dynamodb")]
     CreateTable(CreateTableArgs),
     /// Print the settings of `serve` as the README lists them.

@@ -9,19 +9,20 @@ use clap::Args;
 
 use crate::failure::Failure;
 
-/// Where the service is and how it is called.
+/// The endpoint of the service, and the options of the client.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ConnectArgs {
-    /// Where the service answers; a path is kept.
+    /// The URL of the service; it may have a path.
     #[arg(long, env = "AURORA_ENDPOINT", default_value = "http://127.0.0.1:8080", value_name = "URL")]
     pub(crate) endpoint: String,
-    /// Trust only servers whose certificate descends from one in this PEM file, instead of those that the system trusts.
+    /// Trust only the certificate authorities in this PEM file, not those of the system.
     #[arg(long, env = "AURORA_CA_CERT", value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// How long one attempt may take.
+    /// The timeout of one attempt.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) timeout: u64,
-    /// How often to try again what may pass: no connection, an overloaded service.
+    /// The number of retries after a transient failure, such as a failed connection or an
+    /// overloaded service.
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     pub(crate) retries: u32,
 }
@@ -29,16 +30,17 @@ pub(crate) struct ConnectArgs {
 impl ConnectArgs {
     /// The client that these arguments describe.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
-        let mut options = ClientOptions::new(&self.endpoint);
-        options.timeout = Duration::from_secs(self.timeout);
-        options.patience = options.patience.max(options.timeout);
-        options.retries = self.retries;
-        options.user_agent = concat!("aurora-discovery/", env!("CARGO_PKG_VERSION")).to_owned();
+        let timeout = Duration::from_secs(self.timeout);
+        let mut options = ClientOptions::new(&self.endpoint)
+            .timeout(timeout)
+            .patience(timeout.max(ClientOptions::DEFAULT_PATIENCE))
+            .retries(self.retries)
+            .user_agent(concat!("aurora-discovery/", env!("CARGO_PKG_VERSION")));
         if let Some(path) = &self.ca_cert {
             let pem = fs::read(path)
                 .map_err(|error| Failure::flag("--ca-cert", format_args!("{}: {error}", path.display())))?;
-            options.ca_certificates = Some(pem);
+            options = options.ca_certificates(pem);
         }
-        Client::new(&options).map_err(|error| Failure::Usage(error.to_string()))
+        Client::new(options).map_err(|error| Failure::Usage(error.to_string()))
     }
 }

@@ -12,31 +12,31 @@ use crate::output::{print, print_json};
 /// The network to price.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct CostArgs {
-    /// How many peers are live.
+    /// The number of live peers.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000_000))]
     peers: u32,
-    /// How often each peer sends a heartbeat.
+    /// The interval of each peer's heartbeats.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     heartbeat: u32,
-    /// How many peers' heartbeats a host sends in one call (`peer_ids`).
+    /// The number of peers that a host renews in one request (`peer_ids`).
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=100))]
     beats_per_call: u32,
-    /// How often each peer discovers others; 0: never.
+    /// The interval at which each peer discovers others; 0 means never.
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     discover: u32,
-    /// How many peers a discover lists.
+    /// The number of peers that a discover requests.
     #[arg(long, default_value_t = 20, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     limit: u32,
-    /// Discovers ride along with heartbeats.
+    /// Include discovers in heartbeats.
     #[arg(long)]
     riding: bool,
-    /// How many archetypes each peer carries.
+    /// The number of archetypes of each peer.
     #[arg(long, default_value_t = 2, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=32))]
     archetypes: u32,
-    /// The lease.
+    /// The duration of a lease.
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
     lease: u32,
-    /// How often a day each peer registers and, when it leaves, deregisters.
+    /// How many times a day each peer starts and stops, that is, registers and deregisters.
     #[arg(long, default_value_t = 1, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=86_400))]
     starts_per_day: u32,
     /// The function's memory.
@@ -45,16 +45,17 @@ pub(crate) struct CostArgs {
     /// The function's processor.
     #[arg(long, value_enum, default_value = "arm64")]
     architecture: Architecture,
-    /// Milliseconds that Lambda bills for a request: it waits for DynamoDB most of them.
+    /// The duration that Lambda bills per request; most of it is waiting for DynamoDB.
     #[arg(long, default_value_t = 5, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=30_000))]
     billed: u32,
-    /// The function's counts are CloudWatch metrics too (the template's `CustomMetrics`).
+    /// Include the CloudWatch metrics of the function's counts (the template's `CustomMetrics`).
     #[arg(long)]
     custom_metrics: bool,
-    /// Take the prices from this file instead of the built-in list; --print-prices shows its form.
+    /// Read the prices from this file instead of the built-in list; --print-prices shows the
+    /// format.
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
-    /// Print the built-in price list and end.
+    /// Print the built-in price list and exit.
     #[arg(long, exclusive = true)]
     print_prices: bool,
     /// Print JSON.
@@ -73,7 +74,7 @@ impl CostArgs {
             return Err(Failure::flag(
                 "--heartbeat",
                 format_args!(
-                    "must be at most --lease ({} s): between its beats a peer would not be listed",
+                    "must be at most --lease ({} s), or peers would expire between heartbeats",
                     self.lease
                 ),
             ));
@@ -85,10 +86,10 @@ impl CostArgs {
             starts_per_day: self.starts_per_day.into(),
             cadence: Cadence {
                 heartbeat_seconds: self.heartbeat.into(),
-                beats_per_call: self.beats_per_call.into(),
+                heartbeats_per_request: self.beats_per_call.into(),
                 discover_seconds: self.discover.into(),
                 discover_limit: self.limit.into(),
-                riding: self.riding,
+                discover_in_heartbeat: self.riding,
             },
             function: Function {
                 memory_mb: self.memory.into(),

@@ -1,4 +1,4 @@
-//! `doctor`: examines a service the way peers and browsers use it, and describes how to fix each
+//! `doctor`: checks a service the way peers and browsers use it, and describes how to fix each
 //! problem.
 
 mod address;
@@ -11,24 +11,24 @@ mod latency;
 mod lease;
 mod reach;
 mod report;
-mod throwaway;
+mod test_peer;
 
 use aurora_discovery_client::{Client, Probe};
 
 pub(crate) use args::DoctorArgs;
 use finding::Finding;
 use report::Report;
-use throwaway::Throwaway;
+use test_peer::TestPeer;
 
 use crate::failure::Failure;
 
-/// Examines the service and prints the findings. Fails if a problem must be fixed.
+/// Checks the service and prints the findings. Fails if a problem must be fixed.
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let mut report = Report::new(client.endpoint(), args.json);
-    let (findings, answers) = reach::examine(&client).await;
+    let (findings, is_reachable) = reach::examine(&client).await;
     report.add(findings)?;
-    if answers {
+    if is_reachable {
         examine(&client, &args, &mut report).await?;
     }
     report.finish()
@@ -37,24 +37,24 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
 async fn examine(client: &Client, args: &DoctorArgs, report: &mut Report) -> Result<(), Failure> {
     report.add(cors::examine(client).await)?;
     report.add(clock::examine(client).await)?;
-    let mut peer = Throwaway::new();
+    let mut peer = TestPeer::new();
     report.add(lease::examine(client, &mut peer).await)?;
     report.add(address::examine(client, &mut peer).await)?;
     if let Some(lease_seconds) = args.expiry {
         report.add(expiry::examine(client, &mut peer, lease_seconds).await)?;
     }
-    report.add(lease::leave(client, &peer).await)?;
+    report.add(lease::deregister(client, &peer).await)?;
     report.add(latency::examine(client, args.calls).await)
 }
 
-/// One probe; a failure becomes a finding of `check`.
-async fn asked(
+/// Sends one probe. A failure becomes a finding of `check`.
+async fn send_probe(
     client: &Client,
     check: &'static str,
     probe: Probe,
-) -> Result<aurora_discovery_client::Probed, Finding> {
+) -> Result<aurora_discovery_client::ProbeResponse, Finding> {
     client.probe(probe).await.map_err(|error| {
-        let (says, fix) = reach::explain(&error);
-        Finding::fail(check, says, fix)
+        let (message, fix) = reach::explain(&error);
+        Finding::fail(check, message, fix)
     })
 }

@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_steer_a_terminal_is_written_out() {
+    fn control_and_format_characters_are_escaped() {
         for (given, shown) in [
             ("\u{1b}[2J", "\\u{1b}[2J"),
             ("a\nb\r\t", "a\\u{a}b\\u{d}\\u{9}"),
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn json_stays_one_line_of_the_same_json_and_steers_no_terminal() {
+    fn escaped_json_is_one_line_with_the_same_value() {
         let json = "{\n\t\"a\":\r\"\u{9b}2J\u{7f}\u{202e}\u{e0041}é\",\"b\":[\"\\n\"]}";
         let shown = escape_json(json);
         assert_eq!(shown, r#"{  "a": "\u009b2J\u007f\u202e\udb40\udc41é","b":["\n"]}"#);
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn every_script_is_shown_as_it_is() {
+    fn text_in_any_script_is_unchanged() {
         for text in ["pepino", "ética", "研究", "🐹", "עברית", "two words", r#"{"a":"\\u001b"}"#] {
             assert_eq!(escape(text), text);
         }

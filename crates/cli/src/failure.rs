@@ -10,21 +10,21 @@ use crate::escape::escape;
 /// Exit code of a failure.
 const FAILED: u8 = 1;
 /// Exit code of a mistake on the command line or in the settings, the same as clap's.
-const MISUSED: u8 = 2;
+const USAGE_ERROR: u8 = 2;
 
 /// Why a verb failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A request to the service failed.
     #[error(transparent)]
-    Call(#[from] aurora_discovery_client::Error),
+    Request(#[from] aurora_discovery_client::Error),
     /// Output could not be written.
     #[error("the output can't be written: {0}")]
     Output(#[from] io::Error),
     /// The command line or the settings break a rule, or the user requested help.
     #[error(transparent)]
     Parse(#[from] ParseError),
-    /// The request can't be carried out in the way it was made.
+    /// The arguments are invalid, as a sentence that names the argument and the rule.
     #[error("{0}")]
     Usage(String),
     /// Any other failure, as a sentence that the user can act on.
@@ -32,7 +32,7 @@ pub(crate) enum Failure {
     Other(String),
     /// The verb has already printed its own message.
     #[error("failed")]
-    Said,
+    AlreadyReported,
 }
 
 impl Failure {
@@ -47,14 +47,14 @@ impl Failure {
     }
 
     #[cfg(feature = "dynamodb")]
-    pub(crate) fn no_dynamodb(error: &aurora_discovery_dynamodb::ConnectError) -> Self {
-        Self::Other(format!("DynamoDB can't be called: {error}"))
+    pub(crate) fn dynamodb_unavailable(error: &aurora_discovery_dynamodb::ConnectError) -> Self {
+        Self::Other(format!("can't connect to DynamoDB: {error}"))
     }
 
     /// Reports the failure on standard error. Returns the exit code of the command.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
-            Self::Said => ExitCode::from(FAILED),
+            Self::AlreadyReported => ExitCode::from(FAILED),
             // The reader of the output has closed it, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
             Self::Parse(ParseError::CommandLine(error)) => {
@@ -62,8 +62,8 @@ impl Failure {
                 let _ = error.print();
                 ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
             }
-            Self::Parse(ParseError::Setting(_)) | Self::Usage(_) => say(self, MISUSED),
-            Self::Call(_) | Self::Output(_) | Self::Other(_) => say(self, FAILED),
+            Self::Parse(ParseError::Setting(_)) | Self::Usage(_) => print_error(self, USAGE_ERROR),
+            Self::Request(_) | Self::Output(_) | Self::Other(_) => print_error(self, FAILED),
         }
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn warn(message: impl std::fmt::Display) {
     let _ = writeln!(io::stderr(), "warning: {}", escape(&message.to_string()));
 }
 
-fn say(failure: &Failure, code: u8) -> ExitCode {
+fn print_error(failure: &Failure, code: u8) -> ExitCode {
     // If standard error is closed too, the exit code still reports the failure.
     let _ = writeln!(io::stderr(), "error: {}", escape(&failure.to_string()));
     ExitCode::from(code)

@@ -34,6 +34,7 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    // Settings are parsed before a runtime exists, because `cost` and `--help` need none.
     let args = match settings::parse(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => return Failure::from(error).report(),
@@ -46,33 +47,33 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<(), Failure> {
     match command {
-        Command::Serve(args) => many_threads()?.block_on(serve::run(*args)),
-        Command::Demo(args) => many_threads()?.block_on(demo::run(args)),
+        Command::Serve(args) => multi_thread_runtime()?.block_on(serve::run(*args)),
+        Command::Demo(args) => multi_thread_runtime()?.block_on(demo::run(args)),
         #[cfg(feature = "dynamodb")]
-        Command::CreateTable(args) => one_thread()?.block_on(create_table::run(args)),
-        Command::Doctor(args) => one_thread()?.block_on(doctor::run(args)),
+        Command::CreateTable(args) => single_thread_runtime()?.block_on(create_table::run(args)),
+        Command::Doctor(args) => single_thread_runtime()?.block_on(doctor::run(args)),
         Command::Cost(args) => cost::run(&args),
         Command::Settings => settings::print_table(),
-        Command::Register(args) => one_thread()?.block_on(verb::register::run(args)),
-        Command::Heartbeat(args) => one_thread()?.block_on(verb::heartbeat::run(args)),
-        Command::Discover(args) => one_thread()?.block_on(verb::discover::run(args)),
-        Command::Deregister(args) => one_thread()?.block_on(verb::deregister::run(args)),
-        Command::Health(args) => one_thread()?.block_on(verb::health::run(args)),
-        Command::Network(args) => one_thread()?.block_on(verb::network::run(args)),
-        Command::Keep(args) => one_thread()?.block_on(verb::keep::run(args)),
+        Command::Register(args) => single_thread_runtime()?.block_on(verb::register::run(args)),
+        Command::Heartbeat(args) => single_thread_runtime()?.block_on(verb::heartbeat::run(args)),
+        Command::Discover(args) => single_thread_runtime()?.block_on(verb::discover::run(args)),
+        Command::Deregister(args) => single_thread_runtime()?.block_on(verb::deregister::run(args)),
+        Command::Health(args) => single_thread_runtime()?.block_on(verb::health::run(args)),
+        Command::Network(args) => single_thread_runtime()?.block_on(verb::network::run(args)),
+        Command::Keep(args) => single_thread_runtime()?.block_on(verb::keep::run(args)),
     }
 }
 
 /// The runtime of a service.
-fn many_threads() -> Result<Runtime, Failure> {
-    Builder::new_multi_thread().enable_all().build().map_err(|error| no_runtime(&error))
+fn multi_thread_runtime() -> Result<Runtime, Failure> {
+    Builder::new_multi_thread().enable_all().build().map_err(|error| runtime_error(&error))
 }
 
-/// The runtime of a client's verb, which does one thing at a time.
-fn one_thread() -> Result<Runtime, Failure> {
-    Builder::new_current_thread().enable_all().build().map_err(|error| no_runtime(&error))
+/// The runtime of a client's verb, which sends one request at a time.
+fn single_thread_runtime() -> Result<Runtime, Failure> {
+    Builder::new_current_thread().enable_all().build().map_err(|error| runtime_error(&error))
 }
 
-fn no_runtime(error: &io::Error) -> Failure {
-    Failure::Other(format!("the system refuses threads or timers: {error}"))
+fn runtime_error(error: &io::Error) -> Failure {
+    Failure::Other(format!("the runtime can't start its threads or timers: {error}"))
 }

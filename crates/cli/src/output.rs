@@ -15,6 +15,6 @@ pub(crate) fn print(line: impl std::fmt::Display) -> Result<(), Failure> {
 /// Prints a response as one line of JSON.
 pub(crate) fn print_json(response: &impl Serialize) -> Result<(), Failure> {
     let json = serde_json::to_string(response)
-        .map_err(|error| Failure::Other(format!("the answer can't be written as JSON: {error}")))?;
+        .map_err(|error| Failure::Other(format!("the response can't be written as JSON: {error}")))?;
     print(escape_json(&json))
 }

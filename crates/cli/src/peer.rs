@@ -11,22 +11,23 @@ pub(crate) struct PeerArgs {
     /// The peer's id: 1 to 128 visible ASCII characters.
     #[arg(value_parser = PeerId::parse)]
     pub(crate) peer_id: PeerId,
-    /// Where the peer can be reached: an IP address or a DNS name; left out: the address that the service sees.
+    /// The address of the peer: an IP address or a DNS name; by default the address from which the
+    /// service sees the request.
     #[arg(long)]
     pub(crate) address: Option<String>,
-    /// The peer's port; 0: it can't be dialled.
+    /// The peer's port; 0 means that it accepts no connections.
     #[arg(long, default_value_t = 0)]
     pub(crate) port: u16,
-    /// An archetype that the peer carries; may repeat.
+    /// An archetype of the peer; may be repeated.
     #[arg(long = "archetype", value_name = "ARCHETYPE")]
     pub(crate) archetypes: Vec<String>,
-    /// What the peer says about itself: a JSON object.
+    /// Metadata that the peer publishes: a JSON object.
     #[arg(long, value_name = "JSON", value_parser = Metadata::parse)]
     pub(crate) metadata: Option<Metadata>,
-    /// The lease to ask for; left out: the service's default.
+    /// The lease to request; by default that of the service.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) ttl: Option<u32>,
-    /// The token of the lease that is registered over, where the address has changed.
+    /// The lease token of the current registration; needed to replace it from another address.
     #[arg(long, env = "AURORA_LEASE_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = LeaseToken::parse)]
     pub(crate) lease_token: Option<LeaseToken>,
 }

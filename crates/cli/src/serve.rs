@@ -28,54 +28,56 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     args.embedded.apply(&mut limits);
     let serving = args.server.options(&args.service, &args.sources)?;
 
-    let (store, place) = match args.store {
+    let (store, location) = match args.store {
         StoreKind::Embedded => open_embedded(&args, &limits).await?,
         StoreKind::Dynamodb => open_dynamodb(&args, &limits).await?,
     };
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
-    announce(&server, &args, &place)?;
+    announce(&server, &args, &location)?;
     server.serve(stop).await.map_err(Failure::other)
 }
 
 /// A store, and a description of its location.
-type Opened = (Arc<dyn Store>, String);
+type OpenedStore = (Arc<dyn Store>, String);
 
-async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
+async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<OpenedStore, Failure> {
     let directory = args.directory();
-    let place = directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
+    let location =
+        directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
     let (limits, drop_damaged) = (limits.clone(), args.drop_damaged);
     let options = EmbeddedOptions { directory, limits, drop_damaged, ..EmbeddedOptions::default() };
     let opened = spawn_blocking(move || EmbeddedStore::open(options, Clock::default().now())).await;
     let store = opened
-        .map_err(|error| Failure::Other(format!("the store could not be opened: {error}")))?
+        .map_err(|error| Failure::Other(format!("the store can't be opened: {error}")))?
         .map_err(|error| Failure::Other(error.to_string()))?;
     let restored = store.restored();
-    tracing::info!(live = restored.live, dormant = restored.dormant, "opened the registry");
-    Ok((store, place))
+    tracing::info!(live = restored.live, dormant = restored.dormant, "opened the store");
+    Ok((store, location))
 }
 
 #[cfg(feature = "dynamodb")]
-async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<Opened, Failure> {
+async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<OpenedStore, Failure> {
     let options = args.table.options(&args.sources)?;
-    let client =
-        aurora_discovery_dynamodb::connect(&options).await.map_err(|error| Failure::no_dynamodb(&error))?;
-    let place = format!("table: {}", options.table);
-    Ok((Arc::new(aurora_discovery_dynamodb::DynamoStore::new(client, options, limits)), place))
+    let client = aurora_discovery_dynamodb::connect(&options)
+        .await
+        .map_err(|error| Failure::dynamodb_unavailable(&error))?;
+    let location = format!("table: {}", options.table);
+    Ok((Arc::new(aurora_discovery_dynamodb::DynamoStore::new(client, options, limits)), location))
 }
 
 #[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<Opened, Failure> {
-    let without = "dynamodb is not in this build; build the command with `--features dynamodb`";
-    Err(Failure::flag(args.sources.name("store"), without))
+async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<OpenedStore, Failure> {
+    let rule = "dynamodb is not in this build; build the command with `--features dynamodb`";
+    Err(Failure::flag(args.sources.name("store"), rule))
 }
 
-/// Prints the address of the service on standard output, so that a script that asked for a free
-/// port learns it.
-fn announce(server: &Server, args: &ServeArgs, place: &str) -> Result<(), Failure> {
+/// Prints the address of the service on standard output, so that a script that requested a
+/// free port can read it.
+fn announce(server: &Server, args: &ServeArgs, location: &str) -> Result<(), Failure> {
     let scheme = if args.server.tls_cert.is_some() { "https" } else { "http" };
     let mut out = io::stdout().lock();
-    writeln!(out, "aurora-discovery listening on {scheme}://{} ({place})", server.local_addr())?;
+    writeln!(out, "aurora-discovery listening on {scheme}://{} ({location})", server.local_addr())?;
     if let Some(address) = server.metrics_addr() {
         writeln!(out, "metrics on http://{address}/metrics")?;
     }
@@ -86,7 +88,7 @@ fn announce(server: &Server, args: &ServeArgs, place: &str) -> Result<(), Failur
         tracing::warn!(
             connections = granted,
             open_files = files.granted,
-            "the system grants fewer open files than {wanted} connections need; raise `ulimit -n` to {}",
+            "the system allows too few open files for {wanted} connections; raise `ulimit -n` to {}",
             files.wanted
         );
     }

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use aurora_discovery_settings::{
-    ParseError, SettingError, SettingsFile, Source, Sources, allow_values, ignore_empty,
+    ParseError, SettingError, SettingsFile, Source, Sources, allow_switch_values, ignore_empty_variables,
 };
 use clap::{CommandFactory as _, FromArgMatches as _};
 
@@ -22,7 +22,8 @@ const CONFIG: &str = "config";
 /// Reads the command line, the environment, and the settings file if one is named.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Args, ParseError> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    let mut command = ignore_empty(command());
+    let mut command = ignore_empty_variables(command());
+    // The file supplies defaults to clap, so it must be read before the command line is parsed.
     let mut file = SettingsFile::default();
     if let Some(path) = config_path(&command, &arguments) {
         file = SettingsFile::read(path)?;
@@ -32,8 +33,9 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     let matches = aurora_discovery_settings::matches(&mut command, &arguments)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
+        // The sources come from the command with the defaults of the file applied.
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
-        file.mark(&mut serve.sources);
+        file.record_sources(&mut serve.sources);
         choose_memory_or_data(serve)?;
     }
     Ok(args)
@@ -41,11 +43,11 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
 
 /// Prints the settings as the README lists them.
 pub(crate) fn print_table() -> Result<(), Failure> {
-    print(aurora_discovery_settings::markdown(&subcommand(&command()), CONFIG).trim_end())
+    print(aurora_discovery_settings::markdown_table(&subcommand(&command()), CONFIG).trim_end())
 }
 
 fn command() -> clap::Command {
-    Args::command().mut_subcommand(SERVE, allow_values)
+    Args::command().mut_subcommand(SERVE, allow_switch_values)
 }
 
 fn subcommand(command: &clap::Command) -> clap::Command {
@@ -73,7 +75,7 @@ fn choose_memory_or_data(serve: &mut ServeArgs) -> Result<(), SettingError> {
         std::cmp::Ordering::Equal => {
             let (memory, data) = (sources.name("memory"), sources.name("data"));
             return Err(SettingError::new(format!(
-                "memory and data exclude each other, and both {memory} and {data} are set: choose one place for the registry"
+                "memory and data exclude each other, and both {memory} and {data} are set; set only one of them"
             )));
         }
     }
@@ -103,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+    fn a_flag_overrides_the_file_and_the_file_overrides_the_default() {
         let file =
             "listen = \"127.0.0.1:1\"\nttl-min = 7\nttl_max = 700\nno-cors = true\nlog_format = \"json\"\n";
         let given = serve(&["--ttl-min", "8", "--no-cors=false"], Some(file)).unwrap();
@@ -115,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_switch_may_be_given_bare_or_with_its_value() {
+    fn a_switch_may_have_a_value() {
         assert!(serve(&["--memory"], None).unwrap().memory);
         assert!(serve(&["--memory=true"], None).unwrap().memory);
         assert!(!serve(&["--memory=false"], None).unwrap().memory);
@@ -124,15 +126,15 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_in_the_file_is_named_with_its_key_and_rule() {
+    fn an_error_in_the_settings_file_names_the_key_and_the_rule() {
         for (file, words) in [
-            ("ttl-mim = 7", &["ttl-mim", "no setting", "ttl-min"][..]),
+            ("ttl-mim = 7", &["ttl-mim", "not a setting", "ttl-min"][..]),
             ("ttl-min = 0", &["ttl-min", "0 is not in 1..=86400"]),
             ("ttl-min = \"soon\"", &["ttl-min", "invalid digit"]),
             ("listen = \"here\"", &["listen", "invalid socket address"]),
             ("log-format = \"xml\"", &["log-format", "auto, text, json"]),
-            ("data = [1]", &["data", "must be text, a number, true or false"]),
-            ("config = \"other\"", &["config", "no setting"]),
+            ("data = [1]", &["data", "must be a string, a number or a boolean"]),
+            ("config = \"other\"", &["config", "not a setting"]),
             ("ttl-min = 1\nttl_min = 2", &["ttl-min", "twice"]),
             ("memory = true\ndata = \"x\"", &["memory and data exclude each other"]),
             ("= 1", &["line 1"]),
@@ -146,13 +148,13 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_missing_is_named() {
+    fn an_error_about_a_missing_settings_file_names_it() {
         let error = serve(&["--config", "no/such/file.toml"], None).unwrap_err();
         assert!(error.contains("no/such/file.toml"), "{error}");
     }
 
     #[test]
-    fn memory_and_data_exclude_each_other_unless_one_is_stronger() {
+    fn memory_and_data_exclude_each_other_unless_one_takes_precedence() {
         assert!(serve(&["--memory", "--data", "d"], None).is_err());
         let memory = serve(&["--memory"], Some("data = \"d\"")).unwrap();
         assert_eq!((memory.memory, memory.data), (true, None));

@@ -10,11 +10,11 @@ const GAP: u16 = 2;
 
 /// Lines of aligned columns, without line ends. With a `width`, each line fits it, and wide cells
 /// are cut with `…`; without one, nothing is cut. Cells must already be safe to show.
-pub(crate) fn lines(head: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
+pub(crate) fn lines(headings: &[&str], rows: &[Vec<String>], width: Option<usize>) -> Vec<String> {
     let mut table = Table::new();
     table.load_style(NOTHING).set_truncation_indicator("…");
-    if !head.is_empty() {
-        table.set_header(one_line(head.iter().copied().into()));
+    if !headings.is_empty() {
+        table.set_header(one_line(headings.iter().copied().into()));
     }
     table.add_rows(rows.iter().map(|row| one_line(row.iter().into())));
     for column in table.column_iter_mut() {
@@ -25,6 +25,7 @@ pub(crate) fn lines(head: &[&str], rows: &[Vec<String>], width: Option<usize>) -
         let width = u16::try_from(width).unwrap_or(u16::MAX).saturating_add(GAP);
         table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
     }
+    // The last column may still be too wide if the terminal is narrower than the other columns.
     let fit = |line: String| width.map_or_else(|| line.clone(), |width| cut(&line, width));
     table.lines().map(|line| fit(line.trim_end().to_owned())).collect()
 }
@@ -45,13 +46,13 @@ mod tests {
     }
 
     #[test]
-    fn columns_are_aligned_by_what_is_seen_not_by_bytes() {
+    fn columns_are_aligned_by_display_width() {
         let rows = [row(&["研究", "1"]), row(&["🐹é", "22"]), row(&["plain", ""])];
         assert_eq!(lines(&["NAME", "N"], &rows, None), ["NAME   N", "研究   1", "🐹é    22", "plain"]);
     }
 
     #[test]
-    fn a_line_never_exceeds_the_terminal() {
+    fn a_line_is_never_wider_than_the_terminal() {
         let rows = [row(&[&"x".repeat(100), "short", &"研".repeat(60)])];
         for width in [0, 1, 2, 10, 45, 80] {
             let shown = lines(&["A", "B", "C"], &rows, Some(width));
@@ -64,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_cell_leaves_room_for_the_others_and_says_that_it_is_cut() {
+    fn a_long_cell_is_cut_and_marked_so_that_the_others_fit() {
         let rows = [row(&[&"x".repeat(100), "short", "also short"])];
         let shown = lines(&["A", "B", "C"], &rows, Some(60));
         assert!(shown[1].contains('…') && shown[1].ends_with("short  also short"), "{shown:?}");
     }
 
     #[test]
-    fn without_a_head_there_are_only_rows() {
+    fn a_table_without_headings_has_only_rows() {
         assert_eq!(lines(&[], &[row(&["a", "b"])], None), ["a  b"]);
     }
 }

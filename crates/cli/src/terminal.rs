@@ -1,11 +1,11 @@
-//! The size of the terminal, and pictures that are redrawn in place.
+//! The size of the terminal, and output that is redrawn in place.
 
 use std::io;
 
 use console::{Alignment, Term, pad_str, truncate_str};
 
 /// The assumed size of a terminal that does not report it.
-const USUAL: Size = Size { columns: 80, lines: 24 };
+const DEFAULT_SIZE: Size = Size { columns: 80, lines: 24 };
 
 /// The size of a terminal, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub(crate) fn size() -> Option<Size> {
     }
     let size =
         terminal.size_checked().map(|(lines, columns)| Size { columns: columns.into(), lines: lines.into() });
-    Some(size.unwrap_or(USUAL))
+    Some(size.unwrap_or(DEFAULT_SIZE))
 }
 
 /// `text`, cut to `width` columns of a terminal, including the `…`.
@@ -37,16 +37,16 @@ pub(crate) fn fit(text: &str, width: usize) -> String {
     pad_str(&cut(text, width), width, Alignment::Left, None).into_owned()
 }
 
-/// A picture that is redrawn in place on the terminal's normal screen, so that the last one stays
-/// visible.
-pub(crate) struct Picture {
-    /// The output is buffered, because a half-drawn picture would flicker.
+/// Output that is redrawn in place. It uses the terminal's normal screen, so that the last state
+/// stays visible.
+pub(crate) struct LiveScreen {
+    /// The output is buffered, because half-drawn output would flicker.
     terminal: Term,
     started: bool,
 }
 
-impl Picture {
-    /// A picture that is still empty.
+impl LiveScreen {
+    /// An empty screen.
     pub(crate) fn new() -> Self {
         Self { terminal: Term::buffered_stdout(), started: false }
     }
@@ -69,7 +69,7 @@ impl Picture {
     }
 }
 
-impl Drop for Picture {
+impl Drop for LiveScreen {
     fn drop(&mut self) {
         if self.started {
             // If the terminal is gone, its cursor does not matter.
@@ -83,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cut_text_says_so() {
+    fn a_cut_text_ends_with_an_ellipsis() {
         assert_eq!(cut("abcdef", 4), "abc…");
         assert_eq!(cut("研究所", 4), "研…");
         assert_eq!(cut("abcd", 4), "abcd");

@@ -1,4 +1,4 @@
-//! The verbs of a client, one file each.
+//! The verbs of a client, one module each.
 
 pub(crate) mod deregister;
 pub(crate) mod discover;

@@ -1,5 +1,8 @@
 //! The requests of the contract.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use aurora_discovery_protocol::{
     ChangesRequest, DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse,
     HealthResponse, HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse,
@@ -8,25 +11,30 @@ use aurora_discovery_protocol::{
 use serde::Serialize;
 
 use crate::transport::Transport;
+#[cfg(feature = "watch")]
+use crate::watch::Watch;
 use crate::{ClientOptions, Enumeration, Error};
 
 /// A client of one service. It is cheap to clone, and clones share their connections.
 ///
 /// Every request is retried after transient failures, with exponentially growing waits and jitter.
-/// This is safe because every request of the contract may be sent twice. The client needs a tokio
-/// runtime with time and I/O enabled.
+/// This is safe because every request of the contract may be sent twice.
+///
+/// # Runtime
+/// All async calls need a tokio runtime with time and I/O enabled, of either flavor. Creating a
+/// client does not.
 #[derive(Clone, Debug)]
 pub struct Client {
-    transport: Transport,
+    transport: Arc<Transport>,
 }
 
 impl Client {
-    /// Creates a client without connecting.
+    /// Creates a client without connecting, from its options or only the URL of the service.
     ///
     /// # Errors
-    /// [`Error::Options`] if the endpoint is not an HTTP URL or the certificates cannot be parsed.
-    pub fn new(options: &ClientOptions) -> Result<Self, Error> {
-        Ok(Self { transport: Transport::new(options)? })
+    /// [`Error::Options`] if the endpoint is not an HTTP URL, or an option cannot be parsed.
+    pub fn new(options: impl Into<ClientOptions>) -> Result<Self, Error> {
+        Ok(Self { transport: Arc::new(Transport::new(&options.into())?) })
     }
 
     /// The URL of the service.
@@ -38,6 +46,10 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request. Sending
+    /// it again is safe.
     pub async fn register(&self, request: &RegisterRequest) -> Result<RegisterResponse, Error> {
         self.post("register", request, RegisterResponse::from_body).await
     }
@@ -47,6 +59,10 @@ impl Client {
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer,
     /// which then has to register.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request. Sending
+    /// it again is safe.
     pub async fn heartbeat(&self, request: &HeartbeatRequest) -> Result<HeartbeatResponse, Error> {
         self.post("heartbeat", request, HeartbeatResponse::from_body).await
     }
@@ -57,6 +73,10 @@ impl Client {
     /// # Errors
     /// See [`Error`]. The failure of a single peer, for example that it has to register, is not an
     /// error but the result for that peer.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request. Sending
+    /// it again is safe.
     pub async fn heartbeats(&self, request: &HeartbeatsRequest) -> Result<HeartbeatsResponse, Error> {
         self.post("heartbeat", request, HeartbeatsResponse::from_body).await
     }
@@ -67,6 +87,10 @@ impl Client {
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer. This
     /// also happens if an earlier attempt of the same call removed the peer and its response was
     /// lost.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request. Sending
+    /// it again is safe.
     pub async fn deregister(&self, request: &DeregisterRequest) -> Result<DeregisterResponse, Error> {
         self.post("deregister", request, |body| serde_json::from_slice(body)).await
     }
@@ -75,9 +99,11 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn discover(&self, request: &DiscoverRequest) -> Result<DiscoverResponse, Error> {
-        let answer = self.transport.call(self.transport.get("discover", &request.parameters())).await?;
-        DiscoverResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
+        self.get("discover", &request.parameters(), DiscoverResponse::from_body).await
     }
 
     /// Requests the changes since a cursor, or only the current cursor if the request has none. To
@@ -88,24 +114,39 @@ impl Client {
     /// See [`Error`]. The code is `cursor_expired` if the service no longer has the changes since
     /// the cursor, so that the caller has to start over, and `not_available_here` if the service
     /// has no change log.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn changes(&self, request: &ChangesRequest) -> Result<DeltaResponse, Error> {
-        let answer = self.transport.call(self.transport.get("discover", &request.parameters())).await?;
-        DeltaResponse::from_body(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
+        self.get("discover", &request.parameters(), DeltaResponse::from_body).await
     }
 
-    /// Lists all live peers that match, page by page. The order and the cursor of `request` are
-    /// ignored.
+    /// Lists all live peers that match, page by page, with at most `limit` peers a page. The order,
+    /// the cursor and the fill of `request` are ignored. No request is sent before the first page
+    /// is taken.
     pub fn enumerate(&self, request: DiscoverRequest) -> Enumeration {
-        Enumeration::new(self.clone(), DiscoverRequest { order: Order::All, cursor: None, ..request })
+        let request = DiscoverRequest { order: Order::All, cursor: None, fill: None, ..request };
+        Enumeration::new(self.clone(), request)
+    }
+
+    /// Watches the peers that match: a stream of peers as they join, change and leave, which
+    /// reconnects after failures. A [`DiscoverRequest`] selects the peers, as in
+    /// [`Client::discover`]; a [`ChangesRequest`] can also name the cursor to continue from. No
+    /// request is sent before the first event is awaited. See [`Watch`].
+    #[cfg(feature = "watch")]
+    pub fn watch(&self, request: impl Into<ChangesRequest>) -> Watch {
+        Watch::new(self.clone(), request.into())
     }
 
     /// Requests the figures of the network.
     ///
     /// # Errors
     /// See [`Error`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn network(&self) -> Result<NetworkResponse, Error> {
-        let answer = self.transport.call(self.transport.get("network", &[])).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
+        self.get("network", &[], |body| serde_json::from_slice(body)).await
     }
 
     /// Requests the health of the service. "Unhealthy" is a regular response, not an error, and is
@@ -113,21 +154,34 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn health(&self) -> Result<HealthResponse, Error> {
-        let (answer, _) = self.transport.exchange(&self.transport.get("health", &[])).await?;
-        serde_json::from_slice(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
+        let response = self.transport.exchange(&self.transport.get("health", &[])).await?;
+        serde_json::from_slice(&response.body).map_err(|error| self.malformed(response.status, &error))
+    }
+
+    async fn get<T>(
+        &self,
+        path: &str,
+        parameters: &[(&str, Cow<'_, str>)],
+        parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+    ) -> Result<T, Error> {
+        let response = self.transport.send(self.transport.get(path, parameters)).await?;
+        parse(&response.body).map_err(|error| self.malformed(response.status, &error))
     }
 
     async fn post<T>(
         &self,
         path: &str,
         request: &impl Serialize,
-        read: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
+        parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(request)
-            .map_err(|error| Error::Options(format!("the request can't be written: {error}")))?;
-        let answer = self.transport.call(self.transport.post(path, body)).await?;
-        read(&answer.body).map_err(|error| self.unreadable(answer.status, &error))
+            .map_err(|error| Error::Options(format!("the request cannot be serialized: {error}")))?;
+        let response = self.transport.send(self.transport.post(path, body)).await?;
+        parse(&response.body).map_err(|error| self.malformed(response.status, &error))
     }
 
     pub(crate) fn transport(&self) -> &Transport {
@@ -135,7 +189,7 @@ impl Client {
     }
 
     /// The error for a response whose body cannot be parsed.
-    pub(crate) fn unreadable(&self, status: u16, cause: &dyn std::fmt::Display) -> Error {
-        self.transport.protocol(status, format!("a body that can't be read ({cause})"))
+    pub(crate) fn malformed(&self, status: u16, cause: &dyn std::fmt::Display) -> Error {
+        self.transport.protocol(status, format!("a malformed body ({cause})"))
     }
 }

@@ -1,12 +1,19 @@
 //! Enumerations of all peers, page by page.
 
-use aurora_discovery_protocol::{DiscoverRequest, DiscoverResponse};
+use aurora_discovery_protocol::{DiscoverRequest, DiscoverResponse, Peer};
+use futures_util::stream::{self, Stream, TryStreamExt as _};
 
 use crate::{Client, Error};
 
 /// An enumeration of all live peers that match a query. Each peer that is live from its start to
 /// its end is listed exactly once.
-#[derive(Debug)]
+///
+/// Read it page by page with [`Enumeration::next_page`], or as a `Stream` of [pages] or [peers]. In
+/// each case one page is held in memory at a time.
+///
+/// [pages]: Enumeration::pages
+/// [peers]: Enumeration::peers
+#[derive(Clone, Debug)]
 pub struct Enumeration {
     client: Client,
     /// The next request, or `None` after the last page.
@@ -23,16 +30,39 @@ impl Enumeration {
     ///
     /// # Errors
     /// See [`Error`].
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, no page is lost: the next call requests the same page again.
     pub async fn next_page(&mut self) -> Result<Option<DiscoverResponse>, Error> {
         let Some(request) = &self.next else { return Ok(None) };
-        let answer = self.client.discover(request).await?;
-        let cursor = answer.page.info.next_cursor.clone();
+        let response = self.client.discover(request).await?;
+        let cursor = response.page.info.next_cursor.clone();
         if cursor.is_some() && cursor == request.cursor {
-            return Err(self
-                .client
-                .unreadable(200, &"the cursor does not move on, so the list would never end"));
+            return Err(self.client.malformed(
+                200,
+                &"the cursor of the next page is that of this one, so the list would not end",
+            ));
         }
         self.next = cursor.map(|cursor| DiscoverRequest { cursor: Some(cursor), ..request.clone() });
-        Ok(Some(answer))
+        Ok(Some(response))
+    }
+
+    /// The pages as a stream, which ends after the last page or the first error.
+    ///
+    /// # Cancel safety
+    /// If a future that waits for the next item is dropped, no item is lost.
+    pub fn pages(self) -> impl Stream<Item = Result<DiscoverResponse, Error>> + Send + Unpin {
+        Box::pin(stream::try_unfold(self, |mut pages| async move {
+            Ok(pages.next_page().await?.map(|page| (page, pages)))
+        }))
+    }
+
+    /// The peers of all pages as a stream, which ends after the last peer or the first error. A
+    /// page is requested when the peers of the previous one have been taken.
+    ///
+    /// # Cancel safety
+    /// If a future that waits for the next item is dropped, no item is lost.
+    pub fn peers(self) -> impl Stream<Item = Result<Peer, Error>> + Send + Unpin {
+        self.pages().map_ok(|response| stream::iter(response.page.peers.into_iter().map(Ok))).try_flatten()
     }
 }

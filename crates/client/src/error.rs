@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use aurora_discovery_protocol::{Code, ErrorBody};
+use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
 
 /// The reason why a request failed, as a sentence that a person can act on.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The client cannot be created with these options.
     #[error("{0}")]
     Options(String),
+    /// A value of the request breaks its rule, so that it was not sent.
+    #[error(transparent)]
+    Invalid(#[from] Refusal),
     /// The service refused the request.
     #[error("{}", refusal(*status, body))]
     Refused {
@@ -30,7 +34,7 @@ pub enum Error {
     },
     /// There was no complete response in time.
     #[error(
-        "{endpoint} did not answer within {timeout:?}; the service may be overloaded, or the network slow"
+        "{endpoint} did not respond within {timeout:?}; the service may be overloaded, or the network slow"
     )]
     TimedOut {
         /// The endpoint of the request.
@@ -41,7 +45,7 @@ pub enum Error {
     /// The response does not conform to the contract. Another program runs at the endpoint, or a
     /// proxy is in front of the service.
     #[error(
-        "{endpoint} answered with HTTP {status} and {cause}; check that it is the endpoint of Aurora Discovery"
+        "{endpoint} responded with HTTP {status} and {cause}; check that it is the endpoint of Aurora Discovery"
     )]
     Protocol {
         /// The endpoint of the request.
@@ -53,6 +57,12 @@ pub enum Error {
         /// When to retry, if the response said so.
         retry_after: Option<Duration>,
     },
+    /// The event handler of a lease keeper panicked, so that the keeper stopped.
+    #[error("the lease keeper stopped because of a panic in its event handler: {message}")]
+    HandlerPanicked {
+        /// The message of the panic.
+        message: String,
+    },
 }
 
 impl Error {
@@ -60,7 +70,7 @@ impl Error {
     /// limit or the capacity of the service.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Options(_) => false,
+            Self::Options(_) | Self::Invalid(_) | Self::HandlerPanicked { .. } => false,
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Refused { status, .. } | Self::Protocol { status, .. } => {
                 matches!(status, 429 | 500 | 502 | 503 | 504)
@@ -68,10 +78,11 @@ impl Error {
         }
     }
 
-    /// The error code, if the service sent one.
+    /// The error code, if the service sent one or the request was not valid.
     pub fn code(&self) -> Option<Code> {
         match self {
             Self::Refused { body, .. } => Some(body.code),
+            Self::Invalid(refusal) => Some(refusal.code),
             _ => None,
         }
     }

@@ -1,9 +1,5 @@
-//! A client for Aurora Discovery, and a lease keeper.
-//!
-//! [`Client`] sends the requests of the contract and retries them where that is useful.
-//! [`LeaseKeeper`] keeps one peer registered: it renews the lease at the interval that the service
-//! requests, recovers from failures, and registers the peer again if the service no longer knows
-//! it.
+#![cfg_attr(feature = "watch", doc = include_str!("../README.md"))]
+#![cfg_attr(not(feature = "watch"), doc = "A client for Aurora Discovery, and a lease keeper.")]
 
 mod client;
 mod enumeration;
@@ -12,11 +8,30 @@ mod keeper;
 mod options;
 mod probe;
 mod retry;
+mod tls;
 mod transport;
+#[cfg(feature = "watch")]
+mod watch;
 
 pub use client::Client;
 pub use enumeration::Enumeration;
 pub use error::Error;
 pub use keeper::{Event, LeaseKeeper};
 pub use options::ClientOptions;
-pub use probe::{Probe, Probed};
+pub use probe::{Probe, ProbeResponse};
+#[cfg(feature = "watch")]
+pub use watch::{Watch, WatchEvent};
+
+// All types of the contract that requests and responses are made of.
+pub use aurora_discovery_protocol::{
+    Address, Archetype, ArchetypePeers, Archetypes, ChangeKind, ChangesRequest, Code, DeltaInfo,
+    DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder,
+    DiscoverResponse, DiscoveredPage, ErrorBody, Fill, HealthResponse, HeartbeatEntries, HeartbeatRequest,
+    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid, LeaseToken, Metadata,
+    NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, Refusal, RegisterRequest,
+    RegisterRequestBuilder, RegisterResponse, Timestamp, Ttl, View,
+};
+
+// The versions of the libraries that appear in this API.
+pub use futures_util::{Stream, StreamExt, TryStreamExt};
+pub use {reqwest, tokio};

@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Request};
 use tokio::time::Instant;
 
-use crate::transport::{Answer, Transport};
+use crate::transport::{RawResponse, Transport};
 use crate::{Client, Error};
 
 /// A request that examines a service.
@@ -72,7 +72,7 @@ impl Probe {
 
 /// The response to a probe.
 #[derive(Clone, Debug)]
-pub struct Probed {
+pub struct ProbeResponse {
     /// The status.
     pub status: u16,
     headers: HeaderMap,
@@ -82,7 +82,7 @@ pub struct Probed {
     pub elapsed: Duration,
 }
 
-impl Probed {
+impl ProbeResponse {
     /// The values of a header, which may appear several times.
     pub fn all(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
@@ -100,12 +100,15 @@ impl Client {
     /// # Errors
     /// [`Error::Unreachable`], [`Error::TimedOut`], or [`Error::Protocol`] if the response is too
     /// long.
-    pub async fn probe(&self, probe: Probe) -> Result<Probed, Error> {
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request.
+    pub async fn probe(&self, probe: Probe) -> Result<ProbeResponse, Error> {
         let transport = self.transport();
         let request = probe.request(transport);
         let started = Instant::now();
-        let (Answer { status, headers, body }, _) = transport.exchange(&request).await?;
-        Ok(Probed { status, headers, body, elapsed: started.elapsed() })
+        let RawResponse { status, headers, body } = transport.exchange(&request).await?;
+        Ok(ProbeResponse { status, headers, body, elapsed: started.elapsed() })
     }
 
     /// The host and the port of the endpoint.

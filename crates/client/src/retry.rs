@@ -31,7 +31,7 @@ impl Retry {
         let jitter = full_jitter(failed, FIRST_CEILING, HIGHEST_CEILING, random);
         // All refused clients may have got the same `Retry-After`. The jitter on top spreads them
         // out.
-        let wait = error.retry_after().map_or(jitter, |asked| asked.saturating_add(jitter));
+        let wait = error.retry_after().map_or(jitter, |delay| delay.saturating_add(jitter));
         (elapsed.saturating_add(wait) < self.patience).then_some(wait)
     }
 }
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn waits_double_up_to_a_ceiling_and_are_uniform_below_it() {
+    fn waits_are_uniform_below_a_bound_that_doubles_up_to_a_maximum() {
         let highest = |failed| full_jitter(failed, FIRST_CEILING, HIGHEST_CEILING, 1.0).as_millis();
         assert_eq!([1, 2, 3, 7, 60, u32::MAX].map(highest), [200, 400, 800, 10_000, 10_000, 10_000]);
         assert_eq!(full_jitter(7, FIRST_CEILING, HIGHEST_CEILING, 0.0), Duration::ZERO);
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again_and_only_so_often() {
+    fn only_transient_failures_are_retried_and_a_bounded_number_of_times() {
         for status in [429, 500, 502, 503, 504] {
             assert!(retry().wait(3, Duration::ZERO, &refused(status, None), 0.5).is_some(), "{status}");
             assert!(retry().wait(4, Duration::ZERO, &refused(status, None), 0.5).is_none(), "{status}");
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn retry_after_is_waited_out_within_the_patience() {
+    fn retry_after_is_honored_unless_it_exceeds_the_patience() {
         let error = refused(503, Some(20));
         let wait = retry().wait(1, Duration::ZERO, &error, 0.5).unwrap();
         assert_eq!(wait, Duration::from_millis(20_100));

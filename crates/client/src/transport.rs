@@ -2,34 +2,33 @@
 //! to a maximum length.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use aurora_discovery_protocol::ErrorBody;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
-use reqwest::{Certificate, Method, Request, Response, Url, redirect};
-use rustls::crypto::{CryptoProvider, ring};
+use reqwest::{Method, Request, Response, Url};
 use tokio::time::{Instant, sleep};
 
 use crate::retry::Retry;
-use crate::{ClientOptions, Error};
+use crate::{ClientOptions, Error, tls};
 
 /// The maximum length of a response body, in bytes. A page of the contract has at most 1 MiB of
 /// peers.
-const MAX_ANSWER_BYTES: usize = 8 * 1024 * 1024;
-/// The time limit for connecting. The time limit of the attempt applies as well.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Sends requests to one endpoint.
-#[derive(Clone, Debug)]
 pub(crate) struct Transport {
     http: reqwest::Client,
     base: Url,
+    /// The caller's headers.
+    headers: HeaderMap,
     timeout: Duration,
     retry: Retry,
 }
 
-/// A response: its status, its headers and its complete body.
-pub(crate) struct Answer {
+/// A response with its complete body.
+pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
@@ -38,8 +37,13 @@ pub(crate) struct Answer {
 impl Transport {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
         let base = options.base()?;
-        let http = http_client(options, &base)?;
-        Ok(Self { http, base, timeout: options.timeout, retry: Retry::new(options) })
+        Ok(Self {
+            http: tls::http_client(options, &base)?,
+            base,
+            headers: options.headers()?,
+            timeout: options.timeout,
+            retry: Retry::new(options),
+        })
     }
 
     /// The URL of the service, as text for a person.
@@ -60,68 +64,98 @@ impl Transport {
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);
         }
-        Request::new(Method::GET, url)
+        self.request(Method::GET, url)
     }
 
     /// A POST request with a JSON body for `path`.
     pub(crate) fn post(&self, path: &str, body: Vec<u8>) -> Request {
-        let mut request = Request::new(Method::POST, self.url(path));
+        let mut request = self.request(Method::POST, self.url(path));
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         *request.body_mut() = Some(body.into());
         request
     }
 
+    fn request(&self, method: Method, url: Url) -> Request {
+        let mut request = Request::new(method, url);
+        *request.headers_mut() = self.headers.clone();
+        *request.timeout_mut() = Some(self.timeout);
+        request
+    }
+
     /// Sends a request until it succeeds, fails permanently, or uses up its retries or its time.
-    pub(crate) async fn call(&self, request: Request) -> Result<Answer, Error> {
+    pub(crate) async fn send(&self, request: Request) -> Result<RawResponse, Error> {
         let started = Instant::now();
         let mut failed = 0;
         loop {
-            let error = match self.once(&request).await {
-                Ok(answer) => return Ok(answer),
+            let error = match self.attempt(&request).await {
+                Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             failed += 1;
             let Some(wait) = self.retry.wait(failed, started.elapsed(), &error, fastrand::f64()) else {
                 return Err(error);
             };
-            tracing::debug!(%error, ?wait, failed, "a call failed and is tried again");
+            tracing::debug!(%error, ?wait, failed, "a request failed and will be retried");
             sleep(wait).await;
         }
     }
 
     /// Makes one attempt. A response with an error status is an error.
-    async fn once(&self, request: &Request) -> Result<Answer, Error> {
-        let (answer, retry_after) = self.exchange(request).await?;
-        if (200..300).contains(&answer.status) {
-            return Ok(answer);
-        }
-        Err(match serde_json::from_slice::<ErrorBody>(&answer.body) {
-            Ok(body) => Error::Refused { status: answer.status, body, retry_after },
-            Err(_) => Error::Protocol {
-                endpoint: self.endpoint(),
-                status: answer.status,
-                cause: "no reason that the contract knows".to_owned(),
-                retry_after,
-            },
-        })
+    async fn attempt(&self, request: &Request) -> Result<RawResponse, Error> {
+        let response = self.exchange(request).await?;
+        if (200..300).contains(&response.status) { Ok(response) } else { Err(self.refusal(&response)) }
     }
 
-    /// Makes one attempt. A response with any status is a success. Also returns its `Retry-After`.
-    pub(crate) async fn exchange(&self, request: &Request) -> Result<(Answer, Option<Duration>), Error> {
+    /// Makes one attempt. A response with any status is a success.
+    pub(crate) async fn exchange(&self, request: &Request) -> Result<RawResponse, Error> {
         let request =
-            request.try_clone().ok_or_else(|| self.protocol(0, "a body that can't be sent again"))?;
-        let mut response = self.http.execute(request).await.map_err(|error| self.failure(&error))?;
+            request.try_clone().ok_or_else(|| self.protocol(0, "a body that cannot be sent again"))?;
+        let response = self.http.execute(request).await.map_err(|error| self.failure(&error))?;
+        self.read(response).await
+    }
+
+    /// Opens a stream that has no end. The time limit applies until it begins.
+    #[cfg(feature = "watch")]
+    pub(crate) async fn open(&self, mut request: Request) -> Result<Response, Error> {
+        /// Longer than any process runs: `None` would mean the default of the HTTP client.
+        const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+        *request.timeout_mut() = Some(NO_LIMIT);
+        let opened = async {
+            let response = self.http.execute(request).await.map_err(|error| self.failure(&error))?;
+            if response.status().is_success() {
+                return Ok(response);
+            }
+            Err(self.refusal(&self.read(response).await?))
+        };
+        match tokio::time::timeout(self.timeout, opened).await {
+            Ok(result) => result,
+            Err(_) => Err(self.timed_out(self.timeout)),
+        }
+    }
+
+    async fn read(&self, mut response: Response) -> Result<RawResponse, Error> {
         let status = response.status().as_u16();
-        let retry_after = retry_after(&response);
         let headers = std::mem::take(response.headers_mut());
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
-            if body.len() + chunk.len() > MAX_ANSWER_BYTES {
+            if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
                 return Err(self.protocol(status, "more than 8 MiB"));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok((Answer { status, headers, body }, retry_after))
+        Ok(RawResponse { status, headers, body })
+    }
+
+    /// The error for a response with an error status.
+    fn refusal(&self, response: &RawResponse) -> Error {
+        let (status, retry_after) = (response.status, retry_after(&response.headers));
+        match serde_json::from_slice::<ErrorBody>(&response.body) {
+            Ok(body) => Error::Refused { status, body, retry_after },
+            Err(_) => {
+                let cause = "a body that is not an error of the API".to_owned();
+                Error::Protocol { endpoint: self.endpoint(), status, cause, retry_after }
+            }
+        }
     }
 
     /// The error for a response that does not conform to the contract.
@@ -129,12 +163,18 @@ impl Transport {
         Error::Protocol { endpoint: self.endpoint(), status, cause: cause.into(), retry_after: None }
     }
 
+    /// The error for a response that was not complete after `timeout`.
+    pub(crate) fn timed_out(&self, timeout: Duration) -> Error {
+        Error::TimedOut { endpoint: self.endpoint(), timeout }
+    }
+
+    /// The error for a connection that could not be established, or that broke.
+    pub(crate) fn unreachable(&self, cause: impl Into<String>) -> Error {
+        Error::Unreachable { endpoint: self.endpoint(), cause: cause.into() }
+    }
+
     fn failure(&self, error: &reqwest::Error) -> Error {
-        let endpoint = self.endpoint();
-        if error.is_timeout() {
-            return Error::TimedOut { endpoint, timeout: self.timeout };
-        }
-        Error::Unreachable { endpoint, cause: deepest(error) }
+        if error.is_timeout() { self.timed_out(self.timeout) } else { self.unreachable(root_cause(error)) }
     }
 
     fn url(&self, path: &str) -> Url {
@@ -148,40 +188,20 @@ impl Transport {
     }
 }
 
-fn http_client(options: &ClientOptions, base: &Url) -> Result<reqwest::Client, Error> {
-    if CryptoProvider::get_default().is_none() {
-        // If another thread has installed a provider first, that one is used.
-        let _ = ring::default_provider().install_default();
-    }
-    let mut builder = reqwest::Client::builder()
-        .user_agent(&options.user_agent)
-        .timeout(options.timeout)
-        .connect_timeout(CONNECT_TIMEOUT.min(options.timeout))
-        // Following a redirect would turn a POST into a GET.
-        .redirect(redirect::Policy::none())
-        .tcp_nodelay(true);
-    if base.scheme() == "http" {
-        // Loading the system's certificates takes milliseconds, and they may be missing. An `http`
-        // endpoint does not need them.
-        builder = builder.tls_certs_only([]);
-    } else if let Some(pem) = &options.ca_certificates {
-        builder = builder.tls_certs_only(certificates(pem)?);
-    }
-    builder.build().map_err(|error| Error::Options(format!("the client can't be made: {}", deepest(&error))))
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<Certificate>, Error> {
-    let rule =
-        "the file of CA certificates must hold at least one certificate in PEM (-----BEGIN CERTIFICATE-----)";
-    match Certificate::from_pem_bundle(pem) {
-        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
-        _ => Err(Error::Options(rule.to_owned())),
+impl fmt::Debug for Transport {
+    /// Leaves out headers and the proxy, which may contain secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("base", &self.base.as_str())
+            .field("timeout", &self.timeout)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
     }
 }
 
-fn deepest(error: &reqwest::Error) -> String {
-    // The outer errors only say that a request failed. The innermost one has the reason.
-    let mut cause: &dyn std::error::Error = error;
+/// The innermost error, which has the reason. The outer ones only say that a request failed.
+pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut cause = error;
     while let Some(deeper) = cause.source() {
         cause = deeper;
     }
@@ -190,7 +210,7 @@ fn deepest(error: &reqwest::Error) -> String {
 
 /// The value of `Retry-After` in whole seconds. The contract never sends a date, so a date is
 /// ignored.
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))
 }

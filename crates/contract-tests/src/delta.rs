@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::caller::{Caller, unique};
+use crate::client::{Client, unique};
 use crate::wire::Response;
 use crate::{Needs, Target};
 
@@ -26,131 +26,131 @@ fn since(response: &Response) -> String {
 }
 
 /// The current cursor for changes of `archetype`.
-async fn now(caller: &Caller<'_>, archetype: &str) -> String {
-    let response = caller.get(&format!("/discover?archetype={archetype}&since=now")).await;
+async fn now(client: &Client<'_>, archetype: &str) -> String {
+    let response = client.get(&format!("/discover?archetype={archetype}&since=now")).await;
     assert_eq!(response.keys(), ["changed", "count", "joined", "left", "more", "since", "timestamp"]);
     assert_eq!((lists(&response), &response.ok()["more"]), (Default::default(), &json!(false)));
     since(&response)
 }
 
-async fn changes(caller: &Caller<'_>, archetype: &str, since: &str) -> Response {
-    caller.get(&format!("/discover?archetype={archetype}&since={since}")).await
+async fn changes(client: &Client<'_>, archetype: &str, since: &str) -> Response {
+    client.get(&format!("/discover?archetype={archetype}&since={since}")).await
 }
 
-pub async fn who_asks_from_now_on_is_told_who_joins_changes_and_leaves(target: &Target) {
-    if !target.remembers {
+pub async fn a_delta_lists_the_peers_that_joined_changed_and_left(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let [stays, leaves] = caller.fill(2, &[&a]).await.try_into().expect("two");
-    let start = now(&caller, &a).await;
-    let [joins] = caller.fill(1, &[&a]).await.try_into().expect("one");
-    caller.fill(3, &[&unique("other")]).await;
-    caller.register(&json!({"peer_id": stays, "archetypes": [a], "port": 7})).await;
-    caller.post("/deregister", &json!({ "peer_id": leaves }).to_string()).await.ok();
-    let response = changes(&caller, &a, &start).await;
+    let (client, a) = (Client::first(target), unique("a"));
+    let [stays, leaves] = client.register_many(2, &[&a]).await.try_into().expect("two");
+    let start = now(&client, &a).await;
+    let [joins] = client.register_many(1, &[&a]).await.try_into().expect("one");
+    client.register_many(3, &[&unique("other")]).await;
+    client.register(&json!({"peer_id": stays, "archetypes": [a], "port": 7})).await;
+    client.post("/deregister", &json!({ "peer_id": leaves }).to_string()).await.ok();
+    let response = changes(&client, &a, &start).await;
     assert_eq!(lists(&response), [vec![joins], vec![stays], vec![leaves]]);
     assert_eq!((&response.ok()["count"], &response.ok()["changed"][0]["port"]), (&json!(3), &json!(7)));
-    let after = changes(&caller, &a, &since(&response)).await;
-    assert_eq!(lists(&after), <[Vec<String>; 3]>::default(), "each is told once");
-    let empty = caller.get(&format!("/discover?archetype={a}&since=")).await;
-    assert_eq!(empty.ok()["count"], 0, "an empty one asks from now on");
+    let after = changes(&client, &a, &since(&response)).await;
+    assert_eq!(lists(&after), <[Vec<String>; 3]>::default(), "each change is listed once");
+    let empty = client.get(&format!("/discover?archetype={a}&since=")).await;
+    assert_eq!(empty.ok()["count"], 0, "an empty since means now");
 }
 
-pub async fn who_lays_down_an_archetype_leaves_its_followers(target: &Target) {
-    if !target.remembers {
+pub async fn a_peer_that_drops_an_archetype_leaves_its_delta(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a, b) = (Caller::home(target), unique("a"), unique("b"));
-    let [peer] = caller.fill(1, &[&a]).await.try_into().expect("one");
-    let (before, after) = (now(&caller, &a).await, now(&caller, &b).await);
-    caller.register(&json!({"peer_id": peer, "archetypes": [b]})).await;
-    assert_eq!(lists(&changes(&caller, &a, &before).await), [vec![], vec![], vec![peer.clone()]]);
-    assert_eq!(lists(&changes(&caller, &b, &after).await), [vec![peer], vec![], vec![]]);
+    let (client, a, b) = (Client::first(target), unique("a"), unique("b"));
+    let [peer] = client.register_many(1, &[&a]).await.try_into().expect("one");
+    let (before, after) = (now(&client, &a).await, now(&client, &b).await);
+    client.register(&json!({"peer_id": peer, "archetypes": [b]})).await;
+    assert_eq!(lists(&changes(&client, &a, &before).await), [vec![], vec![], vec![peer.clone()]]);
+    assert_eq!(lists(&changes(&client, &b, &after).await), [vec![peer], vec![], vec![]]);
 }
 
-pub async fn a_renewal_is_no_change(target: &Target) {
-    if !target.remembers {
+pub async fn a_renewal_is_not_a_change(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let [peer] = caller.fill(1, &[&a]).await.try_into().expect("one");
-    let start = now(&caller, &a).await;
-    caller.heartbeat(&peer).await.ok();
-    caller.register(&json!({"peer_id": peer, "archetypes": [a]})).await;
-    assert_eq!(changes(&caller, &a, &start).await.ok()["count"], 0);
+    let (client, a) = (Client::first(target), unique("a"));
+    let [peer] = client.register_many(1, &[&a]).await.try_into().expect("one");
+    let start = now(&client, &a).await;
+    client.heartbeat(&peer).await.ok();
+    client.register(&json!({"peer_id": peer, "archetypes": [a]})).await;
+    assert_eq!(changes(&client, &a, &start).await.ok()["count"], 0);
 }
 
-pub async fn a_page_of_changes_is_bounded_and_goes_on(target: &Target) {
-    if !target.remembers {
+pub async fn a_delta_is_limited_and_continues(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let mut cursor = now(&caller, &a).await;
-    let ids = caller.fill(7, &[&a]).await;
-    let mut told = Vec::new();
+    let (client, a) = (Client::first(target), unique("a"));
+    let mut cursor = now(&client, &a).await;
+    let ids = client.register_many(7, &[&a]).await;
+    let mut all_joined = Vec::new();
     for _ in 0..200 {
-        let response = caller.get(&format!("/discover?archetype={a}&limit=3&since={cursor}")).await;
+        let response = client.get(&format!("/discover?archetype={a}&limit=3&since={cursor}")).await;
         let joined = listed(&response, "joined");
         assert!(joined.len() <= 3 && response.ok()["count"] == joined.len());
-        told.extend(joined);
+        all_joined.extend(joined);
         cursor = since(&response);
         if response.ok()["more"] == false {
             break;
         }
     }
-    told.sort();
-    assert_eq!(told, ids);
+    all_joined.sort();
+    assert_eq!(all_joined, ids);
 }
 
-pub async fn an_enumeration_and_what_follows_it_miss_nothing(target: &Target) {
-    if !target.remembers {
+pub async fn an_enumeration_and_a_delta_together_miss_no_peer(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a) = (Caller::home(target), unique("a"));
-    caller.fill(5, &[&a]).await;
-    let start = now(&caller, &a).await;
-    let first = caller.get(&format!("/discover?archetype={a}&order=all&limit=3")).await;
+    let (client, a) = (Client::first(target), unique("a"));
+    client.register_many(5, &[&a]).await;
+    let start = now(&client, &a).await;
+    let first = client.get(&format!("/discover?archetype={a}&order=all&limit=3")).await;
     let cursor = first.ok()["next_cursor"].as_str().expect("a second page").to_owned();
     let mut known: BTreeSet<_> = first.ids().into_iter().collect();
     let leaves = known.first().expect("a peer").clone();
-    caller.post("/deregister", &json!({ "peer_id": leaves }).to_string()).await.ok();
-    caller.fill(4, &[&a]).await;
-    let second = caller.get(&format!("/discover?archetype={a}&order=all&limit=100&cursor={cursor}")).await;
+    client.post("/deregister", &json!({ "peer_id": leaves }).to_string()).await.ok();
+    client.register_many(4, &[&a]).await;
+    let second = client.get(&format!("/discover?archetype={a}&order=all&limit=100&cursor={cursor}")).await;
     known.extend(second.ids());
-    caller.fill(2, &[&a]).await;
-    let response = changes(&caller, &a, &start).await;
+    client.register_many(2, &[&a]).await;
+    let response = changes(&client, &a, &start).await;
     known.extend(listed(&response, "joined"));
     for left in listed(&response, "left") {
         known.remove(&left);
     }
-    assert_eq!(known, caller.carriers(&a).await.into_iter().collect());
+    assert_eq!(known, client.peers_with(&a).await.into_iter().collect());
 }
 
-pub async fn what_changed_is_listed_with_the_seeds_keys(target: &Target) {
-    if !target.remembers {
+pub async fn a_delta_lists_peers_in_the_requested_view(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let start = now(&caller, &a).await;
-    caller.fill(1, &[&a]).await;
-    let listed = caller.get(&format!("/discover?archetype={a}")).await.ok();
-    let seed = changes(&caller, &a, &start).await.ok();
-    assert_eq!(seed["joined"][0], listed["peers"][0]);
-    let full = caller.get(&format!("/discover?archetype={a}&since={start}&view=full")).await.ok();
+    let (client, a) = (Client::first(target), unique("a"));
+    let start = now(&client, &a).await;
+    client.register_many(1, &[&a]).await;
+    let listed = client.get(&format!("/discover?archetype={a}")).await.ok();
+    let legacy = changes(&client, &a, &start).await.ok();
+    assert_eq!(legacy["joined"][0], listed["peers"][0]);
+    let full = client.get(&format!("/discover?archetype={a}&since={start}&view=full")).await.ok();
     let full = full["joined"][0].as_object().expect("a peer");
     let expires_in = full["expires_in_seconds"].as_u64().expect("whole seconds");
     assert!(full.len() == 8 && (240..=300).contains(&expires_in), "{full:?}");
 }
 
-pub async fn a_since_is_good_for_the_same_query_only(target: &Target) {
-    if !target.remembers {
+pub async fn since_is_valid_only_for_its_query(target: &Target) {
+    if !target.has_change_log {
         return;
     }
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let start = now(&caller, &a).await;
-    caller.fill(2, &[&a]).await;
-    let page = caller.get(&format!("/discover?archetype={a}&order=all&limit=1")).await.ok();
+    let (client, a) = (Client::first(target), unique("a"));
+    let start = now(&client, &a).await;
+    client.register_many(2, &[&a]).await;
+    let page = client.get(&format!("/discover?archetype={a}&order=all&limit=1")).await.ok();
     let cursor = page["next_cursor"].as_str().expect("a second page");
     for query in [
         format!("since={start}"),
@@ -158,29 +158,29 @@ pub async fn a_since_is_good_for_the_same_query_only(target: &Target) {
         format!("archetype={a}&since=x{start}"),
         format!("archetype={a}&since={cursor}"),
     ] {
-        caller.get(&format!("/discover?{query}")).await.refused(400, "invalid_cursor", Some("since"));
+        client.get(&format!("/discover?{query}")).await.refused(400, "invalid_cursor", Some("since"));
     }
 }
 
-pub async fn a_since_comes_without_an_order_or_a_cursor(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn since_can_not_be_combined_with_order_or_cursor(target: &Target) {
+    let client = Client::first(target);
     for (parameter, field) in [("order=all", "order"), ("cursor=x", "cursor"), ("since=", "since")] {
-        let response = caller.get(&format!("/discover?since=&{parameter}")).await;
+        let response = client.get(&format!("/discover?since=&{parameter}")).await;
         response.refused(400, "invalid_parameter", Some(field));
     }
     let body = json!({"peer_id": "p", "discover": {"since": ""}}).to_string();
-    caller.post("/heartbeat", &body).await.refused(400, "invalid_field", Some("discover.since"));
+    client.post("/heartbeat", &body).await.refused(400, "invalid_field", Some("discover.since"));
 }
 
-pub async fn where_nothing_is_remembered_the_caller_is_told_what_to_ask(target: &Target) {
-    if target.remembers {
+pub async fn without_a_change_log_since_is_rejected_with_an_alternative(target: &Target) {
+    if target.has_change_log {
         return;
     }
-    let caller = Caller::home(target);
+    let client = Client::first(target);
     for since in ["", "now", "AQ"] {
-        let response = caller.get(&format!("/discover?since={since}")).await;
+        let response = client.get(&format!("/discover?since={since}")).await;
         let sentence = response.refused(501, "not_available_here", None);
         assert!(sentence.contains("order=all"), "{sentence}");
     }
-    caller.get("/watch").await.refused(501, "not_available_here", None);
+    client.get("/watch").await.refused(501, "not_available_here", None);
 }

@@ -2,23 +2,23 @@
 
 use serde_json::json;
 
-use crate::caller::{Caller, unique};
+use crate::client::{Client, unique};
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-pub async fn a_deregistered_peer_is_gone(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let id = &caller.fill(1, &[&a]).await[0];
+pub async fn a_deregistered_peer_is_removed_at_once(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let id = &client.register_many(1, &[&a]).await[0];
     let body = json!({ "peer_id": id }).to_string();
-    let answer = caller.post("/deregister", &body).await.ok();
-    assert_eq!(answer, json!({"message": "Peer deregistered", "peer_id": id}));
-    assert_eq!(caller.carriers(&a).await, [""; 0]);
-    caller.heartbeat(id).await.refused(404, "peer_not_registered", None);
-    caller.post("/deregister", &body).await.refused(404, "peer_not_registered", None);
+    let fields = client.post("/deregister", &body).await.ok();
+    assert_eq!(fields, json!({"message": "Peer deregistered", "peer_id": id}));
+    assert_eq!(client.peers_with(&a).await, [""; 0]);
+    client.heartbeat(id).await.refused(404, "peer_not_registered", None);
+    client.post("/deregister", &body).await.refused(404, "peer_not_registered", None);
 }
 
-pub async fn a_peer_that_is_not_there_cannot_be_deregistered(target: &Target) {
-    let body = json!({"peer_id": unique("nobody")}).to_string();
-    Caller::home(target).post("/deregister", &body).await.refused(404, "peer_not_registered", None);
+pub async fn an_unknown_peer_can_not_be_deregistered(target: &Target) {
+    let body = json!({"peer_id": unique("unknown")}).to_string();
+    Client::first(target).post("/deregister", &body).await.refused(404, "peer_not_registered", None);
 }

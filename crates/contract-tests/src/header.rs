@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::json;
 
-use crate::caller::{Caller, unique};
+use crate::client::{Client, unique};
 use crate::wire::Response;
 use crate::{Needs, Target};
 
@@ -13,30 +13,30 @@ pub const NEEDS: Needs = Needs::NONE;
 const PATHS: [&str; 6] = ["/register", "/discover", "/heartbeat", "/health", "/network", "/deregister"];
 
 /// One response of each kind that a client can cause.
-async fn answers(target: &Target) -> Vec<Response> {
-    let (caller, stranger, id) = (Caller::home(target), Caller::elsewhere(target), unique("peer"));
+async fn responses_of_each_kind(target: &Target) -> Vec<Response> {
+    let (client, stranger, id) = (Client::first(target), Client::second(target), unique("peer"));
     let body = json!({ "peer_id": id }).to_string();
-    let mut answers = vec![
-        (200, caller.post("/register", &body).await),
-        (200, caller.post("/heartbeat", &body).await),
-        (200, caller.get("/discover").await),
-        (200, caller.get("/health").await),
-        (200, caller.call("HEAD", "/discover", &[], b"").await),
-        (204, caller.call("OPTIONS", "/register", &[], b"").await),
-        (400, caller.post("/register", "{").await),
-        (400, caller.post("/register", "{}").await),
-        (400, caller.get("/discover?limit=0").await),
-        (400, caller.get("/discover?cursor=x").await),
-        (404, caller.get("/nowhere").await),
-        (404, caller.heartbeat(&unique("nobody")).await),
-        (405, caller.get("/register").await),
-        (413, caller.post("/register", &" ".repeat(16_385)).await),
+    let mut responses = vec![
+        (200, client.post("/register", &body).await),
+        (200, client.post("/heartbeat", &body).await),
+        (200, client.get("/discover").await),
+        (200, client.get("/health").await),
+        (200, client.request("HEAD", "/discover", &[], b"").await),
+        (204, client.request("OPTIONS", "/register", &[], b"").await),
+        (400, client.post("/register", "{").await),
+        (400, client.post("/register", "{}").await),
+        (400, client.get("/discover?limit=0").await),
+        (400, client.get("/discover?cursor=x").await),
+        (404, client.get("/nowhere").await),
+        (404, client.heartbeat(&unique("unknown")).await),
+        (405, client.get("/register").await),
+        (413, client.post("/register", &" ".repeat(16_385)).await),
     ];
     if target.sees_sources {
-        answers.push((403, stranger.post("/deregister", &body).await));
+        responses.push((403, stranger.post("/deregister", &body).await));
     }
-    answers.push((200, caller.post("/deregister", &body).await));
-    answers
+    responses.push((200, client.post("/deregister", &body).await));
+    responses
         .into_iter()
         .map(|(status, response)| {
             assert_eq!(response.status, status, "{}", response.text());
@@ -45,8 +45,8 @@ async fn answers(target: &Target) -> Vec<Response> {
         .collect()
 }
 
-pub async fn every_answer_may_be_read_by_browsers(target: &Target) {
-    for response in answers(target).await {
+pub async fn every_response_has_the_cors_headers(target: &Target) {
+    for response in responses_of_each_kind(target).await {
         for (name, value) in [
             ("access-control-allow-origin", "*"),
             ("access-control-allow-methods", "GET,POST,OPTIONS"),
@@ -66,28 +66,28 @@ pub async fn every_answer_may_be_read_by_browsers(target: &Target) {
     }
 }
 
-pub async fn every_answer_is_uncached(target: &Target) {
-    for response in answers(target).await {
+pub async fn every_response_forbids_caching(target: &Target) {
+    for response in responses_of_each_kind(target).await {
         assert_eq!(response.header("cache-control"), Some("no-store"), "{}", response.status);
     }
 }
 
-pub async fn every_answer_has_a_name_of_its_own(target: &Target) {
-    let answers = answers(target).await;
-    let names: HashSet<_> =
-        answers.iter().map(|response| response.header("x-request-id").expect("a name")).collect();
-    assert_eq!(names.len(), answers.len());
-    assert!(names.iter().all(|name| !name.is_empty()));
+pub async fn every_response_has_its_own_request_id(target: &Target) {
+    let responses = responses_of_each_kind(target).await;
+    let ids: HashSet<_> =
+        responses.iter().map(|response| response.header("x-request-id").expect("a request id")).collect();
+    assert_eq!(ids.len(), responses.len());
+    assert!(ids.iter().all(|id| !id.is_empty()));
 }
 
-pub async fn every_answer_with_a_body_is_json(target: &Target) {
-    for response in answers(target).await.iter().filter(|response| !response.body.is_empty()) {
+pub async fn every_response_with_a_body_is_json(target: &Target) {
+    for response in responses_of_each_kind(target).await.iter().filter(|response| !response.body.is_empty()) {
         let content_type = response.header("content-type").expect("a content type");
         assert!(content_type.starts_with("application/json"), "{content_type}");
     }
 }
 
-pub async fn options_answers_204_everywhere(target: &Target) {
+pub async fn options_gets_204_on_every_path(target: &Target) {
     let preflight = [
         ("origin", "https://example.org"),
         ("access-control-request-method", "POST"),
@@ -95,50 +95,50 @@ pub async fn options_answers_204_everywhere(target: &Target) {
     ];
     for path in PATHS {
         for headers in [&preflight[..], &[]] {
-            let response = Caller::home(target).call("OPTIONS", path, headers, b"").await;
+            let response = Client::first(target).request("OPTIONS", path, headers, b"").await;
             assert_eq!((response.status, response.body.len()), (204, 0), "{path}");
         }
     }
 }
 
-pub async fn head_says_what_get_would_without_a_body(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn head_is_like_get_without_a_body(target: &Target) {
+    let client = Client::first(target);
     let unknown = format!("/discover?archetype={}", unique("a"));
     for path in ["/health", &unknown, "/discover?limit=0"] {
-        let (head, get) = (caller.call("HEAD", path, &[], b"").await, caller.get(path).await);
+        let (head, get) = (client.request("HEAD", path, &[], b"").await, client.get(path).await);
         assert_eq!((head.status, head.body.len()), (get.status, 0), "{path}");
         assert_eq!(head.header("content-type"), get.header("content-type"));
-        if let (Some(length), true) = (head.header("content-length"), target.tells_length) {
+        if let (Some(length), true) = (head.header("content-length"), target.keeps_head_length) {
             assert_eq!(Some(length), get.header("content-length"));
         }
     }
 }
 
-pub async fn a_trailing_slash_means_the_same(target: &Target) {
-    let (caller, id) = (Caller::home(target), unique("peer"));
+pub async fn a_trailing_slash_does_not_change_the_path(target: &Target) {
+    let (client, id) = (Client::first(target), unique("peer"));
     let body = json!({ "peer_id": id }).to_string();
     for path in ["/register/", "/heartbeat/", "/deregister/"] {
-        assert_eq!(caller.post(path, &body).await.ok()["peer_id"], id);
+        assert_eq!(client.post(path, &body).await.ok()["peer_id"], id);
     }
-    caller.get("/discover/?limit=1").await.ok();
-    caller.get("/health/").await.ok();
-    caller.get("/register/").await.refused(405, "method_not_allowed", None);
+    client.get("/discover/?limit=1").await.ok();
+    client.get("/health/").await.ok();
+    client.get("/register/").await.refused(405, "method_not_allowed", None);
 }
 
-pub async fn a_large_page_is_compressed_only_where_that_is_accepted(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    caller.fill(40, &[&a]).await;
+pub async fn a_large_page_is_compressed_only_if_the_client_accepts_gzip(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    client.register_many(40, &[&a]).await;
     let path = format!("/discover?archetype={a}");
-    for refusing in ["identity", "gzip;q=0", "br", ""] {
-        let headers = [("accept-encoding", refusing)];
-        let headers = if refusing.is_empty() { &[][..] } else { &headers };
-        let response = caller.call("GET", &path, headers, b"").await;
-        assert_eq!((response.header("content-encoding"), response.ids().len()), (None, 40), "{refusing}");
+    for codings in ["identity", "gzip;q=0", "br", ""] {
+        let headers = [("accept-encoding", codings)];
+        let headers = if codings.is_empty() { &[][..] } else { &headers };
+        let response = client.request("GET", &path, headers, b"").await;
+        assert_eq!((response.header("content-encoding"), response.ids().len()), (None, 40), "{codings}");
     }
-    let response = caller.call("GET", &path, &[("accept-encoding", "gzip")], b"").await;
+    let response = client.request("GET", &path, &[("accept-encoding", "gzip")], b"").await;
     match response.header("content-encoding") {
         Some("gzip") => assert_eq!(response.body[..2], [0x1f, 0x8b]),
-        Some(other) => panic!("{other} was not asked for"),
+        Some(other) => panic!("{other} was not accepted by the client"),
         None => assert_eq!(response.ids().len(), 40),
     }
 }

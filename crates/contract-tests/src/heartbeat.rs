@@ -4,120 +4,123 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::caller::{Caller, naive_time, unique};
+use crate::client::{Client, naive_time, unique};
 use crate::wire::Response;
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-pub async fn a_heartbeat_is_answered_with_the_lease(target: &Target) {
-    let caller = Caller::home(target);
-    let id = &caller.fill(1, &[]).await[0];
-    let response = caller.heartbeat(id).await;
+pub async fn a_heartbeat_returns_the_lease(target: &Target) {
+    let client = Client::first(target);
+    let id = &client.register_many(1, &[]).await[0];
+    let response = client.heartbeat(id).await;
     let keys =
         ["heartbeat_interval_seconds", "message", "peer_id", "timestamp", "ttl_expires", "ttl_seconds"];
     assert_eq!(response.keys(), keys);
-    let answer = response.ok();
-    let lease = naive_time(&answer["ttl_expires"]) - naive_time(&answer["timestamp"]);
-    assert_eq!(Some(lease), answer["ttl_seconds"].as_i64());
+    let fields = response.ok();
+    let lease = naive_time(&fields["ttl_expires"]) - naive_time(&fields["timestamp"]);
+    assert_eq!(Some(lease), fields["ttl_seconds"].as_i64());
 }
 
-pub async fn a_heartbeat_keeps_the_duration_that_was_granted(target: &Target) {
-    let (caller, id) = (Caller::home(target), unique("peer"));
-    caller.register(&json!({"peer_id": id, "ttl_seconds": 45})).await;
-    let answer = caller.heartbeat(&id).await.ok();
-    assert_eq!(answer["ttl_seconds"], 45);
-    assert!((12..=15).contains(&interval(&answer)), "a fifth earlier than a third of the lease, at most");
+pub async fn a_heartbeat_renews_the_lease_for_the_granted_duration(target: &Target) {
+    let (client, id) = (Client::first(target), unique("peer"));
+    client.register(&json!({"peer_id": id, "ttl_seconds": 45})).await;
+    let fields = client.heartbeat(&id).await.ok();
+    assert_eq!(fields["ttl_seconds"], 45);
+    assert!(
+        (12..=15).contains(&interval(&fields)),
+        "the interval is at most a fifth shorter than a third of the lease"
+    );
 }
 
-pub async fn each_further_heartbeat_is_wanted_at_its_own_time_within_a_third_of_the_lease(target: &Target) {
-    let caller = Caller::home(target);
-    let id = &caller.fill(1, &[]).await[0];
-    let mut wanted = BTreeSet::new();
+pub async fn heartbeat_intervals_are_spread_within_a_third_of_the_lease(target: &Target) {
+    let client = Client::first(target);
+    let id = &client.register_many(1, &[]).await[0];
+    let mut intervals = BTreeSet::new();
     for _ in 0..40 {
-        wanted.insert(interval(&caller.heartbeat(id).await.ok()));
+        intervals.insert(interval(&client.heartbeat(id).await.ok()));
     }
-    assert!(wanted.iter().all(|seconds| (80..=100).contains(seconds)), "{wanted:?}");
-    assert!(wanted.len() > 5, "spread: {wanted:?}");
+    assert!(intervals.iter().all(|seconds| (80..=100).contains(seconds)), "{intervals:?}");
+    assert!(intervals.len() > 5, "the intervals are not spread: {intervals:?}");
 }
 
 /// The requested time until the next heartbeat.
-pub(crate) fn interval(answer: &Value) -> u64 {
-    answer["heartbeat_interval_seconds"].as_u64().expect("whole seconds")
+pub(crate) fn interval(fields: &Value) -> u64 {
+    fields["heartbeat_interval_seconds"].as_u64().expect("whole seconds")
 }
 
 pub async fn a_heartbeat_never_creates_a_peer(target: &Target) {
-    let (caller, id) = (Caller::home(target), unique("nobody"));
+    let (client, id) = (Client::first(target), unique("unknown"));
     for _ in 0..2 {
-        caller.heartbeat(&id).await.refused(404, "peer_not_registered", None);
+        client.heartbeat(&id).await.refused(404, "peer_not_registered", None);
     }
-    assert!(!caller.get("/discover").await.ids().contains(&id));
+    assert!(!client.get("/discover").await.ids().contains(&id));
 }
 
-pub async fn a_heartbeat_may_come_from_any_address(target: &Target) {
-    let id = &Caller::home(target).fill(1, &[]).await[0];
-    Caller::elsewhere(target).heartbeat(id).await.ok();
+pub async fn a_heartbeat_is_accepted_from_any_address(target: &Target) {
+    let id = &Client::first(target).register_many(1, &[]).await[0];
+    Client::second(target).heartbeat(id).await.ok();
 }
 
-pub async fn heartbeats_for_many_are_each_answered_in_the_order_asked(target: &Target) {
-    let caller = Caller::home(target);
-    let ids = caller.fill(3, &[]).await;
-    let nobody = unique("nobody");
-    let response = many(&caller, &json!([ids[2], nobody, ids[0], ids[2], ids[1]])).await;
+pub async fn a_heartbeat_for_many_peers_returns_one_result_each_in_request_order(target: &Target) {
+    let client = Client::first(target);
+    let ids = client.register_many(3, &[]).await;
+    let unknown = unique("unknown");
+    let response = many(&client, &json!([ids[2], unknown, ids[0], ids[2], ids[1]])).await;
     assert_eq!(response.keys(), ["message", "renewed", "results", "timestamp"]);
-    let answer = response.ok();
-    assert_eq!((&answer["message"], &answer["renewed"]), (&json!("Heartbeats updated"), &json!(3)));
-    let results = answer["results"].as_array().expect("results");
-    let asked: Vec<_> = results.iter().map(|result| result["peer_id"].as_str().expect("an id")).collect();
-    assert_eq!(asked, [&ids[2], &nobody, &ids[0], &ids[1]], "a repeated id is answered once");
+    let fields = response.ok();
+    assert_eq!((&fields["message"], &fields["renewed"]), (&json!("Heartbeats updated"), &json!(3)));
+    let results = fields["results"].as_array().expect("results");
+    let listed: Vec<_> = results.iter().map(|result| result["peer_id"].as_str().expect("an id")).collect();
+    assert_eq!(listed, [&ids[2], &unknown, &ids[0], &ids[1]], "a repeated id has one result");
     for (result, renewed) in results.iter().zip([true, false, true, true]) {
         let keys: Vec<_> = result.as_object().expect("an object").keys().collect();
         if renewed {
             assert_eq!(keys, ["heartbeat_interval_seconds", "peer_id", "ttl_expires", "ttl_seconds"]);
-            let lease = naive_time(&result["ttl_expires"]) - naive_time(&answer["timestamp"]);
+            let lease = naive_time(&result["ttl_expires"]) - naive_time(&fields["timestamp"]);
             assert_eq!(Some(lease), result["ttl_seconds"].as_i64());
         } else {
             assert_eq!(keys, ["code", "error", "peer_id"]);
             assert_eq!(result["code"], "peer_not_registered");
         }
     }
-    assert!(!caller.get("/discover").await.ids().contains(&nobody), "a heartbeat never creates a peer");
+    assert!(!client.get("/discover").await.ids().contains(&unknown), "a heartbeat never creates a peer");
 }
 
-pub async fn a_hundred_heartbeats_fit_one_call_and_one_more_does_not(target: &Target) {
-    let caller = Caller::home(target);
-    let mut ids = caller.fill(3, &[]).await;
-    ids.extend((0..97).map(|_| unique("nobody")));
-    let answer = many(&caller, &json!(ids)).await.ok();
-    assert_eq!((&answer["renewed"], answer["results"].as_array().map(Vec::len)), (&json!(3), Some(100)));
-    ids.push(unique("nobody"));
+pub async fn a_heartbeat_for_many_peers_accepts_at_most_a_hundred_ids(target: &Target) {
+    let client = Client::first(target);
+    let mut ids = client.register_many(3, &[]).await;
+    ids.extend((0..97).map(|_| unique("unknown")));
+    let fields = many(&client, &json!(ids)).await.ok();
+    assert_eq!((&fields["renewed"], fields["results"].as_array().map(Vec::len)), (&json!(3), Some(100)));
+    ids.push(unique("unknown"));
     for wrong in [json!(ids), json!([]), json!("a"), json!([1]), json!(["a b"]), json!([ids[0], null])] {
-        many(&caller, &wrong).await.refused(400, "invalid_field", Some("peer_ids"));
+        many(&client, &wrong).await.refused(400, "invalid_field", Some("peer_ids"));
     }
     let both = json!({"peer_id": ids[0], "peer_ids": [ids[1]]}).to_string();
-    let sentence = caller.post("/heartbeat", &both).await.refused(400, "invalid_field", Some("peer_ids"));
+    let sentence = client.post("/heartbeat", &both).await.refused(400, "invalid_field", Some("peer_ids"));
     assert!(sentence.contains("peer_id:"), "{sentence}");
 }
 
-pub async fn nobody_renewed_is_an_answer_too(target: &Target) {
-    let answer = many(&Caller::home(target), &json!([unique("nobody"), unique("nobody")])).await.ok();
+pub async fn a_heartbeat_for_unknown_peers_only_still_succeeds(target: &Target) {
+    let fields = many(&Client::first(target), &json!([unique("unknown"), unique("unknown")])).await.ok();
     assert_eq!(
-        (&answer["renewed"], &answer["results"][1]["code"]),
+        (&fields["renewed"], &fields["results"][1]["code"]),
         (&json!(0), &json!("peer_not_registered"))
     );
 }
 
-pub async fn a_page_rides_along_with_heartbeats_for_many(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let ids = caller.fill(4, &[&a]).await;
+pub async fn a_heartbeat_for_many_peers_can_include_a_page(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let ids = client.register_many(4, &[&a]).await;
     let body = json!({"peer_ids": ids[..2], "discover": {"archetype": a, "exclude": ids[0]}}).to_string();
-    let response = caller.post("/heartbeat", &body).await;
+    let response = client.post("/heartbeat", &body).await;
     assert_eq!(response.ids(), ids[1..]);
     assert_eq!((&response.ok()["renewed"], &response.ok()["total"]), (&json!(2), &json!(3)));
     let wrong = json!({"peer_ids": ids, "discover": {"limit": 0}}).to_string();
-    caller.post("/heartbeat", &wrong).await.refused(400, "invalid_field", Some("discover.limit"));
+    client.post("/heartbeat", &wrong).await.refused(400, "invalid_field", Some("discover.limit"));
 }
 
-async fn many(caller: &Caller<'_>, ids: &Value) -> Response {
-    caller.post("/heartbeat", &json!({ "peer_ids": ids }).to_string()).await
+async fn many(client: &Client<'_>, ids: &Value) -> Response {
+    client.post("/heartbeat", &json!({ "peer_ids": ids }).to_string()).await
 }

@@ -2,38 +2,38 @@
 
 use serde_json::{Value, json};
 
-use crate::caller::{Caller, unique};
+use crate::client::{Client, unique};
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-pub async fn a_page_rides_along_with_a_heartbeat(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let ids = caller.fill(3, &[&a]).await;
+pub async fn a_heartbeat_can_include_a_page(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let ids = client.register_many(3, &[&a]).await;
     let body = json!({"peer_id": ids[0], "discover": {"archetype": a, "exclude": ids[0]}});
-    let response = caller.post("/heartbeat", &body.to_string()).await;
-    let answer = response.ok();
+    let response = client.post("/heartbeat", &body.to_string()).await;
+    let fields = response.ok();
     assert_eq!(response.ids(), ids[1..]);
-    assert_eq!((&answer["count"], &answer["total"]), (&json!(2), &json!(2)));
-    assert_eq!((&answer["message"], &answer["peer_id"]), (&json!("Heartbeat updated"), &json!(ids[0])));
+    assert_eq!((&fields["count"], &fields["total"]), (&json!(2), &json!(2)));
+    assert_eq!((&fields["message"], &fields["peer_id"]), (&json!("Heartbeat updated"), &json!(ids[0])));
 }
 
-pub async fn a_page_rides_along_with_a_registration(target: &Target) {
-    let (caller, a, b) = (Caller::home(target), unique("a"), unique("b"));
-    let mut ids = [caller.fill(1, &[&a]).await, caller.fill(1, &[&b]).await].concat();
+pub async fn a_registration_can_include_a_page(target: &Target) {
+    let (client, a, b) = (Client::first(target), unique("a"), unique("b"));
+    let mut ids = [client.register_many(1, &[&a]).await, client.register_many(1, &[&b]).await].concat();
     ids.push(unique("peer"));
     let discover = json!({"archetype": [a, b], "limit": 100, "view": "full"});
     let body = json!({"peer_id": ids[2], "archetypes": [a], "discover": discover});
-    let response = caller.register(&body).await;
+    let response = client.register(&body).await;
     ids.sort();
-    assert_eq!(response.ids(), ids, "who registers is listed already");
+    assert_eq!(response.ids(), ids, "the new peer is listed already");
     assert_eq!(response.ok()["peers"][0].as_object().expect("an object").len(), 8);
     assert!(response.ok()["lease_token"].is_string());
 }
 
-pub async fn an_enumeration_rides_along_with_heartbeats(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let ids = caller.fill(5, &[&a]).await;
+pub async fn an_enumeration_can_be_continued_by_heartbeats(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let ids = client.register_many(5, &[&a]).await;
     let mut listed = Vec::new();
     let mut cursor = Value::Null;
     for _ in 0..10 {
@@ -43,7 +43,7 @@ pub async fn an_enumeration_rides_along_with_heartbeats(target: &Target) {
         } else {
             discover
         }});
-        let response = caller.post("/heartbeat", &body.to_string()).await;
+        let response = client.post("/heartbeat", &body.to_string()).await;
         listed.extend(response.ids());
         cursor = response.ok().get("next_cursor").cloned().unwrap_or_default();
         if cursor.is_null() {
@@ -54,42 +54,43 @@ pub async fn an_enumeration_rides_along_with_heartbeats(target: &Target) {
     assert_eq!(listed, ids);
 }
 
-pub async fn twenty_are_listed_unless_asked_otherwise(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let ids = caller.fill(23, &[&a]).await;
+pub async fn an_inline_page_lists_twenty_peers_by_default(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let ids = client.register_many(23, &[&a]).await;
     for (discover, expected) in [(json!({"archetype": a}), 20), (json!({"archetype": a, "limit": 100}), 23)] {
         let body = json!({"peer_id": ids[0], "discover": discover});
-        assert_eq!(caller.post("/heartbeat", &body.to_string()).await.ids().len(), expected);
+        assert_eq!(client.post("/heartbeat", &body.to_string()).await.ids().len(), expected);
     }
 }
 
-pub async fn a_page_that_is_refused_changes_nothing(target: &Target) {
-    let (caller, id) = (Caller::home(target), unique("peer"));
+pub async fn a_request_with_an_invalid_page_changes_nothing(target: &Target) {
+    let (client, id) = (Client::first(target), unique("peer"));
     let body = json!({"peer_id": id, "discover": {"limit": 101}});
-    caller.post("/register", &body.to_string()).await.refused(400, "invalid_field", Some("discover.limit"));
-    caller.heartbeat(&id).await.refused(404, "peer_not_registered", None);
+    client.post("/register", &body.to_string()).await.refused(400, "invalid_field", Some("discover.limit"));
+    client.heartbeat(&id).await.refused(404, "peer_not_registered", None);
 }
 
-pub async fn without_it_no_page_is_answered(target: &Target) {
-    let caller = Caller::home(target);
-    let id = &caller.fill(1, &[]).await[0];
+pub async fn a_response_has_no_page_unless_requested(target: &Target) {
+    let client = Client::first(target);
+    let id = &client.register_many(1, &[]).await[0];
     for body in [json!({ "peer_id": id }), json!({"peer_id": id, "discover": null})] {
-        let answer = caller.post("/heartbeat", &body.to_string()).await.ok();
-        assert!(answer.get("peers").is_none() && answer.get("count").is_none());
+        let fields = client.post("/heartbeat", &body.to_string()).await.ok();
+        assert!(fields.get("peers").is_none() && fields.get("count").is_none());
     }
 }
 
-pub async fn a_newcomers_first_peers_come_with_its_registration(target: &Target) {
-    let (caller, rare) = (Caller::home(target), unique("rare"));
-    caller.fill(7, &[&unique("common")]).await;
-    let friend = caller.fill(1, &[&rare]).await.remove(0);
+pub async fn a_registration_returns_the_first_peers_of_a_newcomer(target: &Target) {
+    let (client, rare) = (Client::first(target), unique("rare"));
+    client.register_many(7, &[&unique("common")]).await;
+    let friend = client.register_many(1, &[&rare]).await.remove(0);
     let id = unique("newcomer");
     let discover = json!({"archetype": rare, "limit": 5, "exclude": id, "fill": "any"});
-    let response = caller.register(&json!({"peer_id": id, "archetypes": [rare], "discover": discover})).await;
+    let response = client.register(&json!({"peer_id": id, "archetypes": [rare], "discover": discover})).await;
     let listed = response.ids();
     assert_eq!(listed.len(), 5);
     assert!(listed.contains(&friend) && !listed.contains(&id), "{listed:?}");
     assert_eq!(response.ok()["total"], 1);
-    let beat = caller.post("/heartbeat", &json!({"peer_id": id, "discover": discover}).to_string()).await;
-    assert!(beat.ids().len() == 5 && !beat.ids().contains(&id));
+    let heartbeat =
+        client.post("/heartbeat", &json!({"peer_id": id, "discover": discover}).to_string()).await;
+    assert!(heartbeat.ids().len() == 5 && !heartbeat.ids().contains(&id));
 }

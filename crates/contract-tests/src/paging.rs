@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::caller::{Caller, unique};
+use crate::client::{Client, unique};
 use crate::wire::Response;
 use crate::{Needs, Target};
 
@@ -13,11 +13,11 @@ fn next_cursor(response: &Response) -> Option<String> {
 }
 
 /// All pages of the enumeration for `query`. Calls `between` after each page.
-async fn pages(caller: &Caller<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Response> {
-    let mut pages = vec![caller.get(&format!("/discover?order=all&{query}")).await];
+async fn pages(client: &Client<'_>, query: &str, between: impl AsyncFn(usize)) -> Vec<Response> {
+    let mut pages = vec![client.get(&format!("/discover?order=all&{query}")).await];
     while let Some(cursor) = next_cursor(&pages[pages.len() - 1]) {
         between(pages.len()).await;
-        pages.push(caller.get(&format!("/discover?order=all&{query}&cursor={cursor}")).await);
+        pages.push(client.get(&format!("/discover?order=all&{query}&cursor={cursor}")).await);
         assert!(pages.len() < 200, "the enumeration has no end");
     }
     pages
@@ -30,81 +30,81 @@ fn ids(pages: &[Response]) -> Vec<String> {
 }
 
 pub async fn an_enumeration_lists_each_peer_once(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let all = caller.fill(9, &[&a]).await;
+    let (client, a) = (Client::first(target), unique("a"));
+    let all = client.register_many(9, &[&a]).await;
     for limit in [1, 4, 9, 100] {
-        let pages = pages(&caller, &format!("archetype={a}&limit={limit}"), async |_| {}).await;
+        let pages = pages(&client, &format!("archetype={a}&limit={limit}"), async |_| {}).await;
         assert_eq!(ids(&pages), all);
         assert!(pages.iter().all(|page| page.ids().len() <= limit));
     }
 }
 
-pub async fn an_enumeration_survives_what_comes_and_goes(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    let steady = caller.fill(12, &[&a]).await;
-    let leaving = caller.fill(12, &[&a]).await;
+pub async fn an_enumeration_lists_each_steady_peer_during_churn(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let steady = client.register_many(12, &[&a]).await;
+    let leaving = client.register_many(12, &[&a]).await;
     let churn = async |page: usize| {
-        caller.register(&json!({"peer_id": unique("joining"), "archetypes": [a]})).await;
-        caller.heartbeat(&steady[page % 12]).await.ok();
-        caller.register(&json!({"peer_id": steady[page * 5 % 12], "archetypes": [a]})).await;
-        caller.post("/deregister", &json!({"peer_id": leaving[page % 12]}).to_string()).await;
+        client.register(&json!({"peer_id": unique("joining"), "archetypes": [a]})).await;
+        client.heartbeat(&steady[page % 12]).await.ok();
+        client.register(&json!({"peer_id": steady[page * 5 % 12], "archetypes": [a]})).await;
+        client.post("/deregister", &json!({"peer_id": leaving[page % 12]}).to_string()).await;
     };
-    let mut listed = ids(&pages(&caller, &format!("archetype={a}&limit=3"), churn).await);
+    let mut listed = ids(&pages(&client, &format!("archetype={a}&limit=3"), churn).await);
     listed.retain(|id| steady.contains(id));
     assert_eq!(listed, steady);
 }
 
 pub async fn a_cursor_implies_an_enumeration(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    caller.fill(3, &[&a]).await;
-    let first = caller.get(&format!("/discover?order=all&archetype={a}&limit=2")).await;
+    let (client, a) = (Client::first(target), unique("a"));
+    client.register_many(3, &[&a]).await;
+    let first = client.get(&format!("/discover?order=all&archetype={a}&limit=2")).await;
     let cursor = next_cursor(&first).expect("a next page");
-    let second = caller.get(&format!("/discover?archetype={a}&limit=2&cursor={cursor}")).await;
+    let second = client.get(&format!("/discover?archetype={a}&limit=2&cursor={cursor}")).await;
     assert_eq!((second.ids().len(), next_cursor(&second)), (1, None));
 }
 
-pub async fn a_cursor_is_good_for_the_same_query_only(target: &Target) {
-    let (caller, a, b) = (Caller::home(target), unique("a"), unique("b"));
-    caller.fill(3, &[&a, &b]).await;
+pub async fn a_cursor_is_valid_only_for_its_query(target: &Target) {
+    let (client, a, b) = (Client::first(target), unique("a"), unique("b"));
+    client.register_many(3, &[&a, &b]).await;
     let both = format!("order=all&limit=1&archetype={a}&archetype={b}");
-    let cursor = next_cursor(&caller.get(&format!("/discover?{both}")).await).expect("a next page");
+    let cursor = next_cursor(&client.get(&format!("/discover?{both}")).await).expect("a next page");
     for other in [format!("archetype={a}"), String::new()] {
-        let response = caller.get(&format!("/discover?order=all&limit=1&{other}&cursor={cursor}")).await;
+        let response = client.get(&format!("/discover?order=all&limit=1&{other}&cursor={cursor}")).await;
         response.refused(400, "invalid_cursor", Some("cursor"));
     }
     let turned = format!("order=all&limit=1&archetype={b}&archetype={a}");
-    caller.get(&format!("/discover?{turned}&cursor={cursor}")).await.ok();
+    client.get(&format!("/discover?{turned}&cursor={cursor}")).await.ok();
 }
 
-pub async fn a_cursor_that_was_changed_is_refused(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    caller.fill(2, &[&a]).await;
+pub async fn a_modified_cursor_is_rejected(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    client.register_many(2, &[&a]).await;
     let query = format!("/discover?order=all&limit=1&archetype={a}");
-    let cursor = next_cursor(&caller.get(&query).await).expect("a next page");
+    let cursor = next_cursor(&client.get(&query).await).expect("a next page");
     let long = "A".repeat(1_000);
     for bad in ["", "x", "%00", "AAAAAAAAAAAAAAAA", &cursor[1..], &cursor[..cursor.len() - 2], &long] {
-        caller.get(&format!("{query}&cursor={bad}")).await.refused(400, "invalid_cursor", Some("cursor"));
+        client.get(&format!("{query}&cursor={bad}")).await.refused(400, "invalid_cursor", Some("cursor"));
     }
 }
 
 pub async fn a_sample_has_no_next_page(target: &Target) {
-    let (caller, a) = (Caller::home(target), unique("a"));
-    caller.fill(3, &[&a]).await;
-    assert_eq!(next_cursor(&caller.get(&format!("/discover?archetype={a}&limit=1")).await), None);
-    let response = caller.get(&format!("/discover?order=sample&archetype={a}&cursor=x")).await;
+    let (client, a) = (Client::first(target), unique("a"));
+    client.register_many(3, &[&a]).await;
+    assert_eq!(next_cursor(&client.get(&format!("/discover?archetype={a}&limit=1")).await), None);
+    let response = client.get(&format!("/discover?order=sample&archetype={a}&cursor=x")).await;
     response.refused(400, "invalid_parameter", Some("cursor"));
 }
 
-pub async fn a_page_holds_at_most_a_mebibyte_and_goes_on(target: &Target) {
+pub async fn a_page_of_a_mebibyte_continues_on_the_next_page(target: &Target) {
     const PEERS: usize = 280;
-    let (caller, a) = (Caller::home(target), unique("a"));
+    let (client, a) = (Client::first(target), unique("a"));
     let metadata: Value = json!({"x": "y".repeat(4_000)});
     for _ in 0..PEERS {
-        caller.register(&json!({"peer_id": unique("peer"), "archetypes": [a], "metadata": metadata})).await;
+        client.register(&json!({"peer_id": unique("peer"), "archetypes": [a], "metadata": metadata})).await;
     }
-    let sample = caller.get(&format!("/discover?archetype={a}")).await;
+    let sample = client.get(&format!("/discover?archetype={a}")).await;
     assert!((200..PEERS).contains(&sample.ids().len()), "{}", sample.ids().len());
-    let pages = pages(&caller, &format!("archetype={a}"), async |_| {}).await;
+    let pages = pages(&client, &format!("archetype={a}"), async |_| {}).await;
     let mut listed = ids(&pages);
     listed.dedup();
     assert_eq!(listed.len(), PEERS);

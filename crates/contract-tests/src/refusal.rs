@@ -1,14 +1,14 @@
-//! All refusals of the contract that a client can cause.
+//! All errors of the API that a client can cause.
 
 use serde_json::{Value, json};
 
-use crate::caller::{Caller, encoded, unique};
+use crate::client::{Client, encoded, unique};
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-pub async fn every_key_that_breaks_its_rule_is_named(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn an_invalid_key_is_named_in_the_error(target: &Target) {
+    let client = Client::first(target);
     let deep = (0..17).fold(json!(1), |inner, _| json!({ "a": inner }));
     let long_id = "x".repeat(129);
     for (key, values) in [
@@ -42,12 +42,12 @@ pub async fn every_key_that_breaks_its_rule_is_named(target: &Target) {
             let mut body = json!({"peer_id": unique("peer")});
             body[key] = value;
             let sentence =
-                caller.post("/register", &body.to_string()).await.refused(400, "invalid_field", Some(key));
+                client.post("/register", &body.to_string()).await.refused(400, "invalid_field", Some(key));
             assert!(sentence.contains(key), "{sentence}");
         }
     }
     let twice = format!(r#"{{"peer_id":"{}","metadata":{{"a":1,"a":1}}}}"#, unique("peer"));
-    caller.post("/register", &twice).await.refused(400, "invalid_field", Some("metadata"));
+    client.post("/register", &twice).await.refused(400, "invalid_field", Some("metadata"));
 }
 
 /// `count` different archetypes of `bytes` bytes each.
@@ -55,9 +55,9 @@ fn many(count: usize, bytes: usize) -> Vec<String> {
     (0..count).map(|n| format!("{n:0bytes$}")).collect()
 }
 
-pub async fn every_key_of_a_page_that_rides_along_is_named(target: &Target) {
-    let caller = Caller::home(target);
-    let id = &caller.fill(1, &[]).await[0];
+pub async fn an_invalid_key_of_an_inline_page_is_named_in_the_error(target: &Target) {
+    let client = Client::first(target);
+    let id = &client.register_many(1, &[]).await[0];
     for (key, value) in [
         ("limit", json!(0)),
         ("limit", json!(101)),
@@ -73,16 +73,16 @@ pub async fn every_key_of_a_page_that_rides_along_is_named(target: &Target) {
     ] {
         let mut body = json!({"peer_id": id, "discover": {}});
         body["discover"][key] = value;
-        let response = caller.post("/heartbeat", &body.to_string()).await;
+        let response = client.post("/heartbeat", &body.to_string()).await;
         response.refused(400, "invalid_field", Some(&format!("discover.{key}")));
     }
     let foreign = json!({"peer_id": id, "discover": {"order": "all", "cursor": "foreign"}}).to_string();
-    let refusal: Value = caller.post("/heartbeat", &foreign).await.read();
+    let refusal: Value = client.post("/heartbeat", &foreign).await.read();
     assert_eq!(refusal["code"], "invalid_cursor");
 }
 
-pub async fn every_parameter_that_breaks_its_rule_is_named(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn an_invalid_parameter_is_named_in_the_error(target: &Target) {
+    let client = Client::first(target);
     let nine = many(9, 2).iter().map(|name| format!("&archetype={name}")).collect::<String>();
     for (parameter, query) in [
         ("limit", "limit=0"),
@@ -106,21 +106,21 @@ pub async fn every_parameter_that_breaks_its_rule_is_named(target: &Target) {
         ("archetype", &nine),
         ("archetype", &format!("archetype={}", encoded(&"é".repeat(65)))),
     ] {
-        let response = caller.get(&format!("/discover?{query}")).await;
+        let response = client.get(&format!("/discover?{query}")).await;
         assert!(response.refused(400, "invalid_parameter", Some(parameter)).contains(parameter));
     }
 }
 
-pub async fn every_call_needs_its_peer(target: &Target) {
+pub async fn every_post_requires_a_peer_id(target: &Target) {
     for path in ["/register", "/heartbeat", "/deregister"] {
         for body in ["{}", r#"{"peer_id":null}"#, r#"{"PEER_ID":"p"}"#] {
-            Caller::home(target).post(path, body).await.refused(400, "invalid_field", Some("peer_id"));
+            Client::first(target).post(path, body).await.refused(400, "invalid_field", Some("peer_id"));
         }
     }
 }
 
-pub async fn what_is_bounded_is_accepted_up_to_its_bound(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn values_at_their_bounds_are_accepted(target: &Target) {
+    let client = Client::first(target);
     let deepest = (0..16).fold(json!(1), |inner, _| json!({ "a": inner }));
     for (key, value) in [
         ("port", json!(65_535)),
@@ -132,32 +132,32 @@ pub async fn what_is_bounded_is_accepted_up_to_its_bound(target: &Target) {
     ] {
         let mut body = json!({"peer_id": format!("{:x<128}", unique("peer"))});
         body[key] = value;
-        caller.register(&body).await;
+        client.register(&body).await;
     }
     let eight = many(8, 64).iter().map(|name| format!("&archetype={name}")).collect::<String>();
-    caller.get(&format!("/discover?limit=1000{eight}")).await.ok();
-    caller.get("/discover?limit=1").await.ok();
+    client.get(&format!("/discover?limit=1000{eight}")).await.ok();
+    client.get("/discover?limit=1").await.ok();
 }
 
-pub async fn leases_out_of_bounds_are_refused(target: &Target) {
+pub async fn a_lease_outside_the_bounds_is_rejected(target: &Target) {
     for ttl in [1, 29, 3_601, u32::MAX] {
         let body = json!({"peer_id": unique("peer"), "ttl_seconds": ttl}).to_string();
-        let response = Caller::home(target).post("/register", &body).await;
+        let response = Client::first(target).post("/register", &body).await;
         let sentence = response.refused(400, "invalid_field", Some("ttl_seconds"));
         assert!(sentence.contains("30") && sentence.contains("3600"), "{sentence}");
     }
 }
 
-pub async fn there_is_nothing_elsewhere(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn an_unknown_path_gets_404(target: &Target) {
+    let client = Client::first(target);
     for path in ["/", "/registers", "/Register", "/discover/x", "/health//", "/..%2fhealth", "/peers"] {
-        caller.get(path).await.refused(404, "not_found", None);
-        caller.post(path, "{}").await.refused(404, "not_found", None);
+        client.get(path).await.refused(404, "not_found", None);
+        client.post(path, "{}").await.refused(404, "not_found", None);
     }
 }
 
-pub async fn a_wrong_method_is_answered_with_the_right_ones(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn a_wrong_method_gets_405_with_the_allowed_methods(target: &Target) {
+    let client = Client::first(target);
     for (path, right) in [
         ("/register", "POST"),
         ("/heartbeat", "POST"),
@@ -168,7 +168,7 @@ pub async fn a_wrong_method_is_answered_with_the_right_ones(target: &Target) {
     ] {
         for method in ["GET", "POST", "PUT", "DELETE", "PATCH"].into_iter().filter(|method| *method != right)
         {
-            let response = caller.call(method, path, &[], b"").await;
+            let response = client.request(method, path, &[], b"").await;
             response.refused(405, "method_not_allowed", None);
             let allow: Vec<_> = response.header("allow").expect("Allow").split(", ").collect();
             assert!(allow.contains(&right) && allow.contains(&"OPTIONS"), "{allow:?}");
@@ -177,13 +177,13 @@ pub async fn a_wrong_method_is_answered_with_the_right_ones(target: &Target) {
     }
 }
 
-pub async fn a_refusal_has_the_contracts_shape(target: &Target) {
-    let caller = Caller::home(target);
+pub async fn every_error_has_the_same_shape(target: &Target) {
+    let client = Client::first(target);
     let refusals = [
-        (caller.post("/heartbeat", "{").await, vec!["code", "error"]),
-        (caller.post("/heartbeat", "{}").await, vec!["code", "error", "field"]),
-        (caller.get("/discover?limit=0").await, vec!["code", "error", "field"]),
-        (caller.get("/nowhere").await, vec!["code", "error"]),
+        (client.post("/heartbeat", "{").await, vec!["code", "error"]),
+        (client.post("/heartbeat", "{}").await, vec!["code", "error", "field"]),
+        (client.get("/discover?limit=0").await, vec!["code", "error", "field"]),
+        (client.get("/nowhere").await, vec!["code", "error"]),
     ];
     for (response, keys) in refusals {
         let body: serde_json::Map<String, Value> = response.read();

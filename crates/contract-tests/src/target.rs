@@ -9,12 +9,12 @@ pub struct Needs {
     /// The maximum number of peers that the service accepts. `None` means enough for any case.
     pub max_peers: Option<u64>,
     /// A clock that the case can advance.
-    pub winding: bool,
+    pub settable_clock: bool,
 }
 
 impl Needs {
     /// No requirements. Other cases may use the same service at the same time.
-    pub const NONE: Self = Self { max_peers: None, winding: false };
+    pub const NONE: Self = Self { max_peers: None, settable_clock: false };
 }
 
 /// How a case sends requests from two addresses.
@@ -38,19 +38,19 @@ pub struct Target {
     pub sees_sources: bool,
     /// Whether the service receives a body that is not text and has no content type. An emulator
     /// may reject it.
-    pub sees_bytes: bool,
+    pub passes_binary_bodies: bool,
     /// Whether the response to a HEAD request either has the `Content-Length` of the GET or none.
     /// An emulator may send the length of the empty body.
-    pub tells_length: bool,
+    pub keeps_head_length: bool,
     /// Whether web pages from other origins may read the responses.
     pub cors: bool,
     /// Whether bodies reach the service as they are sent: in chunks, or with a wrong length. A
     /// gateway changes this.
-    pub sees_transfer: bool,
+    pub passes_bodies_unchanged: bool,
     /// Whether the service has a change log.
-    pub remembers: bool,
+    pub has_change_log: bool,
     /// Advances the clock of the service by a number of seconds, if that is possible.
-    pub pass: Option<Box<dyn Fn(u64) + Send + Sync>>,
+    pub advance_clock: Option<Box<dyn Fn(u64) + Send + Sync>>,
     /// Keeps the service running.
     pub guard: Box<dyn Any + Send + Sync>,
 }
@@ -62,19 +62,19 @@ impl Target {
             base_url: base_url.into().trim_end_matches('/').to_owned(),
             sources: Sources::Loopback,
             sees_sources: true,
-            sees_bytes: true,
-            tells_length: true,
+            passes_binary_bodies: true,
+            keeps_head_length: true,
             cors: true,
-            sees_transfer: true,
-            remembers: true,
-            pass: None,
+            passes_bodies_unchanged: true,
+            has_change_log: true,
+            advance_clock: None,
             guard: Box::new(guard),
         }
     }
 
     /// Advances the clock of the service.
-    pub(crate) fn pass(&self, seconds: u64) {
-        self.pass.as_ref().expect("the target's clock can be wound")(seconds);
+    pub(crate) fn advance_clock(&self, seconds: u64) {
+        self.advance_clock.as_ref().expect("the target's clock can be advanced")(seconds);
     }
 }
 

@@ -18,7 +18,7 @@ use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 
 /// The time limit for a response.
-const PATIENCE: Duration = Duration::from_secs(30);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A response with its complete body.
 #[derive(Clone, Debug)]
@@ -33,7 +33,7 @@ impl Response {
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.get_all(name).iter();
         let value = values.next();
-        assert_eq!(values.next(), None, "{name} comes twice");
+        assert_eq!(values.next(), None, "{name} is repeated");
         value.map(|value| value.to_str().expect("a header in ASCII"))
     }
 
@@ -66,7 +66,8 @@ impl Response {
         ids
     }
 
-    /// Asserts that the response is a refusal as the contract defines it, and returns its sentence.
+    /// Asserts that the response is an error in the form that the API defines, and returns its
+    /// message.
     pub(crate) fn refused(&self, status: u16, code: &str, field: Option<&str>) -> String {
         let body: Value = self.read();
         assert_eq!((self.status, body["code"].as_str()), (status, Some(code)), "{}", self.text());
@@ -81,14 +82,16 @@ impl Response {
 
 /// Sends one request from the address `from` on a separate connection to the service at
 /// `authority`.
-pub(crate) async fn exchange<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
+pub(crate) async fn send<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
-    timeout(PATIENCE, exchange_patiently(authority, from, request)).await.expect("a response in time")
+    timeout(RESPONSE_TIMEOUT, send_without_timeout(authority, from, request))
+        .await
+        .expect("a response in time")
 }
 
-async fn exchange_patiently<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
+async fn send_without_timeout<B>(authority: &str, from: Option<IpAddr>, request: Request<B>) -> Response
 where
     B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
 {
@@ -101,7 +104,7 @@ where
     let body = body.collect().await.expect("a whole body").to_bytes();
     if is_head {
         // The library does not read a body after HEAD. Any further bytes are detected here.
-        let rest = connection.await.expect("a connection").expect("nothing behind the response");
+        let rest = connection.await.expect("a connection").expect("no bytes after the response");
         let mut bytes = rest.read_buf.to_vec();
         rest.io.into_inner().read_to_end(&mut bytes).await.expect("an end");
         assert_eq!(bytes, b"", "a body after HEAD");

@@ -30,13 +30,13 @@ pub(crate) const ALARM_METRICS: f64 = 9.0;
 
 /// The kind of endpoint through which requests arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Door {
+pub(crate) enum EndpointKind {
     Rest,
     Http,
     FunctionUrl,
 }
 
-impl Door {
+impl EndpointKind {
     /// All kinds, in the order of the columns.
     pub(crate) const ALL: [Self; 3] = [Self::Rest, Self::Http, Self::FunctionUrl];
 
@@ -92,23 +92,24 @@ pub(crate) struct Bill {
 
 impl Bill {
     /// The cost of `workload` with this kind of endpoint.
-    pub(crate) fn of(workload: &Workload, door: Door, prices: &Prices) -> Self {
+    pub(crate) fn of(workload: &Workload, endpoint: EndpointKind, prices: &Prices) -> Self {
         let month = workload.month();
         let per_gb_second = match workload.function.architecture {
             Architecture::Arm64 => prices.arm64_per_gb_second,
             Architecture::X86 => prices.x86_64_per_gb_second,
         };
         let metrics = if workload.custom_metrics { CUSTOM_METRICS } else { 0.0 };
-        let logged = logged_gb(&month, door);
+        let logged = logged_gb(&month, endpoint);
         let mut bill = Self {
-            api: month.requests / MILLION * door.per_million(prices),
+            api: month.requests / MILLION * endpoint.per_million(prices),
             lambda_requests: month.requests / MILLION * prices.lambda_requests_per_million,
             lambda_duration: month.gb_seconds * per_gb_second,
             dynamodb_writes: month.write_units / MILLION * prices.write_units_per_million,
             dynamodb_reads: month.read_units / MILLION * prices.read_units_per_million,
             dynamodb_storage: month.stored_bytes / BYTES_PER_GB * prices.storage_per_gb_month,
-            egress: (month.body_bytes + month.requests * door.head_bytes()) / BYTES_PER_GB
+            egress: (month.body_bytes + month.requests * endpoint.head_bytes()) / BYTES_PER_GB
                 * prices.egress_per_gb,
+            // Each line is billed once when it is written, and for the days that it is stored.
             logs: logged * (prices.logs_per_gb + prices.log_storage_per_gb_month * LOG_DAYS / MONTH_DAYS),
             metrics: metrics * prices.metric_month,
             total: 0.0,
@@ -134,10 +135,11 @@ impl Bill {
     }
 }
 
-fn logged_gb(month: &Month, door: Door) -> f64 {
+fn logged_gb(month: &Month, endpoint: EndpointKind) -> f64 {
     let access =
-        if door.has_log() { month.requests * (ACCESS_LINE_BYTES + LINE_OVERHEAD_BYTES) } else { 0.0 };
+        if endpoint.has_log() { month.requests * (ACCESS_LINE_BYTES + LINE_OVERHEAD_BYTES) } else { 0.0 };
     let requests = month.requests / REQUESTS_PER_LINE * (REQUEST_LINE_BYTES + LINE_OVERHEAD_BYTES);
+    // At most one line a minute without much traffic, and one per hundred requests otherwise.
     let busy_minutes = (MONTH_DAYS * MINUTES_PER_DAY).min(month.requests);
     let counts = busy_minutes.max(month.requests / REQUESTS_PER_COUNTS_LINE);
     (access + requests + counts * (COUNTS_LINE_BYTES + LINE_OVERHEAD_BYTES)) / BYTES_PER_GB
@@ -146,36 +148,36 @@ fn logged_gb(month: &Month, door: Door) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::workload::tests::hundred;
+    use crate::workload::tests::hundred_peers;
 
     const TEMPLATE: &str = include_str!("../../../Infrastructure/P2P/cloudformation.yaml");
 
-    fn total(workload: &Workload, door: Door) -> f64 {
-        Bill::of(workload, door, &Prices::built_in().unwrap()).total
+    fn total(workload: &Workload, endpoint: EndpointKind) -> f64 {
+        Bill::of(workload, endpoint, &Prices::built_in().unwrap()).total
     }
 
     #[test]
-    fn a_hundred_peers_cost_no_more_than_the_goals_allow() {
-        for (heartbeat, riding, rest, http) in
+    fn a_hundred_peers_cost_at_most_the_target() {
+        for (heartbeat, included, rest, http) in
             [(60.0, false, 22.50, 9.50), (100.0, true, 12.50, 6.00), (150.0, true, 9.00, 4.50)]
         {
-            let workload = hundred(heartbeat, riding);
-            for (door, most) in [(Door::Rest, rest), (Door::Http, http)] {
-                let total = total(&workload, door);
-                assert!(total <= most, "{heartbeat} s, {}: {total:.2} USD", door.name());
+            let workload = hundred_peers(heartbeat, included);
+            for (endpoint, most) in [(EndpointKind::Rest, rest), (EndpointKind::Http, http)] {
+                let total = total(&workload, endpoint);
+                assert!(total <= most, "{heartbeat} s, {}: {total:.2} USD", endpoint.name());
                 assert!(
                     total > most * 0.8,
-                    "{heartbeat} s, {}: {total:.2} USD leaves something out",
-                    door.name()
+                    "{heartbeat} s, {}: {total:.2} USD is implausibly low",
+                    endpoint.name()
                 );
             }
         }
     }
 
     #[test]
-    fn each_part_is_its_count_times_its_price() {
+    fn each_part_of_the_bill_is_its_count_times_its_price() {
         let prices = Prices::built_in().unwrap();
-        let bill = Bill::of(&hundred(60.0, false), Door::Rest, &prices);
+        let bill = Bill::of(&hundred_peers(60.0, false), EndpointKind::Rest, &prices);
         let cents: Vec<String> = bill.parts().iter().map(|(_, dollars)| format!("{dollars:.3}")).collect();
         // Computed by hand: 5.19 million requests; 6,487.5 GB-seconds; 2.196 million writes; 4.32 +
         // 2.777 + 0.006 million reads.
@@ -185,11 +187,11 @@ mod tests {
     }
 
     #[test]
-    fn each_price_moves_the_bill() {
+    fn a_higher_price_raises_the_bill() {
         let prices = Prices::built_in().unwrap();
-        let mut workload = hundred(60.0, false);
+        let mut workload = hundred_peers(60.0, false);
         workload.custom_metrics = true;
-        let plain = Bill::of(&workload, Door::Rest, &prices);
+        let plain = Bill::of(&workload, EndpointKind::Rest, &prices);
         let changes: [fn(&mut Prices); 10] = [
             |prices| prices.rest_per_million *= 2.0,
             |prices| prices.lambda_requests_per_million *= 2.0,
@@ -203,14 +205,14 @@ mod tests {
             |prices| prices.metric_month *= 2.0,
         ];
         for (number, change) in changes.into_iter().enumerate() {
-            let mut dearer = prices.clone();
-            change(&mut dearer);
-            assert!(Bill::of(&workload, Door::Rest, &dearer).total > plain.total, "{number}");
+            let mut raised = prices.clone();
+            change(&mut raised);
+            assert!(Bill::of(&workload, EndpointKind::Rest, &raised).total > plain.total, "{number}");
         }
     }
 
     #[test]
-    fn the_alarms_are_those_of_the_template() {
+    fn the_number_of_alarm_metrics_is_that_of_the_template() {
         let alarms = TEMPLATE.matches("Type: AWS::CloudWatch::Alarm").count();
         let in_expressions = TEMPLATE.matches("MetricStat:").count();
         // The alarm that adds up several metrics has no metric of its own.
@@ -220,7 +222,7 @@ mod tests {
 
     /// A line of the access log with typical values.
     #[test]
-    fn a_line_of_the_access_log_is_as_long_as_the_template_makes_it() {
+    fn the_length_of_an_access_log_line_is_that_of_the_template() {
         let formats: Vec<&str> =
             TEMPLATE.lines().map(str::trim).filter(|line| line.starts_with("{\"requestId\"")).collect();
         assert_eq!(formats.len(), 2, "one for REST, one for HTTP");
@@ -245,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn the_functions_log_is_as_the_function_writes_it() {
+    fn the_constants_of_the_log_are_those_of_the_function() {
         let settings = include_str!("../../lambda/src/settings.rs");
         assert!(settings.contains("const LOG_ONE_IN: u32 = 1_000;"));
         let metrics = include_str!("../../lambda/src/metrics.rs");

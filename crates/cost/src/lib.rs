@@ -1,30 +1,4 @@
-//! Estimates the monthly cost of Aurora Discovery on AWS, by part and by kind of endpoint.
-//!
-//! It works offline, from counts, measured DynamoDB units, and a dated price list that an operator
-//! may replace.
-//!
-//! ```
-//! use aurora_discovery_cost::{Architecture, Cadence, Function, Prices, Report, Workload};
-//!
-//! let workload = Workload {
-//!     peers: 100.0,
-//!     lease_seconds: 300.0,
-//!     archetypes: 2.0,
-//!     starts_per_day: 1.0,
-//!     cadence: Cadence {
-//!         heartbeat_seconds: 60.0,
-//!         beats_per_call: 1.0,
-//!         discover_seconds: 300.0,
-//!         discover_limit: 20.0,
-//!         riding: false,
-//!     },
-//!     function: Function { memory_mb: 256.0, architecture: Architecture::Arm64, billed_millis: 5.0 },
-//!     custom_metrics: false,
-//! };
-//! let report = Report::new(workload, Prices::built_in()?);
-//! assert!(report.to_string().contains("REST API"));
-//! # Ok::<(), aurora_discovery_cost::PriceError>(())
-//! ```
+#![doc = include_str!("../README.md")]
 
 mod advice;
 mod bill;
@@ -36,24 +10,24 @@ mod workload;
 use serde::Serialize;
 
 use advice::Saving;
-use bill::{Bill, Door};
+use bill::{Bill, EndpointKind};
 pub use prices::{BUILT_IN as BUILT_IN_PRICES, PriceError, Prices};
 pub use workload::{Architecture, Cadence, Function, Workload};
 use workload::{MONTH_DAYS, Month};
 
-/// The longest heartbeat interval that the service asks for by default, in seconds.
-const STEERED_MOST: f64 = 200.0;
+/// The longest heartbeat interval that the service requests by default, in seconds.
+const MAX_REQUESTED_SECONDS: f64 = 200.0;
 /// The cadence of legacy clients: a heartbeat every 30 s, and every 10 s a discover without a
 /// limit, which lists 1,000.
-const TODAY: Cadence = Cadence {
+const LEGACY_CADENCE: Cadence = Cadence {
     heartbeat_seconds: 30.0,
-    beats_per_call: 1.0,
+    heartbeats_per_request: 1.0,
     discover_seconds: 10.0,
     discover_limit: 1_000.0,
-    riding: false,
+    discover_in_heartbeat: false,
 };
 
-/// The bills of a network: with the given cadence, with the cadence that the service asks for, and
+/// The bills of a network: with the given cadence, with the cadence that the service requests, and
 /// with legacy clients.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -79,22 +53,27 @@ impl Report {
     /// The bills of a network at these prices.
     pub fn new(given: Workload, prices: Prices) -> Self {
         let with = |cadence: Cadence| Workload { cadence, ..given };
-        let steered = Cadence {
-            heartbeat_seconds: (given.lease_seconds / 3.0).clamp(1.0, STEERED_MOST),
-            riding: true,
+        // The service requests a third of the lease, so that two heartbeats can be lost.
+        let requested = Cadence {
+            heartbeat_seconds: (given.lease_seconds / 3.0).clamp(1.0, MAX_REQUESTED_SECONDS),
+            discover_in_heartbeat: true,
             ..given.cadence
         };
-        let scenarios =
-            [("as given", given), ("as the service steers", with(steered)), ("today's clients", with(TODAY))]
-                .map(|(name, workload)| Scenario::new(name, workload, &prices))
-                .into();
+        let scenarios = [
+            ("as given", given),
+            ("as the service requests", with(requested)),
+            ("legacy clients", with(LEGACY_CADENCE)),
+        ]
+        .map(|(name, workload)| Scenario::new(name, workload, &prices))
+        .into();
         Self { month_days: MONTH_DAYS, savings: advice::savings(&given, &prices), scenarios, prices }
     }
 }
 
 impl Scenario {
     fn new(name: &'static str, workload: Workload, prices: &Prices) -> Self {
-        let [rest_api, http_api, function_url] = Door::ALL.map(|door| Bill::of(&workload, door, prices));
+        let [rest_api, http_api, function_url] =
+            EndpointKind::ALL.map(|endpoint| Bill::of(&workload, endpoint, prices));
         Self { name, workload, month: workload.month(), rest_api, http_api, function_url }
     }
 

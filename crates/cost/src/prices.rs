@@ -64,12 +64,12 @@ impl Prices {
     }
 
     fn parse(text: &str, name: &str) -> Result<Self, PriceError> {
-        let table = text.parse().map_err(|error| PriceError(format!("{name} is no TOML: {error}")))?;
-        let mut list = List { name, table };
+        let table = text.parse().map_err(|error| PriceError(format!("{name} is not valid TOML: {error}")))?;
+        let mut list = PriceList { name, table };
         let prices = Self {
             region: list.text("region")?,
             as_of: list.text("as_of")?,
-            sources: list.texts("sources")?,
+            sources: list.strings("sources")?,
             rest_per_million: list.price("api", "rest_per_million")?,
             http_per_million: list.price("api", "http_per_million")?,
             lambda_requests_per_million: list.price("lambda", "requests_per_million")?,
@@ -84,31 +84,31 @@ impl Prices {
             metric_month: list.price("cloudwatch", "metric_month")?,
             alarm_metric_month: list.price("cloudwatch", "alarm_metric_month")?,
         };
-        list.is_used_up()?;
+        list.expect_no_other_keys()?;
         Ok(prices)
     }
 }
 
 /// A file of prices. Each price that is read is removed, so the keys that remain are unknown.
-struct List<'a> {
+struct PriceList<'a> {
     name: &'a str,
     table: Table,
 }
 
-impl List<'_> {
+impl PriceList<'_> {
     fn text(&mut self, key: &str) -> Result<String, PriceError> {
         match self.table.remove(key) {
             Some(Value::String(text)) if !text.trim().is_empty() => Ok(text),
-            _ => Err(self.broken(key, "must be text")),
+            _ => Err(self.error(key, "must be a non-empty string")),
         }
     }
 
-    fn texts(&mut self, key: &str) -> Result<Vec<String>, PriceError> {
-        let rule = "must be a list of texts: where the prices were read";
-        let Some(Value::Array(values)) = self.table.remove(key) else { return Err(self.broken(key, rule)) };
+    fn strings(&mut self, key: &str) -> Result<Vec<String>, PriceError> {
+        let rule = "must be a list of strings that name the sources of the prices";
+        let Some(Value::Array(values)) = self.table.remove(key) else { return Err(self.error(key, rule)) };
         values
             .into_iter()
-            .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| self.broken(key, rule)))
+            .map(|value| value.as_str().map(str::to_owned).ok_or_else(|| self.error(key, rule)))
             .collect()
     }
 
@@ -117,24 +117,26 @@ impl List<'_> {
             self.table.get_mut(section).and_then(Value::as_table_mut).and_then(|table| table.remove(key));
         let price = match value {
             Some(Value::Float(price)) => Some(price),
+            // TOML distinguishes `1` from `1.0`; both are prices.
             Some(Value::Integer(price)) => i32::try_from(price).ok().map(f64::from),
             _ => None,
         };
         price.filter(|price| price.is_finite() && *price >= 0.0).ok_or_else(|| {
-            self.broken(&format!("{section}.{key}"), "must be a price in USD: a number of 0 or more")
+            self.error(&format!("{section}.{key}"), "must be a price in USD: a number of 0 or more")
         })
     }
 
-    /// A price that the program does not know most likely has a mistyped name.
-    fn is_used_up(&self) -> Result<(), PriceError> {
+    /// Rejects unknown keys, which are most likely misspelt.
+    fn expect_no_other_keys(&self) -> Result<(), PriceError> {
         let left = self.table.iter().find_map(|(key, value)| match value {
+            // A section that is empty now was read completely.
             Value::Table(section) => section.keys().next().map(|inner| format!("{key}.{inner}")),
             _ => Some(key.clone()),
         });
-        left.map_or(Ok(()), |key| Err(self.broken(&key, "is no price of this list: remove it")))
+        left.map_or(Ok(()), |key| Err(self.error(&key, "is not a key of a price list: remove it")))
     }
 
-    fn broken(&self, key: &str, rule: &str) -> PriceError {
+    fn error(&self, key: &str, rule: &str) -> PriceError {
         PriceError(format!("{}: {key} {rule}", self.name))
     }
 }
@@ -157,14 +159,14 @@ mod tests {
     }
 
     #[test]
-    fn a_price_may_be_a_whole_number_or_nothing() {
+    fn a_price_may_be_an_integer_or_zero() {
         let free = with("http_per_million = 1.00", "http_per_million = 0").unwrap();
         assert!(free.http_per_million.abs() < f64::EPSILON);
     }
 
     #[test]
-    fn a_mistake_is_named_with_its_key_and_rule() {
-        for (from, to, says) in [
+    fn an_error_in_a_price_list_names_the_key_and_the_rule() {
+        for (from, to, message) in [
             ("rest_per_million = 3.50", "", "mine.toml: api.rest_per_million must be a price"),
             ("per_gb = 0.09", "per_gb = -1", "egress.per_gb must be a price in USD: a number of 0 or more"),
             ("per_gb = 0.09", "per_gb = nan", "egress.per_gb must be"),
@@ -174,15 +176,15 @@ mod tests {
             (
                 "metric_month = 0.30",
                 "metric_month = 0.30\nmetric_year = 1",
-                "cloudwatch.metric_year is no price",
+                "cloudwatch.metric_year is not a key",
             ),
-            ("as_of = \"2026-11\"", "", "as_of must be text"),
-            ("region = \"us-east-1\"", "region = \"us-east-1\"\ncurrency = \"EUR\"", "currency is no price"),
-            ("sources = [", "sources = [ 1,", "sources must be a list of texts"),
-            ("[api]", "[api", "mine.toml is no TOML"),
+            ("as_of = \"2026-11\"", "", "as_of must be a non-empty string"),
+            ("region = \"us-east-1\"", "region = \"us-east-1\"\ncurrency = \"EUR\"", "currency is not a key"),
+            ("sources = [", "sources = [ 1,", "sources must be a list of strings"),
+            ("[api]", "[api", "mine.toml is not valid TOML"),
         ] {
             let error = with(from, to).unwrap_err().to_string();
-            assert!(error.contains(says), "{from} -> {to}: {error}");
+            assert!(error.contains(message), "{from} -> {to}: {error}");
         }
         let missing = Prices::read(Path::new("no/such/prices.toml")).unwrap_err().to_string();
         assert!(missing.contains("no/such/prices.toml can't be read"), "{missing}");

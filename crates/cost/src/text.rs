@@ -5,7 +5,7 @@ use std::fmt;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
-use crate::bill::{ALARM_METRICS, Bill, Door};
+use crate::bill::{ALARM_METRICS, Bill, EndpointKind};
 use crate::workload::{Architecture, Cadence, Workload};
 use crate::{Report, Scenario};
 
@@ -17,7 +17,7 @@ impl fmt::Display for Report {
         let Self { month_days, prices, scenarios, savings } = self;
         writeln!(
             f,
-            "USD a month of {month_days} days, {} list prices of {}, no free tier.",
+            "US dollars per month of {month_days} days, {} list prices of {}, without the free tier.",
             prices.region, prices.as_of
         )?;
         if let Some(given) = scenarios.first() {
@@ -26,14 +26,14 @@ impl fmt::Display for Report {
         for scenario in scenarios {
             writeln!(f, "\n{scenario}")?;
         }
-        writeln!(f, "\nWhat lowers the bill as given, behind a REST API, each made alone:")?;
+        writeln!(f, "\nChanges that lower the first bill, behind a REST API, each made alone:")?;
         for saving in savings {
             writeln!(f, "{:>8.2}  {}", saving.saves, saving.change)?;
         }
         write!(
             f,
-            "\nThe first ten metrics that an account's alarms watch are free. The stack makes no function URL: nothing throttles or \
-             logs there."
+            "\nThe first ten alarm metrics of an account are free. The stack creates no function URL, which would have no \
+             throttling and no access log."
         )
     }
 }
@@ -43,7 +43,7 @@ impl fmt::Display for Scenario {
         writeln!(f, "{}: {}", self.name, cadence(&self.workload.cadence))?;
         writeln!(
             f,
-            "{:.2} million requests ({:.1} a second), {:.2} million write units, {:.2} million read units",
+            "{:.2} million requests ({:.1} per second), {:.2} million write units, {:.2} million read units",
             self.month.requests / 1e6,
             self.month.requests_per_second(),
             self.month.write_units / 1e6,
@@ -55,7 +55,7 @@ impl fmt::Display for Scenario {
 
 fn table(bills: [&Bill; 3]) -> Table {
     let mut table = Table::new();
-    table.load_style(NOTHING).set_header([""].into_iter().chain(Door::ALL.map(Door::name)));
+    table.load_style(NOTHING).set_header([""].into_iter().chain(EndpointKind::ALL.map(EndpointKind::name)));
     let parts = bills.map(Bill::parts);
     for (row, (name, _)) in parts[0].iter().enumerate() {
         table.add_row(amounts(name, parts.each_ref().map(|parts| parts[row].1)));
@@ -78,7 +78,7 @@ fn amounts(name: &str, dollars: [f64; 3]) -> Vec<String> {
 
 fn assumptions(workload: &Workload) -> String {
     format!(
-        "Peers: {}, with {} archetypes, on a lease of {} s, starts a day: {}. Lambda bills {} ms of {} MB ({}) a request.",
+        "{} peers with {} archetypes and a lease of {} s, {} starts per day. Lambda bills {} ms of {} MB ({}) per request.",
         workload.peers,
         workload.archetypes,
         workload.lease_seconds,
@@ -93,16 +93,16 @@ fn assumptions(workload: &Workload) -> String {
 }
 
 fn cadence(cadence: &Cadence) -> String {
-    let mut heartbeat = format!("a heartbeat each {:.0} s", cadence.heartbeat_seconds);
-    if cadence.beats_per_call > 1.0 {
-        heartbeat += &format!(", {} peers' in one call", cadence.beats_per_call);
+    let mut heartbeat = format!("a heartbeat every {:.0} s", cadence.heartbeat_seconds);
+    if cadence.heartbeats_per_request > 1.0 {
+        heartbeat += &format!(", {} peers per request", cadence.heartbeats_per_request);
     }
     if cadence.discover_seconds <= 0.0 {
         return format!("{heartbeat}, no discover");
     }
-    let how = if cadence.riding { "riding along, " } else { "" };
+    let request = if cadence.discover_in_heartbeat { " in a heartbeat" } else { "" };
     format!(
-        "{heartbeat}, {how}a discover of {} each {:.0} s",
+        "{heartbeat}, a discover of {} every {:.0} s{request}",
         cadence.discover_limit, cadence.discover_seconds
     )
 }

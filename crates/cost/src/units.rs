@@ -46,14 +46,15 @@ pub(crate) fn change_writes(archetypes: f64) -> f64 {
 
 /// The fraction of heartbeats that cause a write, if peers send them every `interval` seconds on a
 /// lease of `lease` seconds.
-pub(crate) fn share_that_writes(interval: f64, lease: f64) -> f64 {
-    share_of(interval + LATE_SECONDS, lease)
+pub(crate) fn write_fraction(interval: f64, lease: f64) -> f64 {
+    write_fraction_for_gap(interval + LATE_SECONDS, lease)
 }
 
 /// A heartbeat writes its renewal if it arrives later than a third of the lease after the last
 /// renewal that was written.
-fn share_of(apart: f64, lease: f64) -> f64 {
-    1.0 / ((lease / AHEAD / apart).floor() + 1.0)
+fn write_fraction_for_gap(gap: f64, lease: f64) -> f64 {
+    // All heartbeats within that third write nothing, and the next one writes.
+    1.0 / ((lease / AHEAD / gap).floor() + 1.0)
 }
 
 /// Read units of one discover among `peers`, if one process receives `per_second` of them.
@@ -62,12 +63,13 @@ pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second
         return SAMPLE_READS_PER_PEER * limit.min(peers);
     }
     // All requests that arrive while a snapshot is in use share its cost.
-    refresh_reads(peers, archetypes) / (1.0 + SNAPSHOT_SECONDS * per_second)
+    snapshot_reads(peers, archetypes) / (1.0 + SNAPSHOT_SECONDS * per_second)
 }
 
 /// Read units for reading a small network whole.
-fn refresh_reads(peers: f64, archetypes: f64) -> f64 {
+fn snapshot_reads(peers: f64, archetypes: f64) -> f64 {
     let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES);
+    // A query bills half a unit for each 4 KiB, at least one half.
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 
@@ -98,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn units_are_those_that_were_counted() {
+    fn the_units_are_those_that_were_counted_on_dynamodb_local() {
         for operation in ["register, new, 2 archetypes", "deregister, 2 archetypes"] {
             let (reads, writes) = recorded(operation, 20);
             assert_near(CHANGE_READS, reads, 0.0);
@@ -107,49 +109,49 @@ mod tests {
         for interval in [60.0, 100.0, 150.0] {
             let (reads, writes) = recorded(&format!("heartbeat each {interval} s, lease 300 s"), 1);
             assert_near(HEARTBEAT_READS, reads, 0.0);
-            assert_near(HEARTBEAT_WRITES * share_of(interval, 300.0), writes, 0.005);
+            assert_near(HEARTBEAT_WRITES * write_fraction_for_gap(interval, 300.0), writes, 0.005);
         }
         let (first, _) = recorded("discover 20 of one archetype, first of a process", 100);
-        assert_near(refresh_reads(100.0, 2.0), first, 0.0);
-        let (paced, _) = recorded("discover 20 of one archetype, one each 3 s", 100);
-        assert_near(discover_reads(100.0, 2.0, 20.0, 1.0 / 3.0), paced, 0.1);
+        assert_near(snapshot_reads(100.0, 2.0), first, 0.0);
+        let (spaced, _) = recorded("discover 20 of one archetype, one each 3 s", 100);
+        assert_near(discover_reads(100.0, 2.0, 20.0, 1.0 / 3.0), spaced, 0.1);
         let (large, _) = recorded("discover 20 of one archetype, one after the other", 10_000);
         assert_near(discover_reads(10_000.0, 2.0, 20.0, 1.0), large, 0.01);
     }
 
     /// Simulates a month of heartbeats with the store's decisions, to the millisecond.
-    fn simulated(apart_millis: u64, lease_millis: u64) -> f64 {
-        let (mut expires_at, mut written, mut beats) = (lease_millis, 0.0, 0.0);
-        for now in (apart_millis..2_592_000_000).step_by(usize::try_from(apart_millis).unwrap()) {
-            beats += 1.0;
+    fn simulated(gap_millis: u64, lease_millis: u64) -> f64 {
+        let (mut expires_at, mut written, mut heartbeats) = (lease_millis, 0.0, 0.0);
+        for now in (gap_millis..2_592_000_000).step_by(usize::try_from(gap_millis).unwrap()) {
+            heartbeats += 1.0;
             if expires_at < now + lease_millis {
                 written += 1.0;
                 expires_at = now + lease_millis + lease_millis / 3;
             }
         }
-        written / beats
+        written / heartbeats
     }
 
     #[test]
-    fn the_share_that_writes_is_what_the_stores_rule_gives_in_a_month_of_beats() {
+    fn the_write_fraction_matches_a_simulated_month_of_heartbeats() {
         for (interval, lease) in
             [(60, 300), (100, 300), (99, 300), (150, 300), (30, 300), (10, 300), (200, 600), (20, 60)]
         {
             let simulated = simulated(interval * 1_000 + 50, lease * 1_000);
             let interval = f64::from(u32::try_from(interval).unwrap());
             let lease = f64::from(u32::try_from(lease).unwrap());
-            assert_near(share_that_writes(interval, lease), simulated, 0.001);
+            assert_near(write_fraction(interval, lease), simulated, 0.001);
         }
     }
 
     #[test]
-    fn a_client_that_counts_from_the_answer_just_misses_a_third_of_the_lease() {
-        assert_near(share_that_writes(100.0, 300.0), 1.0, 0.0);
-        assert_near(share_that_writes(99.0, 300.0), 0.5, 0.0);
+    fn a_heartbeat_interval_of_a_third_of_the_lease_writes_every_time() {
+        assert_near(write_fraction(100.0, 300.0), 1.0, 0.0);
+        assert_near(write_fraction(99.0, 300.0), 0.5, 0.0);
     }
 
     #[test]
-    fn the_bounds_are_the_stores_own() {
+    fn the_constants_are_those_of_the_store() {
         let options = include_str!("../../dynamodb/src/options.rs");
         assert!(options.contains("snapshot_hold: Duration::from_secs(4)"));
         assert!(options.contains("snapshot_items: 1_000"));

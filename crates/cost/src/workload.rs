@@ -11,7 +11,7 @@ const MONTH_SECONDS: f64 = MONTH_DAYS * SECONDS_PER_DAY;
 
 /// Bytes of the response to a heartbeat, a registration or a deregistration, measured with ids of
 /// 36 characters.
-const SMALL_ANSWER_BYTES: f64 = 201.0;
+const SMALL_RESPONSE_BYTES: f64 = 201.0;
 /// Bytes of a page in addition to its peers.
 const PAGE_BYTES: f64 = 100.0;
 /// Bytes of a listed peer like those of the original clients.
@@ -46,13 +46,15 @@ pub struct Cadence {
     /// The interval of each peer's heartbeats.
     pub heartbeat_seconds: f64,
     /// How many peers' heartbeats a host sends in one request.
-    pub beats_per_call: f64,
+    #[serde(rename = "beats_per_call")]
+    pub heartbeats_per_request: f64,
     /// The interval of each peer's discovers; 0 means never.
     pub discover_seconds: f64,
     /// The maximum number of peers that a discover lists.
     pub discover_limit: f64,
     /// Whether discovers are part of heartbeats, as far as there are enough heartbeats.
-    pub riding: bool,
+    #[serde(rename = "riding")]
+    pub discover_in_heartbeat: bool,
 }
 
 /// The configuration of the function, and its time per request.
@@ -86,7 +88,8 @@ pub(crate) struct Month {
     pub(crate) heartbeats: f64,
     pub(crate) discovers: f64,
     /// Discovers that are part of a heartbeat and need no request; included in `discovers`.
-    pub(crate) riding: f64,
+    #[serde(rename = "riding")]
+    pub(crate) included_discovers: f64,
     /// Registrations and deregistrations.
     pub(crate) changes: f64,
     pub(crate) requests: f64,
@@ -100,23 +103,31 @@ pub(crate) struct Month {
 impl Workload {
     /// The totals of a month.
     pub(crate) fn month(&self) -> Month {
-        let Cadence { heartbeat_seconds, beats_per_call, discover_seconds, discover_limit, riding } =
-            self.cadence;
+        let Cadence {
+            heartbeat_seconds,
+            heartbeats_per_request,
+            discover_seconds,
+            discover_limit,
+            discover_in_heartbeat,
+        } = self.cadence;
         let heartbeats = self.peers * MONTH_SECONDS / heartbeat_seconds;
         let discovers =
             if discover_seconds > 0.0 { self.peers * MONTH_SECONDS / discover_seconds } else { 0.0 };
-        let beating = heartbeats / beats_per_call.min(self.peers);
-        let riding = if riding { discovers.min(beating) } else { 0.0 };
+        // A host can not batch more peers than the network has.
+        let heartbeat_requests = heartbeats / heartbeats_per_request.min(self.peers);
+        let included_discovers = if discover_in_heartbeat { discovers.min(heartbeat_requests) } else { 0.0 };
         let changes = 2.0 * self.peers * self.starts_per_day * MONTH_DAYS;
-        let requests = beating + discovers - riding + changes;
-        let written = heartbeats * units::share_that_writes(heartbeat_seconds, self.lease_seconds);
+        let requests = heartbeat_requests + discovers - included_discovers + changes;
+        // Most heartbeats write nothing, because a written renewal covers the following ones.
+        let written = heartbeats * units::write_fraction(heartbeat_seconds, self.lease_seconds);
         let per_discover =
             units::discover_reads(self.peers, self.archetypes, discover_limit, discovers / MONTH_SECONDS);
+        // A peer is not listed to itself.
         let page = page_bytes(discover_limit.min(self.peers - 1.0));
         Month {
             heartbeats,
             discovers,
-            riding,
+            included_discovers,
             changes,
             requests,
             write_units: written * units::HEARTBEAT_WRITES + changes * units::change_writes(self.archetypes),
@@ -124,8 +135,8 @@ impl Workload {
                 + discovers * per_discover
                 + changes * units::CHANGE_READS,
             stored_bytes: units::stored_bytes(self.peers, self.archetypes),
-            body_bytes: (heartbeats + changes) * SMALL_ANSWER_BYTES + discovers * page,
-            gb_seconds: self.function.gb_seconds(requests + riding),
+            body_bytes: (heartbeats + changes) * SMALL_RESPONSE_BYTES + discovers * page,
+            gb_seconds: self.function.gb_seconds(requests + included_discovers),
         }
     }
 }
@@ -138,13 +149,13 @@ impl Month {
 
 impl Function {
     /// A discover within a heartbeat is billed as if it were a separate request.
-    fn gb_seconds(&self, calls: f64) -> f64 {
-        calls * self.billed_millis / 1_000.0 * self.memory_mb / 1_024.0
+    fn gb_seconds(&self, requests: f64) -> f64 {
+        requests * self.billed_millis / 1_000.0 * self.memory_mb / 1_024.0
     }
 }
 
-/// Bytes of a page as it leaves AWS. Large pages count as compressed, because browsers and today's
-/// peers accept that.
+/// Bytes of a page as it leaves AWS. Large pages count as compressed, because browsers and legacy
+/// clients accept that.
 fn page_bytes(peers: f64) -> f64 {
     let plain = PAGE_BYTES + peers.max(0.0) * LISTED_PEER_BYTES;
     plain.min(COMPRESSED_PAGE_BYTES + peers.max(0.0) * COMPRESSED_PEER_BYTES)
@@ -154,9 +165,9 @@ fn page_bytes(peers: f64) -> f64 {
 pub(crate) mod tests {
     use super::*;
 
-    /// A hundred peers as in the project's goals: two archetypes, a lease of five minutes, and a
-    /// discover of 20 every five minutes.
-    pub(crate) fn hundred(heartbeat_seconds: f64, riding: bool) -> Workload {
+    /// A hundred peers like those of the original network: two archetypes, a lease of five minutes,
+    /// and a discover of 20 peers every five minutes.
+    pub(crate) fn hundred_peers(heartbeat_seconds: f64, discover_in_heartbeat: bool) -> Workload {
         Workload {
             peers: 100.0,
             lease_seconds: 300.0,
@@ -164,10 +175,10 @@ pub(crate) mod tests {
             starts_per_day: 1.0,
             cadence: Cadence {
                 heartbeat_seconds,
-                beats_per_call: 1.0,
+                heartbeats_per_request: 1.0,
                 discover_seconds: 300.0,
                 discover_limit: 20.0,
-                riding,
+                discover_in_heartbeat,
             },
             function: Function { memory_mb: 256.0, architecture: Architecture::Arm64, billed_millis: 5.0 },
             custom_metrics: false,
@@ -179,8 +190,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_hundred_peers_that_beat_each_minute_call_five_million_times_a_month() {
-        let month = hundred(60.0, false).month();
+    fn a_hundred_peers_with_a_heartbeat_a_minute_send_five_million_requests_a_month() {
+        let month = hundred_peers(60.0, false).month();
         assert_eq!(whole(month.heartbeats), "4320000");
         assert_eq!(whole(month.discovers), "864000");
         assert_eq!(whole(month.changes), "6000");
@@ -191,38 +202,38 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_discover_that_rides_along_costs_no_request_but_its_reads() {
-        let (alone, riding) = (hundred(100.0, false).month(), hundred(100.0, true).month());
-        assert_eq!(whole(alone.requests - riding.requests), "864000");
-        assert_eq!(whole(riding.riding), "864000");
-        assert_eq!(whole(alone.read_units), whole(riding.read_units));
+    fn a_discover_in_a_heartbeat_costs_reads_but_no_request() {
+        let (separate, included) = (hundred_peers(100.0, false).month(), hundred_peers(100.0, true).month());
+        assert_eq!(whole(separate.requests - included.requests), "864000");
+        assert_eq!(whole(included.included_discovers), "864000");
+        assert_eq!(whole(separate.read_units), whole(included.read_units));
     }
 
     #[test]
-    fn no_more_discovers_ride_than_there_are_heartbeats() {
-        let mut workload = hundred(200.0, true);
+    fn at_most_one_discover_is_included_in_each_heartbeat() {
+        let mut workload = hundred_peers(200.0, true);
         workload.cadence.discover_seconds = 50.0;
         let month = workload.month();
-        assert_eq!(whole(month.riding), whole(month.heartbeats));
+        assert_eq!(whole(month.included_discovers), whole(month.heartbeats));
         assert_eq!(whole(month.requests), whole(month.discovers + month.changes));
     }
 
     #[test]
-    fn hosts_that_beat_for_ten_peers_at_once_call_a_tenth_as_often_for_the_same_units() {
-        let mut workload = hundred(60.0, false);
-        let alone = workload.month();
-        workload.cadence.beats_per_call = 10.0;
-        let together = workload.month();
-        assert_eq!(whole(alone.requests - together.requests), "3888000");
+    fn heartbeats_for_ten_peers_in_one_request_need_a_tenth_of_the_requests_and_the_same_units() {
+        let mut workload = hundred_peers(60.0, false);
+        let separate = workload.month();
+        workload.cadence.heartbeats_per_request = 10.0;
+        let batched = workload.month();
+        assert_eq!(whole(separate.requests - batched.requests), "3888000");
         assert_eq!(
-            (whole(together.write_units), whole(together.read_units)),
-            (whole(alone.write_units), whole(alone.read_units))
+            (whole(batched.write_units), whole(batched.read_units)),
+            (whole(separate.write_units), whole(separate.read_units))
         );
     }
 
     #[test]
-    fn who_never_discovers_pays_for_heartbeats_only() {
-        let mut workload = hundred(60.0, true);
+    fn a_network_without_discovers_pays_for_heartbeats_only() {
+        let mut workload = hundred_peers(60.0, true);
         workload.cadence.discover_seconds = 0.0;
         workload.starts_per_day = 0.0;
         let month = workload.month();
@@ -231,8 +242,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_network_of_one_lists_nobody() {
-        let mut workload = hundred(60.0, false);
+    fn a_network_of_one_peer_has_a_finite_bill() {
+        let mut workload = hundred_peers(60.0, false);
         workload.peers = 1.0;
         let month = workload.month();
         assert!(month.body_bytes > 0.0 && month.read_units.is_finite());

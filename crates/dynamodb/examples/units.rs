@@ -9,7 +9,7 @@ use std::error::Error;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeys, connect, create_table};
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeyCounts, connect, create_table};
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
 };
@@ -21,13 +21,13 @@ type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 /// Number of concurrent batches while a table is filled. The stand-in processes them one after the
 /// other anyway.
-const AT_ONCE: usize = 4;
+const CONCURRENT_BATCHES: usize = 4;
 /// Number of peers per batch.
-const PEERS_AT_ONCE: u16 = 200;
+const PEERS_PER_BATCH: u16 = 200;
 /// Number of samples in an average.
 const SAMPLES: u32 = 40;
 /// Number of peers whose distribution over the index is counted.
-const SPREAD_OVER: u32 = 1_000_000;
+const SPREAD_PEERS: u32 = 1_000_000;
 /// The archetype that all peers have.
 const COMMON: &str = "pepino";
 
@@ -35,7 +35,7 @@ const COMMON: &str = "pepino";
 #[derive(Default, Serialize)]
 struct Report {
     operations: Vec<Operation>,
-    tables: Vec<Filled>,
+    tables: Vec<FilledTable>,
     spread: Spread,
 }
 
@@ -50,7 +50,7 @@ struct Operation {
 
 /// A filled table.
 #[derive(Serialize)]
-struct Filled {
+struct FilledTable {
     peers: u32,
     seconds: f64,
 }
@@ -66,14 +66,16 @@ struct Spread {
 async fn main() -> Result<()> {
     let mut bench = Bench { endpoint: std::env::var("AURORA_DYNAMODB_ENDPOINT")?, report: Report::default() };
     let mut json = false;
-    let (mut sizes, mut spread) = (Vec::new(), SPREAD_OVER);
+    let (mut sizes, mut spread) = (Vec::new(), SPREAD_PEERS);
     for word in std::env::args().skip(1) {
         match word.strip_prefix("--") {
             None => sizes.push(word.parse()?),
             Some("json") => json = true,
             Some(flag) => {
-                spread =
-                    flag.strip_prefix("spread=").ok_or("flags are --json and --spread=PEERS")?.parse()?;
+                spread = flag
+                    .strip_prefix("spread=")
+                    .ok_or("usage: units [--json] [--spread=PEERS] [PEERS…]")?
+                    .parse()?;
             }
         }
     }
@@ -113,15 +115,16 @@ impl Bench {
 
     /// Simulates two days, so that the average includes the renewal of markers.
     async fn heartbeats(&mut self) -> Result<()> {
-        const BEATS: u32 = 2 * 24 * 60;
+        const HEARTBEATS: u32 = 2 * 24 * 60;
         let store = self.store("heartbeat").await?;
         let peer = registration(0).registration.peer_id;
         for interval in [60_u32, 100, 150] {
-            let beats = if interval == 60 { BEATS } else { 200 };
-            let began = interval * 1_000_000;
-            store.put(registration(0), at(began)).await?;
-            let beat = async |n: u32| store.renew(&peer, at(began + (n + 1) * interval)).await.map(drop);
-            self.count(&format!("heartbeat each {interval} s, lease 300 s"), &store, beats, beat).await?;
+            let count = if interval == 60 { HEARTBEATS } else { 200 };
+            let start = interval * 1_000_000;
+            store.put(registration(0), at(start)).await?;
+            let heartbeat = async |n: u32| store.renew(&peer, at(start + (n + 1) * interval)).await.map(drop);
+            self.count(&format!("heartbeat each {interval} s, lease 300 s"), &store, count, heartbeat)
+                .await?;
         }
         Ok(())
     }
@@ -168,22 +171,22 @@ impl Bench {
 
     async fn fill(&mut self, peers: u32) -> Result<()> {
         let store = self.store(&peers.to_string()).await?;
-        let began = Instant::now();
+        let start = Instant::now();
         let batches = registrations(peers).map(|puts| {
             let store = Arc::clone(&store);
-            async move { store.fill(&puts, at(0)).await }
+            async move { store.write_unchecked(&puts, at(0)).await }
         });
-        stream::iter(batches).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
-        self.report.tables.push(Filled { peers, seconds: began.elapsed().as_secs_f64() });
+        stream::iter(batches).buffer_unordered(CONCURRENT_BATCHES).try_collect::<()>().await?;
+        self.report.tables.push(FilledTable { peers, seconds: start.elapsed().as_secs_f64() });
         Ok(())
     }
 
     /// Writes nothing: the index keys of items are computed without the table.
     async fn spread(&mut self, peers: u32) -> Result<()> {
         let store = self.store("spread").await?;
-        let mut common = IndexKeys::new();
+        let mut common = IndexKeyCounts::new();
         for puts in registrations(peers) {
-            let keys = store.spread(&puts, at(0)).await?;
+            let keys = store.count_index_keys(&puts, at(0)).await?;
             for (key, count) in keys.into_iter().filter(|(key, _)| key.starts_with(COMMON)) {
                 *common.entry(key).or_default() += count;
             }
@@ -241,7 +244,7 @@ fn print_tables(report: &Report) {
         println!("| {name} | {peers} | {read_units:.2} | {write_units:.3} |");
     }
     println!();
-    for Filled { peers, seconds } in &report.tables {
+    for FilledTable { peers, seconds } in &report.tables {
         println!("A table of {peers} peers was filled in {seconds:.0} s.");
     }
     let Spread { busiest_key, common_archetype } = &report.spread;
@@ -250,8 +253,8 @@ fn print_tables(report: &Report) {
 
 /// The registrations of this many peers, in batches.
 fn registrations(peers: u32) -> impl Iterator<Item = Vec<PutRequest>> {
-    let first = (0..peers).step_by(usize::from(PEERS_AT_ONCE));
-    first.map(move |first| (first..peers.min(first + u32::from(PEERS_AT_ONCE))).map(registration).collect())
+    let first = (0..peers).step_by(usize::from(PEERS_PER_BATCH));
+    first.map(move |first| (first..peers.min(first + u32::from(PEERS_PER_BATCH))).map(registration).collect())
 }
 
 fn at(seconds: u32) -> Timestamp {

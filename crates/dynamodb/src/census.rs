@@ -7,15 +7,15 @@ use std::time::Duration;
 use aurora_discovery_protocol::{Archetype, Timestamp, View};
 use aurora_discovery_registry::{Census, Query, StoreError};
 
+use crate::cache::{Network, Peers};
 use crate::core::Core;
-use crate::item::Stored;
-use crate::memory::{Network, Peers};
-use crate::size::{Seen, scale, to_u64};
+use crate::estimate::{Observation, scale, to_u64};
+use crate::item::StoredPeer;
 
 /// How long the census of a large network is reused. It costs about seventy read units.
-const HOLD: Duration = Duration::from_secs(60);
+const MAX_AGE: Duration = Duration::from_secs(60);
 /// Number of peers that are sampled from a large network.
-const SAMPLE: usize = 100;
+const SAMPLE_SIZE: usize = 100;
 
 impl Core {
     pub(crate) async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
@@ -41,27 +41,29 @@ impl Core {
     }
 
     async fn estimated_census(&self, now: Timestamp) -> Result<Census, StoreError> {
-        if let Some(census) = self.census.younger_than(HOLD) {
+        if let Some(census) = self.last_census.younger_than(MAX_AGE) {
             return Ok(census);
         }
-        let everybody = Query {
+        let all_peers = Query {
             archetypes: Vec::new(),
             exclude: None,
             view: View::Legacy,
-            limit: SAMPLE,
+            limit: SAMPLE_SIZE,
             page_bytes: usize::MAX,
             fill: false,
         };
-        let (sampled, seen) = self.live_sample(&everybody, now).await?;
-        let live = seen.live_in_all();
+        let (sampled, seen) = self.live_sample(&all_peers, now).await?;
+        let live = seen.estimated_live();
+        // The sample stands for the whole network: its counts are scaled to the estimate of live
+        // peers.
         let by_archetype = by_archetype(sampled.iter(), live, to_u64(sampled.len()));
         let census = Census {
             live,
-            dormant: seen.entries_in_all().saturating_sub(live),
+            dormant: seen.estimated_entries().saturating_sub(live),
             archetypes: to_u64(by_archetype.len()),
             by_archetype,
         };
-        self.census.remember(&census);
+        self.last_census.store(&census);
         Ok(census)
     }
 
@@ -70,22 +72,24 @@ impl Core {
         &self,
         query: &Query,
         now: Timestamp,
-    ) -> Result<(Vec<Arc<Stored>>, Seen), StoreError> {
-        let known = match self.sizes.of(&query.archetypes) {
+    ) -> Result<(Vec<Arc<StoredPeer>>, Observation), StoreError> {
+        let known = match self.sizes.get(&query.archetypes) {
             Some(seen) => seen,
-            None => self.sizes.saw(&query.archetypes, &self.probe(&query.archetypes).await?),
+            None => self.sizes.add(&query.archetypes, &self.probe(&query.archetypes).await?),
         };
-        let (picks, mut seen) = self.windows(query, &known, known.entries_for(query.limit), 0).await?;
-        let peers = self.look_at(picks, query, &mut seen, now).await?;
-        Ok((peers, self.sizes.saw(&query.archetypes, &seen)))
+        let (picks, mut seen) =
+            self.draw_windows(query, &known, known.entries_needed_for(query.limit), 0).await?;
+        let peers = self.read_matching(picks, query, &mut seen, now).await?;
+        Ok((peers, self.sizes.add(&query.archetypes, &seen)))
     }
 }
 
-/// The number of peers per archetype, in descending order. Counts are multiplied by `up / down`.
+/// The number of peers per archetype, in descending order. Counts are multiplied by `numerator /
+/// denominator`.
 fn by_archetype<'a>(
-    peers: impl Iterator<Item = &'a Arc<Stored>>,
-    up: u64,
-    down: u64,
+    peers: impl Iterator<Item = &'a Arc<StoredPeer>>,
+    numerator: u64,
+    denominator: u64,
 ) -> Vec<(Archetype, u64)> {
     let mut counts: HashMap<&Archetype, u64> = HashMap::new();
     for stored in peers {
@@ -93,8 +97,11 @@ fn by_archetype<'a>(
             *counts.entry(archetype).or_default() += 1;
         }
     }
-    let mut counted: Vec<_> =
-        counts.into_iter().map(|(archetype, count)| (archetype.clone(), scale(count, up, down))).collect();
+    let mut counted: Vec<_> = counts
+        .into_iter()
+        .map(|(archetype, count)| (archetype.clone(), scale(count, numerator, denominator)))
+        .collect();
+    // Equal counts are in alphabetical order, so that the result is deterministic.
     counted.sort_unstable_by(|(name, count), (other, others)| others.cmp(count).then(name.cmp(other)));
     counted
 }
@@ -103,18 +110,18 @@ impl Core {
     /// Whether the limit of peers is reached: by an exact count in a small network, otherwise by an
     /// estimate that may be a minute old. Many concurrent registrations may exceed the limit.
     pub(crate) async fn is_full(&self, now: Timestamp) -> Result<bool, StoreError> {
-        const COUNTED_UP_TO: u64 = 1_000; // peers: beyond it, no network is small
-        let live = if self.max_peers <= COUNTED_UP_TO {
+        const MAX_COUNTED: u64 = 1_000; // no network with more peers is small
+        let live = if self.max_peers <= MAX_COUNTED {
             match self.network().await? {
                 Network::Small(peers) => to_u64(peers.values().filter(|stored| stored.is_live(now)).count()),
                 Network::Large => return Ok(true),
             }
         } else {
-            let seen = match self.sizes.of(&[]) {
+            let seen = match self.sizes.get(&[]) {
                 Some(seen) => seen,
-                None => self.sizes.saw(&[], &self.probe(&[]).await?),
+                None => self.sizes.add(&[], &self.probe(&[]).await?),
             };
-            seen.live_in_all()
+            seen.estimated_live()
         };
         Ok(live >= self.max_peers)
     }

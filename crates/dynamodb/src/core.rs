@@ -8,24 +8,24 @@ use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
 use aurora_discovery_registry::{Limits, StoreError};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
+use crate::cache::{DormantPeers, LastCensus, SnapshotCache};
 use crate::counters::Counters;
-use crate::item::{self, Expression, Generation, Item, Stored};
-use crate::lane::{Place, Secret};
-use crate::memory::{Dormant, LastCensus, Snapshots};
+use crate::estimate::SizeEstimates;
+use crate::item::{self, Expression, Generation, Item, StoredPeer};
+use crate::lane::{RingPosition, Secret};
 use crate::options::DynamoOptions;
-use crate::recent::{Recent, Written};
-use crate::size::Sizes;
-use crate::table::{Table, Write};
+use crate::recent::{RecentWrite, RecentWrites};
+use crate::table::{Table, WriteOutcome};
 
-/// How often an operation restarts because another process changed the peer meanwhile. In each case
-/// that other process made progress.
-pub(crate) const RACES: u32 = 64;
-/// The longest pause after a lost race, in milliseconds, as a power of two. The calls of a
-/// registration fit into it.
-const LONGEST_RACE_PAUSE: u32 = 6;
-/// Number of peers that can change concurrently in one process. Peers that share a lock wait for
-/// each other.
-const TURNS: usize = 4_096;
+/// Maximum number of attempts of an operation whose conditional write fails because another process
+/// changed the peer. Each failed attempt means that the other process made progress.
+pub(crate) const MAX_ATTEMPTS: u32 = 64;
+/// The longest pause between two attempts, in milliseconds, as a power of two. 64 ms are enough for
+/// the calls of one registration.
+const MAX_PAUSE_EXPONENT: u32 = 6;
+/// Number of locks for peers that are being changed. Each peer is assigned one by its hash. Peers
+/// that share a lock wait for each other.
+const LOCKS: usize = 4_096;
 
 /// The implementation of the store.
 pub(crate) struct Core {
@@ -33,23 +33,24 @@ pub(crate) struct Core {
     pub(crate) options: DynamoOptions,
     pub(crate) revival_window_millis: u64,
     pub(crate) max_peers: u64,
-    pub(crate) recent: Recent,
-    pub(crate) sizes: Sizes,
-    pub(crate) snapshots: Snapshots,
-    pub(crate) dormant: Dormant,
-    pub(crate) census: LastCensus,
+    pub(crate) recent: RecentWrites,
+    pub(crate) sizes: SizeEstimates,
+    pub(crate) snapshots: SnapshotCache,
+    pub(crate) dormant: DormantPeers,
+    pub(crate) last_census: LastCensus,
     secret: OnceCell<Secret>,
-    turns: Vec<Mutex<()>>,
+    locks: Vec<Mutex<()>>,
 }
 
 /// What the table has under a peer's key.
 #[derive(Debug)]
-pub(crate) enum Standing {
-    Nothing,
+pub(crate) enum Lookup {
+    /// There is no item.
+    Absent,
     /// An item that cannot be parsed as a registration. The next registration replaces it.
     Unreadable(Item),
     /// A peer: live, dormant, or expired and not yet deleted.
-    Peer(Box<Stored>),
+    Found(Box<StoredPeer>),
 }
 
 impl Core {
@@ -59,13 +60,13 @@ impl Core {
             options,
             revival_window_millis: limits.revival_window_millis,
             max_peers: limits.max_peers,
-            recent: Recent::default(),
-            sizes: Sizes::default(),
-            snapshots: Snapshots::default(),
-            dormant: Dormant::default(),
-            census: LastCensus::default(),
+            recent: RecentWrites::default(),
+            sizes: SizeEstimates::default(),
+            snapshots: SnapshotCache::default(),
+            dormant: DormantPeers::default(),
+            last_census: LastCensus::default(),
             secret: OnceCell::new(),
-            turns: std::iter::repeat_with(Mutex::default).take(TURNS).collect(),
+            locks: std::iter::repeat_with(Mutex::default).take(LOCKS).collect(),
         }
     }
 
@@ -75,19 +76,23 @@ impl Core {
 
     /// The table's secret. The first store that needs it creates it.
     pub(crate) async fn secret(&self) -> Result<&Secret, StoreError> {
-        self.secret.get_or_try_init(|| self.find_secret()).await
+        self.secret.get_or_try_init(|| self.read_or_create_secret()).await
     }
 
-    async fn find_secret(&self) -> Result<Secret, StoreError> {
+    async fn read_or_create_secret(&self) -> Result<Secret, StoreError> {
         if let Some(item) = self.table.get(item::table_key()).await? {
             return read_secret(&item);
         }
-        let secret = Secret::from_bytes(random()?);
+        // The condition makes one of several concurrent processes the creator. The others read its
+        // secret.
+        let secret = Secret::from_bytes(random_bytes()?);
         match self.table.put(item::secret_item(&secret), Expression::absent()).await? {
-            Write::Done => Ok(secret),
-            Write::Refused(_) => match self.table.get(item::table_key()).await? {
+            WriteOutcome::Done => Ok(secret),
+            WriteOutcome::Refused(_) => match self.table.get(item::table_key()).await? {
                 Some(item) => read_secret(&item),
-                None => Err(StoreError::Internal("the table's secret vanished".to_owned())),
+                None => Err(StoreError::Internal(
+                    "the item \" table\" with the table's secret was deleted while it was read".to_owned(),
+                )),
             },
         }
     }
@@ -99,82 +104,82 @@ impl Core {
         self.table.get(item::table_key()).await.map(drop)
     }
 
-    pub(crate) async fn place(&self, peer: &PeerId) -> Result<Place, StoreError> {
-        Ok(self.secret().await?.place(peer))
+    pub(crate) async fn position(&self, peer: &PeerId) -> Result<RingPosition, StoreError> {
+        Ok(self.secret().await?.position(peer))
     }
 
-    /// Locks a peer for changes, so that callers in one process do not race each other in the
+    /// Locks a peer for changes, so that requests in one process do not compete for it in the
     /// table.
-    pub(crate) async fn turn(&self, place: Place) -> MutexGuard<'_, ()> {
-        let turns = u64::try_from(self.turns.len()).unwrap_or(1);
-        let turn = usize::try_from(place.0 % turns).unwrap_or(0);
-        self.turns[turn].lock().await
+    pub(crate) async fn lock(&self, position: RingPosition) -> MutexGuard<'_, ()> {
+        let count = u64::try_from(self.locks.len()).unwrap_or(1);
+        let chosen = usize::try_from(position.0 % count).unwrap_or(0);
+        self.locks[chosen].lock().await
     }
 
     /// What the table currently has under a peer's key.
-    pub(crate) async fn standing(&self, peer: &PeerId) -> Result<Standing, StoreError> {
+    pub(crate) async fn look_up(&self, peer: &PeerId) -> Result<Lookup, StoreError> {
         let item = self.table.get(item::peer_key(peer)).await?;
-        Ok(self.judge(item))
+        Ok(self.classify(item))
     }
 
-    /// What the table has after a write was refused for the `lost`th time, counted from 0. The
-    /// first time, the refusal itself includes the item. Later, a random pause keeps two processes
-    /// from repeatedly interfering with each other, and then the item is read.
-    pub(crate) async fn standing_after(
+    /// What the table has after the conditional write of an attempt was refused. `attempt` counts
+    /// from 0. The first time, the refusal itself includes the item. Later, a random pause keeps
+    /// two processes from repeatedly interfering with each other, and then the item is read.
+    pub(crate) async fn look_up_again(
         &self,
         peer: &PeerId,
         refusal: Option<Item>,
-        lost: u32,
-    ) -> Result<Standing, StoreError> {
+        attempt: u32,
+    ) -> Result<Lookup, StoreError> {
         match refusal {
-            Some(item) if lost == 0 => Ok(self.judge(Some(item))),
+            Some(item) if attempt == 0 => Ok(self.classify(Some(item))),
             _ => {
-                let longest = 1_u64 << lost.min(LONGEST_RACE_PAUSE);
+                let longest = 1_u64 << attempt.min(MAX_PAUSE_EXPONENT);
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..longest))).await;
-                self.standing(peer).await
+                self.look_up(peer).await
             }
         }
     }
 
-    pub(crate) fn judge(&self, item: Option<Item>) -> Standing {
+    pub(crate) fn classify(&self, item: Option<Item>) -> Lookup {
         match item {
-            None => Standing::Nothing,
+            None => Lookup::Absent,
             Some(item) => match self.read(&item) {
-                Some(stored) => Standing::Peer(Box::new(stored)),
-                None => Standing::Unreadable(item),
+                Some(stored) => Lookup::Found(Box::new(stored)),
+                None => Lookup::Unreadable(item),
             },
         }
     }
 
     /// Parses a peer's item. An item that cannot be parsed is counted and logged.
-    pub(crate) fn read(&self, item: &Item) -> Option<Stored> {
-        Stored::from_item(item).map_err(|error| self.unreadable(item, &error)).ok()
+    pub(crate) fn read(&self, item: &Item) -> Option<StoredPeer> {
+        StoredPeer::from_item(item).map_err(|error| self.report_unreadable(item, &error)).ok()
     }
 
     /// Counts and logs an item that cannot be parsed.
-    pub(crate) fn unreadable(&self, item: &Item, error: &item::Unreadable) {
-        self.counters().unreadable.add(1);
+    pub(crate) fn report_unreadable(&self, item: &Item, error: &item::ItemError) {
+        self.counters().unreadable_items.add(1);
         let key = item::key_of(item);
-        tracing::warn!(?key, %error, "an item can't be read and is passed over");
+        tracing::warn!(?key, %error, "skipped an item that cannot be parsed");
     }
 
     /// Reads peers with eventual consistency, but including all recent writes of this process.
-    pub(crate) async fn peers_at(
+    pub(crate) async fn read_peers(
         &self,
-        entries: Vec<(Place, PeerId)>,
-    ) -> Result<Vec<Arc<Stored>>, StoreError> {
+        entries: Vec<(RingPosition, PeerId)>,
+    ) -> Result<Vec<Arc<StoredPeer>>, StoreError> {
         let mut peers = Vec::with_capacity(entries.len());
         let mut keys = Vec::with_capacity(entries.len());
-        // DynamoDB refuses a batch that has a key twice, and stray items can produce two entries
-        // for one peer.
-        let mut met = HashSet::with_capacity(entries.len());
-        for (place, peer) in entries {
-            if !met.insert(peer.clone()) {
+        // DynamoDB rejects a batch that contains a key twice, and leftover items can produce two
+        // entries for one peer.
+        let mut distinct = HashSet::with_capacity(entries.len());
+        for (position, peer) in entries {
+            if !distinct.insert(peer.clone()) {
                 continue;
             }
-            match self.recent.at(place) {
-                Some(Written::Placed(stored)) => peers.push(stored),
-                Some(Written::Removed(_)) => {}
+            match self.recent.get(position) {
+                Some(RecentWrite::Stored(stored)) => peers.push(stored),
+                Some(RecentWrite::Removed(_)) => {}
                 None => keys.push(item::peer_key(&peer)),
             }
         }
@@ -184,27 +189,28 @@ impl Core {
     }
 
     /// Whether a peer is live and has one of the archetypes.
-    pub(crate) fn is_listed(stored: &Stored, archetypes: &[Archetype], now: Timestamp) -> bool {
-        stored.is_live(now) && stored.carries(archetypes)
+    pub(crate) fn is_listed(stored: &StoredPeer, archetypes: &[Archetype], now: Timestamp) -> bool {
+        stored.is_live(now) && stored.has_any_of(archetypes)
     }
 }
 
 /// A new unique generation.
 pub(crate) fn new_generation() -> Result<Generation, StoreError> {
-    random().map(Generation)
+    random_bytes().map(Generation)
 }
 
-fn random<const N: usize>() -> Result<[u8; N], StoreError> {
+fn random_bytes<const N: usize>() -> Result<[u8; N], StoreError> {
     let mut bytes = [0; N];
-    getrandom::fill(&mut bytes)
-        .map_err(|error| StoreError::Internal(format!("the system gave no random bytes: {error}")))?;
+    getrandom::fill(&mut bytes).map_err(|error| {
+        StoreError::Internal(format!("the operating system returned no random bytes: {error}"))
+    })?;
     Ok(bytes)
 }
 
 fn read_secret(item: &Item) -> Result<Secret, StoreError> {
     item::secret_of(item).map_err(|error| {
         StoreError::Internal(format!(
-            "the table's secret can't be read, restore the item \" table\": {error}"
+            "the table's secret cannot be parsed; restore the item with the key \" table\": {error}"
         ))
     })
 }

@@ -17,22 +17,22 @@ pub struct Units {
 /// Counts of one store since it was created.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
-    pub(crate) calls: Count,
-    pub(crate) failures: Count,
-    pub(crate) refused_writes: Count,
-    pub(crate) unreadable: Count,
-    pub(crate) passed_over: Count,
-    pub(crate) delisted: Count,
-    pub(crate) snapshots: Count,
-    read: Halves,
-    write: Halves,
+    pub(crate) calls: Counter,
+    pub(crate) failures: Counter,
+    pub(crate) refused_writes: Counter,
+    pub(crate) unreadable_items: Counter,
+    pub(crate) stale_entries: Counter,
+    pub(crate) delisted: Counter,
+    pub(crate) snapshots: Counter,
+    read_units: UnitCounter,
+    write_units: UnitCounter,
 }
 
 /// A counter.
 #[derive(Debug, Default)]
-pub(crate) struct Count(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
-impl Count {
+impl Counter {
     pub(crate) fn add(&self, by: usize) {
         self.0.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
@@ -42,11 +42,11 @@ impl Count {
     }
 }
 
-/// A counter of units, which come in halves.
+/// A counter of units. DynamoDB bills half units, so it counts in halves.
 #[derive(Debug, Default)]
-struct Halves(AtomicU64);
+struct UnitCounter(AtomicU64);
 
-impl Halves {
+impl UnitCounter {
     fn add(&self, units: f64) {
         let mut halves = 0;
         // A call is billed at most a few thousand units. Counting them one by one avoids a lossy
@@ -73,54 +73,66 @@ impl Halves {
 }
 
 impl Counters {
-    pub(crate) fn has_read(&self, units: Option<f64>) {
+    pub(crate) fn record_read(&self, units: Option<f64>) {
         self.calls.add(1);
-        self.read.add(units.unwrap_or_default());
+        self.read_units.add(units.unwrap_or_default());
     }
 
-    pub(crate) fn has_written(&self, units: Option<f64>) {
+    pub(crate) fn record_write(&self, units: Option<f64>) {
         self.calls.add(1);
-        self.write.add(units.unwrap_or_default());
+        self.write_units.add(units.unwrap_or_default());
     }
 
     pub(crate) fn units(&self) -> Units {
-        Units { read: self.read.value(), write: self.write.value() }
+        Units { read: self.read_units.value(), write: self.write_units.value() }
     }
 
     pub(crate) fn figures(&self) -> Vec<StoreMetric> {
         let figure = |name, help, value| StoreMetric { name, help, value: MetricValue::Counter(value) };
         vec![
-            figure("dynamodb_calls_total", "Calls that DynamoDB answered.", self.calls.value()),
+            figure(
+                "dynamodb_calls_total",
+                "DynamoDB API calls that returned a response.",
+                self.calls.value(),
+            ),
             figure(
                 "dynamodb_failures_total",
-                "Calls that failed for good, after the retries.",
+                "DynamoDB API calls that failed after all retries.",
                 self.failures.value(),
             ),
             figure(
                 "dynamodb_refused_writes_total",
-                "Conditional writes that lost a race; each is billed.",
+                "Conditional writes that failed because another process changed the item; each is billed.",
                 self.refused_writes.value(),
             ),
-            figure("dynamodb_read_units_total", "Read units billed, index included.", self.read.whole()),
-            figure("dynamodb_write_units_total", "Write units billed, index included.", self.write.whole()),
+            figure(
+                "dynamodb_read_units_total",
+                "Read units billed, including those of the index.",
+                self.read_units.whole(),
+            ),
+            figure(
+                "dynamodb_write_units_total",
+                "Write units billed, including those of the index.",
+                self.write_units.whole(),
+            ),
             figure(
                 "dynamodb_unreadable_items_total",
-                "Items passed over because they can't be parsed.",
-                self.unreadable.value(),
+                "Items skipped because they cannot be parsed.",
+                self.unreadable_items.value(),
             ),
             figure(
                 "dynamodb_stale_entries_total",
-                "Index entries whose peer is gone, dormant or changed.",
-                self.passed_over.value(),
+                "Index entries that were read in vain: the peer is deleted, dormant or changed.",
+                self.stale_entries.value(),
             ),
             figure(
                 "dynamodb_delisted_peers_total",
-                "Dormant peers taken off the index.",
+                "Dormant peers removed from the index.",
                 self.delisted.value(),
             ),
             figure(
                 "dynamodb_snapshots_total",
-                "Scans that served a small network for some seconds.",
+                "Scans that read a small network completely.",
                 self.snapshots.value(),
             ),
         ]
@@ -132,13 +144,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn units_add_up_in_halves() {
+    fn half_units_add_up() {
         let counters = Counters::default();
         for units in [0.5, 1.0, 7.5, 0.0] {
-            counters.has_read(Some(units));
+            counters.record_read(Some(units));
         }
-        counters.has_written(Some(6.0));
-        counters.has_written(None);
+        counters.record_write(Some(6.0));
+        counters.record_write(None);
         assert_eq!(counters.units(), Units { read: 9.0, write: 6.0 });
     }
 }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 };
 
 use crate::failure::{store_error, unavailable};
-use crate::item::{KEY, LANE, PLACE, TIME_TO_LIVE};
+use crate::item::{KEY, LANE, RING_POSITION, TIME_TO_LIVE};
 use crate::table::INDEX;
 
 /// Creates the table if it does not exist. For local endpoints: on AWS, the stack's template
@@ -30,7 +30,7 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
     let index = GlobalSecondaryIndex::builder()
         .index_name(INDEX)
         .key_schema(key(LANE, KeyType::Hash).map_err(invalid)?)
-        .key_schema(key(PLACE, KeyType::Range).map_err(invalid)?)
+        .key_schema(key(RING_POSITION, KeyType::Range).map_err(invalid)?)
         .projection(Projection::builder().projection_type(ProjectionType::KeysOnly).build())
         .build()
         .map_err(invalid)?;
@@ -40,7 +40,7 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
         .billing_mode(BillingMode::PayPerRequest)
         .attribute_definitions(typed(KEY, ScalarAttributeType::S).map_err(invalid)?)
         .attribute_definitions(typed(LANE, ScalarAttributeType::S).map_err(invalid)?)
-        .attribute_definitions(typed(PLACE, ScalarAttributeType::B).map_err(invalid)?)
+        .attribute_definitions(typed(RING_POSITION, ScalarAttributeType::B).map_err(invalid)?)
         .key_schema(key(KEY, KeyType::Hash).map_err(invalid)?)
         .global_secondary_indexes(index)
         .send()
@@ -51,29 +51,30 @@ pub async fn create_table(client: &Client, name: &str, time_to_live: bool) -> Re
         Err(error) if error.as_service_error().is_some_and(|e| e.is_resource_in_use_exception()) => {}
         Err(error) => return Err(store_error("CreateTable", &error)),
     }
-    until_active(client, name).await?;
-    if time_to_live { let_items_end(client, name).await } else { Ok(()) }
+    wait_until_active(client, name).await?;
+    // DynamoDB accepts the setting only for an active table.
+    if time_to_live { enable_time_to_live(client, name).await } else { Ok(()) }
 }
 
 /// Enables the time to live if it is off. DynamoDB refuses to enable it twice, and an attempt whose
 /// response was lost counts as the first.
-async fn let_items_end(client: &Client, name: &str) -> Result<(), StoreError> {
-    if items_end(client, name).await? {
+async fn enable_time_to_live(client: &Client, name: &str) -> Result<(), StoreError> {
+    if time_to_live_is_enabled(client, name).await? {
         return Ok(());
     }
     let expiry = TimeToLiveSpecification::builder().enabled(true).attribute_name(TIME_TO_LIVE).build();
     let expiry = expiry.map_err(|error| StoreError::Internal(error.to_string()))?;
     match client.update_time_to_live().table_name(name).time_to_live_specification(expiry).send().await {
         Ok(_) => Ok(()),
-        Err(error) if items_end(client, name).await? => {
-            tracing::debug!(%error, "the time to live was turned on by another attempt");
+        Err(error) if time_to_live_is_enabled(client, name).await? => {
+            tracing::debug!(%error, "another attempt has enabled the time to live");
             Ok(())
         }
         Err(error) => Err(store_error("UpdateTimeToLive", &error)),
     }
 }
 
-async fn items_end(client: &Client, name: &str) -> Result<bool, StoreError> {
+async fn time_to_live_is_enabled(client: &Client, name: &str) -> Result<bool, StoreError> {
     let sent = client.describe_time_to_live().table_name(name).send().await;
     let described = sent.map_err(|error| store_error("DescribeTimeToLive", &error))?;
     let status = described.time_to_live_description.and_then(|description| description.time_to_live_status);
@@ -81,7 +82,7 @@ async fn items_end(client: &Client, name: &str) -> Result<bool, StoreError> {
 }
 
 /// Waits until a new table accepts calls, which takes a few seconds.
-async fn until_active(client: &Client, name: &str) -> Result<(), StoreError> {
+async fn wait_until_active(client: &Client, name: &str) -> Result<(), StoreError> {
     const ROUNDS: u32 = 120;
     for _ in 0..ROUNDS {
         let sent = client.describe_table().table_name(name).send().await;
@@ -98,5 +99,5 @@ async fn until_active(client: &Client, name: &str) -> Result<(), StoreError> {
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
-    Err(unavailable(format!("the table {name} is still not active")))
+    Err(unavailable(format!("the table {name} did not become active within a minute")))
 }

@@ -1,22 +1,22 @@
-//! Enumerations follow the ring from place to place. A peer's place never changes, so other peers
-//! that come or go do not affect it.
+//! Enumerations follow the ring in ascending order. A peer's position never changes, so peers that
+//! register or expire in the meantime do not affect the others.
 
 use std::collections::BTreeMap;
 
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Enumeration, Position, Query, StoreError, Total};
 
+use crate::cache::{Network, Peers};
 use crate::core::Core;
+use crate::estimate::{Observation, to_u64};
 use crate::item::{self, Expression};
-use crate::lane::{Family, Place};
-use crate::memory::{Network, Peers};
-use crate::page::PageInMaking;
+use crate::lane::{LaneGroup, RingPosition};
+use crate::page::PageBuilder;
 use crate::sample::{Entries, matches};
-use crate::size::{Seen, to_u64};
 
 /// Maximum number of rounds per page: enough to cross all lanes of a rare archetype. If the page is
 /// still short then, it has a cursor to continue.
-const ROUNDS: usize = 24;
+const MAX_ROUNDS: usize = 24;
 /// Minimum and maximum number of entries that one round reads.
 const ROUND_ENTRIES: (usize, usize) = (50, 1_000);
 
@@ -27,144 +27,152 @@ impl Core {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
+        // A cursor of another table has another fingerprint: its positions mean nothing here.
         let fingerprint = self.secret().await?.fingerprint();
         let from = match after {
-            None => Some(Place(0)),
-            Some(position) => match place_of(position, fingerprint) {
-                Some(place) => place.0.checked_add(1).map(Place),
+            None => Some(RingPosition(0)),
+            Some(cursor) => match decode_position(cursor, fingerprint) {
+                Some(position) => position.0.checked_add(1).map(RingPosition),
                 None => return Ok(Enumeration::Foreign),
             },
         };
         let network = self.network().await?;
         let Some(from) = from else {
-            let page = PageInMaking::new(query, now).finish(self.total(&network, query, now));
+            let page = PageBuilder::new(query, now).finish(self.total(&network, query, now));
             return Ok(Enumeration::Page(page, None));
         };
         let (page, last) = match &network {
-            Network::Small(peers) => page_of_snapshot(peers, query, from, now),
-            Network::Large => self.page_of_ring(query, from, now).await?,
+            Network::Small(peers) => page_from_snapshot(peers, query, from, now),
+            Network::Large => self.page_from_ring(query, from, now).await?,
         };
-        let next = last.map(|place| Position([fingerprint.as_slice(), &place.to_bytes()].concat()));
+        let next = last.map(|position| Position([fingerprint.as_slice(), &position.to_bytes()].concat()));
         Ok(Enumeration::Page(page.finish(self.total(&network, query, now)), next))
     }
 
+    /// The number of live peers that match: exact for a small network, otherwise an estimate.
     fn total(&self, network: &Network, query: &Query, now: Timestamp) -> Total {
         match network {
             Network::Small(peers) => {
                 Total::Exact(to_u64(peers.values().filter(|stored| matches(stored, query, now)).count()))
             }
             Network::Large => {
-                Total::Estimate(self.sizes.of(&query.archetypes).map_or(0, |seen| seen.live_in_all()))
+                Total::Estimate(self.sizes.get(&query.archetypes).map_or(0, |seen| seen.estimated_live()))
             }
         }
     }
 
-    /// A page, and the last place that it covers. `None` if it covers the rest of the ring.
-    async fn page_of_ring<'q>(
+    /// A page, and the last position that it covers. `None` if it covers the rest of the ring.
+    async fn page_from_ring<'q>(
         &self,
         query: &'q Query,
-        mut from: Place,
+        mut from: RingPosition,
         now: Timestamp,
-    ) -> Result<(PageInMaking<'q>, Option<Place>), StoreError> {
-        let mut page = PageInMaking::new(query, now);
-        let mut seen = Seen::default();
+    ) -> Result<(PageBuilder<'q>, Option<RingPosition>), StoreError> {
+        let mut page = PageBuilder::new(query, now);
+        let mut seen = Observation::default();
         let mut done = None;
-        for _ in 0..ROUNDS {
+        for _ in 0..MAX_ROUNDS {
             let wanted = query.limit.saturating_sub(page.len()).clamp(ROUND_ENTRIES.0, ROUND_ENTRIES.1);
-            let (entries, reach) = self.entries_up_to(query, from, wanted).await?;
+            let (entries, complete_to) = self.entries_up_to(query, from, wanted).await?;
             seen.entries += to_u64(entries.len());
-            seen.covered += u128::from(reach.0 - from.0) + 1;
+            seen.covered += u128::from(complete_to.0 - from.0) + 1;
+            // The page is full. The next one starts with the peer that did not fit.
             if let Some(stopped) = self.list_in_order(entries, query, &mut page, &mut seen, now).await? {
-                done = stopped.0.checked_sub(1).map(Place);
-                self.sizes.saw(&query.archetypes, &seen);
-                return Ok((page, done.or(after_nothing(from))));
+                done = stopped.0.checked_sub(1).map(RingPosition);
+                self.sizes.add(&query.archetypes, &seen);
+                return Ok((page, done.or(position_before(from))));
             }
-            done = Some(reach);
-            match reach.0.checked_add(1) {
-                Some(next) => from = Place(next),
+            done = Some(complete_to);
+            match complete_to.0.checked_add(1) {
+                Some(next) => from = RingPosition(next),
                 None => {
                     done = None;
                     break;
                 }
             }
         }
-        self.sizes.saw(&query.archetypes, &seen);
+        self.sizes.add(&query.archetypes, &seen);
         Ok((page, done))
     }
 
-    /// Lists the live peers in the order of the ring. Returns the place of the first peer that did
-    /// not fit.
+    /// Lists the live peers in the order of the ring. Returns the position of the first peer that
+    /// did not fit.
     async fn list_in_order(
         &self,
         entries: Entries,
         query: &Query,
-        page: &mut PageInMaking<'_>,
-        seen: &mut Seen,
+        page: &mut PageBuilder<'_>,
+        seen: &mut Observation,
         now: Timestamp,
-    ) -> Result<Option<Place>, StoreError> {
-        let asked: Vec<_> =
+    ) -> Result<Option<RingPosition>, StoreError> {
+        let requested: Vec<_> =
             entries.into_iter().filter(|(_, peer)| query.exclude.as_ref() != Some(peer)).collect();
-        let listed = self.look_at(asked, query, seen, now).await?;
+        let listed = self.read_matching(requested, query, seen, now).await?;
         let secret = self.secret().await?;
-        let in_order: BTreeMap<_, _> =
-            listed.into_iter().map(|stored| (secret.place(&stored.registration.peer_id), stored)).collect();
-        Ok(in_order.into_iter().find(|(_, stored)| !page.push(stored)).map(|(place, _)| place))
+        // A batch read returns items in any order.
+        let in_order: BTreeMap<_, _> = listed
+            .into_iter()
+            .map(|stored| (secret.position(&stored.registration.peer_id), stored))
+            .collect();
+        Ok(in_order.into_iter().find(|(_, stored)| !page.push(stored)).map(|(position, _)| position))
     }
 
-    /// About `wanted` entries of a lane, starting at a place. Also returns the place up to which
-    /// they are complete.
+    /// About `wanted` entries of a lane, starting at a position. Also returns the position up to
+    /// which they are complete.
     async fn entries_up_to(
         &self,
         query: &Query,
-        from: Place,
+        from: RingPosition,
         wanted: usize,
-    ) -> Result<(Entries, Place), StoreError> {
+    ) -> Result<(Entries, RingPosition), StoreError> {
+        // One query reads one lane, because the lane is the index's hash key.
         let lane_end = from.lane().last();
         let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
-        let mut reach = lane_end;
+        let mut complete_to = lane_end;
         let mut entries = Entries::new();
-        for family in Family::of(&query.archetypes) {
-            let window = Expression::window(family.lane_key(from.lane()), from, lane_end);
+        for group in LaneGroup::for_query(&query.archetypes) {
+            let window = Expression::window(group.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
-            // A family that has further entries is complete only up to its last one. The union is
-            // complete up to the first such place, and entries after it are left for the next
+            // A group that has further entries is complete only up to its last one. The union is
+            // complete up to the first such position, and entries after it are left for the next
             // round.
             if page.next.is_some()
-                && let Some(Ok((place, _))) = page.items.last().map(item::indexed)
+                && let Some(Ok((position, _))) = page.items.last().map(item::parse_index_entry)
             {
-                reach = reach.min(place);
+                complete_to = complete_to.min(position);
             }
-            self.collect(&page.items, &mut entries);
+            self.parse_entries(&page.items, &mut entries);
         }
-        entries.retain(|place, _| *place <= reach);
-        self.recent.correct((from, reach), &query.archetypes, &mut entries);
-        Ok((entries, reach))
+        entries.retain(|position, _| *position <= complete_to);
+        self.recent.apply_to((from, complete_to), &query.archetypes, &mut entries);
+        Ok((entries, complete_to))
     }
 }
 
-/// The place before `from`, if the page had no room for its first peer.
-fn after_nothing(from: Place) -> Option<Place> {
-    from.0.checked_sub(1).map(Place)
+/// The position before `from`, if the page had no space for its first peer.
+fn position_before(from: RingPosition) -> Option<RingPosition> {
+    from.0.checked_sub(1).map(RingPosition)
 }
 
-fn page_of_snapshot<'q>(
+fn page_from_snapshot<'q>(
     peers: &Peers,
     query: &'q Query,
-    from: Place,
+    from: RingPosition,
     now: Timestamp,
-) -> (PageInMaking<'q>, Option<Place>) {
-    let mut page = PageInMaking::new(query, now);
+) -> (PageBuilder<'q>, Option<RingPosition>) {
+    let mut page = PageBuilder::new(query, now);
     let mut last = None;
-    for (place, stored) in peers.range(from..) {
+    for (position, stored) in peers.range(from..) {
         if matches(stored, query, now) && !page.push(stored) {
             return (page, last);
         }
-        last = Some(*place);
+        last = Some(*position);
     }
     (page, None)
 }
 
-fn place_of(position: &Position, fingerprint: [u8; 4]) -> Option<Place> {
-    let (made_by, place) = position.0.split_first_chunk::<4>()?;
-    (*made_by == fingerprint).then(|| Place::from_bytes(place)).flatten()
+/// The ring position in a cursor, if the cursor is from this table.
+fn decode_position(cursor: &Position, fingerprint: [u8; 4]) -> Option<RingPosition> {
+    let (table, position) = cursor.0.split_first_chunk::<4>()?;
+    (*table == fingerprint).then(|| RingPosition::from_bytes(position)).flatten()
 }

@@ -8,14 +8,14 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 
 use crate::client::is_transient_response;
 
-/// When a client may retry after throttling or a timeout, in seconds. Throttling ends within one
-/// second.
+/// After how many seconds a client may retry after throttling or a timeout. Throttling
+/// ends within one second.
 pub(crate) const RETRY_SOON_SECONDS: u32 = 1;
 /// When a client may retry if an operator has to fix the problem first, in seconds.
 const RETRY_LATER_SECONDS: u32 = 30;
 
 /// Errors that only an operator can fix. Until then the service is unavailable rather than broken.
-const OPERATORS: [&str; 6] = [
+const NEEDS_OPERATOR: [&str; 6] = [
     "ResourceNotFoundException",
     "AccessDeniedException",
     "UnrecognizedClientException",
@@ -34,26 +34,27 @@ const TRANSIENT: [&str; 6] = [
     "ReplicatedWriteConflictException",
 ];
 
-/// The store's error for a call that failed despite the client's retries. The log gets the error and
-/// its causes, but not the response itself, which may contain stored data. The reason, which `/health` shows to everyone, contains no account and no role.
+/// The store's error for a call that failed despite the client's retries. The log gets the error
+/// and its causes, but not the response itself, which may contain stored data. The reason contains
+/// no account and no role, because `/health` shows it to every caller.
 pub(crate) fn store_error<E>(action: &str, error: &SdkError<E>) -> StoreError
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
     let kind = kind(error);
     let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
-    let said = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
-    tracing::warn!(action, kind, said, "DynamoDB {action} failed: {kind}");
+    let causes = causes.map(ToString::to_string).collect::<Vec<_>>().join(": ");
+    tracing::warn!(action, kind, causes, "DynamoDB {action} failed: {kind}");
     let reason = format!("DynamoDB {action} failed: {kind}");
-    if OPERATORS.contains(&kind) || kind == NOT_SENT {
+    if NEEDS_OPERATOR.contains(&kind) || kind == NOT_SENT {
         return StoreError::Unavailable { reason, retry_after_seconds: RETRY_LATER_SECONDS };
     }
     if is_transient(error) { unavailable(reason) } else { StoreError::Internal(reason) }
 }
 
 /// The request was not sent, for example because there are no credentials.
-const NOT_SENT: &str = "the call could not be made";
-const TIMED_OUT: &str = "no answer in time";
+const NOT_SENT: &str = "the request could not be sent";
+const TIMED_OUT: &str = "no response in time";
 const NO_CONNECTION: &str = "no connection";
 const MALFORMED: &str = "a malformed response";
 
@@ -66,9 +67,9 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
         // The connection ended before the response did.
         SdkError::DispatchFailure(failure) if failure.as_other().is_some() => NO_CONNECTION,
         SdkError::ResponseError(_) => MALFORMED,
-        SdkError::ServiceError(refused) => match error.code() {
+        SdkError::ServiceError(rejected) => match error.code() {
             Some(code) if !code.is_empty() => code,
-            _ if refused.raw().status().is_success() => MALFORMED,
+            _ if rejected.raw().status().is_success() => MALFORMED,
             _ => "an unknown error",
         },
         _ => NOT_SENT,
@@ -77,8 +78,9 @@ fn kind<E: ProvideErrorMetadata>(error: &SdkError<E>) -> &str {
 
 fn is_transient<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     match error {
-        SdkError::ServiceError(refused) => {
-            is_transient_response(refused.raw()) || error.code().is_some_and(|code| TRANSIENT.contains(&code))
+        SdkError::ServiceError(rejected) => {
+            is_transient_response(rejected.raw())
+                || error.code().is_some_and(|code| TRANSIENT.contains(&code))
         }
         _ => true,
     }

@@ -8,9 +8,9 @@
 //! There are three kinds of items:
 //!
 //! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
-//!   While it is listed, it also has the index keys of all peers.
+//!   While it is on the index, it also has the index keys of all peers.
 //! - A *marker*, with an archetype and a peer's id in its key. It has the index keys of that
-//!   archetype at the same place of the ring, and nothing of the registration. It makes the peer
+//!   archetype at the same position of the ring, and nothing of the registration. It makes the peer
 //!   findable by the archetype. A read always reads the peer as well, so a marker whose peer is
 //!   gone or has lost the archetype has no effect.
 //! - The *table item*, which has the secret of the hash.
@@ -28,7 +28,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::lane::{Family, Place, Secret};
+use crate::lane::{LaneGroup, RingPosition, Secret};
 
 /// An item in the SDK's representation.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -36,10 +36,10 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 /// The table's key: a peer's id, or the key of another kind of item. Such keys start with a space,
 /// which an id cannot contain.
 pub(crate) const KEY: &str = "peer_id";
-/// The index's hash key: a lane of a family.
+/// The index's hash key: a lane of a group.
 pub(crate) const LANE: &str = "lane";
-/// The index's range key: the place on the ring, in eight bytes.
-pub(crate) const PLACE: &str = "h";
+/// The index's range key: the position on the ring, in eight bytes.
+pub(crate) const RING_POSITION: &str = "h";
 /// When DynamoDB may delete the item, in seconds since the epoch.
 pub(crate) const TIME_TO_LIVE: &str = "ttl";
 const REGISTRATION: &str = "reg";
@@ -49,7 +49,7 @@ const REGISTERED_AT: &str = "since";
 const LEASE_SECONDS: &str = "lease";
 const HOLDER: &str = "holder";
 const GENERATION: &str = "gen";
-const MARKED_UNTIL: &str = "marked";
+const MARKERS_EXPIRE_AT: &str = "marked";
 const SECRET: &str = "secret";
 
 /// The key of the item with the table's secret. Markers have two spaces in their keys, and this has
@@ -60,13 +60,14 @@ const TABLE_KEY: &str = " table";
 /// rarely have to renew markers.
 const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
 
-/// Distinguishes the registrations of a peer. It also changes when the peer is taken off the index.
+/// Distinguishes the registrations of a peer. It also changes when the peer is removed from the
+/// index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Generation(pub(crate) [u8; 8]);
 
 /// A peer as stored in the table.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Stored {
+pub(crate) struct StoredPeer {
     pub(crate) registration: Registration,
     pub(crate) json: PeerJson,
     pub(crate) expires_at: Timestamp,
@@ -76,16 +77,16 @@ pub(crate) struct Stored {
     pub(crate) holder: Holder,
     pub(crate) generation: Generation,
     /// When its markers expire, in seconds since the epoch.
-    pub(crate) marked_until: u64,
-    /// Whether it is on the index. A peer that has been dormant for long is taken off until it
-    /// comes back.
-    pub(crate) listed: bool,
+    pub(crate) markers_expire_at: u64,
+    /// Whether it is on the index. The sweep removes a peer that has been dormant for long, and a
+    /// revival adds it again.
+    pub(crate) indexed: bool,
 }
 
 /// Why an item cannot be parsed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub(crate) struct Unreadable(String);
+pub(crate) struct ItemError(String);
 
 /// The parts of a registration that are not in the item's key.
 #[derive(Serialize)]
@@ -104,7 +105,7 @@ struct ReadBody {
     metadata: Metadata,
 }
 
-impl Stored {
+impl StoredPeer {
     pub(crate) fn is_live(&self, now: Timestamp) -> bool {
         now < self.expires_at
     }
@@ -119,15 +120,15 @@ impl Stored {
     }
 
     /// Whether it has any of these archetypes. True if none is requested.
-    pub(crate) fn carries(&self, archetypes: &[Archetype]) -> bool {
+    pub(crate) fn has_any_of(&self, archetypes: &[Archetype]) -> bool {
         archetypes.is_empty() || archetypes.iter().any(|archetype| self.archetypes().contains(archetype))
     }
 
     /// The item of this peer.
-    pub(crate) fn to_item(&self, secret: &Secret, revival_window_millis: u64) -> Result<Item, Unreadable> {
+    pub(crate) fn to_item(&self, secret: &Secret, revival_window_millis: u64) -> Result<Item, ItemError> {
         let Registration { peer_id, address, port, archetypes, metadata } = &self.registration;
         let body = serde_json::to_string(&Body { address, port: *port, archetypes, metadata })
-            .map_err(|error| Unreadable(format!("a registration can't be written: {error}")))?;
+            .map_err(|error| ItemError(format!("{REGISTRATION} cannot be encoded: {error}")))?;
         let mut item = HashMap::from([
             (KEY.to_owned(), text(peer_id.as_str())),
             (REGISTRATION.to_owned(), text(body)),
@@ -137,22 +138,23 @@ impl Stored {
             (LEASE_SECONDS.to_owned(), number(self.ttl.as_secs().into())),
             (HOLDER.to_owned(), holder_bytes(&self.holder)),
             (GENERATION.to_owned(), bytes(self.generation.0)),
-            (MARKED_UNTIL.to_owned(), number(self.marked_until)),
-            (TIME_TO_LIVE.to_owned(), number(forgotten_at(self.expires_at, revival_window_millis))),
+            (MARKERS_EXPIRE_AT.to_owned(), number(self.markers_expire_at)),
+            (TIME_TO_LIVE.to_owned(), number(deletable_at(self.expires_at, revival_window_millis))),
         ]);
-        if self.listed {
-            item.extend(index_keys(&Family::All, secret.place(peer_id)));
+        // An item without index keys is not on the index, although it is in the table.
+        if self.indexed {
+            item.extend(index_keys(&LaneGroup::All, secret.position(peer_id)));
         }
         Ok(item)
     }
 
     /// Parses an item. Everything is validated again, so that no stored value can break a read.
-    pub(crate) fn from_item(item: &Item) -> Result<Self, Unreadable> {
+    pub(crate) fn from_item(item: &Item) -> Result<Self, ItemError> {
         let ReadBody { address, port, archetypes, metadata } =
             serde_json::from_str(text_of(item, REGISTRATION)?)
-                .map_err(|error| Unreadable(format!("{REGISTRATION} is no registration: {error}")))?;
+                .map_err(|error| ItemError(format!("{REGISTRATION} is not a valid registration: {error}")))?;
         let peer_id =
-            PeerId::parse(text_of(item, KEY)?).map_err(|rule| Unreadable(format!("{KEY} {rule}")))?;
+            PeerId::parse(text_of(item, KEY)?).map_err(|rule| ItemError(format!("{KEY} {rule}")))?;
         let registration = Registration { peer_id, address, port, archetypes, metadata };
         Ok(Self {
             json: PeerJson::new(&registration),
@@ -163,8 +165,8 @@ impl Stored {
             ttl: Ttl::from_secs(number_of(item, LEASE_SECONDS)?),
             holder: holder_of(bytes_of(item, HOLDER)?)?,
             generation: Generation(array_of(item, GENERATION)?),
-            marked_until: number_of(item, MARKED_UNTIL)?,
-            listed: item.contains_key(LANE),
+            markers_expire_at: number_of(item, MARKERS_EXPIRE_AT)?,
+            indexed: item.contains_key(LANE),
         })
     }
 
@@ -172,27 +174,29 @@ impl Stored {
     /// generation, so that a delete cannot hit the markers of a newer registration.
     pub(crate) fn markers(&self, secret: &Secret) -> Vec<Item> {
         let peer = &self.registration.peer_id;
-        let place = secret.place(peer);
+        let position = secret.position(peer);
         self.archetypes()
             .iter()
             .map(|archetype| {
+                // The index lists keys only, so a marker needs nothing of the registration.
                 let mut item = marker_key(archetype, peer);
-                item.extend(index_keys(&Family::Carrying(archetype.clone()), place));
+                item.extend(index_keys(&LaneGroup::OfArchetype(archetype.clone()), position));
                 item.insert(GENERATION.to_owned(), bytes(self.generation.0));
-                item.insert(TIME_TO_LIVE.to_owned(), number(self.marked_until));
+                item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
                 item
             })
             .collect()
     }
 }
 
-/// When new markers expire for a peer whose lease ends at `expires_at`, in seconds since the epoch.
-pub(crate) fn marked_until(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
-    forgotten_at(expires_at, revival_window_millis) + MARKER_SLACK_SECONDS
+/// When newly written markers expire for a peer whose lease ends at `expires_at`, in seconds since
+/// the epoch.
+pub(crate) fn marker_expiry(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
+    deletable_at(expires_at, revival_window_millis) + MARKER_SLACK_SECONDS
 }
 
 /// When DynamoDB may delete a peer's item, in seconds since the epoch.
-pub(crate) fn forgotten_at(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
+pub(crate) fn deletable_at(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
     // Rounded up, so that the item is not deleted before the last millisecond of the revival
     // window.
     expires_at.plus_millis(revival_window_millis).as_secs() + 1
@@ -213,13 +217,13 @@ pub(crate) fn marker_key(archetype: &Archetype, peer: &PeerId) -> Item {
     key(&format!(" {archetype} {peer}"))
 }
 
-/// The place and the peer of an index entry. An archetype may contain spaces, but an id may not, so
-/// the id comes after the last space.
-pub(crate) fn indexed(item: &Item) -> Result<(Place, PeerId), Unreadable> {
+/// The position and the peer of an index entry. An archetype may contain spaces, but an id may not,
+/// so the id comes after the last space.
+pub(crate) fn parse_index_entry(item: &Item) -> Result<(RingPosition, PeerId), ItemError> {
     let key = text_of(item, KEY)?;
     let id = key.rsplit(' ').next().unwrap_or(key);
-    let peer = PeerId::parse(id).map_err(|rule| Unreadable(format!("{KEY} {rule}")))?;
-    Ok((Place(u64::from_be_bytes(array_of(item, PLACE)?)), peer))
+    let peer = PeerId::parse(id).map_err(|rule| ItemError(format!("{KEY} {rule}")))?;
+    Ok((RingPosition(u64::from_be_bytes(array_of(item, RING_POSITION)?)), peer))
 }
 
 /// Whether an item is a peer, and not a marker or the table item.
@@ -240,7 +244,7 @@ pub(crate) fn secret_item(secret: &Secret) -> Item {
 }
 
 /// Parses the table's secret.
-pub(crate) fn secret_of(item: &Item) -> Result<Secret, Unreadable> {
+pub(crate) fn secret_of(item: &Item) -> Result<Secret, ItemError> {
     array_of(item, SECRET).map(Secret::from_bytes)
 }
 
@@ -272,7 +276,7 @@ impl Expression {
     }
 
     /// The registration is still the one that was read, and its lease has not been renewed since.
-    pub(crate) fn unchanged(stored: &Stored) -> Self {
+    pub(crate) fn unchanged(stored: &StoredPeer) -> Self {
         Self::new(
             "#g = :g AND #e = :e",
             &[("#g", GENERATION), ("#e", EXPIRES_AT)],
@@ -298,34 +302,34 @@ impl Expression {
     }
 
     /// Sets the lease to that of `renewed`.
-    pub(crate) fn renewal(renewed: &Stored, revival_window_millis: u64) -> Self {
+    pub(crate) fn renewal(renewed: &StoredPeer, revival_window_millis: u64) -> Self {
         Self::new(
             "SET #e = :new, #s = :seen, #t = :ttl, #m = :marked",
-            &[("#e", EXPIRES_AT), ("#s", LAST_SEEN), ("#t", TIME_TO_LIVE), ("#m", MARKED_UNTIL)],
+            &[("#e", EXPIRES_AT), ("#s", LAST_SEEN), ("#t", TIME_TO_LIVE), ("#m", MARKERS_EXPIRE_AT)],
             vec![
                 (":new", number(renewed.expires_at.as_millis())),
                 (":seen", number(renewed.last_seen.as_millis())),
-                (":ttl", number(forgotten_at(renewed.expires_at, revival_window_millis))),
-                (":marked", number(renewed.marked_until)),
+                (":ttl", number(deletable_at(renewed.expires_at, revival_window_millis))),
+                (":marked", number(renewed.markers_expire_at)),
             ],
         )
     }
 
-    /// Takes a peer's item off the index and changes its generation, so that a concurrent renewal
-    /// of the listed peer fails.
-    pub(crate) fn unlisting(generation: Generation) -> Self {
+    /// Removes a peer's item from the index and changes its generation, so that a concurrent
+    /// renewal that expects the peer on the index fails.
+    pub(crate) fn remove_from_index(generation: Generation) -> Self {
         Self::new(
             "SET #g = :next REMOVE #l, #p",
-            &[("#g", GENERATION), ("#l", LANE), ("#p", PLACE)],
+            &[("#g", GENERATION), ("#l", LANE), ("#p", RING_POSITION)],
             vec![(":next", bytes(generation.0))],
         )
     }
 
-    /// A range of one lane of a family, with both ends included.
-    pub(crate) fn window(lane_key: String, from: Place, to: Place) -> Self {
+    /// A range of one lane of a group, with both ends included.
+    pub(crate) fn window(lane_key: String, from: RingPosition, to: RingPosition) -> Self {
         Self::new(
             "#l = :l AND #p BETWEEN :from AND :to",
-            &[("#l", LANE), ("#p", PLACE)],
+            &[("#l", LANE), ("#p", RING_POSITION)],
             vec![(":l", text(lane_key)), (":from", bytes(from.to_bytes())), (":to", bytes(to.to_bytes()))],
         )
     }
@@ -335,9 +339,9 @@ fn key(text_of_key: &str) -> Item {
     HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }
 
-fn index_keys(family: &Family, place: Place) -> [(String, AttributeValue); 2] {
-    let lane = family.lane_key(place.lane());
-    [(LANE.to_owned(), text(lane)), (PLACE.to_owned(), bytes(place.to_bytes()))]
+fn index_keys(group: &LaneGroup, position: RingPosition) -> [(String, AttributeValue); 2] {
+    let lane = group.lane_key(position.lane());
+    [(LANE.to_owned(), text(lane)), (RING_POSITION.to_owned(), bytes(position.to_bytes()))]
 }
 
 fn text(value: impl Into<String>) -> AttributeValue {
@@ -356,8 +360,9 @@ fn holder_bytes(holder: &Holder) -> AttributeValue {
     bytes([holder.source.to_bytes().as_slice(), &holder.token.to_bytes()].concat())
 }
 
-fn holder_of(bytes: &[u8]) -> Result<Holder, Unreadable> {
-    let wrong = || Unreadable(format!("{HOLDER} is no source and token"));
+fn holder_of(bytes: &[u8]) -> Result<Holder, ItemError> {
+    let wrong = || ItemError(format!("{HOLDER} must be the bytes of a source and a token hash"));
+    // Nine bytes of source, and the rest is the hash of the token.
     let (source, token) = bytes.split_first_chunk::<9>().ok_or_else(wrong)?;
     Ok(Holder {
         source: Source::from_bytes(*source).ok_or_else(wrong)?,
@@ -365,24 +370,26 @@ fn holder_of(bytes: &[u8]) -> Result<Holder, Unreadable> {
     })
 }
 
-fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, Unreadable> {
+fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, ItemError> {
     let text = item.get(name).and_then(|value| value.as_s().ok());
-    text.map(String::as_str).ok_or_else(|| Unreadable(format!("{name} is no string")))
+    text.map(String::as_str).ok_or_else(|| ItemError(format!("{name} must be a string")))
 }
 
-fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Result<T, Unreadable> {
+fn number_of<T: std::str::FromStr>(item: &Item, name: &str) -> Result<T, ItemError> {
     let value = item.get(name).and_then(|value| value.as_n().ok());
-    value.and_then(|text| text.parse().ok()).ok_or_else(|| Unreadable(format!("{name} is no such number")))
+    value
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(|| ItemError(format!("{name} must be a number in its range")))
 }
 
-fn bytes_of<'a>(item: &'a Item, name: &str) -> Result<&'a [u8], Unreadable> {
+fn bytes_of<'a>(item: &'a Item, name: &str) -> Result<&'a [u8], ItemError> {
     let bytes = item.get(name).and_then(|value| value.as_b().ok());
-    bytes.map(Blob::as_ref).ok_or_else(|| Unreadable(format!("{name} is no bytes")))
+    bytes.map(Blob::as_ref).ok_or_else(|| ItemError(format!("{name} must be binary")))
 }
 
-fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], Unreadable> {
+fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], ItemError> {
     let bytes = bytes_of(item, name)?;
-    bytes.try_into().map_err(|_| Unreadable(format!("{name} does not have {N} bytes")))
+    bytes.try_into().map_err(|_| ItemError(format!("{name} must have {N} bytes")))
 }
 
 #[cfg(test)]
@@ -391,7 +398,7 @@ mod tests {
 
     use super::*;
 
-    fn stored(id: &str, archetypes: &[&str]) -> Stored {
+    fn stored(id: &str, archetypes: &[&str]) -> StoredPeer {
         let registration = Registration {
             peer_id: PeerId::parse(id).unwrap(),
             address: Address::parse("192.168.1.100").unwrap().unwrap(),
@@ -403,7 +410,7 @@ mod tests {
             source: Source::of("203.0.113.7".parse().unwrap()),
             token: TokenHash::of(&LeaseToken::from_random([7; 16])),
         };
-        Stored {
+        StoredPeer {
             json: PeerJson::new(&registration),
             registration,
             expires_at: Timestamp::from_millis(1_759_406_700_123),
@@ -412,52 +419,53 @@ mod tests {
             ttl: Ttl::from_secs(300),
             holder,
             generation: Generation([9; 8]),
-            marked_until: 1_759_900_000,
-            listed: true,
+            markers_expire_at: 1_759_900_000,
+            indexed: true,
         }
     }
 
     const SECRET: Secret = Secret::from_bytes([3; Secret::LEN]);
 
     #[test]
-    fn a_peer_reads_back_as_it_was_stored() {
-        for listed in [true, false] {
-            let peer = Stored { listed, ..stored("p", &["pepino", "two words"]) };
+    fn a_peer_survives_encoding_and_parsing_unchanged() {
+        for indexed in [true, false] {
+            let peer = StoredPeer { indexed, ..stored("p", &["pepino", "two words"]) };
             let item = peer.to_item(&SECRET, 1_000).unwrap();
-            assert_eq!(Stored::from_item(&item).unwrap(), peer);
+            assert_eq!(StoredPeer::from_item(&item).unwrap(), peer);
             assert!(is_peer(&item));
         }
     }
 
     #[test]
-    fn an_item_that_lacks_or_breaks_anything_is_unreadable() {
+    fn an_item_with_a_missing_or_malformed_attribute_is_an_error() {
         let whole = stored("p", &["a"]).to_item(&SECRET, 1_000).unwrap();
-        for name in whole.keys().filter(|name| ![LANE, PLACE, TIME_TO_LIVE].contains(&name.as_str())) {
+        for name in whole.keys().filter(|name| ![LANE, RING_POSITION, TIME_TO_LIVE].contains(&name.as_str()))
+        {
             let mut lacking = whole.clone();
             lacking.remove(name);
-            assert!(Stored::from_item(&lacking).is_err(), "{name}");
+            assert!(StoredPeer::from_item(&lacking).is_err(), "{name}");
             let mut broken = whole.clone();
             broken.insert(name.clone(), AttributeValue::Bool(true));
-            assert!(Stored::from_item(&broken).is_err(), "{name}");
+            assert!(StoredPeer::from_item(&broken).is_err(), "{name}");
         }
         let mut spaced = whole;
         spaced.insert(KEY.to_owned(), text(" a p"));
-        assert!(Stored::from_item(&spaced).is_err());
+        assert!(StoredPeer::from_item(&spaced).is_err());
     }
 
     #[test]
-    fn a_marker_names_its_peer_whatever_the_archetype_holds() {
+    fn the_key_of_a_marker_yields_its_peer_for_any_archetype() {
         let peer = stored("p", &["two words", "#0", "é"]);
-        let place = SECRET.place(&peer.registration.peer_id);
+        let position = SECRET.position(&peer.registration.peer_id);
         for marker in peer.markers(&SECRET) {
-            assert_eq!(indexed(&marker).unwrap(), (place, peer.registration.peer_id.clone()));
+            assert_eq!(parse_index_entry(&marker).unwrap(), (position, peer.registration.peer_id.clone()));
             assert!(!is_peer(&marker));
         }
-        assert_eq!(indexed(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, place);
+        assert_eq!(parse_index_entry(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, position);
     }
 
     #[test]
-    fn a_seed_like_peer_and_its_markers_stay_far_below_a_write_unit() {
+    fn the_items_of_a_typical_peer_are_far_smaller_than_a_write_unit() {
         let size = |item: &Item| -> usize {
             item.iter()
                 .map(|(name, value)| {

@@ -1,72 +1,71 @@
-//! A page that is being built.
+//! Builds a page of peers.
 
 use std::collections::HashSet;
 
-use aurora_discovery_protocol::{PeerId, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{PeerId, PeerList, Timestamp};
 use aurora_discovery_registry::{Page, Query, Total};
 
-use crate::item::Stored;
-
-/// An upper bound for the bytes that the full view adds to a peer: two keys, and two numbers of up
-/// to ten digits.
-const FULL_VIEW_BYTES: usize = 80;
+use crate::item::StoredPeer;
 
 /// The peers of a page, within the limits of its query.
-pub(crate) struct PageInMaking<'q> {
+pub(crate) struct PageBuilder<'q> {
     query: &'q Query,
     now: Timestamp,
     peers: PeerList,
-    cut: bool,
+    /// Whether a peer did not fit. Nothing is added after it, so that a page has no gaps.
+    truncated: bool,
     /// The ids of the listed peers, if the page may be filled with other peers, which must be
     /// different.
     listed: Option<HashSet<PeerId>>,
+    /// Whether the page is being filled with peers that do not match.
     filling: bool,
 }
 
-impl<'q> PageInMaking<'q> {
+impl<'q> PageBuilder<'q> {
     pub(crate) fn new(query: &'q Query, now: Timestamp) -> Self {
+        // The ids are needed only for a fill, which must not list a peer twice.
         let listed = (query.fill && !query.archetypes.is_empty()).then(HashSet::new);
-        Self { query, now, peers: PeerList::default(), cut: false, listed, filling: false }
+        Self { query, now, peers: PeerList::default(), truncated: false, listed, filling: false }
     }
 
-    /// Whether the page must be filled with other peers after all matching ones were added. From
-    /// here on only others are added.
-    pub(crate) fn goes_on_with_others(&mut self) -> bool {
+    /// Starts to fill the page with peers that do not match, after all matching ones were added.
+    /// Returns whether the query wants that and there is space. From here on, only peers that do not
+    /// match are added.
+    pub(crate) fn start_fill(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling
     }
 
-    /// Appends a peer. Returns whether there was room. Once it returns `false`, no further peer is
-    /// added. While the page is being filled, a peer that matches is skipped and needs no room.
-    pub(crate) fn push(&mut self, stored: &Stored) -> bool {
-        if self.filling && !self.is_other(stored) {
+    /// Appends a peer. Returns whether there was space. Once it returns `false`, no further peer is
+    /// added. While the page is being filled, a peer that matches is skipped and needs no space.
+    pub(crate) fn push(&mut self, stored: &StoredPeer) -> bool {
+        if self.filling && !self.is_fill_peer(stored) {
             return true;
         }
         let peer = stored.json.encoded();
-        let full = self.query.view == View::Full;
-        let bytes = peer.json_len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
+        // One byte more for the comma between two peers.
+        let bytes = peer.max_listed_len(self.query.view) + 1;
+        // The first peer is always added, so that an enumeration makes progress.
         let fits = self.peers.is_empty() || self.peers.bytes() + bytes <= self.query.page_bytes;
-        if self.cut || !fits || self.peers.len() >= self.query.limit {
-            self.cut = true;
+        if self.truncated || !fits || self.peers.len() >= self.query.limit {
+            self.truncated = true;
             return false;
         }
-        if full {
+        self.peers.push_in_view(self.query.view, peer, stored.last_seen, || {
             let seconds = |millis: u64| millis / 1_000;
             let expires_in = seconds(stored.expires_at.millis_since(self.now));
-            let registered_ago = seconds(self.now.millis_since(stored.registered_at));
-            self.peers.push_full(peer, stored.last_seen, expires_in, registered_ago);
-        } else {
-            self.peers.push(peer, stored.last_seen);
-        }
+            (expires_in, seconds(self.now.millis_since(stored.registered_at)))
+        });
         if let Some(listed) = &mut self.listed {
             listed.insert(stored.registration.peer_id.clone());
         }
         true
     }
 
-    fn is_other(&self, stored: &Stored) -> bool {
+    /// Whether a peer does not match and is not on the page yet.
+    fn is_fill_peer(&self, stored: &StoredPeer) -> bool {
         let listed = self.listed.as_ref().is_some_and(|ids| ids.contains(&stored.registration.peer_id));
-        !listed && !stored.carries(&self.query.archetypes)
+        !listed && !stored.has_any_of(&self.query.archetypes)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -75,7 +74,7 @@ impl<'q> PageInMaking<'q> {
 
     /// Whether the page is full, by the limit or by its size in bytes.
     pub(crate) fn is_full(&self) -> bool {
-        self.cut || self.peers.len() >= self.query.limit
+        self.truncated || self.peers.len() >= self.query.limit
     }
 
     pub(crate) fn finish(self, total: Total) -> Page {

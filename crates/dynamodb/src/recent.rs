@@ -9,123 +9,128 @@ use aurora_discovery_protocol::{Archetype, PeerId};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::item::{Generation, Stored};
-use crate::lane::Place;
+use crate::item::{Generation, StoredPeer};
+use crate::lane::RingPosition;
 
-/// How long a write of this process overrides what is read: the hold of a snapshot and a second of
-/// lag. Not longer, because it also hides later writes of other processes.
-pub(crate) const HOLD: Duration = Duration::from_secs(5);
+/// How long a write of this process overrides what is read: the lifetime of a snapshot plus a
+/// second of lag. Not longer, because it also hides later writes of other processes.
+pub(crate) const RETENTION: Duration = Duration::from_secs(5);
 /// Maximum number of writes that are remembered: 4,000 per second, more than a process of this size
 /// makes.
-const MOST: usize = 20_000;
+const MAX_WRITES: usize = 20_000;
 
 /// The latest write of this process to a peer.
 #[derive(Clone, Debug)]
-pub(crate) enum Written {
-    Placed(Arc<Stored>),
+pub(crate) enum RecentWrite {
+    /// The peer was registered or renewed.
+    Stored(Arc<StoredPeer>),
+    /// The peer with this generation was deregistered.
     Removed(Generation),
 }
 
-/// The writes of the last seconds, by place on the ring.
+/// The writes of the last seconds, by position on the ring.
 #[derive(Debug, Default)]
-pub(crate) struct Recent(Mutex<Inner>);
+pub(crate) struct RecentWrites(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Two ids with the same place would hide each other for some seconds. With 64-bit hashes this
-    /// is not expected to happen.
-    writes: BTreeMap<Place, (Instant, Written)>,
-    order: VecDeque<(Instant, Place)>,
+    /// Two ids with the same position would hide each other for some seconds. With 64-bit hashes
+    /// this is not expected to happen.
+    writes: BTreeMap<RingPosition, (Instant, RecentWrite)>,
+    /// The writes by age, oldest first.
+    order: VecDeque<(Instant, RingPosition)>,
 }
 
-impl Recent {
+impl RecentWrites {
     /// Remembers a registration.
-    pub(crate) fn placed(&self, place: Place, stored: Arc<Stored>) {
-        self.0.lock().insert(place, Written::Placed(stored));
+    pub(crate) fn record_registration(&self, position: RingPosition, stored: Arc<StoredPeer>) {
+        self.0.lock().insert(position, RecentWrite::Stored(stored));
     }
 
     /// Remembers a renewal, unless a newer write is remembered.
-    pub(crate) fn renewed(&self, place: Place, stored: Arc<Stored>) {
+    pub(crate) fn record_renewal(&self, position: RingPosition, stored: Arc<StoredPeer>) {
         let mut inner = self.0.lock();
         // Another generation means that the peer was registered again since the renewal read it. Of
         // the same generation, the longer lease is newer, and a removal is final.
-        let newer = inner.writes.get(&place).is_some_and(|(_, written)| match written {
-            Written::Placed(other) => {
+        let newer = inner.writes.get(&position).is_some_and(|(_, written)| match written {
+            RecentWrite::Stored(other) => {
                 other.generation != stored.generation || other.expires_at > stored.expires_at
             }
-            Written::Removed(generation) => *generation == stored.generation,
+            RecentWrite::Removed(generation) => *generation == stored.generation,
         });
         if !newer {
-            inner.insert(place, Written::Placed(stored));
+            inner.insert(position, RecentWrite::Stored(stored));
         }
     }
 
     /// Remembers a deregistration.
-    pub(crate) fn removed(&self, place: Place, generation: Generation) {
-        self.0.lock().insert(place, Written::Removed(generation));
+    pub(crate) fn record_removal(&self, position: RingPosition, generation: Generation) {
+        self.0.lock().insert(position, RecentWrite::Removed(generation));
     }
 
-    /// The latest write to the peer at a place.
-    pub(crate) fn at(&self, place: Place) -> Option<Written> {
+    /// The latest write to the peer at a position.
+    pub(crate) fn get(&self, position: RingPosition) -> Option<RecentWrite> {
         let mut inner = self.0.lock();
-        inner.drop_old();
-        inner.writes.get(&place).map(|(_, written)| written.clone())
+        inner.drop_expired();
+        inner.writes.get(&position).map(|(_, written)| written.clone())
     }
 
     /// The latest writes to the peers in a range, with both ends included.
-    pub(crate) fn within(&self, from: Place, to: Place) -> Vec<(Place, Written)> {
+    pub(crate) fn range(&self, from: RingPosition, to: RingPosition) -> Vec<(RingPosition, RecentWrite)> {
         let mut inner = self.0.lock();
-        inner.drop_old();
+        inner.drop_expired();
         if inner.writes.is_empty() || from > to {
             return Vec::new();
         }
-        inner.writes.range(from..=to).map(|(place, (_, written))| (*place, written.clone())).collect()
+        inner.writes.range(from..=to).map(|(position, (_, written))| (*position, written.clone())).collect()
     }
 
-    /// Corrects the index entries of a range by the writes of this process.
-    pub(crate) fn correct(
+    /// Applies the writes of this process to the index entries of a range: adds peers that the
+    /// index does not list yet, and removes those that it still lists.
+    pub(crate) fn apply_to(
         &self,
-        (from, to): (Place, Place),
+        (from, to): (RingPosition, RingPosition),
         archetypes: &[Archetype],
-        entries: &mut BTreeMap<Place, PeerId>,
+        entries: &mut BTreeMap<RingPosition, PeerId>,
     ) {
-        for (place, written) in self.within(from, to) {
+        for (position, written) in self.range(from, to) {
             match written {
-                Written::Placed(stored) if stored.carries(archetypes) => {
-                    entries.insert(place, stored.registration.peer_id.clone());
+                RecentWrite::Stored(stored) if stored.has_any_of(archetypes) => {
+                    entries.insert(position, stored.registration.peer_id.clone());
                 }
-                Written::Placed(_) | Written::Removed(_) => drop(entries.remove(&place)),
+                RecentWrite::Stored(_) | RecentWrite::Removed(_) => drop(entries.remove(&position)),
             }
         }
     }
 }
 
 impl Inner {
-    fn insert(&mut self, place: Place, written: Written) {
+    /// Adds a write, and makes space by dropping the oldest one if there are too many.
+    fn insert(&mut self, position: RingPosition, written: RecentWrite) {
         let now = Instant::now();
-        self.drop_old();
-        if self.order.len() >= MOST
+        self.drop_expired();
+        if self.order.len() >= MAX_WRITES
             && let Some((at, oldest)) = self.order.pop_front()
         {
-            self.forget(oldest, at);
+            self.drop_write(oldest, at);
         }
-        self.writes.insert(place, (now, written));
-        self.order.push_back((now, place));
+        self.writes.insert(position, (now, written));
+        self.order.push_back((now, position));
     }
 
-    fn drop_old(&mut self) {
-        while let Some(&(at, place)) = self.order.front()
-            && at.elapsed() > HOLD
+    fn drop_expired(&mut self) {
+        while let Some(&(at, position)) = self.order.front()
+            && at.elapsed() > RETENTION
         {
             self.order.pop_front();
-            self.forget(place, at);
+            self.drop_write(position, at);
         }
     }
 
-    fn forget(&mut self, place: Place, at: Instant) {
-        // A later write to the same place has its own entry in `order`, and must stay.
-        if self.writes.get(&place).is_some_and(|(written_at, _)| *written_at == at) {
-            self.writes.remove(&place);
+    fn drop_write(&mut self, position: RingPosition, at: Instant) {
+        // A later write to the same position has its own entry in `order`, and must stay.
+        if self.writes.get(&position).is_some_and(|(written_at, _)| *written_at == at) {
+            self.writes.remove(&position);
         }
     }
 }

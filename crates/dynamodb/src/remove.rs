@@ -6,10 +6,10 @@
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Claim, Removal, StoreError};
 
-use crate::core::{Core, RACES, Standing};
+use crate::core::{Core, Lookup, MAX_ATTEMPTS};
 use crate::failure::unavailable;
 use crate::item::{self, Expression};
-use crate::table::Write;
+use crate::table::WriteOutcome;
 
 impl Core {
     pub(crate) async fn remove(
@@ -18,11 +18,11 @@ impl Core {
         claim: &Claim,
         now: Timestamp,
     ) -> Result<Removal, StoreError> {
-        let place = self.place(peer).await?;
-        let _turn = self.turn(place).await;
-        let mut standing = self.standing(peer).await?;
-        for lost in 0..RACES {
-            let Standing::Peer(stored) = standing else { return Ok(Removal::Unknown) };
+        let position = self.position(peer).await?;
+        let _lock = self.lock(position).await;
+        let mut lookup = self.look_up(peer).await?;
+        for attempt in 0..MAX_ATTEMPTS {
+            let Lookup::Found(stored) = lookup else { return Ok(Removal::Unknown) };
             if !stored.is_known(now, self.revival_window_millis) {
                 return Ok(Removal::Unknown);
             }
@@ -30,18 +30,20 @@ impl Core {
             if stored.is_live(now) && !admitted {
                 return Ok(Removal::Held { until: stored.expires_at });
             }
+            // A client that is not the holder may delete the peer only because its lease has ended,
+            // so a renewal in the meantime must make the delete fail.
             let condition =
                 if admitted { Expression::same(stored.generation) } else { Expression::unchanged(&stored) };
             match self.table.delete(item::peer_key(peer), condition).await? {
-                Write::Done => {
+                WriteOutcome::Done => {
                     let archetypes: Vec<_> = stored.archetypes().iter().collect();
-                    self.recent.removed(place, stored.generation);
+                    self.recent.record_removal(position, stored.generation);
                     self.delete_markers(peer, &archetypes, stored.generation).await;
                     return Ok(Removal::Removed { was_live: stored.is_live(now) });
                 }
-                Write::Refused(item) => standing = self.standing_after(peer, item, lost).await?,
+                WriteOutcome::Refused(item) => lookup = self.look_up_again(peer, item, attempt).await?,
             }
         }
-        Err(unavailable("too many callers change this peer at once"))
+        Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 }

@@ -6,81 +6,89 @@ use std::sync::Arc;
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Renewal, StoreError};
 
-use crate::core::{Core, RACES, Standing};
+use crate::core::{Core, Lookup, MAX_ATTEMPTS};
 use crate::failure::unavailable;
-use crate::item::{self, Expression, Stored};
-use crate::lane::Place;
-use crate::table::Write;
+use crate::item::{self, Expression, StoredPeer};
+use crate::lane::RingPosition;
+use crate::table::WriteOutcome;
 
-/// A renewal extends the lease by this part of its duration more than requested, so that the next
-/// heartbeat need not write.
+/// A renewal that is written extends the lease by a third of its duration more than requested, so
+/// that the next heartbeat finds a lease that is long enough and does not write.
 const AHEAD: u64 = 3;
 
 impl Core {
     pub(crate) async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
-        let standing = self.standing(peer).await?;
-        self.renew_standing(peer, standing, now).await
+        let lookup = self.look_up(peer).await?;
+        self.renew_from(peer, lookup, now).await
     }
 
     /// What the table currently has under the keys of these peers, in the same order. Takes one
     /// call per hundred peers.
-    pub(crate) async fn standings(&self, peers: &[PeerId]) -> Result<Vec<Standing>, StoreError> {
-        let items = self.table.read_all_now(peers.iter().map(item::peer_key).collect()).await?;
+    pub(crate) async fn look_up_all(&self, peers: &[PeerId]) -> Result<Vec<Lookup>, StoreError> {
+        let items = self.table.read_all_consistent(peers.iter().map(item::peer_key).collect()).await?;
         let mut read: HashMap<_, _> =
             items.into_iter().filter_map(|item| Some((item::key_of(&item)?.to_owned(), item))).collect();
-        Ok(peers.iter().map(|peer| self.judge(read.remove(peer.as_str()))).collect())
+        Ok(peers.iter().map(|peer| self.classify(read.remove(peer.as_str()))).collect())
     }
 
     /// The same as [`Core::renew`], for a peer that was read already.
-    pub(crate) async fn renew_standing(
+    pub(crate) async fn renew_from(
         &self,
         peer: &PeerId,
-        mut standing: Standing,
+        mut lookup: Lookup,
         now: Timestamp,
     ) -> Result<Renewal, StoreError> {
-        let place = self.place(peer).await?;
+        let position = self.position(peer).await?;
         let mut revived = false;
-        for lost in 0..RACES {
-            let Standing::Peer(stored) = standing else { return Ok(Renewal::Unknown) };
+        for attempt in 0..MAX_ATTEMPTS {
+            let Lookup::Found(stored) = lookup else { return Ok(Renewal::Unknown) };
             if !stored.is_known(now, self.revival_window_millis) {
                 return Ok(Renewal::Unknown);
             }
             revived |= !stored.is_live(now);
             let renewed = Renewal::Renewed { ttl: stored.ttl, revived, registered_at: stored.registered_at };
+            // An earlier renewal extended the lease far enough already.
             if stored.expires_at >= now + stored.ttl {
                 return Ok(renewed);
             }
-            match self.write_renewal(place, *stored, now).await? {
-                Write::Done => return Ok(renewed),
-                Write::Refused(item) => standing = self.standing_after(peer, item, lost).await?,
+            match self.write_renewal(position, *stored, now).await? {
+                WriteOutcome::Done => return Ok(renewed),
+                WriteOutcome::Refused(item) => lookup = self.look_up_again(peer, item, attempt).await?,
             }
         }
-        Err(unavailable("too many callers change this peer at once"))
+        Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    async fn write_renewal(&self, place: Place, stored: Stored, now: Timestamp) -> Result<Write, StoreError> {
+    /// Writes the longer lease, on condition that the peer has not changed since it was read.
+    async fn write_renewal(
+        &self,
+        position: RingPosition,
+        stored: StoredPeer,
+        now: Timestamp,
+    ) -> Result<WriteOutcome, StoreError> {
         let expires_at = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
-        let markers_stand = item::forgotten_at(expires_at, self.revival_window_millis) <= stored.marked_until;
+        let markers_suffice =
+            item::deletable_at(expires_at, self.revival_window_millis) <= stored.markers_expire_at;
         let mut renewed =
-            Stored { expires_at, last_seen: now.max(stored.last_seen), listed: true, ..stored.clone() };
-        if !markers_stand || !stored.listed {
-            renewed.marked_until = item::marked_until(expires_at, self.revival_window_millis);
+            StoredPeer { expires_at, last_seen: now.max(stored.last_seen), indexed: true, ..stored.clone() };
+        if !markers_suffice || !stored.indexed {
+            renewed.markers_expire_at = item::marker_expiry(expires_at, self.revival_window_millis);
             // The markers are written before the peer, as in a registration. If the peer's item
             // were renewed first and the process crashed, its markers could expire before it.
             self.table.write_all(renewed.markers(self.secret().await?)).await?;
         }
-        let written = if stored.listed {
+        let written = if stored.indexed {
             let update = Expression::renewal(&renewed, self.revival_window_millis);
             let condition = Expression::expires_before(stored.generation, expires_at);
             self.table.update(item::peer_key(&stored.registration.peer_id), update, condition).await?
         } else {
             let item = renewed.to_item(self.secret().await?, self.revival_window_millis);
             let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
-            // An unlisted peer must get its index keys back, so the whole item is written.
+            // A peer off the index must get its index keys back, so the whole item is written.
             self.table.put(item, Expression::unchanged(&stored)).await?
         };
-        if matches!(written, Write::Done) {
-            self.recent.renewed(place, Arc::new(renewed));
+        if matches!(written, WriteOutcome::Done) {
+            self.recent.record_renewal(position, Arc::new(renewed));
         }
         Ok(written)
     }

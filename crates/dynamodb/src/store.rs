@@ -20,9 +20,9 @@ use crate::failure::unavailable;
 use crate::options::DynamoOptions;
 use crate::table::Table;
 
-/// Number of renewals of one call that are written concurrently. A hundred renewals take a few
-/// round trips, and no call uses the table's whole capacity.
-const RENEWALS_AT_ONCE: usize = 16;
+/// Number of renewals of one batch that are written concurrently. A hundred renewals take a few
+/// round trips, and no batch uses the table's whole capacity.
+const CONCURRENT_RENEWALS: usize = 16;
 
 /// Which of the [`Limits`] a store enforces, for documentation and tests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,14 +75,15 @@ impl DynamoStore {
         self.counters.units()
     }
 
-    /// Writes registrations without any checks and without remembering them, into a table that no
-    /// other process writes to. For tests and benchmarks that need a large network.
+    /// Writes registrations in batches, without the checks of [`Store::put`] and without caching
+    /// them, into a table that no other process writes to. For tests and benchmarks that need a
+    /// large network.
     ///
     /// # Errors
     /// [`StoreError`] if the table does not accept all of them. Some may have been written.
     #[cfg(feature = "stand-in")]
-    pub async fn fill(&self, puts: &[PutRequest], now: Timestamp) -> Result<(), StoreError> {
-        self.within_deadline(Box::pin(self.core.fill(puts, now))).await
+    pub async fn write_unchecked(&self, puts: &[PutRequest], now: Timestamp) -> Result<(), StoreError> {
+        self.within_deadline(Box::pin(self.core.write_unchecked(puts, now))).await
     }
 
     /// The number of items that these registrations would have per index key. Writes nothing.
@@ -90,36 +91,39 @@ impl DynamoStore {
     /// # Errors
     /// [`StoreError`] if the table's secret cannot be read.
     #[cfg(feature = "stand-in")]
-    pub async fn spread(
+    pub async fn count_index_keys(
         &self,
         puts: &[PutRequest],
         now: Timestamp,
-    ) -> Result<crate::fill::IndexKeys, StoreError> {
-        self.within_deadline(Box::pin(self.core.spread(puts, now))).await
+    ) -> Result<crate::bulk::IndexKeyCounts, StoreError> {
+        self.within_deadline(Box::pin(self.core.count_index_keys(puts, now))).await
     }
 
-    /// Runs an operation within the deadline. Boxed, because each async layer around it would
-    /// otherwise contain a copy of its state.
-    async fn within_deadline<T>(&self, verb: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
+    /// Runs an operation that must end by the deadline. Boxed, because each async layer around it
+    /// would otherwise contain a copy of its state.
+    async fn within_deadline<T>(
+        &self,
+        operation: BoxFuture<'_, Result<T, StoreError>>,
+    ) -> Result<T, StoreError> {
         if self.closed.load(Ordering::Acquire) {
             return Err(unavailable("the store is closed"));
         }
-        self.until(self.deadline(), verb).await
+        self.run_until(self.deadline(), operation).await
     }
 
     fn deadline(&self) -> Instant {
         Instant::now() + self.core.options.deadline
     }
 
-    async fn until<T>(
+    async fn run_until<T>(
         &self,
         deadline: Instant,
-        verb: BoxFuture<'_, Result<T, StoreError>>,
+        operation: BoxFuture<'_, Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        tokio::time::timeout_at(deadline, verb).await.unwrap_or_else(|_| {
+        tokio::time::timeout_at(deadline, operation).await.unwrap_or_else(|_| {
             self.counters.failures.add(1);
-            let given = self.core.options.deadline.as_millis();
-            Err(unavailable(format!("DynamoDB did not answer within {given} ms")))
+            let millis = self.core.options.deadline.as_millis();
+            Err(unavailable(format!("DynamoDB did not respond within {millis} ms")))
         })
     }
 }
@@ -138,15 +142,16 @@ impl Store for DynamoStore {
         // One deadline for all renewals. Those that completed by then are reported, and the rest
         // are unavailable.
         let deadline = self.deadline();
-        let standings = match self.within_deadline(Box::pin(self.core.standings(peers))).await {
-            Ok(standings) => standings,
+        let lookups = match self.within_deadline(Box::pin(self.core.look_up_all(peers))).await {
+            Ok(lookups) => lookups,
             Err(error) => return vec![Err(error); peers.len()],
         };
+        // One batch read, and then one write for each lease that is too short.
         let mut renewals = Vec::with_capacity(peers.len());
-        for (peer, standing) in peers.iter().zip(standings) {
-            renewals.push(self.until(deadline, Box::pin(self.core.renew_standing(peer, standing, now))));
+        for (peer, lookup) in peers.iter().zip(lookups) {
+            renewals.push(self.run_until(deadline, Box::pin(self.core.renew_from(peer, lookup, now))));
         }
-        stream::iter(renewals).buffered(RENEWALS_AT_ONCE).collect().await
+        stream::iter(renewals).buffered(CONCURRENT_RENEWALS).collect().await
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
@@ -183,7 +188,7 @@ impl Store for DynamoStore {
     }
 
     fn metrics(&self) -> Vec<StoreMetric> {
-        self.counters.figures()
+        self.counters.metrics()
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -43,11 +43,11 @@ const WRITE_BATCH: usize = 25;
 const READ_BATCH: usize = 100;
 /// Maximum number of rounds for the unprocessed items of a batch. The deadline of the operation
 /// usually ends them earlier.
-const BATCH_ROUNDS: u32 = 12;
+const MAX_BATCH_ROUNDS: u32 = 12;
 /// The pause before the unprocessed items of a batch are retried. It doubles each time, up to the
 /// maximum.
 const BATCH_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_BATCH_PAUSE: Duration = Duration::from_millis(640);
+const MAX_BATCH_PAUSE: Duration = Duration::from_millis(640);
 
 /// A table, with its calls counted and their errors mapped.
 #[derive(Clone, Debug)]
@@ -59,7 +59,7 @@ pub(crate) struct Table {
 
 /// The outcome of a conditional write.
 #[derive(Debug)]
-pub(crate) enum Write {
+pub(crate) enum WriteOutcome {
     Done,
     /// The condition did not hold. Has the current item, if there is one.
     Refused(Option<Item>),
@@ -67,7 +67,7 @@ pub(crate) enum Write {
 
 /// The items of a page, and the start of the next page.
 #[derive(Debug, Default)]
-pub(crate) struct Items {
+pub(crate) struct ItemPage {
     pub(crate) items: Vec<Item>,
     pub(crate) next: Option<Item>,
 }
@@ -85,12 +85,13 @@ impl Table {
     pub(crate) async fn get(&self, key: Item) -> Result<Option<Item>, StoreError> {
         let call = self.client.get_item().table_name(&self.name).set_key(Some(key)).consistent_read(true);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
-        let output = sent.map_err(|error| self.failed("GetItem", &error))?;
-        self.counters.has_read(units(output.consumed_capacity.as_ref()));
+        let output = sent.map_err(|error| self.failure("GetItem", &error))?;
+        self.counters.record_read(units(output.consumed_capacity.as_ref()));
         Ok(output.item)
     }
 
-    pub(crate) async fn put(&self, item: Item, condition: Expression) -> Result<Write, StoreError> {
+    /// Writes one item if the condition holds.
+    pub(crate) async fn put(&self, item: Item, condition: Expression) -> Result<WriteOutcome, StoreError> {
         let sent = self
             .client
             .put_item()
@@ -98,23 +99,26 @@ impl Table {
             .set_item(Some(item))
             .condition_expression(condition.text)
             .set_expression_attribute_names(Some(condition.names))
-            .set_expression_attribute_values(some_if_any(condition.values))
+            .set_expression_attribute_values(non_empty(condition.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        self.judged("PutItem", sent, PutItemOutput::consumed_capacity, |error| match error {
+        self.outcome_of("PutItem", sent, PutItemOutput::consumed_capacity, |error| match error {
             PutItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
             _ => None,
         })
     }
 
+    /// Changes attributes of one item if the condition holds.
     pub(crate) async fn update(
         &self,
         key: Item,
         update: Expression,
         condition: Expression,
-    ) -> Result<Write, StoreError> {
+    ) -> Result<WriteOutcome, StoreError> {
+        // The update and the condition share one set of aliases. An alias that both use means the
+        // same.
         let names: HashMap<_, _> = update.names.into_iter().chain(condition.names).collect();
         let values: Item = update.values.into_iter().chain(condition.values).collect();
         let sent = self
@@ -125,18 +129,19 @@ impl Table {
             .update_expression(update.text)
             .condition_expression(condition.text)
             .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(some_if_any(values))
+            .set_expression_attribute_values(non_empty(values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        self.judged("UpdateItem", sent, UpdateItemOutput::consumed_capacity, |error| match error {
+        self.outcome_of("UpdateItem", sent, UpdateItemOutput::consumed_capacity, |error| match error {
             UpdateItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
             _ => None,
         })
     }
 
-    pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<Write, StoreError> {
+    /// Deletes one item if the condition holds.
+    pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome, StoreError> {
         let sent = self
             .client
             .delete_item()
@@ -144,12 +149,12 @@ impl Table {
             .set_key(Some(key))
             .condition_expression(condition.text)
             .set_expression_attribute_names(Some(condition.names))
-            .set_expression_attribute_values(some_if_any(condition.values))
+            .set_expression_attribute_values(non_empty(condition.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        self.judged("DeleteItem", sent, DeleteItemOutput::consumed_capacity, |error| match error {
+        self.outcome_of("DeleteItem", sent, DeleteItemOutput::consumed_capacity, |error| match error {
             DeleteItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
             _ => None,
         })
@@ -171,18 +176,19 @@ impl Table {
 
     async fn write_batch(&self, batch: Vec<WriteRequest>) -> Result<(), StoreError> {
         let mut rest = HashMap::from([(self.name.clone(), batch)]);
-        for round in 0..BATCH_ROUNDS {
+        for round in 0..MAX_BATCH_ROUNDS {
             let call = self.client.batch_write_item().set_request_items(Some(rest));
             let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
-            let output = sent.map_err(|error| self.failed("BatchWriteItem", &error))?;
-            self.counters.has_written(units(output.consumed_capacity().first()));
+            let output = sent.map_err(|error| self.failure("BatchWriteItem", &error))?;
+            self.counters.record_write(units(output.consumed_capacity().first()));
+            // DynamoDB processes part of a batch under load, and returns the rest.
             rest = output.unprocessed_items.unwrap_or_default();
             if rest.values().all(Vec::is_empty) {
                 return Ok(());
             }
             pause(round).await;
         }
-        Err(unavailable("DynamoDB BatchWriteItem left items unprocessed"))
+        Err(unavailable("DynamoDB BatchWriteItem did not process all items"))
     }
 
     /// Reads items with eventual consistency, and retries those that come back unprocessed. Keys
@@ -192,34 +198,35 @@ impl Table {
     }
 
     /// Reads items with strong consistency, for twice the units.
-    pub(crate) async fn read_all_now(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    pub(crate) async fn read_all_consistent(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
         self.read_batches(keys, true).await
     }
 
-    async fn read_batches(&self, keys: Vec<Item>, now: bool) -> Result<Vec<Item>, StoreError> {
-        let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec(), now));
+    async fn read_batches(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>, StoreError> {
+        let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec(), consistent));
         let read = futures_util::future::try_join_all(batches).await?;
         Ok(read.into_iter().flatten().collect())
     }
 
-    async fn read_batch(&self, keys: Vec<Item>, now: bool) -> Result<Vec<Item>, StoreError> {
-        let asked = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(now).build();
-        let asked = asked.map_err(|error| StoreError::Internal(error.to_string()))?;
-        let mut rest = HashMap::from([(self.name.clone(), asked)]);
+    async fn read_batch(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>, StoreError> {
+        let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
+        let request = request.map_err(|error| StoreError::Internal(error.to_string()))?;
+        let mut rest = HashMap::from([(self.name.clone(), request)]);
         let mut read = Vec::new();
-        for round in 0..BATCH_ROUNDS {
+        for round in 0..MAX_BATCH_ROUNDS {
             let call = self.client.batch_get_item().set_request_items(Some(rest));
             let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
-            let output = sent.map_err(|error| self.failed("BatchGetItem", &error))?;
-            self.counters.has_read(units(output.consumed_capacity().first()));
+            let output = sent.map_err(|error| self.failure("BatchGetItem", &error))?;
+            self.counters.record_read(units(output.consumed_capacity().first()));
             read.extend(output.responses.unwrap_or_default().into_values().flatten());
+            // The same for keys: what it did not read must be requested again.
             rest = output.unprocessed_keys.unwrap_or_default();
             if rest.values().all(|keys| keys.keys.is_empty()) {
                 return Ok(read);
             }
             pause(round).await;
         }
-        Err(unavailable("DynamoDB BatchGetItem left keys unprocessed"))
+        Err(unavailable("DynamoDB BatchGetItem did not process all keys"))
     }
 
     /// Reads one page of the index.
@@ -228,7 +235,7 @@ impl Table {
         window: Expression,
         limit: Option<i32>,
         start: Option<Item>,
-    ) -> Result<Items, StoreError> {
+    ) -> Result<ItemPage, StoreError> {
         let sent = self
             .client
             .query()
@@ -242,50 +249,53 @@ impl Table {
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
             .send()
             .await;
-        let output = sent.map_err(|error| self.failed("Query", &error))?;
-        self.counters.has_read(units(output.consumed_capacity.as_ref()));
-        Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
+        let output = sent.map_err(|error| self.failure("Query", &error))?;
+        self.counters.record_read(units(output.consumed_capacity.as_ref()));
+        Ok(ItemPage { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
     /// Reads one page of the whole table.
-    pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<Items, StoreError> {
+    pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<ItemPage, StoreError> {
         let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
-        let output = sent.map_err(|error| self.failed("Scan", &error))?;
-        self.counters.has_read(units(output.consumed_capacity.as_ref()));
-        Ok(Items { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
+        let output = sent.map_err(|error| self.failure("Scan", &error))?;
+        self.counters.record_read(units(output.consumed_capacity.as_ref()));
+        Ok(ItemPage { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
     }
 
     /// The outcome of a conditional write: done, refused by its condition, or failed.
-    fn judged<O, E>(
+    fn outcome_of<O, E>(
         &self,
         action: &str,
         sent: Result<O, SdkError<E>>,
         consumed: impl Fn(&O) -> Option<&ConsumedCapacity>,
         refusal: impl Fn(&E) -> Option<&ConditionalCheckFailedException>,
-    ) -> Result<Write, StoreError>
+    ) -> Result<WriteOutcome, StoreError>
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
         match sent {
             Ok(output) => {
-                self.counters.has_written(units(consumed(&output)));
-                Ok(Write::Done)
+                self.counters.record_write(units(consumed(&output)));
+                Ok(WriteOutcome::Done)
             }
             Err(error) => match error.as_service_error().and_then(refusal) {
                 Some(refused) => Ok(self.refused(refused.item.clone())),
-                None => Err(self.failed(action, &error)),
+                None => Err(self.failure(action, &error)),
             },
         }
     }
 
-    fn refused(&self, standing: Option<Item>) -> Write {
-        self.counters.has_written(None);
+    /// A write whose condition did not hold. DynamoDB bills it without reporting the units.
+    fn refused(&self, current: Option<Item>) -> WriteOutcome {
+        self.counters.record_write(None);
         self.counters.refused_writes.add(1);
-        Write::Refused(standing.filter(|item| !item.is_empty()))
+        // An empty item means that there is none.
+        WriteOutcome::Refused(current.filter(|item| !item.is_empty()))
     }
 
-    fn failed<E>(&self, action: &str, error: &SdkError<E>) -> StoreError
+    /// Counts a failed call and maps its error.
+    fn failure<E>(&self, action: &str, error: &SdkError<E>) -> StoreError
     where
         E: Error + ProvideErrorMetadata + 'static,
     {
@@ -299,11 +309,12 @@ fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
 }
 
 /// `None` for an empty map of values, which DynamoDB rejects.
-fn some_if_any(values: Item) -> Option<Item> {
+fn non_empty(values: Item) -> Option<Item> {
     (!values.is_empty()).then_some(values)
 }
 
+/// A pause with jitter, between half and all of a duration that doubles with each round.
 async fn pause(round: u32) {
-    let longest = BATCH_PAUSE.saturating_mul(1 << round.min(8)).min(LONGEST_BATCH_PAUSE);
+    let longest = BATCH_PAUSE.saturating_mul(1 << round.min(8)).min(MAX_BATCH_PAUSE);
     tokio::time::sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
 }

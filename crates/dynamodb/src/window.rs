@@ -6,20 +6,20 @@
 //! at random in a lane. It is accepted with a probability proportional to the number of peers in
 //! it, and an accepted window always yields the same number of picks.
 //!
-//! A window covers each place of the ring with the same probability, because its start is uniform
-//! and it wraps around at the end of its lane. A peer is then picked with the probability
-//! `P(covered) · (held / most) · (picks / held) = P(covered) · picks / most`. The number of peers
-//! in the window, `held`, cancels out, so the probability is the same for all peers.
+//! A window covers each position of the ring with the same probability, because its start is
+//! uniform and it wraps around at the end of its lane. A peer is then picked with the probability
+//! `P(covered) · (held / max_held) · (picks / held) = P(covered) · picks / max_held`. The number of
+//! peers in the window, `held`, cancels out, so the probability is the same for all peers.
 //!
-//! This requires `picks <= held <= most`. A window with more than `most` peers cannot be accepted
-//! with a probability above one, and one with fewer than `picks` peers cannot yield enough.
-//! [`Plan::new`] chooses the constants so that both are rare.
+//! This requires `picks <= held <= max_held`. A window with more than `max_held` peers cannot be
+//! accepted with a probability above one, and one with fewer than `picks` peers cannot yield
+//! enough. [`SamplingPlan::new`] chooses the constants so that both are rare.
 
 use std::future::Future;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
-use crate::lane::{Lane, Place};
+use crate::lane::{Lane, RingPosition};
 
 /// The average number of peers in a window. They fit into half a read unit (4 KiB of entries of
 /// about 75 bytes) with some margin, and are enough for their number to vary little.
@@ -30,16 +30,16 @@ const LARGE_MEAN: u64 = 100;
 const LARGE_FROM: usize = 200;
 /// Minimum number of accepted windows that the picks of one sample come from. Neighbours on the
 /// ring are then rarely listed together.
-const APART: usize = 7;
+const MIN_ACCEPTED_WINDOWS: usize = 7;
 /// Number of windows that are read concurrently.
-const AT_ONCE: usize = 16;
+const CONCURRENT_READS: usize = 16;
 
 /// A range of the ring, with both ends included.
-pub(crate) type Stretch = (Place, Place);
+pub(crate) type RingRange = (RingPosition, RingPosition);
 
 /// The parameters of a sample, for a given limit and size of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Plan {
+pub(crate) struct SamplingPlan {
     /// The width of a window. At most the width of a lane.
     width: u64,
     /// The average number of peers in a window.
@@ -47,25 +47,26 @@ pub(crate) struct Plan {
     /// The assumed maximum number of peers in a window: three standard deviations above the
     /// average. The hash places peers like a Poisson process, so the deviation is the square root
     /// of the average.
-    most: u64,
+    max_held: u64,
     /// The number of picks from an accepted window.
     picks: usize,
 }
 
-impl Plan {
+impl SamplingPlan {
     /// The plan for a sample of `limit` peers from a ring with about `entries` entries.
     pub(crate) fn new(entries: u64, limit: usize) -> Self {
         let entries = u128::from(entries.max(1));
-        let asked_mean = u128::from(if limit < LARGE_FROM { MEAN } else { LARGE_MEAN });
-        let width = (asked_mean << 64).div_ceil(entries).min(u128::from(Lane::WIDTH));
+        let target_mean = u128::from(if limit < LARGE_FROM { MEAN } else { LARGE_MEAN });
+        // The whole ring has 2^64 positions and `entries` entries.
+        let width = (target_mean << 64).div_ceil(entries).min(u128::from(Lane::WIDTH));
         let mean = u64::try_from((entries * width) >> 64).unwrap_or(u64::MAX).max(1);
         // At most a third of the average, so that almost every accepted window has enough peers.
-        let most_picks = usize::try_from(mean / 3).unwrap_or(usize::MAX).max(1);
+        let max_picks = usize::try_from(mean / 3).unwrap_or(usize::MAX).max(1);
         Self {
             width: u64::try_from(width).unwrap_or(Lane::WIDTH),
             mean,
-            most: mean + 3 * mean.isqrt(),
-            picks: limit.div_ceil(APART).clamp(1, most_picks),
+            max_held: mean + 3 * mean.isqrt(),
+            picks: limit.div_ceil(MIN_ACCEPTED_WINDOWS).clamp(1, max_picks),
         }
     }
 
@@ -75,11 +76,11 @@ impl Plan {
     }
 
     /// The number of windows that yield `wanted` picks on average. A window is accepted with the
-    /// probability `mean / most`, and yields `picks` then.
+    /// probability `mean / max_held`, and yields `picks` then.
     pub(crate) fn windows_for(&self, wanted: usize) -> usize {
         let mean = usize::try_from(self.mean.max(1)).unwrap_or(usize::MAX);
-        let most = usize::try_from(self.most).unwrap_or(usize::MAX);
-        wanted.saturating_mul(most).div_ceil(self.picks.saturating_mul(mean))
+        let max_held = usize::try_from(self.max_held).unwrap_or(usize::MAX);
+        wanted.saturating_mul(max_held).div_ceil(self.picks.saturating_mul(mean))
     }
 
     /// Reads this many random windows. Returns their picks and the number of entries that they
@@ -91,39 +92,41 @@ impl Plan {
     pub(crate) async fn draw<T, E, R>(
         &self,
         windows: usize,
-        read: impl Fn(Vec<Stretch>) -> R,
+        read: impl Fn(Vec<RingRange>) -> R,
     ) -> Result<(Vec<T>, u64), E>
     where
         R: Future<Output = Result<Vec<T>, E>>,
     {
         let reads = (0..windows).map(|_| read(self.window()));
-        let held: Vec<Vec<T>> = stream::iter(reads).buffered(AT_ONCE).try_collect().await?;
+        let held: Vec<Vec<T>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
         let entries: usize = held.iter().map(Vec::len).sum();
         let picks = held.into_iter().flat_map(|held| self.pick(held)).collect();
         Ok((picks, u64::try_from(entries).unwrap_or(u64::MAX)))
     }
 
     /// A random window: one range, or two if it wraps around at the end of its lane.
-    fn window(&self) -> Vec<Stretch> {
+    fn window(&self) -> Vec<RingRange> {
         let lane = Lane::random();
         let (first, last) = (lane.first().0, lane.last().0);
         if self.width == Lane::WIDTH {
             return vec![(lane.first(), lane.last())];
         }
         let start = first + fastrand::u64(..Lane::WIDTH);
+        // In the last lane the sum may overflow; `end` is then below `start`, outside the lane.
         let end = start.wrapping_add(self.width - 1);
         if (start..=last).contains(&end) {
-            return vec![(Place(start), Place(end))];
+            return vec![(RingPosition(start), RingPosition(end))];
         }
+        // The window reaches the end of its lane, and continues at the lane's start.
         let over = (self.width - 1) - (last - start);
-        vec![(Place(start), lane.last()), (lane.first(), Place(first + over - 1))]
+        vec![(RingPosition(start), lane.last()), (lane.first(), RingPosition(first + over - 1))]
     }
 
     /// Accepts or rejects a window, and returns its picks; empty if it is rejected.
     fn pick<T>(&self, mut held: Vec<T>) -> Vec<T> {
         let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
-        // Accepts with the probability `count / most`.
-        if fastrand::u64(..self.most.max(1)) >= count {
+        // Accepts with the probability `count / max_held`.
+        if fastrand::u64(..self.max_held.max(1)) >= count {
             return Vec::new();
         }
         // Moves a uniform random subset to the front (a partial Fisher-Yates shuffle).
@@ -147,7 +150,7 @@ mod tests {
     #[test]
     fn a_window_stays_in_its_lane_and_has_its_width() {
         for entries in [1, 600, 5_000, 1_000_000] {
-            let plan = Plan::new(entries, 20);
+            let plan = SamplingPlan::new(entries, 20);
             for _ in 0..2_000 {
                 let window = plan.window();
                 let width: u128 = window.iter().map(|(from, to)| u128::from(to.0 - from.0) + 1).sum();
@@ -159,9 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn a_sample_of_twenty_reads_a_dozen_windows() {
+    fn a_sample_of_twenty_peers_needs_at_most_eleven_windows() {
         for entries in [10_000, 1_000_000] {
-            let plan = Plan::new(entries, 20);
+            let plan = SamplingPlan::new(entries, 20);
             assert_eq!((plan.mean, plan.picks), (40, 3));
             assert!(plan.windows_for(20) <= 11, "{}", plan.windows_for(20));
         }
@@ -170,11 +173,11 @@ mod tests {
     /// Draws samples as the store does, from rings of several sizes. Windows that wrap around take
     /// longer to read.
     #[tokio::test]
-    async fn every_peer_is_sampled_alike_however_crowded_its_stretch_and_however_slow_its_window_is() {
+    async fn every_peer_is_equally_likely_to_be_sampled() {
         fastrand::seed(7);
         for (peers, limit, samples) in [(1_000, 20, 40_000), (1_180, 100, 8_000), (20_000, 20, 40_000)] {
             let ring = ring_of(peers);
-            let plan = Plan::new(u64::try_from(peers).unwrap(), limit);
+            let plan = SamplingPlan::new(u64::try_from(peers).unwrap(), limit);
             let mut listed = vec![0_u32; peers];
             for _ in 0..samples {
                 sample(&plan, &ring, limit).await.iter().for_each(|n| listed[*n] += 1);
@@ -191,15 +194,15 @@ mod tests {
         }
     }
 
-    async fn sample(plan: &Plan, ring: &[(Place, usize)], limit: usize) -> Vec<usize> {
-        let read = async |window: Vec<Stretch>| {
+    async fn sample(plan: &SamplingPlan, ring: &[(RingPosition, usize)], limit: usize) -> Vec<usize> {
+        let read = async |window: Vec<RingRange>| {
             let mut held = Vec::new();
             for (nth, (from, to)) in window.into_iter().enumerate() {
                 if nth > 0 {
                     tokio::task::yield_now().await;
                 }
-                let start = ring.partition_point(|(place, _)| *place < from);
-                let end = ring.partition_point(|(place, _)| *place <= to);
+                let start = ring.partition_point(|(position, _)| *position < from);
+                let end = ring.partition_point(|(position, _)| *position <= to);
                 held.extend(ring[start..end].iter().map(|(_, n)| *n));
             }
             Ok::<_, ()>(held)
@@ -216,9 +219,9 @@ mod tests {
         sample
     }
 
-    fn ring_of(peers: usize) -> Vec<(Place, usize)> {
+    fn ring_of(peers: usize) -> Vec<(RingPosition, usize)> {
         let secret = Secret::from_bytes([1; Secret::LEN]);
-        let placed = (0..peers).map(|n| (secret.place(&PeerId::parse(&format!("p{n}")).unwrap()), n));
+        let placed = (0..peers).map(|n| (secret.position(&PeerId::parse(&format!("p{n}")).unwrap()), n));
         let mut ring: Vec<_> = placed.collect();
         ring.sort_unstable();
         ring

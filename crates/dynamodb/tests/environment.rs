@@ -44,7 +44,7 @@ impl Aws {
     }
 
     /// The requests of a process that calls DynamoDB once with these environment variables.
-    async fn asked_with(&self, variables: &[(&str, &str)]) -> Vec<String> {
+    async fn requests_with(&self, variables: &[(&str, &str)]) -> Vec<String> {
         let home = tempfile::tempdir().unwrap();
         let proxy = format!("http://{}", self.address);
         let status = Command::new(std::env::current_exe().unwrap())
@@ -62,7 +62,7 @@ impl Aws {
 
 async fn respond(request: Request<Incoming>, recorded: Arc<Mutex<Vec<String>>>) -> (u16, String) {
     let authorization = request.headers().get(AUTHORIZATION).map(|value| value.to_str().unwrap_or_default());
-    let signed = authorization.and_then(|text| text.split(['=', ',']).nth(1)).unwrap_or("nobody");
+    let signed = authorization.and_then(|text| text.split(['=', ',']).nth(1)).unwrap_or("anonymous");
     recorded.lock().push(format!("{} {} by {signed}", request.method(), request.uri()));
     let keys = r#""SecretAccessKey":"s","Token":"t","Expiration":"2099-01-01T00:00:00Z""#;
     match (request.method(), request.uri().path()) {
@@ -73,7 +73,7 @@ async fn respond(request: Request<Incoming>, recorded: Arc<Mutex<Vec<String>>>) 
             (200, format!(r#"{{"AccessKeyId":"CONTAINER",{keys}}}"#))
         }
         _ if request.uri().host() == Some("sts.example") => {
-            let action = if signed == "nobody" { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
+            let action = if signed == "anonymous" { "AssumeRoleWithWebIdentity" } else { "AssumeRole" };
             (200, ASSUMED_ROLE.replace("ACTION", action))
         }
         _ => (400, r#"{"__type":"x#ResourceNotFoundException","message":"none"}"#.to_owned()),
@@ -86,7 +86,7 @@ const ASSUMED_ROLE: &str = "<ACTIONResponse><ACTIONResult><Credentials>\
 
 /// Not a test: the process that calls DynamoDB.
 #[tokio::test]
-#[ignore = "started by the others"]
+#[ignore = "started by the other tests"]
 async fn caller() {
     let mut options = DynamoOptions::new("t");
     options.attempt_timeout = ATTEMPT;
@@ -106,15 +106,15 @@ const ENDPOINT: (&str, &str) = ("AWS_ENDPOINT_URL_DYNAMODB", "http://table.examp
 const KEYS: [(&str, &str); 2] = [("AWS_ACCESS_KEY_ID", "ENVIRONMENT"), ("AWS_SECRET_ACCESS_KEY", "s")];
 
 #[tokio::test]
-async fn a_profile_names_the_region_and_a_process_that_prints_credentials() {
+async fn the_region_and_a_credential_process_are_read_from_a_profile() {
     let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
     let printed = r#"{"Version": 1, "AccessKeyId": "PROCESS", "SecretAccessKey": "s"}"#;
     let config = format!("[default]\nregion = eu-west-3\ncredential_process = /bin/echo '{printed}'\n");
     let config = profile(folder.path(), &config);
-    let asked = aws.asked_with(&[ENDPOINT, ("AWS_CONFIG_FILE", &config)]).await;
-    assert_eq!(asked.len(), 1, "{asked:?}");
-    assert!(asked[0].starts_with("POST http://table.example/ by PROCESS/"), "{asked:?}");
-    assert!(asked[0].ends_with("/eu-west-3/dynamodb/aws4_request"), "{asked:?}");
+    let requests = aws.requests_with(&[ENDPOINT, ("AWS_CONFIG_FILE", &config)]).await;
+    assert_eq!(requests.len(), 1, "{requests:?}");
+    assert!(requests[0].starts_with("POST http://table.example/ by PROCESS/"), "{requests:?}");
+    assert!(requests[0].ends_with("/eu-west-3/dynamodb/aws4_request"), "{requests:?}");
 }
 
 #[tokio::test]
@@ -131,33 +131,36 @@ async fn a_role_is_assumed_with_a_profiles_keys_and_with_a_web_identity() {
         ("AWS_WEB_IDENTITY_TOKEN_FILE", token.as_ref()),
         ("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/r"),
     ];
-    for (variables, assumed_by) in [(&by_profile[..], "BASE/"), (&by_web_identity[..], "nobody")] {
+    for (variables, assumed_by) in [(&by_profile[..], "BASE/"), (&by_web_identity[..], "anonymous")] {
         let common = [ENDPOINT, ("AWS_ENDPOINT_URL_STS", "http://sts.example"), ("AWS_REGION", "eu-west-3")];
-        let asked = aws.asked_with(&[&common[..], variables].concat()).await;
-        assert!(asked[0].starts_with(&format!("POST http://sts.example/ by {assumed_by}")), "{asked:?}");
-        assert!(asked[1].starts_with("POST http://table.example/ by ROLE/"), "{asked:?}");
+        let requests = aws.requests_with(&[&common[..], variables].concat()).await;
+        assert!(
+            requests[0].starts_with(&format!("POST http://sts.example/ by {assumed_by}")),
+            "{requests:?}"
+        );
+        assert!(requests[1].starts_with("POST http://table.example/ by ROLE/"), "{requests:?}");
     }
 }
 
 #[tokio::test]
-async fn a_container_gives_credentials_although_that_takes_longer_than_an_attempt() {
+async fn container_credentials_may_take_longer_than_the_timeout_of_an_attempt() {
     let aws = Aws::start().await;
     let source = format!("http://{}/credentials", aws.address);
-    let asked = aws
-        .asked_with(&[
+    let requests = aws
+        .requests_with(&[
             ENDPOINT,
             ("AWS_REGION", "eu-west-3"),
             ("AWS_CONTAINER_CREDENTIALS_FULL_URI", &source),
             ("NO_PROXY", "127.0.0.1"),
         ])
         .await;
-    assert_eq!(asked.len(), 2, "{asked:?}");
-    assert!(asked[0].starts_with("GET /credentials "), "without the proxy: {asked:?}");
-    assert!(asked[1].starts_with("POST http://table.example/ by CONTAINER/"), "{asked:?}");
+    assert_eq!(requests.len(), 2, "{requests:?}");
+    assert!(requests[0].starts_with("GET /credentials "), "without the proxy: {requests:?}");
+    assert!(requests[1].starts_with("POST http://table.example/ by CONTAINER/"), "{requests:?}");
 }
 
 #[tokio::test]
-async fn fips_and_dual_stack_variables_choose_the_endpoint_and_the_proxy_leads_to_it() {
+async fn fips_and_dual_stack_variables_select_the_endpoint_that_is_called_through_the_proxy() {
     let aws = Aws::start().await;
     for (variables, host) in [
         (&[][..], "dynamodb.us-east-1.amazonaws.com"),
@@ -165,7 +168,7 @@ async fn fips_and_dual_stack_variables_choose_the_endpoint_and_the_proxy_leads_t
         (&[("AWS_USE_DUALSTACK_ENDPOINT", "true")], "dynamodb.us-east-1.api.aws"),
     ] {
         let region = [("AWS_REGION", "us-east-1")];
-        let asked = aws.asked_with(&[&KEYS[..], &region, variables].concat()).await;
-        assert_eq!(asked[0], format!("CONNECT {host}:443 by nobody"));
+        let requests = aws.requests_with(&[&KEYS[..], &region, variables].concat()).await;
+        assert_eq!(requests[0], format!("CONNECT {host}:443 by anonymous"));
     }
 }

@@ -15,7 +15,7 @@ use aurora_discovery_registry::{Limits, Store as _, StoreError};
 use server::serve;
 
 /// The number of attempts per call.
-const ATTEMPTS: u32 = 8;
+const MAX_ATTEMPTS: u32 = 8;
 
 fn refusal(code: &str, message: &str) -> String {
     format!(r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"{message}"}}"#)
@@ -49,7 +49,7 @@ async fn health_at(endpoint: &str, attempt_timeout: Duration) -> StoreError {
 }
 
 #[tokio::test]
-async fn what_an_operator_has_to_fix_is_unavailable_for_longer_and_not_retried() {
+async fn errors_that_an_operator_must_fix_are_unavailable_for_longer_and_not_retried() {
     for code in [
         "ResourceNotFoundException",
         "AccessDeniedException",
@@ -62,17 +62,20 @@ async fn what_an_operator_has_to_fix_is_unavailable_for_longer_and_not_retried()
 }
 
 #[tokio::test]
-async fn what_passes_by_itself_is_retried_and_then_unavailable_for_a_moment() {
+async fn transient_errors_are_retried_and_then_unavailable_for_a_second() {
     for (status, code) in [
         (400, "ProvisionedThroughputExceededException"),
         (400, "ThrottlingException"),
         (500, "InternalServerError"),
         (503, "ServiceUnavailable"),
     ] {
-        assert_eq!(health(status, refusal(code, "x")).await, (unavailable(code, 1), ATTEMPTS));
+        assert_eq!(health(status, refusal(code, "x")).await, (unavailable(code, 1), MAX_ATTEMPTS));
     }
     for status in [408, 429, 501] {
-        assert_eq!(health(status, "<html>".to_owned()).await, (unavailable("an unknown error", 1), ATTEMPTS));
+        assert_eq!(
+            health(status, "<html>".to_owned()).await,
+            (unavailable("an unknown error", 1), MAX_ATTEMPTS)
+        );
     }
 }
 
@@ -80,31 +83,31 @@ async fn what_passes_by_itself_is_retried_and_then_unavailable_for_a_moment() {
 async fn a_response_that_cannot_be_parsed_is_retried() {
     for body in ["<html>", r#"{"Item":7}"#] {
         let malformed = health(200, body.to_owned()).await;
-        assert_eq!(malformed, (unavailable("a malformed response", 1), ATTEMPTS), "{body:?}");
+        assert_eq!(malformed, (unavailable("a malformed response", 1), MAX_ATTEMPTS), "{body:?}");
     }
 }
 
 #[tokio::test]
-async fn a_signature_that_came_too_late_is_made_again() {
+async fn a_request_with_an_outdated_signature_is_signed_again() {
     let late =
         refusal("InvalidSignatureException", "Signature expired: 20261126T120000Z is now earlier than");
-    assert_eq!(health(400, late).await, (unavailable("InvalidSignatureException", 30), ATTEMPTS));
+    assert_eq!(health(400, late).await, (unavailable("InvalidSignatureException", 30), MAX_ATTEMPTS));
     let wrong = refusal("InvalidSignatureException", "The request signature we calculated does not match");
     assert_eq!(health(400, wrong).await, (unavailable("InvalidSignatureException", 30), 1));
 }
 
 #[tokio::test]
-async fn what_nobody_expects_is_an_internal_error() {
+async fn an_unexpected_error_is_internal_and_not_retried() {
     let (error, attempts) = health(400, refusal("ValidationException", "x")).await;
     assert_eq!(error, StoreError::Internal("DynamoDB GetItem failed: ValidationException".to_owned()));
     assert_eq!(attempts, 1);
 }
 
 #[tokio::test]
-async fn a_service_that_is_away_or_silent_is_named_as_that() {
+async fn timeouts_and_refused_connections_have_their_own_reasons() {
     let silent = serve(|_| std::future::pending()).await;
     let error = health_at(&format!("http://{silent}"), Duration::from_millis(50)).await;
-    assert_eq!(error, unavailable("no answer in time", 1));
+    assert_eq!(error, unavailable("no response in time", 1));
     // A port that was free a moment ago.
     let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let error = health_at(&format!("http://{closed}"), Duration::from_secs(20)).await;

@@ -1,5 +1,5 @@
-//! A hundred thousand draws while peers come and go, for each way to produce a sample. No peer is
-//! drawn more often than others.
+//! A hundred thousand draws while peers register and leave, for each way to produce a sample. No
+//! peer is drawn more often than others.
 #![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/stand_in.rs"]
@@ -13,7 +13,7 @@ use aurora_discovery_registry::conformance::fairness::{FairnessTest, PairDistrib
 #[tokio::test]
 async fn a_hundred_thousand_draws_from_a_snapshot_are_fair() {
     let few = FairnessTest { rounds: 10, samples: 250, ..FairnessTest::default() };
-    assert!(tried(few, u16::MAX).await > 100_000);
+    assert!(run(few, u16::MAX).await > 100_000);
 }
 
 /// Lists all lanes of a network, and then reads its peers in random order.
@@ -27,7 +27,7 @@ async fn a_hundred_thousand_draws_from_a_listed_index_are_fair() {
         churn: 40,
         ..FairnessTest::default()
     };
-    assert!(tried(listed, 0).await > 100_000);
+    assert!(run(listed, 0).await > 100_000);
 }
 
 /// Reads windows of a network. Neighbours on the ring are listed together somewhat more often
@@ -44,14 +44,14 @@ async fn a_hundred_thousand_draws_from_windows_of_the_index_are_fair() {
         pairs: PairDistribution::Clustered,
         ..FairnessTest::default()
     };
-    assert!(tried(windows, 0).await > 100_000);
+    assert!(run(windows, 0).await > 100_000);
 }
 
-async fn tried(asked: FairnessTest, snapshot_items: u16) -> u64 {
+async fn run(parameters: FairnessTest, snapshot_items: u16) -> u64 {
     let mut options = support::fresh_table().await;
     options.deadline = Duration::from_secs(60);
     options.attempt_timeout = Duration::from_secs(20);
     options.snapshot_items = snapshot_items;
     let store = support::open(&options).await;
-    run_fairness_test(&*store, &asked).await.expect("samples are fair")
+    run_fairness_test(&*store, &parameters).await.expect("samples are fair")
 }

@@ -13,15 +13,16 @@ use std::time::{Duration, Instant};
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
 use aurora_discovery_registry::{PutResult, Removal, Renewal, Store, StoreError};
 
-use proxy::{Fate, Proxy};
+use proxy::{Fault, Proxy};
 use support::{at, claim, fresh_table, id, listed, open, peers_of, put, query};
 
-const HOME: &str = "203.0.113.7";
+/// The source of the peers' holder.
+const HOLDER: &str = "203.0.113.7";
 
 /// A bound for operations that must end at an earlier deadline, even on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const LONG_TIMEOUT: Duration = Duration::from_secs(30);
 
-struct World {
+struct Setup {
     proxy: Proxy,
     /// Connects through the proxy.
     store: Arc<DynamoStore>,
@@ -30,27 +31,27 @@ struct World {
 }
 
 /// A store whose operations end at `deadline`, and whose single attempts do not end earlier.
-async fn world(deadline: Duration) -> World {
-    world_with(deadline, PATIENCE).await
+async fn setup(deadline: Duration) -> Setup {
+    setup_with(deadline, LONG_TIMEOUT).await
 }
 
 /// A store whose attempts end after a second, with time for all of them.
-async fn world_of_attempts() -> World {
-    world_with(2 * PATIENCE, Duration::from_secs(1)).await
+async fn setup_with_short_attempts() -> Setup {
+    setup_with(2 * LONG_TIMEOUT, Duration::from_secs(1)).await
 }
 
-async fn world_with(deadline: Duration, attempt_timeout: Duration) -> World {
+async fn setup_with(deadline: Duration, attempt_timeout: Duration) -> Setup {
     let direct = fresh_table().await;
-    let proxy = Proxy::before(direct.endpoint.as_deref().unwrap()).await;
+    let proxy = Proxy::in_front_of(direct.endpoint.as_deref().unwrap()).await;
     let mut options = direct.clone();
     options.endpoint = Some(proxy.endpoint.clone());
     options.deadline = deadline;
     options.attempt_timeout = attempt_timeout;
     options.snapshot_hold = Duration::ZERO;
-    World { store: open(&options).await, proxy, direct }
+    Setup { store: open(&options).await, proxy, direct }
 }
 
-impl World {
+impl Setup {
     /// Stores as in other processes: one uses snapshots, and one reads the index.
     async fn others(&self) -> [Arc<DynamoStore>; 2] {
         let mut from_index = self.direct.clone();
@@ -61,30 +62,31 @@ impl World {
 
 /// Half a deadline after it, no operation may be running. Both times are timers of one runtime, so
 /// a pause of the machine delays both, and an operation that ended meanwhile is seen first.
-async fn within<T>(deadline: Duration, verbs: impl Future<Output = T>) -> T {
-    tokio::time::timeout(deadline.mul_f64(1.5), verbs).await.expect("a verb ends at its deadline")
+async fn within<T>(deadline: Duration, operations: impl Future<Output = T>) -> T {
+    tokio::time::timeout(deadline.mul_f64(1.5), operations).await.expect("an operation ends at its deadline")
 }
 
-const LASTING: [Fate; 5] = [Fate::Throttle, Fate::ServerError, Fate::Reset, Fate::Stall, Fate::ResetAfter];
+const LASTING: [Fault; 5] =
+    [Fault::Throttle, Fault::ServerError, Fault::Reset, Fault::Stall, Fault::ResetAfter];
 
 #[tokio::test]
-async fn every_verb_is_unavailable_within_its_deadline_while_the_service_fails_and_recovers_by_itself() {
+async fn every_operation_is_unavailable_within_its_deadline_during_an_outage_and_works_again_afterwards() {
     const DEADLINE: Duration = Duration::from_secs(1);
-    let world = world(DEADLINE).await;
-    let store = &world.store;
-    open(&world.direct).await.put(put("p", &["a", "b"], HOME, 1), at(0)).await.unwrap();
-    for fate in LASTING {
-        world.proxy.rule(move |_| fate);
+    let setup = setup(DEADLINE).await;
+    let store = &setup.store;
+    open(&setup.direct).await.put(put("p", &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
+    for fault in LASTING {
+        setup.proxy.rule(move |_| fault);
         let peer = id("p");
         let by_claim = claim("198.51.100.1");
-        let asked = query(&["a"], 20);
+        let by_archetype = query(&["a"], 20);
         let (put, renewed, removed, sampled, enumerated, counted, health) = within(DEADLINE, async {
             tokio::join!(
-                store.put(put("q", &["a"], HOME, 2), at(200)),
+                store.put(put("q", &["a"], HOLDER, 2), at(200)),
                 store.renew(&peer, at(200)),
                 store.remove(&peer, &by_claim, at(200)),
-                store.sample(&asked, at(200)),
-                store.enumerate(&asked, None, at(200)),
+                store.sample(&by_archetype, at(200)),
+                store.enumerate(&by_archetype, None, at(200)),
                 store.census(10, at(200)),
                 store.health(),
             )
@@ -100,16 +102,18 @@ async fn every_verb_is_unavailable_within_its_deadline_while_the_service_fails_a
             health.unwrap_err(),
         ] {
             let StoreError::Unavailable { retry_after_seconds, .. } = error else {
-                panic!("{fate:?}: {error}")
+                panic!("{fault:?}: {error}")
             };
             assert!(retry_after_seconds >= 1);
         }
-        world.proxy.rule(|_| Fate::Pass);
+        setup.proxy.rule(|_| Fault::None);
         let recovering = Instant::now();
         let page = loop {
             match (store.health().await, store.sample(&query(&["b"], 20), at(200)).await) {
                 (Ok(()), Ok(page)) => break page,
-                failed => assert!(recovering.elapsed() < PATIENCE, "it recovers by itself: {failed:?}"),
+                failed => {
+                    assert!(recovering.elapsed() < LONG_TIMEOUT, "the store has not recovered: {failed:?}");
+                }
             }
         };
         assert_eq!(peers_of(&page), [("p".to_owned(), 9001)]);
@@ -117,23 +121,23 @@ async fn every_verb_is_unavailable_within_its_deadline_while_the_service_fails_a
 }
 
 #[tokio::test]
-async fn what_fails_now_and_then_is_tried_again() {
-    for fate in [Fate::Throttle, Fate::ServerError, Fate::Reset, Fate::ResetAfter, Fate::Stall] {
-        let world = world_of_attempts().await;
-        world.store.put(put("before", &["a"], HOME, 1), at(0)).await.unwrap();
+async fn operations_succeed_while_every_other_call_fails() {
+    for fault in [Fault::Throttle, Fault::ServerError, Fault::Reset, Fault::ResetAfter, Fault::Stall] {
+        let setup = setup_with_short_attempts().await;
+        setup.store.put(put("before", &["a"], HOLDER, 1), at(0)).await.unwrap();
         let mut calls = 0;
-        world.proxy.rule(move |_| {
+        setup.proxy.rule(move |_| {
             calls += 1;
-            if calls % 2 == 1 { fate } else { Fate::Pass }
+            if calls % 2 == 1 { fault } else { Fault::None }
         });
-        let placed = world.store.put(put("p", &["a", "b"], HOME, 2), at(1)).await;
-        assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }), "{fate:?}");
-        let renewed = world.store.renew(&id("p"), at(200)).await;
-        assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{fate:?}: {renewed:?}");
+        let placed = setup.store.put(put("p", &["a", "b"], HOLDER, 2), at(1)).await;
+        assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }), "{fault:?}");
+        let renewed = setup.store.renew(&id("p"), at(200)).await;
+        assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{fault:?}: {renewed:?}");
         let both = [("before".to_owned(), 9001), ("p".to_owned(), 9002)];
-        assert_eq!(listed(&world.store, &["a"], at(201)).await, both, "{fate:?}");
-        world.proxy.rule(|_| Fate::Pass);
-        for other in world.others().await {
+        assert_eq!(listed(&setup.store, &["a"], at(201)).await, both, "{fault:?}");
+        setup.proxy.rule(|_| Fault::None);
+        for other in setup.others().await {
             assert_eq!(listed(&other, &["a"], at(201)).await, both);
             assert_eq!(listed(&other, &["b"], at(201)).await, both[1..]);
         }
@@ -141,24 +145,24 @@ async fn what_fails_now_and_then_is_tried_again() {
 }
 
 #[tokio::test]
-async fn what_a_batch_leaves_unprocessed_is_followed() {
-    let world = world(2 * PATIENCE).await;
-    world.proxy.rule(|_| Fate::Half);
+async fn unprocessed_parts_of_a_batch_are_retried() {
+    let setup = setup(2 * LONG_TIMEOUT).await;
+    setup.proxy.rule(|_| Fault::PartialBatch);
     let archetypes: Vec<String> = (0..32).map(|n| format!("a{n}")).collect();
     let archetypes: Vec<&str> = archetypes.iter().map(String::as_str).collect();
     for name in ["p", "q", "r", "s", "t"] {
-        world.store.put(put(name, &archetypes, HOME, 1), at(0)).await.unwrap();
+        setup.store.put(put(name, &archetypes, HOLDER, 1), at(0)).await.unwrap();
     }
-    let mut from_index = world.direct.clone();
+    let mut from_index = setup.direct.clone();
     from_index.snapshot_items = 0;
-    from_index.endpoint = Some(world.proxy.endpoint.clone());
+    from_index.endpoint = Some(setup.proxy.endpoint.clone());
     let reader = open(&from_index).await;
-    world.proxy.take_calls();
+    setup.proxy.take_calls();
     for archetype in ["a0", "a13", "a31"] {
         assert_eq!(listed(&reader, &[archetype], at(1)).await.len(), 5);
     }
-    let batches = world.proxy.take_calls().iter().filter(|call| *call == "BatchGetItem").count();
-    assert!(batches > 3, "the rest was asked for again: {batches}");
+    let batches = setup.proxy.take_calls().iter().filter(|call| *call == "BatchGetItem").count();
+    assert!(batches > 3, "the unprocessed keys were not requested again: {batches}");
 }
 
 /// The time without progress after which a process counts as crashed. If it would have progressed,
@@ -168,32 +172,32 @@ const CRASH: Duration = Duration::from_millis(1_500);
 /// Each write of an operation is once the last one that a process makes, and once the first one
 /// that it does not make.
 #[tokio::test]
-async fn a_crash_between_any_two_writes_leaves_no_peer_unlisted_and_no_orphan_listed() {
-    let (old, new) = (put("p", &["a", "b"], HOME, 1), put("p", &["b", "c"], HOME, 2));
-    for crash in [Fate::Stall, Fate::StallAfter] {
+async fn a_crash_during_a_registration_leaves_the_old_or_the_new_one_complete() {
+    let (old, new) = (put("p", &["a", "b"], HOLDER, 1), put("p", &["b", "c"], HOLDER, 2));
+    for crash in [Fault::Stall, Fault::StallAfter] {
         for write in 1.. {
-            let world = world(CRASH).await;
-            open(&world.direct).await.put(old.clone(), at(0)).await.unwrap();
-            crash_at(&world, write, crash);
-            let outcome = world.store.put(new.clone(), at(1)).await;
-            let finished = outcome.is_ok() && !crashed(&world, write);
-            for other in world.others().await {
-                let everybody = listed(&other, &[], at(2)).await;
-                let whole = everybody[0].1;
-                assert!([9001, 9002].contains(&whole), "{crash:?} at {write}: {everybody:?}");
-                assert!(outcome.is_err() || whole == 9002, "what was acknowledged is there");
-                let carried = if whole == 9001 { ["a", "b"] } else { ["b", "c"] };
+            let setup = setup(CRASH).await;
+            open(&setup.direct).await.put(old.clone(), at(0)).await.unwrap();
+            crash_at(&setup, write, crash);
+            let outcome = setup.store.put(new.clone(), at(1)).await;
+            let finished = outcome.is_ok() && !crashed(&setup, write);
+            for other in setup.others().await {
+                let all = listed(&other, &[], at(2)).await;
+                let port = all[0].1;
+                assert!([9001, 9002].contains(&port), "{crash:?} at {write}: {all:?}");
+                assert!(outcome.is_err() || port == 9002, "the acknowledged registration is missing");
+                let expected = if port == 9001 { ["a", "b"] } else { ["b", "c"] };
                 for archetype in ["a", "b", "c"] {
                     let found = listed(&other, &[archetype], at(2)).await;
                     assert_eq!(
                         found.len() == 1,
-                        carried.contains(&archetype),
+                        expected.contains(&archetype),
                         "{crash:?} at {write}: {archetype}"
                     );
                 }
             }
             if finished {
-                assert!(write > 2, "a registration is several writes");
+                assert!(write > 2, "a registration must take several writes");
                 break;
             }
         }
@@ -201,25 +205,28 @@ async fn a_crash_between_any_two_writes_leaves_no_peer_unlisted_and_no_orphan_li
 }
 
 #[tokio::test]
-async fn a_crash_between_any_two_writes_of_a_deregistration_or_a_revival_leaves_all_or_nothing() {
-    for crash in [Fate::Stall, Fate::StallAfter] {
+async fn a_crash_during_a_deregistration_or_a_revival_leaves_all_or_nothing() {
+    for crash in [Fault::Stall, Fault::StallAfter] {
         for write in 1.. {
-            let world = world(CRASH).await;
-            let before = open(&world.direct).await;
-            before.put(put("leaving", &["a", "b"], HOME, 1), at(0)).await.unwrap();
-            before.put(put("away", &["a", "b"], HOME, 1), at(0)).await.unwrap();
+            let setup = setup(CRASH).await;
+            let before = open(&setup.direct).await;
+            before.put(put("deregistered", &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
+            before.put(put("dormant", &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
             // After a day its markers are renewed together with the lease.
             let day = 86_000;
-            crash_at(&world, write, crash);
-            let removed = world.store.remove(&id("leaving"), &claim(HOME), at(1)).await;
-            let revived = world.store.renew(&id("away"), at(day)).await;
-            let finished = !crashed(&world, write);
-            for other in world.others().await {
-                let left =
-                    listed(&other, &[], at(2)).await.iter().filter(|(name, _)| name == "leaving").count();
+            crash_at(&setup, write, crash);
+            let removed = setup.store.remove(&id("deregistered"), &claim(HOLDER), at(1)).await;
+            let revived = setup.store.renew(&id("dormant"), at(day)).await;
+            let finished = !crashed(&setup, write);
+            for other in setup.others().await {
+                let left = listed(&other, &[], at(2))
+                    .await
+                    .iter()
+                    .filter(|(name, _)| name == "deregistered")
+                    .count();
                 for archetype in ["a", "b"] {
                     let found = listed(&other, &[archetype], at(2)).await;
-                    assert_eq!(found.iter().filter(|(name, _)| name == "leaving").count(), left);
+                    assert_eq!(found.iter().filter(|(name, _)| name == "deregistered").count(), left);
                     let back = listed(&other, &[archetype], at(day + 1)).await.len();
                     assert_eq!(back, listed(&other, &[], at(day + 1)).await.len(), "{crash:?} at {write}");
                     assert!(revived.is_err() || back == 1);
@@ -234,23 +241,23 @@ async fn a_crash_between_any_two_writes_of_a_deregistration_or_a_revival_leaves_
 }
 
 /// From the `n`th write on there are no responses, as if the process had crashed.
-fn crash_at(world: &World, n: usize, crash: Fate) {
-    world.proxy.take_calls();
+fn crash_at(setup: &Setup, n: usize, crash: Fault) {
+    setup.proxy.take_calls();
     let mut writes = 0;
-    world.proxy.rule(move |call| {
+    setup.proxy.rule(move |call| {
         writes += usize::from(call.writes());
         match writes {
-            gone if gone > n => Fate::Stall,
-            gone if gone == n && call.writes() => crash,
-            gone if gone == n => Fate::Stall,
-            _ => Fate::Pass,
+            count if count > n => Fault::Stall,
+            count if count == n && call.writes() => crash,
+            count if count == n => Fault::Stall,
+            _ => Fault::None,
         }
     });
 }
 
 /// Whether the operations reached the `n`th write, at which the crash occurs.
-fn crashed(world: &World, n: usize) -> bool {
-    let writes = world
+fn crashed(setup: &Setup, n: usize) -> bool {
+    let writes = setup
         .proxy
         .take_calls()
         .iter()
@@ -260,16 +267,16 @@ fn crashed(world: &World, n: usize) -> bool {
 }
 
 #[tokio::test]
-async fn nothing_acknowledged_is_lost_while_one_call_in_five_fails() {
-    let world = world_of_attempts().await;
+async fn no_acknowledged_change_is_lost_while_one_call_in_five_fails() {
+    let setup = setup_with_short_attempts().await;
     let mut random = fastrand::Rng::with_seed(7);
-    world.proxy.rule(move |_| match random.u8(..25) {
-        0 => Fate::Throttle,
-        1 => Fate::ServerError,
-        2 => Fate::Reset,
-        3 => Fate::ResetAfter,
-        4 => Fate::Half,
-        _ => Fate::Pass,
+    setup.proxy.rule(move |_| match random.u8(..25) {
+        0 => Fault::Throttle,
+        1 => Fault::ServerError,
+        2 => Fault::Reset,
+        3 => Fault::ResetAfter,
+        4 => Fault::PartialBatch,
+        _ => Fault::None,
     });
     let mut random = fastrand::Rng::with_seed(8);
     // Each peer's last acknowledged registration, and the changes that may have happened since.
@@ -280,22 +287,22 @@ async fn nothing_acknowledged_is_lost_while_one_call_in_five_fails() {
         if random.u8(..3) > 0 {
             let token = random.u8(..);
             let port = Some(9000 + u16::from(token));
-            match world.store.put(put(&name, &["a"], HOME, token), at(0)).await {
+            match setup.store.put(put(&name, &["a"], HOLDER, token), at(0)).await {
                 Ok(PutResult::Stored { .. }) => *possible = vec![port],
                 Ok(refused) => panic!("step {step}: {refused:?}"),
                 Err(StoreError::Unavailable { .. }) => possible.push(port),
                 Err(error) => panic!("step {step}: {error}"),
             }
         } else {
-            match world.store.remove(&id(&name), &claim(HOME), at(0)).await {
+            match setup.store.remove(&id(&name), &claim(HOLDER), at(0)).await {
                 Ok(_) => *possible = vec![None],
                 Err(StoreError::Unavailable { .. }) => possible.push(None),
                 Err(error) => panic!("step {step}: {error}"),
             }
         }
     }
-    world.proxy.rule(|_| Fate::Pass);
-    for other in world.others().await {
+    setup.proxy.rule(|_| Fault::None);
+    for other in setup.others().await {
         let found: HashMap<_, _> = listed(&other, &["a"], at(1)).await.into_iter().collect();
         for (name, possible) in &known {
             assert!(possible.contains(&found.get(name).copied()), "{name}: {possible:?}, {found:?}");
@@ -304,57 +311,57 @@ async fn nothing_acknowledged_is_lost_while_one_call_in_five_fails() {
 }
 
 #[tokio::test]
-async fn an_index_that_lags_breaks_nothing() {
-    let world = world(2 * PATIENCE).await;
-    let mut from_index = world.direct.clone();
+async fn a_lagging_index_never_lists_removed_peers_and_a_process_reads_its_own_writes() {
+    let setup = setup(2 * LONG_TIMEOUT).await;
+    let mut from_index = setup.direct.clone();
     from_index.snapshot_items = 0;
-    from_index.endpoint = Some(world.proxy.endpoint.clone());
+    from_index.endpoint = Some(setup.proxy.endpoint.clone());
     let (store, other) = (open(&from_index).await, open(&from_index).await);
-    for name in ["stays", "leaves", "changes"] {
-        store.put(put(name, &["a", "b"], HOME, 1), at(0)).await.unwrap();
+    for name in ["unchanged", "removed", "replaced"] {
+        store.put(put(name, &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
     }
-    world.proxy.freeze_index(&from_index.table).await;
-    store.remove(&id("leaves"), &claim(HOME), at(1)).await.unwrap();
-    store.put(put("changes", &["a", "c"], HOME, 2), at(1)).await.unwrap();
-    store.put(put("comes", &["a", "c"], HOME, 3), at(1)).await.unwrap();
+    setup.proxy.freeze_index(&from_index.table).await;
+    store.remove(&id("removed"), &claim(HOLDER), at(1)).await.unwrap();
+    store.put(put("replaced", &["a", "c"], HOLDER, 2), at(1)).await.unwrap();
+    store.put(put("new", &["a", "c"], HOLDER, 3), at(1)).await.unwrap();
     let names = async |store: &DynamoStore, archetype: &str| {
         let found = listed(store, &[archetype], at(2)).await;
         found.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
     };
     // The process that wrote reads its own writes at once. Other processes do not list peers that
     // left or changed, and list newcomers when the index has them.
-    assert_eq!(names(&store, "a").await, ["changes", "comes", "stays"]);
-    assert_eq!(names(&store, "b").await, ["stays"]);
-    assert_eq!(names(&store, "c").await, ["changes", "comes"]);
-    assert_eq!(names(&other, "a").await, ["changes", "stays"]);
-    assert_eq!(names(&other, "b").await, ["stays"]);
+    assert_eq!(names(&store, "a").await, ["new", "replaced", "unchanged"]);
+    assert_eq!(names(&store, "b").await, ["unchanged"]);
+    assert_eq!(names(&store, "c").await, ["new", "replaced"]);
+    assert_eq!(names(&other, "a").await, ["replaced", "unchanged"]);
+    assert_eq!(names(&other, "b").await, ["unchanged"]);
     assert_eq!(names(&other, "c").await, [""; 0]);
-    world.proxy.thaw_index();
-    assert_eq!(names(&other, "a").await, ["changes", "comes", "stays"]);
-    assert_eq!(names(&other, "c").await, ["changes", "comes"]);
+    setup.proxy.thaw_index();
+    assert_eq!(names(&other, "a").await, ["new", "replaced", "unchanged"]);
+    assert_eq!(names(&other, "c").await, ["new", "replaced"]);
 }
 
 #[tokio::test]
-async fn of_many_heartbeats_those_that_the_table_takes_are_renewed_whatever_becomes_of_the_rest() {
+async fn a_failed_renewal_does_not_affect_the_other_renewals_of_a_batch() {
     const DEADLINE: Duration = Duration::from_secs(5);
-    let world = world(DEADLINE).await;
+    let setup = setup(DEADLINE).await;
     let ids: Vec<_> = (0..12).map(|n| id(&format!("p{n}"))).collect();
-    let direct = open(&world.direct).await;
+    let direct = open(&setup.direct).await;
     for n in 0..12 {
-        direct.put(put(&format!("p{n}"), &[], HOME, n), at(0)).await.unwrap();
+        direct.put(put(&format!("p{n}"), &[], HOLDER, n), at(0)).await.unwrap();
     }
-    world.proxy.take_calls();
-    world.proxy.rule(|call| {
+    setup.proxy.take_calls();
+    setup.proxy.rule(|call| {
         let stuck = call.action == "UpdateItem" && call.body["Key"]["peer_id"]["S"] == "p5";
-        if stuck { Fate::Stall } else { Fate::Pass }
+        if stuck { Fault::Stall } else { Fault::None }
     });
-    let renewals = within(DEADLINE, world.store.renew_many(&ids, at(200))).await;
+    let renewals = within(DEADLINE, setup.store.renew_many(&ids, at(200))).await;
     for (n, renewal) in renewals.iter().enumerate() {
         let renewed = matches!(renewal, Ok(Renewal::Renewed { revived: false, .. }));
         let unavailable = matches!(renewal, Err(StoreError::Unavailable { .. }));
         assert!(if n == 5 { unavailable } else { renewed }, "{n}: {renewal:?}");
     }
-    let calls = world.proxy.take_calls();
+    let calls = setup.proxy.take_calls();
     let count = |name: &str| calls.iter().filter(|action| *action == name).count();
     // The only item that is read individually is the table's secret.
     assert_eq!((count("BatchGetItem"), count("GetItem")), (1, 1), "{calls:?}");

@@ -16,7 +16,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
 
 use support::{at, claim, fresh_table, id, listed, open, open_within, peers_of, put, query};
 
-const HOME: &str = "203.0.113.7";
+const HOLDER: &str = "203.0.113.7";
 
 async fn from_index(options: &DynamoOptions) -> std::sync::Arc<DynamoStore> {
     let mut options = options.clone();
@@ -25,7 +25,7 @@ async fn from_index(options: &DynamoOptions) -> std::sync::Arc<DynamoStore> {
 }
 
 #[tokio::test]
-async fn creating_a_table_again_leaves_it_as_it_is() {
+async fn creating_a_table_again_does_not_change_it() {
     let options = fresh_table().await;
     let client = connect(&options).await.unwrap();
     for time_to_live in [false, true, true] {
@@ -37,24 +37,24 @@ async fn creating_a_table_again_leaves_it_as_it_is() {
 }
 
 #[tokio::test]
-async fn what_one_process_registers_another_lists_renews_and_deregisters() {
+async fn processes_that_share_a_table_list_renew_and_deregister_each_others_peers() {
     let options = fresh_table().await;
     let (one, two) = (open(&options).await, from_index(&options).await);
-    one.put(put("p", &["a"], HOME, 1), at(0)).await.unwrap();
+    one.put(put("p", &["a"], HOLDER, 1), at(0)).await.unwrap();
     assert_eq!(listed(&two, &["a"], at(1)).await, [("p".to_owned(), 9001)]);
     assert!(matches!(two.renew(&id("p"), at(299)).await, Ok(Renewal::Renewed { revived: false, .. })));
     assert_eq!(listed(&one, &["a"], at(301)).await.len(), 1);
     let stranger = two.put(put("p", &["b"], "198.51.100.1", 2), at(302)).await.unwrap();
     assert!(matches!(stranger, PutResult::Held { .. }));
-    assert_eq!(two.remove(&id("p"), &claim(HOME), at(303)).await, Ok(Removal::Removed { was_live: true }));
+    assert_eq!(two.remove(&id("p"), &claim(HOLDER), at(303)).await, Ok(Removal::Removed { was_live: true }));
     assert_eq!(one.renew(&id("p"), at(304)).await, Ok(Renewal::Unknown));
 }
 
 #[tokio::test]
-async fn an_item_that_cannot_be_read_is_passed_over_counted_and_replaced() {
+async fn a_malformed_item_is_skipped_and_counted_and_can_be_replaced() {
     let options = fresh_table().await;
     let (store, index) = (open(&options).await, from_index(&options).await);
-    store.put(put("good", &["a"], HOME, 1), at(0)).await.unwrap();
+    store.put(put("good", &["a"], HOLDER, 1), at(0)).await.unwrap();
     let client = connect(&options).await.unwrap();
     for (key, lane) in [("bad", "#0"), (" a bad", "a#0"), (" ", "a#0"), (" a ", "a#0"), ("bad2", "#0")] {
         let text = |text: &str| AttributeValue::S(text.to_owned());
@@ -79,8 +79,8 @@ async fn an_item_that_cannot_be_read_is_passed_over_counted_and_replaced() {
         assert!(figure(&reader, "dynamodb_unreadable_items_total") > 0);
     }
     assert_eq!(store.renew(&id("bad"), at(1)).await, Ok(Renewal::Unknown));
-    assert_eq!(store.remove(&id("bad"), &claim(HOME), at(1)).await, Ok(Removal::Unknown));
-    let placed = store.put(put("bad", &["a"], HOME, 2), at(1)).await;
+    assert_eq!(store.remove(&id("bad"), &claim(HOLDER), at(1)).await, Ok(Removal::Unknown));
+    let placed = store.put(put("bad", &["a"], HOLDER, 2), at(1)).await;
     assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }));
     let both = [("bad".to_owned(), 9002), ("good".to_owned(), 9001)];
     assert_eq!(listed(&index, &["a"], at(2)).await, both);
@@ -90,12 +90,12 @@ fn figure(store: &DynamoStore, name: &str) -> u64 {
     let figures = store.metrics();
     match figures.iter().find(|figure| figure.name == name).unwrap().value {
         MetricValue::Counter(count) => count,
-        _ => panic!("{name} counts"),
+        _ => panic!("{name} is not a counter"),
     }
 }
 
 #[tokio::test]
-async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
+async fn stores_that_start_concurrently_agree_on_the_tables_secret() {
     let options = fresh_table().await;
     let mut stores = Vec::new();
     for _ in 0..8 {
@@ -103,7 +103,7 @@ async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
     }
     let puts = stores.iter().enumerate().map(|(n, store)| {
         let n = u8::try_from(n).unwrap();
-        store.put(put(&format!("p{n}"), &["a"], HOME, n), at(0))
+        store.put(put(&format!("p{n}"), &["a"], HOLDER, n), at(0))
     });
     futures_util::future::try_join_all(puts).await.unwrap();
     for store in &stores {
@@ -116,7 +116,7 @@ async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
             let aurora_discovery_registry::Enumeration::Page(page, next) =
                 other.enumerate(&query(&["a"], 3), after.as_ref(), at(0)).await.unwrap()
             else {
-                panic!("the position is good")
+                panic!("the cursor is valid")
             };
             all.extend(peers_of(&page));
             after = next;
@@ -129,13 +129,13 @@ async fn stores_that_begin_at_once_agree_on_the_tables_secret() {
 }
 
 #[tokio::test]
-async fn peers_that_stay_away_leave_the_index_and_a_heartbeat_lists_them_again() {
+async fn long_dormant_peers_are_removed_from_the_index_until_they_are_revived() {
     let options = fresh_table().await;
     let store = from_index(&options).await;
     for n in 0..40 {
-        store.put(put(&format!("away{n}"), &["a", "b"], HOME, 1), at(0)).await.unwrap();
+        store.put(put(&format!("dormant{n}"), &["a", "b"], HOLDER, 1), at(0)).await.unwrap();
     }
-    store.put(put("live", &["a", "b"], HOME, 2), at(2_000)).await.unwrap();
+    store.put(put("live", &["a", "b"], HOLDER, 2), at(2_000)).await.unwrap();
     let reader = from_index(&options).await;
     assert_eq!(listed(&reader, &[], at(2_001)).await.len(), 1);
     for _ in 0..3 {
@@ -143,14 +143,14 @@ async fn peers_that_stay_away_leave_the_index_and_a_heartbeat_lists_them_again()
     }
     assert_eq!(figure(&reader, "dynamodb_delisted_peers_total"), 40);
     let fresh = from_index(&options).await;
-    for asked in [&[][..], &["a"], &["b"]] {
-        assert_eq!(listed(&fresh, asked, at(2_002)).await, [("live".to_owned(), 9002)]);
+    for archetypes in [&[][..], &["a"], &["b"]] {
+        assert_eq!(listed(&fresh, archetypes, at(2_002)).await, [("live".to_owned(), 9002)]);
     }
-    assert_eq!(figure(&fresh, "dynamodb_stale_entries_total"), 0, "the index lists nobody who is away");
-    let renewed = fresh.renew(&id("away7"), at(2_003)).await;
+    assert_eq!(figure(&fresh, "dynamodb_stale_entries_total"), 0, "the index must not list dormant peers");
+    let renewed = fresh.renew(&id("dormant7"), at(2_003)).await;
     assert!(matches!(renewed, Ok(Renewal::Renewed { revived: true, .. })));
     // A dormant peer that registers again, through another store.
-    store.put(put("away8", &["b"], "198.51.100.1", 3), at(2_003)).await.unwrap();
+    store.put(put("dormant8", &["b"], "198.51.100.1", 3), at(2_003)).await.unwrap();
     let other = from_index(&options).await;
     assert_eq!(listed(&other, &["a"], at(2_004)).await.len(), 2);
     assert_eq!(listed(&other, &["b"], at(2_004)).await.len(), 3);
@@ -158,15 +158,15 @@ async fn peers_that_stay_away_leave_the_index_and_a_heartbeat_lists_them_again()
 }
 
 #[tokio::test]
-async fn a_full_table_refuses_newcomers_never_members() {
+async fn a_full_table_rejects_newcomers_but_never_members() {
     let options = fresh_table().await;
     let limits = Limits { max_peers: 3, ..Limits::default() };
     let store = open_within(&options, &limits).await;
     for name in ["p", "q", "r"] {
-        store.put(put(name, &["a"], HOME, 1), at(0)).await.unwrap();
+        store.put(put(name, &["a"], HOLDER, 1), at(0)).await.unwrap();
     }
-    assert_eq!(store.put(put("s", &[], HOME, 1), at(1)).await, Ok(PutResult::Full(ExceededLimit::Peers)));
-    let member = store.put(put("p", &["b"], HOME, 2), at(1)).await;
+    assert_eq!(store.put(put("s", &[], HOLDER, 1), at(1)).await, Ok(PutResult::Full(ExceededLimit::Peers)));
+    let member = store.put(put("p", &["b"], HOLDER, 2), at(1)).await;
     assert_eq!(member, Ok(PutResult::Stored { token_kept: false }));
 }
 
@@ -178,7 +178,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     let puts: Vec<_> = (0..PEERS)
         .map(|n| {
             let own = format!("own{}", n % 3);
-            put(&format!("p{n}"), &["all", &own], HOME, u8::try_from(n % 200).unwrap())
+            put(&format!("p{n}"), &["all", &own], HOLDER, u8::try_from(n % 200).unwrap())
         })
         .collect();
     for batch in puts.chunks(32) {
@@ -208,7 +208,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
         let aurora_discovery_registry::Enumeration::Page(page, next) =
             store.enumerate(&query(&["all"], 400), after.as_ref(), at(1)).await.unwrap()
         else {
-            panic!("the position is good")
+            panic!("the cursor is valid")
         };
         enumerated.extend(peers_of(&page));
         after = next;
@@ -230,7 +230,7 @@ const RACING: u32 = 500;
 const RACED_TABLE: &str = "AURORA_RACED_TABLE";
 
 #[tokio::test]
-async fn two_processes_that_race_for_one_peer_leave_one_whole_registration() {
+async fn two_processes_that_race_for_one_peer_leave_one_complete_registration() {
     let options = fresh_table().await;
     let binary = std::env::current_exe().unwrap();
     let racers: Vec<_> = (0..2)
@@ -245,12 +245,12 @@ async fn two_processes_that_race_for_one_peer_leave_one_whole_registration() {
         .collect();
     for racer in racers {
         let output = tokio::task::spawn_blocking(move || racer.wait_with_output()).await.unwrap().unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{said}");
+        let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{printed}");
     }
     for store in [open(&options).await, from_index(&options).await] {
-        let everybody = listed(&store, &[], at(1)).await;
-        let [(name, port)] = everybody.as_slice() else { panic!("one peer is left: {everybody:?}") };
+        let all = listed(&store, &[], at(1)).await;
+        let [(name, port)] = all.as_slice() else { panic!("not exactly one peer is left: {all:?}") };
         assert_eq!(name, "raced");
         for token in 0..=255_u8 {
             let found = listed(&store, &[&format!("a{token}")], at(1)).await;
@@ -263,7 +263,7 @@ async fn two_processes_that_race_for_one_peer_leave_one_whole_registration() {
 #[tokio::test]
 #[ignore = "started by the race"]
 async fn racer() {
-    let mut options = support::patient(std::env::var(RACED_TABLE).unwrap());
+    let mut options = support::with_long_deadlines(std::env::var(RACED_TABLE).unwrap());
     options.endpoint = Some(support::endpoint());
     let store = open(&options).await;
     let operations = (0..RACING).map(|n| {
@@ -272,10 +272,10 @@ async fn racer() {
             if n % 2 == 0 {
                 let token = fastrand::u8(..);
                 let placed =
-                    store.put(put("raced", &[&format!("a{token}"), "shared"], HOME, token), at(0)).await;
+                    store.put(put("raced", &[&format!("a{token}"), "shared"], HOLDER, token), at(0)).await;
                 assert!(
                     matches!(placed, Ok(PutResult::Stored { .. })),
-                    "the holder is never refused: {placed:?}"
+                    "the holder was rejected: {placed:?}"
                 );
             } else {
                 let renewed = store.renew(&id("raced"), at(u64::from(n))).await.expect("renew does not fail");

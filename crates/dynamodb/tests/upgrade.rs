@@ -53,8 +53,8 @@ impl From<Attribute> for AttributeValue {
 }
 
 /// The sources that the peers of the fixture registered from.
-const HOME: &str = "203.0.113.7";
-const HOME_OF_DELISTED: &str = "203.0.113.9";
+const HOLDER: &str = "203.0.113.7";
+const HOLDER_OF_DELISTED: &str = "203.0.113.9";
 const STRANGER: &str = "192.0.2.1";
 
 /// A new table with the items of the fixture.
@@ -110,7 +110,7 @@ async fn names(store: &DynamoStore, archetype: &str, now: Timestamp) -> Vec<Stri
 }
 
 #[tokio::test]
-async fn its_peers_are_listed_as_it_listed_them() {
+async fn peers_of_the_earlier_release_are_listed_unchanged() {
     let table = Upgraded::table().await;
     let expected = by_id(table.listed.clone());
     assert_eq!(expected.len(), 9);
@@ -120,11 +120,11 @@ async fn its_peers_are_listed_as_it_listed_them() {
         assert_eq!(by_id(peers), expected);
         let Ok(Enumeration::Page(page, None)) = store.enumerate(&query(&[], 100), None, table.now).await
         else {
-            panic!("an enumeration is one page")
+            panic!("the enumeration has more than one page")
         };
         let peers: Vec<Value> = serde_json::from_slice(&page.peers.to_array()).unwrap();
         assert_eq!(by_id(peers), expected);
-        for (archetype, carriers) in [
+        for (archetype, peers) in [
             ("日本語 🌌", &["unicode"][..]),
             ("two words", &["unicode"]),
             ("e\u{301}a", &["unicode"]),
@@ -136,7 +136,7 @@ async fn its_peers_are_listed_as_it_listed_them() {
             ("gone", &[]),
             ("away", &[]),
         ] {
-            assert_eq!(names(&store, archetype, table.now).await, carriers, "{archetype}");
+            assert_eq!(names(&store, archetype, table.now).await, peers, "{archetype}");
         }
         assert_eq!(names(&store, "pepino", table.now).await.len(), 5);
     }
@@ -147,7 +147,7 @@ async fn its_peers_are_listed_as_it_listed_them() {
 }
 
 #[tokio::test]
-async fn its_leases_are_renewed_and_its_dormant_peers_revived() {
+async fn leases_of_the_earlier_release_are_renewed_and_its_dormant_peers_revived() {
     let table = Upgraded::table().await;
     let [one, other] = table.stores().await;
     for peer in table.listed.iter().map(|peer| peer["peer_id"].as_str().unwrap()) {
@@ -170,7 +170,7 @@ async fn its_leases_are_renewed_and_its_dormant_peers_revived() {
 }
 
 #[tokio::test]
-async fn its_holders_replace_and_deregister_their_peers_and_strangers_do_not() {
+async fn only_holders_replace_and_deregister_peers_of_the_earlier_release() {
     let table = Upgraded::table().await;
     let [one, other] = table.stores().await;
     let now = table.after(1);
@@ -179,12 +179,12 @@ async fn its_holders_replace_and_deregister_their_peers_and_strangers_do_not() {
     let refused = one.remove(&id("unicode"), &claim(STRANGER), now).await;
     assert!(matches!(refused, Ok(Removal::Held { .. })), "{refused:?}");
 
-    let by_source = one.put(put("unicode", &["#0", "fresh"], HOME, 2), now).await;
+    let by_source = one.put(put("unicode", &["#0", "fresh"], HOLDER, 2), now).await;
     assert_eq!(by_source, Ok(PutResult::Stored { token_kept: false }));
     let mut by_token = put("renewed", &["fresh"], STRANGER, 3);
     by_token.claim.token = Some(table.token("renewed"));
     assert_eq!(one.put(by_token, now).await, Ok(PutResult::Stored { token_kept: true }));
-    let dormant = one.put(put("delisted", &["fresh"], HOME_OF_DELISTED, 4), now).await;
+    let dormant = one.put(put("delisted", &["fresh"], HOLDER_OF_DELISTED, 4), now).await;
     assert_eq!(dormant, Ok(PutResult::Stored { token_kept: false }));
     for store in [&one, &other] {
         assert_eq!(names(store, "fresh", now).await, ["delisted", "renewed", "unicode"]);
@@ -194,10 +194,10 @@ async fn its_holders_replace_and_deregister_their_peers_and_strangers_do_not() {
 
     let mut by_token = claim(STRANGER);
     by_token.token = Some(table.token("ipv6"));
-    for (peer, by) in [("named", &claim(HOME)), ("ipv6", &by_token)] {
+    for (peer, by) in [("named", &claim(HOLDER)), ("ipv6", &by_token)] {
         assert_eq!(one.remove(&id(peer), by, now).await, Ok(Removal::Removed { was_live: true }), "{peer}");
     }
-    assert_eq!(one.remove(&id("deregistered"), &claim(HOME), now).await, Ok(Removal::Unknown));
+    assert_eq!(one.remove(&id("deregistered"), &claim(HOLDER), now).await, Ok(Removal::Unknown));
     for store in table.stores().await {
         assert_eq!(listed(&store, &[], now).await.len(), 8);
         assert_eq!(names(&store, "relay", now).await, [""; 0]);

@@ -13,7 +13,7 @@ use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 
 /// A single source may use at most this fraction of a budget: one eighth.
-const PARTS: usize = 8;
+const SOURCE_FRACTION: usize = 8;
 
 /// A bounded amount of a resource, with a total limit and a limit per source.
 ///
@@ -42,7 +42,7 @@ pub(crate) struct Share {
 
 impl SourceBudget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_per_source: max.div_ceil(PARTS), used: Mutex::default() })
+        Arc::new(Self { max, max_per_source: max.div_ceil(SOURCE_FRACTION), used: Mutex::default() })
     }
 
     /// An empty share for a request from `address`.
@@ -67,6 +67,7 @@ impl Share {
         }
         let mut used = self.budget.used.lock();
         let of_source = used.by_source.get(&self.source).copied().unwrap_or_default();
+        // Clients behind a proxy on this machine share its loopback address.
         let source_is_full = of_source >= self.budget.max_per_source && !self.source.is_loopback();
         if used.total >= self.budget.max || source_is_full {
             return false;
@@ -85,6 +86,7 @@ impl Drop for Share {
         }
         let mut used = self.budget.used.lock();
         used.total -= self.amount;
+        // Sources without a share are removed, so that the map does not grow with every client.
         if let Entry::Occupied(mut of_source) = used.by_source.entry(self.source) {
             *of_source.get_mut() -= self.amount;
             if *of_source.get() == 0 {
@@ -99,29 +101,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_that_uses_its_part_leaves_the_rest_to_others() {
+    fn one_source_can_not_use_up_the_budget() {
         let budget = SourceBudget::new(20);
-        let [greedy, neighbour, home]: [IpAddr; 3] =
+        let [greedy, other, loopback]: [IpAddr; 3] =
             ["2001:db8::1", "2001:db8:0:1::1", "127.0.0.1"].map(|text| text.parse().unwrap());
         let mut held: Vec<_> = std::iter::from_fn(|| budget.take(greedy, 1)).collect();
         assert_eq!(held.len(), 3);
-        assert!(budget.take(neighbour, 1).is_some());
+        assert!(budget.take(other, 1).is_some());
         held.pop();
         held.extend(budget.take(greedy, 1));
         assert_eq!(held.len(), 3);
-        held.extend(std::iter::from_fn(|| budget.take(home, 1)));
-        assert_eq!(held.len(), 20, "the own machine may use all that is left");
-        assert!(budget.take(neighbour, 1).is_none());
+        held.extend(std::iter::from_fn(|| budget.take(loopback, 1)));
+        assert_eq!(held.len(), 20, "loopback addresses have only the total limit");
+        assert!(budget.take(other, 1).is_none());
         drop(held);
         let used = budget.used.lock();
-        assert!(used.total == 0 && used.by_source.is_empty(), "what was returned leaves nothing behind");
+        assert!(used.total == 0 && used.by_source.is_empty(), "a source without a share has no entry");
     }
 
     #[test]
-    fn a_share_grows_until_the_budget_is_used_up_and_returns_all_of_it() {
+    fn a_share_grows_until_the_budget_is_used_up_and_is_returned_when_dropped() {
         let budget = SourceBudget::new(100);
-        let home = IpAddr::from([127, 0, 0, 1]);
-        let (mut long, mut short) = (budget.share(home), budget.share(home));
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        let (mut long, mut short) = (budget.share(loopback), budget.share(loopback));
         assert!(long.grow(60) && long.grow(39) && short.grow(7));
         assert!(!short.grow(1) && !long.grow(1));
         drop(long);

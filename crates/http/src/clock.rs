@@ -2,38 +2,168 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_protocol::Timestamp;
+use parking_lot::Mutex;
 
-/// A clock: the system's, or one that a test controls.
+/// A clock: the system's, one that knows no pauses, a shared store's, or one that a test controls.
 #[derive(Clone)]
-pub struct Clock(Arc<dyn Fn() -> Timestamp + Send + Sync>);
+pub struct Clock {
+    read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Whether it left the system's clock behind, so that responses need the difference.
+    is_steady: bool,
+}
 
 impl Clock {
     /// A clock that calls `read` for the time.
     pub fn new(read: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
-        Self(Arc::new(read))
+        Self { read: Arc::new(read), is_steady: false }
+    }
+
+    /// A clock for a store that only this process uses. It starts at the system's time. From then
+    /// on, neither steps of the system's clock nor pauses of the process or of the machine move it.
+    /// Peers could not send heartbeats during a pause, so their leases must not end because of it.
+    ///
+    /// It has to be read at least once a second; the service's sweep does so.
+    pub fn steady() -> Self {
+        let (started, clock) = (Instant::now(), Steady::new(system_time().as_millis()));
+        let read = move || Timestamp::from_millis(clock.now(|| millis(started.elapsed().as_millis())));
+        Self { is_steady: true, ..Self::new(read) }
     }
 
     /// The current time.
     pub fn now(&self) -> Timestamp {
-        (self.0)()
+        (self.read)()
+    }
+
+    /// What has to be added to a time of this clock to show it to clients, in milliseconds. They
+    /// compare it with the system's time.
+    pub(crate) fn offset_millis(&self) -> i64 {
+        if !self.is_steady {
+            return 0;
+        }
+        let [system, own] = [system_time(), self.now()].map(|time| i64::try_from(time.as_millis()));
+        system.unwrap_or(i64::MAX).saturating_sub(own.unwrap_or(i64::MAX))
     }
 }
 
 impl Default for Clock {
     /// The system's clock. If it is set to a time before 1970, the time is 1970.
     fn default() -> Self {
-        Self::new(|| {
-            let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Timestamp::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
-        })
+        Self::new(system_time)
     }
 }
 
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Clock({})", self.now())
+    }
+}
+
+/// The system's time.
+fn system_time() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_millis(millis(since_epoch.as_millis()))
+}
+
+fn millis(millis: u128) -> u64 {
+    u64::try_from(millis).unwrap_or(u64::MAX)
+}
+
+/// The time of a monotonic clock without its gaps. All times are in milliseconds.
+struct Steady {
+    /// The time of this clock when the monotonic one was at zero.
+    start: u64,
+    /// The monotonic time at the last reading.
+    last: AtomicU64,
+    /// The sum of all gaps. It is written before `last`, so that a reader that sees the `last` after
+    /// a gap also sees the gap.
+    skipped: AtomicI64,
+    gap: Mutex<()>,
+}
+
+impl Steady {
+    /// A longer time between two readings is a gap. The sweep reads the clock twice a second.
+    const MAX_STEP: u64 = 1_000;
+    /// `last` is not written for every reading, so that threads do not contend for it.
+    const MIN_STEP: u64 = 50;
+
+    fn new(start: u64) -> Self {
+        Self { start, last: AtomicU64::new(0), skipped: AtomicI64::new(0), gap: Mutex::new(()) }
+    }
+
+    /// The time. `read` reads the monotonic clock.
+    fn now(&self, read: impl Fn() -> u64) -> u64 {
+        let mut elapsed = read();
+        let last = self.last.load(Acquire);
+        if elapsed.abs_diff(last) > Self::MAX_STEP {
+            elapsed = self.skip_gap(read);
+        } else if elapsed >= last + Self::MIN_STEP {
+            self.last.fetch_max(elapsed, AcqRel);
+        }
+        let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
+        self.start.saturating_add_signed(elapsed.saturating_sub(self.skipped.load(Acquire)))
+    }
+
+    /// Leaves out the gap before the current reading, which it returns. A monotonic clock does not
+    /// step back by itself, but tools that fake the time make it do so.
+    fn skip_gap(&self, read: impl Fn() -> u64) -> u64 {
+        let _guard = self.gap.lock();
+        // The clock is read again: another thread may have left the gap out in the meantime, and the
+        // first reading of this thread may be from before the pause.
+        let elapsed = read();
+        let last = self.last.load(Acquire);
+        if elapsed.abs_diff(last) > Self::MAX_STEP {
+            let gap = i64::try_from(elapsed.abs_diff(last)).unwrap_or(i64::MAX);
+            self.skipped.fetch_add(if elapsed > last { gap } else { -gap }, AcqRel);
+            self.last.store(elapsed, Release);
+        }
+        elapsed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: u64 = 1_000_000;
+
+    #[test]
+    fn time_passes_while_the_clock_is_read() {
+        let clock = Steady::new(START);
+        for elapsed in (0..100_000).step_by(500) {
+            assert_eq!(clock.now(|| elapsed), START + elapsed);
+        }
+    }
+
+    #[test]
+    fn a_pause_takes_no_time() {
+        let clock = Steady::new(START);
+        assert_eq!(clock.now(|| 500), START + 500);
+        assert_eq!(clock.now(|| 60_500), START + 500);
+        assert_eq!(clock.now(|| 60_900), START + 900);
+        assert_eq!(clock.now(|| 1_000_000_000), START + 900);
+    }
+
+    #[test]
+    fn a_faked_step_and_the_step_back_take_no_time() {
+        let clock = Steady::new(START);
+        let day = 26 * 3_600_000;
+        for (elapsed, time) in [(500, 500), (day, 500), (day + 700, 1_200), (2_000, 1_200), (2_400, 1_600)] {
+            assert_eq!(clock.now(|| elapsed), START + time, "{elapsed}");
+        }
+    }
+
+    #[test]
+    fn threads_that_read_after_a_pause_see_it_once() {
+        let clock = Steady::new(START);
+        clock.now(|| 500);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| assert_eq!(clock.now(|| 90_500), START + 500));
+            }
+        });
     }
 }

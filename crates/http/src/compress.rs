@@ -23,18 +23,24 @@ use crate::service::Service;
 const MIN_BYTES: u64 = 4 * 1024;
 /// Smaller bodies are not counted: each connection holds at most one, and they are small compared
 /// with the connection itself.
-const COUNTED_FROM_BYTES: usize = 16 * 1024;
+const COUNTED_FROM_BYTES: u64 = 16 * 1024;
+/// The value of `Vary` for responses whose encoding depends on the client.
+const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// Compresses a large body if the client accepts that, and counts it against the budget of
 /// `address`.
 pub(crate) async fn pack(
-    response: Response,
+    mut response: Response,
     accepts_gzip: bool,
     address: IpAddr,
     service: &Service,
 ) -> Response {
     // A stream of events has no known length and is passed on unchanged.
-    if response.body().size_hint().exact().is_none_or(|bytes| bytes < MIN_BYTES) {
+    let Some(length) = response.body().size_hint().exact().filter(|bytes| *bytes >= MIN_BYTES) else {
+        return response;
+    };
+    if !accepts_gzip && length < COUNTED_FROM_BYTES {
+        response.headers_mut().insert(VARY, ACCEPT_ENCODING);
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -48,11 +54,11 @@ pub(crate) async fn pack(
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    parts.headers.insert(VARY, HeaderValue::from_static("accept-encoding"));
+    parts.headers.insert(VARY, ACCEPT_ENCODING);
     let mut body = compressed.unwrap_or(body);
-    if body.len() >= COUNTED_FROM_BYTES {
+    if body.len() as u64 >= COUNTED_FROM_BYTES {
         let Some(share) = service.pending_responses.take(address, body.len()) else {
-            let message = "too many answers wait for clients to read them; try again";
+            let message = "too many responses are waiting for clients to read them; try again";
             return Failure::unavailable(message).into_response();
         };
         body = Bytes::from_owner(Counted { body, _share: share });

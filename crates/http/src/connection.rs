@@ -4,7 +4,7 @@ mod body;
 mod io;
 pub(crate) mod state;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -50,7 +50,7 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// How long a connection stays open during a shutdown when only event streams are left on it. This
 /// is enough time to send the ends of the streams. Without it, a client that does not read would
 /// delay the shutdown by the whole grace period.
-const STREAMS_END: Duration = Duration::from_secs(1);
+const STREAM_END_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state that all connections of a server share.
 pub(crate) struct ConnectionServer {
@@ -75,11 +75,11 @@ impl ConnectionServer {
         let state = Arc::new(ConnectionState::new(self.timeouts));
         let connection = Connection { server: self.clone(), peer, state };
         match &self.tls {
-            None => converse(stream, connection, stop).await,
+            None => serve_http(stream, connection, stop).await,
             Some(acceptor) => {
                 // A connection that does not finish its handshake is dropped silently.
                 if let Ok(Ok(stream)) = timeout(self.timeouts.head, acceptor.accept(stream)).await {
-                    converse(stream, connection, stop).await;
+                    serve_http(stream, connection, stop).await;
                 }
             }
         }
@@ -112,10 +112,8 @@ impl Connection {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
         let origin = Origin::of(request.headers(), self.peer, self.server.trusted_hops);
-        let mut request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
-        request.extensions_mut().insert(origin);
-        request.extensions_mut().insert(self.state.clone());
-        let mut response = self.server.service.respond(request).await;
+        let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
+        let mut response = self.server.service.respond_on(request, origin, Some(self.state.clone())).await;
         // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
@@ -124,7 +122,9 @@ impl Connection {
     }
 }
 
-async fn converse<S>(stream: S, connection: Connection, mut stop: watch::Receiver<bool>)
+/// Drives one connection until either side closes it, its state's deadline passes, or `stop` ends
+/// it.
+async fn serve_http<S>(stream: S, connection: Connection, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -139,17 +139,20 @@ where
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
     let mut stopping = false;
-    let mut ending = None;
-    let mut look_again = state.timeouts().head;
-    let mut timer = pin!(sleep_until(Instant::now() + look_again));
+    // When the connection is closed during a shutdown because only event streams are left on it.
+    let mut streams_deadline = None;
+    let mut recheck_after = state.timeouts().head;
+    let mut timer = pin!(sleep_until(Instant::now() + recheck_after));
     poll_fn(|context| {
+        // The deadline is computed after the poll, from the marks that the poll has set.
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
         if !stopping && stopped.as_mut().poll(context).is_ready() {
             stopping = true;
-            look_again = STREAMS_END;
-            timer.as_mut().reset(Instant::now() + look_again);
+            recheck_after = STREAM_END_TIMEOUT;
+            timer.as_mut().reset(Instant::now() + recheck_after);
+            // Idle connections end now; others end after their requests.
             connection.as_mut().graceful_shutdown();
             // If the client does not read a stream, the end of the stream can't be sent to it.
             if connection.as_mut().poll(context).is_ready() || state.has_stalled_stream() {
@@ -158,10 +161,12 @@ where
         }
         loop {
             if stopping {
-                let begun = ending.unwrap_or_else(|| Instant::now() + STREAMS_END);
-                ending = state.has_only_streams().then_some(begun);
+                let end = streams_deadline.unwrap_or_else(|| Instant::now() + STREAM_END_TIMEOUT);
+                streams_deadline = state.has_only_streams().then_some(end);
             }
-            let deadline = state.deadline().into_iter().chain(ending).min();
+            // The timer is only moved to an earlier time. If it fires before the deadline, it is
+            // set again, so that a deadline that moves to a later time costs no timer operation.
+            let deadline = state.deadline().into_iter().chain(streams_deadline).min();
             if deadline.is_some_and(|deadline| deadline < timer.deadline()) {
                 timer.as_mut().reset(deadline.unwrap_or_else(Instant::now));
             }
@@ -169,7 +174,7 @@ where
             match deadline {
                 Some(deadline) if deadline <= Instant::now() => return Poll::Ready(()),
                 Some(deadline) => timer.as_mut().reset(deadline),
-                None => timer.as_mut().reset(Instant::now() + look_again),
+                None => timer.as_mut().reset(Instant::now() + recheck_after),
             }
         }
     })

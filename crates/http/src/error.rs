@@ -9,8 +9,8 @@ use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
-/// When a newcomer may try again if the registry is full: leases end and peers leave within about a
-/// minute.
+/// When a newcomer may try again if the registry is full: leases end and peers deregister within
+/// about a minute.
 const FULL_RETRY_SECONDS: u32 = 30;
 /// When to try again if no better value is known: a short overload has usually passed by then.
 const SOON_SECONDS: u32 = 1;
@@ -103,8 +103,8 @@ impl From<Error> for Failure {
             Error::NotHolder { until } => Self::new(
                 Code::NotHolder,
                 format!(
-                    "the peer is held by somebody else until {until} UTC; its holder is known by the address it registered \
-                     from or by its lease_token"
+                    "the peer is held by another client until {until} UTC; its holder is identified by the \
+                     address that it registered from or by its lease_token"
                 ),
             ),
             Error::NotRegistered => {
@@ -116,32 +116,33 @@ impl From<Error> for Failure {
                     .into()
             }
             Error::Full(shortage) => {
-                Self::new(Code::RegistryFull, format!("there is no room for a newcomer: {shortage}"))
+                Self::new(Code::RegistryFull, format!("the registry accepts no new peers: {shortage}"))
             }
             Error::InvalidCursor => in_parameter(
                 "cursor",
                 Code::InvalidCursor,
-                "cursor must be the next_cursor of a page of the same query",
+                "cursor must be the next_cursor of an earlier page of the same query",
             ),
             Error::CursorExpired => in_parameter(
                 "cursor",
                 Code::CursorExpired,
-                "the cursor has expired; start the enumeration anew without one",
+                "the cursor has expired; restart the enumeration without a cursor",
             ),
             Error::InvalidSince => in_parameter(
                 "since",
                 Code::InvalidCursor,
-                "since must be empty, now, or the since that an answer to the same query gave",
+                "since must be empty, now, or the since of an earlier response to the same query",
             ),
             Error::SinceExpired => in_parameter(
                 "since",
                 Code::CursorExpired,
-                "what changed since is not remembered any more; start anew: ask with since=now, enumerate with order=all, and go on \
-                 from the since of the first answer",
+                "the changes after since are no longer available; start over: request since=now, \
+                 enumerate with order=all, and continue from the since of the first response",
             ),
             Error::NoChangeLog => Self::new(
                 Code::NotAvailableHere,
-                "changes are not remembered where the registry is shared; ask for a sample now and then, or enumerate with order=all",
+                "a service with a shared registry keeps no change log; request samples \
+                 periodically, or enumerate with order=all",
             ),
             Error::Store(error) => error.into(),
         }
@@ -158,7 +159,10 @@ impl From<StoreError> for Failure {
             StoreError::Unavailable { reason, retry_after_seconds } => Self {
                 retry_after_seconds: Some(retry_after_seconds.max(SOON_SECONDS)),
                 cause: Some(reason.into()),
-                ..Self::new(Code::Unavailable, "the service can't do this just now; try again later")
+                ..Self::new(
+                    Code::Unavailable,
+                    "the service is temporarily unable to handle this request; try again later",
+                )
             },
             StoreError::Internal(cause) => Self::internal(cause),
         }
@@ -179,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_can_be_tried_again_says_when() {
+    fn only_failures_that_can_be_retried_have_a_retry_time() {
         for code in Code::ALL {
             let may_retry = matches!(code, Code::RateLimited | Code::RegistryFull | Code::Unavailable);
             assert_eq!(Failure::new(code, "").retry_after_seconds.is_some(), may_retry, "{code}");
@@ -187,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_caller_is_told_nothing_of_what_broke() {
+    fn the_cause_of_a_store_failure_is_not_in_the_message_for_the_client() {
         let failure = Failure::from(StoreError::Internal("slot 7 is torn".to_owned()));
         assert_eq!(failure.refusal.message, "Internal server error");
         assert_eq!(failure.cause.as_deref(), Some("slot 7 is torn"));
@@ -198,23 +202,23 @@ mod tests {
     }
 
     #[test]
-    fn a_registrys_refusals_become_the_contracts() {
+    fn each_registry_error_maps_to_a_code_a_field_and_a_message() {
         let until = Timestamp::from_secs(1_759_406_400);
         let (min, max) = (Ttl::from_secs(30), Ttl::from_secs(3_600));
-        for (error, code, field, says) in [
+        for (error, code, field, text) in [
             (Error::NotHolder { until }, Code::NotHolder, None, "2025-10-02T12:00:00"),
             (Error::NotRegistered, Code::PeerNotRegistered, None, "register"),
             (Error::TtlOutOfBounds { min, max }, Code::InvalidField, Some("ttl_seconds"), "from 30 to 3600"),
-            (Error::Full(ExceededLimit::Source), Code::RegistryFull, None, "from this address"),
+            (Error::Full(ExceededLimit::Source), Code::RegistryFull, None, "accepts no new peers"),
             (Error::InvalidCursor, Code::InvalidCursor, Some("cursor"), "next_cursor"),
-            (Error::CursorExpired, Code::CursorExpired, Some("cursor"), "anew"),
+            (Error::CursorExpired, Code::CursorExpired, Some("cursor"), "restart the enumeration"),
             (Error::InvalidSince, Code::InvalidCursor, Some("since"), "same query"),
             (Error::SinceExpired, Code::CursorExpired, Some("since"), "since=now, enumerate with order=all"),
             (Error::NoChangeLog, Code::NotAvailableHere, None, "order=all"),
         ] {
-            let Refusal { code: given, message, field: blamed } = Failure::from(error).refusal;
-            assert_eq!((given, blamed.as_deref()), (code, field), "{message}");
-            assert!(message.contains(says), "{message}");
+            let Refusal { code: actual_code, message, field: actual_field } = Failure::from(error).refusal;
+            assert_eq!((actual_code, actual_field.as_deref()), (code, field), "{message}");
+            assert!(message.contains(text), "{message}");
         }
     }
 }

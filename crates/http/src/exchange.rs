@@ -17,22 +17,24 @@ use http::Method;
 use http::header::CONTENT_LENGTH;
 use tower::Service as _;
 
-use crate::body::{ReceivedBody, receive};
+use crate::body::receive;
 use crate::compress::pack;
+use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
 use crate::limit::limited;
 use crate::log::Exchange;
 use crate::options::ServiceOptions;
 use crate::origin::Origin;
+use crate::received::Received;
 use crate::route::Route;
 use crate::router::router;
 use crate::service::Service;
 
-/// The contract over one registry, for any transport.
+/// The HTTP API over one registry, for any transport.
 ///
-/// The transport puts an [`Origin`] into the extensions of each request, and bounds how long a body
-/// may take to arrive.
+/// The transport gives the [`Origin`] of each request, and bounds how long a body may take to
+/// arrive.
 #[derive(Clone)]
 pub struct DiscoveryService {
     service: Arc<Service>,
@@ -40,7 +42,7 @@ pub struct DiscoveryService {
 }
 
 impl DiscoveryService {
-    /// The contract over `registry`.
+    /// The API over `registry`.
     pub fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
         Self::of(Arc::new(Service::new(registry, options)))
     }
@@ -57,19 +59,33 @@ impl DiscoveryService {
 
     /// Reads the request's body, has its handler respond, and packs, counts, logs and completes the
     /// response.
-    pub async fn respond<B>(&self, request: http::Request<B>) -> Response
+    pub async fn respond<B>(&self, request: http::Request<B>, origin: Origin) -> Response
     where
-        B: HttpBody<Data = Bytes> + Send + 'static,
+        B: HttpBody<Data = Bytes> + Send,
+        B::Error: Into<BoxError>,
+    {
+        self.respond_on(request, origin, None).await
+    }
+
+    /// The same on a connection whose state the transport keeps.
+    pub(crate) async fn respond_on<B>(
+        &self,
+        request: http::Request<B>,
+        origin: Origin,
+        connection: Option<Arc<ConnectionState>>,
+    ) -> Response
+    where
+        B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
         let service = &self.service;
-        let origin = Origin::of_request(&request).cloned().unwrap_or_default();
         let (mut parts, body) = request.into_parts();
-        let body = receive(Body::new(body), service.unfinished_bodies.share(origin.address)).await;
+        let body = receive(body, service.unfinished_bodies.share(origin.address)).await;
         let started = Instant::now();
         let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
         let accepts_gzip = accepts_gzip(&parts.headers);
-        parts.extensions.insert(ReceivedBody(body.clone()));
+        let source = origin.address;
+        parts.extensions.insert(Received { source, body: body.clone(), connection });
         let handler = self.handle(Request::from_parts(parts, Body::empty()));
         // A 404, a 405 and a preflight need no permit.
         let mut response = if route.is_some_and(|route| route.admits(&method)) {

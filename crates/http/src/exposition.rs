@@ -32,14 +32,14 @@ pub(crate) fn exposition(
 ) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix(PREFIX);
     let network = network.map(network_gauges).unwrap_or_default();
-    registry.register_collector(Box::new(Snapshot { metrics, census, network, figures }));
+    registry.register_collector(Box::new(Figures { metrics, census, network, figures }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
 }
 
 #[derive(Debug)]
-struct Snapshot {
+struct Figures {
     metrics: Arc<Metrics>,
     census: Option<Census>,
     network: Vec<Gauge>,
@@ -51,26 +51,22 @@ type Gauge = (&'static str, &'static str, f64);
 
 /// The figures of `/network` that are not counts of peers, as far as they are known.
 fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
-    let mut gauges = vec![("network_risks", "Dangers that /network names", network.at_risk.len() as f64)];
+    let mut gauges = vec![("network_risks", "Risks that /network reports", network.at_risk.len() as f64)];
     if let Some(rates) = &network.rates {
         gauges.extend([
-            ("joins_per_minute", "Peers that came, over the last minutes", rates.joins_per_minute),
+            ("joins_per_minute", "Peers that joined, over the last minutes", rates.joins_per_minute),
             ("leaves_per_minute", "Peers that deregistered, over the last minutes", rates.leaves_per_minute),
-            (
-                "expiries_per_minute",
-                "Leases that ended in silence, over the last minutes",
-                rates.expiries_per_minute,
-            ),
+            ("expiries_per_minute", "Leases that expired, over the last minutes", rates.expiries_per_minute),
             (
                 "revivals_per_minute",
-                "Dormant peers that came back, over the last minutes",
+                "Dormant peers that were revived, over the last minutes",
                 rates.revivals_per_minute,
             ),
         ]);
     }
     if let Some(ratio) = network.undiscovered_ratio {
         let help =
-            "Ratio of live peers that no page listed during their last lease; newcomers count as listed";
+            "Ratio of live peers that no page listed during their last lease; new peers count as listed";
         let deprecated = "Deprecated: use aurora_undiscovered_ratio";
         gauges
             .extend([("undiscovered_ratio", help, ratio), ("introduced_to_nobody_share", deprecated, ratio)]);
@@ -78,7 +74,7 @@ fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
     gauges
 }
 
-impl Collector for Snapshot {
+impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.metrics.encode(&mut encoder)?;
         if let Some(census) = &self.census {
@@ -94,17 +90,18 @@ impl Collector for Snapshot {
 
 fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let totals = [
-        ("peers_live", "Peers whose lease runs", census.live),
-        ("peers_dormant", "Peers whose lease has ended and that a heartbeat revives", census.dormant),
-        ("archetypes", "Different archetypes that live peers carry", census.archetypes),
+        ("peers_live", "Peers with a current lease", census.live),
+        ("peers_dormant", "Expired peers that a heartbeat can revive", census.dormant),
+        ("archetypes", "Different archetypes of live peers", census.archetypes),
     ];
     for (name, help, value) in totals {
-        measure(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?, value)?;
+        encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?, value)?;
     }
-    let help = "Live peers that carry an archetype, for the most frequent archetypes";
+    let help = "Live peers per archetype, for the most frequent archetypes";
     let mut family = encoder.encode_descriptor("archetype_peers", help, None, MetricType::Gauge)?;
+    // The census lists the most frequent archetypes first.
     for (archetype, peers) in census.by_archetype.iter().take(MAX_ARCHETYPES) {
-        measure(family.encode_family(&[("archetype", archetype.as_str())])?, *peers)?;
+        encode_gauge(family.encode_family(&[("archetype", archetype.as_str())])?, *peers)?;
     }
     Ok(())
 }
@@ -112,6 +109,7 @@ fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
 fn encode_figure(figure: &StoreMetric, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let name = format!("store_{}", figure.name);
     let help = figure.help.trim_end_matches('.');
+    // A store defines its own figures, so their descriptors are not declared in `metrics.rs`.
     let kind = match figure.value {
         MetricValue::Counter(_) => MetricType::Counter,
         MetricValue::Gauge(_) => MetricType::Gauge,
@@ -119,31 +117,33 @@ fn encode_figure(figure: &StoreMetric, encoder: &mut DescriptorEncoder<'_>) -> f
     };
     let mut metric = encoder.encode_descriptor(&name, help, None, kind)?;
     match &figure.value {
-        MetricValue::Counter(value) => count(metric, *value),
+        MetricValue::Counter(value) => encode_counter(metric, *value),
         MetricValue::Gauge(value) => ConstGauge::new(*value).encode(metric),
         MetricValue::Histogram { buckets, sum, count } => {
-            metric.encode_histogram::<NoLabelSet>(*sum, *count, &between_bounds(buckets, *count), None)
+            metric.encode_histogram::<NoLabelSet>(*sum, *count, &counts_per_bucket(buckets, *count), None)
         }
     }
 }
 
-fn count(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+fn encode_counter(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     ConstCounter::new(value).encode(encoder)
 }
 
-fn measure(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
+fn encode_gauge(encoder: MetricEncoder<'_>, value: u64) -> fmt::Result {
     ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(encoder)
 }
 
 /// Converts cumulative counts into counts per bucket, as the encoder expects.
-fn between_bounds(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
+fn counts_per_bucket(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
     let mut below = 0;
     cumulative
         .iter()
         .copied()
+        // The last bucket is always infinite, and its count is the total.
         .filter(|(bound, _)| bound.is_finite())
         .chain([(f64::INFINITY, count)])
         .map(|(bound, total)| {
+            // The difference to the previous bound is the number of values in this bucket.
             let own = total.saturating_sub(below);
             below = total;
             (bound, own)
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stores_figures_and_the_peers_are_written_beside_the_services_own() {
+    fn the_exposition_contains_the_figures_of_the_service_the_store_and_the_network() {
         let figures = vec![
             StoreMetric {
                 name: "journal_bytes",

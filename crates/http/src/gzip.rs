@@ -38,13 +38,14 @@ fn gzip(body: &[u8]) -> io::Result<Bytes> {
 
 /// Whether a client accepts gzip (RFC 9110, section 12.5.3).
 pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
+    // An entry for gzip itself takes precedence over the wildcard.
     let mut any = false;
     for entry in headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| HeaderValue::to_str(line).ok()) {
         for coding in entry.split(',') {
             let (name, parameters) = coding.split_once(';').unwrap_or((coding, ""));
             match name.trim() {
-                "*" => any = wanted(parameters),
-                gzip if gzip.eq_ignore_ascii_case("gzip") => return wanted(parameters),
+                "*" => any = has_weight(parameters),
+                gzip if gzip.eq_ignore_ascii_case("gzip") => return has_weight(parameters),
                 _ => {}
             }
         }
@@ -53,7 +54,8 @@ pub(crate) fn accepts_gzip(headers: &HeaderMap) -> bool {
 }
 
 /// Whether the weight among a coding's parameters is above zero; no weight counts as one.
-fn wanted(parameters: &str) -> bool {
+fn has_weight(parameters: &str) -> bool {
+    // A weight that is not a number counts as zero.
     let weight = parameters.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
         name.trim().eq_ignore_ascii_case("q").then(|| value.trim().parse::<f32>().unwrap_or(0.0))
@@ -66,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_sent_only_to_those_who_accept_it() {
+    fn gzip_is_accepted_only_with_a_weight_above_zero() {
         let accepts = |value: &'static str| {
             accepts_gzip(&[(ACCEPT_ENCODING, HeaderValue::from_static(value))].into_iter().collect())
         };

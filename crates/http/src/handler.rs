@@ -20,7 +20,7 @@ pub(crate) use network::network;
 pub(crate) use register::register;
 pub(crate) use watch::watch;
 
-/// `GET /openapi.json`: the checked-in description of the contract.
+/// `GET /openapi.json`: the checked-in description of the API.
 pub(crate) async fn openapi() -> Body {
     Body::from(include_str!("../openapi.json"))
 }

@@ -1,8 +1,8 @@
 //! The headers of every response.
 //!
 //! tower-http's CORS and request-id layers are not suitable. The API sends all CORS headers with
-//! every response, not only with preflights, and answers preflights with 204. It accepts a request
-//! id only from a trusted proxy, which only the transport can recognise.
+//! every response, not only with preflights, and responds to preflights with 204. It accepts a
+//! request id only from a trusted proxy, which only the transport can recognise.
 
 use axum::response::Response;
 use http::header::{
@@ -46,6 +46,7 @@ impl CommonHeaders {
 
     /// Adds the headers to a response, unless it already has them.
     pub(crate) fn complete(&self, response: &mut Response, request_id: &RequestId) {
+        // The headers of the response replace the common ones, for example its content type.
         let own = std::mem::replace(response.headers_mut(), self.of(request_id));
         response.headers_mut().extend(own);
     }

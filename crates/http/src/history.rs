@@ -1,4 +1,4 @@
-//! The last minutes of the network, as far as this process saw them.
+//! The history of the last minutes of the network, as this process saw them.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
@@ -10,12 +10,12 @@ use crate::metrics::Metrics;
 const MILLIS_PER_MINUTE: u64 = 60_000;
 /// The time span of the history: long enough to smooth, short enough to describe the present.
 const SPAN_MILLIS: u64 = 5 * MILLIS_PER_MINUTE;
-/// The minimum time between two recorded moments, which limits their number.
+/// The minimum time between two snapshots, which limits their number.
 const STEP_MILLIS: u64 = 5_000;
 
 /// Counts at one moment: live peers, and events since the process started.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Moment {
+pub(crate) struct Snapshot {
     pub(crate) at: Timestamp,
     pub(crate) live: u64,
     pub(crate) left: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Moment {
     pub(crate) streams: u64,
 }
 
-impl Moment {
+impl Snapshot {
     /// The counts at `at`, with `live` live peers.
     pub(crate) fn of(metrics: &Metrics, live: u64, at: Timestamp) -> Self {
         Self {
@@ -45,19 +45,19 @@ impl Moment {
         }
     }
 
-    /// Whether no client received any peer between this moment and `later`.
+    /// Whether no client received any peer between this snapshot and `later`.
     fn is_silent_until(&self, later: &Self) -> bool {
         (self.pages, self.follows, self.streams) == (later.pages, later.follows, 0)
     }
 }
 
-/// The moments of the last five minutes, in order.
+/// The snapshots of the last five minutes, in order.
 #[derive(Debug, Default)]
-pub(crate) struct History(Mutex<VecDeque<Moment>>);
+pub(crate) struct History(Mutex<VecDeque<Snapshot>>);
 
 /// What the history says about the last minutes.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Recent {
+pub(crate) struct Summary {
     /// `None` until the history covers a minute.
     pub(crate) rates: Option<NetworkRates>,
     /// For how many whole minutes no client received any peer, in a page, a delta or a stream.
@@ -65,44 +65,46 @@ pub(crate) struct Recent {
     /// Whether any client received peers in deltas or a stream.
     pub(crate) is_followed: bool,
     /// The maximum number of live peers.
-    pub(crate) most_live: u64,
+    pub(crate) max_live: u64,
 }
 
 impl History {
-    /// Whether a new moment is to be recorded.
+    /// Whether a new snapshot is to be recorded.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
-        let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        moments.back().is_none_or(|last| now < last.at || now.millis_since(last.at) >= STEP_MILLIS)
+        let snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        snapshots.back().is_none_or(|last| now < last.at || now.millis_since(last.at) >= STEP_MILLIS)
     }
 
-    /// Records a moment.
-    pub(crate) fn note(&self, moment: Moment) {
-        let mut moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // After the clock was set back, the earlier moments are not comparable.
-        if moments.back().is_some_and(|last| moment.at < last.at) {
-            moments.clear();
+    /// Records a snapshot.
+    pub(crate) fn record(&self, snapshot: Snapshot) {
+        let mut snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // After the clock was set back, the earlier snapshots are not comparable.
+        if snapshots.back().is_some_and(|last| snapshot.at < last.at) {
+            snapshots.clear();
         }
-        // Keeps the last moment before the span, so that the whole span is covered.
-        while moments.get(1).is_some_and(|second| moment.at.millis_since(second.at) >= SPAN_MILLIS) {
-            moments.pop_front();
+        // Keeps the last snapshot before the span, so that the whole span is covered.
+        while snapshots.get(1).is_some_and(|second| snapshot.at.millis_since(second.at) >= SPAN_MILLIS) {
+            snapshots.pop_front();
         }
-        moments.push_back(moment);
+        snapshots.push_back(snapshot);
     }
 
-    /// A summary of the moments up to `now`; `None` if there are none.
-    pub(crate) fn recent(&self, now: Moment) -> Option<Recent> {
-        let moments = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = *moments.front()?;
-        let silent = moments.iter().rev().take_while(|moment| moment.is_silent_until(&now));
+    /// A summary of the snapshots up to `now`; `None` if there are none.
+    pub(crate) fn summary(&self, now: Snapshot) -> Option<Summary> {
+        let snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = *snapshots.front()?;
+        // Goes back in time for as long as no client received a peer, up to now.
+        let silent = snapshots.iter().rev().take_while(|snapshot| snapshot.is_silent_until(&now));
         let silent_since = silent.last().filter(|_| now.streams == 0).map_or(now.at, |one| one.at);
+        // A stream that was opened and closed between two snapshots shows in `follows`.
         let is_followed = now.follows != first.follows
             || now.streams > 0
-            || moments.iter().any(|moment| moment.streams > 0);
-        Some(Recent {
+            || snapshots.iter().any(|snapshot| snapshot.streams > 0);
+        Some(Summary {
             rates: rates(first, now),
             silent_minutes: now.at.millis_since(silent_since) / MILLIS_PER_MINUTE,
             is_followed,
-            most_live: moments.iter().map(|moment| moment.live).max().unwrap_or_default(),
+            max_live: snapshots.iter().map(|snapshot| snapshot.live).max().unwrap_or_default(),
         })
     }
 }
@@ -112,16 +114,21 @@ pub(crate) fn rounded(value: f64, steps: f64) -> f64 {
     (value * steps).round() / steps
 }
 
-fn rates(first: Moment, now: Moment) -> Option<NetworkRates> {
+fn rates(first: Snapshot, now: Snapshot) -> Option<NetworkRates> {
     let millis = now.at.millis_since(first.at);
+    // The oldest snapshot may lie before the span, but never counts as more than the span.
     let minutes = (millis / MILLIS_PER_MINUTE).min(SPAN_MILLIS / MILLIS_PER_MINUTE);
     if minutes == 0 {
         return None;
     }
+    // Divides by the exact time, because snapshots are not taken on whole minutes.
     let per_minute = |count: u64| rounded(count as f64 * MILLIS_PER_MINUTE as f64 / millis as f64, 10.0);
-    let since = |counted: fn(&Moment) -> u64| counted(&now).saturating_sub(counted(&first));
-    let (left, expired, revived) =
-        (since(|moment| moment.left), since(|moment| moment.expired), since(|moment| moment.revived));
+    let since = |counted: fn(&Snapshot) -> u64| counted(&now).saturating_sub(counted(&first));
+    let (left, expired, revived) = (
+        since(|snapshot| snapshot.left),
+        since(|snapshot| snapshot.expired),
+        since(|snapshot| snapshot.revived),
+    );
     // Peers that are live now were live before or joined, except for those that left.
     let joined = (now.live + left + expired).saturating_sub(first.live + revived);
     Some(NetworkRates {
@@ -137,75 +144,76 @@ fn rates(first: Moment, now: Moment) -> Option<NetworkRates> {
 mod tests {
     use super::*;
 
-    fn moment(seconds: u64, live: u64) -> Moment {
-        Moment { at: Timestamp::from_secs(1_000_000 + seconds), live, ..Moment::default() }
+    fn moment(seconds: u64, live: u64) -> Snapshot {
+        Snapshot { at: Timestamp::from_secs(1_000_000 + seconds), live, ..Snapshot::default() }
     }
 
     #[test]
-    fn rates_are_taken_over_the_minutes_that_were_seen() {
+    fn rates_are_averages_over_the_recorded_minutes() {
         let history = History::default();
-        assert_eq!(history.recent(moment(0, 3)), None);
-        history.note(moment(0, 3));
-        assert_eq!(history.recent(moment(59, 3)).unwrap().rates, None);
-        let now = Moment { left: 2, expired: 4, revived: 1, ..moment(120, 10) };
-        let rates = history.recent(now).unwrap().rates.unwrap();
+        assert_eq!(history.summary(moment(0, 3)), None);
+        history.record(moment(0, 3));
+        assert_eq!(history.summary(moment(59, 3)).unwrap().rates, None);
+        let now = Snapshot { left: 2, expired: 4, revived: 1, ..moment(120, 10) };
+        let rates = history.summary(now).unwrap().rates.unwrap();
         assert_eq!((rates.minutes, rates.leaves_per_minute, rates.expiries_per_minute), (2, 1.0, 2.0));
         // Three were live and one was revived; six left, and ten are live.
         assert_eq!((rates.joins_per_minute, rates.revivals_per_minute), (6.0, 0.5));
     }
 
     #[test]
-    fn what_lies_further_back_than_five_minutes_is_forgotten() {
+    fn snapshots_older_than_five_minutes_are_dropped() {
         let history = History::default();
         for second in (0..1_200).step_by(5) {
             let now = moment(second, 2 * second);
             assert!(history.is_due(now.at));
-            history.note(now);
+            history.record(now);
             assert!(!history.is_due(now.at));
         }
-        let recent = history.recent(moment(1_200, 2_400)).unwrap();
-        assert_eq!(recent.rates.unwrap().minutes, 5);
-        assert_eq!(recent.rates.unwrap().joins_per_minute, 120.0);
+        let summary = history.summary(moment(1_200, 2_400)).unwrap();
+        assert_eq!(summary.rates.unwrap().minutes, 5);
+        assert_eq!(summary.rates.unwrap().joins_per_minute, 120.0);
         assert!(history.0.lock().unwrap().len() <= 62);
     }
 
     #[test]
-    fn silence_is_told_in_whole_minutes() {
+    fn silence_is_counted_in_whole_minutes() {
         let history = History::default();
         for second in 0..40 {
-            history.note(Moment { pages: second.min(10), ..moment(second * 5, 1) });
+            history.record(Snapshot { pages: second.min(10), ..moment(second * 5, 1) });
         }
-        let after =
-            |seconds, pages| history.recent(Moment { pages, ..moment(seconds, 1) }).unwrap().silent_minutes;
+        let after = |seconds, pages| {
+            history.summary(Snapshot { pages, ..moment(seconds, 1) }).unwrap().silent_minutes
+        };
         assert_eq!((after(200, 10), after(229, 10), after(230, 10), after(230, 11)), (2, 2, 3, 0));
     }
 
     #[test]
-    fn who_follows_breaks_the_silence_as_long_as_it_does() {
+    fn a_client_that_follows_changes_ends_the_silence_until_it_stops() {
         let history = History::default();
         for second in (0..=200).step_by(5) {
             let follows = u64::from(second >= 40);
             let streams = u64::from((100..140).contains(&second));
-            history.note(Moment { follows, streams, ..moment(second, 1) });
+            history.record(Snapshot { follows, streams, ..moment(second, 1) });
         }
         let after = |seconds, follows, streams| {
-            let recent = history.recent(Moment { follows, streams, ..moment(seconds, 1) }).unwrap();
-            (recent.silent_minutes, recent.is_followed)
+            let summary = history.summary(Snapshot { follows, streams, ..moment(seconds, 1) }).unwrap();
+            (summary.silent_minutes, summary.is_followed)
         };
         assert_eq!(after(199, 1, 0), (0, true));
         assert_eq!(after(200, 1, 0), (1, true));
         assert_eq!((after(200, 2, 0), after(200, 1, 1)), ((0, true), (0, true)));
-        let nobody = History::default();
-        nobody.note(moment(0, 1));
-        assert!(!nobody.recent(moment(60, 1)).unwrap().is_followed);
+        let unwatched = History::default();
+        unwatched.record(moment(0, 1));
+        assert!(!unwatched.summary(moment(60, 1)).unwrap().is_followed);
     }
 
     #[test]
-    fn a_clock_that_is_set_back_begins_anew() {
+    fn a_clock_that_is_set_back_restarts_the_history() {
         let history = History::default();
-        history.note(moment(10_000, 5));
+        history.record(moment(10_000, 5));
         assert!(history.is_due(moment(0, 5).at));
-        history.note(moment(0, 5));
-        assert_eq!(history.recent(moment(60, 5)).unwrap().rates.unwrap().minutes, 1);
+        history.record(moment(0, 5));
+        assert_eq!(history.summary(moment(60, 5)).unwrap().rates.unwrap().minutes, 1);
     }
 }

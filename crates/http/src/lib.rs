@@ -1,7 +1,4 @@
-//! The Aurora Discovery contract over HTTP: one service, and a server for it.
-//!
-//! [`DiscoveryService`] is the whole contract: routes, handlers and what surrounds them. It knows no
-//! sockets, so that [`Server`] and other transports, such as AWS Lambda, serve the same one.
+#![doc = include_str!("../README.md")]
 
 mod body;
 mod budget;
@@ -24,6 +21,7 @@ mod options;
 mod origin;
 mod overflow;
 mod query;
+mod received;
 mod response;
 mod route;
 mod router;

@@ -16,8 +16,8 @@ use tokio::time::timeout;
 use crate::error::Failure;
 use crate::service::Service;
 
-/// Runs a handler. The response is a 503 if no permit is left or if the handler exceeds its deadline,
-/// and a 500 if it panics, because a bug that one request meets must not end the process.
+/// Runs a handler. The response is a 503 if no permit is left or if the handler exceeds its
+/// deadline, and a 500 if it panics, because a bug that one request meets must not end the process.
 ///
 /// `time_left` is how long the transport will still wait for the response, if that is known.
 pub(crate) async fn limited(
@@ -40,6 +40,6 @@ pub(crate) async fn limited(
             let message = text.unwrap_or("without a message");
             Failure::internal(format!("panicked: {message}")).into_response()
         }
-        Err(_) => Failure::unavailable("the answer took too long; try again").into_response(),
+        Err(_) => Failure::unavailable("handling the request took too long; try again").into_response(),
     }
 }

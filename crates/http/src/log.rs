@@ -49,21 +49,26 @@ impl RequestLog {
 
     /// Whether a request with this status is logged.
     pub(crate) fn wants(&self, status: StatusCode) -> bool {
+        // Internal errors are bugs or damage: each is logged, whatever the rate.
         status == StatusCode::INTERNAL_SERVER_ERROR
-            || self.is_drawn()
-            || (status.is_server_error() && self.has_room())
+            || self.is_sampled()
+            || (status.is_server_error() && self.may_log_refusal())
     }
 
-    fn is_drawn(&self) -> bool {
+    fn is_sampled(&self) -> bool {
         self.one_in > 0 && fastrand::u32(..self.one_in) == 0
     }
 
-    fn has_room(&self) -> bool {
+    fn may_log_refusal(&self) -> bool {
+        // The first refusal of a new second resets the count and reports what was omitted.
         let now = self.started.elapsed().as_secs();
         if self.second.swap(now, Relaxed) != now {
-            let unwritten = self.refusals.swap(0, Relaxed).saturating_sub(MAX_REFUSALS_PER_SECOND);
-            if unwritten > 0 {
-                tracing::warn!(requests = unwritten, "more requests were refused than the log has lines for");
+            let omitted = self.refusals.swap(0, Relaxed).saturating_sub(MAX_REFUSALS_PER_SECOND);
+            if omitted > 0 {
+                tracing::warn!(
+                    requests = omitted,
+                    "refused requests were not logged because the limit of lines per second was reached"
+                );
             }
         }
         self.refusals.fetch_add(1, Relaxed) < MAX_REFUSALS_PER_SECOND
@@ -84,7 +89,7 @@ impl Exchange<'_> {
         // is visible ASCII and contains no control characters for a terminal.
         let peer_id = DeregisterRequest::from_body(self.body).ok().map(|request| request.peer_id);
         let peer_id = peer_id.as_ref().map(|peer_id| peer_id.as_str());
-        let named = code.map(Code::as_str);
+        let code_name = code.map(Code::as_str);
         match code {
             Some(Code::Internal) => {
                 tracing::error!(
@@ -92,7 +97,7 @@ impl Exchange<'_> {
                     method,
                     route,
                     status,
-                    code = named,
+                    code = code_name,
                     duration_ms,
                     peer_id,
                     cause,
@@ -105,7 +110,7 @@ impl Exchange<'_> {
                     method,
                     route,
                     status,
-                    code = named,
+                    code = code_name,
                     duration_ms,
                     peer_id,
                     cause,
@@ -117,10 +122,10 @@ impl Exchange<'_> {
                 method,
                 route,
                 status,
-                code = named,
+                code = code_name,
                 duration_ms,
                 peer_id,
-                "request answered"
+                "request completed"
             ),
         }
     }
@@ -131,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn failures_are_always_logged_and_refusals_as_far_as_there_is_room() {
+    fn internal_errors_are_always_logged_and_refusals_up_to_a_limit_per_second() {
         let log = RequestLog::new(0);
         assert!(!log.wants(StatusCode::OK) && !log.wants(StatusCode::NOT_FOUND));
         // At most two seconds pass here.
@@ -142,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn successes_are_drawn_at_random() {
+    fn a_random_sample_of_successful_requests_is_logged() {
         let log = RequestLog::new(10);
         let drawn = (0..10_000).filter(|_| log.wants(StatusCode::OK)).count();
         // Six and a half standard deviations of 30: a fair draw lies outside once in ten thousand

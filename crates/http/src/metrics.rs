@@ -85,18 +85,19 @@ impl Descriptions {
     }
 
     fn refusals(&mut self) -> Family<[(&'static str, &'static str); 1], Counter> {
-        let help = "Requests refused, by the code they were answered";
+        let help = "Requests refused, by error code";
         let refusals = self.add("refusals", help, Family::default());
         for code in Code::ALL {
+            // Creates the series at zero, so that a monitoring system sees the first increase.
             drop(refusals.get_or_create(&[("code", code.as_str())]));
         }
         refusals
     }
 
     fn routes(&mut self) -> Vec<RouteMetrics> {
-        let help = "Requests answered, by path and class of status";
+        let help = "Requests handled, by path and class of status";
         let responses = self.add("requests", help, Family::<[(&str, &str); 2], Counter>::default());
-        let help = "From a request with its body to its answer, in seconds, by path";
+        let help = "Time from the receipt of a request with its body to its response, in seconds, by path";
         let latencies: Family<[(&str, &str); 1], Histogram> =
             Family::new_with_constructor(|| Histogram::new(LATENCY_BOUNDS));
         let latencies = self.add("request_duration_seconds", help, latencies);
@@ -119,23 +120,23 @@ impl Default for Metrics {
             renewals: all.counter("renewals", "Heartbeats that renewed a live peer's lease"),
             revivals: all.counter("revivals", "Heartbeats that revived a dormant peer"),
             deregistrations: all.counter("deregistrations", "Peers that deregistered"),
-            dormant_deregistrations: all.counter("dormant_deregistrations", "Of these, dormant ones"),
-            expiries: all.counter("expiries", "Leases that ended in silence"),
+            dormant_deregistrations: all
+                .counter("dormant_deregistrations", "Dormant peers that deregistered"),
+            expiries: all.counter("expiries", "Leases that expired"),
             evictions: all.counter("evictions", "Dormant peers that were deleted"),
-            pages: all.counter("pages", "Pages of peers answered, those that rode along included"),
-            deltas: all.counter("deltas", "Questions for what changed since a position that were answered"),
-            watch_begun: all.counter("watch_begun", "Streams of /watch that were opened"),
+            pages: all.counter("pages", "Pages of peers returned, including those within other responses"),
+            deltas: all.counter("deltas", "Lists of changes since a cursor returned"),
+            watch_begun: all.counter("watch_begun", "Streams of /watch opened"),
             connections_refused: all
-                .counter("connections_refused", "Connections over the bound, turned away"),
-            requests_shed: all
-                .counter("requests_shed", "Requests turned away because too many were in flight"),
-            watch_events: all.counter("watch_events", "Changes told to those who watch"),
+                .counter("connections_refused", "Connections refused because the limit was reached"),
+            requests_shed: all.counter("requests_shed", "Requests refused because too many were in flight"),
+            watch_events: all.counter("watch_events", "Changes sent to watchers"),
             watch_resets: all
-                .counter("watch_resets", "Times that a watcher had to start again because it missed changes"),
-            watch_cut_off: all.counter("watch_cut_off", "Streams cut off because their clients did not read"),
-            watch_streams: all.gauge("watch_streams", "Streams of /watch that are open"),
-            connections_open: all.gauge("connections_open", "Connections that are open"),
-            requests_in_flight: all.gauge("requests_in_flight", "Requests that are being answered"),
+                .counter("watch_resets", "Reset events sent to watchers that had missed changes"),
+            watch_cut_off: all.counter("watch_cut_off", "Streams closed because their clients did not read"),
+            watch_streams: all.gauge("watch_streams", "Open streams of /watch"),
+            connections_open: all.gauge("connections_open", "Open connections"),
+            requests_in_flight: all.gauge("requests_in_flight", "Requests in progress"),
             refusals: all.refusals(),
             routes: all.routes(),
             descriptions: Vec::new(),
@@ -154,7 +155,9 @@ impl Metrics {
         refusal: Option<Code>,
         latency: Duration,
     ) {
+        // The entry after the last route is that of all other paths.
         let metrics = &self.routes[route.map_or(Route::ALL.len(), |route| route as usize)];
+        // Statuses below 200 and above 599 do not occur, but must not index outside the array.
         let class = usize::from(status.as_u16() / 100).clamp(2, 5) - 2;
         metrics.by_class[class].inc();
         metrics.latency.observe(latency.as_secs_f64());
@@ -221,9 +224,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_route_has_a_place_of_its_own() {
-        for (place, route) in Route::ALL.into_iter().enumerate() {
-            assert_eq!(route as usize, place);
+    fn each_route_is_its_own_index() {
+        for (index, route) in Route::ALL.into_iter().enumerate() {
+            assert_eq!(route as usize, index);
         }
     }
 }

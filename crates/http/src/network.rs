@@ -5,21 +5,21 @@ mod risk;
 use aurora_discovery_protocol::{ArchetypePeers, NetworkResponse, Timestamp};
 use aurora_discovery_registry::Census;
 
-use crate::history::{Moment, rounded};
+use crate::history::{Snapshot, rounded};
 use crate::service::Service;
 
 /// The network's figures at `now`, the time of the census.
 pub(crate) fn figures(service: &Service, census: Census, now: Timestamp) -> NetworkResponse {
-    let recent = service.history.recent(Moment::of(&service.metrics, census.live, now));
+    let summary = service.history.summary(Snapshot::of(&service.metrics, census.live, now));
     let undiscovered_ratio =
         service.registry.store().undiscovered_ratio(now).map(|ratio| rounded(ratio, 1e3));
-    let at_risk = risk::sentences(&census, recent.as_ref(), undiscovered_ratio);
+    let at_risk = risk::sentences(&census, summary.as_ref(), undiscovered_ratio);
     let archetypes = census.by_archetype.into_iter();
     NetworkResponse {
         timestamp: now,
         peers: census.live,
         archetypes: archetypes.map(|(archetype, peers)| ArchetypePeers { archetype, peers }).collect(),
-        rates: recent.and_then(|recent| recent.rates),
+        rates: summary.and_then(|summary| summary.rates),
         undiscovered_ratio,
         at_risk,
     }

@@ -21,6 +21,7 @@ impl OpenFiles {
         let wanted = u64::try_from(connections).unwrap_or(u64::MAX).saturating_add(RESERVED);
         let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
         if current.is_some_and(|current| current < wanted) {
+            // `None` is an unlimited hard limit, which need not be raised.
             let ceiling = maximum.map_or(wanted, |maximum| maximum.max(wanted));
             let higher = Rlimit { current: Some(wanted), maximum: maximum.map(|_| ceiling) };
             let highest = Rlimit { current: Some(maximum.map_or(wanted, |m| m.min(wanted))), maximum };
@@ -33,8 +34,8 @@ impl OpenFiles {
 
     /// How many connections fit into the granted number.
     pub(crate) fn connections(&self, wanted: usize) -> usize {
-        let room = self.granted.saturating_sub(RESERVED).max(1);
-        usize::try_from(room).unwrap_or(usize::MAX).min(wanted)
+        let available = self.granted.saturating_sub(RESERVED).max(1);
+        usize::try_from(available).unwrap_or(usize::MAX).min(wanted)
     }
 }
 
@@ -43,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn connections_are_lowered_to_what_is_granted() {
+    fn the_limit_of_connections_is_lowered_to_the_granted_files() {
         let open_files = OpenFiles { wanted: 20_128, granted: 1_024 };
         assert_eq!(open_files.connections(20_000), 896);
         assert_eq!(open_files.connections(100), 100);

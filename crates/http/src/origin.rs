@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header with the id of a request, in requests and responses.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -11,10 +11,9 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The source of a request if its transport does not know it: an address reserved for
 /// documentation, which no client has.
-pub(crate) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
-/// The information about a request that only the transport has. The transport puts it into the
-/// request's extensions.
+/// The information about a request that only the transport has.
 #[derive(Clone, Debug)]
 pub struct Origin {
     /// The source address of the request, in canonical form.
@@ -34,11 +33,6 @@ impl Default for Origin {
 }
 
 impl Origin {
-    /// The origin that the transport added to a request.
-    pub(crate) fn of_request<B>(request: &Request<B>) -> Option<&Self> {
-        request.extensions().get()
-    }
-
     /// The origin of a request on a connection from `peer`, behind `trusted_hops` of the operator's
     /// proxies.
     ///
@@ -134,27 +128,27 @@ mod tests {
     }
 
     #[test]
-    fn a_callers_own_claim_can_not_hide_what_a_trusted_hop_wrote() {
+    fn a_client_can_not_hide_the_entry_of_a_trusted_hop() {
         assert_eq!(address(&["é, 203.0.113.7"], 1), "203.0.113.7");
         assert_eq!(address(&["é", "203.0.113.7"], 1), "203.0.113.7");
         assert_eq!(address(&["é, 203.0.113.7, 10.0.0.1"], 2), "203.0.113.7");
     }
 
     #[test]
-    fn an_entry_may_carry_brackets_or_a_port() {
-        for (entry, meant) in [
+    fn an_entry_may_have_brackets_or_a_port() {
+        for (entry, expected) in [
             ("203.0.113.7:5678", "203.0.113.7"),
             ("2001:db8::7", "2001:db8::7"),
             ("[2001:db8::7]", "2001:db8::7"),
             ("[2001:db8::7]:80", "2001:db8::7"),
             ("::ffff:203.0.113.7", "203.0.113.7"),
         ] {
-            assert_eq!(address(&[entry], 1), meant, "{entry}");
+            assert_eq!(address(&[entry], 1), expected, "{entry}");
         }
     }
 
     #[test]
-    fn what_is_missing_or_no_address_leaves_the_connections() {
+    fn a_missing_or_invalid_entry_leaves_the_address_of_the_connection() {
         for (lines, hops) in [(&[][..], 1), (&["203.0.113.7"], 2), (&["unknown"], 1), (&[""], 1), (&["é"], 1)]
         {
             assert_eq!(address(lines, hops), PEER, "{lines:?}");
@@ -162,21 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_taken_over_from_a_trusted_hop_only() {
-        let named = |value: &str, hops| {
+    fn a_request_id_is_accepted_only_from_a_trusted_hop() {
+        let accepted = |value: &str, hops| {
             let headers: HeaderMap =
                 [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())].into_iter().collect();
             Origin::of(&headers, PEER.parse().unwrap(), hops).request_id.as_str() == value
         };
-        assert!(named("abc-1", 1));
-        assert!(!named("abc-1", 0));
-        for unfit in ["", "a b", &"x".repeat(129)] {
-            assert!(!named(unfit, 1), "{unfit}");
+        assert!(accepted("abc-1", 1));
+        assert!(!accepted("abc-1", 0));
+        for invalid in ["", "a b", &"x".repeat(129)] {
+            assert!(!accepted(invalid, 1), "{invalid}");
         }
     }
 
     #[test]
-    fn fresh_names_are_sixteen_hexadecimal_digits_and_differ() {
+    fn generated_request_ids_are_sixteen_hexadecimal_digits_and_differ() {
         let (one, other) = (RequestId::fresh(), RequestId::fresh());
         assert_ne!(one, other);
         assert!(one.as_str().len() == 16 && one.as_str().bytes().all(|byte| byte.is_ascii_hexdigit()));

@@ -18,9 +18,9 @@ use crate::origin::RequestId;
 
 /// The maximum number of such connections that get a response at once; others are closed without
 /// one.
-const MAX_ANSWERED: usize = 64;
+const MAX_RESPONSES: usize = 64;
 /// The time limit for one such response.
-const PATIENCE: Duration = Duration::from_secs(1);
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// The `Retry-After` in seconds. It is short because connections open and close all the time.
 const RETRY_SECONDS: u32 = 1;
 
@@ -35,17 +35,18 @@ pub(crate) struct Overflow {
 
 impl Overflow {
     pub(crate) fn new(headers: CommonHeaders, plain: bool) -> Self {
-        Self { permits: Arc::new(Semaphore::new(MAX_ANSWERED)), headers, plain }
+        Self { permits: Arc::new(Semaphore::new(MAX_RESPONSES)), headers, plain }
     }
 
     /// Asks the client to try again, and closes the connection.
     pub(crate) fn refuse(&self, mut stream: TcpStream) {
+        // Without a permit, or over TLS, the connection is closed by dropping it.
         let Some(permit) = self.permits.clone().try_acquire_owned().ok().filter(|_| self.plain) else {
             return;
         };
         let response = self.response();
         tokio::spawn(async move {
-            let answered = async {
+            let responded = async {
                 stream.write_all(&response).await?;
                 stream.shutdown().await?;
                 // Closing with unread bytes would reset the connection before the client has read
@@ -55,7 +56,7 @@ impl Overflow {
                 std::io::Result::Ok(())
             };
             // It does not matter if the client is already gone.
-            let _ = timeout(PATIENCE, answered).await;
+            let _ = timeout(RESPONSE_TIMEOUT, responded).await;
             drop(permit);
         });
     }

@@ -35,12 +35,14 @@ fn is_known(name: &str) -> bool {
 }
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {
+    // Most values need no decoding and are borrowed.
     if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
         return Some(Cow::Borrowed(text));
     }
     if !text.contains('+') {
         return percent_decode_str(text).decode_utf8().ok();
     }
+    // Spaces are replaced first, so that an encoded plus sign (`%2B`) stays a plus sign.
     let spaced = text.replace('+', " ");
     percent_decode_str(&spaced).decode_utf8().ok().map(|decoded| Cow::Owned(decoded.into_owned()))
 }
@@ -54,7 +56,7 @@ mod tests {
     }
 
     #[test]
-    fn parameters_are_decoded_as_forms_are() {
+    fn parameters_are_decoded_like_html_forms() {
         let pair = |name: &str, value: &str| (name.to_owned(), value.to_owned());
         assert_eq!(decoded(""), []);
         assert_eq!(
@@ -71,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn a_known_parameter_that_is_no_utf_8_is_refused_by_name() {
+    fn a_known_parameter_that_is_not_utf_8_is_rejected_by_name() {
         let refusal = parameters("limit=1&archetype=%FF").unwrap_err();
         assert_eq!((refusal.code, refusal.field.as_deref()), (Code::InvalidParameter, Some("archetype")));
         assert_eq!(
             decoded("%C3=1&x=%FF&limit=1"),
             [("limit".to_owned(), "1".to_owned())],
-            "unknown ones are ignored"
+            "unknown parameters are ignored"
         );
     }
 }

@@ -59,7 +59,7 @@ impl Route {
         }
     }
 
-    /// Whether its handler takes this method.
+    /// Whether the handler of the route accepts this method.
     pub(crate) fn admits(self, method: &Method) -> bool {
         *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
     }
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_trailing_slash_means_the_same_path() {
+    fn a_trailing_slash_does_not_change_the_route() {
         for route in Route::ALL {
             assert_eq!(Route::of(route.path()), Some(route));
             assert_eq!(Route::of(&format!("{}/", route.path())), Some(route));

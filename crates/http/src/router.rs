@@ -1,5 +1,5 @@
-//! The contract's paths as one axum router: a handler for each method of each path, and responses to
-//! every other path and method.
+//! The paths of the API as one axum router: a handler for each path and method, and responses to
+//! all other paths and methods.
 
 use std::sync::Arc;
 
@@ -19,6 +19,7 @@ use crate::service::Service;
 pub(crate) fn router(service: Arc<Service>) -> Router {
     let mut router = Router::new();
     for route in Route::ALL {
+        // axum would otherwise respond to other methods with an empty 405.
         let methods = handler(route).options(preflight).fallback(method_not_allowed);
         let with_slash = format!("{}/", route.path());
         router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
@@ -48,13 +49,14 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     if method == Method::OPTIONS {
         return preflight().await.into_response();
     }
+    // The path is chosen by the client, so only its start is repeated.
     let shown: String = uri.path().chars().take(SHOWN_CHARS).collect();
-    let message = format!("there is nothing at {shown}; /openapi.json lists what there is");
+    let message = format!("there is no path {shown}; /openapi.json lists all paths");
     Failure::new(Code::NotFound, message).into_response()
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let Some(route) = Route::of(uri.path()) else { return not_found(method, uri).await };
-    let message = format!("{} takes {}, not {method}", route.path(), route.method());
+    let message = format!("{} accepts {}, not {method}", route.path(), route.method());
     ([(ALLOW, route.allow())], Failure::new(Code::MethodNotAllowed, message)).into_response()
 }

@@ -23,13 +23,13 @@ use crate::network;
 use crate::service::Service;
 
 /// How long to wait after a failure to accept.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// The maximum number of connections at once. There are few scrapers, and any more wait to be
 /// accepted.
 const MAX_CONNECTIONS: usize = 16;
 /// The time limit for one scrape, so that a client can't hold a connection without sending or
 /// reading.
-const PATIENCE: Duration = Duration::from_secs(10);
+const SCRAPE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves `GET /metrics`, one scrape per connection, until the future is dropped.
 pub(crate) async fn serve_metrics(listener: TcpListener, service: Arc<Service>) {
@@ -42,14 +42,14 @@ pub(crate) async fn serve_metrics(listener: TcpListener, service: Arc<Service>) 
         // The semaphore is never closed.
         let Ok(permit) = permits.clone().acquire_owned().await else { return };
         let Ok((stream, _)) = listener.accept().await else {
-            sleep(ACCEPT_REST).await;
+            sleep(ACCEPT_RETRY).await;
             continue;
         };
         let connection =
             http1::Builder::new().keep_alive(false).serve_connection(TokioIo::new(stream), router.clone());
         scrapes.spawn(async move {
             // A scraper that disconnects or takes too long will try again at its next interval.
-            let _ = timeout(PATIENCE, connection).await;
+            let _ = timeout(SCRAPE_TIMEOUT, connection).await;
             drop(permit);
         });
     }
@@ -59,8 +59,9 @@ async fn scrape(State(service): State<Arc<Service>>) -> Response {
     let now = service.options.clock.now();
     let census = service.registry.store().census(NetworkResponse::MAX_ARCHETYPES, now).await;
     if let Err(error) = &census {
-        tracing::warn!(cause = %error, "the peers could not be counted");
+        tracing::warn!(cause = %error, "the census of the peers failed");
     }
+    // Without a census, the exposition contains all figures but those of the peers.
     let census = census.ok();
     let network = census.clone().map(|census| network::figures(&service, census, now));
     let figures = service.registry.store().metrics();

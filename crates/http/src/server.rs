@@ -24,7 +24,7 @@ use crate::tls::{self, TlsError};
 
 /// How long to wait after the system failed to accept, for example because no open files are left.
 /// Some connections end in the meantime.
-const ACCEPT_REST: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// The length of the queue of connections that wait to be accepted; the system may cap it. When all
 /// clients of a network reconnect at once, each connection beyond the queue waits a second for its
@@ -34,7 +34,7 @@ const BACKLOG: u32 = 4_096;
 /// Why the server can't serve.
 #[derive(Debug, thiserror::Error)]
 pub enum ServeError {
-    /// The address can't be listened on.
+    /// The server can't listen on the address.
     #[error("can't listen on {address}: {source}")]
     Listen {
         /// The address.
@@ -42,7 +42,7 @@ pub enum ServeError {
         /// The error of the system.
         source: io::Error,
     },
-    /// TLS can't be served.
+    /// The TLS files can't be used.
     #[error("can't serve TLS: {0}")]
     Tls(#[from] TlsError),
     /// The store failed to close.
@@ -126,7 +126,9 @@ impl Server {
 
         acceptor.accept_until(shutdown).await;
         let Acceptor { mut connections, listener, .. } = acceptor;
+        // New clients are refused by the system from here on.
         drop(listener);
+        // Event streams have no end of their own and would delay the shutdown.
         service.watchers.end();
         // This fails if no connection is left to receive it, which is fine.
         let _ = stop.send(true);
@@ -134,19 +136,20 @@ impl Server {
         if timeout(options.shutdown_grace, all_ended).await.is_err() {
             tracing::warn!(
                 connections = connections.len(),
-                "cut off requests that outlasted the grace of shutdown"
+                "closed connections whose requests exceeded the grace period of the shutdown"
             );
             connections.shutdown().await;
         }
+        // The sweep must not use the store after it is closed.
         background.shutdown().await;
         Ok(service.registry.store().close().await?)
     }
 }
 
 fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let refused = |source| ServeError::Listen { address, source };
-    let listener = bind(address).map_err(refused)?;
-    let local_addr = listener.local_addr().map_err(refused)?;
+    let error = |source| ServeError::Listen { address, source };
+    let listener = bind(address).map_err(error)?;
+    let local_addr = listener.local_addr().map_err(error)?;
     Ok((listener, local_addr))
 }
 
@@ -172,6 +175,7 @@ struct Acceptor {
 impl Acceptor {
     async fn accept_until(&mut self, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
+        // A failure that persists is logged once, not at each attempt.
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
@@ -184,18 +188,19 @@ impl Acceptor {
                     self.admit(stream, peer);
                 }
                 // The client disconnected before the connection was accepted.
-                Err(error) if is_clients(&error) => {}
+                Err(error) if is_client_error(&error) => {}
                 Err(error) => {
                     if !std::mem::replace(&mut failing, true) {
-                        tracing::warn!(cause = %error, "connections can't be accepted");
+                        tracing::warn!(cause = %error, "can't accept connections");
                     }
-                    tokio::select! { () = sleep(ACCEPT_REST) => {}, () = &mut shutdown => return }
+                    tokio::select! { () = sleep(ACCEPT_RETRY) => {}, () = &mut shutdown => return }
                 }
             }
         }
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        // Removes connections that have ended, so that the length is the number of open ones.
         while self.connections.try_join_next().is_some() {}
         if self.connections.len() >= self.max_connections {
             self.service.metrics.connections_refused.inc();
@@ -211,7 +216,7 @@ impl Acceptor {
     }
 }
 
-fn is_clients(error: &io::Error) -> bool {
+fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
 }

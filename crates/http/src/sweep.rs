@@ -8,7 +8,7 @@ use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::history::Moment;
+use crate::history::Snapshot;
 use crate::service::Service;
 
 /// The interval between sweeps. It affects memory and counts, but no response.
@@ -24,13 +24,14 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
         match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
-                note(&service, service.options.clock.now()).await;
+                record_snapshot(&service, service.options.clock.now()).await;
                 if failing.take().is_some() {
-                    tracing::info!("leases are ended again");
+                    tracing::info!("the sweep of expired leases works again");
                 }
             }
+            // A failure that persists is logged once.
             Err(error) if failing.as_ref() != Some(&error) => {
-                tracing::warn!(cause = %error, "leases that are over could not be ended");
+                tracing::warn!(cause = %error, "the sweep of expired leases failed");
                 failing = Some(error);
             }
             Err(_) => {}
@@ -39,12 +40,12 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
 }
 
 /// Records the number of peers and the counters, if this process sees all of the network.
-async fn note(service: &Service, now: Timestamp) {
+async fn record_snapshot(service: &Service, now: Timestamp) {
     if !service.registry.store().sees_every_change() || !service.history.is_due(now) {
         return;
     }
     // If the census fails, the next tick tries again.
     if let Ok(census) = service.registry.store().census(0, now).await {
-        service.history.note(Moment::of(&service.metrics, census.live, now));
+        service.history.record(Snapshot::of(&service.metrics, census.live, now));
     }
 }

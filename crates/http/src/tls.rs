@@ -13,8 +13,8 @@ use crate::options::TlsFiles;
 /// Why TLS can't be served.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
-    /// The file does not contain what it should.
-    #[error("{}: {reason}; it must hold {wanted} as PEM", path.display())]
+    /// The file can't be read or has the wrong content.
+    #[error("{}: {reason}; the file must contain {wanted} in PEM format", path.display())]
     File {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum TlsError {
         reason: String,
     },
     /// The certificate and the key do not belong together.
-    #[error("{} and {} don't serve together: {source}", files.cert.display(), files.key.display())]
+    #[error("the certificate {} and the key {} can't be used together: {source}", files.cert.display(), files.key.display())]
     Pair {
         /// The two files.
         files: TlsFiles,
@@ -35,22 +35,23 @@ pub enum TlsError {
 
 /// Reads the files, and offers HTTP/2 and HTTP/1.1 over TLS.
 pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
-    let refused = |path: &PathBuf, wanted| {
+    let file_error = |path: &PathBuf, wanted| {
         let path = path.clone();
         move |reason: String| TlsError::File { path, wanted, reason }
     };
-    let cert_refused = refused(&files.cert, "certificates");
+    let cert_error = file_error(&files.cert, "certificates");
     let certs = CertificateDer::pem_file_iter(&files.cert)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .map_err(|error| error.to_string())
-        .and_then(|certs| if certs.is_empty() { Err("it holds none".to_owned()) } else { Ok(certs) })
-        .map_err(cert_refused)?;
+        .and_then(|certs| if certs.is_empty() { Err("it contains none".to_owned()) } else { Ok(certs) })
+        .map_err(cert_error)?;
     let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| refused(&files.key, "a private key")(error.to_string()))?;
+        .map_err(|error| file_error(&files.key, "a private key")(error.to_string()))?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certs, key))
         .map_err(|source| TlsError::Pair { files: files.clone(), source })?;
+    // A client that offers both gets HTTP/2.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }

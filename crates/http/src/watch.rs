@@ -2,6 +2,8 @@
 
 mod frame;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::net::IpAddr;
 use std::sync::Arc;

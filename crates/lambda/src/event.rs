@@ -17,9 +17,9 @@
 //!   event. The service needs only `Accept-Encoding`, and only in format 2.0: a REST API compresses
 //!   responses itself.
 //!
-//! A body that is marked as base64 and is not makes `lambda_http` panic. Only AWS sets the mark, and
-//! `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer are
-//! not supported.
+//! `lambda_http` also panics on a body that is marked as base64 but is not. Only AWS sets the mark,
+//! and `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer
+//! are not supported.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -33,10 +33,10 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode
 use serde::de::{Deserialize, Deserializer, Error as _};
 use serde_json::{Map, Value, from_value};
 
-use crate::route::{Matched, PROXY};
+use crate::route::{MatchedRoute, PROXY};
 
 /// The bytes to escape in the query of a URI. Escapes that are already there stay unchanged.
-const UNFIT: &AsciiSet = &CONTROLS
+const ESCAPED_IN_QUERY: &AsciiSet = &CONTROLS
     .add(b' ')
     .add(b'"')
     .add(b'#')
@@ -49,7 +49,7 @@ const UNFIT: &AsciiSet = &CONTROLS
     .add(b'|')
     .add(b'}');
 /// The bytes to escape in a path.
-const UNFIT_IN_PATH: &AsciiSet = &UNFIT.add(b'?');
+const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.add(b'?');
 
 /// An event as Lambda delivers it.
 #[derive(Debug)]
@@ -83,6 +83,7 @@ impl<'de> Deserialize<'de> for Event {
         match event.get("requestContext") {
             None | Some(Value::Null) => Ok(Self::Other),
             Some(context) => {
+                // Only payload format 2.0 has `requestContext.http`.
                 let is_rest_api = context.get("http").is_none();
                 let request = if is_rest_api { rest_api_event(event) } else { http_api_event(event) };
                 request.map(|request| Self::Request(Box::new(request))).map_err(D::Error::custom)
@@ -97,7 +98,7 @@ fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     let query = query(&mut event);
     let mut event: ApiGatewayProxyRequest = from_value(event.into())?;
     let context = &event.request_context;
-    let matched = Matched {
+    let matched = MatchedRoute {
         resource: event.resource.as_deref(),
         proxy: event.path_parameters.get(PROXY).map(String::as_str),
         raw_path: event.path.as_deref().unwrap_or("/"),
@@ -106,6 +107,7 @@ fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     let uri = uri(&matched.path(), &query);
     let source = address(context.identity.source_ip.as_deref());
     let request_id = request_id(context.request_id.as_deref());
+    // The service uses `uri` instead, so `lambda_http` needs no path.
     event.path = None;
     Ok(GatewayEvent {
         request: LambdaRequest::ApiGatewayV1(event),
@@ -124,7 +126,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     let context = &event.request_context;
     // The route key is a method followed by the resource: `ANY /{proxy+}`.
     let resource = event.route_key.as_deref().and_then(|key| key.split_once(' '));
-    let matched = Matched {
+    let matched = MatchedRoute {
         resource: resource.map(|(_, resource)| resource),
         proxy: event.path_parameters.get(PROXY).map(String::as_str),
         raw_path: event.raw_path.as_deref().unwrap_or("/"),
@@ -141,6 +143,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
 /// The query of payload format 1.0, which the gateway has decoded.
 fn query(event: &mut Map<String, Value>) -> String {
     let single = event.remove("queryStringParameters");
+    // A REST API sends both forms; `queryStringParameters` has only the last value of each name.
     let multiple = event.remove("multiValueQueryStringParameters").filter(Value::is_object);
     let Some(Value::Object(parameters)) = multiple.or(single) else { return String::new() };
     let encoded = |text: &str| utf8_percent_encode(text, NON_ALPHANUMERIC).to_string();
@@ -168,10 +171,10 @@ fn request_id(id: Option<&str>) -> Option<RequestId> {
 
 /// The URI of a path and a query; `/` if they are too long for a URI.
 fn uri(path: &str, query: &str) -> Uri {
-    let path: Cow<'_, str> = utf8_percent_encode(path, UNFIT_IN_PATH).into();
+    let path: Cow<'_, str> = utf8_percent_encode(path, ESCAPED_IN_PATH).into();
     let whole = match query {
         "" => path.into_owned(),
-        query => format!("{path}?{}", utf8_percent_encode(query, UNFIT)),
+        query => format!("{path}?{}", utf8_percent_encode(query, ESCAPED_IN_QUERY)),
     };
     Uri::try_from(whole).unwrap_or_default()
 }
@@ -180,8 +183,8 @@ fn uri(path: &str, query: &str) -> Uri {
 mod tests {
     use super::*;
 
-    const ONE: &str = r#""requestContext":{"httpMethod":"GET"},"httpMethod":"GET","path":"/""#;
-    const TWO: &str = r#""requestContext":{"http":{"method":"GET"}},"rawPath":"/""#;
+    const FORMAT_1: &str = r#""requestContext":{"httpMethod":"GET"},"httpMethod":"GET","path":"/""#;
+    const FORMAT_2: &str = r#""requestContext":{"http":{"method":"GET"}},"rawPath":"/""#;
 
     fn read(event: &str) -> serde_json::Result<Event> {
         serde_json::from_str(event)
@@ -190,19 +193,19 @@ mod tests {
     fn request(fields: &str, more: &str) -> Box<GatewayEvent> {
         match read(&format!("{{{fields},{more}}}")).unwrap() {
             Event::Request(request) => request,
-            Event::Other => panic!("{more} is no request"),
+            Event::Other => panic!("{more} is not a request"),
         }
     }
 
     #[test]
-    fn headers_are_read_where_they_count_and_can_be_anything_elsewhere() {
+    fn only_accept_encoding_in_format_2_is_read_and_other_headers_may_be_malformed() {
         for accepted in [
             r#""headers":{"Accept-\u0045ncoding":"g\u007aip","x":null}"#,
             r#""head\u0065rs":{"accept-encoding":"gzip"}"#,
             r#""headers":{"accept-encoding":"gzip","x-é":"\u0001"},"cookies":7"#,
         ] {
-            assert_eq!(request(TWO, accepted).accept_encoding.unwrap(), "gzip", "{accepted}");
-            assert_eq!(request(ONE, accepted).accept_encoding, None, "{accepted}");
+            assert_eq!(request(FORMAT_2, accepted).accept_encoding.unwrap(), "gzip", "{accepted}");
+            assert_eq!(request(FORMAT_1, accepted).accept_encoding, None, "{accepted}");
         }
         for odd in [
             r#""headers":null"#,
@@ -213,13 +216,13 @@ mod tests {
             r#""headers":[]"#,
             r#""multiValueHeaders":{"x":[null]}"#,
         ] {
-            assert_eq!(request(TWO, odd).accept_encoding, None, "{odd}");
-            assert_eq!(request(ONE, odd).accept_encoding, None, "{odd}");
+            assert_eq!(request(FORMAT_2, odd).accept_encoding, None, "{odd}");
+            assert_eq!(request(FORMAT_1, odd).accept_encoding, None, "{odd}");
         }
     }
 
     #[test]
-    fn only_a_gateways_event_can_break_its_format() {
+    fn only_an_event_with_a_request_context_can_be_malformed() {
         for other in ["7", "null", "[]", r#"{"headers":7}"#, r#"{"requestContext":null,"httpMethod":"GET"}"#]
         {
             assert!(matches!(read(other), Ok(Event::Other)), "{other}");
@@ -234,31 +237,35 @@ mod tests {
         ] {
             assert!(read(broken).is_err(), "{broken}");
         }
-        let no_text = [b"{".as_slice(), ONE.as_bytes(), b",\"body\":\"\xff\"}"].concat();
-        assert!(serde_json::from_slice::<Event>(&no_text).is_err());
+        let invalid_utf8 = [b"{".as_slice(), FORMAT_1.as_bytes(), b",\"body\":\"\xff\"}"].concat();
+        assert!(serde_json::from_slice::<Event>(&invalid_utf8).is_err());
     }
 
     #[test]
-    fn every_value_of_a_parameter_reaches_the_query_and_a_raw_query_stays_as_it_was() {
+    fn all_values_of_a_parameter_are_kept_and_a_raw_query_is_not_changed() {
         let single = r#""queryStringParameters":{"archetype":"b","limit":"5"}"#;
         let multiple = r#""multiValueQueryStringParameters":{"archetype":["a","b &"],"limit":["5",null]}"#;
         for (fields, parameters, expected) in [
-            (ONE, format!("{single},{multiple}"), "/?archetype=a&archetype=b%20%26&limit=5"),
-            (ONE, format!(r#"{single},"multiValueQueryStringParameters":null"#), "/?archetype=b&limit=5"),
-            (ONE, r#""queryStringParameters":null"#.to_owned(), "/"),
+            (FORMAT_1, format!("{single},{multiple}"), "/?archetype=a&archetype=b%20%26&limit=5"),
             (
-                TWO,
+                FORMAT_1,
+                format!(r#"{single},"multiValueQueryStringParameters":null"#),
+                "/?archetype=b&limit=5",
+            ),
+            (FORMAT_1, r#""queryStringParameters":null"#.to_owned(), "/"),
+            (
+                FORMAT_2,
                 format!(r#""rawQueryString":"archetype=a%26&x=<\u007f>+é",{single}"#),
                 "/?archetype=a%26&x=%3C%7F%3E+%C3%A9",
             ),
-            (TWO, r#""rawQueryString":"""#.to_owned(), "/"),
+            (FORMAT_2, r#""rawQueryString":"""#.to_owned(), "/"),
         ] {
             assert_eq!(request(fields, &parameters).uri, expected, "{parameters}");
         }
     }
 
     #[test]
-    fn an_address_is_canonical_or_none() {
+    fn a_source_address_is_canonical_or_absent() {
         for (source, expected) in [
             ("::ffff:203.0.113.7", Some("203.0.113.7")),
             ("2001:DB8::1", Some("2001:db8::1")),

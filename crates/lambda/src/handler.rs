@@ -20,15 +20,15 @@ use crate::metrics::Metrics;
 use crate::settings::Settings;
 
 /// The part of an invocation's time that is reserved for delivering the response.
-const DELIVERY: Duration = Duration::from_millis(250);
+const DELIVERY_TIME: Duration = Duration::from_millis(250);
 /// The number of sweeps for one scheduled event. A sweep with nothing to do costs nothing. This
-/// many sweeps clear all that sampling has recorded as due for removal.
-const SWEEPS: u32 = 40;
+/// many sweeps remove all peers that sampling has recorded for removal.
+const SWEEPS_PER_EVENT: u32 = 40;
 /// The time that an invocation must have left for another sweep: the longest that the store lets a
 /// sweep take.
 const SWEEP_TIME: Duration = Duration::from_secs(5);
 /// The source of requests without one: an address reserved for documentation, which no client has.
-const NOWHERE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
+const UNKNOWN_SOURCE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 0));
 
 /// Handles events, one at a time.
 pub(crate) struct Handler {
@@ -80,24 +80,23 @@ impl Handler {
         let GatewayEvent { request, uri, accept_encoding, source, request_id } = event;
         let invocation = || RequestId::accept(&HeaderValue::from_str(&context.request_id).ok()?);
         let origin = Origin {
-            address: source.unwrap_or(NOWHERE),
+            address: source.unwrap_or(UNKNOWN_SOURCE),
             request_id: request_id.or_else(invocation).unwrap_or_else(RequestId::fresh),
             time_left: time_left(context.deadline, self.started, SystemTime::now()),
         };
         let service = service_fn(|mut request: Request| {
             *request.uri_mut() = uri.clone();
             request.headers_mut().extend(accept_encoding.clone().map(|value| (ACCEPT_ENCODING, value)));
-            request.extensions_mut().insert(origin.clone());
-            self.route(request)
+            self.route(request, origin.clone())
         });
         Adapter::from(service).call(LambdaEvent::new(request, context)).await
     }
 
-    async fn route(&self, request: Request) -> Result<Response<Body>, Infallible> {
+    async fn route(&self, request: Request, origin: Origin) -> Result<Response<Body>, Infallible> {
         let started = Instant::now();
         let path = request.uri().path().to_owned();
-        let mut response = self.discovery.respond(request).await;
-        self.metrics.answered(&path, response.status(), started.elapsed());
+        let mut response = self.discovery.respond(request, origin).await;
+        self.metrics.record(&path, response.status(), started.elapsed());
         // The gateway sets the length that it sends, and the length in a response to HEAD does not
         // apply.
         response.headers_mut().remove(CONTENT_LENGTH);
@@ -106,14 +105,14 @@ impl Handler {
 
     /// Uses the time of a scheduled event for work that no request should wait for.
     async fn sweep(&self, deadline: u64) {
-        tracing::debug!("the event is no request");
-        for _ in 0..SWEEPS {
+        tracing::debug!("the event is not a request");
+        for _ in 0..SWEEPS_PER_EVENT {
             let left = time_left(deadline, self.started, SystemTime::now());
             if left.is_some_and(|left| left < SWEEP_TIME) {
                 return;
             }
             if let Err(error) = self.registry.store().sweep(self.clock.now()).await {
-                return tracing::warn!(cause = %error, "the registry could not be swept");
+                return tracing::warn!(cause = %error, "the sweep failed");
             }
         }
     }
@@ -125,7 +124,7 @@ impl Handler {
 fn time_left(deadline: u64, started: SystemTime, now: SystemTime) -> Option<Duration> {
     let [started, now] = [started, now].map(|time| time.duration_since(UNIX_EPOCH).unwrap_or_default());
     let deadline = Duration::from_millis(deadline);
-    (deadline > started).then(|| deadline.saturating_sub(now).saturating_sub(DELIVERY))
+    (deadline > started).then(|| deadline.saturating_sub(now).saturating_sub(DELIVERY_TIME))
 }
 
 #[cfg(test)]
@@ -133,7 +132,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_response_leaves_time_to_be_delivered_and_none_is_left_after_the_deadline() {
+    fn the_time_left_excludes_the_delivery_and_is_zero_after_the_deadline() {
         let at = |millis| UNIX_EPOCH + Duration::from_millis(millis);
         let left = |now| time_left(10_000, at(8_000), at(now));
         assert_eq!(left(9_000), Some(Duration::from_millis(750)));
@@ -142,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deadline_from_before_the_process_is_none() {
+    fn a_deadline_before_the_start_of_the_process_is_ignored() {
         let now = SystemTime::now();
         assert_eq!(time_left(600_000, now, now), None);
     }

@@ -1,4 +1,4 @@
-//! Reports to Lambda why the process can't start.
+//! Reports to Lambda why the process cannot start.
 //!
 //! `lambda_runtime` reports failures while it serves events. Earlier failures are for the program
 //! to report, with the same client.
@@ -14,14 +14,14 @@ use tokio::time::timeout;
 const PATH: &str = "/2018-06-01/runtime/init/error";
 const ERROR_TYPE: &str = "Runtime.InitError";
 /// How long Lambda's endpoint, on the same machine, may take to accept the report.
-const PATIENCE: Duration = Duration::from_secs(2);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Reports `error`. If that fails, Lambda still sees the process's exit code.
 pub(crate) async fn report(error: &impl Display) {
     let diagnostic = Diagnostic { error_type: ERROR_TYPE.to_owned(), error_message: error.to_string() };
-    let sent = timeout(PATIENCE, send(&diagnostic)).await;
+    let sent = timeout(REPORT_TIMEOUT, send(&diagnostic)).await;
     if let Err(error) = sent.unwrap_or_else(|elapsed| Err(elapsed.into())) {
-        tracing::warn!(cause = %error, "Lambda could not be told why the process ends");
+        tracing::warn!(cause = %error, "could not report the start-up error to Lambda");
     }
 }
 

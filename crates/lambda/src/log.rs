@@ -14,5 +14,5 @@ use crate::settings::SettingsError;
 pub(crate) fn start(filter: Targets) -> Result<(), SettingsError> {
     let lines = layer().json().flatten_event(true).with_writer(io::stderr).with_filter(filter);
     let started = registry().with(lines).try_init();
-    started.map_err(|error| SettingsError::new(format!("the log can't be started: {error}")))
+    started.map_err(|error| SettingsError::new(format!("the log cannot be started: {error}")))
 }

@@ -1,7 +1,9 @@
-//! `bootstrap`: the contract behind API Gateway (REST and HTTP) and function URLs, on a DynamoDB table.
+//! `bootstrap`: the HTTP API behind API Gateway (REST and HTTP) and function URLs, on a DynamoDB
+//! table.
 //!
-//! Settings, DynamoDB client, store and router are built once, before the process asks for its first event. `lambda_runtime`
-//! fetches events and delivers responses, `lambda_http` translates between events and HTTP.
+//! Settings, DynamoDB client, store and router are built once, before the process requests its
+//! first event. `lambda_runtime` fetches events and delivers responses, and `lambda_http`
+//! translates between events and HTTP.
 
 mod event;
 mod handler;
@@ -26,21 +28,21 @@ use settings::{Settings, SettingsError};
 /// The variable in which Lambda passes the address of its Runtime API.
 const RUNTIME_API: &str = "AWS_LAMBDA_RUNTIME_API";
 
-/// Why the process ends.
+/// Why the process ends with an error.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
     #[error(transparent)]
     Settings(#[from] SettingsError),
-    #[error("the system refuses timers or sockets: {0}")]
-    System(#[from] io::Error),
-    #[error("the Runtime API can't be reached or understood: {}", with_causes(.0.as_ref()))]
+    #[error("the async runtime cannot be started: {0}")]
+    AsyncRuntime(#[from] io::Error),
+    #[error("the Runtime API cannot be reached, or its response is malformed: {}", with_causes(.0.as_ref()))]
     RuntimeApi(lambda_runtime::Error),
 }
 
 fn main() -> ExitCode {
     if std::env::var_os(RUNTIME_API).is_none() {
         return report(&format!(
-            "{RUNTIME_API} is not set: AWS Lambda starts this program; `aurora-discovery serve` serves elsewhere"
+            "{RUNTIME_API} is not set: this program runs on AWS Lambda only; elsewhere, use `aurora-discovery serve`"
         ));
     }
     match run() {
@@ -70,7 +72,7 @@ async fn start() -> Result<Handler, SettingsError> {
     log::start(settings.log.clone())?;
     let client = connect(&settings.store)
         .await
-        .map_err(|error| SettingsError::new(format!("DynamoDB can't be called: {error}")))?;
+        .map_err(|error| SettingsError::new(format!("the DynamoDB client cannot be configured: {error}")))?;
     let store = DynamoStore::new(client, settings.store.clone(), &settings.limits);
     let registry = Registry::new(Arc::new(store), settings.limits.clone())
         .map_err(|error| SettingsError::new(error.to_string()))?;

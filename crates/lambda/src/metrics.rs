@@ -1,7 +1,7 @@
 //! The function's counts in the log, as JSON lines on standard output. They need no agent and no
 //! request, and an operator can query them in CloudWatch.
 //!
-//! On request, a few of them become CloudWatch metrics, through the embedded metric format.
+//! If enabled, a few of them become CloudWatch metrics, through the embedded metric format.
 //! CloudWatch charges for each metric more than for all the logs of a small network. The metrics of
 //! Lambda, API Gateway and DynamoDB themselves are free of charge.
 
@@ -38,11 +38,11 @@ pub(crate) struct Metrics {
 struct Counts {
     since: Instant,
     requests: u64,
-    answers: BTreeMap<&'static str, u64>,
+    responses: BTreeMap<&'static str, u64>,
     slowest: Duration,
     sum: Duration,
     /// The store's counters at the time of the last line.
-    told: BTreeMap<&'static str, u64>,
+    last_logged: BTreeMap<&'static str, u64>,
 }
 
 impl Metrics {
@@ -52,12 +52,12 @@ impl Metrics {
     }
 
     /// Counts a response.
-    pub(crate) fn answered(&self, path: &str, status: StatusCode, latency: Duration) {
+    pub(crate) fn record(&self, path: &str, status: StatusCode, latency: Duration) {
         let mut counts = self.counts.lock().unwrap_or_else(PoisonError::into_inner);
         counts.requests += 1;
         counts.sum += latency;
         counts.slowest = counts.slowest.max(latency);
-        *counts.answers.entry(name(path, status)).or_default() += 1;
+        *counts.responses.entry(count_name(path, status)).or_default() += 1;
     }
 
     /// Writes a line if one is due.
@@ -66,8 +66,9 @@ impl Metrics {
         let due = counts.requests >= REQUESTS_PER_LINE || counts.since.elapsed() >= INTERVAL;
         if due && counts.requests > 0 {
             let line = counts.line(registry, now, self.as_metrics);
-            let told = std::mem::take(&mut counts.told);
-            *counts = Counts { told, ..Counts::new(Instant::now()) };
+            // The store's counters never reset, so their last values are kept for the next line.
+            let last_logged = std::mem::take(&mut counts.last_logged);
+            *counts = Counts { last_logged, ..Counts::new(Instant::now()) };
             // If nothing reads the output, the line is not needed.
             let _ = writeln!(io::stdout().lock(), "{line}");
         }
@@ -83,7 +84,7 @@ fn metric_format(now: Timestamp) -> Value {
 }
 
 /// The name under which a response is counted.
-fn name(path: &str, status: StatusCode) -> &'static str {
+fn count_name(path: &str, status: StatusCode) -> &'static str {
     let is = |route: Route| route.path() == path;
     match status.as_u16() {
         500.. => "Failures",
@@ -101,13 +102,14 @@ impl Counts {
         Self {
             since,
             requests: 0,
-            answers: BTreeMap::new(),
+            responses: BTreeMap::new(),
             slowest: Duration::ZERO,
             sum: Duration::ZERO,
-            told: BTreeMap::new(),
+            last_logged: BTreeMap::new(),
         }
     }
 
+    /// The counts as a JSON object.
     fn line(&mut self, registry: &Registry, now: Timestamp, as_metrics: bool) -> Value {
         let mut line = Map::new();
         if as_metrics {
@@ -115,23 +117,24 @@ impl Counts {
         }
         let function = std::env::var("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default();
         line.insert("FunctionName".to_owned(), function.into());
+        // Every metric has a value in each line, because CloudWatch expects all that are declared.
         line.extend(METRICS.iter().map(|name| ((*name).to_owned(), 0.into())));
-        line.extend(self.answers.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())));
+        line.extend(self.responses.iter().map(|(name, count)| ((*name).to_owned(), (*count).into())));
         line.insert("Requests".to_owned(), self.requests.into());
         line.insert("SumMillis".to_owned(), (self.sum.as_secs_f64() * 1e3).into());
         line.insert("SlowestMillis".to_owned(), (self.slowest.as_secs_f64() * 1e3).into());
-        line.extend(self.store(registry));
+        line.extend(self.store_counters(registry));
         Value::Object(line)
     }
 
     /// The changes of the store's counters since the last line.
-    fn store(&mut self, registry: &Registry) -> Vec<(String, Value)> {
+    fn store_counters(&mut self, registry: &Registry) -> Vec<(String, Value)> {
         let figures = registry.store().metrics().into_iter();
         figures
             .filter_map(|figure| match figure.value {
                 MetricValue::Counter(value) => {
-                    let told = self.told.insert(figure.name, value).unwrap_or_default();
-                    Some((figure.name.to_owned(), value.saturating_sub(told).into()))
+                    let previous = self.last_logged.insert(figure.name, value).unwrap_or_default();
+                    Some((figure.name.to_owned(), value.saturating_sub(previous).into()))
                 }
                 MetricValue::Gauge(_) | MetricValue::Histogram { .. } => None,
             })
@@ -144,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_answer_counts_by_what_became_of_it() {
+    fn a_response_is_counted_by_its_route_and_status() {
         for (path, status, counted) in [
             ("/register", 200, "Registrations"),
             ("/heartbeat", 200, "Heartbeats"),
@@ -153,7 +156,7 @@ mod tests {
             ("/discover", 200, "Discovers"),
             ("/health", 200, "Others"),
         ] {
-            assert_eq!(name(path, StatusCode::from_u16(status).unwrap()), counted);
+            assert_eq!(count_name(path, StatusCode::from_u16(status).unwrap()), counted);
         }
     }
 }

@@ -6,13 +6,13 @@ use std::borrow::Cow;
 use aurora_discovery_http::Route;
 
 /// The stage of an HTTP API that does not appear in the path.
-const DEFAULT: &str = "$default";
+const DEFAULT_STAGE: &str = "$default";
 /// The parameter of the resource `/{proxy+}`.
 pub(crate) const PROXY: &str = "proxy";
 
 /// The parts of an event that describe the path of its request.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Matched<'a> {
+pub(crate) struct MatchedRoute<'a> {
     /// The resource as the API declares it (`/discover`, `/{proxy+}`, `/`). `None` or `$default`
     /// means that no resource was matched.
     pub(crate) resource: Option<&'a str>,
@@ -24,18 +24,20 @@ pub(crate) struct Matched<'a> {
     pub(crate) stage: Option<&'a str>,
 }
 
-impl<'a> Matched<'a> {
+impl<'a> MatchedRoute<'a> {
     /// The path for the service.
     pub(crate) fn path(self) -> Cow<'a, str> {
-        match (self.resource.filter(|resource| *resource != DEFAULT), self.proxy) {
+        match (self.resource.filter(|resource| *resource != DEFAULT_STAGE), self.proxy) {
             (Some(_), Some(proxy)) => format!("/{proxy}").into(),
-            (Some(resource), None) => known(resource).into(),
+            (Some(resource), None) => api_path(resource).into(),
             (None, _) => self.without_stage().into(),
         }
     }
 
+    /// The path as the client sent it, without the stage at its start.
     fn without_stage(self) -> &'a str {
-        let stage = self.stage.filter(|stage| *stage != DEFAULT);
+        let stage = self.stage.filter(|stage| *stage != DEFAULT_STAGE);
+        // The stage must be a whole segment: `/developer` does not start with the stage `dev`.
         let rest = stage.and_then(|stage| self.raw_path.strip_prefix('/')?.strip_prefix(stage));
         match rest {
             Some("") => "/",
@@ -46,7 +48,7 @@ impl<'a> Matched<'a> {
 }
 
 /// The path of the API at the end of a resource that the operator declared under any other path.
-fn known(resource: &str) -> &str {
+fn api_path(resource: &str) -> &str {
     Route::ALL.into_iter().map(Route::path).find(|path| resource.ends_with(path)).unwrap_or(resource)
 }
 
@@ -55,11 +57,11 @@ mod tests {
     use super::*;
 
     fn path(resource: Option<&str>, proxy: Option<&str>, raw_path: &str, stage: Option<&str>) -> String {
-        Matched { resource, proxy, raw_path, stage }.path().into_owned()
+        MatchedRoute { resource, proxy, raw_path, stage }.path().into_owned()
     }
 
     #[test]
-    fn the_resource_counts_and_not_the_path() {
+    fn the_path_is_that_of_the_matched_resource() {
         for raw_path in ["/discover", "/dev/discover", "/p2p/dev/discover", "/p2p/register"] {
             assert_eq!(path(Some("/discover"), None, raw_path, Some("dev")), "/discover");
             assert_eq!(path(Some("/{proxy+}"), Some("discover"), raw_path, Some("dev")), "/discover");
@@ -69,19 +71,19 @@ mod tests {
     }
 
     #[test]
-    fn a_proxy_stands_for_the_whole_path_below_it() {
-        for (proxy, meant) in
+    fn a_proxy_parameter_is_the_whole_path() {
+        for (proxy, expected) in
             [("nowhere", "/nowhere"), ("a/discover", "/a/discover"), ("health/", "/health/")]
         {
-            assert_eq!(path(Some("/{proxy+}"), Some(proxy), "/p2p/x", Some("dev")), meant);
+            assert_eq!(path(Some("/{proxy+}"), Some(proxy), "/p2p/x", Some("dev")), expected);
         }
     }
 
     #[test]
-    fn where_nothing_was_matched_the_stage_is_taken_off_the_path() {
-        assert_eq!(path(Some(DEFAULT), None, "/discover", Some(DEFAULT)), "/discover");
-        assert_eq!(path(Some(DEFAULT), None, "/dev/discover", Some("dev")), "/discover");
-        assert_eq!(path(Some(DEFAULT), None, "/developer", Some("dev")), "/developer");
+    fn without_a_matched_resource_the_stage_is_removed_from_the_path() {
+        assert_eq!(path(Some(DEFAULT_STAGE), None, "/discover", Some(DEFAULT_STAGE)), "/discover");
+        assert_eq!(path(Some(DEFAULT_STAGE), None, "/dev/discover", Some("dev")), "/discover");
+        assert_eq!(path(Some(DEFAULT_STAGE), None, "/developer", Some("dev")), "/developer");
         assert_eq!(path(None, None, "/dev", Some("dev")), "/");
     }
 }

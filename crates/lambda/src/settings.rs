@@ -24,7 +24,7 @@ struct Environment {
     service: ServiceArgs,
     #[command(flatten)]
     log: LogArgs,
-    /// Turn the function's counts into CloudWatch metrics.
+    /// Publish the function's counts as CloudWatch metrics.
     #[arg(long, env = "AURORA_CUSTOM_METRICS")]
     custom_metrics: bool,
 }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn with_a_table_alone_everything_is_as_serve_has_it() {
+    fn with_only_a_table_the_defaults_are_those_of_serve() {
         let settings = read(&["--table=aurora-peers-dev"]).unwrap();
         assert_eq!(settings.store, DynamoOptions::new("aurora-peers-dev"));
         assert_eq!(settings.limits, Limits::default());
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_set_counts() {
+    fn settings_override_the_defaults() {
         let settings = read(&[
             "--table=t",
             "--dynamodb-endpoint=http://127.0.0.1:8000",
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mistake_is_named_with_its_rule() {
+    fn an_invalid_setting_is_reported_with_its_rule() {
         for (flag, rule) in [
             ("--ttl-min=0", "0 is not in 1..=86400"),
             ("--ttl-max=soon", "invalid digit"),
@@ -134,7 +134,7 @@ mod tests {
     ];
 
     #[test]
-    fn the_template_sets_what_the_function_reads_and_nothing_else() {
+    fn the_template_sets_exactly_the_variables_that_the_function_reads() {
         let command = Environment::augment_args(clap::Command::new("function"));
         let declared: BTreeSet<String> = command
             .get_arguments()

@@ -1,12 +1,7 @@
 //! Runs the HTTP test suite against the real `bootstrap` under `cargo lambda`: over HTTP through
 //! its `watch`, which sends a function URL's events, and with the events of every kind of gateway
 //! through its `invoke`.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what does not start fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part of the support")]
 
 #[path = "support/bootstrap.rs"]
@@ -28,23 +23,23 @@ use cargo_lambda::CargoLambda;
 use gateway::Kind;
 
 mod watch {
-    aurora_discovery_contract_tests::contract_suite!(super::watched);
+    aurora_discovery_contract_tests::contract_suite!(super::start_target);
 }
 
 /// A separate function on its own table, as in `contract.rs`. `cargo lambda` 1.9 gives 127.0.0.1 as
 /// the source of every request, responds with 500 by itself to a body without a type that is not
 /// UTF-8, and sends a length of 0 in each response to HEAD.
-async fn watched(needs: Needs) -> Option<Target> {
+async fn start_target(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
     }
     let (emulator, process) = start().await;
     let mut target = Target::new(emulator.url(), (emulator, process));
     target.sees_sources = false;
-    target.sees_bytes = false;
-    target.tells_length = false;
-    target.sees_transfer = false;
-    target.remembers = false;
+    target.passes_binary_bodies = false;
+    target.keeps_head_length = false;
+    target.passes_bodies_unchanged = false;
+    target.has_change_log = false;
     Some(target)
 }
 
@@ -57,13 +52,13 @@ async fn start() -> (CargoLambda, Bootstrap) {
 }
 
 #[tokio::test]
-async fn a_peer_lives_by_the_events_of_every_kind_of_gateway() {
+async fn a_peer_registers_renews_and_deregisters_through_every_kind_of_gateway() {
     let (emulator, _process) = start().await;
     for kind in Kind::ALL {
         let id = format!("{kind:?}");
         let peer = json!({"peer_id": id, "archetypes": [id]}).to_string();
         let query = format!("/discover?archetype={id}");
-        let call = |method, below, body| answer(&emulator, kind, method, below, body);
+        let call = |method, path, body| send(&emulator, kind, method, path, body);
         assert_eq!(call("GET", "/health", ""), (200, json!({"status": "healthy"})));
         assert_eq!(call("POST", "/heartbeat", &peer).0, 404, "{kind:?}");
         let (status, lease) = call("POST", "/register", &peer);
@@ -76,10 +71,10 @@ async fn a_peer_lives_by_the_events_of_every_kind_of_gateway() {
 }
 
 #[tokio::test]
-async fn what_is_no_request_is_answered_quietly_and_what_cant_be_read_is_an_error() {
+async fn an_event_that_is_not_a_request_succeeds_and_a_malformed_request_is_an_error() {
     let (emulator, _process) = start().await;
     assert_eq!(emulator.invoke(&json!({"source": "aws.events"})), Ok(Value::Null));
-    let mut broken = gateway::call(Kind::Rest, "POST", "/register", "{}");
+    let mut broken = gateway::request_event(Kind::Rest, "POST", "/register", "{}");
     broken["body"] = json!("not base64");
     broken["isBase64Encoded"] = json!(true);
     let error = emulator.invoke(&broken).unwrap_err();
@@ -88,10 +83,10 @@ async fn what_is_no_request_is_answered_quietly_and_what_cant_be_read_is_an_erro
 
 /// The function's response to a request through a gateway of `kind`: its status and its body.
 /// Asserts that its request id is the gateway's.
-fn answer(emulator: &CargoLambda, kind: Kind, method: &str, below: &str, body: &str) -> (u64, Value) {
-    let event = gateway::call(kind, method, below, body);
-    let answer = emulator.invoke(&event).expect("the function does not fail");
-    assert_eq!(gateway::header(&answer, "x-request-id"), event["requestContext"]["requestId"].as_str());
-    let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-    (answer["statusCode"].as_u64().unwrap(), body)
+fn send(emulator: &CargoLambda, kind: Kind, method: &str, path: &str, body: &str) -> (u64, Value) {
+    let event = gateway::request_event(kind, method, path, body);
+    let response = emulator.invoke(&event).expect("the function must not fail");
+    assert_eq!(gateway::header(&response, "x-request-id"), event["requestContext"]["requestId"].as_str());
+    let body = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+    (response["statusCode"].as_u64().unwrap(), body)
 }

@@ -1,11 +1,6 @@
 //! Runs the HTTP test suite against the real `bootstrap` behind every kind of gateway, on a
 //! DynamoDB stand-in.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what does not start fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part of the support")]
 
 #[path = "support/bootstrap.rs"]
@@ -76,7 +71,7 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     let settings = [("AURORA_TABLE", table.as_str()), ("AURORA_DYNAMODB_ENDPOINT", &endpoint)];
     let process = Bootstrap::start(&api.authority(), &settings);
     let mut target = Target::new(gateway::start(kind, api).await, process);
-    target.sees_transfer = false;
-    target.remembers = false;
+    target.passes_bodies_unchanged = false;
+    target.has_change_log = false;
     Some(target)
 }

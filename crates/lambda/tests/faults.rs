@@ -1,11 +1,6 @@
 //! The responses of the real `bootstrap` while DynamoDB fails, and the state of the table
 //! afterwards.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what does not start fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part of the support")]
 
 #[path = "support/bootstrap.rs"]
@@ -26,7 +21,7 @@ use serde_json::{Value, json};
 
 use bootstrap::Bootstrap;
 use gateway::Kind;
-use proxy::{Fate, Proxy};
+use proxy::{Fault, Proxy};
 use runtime_api::RuntimeApi;
 
 /// The time of an invocation in which nothing should take long.
@@ -53,34 +48,35 @@ impl Function {
         Self { api, _process: process }
     }
 
-    /// The answer's status, the seconds of its `Retry-After`, and its body.
-    async fn call(
+    /// Sends a request. Returns the status, the seconds of `Retry-After`, and the body of the
+    /// response.
+    async fn send(
         &self,
         method: &str,
-        below: &str,
+        path: &str,
         body: &Value,
         time: Duration,
     ) -> (u64, Option<u32>, Value) {
         let body = if body.is_null() { String::new() } else { body.to_string() };
-        let event = gateway::call(Kind::Rest, method, below, &body);
-        let answer = self.api.invoke(event, time).await.expect("the function does not fail");
-        let wait = gateway::header(&answer, "retry-after").map(|seconds| seconds.parse().unwrap());
-        let body = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
-        (answer["statusCode"].as_u64().unwrap(), wait, body)
+        let event = gateway::request_event(Kind::Rest, method, path, &body);
+        let response = self.api.invoke(event, time).await.expect("the function must not fail");
+        let wait = gateway::header(&response, "retry-after").map(|seconds| seconds.parse().unwrap());
+        let body = serde_json::from_str(response["body"].as_str().unwrap()).unwrap();
+        (response["statusCode"].as_u64().unwrap(), wait, body)
     }
 
     async fn register(&self, peer: &str, port: u16, archetypes: &[String]) -> u64 {
         let body = json!({"peer_id": peer, "address": "203.0.113.7", "port": port, "archetypes": archetypes});
-        self.call("POST", "/register", &body, TIME).await.0
+        self.send("POST", "/register", &body, TIME).await.0
     }
 
     async fn deregister(&self, peer: &str) -> u64 {
-        self.call("POST", "/deregister", &json!({"peer_id": peer}), TIME).await.0
+        self.send("POST", "/deregister", &json!({"peer_id": peer}), TIME).await.0
     }
 
     /// The ports of the peers in the response to a query.
     async fn listed(&self, query: &str) -> BTreeMap<String, u16> {
-        let (status, _, body) = self.call("GET", &format!("/discover{query}"), &Value::Null, TIME).await;
+        let (status, _, body) = self.send("GET", &format!("/discover{query}"), &Value::Null, TIME).await;
         assert_eq!(status, 200, "{body}");
         let peers = body["peers"].as_array().unwrap().iter();
         let port = |peer: &Value| u16::try_from(peer["port"].as_u64().unwrap()).unwrap();
@@ -89,12 +85,12 @@ impl Function {
 }
 
 #[tokio::test]
-async fn while_dynamodb_fails_every_call_is_503_with_retry_after_in_time_and_the_function_recovers() {
-    for fate in [Fate::Throttle, Fate::ServerError, Fate::Reset, Fate::ResetAfter, Fate::Stall] {
+async fn during_an_outage_of_dynamodb_every_request_gets_503_in_time_and_the_function_recovers() {
+    for fault in [Fault::Throttle, Fault::ServerError, Fault::Reset, Fault::ResetAfter, Fault::Stall] {
         let (table, endpoint) = table::fresh().await;
         assert_eq!(Function::start(&table, &endpoint).await.register("p", 1, &[]).await, 200);
-        let proxy = Proxy::before(&endpoint).await;
-        proxy.rule(move |_| fate);
+        let proxy = Proxy::in_front_of(&endpoint).await;
+        proxy.rule(move |_| fault);
         let function = Function::start(&table, &proxy.endpoint).await;
         let peer = json!({"peer_id": "p"});
         for (method, path, body) in [
@@ -104,29 +100,29 @@ async fn while_dynamodb_fails_every_call_is_503_with_retry_after_in_time_and_the
             ("POST", "/deregister", &peer),
         ] {
             function.api.ready().await;
-            let began = Instant::now();
-            let (status, wait, body) = function.call(method, path, body, SHORT).await;
-            assert!(began.elapsed() < STORE_DEADLINE, "{fate:?}: {path} took {:?}", began.elapsed());
-            assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{fate:?}: {path}: {body}");
-            assert!(wait.is_some_and(|seconds| seconds >= 1), "{fate:?}: {path}: {wait:?}");
+            let start = Instant::now();
+            let (status, wait, body) = function.send(method, path, body, SHORT).await;
+            assert!(start.elapsed() < STORE_DEADLINE, "{fault:?}: {path} took {:?}", start.elapsed());
+            assert_eq!((status, &body["code"]), (503, &json!("unavailable")), "{fault:?}: {path}: {body}");
+            assert!(wait.is_some_and(|seconds| seconds >= 1), "{fault:?}: {path}: {wait:?}");
         }
-        assert_eq!(function.call("GET", "/health", &Value::Null, SHORT).await.0, 503, "{fate:?}");
-        proxy.rule(|_| Fate::Pass);
-        let (status, _, _) = function.call("POST", "/heartbeat", &json!({"peer_id": "r"}), TIME).await;
-        assert_eq!(status, 404, "{fate:?}: it recovers by itself");
+        assert_eq!(function.send("GET", "/health", &Value::Null, SHORT).await.0, 503, "{fault:?}");
+        proxy.rule(|_| Fault::None);
+        let (status, _, _) = function.send("POST", "/heartbeat", &json!({"peer_id": "r"}), TIME).await;
+        assert_eq!(status, 404, "{fault:?}: the function has not recovered");
     }
 }
 
 #[tokio::test]
-async fn what_a_batch_leaves_unprocessed_is_written_before_the_answer() {
+async fn unprocessed_items_of_a_batch_are_written_before_the_response() {
     let (table, endpoint) = table::fresh().await;
-    let proxy = Proxy::before(&endpoint).await;
-    proxy.rule(|_| Fate::Half);
+    let proxy = Proxy::in_front_of(&endpoint).await;
+    proxy.rule(|_| Fault::PartialBatch);
     let archetypes: Vec<String> = (0..32).map(|n| format!("a{n}")).collect();
     let function = Function::start(&table, &proxy.endpoint).await;
     assert_eq!(function.register("p", 1, &archetypes).await, 200);
     let batches = proxy.take_calls().iter().filter(|call| *call == "BatchWriteItem").count();
-    assert!(batches > 2, "the rest was written in further batches: {batches}");
+    assert!(batches > 2, "the unprocessed items were not written again: {batches}");
     let other = Function::start(&table, &endpoint).await;
     for archetype in &archetypes {
         assert_eq!(other.listed(&format!("?archetype={archetype}")).await.len(), 1, "{archetype}");
@@ -134,19 +130,19 @@ async fn what_a_batch_leaves_unprocessed_is_written_before_the_answer() {
 }
 
 #[tokio::test]
-async fn nothing_acknowledged_is_lost_while_one_call_in_four_fails() {
+async fn no_acknowledged_change_is_lost_while_one_call_in_four_fails() {
     let (table, endpoint) = table::fresh().await;
-    let proxy = Proxy::before(&endpoint).await;
-    let mut turn = 0;
+    let proxy = Proxy::in_front_of(&endpoint).await;
+    let mut calls = 0;
     proxy.rule(move |_| {
-        turn += 1;
-        match turn % 20 {
-            3 => Fate::Throttle,
-            7 => Fate::ServerError,
-            11 => Fate::Reset,
-            14 => Fate::ResetAfter,
-            18 => Fate::Half,
-            _ => Fate::Pass,
+        calls += 1;
+        match calls % 20 {
+            3 => Fault::Throttle,
+            7 => Fault::ServerError,
+            11 => Fault::Reset,
+            14 => Fault::ResetAfter,
+            18 => Fault::PartialBatch,
+            _ => Fault::None,
         }
     });
     let function = Function::start(&table, &proxy.endpoint).await;
@@ -155,17 +151,17 @@ async fn nothing_acknowledged_is_lost_while_one_call_in_four_fails() {
     for step in 1..=150_u16 {
         let peer = format!("p{}", step % 7);
         let possible = known.entry(peer.clone()).or_insert_with(|| BTreeSet::from([0]));
-        let (status, becomes) = match step % 4 {
+        let (status, state) = match step % 4 {
             0 => (function.deregister(&peer).await, 0),
             _ => (function.register(&peer, step, &["a".to_owned()]).await, step),
         };
         match status {
-            200 | 404 => *possible = BTreeSet::from([becomes]),
-            503 => drop(possible.insert(becomes)),
+            200 | 404 => *possible = BTreeSet::from([state]),
+            503 => drop(possible.insert(state)),
             other => panic!("step {step}: {other}"),
         }
     }
-    proxy.rule(|_| Fate::Pass);
+    proxy.rule(|_| Fault::None);
     let other = Function::start(&table, &endpoint).await;
     for listed in [other.listed("").await, other.listed("?archetype=a").await] {
         for (peer, possible) in &known {

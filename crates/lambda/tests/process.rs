@@ -1,11 +1,6 @@
 //! `bootstrap` as a process under Lambda: its start, its responses to events that are not requests,
 //! its timing, and its output.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "what does not start fails the test"
-)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 #![allow(dead_code, reason = "each test uses its part of the support")]
 
 #[path = "support/bootstrap.rs"]
@@ -24,7 +19,7 @@ use http::StatusCode;
 use serde_json::{Value, json};
 
 use bootstrap::Bootstrap;
-use gateway::{Kind, call, header};
+use gateway::{Kind, header, request_event};
 use runtime_api::RuntimeApi;
 
 const TIME: Duration = Duration::from_secs(10);
@@ -36,12 +31,12 @@ const STORE_DEADLINE: Duration = Duration::from_secs(5);
 /// Settings with a table that no test reaches.
 const TABLE: (&str, &str) = ("AURORA_TABLE", "aurora-peers-nowhere");
 
-fn body(answer: &Value) -> Value {
-    serde_json::from_str(answer["body"].as_str().unwrap()).unwrap()
+fn body(response: &Value) -> Value {
+    serde_json::from_str(response["body"].as_str().unwrap()).unwrap()
 }
 
 /// Ends the process if it is still running. Returns its standard output and its log.
-fn written(mut process: Bootstrap) -> (String, String) {
+fn end_and_read_output(mut process: Bootstrap) -> (String, String) {
     process.0.kill().unwrap();
     let (mut output, mut log) = (String::new(), String::new());
     process.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
@@ -50,7 +45,7 @@ fn written(mut process: Bootstrap) -> (String, String) {
 }
 
 #[tokio::test]
-async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_is_asked_for() {
+async fn an_invalid_setting_is_reported_to_lambda_before_an_event_is_requested() {
     for (settings, words) in [
         (vec![], ["AURORA_TABLE", "DynamoDB table"]),
         (vec![TABLE, ("AURORA_TTL_MIN", "0")], ["AURORA_TTL_MIN", "0 is not in 1..=86400"]),
@@ -62,12 +57,12 @@ async fn a_setting_that_breaks_its_rule_is_reported_to_lambda_before_any_event_i
         let message = error["errorMessage"].as_str().unwrap();
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
         assert!(!process.0.wait().unwrap().success());
-        assert_eq!(api.asked(), 0);
+        assert_eq!(api.next_requests(), 0);
     }
 }
 
 #[tokio::test]
-async fn a_variable_that_is_empty_counts_as_unset() {
+async fn an_empty_variable_counts_as_unset() {
     let api = RuntimeApi::start().await;
     let empty = [TABLE, ("AURORA_TTL_MIN", ""), ("AURORA_NO_CORS", ""), ("AURORA_DYNAMODB_ENDPOINT", "")];
     let _process = Bootstrap::start(&api.authority(), &empty);
@@ -75,24 +70,24 @@ async fn a_variable_that_is_empty_counts_as_unset() {
 }
 
 #[test]
-fn elsewhere_it_says_who_starts_it() {
+fn outside_lambda_the_process_ends_with_an_explanation() {
     let mut command = bootstrap::program();
     let ended = command.env_remove("AWS_LAMBDA_RUNTIME_API").stderr(Stdio::piped()).output().unwrap();
     assert!(!ended.status.success());
-    assert!(String::from_utf8(ended.stderr).unwrap().contains("AWS Lambda starts this program"));
+    assert!(String::from_utf8(ended.stderr).unwrap().contains("this program runs on AWS Lambda only"));
 }
 
 #[test]
-fn without_its_runtime_api_it_ends_and_says_so() {
+fn an_unreachable_runtime_api_ends_the_process_with_an_error() {
     // A port that the system never assigns.
     let mut process = Bootstrap::start("127.0.0.1:1", &[TABLE]);
     assert!(!process.0.wait().unwrap().success());
-    let (_, log) = written(process);
-    assert!(log.contains("the Runtime API can't be reached"), "{log}");
+    let (_, log) = end_and_read_output(process);
+    assert!(log.contains("the Runtime API cannot be reached"), "{log}");
 }
 
 #[tokio::test]
-async fn an_event_that_is_no_request_is_answered_quietly() {
+async fn an_event_that_is_not_a_request_succeeds_without_output() {
     let api = RuntimeApi::start().await;
     let process = Bootstrap::start(&api.authority(), &[TABLE, ("AURORA_LOG", "info")]);
     let schedule = json!({
@@ -111,29 +106,29 @@ async fn an_event_that_is_no_request_is_answered_quietly() {
     ] {
         assert_eq!(api.invoke(event, TIME).await, Ok(Value::Null));
     }
-    assert_eq!(written(process), (String::new(), String::new()));
+    assert_eq!(end_and_read_output(process), (String::new(), String::new()));
 }
 
 #[tokio::test]
-async fn a_request_goes_by_the_gateways_name() {
+async fn a_response_has_the_request_id_of_the_gateway() {
     let api = RuntimeApi::start().await;
     let _process = Bootstrap::start(&api.authority(), &[TABLE]);
     for kind in Kind::ALL {
-        let event = call(kind, "GET", "/openapi.json", "");
-        let name = event["requestContext"]["requestId"].clone();
-        let answer = api.invoke(event, TIME).await.unwrap();
-        assert_eq!(answer["statusCode"], 200, "{kind:?}: {answer}");
-        assert_eq!(header(&answer, "x-request-id"), name.as_str());
+        let event = request_event(kind, "GET", "/openapi.json", "");
+        let request_id = event["requestContext"]["requestId"].clone();
+        let response = api.invoke(event, TIME).await.unwrap();
+        assert_eq!(response["statusCode"], 200, "{kind:?}: {response}");
+        assert_eq!(header(&response, "x-request-id"), request_id.as_str());
     }
 }
 
 #[tokio::test]
-async fn an_answer_has_the_keys_of_its_payload_format_and_no_others() {
+async fn a_response_has_exactly_the_keys_of_its_payload_format() {
     let api = RuntimeApi::start().await;
     let _process = Bootstrap::start(&api.authority(), &[TABLE]);
     for kind in Kind::ALL {
-        let answer = api.invoke(call(kind, "GET", "/openapi.json", ""), TIME).await.unwrap();
-        let keys: Vec<&str> = answer.as_object().unwrap().keys().map(String::as_str).collect();
+        let response = api.invoke(request_event(kind, "GET", "/openapi.json", ""), TIME).await.unwrap();
+        let keys: Vec<&str> = response.as_object().unwrap().keys().map(String::as_str).collect();
         let expected: &[&str] = match kind {
             Kind::Rest | Kind::RestBasePath => {
                 &["body", "headers", "isBase64Encoded", "multiValueHeaders", "statusCode"]
@@ -145,14 +140,14 @@ async fn an_answer_has_the_keys_of_its_payload_format_and_no_others() {
 }
 
 #[tokio::test]
-async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_answered() {
+async fn a_malformed_gateway_event_is_an_error_and_the_next_request_succeeds() {
     let api = RuntimeApi::start().await;
     let _process = Bootstrap::start(&api.authority(), &[TABLE]);
-    let mut broken = call(Kind::Rest, "POST", "/register", "{}");
+    let mut broken = request_event(Kind::Rest, "POST", "/register", "{}");
     broken["isBase64Encoded"] = json!("no");
     let error = api.invoke(broken, TIME).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("expected a boolean"), "{error}");
-    let mut odd = call(Kind::Rest, "GET", "/openapi.json", "");
+    let mut odd = request_event(Kind::Rest, "GET", "/openapi.json", "");
     // As in a test call from the console, and with fields that the function ignores.
     odd["requestContext"]["identity"]["sourceIp"] = json!("test-invoke-source-ip");
     odd["requestContext"]["authorizer"] = json!({"claims": null, "scopes": 3});
@@ -161,10 +156,10 @@ async fn an_event_of_a_gateway_that_cant_be_read_is_an_error_and_the_next_is_ans
 }
 
 #[tokio::test]
-async fn a_panic_costs_one_event() {
+async fn a_panic_fails_only_one_event() {
     let api = RuntimeApi::start().await;
     let mut process = Bootstrap::start(&api.authority(), &[TABLE]);
-    let mut broken = call(Kind::Rest, "POST", "/register", "{}");
+    let mut broken = request_event(Kind::Rest, "POST", "/register", "{}");
     broken["body"] = json!("not base64");
     broken["isBase64Encoded"] = json!(true);
     for _ in 0..3 {
@@ -172,44 +167,44 @@ async fn a_panic_costs_one_event() {
         let error = api.invoke(broken.clone(), TIME).await.unwrap_err();
         let message = error["errorMessage"].as_str().unwrap();
         assert!(message.contains("panicked") && message.contains("base64"), "{error}");
-        let next = api.invoke(call(Kind::Rest, "GET", "/openapi.json", ""), TIME).await.unwrap();
+        let next = api.invoke(request_event(Kind::Rest, "GET", "/openapi.json", ""), TIME).await.unwrap();
         assert_eq!(next["statusCode"], 200);
     }
-    assert!(process.0.try_wait().unwrap().is_none(), "it is the same process");
+    assert!(process.0.try_wait().unwrap().is_none(), "the process must not have ended");
 }
 
 // Two threads, so that the API keeps serving while the test waits for the process.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_answer_that_lambda_refuses_costs_one_event_and_a_lambda_that_fails_ends_the_process() {
+async fn a_response_rejected_by_lambda_fails_one_event_and_a_failure_of_lambda_ends_the_process() {
     let api = RuntimeApi::start().await;
     let mut process = Bootstrap::start(&api.authority(), &[TABLE]);
-    let ask = || api.invoke(call(Kind::Http, "GET", "/openapi.json", ""), TIME);
-    let mut broken = call(Kind::Http, "POST", "/register", "{}");
+    let send = || api.invoke(request_event(Kind::Http, "GET", "/openapi.json", ""), TIME);
+    let mut broken = request_event(Kind::Http, "POST", "/register", "{}");
     broken["isBase64Encoded"] = json!("no");
     // Malformed, out of order, too late, too large.
     for refusal in
         [StatusCode::BAD_REQUEST, StatusCode::FORBIDDEN, StatusCode::GONE, StatusCode::PAYLOAD_TOO_LARGE]
     {
-        api.say_of_answers(refusal);
-        ask().await.unwrap();
+        api.acknowledge_with(refusal);
+        send().await.unwrap();
         api.invoke(broken.clone(), TIME).await.unwrap_err();
     }
-    api.say_of_answers(StatusCode::INTERNAL_SERVER_ERROR);
-    ask().await.unwrap();
+    api.acknowledge_with(StatusCode::INTERNAL_SERVER_ERROR);
+    send().await.unwrap();
     assert!(!process.0.wait().unwrap().success());
-    let (_, log) = written(process);
+    let (_, log) = end_and_read_output(process);
     assert!(log.contains("413") && log.contains("500"), "{log}");
 }
 
 #[tokio::test]
-async fn a_path_or_query_of_any_bytes_is_answered() {
+async fn a_path_or_query_of_any_bytes_gets_a_response() {
     let api = RuntimeApi::start().await;
     let _process = Bootstrap::start(&api.authority(), &[TABLE]);
     for raw in ["/é x?y#z", "//", "", "?", "/%", "/\u{0}", "http://[", &"/a".repeat(40_000)] {
-        let mut v2 = call(Kind::FunctionUrl, "GET", "/", "");
+        let mut v2 = request_event(Kind::FunctionUrl, "GET", "/", "");
         v2["rawPath"] = json!(raw);
         v2["rawQueryString"] = json!("a=é b#&%\u{7f}");
-        let mut v1 = call(Kind::Rest, "GET", "/", "");
+        let mut v1 = request_event(Kind::Rest, "GET", "/", "");
         v1["resource"] = json!("/{proxy+}");
         v1["pathParameters"] = json!({"proxy": raw});
         v1["multiValueQueryStringParameters"] = json!({"a&b": ["=#é", null], "c": null});
@@ -220,7 +215,7 @@ async fn a_path_or_query_of_any_bytes_is_answered() {
 }
 
 #[tokio::test]
-async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
+async fn an_unresponsive_store_leads_to_503_within_the_time_of_the_invocation() {
     // The system accepts the connections, and nothing responds.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", silent.local_addr().unwrap());
@@ -230,16 +225,16 @@ async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
     // Another test checks how much earlier it is; here the machine may pause.
     for time in [Duration::from_millis(700), Duration::from_secs(2)] {
         let started = Instant::now();
-        let heartbeat = call(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
-        let answer = api.invoke(heartbeat, time).await.unwrap();
+        let heartbeat = request_event(Kind::Rest, "POST", "/heartbeat", r#"{"peer_id":"a"}"#);
+        let response = api.invoke(heartbeat, time).await.unwrap();
         assert!(started.elapsed() < STORE_DEADLINE, "{:?}", started.elapsed());
         assert_eq!(
-            (answer["statusCode"].as_u64(), &body(&answer)["code"]),
+            (response["statusCode"].as_u64(), &body(&response)["code"]),
             (Some(503), &json!("unavailable"))
         );
-        assert!(header(&answer, "retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+        assert!(header(&response, "retry-after").unwrap().parse::<u32>().unwrap() >= 1);
     }
-    let (_, log) = written(process);
+    let (_, log) = end_and_read_output(process);
     let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     assert_eq!(lines.len(), 2, "one line for each request: {log}");
     assert!(lines.iter().all(|line| line["status"] == 503 && line["route"] == "/heartbeat"), "{log}");
@@ -247,36 +242,36 @@ async fn a_store_that_is_silent_ends_in_503_within_the_invocations_time() {
 
 /// The output of a process with these settings after a hundred requests, thirty of which are
 /// refused.
-async fn counted(settings: &[(&str, &str)]) -> Value {
+async fn line_after_a_hundred_requests(settings: &[(&str, &str)]) -> Value {
     let api = RuntimeApi::start().await;
     let process = Bootstrap::start(&api.authority(), settings);
-    for turn in 0..100 {
-        let path = if turn < 30 { "/nowhere" } else { "/openapi.json" };
-        api.invoke(call(Kind::Http, "GET", path, ""), TIME).await.unwrap();
+    for n in 0..100 {
+        let path = if n < 30 { "/nowhere" } else { "/openapi.json" };
+        api.invoke(request_event(Kind::Http, "GET", path, ""), TIME).await.unwrap();
     }
     // The line is written before the response, because Lambda may freeze the process afterwards.
-    let (output, log) = written(process);
+    let (output, log) = end_and_read_output(process);
     assert_eq!(log, "");
     serde_json::from_str(&output).expect("one line of JSON")
 }
 
 #[tokio::test]
-async fn a_hundred_requests_make_one_line_of_counts_which_are_no_metrics_unless_asked_for() {
-    let line = counted(&[TABLE]).await;
+async fn a_hundred_requests_write_one_line_of_counts_without_metrics_by_default() {
+    let line = line_after_a_hundred_requests(&[TABLE]).await;
     assert!(line.get("_aws").is_none(), "each metric costs as much as the logs of a small network: {line}");
     assert_eq!((&line["FunctionName"], &line["Refusals"]), (&json!("aurora-discovery-test"), &json!(30)));
     assert_eq!((&line["Requests"], &line["Failures"]), (&json!(100), &json!(0)));
 }
 
 #[tokio::test]
-async fn counts_become_metrics_where_they_are_asked_for() {
-    let line = counted(&[TABLE, ("AURORA_CUSTOM_METRICS", "true")]).await;
+async fn counts_become_cloudwatch_metrics_if_enabled() {
+    let line = line_after_a_hundred_requests(&[TABLE, ("AURORA_CUSTOM_METRICS", "true")]).await;
     let metrics = &line["_aws"]["CloudWatchMetrics"][0];
     assert_eq!(metrics["Dimensions"], json!([["FunctionName"]]));
     let named = metrics["Metrics"].as_array().unwrap();
     assert_eq!(named.len(), 4);
     for metric in named {
-        assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric} has a value");
+        assert!(line[metric["Name"].as_str().unwrap()].is_u64(), "{metric} has no value");
     }
     assert!(line["_aws"]["Timestamp"].as_u64().unwrap() > 1_700_000_000_000);
 }

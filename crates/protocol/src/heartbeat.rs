@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use crate::object::{Object, string};
 use crate::request::{discover, lease_token, peer_id};
-use crate::response::page;
+use crate::response::Body;
 use crate::{
     Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, LeaseToken, PageInfo,
     PeerId, Refusal, Timestamp, Ttl,
@@ -87,6 +87,15 @@ impl HeartbeatEntries {
             }
         }
         Ok(Self(distinct))
+    }
+
+    /// Parses ids without tokens and drops duplicates.
+    ///
+    /// # Errors
+    /// [`Invalid`] as from [`HeartbeatEntries::new`], or if one is not a valid id.
+    pub fn parse<T: AsRef<str>>(ids: &[T]) -> Result<Self, Invalid> {
+        let entry = |id: &T| PeerId::parse(id.as_ref()).map(HeartbeatEntry::from);
+        Self::new(ids.iter().map(entry).collect::<Result<_, _>>()?)
     }
 
     /// The entries.
@@ -187,13 +196,14 @@ impl HeartbeatsResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: HeartbeatsResponse<PageInfo> = serde_json::from_slice(body)?;
+        let body = Body::split(body)?;
+        let read: HeartbeatsResponse<PageInfo> = body.read()?;
         Ok(Self {
             message: read.message,
             timestamp: read.timestamp,
             renewed: read.renewed,
             results: read.results,
-            page: page(read.page, body)?,
+            page: body.page(read.page),
         })
     }
 }

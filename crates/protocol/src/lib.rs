@@ -13,7 +13,9 @@
 
 mod address;
 mod archetype;
+mod builder;
 mod change;
+mod convert;
 mod discover;
 mod encoded_peer;
 mod error;
@@ -31,6 +33,7 @@ mod token;
 
 pub use address::{Address, Host};
 pub use archetype::{Archetype, Archetypes};
+pub use builder::{DiscoverRequestBuilder, RegisterRequestBuilder};
 pub use change::{Change, ChangeKind, ChangesRequest, DeltaInfo, DeltaResponse, LeftEvent, delta_body};
 pub use discover::{DiscoverBounds, DiscoverRequest, Fill, Order, View};
 pub use encoded_peer::EncodedPeer;

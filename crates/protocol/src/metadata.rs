@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Invalid;
+use crate::object::{NUMBER_RULE, numbers_fit, string_width};
 
 /// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte,
 /// with its large numbers, order of keys and white space. No object in it repeats a key, and every
@@ -38,11 +39,14 @@ impl Metadata {
             return Err(Invalid::rule("must be at most 4096 bytes of JSON"));
         }
         check_structure(text)?;
+        if !numbers_fit(text) {
+            return Err(NUMBER_RULE);
+        }
         Ok(Self(text.into()))
     }
 
-    /// Accepts metadata from a store without checking its structure again: it was checked when the
-    /// peer registered.
+    /// Accepts metadata from a store or a service without checking its structure again: it was
+    /// checked when the peer registered, perhaps by a version that allowed more.
     pub(crate) fn from_stored(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') || text.len() > Self::MAX_BYTES {
@@ -54,6 +58,15 @@ impl Metadata {
     /// The JSON object as the peer wrote it.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Converts the metadata into a value of the caller's type. Only this fails if a number does
+    /// not fit that type, as `1e999` does not fit a `serde_json::Value`; the text is still there.
+    ///
+    /// # Errors
+    /// The errors of `serde_json`.
+    pub fn to_value<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_str(&self.0)
     }
 }
 
@@ -72,7 +85,8 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::from_raw(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        // Lenient, because one peer must not make a list of many unreadable.
+        Self::from_stored(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -120,17 +134,6 @@ fn check_structure(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The length in bytes of the string at the start of `text`, including its quotes.
-fn string_width(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    });
-    end.map_or(text.len(), |end| end + 2)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -138,10 +141,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_that_fits_no_double_is_refused_but_kept_where_it_is_stored() {
+        for number in ["1e999", "-1e999", "1.8e308", &"9".repeat(400), "1e+400"] {
+            for text in [format!("{{\"n\":{number}}}"), format!("{{\"a\":[\"1\",{{\"n\": {number} }}]}}")] {
+                assert!(Metadata::parse(&text).is_err(), "{text}");
+                assert_eq!(serde_json::from_str::<Metadata>(&text).unwrap().as_str(), text);
+            }
+        }
+        for text in [r#"{"1e999":"1e999"}"#, r#"{"n":1.7e308}"#, r#"{"n":-0.0e-999}"#, r#"{"s":"\"1e999"}"#] {
+            assert!(Metadata::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn metadata_is_returned_unchanged() {
         for text in [
             "{}",
-            r#"{ "n" : 123456789012345678901234567890, "e": 1e999, "s": "\ud83d\udc39 \u00e9 é" }"#,
+            r#"{ "n" : 123456789012345678901234567890, "e": 1e308, "z": 0.1e-9999, "s": "\ud83d\udc39 \u00e9 é" }"#,
             r#"{"a":{"x":1},"b":{"x":1},"c":["x","x",{"x":"x"}]}"#,
             r#"{"quote\"":"\\","quote":"\\\""}"#,
         ] {

@@ -1,6 +1,9 @@
 //! The bodies of responses.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
 
@@ -72,7 +75,8 @@ pub struct DiscoverResponse<P = DiscoveredPage> {
 /// A page as a client reads it.
 ///
 /// It does not implement `Deserialize`, because serde's `flatten` cannot carry metadata as the peer
-/// wrote it. `from_body` of each response therefore reads the body in two passes.
+/// wrote it, and fails on numbers that do not fit a double. `from_body` of each response therefore
+/// separates the list from the other keys first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiscoveredPage {
     /// The peers.
@@ -98,19 +102,29 @@ pub struct PageInfo {
     pub next_cursor: Option<String>,
 }
 
-/// The list of a response, which may be missing.
-#[derive(Deserialize)]
-struct Peers {
-    #[serde(default)]
+/// The body of a response without its list of peers, and the list.
+pub(crate) struct Body {
+    rest: Vec<u8>,
     peers: Vec<Peer>,
 }
 
-fn peers(body: &[u8]) -> Result<Vec<Peer>, serde_json::Error> {
-    serde_json::from_slice::<Peers>(body).map(|list| list.peers)
-}
+impl Body {
+    pub(crate) fn split(body: &[u8]) -> Result<Self, serde_json::Error> {
+        // The values stay text, so that no number in the metadata of a peer is converted.
+        let mut keys: BTreeMap<String, &RawValue> = serde_json::from_slice(body)?;
+        let peers = keys.remove("peers").map(|list| serde_json::from_str(list.get())).transpose()?;
+        Ok(Self { rest: serde_json::to_vec(&keys)?, peers: peers.unwrap_or_default() })
+    }
 
-pub(crate) fn page(info: Option<PageInfo>, body: &[u8]) -> Result<Option<DiscoveredPage>, serde_json::Error> {
-    info.map(|info| Ok(DiscoveredPage { peers: peers(body)?, info })).transpose()
+    /// Reads the other keys.
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
+        serde_json::from_slice(&self.rest)
+    }
+
+    /// The page, if the other keys have its figures.
+    pub(crate) fn page(self, info: Option<PageInfo>) -> Option<DiscoveredPage> {
+        info.map(|info| DiscoveredPage { peers: self.peers, info })
+    }
 }
 
 impl RegisterResponse {
@@ -119,7 +133,8 @@ impl RegisterResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: RegisterResponse<PageInfo> = serde_json::from_slice(body)?;
+        let body = Body::split(body)?;
+        let read: RegisterResponse<PageInfo> = body.read()?;
         Ok(Self {
             message: read.message,
             peer_id: read.peer_id,
@@ -128,7 +143,7 @@ impl RegisterResponse {
             heartbeat_interval_seconds: read.heartbeat_interval_seconds,
             observed_address: read.observed_address,
             lease_token: read.lease_token,
-            page: page(read.page, body)?,
+            page: body.page(read.page),
         })
     }
 }
@@ -139,7 +154,8 @@ impl HeartbeatResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: HeartbeatResponse<PageInfo> = serde_json::from_slice(body)?;
+        let body = Body::split(body)?;
+        let read: HeartbeatResponse<PageInfo> = body.read()?;
         Ok(Self {
             message: read.message,
             peer_id: read.peer_id,
@@ -147,7 +163,7 @@ impl HeartbeatResponse {
             ttl_expires: read.ttl_expires,
             ttl_seconds: read.ttl_seconds,
             heartbeat_interval_seconds: read.heartbeat_interval_seconds,
-            page: page(read.page, body)?,
+            page: body.page(read.page),
         })
     }
 }
@@ -158,8 +174,9 @@ impl DiscoverResponse {
     /// # Errors
     /// The errors of `serde_json`.
     pub fn from_body(body: &[u8]) -> Result<Self, serde_json::Error> {
-        let read: DiscoverResponse<PageInfo> = serde_json::from_slice(body)?;
-        let page = DiscoveredPage { peers: peers(body)?, info: read.page };
+        let body = Body::split(body)?;
+        let read: DiscoverResponse<PageInfo> = body.read()?;
+        let page = DiscoveredPage { peers: body.peers, info: read.page };
         Ok(Self { page, timestamp: read.timestamp })
     }
 }
@@ -239,7 +256,36 @@ mod tests {
     }
 
     #[test]
-    fn a_response_omits_a_page_that_was_not_requested() {
+    fn a_number_that_fits_no_double_does_not_make_a_page_unreadable() {
+        for number in ["1e999", "-1E+400", &"9".repeat(400), "0.1e-9999"] {
+            let metadata = format!(r#"{{ "n" : {number} }}"#);
+            let peer = |id: &str, metadata: &str| {
+                format!(
+                    r#"{{"peer_id":"{id}","address":"10.0.0.1","port":1,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{metadata}}}"#
+                )
+            };
+            let page =
+                format!(r#""peers":[{},{}],"count":2,"total":2"#, peer("a", "{}"), peer("b", &metadata));
+            let times = r#""timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00""#;
+            let lease = r#""ttl_seconds":300,"heartbeat_interval_seconds":100"#;
+            let register = format!(
+                r#"{{{page},"message":"m","peer_id":"p",{times},{lease},"observed_address":"10.0.0.1","lease_token":"t"}}"#
+            );
+            let heartbeat = format!(r#"{{{page},"message":"m","peer_id":"p",{times},{lease}}}"#);
+            let discover = format!(r#"{{{page},"timestamp":"2025-10-02T12:00:00"}}"#);
+            for page in [
+                RegisterResponse::from_body(register.as_bytes()).unwrap().page.unwrap(),
+                HeartbeatResponse::from_body(heartbeat.as_bytes()).unwrap().page.unwrap(),
+                DiscoverResponse::from_body(discover.as_bytes()).unwrap().page,
+            ] {
+                assert_eq!(page.peers.len(), 2, "{number}");
+                assert_eq!(page.peers[1].metadata.as_str(), metadata);
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_is_left_out_where_none_was_asked_for() {
         let body = r#"{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
         let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
         assert_eq!(read.page, None);

@@ -65,6 +65,12 @@ impl Timestamp {
         Self(self.0.saturating_sub(millis))
     }
 
+    /// The time `millis` after `self`, or before it if `millis` is negative.
+    #[must_use]
+    pub const fn shifted_by_millis(self, millis: i64) -> Self {
+        Self::from_millis(self.0.saturating_add_signed(millis))
+    }
+
     /// The start of the day. Times of one day have the first eleven bytes of the wire format in
     /// common.
     pub(crate) const fn midnight(self) -> Self {

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{
     Address, DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId,
@@ -9,8 +10,8 @@ use aurora_discovery_protocol::{
 };
 
 use crate::{
-    Claim, Cursor, Enumeration, Error, InvalidLimits, Limits, Page, PutRequest, PutResult, Query, Removal,
-    Renewal, Source, Store, StoreError, TokenHash, Total, WebOrigin,
+    Claim, Cursor, Enumeration, Error, Held, InvalidLimits, Limits, Page, PutRequest, PutResult, Query,
+    Removal, Renewal, Source, Store, StoreError, TokenHash, Total, WebOrigin,
 };
 
 /// A registry of peers: the rules of the contract over any store.
@@ -18,6 +19,8 @@ use crate::{
 pub struct Registry {
     store: Arc<dyn Store>,
     limits: Limits,
+    /// The difference between the times in responses and `now`, in milliseconds.
+    time_offset: Arc<AtomicI64>,
     random_below: RandomBelow,
 }
 
@@ -73,7 +76,12 @@ impl Registry {
     /// [`InvalidLimits`] if the limits contradict each other.
     pub fn new(store: Arc<dyn Store>, limits: Limits) -> Result<Self, InvalidLimits> {
         limits.check()?;
-        Ok(Self { store, limits, random_below: Arc::new(|below| fastrand::u32(..below)) })
+        Ok(Self {
+            store,
+            limits,
+            time_offset: Arc::default(),
+            random_below: Arc::new(|below| fastrand::u32(..below)),
+        })
     }
 
     /// Replaces the source of randomness, for tests. `random_below` returns a number below its
@@ -92,6 +100,18 @@ impl Registry {
     /// [`Store::health`], are called directly.
     pub fn store(&self) -> &dyn Store {
         &*self.store
+    }
+
+    /// Sets the difference between the times in responses and `now`, in milliseconds; see
+    /// [`Store::set_time_offset`].
+    pub fn set_time_offset(&self, millis: i64) {
+        self.time_offset.store(millis, Relaxed);
+        self.store.set_time_offset(millis);
+    }
+
+    /// A time as responses contain it.
+    pub fn shown(&self, time: Timestamp) -> Timestamp {
+        time.shifted_by_millis(self.time_offset.load(Relaxed))
     }
 
     /// Registers a peer. The address of the caller becomes the peer's address if the request
@@ -137,11 +157,15 @@ impl Registry {
                 let lease_token =
                     if token_kept { request.lease_token.unwrap_or(new_token) } else { new_token };
                 let heartbeat_interval_seconds = self.limits.heartbeat_interval_seconds(ttl);
-                let lease =
-                    GrantedLease { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived: false };
+                let lease = GrantedLease {
+                    ttl_expires: self.shown(now + ttl),
+                    ttl,
+                    heartbeat_interval_seconds,
+                    revived: false,
+                };
                 Ok(Registered { peer_id, lease, lease_token })
             }
-            PutResult::Held(held) => Err(Error::NotHolder(held)),
+            PutResult::Held(held) => Err(self.not_holder(held)),
             PutResult::Full(shortage) => Err(Error::Full(shortage)),
         }
     }
@@ -190,7 +214,7 @@ impl Registry {
     ) -> Result<bool, Error> {
         match self.store.remove(peer_id, &self.claim(caller, token), now).await? {
             Removal::Removed { was_live } => Ok(was_live),
-            Removal::Held(held) => Err(Error::NotHolder(held)),
+            Removal::Held(held) => Err(self.not_holder(held)),
             Removal::Unknown => Err(Error::NotRegistered),
         }
     }
@@ -235,6 +259,10 @@ impl Registry {
         if (min..=max).contains(&ttl) { Ok(ttl) } else { Err(Error::TtlOutOfBounds { min, max }) }
     }
 
+    fn not_holder(&self, Held { until }: Held) -> Error {
+        Error::NotHolder(Held { until: self.shown(until) })
+    }
+
     fn claim(&self, caller: &Caller, token: Option<&LeaseToken>) -> Claim {
         Claim {
             source: Source::of(caller.address),
@@ -258,9 +286,10 @@ impl Registry {
                 let spread = cadence.end() - cadence.start();
                 let heartbeat_interval_seconds =
                     cadence.start() + (self.random_below)(spread.saturating_add(1));
-                Ok(GrantedLease { ttl_expires: now + ttl, ttl, heartbeat_interval_seconds, revived })
+                let ttl_expires = self.shown(now + ttl);
+                Ok(GrantedLease { ttl_expires, ttl, heartbeat_interval_seconds, revived })
             }
-            Renewal::Held(held) => Err(Error::NotHolder(held)),
+            Renewal::Held(held) => Err(self.not_holder(held)),
             Renewal::UnprovenLimit => Err(Error::TooManyUnproven),
             Renewal::Unknown => Err(Error::NotRegistered),
         }

@@ -146,6 +146,11 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// Sets what the store adds to `last_seen` where it lists peers, in milliseconds. A clock that
+    /// neither pauses nor steps falls behind the system's clock, which clients compare `last_seen`
+    /// with. Stores whose times are the system's need not do anything.
+    fn set_time_offset(&self, _millis: i64) {}
+
     /// Makes everything durable and ends the store's background work. Later calls fail as
     /// unavailable.
     async fn close(&self) -> Result<(), StoreError>;

@@ -20,7 +20,7 @@ pub enum ParseError {
     Setting(#[from] SettingError),
 }
 
-/// Parses a group of settings from the environment and from `arguments`; a function on AWS Lambda
+/// Parses a group of settings from the environment and from `arguments`. A function on AWS Lambda
 /// has no arguments. An error about a setting that has its default value names its variable.
 ///
 /// # Errors
@@ -30,11 +30,12 @@ pub fn parse<T: Args>(
     arguments: impl IntoIterator<Item = impl Into<OsString>>,
 ) -> Result<(T, Sources), ParseError> {
     let command = Command::new("settings").no_binary_name(true).disable_help_flag(true);
-    let declared = allow_values(T::augment_args(command));
-    let mut command = ignore_empty(declared.clone());
+    let declared = allow_switch_values(T::augment_args(command));
+    let mut command = ignore_empty_variables(declared.clone());
     let arguments: Vec<OsString> = arguments.into_iter().map(Into::into).collect();
     let matches = matches(&mut command, &arguments)?;
-    // An empty variable is ignored, but still the name under which its setting is known.
+    // An empty variable is ignored, but errors still name the setting by it. So the sources come
+    // from the command that declares all variables.
     let sources = Sources::of(&declared, &matches, Source::Environment);
     Ok((T::from_arg_matches(&matches)?, sources))
 }
@@ -48,14 +49,14 @@ pub fn parse<T: Args>(
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
         let invalid = error.get(ContextKind::InvalidArg);
-        let Some(ContextValue::String(shown)) = invalid else { return error.into() };
+        let Some(ContextValue::String(usage)) = invalid else { return error.into() };
         // clap shows a flag with the name of its value: `--ttl-min <SECONDS>`.
-        let flag = shown.split([' ', '=', '[']).next().unwrap_or_default();
+        let flag = usage.split([' ', '=', '[']).next().unwrap_or_default();
         // A flag overrides its variable.
         if arguments.iter().any(|word| is_flag(&word.to_string_lossy(), flag)) {
             return error.into();
         }
-        match set_variable(command, flag) {
+        match variable_of(command, flag) {
             Some(variable) => SettingError::new(format!("{variable}: {}", broken_rule(&error))).into(),
             None => error.into(),
         }
@@ -67,21 +68,21 @@ fn is_flag(word: &str, flag: &str) -> bool {
 }
 
 /// The environment variable that sets `flag`, with its value unless it is secret.
-fn set_variable(command: &Command, flag: &str) -> Option<String> {
+fn variable_of(command: &Command, flag: &str) -> Option<String> {
     let of_flag = |arg: &&Arg| arg.get_long().is_some_and(|long| Some(long) == flag.strip_prefix("--"));
     let found = command.get_arguments().filter(of_flag).find_map(|arg| {
         let name = arg.get_env()?;
         let value = std::env::var_os(name)?;
+        // A secret must not appear in an error message, which may be logged.
         let value = if arg.is_hide_env_values_set() { String::new() } else { format!(" = {value:?}") };
         Some(format!("{}{value}", name.to_string_lossy()))
     });
-    found.or_else(|| command.get_subcommands().find_map(|subcommand| set_variable(subcommand, flag)))
+    found.or_else(|| command.get_subcommands().find_map(|subcommand| variable_of(subcommand, flag)))
 }
 
 /// `command`, with every switch also accepting a value (`--memory=false`). A source with higher
-/// precedence can then turn off what another one turned on, and an environment variable can say
-/// either.
-pub fn allow_values(command: Command) -> Command {
+/// precedence can then disable what another one enabled, and an environment variable can do both.
+pub fn allow_switch_values(command: Command) -> Command {
     command.mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { switch(arg) } else { arg })
 }
 
@@ -98,9 +99,9 @@ fn switch(arg: Arg) -> Arg {
 }
 
 /// `command` and its subcommands without the environment variables that are set but empty.
-pub fn ignore_empty(command: Command) -> Command {
+pub fn ignore_empty_variables(command: Command) -> Command {
     let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
     command
         .mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg })
-        .mut_subcommands(ignore_empty)
+        .mut_subcommands(ignore_empty_variables)
 }

@@ -26,17 +26,18 @@ impl SettingsFile {
     /// accepts.
     pub fn read(path: PathBuf) -> Result<Self, SettingError> {
         let name = path.display();
-        let broken = |rule: String| SettingError::new(format!("{name}{rule}"));
-        let text = fs::read_to_string(&path).map_err(|error| broken(format!(" can't be read: {error}")))?;
+        let invalid = |rule: String| SettingError::new(format!("{name}{rule}"));
+        let text = fs::read_to_string(&path).map_err(|error| invalid(format!(" can't be read: {error}")))?;
         let table: toml::Table =
-            text.parse().map_err(|error| broken(format!(" is not TOML: {}", one_line(&error))))?;
+            text.parse().map_err(|error| invalid(format!(" is not valid TOML: {}", one_line(&error))))?;
         let mut settings = BTreeMap::new();
         for (key, value) in table {
+            // TOML authors write `ttl_min` as often as `ttl-min`.
             let flag = key.replace('_', "-");
             let text = as_text(value)
-                .ok_or_else(|| broken(format!(": {key} must be text, a number, true or false")))?;
+                .ok_or_else(|| invalid(format!(": {key} must be a string, a number or a boolean")))?;
             if settings.insert(flag.clone(), text).is_some() {
-                return Err(broken(format!(": {flag} is set twice, with - and with _")));
+                return Err(invalid(format!(": {flag} is set twice, once with - and once with _")));
             }
         }
         Ok(Self { path, settings })
@@ -59,16 +60,18 @@ impl SettingsFile {
                 .iter()
                 .find(|arg| arg.get_long() == Some(key))
                 .ok_or_else(|| self.unknown(key, &known))?;
+            // clap would report a broken default as a bug of the command, so it is checked first.
             check(arg, value).map_err(|rule| {
                 SettingError::new(format!("{}: {key} = {value:?}: {rule}", self.path.display()))
             })?;
+            // clap then gives flags and environment variables precedence by itself.
             command = command.mut_arg(arg.get_id(), |arg| arg.default_value(value.clone()));
         }
         Ok(command)
     }
 
     /// Records in `sources` which values came from the file.
-    pub fn mark(&self, sources: &mut Sources) {
+    pub fn record_sources(&self, sources: &mut Sources) {
         for key in self.settings.keys() {
             sources.set_in_file(&key.replace('-', "_"), format!("{key} in {}", self.path.display()));
         }
@@ -77,7 +80,7 @@ impl SettingsFile {
     fn unknown(&self, key: &str, known: &[Arg]) -> SettingError {
         let names: Vec<_> = known.iter().filter_map(|arg| arg.get_long()).collect();
         SettingError::new(format!(
-            "{}: {key} is no setting; there are {}",
+            "{}: {key} is not a setting; the settings are {}",
             self.path.display(),
             names.join(", ")
         ))
@@ -108,7 +111,7 @@ fn as_text(value: Value) -> Option<String> {
 
 /// A parser's message in one line. The original spans several lines to show the position.
 fn one_line(error: &toml::de::Error) -> String {
-    let place = error.to_string();
-    let place = place.lines().next().unwrap_or_default();
-    format!("{}: {}", place.trim_start_matches("TOML parse error ").trim(), error.message())
+    let text = error.to_string();
+    let position = text.lines().next().unwrap_or_default();
+    format!("{}: {}", position.trim_start_matches("TOML parse error ").trim(), error.message())
 }

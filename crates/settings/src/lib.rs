@@ -1,16 +1,4 @@
-//! The settings of Aurora Discovery, each declared once.
-//!
-//! A setting is a field of one of the [`clap::Args`] groups of this crate: [`RegistryArgs`],
-//! [`EmbeddedArgs`], [`TableArgs`], [`ServiceArgs`], [`ServerArgs`] and [`LogArgs`]. That
-//! declaration provides its flag, its environment variable, its key in the settings file, its
-//! default, its rule and its documentation. `serve` includes all groups. The function on AWS Lambda
-//! includes those that apply to it, and reads them with [`parse`] and no arguments, that is, from
-//! the environment only.
-//!
-//! Flags take precedence over the environment, the environment over the file, and the file over the
-//! default. An environment variable that is set but empty counts as unset, because templates and
-//! Compose files leave empty variables for settings without a value. [`Sources`] records which of
-//! them was used, so that an error can name it.
+#![doc = include_str!("../README.md")]
 
 mod environment;
 #[cfg(feature = "file")]
@@ -24,12 +12,12 @@ mod service;
 mod source;
 mod table;
 
-pub use environment::{ParseError, allow_values, ignore_empty, matches, parse};
+pub use environment::{ParseError, allow_switch_values, ignore_empty_variables, matches, parse};
 #[cfg(feature = "file")]
 pub use file::SettingsFile;
 pub use limits::{EmbeddedArgs, RegistryArgs};
 pub use log::LogArgs;
-pub use markdown::markdown;
+pub use markdown::markdown_table;
 pub use server::ServerArgs;
 pub use service::ServiceArgs;
 pub use source::{Source, Sources};
@@ -41,7 +29,7 @@ pub use table::TableArgs;
 pub struct SettingError(String);
 
 impl SettingError {
-    /// The error with this text.
+    /// An error with this text.
     pub fn new(sentence: impl Into<String>) -> Self {
         Self(sentence.into())
     }

@@ -9,34 +9,34 @@ use crate::{SettingError, Sources};
 const SECONDS_PER_MINUTE: u32 = 60;
 const MILLIS_PER_HOUR: u64 = 3_600_000;
 
-/// The rules of the registry, whichever store keeps it.
+/// The rules of the registry, which apply to every store.
 #[derive(Clone, Debug, Args)]
 pub struct RegistryArgs {
-    /// The lease of a peer that asks for none, in minutes.
+    /// The lease in minutes of a peer that requests no duration.
     #[arg(long, env = "AURORA_PEER_TTL_MINUTES", default_value_t = Limits::default().ttl_default.as_secs() / SECONDS_PER_MINUTE, value_name = "MINUTES", value_parser = value_parser!(u32).range(1..=1_440))]
     pub peer_ttl_minutes: u32,
-    /// The shortest lease that a peer may ask for.
+    /// The shortest lease that a peer can request.
     #[arg(long, env = "AURORA_TTL_MIN", default_value_t = Limits::default().ttl_min.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
     pub ttl_min: u32,
-    /// The longest lease that a peer may ask for.
+    /// The longest lease that a peer can request.
     #[arg(long, env = "AURORA_TTL_MAX", default_value_t = Limits::default().ttl_max.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
     pub ttl_max: u32,
-    /// How long a heartbeat still revives a peer whose lease has ended.
+    /// How long after the end of its lease a heartbeat revives a peer.
     #[arg(long, env = "AURORA_REVIVAL_HOURS", default_value_t = Limits::default().revival_window_millis / MILLIS_PER_HOUR, value_name = "HOURS", value_parser = value_parser!(u64).range(0..=8_760))]
     pub revival_hours: u64,
-    /// The longest heartbeat interval that peers are asked for.
+    /// The longest heartbeat interval that the service requests.
     #[arg(long, env = "AURORA_HEARTBEAT_INTERVAL_MAX", default_value_t = Limits::default().heartbeat_interval_max_seconds, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
     pub heartbeat_interval_max: u32,
-    /// The shortest heartbeat interval that jitter may lead to.
+    /// The shortest heartbeat interval that the service requests, including jitter.
     #[arg(long, env = "AURORA_HEARTBEAT_INTERVAL_MIN", default_value_t = Limits::default().heartbeat_interval_min_seconds, value_name = "SECONDS", value_parser = value_parser!(u32).range(1..=86_400))]
     pub heartbeat_interval_min: u32,
-    /// How many peers a discover lists that names no limit.
+    /// The number of peers in a discover response if the request has no limit.
     #[arg(long, env = "AURORA_DEFAULT_LIMIT", default_value_t = Limits::default().discover.default, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000))]
     pub default_limit: u32,
-    /// Most peers, live and dormant; new ones are refused beyond.
+    /// The maximum number of peers, live and dormant; further newcomers are rejected.
     #[arg(long, env = "AURORA_MAX_PEERS", default_value_t = Limits::default().max_peers, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     pub max_peers: u64,
-    /// Let anybody replace or deregister a live peer, not its holder only.
+    /// Allow any client, not only the holder, to replace or deregister a live peer.
     #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
     pub open_registrations: bool,
 }
@@ -63,14 +63,15 @@ impl RegistryArgs {
         };
         limits
             .check()
-            .map_err(|error| SettingError::new(format!("{error}; see {}", self.suspects(sources))))?;
+            .map_err(|error| SettingError::new(format!("{error}; see {}", self.contradicting(sources))))?;
         Ok(limits)
     }
 
     /// The settings that can contradict each other: first those of leases, then the heartbeat
     /// intervals.
-    fn suspects(&self, sources: &Sources) -> String {
+    fn contradicting(&self, sources: &Sources) -> String {
         let name = |id| sources.name(id);
+        // The check reports only its first violation: leases come before heartbeat intervals.
         let leases_agree = self.ttl_min <= self.ttl_max
             && (self.ttl_min..=self.ttl_max)
                 .contains(&self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE));
@@ -82,16 +83,18 @@ impl RegistryArgs {
     }
 }
 
-/// Limits that only the embedded store keeps: on a shared table each would need a counter that every registration writes to.
+/// Limits that only the embedded store enforces. On a shared table each would need a counter that
+/// every registration writes to.
 #[derive(Clone, Debug, Args)]
 pub struct EmbeddedArgs {
-    /// Most bytes of all registrations together.
+    /// The maximum total size of all registrations.
     #[arg(long, env = "AURORA_MAX_BYTES", default_value_t = Limits::default().max_bytes, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     pub max_bytes: u64,
-    /// Most live peers from one source: an IPv4 address, or a /64 of IPv6.
+    /// The maximum number of live peers from one source: an IPv4 address or an IPv6 /64.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_SOURCE", default_value_t = Limits::default().max_peers_per_source, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_peers_per_source: u32,
-    /// Most live peers that publish one address and port that they did not come from.
+    /// The maximum number of live peers that publish the same address and port without registering
+    /// from it.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_ADDRESS", default_value_t = Limits::default().max_peers_per_address, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_peers_per_address: u32,
 }
@@ -116,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_registry() {
+    fn the_default_settings_are_the_default_limits() {
         assert_eq!(limits(&[]), Ok(Limits::default()));
         let (embedded, _) = parse::<EmbeddedArgs>(&[] as &[&str]).unwrap();
         let mut applied = Limits::default();
@@ -125,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn every_setting_reaches_its_limit() {
+    fn every_setting_sets_its_limit() {
         let given = limits(&[
             "--peer-ttl-minutes=10",
             "--ttl-min=7",
@@ -154,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn a_contradiction_names_what_contradicts_and_where_it_was_set() {
+    fn an_error_about_a_contradiction_names_the_settings_and_their_sources() {
         let leases = limits(&["--ttl-min=400"]).unwrap_err();
         assert!(leases.contains("default lease (300 s)"), "{leases}");
         assert!(leases.ends_with("see AURORA_PEER_TTL_MINUTES, --ttl-min and AURORA_TTL_MAX"), "{leases}");

@@ -3,10 +3,11 @@
 use clap::Args;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 
-/// What is logged.
+/// The settings of the log.
 #[derive(Clone, Debug, Args)]
 pub struct LogArgs {
-    /// What is logged: a level (error, warn, info, debug, trace) or a filter such as `info,aurora_discovery_http=debug`.
+    /// What to log: a level (error, warn, info, debug, trace, off) or a filter such as
+    /// `info,aurora_discovery_http=debug`.
     #[arg(long, env = "AURORA_LOG", default_value = "info", value_name = "FILTER", value_parser = filter)]
     pub log: Targets,
 }
@@ -27,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_filter_is_a_level_with_exceptions() {
+    fn a_filter_is_a_level_with_exceptions_by_module() {
         for good in ["info", "OFF", "warn,aurora_discovery_http=debug", "aurora_discovery_http=trace"] {
             assert!(filter(good).is_ok(), "{good}");
         }

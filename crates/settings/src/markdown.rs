@@ -4,16 +4,17 @@ use clap::{Arg, Command};
 
 /// A Markdown table of the settings of `command`: every argument that has an environment variable,
 /// except for the one that names the settings file.
-pub fn markdown(command: &Command, config: &str) -> String {
-    let head = "| flag | environment | default | what it says |\n|---|---|---|---|\n".to_owned();
+pub fn markdown_table(command: &Command, config: &str) -> String {
+    let head = "| flag | environment | default | description |\n|---|---|---|---|\n".to_owned();
     let settings = command.get_arguments().filter(|arg| arg.get_env().is_some() && arg.get_id() != config);
     settings.fold(head, |table, arg| table + &row(arg))
 }
 
 fn row(arg: &Arg) -> String {
     let environment = arg.get_env().map(|name| format!("`{}`", name.to_string_lossy())).unwrap_or_default();
-    let says = arg.get_help().map(|help| help.to_string().replace('|', "\\|")).unwrap_or_default();
-    format!("| `{}` | {environment} | {} | {says} |\n", flag(arg), default(arg))
+    // A bar would end the cell.
+    let description = arg.get_help().map(|help| help.to_string().replace('|', "\\|")).unwrap_or_default();
+    format!("| `{}` | {environment} | {} | {description} |\n", flag(arg), default(arg))
 }
 
 fn flag(arg: &Arg) -> String {

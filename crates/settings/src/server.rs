@@ -9,50 +9,53 @@ use clap::{Args, value_parser};
 
 use crate::{ServiceArgs, SettingError, Sources};
 
-/// The longest timeout that makes sense: a day.
+/// The upper bound of every timeout: a day.
 const MAX_SECONDS: u64 = 86_400;
 
-/// How `serve` listens. Limits of concurrency are here because a function on AWS Lambda answers one request at a time.
+/// How `serve` listens. The limits of concurrency are here because a function on AWS Lambda
+/// handles one request at a time.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// Where to serve; port 0 takes a free one.
+    /// The address and port to listen on; port 0 selects a free port.
     #[arg(long, env = "AURORA_LISTEN", default_value_t = ServerOptions::default().listen, value_name = "ADDRESS:PORT")]
     pub listen: SocketAddr,
-    /// Where to serve Prometheus metrics; left out: nowhere.
+    /// The address and port that serve Prometheus metrics; by default they are not served.
     #[arg(long, env = "AURORA_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
     pub metrics_listen: Option<SocketAddr>,
-    /// The certificate chain to serve HTTPS with, in PEM; needs --tls-key.
+    /// The certificate chain for HTTPS, in PEM; requires --tls-key.
     #[arg(long, env = "AURORA_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
-    /// The certificate's private key, in PEM; needs --tls-cert.
+    /// The certificate's private key, in PEM; requires --tls-cert.
     #[arg(long, env = "AURORA_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// How many proxies stand in front and add the address they saw to `X-Forwarded-For`.
+    /// The number of your own proxies in front of the service that append the client address to
+    /// `X-Forwarded-For`.
     #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_name = "COUNT", value_parser = value_parser!(u8).range(0..=16))]
     pub trusted_hops: u8,
 
-    /// Most open connections; lowered where the system grants fewer open files.
+    /// The maximum number of open connections; lowered if the system allows fewer open files.
     #[arg(long, env = "AURORA_MAX_CONNECTIONS", default_value_t = count(ServerOptions::default().max_connections), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_connections: u32,
-    /// Most requests that are answered at once; others get 503 with `Retry-After`.
+    /// The maximum number of concurrent requests; others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_IN_FLIGHT", default_value_t = count(ServiceOptions::default().max_in_flight), value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
-    /// Most streams of /watch at once, an eighth of them from one address; others get 503 with `Retry-After`.
+    /// The maximum number of concurrent /watch streams, at most an eighth of them from one address;
+    /// others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
-    /// How long a client may take to connect and to send a request's head.
+    /// How long a client may take to connect and to send the head of a request.
     #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServerOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub header_timeout: u64,
-    /// How long a client may take to send a request's body.
+    /// How long a client may take to send the body of a request.
     #[arg(long, env = "AURORA_BODY_TIMEOUT", default_value_t = ServerOptions::default().body_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub body_timeout: u64,
-    /// How long a connection is kept without a request.
+    /// How long a connection may stay idle between requests.
     #[arg(long, env = "AURORA_IDLE_TIMEOUT", default_value_t = ServerOptions::default().idle_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub idle_timeout: u64,
-    /// How long a client may take to read what waits for it.
+    /// How long a client may take to read a response.
     #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServerOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub write_timeout: u64,
-    /// How long requests may still take once the service is told to stop.
+    /// How long requests in progress may still take after the service is asked to stop.
     #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServerOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_SECONDS))]
     pub shutdown_grace: u64,
 }
@@ -87,12 +90,12 @@ impl ServerArgs {
         match (self.tls_cert.clone(), self.tls_key.clone()) {
             (Some(cert), Some(key)) => Ok(Some(TlsFiles { cert, key })),
             (None, None) => Ok(None),
-            (Some(_), None) => {
-                Err(SettingError::new(format!("{cert_name} needs {key_name}, the certificate's private key")))
-            }
-            (None, Some(_)) => {
-                Err(SettingError::new(format!("{key_name} needs {cert_name}, the certificate of that key")))
-            }
+            (Some(_), None) => Err(SettingError::new(format!(
+                "{cert_name} requires {key_name}, the certificate's private key"
+            ))),
+            (None, Some(_)) => Err(SettingError::new(format!(
+                "{key_name} requires {cert_name}, the certificate of that key"
+            ))),
         }
     }
 }
@@ -127,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_defaults_are_those_of_the_server() {
+    fn the_default_settings_are_the_default_options() {
         assert_eq!(options(&[]), Ok(format!("{:?}", ServerOptions::default())));
     }
 
@@ -151,8 +154,8 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_and_its_key_need_each_other() {
-        assert!(options(&["--tls-cert=c"]).unwrap_err().starts_with("--tls-cert needs AURORA_TLS_KEY"));
-        assert!(options(&["--tls-key=k"]).unwrap_err().starts_with("--tls-key needs AURORA_TLS_CERT"));
+    fn a_certificate_requires_its_key_and_a_key_its_certificate() {
+        assert!(options(&["--tls-cert=c"]).unwrap_err().starts_with("--tls-cert requires AURORA_TLS_KEY"));
+        assert!(options(&["--tls-key=k"]).unwrap_err().starts_with("--tls-key requires AURORA_TLS_CERT"));
     }
 }

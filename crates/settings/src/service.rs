@@ -5,16 +5,16 @@ use std::time::Duration;
 use aurora_discovery_http::ServiceOptions;
 use clap::{Args, value_parser};
 
-/// How requests are answered.
+/// How requests are handled.
 #[derive(Clone, Debug, Args)]
 pub struct ServiceArgs {
-    /// Leave out the headers that let browsers call from other origins.
+    /// Omit the CORS headers, which allow requests from web pages of other origins.
     #[arg(long, env = "AURORA_NO_CORS")]
     pub no_cors: bool,
-    /// How long a response may take before it becomes a 503.
+    /// How long a request may take before the client gets 503.
     #[arg(long, env = "AURORA_REQUEST_TIMEOUT", default_value_t = ServiceOptions::default().request_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=86_400))]
     pub request_timeout: u64,
-    /// Log successful requests too.
+    /// Also log successful requests.
     #[arg(long, env = "AURORA_LOG_REQUESTS")]
     pub log_requests: bool,
 }
@@ -25,6 +25,7 @@ impl ServiceArgs {
         let mut options = ServiceOptions::default();
         options.cors = !self.no_cors;
         options.request_timeout = Duration::from_secs(self.request_timeout);
+        // 0 logs no successful request, and 1 logs each.
         options.log_one_in = self.log_requests.into();
         options
     }

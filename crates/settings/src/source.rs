@@ -28,6 +28,7 @@ impl Sources {
     pub fn of(command: &Command, matches: &ArgMatches, by_default: Source) -> Self {
         let entry = |arg: &Arg| {
             let id = arg.get_id().as_str();
+            // clap reports values from the file as defaults. `set_in_file` corrects that.
             let source = match matches.value_source(id) {
                 Some(ValueSource::CommandLine) => Source::Flag,
                 Some(ValueSource::EnvVariable) => Source::Environment,

@@ -8,7 +8,7 @@ pub struct TableArgs {
     /// The DynamoDB table that holds the peers.
     #[arg(long, env = "AURORA_TABLE", value_name = "NAME")]
     pub table: Option<String>,
-    /// The URL of DynamoDB; left out: AWS's own in the Region.
+    /// The URL of DynamoDB; by default that of AWS in the Region.
     #[arg(long, env = "AURORA_DYNAMODB_ENDPOINT", value_name = "URL")]
     pub dynamodb_endpoint: Option<String>,
 }

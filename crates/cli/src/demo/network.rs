@@ -8,16 +8,15 @@ use aurora_discovery_client::Event;
 use aurora_discovery_protocol::{Archetype, DiscoveredPage, PeerId, RegisterRequest};
 use tokio::time::Instant;
 
-/// The maximum number of lines of the story that are kept: more than fit below the peers on any
-/// terminal.
-const MOST_LINES: usize = 64;
+/// The maximum number of log lines that are kept: more than fit below the peers on any terminal.
+const MAX_LOG_LINES: usize = 64;
 
 /// All peers, and the events so far.
 pub(super) struct Network {
     started: Instant,
     members: BTreeMap<PeerId, Member>,
-    story: VecDeque<String>,
-    tally: Tally,
+    log: VecDeque<String>,
+    counts: Counts,
 }
 
 /// One peer.
@@ -29,7 +28,7 @@ pub(super) struct Member {
     /// When its lease ends, and the length of the lease; `None` before it is registered.
     pub(super) lease: Option<(Instant, Duration)>,
     /// When its lease was last acquired or renewed.
-    pub(super) beat_at: Option<Instant>,
+    pub(super) renewed_at: Option<Instant>,
     known: HashSet<PeerId>,
 }
 
@@ -44,7 +43,7 @@ pub(super) enum State {
 
 /// How many times each kind of event happened.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct Counts {
     pub(super) registered: u64,
     pub(super) renewed: u64,
     pub(super) left: u64,
@@ -54,7 +53,7 @@ pub(super) struct Tally {
 
 impl Network {
     pub(super) fn new(started: Instant) -> Self {
-        Self { started, members: BTreeMap::new(), story: VecDeque::new(), tally: Tally::default() }
+        Self { started, members: BTreeMap::new(), log: VecDeque::new(), counts: Counts::default() }
     }
 
     /// All peers, by name.
@@ -62,14 +61,14 @@ impl Network {
         self.members.iter()
     }
 
-    /// The story so far, oldest line first.
-    pub(super) fn story(&self) -> impl DoubleEndedIterator<Item = &str> {
-        self.story.iter().map(String::as_str)
+    /// The lines of the log, oldest first.
+    pub(super) fn log(&self) -> impl DoubleEndedIterator<Item = &str> {
+        self.log.iter().map(String::as_str)
     }
 
     /// How many times each kind of event happened.
-    pub(super) fn tally(&self) -> Tally {
-        self.tally
+    pub(super) fn counts(&self) -> Counts {
+        self.counts
     }
 
     /// How long the demo has run.
@@ -77,73 +76,78 @@ impl Network {
         now.saturating_duration_since(self.started)
     }
 
-    /// A peer begins to join.
-    pub(super) fn enters(&mut self, registration: &RegisterRequest) {
+    /// Adds a peer that is joining.
+    pub(super) fn add(&mut self, registration: &RegisterRequest) {
         let archetypes: Vec<_> = registration.archetypes.as_slice().iter().map(Archetype::as_str).collect();
         let member = Member {
             archetypes: archetypes.join(", "),
             state: State::Joining,
             lease: None,
-            beat_at: None,
+            renewed_at: None,
             known: HashSet::new(),
         };
         self.members.insert(registration.peer_id.clone(), member);
     }
 
-    /// A peer begins to leave politely.
-    pub(super) fn leaves(&mut self, id: &PeerId) {
+    /// Marks a peer that is deregistering.
+    pub(super) fn set_leaving(&mut self, id: &PeerId) {
         self.set_state(id, State::Leaving);
     }
 
-    /// A peer stops sending heartbeats, without deregistering.
-    pub(super) fn crashes(&mut self, id: &PeerId, now: Instant) -> Vec<String> {
+    /// Marks a peer that stops sending heartbeats without deregistering.
+    pub(super) fn set_crashed(&mut self, id: &PeerId, now: Instant) -> Vec<String> {
         self.set_state(id, State::Crashed);
-        self.tell(now, &format!("{id} crashed: no more heartbeats, its lease runs out"))
+        self.log_line(now, &format!("{id} crashed: it sends no more heartbeats, and its lease will expire"))
     }
 
-    /// An event of the lease of a peer.
-    pub(super) fn happened(&mut self, id: &PeerId, event: &Event, now: Instant) -> Vec<String> {
+    /// Records an event of the lease of a peer. Returns the new lines of the log.
+    pub(super) fn record(&mut self, id: &PeerId, event: &Event, now: Instant) -> Vec<String> {
         match event {
-            Event::Registered(answer) => {
-                self.tally.registered += 1;
-                let met = self.beats(id, answer.ttl_seconds.as_millis(), answer.page.as_ref(), now);
+            Event::Registered(response) => {
+                self.counts.registered += 1;
+                let met = self.renew(id, response.ttl_seconds.as_millis(), response.page.as_ref(), now);
                 let archetypes =
                     self.members.get(id).map(|member| member.archetypes.clone()).unwrap_or_default();
-                self.tell(now, &format!("{id} joined ({archetypes}) and met {}", list(&met)))
+                self.log_line(now, &format!("{id} joined ({archetypes}) and met {}", list(&met)))
             }
-            Event::Renewed(answer) => {
-                self.tally.renewed += 1;
-                let _ = self.beats(id, answer.ttl_seconds.as_millis(), answer.page.as_ref(), now);
+            Event::Renewed(response) => {
+                self.counts.renewed += 1;
+                let _ = self.renew(id, response.ttl_seconds.as_millis(), response.page.as_ref(), now);
                 Vec::new()
             }
-            Event::Left => {
-                self.tally.left += 1;
+            Event::Deregistered => {
+                self.counts.left += 1;
                 self.members.remove(id);
-                self.tell(now, &format!("{id} left: deregistered"))
+                self.log_line(now, &format!("{id} left: deregistered"))
             }
-            Event::Forgotten => self.tell(now, &format!("{id} was forgotten and registers again")),
-            Event::Failed { error, .. } => self.tell(now, &format!("{id} could not be served: {error}")),
-            Event::Refused { reason } => self.tell(now, &format!("{id} was refused: {reason}")),
-            Event::Lost | Event::Recovered { .. } => Vec::new(),
+            Event::Forgotten => {
+                self.log_line(now, &format!("{id} is unknown to the service and registers again"))
+            }
+            Event::Failed { error, .. } => self.log_line(now, &format!("{id}: a request failed: {error}")),
+            Event::Refused { reason } => self.log_line(now, &format!("{id} was rejected: {reason}")),
+            Event::Expired | Event::Recovered { .. } => Vec::new(),
         }
     }
 
     /// Compares the peers with the service's list: a crashed peer that is not in the list has
     /// expired.
-    pub(super) fn listed(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
-        let over = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
+    pub(super) fn reconcile(&mut self, listed: &HashSet<PeerId>, now: Instant) -> Vec<String> {
+        // A peer may be missing from a list shortly before its lease ends on this clock.
+        let has_ended = |member: &Member| member.lease.is_none_or(|(ends, _)| ends <= now);
         let expired: Vec<_> = self
             .members
             .iter()
-            .filter(|(id, member)| member.state == State::Crashed && over(member) && !listed.contains(*id))
+            .filter(|(id, member)| {
+                member.state == State::Crashed && has_ended(member) && !listed.contains(*id)
+            })
             .map(|(id, _)| id.clone())
             .collect();
         expired
             .into_iter()
             .flat_map(|id| {
-                self.tally.expired += 1;
+                self.counts.expired += 1;
                 self.members.remove(&id);
-                self.tell(now, &format!("{id} expired: nobody finds it any more"))
+                self.log_line(now, &format!("{id} expired: it is no longer listed"))
             })
             .collect()
     }
@@ -159,44 +163,48 @@ impl Network {
     }
 
     /// The live peers that no other live peer knows.
-    pub(super) fn isolated(&self) -> Vec<&PeerId> {
+    pub(super) fn undiscovered(&self) -> Vec<&PeerId> {
+        // Only the knowledge of live peers counts: a peer that is known to a crashed peer alone can
+        // not be reached through it.
         let known: HashSet<&PeerId> = self.live_members().flat_map(|(_, member)| &member.known).collect();
         self.live_members().map(|(id, _)| id).filter(|id| !known.contains(id)).collect()
     }
 
     /// The number of connected components of the graph of live peers and the peers they know.
-    pub(super) fn pieces(&self) -> usize {
-        let mut unseen: BTreeSet<&PeerId> = self.live_members().map(|(id, _)| id).collect();
-        let mut pieces = 0;
-        while let Some(first) = unseen.pop_first() {
-            pieces += 1;
+    pub(super) fn components(&self) -> usize {
+        let mut unvisited: BTreeSet<&PeerId> = self.live_members().map(|(id, _)| id).collect();
+        let mut components = 0;
+        while let Some(first) = unvisited.pop_first() {
+            components += 1;
+            // All peers that can be reached from the first one are in its component.
             let mut reached = vec![first];
             while let Some(id) = reached.pop() {
-                let near: Vec<_> = unseen.iter().copied().filter(|other| self.are_near(id, other)).collect();
-                unseen.retain(|other| !near.contains(other));
-                reached.extend(near);
+                let neighbours: Vec<_> =
+                    unvisited.iter().copied().filter(|other| self.are_connected(id, other)).collect();
+                unvisited.retain(|other| !neighbours.contains(other));
+                reached.extend(neighbours);
             }
         }
-        pieces
+        components
     }
 
     /// A summary of all events, as a line.
     pub(super) fn summary(&self, now: Instant) -> String {
-        let Tally { registered, renewed, left, expired, discovered } = self.tally;
+        let Counts { registered, renewed, left, expired, discovered } = self.counts;
         let (live, seconds) = (self.live(), self.age(now).as_secs_f64());
-        let isolated: Vec<_> = self.isolated().into_iter().cloned().collect();
-        let promise = if isolated.is_empty() {
-            format!("every one of the {live} live peers is known to another")
+        let undiscovered: Vec<_> = self.undiscovered().into_iter().cloned().collect();
+        let discovery = if undiscovered.is_empty() {
+            format!("each of the {live} live peers is known to another peer")
         } else {
-            format!("of the {live} live peers nobody knows {} yet", list(&isolated))
+            format!("of the {live} live peers, no other peer knows {} yet", list(&undiscovered))
         };
         format!(
-            "In {seconds:.0} s: {registered} registered, {renewed} heartbeats, {left} left, {expired} expired, {discovered} times one peer discovered another; {promise}."
+            "In {seconds:.0} s: {registered} registered, {renewed} heartbeats, {left} left, {expired} expired, {discovered} times a peer discovered another one; {discovery}."
         )
     }
 
     /// Restarts a lease. Returns the peers that this peer meets for the first time.
-    fn beats(
+    fn renew(
         &mut self,
         id: &PeerId,
         ttl_millis: u64,
@@ -206,7 +214,8 @@ impl Network {
         let Some(member) = self.members.get_mut(id) else { return Vec::new() };
         let ttl = Duration::from_millis(ttl_millis);
         member.lease = Some((now + ttl, ttl));
-        member.beat_at = Some(now);
+        member.renewed_at = Some(now);
+        // A heartbeat of a peer that is leaving must not make it live again.
         if member.state == State::Joining {
             member.state = State::Live;
         }
@@ -216,7 +225,7 @@ impl Network {
             .map(|peer| peer.peer_id.clone())
             .filter(|other| member.known.insert(other.clone()))
             .collect();
-        self.tally.discovered += u64::try_from(met.len()).unwrap_or(u64::MAX);
+        self.counts.discovered += u64::try_from(met.len()).unwrap_or(u64::MAX);
         met
     }
 
@@ -234,17 +243,17 @@ impl Network {
         self.members.get(id).is_some_and(|member| member.state == State::Live)
     }
 
-    fn are_near(&self, one: &PeerId, other: &PeerId) -> bool {
+    fn are_connected(&self, one: &PeerId, other: &PeerId) -> bool {
         let knows = |a, b| self.members.get(a).is_some_and(|member| member.known.contains(b));
         knows(one, other) || knows(other, one)
     }
 
-    fn tell(&mut self, now: Instant, what: &str) -> Vec<String> {
+    fn log_line(&mut self, now: Instant, what: &str) -> Vec<String> {
         let line = format!("{:6.1} s  {what}", self.age(now).as_secs_f64());
-        if self.story.len() == MOST_LINES {
-            self.story.pop_front();
+        if self.log.len() == MAX_LOG_LINES {
+            self.log.pop_front();
         }
-        self.story.push_back(line.clone());
+        self.log.push_back(line.clone());
         vec![line]
     }
 }
@@ -252,7 +261,7 @@ impl Network {
 fn list(ids: &[PeerId]) -> String {
     let names: Vec<_> = ids.iter().map(PeerId::as_str).collect();
     match names.split_last() {
-        None => "nobody yet".to_owned(),
+        None => "no other peer yet".to_owned(),
         Some((last, [])) => (*last).to_owned(),
         Some((last, others)) => format!("{} and {last}", others.join(", ")),
     }
@@ -296,54 +305,54 @@ mod tests {
     fn three(now: Instant) -> Network {
         let mut network = Network::new(now);
         for (name, met) in [("a", &[][..]), ("b", &["a"]), ("c", &[])] {
-            network.enters(&RegisterRequest::new(id(name)));
-            network.happened(&id(name), &registered(met), now);
+            network.add(&RegisterRequest::new(id(name)));
+            network.record(&id(name), &registered(met), now);
         }
         network
     }
 
     #[test]
-    fn a_peer_that_nobody_knows_is_isolated_until_somebody_meets_it() {
+    fn a_peer_is_undiscovered_until_another_peer_learns_of_it() {
         let now = Instant::now();
         let mut network = three(now);
-        assert_eq!(network.isolated(), [&id("b"), &id("c")]);
-        assert_eq!(network.pieces(), 2);
-        assert!(network.summary(now).contains("nobody knows b and c yet"));
-        network.happened(&id("a"), &renewed(&["b", "c"]), now);
-        assert!(network.isolated().is_empty());
-        assert_eq!(network.pieces(), 1);
-        assert!(network.summary(now).contains("every one of the 3 live peers is known to another"));
+        assert_eq!(network.undiscovered(), [&id("b"), &id("c")]);
+        assert_eq!(network.components(), 2);
+        assert!(network.summary(now).contains("no other peer knows b and c yet"));
+        network.record(&id("a"), &renewed(&["b", "c"]), now);
+        assert!(network.undiscovered().is_empty());
+        assert_eq!(network.components(), 1);
+        assert!(network.summary(now).contains("each of the 3 live peers is known to another peer"));
     }
 
     #[test]
-    fn a_crashed_peer_expires_once_its_lease_is_over_and_the_service_lists_it_no_more() {
+    fn a_crashed_peer_expires_when_its_lease_has_ended_and_it_is_no_longer_listed() {
         let now = Instant::now();
         let mut network = three(now);
-        network.crashes(&id("a"), now);
+        network.set_crashed(&id("a"), now);
         assert_eq!(network.live(), 2);
         let others = HashSet::from([id("b"), id("c")]);
-        assert!(network.listed(&others, now).is_empty());
+        assert!(network.reconcile(&others, now).is_empty());
         let later = now + Duration::from_secs(3);
-        assert!(network.listed(&HashSet::from([id("a")]), later).is_empty());
-        assert_eq!(network.listed(&others, later).len(), 1);
-        assert_eq!(network.tally().expired, 1);
-        assert!(network.listed(&others, later).is_empty());
+        assert!(network.reconcile(&HashSet::from([id("a")]), later).is_empty());
+        assert_eq!(network.reconcile(&others, later).len(), 1);
+        assert_eq!(network.counts().expired, 1);
+        assert!(network.reconcile(&others, later).is_empty());
     }
 
     #[test]
-    fn who_leaves_is_gone_at_once() {
+    fn a_deregistered_peer_is_removed_at_once() {
         let now = Instant::now();
         let mut network = three(now);
-        network.leaves(&id("c"));
-        assert_eq!(network.happened(&id("c"), &Event::Left, now).len(), 1);
-        assert_eq!((network.live(), network.tally().left), (2, 1));
+        network.set_leaving(&id("c"));
+        assert_eq!(network.record(&id("c"), &Event::Deregistered, now).len(), 1);
+        assert_eq!((network.live(), network.counts().left), (2, 1));
     }
 
     #[test]
-    fn the_story_is_bounded() {
+    fn the_log_is_bounded() {
         let now = Instant::now();
         let mut network = three(now);
-        (0..1_000).for_each(|_| drop(network.happened(&id("a"), &Event::Forgotten, now)));
-        assert_eq!(network.story().count(), MOST_LINES);
+        (0..1_000).for_each(|_| drop(network.record(&id("a"), &Event::Forgotten, now)));
+        assert_eq!(network.log().count(), MAX_LOG_LINES);
     }
 }

@@ -18,63 +18,68 @@ const NAME: usize = 12;
 const ARCHETYPES: usize = 16;
 /// How long a heartbeat is highlighted.
 const PULSE: Duration = Duration::from_millis(350);
-/// The minimum number of lines of the story that are shown, for any number of peers.
-const LEAST_STORY: usize = 6;
+/// The minimum number of lines of the log that are shown, for any number of peers.
+const MIN_LOG_LINES: usize = 6;
 
-/// The picture: a headline, the peers with their leases, and the end of the story.
+/// The lines of a frame: a header, the peers with their leases, and the end of the log.
 pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size) -> Vec<String> {
-    let mut lines = headline(network, endpoint, now, size.columns);
+    let mut lines = header(network, endpoint, now, size.columns);
     let room = size.lines.saturating_sub(lines.len() + 1);
-    let story_least = LEAST_STORY.min(room / 2);
-    let shown = room.saturating_sub(story_least + 1);
+    // The log gets at most half of a small terminal, and the peers get the rest.
+    let min_log = MIN_LOG_LINES.min(room / 2);
+    let shown = room.saturating_sub(min_log + 1);
     lines.extend(
         network.members().take(shown).map(|(id, member)| peer(network, id, member, now, size.columns)),
     );
     lines.push(String::new());
     let room = size.lines.saturating_sub(lines.len() + 1);
-    let mut story: Vec<_> = network.story().rev().take(room).map(|line| cut(line, size.columns)).collect();
-    story.reverse();
-    lines.extend(story);
+    let mut log: Vec<_> = network.log().rev().take(room).map(|line| cut(line, size.columns)).collect();
+    // The newest lines were selected first, but the oldest is shown first.
+    log.reverse();
+    lines.extend(log);
     lines
 }
 
-fn headline(network: &Network, endpoint: &str, now: Instant, columns: usize) -> Vec<String> {
-    let tally = network.tally();
+fn header(network: &Network, endpoint: &str, now: Instant, columns: usize) -> Vec<String> {
+    let counts = network.counts();
     let title =
-        format!("Aurora Discovery at {endpoint} · {:.0} s · Ctrl-C ends", network.age(now).as_secs_f64());
+        format!("Aurora Discovery at {endpoint} · {:.0} s · Ctrl-C to stop", network.age(now).as_secs_f64());
     let counts = format!(
         "{} live · {} registered · {} heartbeats · {} left · {} expired",
         network.live(),
-        tally.registered,
-        tally.renewed,
-        tally.left,
-        tally.expired
+        counts.registered,
+        counts.renewed,
+        counts.left,
+        counts.expired
     );
-    let (style, promise) = match (network.pieces(), network.isolated().len()) {
-        (0..=1, 0) => (Style::new().green(), "one network, everybody is known to somebody".to_owned()),
-        (pieces, isolated) => {
-            (Style::new().yellow(), format!("{pieces} pieces, {isolated} not known to anybody yet"))
+    let (style, discovery) = match (network.components(), network.undiscovered().len()) {
+        (0..=1, 0) => {
+            (Style::new().green(), "one connected network, every peer is known to another".to_owned())
         }
+        (components, undiscovered) => (
+            Style::new().yellow(),
+            format!("{components} components, {undiscovered} peers not known to another yet"),
+        ),
     };
     vec![
         paint(&Style::new().bold(), &cut(&title, columns)),
         cut(&counts, columns),
-        paint(&style, &cut(&promise, columns)),
+        paint(&style, &cut(&discovery, columns)),
         String::new(),
         paint(&Style::new().dim(), &cut(&row("PEER", "ARCHETYPES", &fit("LEASE", LEASE), "KNOWS"), columns)),
     ]
 }
 
 fn peer(network: &Network, id: &PeerId, member: &Member, now: Instant, columns: usize) -> String {
-    let beats = member.beat_at.is_some_and(|at| now.saturating_duration_since(at) < PULSE);
-    let (style, says) = match member.state {
+    let just_renewed = member.renewed_at.is_some_and(|at| now.saturating_duration_since(at) < PULSE);
+    let (style, label) = match member.state {
         State::Joining => (Style::new().dim(), "joining"),
         State::Leaving => (Style::new().dim(), "leaving"),
         State::Crashed => (Style::new().red(), "crashed"),
-        State::Live if beats => (Style::new().green(), "♥"),
+        State::Live if just_renewed => (Style::new().green(), "♥"),
         State::Live => (Style::new(), ""),
     };
-    let knows = format!("{:>5}  {says}", network.knows(member));
+    let knows = format!("{:>5}  {label}", network.knows(member));
     let line = row(id.as_str(), &member.archetypes, &lease(member, now), &knows);
     paint(&style, &cut(&line, columns))
 }

@@ -8,7 +8,7 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use super::finding::Finding;
 use super::reach::explain;
-use super::throwaway::Throwaway;
+use super::test_peer::TestPeer;
 
 const CHECK: &str = "address";
 /// An address reserved for documentation, which no client has. If the service sees it, it has
@@ -17,64 +17,68 @@ const FORGED: &str = "192.0.2.77";
 
 /// Compares the address that the service sees with this machine's own, and tries to claim another
 /// one.
-pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Finding> {
+pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding> {
     let Some(registered) = &peer.registered else { return Vec::new() };
     let Ok(observed) = registered.observed_address.parse::<IpAddr>() else {
-        let says = format!("the service saw {:?}, which is no address", registered.observed_address);
-        return vec![Finding::fail(CHECK, says, "deploy the current version of the service")];
+        let message = format!(
+            "the service reported the address {:?}, which is not an IP address",
+            registered.observed_address
+        );
+        return vec![Finding::fail(CHECK, message, "deploy the current version of the service")];
     };
-    let ends = route(client).await;
+    let route = route(client).await;
     match peer.register(client, None, Some(("x-forwarded-for", FORGED))).await {
         Err(error) => {
-            let (says, fix) = explain(&error);
-            vec![Finding::fail(CHECK, says, fix)]
+            let (message, fix) = explain(&error);
+            vec![Finding::fail(CHECK, message, fix)]
         }
         Ok(_) if peer.registered.as_ref().is_some_and(|again| again.observed_address == FORGED) => {
             vec![Finding::fail(
                 CHECK,
-                "a caller is seen by whatever address it writes into X-Forwarded-For",
-                "lower --trusted-hops to the number of proxies that you run in front, and let nothing reach the service around them",
+                "the service accepts any address that a client writes into X-Forwarded-For",
+                "lower --trusted-hops to the number of your own proxies, and block direct access to the service",
             )]
         }
-        Ok(_) => vec![judge(observed, ends)],
+        Ok(_) => vec![judge(observed, route)],
     }
 }
 
 /// The two ends of the connection to the service, as this machine sees them.
 #[derive(Clone, Copy, Debug)]
-struct Ends {
-    here: IpAddr,
-    there: IpAddr,
+struct Route {
+    local: IpAddr,
+    remote: IpAddr,
 }
 
-/// The address from which this machine connects to the service. This sends nothing.
-async fn route(client: &Client) -> Option<Ends> {
+/// The addresses of a connection to the service. Connecting a UDP socket sends nothing; the system
+/// only selects the local address.
+async fn route(client: &Client) -> Option<Route> {
     let (host, port) = client.authority();
-    let there = lookup_host((host.as_str(), port)).await.ok()?.next()?;
-    let any = if there.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).await.ok()?;
-    socket.connect(there).await.ok()?;
-    Some(Ends { here: socket.local_addr().ok()?.ip(), there: there.ip() })
+    let remote = lookup_host((host.as_str(), port)).await.ok()?.next()?;
+    let unspecified = if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
+    let socket = UdpSocket::bind(unspecified).await.ok()?;
+    socket.connect(remote).await.ok()?;
+    Some(Route { local: socket.local_addr().ok()?.ip(), remote: remote.ip() })
 }
 
-fn judge(observed: IpAddr, ends: Option<Ends>) -> Finding {
-    let Some(Ends { here, there }) = ends else {
+fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
+    let Some(Route { local, remote }) = route else {
         return Finding::ok(CHECK, format!("the service sees this machine as {observed}"));
     };
-    let proxied =
-        "count the proxies that you run in front by --trusted-hops, and let each append to X-Forwarded-For";
-    if observed == here {
+    // The cases are in order: a direct connection, a NAT, a certain proxy, a possible proxy.
+    let proxied = "set --trusted-hops to the number of your own proxies, and configure each to append to X-Forwarded-For";
+    if observed == local {
         Finding::ok(CHECK, format!("the service sees this machine as {observed}, its own address"))
-    } else if is_private(here) && !is_private(observed) && !is_private(there) {
+    } else if is_private(local) && !is_private(observed) && !is_private(remote) {
         Finding::ok(
             CHECK,
-            format!("the service sees this machine as {observed}, the public side of its network"),
+            format!("the service sees this machine as {observed}, the public address of its network"),
         )
-    } else if observed.is_loopback() || (is_private(observed) && !is_private(there)) {
+    } else if observed.is_loopback() || (is_private(observed) && !is_private(remote)) {
         Finding::fail(
             CHECK,
             format!(
-                "the service sees every caller as {observed}, a proxy's: one holder, one source, one address for all peers"
+                "the service sees every client as {observed}, the address of a proxy, so all peers share one holder, one source and one address"
             ),
             proxied,
         )
@@ -82,10 +86,10 @@ fn judge(observed: IpAddr, ends: Option<Ends>) -> Finding {
         Finding::warn(
             CHECK,
             format!(
-                "the service sees this machine as {observed}, and it calls from {here}: a network's border or a proxy is between"
+                "the service sees this machine as {observed}, but its address is {local}: there is a NAT or a proxy between them"
             ),
             format!(
-                "if {observed} is a proxy of yours, {proxied}; else peers that can be dialled should register their --address"
+                "if {observed} is your own proxy, {proxied}; otherwise peers that accept connections should register their --address"
             ),
         )
     }
@@ -115,22 +119,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_address_seen_is_judged_by_where_caller_and_service_are() {
-        for (observed, here, there, verdict, says) in [
+    fn the_observed_address_is_compared_with_both_ends_of_the_connection() {
+        for (observed, local, remote, verdict, message) in [
             ("10.0.0.5", "10.0.0.5", "10.0.0.9", Verdict::Ok, "its own address"),
-            ("203.0.113.7", "192.168.1.4", "198.51.100.1", Verdict::Ok, "public side"),
-            ("203.0.113.7", "100.72.1.4", "198.51.100.1", Verdict::Ok, "public side"),
-            ("127.0.0.1", "203.0.113.7", "198.51.100.1", Verdict::Fail, "every caller"),
-            ("127.0.0.1", "10.0.0.5", "10.0.0.9", Verdict::Fail, "every caller"),
-            ("10.1.2.3", "192.168.1.4", "198.51.100.1", Verdict::Fail, "every caller"),
-            ("fd00::1", "2001:db8::5", "2001:db8::1", Verdict::Fail, "every caller"),
-            ("10.0.0.77", "10.0.0.5", "10.0.0.9", Verdict::Warn, "is between"),
-            ("198.51.100.9", "203.0.113.7", "198.51.100.1", Verdict::Warn, "is between"),
+            ("203.0.113.7", "192.168.1.4", "198.51.100.1", Verdict::Ok, "public address"),
+            ("203.0.113.7", "100.72.1.4", "198.51.100.1", Verdict::Ok, "public address"),
+            ("127.0.0.1", "203.0.113.7", "198.51.100.1", Verdict::Fail, "every client"),
+            ("127.0.0.1", "10.0.0.5", "10.0.0.9", Verdict::Fail, "every client"),
+            ("10.1.2.3", "192.168.1.4", "198.51.100.1", Verdict::Fail, "every client"),
+            ("fd00::1", "2001:db8::5", "2001:db8::1", Verdict::Fail, "every client"),
+            ("10.0.0.77", "10.0.0.5", "10.0.0.9", Verdict::Warn, "NAT or a proxy"),
+            ("198.51.100.9", "203.0.113.7", "198.51.100.1", Verdict::Warn, "NAT or a proxy"),
         ] {
-            let ends = Ends { here: here.parse().unwrap(), there: there.parse().unwrap() };
-            let finding = judge(observed.parse().unwrap(), Some(ends));
+            let route = Route { local: local.parse().unwrap(), remote: remote.parse().unwrap() };
+            let finding = judge(observed.parse().unwrap(), Some(route));
             assert_eq!(
-                (finding.verdict, finding.says.contains(says)),
+                (finding.verdict, finding.message.contains(message)),
                 (verdict, true),
                 "{observed}: {finding:?}"
             );

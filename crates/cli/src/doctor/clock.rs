@@ -5,62 +5,71 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aurora_discovery_client::{Client, Probe};
 use aurora_discovery_protocol::DiscoverResponse;
 
-use super::asked;
 use super::finding::Finding;
+use super::send_probe;
 
 const CHECK: &str = "clock";
 /// A larger difference, in seconds, misleads clients that compare `last_seen` with their own clock.
 const WARN_SECONDS: f64 = 2.0;
-/// Today's peers ignore peers whose `last_seen` is more than 300 s ago. With a heartbeat every 200
+/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago. With a heartbeat every 200
 /// s, this much remains.
 const FAIL_SECONDS: f64 = 100.0;
 /// Times are in whole seconds, so on average they are half a second old.
-const HALF: f64 = 0.5;
+const ROUNDING: f64 = 0.5;
 
 /// Compares the `timestamp` of a response, and its `Date` header, with the local time.
 pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     let began = now();
-    let answer = match asked(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
-        Ok(answer) => answer,
+    let response = match send_probe(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
+        Ok(response) => response,
         Err(finding) => return vec![finding],
     };
-    let here = began + answer.elapsed.as_secs_f64() / 2.0;
-    let uncertain = HALF + answer.elapsed.as_secs_f64() / 2.0;
-    let Ok(page) = DiscoverResponse::from_body(&answer.body) else {
-        let says = format!("/discover answers with HTTP {} and no time", answer.status);
+    // The service read its clock about in the middle of the exchange.
+    let local = began + response.elapsed.as_secs_f64() / 2.0;
+    let uncertain = ROUNDING + response.elapsed.as_secs_f64() / 2.0;
+    let Ok(page) = DiscoverResponse::from_body(&response.body) else {
+        let message = format!("/discover returns HTTP {} without a timestamp", response.status);
         return vec![Finding::fail(
             CHECK,
-            says,
-            "look into the service's log under the answer's x-request-id",
+            message,
+            "search the service's log for the x-request-id of the response",
         )];
     };
-    let service = Duration::from_millis(page.timestamp.as_millis()).as_secs_f64() + HALF;
-    let header = answer.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
-    let header = header.map(|date| seconds(date) + HALF - here);
-    vec![judge(service - here, header, uncertain)]
+    let service = Duration::from_millis(page.timestamp.as_millis()).as_secs_f64() + ROUNDING;
+    let header = response.header("date").and_then(|date| httpdate::parse_http_date(date).ok());
+    let header = header.map(|date| seconds(date) + ROUNDING - local);
+    vec![judge(service - local, header, uncertain)]
 }
 
 /// How many seconds the service, and the sender of `Date`, are ahead; both are accurate to
 /// `uncertain` seconds.
 fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
-    let apart = service.abs();
-    if apart <= WARN_SECONDS + uncertain {
+    // Within the uncertainty, a difference can not be distinguished from none.
+    let difference = service.abs();
+    if difference <= WARN_SECONDS + uncertain {
         return Finding::ok(
             CHECK,
-            format!("the service's and this machine's agree within {:.0} s", apart + uncertain),
+            format!(
+                "the clocks of the service and of this machine agree within {:.0} s",
+                difference + uncertain
+            ),
         );
     }
     let side = if service > 0.0 { "ahead of" } else { "behind" };
-    let says = format!("the service's clock is {apart:.0} s {side} this machine's");
+    let message = format!("the service's clock is {difference:.0} s {side} this machine's");
     // A proxy in front of the service has its own clock, and its `Date` differs from the timestamp.
     let other = header.filter(|ahead| ahead.abs() <= WARN_SECONDS + uncertain);
     let fix = match other {
-        Some(_) => "run NTP on the service's machine: what sent the Date header agrees with this machine",
+        Some(_) => "run NTP on the service's machine: the sender of the Date header agrees with this machine",
         None => {
-            "run NTP on both machines (timedatectl set-ntp true); peers judge each other's last_seen by their own clocks"
+            "run NTP on both machines (timedatectl set-ntp true); peers compare last_seen with their own clocks"
         }
     };
-    if apart > FAIL_SECONDS { Finding::fail(CHECK, says, fix) } else { Finding::warn(CHECK, says, fix) }
+    if difference > FAIL_SECONDS {
+        Finding::fail(CHECK, message, fix)
+    } else {
+        Finding::warn(CHECK, message, fix)
+    }
 }
 
 fn now() -> f64 {
@@ -77,8 +86,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_are_judged_by_what_their_difference_does_to_peers() {
-        for (service, verdict, says) in [
+    fn the_severity_of_a_clock_difference_depends_on_its_effect_on_peers() {
+        for (service, verdict, message) in [
             (0.4, Verdict::Ok, "agree within 1 s"),
             (-2.4, Verdict::Ok, "agree within 3 s"),
             (-40.0, Verdict::Warn, "40 s behind"),
@@ -86,12 +95,12 @@ mod tests {
             (101.0, Verdict::Fail, "101 s ahead of"),
         ] {
             let finding = judge(service, None, 0.6);
-            assert_eq!((finding.verdict, finding.says.contains(says)), (verdict, true), "{finding:?}");
+            assert_eq!((finding.verdict, finding.message.contains(message)), (verdict, true), "{finding:?}");
         }
     }
 
     #[test]
-    fn the_date_header_tells_whose_clock_is_wrong() {
+    fn the_date_header_shows_which_clock_is_wrong() {
         let fix = |header| judge(-200.0, header, 0.6).fix.unwrap();
         assert!(fix(Some(0.2)).contains("the service's machine"));
         assert!(fix(Some(-200.0)).contains("both machines"));

@@ -1,9 +1,9 @@
 //! Checks whether browsers can use the responses.
 
-use aurora_discovery_client::{Client, Probe, Probed};
+use aurora_discovery_client::{Client, Probe, ProbeResponse};
 
-use super::asked;
 use super::finding::Finding;
+use super::send_probe;
 
 const CHECK: &str = "cors";
 /// A page of a different origin than any service.
@@ -17,111 +17,114 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
         .header("origin", ORIGIN)
         .header("access-control-request-method", "POST")
         .header("access-control-request-headers", "content-type");
-    let call = Probe::get("discover").parameter("limit", "1").header("origin", ORIGIN);
+    let request = Probe::get("discover").parameter("limit", "1").header("origin", ORIGIN);
     let refused = Probe::get("no-such-path").header("origin", ORIGIN);
-    let mut answers = Vec::new();
-    for probe in [preflight, call, refused] {
-        match asked(client, CHECK, probe).await {
-            Ok(answer) => answers.push(answer),
+    let mut responses = Vec::new();
+    for probe in [preflight, request, refused] {
+        match send_probe(client, CHECK, probe).await {
+            Ok(response) => responses.push(response),
             Err(finding) => return vec![finding],
         }
     }
-    match answers.as_slice() {
-        [preflight, call, refused] => vec![judge(preflight, call, refused), cache(call)],
+    match responses.as_slice() {
+        [preflight, request, refused] => vec![judge(preflight, request, refused), cache(request)],
         _ => Vec::new(),
     }
 }
 
-fn judge(preflight: &Probed, call: &Probed, refused: &Probed) -> Finding {
-    let all = [preflight, call, refused];
-    if let Some(twice) = all.iter().map(|answer| origins(answer)).find(|origins| origins.len() > 1) {
-        return Finding::fail(
-            CHECK,
-            format!("Access-Control-Allow-Origin comes twice ({}), which browsers refuse", twice.join(", ")),
-            "let one of the two add it: take it out of the proxy in front, or serve with --no-cors",
-        );
-    }
-    if all.iter().all(|answer| origins(answer).is_empty()) {
-        return Finding::warn(
-            CHECK,
-            "off: browsers can't call from other pages",
-            "if they should: EnableCORS=true on AWS, `serve` without --no-cors, and a proxy that lets the headers through",
-        );
-    }
-    if !(200..300).contains(&preflight.status) || !allows(preflight) {
+fn judge(preflight: &ProbeResponse, request: &ProbeResponse, refused: &ProbeResponse) -> Finding {
+    let all = [preflight, request, refused];
+    if let Some(twice) = all.iter().map(|response| origins(response)).find(|origins| origins.len() > 1) {
         return Finding::fail(
             CHECK,
             format!(
-                "a preflight gets HTTP {} and no leave to send JSON: browsers can't register",
-                preflight.status
+                "Access-Control-Allow-Origin appears twice ({}), which browsers reject",
+                twice.join(", ")
             ),
-            "let OPTIONS through to the service, which answers every preflight",
+            "let only one of them add it: remove it from the proxy, or start the service with --no-cors",
         );
     }
-    if !allows_origin(call) {
+    if all.iter().all(|response| origins(response).is_empty()) {
+        return Finding::warn(
+            CHECK,
+            "off: pages of other origins can't use the service",
+            "if they should: set EnableCORS=true on AWS, start `serve` without --no-cors, and let the headers pass through any proxy",
+        );
+    }
+    if !(200..300).contains(&preflight.status) || !allows_json(preflight) {
         return Finding::fail(
             CHECK,
-            "answers may not be read by a page of another origin",
-            "let the service's own Access-Control-Allow-Origin (*) through",
+            format!(
+                "a preflight gets HTTP {} without permission to send JSON: browsers can't register",
+                preflight.status
+            ),
+            "forward OPTIONS requests to the service, which answers every preflight",
+        );
+    }
+    if !allows_origin(request) {
+        return Finding::fail(
+            CHECK,
+            "pages of other origins may not read responses",
+            "let the service's Access-Control-Allow-Origin (*) pass through the proxy",
         );
     }
     if !allows_origin(refused) {
         return Finding::fail(
             CHECK,
             format!(
-                "an error (HTTP {}) has no CORS headers: a page sees a broken network, not the reason",
+                "an error (HTTP {}) has no CORS headers: a page sees a network failure instead of the reason",
                 refused.status
             ),
-            "let the service's headers through on errors too (nginx: add_header … always), and OPTIONS and unknown paths to the service",
+            "let the service's headers pass on errors too (nginx: add_header … always), and forward OPTIONS and unknown paths to the service",
         );
     }
-    if !names(refused, "access-control-expose-headers", "retry-after") {
+    if !lists(refused, "access-control-expose-headers", "retry-after") {
         return Finding::warn(
             CHECK,
             "pages may not read Retry-After and x-request-id",
-            "let the service's Access-Control-Expose-Headers through",
+            "let the service's Access-Control-Expose-Headers pass through the proxy",
         );
     }
-    Finding::ok(CHECK, "preflights, answers and errors can be read by pages of any origin")
+    Finding::ok(CHECK, "pages of any origin can send preflights and read responses and errors")
 }
 
 /// A cached list of peers that is served again isolates the peers that receive it.
-fn cache(call: &Probed) -> Finding {
-    if let Some(age) = call.header("age") {
+fn cache(request: &ProbeResponse) -> Finding {
+    if let Some(age) = request.header("age") {
         return Finding::fail(
             "cache",
-            format!("/discover was answered from a cache, {age} s old"),
-            "switch caching off for this host: every answer says Cache-Control: no-store",
+            format!("/discover returned a cached response that is {age} s old"),
+            "disable caching for this host: every response has Cache-Control: no-store",
         );
     }
-    if names(call, "cache-control", "no-store") {
-        return Finding::ok("cache", "answers are marked as fresh and not to be kept");
+    if lists(request, "cache-control", "no-store") {
+        return Finding::ok("cache", "responses are fresh and marked as not cacheable");
     }
     Finding::warn(
         "cache",
-        "/discover lacks Cache-Control: no-store, so that something on the way may keep it",
-        "let the service's Cache-Control through",
+        "/discover lacks Cache-Control: no-store, so a proxy may cache it",
+        "let the service's Cache-Control pass through the proxy",
     )
 }
 
-fn origins(answer: &Probed) -> Vec<String> {
-    let values = answer.all(ALLOW_ORIGIN);
+fn origins(response: &ProbeResponse) -> Vec<String> {
+    let values = response.all(ALLOW_ORIGIN);
     values.iter().flat_map(|value| value.split(',')).map(|value| value.trim().to_owned()).collect()
 }
 
-fn allows_origin(answer: &Probed) -> bool {
-    matches!(answer.header(ALLOW_ORIGIN), Some("*" | ORIGIN))
+fn allows_origin(response: &ProbeResponse) -> bool {
+    matches!(response.header(ALLOW_ORIGIN), Some("*" | ORIGIN))
 }
 
-fn allows(preflight: &Probed) -> bool {
+fn allows_json(preflight: &ProbeResponse) -> bool {
     // A POST needs no permission for its method; a JSON content type does.
     let headers = "access-control-allow-headers";
-    allows_origin(preflight) && (names(preflight, headers, "content-type") || names(preflight, headers, "*"))
+    allows_origin(preflight) && (lists(preflight, headers, "content-type") || lists(preflight, headers, "*"))
 }
 
 /// Whether a header that contains a list includes this word.
-fn names(answer: &Probed, header: &str, word: &str) -> bool {
-    answer
+fn lists(response: &ProbeResponse, header: &str, word: &str) -> bool {
+    response
         .all(header)
         .iter()
         .flat_map(|value| value.split(','))

@@ -8,40 +8,41 @@ use tokio::time::{Instant, sleep_until};
 use super::finding::Finding;
 use super::lease::wait_until_listed;
 use super::reach::explain;
-use super::throwaway::{Throwaway, refusal};
+use super::test_peer::{TestPeer, describe_refusal};
 
 const CHECK: &str = "expiry";
 /// A lease lasts at most this part (a third) longer than the response said.
-const LONGER: u32 = 3;
+const MAX_EXTENSION_PART: u32 = 3;
 /// The maximum delay of a list.
 const LAG: Duration = Duration::from_secs(6);
 /// The list is requested this much before the end of the lease, because the response takes time.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);
 
 /// Registers a peer with a lease of `lease_seconds` and waits for its end.
-pub(crate) async fn examine(client: &Client, peer: &mut Throwaway, lease_seconds: u32) -> Vec<Finding> {
+pub(crate) async fn examine(client: &Client, peer: &mut TestPeer, lease_seconds: u32) -> Vec<Finding> {
     if peer.registered.is_none() {
         return Vec::new();
     }
-    vec![match wait_for_the_end(client, peer, lease_seconds).await {
+    vec![match wait_for_expiry(client, peer, lease_seconds).await {
         Ok(finding) => finding,
         Err(error) => {
-            let (says, fix) = explain(&error);
-            Finding::fail(CHECK, says, fix)
+            let (message, fix) = explain(&error);
+            Finding::fail(CHECK, message, fix)
         }
     }]
 }
 
-async fn wait_for_the_end(client: &Client, peer: &mut Throwaway, seconds: u32) -> Result<Finding, Error> {
+async fn wait_for_expiry(client: &Client, peer: &mut TestPeer, seconds: u32) -> Result<Finding, Error> {
     let began = Instant::now();
     let lease = Duration::from_secs(seconds.into());
-    let latest = lease + lease / LONGER + LAG;
-    let answer = peer.register(client, Some(seconds), None).await?;
-    if answer.status != 200 {
+    // The store may extend a lease by a third, and a list may lag behind.
+    let latest = lease + lease / MAX_EXTENSION_PART + LAG;
+    let response = peer.register(client, Some(seconds), None).await?;
+    if response.status != 200 {
         return Ok(Finding::warn(
             CHECK,
-            format!("a lease of {seconds} s: {}", refusal(&answer)),
-            "name a lease that the service grants: --expiry=SECONDS, between MinLeaseSeconds (--ttl-min) and MaxLeaseSeconds (--ttl-max)",
+            format!("a lease of {seconds} s: {}", describe_refusal(&response)),
+            "use a lease that the service grants: --expiry=SECONDS between MinLeaseSeconds (--ttl-min) and MaxLeaseSeconds (--ttl-max)",
         ));
     }
     sleep_until(began + lease.saturating_sub(BEFORE_THE_END)).await;
@@ -51,14 +52,14 @@ async fn wait_for_the_end(client: &Client, peer: &mut Throwaway, seconds: u32) -
         return Ok(Finding::fail(
             CHECK,
             "the peer was no longer listed before its lease had ended",
-            "run NTP on every machine that serves: their clocks differ",
+            "run NTP on every host of the service: their clocks differ",
         ));
     }
     if wait_until_listed(client, peer, false, latest.saturating_sub(began.elapsed())).await?.is_none() {
         return Ok(Finding::fail(
             CHECK,
             format!("the peer is still listed {} s after it registered for {seconds} s", latest.as_secs()),
-            "run NTP on every machine that serves, and let no cache answer /discover",
+            "run NTP on every host of the service, and don't cache /discover",
         ));
     }
     let ended = began.elapsed().as_secs();
@@ -71,14 +72,14 @@ async fn wait_for_the_end(client: &Client, peer: &mut Throwaway, seconds: u32) -
         404 => Finding::warn(
             CHECK,
             format!(
-                "a lease of {seconds} s ended after {ended} s, and no heartbeat revives it: today's peers never register twice"
+                "a lease of {seconds} s ended after {ended} s, and a heartbeat does not revive it: legacy clients never register again"
             ),
-            "set RevivalHours (--revival-hours) above 0, 24 unless there is a reason",
+            "set RevivalHours (--revival-hours) to the default of 24, or to another value above 0",
         ),
         _ => Finding::fail(
             CHECK,
-            format!("/heartbeat: {}", refusal(&revived)),
-            "look into the service's log under the request's id",
+            format!("/heartbeat: {}", describe_refusal(&revived)),
+            "search the service's log for the request id",
         ),
     })
 }

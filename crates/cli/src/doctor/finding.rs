@@ -30,22 +30,23 @@ pub(crate) struct Finding {
     /// The name of the check.
     pub(crate) check: &'static str,
     pub(crate) verdict: Verdict,
-    /// What the check observed.
-    pub(crate) says: String,
+    /// What the check observed, in a sentence.
+    #[serde(rename = "says")]
+    pub(crate) message: String,
     /// How to fix the problem, in a sentence; `None` if there is none.
     pub(crate) fix: Option<String>,
 }
 
 impl Finding {
-    pub(crate) fn ok(check: &'static str, says: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Ok, says: says.into(), fix: None }
+    pub(crate) fn ok(check: &'static str, message: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Ok, message: message.into(), fix: None }
     }
 
-    pub(crate) fn warn(check: &'static str, says: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Warn, says: says.into(), fix: Some(fix.into()) }
+    pub(crate) fn warn(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Warn, message: message.into(), fix: Some(fix.into()) }
     }
 
-    pub(crate) fn fail(check: &'static str, says: impl Into<String>, fix: impl Into<String>) -> Self {
-        Self { check, verdict: Verdict::Fail, says: says.into(), fix: Some(fix.into()) }
+    pub(crate) fn fail(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
+        Self { check, verdict: Verdict::Fail, message: message.into(), fix: Some(fix.into()) }
     }
 }

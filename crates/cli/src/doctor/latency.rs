@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use aurora_discovery_client::{Client, Probe};
 
-use super::asked;
 use super::finding::Finding;
+use super::send_probe;
 
 const CHECK: &str = "latency";
 /// Every newcomer notices if a typical request takes longer.
@@ -14,13 +14,13 @@ const SLOW: Duration = Duration::from_millis(500);
 /// close to that.
 const VERY_SLOW: Duration = Duration::from_secs(3);
 
-/// Requests a page `calls` times, one after the other.
-pub(crate) async fn examine(client: &Client, calls: u32) -> Vec<Finding> {
+/// Requests a page `requests` times, one after the other.
+pub(crate) async fn examine(client: &Client, requests: u32) -> Vec<Finding> {
     let mut times = Vec::new();
     let mut failed = 0_u32;
-    for _ in 0..calls {
-        match asked(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
-            Ok(answer) if answer.status == 200 => times.push(answer.elapsed),
+    for _ in 0..requests {
+        match send_probe(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
+            Ok(response) if response.status == 200 => times.push(response.elapsed),
             Ok(_) => failed += 1,
             Err(finding) => return vec![finding],
         }
@@ -34,12 +34,12 @@ fn judge(times: &[Duration], failed: u32) -> Finding {
     let (Some(median), Some(p99)) = (percentile(times, 50), percentile(times, 99)) else {
         return Finding::fail(
             CHECK,
-            format!("none of {failed} calls succeeded"),
-            "look into the service's log: it is overloaded or its store is away",
+            format!("none of {failed} requests succeeded"),
+            "check the service's log: it is overloaded, or its store is unavailable",
         );
     };
-    let says = format!(
-        "{} calls of /discover: p50 {:.1} ms, p99 {:.1} ms",
+    let message = format!(
+        "{} requests to /discover: p50 {:.1} ms, p99 {:.1} ms",
         times.len(),
         millis(median),
         millis(p99)
@@ -47,18 +47,18 @@ fn judge(times: &[Duration], failed: u32) -> Finding {
     if failed > 0 {
         return Finding::warn(
             CHECK,
-            format!("{says}; {failed} more were refused"),
-            "look at the refusals' codes in the service's log: a throttle, an overload or a store that is away",
+            format!("{message}; {failed} more were rejected"),
+            "check the error codes in the service's log: throttling, overload or an unavailable store",
         );
     }
     if median > SLOW || p99 > VERY_SLOW {
         return Finding::warn(
             CHECK,
-            says,
-            "serve nearer to the peers; on AWS compare ms and functionMs in the API's log, and raise MemorySize if the function is slow",
+            message,
+            "deploy the service closer to the peers; on AWS compare ms and functionMs in the API's log, and raise MemorySize if the function is slow",
         );
     }
-    Finding::ok(CHECK, says)
+    Finding::ok(CHECK, message)
 }
 
 /// The time within which `percent` of the requests were done.
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn percentiles_are_those_of_the_calls_that_succeeded() {
+    fn percentiles_use_the_nearest_rank() {
         assert_eq!(percentile(&times(100), 50), Some(Duration::from_millis(50)));
         assert_eq!(percentile(&times(100), 99), Some(Duration::from_millis(99)));
         assert_eq!(percentile(&times(1), 99), Some(Duration::from_millis(1)));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn slow_and_refused_calls_are_told() {
+    fn slow_and_rejected_requests_are_reported() {
         assert_eq!(judge(&times(20), 0).verdict, Verdict::Ok);
         assert_eq!(judge(&times(20), 1).verdict, Verdict::Warn);
         assert_eq!(judge(&[SLOW * 2], 0).verdict, Verdict::Warn);

@@ -2,107 +2,117 @@
 
 use std::time::Duration;
 
-use aurora_discovery_client::{Client, Error, Probed};
+use aurora_discovery_client::{Client, Error, ProbeResponse};
 use tokio::time::{Instant, sleep};
 
 use super::finding::Finding;
 use super::reach::explain;
-use super::throwaway::{Throwaway, refusal};
+use super::test_peer::{TestPeer, describe_refusal};
 
 const CHECK: &str = "lease";
 /// The maximum delay of a list: five seconds, which the API allows for a shared store, and one
 /// second for the network.
 const LAG: Duration = Duration::from_secs(6);
 /// The interval between two requests for the list.
-const LOOK: Duration = Duration::from_millis(250);
-/// Today's peers ignore peers whose `last_seen` is more than 300 s ago, so heartbeats must be well
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// Legacy clients ignore peers whose `last_seen` is more than 300 s ago, so heartbeats must be well
 /// within that.
-const LONGEST_INTERVAL: u32 = 200;
+const MAX_INTERVAL_SECONDS: u32 = 200;
 
 /// Registers a peer, waits until it is listed, and renews its lease.
-pub(crate) async fn examine(client: &Client, peer: &mut Throwaway) -> Vec<Finding> {
-    match live(client, peer).await {
+pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding> {
+    match check_lease(client, peer).await {
         Ok(findings) => findings,
         Err(error) => vec![broken(&error)],
     }
 }
 
 /// Ends the lease, and checks that it has ended.
-pub(crate) async fn leave(client: &Client, peer: &Throwaway) -> Vec<Finding> {
+pub(crate) async fn deregister(client: &Client, peer: &TestPeer) -> Vec<Finding> {
     if peer.registered.is_none() {
         return Vec::new();
     }
-    vec![match leave_and_look(client, peer).await {
+    vec![match deregister_and_check(client, peer).await {
         Ok(finding) => finding,
         Err(error) => broken(&error),
     }]
 }
 
-async fn live(client: &Client, peer: &mut Throwaway) -> Result<Vec<Finding>, Error> {
-    let answer = peer.register(client, None, None).await?;
+async fn check_lease(client: &Client, peer: &mut TestPeer) -> Result<Vec<Finding>, Error> {
+    let response = peer.register(client, None, None).await?;
     let Some(registered) = peer.registered.clone() else {
-        if answer.status == 200 {
+        if response.status == 200 {
             return Ok(vec![Finding::warn(
                 CHECK,
-                "/register succeeds and tells neither observed_address nor lease_token: an older service",
-                "deploy the current version; today's peers need no change for it",
+                "/register succeeds without observed_address and lease_token: an older version of the service",
+                "deploy the current version; legacy clients need no change for it",
             )]);
         }
-        return Ok(vec![Finding::fail(CHECK, format!("/register: {}", refusal(&answer)), mends(&answer))]);
+        return Ok(vec![Finding::fail(
+            CHECK,
+            format!("/register: {}", describe_refusal(&response)),
+            fix_for(&response),
+        )]);
     };
     let Some(listed_after) = wait_until_listed(client, peer, true, LAG).await? else {
         return Ok(vec![Finding::fail(
             CHECK,
-            format!("registered, and not listed within {} s", LAG.as_secs()),
-            "let all processes behind this endpoint share one table (--store dynamodb), or send every call to one; and let no cache answer /discover",
+            format!("registered, but not listed within {} s", LAG.as_secs()),
+            "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one; and don't cache /discover",
         )]);
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
+        // One process lists the peer and another does not know it, so they share no registry.
         let fix = if renewed.status == 404 {
-            "let all processes behind this endpoint share one table (--store dynamodb), or send every call to one"
+            "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
         } else {
-            mends(&renewed)
+            fix_for(&renewed)
         };
-        return Ok(vec![Finding::fail(CHECK, format!("/heartbeat: {}", refusal(&renewed)), fix)]);
+        return Ok(vec![Finding::fail(CHECK, format!("/heartbeat: {}", describe_refusal(&renewed)), fix)]);
     }
     let interval = registered.heartbeat_interval_seconds;
-    let says = format!(
-        "registered for {} s, listed after {} ms, renewed; the service asks for a heartbeat each {interval} s",
+    let message = format!(
+        "registered for {} s, listed after {} ms, renewed; the service requests a heartbeat every {interval} s",
         registered.ttl_seconds.as_secs(),
         listed_after.as_millis(),
     );
-    Ok(vec![if interval > LONGEST_INTERVAL {
+    Ok(vec![if interval > MAX_INTERVAL_SECONDS {
         Finding::warn(
             CHECK,
-            format!("{says}, and peers that judge by last_seen drop whoever was seen more than 300 s ago"),
-            "set HeartbeatIntervalMaxSeconds (--heartbeat-interval-max) to 200 or less while there are such peers",
+            format!("{message}, but legacy clients ignore peers whose last_seen is more than 300 s ago"),
+            "set HeartbeatIntervalMaxSeconds (--heartbeat-interval-max) to 200 or less while there are legacy clients",
         )
     } else {
-        Finding::ok(CHECK, says)
+        Finding::ok(CHECK, message)
     }])
 }
 
-async fn leave_and_look(client: &Client, peer: &Throwaway) -> Result<Finding, Error> {
-    let answer = peer.deregister(client).await?;
-    if answer.status != 200 {
-        return Ok(Finding::fail("leave", format!("/deregister: {}", refusal(&answer)), mends(&answer)));
+async fn deregister_and_check(client: &Client, peer: &TestPeer) -> Result<Finding, Error> {
+    let response = peer.deregister(client).await?;
+    if response.status != 200 {
+        return Ok(Finding::fail(
+            "leave",
+            format!("/deregister: {}", describe_refusal(&response)),
+            fix_for(&response),
+        ));
     }
     if wait_until_listed(client, peer, false, LAG).await?.is_none() {
         return Ok(Finding::fail(
             "leave",
-            format!("deregistered, and still listed after {} s", LAG.as_secs()),
-            "let all processes behind this endpoint share one table, and let no cache answer /discover",
+            format!("deregistered, but still listed after {} s", LAG.as_secs()),
+            "let all processes behind this endpoint share one table, and don't cache /discover",
         ));
     }
+    // A heartbeat must not revive a peer that was deregistered.
     let again = peer.heartbeat(client).await?;
     Ok(if again.status == 404 {
-        Finding::ok("leave", "deregistered, no longer listed, and its heartbeat is refused")
+        Finding::ok("leave", "deregistered, no longer listed, and its heartbeat is rejected")
     } else {
         Finding::fail(
             "leave",
-            format!("deregistered, and its heartbeat still gets HTTP {}", again.status),
-            "let all processes behind this endpoint share one table (--store dynamodb), or send every call to one",
+            format!("deregistered, but its heartbeat still gets HTTP {}", again.status),
+            "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one",
         )
     })
 }
@@ -110,36 +120,36 @@ async fn leave_and_look(client: &Client, peer: &Throwaway) -> Result<Finding, Er
 /// The time until the peer was listed, or no longer listed; `None` if it took too long.
 pub(crate) async fn wait_until_listed(
     client: &Client,
-    peer: &Throwaway,
+    peer: &TestPeer,
     listed: bool,
-    most: Duration,
+    timeout: Duration,
 ) -> Result<Option<Duration>, Error> {
     let started = Instant::now();
     loop {
         if peer.is_listed(client).await? == listed {
             return Ok(Some(started.elapsed()));
         }
-        if started.elapsed() >= most {
+        if started.elapsed() >= timeout {
             return Ok(None);
         }
-        sleep(LOOK).await;
+        sleep(POLL_INTERVAL).await;
     }
 }
 
 fn broken(error: &Error) -> Finding {
-    let (says, fix) = explain(error);
-    Finding::fail(CHECK, says, fix)
+    let (message, fix) = explain(error);
+    Finding::fail(CHECK, message, fix)
 }
 
-/// How to fix a refusal.
-fn mends(answer: &Probed) -> &'static str {
-    match answer.status {
-        403 => "let the service see one address for one caller: behind a proxy, --trusted-hops",
-        429 => "wait; if peers get this too, raise ThrottleRate and ThrottleBurst",
+/// How to fix a describe_refusal.
+fn fix_for(response: &ProbeResponse) -> &'static str {
+    match response.status {
+        403 => "let the service see a constant address for each client: behind a proxy, set --trusted-hops",
+        429 => "wait; if peers get this error too, raise ThrottleRate and ThrottleBurst",
         503 => {
-            "read the reason: a bound (--max-peers, --max-peers-per-source; behind a proxy --trusted-hops), a full disk, or a table that throttles"
+            "check the reason: a limit (--max-peers, --max-peers-per-source; behind a proxy also --trusted-hops), a full disk or a throttled table"
         }
-        404 | 405 => "let every path and method through to the service",
-        _ => "look into the service's log under the request's id",
+        404 | 405 => "forward every path and method to the service",
+        _ => "search the service's log for the request id",
     }
 }

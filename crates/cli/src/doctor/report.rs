@@ -7,7 +7,7 @@ use crate::escape::escape;
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 
-/// All findings of one examination.
+/// All findings of one run.
 #[derive(Debug, Serialize)]
 pub(crate) struct Report {
     endpoint: String,
@@ -29,7 +29,7 @@ impl Report {
             self.healthy &= finding.verdict < Verdict::Fail;
             if !self.json {
                 let name = finding.verdict.name();
-                print(format_args!("{name:<5} {:<9} {}", finding.check, escape(&finding.says)))?;
+                print(format_args!("{name:<5} {:<9} {}", finding.check, escape(&finding.message)))?;
                 if let Some(fix) = &finding.fix {
                     print(format_args!("{:<15} fix: {}", "", escape(fix)))?;
                 }
@@ -44,6 +44,6 @@ impl Report {
         if self.json {
             print_json(&self)?;
         }
-        if self.healthy { Ok(()) } else { Err(Failure::Said) }
+        if self.healthy { Ok(()) } else { Err(Failure::AlreadyReported) }
     }
 }

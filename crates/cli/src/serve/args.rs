@@ -13,20 +13,21 @@ use crate::log::LogFormat;
 /// Settings of `serve`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct ServeArgs {
-    /// Read settings from this TOML file, under the names of the flags.
+    /// Read settings from this TOML file, whose keys are the names of the flags.
     #[arg(long, env = "AURORA_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// What keeps the registry: this process, or a DynamoDB table that any number of processes share.
+    /// Where registrations are stored: in this process, or on a DynamoDB table that several
+    /// processes can share.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     pub(crate) store: StoreKind,
-    /// Where to keep the registry; left out: `aurora-discovery` in the user's data directory.
+    /// The data directory; by default `aurora-discovery` in the user's data directory.
     #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY")]
     pub(crate) data: Option<PathBuf>,
-    /// Keep the registry in memory only: it ends with the process.
+    /// Store everything in memory; the data is lost when the process ends.
     #[arg(long, env = "AURORA_MEMORY")]
     pub(crate) memory: bool,
-    /// Start although records in the middle of the journal are damaged, without them.
+    /// Start even if records in the middle of the journal are damaged, and drop these records.
     #[arg(long, env = "AURORA_DROP_DAMAGED")]
     pub(crate) drop_damaged: bool,
     #[command(flatten)]
@@ -41,7 +42,7 @@ pub(crate) struct ServeArgs {
     pub(crate) service: ServiceArgs,
     #[command(flatten)]
     pub(crate) log: LogArgs,
-    /// How it is logged, on standard error; auto: text on a terminal, JSON otherwise.
+    /// The format of the log on standard error; auto means text on a terminal and JSON otherwise.
     #[arg(long, env = "AURORA_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
     pub(crate) log_format: LogFormat,
 
@@ -57,7 +58,7 @@ impl ServeArgs {
     }
 }
 
-/// What keeps the registry.
+/// Where registrations are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum StoreKind {
     /// This process, in memory and on its disk.

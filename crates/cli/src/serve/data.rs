@@ -15,6 +15,7 @@ pub(super) fn default_directory() -> PathBuf {
 
 fn data_home(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
     let under_home = |rest: &str| variable("HOME").map(|home| PathBuf::from(home).join(rest));
+    // The XDG specification requires relative paths to be ignored.
     let chosen = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
     chosen
         .or_else(|| match env::consts::OS {
@@ -34,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn the_xdg_directory_counts_before_home() {
+    fn xdg_data_home_takes_precedence_over_home() {
         assert_eq!(home_of(&[("XDG_DATA_HOME", "/data"), ("HOME", "/home/a")]), PathBuf::from("/data"));
         let relative =
             home_of(&[("XDG_DATA_HOME", "data"), ("HOME", "/home/a"), ("LOCALAPPDATA", "/home/a")]);

@@ -13,36 +13,36 @@ use crate::escape::escape;
 use crate::failure::{self, Failure};
 use crate::output::{print, print_json};
 use crate::signal::stop_requested;
-use crate::terminal::{self, Picture, Size, cut};
+use crate::terminal::{self, LiveScreen, Size, cut};
 
 /// Arguments of `discover`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DiscoverArgs {
-    /// List peers that carry this archetype; may repeat: any of them.
+    /// List only peers with this archetype; may be repeated to list peers with any of several.
     #[arg(long = "archetype", value_name = "ARCHETYPE")]
     pub(crate) archetypes: Vec<String>,
-    /// Most peers to list (with --all: in one page).
+    /// The maximum number of peers to list (with --all: per page).
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) limit: u32,
-    /// A peer to leave out: the caller.
+    /// The id of a peer to omit, usually your own.
     #[arg(long, value_name = "PEER_ID", value_parser = PeerId::parse)]
     pub(crate) exclude: Option<PeerId>,
-    /// Where fewer than the limit carry the archetypes, go on with others from the whole network.
+    /// If fewer peers than the limit match, add other peers of the network.
     #[arg(long, conflicts_with = "all")]
     pub(crate) fill: bool,
     /// List every peer, page by page, instead of a random sample.
     #[arg(long)]
     pub(crate) all: bool,
-    /// Also say when each lease ends and when each peer registered.
+    /// Also print when each lease ends and when each peer registered.
     #[arg(long)]
     pub(crate) full: bool,
-    /// Print the service's answer as JSON; with --all one line per page.
+    /// Print the response of the service as JSON; with --all one line per page.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Ask again and again, and redraw, until Ctrl-C.
+    /// Repeat the request and redraw the table until Ctrl-C.
     #[arg(long, conflicts_with = "all")]
     pub(crate) watch: bool,
-    /// How long to wait between two looks of --watch.
+    /// The time between two requests of --watch.
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) interval: u64,
     #[command(flatten)]
@@ -62,7 +62,7 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
             () = stop_requested() => Ok(()),
         };
     }
-    print_answer(&client.discover(&request).await?, &args)
+    print_response(&client.discover(&request).await?, &args)
 }
 
 fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
@@ -82,36 +82,37 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
 
 impl DiscoverArgs {
     fn detail(&self) -> Detail {
-        if self.full { Detail::Full } else { Detail::Seed }
+        if self.full { Detail::Full } else { Detail::Legacy }
     }
 }
 
-fn print_answer(answer: &DiscoverResponse, args: &DiscoverArgs) -> Result<(), Failure> {
+fn print_response(response: &DiscoverResponse, args: &DiscoverArgs) -> Result<(), Failure> {
     if args.json {
-        return print_json(answer);
+        return print_json(response);
     }
     let width = terminal::size().map(|size| size.columns);
-    for line in page::lines(&answer.page, answer.timestamp, args.detail(), width) {
+    for line in page::lines(&response.page, response.timestamp, args.detail(), width) {
         print(line)?;
     }
-    print(page::summary(&answer.page.info))
+    print(page::summary(&response.page.info))
 }
 
 async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs) -> Result<(), Failure> {
     let mut pages = client.enumerate(request);
     let mut listed = 0;
-    while let Some(answer) = pages.next_page().await? {
+    while let Some(response) = pages.next_page().await? {
         if args.json {
-            print_json(&answer)?;
+            print_json(&response)?;
             continue;
         }
         let width = terminal::size().map(|size| size.columns);
         // Only the first page has a heading.
         let skipped = usize::from(listed > 0);
-        for line in page::lines(&answer.page, answer.timestamp, args.detail(), width).iter().skip(skipped) {
+        for line in page::lines(&response.page, response.timestamp, args.detail(), width).iter().skip(skipped)
+        {
             print(line)?;
         }
-        listed += answer.page.peers.len();
+        listed += response.page.peers.len();
     }
     if args.json {
         Ok(())
@@ -121,24 +122,25 @@ async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs
 }
 
 async fn watch(client: &Client, request: &DiscoverRequest, args: &DiscoverArgs) -> Result<(), Failure> {
-    let mut picture = Picture::new();
+    let mut screen = LiveScreen::new();
     let mut shown = None;
     loop {
         let error = match client.discover(request).await {
-            Ok(answer) => {
-                shown = Some(answer);
+            Ok(response) => {
+                shown = Some(response);
                 None
             }
             // A service that is restarted comes back. The last table stays until then.
             Err(error) if error.is_transient() => Some(error.to_string()),
             Err(error) => return Err(error.into()),
         };
+        // Without a terminal or with --json, responses are printed, and errors are warnings.
         match (terminal::size(), &shown, error) {
             (Some(size), shown, error) if !args.json => {
-                picture.draw(&frame(shown.as_ref(), error, &client.endpoint(), args.detail(), size), size)?;
+                screen.draw(&frame(shown.as_ref(), error, &client.endpoint(), args.detail(), size), size)?;
             }
             (_, _, Some(error)) => failure::warn(error),
-            (_, Some(answer), None) => print_answer(answer, args)?,
+            (_, Some(response), None) => print_response(response, args)?,
             (_, None, None) => {}
         }
         sleep(Duration::from_secs(args.interval)).await;
@@ -154,11 +156,11 @@ fn frame(
     size: Size,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(answer) = shown {
-        let summary = page::summary(&answer.page.info);
-        lines.push(format!("{endpoint} · {} UTC · {summary} · Ctrl-C ends", answer.timestamp));
+    if let Some(response) = shown {
+        let summary = page::summary(&response.page.info);
+        lines.push(format!("{endpoint} · {} UTC · {summary} · Ctrl-C to stop", response.timestamp));
         lines.push(String::new());
-        lines.extend(page::lines(&answer.page, answer.timestamp, detail, Some(size.columns)));
+        lines.extend(page::lines(&response.page, response.timestamp, detail, Some(size.columns)));
     }
     // The error is above the table, so that it is visible however long the table is.
     lines.splice(0..0, error.map(|error| format!("! {}", escape(&error))));

@@ -13,5 +13,5 @@ pub(crate) async fn run(args: ConnectArgs) -> Result<(), Failure> {
         Some(reason) => print(format_args!("{status}: {}", escape(reason)))?,
         None => print(&status)?,
     }
-    if health.status == "healthy" { Ok(()) } else { Err(Failure::Said) }
+    if health.status == "healthy" { Ok(()) } else { Err(Failure::AlreadyReported) }
 }

@@ -1,8 +1,8 @@
 //! `heartbeat`.
 
 use aurora_discovery_protocol::{
-    DiscoverRequest, DiscoveredPage, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest, PeerId, PeerIds,
-    Timestamp, Ttl,
+    DiscoverRequest, DiscoveredPage, HeartbeatEntries, HeartbeatRequest, HeartbeatResult, HeartbeatsRequest,
+    PeerId, Timestamp, Ttl,
 };
 use clap::Args;
 
@@ -19,13 +19,13 @@ const PEERS: u32 = 20;
 /// Arguments of `heartbeat`.
 #[derive(Debug, Args)]
 pub(crate) struct HeartbeatArgs {
-    /// The peer whose lease is renewed; up to 100 of them in one call.
-    #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=PeerIds::MAX_COUNT, value_name = "PEER_ID")]
+    /// The peer whose lease to renew; up to 100 peers in one request.
+    #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=HeartbeatEntries::MAX_COUNT, value_name = "PEER_ID")]
     pub(crate) peer_ids: Vec<PeerId>,
-    /// Also list some of the other peers, in the same call.
+    /// Also list other peers, in the same request.
     #[arg(long)]
     pub(crate) discover: bool,
-    /// Print the service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -35,34 +35,40 @@ pub(crate) struct HeartbeatArgs {
 /// Renews leases, and lists some peers if requested.
 pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {
     match args.peer_ids.as_slice() {
-        [peer_id] => one(&args, peer_id.clone()).await,
-        _ => many(&args).await,
+        [peer_id] => renew_one(&args, peer_id.clone()).await,
+        _ => renew_many(&args).await,
     }
 }
 
-async fn one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure> {
+async fn renew_one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure> {
     let others = DiscoverRequest { exclude: Some(peer_id.clone()), ..DiscoverRequest::new(PEERS) };
-    let request = HeartbeatRequest { peer_id, discover: args.discover.then_some(others) };
-    let answer = args.connect.client()?.heartbeat(&request).await?;
+    let request = HeartbeatRequest { peer_id, lease_token: None, discover: args.discover.then_some(others) };
+    let response = args.connect.client()?.heartbeat(&request).await?;
     if args.json {
-        return print_json(&answer);
+        return print_json(&response);
     }
-    print_lease(&answer.peer_id, answer.ttl_expires, answer.ttl_seconds, answer.heartbeat_interval_seconds)?;
-    print_page(answer.page.as_ref(), answer.timestamp)
+    print_lease(
+        &response.peer_id,
+        response.ttl_expires,
+        response.ttl_seconds,
+        response.heartbeat_interval_seconds,
+    )?;
+    print_page(response.page.as_ref(), response.timestamp)
 }
 
-async fn many(args: &HeartbeatArgs) -> Result<(), Failure> {
+async fn renew_many(args: &HeartbeatArgs) -> Result<(), Failure> {
     let ids: Vec<_> = args.peer_ids.iter().map(PeerId::as_str).collect();
-    let peer_ids = PeerIds::parse(&ids).map_err(|rule| Failure::flag("<PEER_ID>...", rule))?;
+    let peer_ids = HeartbeatEntries::parse(&ids).map_err(|rule| Failure::flag("<PEER_ID>...", rule))?;
     let discover = args.discover.then(|| DiscoverRequest::new(PEERS));
-    let answer = args.connect.client()?.heartbeats(&HeartbeatsRequest { peer_ids, discover }).await?;
+    let response = args.connect.client()?.heartbeats(&HeartbeatsRequest { peer_ids, discover }).await?;
     if args.json {
-        print_json(&answer)?;
+        print_json(&response)?;
     } else {
-        answer.results.iter().try_for_each(print_result)?;
-        print_page(answer.page.as_ref(), answer.timestamp)?;
+        response.results.iter().try_for_each(print_result)?;
+        print_page(response.page.as_ref(), response.timestamp)?;
     }
-    if answer.renewed == answer.results.len() { Ok(()) } else { Err(Failure::Said) }
+    // The exit code reports a peer that was not renewed, which the output already explains.
+    if response.renewed == response.results.len() { Ok(()) } else { Err(Failure::AlreadyReported) }
 }
 
 fn print_result(result: &HeartbeatResult) -> Result<(), Failure> {
@@ -71,7 +77,7 @@ fn print_result(result: &HeartbeatResult) -> Result<(), Failure> {
             print_lease(peer_id, *ttl_expires, *ttl_seconds, *heartbeat_interval_seconds)
         }
         HeartbeatResult::Refused { peer_id, error, code } => {
-            print(format_args!("{peer_id} is not renewed: {} ({code})", escape(error)))
+            print(format_args!("{peer_id} was not renewed: {} ({code})", escape(error)))
         }
     }
 }
@@ -79,14 +85,14 @@ fn print_result(result: &HeartbeatResult) -> Result<(), Failure> {
 fn print_lease(peer_id: &PeerId, until: Timestamp, ttl: Ttl, interval: u32) -> Result<(), Failure> {
     let ttl = ttl.as_secs();
     print(format_args!(
-        "{peer_id} is renewed until {until} UTC ({ttl} s); next heartbeat wanted within {interval} s"
+        "{peer_id} is renewed until {until} UTC ({ttl} s); next heartbeat due within {interval} s"
     ))
 }
 
 fn print_page(page: Option<&DiscoveredPage>, now: Timestamp) -> Result<(), Failure> {
     let Some(discovered) = page else { return Ok(()) };
     let width = terminal::size().map(|size| size.columns);
-    for line in page::lines(discovered, now, page::Detail::Seed, width) {
+    for line in page::lines(discovered, now, page::Detail::Legacy, width) {
         print(line)?;
     }
     print(page::summary(&discovered.info))

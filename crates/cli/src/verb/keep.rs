@@ -32,14 +32,14 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
         let _ = writeln!(io::stdout(), "{} {}", now(), describe(&id, &event));
     });
     tokio::select! {
-        refused = keeper.ended() => return Ok(refused?),
+        result = keeper.ended() => return Ok(result?),
         () = stop_requested() => {}
     }
     // A user who presses Ctrl-C twice does not want to wait for a service that does not respond.
     tokio::select! {
-        left = keeper.stop() => Ok(left?),
+        result = keeper.stop() => Ok(result?),
         () = stop_requested() => {
-            Err(Failure::Other("stopped before the service answered; the lease ends by itself".to_owned()))
+            Err(Failure::Other("stopped before the service responded; the lease will expire".to_owned()))
         }
     }
 }
@@ -51,20 +51,22 @@ fn now() -> Timestamp {
 
 fn describe(id: &PeerId, event: &Event) -> String {
     match event {
-        Event::Registered(answer) => format!(
+        Event::Registered(response) => format!(
             "{id} is registered until {} UTC; heartbeats every {} s; lease token {}",
-            answer.ttl_expires,
-            answer.heartbeat_interval_seconds,
-            answer.lease_token.as_str()
+            response.ttl_expires,
+            response.heartbeat_interval_seconds,
+            response.lease_token.as_str()
         ),
-        Event::Renewed(answer) => format!("{id} is renewed until {} UTC", answer.ttl_expires),
+        Event::Renewed(response) => format!("{id} is renewed until {} UTC", response.ttl_expires),
         Event::Forgotten => format!("{id} is unknown to the service, registering again"),
         Event::Failed { error, retry_in } => {
-            format!("{id}: {}; trying again in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
+            format!("{id}: {}; retrying in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
         }
-        Event::Lost => format!("{id} is no longer listed: its lease ran out before it could be renewed"),
-        Event::Recovered { after } => format!("{id} is back after {:.1} s", after.as_secs_f64()),
-        Event::Refused { reason } => format!("{id} gives up: {}", escape(reason)),
-        Event::Left => format!("{id} is deregistered"),
+        Event::Expired => format!("{id} is no longer listed: its lease expired before it could be renewed"),
+        Event::Recovered { after } => {
+            format!("{id} was renewed again after {:.1} s of failures", after.as_secs_f64())
+        }
+        Event::Refused { reason } => format!("{id} was rejected: {}", escape(reason)),
+        Event::Deregistered => format!("{id} is deregistered"),
     }
 }

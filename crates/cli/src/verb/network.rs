@@ -12,7 +12,7 @@ use crate::{table, terminal};
 /// Arguments of `network`.
 #[derive(Debug, Args)]
 pub(crate) struct NetworkArgs {
-    /// Print the service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -21,18 +21,22 @@ pub(crate) struct NetworkArgs {
 
 /// Prints the state of the whole network.
 pub(crate) async fn run(args: NetworkArgs) -> Result<(), Failure> {
-    let answer = args.connect.client()?.network().await?;
+    let response = args.connect.client()?.network().await?;
     if args.json {
-        return print_json(&answer);
+        return print_json(&response);
     }
     let width = terminal::size().map(|size| size.columns);
-    figures(&answer).into_iter().chain(archetypes(&answer, width)).chain(risks(&answer)).try_for_each(print)
+    figures(&response)
+        .into_iter()
+        .chain(archetypes(&response, width))
+        .chain(risks(&response))
+        .try_for_each(print)
 }
 
 /// The figures, one per line.
-fn figures(answer: &NetworkResponse) -> Vec<String> {
-    let mut rows = vec![vec!["live peers".to_owned(), answer.peers.to_string()]];
-    if let Some(rates) = &answer.rates {
+fn figures(response: &NetworkResponse) -> Vec<String> {
+    let mut rows = vec![vec!["live peers".to_owned(), response.peers.to_string()]];
+    if let Some(rates) = &response.rates {
         let over = format!("a minute, over the last {}", rates.minutes);
         for (name, rate) in [
             ("joins", rates.joins_per_minute),
@@ -43,31 +47,31 @@ fn figures(answer: &NetworkResponse) -> Vec<String> {
             rows.push(vec![name.to_owned(), format!("{rate:.1} {over}")]);
         }
     }
-    if let Some(ratio) = answer.undiscovered_ratio {
+    if let Some(ratio) = response.undiscovered_ratio {
         rows.push(vec!["undiscovered".to_owned(), format!("{:.1} %", ratio * 100.0)]);
     }
     table::lines(&[], &rows, None)
 }
 
-fn archetypes(answer: &NetworkResponse, width: Option<usize>) -> Vec<String> {
-    if answer.archetypes.is_empty() {
+fn archetypes(response: &NetworkResponse, width: Option<usize>) -> Vec<String> {
+    if response.archetypes.is_empty() {
         return Vec::new();
     }
-    let rows: Vec<_> = answer
+    let rows: Vec<_> = response
         .archetypes
         .iter()
-        .map(|one| vec![escape(one.archetype.as_str()).into_owned(), one.peers.to_string()])
+        .map(|entry| vec![escape(entry.archetype.as_str()).into_owned(), entry.peers.to_string()])
         .collect();
     let mut lines = vec![String::new()];
     lines.extend(table::lines(&["ARCHETYPE", "PEERS"], &rows, width));
     lines
 }
 
-fn risks(answer: &NetworkResponse) -> Vec<String> {
+fn risks(response: &NetworkResponse) -> Vec<String> {
     let mut lines = vec![String::new()];
-    if answer.at_risk.is_empty() {
-        lines.push("nothing is known to be at risk".to_owned());
+    if response.at_risk.is_empty() {
+        lines.push("no known risks".to_owned());
     }
-    lines.extend(answer.at_risk.iter().map(|risk| format!("at risk: {}", escape(risk))));
+    lines.extend(response.at_risk.iter().map(|risk| format!("at risk: {}", escape(risk))));
     lines
 }

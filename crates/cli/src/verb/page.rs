@@ -11,7 +11,7 @@ const MILLIS_PER_SECOND: u64 = 1_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
     /// Those of the legacy view.
-    Seed,
+    Legacy,
     /// Also when the lease ends and when the peer registered.
     Full,
 }
@@ -24,7 +24,7 @@ pub(crate) fn lines(
     width: Option<usize>,
 ) -> Vec<String> {
     let rows: Vec<_> = page.peers.iter().map(|peer| row(peer, now, detail)).collect();
-    table::lines(head(detail), &rows, width)
+    table::lines(headings(detail), &rows, width)
 }
 
 /// The number of listed peers, and the total.
@@ -32,6 +32,7 @@ pub(crate) fn summary(figures: &PageInfo) -> String {
     let about = if figures.total_is_estimate { "about " } else { "" };
     let total = figures.total;
     let listed = u64::try_from(figures.count).unwrap_or(u64::MAX);
+    // With --fill, peers that do not match are listed in addition to those counted in `total`.
     if listed > total && !figures.total_is_estimate {
         let (verb, others) = (if total == 1 { "peer matches" } else { "peers match" }, listed - total);
         return format!("{total} live {verb}, {others} other{} listed", if others == 1 { "" } else { "s" });
@@ -39,19 +40,19 @@ pub(crate) fn summary(figures: &PageInfo) -> String {
     format!("{} of {about}{total} live peer{}", figures.count, if total == 1 { "" } else { "s" })
 }
 
-fn head(detail: Detail) -> &'static [&'static str] {
+fn headings(detail: Detail) -> &'static [&'static str] {
     match detail {
-        Detail::Seed => &["PEER", "ADDRESS", "SEEN", "ARCHETYPES", "METADATA"],
+        Detail::Legacy => &["PEER", "ADDRESS", "SEEN", "ARCHETYPES", "METADATA"],
         Detail::Full => &["PEER", "ADDRESS", "SEEN", "EXPIRES", "AGE", "ARCHETYPES", "METADATA"],
     }
 }
 
 fn row(peer: &Peer, now: Timestamp, detail: Detail) -> Vec<String> {
-    let seen = now.millis_since(peer.last_seen) / MILLIS_PER_SECOND;
-    let mut cells = vec![peer.peer_id.to_string(), place(&peer.address, peer.port), span(seen)];
+    let seen = now.millis_since(peer.last_seen.unwrap_or(now)) / MILLIS_PER_SECOND;
+    let mut cells = vec![peer.peer_id.to_string(), socket_address(&peer.address, peer.port), duration(seen)];
     if detail == Detail::Full {
-        cells.push(peer.expires_in_seconds.map(span).unwrap_or_default());
-        cells.push(peer.registered_seconds_ago.map(span).unwrap_or_default());
+        cells.push(peer.expires_in_seconds.map(duration).unwrap_or_default());
+        cells.push(peer.registered_seconds_ago.map(duration).unwrap_or_default());
     }
     let archetypes: Vec<_> = peer.archetypes.as_slice().iter().map(|name| escape(name.as_str())).collect();
     cells.push(archetypes.join(", "));
@@ -62,8 +63,8 @@ fn row(peer: &Peer, now: Timestamp, detail: Detail) -> Vec<String> {
     cells
 }
 
-/// An address with its port, in the form for dialling it.
-fn place(address: &Address, port: u16) -> String {
+/// An address with its port, as used to connect to it.
+fn socket_address(address: &Address, port: u16) -> String {
     match address {
         _ if port == 0 => address.to_string(),
         Address::Ip(ip) if ip.is_ipv6() => format!("[{ip}]:{port}"),
@@ -72,7 +73,7 @@ fn place(address: &Address, port: u16) -> String {
 }
 
 /// A duration in its two largest units.
-fn span(seconds: u64) -> String {
+fn duration(seconds: u64) -> String {
     match seconds {
         0..60 => format!("{seconds}s"),
         60..3_600 => format!("{}m {:02}s", seconds / 60, seconds % 60),
@@ -93,9 +94,9 @@ mod tests {
         ],"count":2,"timestamp":"2025-10-02T12:00:00","total":7,"total_is_estimate":true}"#;
 
     #[test]
-    fn peers_are_listed_with_what_they_wrote_escaped() {
-        let answer = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
-        let shown = lines(&answer.page, answer.timestamp, Detail::Full, None);
+    fn text_from_peers_is_escaped_in_the_table() {
+        let response = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
+        let shown = lines(&response.page, response.timestamp, Detail::Full, None);
         assert_eq!(
             shown,
             [
@@ -104,13 +105,13 @@ mod tests {
                 "browser  10.0.0.1            0s",
             ]
         );
-        assert_eq!(summary(&answer.page.info), "2 of about 7 live peers");
+        assert_eq!(summary(&response.page.info), "2 of about 7 live peers");
     }
 
     #[test]
-    fn the_seeds_view_has_no_columns_for_what_it_does_not_say() {
-        let answer = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
-        let shown = lines(&answer.page, answer.timestamp, Detail::Seed, Some(30));
+    fn the_legacy_view_has_no_columns_for_the_lease() {
+        let response = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
+        let shown = lines(&response.page, response.timestamp, Detail::Legacy, Some(30));
         assert!(!shown[0].contains("EXPIRES"));
         assert!(shown.iter().all(|line| line.chars().count() <= 30));
     }

@@ -13,7 +13,7 @@ use crate::peer::PeerArgs;
 pub(crate) struct RegisterArgs {
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
-    /// Print the service's answer as JSON.
+    /// Print the response of the service as JSON.
     #[arg(long)]
     pub(crate) json: bool,
     #[command(flatten)]
@@ -22,23 +22,23 @@ pub(crate) struct RegisterArgs {
 
 /// Registers a peer and prints the lease that the service granted.
 pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
-    let answer = args.connect.client()?.register(&args.peer.registration()?).await?;
+    let response = args.connect.client()?.register(&args.peer.registration()?).await?;
     if args.json {
-        return print_json(&answer);
+        return print_json(&response);
     }
-    let id = &answer.peer_id;
+    let id = &response.peer_id;
     print(format_args!(
         "{id} is registered until {} UTC ({} s); the service sees it at {}",
-        answer.ttl_expires,
-        answer.ttl_seconds.as_secs(),
-        escape(&answer.observed_address),
+        response.ttl_expires,
+        response.ttl_seconds.as_secs(),
+        escape(&response.observed_address),
     ))?;
     print(format_args!(
-        "next heartbeat wanted within {} s: aurora-discovery heartbeat {id}",
-        answer.heartbeat_interval_seconds
+        "next heartbeat due within {} s: aurora-discovery heartbeat {id}",
+        response.heartbeat_interval_seconds
     ))?;
     print(format_args!(
-        "lease token (proves the holder from another address): {}",
-        answer.lease_token.as_str()
+        "lease token (needed to change the registration from another address): {}",
+        response.lease_token.as_str()
     ))
 }

@@ -15,21 +15,21 @@ fn command(arguments: &[&str]) -> Command {
 }
 
 /// The result of a command.
-pub(crate) struct Ran {
+pub(crate) struct Completed {
     pub(crate) code: i32,
     pub(crate) out: String,
     pub(crate) err: String,
 }
 
-pub(crate) fn run(arguments: &[&str]) -> Ran {
+pub(crate) fn run(arguments: &[&str]) -> Completed {
     run_with(arguments, &[])
 }
 
 /// Runs the command with these environment variables.
-pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Completed {
     let Output { status, stdout, stderr } =
         command(arguments).envs(variables.iter().copied()).output().unwrap();
-    Ran {
+    Completed {
         code: status.code().unwrap(),
         out: String::from_utf8(stdout).unwrap(),
         err: String::from_utf8(stderr).unwrap(),
@@ -108,7 +108,7 @@ impl Service {
     }
 
     /// Runs a verb against this service.
-    pub(crate) fn call(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn call(&self, arguments: &[&str]) -> Completed {
         run(&[arguments, &["--endpoint", &self.endpoint]].concat())
     }
 }

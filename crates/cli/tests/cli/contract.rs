@@ -8,7 +8,7 @@ use crate::command::Service;
 aurora_discovery_contract_tests::contract_suite!(serve);
 
 async fn serve(needs: Needs) -> Option<Target> {
-    if needs.winding {
+    if needs.settable_clock {
         return None;
     }
     let max_peers = needs.max_peers.map(|count| format!("--max-peers={count}"));

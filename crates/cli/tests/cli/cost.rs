@@ -13,9 +13,9 @@ const END: &str = "<!-- cost:end -->";
 const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
 
 fn json(arguments: &[&str]) -> Value {
-    let ran = run(&[&["cost", "--json"], arguments].concat());
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    serde_json::from_str(&ran.out).unwrap()
+    let output = run(&[&["cost", "--json"], arguments].concat());
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+    serde_json::from_str(&output.out).unwrap()
 }
 
 fn dollars(value: &Value) -> f64 {
@@ -29,7 +29,7 @@ fn the_readme_shows_what_the_command_prints() {
 }
 
 #[test]
-fn every_part_is_named_for_every_way_in_and_every_cadence() {
+fn every_part_is_shown_for_every_endpoint_and_cadence() {
     let text = run(&SHOWN).out;
     for part in [
         "API",
@@ -46,22 +46,22 @@ fn every_part_is_named_for_every_way_in_and_every_cadence() {
     ] {
         assert_eq!(text.lines().filter(|line| line.starts_with(part)).count(), 3, "{part}:\n{text}");
     }
-    for said in [
+    for expected in [
         "REST API",
         "HTTP API",
         "function URL",
-        "as given: a heartbeat each 60 s",
-        "as the service steers",
-        "today's clients: a heartbeat each 30 s, a discover of 1000 each 10 s",
+        "as given: a heartbeat every 60 s",
+        "as the service requests",
+        "legacy clients: a heartbeat every 30 s, a discover of 1000 every 10 s",
         "2026-11",
-        "no free tier",
+        "without the free tier",
     ] {
-        assert!(text.contains(said), "{said}:\n{text}");
+        assert!(text.contains(expected), "{expected}:\n{text}");
     }
 }
 
 #[test]
-fn each_option_moves_the_bill_the_way_it_must() {
+fn each_option_raises_or_lowers_the_bill_as_expected() {
     let total = |arguments: &[&str]| dollars(&json(arguments)["scenarios"][0]["rest_api"]["total"]);
     let plain = total(&[]);
     for (dearer, arguments) in [
@@ -87,26 +87,26 @@ fn each_option_moves_the_bill_the_way_it_must() {
 }
 
 #[test]
-fn a_price_list_of_ones_own_replaces_the_built_in_one_whole() {
+fn a_custom_price_list_replaces_the_built_in_one_entirely() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("prices.toml");
     let file = path.to_str().unwrap();
     let built_in = run(&["cost", "--print-prices"]).out;
     fs::write(&path, built_in.replace("rest_per_million = 3.50", "rest_per_million = 7")).unwrap();
-    let ours = json(&["--prices", file]);
-    let theirs = json(&[]);
+    let custom = json(&["--prices", file]);
+    let default = json(&[]);
     let api = |report: &Value| dollars(&report["scenarios"][0]["rest_api"]["api"]);
-    assert!((api(&ours) / api(&theirs) - 2.0).abs() < 1e-9);
+    assert!((api(&custom) / api(&default) - 2.0).abs() < 1e-9);
 
     fs::write(&path, built_in.replace("[egress]\nper_gb = 0.09", "")).unwrap();
-    let ran = run(&["cost", "--prices", file]);
-    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
-    assert!(ran.err.contains("prices.toml: egress.per_gb must be a price in USD"), "{}", ran.err);
+    let output = run(&["cost", "--prices", file]);
+    assert_eq!((output.code, output.out.as_str()), (2, ""));
+    assert!(output.err.contains("prices.toml: egress.per_gb must be a price in USD"), "{}", output.err);
 }
 
 #[test]
-fn a_network_between_whose_heartbeats_nobody_is_listed_is_refused() {
-    let ran = run(&["cost", "--heartbeat", "301"]);
-    assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("--heartbeat must be at most --lease (300 s)"), "{}", ran.err);
+fn a_heartbeat_interval_longer_than_the_lease_is_rejected() {
+    let output = run(&["cost", "--heartbeat", "301"]);
+    assert_eq!(output.code, 2);
+    assert!(output.err.contains("--heartbeat must be at most --lease (300 s)"), "{}", output.err);
 }

@@ -3,31 +3,31 @@
 use crate::command::{Running, run};
 
 #[test]
-fn a_demo_ends_by_itself_when_its_time_is_over() {
-    let ran = run(&["demo", "--seconds", "1", "--peers", "5"]);
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    let summary = ran.out.lines().last().unwrap();
+fn a_demo_ends_after_the_given_time() {
+    let output = run(&["demo", "--seconds", "1", "--peers", "5"]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+    let summary = output.out.lines().last().unwrap();
     assert!(summary.starts_with("In ") && summary.contains(" registered, "), "{summary}");
-    assert!(!ran.out.contains('\u{1b}'), "no terminal, no escapes");
+    assert!(!output.out.contains('\u{1b}'), "no terminal, no escapes");
 }
 
 #[test]
 fn a_demo_shows_peers_that_join_leave_crash_and_expire_until_it_is_stopped() {
     const ALL: [&str; 4] = [" joined (", " left: ", " crashed: ", " expired: "];
     let mut demo = Running::start(&["demo", "--peers", "3"]);
-    let mut told = Vec::new();
-    while !ALL.iter().all(|what| times(&told, what) > 0) || times(&told, ALL[0]) < 3 {
-        told.push(demo.line());
+    let mut lines = Vec::new();
+    while !ALL.iter().all(|what| times(&lines, what) > 0) || times(&lines, ALL[0]) < 3 {
+        lines.push(demo.line());
     }
     demo.signal("INT");
-    while !told.iter().any(|line| line.starts_with("In ")) {
-        told.push(demo.line());
+    while !lines.iter().any(|line| line.starts_with("In ")) {
+        lines.push(demo.line());
     }
-    let counted = format!(" {} left, {} expired, ", times(&told, " left: "), times(&told, " expired: "));
-    assert!(told.last().unwrap().contains(&counted), "{counted}: {told:?}");
+    let counted = format!(" {} left, {} expired, ", times(&lines, " left: "), times(&lines, " expired: "));
+    assert!(lines.last().unwrap().contains(&counted), "{counted}: {lines:?}");
     assert_eq!(demo.wait(), Some(0));
 }
 
-fn times(told: &[String], what: &str) -> usize {
-    told.iter().filter(|line| line.contains(what)).count()
+fn times(lines: &[String], what: &str) -> usize {
+    lines.iter().filter(|line| line.contains(what)).count()
 }

@@ -20,7 +20,7 @@ fn a_kept_peer_is_listed_until_the_command_is_stopped() {
 }
 
 #[test]
-fn a_peer_that_was_deregistered_meanwhile_registers_again() {
+fn a_peer_that_another_client_deregistered_is_registered_again() {
     let service = Service::start(&["--memory", "--ttl-min", "1"]);
     let mut keep = Running::start(&["keep", "alice", "--ttl", "3", "--endpoint", &service.endpoint]);
     keep.line_with("alice is registered until");
@@ -34,20 +34,20 @@ fn a_peer_that_was_deregistered_meanwhile_registers_again() {
 fn wait_until_listed(service: &Service, peer: &str) {
     let begun = Instant::now();
     while !service.call(&["discover"]).out.contains(peer) {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{peer} is kept and never listed");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{peer} is kept registered but never listed");
     }
 }
 
 #[test]
-fn a_registration_that_the_service_never_takes_ends_the_command() {
+fn a_permanently_rejected_registration_ends_the_command() {
     let service = Service::in_memory();
-    let ran = service.call(&["keep", "alice", "--ttl", "5"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("ttl_seconds"), "{}", ran.err);
+    let output = service.call(&["keep", "alice", "--ttl", "5"]);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("ttl_seconds"), "{}", output.err);
 }
 
 #[test]
-fn who_asks_twice_does_not_wait_for_a_service_that_does_not_answer() {
+fn a_second_signal_ends_the_command_without_waiting_for_the_service() {
     const REGISTERED: &str = r#"{"message":"m","peer_id":"alice","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100,"observed_address":"127.0.0.1","lease_token":"t"}"#;
     let service = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("http://{}", service.local_addr().unwrap());

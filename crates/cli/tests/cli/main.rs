@@ -9,7 +9,6 @@ mod cost;
 mod demo;
 mod doctor;
 mod keep;
-mod mistake;
 mod proxy;
 mod readme;
 mod serve;
@@ -17,4 +16,5 @@ mod setting;
 #[cfg(feature = "stand-in")]
 mod shared_table;
 mod tls;
+mod usage_error;
 mod verb;

@@ -8,16 +8,16 @@ use std::thread;
 use tokio::net::TcpSocket;
 
 /// The destination of a request, by its first line.
-type Route = dyn Fn(&str) -> Where + Send + Sync;
+type Route = dyn Fn(&str) -> Destination + Send + Sync;
 /// Changes the head of a response. The arguments are the first line of the request, and the head.
 type Edit = dyn Fn(&str, String) -> String + Send + Sync;
 
 /// The destination of a request.
-pub(crate) enum Where {
+pub(crate) enum Destination {
     /// To the service at this address.
-    To(SocketAddr),
+    Service(SocketAddr),
     /// No service: the proxy sends this response itself.
-    Answer(&'static str),
+    Response(&'static str),
 }
 
 /// A proxy that runs until the tests end.
@@ -32,11 +32,11 @@ impl Proxy {
         edit: impl Fn(&str, String) -> String + Send + Sync + 'static,
     ) -> Self {
         let address = authority(endpoint);
-        Self::start(Arc::new(move |_: &str| Where::To(address)), Arc::new(edit))
+        Self::start(Arc::new(move |_: &str| Destination::Service(address)), Arc::new(edit))
     }
 
     /// A proxy in front of several services, or of none.
-    pub(crate) fn routing(route: impl Fn(&str) -> Where + Send + Sync + 'static) -> Self {
+    pub(crate) fn routing(route: impl Fn(&str) -> Destination + Send + Sync + 'static) -> Self {
         Self::start(Arc::new(route), Arc::new(|_: &str, head| head))
     }
 
@@ -46,7 +46,7 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let (route, edit) = (Arc::clone(&route), Arc::clone(&edit));
-                thread::spawn(move || pass(client, &*route, &*edit));
+                thread::spawn(move || forward(client, &*route, &*edit));
             }
         });
         Self { endpoint }
@@ -58,23 +58,23 @@ pub(crate) fn authority(endpoint: &str) -> SocketAddr {
     endpoint.trim_start_matches("http://").parse().unwrap()
 }
 
-fn pass(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
+fn forward(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
     let (head, body) = message(&mut client)?;
     let line = head.lines().next()?.to_owned();
-    let answer = match route(&line) {
-        Where::Answer(answer) => answer.to_owned(),
-        Where::To(address) => {
+    let response = match route(&line) {
+        Destination::Response(response) => response.to_owned(),
+        Destination::Service(address) => {
             let mut service = from_another_address(address);
             // There is one request per connection, so the response ends with the connection.
             let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
             service.write_all(&[head.as_bytes(), &body].concat()).ok()?;
-            let mut answer = String::new();
-            service.read_to_string(&mut answer).ok()?;
-            let (head, body) = answer.split_once("\r\n\r\n")?;
+            let mut response = String::new();
+            service.read_to_string(&mut response).ok()?;
+            let (head, body) = response.split_once("\r\n\r\n")?;
             format!("{}\r\n\r\n{body}", edit(&line, head.to_owned()))
         }
     };
-    client.write_all(answer.as_bytes()).ok()
+    client.write_all(response.as_bytes()).ok()
 }
 
 /// A real proxy is another machine, so this one connects from an address that is not the caller's.

@@ -10,19 +10,19 @@ const END: &str = "<!-- settings:end -->";
 
 /// Compares the text between two markers in the README with the output of the command. `UPDATE=1
 /// cargo test` rewrites it.
-pub(crate) fn section_is(begin: &str, end: &str, said: &str) {
+pub(crate) fn section_is(begin: &str, end: &str, expected: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
     let readme = fs::read_to_string(&path).unwrap();
     let (before, rest) = readme.split_once(begin).unwrap();
     let (written, after) = rest.split_once(end).unwrap();
     if env::var_os("UPDATE").is_some() {
-        fs::write(&path, format!("{before}{begin}{said}{end}{after}")).unwrap();
+        fs::write(&path, format!("{before}{begin}{expected}{end}{after}")).unwrap();
     } else {
-        assert_eq!(written, said, "run this test alone with UPDATE=1 to write the section");
+        assert_eq!(written, expected, "run this test alone with UPDATE=1 to write the section");
     }
 }
 
 #[test]
-fn the_readme_lists_every_setting_as_the_command_declares_it() {
+fn the_readme_lists_every_setting_that_the_command_declares() {
     section_is(BEGIN, END, &run(&["settings"]).out);
 }

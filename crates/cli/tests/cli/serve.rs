@@ -3,7 +3,7 @@
 use crate::command::{Service, run};
 
 #[test]
-fn registrations_survive_a_kill_and_a_second_process_is_kept_out() {
+fn registrations_survive_a_kill_and_a_second_process_is_rejected() {
     let directory = tempfile::tempdir().unwrap();
     let service = Service::on(directory.path());
     assert_eq!(service.call(&["register", "alice", "--archetype", "pepino"]).code, 0);
@@ -24,7 +24,7 @@ fn registrations_survive_a_kill_and_a_second_process_is_kept_out() {
 }
 
 #[test]
-fn a_stop_is_an_orderly_end() {
+fn a_signal_stops_the_service_with_exit_code_0() {
     for signal in ["TERM", "INT"] {
         let mut service = Service::in_memory();
         service.running.signal(signal);
@@ -33,16 +33,16 @@ fn a_stop_is_an_orderly_end() {
 }
 
 #[test]
-fn metrics_have_a_listener_of_their_own() {
+fn metrics_have_a_separate_listener() {
     let mut service = Service::start(&["--memory", "--metrics-listen", "127.0.0.1:0"]);
     assert!(service.running.line().starts_with("metrics on http://127.0.0.1:"));
 }
 
 #[test]
-fn an_address_that_is_taken_is_named() {
+fn an_error_about_an_address_in_use_names_it() {
     let service = Service::in_memory();
     let address = service.endpoint.trim_start_matches("http://");
-    let ran = run(&["serve", "--memory", "--listen", address, "--log", "error"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains(address), "{}", ran.err);
+    let output = run(&["serve", "--memory", "--listen", address, "--log", "error"]);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains(address), "{}", output.err);
 }

@@ -6,7 +6,7 @@ use std::fs;
 use crate::command::{Service, run, run_with};
 
 #[test]
-fn settings_come_from_a_file_and_its_mistakes_are_named() {
+fn settings_are_read_from_a_file_and_errors_name_it() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("aurora.toml");
     let config = path.to_str().unwrap();
@@ -16,13 +16,13 @@ fn settings_come_from_a_file_and_its_mistakes_are_named() {
     let service = Service::start(&["--config", config, "--peer-ttl-minutes", "2"]);
     assert!(service.call(&["register", "a"]).out.contains("(120 s)"));
     fs::write(&path, "peer-ttl-minutes = 0\n").unwrap();
-    let ran = run(&["serve", "--config", config]);
-    assert_eq!(ran.code, 2);
-    assert!(ran.err.contains("aurora.toml: peer-ttl-minutes"), "{}", ran.err);
+    let output = run(&["serve", "--config", config]);
+    assert_eq!(output.code, 2);
+    assert!(output.err.contains("aurora.toml: peer-ttl-minutes"), "{}", output.err);
 }
 
 #[test]
-fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
+fn a_flag_overrides_the_environment_and_the_environment_overrides_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("aurora.toml");
     // The default lease is shorter than the shortest lease. The error names the default that
@@ -35,9 +35,9 @@ fn a_flag_beats_the_environment_and_the_environment_beats_the_file() {
         (&["serve"], &[file, minutes], "default lease (180 s)"),
         (&["serve", "--peer-ttl-minutes", "4"], &[file, minutes], "default lease (240 s)"),
     ] {
-        let ran = run_with(flags, variables);
-        assert_eq!(ran.code, 2);
-        assert!(ran.err.contains(counted), "{}", ran.err);
+        let output = run_with(flags, variables);
+        assert_eq!(output.code, 2);
+        assert!(output.err.contains(counted), "{}", output.err);
     }
 }
 
@@ -52,16 +52,16 @@ fn an_empty_variable_counts_as_unset_for_every_command() {
         ("AURORA_DATA", ""),
     ];
     // A shortest lease that is too long makes `serve` exit once all variables are read.
-    let ran = run_with(&["serve", "--memory", "--ttl-min", "600"], &empty);
-    assert!(ran.code == 2 && ran.err.contains("default lease"), "{}", ran.err);
+    let output = run_with(&["serve", "--memory", "--ttl-min", "600"], &empty);
+    assert!(output.code == 2 && output.err.contains("default lease"), "{}", output.err);
 
     let service = Service::in_memory();
     let empty = [("AURORA_ENDPOINT", ""), ("AURORA_CA_CERT", ""), ("AURORA_LEASE_TOKEN", "")];
     let endpoint = ["--endpoint", &service.endpoint];
     assert_eq!(run_with(&[&["register", "a"], &endpoint[..]].concat(), &empty).code, 0);
     assert_eq!(run_with(&[&["deregister", "a"], &endpoint[..]].concat(), &empty).code, 0);
-    let ran = run_with(&["health", "--retries", "0", "--timeout", "1"], &empty);
-    assert!(!ran.err.contains("must begin with"), "the default endpoint is used: {}", ran.err);
+    let output = run_with(&["health", "--retries", "0", "--timeout", "1"], &empty);
+    assert!(!output.err.contains("must begin with"), "the default endpoint is used: {}", output.err);
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_error_names_the_source_of_the_value() {
     let path = directory.path().join("aurora.toml");
     let config = path.to_str().unwrap();
     fs::write(&path, "ttl-max = 100\n").unwrap();
-    for (arguments, variables, says) in [
+    for (arguments, variables, message) in [
         (&["serve", "--ttl-min", "0"][..], &[][..], "'--ttl-min <SECONDS>': 0 is not in 1..=86400"),
         (&["serve"], &[("AURORA_TTL_MIN", "0")], "AURORA_TTL_MIN = \"0\": 0 is not in 1..=86400"),
         (&["serve", "--ttl-min=0"], &[("AURORA_TTL_MIN", "0")], "'--ttl-min <SECONDS>': 0"),
@@ -81,7 +81,7 @@ fn an_error_names_the_source_of_the_value() {
         ),
         (&["serve"], &[("AURORA_MEMORY", "perhaps")], "AURORA_MEMORY = \"perhaps\": "),
         (&["serve"], &[("AURORA_LOG", "loud")], "AURORA_LOG = \"loud\": must be a level"),
-        (&["serve", "--memory"], &[("AURORA_TLS_CERT", "c.pem")], "AURORA_TLS_CERT needs --tls-key"),
+        (&["serve", "--memory"], &[("AURORA_TLS_CERT", "c.pem")], "AURORA_TLS_CERT requires --tls-key"),
         (
             &["serve", "--ttl-min", "20", "--config", config],
             &[("AURORA_PEER_TTL_MINUTES", "2")],
@@ -99,9 +99,14 @@ fn an_error_names_the_source_of_the_value() {
         ),
         (&["register", "a"], &[("AURORA_LEASE_TOKEN", "x y")], "AURORA_LEASE_TOKEN: "),
     ] {
-        let ran = run_with(arguments, variables);
-        assert_eq!((ran.code, ran.out.as_str()), (2, ""), "{arguments:?} {variables:?}: {}", ran.err);
-        assert!(ran.err.contains(says), "{arguments:?} {variables:?}: {}", ran.err);
-        assert!(!ran.err.contains("x y"), "{}", ran.err);
+        let output = run_with(arguments, variables);
+        assert_eq!(
+            (output.code, output.out.as_str()),
+            (2, ""),
+            "{arguments:?} {variables:?}: {}",
+            output.err
+        );
+        assert!(output.err.contains(message), "{arguments:?} {variables:?}: {}", output.err);
+        assert!(!output.err.contains("x y"), "{}", output.err);
     }
 }

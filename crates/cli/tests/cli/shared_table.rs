@@ -48,7 +48,7 @@ async fn serve(needs: Needs) -> Option<Target> {
         return None;
     }
     let (url, serving) = start(&table());
-    Some(Target { remembers: false, ..Target::new(url, serving) })
+    Some(Target { has_change_log: false, ..Target::new(url, serving) })
 }
 
 fn client(url: &str) -> Client {
@@ -56,7 +56,7 @@ fn client(url: &str) -> Client {
 }
 
 fn id() -> PeerId {
-    PeerId::parse("wanderer").unwrap()
+    PeerId::parse("peer").unwrap()
 }
 
 /// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
@@ -94,7 +94,7 @@ async fn a_peer_registered_at_one_process_is_discovered_renewed_and_deregistered
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn racing_registrations_and_heartbeats_from_two_processes_end_as_one_of_them() {
+async fn concurrent_registrations_and_heartbeats_from_two_processes_leave_one_registration() {
     const PORTS: std::ops::Range<u16> = 1..501;
     /// The number of concurrent requests: enough for races, and few enough that none waits for as
     /// long as the store's timeout.
@@ -104,23 +104,23 @@ async fn racing_registrations_and_heartbeats_from_two_processes_end_as_one_of_th
     let clients = [client(&one), client(&other)];
     clients[0].register(&RegisterRequest::new(id())).await.unwrap();
 
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let permits = Arc::new(Semaphore::new(AT_ONCE));
     let mut racing = JoinSet::new();
     for port in PORTS {
-        let (registering, beating) =
+        let (registering, renewing) =
             (clients[usize::from(port % 2)].clone(), clients[usize::from(port / 2 % 2)].clone());
-        let (one, other) = (Arc::clone(&places), Arc::clone(&places));
+        let (one, other) = (Arc::clone(&permits), Arc::clone(&permits));
         racing.spawn(async move {
-            let _place = one.acquire().await;
+            let _permit = one.acquire().await;
             registering.register(&RegisterRequest { port, ..RegisterRequest::new(id()) }).await.map(drop)
         });
         racing.spawn(async move {
-            let _place = other.acquire().await;
-            beating.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.map(drop)
+            let _permit = other.acquire().await;
+            renewing.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.map(drop)
         });
     }
     for outcome in racing.join_all().await {
-        outcome.expect("every one of them is allowed");
+        outcome.expect("no request may be rejected");
     }
     let started = Instant::now();
     loop {

@@ -24,7 +24,7 @@ pub(crate) fn certificates(directory: &Path) -> [PathBuf; 3] {
 }
 
 #[test]
-fn a_client_trusts_the_authority_that_it_is_told_to_and_no_other() {
+fn a_client_with_a_ca_certificate_trusts_only_that_authority() {
     let directory = tempfile::tempdir().unwrap();
     let paths = certificates(directory.path());
     let [ca, cert, key] = paths.each_ref().map(|path| path.to_str().unwrap());
@@ -35,10 +35,10 @@ fn a_client_trusts_the_authority_that_it_is_told_to_and_no_other() {
     assert_eq!(trusting.code, 0, "{}", trusting.err);
 
     let other = tempfile::tempdir().unwrap();
-    let [stranger, ..] = certificates(other.path());
-    let wary = service.call(&["health", "--ca-cert", stranger.to_str().unwrap()]);
-    assert_eq!(wary.code, 1);
-    assert!(wary.err.contains("certificate"), "{}", wary.err);
+    let [other_ca, ..] = certificates(other.path());
+    let distrusting = service.call(&["health", "--ca-cert", other_ca.to_str().unwrap()]);
+    assert_eq!(distrusting.code, 1);
+    assert!(distrusting.err.contains("certificate"), "{}", distrusting.err);
 
     let no_certificate = service.call(&["health", "--ca-cert", key]);
     assert_eq!(no_certificate.code, 2);

@@ -1,14 +1,14 @@
 //! The verbs of a client, against the real service.
 
-use crate::command::{Ran, Running, Service, run_with};
+use crate::command::{Completed, Running, Service, run_with};
 
-fn ok(ran: Ran) -> String {
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{}", ran.out);
-    ran.out
+fn ok(output: Completed) -> String {
+    assert_eq!((output.code, output.err.as_str()), (0, ""), "{}", output.out);
+    output.out
 }
 
 #[test]
-fn a_peer_registers_beats_is_discovered_and_leaves() {
+fn a_peer_is_registered_renewed_discovered_and_deregistered() {
     let service = Service::in_memory();
     let registered = ok(service.call(&["register", "alice", "--port", "9000", "--archetype", "pepino"]));
     assert!(registered.starts_with("alice is registered until "), "{registered}");
@@ -22,7 +22,7 @@ fn a_peer_registers_beats_is_discovered_and_leaves() {
 }
 
 #[test]
-fn a_heartbeat_for_many_says_what_became_of_each() {
+fn a_heartbeat_for_several_peers_prints_each_result() {
     let service = Service::in_memory();
     ok(service.call(&["register", "alice"]));
     ok(service.call(&["register", "bob"]));
@@ -35,33 +35,33 @@ fn a_heartbeat_for_many_says_what_became_of_each() {
     assert!(some.out.ends_with("(peer_not_registered)\n"), "{}", some.out);
     let json = service.call(&["heartbeat", "alice", "nobody", "--json"]);
     assert_eq!(json.code, 1);
-    let answer: serde_json::Value = serde_json::from_str(&json.out).unwrap();
+    let response: serde_json::Value = serde_json::from_str(&json.out).unwrap();
     assert_eq!(
-        (&answer["renewed"], &answer["results"][1]["code"]),
+        (&response["renewed"], &response["results"][1]["code"]),
         (&1.into(), &"peer_not_registered".into())
     );
     assert_eq!(service.call(&[&["heartbeat"][..], &["p"; 101]].concat()).code, 2);
 }
 
 #[test]
-fn json_is_the_services_own_answer() {
+fn json_output_is_the_response_of_the_service() {
     let service = Service::in_memory();
     let metadata = r#"{ "n": 123456789012345678901234567890 }"#;
     let registered = ok(service.call(&["register", "a", "--ttl", "60", "--metadata", metadata, "--json"]));
-    let answer: serde_json::Value = serde_json::from_str(&registered).unwrap();
-    assert_eq!((&answer["peer_id"], &answer["ttl_seconds"]), (&"a".into(), &60.into()));
+    let response: serde_json::Value = serde_json::from_str(&registered).unwrap();
+    assert_eq!((&response["peer_id"], &response["ttl_seconds"]), (&"a".into(), &60.into()));
     let listed = ok(service.call(&["discover", "--json"]));
     assert!(listed.contains(metadata), "{listed}");
     let page: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(page["peers"][0].as_object().unwrap().len(), 6);
     let beat = ok(service.call(&["heartbeat", "a", "--discover", "--json"]));
-    let answer: serde_json::Value = serde_json::from_str(&beat).unwrap();
-    assert_eq!(answer["count"], 0);
-    assert!((16..=20).contains(&answer["heartbeat_interval_seconds"].as_u64().unwrap()), "{answer}");
+    let response: serde_json::Value = serde_json::from_str(&beat).unwrap();
+    assert_eq!(response["count"], 0);
+    assert!((16..=20).contains(&response["heartbeat_interval_seconds"].as_u64().unwrap()), "{response}");
 }
 
 #[test]
-fn all_peers_are_listed_page_by_page_under_one_head() {
+fn all_pages_are_listed_under_one_heading() {
     let service = Service::in_memory();
     for n in 0..5 {
         ok(service.call(&["register", &format!("peer-{n}")]));
@@ -78,7 +78,7 @@ fn all_peers_are_listed_page_by_page_under_one_head() {
 }
 
 #[test]
-fn a_rare_archetype_is_filled_up_where_that_is_asked_for() {
+fn fill_adds_other_peers_to_a_rare_archetype() {
     let service = Service::in_memory();
     ok(service.call(&["register", "rare", "--archetype", "r"]));
     ok(service.call(&["register", "other"]));
@@ -92,7 +92,7 @@ fn a_rare_archetype_is_filled_up_where_that_is_asked_for() {
 }
 
 #[test]
-fn what_peers_wrote_can_not_steer_the_terminal() {
+fn text_from_peers_can_not_control_the_terminal() {
     let service = Service::in_memory();
     ok(service.call(&["register", "a", "--archetype", "\u{202e}evil\u{2066}"]));
     let listed = ok(service.call(&["discover"]));
@@ -101,7 +101,7 @@ fn what_peers_wrote_can_not_steer_the_terminal() {
 }
 
 #[test]
-fn the_full_view_says_when_leases_end() {
+fn the_full_view_shows_when_leases_end() {
     let service = Service::in_memory();
     ok(service.call(&["register", "a", "--ttl", "60"]));
     let listed = ok(service.call(&["discover", "--full"]));
@@ -109,47 +109,48 @@ fn the_full_view_says_when_leases_end() {
 }
 
 #[test]
-fn an_unknown_peer_is_told_to_register() {
+fn a_request_for_an_unknown_peer_fails() {
     let service = Service::in_memory();
     for verb in ["heartbeat", "deregister"] {
-        let ran = service.call(&[verb, "nobody"]);
-        assert_eq!(ran.code, 1);
-        assert!(ran.err.starts_with("error: the service refused:"), "{}", ran.err);
-        assert!(ran.err.contains("peer_not_registered"), "{}", ran.err);
-        assert_eq!(ran.err.lines().count(), 1);
+        let output = service.call(&[verb, "nobody"]);
+        assert_eq!(output.code, 1);
+        assert!(output.err.starts_with("error: the service refused:"), "{}", output.err);
+        assert!(output.err.contains("peer_not_registered"), "{}", output.err);
+        assert_eq!(output.err.lines().count(), 1);
     }
 }
 
 #[test]
-fn the_network_is_told_with_what_is_at_risk() {
+fn network_prints_statistics_and_risks() {
     let service = Service::in_memory();
-    assert!(ok(service.call(&["network"])).ends_with("nothing is known to be at risk\n"));
+    assert!(ok(service.call(&["network"])).ends_with("no known risks\n"));
     ok(service.call(&["register", "a", "--archetype", "\u{202e}common"]));
     ok(service.call(&["register", "b", "--archetype", "\u{202e}common", "--archetype", "rare"]));
-    let told = ok(service.call(&["network"]));
-    let first: Vec<_> = told.lines().next().unwrap().split_whitespace().collect();
-    assert_eq!(first, ["live", "peers", "2"], "{told}");
-    assert!(told.lines().any(|line| line.starts_with("undiscovered ")), "{told}");
-    assert!(told.contains("ARCHETYPE") && told.contains("\\u{202e}common  2"), "{told}");
-    assert!(told.ends_with("at risk: archetype `rare` has 1 peer: use fill=any\n"), "{told}");
-    let answer: serde_json::Value = serde_json::from_str(&ok(service.call(&["network", "--json"]))).unwrap();
-    assert_eq!((&answer["peers"], &answer["archetypes"][1]["peers"]), (&2.into(), &1.into()));
+    let printed = ok(service.call(&["network"]));
+    let first: Vec<_> = printed.lines().next().unwrap().split_whitespace().collect();
+    assert_eq!(first, ["live", "peers", "2"], "{printed}");
+    assert!(printed.lines().any(|line| line.starts_with("undiscovered ")), "{printed}");
+    assert!(printed.contains("ARCHETYPE") && printed.contains("\\u{202e}common  2"), "{printed}");
+    assert!(printed.ends_with("at risk: archetype `rare` has 1 peer: use fill=any\n"), "{printed}");
+    let response: serde_json::Value =
+        serde_json::from_str(&ok(service.call(&["network", "--json"]))).unwrap();
+    assert_eq!((&response["peers"], &response["archetypes"][1]["peers"]), (&2.into(), &1.into()));
 }
 
 #[test]
-fn health_is_an_exit_code() {
+fn health_exits_with_0_for_a_healthy_service() {
     let service = Service::in_memory();
     assert_eq!(ok(service.call(&["health"])), "healthy\n");
 }
 
 #[test]
-fn the_endpoint_may_come_from_the_environment() {
+fn the_endpoint_can_be_set_in_the_environment() {
     let service = Service::in_memory();
     assert_eq!(run_with(&["health"], &[("AURORA_ENDPOINT", &service.endpoint)]).code, 0);
 }
 
 #[test]
-fn a_watch_that_is_no_terminal_prints_one_table_after_the_other_until_it_is_stopped() {
+fn watch_without_a_terminal_prints_tables_until_stopped() {
     let service = Service::in_memory();
     ok(service.call(&["register", "alice"]));
     let mut watch =

@@ -1,47 +1,48 @@
 //! The lease keeper.
 
-use aurora_discovery_client::{Client, ClientOptions, Event, LeaseKeeper};
-use aurora_discovery_protocol::{PeerId, RegisterRequest};
+use std::time::Duration;
+
+use aurora_discovery_client::{Client, ClientOptions, Error, Event, LeaseKeeper, PeerId, RegisterRequest};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
-use crate::server::{Act, Scripted, Seen, ok, refuse};
+use crate::server::{Action, Received, ScriptedServer, ok, refuse};
 
-fn registered(ttl: u32) -> Act {
+fn registered(ttl: u32) -> Action {
     ok(format!(
         r#"{{"message":"Peer registered successfully","peer_id":"p","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":{ttl},"heartbeat_interval_seconds":0,"observed_address":"127.0.0.1","lease_token":"the-token"}}"#
     ))
 }
 
-fn renewed(ttl: u32) -> Act {
+fn renewed(ttl: u32) -> Action {
     ok(format!(
         r#"{{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":{ttl},"heartbeat_interval_seconds":0}}"#
     ))
 }
 
-fn left() -> Act {
+fn deregistered() -> Action {
     ok(r#"{"message":"Peer deregistered","peer_id":"p"}"#)
 }
 
-fn path(seen: &Seen) -> &str {
-    seen.line.split(' ').nth(1).unwrap()
+fn path(received: &Received) -> &str {
+    received.line.split(' ').nth(1).unwrap()
 }
 
-fn keep(server: &Scripted) -> (LeaseKeeper, UnboundedReceiver<Event>) {
-    let options = ClientOptions { retries: 0, ..ClientOptions::new(&server.endpoint) };
+fn keep(server: &ScriptedServer) -> (LeaseKeeper, UnboundedReceiver<Event>) {
+    let options = ClientOptions::new(&server.endpoint).retries(0);
     let (sender, events) = unbounded_channel();
     let registration = RegisterRequest::new(PeerId::parse("p").unwrap());
-    let keeper = LeaseKeeper::start(Client::new(&options).unwrap(), registration, move |event| {
+    let keeper = LeaseKeeper::start(Client::new(options).unwrap(), registration, move |event| {
         let _ = sender.send(event);
     });
     (keeper, events)
 }
 
 #[tokio::test]
-async fn a_kept_lease_is_registered_once_and_renewed_until_it_is_left() {
-    let server = Scripted::start(|_, seen| match path(seen) {
+async fn a_keeper_registers_once_renews_the_lease_and_deregisters_when_stopped() {
+    let server = ScriptedServer::start(|_, received| match path(received) {
         "/register" => registered(300),
         "/heartbeat" => renewed(300),
-        _ => left(),
+        _ => deregistered(),
     })
     .await;
     let (keeper, mut events) = keep(&server);
@@ -49,15 +50,15 @@ async fn a_kept_lease_is_registered_once_and_renewed_until_it_is_left() {
     assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
     assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
     keeper.stop().await.unwrap();
-    assert!(matches!(events.recv().await, Some(Event::Left)));
-    let seen = server.seen();
-    assert_eq!(seen.iter().filter(|seen| path(seen) == "/register").count(), 1);
-    assert_eq!(seen.last().unwrap().body, r#"{"peer_id":"p","lease_token":"the-token"}"#);
+    assert!(matches!(events.recv().await, Some(Event::Deregistered)));
+    let received = server.received();
+    assert_eq!(received.iter().filter(|received| path(received) == "/register").count(), 1);
+    assert_eq!(received.last().unwrap().body, r#"{"peer_id":"p","lease_token":"the-token"}"#);
 }
 
 #[tokio::test]
 async fn a_forgotten_peer_registers_again_with_its_token() {
-    let server = Scripted::start(|n, seen| match path(seen) {
+    let server = ScriptedServer::start(|n, received| match path(received) {
         "/register" => registered(300),
         "/heartbeat" if n == 1 => refuse(404, "peer_not_registered"),
         _ => renewed(300),
@@ -68,62 +69,62 @@ async fn a_forgotten_peer_registers_again_with_its_token() {
     assert!(matches!(events.recv().await, Some(Event::Forgotten)));
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
-    assert!(server.seen()[2].body.contains(r#""lease_token":"the-token""#));
+    assert!(server.received()[2].body.contains(r#""lease_token":"the-token""#));
 }
 
 #[tokio::test]
-async fn a_keeper_goes_on_through_failures_past_the_end_of_its_lease() {
-    let server = Scripted::start(|n, seen| match (n, path(seen)) {
+async fn a_keeper_continues_through_failures_past_the_end_of_its_lease() {
+    let server = ScriptedServer::start(|n, received| match (n, path(received)) {
         (_, "/register") => registered(1),
-        (1..6, _) => Act::HangUp,
+        (1..6, _) => Action::HangUp,
         _ => renewed(1),
     })
     .await;
     let (_keeper, mut events) = keep(&server);
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     let mut failures = 0;
-    let mut lost = 0;
+    let mut expired = 0;
     loop {
         match events.recv().await.unwrap() {
             Event::Failed { .. } => failures += 1,
-            Event::Lost => lost += 1,
+            Event::Expired => expired += 1,
             Event::Renewed(_) => break,
             other => panic!("{other:?}"),
         }
     }
     assert!(matches!(events.recv().await, Some(Event::Recovered { .. })));
-    assert_eq!((failures, lost <= 1), (5, true));
+    assert_eq!((failures, expired <= 1), (5, true));
 }
 
 #[tokio::test]
-async fn a_lease_that_ran_out_is_reported_lost_once() {
-    let server = Scripted::start(|_, seen| match path(seen) {
+async fn an_expired_lease_is_reported_once() {
+    let server = ScriptedServer::start(|_, received| match path(received) {
         "/register" => registered(0),
-        _ => Act::HangUp,
+        _ => Action::HangUp,
     })
     .await;
     let (_keeper, mut events) = keep(&server);
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     assert!(matches!(events.recv().await, Some(Event::Failed { .. })));
-    assert!(matches!(events.recv().await, Some(Event::Lost)));
+    assert!(matches!(events.recv().await, Some(Event::Expired)));
     assert!(matches!(events.recv().await, Some(Event::Failed { .. })));
     assert!(matches!(events.recv().await, Some(Event::Failed { .. })));
 }
 
 #[tokio::test]
-async fn a_registration_that_can_never_be_taken_ends_the_keeper() {
-    let server = Scripted::start(|_, _| refuse(400, "invalid_field")).await;
+async fn a_permanent_refusal_ends_the_keeper() {
+    let server = ScriptedServer::start(|_, _| refuse(400, "invalid_field")).await;
     let (mut keeper, mut events) = keep(&server);
     assert!(keeper.ended().await.is_err());
     assert!(matches!(events.recv().await, Some(Event::Refused { .. })));
     assert!(keeper.stop().await.is_ok());
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.received().len(), 1);
 }
 
 #[tokio::test]
-async fn an_id_that_somebody_else_holds_is_tried_again() {
+async fn an_id_that_another_client_holds_is_retried() {
     let server =
-        Scripted::start(|n, _| if n == 0 { refuse(403, "not_holder") } else { registered(300) }).await;
+        ScriptedServer::start(|n, _| if n == 0 { refuse(403, "not_holder") } else { registered(300) }).await;
     let (_keeper, mut events) = keep(&server);
     assert!(matches!(events.recv().await, Some(Event::Failed { .. })));
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
@@ -131,11 +132,86 @@ async fn an_id_that_somebody_else_holds_is_tried_again() {
 }
 
 #[tokio::test]
-async fn a_dropped_keeper_leaves_as_a_crash_would() {
-    let server = Scripted::start(|_, _| registered(300)).await;
+async fn a_dropped_keeper_does_not_deregister_its_peer() {
+    let server = ScriptedServer::start(|_, _| registered(300)).await;
     let (keeper, mut events) = keep(&server);
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     drop(keeper);
     assert!(events.recv().await.is_none());
-    assert_eq!(server.seen().len(), 1);
+    assert_eq!(server.received().len(), 1);
+}
+
+/// A service that accepts everything.
+async fn accepting() -> ScriptedServer {
+    ScriptedServer::start(|_, received| match path(received) {
+        "/register" => registered(300),
+        "/heartbeat" => renewed(300),
+        _ => deregistered(),
+    })
+    .await
+}
+
+fn keep_until_panic(
+    server: &ScriptedServer,
+    panics: impl Fn(&Event) -> bool + Send + 'static,
+) -> LeaseKeeper {
+    let registration = RegisterRequest::builder("p").build().unwrap();
+    let client = Client::new(ClientOptions::new(&server.endpoint).retries(0)).unwrap();
+    LeaseKeeper::start(client, registration, move |event| assert!(!panics(&event), "a bug in the handler"))
+}
+
+#[tokio::test]
+async fn a_panic_of_the_event_handler_is_an_error_and_stopping_still_deregisters_the_peer() {
+    for panics in [(|event: &Event| matches!(event, Event::Registered(_))) as fn(&Event) -> bool, |event| {
+        matches!(event, Event::Renewed(_))
+    }] {
+        let server = accepting().await;
+        let mut keeper = keep_until_panic(&server, panics);
+        for _ in 0..2 {
+            let error = keeper.ended().await.unwrap_err();
+            assert!(
+                matches!(&error, Error::HandlerPanicked { message } if message.contains("a bug")),
+                "{error}"
+            );
+        }
+        let before = server.received().len();
+        assert!(matches!(keeper.stop().await, Err(Error::HandlerPanicked { .. })));
+        let received = server.received();
+        assert_eq!(received.len(), before + 1, "no heartbeat follows the panic");
+        assert_eq!(path(received.last().unwrap()), "/deregister");
+        assert_eq!(received.last().unwrap().body, r#"{"peer_id":"p","lease_token":"the-token"}"#);
+    }
+}
+
+#[tokio::test]
+async fn a_panic_while_the_keeper_stops_is_an_error_after_the_peer_was_deregistered() {
+    let server = accepting().await;
+    let (sender, mut events) = unbounded_channel();
+    let registration = RegisterRequest::builder("p").build().unwrap();
+    let keeper = LeaseKeeper::start(Client::new(&server.endpoint).unwrap(), registration, move |event| {
+        assert!(!matches!(event, Event::Deregistered), "a bug in the handler");
+        let _ = sender.send(event);
+    });
+    assert!(matches!(events.recv().await, Some(Event::Registered(_))));
+    assert!(matches!(keeper.stop().await, Err(Error::HandlerPanicked { .. })));
+    let received = server.received();
+    assert_eq!(received.iter().filter(|received| path(received) == "/deregister").count(), 1);
+}
+
+#[tokio::test]
+async fn a_panic_before_the_peer_is_registered_deregisters_nothing() {
+    let server = ScriptedServer::start(|_, _| Action::HangUp).await;
+    let mut keeper = keep_until_panic(&server, |event| matches!(event, Event::Failed { .. }));
+    assert!(matches!(keeper.ended().await, Err(Error::HandlerPanicked { .. })));
+    assert!(matches!(keeper.stop().await, Err(Error::HandlerPanicked { .. })));
+    assert!(server.received().iter().all(|received| path(received) == "/register"));
+}
+
+#[tokio::test]
+async fn waiting_for_the_end_may_be_cancelled() {
+    let server = accepting().await;
+    let (mut keeper, mut events) = keep(&server);
+    assert!(tokio::time::timeout(Duration::from_millis(10), keeper.ended()).await.is_err());
+    assert!(matches!(events.recv().await, Some(Event::Registered(_))));
+    keeper.stop().await.unwrap();
 }

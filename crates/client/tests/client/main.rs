@@ -3,6 +3,9 @@
 // clippy.toml exempts test functions, but not the helpers that they call.
 #![allow(clippy::unwrap_used)]
 
-mod calls;
 mod keeper;
+mod requests;
 mod server;
+mod two_peers;
+#[cfg(feature = "watch")]
+mod watch;

@@ -16,7 +16,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 /// A received request.
 #[derive(Clone, Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Received {
     /// The request line.
     pub(crate) line: String,
     pub(crate) headers: HeaderMap,
@@ -25,7 +25,7 @@ pub(crate) struct Seen {
 }
 
 /// How the script reacts to a request.
-pub(crate) enum Act {
+pub(crate) enum Action {
     /// Responds with this status, these additional headers and this body.
     Respond(u16, &'static [(&'static str, &'static str)], String),
     /// Closes the connection without a response.
@@ -34,29 +34,29 @@ pub(crate) enum Act {
     Stall,
 }
 
-pub(crate) fn ok(body: impl Into<String>) -> Act {
-    Act::Respond(200, &[], body.into())
+pub(crate) fn ok(body: impl Into<String>) -> Action {
+    Action::Respond(200, &[], body.into())
 }
 
-pub(crate) fn refuse(status: u16, code: &str) -> Act {
-    Act::Respond(status, &[], format!(r#"{{"error":"because","code":"{code}"}}"#))
+pub(crate) fn refuse(status: u16, code: &str) -> Action {
+    Action::Respond(status, &[], format!(r#"{{"error":"because","code":"{code}"}}"#))
 }
 
 /// A server that stops when it is dropped.
-pub(crate) struct Scripted {
+pub(crate) struct ScriptedServer {
     pub(crate) endpoint: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    received: Arc<Mutex<Vec<Received>>>,
     task: JoinHandle<()>,
 }
 
-impl Scripted {
+impl ScriptedServer {
     /// Starts a server. `script` is called with the number of each request, from 0, and the
     /// request.
-    pub(crate) async fn start(script: impl FnMut(usize, &Seen) -> Act + Send + 'static) -> Self {
+    pub(crate) async fn start(script: impl FnMut(usize, &Received) -> Action + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (record, script) = (Arc::clone(&seen), Arc::new(Mutex::new(script)));
+        let received = Arc::new(Mutex::new(Vec::new()));
+        let (record, script) = (Arc::clone(&received), Arc::new(Mutex::new(script)));
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             loop {
@@ -66,13 +66,13 @@ impl Scripted {
                     let (record, script) = (Arc::clone(&record), Arc::clone(&script));
                     async move {
                         let request = read(request).await?;
-                        let act = {
+                        let action = {
                             let mut record = record.lock().unwrap();
-                            let act = (script.lock().unwrap())(record.len(), &request);
+                            let action = (script.lock().unwrap())(record.len(), &request);
                             record.push(request);
-                            act
+                            action
                         };
-                        perform(act).await
+                        perform(action).await
                     }
                 });
                 let mut server = http1::Builder::new();
@@ -80,24 +80,24 @@ impl Scripted {
                 connections.spawn(server.serve_connection(TokioIo::new(stream), service));
             }
         });
-        Self { endpoint, seen, task }
+        Self { endpoint, received, task }
     }
 
-    pub(crate) fn seen(&self) -> Vec<Seen> {
-        self.seen.lock().unwrap().clone()
+    pub(crate) fn received(&self) -> Vec<Received> {
+        self.received.lock().unwrap().clone()
     }
 }
 
-impl Drop for Scripted {
+impl Drop for ScriptedServer {
     fn drop(&mut self) {
         self.task.abort();
     }
 }
 
-async fn read(request: Request<Incoming>) -> io::Result<Seen> {
+async fn read(request: Request<Incoming>) -> io::Result<Received> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
-    Ok(Seen {
+    Ok(Received {
         line: format!("{} {} {:?}", head.method, head.uri, head.version),
         headers: head.headers,
         body: String::from_utf8(body.into()).map_err(io::Error::other)?,
@@ -106,15 +106,15 @@ async fn read(request: Request<Incoming>) -> io::Result<Seen> {
 }
 
 /// An error makes the server close the connection without a response.
-async fn perform(act: Act) -> io::Result<Response<Full<Bytes>>> {
-    match act {
-        Act::Respond(status, headers, body) => {
+async fn perform(action: Action) -> io::Result<Response<Full<Bytes>>> {
+    match action {
+        Action::Respond(status, headers, body) => {
             let response = Response::builder().status(status);
             let response =
                 headers.iter().fold(response, |response, (name, value)| response.header(*name, *value));
             response.body(Full::new(Bytes::from(body))).map_err(io::Error::other)
         }
-        Act::HangUp => Err(io::ErrorKind::ConnectionAborted.into()),
-        Act::Stall => std::future::pending().await,
+        Action::HangUp => Err(io::ErrorKind::ConnectionAborted.into()),
+        Action::Stall => std::future::pending().await,
     }
 }

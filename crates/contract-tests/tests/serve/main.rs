@@ -1,4 +1,4 @@
-//! The HTTP contract on the server of `aurora-discovery-http` with the embedded store: in memory, on disk,
+//! The suite on the server of `aurora-discovery-http` with the embedded store: in memory, on disk,
 //! and behind a proxy. Also tests the suite itself, with a proxy that distorts the traffic.
 #![allow(clippy::unwrap_used, reason = "a service that does not start fails the test")]
 

@@ -16,10 +16,10 @@ const START_MILLIS: u64 = 1_759_406_400_789;
 
 /// Starts a service on an unused port with a simulated clock. It stops when the target is dropped.
 pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops: usize) -> Target {
-    let passed = Arc::new(AtomicU64::new(0));
+    let elapsed = Arc::new(AtomicU64::new(0));
     let clock = {
-        let passed = Arc::clone(&passed);
-        Clock::new(move || Timestamp::from_millis(START_MILLIS + passed.load(Ordering::Relaxed)))
+        let elapsed = Arc::clone(&elapsed);
+        Clock::new(move || Timestamp::from_millis(START_MILLIS + elapsed.load(Ordering::Relaxed)))
     };
     let mut options = ServerOptions::default();
     options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -34,8 +34,8 @@ pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops
     let address = server.local_addr();
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut target = Target::new(format!("http://{address}"), (directory, serving));
-    target.pass = Some(Box::new(move |seconds| {
-        passed.fetch_add(seconds * 1_000, Ordering::Relaxed);
+    target.advance_clock = Some(Box::new(move |seconds| {
+        elapsed.fetch_add(seconds * 1_000, Ordering::Relaxed);
     }));
     target
 }

@@ -28,7 +28,7 @@ pub(super) async fn config(options: &DynamoOptions, http: SharedHttpClient) -> R
         .behavior_version(BehaviorVersion::latest())
         .http_client(http)
         .region(Region::new(region))
-        .endpoint_resolver(Resolved(endpoint))
+        .endpoint_resolver(ResolvedEndpoint(endpoint))
         .credentials_provider(credentials)
         .identity_cache(IdentityCache::no_cache())
         // The timeout of an attempt covers the body of the response as well.
@@ -43,8 +43,8 @@ fn credentials(endpoint: Option<&Uri>) -> Result<Credentials, ConnectError> {
         }
         _ if endpoint.is_some_and(is_loopback) => Ok(local_credentials()),
         _ => {
-            let both = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set";
-            Err(ConnectError(both.to_owned()))
+            let message = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY must be set";
+            Err(ConnectError(message.to_owned()))
         }
     }
 }
@@ -59,14 +59,16 @@ async fn aws_endpoint(region: &str) -> Result<Endpoint, ConnectError> {
         .build();
     let params = params.map_err(|error| ConnectError(error.to_string()))?;
     let resolved = DefaultResolver::new().resolve_endpoint(&params).await;
-    resolved.map_err(|error| ConnectError(format!("DynamoDB has no endpoint in {region}: {error}")))
+    resolved.map_err(|error| {
+        ConnectError(format!("no DynamoDB endpoint is known for the Region {region}: {error}"))
+    })
 }
 
 /// An endpoint that is already resolved.
 #[derive(Debug)]
-struct Resolved(Endpoint);
+struct ResolvedEndpoint(Endpoint);
 
-impl ResolveEndpoint for Resolved {
+impl ResolveEndpoint for ResolvedEndpoint {
     fn resolve_endpoint<'a>(&'a self, _params: &'a Params) -> EndpointFuture<'a> {
         EndpointFuture::ready(Ok(self.0.clone()))
     }
@@ -77,7 +79,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_region_has_the_endpoint_of_its_partition() {
+    async fn the_endpoint_depends_on_the_partition_of_the_region() {
         for (region, url) in [
             ("eu-central-1", "https://dynamodb.eu-central-1.amazonaws.com"),
             ("cn-north-1", "https://dynamodb.cn-north-1.amazonaws.com.cn"),

@@ -10,18 +10,18 @@ use serde::Deserialize;
 
 /// Attempts per call, including the first one. The deadline of the operation usually ends them
 /// earlier.
-const ATTEMPTS: u32 = 8;
+const MAX_ATTEMPTS: u32 = 8;
 /// The maximum pause before the second attempt. It doubles with each further attempt.
 const FIRST_BACKOFF: Duration = Duration::from_millis(25);
 /// The maximum pause between attempts, so that several fit into a deadline of seconds.
-const LONGEST_BACKOFF: Duration = Duration::from_millis(800);
+const MAX_BACKOFF: Duration = Duration::from_millis(800);
 
 /// The start of DynamoDB's error message for a request whose signature is too old, for example
 /// because the process was frozen in between, or too new.
-const MISTIMED: [&str; 2] = ["Signature expired", "Signature not yet current"];
+const SIGNATURE_TIME_ERRORS: [&str; 2] = ["Signature expired", "Signature not yet current"];
 
-/// The part of an error response that says what is wrong. A failed condition also returns the stored
-/// item, and so text that a peer wrote, which must not decide whether a call is retried.
+/// The part of an error response that says what is wrong. A failed condition also returns the
+/// stored item, and so text that a peer wrote, which must not decide whether a call is retried.
 #[derive(Deserialize)]
 struct ErrorMessage<'a> {
     #[serde(borrow, alias = "Message")]
@@ -29,12 +29,12 @@ struct ErrorMessage<'a> {
 }
 
 /// The standard strategy: pauses with full jitter, and a token bucket that all clients of a Region
-/// share, so that callers don't each make eight calls to a service that is down.
+/// share, so that clients do not multiply the load on a service that is down.
 pub(super) fn config() -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(ATTEMPTS)
+        .with_max_attempts(MAX_ATTEMPTS)
         .with_initial_backoff(FIRST_BACKOFF)
-        .with_max_backoff(LONGEST_BACKOFF)
+        .with_max_backoff(MAX_BACKOFF)
 }
 
 /// Retries error responses that the SDK's own classifiers do not retry.
@@ -65,7 +65,7 @@ pub(crate) fn is_transient_response(response: &HttpResponse) -> bool {
         // Proxies on the way respond with 408 and 429.
         408 | 429 | 500.. => true,
         _ => serde_json::from_slice(body).is_ok_and(|error: ErrorMessage<'_>| {
-            MISTIMED.iter().any(|start| error.message.starts_with(start))
+            SIGNATURE_TIME_ERRORS.iter().any(|start| error.message.starts_with(start))
         }),
     }
 }
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn proxies_failures_of_the_service_and_mistimed_signatures_are_transient() {
+    fn server_errors_proxy_errors_and_outdated_signatures_are_transient() {
         let is_transient = |status: u16, body: &'static str| {
             is_transient_response(&HttpResponse::new(status.try_into().unwrap(), body.into()))
         };
@@ -88,6 +88,6 @@ mod tests {
         assert!(!is_transient(400, r#"{"message":"The request signature we calculated"}"#));
         let stored =
             r#"{"message":"The conditional request failed","Item":{"reg":{"S":"Signature expired"}}}"#;
-        assert!(!is_transient(400, stored), "a peer's own text");
+        assert!(!is_transient(400, stored), "text that a peer wrote must not count");
     }
 }

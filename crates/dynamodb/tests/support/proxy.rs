@@ -23,8 +23,9 @@ const TARGET: &str = "x-amz-target";
 
 /// The fault that is injected into a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fate {
-    Pass,
+pub(crate) enum Fault {
+    /// None: the call passes.
+    None,
     /// Refused because of throttling.
     Throttle,
     /// The service fails internally.
@@ -38,7 +39,7 @@ pub(crate) enum Fate {
     /// The service carries out the call, and there is no response.
     StallAfter,
     /// Only the first half of a batch is carried out. Other calls pass.
-    Half,
+    PartialBatch,
 }
 
 /// A call, as a rule sees it.
@@ -53,7 +54,7 @@ impl Call {
     }
 }
 
-type Rule = Box<dyn FnMut(&Call) -> Fate + Send>;
+type Rule = Box<dyn FnMut(&Call) -> Fault + Send>;
 /// A response, or an error that closes the connection without one.
 type Outcome = io::Result<Response<Full<Bytes>>>;
 
@@ -79,13 +80,13 @@ impl Drop for Proxy {
 }
 
 impl Proxy {
-    pub(crate) async fn before(endpoint: &str) -> Self {
+    pub(crate) async fn in_front_of(endpoint: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
             upstream: endpoint.parse().unwrap(),
             client: Client::builder(TokioExecutor::new()).build_http(),
-            rule: Mutex::new(Box::new(|_| Fate::Pass)),
+            rule: Mutex::new(Box::new(|_| Fault::None)),
             calls: Mutex::default(),
             frozen: Mutex::default(),
         });
@@ -98,7 +99,7 @@ impl Proxy {
         Self { endpoint: format!("http://{address}"), shared, accepting }
     }
 
-    pub(crate) fn rule(&self, rule: impl FnMut(&Call) -> Fate + Send + 'static) {
+    pub(crate) fn rule(&self, rule: impl FnMut(&Call) -> Fault + Send + 'static) {
         *self.shared.rule.lock() = Box::new(rule);
     }
 
@@ -149,19 +150,21 @@ impl Shared {
         let action = target.rsplit('.').next().unwrap_or_default().to_owned();
         self.calls.lock().push(action.clone());
         let call = Call { action, body: serde_json::from_slice(&body).unwrap() };
-        let fate = (self.rule.lock())(&call);
-        match fate {
-            Fate::Throttle => Ok(refusal(400, "ProvisionedThroughputExceededException")),
-            Fate::ServerError => Ok(refusal(500, "InternalServerError")),
-            Fate::Reset => Err(io::ErrorKind::ConnectionReset.into()),
-            Fate::Stall => std::future::pending().await,
-            Fate::Half if call.action.starts_with("Batch") => self.half(&head.headers, &call).await,
-            Fate::Pass | Fate::Half => self.pass(&head.headers, &call, body).await,
-            Fate::ResetAfter => {
+        let fault = (self.rule.lock())(&call);
+        match fault {
+            Fault::Throttle => Ok(refusal(400, "ProvisionedThroughputExceededException")),
+            Fault::ServerError => Ok(refusal(500, "InternalServerError")),
+            Fault::Reset => Err(io::ErrorKind::ConnectionReset.into()),
+            Fault::Stall => std::future::pending().await,
+            Fault::PartialBatch if call.action.starts_with("Batch") => {
+                self.execute_half(&head.headers, &call).await
+            }
+            Fault::None | Fault::PartialBatch => self.pass(&head.headers, &call, body).await,
+            Fault::ResetAfter => {
                 self.pass(&head.headers, &call, body).await?;
                 Err(io::ErrorKind::ConnectionReset.into())
             }
-            Fate::StallAfter => {
+            Fault::StallAfter => {
                 self.pass(&head.headers, &call, body).await?;
                 std::future::pending().await
             }
@@ -186,7 +189,7 @@ impl Shared {
     }
 
     /// Carries out the first half of a batch and returns the rest as unprocessed.
-    async fn half(&self, headers: &HeaderMap, call: &Call) -> Outcome {
+    async fn execute_half(&self, headers: &HeaderMap, call: &Call) -> Outcome {
         let (list, unprocessed) = match call.action.as_str() {
             "BatchGetItem" => ("/Keys", "UnprocessedKeys"),
             _ => ("", "UnprocessedItems"),

@@ -19,7 +19,7 @@ use aurora_discovery_registry::{Claim, Limits, Page, PutRequest, Query, Source, 
 
 pub(crate) fn endpoint() -> String {
     std::env::var("AURORA_DYNAMODB_ENDPOINT")
-        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this with `scripts/dynamodb-local run local …`")
 }
 
 /// A unique table name. The process id alone is not enough, because the system may reuse the id of
@@ -32,7 +32,7 @@ pub(crate) fn table_name() -> String {
 
 /// Options with long deadlines, for a stand-in on a busy machine. Tests that are not about
 /// deadlines must not miss one.
-pub(crate) fn patient(table: String) -> DynamoOptions {
+pub(crate) fn with_long_deadlines(table: String) -> DynamoOptions {
     let mut options = DynamoOptions::new(table);
     options.deadline = Duration::from_secs(60);
     options.attempt_timeout = Duration::from_secs(20);
@@ -42,11 +42,11 @@ pub(crate) fn patient(table: String) -> DynamoOptions {
 /// The options of a new table in the stand-in. Its time to live is disabled, because the tests use
 /// artificial times.
 pub(crate) async fn fresh_table() -> DynamoOptions {
-    let mut options = patient(table_name());
+    let mut options = with_long_deadlines(table_name());
     options.endpoint = Some(endpoint());
     create_table(&connect(&options).await.expect("a client"), &options.table, false)
         .await
-        .expect("the stand-in makes a table");
+        .expect("the stand-in must create a table");
     options
 }
 

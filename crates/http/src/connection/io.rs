@@ -21,7 +21,7 @@ impl<S> MonitoredIo<S> {
         Self { stream, state }
     }
 
-    fn mark<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn record_if_blocked<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if written.is_pending() {
             self.state.write_blocked();
         }
@@ -35,6 +35,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A read may complete without data, at the end of the stream.
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
         if buffer.filled().len() > before {
@@ -51,7 +52,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.mark(written)
+        self.record_if_blocked(written)
     }
 
     fn poll_write_vectored(
@@ -60,7 +61,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.mark(written)
+        self.record_if_blocked(written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -69,14 +70,15 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        // Only a completed flush shows that no written data is left in buffers above the socket.
         if flushed.is_ready() {
             self.state.write_drained();
         }
-        self.mark(flushed)
+        self.record_if_blocked(flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.mark(shut)
+        self.record_if_blocked(shut)
     }
 }

@@ -91,6 +91,8 @@ impl ConnectionState {
     pub(crate) fn begin_request(&self, multiplexed: bool, body_follows: bool) -> RequestGuard<'_> {
         self.multiplexed.store(multiplexed, Relaxed);
         self.requests.fetch_add(1, Relaxed);
+        // Without a body, or on HTTP/2, the connection now waits for the service, which has its own
+        // limits.
         if body_follows && !multiplexed {
             self.enter(BODY);
         } else {
@@ -102,6 +104,7 @@ impl ConnectionState {
     /// The deadline at which the connection is closed if no mark changes first; `None` while the
     /// connection waits for the service itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        // A blocked write takes precedence: nothing else can proceed until the client reads.
         let blocked_since = self.blocked_since.load(Relaxed);
         if blocked_since != NEVER {
             return Some(self.at(blocked_since) + self.timeouts.write);
@@ -135,6 +138,7 @@ impl ConnectionState {
     }
 
     fn leave(&self) {
+        // The idle time starts when the last request ends.
         if self.requests.fetch_sub(1, Relaxed) == 1 {
             self.enter(IDLE);
         }
@@ -206,6 +210,8 @@ impl StreamGuard {
 
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
+        // The stream is stalled if it is still not asked for data when the write timeout has passed
+        // after its next keep-alive was due.
         let wait = u64::try_from((interval + self.0.timeouts.write).as_millis()).unwrap_or(NEVER / 2);
         self.0.stalls_at.store(self.0.now().saturating_add(wait).min(NEVER - 1), Relaxed);
     }
@@ -246,18 +252,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn each_phase_of_a_request_has_its_own_bound() {
+    async fn each_phase_of_a_request_has_its_own_timeout() {
         let state = ConnectionState::new(TIMEOUTS);
         pass(1).await;
         state.bytes_received();
-        assert_eq!(left(&state), Some(9), "bytes don't prolong the first head");
+        assert_eq!(left(&state), Some(9), "bytes don't extend the timeout of the head");
         let request = state.begin_request(false, true);
         assert_eq!(left(&state), Some(20));
         pass(5).await;
         state.bytes_received();
-        assert_eq!(left(&state), Some(15), "bytes don't prolong a body");
+        assert_eq!(left(&state), Some(15), "bytes don't extend the timeout of a body");
         state.body_received();
-        assert_eq!(left(&state), None, "the service is at work");
+        assert_eq!(left(&state), None, "the connection waits for the service");
         drop(request);
         assert_eq!(left(&state), Some(70));
         pass(60).await;
@@ -266,7 +272,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_reader_has_to_read_all_that_waits_in_one_bound() {
+    async fn reading_a_part_does_not_extend_the_write_timeout() {
         let state = ConnectionState::new(TIMEOUTS);
         drop(state.begin_request(false, false));
         state.write_blocked();
@@ -278,22 +284,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_multiplexed_connection_is_idle_when_none_of_its_requests_is_left() {
+    async fn a_multiplexed_connection_is_idle_after_its_last_request() {
         let state = ConnectionState::new(TIMEOUTS);
         let (one, other) = (state.begin_request(true, true), state.begin_request(true, false));
         drop(one);
         assert_eq!(left(&state), None);
         drop(other);
         state.bytes_received();
-        assert_eq!(left(&state), Some(70), "housekeeping is no head");
+        assert_eq!(left(&state), Some(70), "control frames do not start a head");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_ends_leaves_the_others_their_bound() {
+    async fn a_stream_that_ends_does_not_reset_the_deadline_of_the_others() {
         let state = Arc::new(ConnectionState::new(TIMEOUTS));
         let request = state.begin_request(true, false);
         let streams = [(); 2].map(|()| StreamGuard::new(state.clone()));
-        assert!(!state.has_only_streams(), "a request is under way");
+        assert!(!state.has_only_streams(), "a request is in progress");
         drop(request);
         assert!(state.has_only_streams());
         streams.iter().for_each(|stream| stream.progress(Duration::from_secs(15)));

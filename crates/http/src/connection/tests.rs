@@ -13,21 +13,27 @@ use tokio::time::{Instant, sleep};
 
 use super::*;
 use crate::ServiceOptions;
-use crate::body::RequestBody;
+use crate::received::RequestBody;
 use crate::service::Service;
 
-const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
+/// What an HTTP/2 client sends first, before its settings.
+pub(crate) const CLIENT_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// The methods `GET` and `POST` in HTTP/2's table of static headers.
+pub(crate) const GET: u8 = 0x82;
+const POST: u8 = 0x83;
 /// More than the buffers of a connection hold.
 const LARGE: usize = 1 << 20;
 
 /// The client's end of a connection, and the time at which it was opened.
-struct Client {
-    stream: DuplexStream,
-    opened: Instant,
-    stop: watch::Sender<bool>,
+pub(crate) struct Client {
+    pub(crate) stream: DuplexStream,
+    pub(crate) opened: Instant,
+    /// Stops the server.
+    pub(crate) stop: watch::Sender<bool>,
 }
 
-fn options() -> ServerOptions {
+pub(crate) fn options() -> ServerOptions {
     ServerOptions {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(20),
@@ -46,15 +52,24 @@ fn connect(tls: Option<TlsAcceptor>) -> Client {
     let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap();
     let service = Service::new(Arc::new(registry), ServiceOptions::default());
     let discovery = DiscoveryService::around(router, Arc::new(service));
-    let server = Arc::new(ConnectionServer::new(discovery, tls, &options()));
-    let (stream, service) = duplex(1_024);
-    let (stop, stopped) = watch::channel(false);
-    tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stopped));
-    Client { stream, opened: Instant::now(), stop }
+    Client::connect(discovery, tls, &options())
 }
 
 impl Client {
-    async fn send(&mut self, text: &str) {
+    /// Opens a connection to a server of this service.
+    pub(crate) fn connect(
+        discovery: DiscoveryService,
+        tls: Option<TlsAcceptor>,
+        options: &ServerOptions,
+    ) -> Self {
+        let server = Arc::new(ConnectionServer::new(discovery, tls, options));
+        let (stream, service) = duplex(1_024);
+        let (stop, stopped) = watch::channel(false);
+        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stopped));
+        Self { stream, opened: Instant::now(), stop }
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
         self.stream.write_all(text.as_bytes()).await.unwrap();
     }
 
@@ -62,7 +77,10 @@ impl Client {
     async fn expect(&mut self, text: &str) {
         let mut received = Vec::new();
         while !String::from_utf8_lossy(&received).ends_with(text) {
-            assert!(self.stream.read_buf(&mut received).await.unwrap() > 0, "it ended after {received:?}");
+            assert!(
+                self.stream.read_buf(&mut received).await.unwrap() > 0,
+                "the connection ended after {received:?}"
+            );
         }
     }
 
@@ -75,7 +93,7 @@ impl Client {
     }
 
     /// Reads until the connection ends. Returns the number of bytes, and the second of the end.
-    async fn end(&mut self) -> (usize, u64) {
+    pub(crate) async fn end(&mut self) -> (usize, u64) {
         let mut rest = Vec::new();
         self.stream.read_to_end(&mut rest).await.unwrap();
         (rest.len(), self.opened.elapsed().as_secs())
@@ -83,46 +101,46 @@ impl Client {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_silent_connection_is_cut_off() {
+async fn a_connection_without_a_head_is_closed() {
     assert_eq!(connect(None).end().await, (0, 10));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_comes_byte_by_byte_is_cut_off() {
+async fn a_connection_that_sends_its_head_byte_by_byte_is_closed() {
     let mut client = connect(None);
     client.send("GET / HTTP/1.1\r\nhost: x\r\nx: ").await;
     assert_eq!(client.drip("x").await, 10);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_comes_byte_by_byte_is_cut_off() {
+async fn a_connection_that_sends_its_body_byte_by_byte_is_closed() {
     let mut client = connect(None);
     client.send("POST /body HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n").await;
     assert_eq!(client.drip(" ").await, 20);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_without_requests_is_closed() {
+async fn an_idle_connection_is_closed() {
     let mut client = connect(None);
-    client.send(GET).await;
+    client.send(REQUEST).await;
     client.expect("here").await;
     assert_eq!(client.end().await, (0, 75));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_second_head_is_bounded_as_the_first() {
+async fn each_head_on_a_connection_has_the_same_timeout() {
     let mut client = connect(None);
-    client.send(GET).await;
+    client.send(REQUEST).await;
     client.expect("here").await;
     sleep(Duration::from_secs(30)).await;
-    client.send(GET).await;
+    client.send(REQUEST).await;
     client.expect("here").await;
     client.send("GET /he").await;
-    assert_eq!(client.end().await, (0, 40), "an idle connection is no slow head");
+    assert_eq!(client.end().await, (0, 40), "idle time does not count towards the head");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_read_is_cut_off() {
+async fn the_connection_of_a_client_that_does_not_read_is_closed() {
     let mut client = connect(None);
     client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
     sleep(Duration::from_secs(29)).await;
@@ -130,11 +148,11 @@ async fn a_client_that_does_not_read_is_cut_off() {
     assert!(client.stream.read(&mut read).await.unwrap() > 0);
     sleep(Duration::from_secs(2)).await;
     let (rest, _) = client.end().await;
-    assert!(rest < LARGE, "reading a little does not prolong it");
+    assert!(rest < LARGE, "reading a little does not extend the timeout");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_handshake_that_never_comes_is_cut_off() {
+async fn a_connection_without_a_tls_handshake_is_closed() {
     let config =
         rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
@@ -145,16 +163,16 @@ async fn a_handshake_that_never_comes_is_cut_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_connection_that_is_idle_ends_at_once_when_the_servicestops() {
+async fn an_idle_connection_is_closed_at_once_when_the_service_stops() {
     let mut client = connect(None);
-    client.send(GET).await;
+    client.send(REQUEST).await;
     client.expect("here").await;
     client.stop.send(true).unwrap();
     assert_eq!(client.end().await, (0, 0));
 }
 
 /// An HTTP/2 frame that opens `stream` with a request for `path`, without header compression.
-fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8> {
+pub(crate) fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8> {
     let mut block = vec![method, 0x86, 0x04, u8::try_from(path.len()).unwrap()];
     block.extend(path.as_bytes());
     block.extend([0x01, 1, b'x']);
@@ -165,7 +183,7 @@ fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool) -> Vec<u8
 }
 
 /// The second in which the response to `stream` starts.
-async fn http2_response(client: &mut Client, stream: u8) -> u64 {
+pub(crate) async fn http2_response(client: &mut Client, stream: u8) -> u64 {
     loop {
         let mut head = [0; 9];
         client.stream.read_exact(&mut head).await.unwrap();
@@ -178,12 +196,11 @@ async fn http2_response(client: &mut Client, stream: u8) -> u64 {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_body_that_never_comes_ends_its_request_and_not_the_others_of_its_connection() {
-    let (get, post) = (0x82, 0x83);
+async fn a_body_that_never_arrives_ends_only_its_own_request() {
     let mut client = connect(None);
-    client.stream.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
-    client.stream.write_all(&headers_frame(post, "/body", 1, false)).await.unwrap();
+    client.stream.write_all(&[CLIENT_PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat()).await.unwrap();
+    client.stream.write_all(&headers_frame(POST, "/body", 1, false)).await.unwrap();
     assert_eq!(http2_response(&mut client, 1).await, 20);
-    client.stream.write_all(&headers_frame(get, "/", 3, true)).await.unwrap();
+    client.stream.write_all(&headers_frame(GET, "/", 3, true)).await.unwrap();
     assert_eq!(http2_response(&mut client, 3).await, 20);
 }

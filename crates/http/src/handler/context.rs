@@ -1,6 +1,5 @@
 //! The information about a request that every handler needs.
 
-use std::convert::Infallible;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -9,8 +8,9 @@ use aurora_discovery_registry::Registry;
 use axum::extract::FromRequestParts;
 use http::request::Parts;
 
+use crate::error::Failure;
 use crate::metrics::Metrics;
-use crate::origin::{NO_ADDRESS, Origin};
+use crate::received::Received;
 use crate::service::Service;
 
 /// The service, and the time and the source of the request.
@@ -31,10 +31,10 @@ impl Context {
 }
 
 impl FromRequestParts<Arc<Service>> for Context {
-    type Rejection = Infallible;
+    type Rejection = Failure;
 
-    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
-        let source = parts.extensions.get::<Origin>().map_or(NO_ADDRESS, |origin| origin.address);
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Failure> {
+        let source = Received::of(parts)?.source;
         Ok(Self { service: service.clone(), source, now: service.options.clock.now() })
     }
 }

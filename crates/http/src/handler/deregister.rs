@@ -4,8 +4,8 @@ use aurora_discovery_protocol::{DeregisterRequest, DeregisterResponse};
 use axum::response::Response;
 
 use super::context::Context;
-use crate::body::RequestBody;
 use crate::error::Failure;
+use crate::received::RequestBody;
 use crate::response::json;
 
 pub(crate) async fn deregister(

@@ -9,8 +9,8 @@ use axum::response::Response;
 
 use super::context::Context;
 use super::inline_page::InlinePage;
-use crate::body::RequestBody;
 use crate::error::Failure;
+use crate::received::RequestBody;
 use crate::response::json_with_peers;
 
 pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
@@ -21,6 +21,7 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
 }
 
 async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Failure> {
+    // An invalid cursor must fail the request before the lease is renewed.
     let page = InlinePage::begin(&context, request.discover).await?;
     let lease = context.registry().heartbeat(&request.peer_id, context.now).await?;
     let (peers, figures) = page.finish(&context).await?;

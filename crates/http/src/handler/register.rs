@@ -5,8 +5,8 @@ use axum::response::Response;
 
 use super::context::Context;
 use super::inline_page::InlinePage;
-use crate::body::RequestBody;
 use crate::error::Failure;
+use crate::received::RequestBody;
 use crate::response::json_with_peers;
 
 pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {

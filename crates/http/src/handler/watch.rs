@@ -1,7 +1,5 @@
 //! `GET /watch`: changes as server-sent events.
 
-use std::sync::Arc;
-
 use aurora_discovery_protocol::ChangesRequest;
 use aurora_discovery_registry::Registry;
 use axum::Extension;
@@ -11,9 +9,10 @@ use http::header::CONTENT_TYPE;
 use http::{HeaderMap, HeaderName, Uri};
 
 use super::context::Context;
-use crate::connection::state::{ConnectionState, StreamGuard};
+use crate::connection::state::StreamGuard;
 use crate::error::Failure;
 use crate::query::parameters;
+use crate::received::Received;
 
 /// The header in which a client that lost its stream sends the last id it received.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -24,18 +23,19 @@ pub(crate) async fn watch(
     context: Context,
     uri: Uri,
     headers: HeaderMap,
-    connection: Option<Extension<Arc<ConnectionState>>>,
+    Extension(received): Extension<Received>,
 ) -> Result<Response, Failure> {
     let request = request(&context, &uri, &headers)?;
     let watchers = &context.service.watchers;
     let permit = watchers.permit(context.source);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
+    // Checked after the request itself, so that an invalid request gets its 400 even at the limit.
     let permit = permit.ok_or_else(|| {
         Failure::unavailable(
-            "as many watch as may, in all or from your address; try again later, or ask /discover with since",
+            "the limit of watchers is reached, in total or for your address; try again later, or poll /discover with since",
         )
     })?;
-    let stream = connection.map(|Extension(state)| StreamGuard::new(state));
+    let stream = received.connection.map(StreamGuard::new);
     let events = Body::new(watchers.stream(watching, permit, stream));
     Ok(([(CONTENT_TYPE, "text/event-stream"), (X_ACCEL_BUFFERING, "no")], events).into_response())
 }

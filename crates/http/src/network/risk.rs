@@ -2,10 +2,10 @@
 
 use aurora_discovery_registry::Census;
 
-use crate::history::Recent;
+use crate::history::Summary;
 
 /// With fewer peers, ratios are not reported, because a single peer is a large share.
-const FEW: u64 = 10;
+const MIN_PEERS: u64 = 10;
 /// A warning is given when no client has requested peers for this many minutes: legacy clients
 /// request them every ten seconds.
 const SILENT_MINUTES: u64 = 3;
@@ -13,55 +13,59 @@ const SILENT_MINUTES: u64 = 3;
 /// discovers reach those peers.
 const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
 /// The maximum number of archetypes of one peer that are named.
-const NAMED: usize = 5;
+const MAX_NAMED: usize = 5;
 
 /// A sentence for each risk that the figures show.
 pub(super) fn sentences(
     census: &Census,
-    recent: Option<&Recent>,
+    summary: Option<&Summary>,
     undiscovered_ratio: Option<f64>,
 ) -> Vec<String> {
     let mut sentences = Vec::new();
-    if let Some(recent) = recent {
-        sentences.extend(silence(census.live, recent));
-        sentences.extend(shrinkage(census.live, recent));
+    if let Some(summary) = summary {
+        sentences.extend(silence(census.live, summary));
+        sentences.extend(shrinkage(census.live, summary));
     }
     // Slots are not stamped for peers that clients learn about by following changes.
-    let followed = recent.is_some_and(|recent| recent.is_followed);
-    if let Some(ratio) =
-        undiscovered_ratio.filter(|ratio| !followed && census.live >= FEW && *ratio >= MIN_UNDISCOVERED_RATIO)
+    let followed = summary.is_some_and(|summary| summary.is_followed);
+    if let Some(ratio) = undiscovered_ratio
+        .filter(|ratio| !followed && census.live >= MIN_PEERS && *ratio >= MIN_UNDISCOVERED_RATIO)
     {
         sentences.push(format!(
-            "{:.0} % of peers were introduced to nobody during their last lease: raise `limit` or discover more often",
+            "{:.0} % of peers were not listed by any page during their last lease: raise `limit` or discover more often",
             ratio * 100.0
         ));
     }
-    sentences.extend(islands(census));
+    sentences.extend(single_peer_archetypes(census));
     sentences
 }
 
-fn silence(live: u64, recent: &Recent) -> Option<String> {
-    let minutes = recent.silent_minutes;
+fn silence(live: u64, summary: &Summary) -> Option<String> {
+    let minutes = summary.silent_minutes;
+    // A single peer has no other peer to discover.
     (live > 1 && minutes >= SILENT_MINUTES).then(|| {
-        format!("No discover was answered, and nobody followed, for {minutes} minutes: newcomers meet nobody")
+        format!(
+            "no client has requested peers or followed changes for {minutes} minutes: new peers are not found"
+        )
     })
 }
 
-fn shrinkage(live: u64, recent: &Recent) -> Option<String> {
-    (recent.most_live >= FEW && live <= recent.most_live / 2).then(|| {
-        let before = recent.most_live;
-        format!("the network shrank by half in 5 minutes, from {before} peers to {live}: check what they reach the service by")
+fn shrinkage(live: u64, summary: &Summary) -> Option<String> {
+    // Half of the maximum of the last five minutes, not of an earlier size.
+    (summary.max_live >= MIN_PEERS && live <= summary.max_live / 2).then(|| {
+        let before = summary.max_live;
+        format!("the network shrank by half within 5 minutes, from {before} peers to {live}: check that peers can reach the service")
     })
 }
 
-/// Archetypes that only one peer carries, in a network with other archetypes.
-fn islands(census: &Census) -> Vec<String> {
-    let alone = || census.by_archetype.iter().filter(|(_, peers)| *peers == 1 && census.live > 1);
-    let mut sentences: Vec<String> = alone()
-        .take(NAMED)
+/// Archetypes that only one peer has, in a network with other archetypes.
+fn single_peer_archetypes(census: &Census) -> Vec<String> {
+    let single = || census.by_archetype.iter().filter(|(_, peers)| *peers == 1 && census.live > 1);
+    let mut sentences: Vec<String> = single()
+        .take(MAX_NAMED)
         .map(|(archetype, _)| format!("archetype `{archetype}` has 1 peer: use fill=any"))
         .collect();
-    match alone().count().saturating_sub(NAMED) {
+    match single().count().saturating_sub(MAX_NAMED) {
         0 => {}
         1 => sentences.push("1 more archetype has 1 peer".to_owned()),
         more => sentences.push(format!("{more} more archetypes have 1 peer each")),
@@ -81,38 +85,42 @@ mod tests {
         Census { live, by_archetype, ..Census::default() }
     }
 
-    fn recent(silent_minutes: u64, most_live: u64) -> Recent {
-        Recent { rates: None, silent_minutes, is_followed: false, most_live }
+    fn summary(silent_minutes: u64, max_live: u64) -> Summary {
+        Summary { rates: None, silent_minutes, is_followed: false, max_live }
     }
 
     #[test]
-    fn nothing_is_said_where_nothing_is_at_risk() {
-        let sound = census(100, &[("a", 100), ("b", 2)]);
-        assert_eq!(sentences(&sound, Some(&recent(2, 150)), Some(0.04)), [""; 0]);
-        assert_eq!(sentences(&sound, None, None), [""; 0]);
-        let followed = Recent { is_followed: true, ..recent(0, 100) };
-        assert_eq!(sentences(&sound, Some(&followed), Some(1.0)), [""; 0], "followers are told of peers too");
-        assert_eq!(sentences(&census(1, &[("a", 1)]), Some(&recent(5, 1)), Some(1.0)), [""; 0]);
-    }
-
-    #[test]
-    fn each_danger_is_a_sentence_that_says_what_to_do() {
-        let said = sentences(&census(50, &[("a", 49), ("x", 1)]), Some(&recent(3, 100)), Some(0.17));
-        assert_eq!(said.len(), 4);
-        assert!(said[0].starts_with("No discover was answered, and nobody followed, for 3 minutes"));
-        assert!(said[1].starts_with("the network shrank by half in 5 minutes, from 100 peers to 50"));
+    fn a_healthy_network_has_no_risks() {
+        let healthy = census(100, &[("a", 100), ("b", 2)]);
+        assert_eq!(sentences(&healthy, Some(&summary(2, 150)), Some(0.04)), [""; 0]);
+        assert_eq!(sentences(&healthy, None, None), [""; 0]);
+        let followed = Summary { is_followed: true, ..summary(0, 100) };
         assert_eq!(
-            said[2],
-            "17 % of peers were introduced to nobody during their last lease: raise `limit` or discover more often"
+            sentences(&healthy, Some(&followed), Some(1.0)),
+            [""; 0],
+            "clients that follow changes learn about peers without pages"
         );
-        assert_eq!(said[3], "archetype `x` has 1 peer: use fill=any");
+        assert_eq!(sentences(&census(1, &[("a", 1)]), Some(&summary(5, 1)), Some(1.0)), [""; 0]);
     }
 
     #[test]
-    fn few_of_many_lonely_archetypes_are_named() {
+    fn each_risk_is_a_sentence_with_advice() {
+        let risks = sentences(&census(50, &[("a", 49), ("x", 1)]), Some(&summary(3, 100)), Some(0.17));
+        assert_eq!(risks.len(), 4);
+        assert!(risks[0].starts_with("no client has requested peers or followed changes for 3 minutes"));
+        assert!(risks[1].starts_with("the network shrank by half within 5 minutes, from 100 peers to 50"));
+        assert_eq!(
+            risks[2],
+            "17 % of peers were not listed by any page during their last lease: raise `limit` or discover more often"
+        );
+        assert_eq!(risks[3], "archetype `x` has 1 peer: use fill=any");
+    }
+
+    #[test]
+    fn at_most_five_single_peer_archetypes_are_named() {
         let names: Vec<_> = (0..8).map(|n| format!("a{n}")).collect();
         let archetypes: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let said = sentences(&census(8, &archetypes), None, None);
-        assert_eq!((said.len(), said[5].as_str()), (6, "3 more archetypes have 1 peer each"));
+        let risks = sentences(&census(8, &archetypes), None, None);
+        assert_eq!((risks.len(), risks[5].as_str()), (6, "3 more archetypes have 1 peer each"));
     }
 }

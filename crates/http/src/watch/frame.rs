@@ -34,8 +34,8 @@ pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
 /// An event saying that changes were missed, with the position at which the stream continues.
 pub(super) fn reset(cursor: &str) -> Vec<u8> {
     let error = ErrorBody {
-        error: "what changed since is not remembered any more; start anew: enumerate /discover with order=all, while this stream \
-                goes on from since"
+        error: "the changes after the cursor are no longer available; start over: enumerate \
+                /discover with order=all, while this stream continues from since"
             .to_owned(),
         code: Code::CursorExpired,
         field: None,
@@ -84,7 +84,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn data_of_several_lines_stays_data() {
+    fn each_line_of_the_data_gets_its_own_data_field() {
         let mut frame = Vec::new();
         write(&mut frame, "joined", "c", b"{\"a\":\n1,\r\n\"id: x\":2}");
         assert_eq!(
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_begins_with_its_cursor_and_a_time_to_come_back() {
+    fn a_stream_starts_with_its_cursor_and_a_reconnection_time() {
         for _ in 0..100 {
             let text = String::from_utf8(preface("c", false)).unwrap();
             let (retry, event) = text.strip_prefix("retry: ").unwrap().split_once('\n').unwrap();
@@ -102,7 +102,10 @@ mod tests {
             assert_eq!(event, "id: c\nevent: start\ndata: {\"since\":\"c\"}\n\n");
         }
         let text = String::from_utf8(preface("c", true)).unwrap();
-        assert!(text.contains("\nid: c\nevent: reset\ndata: {\"since\":\"c\",\"error\":\"what"), "{text}");
+        assert!(
+            text.contains("\nid: c\nevent: reset\ndata: {\"since\":\"c\",\"error\":\"the changes"),
+            "{text}"
+        );
         assert!(text.contains("\"code\":\"cursor_expired\"") && !text.contains("event: start"));
     }
 }

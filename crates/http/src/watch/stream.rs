@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 const FRAME_BYTES: usize = 16 * 1024;
 /// How long a stream pauses after a write. Changes in the meantime are sent together, so a busy
 /// network wakes a watcher at most fifty times a second.
-const REST: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A body that ends only when the service stops. It holds a position instead of a queue, so a
 /// client that does not read costs nothing extra: the stream takes changes from the change log when
@@ -36,7 +36,7 @@ pub(crate) struct EventStream {
     /// Ready when the stream is to end.
     end: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     timer: Pin<Box<Sleep>>,
-    resting: bool,
+    pausing: bool,
     keep_alive: Duration,
     metrics: Arc<Metrics>,
     connection: Option<StreamGuard>,
@@ -71,7 +71,7 @@ impl EventStream {
                 }
             })),
             timer: Box::pin(sleep(keep_alive)),
-            resting: false,
+            pausing: false,
             keep_alive,
             metrics,
             connection,
@@ -88,11 +88,12 @@ impl EventStream {
         if let Some(preface) = self.preface.take() {
             return Poll::Ready(preface);
         }
-        if self.resting {
+        if self.pausing {
             ready!(self.timer.as_mut().poll(context));
-            self.resting = false;
+            self.pausing = false;
             self.sleep(self.keep_alive);
         }
+        // Takes changes until a frame is full, and waits only if the change log has no more.
         loop {
             match self.watching.read(FRAME_BYTES) {
                 WatchRead::Lagged => {
@@ -101,8 +102,8 @@ impl EventStream {
                 }
                 WatchRead::Changes { changes, more } if !changes.is_empty() => {
                     self.metrics.watch_events.inc_by(changes.len() as u64);
-                    self.resting = !more;
-                    self.sleep(if more { self.keep_alive } else { REST });
+                    self.pausing = !more;
+                    self.sleep(if more { self.keep_alive } else { PAUSE });
                     return Poll::Ready(frame::changes(&changes));
                 }
                 WatchRead::Changes { more: true, .. } => {
@@ -117,6 +118,7 @@ impl EventStream {
                 self.sleep(self.keep_alive);
                 return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
             }
+            // Nothing to send: the change log or the timer wakes the task.
             ready!(self.watching.poll_changes(context));
         }
     }
@@ -136,6 +138,7 @@ impl Body for EventStream {
             return Poll::Ready(None);
         }
         let frame = ready!(self.next(context));
+        // The connection has taken the previous frame, so its client reads.
         if let Some(connection) = &self.connection {
             connection.progress(self.keep_alive);
         }

@@ -3,32 +3,32 @@
 use serde_json::json;
 
 use crate::support::Service;
-use crate::support::faulty::Faulty;
+use crate::support::faulty::FaultyStore;
 
 #[tokio::test]
-async fn what_the_store_can_not_do_for_one_peer_it_does_for_the_others() {
-    let service = Service::with(|setting| setting.store = Faulty::over).await;
+async fn a_store_failure_for_one_peer_does_not_affect_the_others() {
+    let service = Service::with(|options| options.store = FaultyStore::wrap).await;
     for id in ["a", "b"] {
         service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
     }
-    let reply = service.post("/heartbeat", r#"{"peer_ids":["a","breaks","b","nobody"]}"#).await;
-    let answer = reply.ok();
-    assert_eq!(answer["renewed"], 2);
-    let codes: Vec<_> = (0..4).map(|n| answer["results"][n]["code"].as_str()).collect();
+    let response = service.post("/heartbeat", r#"{"peer_ids":["a","breaks","b","unknown"]}"#).await;
+    let fields = response.ok();
+    assert_eq!(fields["renewed"], 2);
+    let codes: Vec<_> = (0..4).map(|n| fields["results"][n]["code"].as_str()).collect();
     assert_eq!(codes, [None, Some("internal"), None, Some("peer_not_registered")]);
-    assert!(!reply.body.windows(6).any(|text| text == b"secret"), "{reply:?}");
+    assert!(!response.body.windows(6).any(|text| text == b"secret"), "{response:?}");
 }
 
 #[tokio::test]
-async fn where_the_store_answers_for_no_peer_the_whole_call_fails() {
-    let service = Service::with(|setting| setting.store = Faulty::over).await;
+async fn a_heartbeat_fails_as_a_whole_if_the_store_fails_for_every_peer() {
+    let service = Service::with(|options| options.store = FaultyStore::wrap).await;
     service.post("/heartbeat", r#"{"peer_ids":["breaks"]}"#).await.refused(500, "internal", None);
-    let some = service.post("/heartbeat", r#"{"peer_ids":["breaks","nobody"]}"#).await.ok();
+    let some = service.post("/heartbeat", r#"{"peer_ids":["breaks","unknown"]}"#).await.ok();
     assert_eq!(some["renewed"], 0);
 }
 
 #[tokio::test]
-async fn a_store_that_cannot_keep_anything_is_unavailable_and_unhealthy() {
+async fn a_closed_store_makes_the_service_unavailable_and_unhealthy() {
     let service = Service::start().await;
     service.registry.store().close().await.unwrap();
     let refused = service.post("/register", r#"{"peer_id":"p"}"#).await;
@@ -40,13 +40,13 @@ async fn a_store_that_cannot_keep_anything_is_unavailable_and_unhealthy() {
 }
 
 #[tokio::test]
-async fn what_breaks_inside_tells_the_caller_nothing_but_a_request_id() {
-    let service = Service::with(|setting| setting.store = Faulty::over).await;
+async fn an_internal_error_reveals_only_a_request_id() {
+    let service = Service::with(|options| options.store = FaultyStore::wrap).await;
     for fault in ["breaks", "panics"] {
-        let reply = service.post("/heartbeat", &format!(r#"{{"peer_id":"{fault}"}}"#)).await;
-        reply.refused(500, "internal", None);
-        assert_eq!(reply.json()["error"], "Internal server error");
-        assert!(!reply.header("x-request-id").unwrap().is_empty());
+        let response = service.post("/heartbeat", &format!(r#"{{"peer_id":"{fault}"}}"#)).await;
+        response.refused(500, "internal", None);
+        assert_eq!(response.json()["error"], "Internal server error");
+        assert!(!response.header("x-request-id").unwrap().is_empty());
     }
-    assert_eq!(service.get("/health").await.status, 200, "one request's bug ends nothing else");
+    assert_eq!(service.get("/health").await.status, 200, "a panic in one request affects no other");
 }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use aurora_discovery_embedded::EmbeddedStore;
-use aurora_discovery_http::{DiscoveryService, ServiceOptions};
+use aurora_discovery_http::{DiscoveryService, Origin, ServiceOptions};
 use aurora_discovery_registry::{Limits, Registry};
 use axum::body::Body;
 use axum::response::Response;
@@ -12,14 +12,14 @@ use futures_util::future::join_all;
 use http::Request;
 use http_body_util::BodyExt as _;
 
-use crate::support::faulty::Faulty;
-use crate::support::raw::Raw;
-use crate::support::{PATIENCE, Service, client};
+use crate::support::faulty::FaultyStore;
+use crate::support::raw::RawConnection;
+use crate::support::{Service, TIMEOUT, client};
 
 /// A service whose store stalls when the peer's id says so.
 fn stalling(max_in_flight: usize) -> DiscoveryService {
     let limits = Limits::default();
-    let store = Faulty::over(EmbeddedStore::in_memory(limits.clone()));
+    let store = FaultyStore::wrap(EmbeddedStore::in_memory(limits.clone()));
     let mut options = ServiceOptions::default();
     options.max_in_flight = max_in_flight;
     DiscoveryService::new(Arc::new(Registry::new(store, limits).unwrap()), options)
@@ -28,21 +28,21 @@ fn stalling(max_in_flight: usize) -> DiscoveryService {
 /// The response to a heartbeat, and its body.
 async fn heartbeat(service: &DiscoveryService, peer: &str) -> (Response, String) {
     let body = Body::from(format!(r#"{{"peer_id":"{peer}"}}"#));
-    let response = service.respond(Request::post("/heartbeat").body(body).unwrap()).await;
+    let response = service.respond(Request::post("/heartbeat").body(body).unwrap(), Origin::default()).await;
     let (parts, body) = response.into_parts();
     let text = body.collect().await.unwrap().to_bytes();
     (Response::from_parts(parts, Body::empty()), String::from_utf8(text.to_vec()).unwrap())
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_response_that_takes_too_long_becomes_a_503() {
+async fn a_request_that_takes_too_long_gets_503() {
     let (response, body) = heartbeat(&stalling(1), "stalls").await;
     assert!(response.status() == 503 && body.contains("too long"), "{body}");
     assert!(["1", "2"].contains(&response.headers()["retry-after"].to_str().unwrap()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn requests_over_the_limit_are_shed_and_no_longer() {
+async fn requests_over_the_limit_get_503_until_others_finish() {
     let service = stalling(2);
     let stalled = join_all((0..8).map(|_| heartbeat(&service, "stalls"))).await;
     assert!(stalled.iter().all(|(response, _)| response.status() == 503), "{stalled:?}");
@@ -53,10 +53,11 @@ async fn requests_over_the_limit_are_shed_and_no_longer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_head_that_is_shed_gets_no_body() {
+async fn a_head_request_over_the_limit_gets_no_body() {
     let service = stalling(1);
     let head = async {
-        let response = service.respond(Request::head("/discover").body(Body::empty()).unwrap()).await;
+        let response =
+            service.respond(Request::head("/discover").body(Body::empty()).unwrap(), Origin::default()).await;
         let (parts, body) = response.into_parts();
         (parts, body.collect().await.unwrap().to_bytes())
     };
@@ -64,19 +65,19 @@ async fn a_head_that_is_shed_gets_no_body() {
     assert_eq!((parts.status.as_u16(), body.len()), (503, 0));
     assert!(parts.headers.contains_key("retry-after"));
     let length: usize = parts.headers["content-length"].to_str().unwrap().parse().unwrap();
-    assert!(length > 0, "what a GET would have");
+    assert!(length > 0, "the length is that of a GET");
 }
 
 #[tokio::test]
-async fn connections_over_the_limit_are_asked_to_try_again() {
-    let service = Service::with(|setting| setting.options.max_connections = 2).await;
+async fn connections_over_the_limit_get_503_with_retry_after() {
+    let service = Service::with(|options| options.server.max_connections = 2).await;
     let health = service.url("/health");
     let mut held = [client(|builder| builder), client(|builder| builder)];
     for client in &held {
         assert_eq!(client.get(&health).send().await.unwrap().status(), 200);
     }
     // The response is sent before any request, so no client can mistake it for the response to one.
-    let refused = Raw::open(service.address).await.until_closed().await;
+    let refused = RawConnection::open(service.address).await.until_closed().await;
     assert!(refused.starts_with("HTTP/1.1 503 Service Unavailable\r\n"), "{refused}");
     for line in
         ["retry-after: 1", "connection: close", "access-control-allow-origin: *", "cache-control: no-store"]
@@ -88,5 +89,5 @@ async fn connections_over_the_limit_are_asked_to_try_again() {
     let admitted = async {
         while !matches!(held[0].get(&health).send().await, Ok(response) if response.status() == 200) {}
     };
-    tokio::time::timeout(PATIENCE, admitted).await.expect("the connection that ended makes room");
+    tokio::time::timeout(TIMEOUT, admitted).await.expect("a closed connection does not free its permit");
 }

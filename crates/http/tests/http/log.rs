@@ -7,7 +7,7 @@ use serde_json::Value;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::support::Service;
-use crate::support::faulty::Faulty;
+use crate::support::faulty::FaultyStore;
 
 /// A log that keeps its lines in memory.
 #[derive(Clone, Default)]
@@ -15,7 +15,7 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Lines {
     /// Logs the events of this thread here. All of a test runs on one thread.
-    fn keep(&self) -> tracing::subscriber::DefaultGuard {
+    fn capture(&self) -> tracing::subscriber::DefaultGuard {
         let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_writer(self.clone());
         tracing::subscriber::set_default(subscriber.finish())
     }
@@ -47,14 +47,14 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 #[tokio::test]
-async fn the_cause_of_a_500_is_logged_under_the_request_id_that_the_caller_has() {
+async fn the_cause_of_a_500_is_logged_with_the_request_id_of_the_response() {
     let lines = Lines::default();
-    let _guard = lines.keep();
-    let service = Service::with(|setting| setting.store = Faulty::over).await;
+    let _guard = lines.capture();
+    let service = Service::with(|options| options.store = FaultyStore::wrap).await;
     for (fault, cause) in [("breaks", "the secret of slot 8"), ("panics", "panicked: the secret of slot 7")] {
-        let reply = service.post("/heartbeat", &format!(r#"{{"peer_id":"{fault}"}}"#)).await;
+        let response = service.post("/heartbeat", &format!(r#"{{"peer_id":"{fault}"}}"#)).await;
         let line = lines.of_requests().pop().unwrap();
-        assert_eq!(line["request_id"], reply.header("x-request-id").unwrap());
+        assert_eq!(line["request_id"], response.header("x-request-id").unwrap());
         assert_eq!((&line["cause"], &line["peer_id"]), (&cause.into(), &fault.into()));
         assert_eq!(
             (&line["level"], &line["status"], &line["code"]),
@@ -66,13 +66,13 @@ async fn the_cause_of_a_500_is_logged_under_the_request_id_that_the_caller_has()
 }
 
 #[tokio::test]
-async fn what_succeeds_is_logged_only_when_asked_for() {
-    for asked in [false, true] {
+async fn successful_requests_are_logged_only_if_configured() {
+    for enabled in [false, true] {
         let lines = Lines::default();
-        let _guard = lines.keep();
-        let service = Service::with(|setting| setting.options.service.log_one_in = asked.into()).await;
+        let _guard = lines.capture();
+        let service = Service::with(|options| options.server.service.log_one_in = enabled.into()).await;
         service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
         service.get("/nowhere").await.refused(404, "not_found", None);
-        assert_eq!(lines.of_requests().len(), if asked { 2 } else { 0 });
+        assert_eq!(lines.of_requests().len(), if enabled { 2 } else { 0 });
     }
 }

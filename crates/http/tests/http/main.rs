@@ -4,14 +4,14 @@
 // helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-mod document;
 mod faults;
 mod headers;
 mod limits;
 mod log;
 mod metrics;
 mod network;
-mod stopping;
+mod openapi;
+mod shutdown;
 mod support;
 mod transport;
-mod watching;
+mod watch;

@@ -4,28 +4,28 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::AsyncReadExt as _;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
-use crate::support::raw::Raw;
-use crate::support::{PATIENCE, Service};
+use crate::support::Service;
+use crate::support::raw::RawConnection;
 
 async fn metrics(service: &Service) -> String {
-    let reply = service.client.get(format!("http://{}/metrics", service.metrics)).send().await.unwrap();
-    assert_eq!(reply.status(), 200);
-    reply.text().await.unwrap()
+    let response = service.client.get(format!("http://{}/metrics", service.metrics)).send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    response.text().await.unwrap()
 }
 
 #[tokio::test]
-async fn what_peers_do_is_counted() {
+async fn requests_of_peers_are_counted() {
     let service = Service::start().await;
     service.post("/register", r#"{"peer_id":"a","archetypes":["pepino"]}"#).await.ok();
     service.post("/register", r#"{"peer_id":"b","archetypes":["pepino"]}"#).await.ok();
     service.post("/heartbeat", r#"{"peer_id":"a"}"#).await.ok();
-    service.clock.pass(400);
+    service.clock.advance(400);
     service.post("/heartbeat", r#"{"peer_id":"a"}"#).await.ok();
     service.post("/register", r#"{"peer_id":"c"}"#).await.ok();
     service.post("/deregister", r#"{"peer_id":"c"}"#).await.ok();
-    service.post("/heartbeat", r#"{"peer_id":"nobody"}"#).await.refused(404, "peer_not_registered", None);
+    service.post("/heartbeat", r#"{"peer_id":"unknown"}"#).await.refused(404, "peer_not_registered", None);
     service.get("/nowhere").await.refused(404, "not_found", None);
     let text = metrics(&service).await;
     for line in [
@@ -49,13 +49,13 @@ async fn what_peers_do_is_counted() {
 }
 
 #[tokio::test]
-async fn heartbeats_for_many_count_as_many() {
+async fn each_peer_of_a_heartbeat_for_many_is_counted() {
     let service = Service::start().await;
     for id in ["a", "b", "c"] {
         service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
     }
-    service.post("/heartbeat", r#"{"peer_ids":["a","b","nobody"]}"#).await.ok();
-    service.clock.pass(400);
+    service.post("/heartbeat", r#"{"peer_ids":["a","b","unknown"]}"#).await.ok();
+    service.clock.advance(400);
     service.post("/heartbeat", r#"{"peer_ids":["a","b","c"]}"#).await.ok();
     let text = metrics(&service).await;
     for line in ["aurora_renewals_total 2", "aurora_revivals_total 3"] {
@@ -64,26 +64,23 @@ async fn heartbeats_for_many_count_as_many() {
 }
 
 #[tokio::test]
-async fn a_lease_that_ends_in_silence_is_counted_by_the_services_own_clock() {
+async fn the_service_counts_expired_leases_without_requests() {
     let service = Service::start().await;
     service.post("/register", r#"{"peer_id":"a"}"#).await.ok();
-    service.clock.pass(400);
-    let counted = async {
-        while !metrics(&service).await.contains("\naurora_expiries_total 1\n") {
-            sleep(Duration::from_millis(20)).await;
-        }
-    };
-    timeout(PATIENCE, counted).await.expect("nobody ends leases");
+    service.clock.advance(400);
+    service.run_background_tasks().await;
+    let text = metrics(&service).await;
+    assert!(text.contains("\naurora_expiries_total 1\n"), "{text}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_scraper_that_says_nothing_is_cut_off() {
+async fn a_scraper_that_sends_nothing_is_disconnected() {
     let service = Service::start().await;
-    let mut silent = Raw::open(service.metrics).await;
+    let mut silent = RawConnection::open(service.metrics).await;
     // The paused clock advances by itself while the system is still transferring data. A timeout of
     // a day leaves enough time for that.
-    let cut_off = timeout(Duration::from_secs(24 * 3_600), silent.0.read(&mut [0])).await;
-    assert_eq!(cut_off.expect("it is never cut off").unwrap_or(0), 0);
+    let closed = timeout(Duration::from_secs(24 * 3_600), silent.0.read(&mut [0])).await;
+    assert_eq!(closed.expect("the connection is never closed").unwrap_or(0), 0);
 }
 
 #[tokio::test]
@@ -102,7 +99,7 @@ async fn every_line_of_the_metrics_can_be_parsed() {
 }
 
 #[tokio::test]
-async fn metrics_are_not_told_where_peers_are_served() {
+async fn the_listener_for_peers_does_not_serve_metrics() {
     let service = Service::start().await;
     service.get("/metrics").await.refused(404, "not_found", None);
 }

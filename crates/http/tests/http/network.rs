@@ -1,78 +1,67 @@
 //! The network's figures over time.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::support::{PATIENCE, Service};
+use crate::support::Service;
+
+/// A service whose history covers the minute before it is returned.
+async fn service_after_a_minute() -> Service {
+    let service = Service::start().await;
+    // The first sweep records the start of the history.
+    service.run_background_tasks().await;
+    service.clock.advance(60);
+    service
+}
+
+async fn network(service: &Service) -> Value {
+    service.get("/network").await.ok()
+}
 
 #[tokio::test]
-async fn asking_for_changes_breaks_the_silence() {
-    let service = Service::start().await;
+async fn a_request_for_changes_ends_the_silence() {
+    let service = service_after_a_minute().await;
     for id in ["a", "b"] {
         service.post("/register", &json!({ "peer_id": id, "archetypes": ["x"] }).to_string()).await.ok();
     }
-    let begun = std::time::Instant::now();
-    let silent = async || {
-        let at_risk = service.get("/network").await.ok()["at_risk"].to_string();
-        at_risk.contains("No discover was answered")
-    };
-    while !silent().await {
-        assert!(begun.elapsed() < PATIENCE, "silence is told");
-        service.clock.pass(60);
-        service.post("/heartbeat", r#"{"peer_ids":["a","b"]}"#).await.ok();
-        tokio::task::yield_now().await;
-    }
+    let silent = async || network(&service).await["at_risk"].to_string().contains("no client has requested");
+    service.clock.advance(60);
+    assert!(!silent().await, "the silence is reported after three minutes");
+    service.clock.advance(60);
+    assert!(silent().await, "the silence is not reported");
     service.get("/discover?since=now").await.ok();
-    assert!(!silent().await, "a delta was answered");
-}
-
-/// Lets a minute pass. The sweep that starts with the service records the first moment.
-async fn first_minute(service: &Service) {
-    let begun = std::time::Instant::now();
-    service.clock.pass(60);
-    while service.get("/network").await.ok().get("minutes").is_none() {
-        assert!(begun.elapsed() < PATIENCE, "the first moment is noted");
-        service.clock.pass(60);
-        tokio::task::yield_now().await;
-    }
+    assert!(!silent().await, "a delta was returned");
 }
 
 #[tokio::test]
 async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
-    let service = Service::start().await;
-    first_minute(&service).await;
+    let service = service_after_a_minute().await;
     service.post("/register", r#"{"peer_id":"a","archetypes":["x"],"ttl_seconds":30}"#).await.ok();
-    service.clock.pass(60);
-    let begun = std::time::Instant::now();
-    let seen = async |name: &str| service.get("/network").await.ok().get(name).and_then(|one| one.as_f64());
-    while seen("expiries_per_minute").await.is_none_or(|expiries| expiries == 0.0) {
-        assert!(begun.elapsed() < PATIENCE, "the end of the lease is counted");
-        tokio::task::yield_now().await;
-    }
+    service.clock.advance(60);
+    service.run_background_tasks().await;
+    assert_eq!(network(&service).await["expiries_per_minute"], 0.5);
     service.post("/deregister", r#"{"peer_id":"a"}"#).await.ok();
     // Joins are computed from the number of live peers and of those that left.
-    assert_eq!(seen("leaves_per_minute").await, Some(0.0));
+    let fields = network(&service).await;
+    assert_eq!((&fields["leaves_per_minute"], &fields["joins_per_minute"]), (&json!(0.0), &json!(0.5)));
 }
 
 #[tokio::test]
-async fn what_comes_and_goes_is_told_by_the_minute_and_to_prometheus_too() {
-    let service = Service::start().await;
-    first_minute(&service).await;
+async fn joins_and_leaves_are_reported_per_minute_and_as_metrics() {
+    let service = service_after_a_minute().await;
     for id in ["a", "b", "c", "d"] {
         service.post("/register", &json!({ "peer_id": id, "archetypes": ["x"] }).to_string()).await.ok();
     }
     service.post("/register", r#"{"peer_id":"a","archetypes":["x"]}"#).await.ok();
     service.post("/deregister", r#"{"peer_id":"d"}"#).await.ok();
-    let answer = service.get("/network").await.ok();
+    let fields = network(&service).await;
     assert_eq!(
-        (&answer["peers"], &answer["archetypes"]),
+        (&fields["peers"], &fields["archetypes"]),
         (&json!(3), &json!([{"archetype": "x", "peers": 3}]))
     );
-    let minutes = answer["minutes"].as_f64().unwrap();
-    let told = |name: &str| answer[name].as_f64().unwrap() * minutes;
-    // Rates are averages over at most five minutes, in tenths.
-    assert!((told("joins_per_minute") - 4.0).abs() < 0.6, "registering again is no joining: {answer}");
-    assert!((told("leaves_per_minute") - 1.0).abs() < 0.6, "{answer}");
-    assert_eq!(answer["expiries_per_minute"], 0.0);
+    assert_eq!(fields["minutes"], 1);
+    assert_eq!(fields["joins_per_minute"], 4.0, "registering again does not count as joining: {fields}");
+    assert_eq!(fields["leaves_per_minute"], 1.0, "{fields}");
+    assert_eq!(fields["expiries_per_minute"], 0.0);
     let url = format!("http://{}/metrics", service.metrics);
     let text = service.client.get(url).send().await.unwrap().text().await.unwrap();
     for name in

@@ -1,7 +1,7 @@
 //! A running service, and a client that checks every response against the OpenAPI document.
 
-pub(crate) mod document;
 pub(crate) mod faulty;
+pub(crate) mod openapi;
 pub(crate) mod raw;
 
 use std::net::SocketAddr;
@@ -20,16 +20,16 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// The timeout for events that should happen immediately.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
 /// The start time of the tests' clocks: 2025-10-02T12:00:00.
-pub(crate) const NOON: u64 = 1_759_406_400;
+const NOON: u64 = 1_759_406_400;
 
 /// A clock that a test sets.
 #[derive(Clone, Default)]
 pub(crate) struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    pub(crate) fn pass(&self, seconds: u64) {
+    pub(crate) fn advance(&self, seconds: u64) {
         self.0.fetch_add(seconds, Relaxed);
     }
 
@@ -51,8 +51,8 @@ pub(crate) struct Service {
 }
 
 /// The differences between a test's service and the default.
-pub(crate) struct Setting {
-    pub(crate) options: ServerOptions,
+pub(crate) struct TestOptions {
+    pub(crate) server: ServerOptions,
     pub(crate) limits: Limits,
     pub(crate) store: fn(Arc<EmbeddedStore>) -> Arc<dyn Store>,
     /// The random choices of the registry.
@@ -64,18 +64,18 @@ impl Service {
         Self::with(|_| {}).await
     }
 
-    pub(crate) async fn with(set: impl FnOnce(&mut Setting)) -> Self {
+    pub(crate) async fn with(set: impl FnOnce(&mut TestOptions)) -> Self {
         let clock = TestClock::default();
-        let mut options = ServerOptions::default();
-        options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        options.metrics_listen = Some(options.listen);
-        options.service.clock = clock.clock();
-        let mut setting =
-            Setting { options, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
-        set(&mut setting);
-        let store = (setting.store)(EmbeddedStore::in_memory(setting.limits.clone()));
-        let registry = Arc::new(Registry::new(store, setting.limits).unwrap().with_random(setting.draw));
-        let server = Server::bind(setting.options, registry.clone()).await.unwrap();
+        let mut server = ServerOptions::default();
+        server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        server.metrics_listen = Some(server.listen);
+        server.service.clock = clock.clock();
+        let mut options =
+            TestOptions { server, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
+        set(&mut options);
+        let store = (options.store)(EmbeddedStore::in_memory(options.limits.clone()));
+        let registry = Arc::new(Registry::new(store, options.limits).unwrap().with_random(options.draw));
+        let server = Server::bind(options.server, registry.clone()).await.unwrap();
         let (address, metrics) = (server.local_addr(), server.metrics_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
         let serving = tokio::spawn(server.serve(async {
@@ -87,47 +87,55 @@ impl Service {
 
     /// A service behind one proxy, so that a test can send requests from any address.
     pub(crate) async fn behind_a_proxy() -> Self {
-        Self::with(|setting| setting.options.trusted_hops = 1).await
+        Self::with(|options| options.server.trusted_hops = 1).await
     }
 
     /// Asks the service to stop, without waiting for it.
-    pub(crate) fn tell_to_stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         let _ = self.stop.take().unwrap().send(());
     }
 
     /// Waits for a service that was asked to stop.
     pub(crate) async fn stopped(&mut self) -> Result<(), ServeError> {
-        tokio::time::timeout(PATIENCE, self.serving.take().unwrap()).await.unwrap().unwrap()
+        tokio::time::timeout(TIMEOUT, self.serving.take().unwrap()).await.unwrap().unwrap()
+    }
+
+    /// Lets the background tasks of the service run for a second without waiting for it: a paused
+    /// clock advances as soon as all tasks are idle. No request may be in progress.
+    pub(crate) async fn run_background_tasks(&self) {
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::resume();
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) async fn get(&self, path: &str) -> Reply {
-        self.call(Method::GET, path, &[], "").await
+    pub(crate) async fn get(&self, path: &str) -> Response {
+        self.request(Method::GET, path, &[], "").await
     }
 
-    pub(crate) async fn post(&self, path: &str, body: &str) -> Reply {
-        self.call(Method::POST, path, &[], body).await
+    pub(crate) async fn post(&self, path: &str, body: &str) -> Response {
+        self.request(Method::POST, path, &[], body).await
     }
 
-    pub(crate) async fn call(
+    pub(crate) async fn request(
         &self,
         method: Method,
         path: &str,
         headers: &[(&str, &str)],
         body: &str,
-    ) -> Reply {
+    ) -> Response {
         let mut request = self.client.request(method.clone(), self.url(path)).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let reply = Reply { status, headers, body: response.bytes().await.unwrap() };
-        document::check(&method, path, &reply);
-        reply
+        let response = Response { status, headers, body: response.bytes().await.unwrap() };
+        openapi::check(&method, path, &response);
+        response
     }
 }
 
@@ -143,19 +151,19 @@ impl Drop for Service {
 pub(crate) fn client(set: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder) -> reqwest::Client {
     // Fails for all but the first of the tests in a process.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    set(reqwest::Client::builder().no_proxy().timeout(PATIENCE)).build().unwrap()
+    set(reqwest::Client::builder().no_proxy().timeout(TIMEOUT)).build().unwrap()
 }
 
 /// One response of each kind, each checked against the document.
-pub(crate) async fn one_response_of_each_kind(service: &Service) -> Vec<Reply> {
+pub(crate) async fn one_response_of_each_kind(service: &Service) -> Vec<Response> {
     service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
-    let answers = vec![
+    let responses = vec![
         service.get("/discover").await,
         service.get("/openapi.json").await,
         service.post("/heartbeat", r#"{"peer_id":"p"}"#).await,
-        service.call(Method::HEAD, "/health", &[], "").await,
-        service.call(Method::OPTIONS, "/register", &[], "").await,
-        service.call(Method::OPTIONS, "/nowhere", &[], "").await,
+        service.request(Method::HEAD, "/health", &[], "").await,
+        service.request(Method::OPTIONS, "/register", &[], "").await,
+        service.request(Method::OPTIONS, "/nowhere", &[], "").await,
         service.post("/heartbeat", "{").await,
         service.post("/heartbeat", r#"{"peer_id":"x"}"#).await,
         service.post("/heartbeat", &"x".repeat(20_000)).await,
@@ -163,20 +171,20 @@ pub(crate) async fn one_response_of_each_kind(service: &Service) -> Vec<Reply> {
         service.get("/register").await,
         service.post("/register", r#"{"peer_id":"newcomer"}"#).await,
     ];
-    let statuses: Vec<_> = answers.iter().map(|reply| reply.status.as_u16()).collect();
+    let statuses: Vec<_> = responses.iter().map(|response| response.status.as_u16()).collect();
     assert_eq!(statuses, [200, 200, 200, 200, 204, 204, 400, 404, 413, 404, 405, 503]);
-    answers
+    responses
 }
 
 /// A response.
 #[derive(Debug)]
-pub(crate) struct Reply {
+pub(crate) struct Response {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
 }
 
-impl Reply {
+impl Response {
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))

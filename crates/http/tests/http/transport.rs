@@ -6,10 +6,10 @@ use std::path::Path;
 use aurora_discovery_http::{ServeError, Server, ServerOptions, TlsFiles};
 use http::Version;
 
-use crate::support::{PATIENCE, Service, client};
+use crate::support::{Service, TIMEOUT, client};
 
 #[tokio::test]
-async fn http_2_is_spoken_without_tls_to_whoever_begins_with_it() {
+async fn http_2_is_served_without_tls_to_clients_with_prior_knowledge() {
     let service = Service::start().await;
     let client = client(reqwest::ClientBuilder::http2_prior_knowledge);
     let post = client.post(service.url("/register")).body(r#"{"peer_id":"p"}"#).send().await.unwrap();
@@ -29,10 +29,10 @@ fn write_pair(directory: &Path) -> (TlsFiles, String) {
 }
 
 #[tokio::test]
-async fn tls_serves_both_versions_with_the_operators_certificate() {
+async fn http_1_and_http_2_are_served_over_tls() {
     let directory = tempfile::tempdir().unwrap();
     let (files, cert) = write_pair(directory.path());
-    let service = Service::with(|setting| setting.options.tls = Some(files)).await;
+    let service = Service::with(|options| options.server.tls = Some(files)).await;
     let url = format!("https://localhost:{}/health", service.address.port());
     for (http1_only, version) in [(true, Version::HTTP_11), (false, Version::HTTP_2)] {
         let root = reqwest::Certificate::from_pem(cert.as_bytes()).unwrap();
@@ -40,17 +40,17 @@ async fn tls_serves_both_versions_with_the_operators_certificate() {
             let builder = builder.resolve("localhost", service.address).tls_certs_only([root]);
             if http1_only { builder.http1_only() } else { builder }
         });
-        let reply = client.get(&url).send().await.unwrap();
-        assert_eq!((reply.version(), reply.status().as_u16()), (version, 200));
+        let response = client.get(&url).send().await.unwrap();
+        assert_eq!((response.version(), response.status().as_u16()), (version, 200));
     }
 }
 
 #[tokio::test]
-async fn a_tls_file_that_is_none_is_named() {
+async fn an_invalid_tls_file_is_named_in_the_error() {
     let directory = tempfile::tempdir().unwrap();
     let (files, _) = write_pair(directory.path());
     let missing = directory.path().join("missing.pem");
-    for (files, named) in [
+    for (files, name) in [
         (TlsFiles { cert: missing.clone(), ..files.clone() }, "missing.pem"),
         (TlsFiles { key: missing, ..files.clone() }, "missing.pem"),
         (TlsFiles { cert: files.key.clone(), ..files.clone() }, "key.pem"),
@@ -62,12 +62,12 @@ async fn a_tls_file_that_is_none_is_named() {
         let registry = Service::start().await.registry.clone();
         let error = Server::bind(options, registry).await.err().unwrap();
         assert!(matches!(error, ServeError::Tls(_)), "{error}");
-        assert!(error.to_string().contains(named), "{error}");
+        assert!(error.to_string().contains(name), "{error}");
     }
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_named() {
+async fn an_address_in_use_is_named_in_the_error() {
     let service = Service::start().await;
     let mut options = ServerOptions::default();
     options.listen = service.address;
@@ -76,20 +76,20 @@ async fn an_address_in_use_is_named() {
 }
 
 #[tokio::test]
-async fn connections_that_come_in_one_burst_wait_to_be_accepted() {
+async fn a_burst_of_connections_waits_to_be_accepted() {
     let mut options = ServerOptions::default();
     options.listen = ([127, 0, 0, 1], 0).into();
     // The listener is bound but does not accept. Each of these connections waits in the system's
     // queue, or is retried for as long as the test runs.
     let server = Server::bind(options, Service::start().await.registry.clone()).await.unwrap();
-    let open = |_| TcpStream::connect_timeout(&server.local_addr(), PATIENCE);
+    let open = |_| TcpStream::connect_timeout(&server.local_addr(), TIMEOUT);
     let burst: Result<Vec<_>, _> = (0..400).map(open).collect();
     assert_eq!(burst.unwrap().len(), 400);
 }
 
 #[tokio::test]
-async fn a_small_answer_is_sent_as_it_is() {
+async fn a_small_response_is_not_compressed() {
     let service = Service::start().await;
-    let reply = service.call(http::Method::GET, "/discover", &[("accept-encoding", "gzip")], "").await;
-    assert_eq!((reply.header("content-encoding"), reply.header("vary")), (None, None));
+    let response = service.request(http::Method::GET, "/discover", &[("accept-encoding", "gzip")], "").await;
+    assert_eq!((response.header("content-encoding"), response.header("vary")), (None, None));
 }

@@ -26,7 +26,7 @@ impl Bootstrap {
             .copied(),
         );
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
-        Self(command.spawn().expect("bootstrap starts"))
+        Self(command.spawn().expect("bootstrap must start"))
     }
 }
 

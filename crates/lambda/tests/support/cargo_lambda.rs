@@ -12,7 +12,8 @@ use tokio::time::sleep;
 /// The program; scripts/setup installs it into .tools/venv/bin.
 const PROGRAM: &str = "cargo-lambda";
 /// The timeout for events that must happen.
-const PATIENCE: Duration = Duration::from_secs(40);
+const LONG_TIMEOUT: Duration = Duration::from_secs(40);
+
 /// A running `cargo lambda watch` that does not start a function itself. It ends with the test.
 pub(crate) struct CargoLambda {
     address: SocketAddrV4,
@@ -22,12 +23,12 @@ pub(crate) struct CargoLambda {
 impl CargoLambda {
     pub(crate) async fn start() -> Self {
         let mut emulator = Self::watch(free_address());
-        let began = Instant::now();
+        let start = Instant::now();
         while TcpStream::connect(emulator.address).await.is_err() {
             // It reports neither that it listens nor why it can't.
             let ended = emulator.watch.try_wait().unwrap();
             assert!(ended.is_none(), "{PROGRAM} ended before it listened: {ended:?}");
-            assert!(began.elapsed() < PATIENCE, "{PROGRAM} does not listen");
+            assert!(start.elapsed() < LONG_TIMEOUT, "{PROGRAM} does not listen");
             sleep(Duration::from_millis(10)).await;
         }
         emulator
@@ -45,7 +46,9 @@ impl CargoLambda {
             &address.port().to_string(),
         ]);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let watch = command.spawn().expect("cargo-lambda starts: scripts/setup puts it into .tools/venv/bin");
+        let watch = command
+            .spawn()
+            .expect("cargo-lambda must be installed; scripts/setup installs it into .tools/venv/bin");
         Self { address, watch }
     }
 
@@ -67,7 +70,7 @@ impl CargoLambda {
         command.args(["--invoke-port", &self.address.port().to_string(), "--data-ascii", &event.to_string()]);
         let Output { status, stdout, stderr } = command.output().expect("cargo lambda invoke runs");
         if status.success() {
-            Ok(serde_json::from_slice(&stdout).expect("the answer is JSON"))
+            Ok(serde_json::from_slice(&stdout).expect("the response is JSON"))
         } else {
             Err(String::from_utf8(stderr).expect("UTF-8"))
         }

@@ -67,8 +67,8 @@ pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
                 let (parts, body) = request.into_parts();
                 let body = to_bytes(body, usize::MAX).await.unwrap();
                 let event = event(kind, from, &parts, &body);
-                let answer = api.invoke(event, TIMEOUT).await.expect("the function does not fail");
-                response(&answer, parts.method == Method::HEAD)
+                let response = api.invoke(event, TIMEOUT).await.expect("the function must not fail");
+                to_http(&response, parts.method == Method::HEAD)
             }
         });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -76,24 +76,24 @@ pub(crate) async fn start(kind: Kind, api: Arc<RuntimeApi>) -> String {
     format!("http://{address}{}", kind.prefix())
 }
 
-/// The event of a request from 203.0.113.7. Its path is `below`, after the prefix of its kind.
-pub(crate) fn call(kind: Kind, method: &str, below: &str, body: &str) -> Value {
-    let request =
-        Request::builder().method(method).uri(format!("{}{below}", kind.prefix())).body(()).unwrap();
+/// The event of a request from 203.0.113.7. The URL has `path` after the prefix of
+/// its kind.
+pub(crate) fn request_event(kind: Kind, method: &str, path: &str, body: &str) -> Value {
+    let request = Request::builder().method(method).uri(format!("{}{path}", kind.prefix())).body(()).unwrap();
     let from = SocketAddr::from(([203, 0, 113, 7], 5678));
     event(kind, from, &request.into_parts().0, &Bytes::copy_from_slice(body.as_bytes()))
 }
 
 /// The event of a request that came from `from`.
 pub(crate) fn event(kind: Kind, from: SocketAddr, parts: &Parts, body: &Bytes) -> Value {
-    let call = Call { kind, from, parts, body, id: request_id() };
+    let request = GatewayRequest { kind, from, parts, body, id: request_id() };
     match kind {
-        Kind::Rest | Kind::RestBasePath => call.rest(),
-        Kind::Http | Kind::HttpBasePath | Kind::FunctionUrl => call.http(),
+        Kind::Rest | Kind::RestBasePath => request.rest(),
+        Kind::Http | Kind::HttpBasePath | Kind::FunctionUrl => request.http(),
     }
 }
 
-struct Call<'a> {
+struct GatewayRequest<'a> {
     kind: Kind,
     from: SocketAddr,
     parts: &'a Parts,
@@ -101,11 +101,11 @@ struct Call<'a> {
     id: String,
 }
 
-impl Call<'_> {
+impl GatewayRequest<'_> {
     fn rest(&self) -> Value {
         let (resource, proxy) = self.matched();
-        let (called, method) = (self.parts.uri.path(), self.parts.method.as_str());
-        let path = if self.kind == Kind::Rest { self.below() } else { called };
+        let (full_path, method) = (self.parts.uri.path(), self.parts.method.as_str());
+        let path = if self.kind == Kind::Rest { self.path_after_prefix() } else { full_path };
         let (body, encoded) = self.body(|_| true);
         json!({
             "resource": resource,
@@ -123,7 +123,7 @@ impl Call<'_> {
                 "httpMethod": method,
                 "extendedRequestId": "JJbxmplHYosFVYQ=",
                 "requestTime": "10/Mar/2020:00:03:59 +0000",
-                "path": called,
+                "path": full_path,
                 "accountId": "123456789012",
                 "protocol": "HTTP/1.1",
                 "stage": "dev",
@@ -146,11 +146,11 @@ impl Call<'_> {
 
     fn http(&self) -> Value {
         let (resource, proxy) = self.matched();
-        let (method, called) = (self.parts.method.as_str(), self.parts.uri.path());
+        let (method, full_path) = (self.parts.method.as_str(), self.parts.uri.path());
         let url = self.kind == Kind::FunctionUrl;
         let key = if url { "$default".to_owned() } else { format!("ANY {resource}") };
-        // An HTTP API decodes the path that it calls raw; a function URL does not.
-        let path = if url { called.to_owned() } else { decoded(called) };
+        // An HTTP API decodes the path that it names `rawPath`; a function URL does not.
+        let path = if url { full_path.to_owned() } else { decoded(full_path) };
         let (body, encoded) = self.body(is_text);
         let joined = |values: &[Value]| {
             Value::from(values.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","))
@@ -191,14 +191,14 @@ impl Call<'_> {
     }
 
     /// The path after the prefix.
-    fn below(&self) -> &str {
+    fn path_after_prefix(&self) -> &str {
         let path = self.parts.uri.path().strip_prefix(self.kind.prefix()).expect("a path of this API");
         if path.is_empty() { "/" } else { path }
     }
 
     /// The resource that the API matches, and the value of its proxy parameter.
     fn matched(&self) -> (&str, Option<String>) {
-        match self.below() {
+        match self.path_after_prefix() {
             "/" => ("/", None),
             path if RESOURCES.contains(&path) => (path, None),
             path => ("/{proxy+}", Some(decoded(&path[1..]))),
@@ -248,7 +248,7 @@ fn by_name(pairs: impl Iterator<Item = (String, String)>) -> Map<String, Value> 
     for (name, value) in pairs {
         match map.entry(name).or_insert_with(|| json!([])) {
             Value::Array(values) => values.push(value.into()),
-            _ => unreachable!("only lists are put in"),
+            _ => unreachable!("the map contains arrays only"),
         }
     }
     map
@@ -274,14 +274,14 @@ fn request_id() -> String {
 
 /// The function's response as HTTP. A response to HEAD has no length, because the function omits it
 /// and the gateway does not know it.
-fn response(answer: &Value, head: bool) -> Response<Body> {
+fn to_http(response: &Value, head: bool) -> Response<Body> {
     let mut builder =
-        Response::builder().status(u16::try_from(answer["statusCode"].as_u64().unwrap()).unwrap());
-    for (name, value) in headers(answer) {
+        Response::builder().status(u16::try_from(response["statusCode"].as_u64().unwrap()).unwrap());
+    for (name, value) in headers(response) {
         builder = builder.header(name, value);
     }
-    let body = answer["body"].as_str().unwrap();
-    let body = if answer["isBase64Encoded"] == true {
+    let body = response["body"].as_str().unwrap();
+    let body = if response["isBase64Encoded"] == true {
         BASE64_STANDARD.decode(body).unwrap()
     } else {
         body.as_bytes().to_vec()
@@ -292,14 +292,14 @@ fn response(answer: &Value, head: bool) -> Response<Body> {
 }
 
 /// The first value of a header in the function's response.
-pub(crate) fn header<'a>(answer: &'a Value, name: &str) -> Option<&'a str> {
-    headers(answer).find(|(other, _)| *other == name).map(|(_, value)| value)
+pub(crate) fn header<'a>(response: &'a Value, name: &str) -> Option<&'a str> {
+    headers(response).find(|(other, _)| *other == name).map(|(_, value)| value)
 }
 
 /// The headers of the function's response. A gateway merges both objects.
-fn headers(answer: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let single = answer["headers"].as_object().unwrap().iter().map(|(name, value)| (name, value.as_str()));
-    let multiple = answer["multiValueHeaders"].as_object().unwrap().iter();
+fn headers(response: &Value) -> impl Iterator<Item = (&str, &str)> {
+    let single = response["headers"].as_object().unwrap().iter().map(|(name, value)| (name, value.as_str()));
+    let multiple = response["multiValueHeaders"].as_object().unwrap().iter();
     let multiple = multiple.flat_map(|(name, values)| {
         values.as_array().unwrap().iter().map(move |value| (name, value.as_str()))
     });

@@ -17,7 +17,7 @@ use tokio::sync::{Mutex, Notify, mpsc, oneshot};
 use tokio::time::timeout;
 
 /// The timeout for events that must happen.
-const PATIENCE: Duration = Duration::from_secs(40);
+const LONG_TIMEOUT: Duration = Duration::from_secs(40);
 
 const INVOCATION_ID: &str = "Lambda-Runtime-Invocation-Id";
 const ERROR_TYPE: &str = "Lambda-Runtime-Function-Error-Type";
@@ -27,31 +27,31 @@ pub(crate) const TRACE_ID: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Pare
 const REQUESTS_PER_CONNECTION: u64 = 5;
 
 /// What the function sent for an event: its response or its error.
-pub(crate) type Said = Result<Value, Value>;
+pub(crate) type Outcome = Result<Value, Value>;
 
 /// The Runtime API of one function. It ends with the test's runtime.
 pub(crate) struct RuntimeApi {
     address: SocketAddr,
     events: mpsc::UnboundedSender<Invocation>,
     init_errors: Mutex<mpsc::UnboundedReceiver<Value>>,
-    desk: Arc<Desk>,
+    state: Arc<ApiState>,
 }
 
 struct Invocation {
     event: Value,
     time: Duration,
-    reply: oneshot::Sender<Said>,
+    reply: oneshot::Sender<Outcome>,
 }
 
 /// The state that the API's handlers share.
-struct Desk {
-    waiting: Mutex<mpsc::UnboundedReceiver<Invocation>>,
-    open: Mutex<HashMap<String, oneshot::Sender<Said>>>,
-    init_error: mpsc::UnboundedSender<Value>,
-    asked: AtomicU64,
-    first: Notify,
-    /// The status with which the API answers the function's responses and errors.
-    verdict: AtomicU16,
+struct ApiState {
+    queue: Mutex<mpsc::UnboundedReceiver<Invocation>>,
+    in_flight: Mutex<HashMap<String, oneshot::Sender<Outcome>>>,
+    init_errors: mpsc::UnboundedSender<Value>,
+    next_requests: AtomicU64,
+    first_request: Notify,
+    /// The status with which the API acknowledges the function's responses and errors.
+    acknowledgement: AtomicU16,
     /// Whether the API has failed.
     failed: AtomicBool,
 }
@@ -60,25 +60,25 @@ impl RuntimeApi {
     pub(crate) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (events, waiting) = mpsc::unbounded_channel();
-        let (init_error, init_errors) = mpsc::unbounded_channel();
-        let desk = Arc::new(Desk {
-            waiting: Mutex::new(waiting),
-            open: Mutex::default(),
-            init_error,
-            asked: AtomicU64::new(0),
-            first: Notify::new(),
-            verdict: AtomicU16::new(StatusCode::ACCEPTED.as_u16()),
+        let (events, queue) = mpsc::unbounded_channel();
+        let (init_error_sender, init_errors) = mpsc::unbounded_channel();
+        let state = Arc::new(ApiState {
+            queue: Mutex::new(queue),
+            in_flight: Mutex::default(),
+            init_errors: init_error_sender,
+            next_requests: AtomicU64::new(0),
+            first_request: Notify::new(),
+            acknowledgement: AtomicU16::new(StatusCode::ACCEPTED.as_u16()),
             failed: AtomicBool::new(false),
         });
         let router = Router::new()
             .route("/2018-06-01/runtime/invocation/next", get(next))
             .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
             .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
-            .route("/2018-06-01/runtime/init/error", post(refused_start))
-            .with_state(Arc::clone(&desk));
+            .route("/2018-06-01/runtime/init/error", post(init_error))
+            .with_state(Arc::clone(&state));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        Self { address, events, init_errors: Mutex::new(init_errors), desk }
+        Self { address, events, init_errors: Mutex::new(init_errors), state }
     }
 
     /// The value of `AWS_LAMBDA_RUNTIME_API`.
@@ -88,52 +88,52 @@ impl RuntimeApi {
 
     /// Delivers an event as soon as the function requests one, and waits for its response without a
     /// limit. The invocation has `time`, starting with the delivery.
-    pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Said {
-        let (reply, said) = oneshot::channel();
-        self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API is gone"));
-        timeout(PATIENCE, said).await.expect("the function answers in time").unwrap()
+    pub(crate) async fn invoke(&self, event: Value, time: Duration) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        self.events.send(Invocation { event, time, reply }).unwrap_or_else(|_| panic!("the API has stopped"));
+        timeout(LONG_TIMEOUT, outcome).await.expect("the function must respond in time").unwrap()
     }
 
     /// Waits for the function's report of why it could not start.
     pub(crate) async fn init_error(&self) -> Value {
         let mut errors = self.init_errors.lock().await;
-        timeout(PATIENCE, errors.recv()).await.expect("the function reports in time").unwrap()
+        timeout(LONG_TIMEOUT, errors.recv()).await.expect("the function must report in time").unwrap()
     }
 
     /// Waits until the function has started and requests its first event.
     pub(crate) async fn ready(&self) {
-        let asked = async {
-            while self.asked() == 0 {
-                self.desk.first.notified().await;
+        let first_request = async {
+            while self.next_requests() == 0 {
+                self.state.first_request.notified().await;
             }
         };
-        timeout(PATIENCE, asked).await.expect("the function starts");
+        timeout(LONG_TIMEOUT, first_request).await.expect("the function must start");
     }
 
-    /// Answers the function's responses with `status` from now on: 202, or the reason for rejecting
-    /// them. After a 5xx the API delivers no further event.
-    pub(crate) fn say_of_answers(&self, status: StatusCode) {
-        self.desk.verdict.store(status.as_u16(), Ordering::Relaxed);
+    /// Acknowledges the function's responses with `status` from now on: 202, or the reason for
+    /// rejecting them. After a 5xx the API delivers no further event.
+    pub(crate) fn acknowledge_with(&self, status: StatusCode) {
+        self.state.acknowledgement.store(status.as_u16(), Ordering::Relaxed);
     }
 
     /// How many times the function requested an event.
-    pub(crate) fn asked(&self) -> u64 {
-        self.desk.asked.load(Ordering::Relaxed)
+    pub(crate) fn next_requests(&self) -> u64 {
+        self.state.next_requests.load(Ordering::Relaxed)
     }
 }
 
-async fn next(State(desk): State<Arc<Desk>>) -> Response<Body> {
-    let asked = desk.asked.fetch_add(1, Ordering::Relaxed);
-    desk.first.notify_one();
-    if desk.failed.load(Ordering::Relaxed) {
-        return acknowledgement(StatusCode::INTERNAL_SERVER_ERROR);
+async fn next(State(state): State<Arc<ApiState>>) -> Response<Body> {
+    let number = state.next_requests.fetch_add(1, Ordering::Relaxed);
+    state.first_request.notify_one();
+    if state.failed.load(Ordering::Relaxed) {
+        return acknowledge(StatusCode::INTERNAL_SERVER_ERROR);
     }
-    let invocation = desk.waiting.lock().await.recv().await.expect("the test still runs");
-    let id = format!("8476a536-e9f4-11e8-9739-{asked:012x}");
-    desk.open.lock().await.insert(id.clone(), invocation.reply);
+    let invocation = state.queue.lock().await.recv().await.expect("the test still runs");
+    let id = format!("8476a536-e9f4-11e8-9739-{number:012x}");
+    state.in_flight.lock().await.insert(id.clone(), invocation.reply);
     let deadline = (SystemTime::now() + invocation.time).duration_since(UNIX_EPOCH).unwrap().as_millis();
     let mut response = Response::builder();
-    if asked % REQUESTS_PER_CONNECTION == 1 {
+    if number % REQUESTS_PER_CONNECTION == 1 {
         response = response.header("Connection", "close");
     }
     response
@@ -151,34 +151,39 @@ async fn next(State(desk): State<Arc<Desk>>) -> Response<Body> {
 }
 
 async fn response(
-    desk: State<Arc<Desk>>,
+    state: State<Arc<ApiState>>,
     id: Path<String>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response<Body> {
-    desk.conclude(&id, &headers, Ok(json(&body))).await
+    state.finish(&id, &headers, Ok(json(&body))).await
 }
 
-async fn error(desk: State<Arc<Desk>>, id: Path<String>, headers: HeaderMap, body: Bytes) -> Response<Body> {
-    desk.conclude(&id, &headers, Err(json(&body))).await
+async fn error(
+    state: State<Arc<ApiState>>,
+    id: Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response<Body> {
+    state.finish(&id, &headers, Err(json(&body))).await
 }
 
-async fn refused_start(desk: State<Arc<Desk>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
+async fn init_error(state: State<Arc<ApiState>>, headers: HeaderMap, body: Bytes) -> Response<Body> {
     assert_eq!(headers[ERROR_TYPE], "Runtime.InitError");
-    desk.init_error.send(json(&body)).unwrap();
-    acknowledgement(StatusCode::ACCEPTED)
+    state.init_errors.send(json(&body)).unwrap();
+    acknowledge(StatusCode::ACCEPTED)
 }
 
-impl Desk {
+impl ApiState {
     /// Receives what the function sent for an event.
-    async fn conclude(&self, id: &str, headers: &HeaderMap, said: Said) -> Response<Body> {
-        assert_eq!(headers[INVOCATION_ID], attempt_at(id), "a response names its attempt");
-        let reply = self.open.lock().await.remove(id).expect("an open invocation");
-        let verdict = StatusCode::from_u16(self.verdict.load(Ordering::Relaxed)).unwrap();
-        self.failed.fetch_or(verdict.is_server_error(), Ordering::Relaxed);
+    async fn finish(&self, id: &str, headers: &HeaderMap, outcome: Outcome) -> Response<Body> {
+        assert_eq!(headers[INVOCATION_ID], attempt_at(id), "a response must name its attempt");
+        let reply = self.in_flight.lock().await.remove(id).expect("an invocation in flight");
+        let status = StatusCode::from_u16(self.acknowledgement.load(Ordering::Relaxed)).unwrap();
+        self.failed.fetch_or(status.is_server_error(), Ordering::Relaxed);
         // The test may have stopped waiting.
-        let _ = reply.send(said);
-        acknowledgement(verdict)
+        let _ = reply.send(outcome);
+        acknowledge(status)
     }
 }
 
@@ -190,6 +195,6 @@ fn attempt_at(request_id: &str) -> String {
     format!("attempt-at-{request_id}")
 }
 
-fn acknowledgement(status: StatusCode) -> Response<Body> {
+fn acknowledge(status: StatusCode) -> Response<Body> {
     Response::builder().status(status).body(Body::from(r#"{"status":"so"}"#)).unwrap()
 }

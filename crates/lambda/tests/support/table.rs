@@ -8,7 +8,7 @@ use aurora_discovery_dynamodb::{DynamoOptions, connect, create_table};
 pub(crate) async fn fresh() -> (String, String) {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT")
-        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …");
+        .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this with `scripts/dynamodb-local run local …`");
     let number = TABLES.fetch_add(1, Ordering::Relaxed);
     // The process id alone could also be that of an earlier process.
     let name = format!("aurora-peers-lambda-{}-{:x}-{number}", std::process::id(), fastrand::u64(..));
@@ -16,6 +16,6 @@ pub(crate) async fn fresh() -> (String, String) {
     options.endpoint = Some(endpoint.clone());
     create_table(&connect(&options).await.expect("a client"), &name, false)
         .await
-        .expect("the stand-in makes a table");
+        .expect("the stand-in must create a table");
     (name, endpoint)
 }

@@ -104,11 +104,13 @@ macro_rules! for_each_conformance_case {
                 ids_with_special_characters_identify_distinct_peers
                 ids_are_case_sensitive
                 archetypes_are_matched_exactly
+                archetypes_are_compared_in_normal_form_and_listed_as_written
                 a_peer_can_have_32_archetypes
                 metadata_is_returned_byte_for_byte
                 every_kind_of_address_is_returned_unchanged
                 the_legacy_view_has_exactly_six_keys
-                the_full_view_adds_two_keys;
+                the_full_view_adds_two_keys
+                the_contact_view_has_three_keys;
             sampling:
                 all_matching_peers_are_listed_if_they_fit
                 a_sample_stays_within_its_limit

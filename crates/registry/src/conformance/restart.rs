@@ -11,7 +11,7 @@ use crate::{Enumeration, Limits, PutResult, Query, Removal, Renewal};
 
 pub async fn registered_peers_survive_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    let registration = peer("p").with_archetypes(&["ética", "b"]).with_metadata(r#"{"n": 1e999}"#);
+    let registration = peer("p").with_archetypes(&["ética", "b"]).with_metadata(r#"{"n": 1e99}"#);
     harness.register(&registration.clone().with_archetypes(&["old"]), at(0)).await;
     harness.register(&registration, at(1)).await;
     harness.register(&peer("q"), at(1)).await;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp};
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
     Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query, Removal,
@@ -195,13 +195,8 @@ impl Reference {
                 break;
             }
             if listed.insert(entry.put.registration.peer_id.clone()) {
-                match query.view {
-                    View::Legacy => list.push(json.encoded(), entry.last_seen),
-                    View::Full => {
-                        let expires_in = entry.expires.millis_since(now) / 1_000;
-                        list.push_full(json.encoded(), entry.last_seen, expires_in, registered);
-                    }
-                }
+                let expires_in = entry.expires.millis_since(now) / 1_000;
+                list.push_in_view(query.view, json.encoded(), entry.last_seen, || (expires_in, registered));
             }
         }
         list

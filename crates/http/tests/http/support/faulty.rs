@@ -13,16 +13,16 @@ use aurora_discovery_registry::{
 use tokio::time::sleep;
 
 /// A store whose faults are selected by the id of a peer: `panics`, `breaks`, or `stalls`.
-pub(crate) struct Faulty(Arc<EmbeddedStore>);
+pub(crate) struct FaultyStore(Arc<EmbeddedStore>);
 
-impl Faulty {
-    pub(crate) fn over(store: Arc<EmbeddedStore>) -> Arc<dyn Store> {
+impl FaultyStore {
+    pub(crate) fn wrap(store: Arc<EmbeddedStore>) -> Arc<dyn Store> {
         Arc::new(Self(store))
     }
 }
 
 #[async_trait]
-impl Store for Faulty {
+impl Store for FaultyStore {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
         self.0.put(put, now).await
     }

@@ -6,11 +6,11 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::PATIENCE;
+use super::TIMEOUT;
 
-pub(crate) struct Raw(pub(crate) TcpStream);
+pub(crate) struct RawConnection(pub(crate) TcpStream);
 
-impl Raw {
+impl RawConnection {
     pub(crate) async fn open(address: SocketAddr) -> Self {
         Self(TcpStream::connect(address).await.unwrap())
     }
@@ -24,7 +24,7 @@ impl Raw {
         let mut received = Vec::new();
         while !received.ends_with(text.as_bytes()) {
             let length =
-                timeout(PATIENCE, self.0.read_buf(&mut received)).await.expect("nothing comes").unwrap();
+                timeout(TIMEOUT, self.0.read_buf(&mut received)).await.expect("no data arrives").unwrap();
             assert!(length > 0, "the connection ended after {:?}", String::from_utf8_lossy(&received));
         }
     }
@@ -33,8 +33,7 @@ impl Raw {
     pub(crate) async fn until_closed(&mut self) -> String {
         let mut received = Vec::new();
         // A reset ends a connection, as a proper close does.
-        let _ =
-            timeout(PATIENCE, self.0.read_to_end(&mut received)).await.expect("the connection stays open");
+        let _ = timeout(TIMEOUT, self.0.read_to_end(&mut received)).await.expect("the connection stays open");
         String::from_utf8_lossy(&received).into_owned()
     }
 }

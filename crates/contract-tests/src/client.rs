@@ -1,4 +1,4 @@
-//! Callers of the service, and helpers that the cases share.
+//! A client of the service, and helpers that the cases share.
 
 use std::convert::Infallible;
 use std::fmt::Write as _;
@@ -13,25 +13,25 @@ use hyper::body::Body;
 use hyper::header::{CONNECTION, HOST};
 use serde_json::{Value, json};
 
-use crate::wire::{Response, exchange};
+use crate::wire::{Response, send};
 use crate::{Sources, Target};
 
 /// A service may respond with 503 after it has waited about this long for its store. In a test, a
 /// store is that slow only if the machine pauses. The request is then retried, as a client would. A
 /// faster 503 is a genuine refusal.
-const PAUSE: Duration = Duration::from_secs(4);
-/// The maximum number of attempts that are slowed down in this way.
-const MOST_PAUSES: u32 = 3;
+const STORE_TIMEOUT: Duration = Duration::from_secs(4);
+/// The maximum number of attempts for one request, the first included.
+const MAX_ATTEMPTS: u32 = 3;
 
 /// One client of the service.
-pub(crate) struct Caller<'t> {
+pub(crate) struct Client<'t> {
     target: &'t Target,
     address: &'static str,
 }
 
-impl<'t> Caller<'t> {
-    /// The client that registers peers.
-    pub(crate) fn home(target: &'t Target) -> Self {
+impl<'t> Client<'t> {
+    /// The client at the first address.
+    pub(crate) fn first(target: &'t Target) -> Self {
         let address = match target.sources {
             Sources::Loopback => "127.0.0.1",
             Sources::Forwarded => "203.0.113.7",
@@ -39,8 +39,8 @@ impl<'t> Caller<'t> {
         Self { target, address }
     }
 
-    /// Another client, with a different address.
-    pub(crate) fn elsewhere(target: &'t Target) -> Self {
+    /// A client at a second address, which is a different source.
+    pub(crate) fn second(target: &'t Target) -> Self {
         let address = match target.sources {
             Sources::Loopback => "127.0.0.2",
             Sources::Forwarded => "198.51.100.8",
@@ -54,11 +54,11 @@ impl<'t> Caller<'t> {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Response {
-        self.call("GET", path, &[], b"").await
+        self.request("GET", path, &[], b"").await
     }
 
     pub(crate) async fn post(&self, path: &str, body: &str) -> Response {
-        self.call("POST", path, &[], body.as_bytes()).await
+        self.request("POST", path, &[], body.as_bytes()).await
     }
 
     /// Registers a peer, which must succeed.
@@ -69,7 +69,7 @@ impl<'t> Caller<'t> {
     }
 
     /// Registers peers that publish only `archetypes`, and returns their sorted ids.
-    pub(crate) async fn fill(&self, count: usize, archetypes: &[&str]) -> Vec<String> {
+    pub(crate) async fn register_many(&self, count: usize, archetypes: &[&str]) -> Vec<String> {
         let mut ids = Vec::new();
         for _ in 0..count {
             ids.push(unique("peer"));
@@ -83,13 +83,13 @@ impl<'t> Caller<'t> {
         self.post("/heartbeat", &json!({ "peer_id": id }).to_string()).await
     }
 
-    /// The ids of the peers that carry `archetype`.
-    pub(crate) async fn carriers(&self, archetype: &str) -> Vec<String> {
+    /// The ids of the peers that have `archetype`.
+    pub(crate) async fn peers_with(&self, archetype: &str) -> Vec<String> {
         self.get(&format!("/discover?archetype={}", encoded(archetype))).await.ids()
     }
 
     /// Sends a request with a body of known length.
-    pub(crate) async fn call(
+    pub(crate) async fn request(
         &self,
         method: &str,
         path: &str,
@@ -132,14 +132,14 @@ impl<'t> Caller<'t> {
             Sources::Loopback => Some(self.address.parse().expect("an address")),
             Sources::Forwarded => None,
         };
-        for _ in 1..MOST_PAUSES {
+        for _ in 1..MAX_ATTEMPTS {
             let sent = Instant::now();
-            let response = exchange(authority, from, request()).await;
-            if response.status != 503 || sent.elapsed() < PAUSE {
+            let response = send(authority, from, request()).await;
+            if response.status != 503 || sent.elapsed() < STORE_TIMEOUT {
                 return response;
             }
         }
-        exchange(authority, from, request()).await
+        send(authority, from, request()).await
     }
 }
 

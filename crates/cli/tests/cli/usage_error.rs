@@ -1,10 +1,10 @@
-//! Error messages for mistakes.
+//! Error messages for invalid arguments and for a service that can't be reached.
 
 use crate::command::run;
 
 #[test]
-fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
-    for (arguments, says) in [
+fn an_invalid_command_line_exits_with_2_and_names_the_rule() {
+    for (arguments, message) in [
         (&["register", "two words"][..], "must be 1 to 128 visible ASCII characters"),
         (&["register", "a", "--address", "224.0.0.1"], "--address must be the address of one host"),
         (&["register", "a", "--archetype", " x"], "--archetype must not begin or end with white space"),
@@ -14,7 +14,7 @@ fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
         (&["discover", "--watch", "--all"], "cannot be used with"),
         (&["health", "--endpoint", "localhost:8080"], "must begin with http:// or https://"),
         (&["health", "--ca-cert", "no/such/file"], "--ca-cert no/such/file"),
-        (&["serve", "--tls-cert", "c.pem", "--memory"], "--tls-cert needs --tls-key"),
+        (&["serve", "--tls-cert", "c.pem", "--memory"], "--tls-cert requires --tls-key"),
         (&["serve", "--memory", "--data", "d"], "memory and data exclude each other"),
         (&["serve", "--memory", "--ttl-min", "600"], "default lease (300 s)"),
         (
@@ -29,27 +29,27 @@ fn a_mistake_on_the_command_line_exits_with_2_and_names_the_rule() {
         (&["frobnicate"], "unrecognized subcommand"),
         (&[], "Usage"),
     ] {
-        let ran = run(arguments);
-        assert_eq!(ran.code, 2, "{arguments:?}: {}", ran.err);
-        assert!(ran.err.contains(says), "{arguments:?}: {}", ran.err);
-        assert_eq!(ran.out, "");
+        let output = run(arguments);
+        assert_eq!(output.code, 2, "{arguments:?}: {}", output.err);
+        assert!(output.err.contains(message), "{arguments:?}: {}", output.err);
+        assert_eq!(output.out, "");
     }
 }
 
 #[test]
-fn a_service_that_is_not_there_exits_with_1_and_says_what_to_check() {
+fn an_unreachable_service_exits_with_1_and_a_hint() {
     // Only root can listen on port 1.
-    let ran = run(&["discover", "--endpoint", "http://127.0.0.1:1", "--retries", "0"]);
-    assert_eq!(ran.code, 1);
-    assert!(ran.err.contains("http://127.0.0.1:1 can't be reached"), "{}", ran.err);
-    assert!(ran.err.contains("check the endpoint"), "{}", ran.err);
-    assert_eq!(ran.err.lines().count(), 1);
+    let output = run(&["discover", "--endpoint", "http://127.0.0.1:1", "--retries", "0"]);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("http://127.0.0.1:1 can't be reached"), "{}", output.err);
+    assert!(output.err.contains("check the endpoint"), "{}", output.err);
+    assert_eq!(output.err.lines().count(), 1);
 }
 
 #[test]
-fn help_is_no_mistake() {
-    let ran = run(&["--help"]);
-    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+fn help_exits_with_0() {
+    let output = run(&["--help"]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
     for verb in [
         "serve",
         "register",
@@ -62,6 +62,6 @@ fn help_is_no_mistake() {
         "cost",
         "doctor",
     ] {
-        assert!(ran.out.contains(verb), "{verb}");
+        assert!(output.out.contains(verb), "{verb}");
     }
 }

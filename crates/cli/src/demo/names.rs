@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn everybody_has_a_name_of_their_own_and_an_archetype() {
+    fn every_peer_has_a_unique_name_and_an_archetype() {
         let ids: HashSet<_> = (0..500).map(|number| peer_id(number).unwrap()).collect();
         assert_eq!(ids.len(), 500);
         assert!((0..100).all(|_| !archetypes().as_slice().is_empty()));

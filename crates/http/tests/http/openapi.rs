@@ -11,23 +11,23 @@ use aurora_discovery_registry::Limits;
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::support::document::{DOCUMENT, assert_valid, resolved};
+use crate::support::openapi::{DOCUMENT, assert_valid, resolved};
 use crate::support::{Service, one_response_of_each_kind};
 
 #[tokio::test]
-async fn the_document_is_served_as_it_is_checked_in() {
+async fn the_service_returns_the_checked_in_document() {
     let service = Service::start().await;
     assert_eq!(service.get("/openapi.json").await.ok(), *DOCUMENT);
 }
 
 #[tokio::test]
-async fn responses_of_each_kind_are_what_the_document_describes() {
-    let service = Service::with(|setting| setting.limits.max_peers = 1).await;
+async fn responses_of_each_kind_match_the_document() {
+    let service = Service::with(|options| options.limits.max_peers = 1).await;
     assert!(!one_response_of_each_kind(&service).await.is_empty());
 }
 
 #[test]
-fn every_route_and_method_is_described_and_no_other() {
+fn the_document_describes_exactly_the_served_routes_and_methods() {
     let described: BTreeSet<String> =
         operations().map(|(path, method, _)| format!("{method} {path}")).collect();
     let served = Route::ALL.into_iter().flat_map(|route| {
@@ -60,7 +60,7 @@ fn codes(operation: &Value, status: &str) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_document_knows_every_code_under_the_status_it_is_answered_with() {
+fn the_document_lists_each_error_code_under_its_status() {
     let schema_codes = &DOCUMENT["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
     assert_eq!(*schema_codes, json!(Code::ALL));
     for (name, status, expected) in [
@@ -104,7 +104,7 @@ fn the_document_knows_every_code_under_the_status_it_is_answered_with() {
 }
 
 #[test]
-fn head_is_described_with_the_statuses_of_get() {
+fn head_has_the_same_statuses_as_get() {
     for (path, _, operation) in operations().filter(|(_, method, _)| *method == "get") {
         let statuses =
             |operation: &Value| operation["responses"].as_object().unwrap().keys().cloned().collect();
@@ -115,7 +115,7 @@ fn head_is_described_with_the_statuses_of_get() {
 }
 
 #[test]
-fn every_bound_of_the_document_is_the_codes() {
+fn the_bounds_in_the_document_match_the_code() {
     let schemas = &DOCUMENT["components"]["schemas"];
     let limits = Limits::default();
     let register = &schemas["RegisterRequest"]["properties"];
@@ -156,7 +156,7 @@ fn every_bound_of_the_document_is_the_codes() {
 }
 
 #[test]
-fn every_parameter_of_a_query_is_described_with_its_bounds() {
+fn the_document_describes_every_query_parameter_with_its_bounds() {
     let parameters = DOCUMENT["paths"]["/discover"]["get"]["parameters"].as_array().unwrap();
     let parameter =
         |name: &str| &parameters.iter().find(|parameter| parameter["name"] == name).unwrap()["schema"];
@@ -174,12 +174,12 @@ fn every_parameter_of_a_query_is_described_with_its_bounds() {
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
     // Changes can only be requested by `/discover` itself, not within another request.
-    let riding = names.into_iter().filter(|name| *name != "since");
-    assert_eq!(inline.keys().map(String::as_str).collect::<BTreeSet<_>>(), riding.collect());
+    let expected = names.into_iter().filter(|name| *name != "since");
+    assert_eq!(inline.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected.collect());
 }
 
 #[test]
-fn what_the_document_allows_the_code_reads() {
+fn the_document_and_the_code_accept_the_same_values() {
     let schemas = &DOCUMENT["components"]["schemas"];
     let fits = |schema: &str, text: &str| {
         let whole = json!({"allOf": [schemas[schema]], "components": DOCUMENT["components"]});
@@ -246,10 +246,14 @@ fn what_the_document_allows_the_code_reads() {
 }
 
 #[test]
-fn the_seeds_registration_is_what_the_document_describes() {
-    let seed = json!({
+fn the_original_registration_example_matches_the_document() {
+    let registration = json!({
         "peer_id": "uuid-or-identifier", "address": "192.168.1.100", "port": 9000, "archetypes": ["pepino", "ethics"],
         "metadata": {"version": "1.0.0", "capabilities": ["tensor-exchange"]}, "unknown": null, "ttl_seconds": null,
     });
-    assert_valid(&json!({"$ref": "#/components/schemas/RegisterRequest"}), &seed, "the seed's registration");
+    assert_valid(
+        &json!({"$ref": "#/components/schemas/RegisterRequest"}),
+        &registration,
+        "the original registration",
+    );
 }

@@ -1,17 +1,17 @@
-//! A peer that exists only for the examination.
+//! A peer that exists only during the checks.
 
-use aurora_discovery_client::{Client, Error, Probe, Probed};
+use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
 use aurora_discovery_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
 use serde_json::{Value, json};
 
 /// A peer with a unique id, and with an archetype that no other peer carries.
-pub(crate) struct Throwaway {
+pub(crate) struct TestPeer {
     name: String,
     /// The response to its last registration.
     pub(crate) registered: Option<RegisterResponse>,
 }
 
-impl Throwaway {
+impl TestPeer {
     pub(crate) fn new() -> Self {
         Self { name: format!("aurora-doctor-{:016x}", fastrand::u64(..)), registered: None }
     }
@@ -23,7 +23,8 @@ impl Throwaway {
         client: &Client,
         ttl_seconds: Option<u32>,
         header: Option<(&str, &str)>,
-    ) -> Result<Probed, Error> {
+    ) -> Result<ProbeResponse, Error> {
+        // The token proves the holder if a proxy changes the source address between two requests.
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({
             "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,
@@ -32,18 +33,18 @@ impl Throwaway {
         if let Some((name, value)) = header {
             probe = probe.header(name, value);
         }
-        let answer = client.probe(probe).await?;
-        if let Ok(registered) = RegisterResponse::from_body(&answer.body) {
+        let response = client.probe(probe).await?;
+        if let Ok(registered) = RegisterResponse::from_body(&response.body) {
             self.registered = Some(registered);
         }
-        Ok(answer)
+        Ok(response)
     }
 
-    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<Probed, Error> {
+    pub(crate) async fn heartbeat(&self, client: &Client) -> Result<ProbeResponse, Error> {
         client.probe(Probe::post("heartbeat", json!({"peer_id": self.name}).to_string())).await
     }
 
-    pub(crate) async fn deregister(&self, client: &Client) -> Result<Probed, Error> {
+    pub(crate) async fn deregister(&self, client: &Client) -> Result<ProbeResponse, Error> {
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
         let body = json!({"peer_id": self.name, "lease_token": token});
         client.probe(Probe::post("deregister", body.to_string())).await
@@ -51,21 +52,21 @@ impl Throwaway {
 
     /// Whether it is listed now.
     pub(crate) async fn is_listed(&self, client: &Client) -> Result<bool, Error> {
-        let answer = client.probe(Probe::get("discover").parameter("archetype", &self.name)).await?;
-        let page = DiscoverResponse::from_body(&answer.body);
+        let response = client.probe(Probe::get("discover").parameter("archetype", &self.name)).await?;
+        let page = DiscoverResponse::from_body(&response.body);
         Ok(page.is_ok_and(|page| page.page.peers.iter().any(|peer| peer.peer_id.as_str() == self.name)))
     }
 }
 
 /// The message of a response that is not a success.
-pub(crate) fn refusal(answer: &Probed) -> String {
-    let reason = match serde_json::from_slice::<ErrorBody>(&answer.body) {
+pub(crate) fn describe_refusal(response: &ProbeResponse) -> String {
+    let reason = match serde_json::from_slice::<ErrorBody>(&response.body) {
         Ok(body) => format!("{} ({})", body.error, body.code),
-        Err(_) => match serde_json::from_slice::<Value>(&answer.body) {
+        Err(_) => match serde_json::from_slice::<Value>(&response.body) {
             Ok(body) if body["message"].is_string() => body["message"].to_string(),
-            _ => "no reason that the contract knows".to_owned(),
+            _ => "without an error that the API defines".to_owned(),
         },
     };
-    let id = answer.header("x-request-id").map(|id| format!(", request {id}")).unwrap_or_default();
-    format!("HTTP {}{id}: {reason}", answer.status)
+    let id = response.header("x-request-id").map(|id| format!(", request {id}")).unwrap_or_default();
+    format!("HTTP {}{id}: {reason}", response.status)
 }

@@ -27,18 +27,18 @@ const HEADERS: [(&str, &str); 8] = [
 /// The service marks responses from this size on as varying with compression.
 const VARYING_BYTES: usize = 4 * 1024;
 
-/// Serves constants with the service's headers.
+/// Serves constant responses with the headers of the service.
 #[derive(clap::Args)]
-pub(crate) struct Bare {
+pub(crate) struct Baseline {
     #[arg(long, default_value = "127.0.0.1:0")]
     listen: SocketAddr,
-    /// Bytes of body that a heartbeat is answered with.
+    /// The size of the body of a response to a heartbeat.
     #[arg(long, default_value_t = 200)]
     heartbeat_bytes: usize,
-    /// Bytes of body that a discover is answered with.
+    /// The size of the body of a response to a discover.
     #[arg(long, default_value_t = 12_000)]
     discover_bytes: usize,
-    /// Bytes of the constant `x-request-id`, as long as the service's own.
+    /// The length of the constant `x-request-id`, that of the service.
     #[arg(long, default_value_t = 16)]
     request_id_bytes: usize,
 }
@@ -49,7 +49,7 @@ struct Constant {
     body: Bytes,
 }
 
-impl Bare {
+impl Baseline {
     /// Prints the bound address, then serves until the process is killed.
     #[tokio::main]
     pub(crate) async fn run(self) -> io::Result<()> {
@@ -66,9 +66,9 @@ impl Bare {
         let headers = headers(self.request_id_bytes);
         let constant = |bytes| Arc::new(constant(headers.clone(), bytes));
         Router::new()
-            .route("/heartbeat", post(answer_after_body))
+            .route("/heartbeat", post(respond_after_body))
             .with_state(constant(self.heartbeat_bytes))
-            .route("/discover", get(answer))
+            .route("/discover", get(respond))
             .with_state(constant(self.discover_bytes))
     }
 }
@@ -84,16 +84,17 @@ fn headers(request_id_bytes: usize) -> HeaderMap {
 }
 
 fn constant(mut headers: HeaderMap, bytes: usize) -> Constant {
+    // The service adds this header to responses that it may compress.
     if bytes >= VARYING_BYTES {
         headers.insert("vary", HeaderValue::from_static("accept-encoding"));
     }
     Constant { headers, body: Bytes::from(vec![b'x'; bytes]) }
 }
 
-async fn answer_after_body(State(constant): State<Arc<Constant>>, _body: Bytes) -> (HeaderMap, Bytes) {
-    answer(State(constant)).await
+async fn respond_after_body(State(constant): State<Arc<Constant>>, _body: Bytes) -> (HeaderMap, Bytes) {
+    respond(State(constant)).await
 }
 
-async fn answer(State(constant): State<Arc<Constant>>) -> (HeaderMap, Bytes) {
+async fn respond(State(constant): State<Arc<Constant>>) -> (HeaderMap, Bytes) {
     (constant.headers.clone(), constant.body.clone())
 }

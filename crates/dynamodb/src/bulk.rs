@@ -1,34 +1,42 @@
-//! Fills a table for measurements: writes the items of many registrations in batches, while no
-//! other process writes.
+//! Bulk writes for tests and measurements: writes the items of many registrations in batches, while
+//! no other process writes.
 
 use std::collections::BTreeMap;
 
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{PutRequest, StoreError};
 
-use crate::core::{Core, Standing, new_generation};
+use crate::core::{Core, Lookup, new_generation};
 use crate::item::{self, Item};
 
 /// Number of items per index key.
-pub type IndexKeys = BTreeMap<String, u64>;
+pub type IndexKeyCounts = BTreeMap<String, u64>;
 
 impl Core {
     /// Writes the items of [`Core::put`] without its checks, because one write at a time would take
     /// too long to fill a large table.
-    pub(crate) async fn fill(&self, puts: &[PutRequest], now: Timestamp) -> Result<(), StoreError> {
+    pub(crate) async fn write_unchecked(
+        &self,
+        puts: &[PutRequest],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         self.table.write_all(self.items_of(puts, now).await?).await
     }
 
     /// The distribution of the registrations' items over the index keys.
-    pub(crate) async fn spread(&self, puts: &[PutRequest], now: Timestamp) -> Result<IndexKeys, StoreError> {
-        self.items_of(puts, now).await.map(|items| index_keys(&items))
+    pub(crate) async fn count_index_keys(
+        &self,
+        puts: &[PutRequest],
+        now: Timestamp,
+    ) -> Result<IndexKeyCounts, StoreError> {
+        self.items_of(puts, now).await.map(|items| count_by_index_key(&items))
     }
 
     async fn items_of(&self, puts: &[PutRequest], now: Timestamp) -> Result<Vec<Item>, StoreError> {
         let secret = self.secret().await?;
         let mut items = Vec::new();
         for put in puts {
-            let stored = self.registered(put, &Standing::Nothing, false, new_generation()?, now);
+            let stored = self.new_peer(put, &Lookup::Absent, false, new_generation()?, now);
             let item = stored.to_item(secret, self.revival_window_millis);
             items.push(item.map_err(|error| StoreError::Internal(error.to_string()))?);
             items.extend(stored.markers(secret));
@@ -37,8 +45,8 @@ impl Core {
     }
 }
 
-fn index_keys(items: &[Item]) -> IndexKeys {
-    let mut keys = IndexKeys::new();
+fn count_by_index_key(items: &[Item]) -> IndexKeyCounts {
+    let mut keys = IndexKeyCounts::new();
     for lane in items.iter().filter_map(|item| item.get(item::LANE)?.as_s().ok()) {
         *keys.entry(lane.to_owned()).or_default() += 1;
     }

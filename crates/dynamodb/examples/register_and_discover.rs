@@ -1,0 +1,34 @@
+//! Registers a peer and discovers it, in a table at the endpoint that `AURORA_DYNAMODB_ENDPOINT`
+//! names. The README of this crate shows how to run it on DynamoDB Local.
+#![allow(clippy::print_stdout, reason = "it prints what it found")]
+
+use std::error::Error;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
+use aurora_discovery_protocol::{Archetypes, DiscoverRequest, PeerId, RegisterRequest, Timestamp};
+use aurora_discovery_registry::{Limits, Registry};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let mut options = DynamoOptions::new("aurora-peers-example");
+    options.endpoint = std::env::var("AURORA_DYNAMODB_ENDPOINT").ok();
+    let client = connect(&options).await?;
+    create_table(&client, &options.table, true).await?;
+
+    let limits = Limits::default();
+    let store = DynamoStore::new(client, options, &limits);
+    let registry = Registry::new(Arc::new(store), limits)?;
+
+    // Time is an argument of every operation, so the caller owns the clock.
+    let now = Timestamp::from_secs(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+    let mut request = RegisterRequest::new(PeerId::parse("peer-1")?);
+    request.archetypes = Archetypes::parse(&["relay"])?;
+    let registered = registry.register(request, "203.0.113.7".parse()?, now).await?;
+    println!("{} is registered for {} s", registered.peer_id, registered.lease.ttl.as_secs());
+
+    let page = registry.discover(DiscoverRequest::new(20), now).await?;
+    println!("{}", String::from_utf8(page.peers.to_array())?);
+    Ok(())
+}

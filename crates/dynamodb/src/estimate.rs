@@ -1,0 +1,198 @@
+//! Estimates the number of peers from what recent operations have read of the index.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aurora_discovery_protocol::Archetype;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How long an estimate is valid without new observations.
+const MAX_AGE: Duration = Duration::from_secs(60);
+/// The time after which past observations count half. Observations from minutes ago say little
+/// about a network that changes.
+const HALF_LIFE: Duration = Duration::from_secs(10);
+/// Maximum number of queries with remembered sizes, so that invented archetypes cannot fill the
+/// memory.
+const MAX_QUERIES: usize = 4_096;
+/// The size of the whole ring.
+const RING: u128 = 1 << 64;
+
+/// Observations about the peers of one query.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Observation {
+    /// Number of index entries that were counted.
+    pub(crate) entries: u64,
+    /// The part of the ring on which they were counted.
+    pub(crate) covered: u128,
+    /// Number of peers that were read.
+    pub(crate) peers_read: u64,
+    /// Number of these that were live and matched.
+    pub(crate) live: u64,
+}
+
+impl Observation {
+    /// The estimated number of index entries on the whole ring.
+    pub(crate) fn estimated_entries(&self) -> u64 {
+        if self.covered == 0 {
+            return 0;
+        }
+        u64::try_from(u128::from(self.entries) * RING / self.covered).unwrap_or(u64::MAX)
+    }
+
+    /// The estimated number of live peers on the whole ring.
+    pub(crate) fn estimated_live(&self) -> u64 {
+        self.scaled_to_live(self.estimated_entries())
+    }
+
+    fn scaled_to_live(&self, entries: u64) -> u64 {
+        if self.peers_read == 0 { entries } else { scale(entries, self.live, self.peers_read) }
+    }
+
+    /// How many entries to read to find this many live peers.
+    pub(crate) fn entries_needed_for(&self, live: usize) -> usize {
+        // At worst one peer in sixteen is assumed to be live. If there are fewer, a sample finds
+        // too few at first, until the sweep has removed dormant peers from the index.
+        const MAX_READ_PER_LIVE: u64 = 16;
+        let live = u64::try_from(live).unwrap_or(u64::MAX);
+        let wanted = if self.peers_read == 0 {
+            live
+        } else {
+            scale(live, self.peers_read, self.live.max(self.peers_read / MAX_READ_PER_LIVE).max(1))
+        };
+        usize::try_from(wanted).unwrap_or(usize::MAX)
+    }
+
+    /// Whether most of the index entries are of dormant or deleted peers.
+    pub(crate) fn mostly_dormant(&self) -> bool {
+        const MIN_READ: u64 = 20; // fewer are not significant
+        self.peers_read >= MIN_READ && self.live * 2 < self.peers_read
+    }
+
+    fn add(&mut self, other: &Self) {
+        self.entries += other.entries;
+        self.covered += other.covered;
+        self.peers_read += other.peers_read;
+        self.live += other.live;
+    }
+
+    fn halve(&mut self) {
+        self.entries /= 2;
+        self.covered /= 2;
+        self.peers_read /= 2;
+        self.live /= 2;
+    }
+}
+
+/// `value * numerator / denominator`, rounded up.
+pub(crate) fn scale(value: u64, numerator: u64, denominator: u64) -> u64 {
+    let scaled = (u128::from(value) * u128::from(numerator)).div_ceil(u128::from(denominator.max(1)));
+    u64::try_from(scaled).unwrap_or(u64::MAX)
+}
+
+pub(crate) fn to_u64(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// RecentWrites observations, by the archetypes of the query.
+#[derive(Debug, Default)]
+pub(crate) struct SizeEstimates(Mutex<HashMap<Vec<Archetype>, Estimate>>);
+
+#[derive(Debug)]
+struct Estimate {
+    observed: Observation,
+    /// When the observations were last halved.
+    halved_at: Instant,
+    /// When the last observation was added.
+    updated_at: Instant,
+}
+
+impl SizeEstimates {
+    /// The observations for a query, unless they are too old.
+    pub(crate) fn get(&self, archetypes: &[Archetype]) -> Option<Observation> {
+        let sizes = self.0.lock();
+        let estimate = sizes.get(archetypes).filter(|size| size.updated_at.elapsed() < MAX_AGE)?;
+        (estimate.observed.covered > 0).then_some(estimate.observed)
+    }
+
+    /// Whether any recent query found mostly dormant peers.
+    pub(crate) fn any_mostly_dormant(&self) -> bool {
+        let sizes = self.0.lock();
+        sizes.values().any(|size| size.updated_at.elapsed() < MAX_AGE && size.observed.mostly_dormant())
+    }
+
+    /// Adds an observation. Returns the total including it.
+    pub(crate) fn add(&self, archetypes: &[Archetype], seen: &Observation) -> Observation {
+        let mut sizes = self.0.lock();
+        if sizes.len() >= MAX_QUERIES && !sizes.contains_key(archetypes) {
+            sizes.retain(|_, size| size.updated_at.elapsed() < MAX_AGE);
+            // All are recent, so none is worth more than another.
+            if sizes.len() >= MAX_QUERIES {
+                sizes.clear();
+            }
+        }
+        let now = Instant::now();
+        let fresh = || Estimate { observed: Observation::default(), halved_at: now, updated_at: now };
+        let size = sizes.entry(archetypes.to_vec()).or_insert_with(fresh);
+        if size.updated_at.elapsed() >= MAX_AGE {
+            *size = fresh();
+        } else if size.halved_at.elapsed() >= HALF_LIFE {
+            // Older observations count half, so that the estimate follows a network that changes.
+            size.observed.halve();
+            size.halved_at = now;
+        }
+        size.updated_at = now;
+        size.observed.add(seen);
+        size.observed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_size_is_extrapolated_from_the_observed_part_of_the_ring() {
+        let seen = Observation { entries: 40, covered: RING / 250, peers_read: 30, live: 20 };
+        assert_eq!(seen.estimated_entries(), 10_000);
+        assert_eq!(seen.estimated_live(), 6_667);
+        assert_eq!(seen.entries_needed_for(20), 30);
+        assert_eq!(Observation::default().estimated_entries(), 0);
+        assert_eq!(Observation { peers_read: 320, ..Observation::default() }.entries_needed_for(20), 320);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn old_observations_count_half_and_then_expire() {
+        let sizes = SizeEstimates::default();
+        let seen = |entries| Observation { entries, covered: RING / 16, ..Observation::default() };
+        sizes.add(&[], &seen(100));
+        assert_eq!(sizes.get(&[]).unwrap().estimated_entries(), 1_600);
+        tokio::time::advance(HALF_LIFE).await;
+        assert_eq!(sizes.add(&[], &seen(10)).estimated_entries(), 640);
+        tokio::time::advance(MAX_AGE).await;
+        assert_eq!(sizes.get(&[]), None);
+        assert_eq!(sizes.add(&[], &seen(10)).estimated_entries(), 160);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_query_with_mostly_dormant_peers_triggers_sweeps_until_its_estimate_expires() {
+        let sizes = SizeEstimates::default();
+        let seen = |live| Observation { entries: 100, covered: RING, peers_read: 100, live };
+        sizes.add(&[], &seen(90));
+        assert!(!sizes.any_mostly_dormant());
+        sizes.add(&[Archetype::parse("a").unwrap()], &seen(10));
+        assert!(sizes.any_mostly_dormant());
+        tokio::time::advance(MAX_AGE).await;
+        assert!(!sizes.any_mostly_dormant());
+    }
+
+    #[test]
+    fn the_number_of_remembered_queries_is_bounded() {
+        let sizes = SizeEstimates::default();
+        for n in 0..2 * MAX_QUERIES {
+            let archetype = Archetype::parse(&n.to_string()).unwrap();
+            sizes.add(&[archetype], &Observation { entries: 1, covered: 1, ..Observation::default() });
+        }
+        assert!(sizes.0.lock().len() <= MAX_QUERIES);
+    }
+}

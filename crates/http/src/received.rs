@@ -1,0 +1,39 @@
+//! What the service passes to handlers in addition to the head of a request.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use bytes::Bytes;
+use http::request::Parts;
+
+use crate::connection::state::ConnectionState;
+use crate::error::Failure;
+
+/// The only extension of a request. A handler takes the parts that it needs through extractors.
+#[derive(Clone, Debug)]
+pub(crate) struct Received {
+    /// The source address of the request, in canonical form.
+    pub(crate) source: IpAddr,
+    /// The body, or why it could not be read. Only a handler that needs the body reports this.
+    pub(crate) body: Result<Bytes, Failure>,
+    /// The connection that the request came on, if the transport keeps its state.
+    pub(crate) connection: Option<Arc<ConnectionState>>,
+}
+
+impl Received {
+    pub(crate) fn of(parts: &Parts) -> Result<&Self, Failure> {
+        parts.extensions.get().ok_or_else(|| Failure::internal("the router was called without the service"))
+    }
+}
+
+/// The body for a handler that needs it.
+pub(crate) struct RequestBody(pub(crate) Bytes);
+
+impl<S: Sync> FromRequestParts<S> for RequestBody {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        Received::of(parts)?.body.clone().map(Self)
+    }
+}
