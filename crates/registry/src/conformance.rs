@@ -19,19 +19,28 @@ use aurora_discovery_protocol::Timestamp;
 
 use crate::{Limits, Store};
 
+pub mod address;
 pub mod bounds;
+mod cases;
 pub mod census;
 pub mod enumeration;
 pub mod fairness;
 pub mod fill;
+pub mod growth;
 mod harness;
 pub mod holder;
+pub mod known;
 pub mod lifecycle;
 pub mod model;
+pub mod network;
+pub mod page;
+pub mod proof;
 pub mod race;
 pub mod restart;
 pub mod sampling;
 mod statistics;
+pub mod token_only;
+pub mod unproven;
 pub mod values;
 
 /// A store under test. Each case uses a separate subject.
@@ -96,8 +105,17 @@ pub struct Bounds {
     pub bytes: bool,
     /// `max_peers_per_source`.
     pub sources: bool,
+    /// `max_peers_per_network` and `max_peers_per_site`.
+    pub networks: bool,
     /// `max_peers_per_address`.
     pub addresses: bool,
+    /// `max_peers_per_host`.
+    pub hosts: bool,
+    /// The bound on the peers that one source keeps alive by unproven heartbeats.
+    pub unproven: bool,
+    /// The bound on the peers of one source, live and dormant: a newcomer beyond it evicts the
+    /// longest dormant peer of its source.
+    pub known: bool,
     /// `max_archetypes`.
     pub archetypes: bool,
     /// Whether the bounds are exact when many peers register concurrently.
@@ -110,7 +128,11 @@ impl Default for Bounds {
             peers: true,
             bytes: true,
             sources: true,
+            networks: true,
             addresses: true,
+            hosts: true,
+            unproven: true,
+            known: true,
             archetypes: true,
             exact_in_races: true,
         }
@@ -132,149 +154,4 @@ impl Default for Scale {
     fn default() -> Self {
         Self { peers: 200, draws: 600, steps: 2_000 }
     }
-}
-
-/// Expands to one test per case of the suite. `$subject` is an expression for the store under test,
-/// which is evaluated for each test.
-#[macro_export]
-macro_rules! conformance_suite {
-    ($subject:expr) => {
-        $crate::for_each_conformance_case! { conformance_tests, $subject }
-    };
-}
-
-#[doc(hidden)]
-#[macro_export]
-macro_rules! conformance_tests {
-    (($subject:expr) $($module:ident: $($case:ident)+;)+) => {
-        $($(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $case() {
-                $crate::conformance::$module::$case(&$subject).await;
-            }
-        )+)+
-    };
-}
-
-/// Calls a macro of this crate with the list of all cases.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! for_each_conformance_case {
-    ($then:ident, $subject:expr) => {
-        $crate::$then! { ($subject)
-            lifecycle:
-                a_new_store_is_healthy_and_empty
-                a_registered_peer_is_listed_at_once
-                registering_again_replaces_the_whole_registration
-                registering_again_starts_a_new_lease_even_a_shorter_one
-                a_lease_lasts_its_ttl_and_at_most_a_third_longer
-                a_lease_ends_exactly_at_the_reported_time
-                a_heartbeat_renews_the_lease_for_the_granted_ttl
-                a_peer_stays_live_while_it_sends_heartbeats
-                a_heartbeat_never_creates_a_peer
-                a_batch_renewal_returns_one_result_per_peer
-                a_batch_renewal_renews_a_hundred_peers
-                a_dormant_peer_is_neither_listed_nor_counted
-                a_heartbeat_revives_a_dormant_peer
-                a_dormant_peer_is_unknown_after_the_revival_window
-                a_peer_can_be_revived_repeatedly
-                a_deregistered_peer_is_unknown
-                a_deregistered_peer_can_register_again
-                any_client_can_replace_a_dormant_peer
-                any_client_can_deregister_a_dormant_peer
-                a_clock_that_steps_back_does_not_shorten_a_lease
-                last_seen_is_the_time_of_registration_or_revival
-                the_full_view_reports_the_age_and_the_remaining_lease
-                a_sweep_does_not_change_any_response
-                a_second_sweep_finds_nothing_to_do
-                a_closed_store_is_unavailable;
-            holder:
-                another_client_can_neither_replace_nor_deregister_a_live_peer
-                a_refusal_reports_the_end_of_the_lease
-                the_holder_is_recognized_by_its_source_address
-                an_ipv6_holder_is_recognized_by_its_64
-                the_holder_is_recognized_by_its_token_from_any_source
-                the_holder_can_deregister_by_source_or_token
-                a_presented_token_remains_valid
-                registering_without_the_token_replaces_the_token
-                a_wrong_token_from_the_holders_source_is_replaced
-                the_latest_registration_determines_the_source_of_the_holder
-                a_dormant_peer_keeps_its_token
-                a_client_that_replaces_a_dormant_peer_becomes_its_holder
-                any_caller_counts_as_the_holder_if_the_holder_rule_is_disabled;
-            values:
-                ids_with_special_characters_identify_distinct_peers
-                ids_are_case_sensitive
-                archetypes_are_matched_exactly
-                a_peer_can_have_32_archetypes
-                metadata_is_returned_byte_for_byte
-                every_kind_of_address_is_returned_unchanged
-                the_legacy_view_has_exactly_six_keys
-                the_full_view_adds_two_keys;
-            sampling:
-                all_matching_peers_are_listed_if_they_fit
-                a_sample_stays_within_its_limit
-                a_sample_stays_within_page_bytes
-                one_peer_always_fits_a_page
-                the_excluded_peer_is_neither_listed_nor_counted
-                a_peer_with_several_of_the_archetypes_is_listed_once
-                an_unknown_archetype_gives_an_empty_list
-                a_rare_archetype_is_found_in_a_large_network
-                every_peer_is_sampled_equally_often
-                every_pair_of_peers_is_sampled_equally_often
-                peers_with_several_of_the_archetypes_are_not_favoured
-                dormant_and_deregistered_peers_are_never_sampled;
-            fill:
-                a_sample_for_a_rare_archetype_is_filled_with_other_peers
-                fill_peers_are_drawn_uniformly_from_all_other_peers
-                a_sample_with_enough_matching_peers_is_not_filled
-                a_network_smaller_than_the_limit_is_listed_completely
-                fill_has_no_effect_without_an_archetype
-                the_excluded_peer_is_not_used_as_fill
-                a_filled_sample_stays_within_page_bytes
-                dormant_and_deregistered_peers_are_not_used_as_fill;
-            enumeration:
-                an_enumeration_lists_each_peer_once
-                an_enumeration_is_complete_under_churn
-                an_enumeration_lists_peers_with_any_of_the_archetypes
-                an_enumeration_continues_after_a_page_that_page_bytes_cut
-                an_enumeration_omits_the_excluded_peer
-                a_peer_that_expires_between_pages_is_not_listed
-                an_empty_enumeration_ends
-                a_foreign_position_is_refused;
-            bounds:
-                a_full_registry_refuses_newcomers_but_never_members
-                dormant_peers_are_evicted_for_newcomers
-                the_total_size_of_registrations_is_bounded
-                peers_per_source_are_bounded
-                ipv6_addresses_of_one_64_are_one_source
-                loopback_is_exempt_from_the_source_bound
-                a_holder_with_its_token_is_a_member_from_any_source
-                a_revival_ignores_the_source_and_archetype_bounds
-                a_revival_respects_the_address_bound
-                peers_that_publish_an_address_other_than_their_source_are_bounded
-                a_member_that_publishes_another_address_is_a_newcomer_there
-                different_archetypes_are_bounded;
-            census:
-                a_census_counts_live_and_dormant_peers
-                a_census_lists_the_most_frequent_archetypes_first;
-            race:
-                one_of_several_concurrent_registrations_of_an_unused_id_succeeds
-                concurrent_registrations_leave_exactly_one_of_them_complete
-                a_concurrent_heartbeat_does_not_restore_a_deregistered_peer
-                concurrent_registration_and_deregistration_leave_one_peer_or_none
-                concurrently_registered_peers_are_all_listed
-                concurrent_newcomers_do_not_exceed_the_bound;
-            restart:
-                registered_peers_survive_a_restart
-                deregistered_peers_stay_removed_after_a_restart
-                a_restart_gives_each_live_peer_one_full_lease
-                the_holder_is_recognized_after_a_restart
-                an_enumeration_continues_or_has_expired_after_a_restart
-                a_network_recovers_from_an_outage_within_one_cadence
-                a_network_recovers_from_a_late_restart_within_one_cadence;
-            model:
-                random_histories_agree_with_the_reference_model;
-        }
-    };
 }

@@ -3,7 +3,7 @@
 use super::Subject;
 use super::harness::{
     HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL_AND_A_THIRD, all_peers, at, claim_from,
-    peer, token,
+    peer, renewed,
 };
 use crate::{ExceededLimit, Limits, PutResult, Removal, Renewal};
 
@@ -95,7 +95,13 @@ pub async fn ipv6_addresses_of_one_64_are_one_source(subject: &dyn Subject) {
 }
 
 pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
+    let limits = Limits {
+        max_peers_per_source: 2,
+        max_peers_per_network: 2,
+        max_peers_per_site: 2,
+        ..Limits::default()
+    };
+    let harness = Harness::within(subject, &limits).await;
     for n in 0..5 {
         harness.register(&peer(&format!("v4-{n}")).with_source("127.0.0.1"), at(0)).await;
         harness.register(&peer(&format!("v6-{n}")).with_source("::1"), at(0)).await;
@@ -103,39 +109,42 @@ pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
     assert_eq!(harness.live(at(0)).await.len(), 10);
 }
 
-pub async fn a_holder_with_its_token_is_a_member_from_any_source(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_source: 1, ..Limits::default() }).await;
-    harness.register(&peer("local").with_source(OTHER_SOURCE), at(0)).await;
-    harness.register(&peer("roaming").with_new_token(token(1)), at(0)).await;
-    assert!(harness.register(&peer("roaming").with_source(OTHER_SOURCE).with_token(token(1)), at(1)).await);
-}
-
-pub async fn a_revival_ignores_the_source_and_archetype_bounds(subject: &dyn Subject) {
-    let limits = Limits { max_peers_per_source: 1, max_archetypes: 1, ..Limits::default() };
-    let harness = Harness::within(subject, &limits).await;
-    harness.register(&peer("dormant").with_archetypes(&["a"]), at(0)).await;
-    harness.register(&peer("newcomer").with_archetypes(&["b"]), at(TTL_AND_A_THIRD)).await;
-    let renewal = harness.renew("dormant", at(TTL_AND_A_THIRD)).await;
-    assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{renewal:?}");
-    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, ["dormant", "newcomer"]);
-}
-
-pub async fn a_revival_respects_the_address_bound(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
-    if !harness.guarantees.bounds.addresses {
-        return;
+pub async fn a_source_bound_of_zero_is_no_bound(subject: &dyn Subject) {
+    let harness = Harness::within(subject, &Limits { max_peers_per_source: 0, ..Limits::default() }).await;
+    let names = harness.register_many("p", 3, &[], at(0)).await;
+    for name in &names {
+        let renewal = harness.renew_as(name, &claim_from(OTHER_SOURCE), at(200)).await;
+        assert_eq!(renewal, renewed(300, false, at(0)));
     }
+    harness.register(&peer("newcomer"), at(700)).await;
+    for name in &names {
+        assert_eq!(harness.renew(name, at(700)).await, renewed(300, true, at(0)));
+    }
+}
+
+/// Every bound is reached while the peer is dormant.
+pub async fn no_bound_refuses_a_revival(subject: &dyn Subject) {
+    let limits = Limits {
+        max_peers_per_source: 1,
+        max_peers_per_network: 1,
+        max_peers_per_address: 2,
+        max_peers_per_host: 2,
+        max_archetypes: 1,
+        ..Limits::default()
+    };
+    let harness = Harness::within(subject, &limits).await;
     let now = at(TTL_AND_A_THIRD);
-    harness.register(&peer("dormant").with_address("192.0.2.80", 80), at(0)).await;
-    harness.register(&peer("newcomer").with_address("192.0.2.80", 80), now).await;
-    // The heartbeat gets `Unknown`, so that the client registers again. The response to that
-    // registration names the bound.
-    assert_eq!(harness.renew("dormant", now).await, Renewal::Unknown);
-    assert_eq!(
-        harness.put(&peer("dormant").with_address("192.0.2.80", 80), now).await,
-        PutResult::Full(ExceededLimit::Address)
-    );
-    assert_eq!(harness.live(now).await, ["newcomer"]);
+    let victim = |name: &str| peer(name).with_address("192.0.2.80", 80);
+    harness.register(&victim("dormant").with_archetypes(&["a"]), at(0)).await;
+    harness.register(&peer("newcomer").with_archetypes(&["b"]), now).await;
+    for (name, source) in [("p", "198.51.100.1"), ("q", "192.0.2.1")] {
+        let mut put = victim(name);
+        put.claim = claim_from(source);
+        harness.register(&put, now).await;
+    }
+    assert_eq!(harness.renew("dormant", now).await, renewed(300, true, at(0)));
+    assert_eq!(harness.live(now).await, ["dormant", "newcomer", "p", "q"]);
+    harness.heartbeat("dormant", at(TTL_AND_A_THIRD + 200)).await;
 }
 
 pub async fn peers_that_publish_an_address_other_than_their_source_are_bounded(subject: &dyn Subject) {
@@ -161,17 +170,21 @@ pub async fn peers_that_publish_an_address_other_than_their_source_are_bounded(s
 }
 
 pub async fn a_member_that_publishes_another_address_is_a_newcomer_there(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
+    let harness = Harness::within(subject, &Limits { max_peers_per_address: 2, ..Limits::default() }).await;
     if !harness.guarantees.bounds.addresses {
         return;
     }
-    harness.register(&peer("first").with_address("peer.example.org", 80), at(0)).await;
+    for (name, source) in [("first", OTHER_SOURCE), ("second", "192.0.2.1")] {
+        let publisher = peer(name).with_source(source).with_address("peer.example.org", 80);
+        harness.register(&publisher, at(0)).await;
+    }
     harness.register(&peer("member"), at(0)).await;
     let before = harness.find("member", at(1)).await;
     let moved = peer("member").with_address("peer.example.org", 80);
     assert_eq!(harness.put(&moved, at(1)).await, PutResult::Full(ExceededLimit::Address));
     assert_eq!(harness.find("member", at(1)).await, before, "a refused registration changes nothing");
-    harness.register(&peer("first").with_address("peer.example.org", 81), at(2)).await;
+    let gone = peer("first").with_source(OTHER_SOURCE).with_address("peer.example.org", 81);
+    harness.register(&gone, at(2)).await;
     harness.register(&moved, at(2)).await;
 }
 

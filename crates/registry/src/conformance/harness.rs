@@ -1,17 +1,18 @@
 //! Helpers that the cases share.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use aurora_discovery_protocol::{
-    Address, Archetype, Archetypes, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
-};
+use aurora_discovery_protocol::{Peer, Timestamp, Ttl, View};
 
 use super::{Guarantees, Subject};
 use crate::{
     Census, Claim, Enumeration, Limits, Page, Position, PutRequest, PutResult, Query, Removal, Renewal,
-    Source, Store, Swept, TokenHash, Total,
+    Store, Swept, Total,
 };
+
+mod request;
+
+pub(super) use request::{PutRequestBuilder, archetype, claim_from, claim_with, id, on_page, peer, token};
 
 /// An odd millisecond in the year 2100, so that no store that also reads the wall clock considers
 /// it past.
@@ -20,6 +21,8 @@ const START_MILLIS: u64 = 4_102_444_800_123;
 pub(super) const HOLDER_SOURCE: &str = "203.0.113.1";
 /// The source of other clients.
 pub(super) const OTHER_SOURCE: &str = "198.51.100.7";
+/// Another source in the network of [`HOLDER_SOURCE`].
+pub(super) const NEIGHBOUR_SOURCE: &str = "203.0.113.200";
 /// The duration of leases in seconds, unless a case says otherwise.
 pub(super) const TTL: u64 = 300;
 /// The longest time that a store may let such a lease run.
@@ -37,94 +40,6 @@ pub(super) fn at(seconds: u64) -> Timestamp {
 /// The time `millis` after the start.
 pub(super) fn at_millis(millis: u64) -> Timestamp {
     Timestamp::from_millis(START_MILLIS + millis)
-}
-
-pub(super) fn id(text: &str) -> PeerId {
-    PeerId::parse(text).expect("a valid peer id")
-}
-
-pub(super) fn archetype(text: &str) -> Archetype {
-    Archetype::parse(text).expect("a valid archetype")
-}
-
-pub(super) fn token(byte: u8) -> TokenHash {
-    TokenHash::from_bytes([byte; TokenHash::LEN])
-}
-
-/// The registration of a peer from [`HOLDER_SOURCE`] that publishes this address and has a lease of
-/// [`TTL`].
-pub(super) fn peer(name: &str) -> PutRequest {
-    let registration = Registration {
-        peer_id: id(name),
-        address: Address::from(ip(HOLDER_SOURCE)),
-        port: 9_000,
-        archetypes: Archetypes::default(),
-        metadata: Metadata::default(),
-    };
-    PutRequest {
-        registration,
-        ttl: Ttl::from_secs(300),
-        claim: claim_from(HOLDER_SOURCE),
-        new_token: token(0),
-    }
-}
-
-/// The claim of a caller from `source` without a token.
-pub(super) fn claim_from(source: &str) -> Claim {
-    Claim { source: Source::of(ip(source)), token: None, holder_rule_disabled: false }
-}
-
-fn ip(text: &str) -> IpAddr {
-    text.parse().expect("an IP address")
-}
-
-/// Methods that change one property of a [`PutRequest`] made by [`peer`].
-pub(super) trait PutRequestBuilder: Sized {
-    fn with_source(self, source: &str) -> Self;
-    fn with_token(self, token: TokenHash) -> Self;
-    fn with_new_token(self, token: TokenHash) -> Self;
-    fn with_ttl(self, seconds: u32) -> Self;
-    fn with_address(self, address: &str, port: u16) -> Self;
-    fn with_archetypes<T: AsRef<str>>(self, archetypes: &[T]) -> Self;
-    fn with_metadata(self, metadata: &str) -> Self;
-}
-
-impl PutRequestBuilder for PutRequest {
-    /// The peer registers from `source` and publishes this address.
-    fn with_source(mut self, source: &str) -> Self {
-        self.claim.source = Source::of(ip(source));
-        self.registration.address = Address::from(ip(source));
-        self
-    }
-
-    fn with_token(mut self, token: TokenHash) -> Self {
-        self.claim.token = Some(token);
-        self
-    }
-
-    fn with_new_token(self, token: TokenHash) -> Self {
-        Self { new_token: token, ..self }
-    }
-
-    fn with_ttl(self, seconds: u32) -> Self {
-        Self { ttl: Ttl::from_secs(seconds), ..self }
-    }
-
-    fn with_address(mut self, address: &str, port: u16) -> Self {
-        self.registration.address = Address::parse(address).expect("an address").expect("not blank");
-        self.registration.port = port;
-        self
-    }
-
-    fn with_archetypes<T: AsRef<str>>(mut self, archetypes: &[T]) -> Self {
-        self.registration.archetypes = Archetypes::parse(archetypes).expect("valid archetypes");
-        self
-    }
-
-    fn with_metadata(mut self, metadata: &str) -> Self {
-        self.registration.metadata = Metadata::parse(metadata).expect("valid metadata");
-        self
-    }
 }
 
 /// The result of renewing a lease of `seconds`.
@@ -222,11 +137,16 @@ impl Harness {
         names
     }
 
+    /// Sends a heartbeat from [`HOLDER_SOURCE`] without a token.
     pub(super) async fn renew(&self, name: &str, now: Timestamp) -> Renewal {
-        self.store.renew(&id(name), now).await.expect("renew does not fail")
+        self.renew_as(name, &claim_from(HOLDER_SOURCE), now).await
     }
 
-    /// Renews the lease of a peer, which must be live.
+    pub(super) async fn renew_as(&self, name: &str, claim: &Claim, now: Timestamp) -> Renewal {
+        self.store.renew(&id(name), claim, now).await.expect("renew does not fail")
+    }
+
+    /// Renews the lease of a peer, which must be live, from [`HOLDER_SOURCE`].
     pub(super) async fn heartbeat(&self, name: &str, now: Timestamp) {
         let renewal = self.renew(name, now).await;
         assert!(matches!(renewal, Renewal::Renewed { revived: false, .. }), "{name}: {renewal:?}");
@@ -256,7 +176,7 @@ impl Harness {
     /// The end of a live peer's lease, from the refusal that another client gets.
     pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
         match self.remove(name, &claim_from("192.0.2.99"), now).await {
-            Removal::Held { until } => until,
+            Removal::Held(held) => held.until,
             other => panic!("{name} is not held: {other:?}"),
         }
     }

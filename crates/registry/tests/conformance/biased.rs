@@ -213,10 +213,12 @@ impl Memory {
 
     fn known(&self, peer: Peer) -> Known {
         let Peer { peer_id, address, port, archetypes, metadata, last_seen, .. } = peer;
+        let last_seen = last_seen.expect("the view contains it");
         let slot = self.slots.iter().position(|slot| slot.as_ref() == Some(&peer_id)).unwrap();
         let registered = self.registrations.iter().position(|other| *other == peer_id).unwrap();
         let hash = fastrand::Rng::with_seed(registered as u64).u64(..);
         let registration = Registration { peer_id, address, port, archetypes, metadata };
+        let last_seen = last_seen.unwrap();
         Known { registration, last_seen, slot, registered, hash }
     }
 }
@@ -228,8 +230,8 @@ impl Store for Biased {
         self.inner.put(put, now).await
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
-        self.inner.renew(peer, now).await
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
+        self.inner.renew(peer, claim, now).await
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {

@@ -1,5 +1,6 @@
 //! How the life cycle of peers affects the index.
 
+use aurora_discovery_protocol::{Peer, Timestamp};
 use aurora_discovery_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
 
 use super::fixture::{at, block_on, claim, id, put, query};
@@ -44,6 +45,17 @@ fn a_sweep_reports_expiries_that_other_operations_processed() {
 }
 
 #[test]
+fn a_time_offset_shifts_last_seen_and_no_lease() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    store.set_time_offset(3_600_000);
+    let page = block_on(store.sample(&query(&[], 10), at(299))).unwrap();
+    let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+    assert_eq!(peers[0].last_seen.map(Timestamp::as_secs), Some(at(3_600).as_secs()));
+    assert_eq!(store.shared.index.read().expires_at(&id("p")), Some(at(300)));
+}
+
+#[test]
 fn a_heartbeat_with_an_older_time_does_not_shorten_the_lease() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(10));
@@ -64,22 +76,6 @@ fn expired_peers_are_evicted_without_any_sweep() {
     }
     assert_eq!(store.shared.index.read().slot_count(), 100, "slots are reused");
     assert_eq!(block_on(store.census(1, at(50 * WEEK))).unwrap(), Census::default());
-    store.check();
-}
-
-#[test]
-fn the_limit_of_peers_per_source_applies_to_dormant_peers() {
-    let limits = Limits { max_peers_per_source: 4, ..Limits::default() };
-    let store = EmbeddedStore::in_memory(limits);
-    for round in 0..10 {
-        for n in 0..4 {
-            store.put_now(put(&format!("{round}-{n}"), "203.0.113.1", &[]), at(round * 301));
-            store.put_now(put(&format!("local-{round}-{n}"), "127.0.0.1", &[]), at(round * 301));
-        }
-    }
-    let census = block_on(store.census(0, at(3_010))).unwrap();
-    assert_eq!((census.live, census.dormant), (0, 4 + 40));
-    assert_eq!(store.shared.index.read().counts().evicted_for_source, 36);
     store.check();
 }
 
@@ -121,7 +117,7 @@ fn a_closed_store_rejects_every_operation() {
         assert!(matches!(outcome, Some(StoreError::Unavailable { .. })), "{outcome:?}");
     };
     assert_rejected(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
-    assert_rejected(block_on(store.renew(&id("p"), at(0))).err());
+    assert_rejected(block_on(store.renew(&id("p"), &claim("203.0.113.1", None), at(0))).err());
     assert_rejected(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
     assert_rejected(block_on(store.sample(&query(&[], 1), at(0))).err());
     assert_rejected(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());
