@@ -17,6 +17,7 @@ mod settings;
 mod signal;
 mod table;
 mod terminal;
+mod token;
 mod verb;
 
 use std::io;

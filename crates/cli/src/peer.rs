@@ -1,9 +1,10 @@
 //! The peer that `register` and `keep` publish.
 
-use aurora_discovery_protocol::{Address, Archetypes, LeaseToken, Metadata, PeerId, RegisterRequest, Ttl};
+use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, RegisterRequest, Ttl};
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::token::TokenArgs;
 
 /// What a peer publishes.
 #[derive(Clone, Debug, Args)]
@@ -27,9 +28,8 @@ pub(crate) struct PeerArgs {
     /// The lease to request; by default that of the service.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) ttl: Option<u32>,
-    /// The lease token of the current registration; needed to replace it from another address.
-    #[arg(long, env = "AURORA_LEASE_TOKEN", hide_env_values = true, value_name = "TOKEN", value_parser = LeaseToken::parse)]
-    pub(crate) lease_token: Option<LeaseToken>,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
 }
 
 impl PeerArgs {
@@ -44,7 +44,7 @@ impl PeerArgs {
                 .map_err(|rule| Failure::flag("--archetype", rule))?,
             metadata: self.metadata.unwrap_or_default(),
             ttl: self.ttl.map(Ttl::from_secs),
-            lease_token: self.lease_token,
+            lease_token: self.token.token,
             token_only: false,
             discover: None,
         })

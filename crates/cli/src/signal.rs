@@ -23,6 +23,43 @@ pub(crate) fn stop_requested() -> impl Future<Output = ()> {
     }
 }
 
+/// Completes at the next Ctrl-C, SIGTERM or SIGHUP after this call. SIGHUP is left alone if it was
+/// ignored when the command started, as `nohup` arranges.
+#[cfg(unix)]
+pub(crate) fn leave_requested() -> impl Future<Output = ()> {
+    use tokio::signal::unix::{SignalKind, signal};
+
+    let hangup = if hangup_is_ignored() { None } else { signal(SignalKind::hangup()).ok() };
+    let stop = stop_requested();
+    async {
+        let hung_up = async {
+            match hangup {
+                Some(mut hangup) => drop(hangup.recv().await),
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop => {}
+            () = hung_up => {}
+        }
+    }
+}
+
+/// Whether this process ignores SIGHUP. The standard library cannot tell; Linux lists the ignored
+/// signals as a hexadecimal mask, in which SIGHUP (1) is the lowest bit.
+#[cfg(unix)]
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// Completes at the next Ctrl-C.
+#[cfg(not(unix))]
+pub(crate) async fn leave_requested() {
+    stop_requested().await;
+}
+
 /// Completes at the next Ctrl-C.
 #[cfg(not(unix))]
 pub(crate) async fn stop_requested() {

@@ -124,8 +124,12 @@ impl Network {
                 self.log_line(now, &format!("{id} is unknown to the service and registers again"))
             }
             Event::Failed { error, .. } => self.log_line(now, &format!("{id}: a request failed: {error}")),
-            Event::Refused { reason } => self.log_line(now, &format!("{id} was rejected: {reason}")),
-            Event::Expired | Event::Recovered { .. } => Vec::new(),
+            Event::TakenOver { reason } => self.log_line(now, &format!("{id} was taken over: {reason}")),
+            Event::Moved { from, to } => self.log_line(now, &format!("{id} moved from {from} to {to}")),
+            Event::Refused { reason, .. } => self.log_line(now, &format!("{id} was rejected: {reason}")),
+            Event::Secured { .. } | Event::Unsecured { .. } | Event::Expired | Event::Recovered { .. } => {
+                Vec::new()
+            }
         }
     }
 

@@ -41,13 +41,18 @@ impl TestPeer {
     }
 
     pub(crate) async fn heartbeat(&self, client: &Client) -> Result<ProbeResponse, Error> {
-        client.probe(Probe::post("heartbeat", json!({"peer_id": self.name}).to_string())).await
+        client.probe(Probe::post("heartbeat", self.proof().to_string())).await
     }
 
     pub(crate) async fn deregister(&self, client: &Client) -> Result<ProbeResponse, Error> {
+        client.probe(Probe::post("deregister", self.proof().to_string())).await
+    }
+
+    /// The body of a request of the holder. The token proves it also behind proxies and NATs that
+    /// change the source address from one request to the next.
+    fn proof(&self) -> Value {
         let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
-        let body = json!({"peer_id": self.name, "lease_token": token});
-        client.probe(Probe::post("deregister", body.to_string())).await
+        json!({"peer_id": self.name, "lease_token": token})
     }
 
     /// Whether it is listed now.

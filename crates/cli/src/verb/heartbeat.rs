@@ -12,6 +12,7 @@ use crate::escape::escape;
 use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::terminal;
+use crate::token::TokenArgs;
 
 /// How many peers to request with a heartbeat: the default of the API.
 const PEERS: u32 = 20;
@@ -22,6 +23,8 @@ pub(crate) struct HeartbeatArgs {
     /// The peer whose lease to renew; up to 100 peers in one request.
     #[arg(required = true, value_parser = PeerId::parse, num_args = 1..=HeartbeatEntries::MAX_COUNT, value_name = "PEER_ID")]
     pub(crate) peer_ids: Vec<PeerId>,
+    #[command(flatten)]
+    pub(crate) token: TokenArgs,
     /// Also list other peers, in the same request.
     #[arg(long)]
     pub(crate) discover: bool,
@@ -36,13 +39,17 @@ pub(crate) struct HeartbeatArgs {
 pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {
     match args.peer_ids.as_slice() {
         [peer_id] => renew_one(&args, peer_id.clone()).await,
+        _ if args.token.token.is_some() || args.token.token_file.is_some() => {
+            Err(Failure::Usage("a lease token belongs to one peer: renew each peer with its own".to_owned()))
+        }
         _ => renew_many(&args).await,
     }
 }
 
 async fn renew_one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure> {
     let others = DiscoverRequest { exclude: Some(peer_id.clone()), ..DiscoverRequest::new(PEERS) };
-    let request = HeartbeatRequest { peer_id, lease_token: None, discover: args.discover.then_some(others) };
+    let lease_token = args.token.clone().require()?;
+    let request = HeartbeatRequest { peer_id, lease_token, discover: args.discover.then_some(others) };
     let response = args.connect.client()?.heartbeat(&request).await?;
     if args.json {
         return print_json(&response);

@@ -1,23 +1,38 @@
 //! `keep`.
 
 use std::io::{self, Write as _};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::pin::pin;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use aurora_discovery_client::{Event, LeaseKeeper};
+use aurora_discovery_client::{Event, KeeperOptions, LeaseKeeper};
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use clap::Args;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
 use crate::peer::PeerArgs;
-use crate::signal::stop_requested;
+use crate::signal::{leave_requested, stop_requested};
 
 /// Arguments of `keep`.
 #[derive(Debug, Args)]
 pub(crate) struct KeepArgs {
     #[command(flatten)]
     pub(crate) peer: PeerArgs,
+    /// Take over the id if it is live and was registered from this address. Without this flag,
+    /// `keep` waits until the other lease ends. A peer whose token is in --token-file needs no flag
+    /// to register again. (`keep` looks for a live registration with a heartbeat whose token is
+    /// wrong, which changes nothing.)
+    #[arg(long)]
+    pub(crate) replace: bool,
+    /// Print the lease token. It is a secret: whoever knows it can change the registration.
+    #[arg(long)]
+    pub(crate) show_token: bool,
+    /// How long to wait for the service when the command is stopped. Docker waits for 10 s.
+    #[arg(long, default_value_t = 8, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
+    pub(crate) shutdown_grace: u64,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }
@@ -25,48 +40,124 @@ pub(crate) struct KeepArgs {
 /// Registers a peer, keeps its lease until the command is stopped, and deregisters it.
 pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
+    let token_file = args.peer.token.file();
     let registration = args.peer.registration()?;
-    let id = registration.peer_id.clone();
-    let mut keeper = LeaseKeeper::start(client, registration, move |event| {
-        // The lease matters more than its line of output.
-        let _ = writeln!(io::stdout(), "{} {}", now(), describe(&id, &event));
-    });
-    tokio::select! {
-        result = keeper.ended() => return Ok(result?),
-        () = stop_requested() => {}
+    let mut leave = pin!(leave_requested());
+    let mut may_replace = false;
+    loop {
+        let mut options = KeeperOptions::new().replace(may_replace);
+        if let Some(file) = &token_file {
+            options = options.token_file(file.path());
+        }
+        let (live, mut found_live) = mpsc::channel(1);
+        let mut printer = Printer {
+            id: registration.peer_id.clone(),
+            show_token: args.show_token,
+            replaces: args.replace && !may_replace,
+            live: Some(live),
+        };
+        let mut keeper =
+            LeaseKeeper::start_with(client.clone(), registration.clone(), options, move |event| {
+                printer.print(&event);
+            })?;
+        tokio::select! {
+            result = keeper.ended() => return Ok(result?),
+            () = &mut leave => return stop(keeper, Duration::from_secs(args.shutdown_grace)).await,
+            // The first keeper has only found out that the id is live. The second one replaces it.
+            Some(()) = found_live.recv(), if args.replace && !may_replace => may_replace = true,
+        }
     }
+}
+
+async fn stop(keeper: LeaseKeeper, grace: Duration) -> Result<(), Failure> {
+    let unanswered = |why: &str| Failure::Other(format!("{why}; the lease will expire"));
     // A user who presses Ctrl-C twice does not want to wait for a service that does not respond.
     tokio::select! {
-        result = keeper.stop() => Ok(result?),
-        () = stop_requested() => {
-            Err(Failure::Other("stopped before the service responded; the lease will expire".to_owned()))
+        result = timeout(grace, keeper.stop()) => match result {
+            Ok(result) => Ok(result?),
+            Err(_) => Err(unanswered(&format!("the service did not respond within {} s", grace.as_secs()))),
+        },
+        () = stop_requested() => Err(unanswered("stopped before the service responded")),
+    }
+}
+
+/// Prints the events of a keeper.
+struct Printer {
+    id: PeerId,
+    show_token: bool,
+    /// Whether a live registration will be replaced.
+    replaces: bool,
+    /// Reports that the id is live, until the peer is registered.
+    live: Option<mpsc::Sender<()>>,
+}
+
+impl Printer {
+    fn print(&mut self, event: &Event) {
+        match event {
+            Event::Registered(_) => self.live = None,
+            Event::Refused { retry_in: Some(_), .. } => {
+                // A second report would have no effect.
+                let _ = self.live.as_ref().map(|live| live.try_send(()));
+            }
+            _ => {}
         }
+        // The lease matters more than its line of output.
+        let _ = writeln!(io::stdout(), "{} {}", now(), self.describe(event));
+    }
+
+    fn describe(&self, event: &Event) -> String {
+        let id = &self.id;
+        match event {
+            Event::Registered(response) => {
+                let (until, interval) = (response.ttl_expires, response.heartbeat_interval_seconds);
+                let token = match self.show_token {
+                    true => format!("; lease token {}", response.lease_token.as_str()),
+                    false => String::new(),
+                };
+                format!("{id} is registered until {until} UTC; heartbeats every {interval} s{token}")
+            }
+            Event::Renewed(response) => format!("{id} is renewed until {} UTC", response.ttl_expires),
+            Event::Secured { path } => {
+                format!("{id} can be changed only with the token in {}", escape(&path.to_string_lossy()))
+            }
+            Event::Unsecured { error } => {
+                format!("{id} can still be changed without its token: {}", escape(&error.to_string()))
+            }
+            Event::Moved { from, to } => format!("{id} moved from {from} to {to}"),
+            Event::Forgotten => format!("{id} is unknown to the service, registering again"),
+            Event::TakenOver { reason } => {
+                format!("{id} was taken over by another client: {}", escape(reason))
+            }
+            Event::Failed { error, retry_in } => {
+                format!("{id}: {}; retrying in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
+            }
+            Event::Expired => {
+                format!("{id} is no longer listed: its lease expired before it could be renewed")
+            }
+            Event::Recovered { after } => {
+                format!("{id} was renewed again after {:.1} s of failures", after.as_secs_f64())
+            }
+            Event::Refused { reason, retry_in: Some(retry_in) } => {
+                self.describe_live(&escape(reason), *retry_in)
+            }
+            Event::Refused { reason, retry_in: None } => format!("{id} was rejected: {}", escape(reason)),
+            Event::Deregistered => format!("{id} is deregistered"),
+        }
+    }
+
+    fn describe_live(&self, reason: &str, retry_in: Duration) -> String {
+        let next = match (&self.live, self.replaces) {
+            (Some(_), true) => "replacing its registration".to_owned(),
+            _ => format!(
+                "retrying in {:.1} s (--replace takes over a registration from this address)",
+                retry_in.as_secs_f64()
+            ),
+        };
+        format!("{} is held by another client: {reason}; {next}", self.id)
     }
 }
 
 fn now() -> Timestamp {
     let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_secs(since_epoch.as_secs())
-}
-
-fn describe(id: &PeerId, event: &Event) -> String {
-    match event {
-        Event::Registered(response) => format!(
-            "{id} is registered until {} UTC; heartbeats every {} s; lease token {}",
-            response.ttl_expires,
-            response.heartbeat_interval_seconds,
-            response.lease_token.as_str()
-        ),
-        Event::Renewed(response) => format!("{id} is renewed until {} UTC", response.ttl_expires),
-        Event::Forgotten => format!("{id} is unknown to the service, registering again"),
-        Event::Failed { error, retry_in } => {
-            format!("{id}: {}; retrying in {:.1} s", escape(&error.to_string()), retry_in.as_secs_f64())
-        }
-        Event::Expired => format!("{id} is no longer listed: its lease expired before it could be renewed"),
-        Event::Recovered { after } => {
-            format!("{id} was renewed again after {:.1} s of failures", after.as_secs_f64())
-        }
-        Event::Refused { reason } => format!("{id} was rejected: {}", escape(reason)),
-        Event::Deregistered => format!("{id} is deregistered"),
-    }
 }

@@ -22,7 +22,16 @@ pub(crate) struct RegisterArgs {
 
 /// Registers a peer and prints the lease that the service granted.
 pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
-    let response = args.connect.client()?.register(&args.peer.registration()?).await?;
+    let file = args.peer.token.file();
+    let mut registration = args.peer.registration()?;
+    if let Some(file) = &file {
+        registration.lease_token = file.read()?;
+        file.check_writable()?;
+    }
+    let response = args.connect.client()?.register(&registration).await?;
+    if let Some(file) = &file {
+        file.write(&response.lease_token)?;
+    }
     if args.json {
         return print_json(&response);
     }
@@ -37,8 +46,9 @@ pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
         "next heartbeat due within {} s: aurora-discovery heartbeat {id}",
         response.heartbeat_interval_seconds
     ))?;
-    print(format_args!(
-        "lease token (needed to change the registration from another address): {}",
-        response.lease_token.as_str()
-    ))
+    let token = match &file {
+        Some(file) => format!("is in {}", escape(&file.path().to_string_lossy())),
+        None => response.lease_token.as_str().to_owned(),
+    };
+    print(format_args!("lease token (needed to change the registration from another address): {token}"))
 }

@@ -44,6 +44,25 @@ fn a_heartbeat_for_several_peers_prints_each_result() {
 }
 
 #[test]
+fn register_writes_the_token_file_that_the_other_verbs_read() {
+    let service = Service::in_memory();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("alice.token");
+    let path = path.to_str().unwrap();
+    let printed = ok(service.call(&["register", "alice", "--token-file", path]));
+    let token = std::fs::read_to_string(path).unwrap();
+    assert!(printed.contains(path) && !printed.contains(token.trim()), "{printed}");
+    for proof in [["--token-file", path], ["--token", token.trim()], ["--lease-token", token.trim()]] {
+        ok(service.call(&[&["heartbeat", "alice"], &proof[..]].concat()));
+    }
+    let wrong = service.call(&["heartbeat", "alice", "--token", "wrong"]);
+    assert!(wrong.code == 1 && wrong.err.contains("not_holder"), "{}", wrong.err);
+    let several = service.call(&["heartbeat", "alice", "bob", "--token-file", path]);
+    assert!(several.code == 2 && several.err.contains("belongs to one peer"), "{}", several.err);
+    ok(service.call(&["deregister", "alice", "--token-file", path]));
+}
+
+#[test]
 fn json_output_is_the_response_of_the_service() {
     let service = Service::in_memory();
     let metadata = r#"{ "n": 123456789012345678901234567890 }"#;
