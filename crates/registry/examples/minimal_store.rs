@@ -17,9 +17,12 @@ use aurora_discovery_protocol::{
     DiscoverRequest, PeerId, PeerJson, PeerList, RegisterRequest, Timestamp, Ttl,
 };
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Holder, Limits, Page, Position, PutRequest, PutResult, Query, Registry,
-    Removal, Renewal, Store, StoreError, Swept, Total,
+    Caller, Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query,
+    Registry, Removal, Renewal, Standing, Store, StoreError, Swept, Total, WebOrigin,
 };
+
+/// Dormant peers are deleted by the next sweep, so that there is no revival window.
+const REVIVAL_WINDOW_MILLIS: u64 = 0;
 
 struct Entry {
     json: PeerJson,
@@ -28,7 +31,16 @@ struct Entry {
     ttl: Ttl,
     registered_at: Timestamp,
     last_seen: Timestamp,
+    proven_at: Timestamp,
     expires_at: Timestamp,
+}
+
+impl Entry {
+    /// What decides who may change the peer.
+    fn standing(&self) -> Standing {
+        let Self { holder, proven_at, ttl, expires_at, .. } = *self;
+        Standing { holder, proven_at, ttl, expires_at }
+    }
 }
 
 #[derive(Default)]
@@ -68,14 +80,13 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
-        let PutRequest { registration, ttl, claim, new_token } = put;
+        let PutRequest { registration, ttl, claim, token_only, new_token } = put;
         let mut peers = self.peers();
         let known = peers.get(&registration.peer_id);
         if let Some(entry) = known
-            && now < entry.expires_at
-            && !claim.matches(&entry.holder)
+            && let Err(held) = entry.standing().check_replacement(&claim, token_only, now)
         {
-            return Ok(PutResult::Held { until: entry.expires_at });
+            return Ok(PutResult::Held(held));
         }
         // A client that presents the current token keeps it.
         let kept = known.map(|entry| entry.holder).filter(|holder| claim.has_token_of(holder));
@@ -83,20 +94,27 @@ impl Store for MemoryStore {
         let entry = Entry {
             json: PeerJson::new(&registration),
             archetypes: registration.archetypes,
-            holder: Holder { source: claim.source, token },
+            holder: Holder { source: claim.source, token, page: claim.page.page(), token_only },
             ttl,
             registered_at: now,
             last_seen: now,
+            proven_at: now,
             expires_at: now + ttl,
         };
         peers.insert(registration.peer_id, entry);
         Ok(PutResult::Stored { token_kept: kept.is_some() })
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
         let mut peers = self.peers();
         let Some(entry) = peers.get_mut(peer) else { return Ok(Renewal::Unknown) };
-        let revived = now >= entry.expires_at;
+        let standing = entry.standing();
+        match standing.check_renewal(claim, REVIVAL_WINDOW_MILLIS, now) {
+            Err(held) => return Ok(Renewal::Held(held)),
+            Ok(Proof::Proven) if standing.proof_is_due(now) => entry.proven_at = now,
+            Ok(Proof::Proven | Proof::Unproven) => {}
+        }
+        let revived = !standing.is_live(now);
         entry.last_seen = now;
         // An older `now` never shortens a lease.
         entry.expires_at = entry.expires_at.max(now + entry.ttl);
@@ -106,10 +124,11 @@ impl Store for MemoryStore {
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         let mut peers = self.peers();
         let Some(entry) = peers.get(peer) else { return Ok(Removal::Unknown) };
-        let was_live = now < entry.expires_at;
-        if was_live && !claim.matches(&entry.holder) {
-            return Ok(Removal::Held { until: entry.expires_at });
+        let standing = entry.standing();
+        if let Err(held) = standing.check_removal(claim, REVIVAL_WINDOW_MILLIS, now) {
+            return Ok(Removal::Held(held));
         }
+        let was_live = standing.is_live(now);
         peers.remove(peer);
         Ok(Removal::Removed { was_live })
     }
@@ -157,19 +176,19 @@ impl Store for MemoryStore {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let registry = Registry::new(Arc::new(MemoryStore::default()), Limits::default())?;
-    let source = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    let caller = Caller { address: IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7)), page: WebOrigin::None };
     let mut now = Timestamp::from_secs(1_800_000_000);
 
     for name in ["alice", "bob"] {
         let request = RegisterRequest { port: 9000, ..RegisterRequest::new(PeerId::parse(name)?) };
-        let registered = registry.register(request, source, now).await?;
+        let registered = registry.register(request, &caller, now).await?;
         println!("{name} is registered until {}", registered.lease.ttl_expires);
     }
 
     // Time is an argument: the example continues four minutes later without waiting.
     now = now.plus_millis(240_000);
     let alice = PeerId::parse("alice")?;
-    let lease = registry.heartbeat(&alice, now).await?;
+    let lease = registry.heartbeat(&alice, None, &caller, now).await?;
     println!("alice is renewed until {}", lease.ttl_expires);
 
     // Two minutes later the lease of bob has ended.
@@ -177,7 +196,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let page = registry.discover(DiscoverRequest::new(10), now).await?;
     println!("{} live: {}", page.info.total, String::from_utf8(page.peers.to_array())?);
 
-    let was_live = registry.deregister(&alice, None, source, now).await?;
+    let was_live = registry.deregister(&alice, None, &caller, now).await?;
     println!("alice is deregistered, was live: {was_live}");
     Ok(())
 }

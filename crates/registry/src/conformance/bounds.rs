@@ -3,7 +3,7 @@
 use super::Subject;
 use super::harness::{
     HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL_AND_A_THIRD, all_peers, at, claim_from,
-    peer, token,
+    peer, renewed,
 };
 use crate::{ExceededLimit, Limits, PutResult, Removal, Renewal};
 
@@ -103,39 +103,29 @@ pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
     assert_eq!(harness.live(at(0)).await.len(), 10);
 }
 
-pub async fn a_holder_with_its_token_is_a_member_from_any_source(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_source: 1, ..Limits::default() }).await;
-    harness.register(&peer("local").with_source(OTHER_SOURCE), at(0)).await;
-    harness.register(&peer("roaming").with_new_token(token(1)), at(0)).await;
-    assert!(harness.register(&peer("roaming").with_source(OTHER_SOURCE).with_token(token(1)), at(1)).await);
-}
-
-pub async fn a_revival_ignores_the_source_and_archetype_bounds(subject: &dyn Subject) {
-    let limits = Limits { max_peers_per_source: 1, max_archetypes: 1, ..Limits::default() };
+/// Every bound is reached while the peer is dormant.
+pub async fn no_bound_refuses_a_revival(subject: &dyn Subject) {
+    let limits = Limits {
+        max_peers_per_source: 1,
+        max_peers_per_network: 1,
+        max_peers_per_address: 2,
+        max_peers_per_host: 2,
+        max_archetypes: 1,
+        ..Limits::default()
+    };
     let harness = Harness::within(subject, &limits).await;
-    harness.register(&peer("dormant").with_archetypes(&["a"]), at(0)).await;
-    harness.register(&peer("newcomer").with_archetypes(&["b"]), at(TTL_AND_A_THIRD)).await;
-    let renewal = harness.renew("dormant", at(TTL_AND_A_THIRD)).await;
-    assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{renewal:?}");
-    assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, ["dormant", "newcomer"]);
-}
-
-pub async fn a_revival_respects_the_address_bound(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
-    if !harness.guarantees.bounds.addresses {
-        return;
-    }
     let now = at(TTL_AND_A_THIRD);
-    harness.register(&peer("dormant").with_address("192.0.2.80", 80), at(0)).await;
-    harness.register(&peer("newcomer").with_address("192.0.2.80", 80), now).await;
-    // The heartbeat gets `Unknown`, so that the client registers again. The response to that
-    // registration names the bound.
-    assert_eq!(harness.renew("dormant", now).await, Renewal::Unknown);
-    assert_eq!(
-        harness.put(&peer("dormant").with_address("192.0.2.80", 80), now).await,
-        PutResult::Full(ExceededLimit::Address)
-    );
-    assert_eq!(harness.live(now).await, ["newcomer"]);
+    let victim = |name: &str| peer(name).with_address("192.0.2.80", 80);
+    harness.register(&victim("dormant").with_archetypes(&["a"]), at(0)).await;
+    harness.register(&peer("newcomer").with_archetypes(&["b"]), now).await;
+    for (name, source) in [("p", "198.51.100.1"), ("q", "192.0.2.1")] {
+        let mut put = victim(name);
+        put.claim = claim_from(source);
+        harness.register(&put, now).await;
+    }
+    assert_eq!(harness.renew("dormant", now).await, renewed(300, true, at(0)));
+    assert_eq!(harness.live(now).await, ["dormant", "newcomer", "p", "q"]);
+    harness.heartbeat("dormant", at(TTL_AND_A_THIRD + 200)).await;
 }
 
 pub async fn peers_that_publish_an_address_other_than_their_source_are_bounded(subject: &dyn Subject) {

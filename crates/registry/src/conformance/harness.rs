@@ -10,7 +10,7 @@ use aurora_discovery_protocol::{
 use super::{Guarantees, Subject};
 use crate::{
     Census, Claim, Enumeration, Limits, Page, Position, PutRequest, PutResult, Query, Removal, Renewal,
-    Source, Store, Swept, TokenHash, Total,
+    Source, Store, Swept, TokenHash, Total, WebOrigin,
 };
 
 /// An odd millisecond in the year 2100, so that no store that also reads the wall clock considers
@@ -20,6 +20,8 @@ const START_MILLIS: u64 = 4_102_444_800_123;
 pub(super) const HOLDER_SOURCE: &str = "203.0.113.1";
 /// The source of other clients.
 pub(super) const OTHER_SOURCE: &str = "198.51.100.7";
+/// Another source in the network of [`HOLDER_SOURCE`].
+pub(super) const NEIGHBOUR_SOURCE: &str = "203.0.113.200";
 /// The duration of leases in seconds, unless a case says otherwise.
 pub(super) const TTL: u64 = 300;
 /// The longest time that a store may let such a lease run.
@@ -65,13 +67,24 @@ pub(super) fn peer(name: &str) -> PutRequest {
         registration,
         ttl: Ttl::from_secs(300),
         claim: claim_from(HOLDER_SOURCE),
+        token_only: false,
         new_token: token(0),
     }
 }
 
 /// The claim of a caller from `source` without a token.
 pub(super) fn claim_from(source: &str) -> Claim {
-    Claim { source: Source::of(ip(source)), token: None, holder_rule_disabled: false }
+    Claim { source: Source::of(ip(source)), page: WebOrigin::None, token: None, holder_rule_disabled: false }
+}
+
+/// The claim of a caller from `source` with a token.
+pub(super) fn claim_with(token: TokenHash, source: &str) -> Claim {
+    Claim { token: Some(token), ..claim_from(source) }
+}
+
+/// The same claim, from a page whose `Origin` header is `origin`.
+pub(super) fn on_page(origin: &str, claim: Claim) -> Claim {
+    Claim { page: WebOrigin::of_header(origin.as_bytes()), ..claim }
 }
 
 fn ip(text: &str) -> IpAddr {
@@ -83,6 +96,8 @@ pub(super) trait PutRequestBuilder: Sized {
     fn with_source(self, source: &str) -> Self;
     fn with_token(self, token: TokenHash) -> Self;
     fn with_new_token(self, token: TokenHash) -> Self;
+    fn with_token_only(self) -> Self;
+    fn with_page(self, origin: &str) -> Self;
     fn with_ttl(self, seconds: u32) -> Self;
     fn with_address(self, address: &str, port: u16) -> Self;
     fn with_archetypes<T: AsRef<str>>(self, archetypes: &[T]) -> Self;
@@ -104,6 +119,16 @@ impl PutRequestBuilder for PutRequest {
 
     fn with_new_token(self, token: TokenHash) -> Self {
         Self { new_token: token, ..self }
+    }
+
+    fn with_token_only(self) -> Self {
+        Self { token_only: true, ..self }
+    }
+
+    /// The request comes from a page whose `Origin` header is `origin`.
+    fn with_page(mut self, origin: &str) -> Self {
+        self.claim = on_page(origin, self.claim);
+        self
     }
 
     fn with_ttl(self, seconds: u32) -> Self {
@@ -222,11 +247,16 @@ impl Harness {
         names
     }
 
+    /// Sends a heartbeat from [`HOLDER_SOURCE`] without a token.
     pub(super) async fn renew(&self, name: &str, now: Timestamp) -> Renewal {
-        self.store.renew(&id(name), now).await.expect("renew does not fail")
+        self.renew_as(name, &claim_from(HOLDER_SOURCE), now).await
     }
 
-    /// Renews the lease of a peer, which must be live.
+    pub(super) async fn renew_as(&self, name: &str, claim: &Claim, now: Timestamp) -> Renewal {
+        self.store.renew(&id(name), claim, now).await.expect("renew does not fail")
+    }
+
+    /// Renews the lease of a peer, which must be live, from [`HOLDER_SOURCE`].
     pub(super) async fn heartbeat(&self, name: &str, now: Timestamp) {
         let renewal = self.renew(name, now).await;
         assert!(matches!(renewal, Renewal::Renewed { revived: false, .. }), "{name}: {renewal:?}");
@@ -256,7 +286,7 @@ impl Harness {
     /// The end of a live peer's lease, from the refusal that another client gets.
     pub(super) async fn lease_end(&self, name: &str, now: Timestamp) -> Timestamp {
         match self.remove(name, &claim_from("192.0.2.99"), now).await {
-            Removal::Held { until } => until,
+            Removal::Held(held) => held.until,
             other => panic!("{name} is not held: {other:?}"),
         }
     }

@@ -13,8 +13,8 @@ pub async fn another_client_can_neither_replace_nor_deregister_a_live_peer(subje
     let before = harness.find("p", at(200)).await;
     let other_client = peer("p").with_source(OTHER_SOURCE).with_archetypes(&["theirs"]);
     for attempt in [other_client.clone(), other_client.clone().with_token(token(2))] {
-        assert!(matches!(harness.put(&attempt, at(200)).await, PutResult::Held { .. }));
-        assert!(matches!(harness.remove("p", &attempt.claim, at(200)).await, Removal::Held { .. }));
+        assert!(matches!(harness.put(&attempt, at(200)).await, PutResult::Held(_)));
+        assert!(matches!(harness.remove("p", &attempt.claim, at(200)).await, Removal::Held(_)));
     }
     assert_eq!(harness.find("p", at(200)).await, before);
     assert_eq!(harness.sample(&peers_with_any(&["theirs"]), at(200)).await.ids(), [""; 0]);
@@ -25,18 +25,18 @@ pub async fn a_refusal_reports_the_end_of_the_lease(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     harness.heartbeat("p", at(100)).await;
-    let PutResult::Held { until } = harness.put(&peer("p").with_source(OTHER_SOURCE), at(110)).await else {
+    let PutResult::Held(held) = harness.put(&peer("p").with_source(OTHER_SOURCE), at(110)).await else {
         panic!("the other client was not refused");
     };
-    assert!((at(100 + TTL)..=at(100 + TTL_AND_A_THIRD)).contains(&until));
-    assert_eq!(harness.remove("p", &claim_from(OTHER_SOURCE), at(110)).await, Removal::Held { until });
+    assert!((at(100 + TTL)..=at(100 + TTL_AND_A_THIRD)).contains(&held.until));
+    assert_eq!(harness.remove("p", &claim_from(OTHER_SOURCE), at(110)).await, Removal::Held(held));
 }
 
 pub async fn the_holder_is_recognized_by_its_source_address(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_address("192.0.2.50", 80), at(0)).await;
     let from_the_published_address = peer("p").with_source("192.0.2.50");
-    assert!(matches!(harness.put(&from_the_published_address, at(1)).await, PutResult::Held { .. }));
+    assert!(matches!(harness.put(&from_the_published_address, at(1)).await, PutResult::Held(_)));
     harness.register(&peer("p"), at(1)).await;
 }
 
@@ -44,7 +44,7 @@ pub async fn an_ipv6_holder_is_recognized_by_its_64(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_source("2001:db8:1:2::3"), at(0)).await;
     let next_network = peer("p").with_source("2001:db8:1:3::3");
-    assert!(matches!(harness.put(&next_network, at(1)).await, PutResult::Held { .. }));
+    assert!(matches!(harness.put(&next_network, at(1)).await, PutResult::Held(_)));
     harness.register(&peer("p").with_source("2001:db8:1:2:aaaa:bbbb:cccc:dddd"), at(1)).await;
 }
 
@@ -72,7 +72,7 @@ pub async fn a_presented_token_remains_valid(subject: &dyn Subject) {
     assert!(harness.register(&proven.clone().with_new_token(token(2)), at(1)).await);
     assert!(harness.register(&proven.with_source(OTHER_SOURCE).with_new_token(token(3)), at(2)).await);
     let never_given = peer("p").with_source("192.0.2.1").with_token(token(2));
-    assert!(matches!(harness.put(&never_given, at(3)).await, PutResult::Held { .. }));
+    assert!(matches!(harness.put(&never_given, at(3)).await, PutResult::Held(_)));
 }
 
 pub async fn registering_without_the_token_replaces_the_token(subject: &dyn Subject) {
@@ -80,10 +80,7 @@ pub async fn registering_without_the_token_replaces_the_token(subject: &dyn Subj
     assert!(!harness.register(&peer("p").with_new_token(token(1)), at(0)).await);
     assert!(!harness.register(&peer("p").with_new_token(token(2)), at(1)).await);
     let elsewhere = peer("p").with_source(OTHER_SOURCE);
-    assert!(matches!(
-        harness.put(&elsewhere.clone().with_token(token(1)), at(2)).await,
-        PutResult::Held { .. }
-    ));
+    assert!(matches!(harness.put(&elsewhere.clone().with_token(token(1)), at(2)).await, PutResult::Held(_)));
     assert!(harness.register(&elsewhere.with_token(token(2)), at(2)).await);
 }
 
@@ -98,7 +95,7 @@ pub async fn the_latest_registration_determines_the_source_of_the_holder(subject
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     harness.register(&peer("p").with_source(OTHER_SOURCE).with_token(token(1)), at(1)).await;
-    assert!(matches!(harness.put(&peer("p"), at(2)).await, PutResult::Held { .. }));
+    assert!(matches!(harness.put(&peer("p"), at(2)).await, PutResult::Held(_)));
     harness.register(&peer("p").with_source(OTHER_SOURCE), at(2)).await;
 }
 
@@ -115,7 +112,7 @@ pub async fn a_client_that_replaces_a_dormant_peer_becomes_its_holder(subject: &
     let now = at(TTL_AND_A_THIRD);
     harness.register(&peer("p").with_source(OTHER_SOURCE).with_new_token(token(2)), now).await;
     for former in [peer("p"), peer("p").with_source("192.0.2.1").with_token(token(1))] {
-        assert!(matches!(harness.put(&former, now).await, PutResult::Held { .. }));
+        assert!(matches!(harness.put(&former, now).await, PutResult::Held(_)));
     }
 }
 

@@ -2,10 +2,11 @@
 
 use super::Subject;
 use super::harness::{
-    HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD, WINDOW, all_peers,
-    at, at_millis, claim_from, id, ids_of, peer, peers_with_any, renewed,
+    HOLDER_SOURCE, Harness, NEIGHBOUR_SOURCE, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD,
+    WINDOW, all_peers, at, at_millis, claim_from, claim_with, id, ids_of, peer, peers_with_any, renewed,
+    token,
 };
-use crate::{PutResult, Query, Removal, Renewal, StoreError, Swept};
+use crate::{Held, PutResult, Query, Removal, Renewal, StoreError, Swept};
 use aurora_discovery_protocol::View;
 
 pub async fn a_new_store_is_healthy_and_empty(subject: &dyn Subject) {
@@ -186,17 +187,23 @@ pub async fn any_client_can_replace_a_dormant_peer(subject: &dyn Subject) {
     let now = at(TTL_AND_A_THIRD);
     assert_eq!(harness.sample(&peers_with_any(&["new"]), now).await.ids(), ["p"]);
     assert_eq!(harness.sample(&peers_with_any(&["old"]), now).await.ids(), [""; 0]);
-    assert!(matches!(harness.put(&peer("p"), now).await, PutResult::Held { .. }));
+    assert!(matches!(harness.put(&peer("p"), now).await, PutResult::Held(_)));
 }
 
-pub async fn any_client_can_deregister_a_dormant_peer(subject: &dyn Subject) {
+pub async fn deregistering_a_dormant_peer_needs_proof(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    harness.register(&peer("p"), at(0)).await;
-    assert_eq!(
-        harness.remove("p", &claim_from(OTHER_SOURCE), at(TTL_AND_A_THIRD)).await,
-        Removal::Removed { was_live: false }
-    );
-    assert_eq!(harness.renew("p", at(TTL_AND_A_THIRD)).await, Renewal::Unknown);
+    for (name, holder) in [("p", claim_from(HOLDER_SOURCE)), ("q", claim_with(token(1), OTHER_SOURCE))] {
+        harness.register(&peer(name).with_new_token(token(1)), at(0)).await;
+        let unknown_from = harness.lease_end(name, at(0)).await.plus_millis(WINDOW * 1_000);
+        let now = at(TTL_AND_A_THIRD);
+        let strangers = [claim_from(OTHER_SOURCE), claim_with(token(2), OTHER_SOURCE)];
+        for stranger in strangers.into_iter().chain([claim_from(NEIGHBOUR_SOURCE)]) {
+            let removal = harness.remove(name, &stranger, now).await;
+            assert_eq!(removal, Removal::Held(Held { until: unknown_from }), "{stranger:?}");
+        }
+        assert_eq!(harness.remove(name, &holder, now).await, Removal::Removed { was_live: false });
+        assert_eq!(harness.renew(name, now).await, Renewal::Unknown);
+    }
 }
 
 pub async fn a_clock_that_steps_back_does_not_shorten_a_lease(subject: &dyn Subject) {
@@ -270,7 +277,7 @@ pub async fn a_closed_store_is_unavailable(subject: &dyn Subject) {
     harness.store.close().await.expect("close does not fail");
     let errors = [
         harness.store.put(peer("q"), at(1)).await.err(),
-        harness.store.renew(&id("p"), at(1)).await.err(),
+        harness.store.renew(&id("p"), &claim_from(HOLDER_SOURCE), at(1)).await.err(),
         harness.store.remove(&id("p"), &claim_from(HOLDER_SOURCE), at(1)).await.err(),
         harness.store.sample(&all_peers(), at(1)).await.err(),
         harness.store.enumerate(&all_peers(), None, at(1)).await.err(),
@@ -288,8 +295,8 @@ pub async fn a_batch_renewal_returns_one_result_per_peer(subject: &dyn Subject) 
     harness.register(&peer("left"), at(0)).await;
     harness.remove("left", &claim_from(HOLDER_SOURCE), at(1)).await;
     let now = at(TTL_AND_A_THIRD);
-    let names = ["dormant", "unknown", "live", "left"].map(id);
-    let renewals = harness.store.renew_many(&names, now).await;
+    let peers = ["dormant", "unknown", "live", "left"].map(|name| (id(name), claim_from(HOLDER_SOURCE)));
+    let renewals = harness.store.renew_many(&peers, now).await;
     let renewed = |seconds, revived| Ok(renewed(seconds, revived, at(0)));
     let unknown = Ok(Renewal::Unknown);
     assert_eq!(renewals, [renewed(300, true), unknown.clone(), renewed(3_000, false), unknown]);
@@ -300,9 +307,9 @@ pub async fn a_batch_renewal_returns_one_result_per_peer(subject: &dyn Subject) 
 pub async fn a_batch_renewal_renews_a_hundred_peers(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let names = harness.register_many("p", 100, &[], at(0)).await;
-    let ids: Vec<_> = names.iter().map(|name| id(name)).collect();
+    let peers: Vec<_> = names.iter().map(|name| (id(name), claim_from(HOLDER_SOURCE))).collect();
     for round in 1..=4 {
-        let renewals = harness.store.renew_many(&ids, at(round * 100)).await;
+        let renewals = harness.store.renew_many(&peers, at(round * 100)).await;
         let renewed = Ok(renewed(300, false, at(0)));
         assert!(renewals.iter().all(|renewal| *renewal == renewed), "{renewals:?}");
         assert_eq!(renewals.len(), 100);

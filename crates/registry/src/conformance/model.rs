@@ -1,21 +1,37 @@
 //! Random histories, checked against a reference model. The model is a map from each peer to the
-//! range in which its lease ends.
+//! ranges in which its lease ends and its holder last proved itself. [`crate::Standing`] decides,
+//! in the model as in a store.
 
-use std::collections::HashMap;
-
-use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_protocol::Timestamp;
 use fastrand::Rng;
 
 use super::harness::{
-    Harness, Listing, PutRequestBuilder as _, WINDOW, all_peers, at, claim_from, id, ids_of, peer, token,
+    Harness, PutRequestBuilder as _, WINDOW, all_peers, at, claim_from, id, ids_of, on_page, peer, token,
 };
 use super::{Restart, Subject};
-use crate::{Claim, Holder, Limits, PutRequest, PutResult, Query, Removal, Renewal};
+use crate::{Claim, Limits, Query};
+
+mod state;
+
+use state::Model;
 
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ARCHETYPES: [&str; 4] = ["w", "x", "y", "z"];
-/// The last two addresses belong to one source.
-const SOURCES: [&str; 4] = ["203.0.113.1", "198.51.100.7", "2001:db8:1:2::3", "2001:db8:1:2::4"];
+/// Two sources in one IPv4 network, two addresses of one IPv6 source, another source in their
+/// network, and two sources that are near none of these.
+const SOURCES: [&str; 7] = [
+    "203.0.113.1",
+    "203.0.113.200",
+    "2001:db8:1:2::3",
+    "2001:db8:1:2::4",
+    "2001:db8:1:3::1",
+    "198.51.100.7",
+    STRANGER,
+];
+/// A source from which no peer registers in the middle of [`History::outlive_the_proof`].
+const STRANGER: &str = "192.0.2.9";
+/// The `Origin` headers of pages. Most requests do not come from a page.
+const ORIGINS: [&str; 3] = ["https://one.example", "https://two.example", "null"];
 const TTLS: [u32; 4] = [30, 60, 300, 3_600];
 
 pub async fn random_histories_agree_with_the_reference_model(subject: &dyn Subject) {
@@ -67,7 +83,8 @@ impl History<'_> {
         self.advance_time();
         match self.rng.u32(..100) {
             0..30 => self.register().await,
-            30..60 => self.heartbeat().await,
+            30..58 => self.heartbeat().await,
+            58..60 => self.outlive_the_proof().await,
             60..72 => self.deregister().await,
             72..90 => self.sample().await,
             90..95 => self.enumerate().await,
@@ -94,22 +111,33 @@ impl History<'_> {
 
     fn advance_to_the_end_of_a_lease(&mut self) {
         let name = self.any_id();
-        if let Some(known) = self.model.peers.get(&id(name)) {
-            let end = if self.rng.bool() { known.lease_end.earliest } else { known.lease_end.latest };
-            let window = if self.rng.u8(..20) == 0 { WINDOW * 1_000 } else { 0 };
-            self.now = self.now.max(end.plus_millis(window).minus_millis(self.rng.u64(..2)));
+        if let Some((earliest, latest)) = self.model.lease_end_of(&id(name)) {
+            let end = if self.rng.bool() { earliest } else { latest };
+            let ttl_millis =
+                self.model.ttl_of(&id(name)).map_or(0, aurora_discovery_protocol::Ttl::as_millis);
+            let after = match self.rng.u8(..20) {
+                0 => WINDOW * 1_000,
+                1..4 => 3 * ttl_millis,
+                _ => 0,
+            };
+            self.now = self.now.max(end.plus_millis(after).minus_millis(self.rng.u64(..2)));
         }
     }
 
     async fn register(&mut self) {
-        let carried: Vec<_> = ARCHETYPES.into_iter().filter(|_| self.rng.bool()).collect();
         let name = self.any_id();
+        self.register_as(name).await;
+    }
+
+    async fn register_as(&mut self, name: &str) {
+        let carried: Vec<_> = ARCHETYPES.into_iter().filter(|_| self.rng.bool()).collect();
         let mut put =
             peer(name).with_archetypes(&carried).with_metadata(&format!("{{\"n\":{}}}", self.rng.u64(..)));
         put = put
             .with_source(self.any(&SOURCES))
             .with_ttl(self.any(&TTLS))
             .with_new_token(token(self.rng.u8(..)));
+        put.token_only = self.rng.u8(..6) == 0;
         put.claim = self.claim(name, put.claim);
         let placement = self.harness.put(&put, self.now).await;
         self.model.registered(put, placement, self.now);
@@ -117,8 +145,26 @@ impl History<'_> {
 
     async fn heartbeat(&mut self) {
         let name = self.any_id();
-        let renewal = self.harness.renew(name, self.now).await;
-        self.model.renewed(&id(name), renewal, self.now);
+        let source = self.any(&SOURCES);
+        let claim = self.claim(name, claim_from(source));
+        self.send_heartbeat(name, &claim).await;
+    }
+
+    async fn send_heartbeat(&mut self, name: &str, claim: &Claim) {
+        let renewal = self.harness.renew_as(name, claim, self.now).await;
+        self.model.renewed(&id(name), claim, renewal, self.now);
+    }
+
+    /// A stranger keeps a peer alive until its holder has been silent for twelve leases. Then a
+    /// client tries to replace it.
+    async fn outlive_the_proof(&mut self) {
+        let name = self.any_id();
+        let Some(ttl) = self.model.ttl_of(&id(name)) else { return };
+        for _ in 0..self.rng.u64(22..27) {
+            self.now = self.now.plus_millis(ttl.as_millis() / 2);
+            self.send_heartbeat(name, &claim_from(STRANGER)).await;
+        }
+        self.register_as(name).await;
     }
 
     async fn deregister(&mut self) {
@@ -175,9 +221,10 @@ impl History<'_> {
         Query { archetypes, exclude, limit, ..all_peers() }
     }
 
-    /// Presents no token, the right token, or a random one.
+    /// Presents no token, the right token, or a random one, with or without a page.
     fn claim(&mut self, name: &str, claim: Claim) -> Claim {
-        let right = self.model.peers.get(&id(name)).map(|known| known.holder.token);
+        let right = self.model.token_of(&id(name));
+        let claim = if self.rng.u8(..4) == 0 { on_page(self.any(&ORIGINS), claim) } else { claim };
         let token = match self.rng.u8(..4) {
             0 => right,
             1 => Some(token(self.rng.u8(..))),
@@ -193,194 +240,4 @@ impl History<'_> {
     fn any<T: Copy>(&mut self, from: &[T]) -> T {
         from[self.rng.usize(..from.len())]
     }
-}
-
-/// The states that the contract allows.
-#[derive(Default)]
-struct Model {
-    peers: HashMap<PeerId, KnownPeer>,
-}
-
-struct KnownPeer {
-    put: PutRequest,
-    holder: Holder,
-    lease_end: LeaseEnd,
-}
-
-/// The range in which a lease ends, inclusive. A store may extend a lease by up to a third, so that
-/// the model does not know the exact end. Each result of the store narrows the range.
-#[derive(Clone, Copy, Debug)]
-struct LeaseEnd {
-    earliest: Timestamp,
-    latest: Timestamp,
-}
-
-impl LeaseEnd {
-    fn of_lease(put: &PutRequest, now: Timestamp) -> Self {
-        let earliest = now + put.ttl;
-        Self { earliest, latest: earliest.plus_millis(put.ttl.as_millis() / 3) }
-    }
-
-    fn observed_live(&mut self, now: Timestamp) {
-        assert!(now < self.latest, "live at {now:?}, but its lease ended: {self:?}");
-        self.earliest = self.earliest.max(now.plus_millis(1));
-    }
-
-    fn observed_not_live(&mut self, now: Timestamp) {
-        assert!(now >= self.earliest, "not live at {now:?}, but its lease runs: {self:?}");
-        self.latest = self.latest.min(now);
-    }
-
-    fn observed_known(&mut self, now: Timestamp) {
-        assert!(now < revival_end(self.latest), "revived at {now:?}, after the window: {self:?}");
-    }
-
-    fn observed_unknown(&mut self, now: Timestamp) {
-        assert!(now >= revival_end(self.earliest), "unknown at {now:?}, within the window: {self:?}");
-    }
-
-    fn reported_end(&mut self, until: Timestamp, now: Timestamp) {
-        self.observed_live(now);
-        assert!((self.earliest..=self.latest).contains(&until), "until {until:?}: {self:?}");
-        *self = Self { earliest: until, latest: until };
-    }
-}
-
-fn revival_end(lease_end: Timestamp) -> Timestamp {
-    lease_end.plus_millis(WINDOW * 1_000)
-}
-
-impl Model {
-    fn registered(&mut self, put: PutRequest, placement: PutResult, now: Timestamp) {
-        let known = self.peers.get_mut(&put.registration.peer_id);
-        let mut token = put.new_token;
-        match (placement, known) {
-            (PutResult::Stored { token_kept }, None) => {
-                assert!(!token_kept, "an unknown peer has no token to keep");
-            }
-            (PutResult::Stored { token_kept }, Some(known)) => {
-                if !put.claim.matches(&known.holder) {
-                    known.lease_end.observed_not_live(now);
-                }
-                if token_kept {
-                    known.lease_end.observed_known(now);
-                    assert!(
-                        put.claim.has_token_of(&known.holder),
-                        "the store kept a token that the caller did not present"
-                    );
-                    token = known.holder.token;
-                } else if put.claim.has_token_of(&known.holder) {
-                    known.lease_end.observed_unknown(now);
-                }
-            }
-            (PutResult::Held { until }, Some(known)) if !put.claim.matches(&known.holder) => {
-                return known.lease_end.reported_end(until, now);
-            }
-            (refused, _) => panic!("{put:?} was refused: {refused:?}"),
-        }
-        let holder = Holder { source: put.claim.source, token };
-        let lease_end = LeaseEnd::of_lease(&put, now);
-        self.peers.insert(put.registration.peer_id.clone(), KnownPeer { put, holder, lease_end });
-    }
-
-    fn renewed(&mut self, peer: &PeerId, renewal: Renewal, now: Timestamp) {
-        let Some(known) = self.peers.get_mut(peer) else {
-            return assert_eq!(renewal, Renewal::Unknown, "a heartbeat never creates a peer");
-        };
-        match renewal {
-            Renewal::Renewed { ttl, revived, .. } => {
-                assert_eq!(ttl, known.put.ttl);
-                if revived {
-                    known.lease_end.observed_not_live(now);
-                    known.lease_end.observed_known(now);
-                } else {
-                    known.lease_end.observed_live(now);
-                }
-                known.lease_end = LeaseEnd::of_lease(&known.put, now);
-            }
-            Renewal::Unknown => {
-                known.lease_end.observed_unknown(now);
-                self.peers.remove(peer);
-            }
-        }
-    }
-
-    fn deregistered(&mut self, peer: &PeerId, claim: &Claim, removal: Removal, now: Timestamp) {
-        let Some(known) = self.peers.get_mut(peer) else {
-            return assert_eq!(removal, Removal::Unknown);
-        };
-        match removal {
-            Removal::Held { until } => {
-                assert!(!claim.matches(&known.holder), "the holder was refused");
-                return known.lease_end.reported_end(until, now);
-            }
-            Removal::Removed { was_live: true } => {
-                assert!(claim.matches(&known.holder), "another client deregistered a live peer");
-                known.lease_end.observed_live(now);
-            }
-            Removal::Removed { was_live: false } => {
-                known.lease_end.observed_not_live(now);
-                known.lease_end.observed_known(now);
-            }
-            Removal::Unknown => known.lease_end.observed_unknown(now),
-        }
-        self.peers.remove(peer);
-    }
-
-    /// `whole` means that the pages are complete, so that a matching peer that they do not list is
-    /// not live.
-    fn listed(&mut self, query: &Query, pages: &[Listing], whole: bool, now: Timestamp) {
-        let mut listed: HashMap<_, _> =
-            pages.iter().flat_map(|page| &page.peers).map(|peer| (peer.peer_id.clone(), peer)).collect();
-        for (id, known) in &mut self.peers {
-            match listed.remove(id) {
-                Some(peer) => {
-                    let published = &known.put.registration;
-                    assert_eq!(
-                        (&peer.archetypes, &peer.metadata),
-                        (&published.archetypes, &published.metadata)
-                    );
-                    assert!(matches(query, known), "{id} does not match");
-                    known.lease_end.observed_live(now);
-                }
-                None if whole && matches(query, known) => known.lease_end.observed_not_live(now),
-                None => {}
-            }
-        }
-        assert!(listed.is_empty(), "listed, but not registered: {listed:?}");
-    }
-
-    fn counted(&self, live: u64, dormant: u64, now: Timestamp) {
-        let count = |state: &dyn Fn(&LeaseEnd) -> bool| {
-            self.peers.values().filter(|known| state(&known.lease_end)).map(|_| 1_u64).sum::<u64>()
-        };
-        let surely_live = count(&|end| now < end.earliest);
-        let maybe_live = count(&|end| now < end.latest);
-        assert!((surely_live..=maybe_live).contains(&live), "{live} live: {surely_live} to {maybe_live}");
-        let surely_known = count(&|end| now < revival_end(end.earliest));
-        let maybe_known = count(&|end| now < revival_end(end.latest));
-        let known = live + dormant;
-        assert!(
-            (surely_known..=maybe_known).contains(&known),
-            "{known} known: {surely_known} to {maybe_known}"
-        );
-    }
-
-    /// Each peer that was live when the store stopped has one whole lease. A peer that was dormant
-    /// may have one too.
-    fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
-        for known in self.peers.values_mut() {
-            let whole = LeaseEnd::of_lease(&known.put, now);
-            let surely_live = stopped < known.lease_end.earliest;
-            let earliest = if surely_live { whole.earliest } else { known.lease_end.earliest };
-            known.lease_end = LeaseEnd { earliest, latest: whole.latest };
-        }
-    }
-}
-
-fn matches(query: &Query, known: &KnownPeer) -> bool {
-    let carried: &[Archetype] = known.put.registration.archetypes.as_slice();
-    let excluded = query.exclude.as_ref() == Some(&known.put.registration.peer_id);
-    let wanted = query.archetypes.is_empty() || query.archetypes.iter().any(|a| carried.contains(a));
-    wanted && !excluded
 }

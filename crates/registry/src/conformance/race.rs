@@ -23,7 +23,7 @@ pub async fn one_of_several_concurrent_registrations_of_an_unused_id_succeeds(su
         let results = put_concurrently(&harness, &clients, round).await;
         let winners: Vec<_> = (0..clients.len()).filter(|n| is_stored(results[*n])).collect();
         assert_eq!(winners.len(), 1, "{results:?}");
-        assert!(results.iter().all(|p| is_stored(*p) || matches!(p, PutResult::Held { .. })));
+        assert!(results.iter().all(|p| is_stored(*p) || matches!(p, PutResult::Held(_))));
         assert_complete(&harness, &clients, &clients[winners[0]], round).await;
     }
 }
@@ -48,7 +48,8 @@ pub async fn a_concurrent_heartbeat_does_not_restore_a_deregistered_peer(subject
         let mut heartbeats = JoinSet::new();
         for _ in 0..CALLERS {
             let store = Arc::clone(&harness.store);
-            heartbeats.spawn(async move { store.renew(&id("p"), at(round)).await });
+            heartbeats
+                .spawn(async move { store.renew(&id("p"), &claim_from(HOLDER_SOURCE), at(round)).await });
         }
         assert_eq!(
             harness.remove("p", &claim_from(HOLDER_SOURCE), at(round)).await,

@@ -66,7 +66,7 @@ pub async fn the_holder_is_recognized_after_a_restart(subject: &dyn Subject) {
     harness.register(&peer("six").with_source("2001:db8:1:2::3"), at(0)).await;
     let Some(harness) = restarted(subject, harness, at(1)).await else { return };
     let other_client = peer("p").with_source(OTHER_SOURCE);
-    assert!(matches!(harness.put(&other_client, at(2)).await, PutResult::Held { .. }));
+    assert!(matches!(harness.put(&other_client, at(2)).await, PutResult::Held(_)));
     assert!(harness.register(&other_client.with_token(token(1)), at(2)).await);
     harness.register(&peer("six").with_source("2001:db8:1:2::4"), at(2)).await;
 }

@@ -228,8 +228,8 @@ impl Store for Biased {
         self.inner.put(put, now).await
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
-        self.inner.renew(peer, now).await
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
+        self.inner.renew(peer, claim, now).await
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {

@@ -54,7 +54,7 @@ mod a_fault_is_detected {
         KeepsOldArchetypes by lifecycle::registering_again_replaces_the_whole_registration as old_archetypes_that_still_match;
         SweepEvictsDormant by lifecycle::a_sweep_does_not_change_any_response as a_sweep_that_deletes_dormant_peers;
         WorksWhenClosed by lifecycle::a_closed_store_is_unavailable as calls_that_succeed_after_close;
-        DormantRemovedAsLive by lifecycle::any_client_can_deregister_a_dormant_peer as a_dormant_peer_that_is_deregistered_as_live;
+        DormantRemovedAsLive by lifecycle::deregistering_a_dormant_peer_needs_proof as a_dormant_peer_that_is_deregistered_as_live;
         AnyoneOverwrites by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_registration_that_ignores_the_holder;
         AnyoneDeregisters by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_deregistration_that_ignores_the_holder;
         RefusedPutRenews by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_refused_registration_that_renews;

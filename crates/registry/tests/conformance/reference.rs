@@ -2,17 +2,18 @@
 
 mod admission;
 mod fault;
+mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Address, Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Holder, Limits, Page, Position, PutRequest, PutResult, Query, Removal,
-    Renewal, Store, StoreError, Swept, Total,
+    Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query, Removal,
+    Renewal, Source, Standing, Store, StoreError, Swept, Total,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -30,6 +31,9 @@ struct Entry {
     registered: Timestamp,
     last_seen: Timestamp,
     expires: Timestamp,
+    proven_at: Timestamp,
+    /// The source whose unproven heartbeats keep the peer alive.
+    kept_by: Option<Source>,
     old_archetypes: Vec<Archetype>,
 }
 
@@ -38,9 +42,13 @@ impl Entry {
         now < self.expires
     }
 
-    fn publishes(&self, address: &Address, port: u16) -> bool {
-        let own = matches!(address, Address::Ip(ip) if self.holder.source.contains(*ip));
-        &self.put.registration.address == address && self.put.registration.port == port && !own
+    fn standing(&self) -> Standing {
+        Standing {
+            holder: self.holder,
+            proven_at: self.proven_at,
+            ttl: self.put.ttl,
+            expires_at: self.expires,
+        }
     }
 }
 
@@ -90,6 +98,9 @@ impl Reference {
         if !self.is(Fault::RevivesForever) {
             peers.retain(|_, entry| now < entry.expires.plus_millis(window));
         }
+        if self.is(Fault::LeaseEndEvicts) {
+            self.evict_excess_dormant(&mut peers, now);
+        }
         Ok(peers)
     }
 
@@ -102,6 +113,8 @@ impl Reference {
         match self.fault {
             Some(Fault::NeverExpires) => now.plus_millis(u64::MAX / 2),
             Some(Fault::ExpiresEarly) => now.plus_millis(put.ttl.as_millis() - 1),
+            // A longer lease needs fewer writes.
+            Some(Fault::StoresProofsWithLeases) => now.plus_millis(put.ttl.as_millis() * 4 / 3),
             _ => now + put.ttl,
         }
     }
@@ -113,11 +126,11 @@ impl Reference {
         let mut token_kept = false;
         let mut old_archetypes = Vec::new();
         if let Some(entry) = known {
-            if entry.is_live(now) && !put.claim.matches(&entry.holder) && !self.is(Fault::AnyoneOverwrites) {
+            if let Err(held) = self.check_replacement(entry, &put, now) {
                 if self.is(Fault::RefusedPutRenews) {
                     entry.expires = lease;
                 }
-                return PutResult::Held { until: entry.expires };
+                return PutResult::Held(held);
             }
             token_kept = put.claim.has_token_of(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
             token_kept |= self.is(Fault::TokenNeverNew);
@@ -129,11 +142,18 @@ impl Reference {
             return PutResult::Full(exceeded_limit);
         }
         let token = peers.get(&id).filter(|_| token_kept).map_or(put.new_token, |entry| entry.holder.token);
-        if !peers.contains_key(&id) {
-            self.evict_dormant(peers, now);
-        }
-        let holder = Holder { source: put.claim.source, token };
-        let entry = Entry { put, holder, registered: now, last_seen: now, expires: lease, old_archetypes };
+        self.make_room(peers, &id, put.claim.source, now);
+        let holder = self.holder(&put, token);
+        let entry = Entry {
+            put,
+            holder,
+            registered: now,
+            last_seen: now,
+            expires: lease,
+            proven_at: now,
+            kept_by: None,
+            old_archetypes,
+        };
         peers.insert(id, entry);
         PutResult::Stored { token_kept }
     }
@@ -199,6 +219,9 @@ impl Subject for Reference {
             if !self.is(Fault::RestartLosesLease) {
                 entry.expires = self.lease(&entry.put, now);
             }
+            if !self.is(Fault::RestartKeepsProof) {
+                entry.proven_at = now;
+            }
             if self.is(Fault::RestartForgetsTokens) {
                 entry.holder.token = aurora_discovery_registry::TokenHash::from_bytes([0xee; 16]);
             }
@@ -233,7 +256,7 @@ impl Store for Reference {
         Ok(self.put_entry(&mut *self.known(now)?, put, now))
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
         let mut peers = self.known(now)?;
         let id = self.key(peer);
         let Some(entry) = peers.get(&id) else {
@@ -245,11 +268,27 @@ impl Store for Reference {
         if revived && self.is(Fault::HeartbeatNeverRevives) {
             return Ok(Renewal::Unknown);
         }
-        if revived && self.exceeds_address_bound(&peers, &id, now) {
-            peers.remove(&id);
+        if revived && self.is(Fault::BoundsRevivals) && self.exceeded_limit(&peers, &entry.put, now).is_some()
+        {
             return Ok(Renewal::Unknown);
         }
+        let proof = match self.check_renewal(entry, claim, now) {
+            Ok(proof) => proof,
+            Err(held) => {
+                if let (true, Some(entry)) = (self.is(Fault::RefusedHeartbeatRenews), peers.get_mut(&id)) {
+                    entry.expires = self.lease(&entry.put, now);
+                }
+                return Ok(Renewal::Held(held));
+            }
+        };
+        if proof == Proof::Unproven && self.exceeds_unproven_bound(&peers, &id, claim.source, now) {
+            return Ok(Renewal::UnprovenLimit);
+        }
         let Some(entry) = peers.get_mut(&id) else { return Ok(Renewal::Unknown) };
+        if self.is(Fault::StoresProofsWithLeases) && now + entry.put.ttl <= entry.expires {
+            return Ok(Renewal::Renewed { ttl: entry.put.ttl, revived, registered_at: entry.registered });
+        }
+        self.note_proof(entry, proof, claim, now);
         let lease = self.lease(&entry.put, now);
         let longer = if self.is(Fault::RenewsForLong) { lease + entry.put.ttl } else { lease };
         entry.expires = if self.is(Fault::OlderTimeShortens) { longer } else { longer.max(entry.expires) };
@@ -264,14 +303,10 @@ impl Store for Reference {
         let id = self.key(peer);
         match peers.get(&id) {
             None => Ok(Removal::Unknown),
-            Some(entry)
-                if entry.is_live(now)
-                    && !claim.matches(&entry.holder)
-                    && !self.is(Fault::AnyoneDeregisters) =>
-            {
-                Ok(Removal::Held { until: entry.expires })
-            }
             Some(entry) => {
+                if let Err(held) = self.check_removal(entry, claim, now) {
+                    return Ok(Removal::Held(held));
+                }
                 let was_live = entry.is_live(now) || self.is(Fault::DormantRemovedAsLive);
                 peers.remove(&id);
                 Ok(Removal::Removed { was_live })

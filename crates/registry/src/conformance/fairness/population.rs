@@ -134,9 +134,9 @@ impl<'s> Population<'s> {
             return Ok(());
         }
         let name = self.dormant.swap_remove(self.rng.usize(..self.dormant.len()));
-        let renewal = self.store.renew(&id(&name), self.now).await?;
-        assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{name}: {renewal:?}");
         let number = name[1..].parse().expect("a peer's number");
+        let renewal = self.store.renew(&id(&name), &registration(number).claim, self.now).await?;
+        assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{name}: {renewal:?}");
         self.live.insert(name, Member { number, lifetime: Lifetime::OneRound });
         Ok(())
     }

@@ -2,87 +2,217 @@
 
 use std::collections::BTreeSet;
 
-use aurora_discovery_protocol::{PeerId, PeerJson, Registration, Timestamp};
-use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest};
+use aurora_discovery_protocol::{Address, Archetype, Host, PeerId, PeerJson, Registration, Timestamp};
+use aurora_discovery_registry::{ExceededLimit, PutRequest, Source};
 
 use super::{Entry, Fault, Peers, Reference};
 
+/// A registration that asks to be stored, and the state of the store without it.
+struct Candidate<'p> {
+    registration: &'p Registration,
+    source: Source,
+    /// The registration that it replaces, if it is a member.
+    member: Option<&'p Entry>,
+    /// The other live peers.
+    others: Vec<&'p Entry>,
+}
+
+impl Candidate<'_> {
+    /// Whether this is a newcomer for a property, which a member also is if it did not have it.
+    fn is_new<T: PartialEq>(&self, property: impl Fn(&Registration, Source) -> T) -> bool {
+        let wanted = property(self.registration, self.source);
+        self.member.is_none_or(|entry| wanted != property(&entry.put.registration, entry.holder.source))
+    }
+
+    /// The number of other live peers with the same property.
+    fn count<T: PartialEq>(&self, property: impl Fn(&Registration, Source) -> T) -> usize {
+        let wanted = property(self.registration, self.source);
+        let same = |entry: &&&Entry| property(&entry.put.registration, entry.holder.source) == wanted;
+        self.others.iter().filter(same).count()
+    }
+}
+
 impl Reference {
+    /// The bound that a registration would exceed.
     pub(super) fn exceeded_limit(
         &self,
         peers: &Peers,
         put: &PutRequest,
         now: Timestamp,
     ) -> Option<ExceededLimit> {
-        let PutRequest { registration, claim, .. } = put;
-        let known = peers.get(&registration.peer_id);
-        let member = known.is_some_and(|entry| entry.is_live(now) && claim.matches(&entry.holder))
-            && !self.is(Fault::RefusesMembers);
-        let live: Vec<_> = peers.values().filter(|entry| entry.is_live(now)).collect();
-        let others = live.iter().filter(|entry| entry.put.registration.peer_id != registration.peer_id);
-        let candidate = Entry {
-            put: put.clone(),
-            holder: Holder { source: claim.source, token: put.new_token },
-            registered: now,
-            last_seen: now,
-            expires: now,
-            old_archetypes: Vec::new(),
+        let id = &put.registration.peer_id;
+        let is_holder = |entry: &Entry| {
+            let by_address = !entry.holder.token_only && put.claim.comes_from(&entry.holder);
+            put.claim.holder_rule_disabled || put.claim.has_token_of(&entry.holder) || by_address
         };
-        let (address, port) = (&registration.address, registration.port);
-        let stays = member && known.is_some_and(|entry| entry.publishes(address, port));
-        let publishers = others.clone().filter(|entry| entry.publishes(address, port)).count();
-        let exempt = stays || (member && self.is(Fault::MembersEvadeAddressBound));
-        if candidate.publishes(address, port)
-            && !exempt
-            && exceeds(publishers, self.limits.max_peers_per_address)
+        let is_member =
+            |entry: &&Entry| entry.is_live(now) && is_holder(entry) && !self.is(Fault::RefusesMembers);
+        let candidate = Candidate {
+            registration: &put.registration,
+            source: put.claim.source,
+            member: peers.get(id).filter(is_member),
+            others: peers
+                .iter()
+                .filter(|(other, e)| *other != id && e.is_live(now))
+                .map(|(_, e)| e)
+                .collect(),
+        };
+        self.exceeded_source(&candidate)
+            .or_else(|| self.exceeded_address(&candidate))
+            .or_else(|| self.exceeded_size(peers, &candidate))
+            .or_else(|| self.exceeded_archetypes(&candidate))
+    }
+
+    fn exceeded_source(&self, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
+        if candidate.source.is_loopback() && !self.is(Fault::CountsLoopback)
+            || candidate.member.is_some() && self.is(Fault::MembersMoveFreely)
         {
-            return Some(ExceededLimit::Address);
-        }
-        if member {
             return None;
         }
-        let taken = if self.is(Fault::NeverEvictsDormant) { peers.len() } else { live.len() };
-        let bytes: usize =
-            live.iter().map(|entry| PeerJson::new(&entry.put.registration).as_str().len()).sum();
-        let from_source = others.filter(|entry| entry.holder.source == claim.source).count();
-        let carried: BTreeSet<_> = live
-            .iter()
-            .flat_map(|entry| entry.put.registration.archetypes.as_slice())
-            .chain(registration.archetypes.as_slice())
-            .collect();
-        let unbounded = self.is(Fault::UnboundedSources)
-            || (claim.source.is_loopback() && !self.is(Fault::CountsLoopback));
-        if u64::try_from(taken).unwrap() >= self.limits.max_peers {
-            Some(ExceededLimit::Peers)
-        } else if u64::try_from(bytes).unwrap() + 4_096 > self.limits.max_bytes {
-            Some(ExceededLimit::Bytes)
-        } else if exceeds(from_source, self.limits.max_peers_per_source) && !unbounded {
+        let source = |_: &Registration, source: Source| source;
+        let network = |_: &Registration, source: Source| source.network();
+        let site = |_: &Registration, source: Source| source.site();
+        let limits = &self.limits;
+        let full = |is_new: bool, count: usize, bound: u32| is_new && bound > 0 && exceeds(count, bound);
+        if full(candidate.is_new(source), candidate.count(source), limits.max_peers_per_source)
+            && !self.is(Fault::UnboundedSources)
+        {
             Some(ExceededLimit::Source)
-        } else if carried.len() > usize::try_from(self.limits.max_archetypes).unwrap() {
-            Some(ExceededLimit::Archetypes)
+        } else if full(candidate.is_new(network), candidate.count(network), limits.max_peers_per_network)
+            && !self.is(Fault::UnboundedNetworks)
+        {
+            Some(ExceededLimit::Network)
+        } else if candidate.source.site().is_some()
+            && full(candidate.is_new(site), candidate.count(site), limits.max_peers_per_site)
+            && !self.is(Fault::UnboundedSites)
+        {
+            Some(ExceededLimit::Site)
         } else {
             None
         }
     }
 
-    /// Whether reviving `id` would exceed the maximum number of peers that publish its address.
-    pub(super) fn exceeds_address_bound(&self, peers: &Peers, id: &PeerId, now: Timestamp) -> bool {
-        let Some(Registration { address, port, .. }) = peers.get(id).map(|entry| &entry.put.registration)
-        else {
-            return false;
+    fn exceeded_address(&self, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
+        // A peer that is not counted has no host, and peers without a host do not count each other.
+        let host = |registration: &Registration, source| self.counted_host(registration, source);
+        let endpoint = |registration: &Registration, source| {
+            host(registration, source).map(|host| (host, registration.port))
         };
-        let publishers = peers.values().filter(|entry| entry.is_live(now) && entry.publishes(address, *port));
-        peers[id].publishes(address, *port) && exceeds(publishers.count(), self.limits.max_peers_per_address)
+        host(candidate.registration, candidate.source)?;
+        if candidate.member.is_some() && self.is(Fault::MembersEvadeAddressBound) {
+            return None;
+        }
+        let half = |bound: u32| if self.is(Fault::OneSourceTakesAll) { bound } else { (bound / 2).max(1) };
+        let per_endpoint = self.limits.max_peers_per_address;
+        let per_host = self.limits.max_peers_per_host;
+        let endpoint_of_source = |r: &Registration, source| (endpoint(r, source), source);
+        let host_of_source = |r: &Registration, source| (host(r, source), source);
+        if candidate.is_new(endpoint)
+            && (exceeds(candidate.count(endpoint), per_endpoint)
+                || exceeds(candidate.count(endpoint_of_source), half(per_endpoint)))
+        {
+            Some(ExceededLimit::Address)
+        } else if candidate.is_new(host)
+            && !self.is(Fault::UnboundedHosts)
+            && (exceeds(candidate.count(host), per_host)
+                || exceeds(candidate.count(host_of_source), half(per_host)))
+        {
+            Some(ExceededLimit::Host)
+        } else {
+            None
+        }
     }
 
-    /// Deletes dormant peers if a newcomer needs their space.
-    pub(super) fn evict_dormant(&self, peers: &mut Peers, now: Timestamp) {
+    /// The host that a peer publishes, unless the peer is not counted there.
+    fn counted_host(&self, registration: &Registration, source: Source) -> Option<Host> {
+        let host = match (registration.address.host(), &registration.address) {
+            (_, Address::Ip(ip)) if self.is(Fault::CountsSpellings) => Host::Ip(*ip),
+            (Host::Ip(_), Address::Name(name)) if self.is(Fault::CountsSpellings) => Host::Name(name.clone()),
+            (host, _) => host,
+        };
+        let is_own = matches!(host, Host::Ip(ip) if source.contains(ip)) && !self.is(Fault::CountsOwnAddress);
+        let is_local = host.is_local() && !self.is(Fault::CountsLocalAddresses);
+        (!is_own && !is_local && registration.port != 0).then_some(host)
+    }
+
+    fn exceeded_size(&self, peers: &Peers, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
+        let taken = if self.is(Fault::NeverEvictsDormant) { peers.len() } else { candidate.others.len() };
+        if candidate.member.is_none() && u64::try_from(taken).unwrap() >= self.limits.max_peers {
+            return Some(ExceededLimit::Peers);
+        }
+        let bytes: usize = candidate.others.iter().map(|entry| size(&entry.put.registration)).sum();
+        let wanted = size(candidate.registration);
+        let grows = candidate
+            .member
+            .is_none_or(|entry| wanted > size(&entry.put.registration) && !self.is(Fault::MembersGrowFreely));
+        (grows && u64::try_from(bytes + wanted).unwrap() > self.limits.max_bytes)
+            .then_some(ExceededLimit::Bytes)
+    }
+
+    fn exceeded_archetypes(&self, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
+        let of = |entry: &&'_ Entry| entry.put.registration.archetypes.as_slice().to_vec();
+        let mut carried: BTreeSet<Archetype> = candidate.others.iter().flat_map(of).collect();
+        let kept: BTreeSet<Archetype> = candidate.member.iter().flat_map(of).collect();
+        let wanted = candidate.registration.archetypes.as_slice();
+        let adds = wanted.iter().any(|name| !carried.contains(name) && !kept.contains(name))
+            || (candidate.member.is_none() && self.is(Fault::RefusesKnownArchetypes));
+        carried.extend(wanted.iter().cloned());
+        let exempt = candidate.member.is_some() && self.is(Fault::MembersAddArchetypes);
+        let exceeded = carried.len() > usize::try_from(self.limits.max_archetypes).unwrap();
+        (adds && exceeded && !exempt).then_some(ExceededLimit::Archetypes)
+    }
+
+    /// Deletes dormant peers that an accepted registration displaces: one of its own source if the
+    /// source has twice as many peers as may be live, and any one if the registry is full.
+    pub(super) fn make_room(&self, peers: &mut Peers, id: &PeerId, source: Source, now: Timestamp) {
+        let known = peers.iter().filter(|(other, entry)| *other != id && entry.holder.source == source);
+        let bound = 2 * usize::try_from(self.limits.max_peers_per_source).unwrap();
+        let is_new = peers.get(id).is_none_or(|entry| entry.holder.source != source);
+        let exempt = bound == 0 || source.is_loopback() || self.is(Fault::KnowsWithoutBound);
+        if is_new && !exempt && known.count() >= bound {
+            let from = (!self.is(Fault::EvictsAnySource)).then_some(source);
+            self.evict(peers, from, id, now);
+        }
         let full = u64::try_from(peers.len()).unwrap() >= self.limits.max_peers;
-        let dormant = peers.iter().find(|(_, entry)| !entry.is_live(now)).map(|(id, _)| id.clone());
-        if let (true, Some(id)) = (full, dormant) {
+        if full && !peers.contains_key(id) {
+            self.evict(peers, None, id, now);
+        }
+    }
+
+    /// Deletes the longest dormant peer, of one source if it is given.
+    fn evict(&self, peers: &mut Peers, from: Option<Source>, except: &PeerId, now: Timestamp) {
+        let is_candidate = |id: &PeerId, entry: &Entry| {
+            id != except && !entry.is_live(now) && from.is_none_or(|source| entry.holder.source == source)
+        };
+        let dormant = peers.iter().filter(|(id, entry)| is_candidate(id, entry));
+        let age = |entry: &Entry| entry.expires.millis_since(Timestamp::from_secs(0));
+        let evicted = if self.is(Fault::EvictsNewest) {
+            dormant.max_by_key(|(_, entry)| age(entry))
+        } else {
+            dormant.min_by_key(|(_, entry)| age(entry))
+        };
+        if let Some(id) = evicted.map(|(id, _)| id.clone()) {
             peers.remove(&id);
         }
     }
+
+    /// The fault of a store that keeps no more dormant peers of a source than may be live.
+    pub(super) fn evict_excess_dormant(&self, peers: &mut Peers, now: Timestamp) {
+        let bound = usize::try_from(self.limits.max_peers_per_source).unwrap();
+        let sources: BTreeSet<_> = peers.values().map(|entry| entry.holder.source).collect();
+        let nobody = PeerId::parse("nobody").unwrap();
+        for source in sources {
+            let is_dormant = |entry: &&Entry| entry.holder.source == source && !entry.is_live(now);
+            while peers.values().filter(is_dormant).count() > bound {
+                self.evict(peers, Some(source), &nobody, now);
+            }
+        }
+    }
+}
+
+/// The size of a registration, with an allowance for what a store keeps besides it.
+fn size(registration: &Registration) -> usize {
+    PeerJson::new(registration).as_str().len() + 256
 }
 
 fn exceeds(count: usize, bound: u32) -> bool {

@@ -15,6 +15,32 @@ pub(crate) enum Fault {
     KeepsOldArchetypes,
     AnyoneOverwrites,
     AnyoneDeregisters,
+    AnyoneDeregistersDormant,
+    IgnoresTokenOnly,
+    /// A dormant token-only name is free.
+    ReservesNothing,
+    /// A client at the holder's address makes a registration token-only.
+    AddressMakesTokenOnly,
+    TrustsPages,
+    /// A page's own registration is not recognized.
+    ForgetsPages,
+    WrongTokenRenews,
+    WrongTokenLocksOut,
+    RefusedHeartbeatRenews,
+    /// A heartbeat from the holder's network, but not from its source, proves nothing.
+    NetworkProvesNothing,
+    EveryHeartbeatProves,
+    NeverStoresProofs,
+    /// A proof is stored only if the lease needs a write as well.
+    StoresProofsWithLeases,
+    /// A name without proof for twelve leases remains protected.
+    NeverFreesNames,
+    RestartKeepsProof,
+    UnboundedUnproven,
+    BoundsUnprovenLoopback,
+    /// A source at its bound cannot go on keeping the peers that it keeps.
+    RefusesKeptPeers,
+    ProofReleasesNothing,
     DormantRemovedAsLive,
     TokenAlwaysNew,
     TokenNeverNew,
@@ -38,6 +64,25 @@ pub(crate) enum Fault {
     CountsLoopback,
     MembersEvadeAddressBound,
     UnboundedSources,
+    UnboundedNetworks,
+    UnboundedSites,
+    UnboundedHosts,
+    OneSourceTakesAll,
+    CountsLocalAddresses,
+    CountsOwnAddress,
+    /// The forms of one IPv4 address count as different addresses.
+    CountsSpellings,
+    BoundsRevivals,
+    MembersMoveFreely,
+    MembersGrowFreely,
+    MembersAddArchetypes,
+    /// Newcomers without a new archetype are refused.
+    RefusesKnownArchetypes,
+    KnowsWithoutBound,
+    EvictsAnySource,
+    EvictsNewest,
+    /// The end of a lease evicts the longest dormant peer of its source.
+    LeaseEndEvicts,
     ChecksThenActs,
     SweepEvictsDormant,
     WorksWhenClosed,

@@ -1,0 +1,275 @@
+//! The states that the contract allows.
+
+use std::collections::HashMap;
+
+use aurora_discovery_protocol::{Archetype, PeerId, Timestamp, Ttl};
+
+use super::super::harness::{Listing, WINDOW};
+use crate::{
+    Claim, Held, Holder, Proof, PutRequest, PutResult, Query, Removal, Renewal, Standing, TokenHash,
+};
+
+/// The revival window in milliseconds.
+const WINDOW_MILLIS: u64 = WINDOW * 1_000;
+/// The number of leases after which anyone may replace a peer that nobody has proved to hold.
+const UNPROVEN_LEASES: u64 = 12;
+/// The number of leases for which a token-only name stays reserved.
+const RESERVED_LEASES: u64 = 3;
+
+#[derive(Default)]
+pub(super) struct Model {
+    peers: HashMap<PeerId, KnownPeer>,
+}
+
+struct KnownPeer {
+    put: PutRequest,
+    holder: Holder,
+    lease_end: Range,
+    proven_at: Range,
+}
+
+/// The range in which a time of the store is, inclusive. A store may extend a lease by up to a
+/// third, and need not store every proof, so that the model does not know the exact times. Each
+/// result of the store narrows the range.
+#[derive(Clone, Copy, Debug)]
+struct Range {
+    earliest: Timestamp,
+    latest: Timestamp,
+}
+
+impl Range {
+    fn exactly(time: Timestamp) -> Self {
+        Self { earliest: time, latest: time }
+    }
+
+    fn of_lease(ttl: Ttl, now: Timestamp) -> Self {
+        let earliest = now + ttl;
+        Self { earliest, latest: earliest.plus_millis(ttl.as_millis() / 3) }
+    }
+
+    fn contains(self, time: Timestamp) -> bool {
+        (self.earliest..=self.latest).contains(&time)
+    }
+}
+
+/// What a result says about the end of a lease.
+impl Range {
+    fn observed_live(&mut self, now: Timestamp) {
+        assert!(now < self.latest, "live at {now:?}, but its lease ended: {self:?}");
+        self.earliest = self.earliest.max(now.plus_millis(1));
+    }
+
+    fn observed_not_live(&mut self, now: Timestamp) {
+        assert!(now >= self.earliest, "not live at {now:?}, but its lease runs: {self:?}");
+        self.latest = self.latest.min(now);
+    }
+
+    fn observed_known(&mut self, now: Timestamp) {
+        assert!(now < revival_end(self.latest), "revived at {now:?}, after the window: {self:?}");
+    }
+
+    fn observed_unknown(&mut self, now: Timestamp) {
+        assert!(now >= revival_end(self.earliest), "unknown at {now:?}, within the window: {self:?}");
+    }
+}
+
+fn revival_end(lease_end: Timestamp) -> Timestamp {
+    lease_end.plus_millis(WINDOW_MILLIS)
+}
+
+impl KnownPeer {
+    fn standing(&self, expires_at: Timestamp, proven_at: Timestamp) -> Standing {
+        Standing { holder: self.holder, proven_at, ttl: self.put.ttl, expires_at }
+    }
+
+    /// The standing that protects the peer the least, among those that are possible.
+    fn weakest(&self) -> Standing {
+        self.standing(self.lease_end.earliest, self.proven_at.earliest)
+    }
+
+    /// The store refused a change with `held`. `check` must refuse it in the same way for a possible
+    /// end of the lease, which is then known.
+    fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
+        let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
+        let end = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after)).into_iter().find(
+            |end| {
+                let possible = self.standing(*end, self.proven_at.latest);
+                self.lease_end.contains(*end) && check(&possible) == Err(held)
+            },
+        );
+        let Some(end) = end else { panic!("refused with {held:?}: {:?}", self.weakest()) };
+        self.lease_end = Range::exactly(end);
+    }
+
+    fn observed_proof(&mut self, now: Timestamp) {
+        // A proof that is at most a lease old need not be replaced.
+        let due = now.minus_millis(self.put.ttl.as_millis());
+        self.proven_at = Range { earliest: self.proven_at.earliest.max(due), latest: now };
+    }
+}
+
+impl Model {
+    pub(super) fn token_of(&self, peer: &PeerId) -> Option<TokenHash> {
+        self.peers.get(peer).map(|known| known.holder.token)
+    }
+
+    pub(super) fn ttl_of(&self, peer: &PeerId) -> Option<Ttl> {
+        self.peers.get(peer).map(|known| known.put.ttl)
+    }
+
+    /// The earliest and the latest possible end of the lease.
+    pub(super) fn lease_end_of(&self, peer: &PeerId) -> Option<(Timestamp, Timestamp)> {
+        self.peers.get(peer).map(|known| (known.lease_end.earliest, known.lease_end.latest))
+    }
+
+    pub(super) fn registered(&mut self, put: PutRequest, placement: PutResult, now: Timestamp) {
+        let known = self.peers.get_mut(&put.registration.peer_id);
+        let mut token = put.new_token;
+        let check = |standing: &Standing| standing.check_replacement(&put.claim, put.token_only, now);
+        match (placement, known) {
+            (PutResult::Stored { token_kept }, None) => {
+                assert!(!token_kept, "an unknown peer has no token to keep");
+            }
+            (PutResult::Stored { token_kept }, Some(known)) => {
+                assert_eq!(check(&known.weakest()), Ok(()), "{put:?} replaced {:?}", known.weakest());
+                if token_kept {
+                    known.lease_end.observed_known(now);
+                    assert!(
+                        put.claim.has_token_of(&known.holder),
+                        "the store kept a token that the caller did not present"
+                    );
+                    token = known.holder.token;
+                } else if put.claim.has_token_of(&known.holder) {
+                    known.lease_end.observed_unknown(now);
+                }
+            }
+            (PutResult::Held(held), Some(known)) => {
+                known.observed_refusal(held, check);
+                if !known.holder.token_only {
+                    let silence = UNPROVEN_LEASES * known.put.ttl.as_millis();
+                    let since = now.minus_millis(silence).plus_millis(1);
+                    known.proven_at.earliest = known.proven_at.earliest.max(since);
+                }
+                return;
+            }
+            (refused, _) => panic!("{put:?} was refused: {refused:?}"),
+        }
+        let PutRequest { claim, token_only, ttl, .. } = put;
+        let holder = Holder { source: claim.source, token, page: claim.page.page(), token_only };
+        let (lease_end, proven_at) = (Range::of_lease(ttl, now), Range::exactly(now));
+        self.peers.insert(put.registration.peer_id.clone(), KnownPeer { put, holder, lease_end, proven_at });
+    }
+
+    pub(super) fn renewed(&mut self, peer: &PeerId, claim: &Claim, renewal: Renewal, now: Timestamp) {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return assert_eq!(renewal, Renewal::Unknown, "a heartbeat never creates a peer");
+        };
+        let check = |standing: &Standing| standing.check_renewal(claim, WINDOW_MILLIS, now);
+        match renewal {
+            Renewal::Renewed { ttl, revived, .. } => {
+                assert_eq!(ttl, known.put.ttl);
+                if revived {
+                    known.lease_end.observed_not_live(now);
+                    known.lease_end.observed_known(now);
+                } else {
+                    known.lease_end.observed_live(now);
+                }
+                match check(&known.weakest()) {
+                    Ok(Proof::Proven) => known.observed_proof(now),
+                    Ok(Proof::Unproven) => {}
+                    Err(held) => panic!("{claim:?} renewed {peer}, but should get {held:?}"),
+                }
+                known.lease_end = Range::of_lease(known.put.ttl, now);
+            }
+            Renewal::Held(held) => {
+                known.observed_refusal(held, |standing| check(standing).map(drop));
+            }
+            Renewal::Unknown => {
+                known.lease_end.observed_unknown(now);
+                self.peers.remove(peer);
+            }
+            Renewal::UnprovenLimit => panic!("the history has fewer peers than the bound"),
+        }
+    }
+
+    pub(super) fn deregistered(&mut self, peer: &PeerId, claim: &Claim, removal: Removal, now: Timestamp) {
+        let Some(known) = self.peers.get_mut(peer) else {
+            return assert_eq!(removal, Removal::Unknown);
+        };
+        let check = |standing: &Standing| standing.check_removal(claim, WINDOW_MILLIS, now);
+        match removal {
+            Removal::Held(held) => return known.observed_refusal(held, check),
+            Removal::Removed { was_live } => {
+                assert_eq!(check(&known.weakest()), Ok(()), "{claim:?} removed {:?}", known.weakest());
+                if was_live {
+                    known.lease_end.observed_live(now);
+                } else {
+                    known.lease_end.observed_not_live(now);
+                    known.lease_end.observed_known(now);
+                }
+            }
+            Removal::Unknown => known.lease_end.observed_unknown(now),
+        }
+        self.peers.remove(peer);
+    }
+
+    /// `whole` means that the pages are complete, so that a matching peer that they do not list is
+    /// not live.
+    pub(super) fn listed(&mut self, query: &Query, pages: &[Listing], whole: bool, now: Timestamp) {
+        let mut listed: HashMap<_, _> =
+            pages.iter().flat_map(|page| &page.peers).map(|peer| (peer.peer_id.clone(), peer)).collect();
+        for (id, known) in &mut self.peers {
+            match listed.remove(id) {
+                Some(peer) => {
+                    let published = &known.put.registration;
+                    assert_eq!(
+                        (&peer.archetypes, &peer.metadata),
+                        (&published.archetypes, &published.metadata)
+                    );
+                    assert!(matches(query, known), "{id} does not match");
+                    known.lease_end.observed_live(now);
+                }
+                None if whole && matches(query, known) => known.lease_end.observed_not_live(now),
+                None => {}
+            }
+        }
+        assert!(listed.is_empty(), "listed, but not registered: {listed:?}");
+    }
+
+    pub(super) fn counted(&self, live: u64, dormant: u64, now: Timestamp) {
+        let count = |state: &dyn Fn(&Range) -> bool| {
+            self.peers.values().filter(|known| state(&known.lease_end)).map(|_| 1_u64).sum::<u64>()
+        };
+        let surely_live = count(&|end| now < end.earliest);
+        let maybe_live = count(&|end| now < end.latest);
+        assert!((surely_live..=maybe_live).contains(&live), "{live} live: {surely_live} to {maybe_live}");
+        let surely_known = count(&|end| now < revival_end(end.earliest));
+        let maybe_known = count(&|end| now < revival_end(end.latest));
+        let known = live + dormant;
+        assert!(
+            (surely_known..=maybe_known).contains(&known),
+            "{known} known: {surely_known} to {maybe_known}"
+        );
+    }
+
+    /// Each peer that was live when the store stopped has one whole lease, and its proof counts from
+    /// the start. The same may hold for a peer that was dormant.
+    pub(super) fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
+        for known in self.peers.values_mut() {
+            let whole = Range::of_lease(known.put.ttl, now);
+            known.lease_end.latest = whole.latest;
+            known.proven_at.latest = now;
+            if stopped < known.lease_end.earliest {
+                known.lease_end.earliest = whole.earliest;
+                known.proven_at.earliest = now;
+            }
+        }
+    }
+}
+
+fn matches(query: &Query, known: &KnownPeer) -> bool {
+    let carried: &[Archetype] = known.put.registration.archetypes.as_slice();
+    let excluded = query.exclude.as_ref() == Some(&known.put.registration.peer_id);
+    let wanted = query.archetypes.is_empty() || query.archetypes.iter().any(|a| carried.contains(a));
+    wanted && !excluded
+}

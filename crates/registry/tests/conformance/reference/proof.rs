@@ -1,0 +1,106 @@
+//! Who may change a peer of the reference store: [`Standing`] decides, unless a fault is built in.
+
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{Claim, Held, Holder, Proof, PutRequest, Source, TokenHash, WebOrigin};
+
+use super::{Entry, Fault, Peers, Reference};
+
+impl Reference {
+    /// The holder of a new registration.
+    pub(super) fn holder(&self, put: &PutRequest, token: TokenHash) -> Holder {
+        Holder {
+            source: put.claim.source,
+            token,
+            page: put.claim.page.page().filter(|_| !self.is(Fault::ForgetsPages)),
+            token_only: put.token_only && !self.is(Fault::IgnoresTokenOnly),
+        }
+    }
+
+    pub(super) fn check_replacement(
+        &self,
+        entry: &Entry,
+        put: &PutRequest,
+        now: Timestamp,
+    ) -> Result<(), Held> {
+        let mut standing = entry.standing();
+        let claim = self.seen(&put.claim);
+        match self.fault {
+            Some(Fault::AnyoneOverwrites) => return Ok(()),
+            Some(Fault::ReservesNothing) if !entry.is_live(now) => return Ok(()),
+            Some(Fault::NeverFreesNames) => standing.proven_at = now,
+            Some(Fault::WrongTokenLocksOut) if is_wrong(&claim, entry) && entry.is_live(now) => {
+                return Err(Held { until: entry.expires });
+            }
+            _ => {}
+        }
+        let token_only = put.token_only && !self.is(Fault::AddressMakesTokenOnly);
+        standing.check_replacement(&claim, token_only, now)
+    }
+
+    pub(super) fn check_removal(&self, entry: &Entry, claim: &Claim, now: Timestamp) -> Result<(), Held> {
+        let free = match self.fault {
+            Some(Fault::AnyoneDeregisters) => true,
+            Some(Fault::AnyoneDeregistersDormant) => !entry.is_live(now),
+            _ => false,
+        };
+        let check = entry.standing().check_removal(&self.seen(claim), self.limits.revival_window_millis, now);
+        if free { Ok(()) } else { check }
+    }
+
+    pub(super) fn check_renewal(&self, entry: &Entry, claim: &Claim, now: Timestamp) -> Result<Proof, Held> {
+        let mut claim = self.seen(claim);
+        if self.is(Fault::WrongTokenRenews) && is_wrong(&claim, entry) {
+            claim.token = None;
+        }
+        let proof = entry.standing().check_renewal(&claim, self.limits.revival_window_millis, now)?;
+        Ok(match self.fault {
+            Some(Fault::NetworkProvesNothing)
+                if !claim.comes_from(&entry.holder) && !claim.has_token_of(&entry.holder) =>
+            {
+                Proof::Unproven
+            }
+            Some(Fault::EveryHeartbeatProves) => Proof::Proven,
+            _ => proof,
+        })
+    }
+
+    /// Whether `source` keeps so many peers alive by unproven heartbeats that it may not keep `id`.
+    pub(super) fn exceeds_unproven_bound(
+        &self,
+        peers: &Peers,
+        id: &PeerId,
+        source: Source,
+        now: Timestamp,
+    ) -> bool {
+        let bound = usize::try_from(self.limits.max_peers_per_source).unwrap();
+        let is_kept = |entry: &Entry| entry.is_live(now) && entry.kept_by == Some(source);
+        let kept = peers.values().filter(|entry| is_kept(entry)).count();
+        let loopback = source.is_loopback() && !self.is(Fault::BoundsUnprovenLoopback);
+        let already = is_kept(&peers[id]) && !self.is(Fault::RefusesKeptPeers);
+        kept >= bound && bound > 0 && !loopback && !already && !self.is(Fault::UnboundedUnproven)
+    }
+
+    /// Stores what a heartbeat proves.
+    pub(super) fn note_proof(&self, entry: &mut Entry, proof: Proof, claim: &Claim, now: Timestamp) {
+        match proof {
+            Proof::Unproven => entry.kept_by = Some(claim.source),
+            Proof::Proven => {
+                if entry.standing().proof_is_due(now) && !self.is(Fault::NeverStoresProofs) {
+                    entry.proven_at = now;
+                }
+                if !self.is(Fault::ProofReleasesNothing) {
+                    entry.kept_by = None;
+                }
+            }
+        }
+    }
+
+    fn seen(&self, claim: &Claim) -> Claim {
+        let page = if self.is(Fault::TrustsPages) { WebOrigin::None } else { claim.page };
+        Claim { page, ..*claim }
+    }
+}
+
+fn is_wrong(claim: &Claim, entry: &Entry) -> bool {
+    claim.token.is_some() && !claim.has_token_of(&entry.holder)
+}
