@@ -81,7 +81,10 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": "no JSON"}),
         lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Retry-After"),
         lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Access-Control-Allow-Origin"),
-        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Max-Age": "'1'"}),
+        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Max-Age": "'86400'"}),
+        lambda t: cors_branch(t, "RefusedResponse").update(
+            {"gatewayresponse.header.Access-Control-Expose-Headers": "'*'"}
+        ),
         lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.x-request-id": "'1'"}),
         lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Cache-Control": "'public'"}),
         lambda t: properties(t, "RefusedResponse").update(ResponseParameters=cors_branch(t, "RefusedResponse")),

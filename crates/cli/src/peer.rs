@@ -45,6 +45,7 @@ impl PeerArgs {
             metadata: self.metadata.unwrap_or_default(),
             ttl: self.ttl.map(Ttl::from_secs),
             lease_token: self.lease_token,
+            token_only: false,
             discover: None,
         })
     }

@@ -24,13 +24,22 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     crate::log::start(args.log.log.clone(), args.log_format)?;
     // From here on, a signal leads to an orderly shutdown.
     let stop = stop_requested();
-    let mut limits = args.registry.limits(&args.sources)?;
-    args.embedded.apply(&mut limits);
-    let serving = args.server.options(&args.service, &args.sources)?;
+    let mut serving = args.server.options(&args.service, &args.sources)?;
 
-    let (store, location) = match args.store {
-        StoreKind::Embedded => open_embedded(&args, &limits).await?,
-        StoreKind::Dynamodb => open_dynamodb(&args, &limits).await?,
+    let (limits, (store, location)) = match args.store {
+        StoreKind::Embedded => {
+            let mut limits = args.registry.limits(&args.sources)?;
+            args.embedded.apply(&mut limits);
+            // Only this process uses the store, so that its pauses need not count against peers.
+            serving.service.clock = Clock::steady();
+            let opened = open_embedded(&args, &limits, serving.service.clock.clone()).await?;
+            (limits, opened)
+        }
+        StoreKind::Dynamodb => {
+            let limits = args.registry.table_limits(&args.sources)?;
+            let opened = open_dynamodb(&args, &limits).await?;
+            (limits, opened)
+        }
     };
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
@@ -41,13 +50,13 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
 /// A store, and a description of its location.
 type OpenedStore = (Arc<dyn Store>, String);
 
-async fn open_embedded(args: &ServeArgs, limits: &Limits) -> Result<OpenedStore, Failure> {
+async fn open_embedded(args: &ServeArgs, limits: &Limits, clock: Clock) -> Result<OpenedStore, Failure> {
     let directory = args.directory();
     let location =
         directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
     let (limits, drop_damaged) = (limits.clone(), args.drop_damaged);
     let options = EmbeddedOptions { directory, limits, drop_damaged, ..EmbeddedOptions::default() };
-    let opened = spawn_blocking(move || EmbeddedStore::open(options, Clock::default().now())).await;
+    let opened = spawn_blocking(move || EmbeddedStore::open(options, clock.now())).await;
     let store = opened
         .map_err(|error| Failure::Other(format!("the store can't be opened: {error}")))?
         .map_err(|error| Failure::Other(error.to_string()))?;

@@ -2,14 +2,10 @@
 
 use std::collections::HashSet;
 
-use aurora_discovery_protocol::{PeerId, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{PeerId, PeerList, Timestamp};
 use aurora_discovery_registry::{Page, Query, Total};
 
 use crate::item::StoredPeer;
-
-/// An upper bound for the bytes that the full view adds to a peer: two keys, and two numbers of up
-/// to ten digits.
-const FULL_VIEW_BYTES: usize = 80;
 
 /// The peers of a page, within the limits of its query.
 pub(crate) struct PageBuilder<'q> {
@@ -47,23 +43,19 @@ impl<'q> PageBuilder<'q> {
             return true;
         }
         let peer = stored.json.encoded();
-        let full = self.query.view == View::Full;
         // One byte more for the comma between two peers.
-        let bytes = peer.json_len() + 1 + if full { FULL_VIEW_BYTES } else { 0 };
+        let bytes = peer.max_listed_len(self.query.view) + 1;
         // The first peer is always added, so that an enumeration makes progress.
         let fits = self.peers.is_empty() || self.peers.bytes() + bytes <= self.query.page_bytes;
         if self.truncated || !fits || self.peers.len() >= self.query.limit {
             self.truncated = true;
             return false;
         }
-        if full {
+        self.peers.push_in_view(self.query.view, peer, stored.last_seen, || {
             let seconds = |millis: u64| millis / 1_000;
             let expires_in = seconds(stored.expires_at.millis_since(self.now));
-            let registered_ago = seconds(self.now.millis_since(stored.registered_at));
-            self.peers.push_full(peer, stored.last_seen, expires_in, registered_ago);
-        } else {
-            self.peers.push(peer, stored.last_seen);
-        }
+            (expires_in, seconds(self.now.millis_since(stored.registered_at)))
+        });
         if let Some(listed) = &mut self.listed {
             listed.insert(stored.registration.peer_id.clone());
         }

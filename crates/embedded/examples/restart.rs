@@ -13,7 +13,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_discovery_protocol::{DiscoverRequest, PeerId, RegisterRequest, Timestamp};
-use aurora_discovery_registry::{Limits, Registry};
+use aurora_discovery_registry::{Caller, Limits, Registry, WebOrigin};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -21,9 +21,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let directory = std::env::args_os().nth(1).map_or_else(|| temporary.path().to_owned(), PathBuf::from);
 
     let registry = open(&directory)?.1;
-    let source = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    let address = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 7));
+    let caller = Caller { address, page: WebOrigin::None };
     for name in ["alice", "bob", "carol"] {
-        registry.register(RegisterRequest::new(PeerId::parse(name)?), source, now()?).await?;
+        registry.register(RegisterRequest::new(PeerId::parse(name)?), &caller, now()?).await?;
     }
     println!("registered 3 peers in {}", directory.display());
     registry.store().close().await?;

@@ -9,6 +9,7 @@ mod admission;
 mod archetype;
 mod census;
 mod change;
+mod dormant;
 mod entry;
 mod enumerate;
 mod fill;
@@ -19,6 +20,7 @@ mod membership;
 mod memory;
 mod quota;
 mod registration;
+mod renewal;
 mod replay;
 mod sample;
 mod schedule;
@@ -29,11 +31,12 @@ mod invariant;
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
-use aurora_discovery_registry::{Limits, Swept};
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{Limits, Standing, Swept};
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
+use dormant::DormantLists;
 use members::Members;
 use memory::arena::Arena;
 use memory::ids::IdTable;
@@ -43,7 +46,6 @@ use schedule::Schedule;
 
 use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease};
-pub(crate) use lifecycle::Revival;
 pub(crate) use registration::RemovalDecision;
 pub(crate) use replay::ParsedRecord;
 
@@ -57,7 +59,10 @@ pub(crate) struct Index {
     archetypes: ArchetypeTable,
     schedule: Schedule,
     quota: Quota,
+    dormant: DormantLists,
+    /// Bytes that the peers count against the limit, without their archetypes.
     bytes: u64,
+    /// The part of `bytes` that the dormant peers count.
     dormant_bytes: u64,
     counts: Counts,
     /// The change log.
@@ -81,10 +86,9 @@ pub(crate) struct Counts {
     pub(crate) evicted_due: u64,
     /// Dormant peers deleted to make room for newcomers.
     pub(crate) evicted_for_room: u64,
-    /// Dormant peers deleted because their source reached its limit of dormant peers.
+    /// Dormant peers deleted for newcomers from their own source, which had twice as many peers as
+    /// may be live.
     pub(crate) evicted_for_source: u64,
-    /// Dormant peers deleted because too many live peers publish their address by now.
-    pub(crate) evicted_for_address: u64,
 }
 
 impl Index {
@@ -107,6 +111,7 @@ impl Index {
             archetypes: ArchetypeTable::new(),
             schedule: Schedule::deferred(),
             quota: Quota::new(),
+            dormant: DormantLists::new(),
             bytes: 0,
             dormant_bytes: 0,
             counts: Counts::default(),
@@ -121,9 +126,9 @@ impl Index {
         self.slots.occupied()
     }
 
-    /// Bytes that the known peers count against the limit.
+    /// Bytes that the known peers and their archetypes count against the limit.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.bytes + self.archetypes.bytes()
     }
 
     /// The change log.
@@ -144,16 +149,15 @@ impl Index {
         self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
     }
 
-    /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
-    /// renewals. Returns the length of the lease and the time of registration, or `None` if a
-    /// renewal alone is not enough.
-    pub(crate) fn renew(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<(Ttl, Timestamp)> {
-        let number = self.find(peer, hash)?;
+    /// What is known about the lease and the holder of a slot's peer. The index must be up to
+    /// `now`, or the peer live at `now`.
+    fn standing(&self, number: u32, now: Timestamp) -> Standing {
         let (slot, tail) = self.slots.slot_and_tail(number);
-        if !slot.is_live_at(now) {
-            return None;
-        }
-        slot.renew(now);
-        Some((slot.ttl, tail.registered_at))
+        let expires_at = match slot.state {
+            State::Live => slot.expires_at(),
+            // The clock may have gone back since the lease ended.
+            State::Dormant | State::Vacant => slot.expires_at().min(now),
+        };
+        Standing { holder: tail.holder(), proven_at: tail.proven_at(), ttl: slot.ttl, expires_at }
     }
 }

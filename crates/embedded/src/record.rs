@@ -4,7 +4,7 @@
 //! Numbers are big-endian, and times are in milliseconds. A new encoding gets a new kind.
 
 use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
-use aurora_discovery_registry::{Holder, Source, TokenHash};
+use aurora_discovery_registry::{Holder, OriginHash, Source, TokenHash};
 
 /// A change, or the complete state of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,15 +32,24 @@ pub(crate) struct Registered<'a> {
     pub(crate) json: &'a str,
 }
 
-const LIVE: u8 = 1;
-const DORMANT: u8 = 2;
+/// A live or dormant peer without flags, as releases up to 890211c wrote it. Read, but no longer
+/// written.
+const LIVE_WITHOUT_FLAGS: u8 = 1;
+const DORMANT_WITHOUT_FLAGS: u8 = 2;
 const EXPIRED: u8 = 3;
 const REVIVED: u8 = 4;
 const REMOVED: u8 = 5;
+const LIVE: u8 = 6;
+const DORMANT: u8 = 7;
+
+/// The flag of a token-only peer.
+const TOKEN_ONLY: u8 = 1;
+/// The flag of a peer that a web page registered. The hash of the page's origin follows the flags.
+const HAS_PAGE: u8 = 2;
 
 impl<'a> Record<'a> {
-    /// Bytes of a [`Record::Registered`] before its JSON.
-    pub(crate) const HEAD: usize = 1 + 9 + TokenHash::LEN + 4 + 3 * 8;
+    /// Maximum number of bytes of a [`Record::Registered`] before its JSON.
+    pub(crate) const HEAD: usize = 1 + 9 + TokenHash::LEN + 4 + 3 * 8 + 1 + OriginHash::LEN;
 
     /// Appends the encoded record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -60,7 +69,10 @@ impl<'a> Record<'a> {
         let (&kind, mut rest) = bytes.split_first()?;
         match kind {
             // The kind says whether the peer is dormant, which saves a field.
-            LIVE | DORMANT => Registered::decode(kind == DORMANT, rest).map(Self::Registered),
+            LIVE | LIVE_WITHOUT_FLAGS => Registered::decode(false, kind == LIVE, rest).map(Self::Registered),
+            DORMANT | DORMANT_WITHOUT_FLAGS => {
+                Registered::decode(true, kind == DORMANT, rest).map(Self::Registered)
+            }
             EXPIRED => Some(Self::Expired { at: timestamp(&mut rest)?, peer: peer(rest)? }),
             REVIVED => Some(Self::Revived { at: timestamp(&mut rest)?, peer: peer(rest)? }),
             REMOVED => Some(Self::Removed { peer: peer(rest)? }),
@@ -79,22 +91,40 @@ impl<'a> Registered<'a> {
         for timestamp in [self.registered_at, self.last_seen, self.expires_at] {
             out.extend_from_slice(&timestamp.as_millis().to_be_bytes());
         }
+        let Holder { page, token_only, .. } = self.holder;
+        out.push(u8::from(token_only) * TOKEN_ONLY | u8::from(page.is_some()) * HAS_PAGE);
+        page.into_iter().for_each(|page| out.extend_from_slice(&page.to_bytes()));
         out.extend_from_slice(self.json.as_bytes());
     }
 
-    fn decode(dormant: bool, mut rest: &'a [u8]) -> Option<Self> {
+    fn decode(dormant: bool, has_flags: bool, mut rest: &'a [u8]) -> Option<Self> {
         let source = Source::from_bytes(take(&mut rest)?)?;
         let token = TokenHash::from_bytes(take(&mut rest)?);
+        let ttl = Ttl::from_secs(u32::from_be_bytes(take(&mut rest)?));
+        let [registered_at, last_seen, expires_at] =
+            [timestamp(&mut rest)?, timestamp(&mut rest)?, timestamp(&mut rest)?];
+        let (token_only, page) = if has_flags { holder_flags(&mut rest)? } else { (false, None) };
         Some(Self {
             dormant,
-            holder: Holder { source, token },
-            ttl: Ttl::from_secs(u32::from_be_bytes(take(&mut rest)?)),
-            registered_at: timestamp(&mut rest)?,
-            last_seen: timestamp(&mut rest)?,
-            expires_at: timestamp(&mut rest)?,
+            holder: Holder { source, token, page, token_only },
+            ttl,
+            registered_at,
+            last_seen,
+            expires_at,
             json: std::str::from_utf8(rest).ok()?,
         })
     }
+}
+
+/// Whether a peer is token-only, and the origin of the page that registered it.
+fn holder_flags(rest: &mut &[u8]) -> Option<(bool, Option<OriginHash>)> {
+    let [flags] = take(rest)?;
+    // A later release may give the other bits a meaning that must not be ignored.
+    if flags & !(TOKEN_ONLY | HAS_PAGE) != 0 {
+        return None;
+    }
+    let page = if flags & HAS_PAGE == 0 { None } else { Some(OriginHash::from_bytes(take(rest)?)) };
+    Some((flags & TOKEN_ONLY != 0, page))
 }
 
 fn encode_event(out: &mut Vec<u8>, kind: u8, at: Timestamp, peer: &str) {
@@ -123,12 +153,14 @@ mod tests {
 
     use super::*;
 
-    fn registered(json: &str) -> Record<'_> {
+    fn registered(json: &str, page: Option<OriginHash>, token_only: bool) -> Record<'_> {
         Record::Registered(Registered {
             dormant: true,
             holder: Holder {
                 source: Source::of("2001:db8::1".parse().unwrap()),
                 token: TokenHash::from_bytes([7; TokenHash::LEN]),
+                page,
+                token_only,
             },
             ttl: Ttl::from_secs(300),
             registered_at: Timestamp::from_millis(1),
@@ -138,11 +170,16 @@ mod tests {
         })
     }
 
+    const PAGE: Option<OriginHash> = Some(OriginHash::from_bytes([8; OriginHash::LEN]));
+
     #[test]
     fn every_record_decodes_to_its_original() {
         let at = Timestamp::from_millis(1_759_406_400_123);
         for record in [
-            registered("{}"),
+            registered("{}", None, false),
+            registered("{}", None, true),
+            registered("{}", PAGE, false),
+            registered("{}", PAGE, true),
             Record::Expired { peer: "p", at },
             Record::Revived { peer: "p", at },
             Record::Removed { peer: "p" },
@@ -156,24 +193,47 @@ mod tests {
         }
     }
 
+    /// A dormant peer of this kind, up to its flags.
+    fn head(kind: u8) -> Vec<u8> {
+        let mut bytes = vec![kind, 6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0];
+        bytes.extend_from_slice(&[7; 16]);
+        bytes.extend_from_slice(&[0, 0, 1, 44]);
+        bytes.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
+        bytes.extend_from_slice(&253_402_300_799_999_u64.to_be_bytes());
+        bytes
+    }
+
     #[test]
     fn the_encoding_of_records_is_stable() {
-        let mut bytes = Vec::new();
-        registered("{}").encode(&mut bytes);
-        let mut expected = vec![2, 6, 0x20, 0x01, 0x0d, 0xb8, 0, 0, 0, 0];
-        expected.extend_from_slice(&[7; 16]);
-        expected.extend_from_slice(&[0, 0, 1, 44]);
-        expected.extend_from_slice(&[0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2]);
-        expected.extend_from_slice(&253_402_300_799_999_u64.to_be_bytes());
-        expected.extend_from_slice(b"{}");
-        assert_eq!(bytes, expected);
+        let encoded = |page, token_only| {
+            let mut bytes = Vec::new();
+            registered("{}", page, token_only).encode(&mut bytes);
+            bytes
+        };
+        assert_eq!(encoded(None, false), [&head(7)[..], b"\0{}"].concat());
+        assert_eq!(encoded(None, true), [&head(7)[..], b"\x01{}"].concat());
+        assert_eq!(encoded(PAGE, false), [&head(7)[..], b"\x02\x08\x08\x08\x08\x08\x08\x08\x08{}"].concat());
+        assert_eq!(encoded(PAGE, true)[head(7).len()], 3);
+    }
+
+    #[test]
+    fn a_peer_of_an_earlier_release_has_no_page_and_is_not_token_only() {
+        let dormant = [&head(2)[..], b"{}"].concat();
+        assert_eq!(Record::decode(&dormant), Some(registered("{}", None, false)));
+        let live = [&head(1)[..], b"{}"].concat();
+        assert!(matches!(Record::decode(&live), Some(Record::Registered(peer)) if !peer.dormant));
+    }
+
+    #[test]
+    fn a_record_with_unknown_flags_is_not_read() {
+        assert_eq!(Record::decode(&[&head(7)[..], b"\x04{}"].concat()), None);
     }
 
     proptest! {
         #[test]
         fn decoding_arbitrary_bytes_never_panics(
             mut bytes in proptest::collection::vec(any::<u8>(), 0..100),
-            kind in 0..7_u8,
+            kind in 0..9_u8,
         ) {
             if let Some(first) = bytes.first_mut() {
                 *first = kind;

@@ -23,7 +23,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 pub use open::{EmbeddedOptions, RestoreReport};
 
 use crate::changes::ChangeLog;
-use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Revival};
+use crate::index::{Entry, Index, Keys, Lease, RemovalDecision};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
 use change::IndexWriteGuard;
@@ -73,21 +73,16 @@ impl Store for EmbeddedStore {
         Ok(placement)
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
         self.check_open()?;
         let hash = self.shared.keys.peer(peer.as_str().as_bytes());
-        if let Some((ttl, registered_at)) = self.shared.index.read().renew(peer, hash, now) {
-            return Ok(Renewal::Renewed { ttl, revived: false, registered_at });
+        if let Some(renewal) = self.shared.index.read().renew(peer, hash, claim, now) {
+            return Ok(renewal);
         }
-        // The peer is dormant or unknown, or its lease has just ended, so the index is needed
-        // exclusively.
-        let revival =
-            self.write(now).revive(peer, hash, now, &mut |record| self.append_in_background(record));
-        Ok(match revival {
-            Revival::Renewed(ttl, registered_at) => Renewal::Renewed { ttl, revived: false, registered_at },
-            Revival::Revived(ttl, registered_at) => Renewal::Renewed { ttl, revived: true, registered_at },
-            Revival::Unknown => Renewal::Unknown,
-        })
+        // The peer is dormant or unknown, its lease has just ended, or another source keeps it alive
+        // from now on, so the index is needed exclusively.
+        let mut log = |record: &Record<'_>| self.append_in_background(record);
+        Ok(self.write(now).renew_exclusively(peer, hash, claim, now, &mut log))
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
@@ -157,15 +152,15 @@ impl EmbeddedStore {
 
     /// Decides about a registration and applies it while holding the index exclusively.
     fn insert(&self, put: PutRequest, now: Timestamp) -> Result<(PutResult, Option<Commit>), StoreError> {
-        let PutRequest { registration, ttl, claim, new_token } = put;
-        let holder = Holder { source: claim.source, token: new_token };
+        let PutRequest { registration, ttl, claim, token_only, new_token } = put;
+        let holder = Holder { source: claim.source, token: new_token, page: claim.page.page(), token_only };
         let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
         let mut record = Vec::with_capacity(entry.record_len());
 
         // From here to the append, the index stays locked: the decision, the record and the change
         // are one step, in the same order as those of other requests.
         let mut index = self.write(now);
-        let admission = match index.admit(&entry, &claim) {
+        let admission = match index.admit(&entry, &claim, now) {
             Ok(admission) => admission,
             Err(refusal) => return Ok((refusal, None)),
         };
@@ -192,9 +187,9 @@ impl EmbeddedStore {
     ) -> Result<(Removal, Option<Commit>), StoreError> {
         let hash = self.shared.keys.peer(peer.as_str().as_bytes());
         let mut index = self.write(now);
-        let (slot, was_live) = match index.check_removal(peer, hash, claim) {
+        let (slot, was_live) = match index.check_removal(peer, hash, claim, now) {
             RemovalDecision::Granted { slot, is_live } => (slot, is_live),
-            RemovalDecision::Held(until) => return Ok((Removal::Held { until }, None)),
+            RemovalDecision::Held(held) => return Ok((Removal::Held(held), None)),
             RemovalDecision::Unknown => return Ok((Removal::Unknown, None)),
         };
         let mut record = Vec::new();

@@ -3,10 +3,19 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::AcqRel, Ordering::Acquire, Ordering::Release};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::Registry;
 use parking_lot::Mutex;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// How often [`keep_time`] reads the clock: often enough that a steady clock takes no delay of the
+/// process for a pause.
+const TICK: Duration = Duration::from_millis(250);
+/// A smaller change of the difference between the clocks is not shown. Both are rounded to
+/// milliseconds, and the times of one peer in two responses should not differ because of that.
+const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 
 /// A clock: the system's, one that knows no pauses, a shared store's, or one that a test controls.
 #[derive(Clone)]
@@ -26,7 +35,7 @@ impl Clock {
     /// on, neither steps of the system's clock nor pauses of the process or of the machine move it.
     /// Peers could not send heartbeats during a pause, so their leases must not end because of it.
     ///
-    /// It has to be read at least once a second; the service's sweep does so.
+    /// It has to be read at least once a second. The server does so.
     pub fn steady() -> Self {
         let (started, clock) = (Instant::now(), Steady::new(system_time().as_millis()));
         let read = move || Timestamp::from_millis(clock.now(|| millis(started.elapsed().as_millis())));
@@ -46,6 +55,23 @@ impl Clock {
         }
         let [system, own] = [system_time(), self.now()].map(|time| i64::try_from(time.as_millis()));
         system.unwrap_or(i64::MAX).saturating_sub(own.unwrap_or(i64::MAX))
+    }
+}
+
+/// Reads the clock and has responses show the system's time, until the future is dropped.
+///
+/// It runs beside the sweep, so that a slow sweep is not taken for a pause.
+pub(crate) async fn keep_time(clock: Clock, registry: Arc<Registry>) {
+    let mut shown = 0;
+    let mut interval = interval(TICK);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let offset = clock.offset_millis();
+        if offset.abs_diff(shown) >= MIN_OFFSET_CHANGE_MILLIS {
+            registry.set_time_offset(offset);
+            shown = offset;
+        }
     }
 }
 
@@ -85,7 +111,7 @@ struct Steady {
 }
 
 impl Steady {
-    /// A longer time between two readings is a gap. The sweep reads the clock twice a second.
+    /// A longer time between two readings is a gap.
     const MAX_STEP: u64 = 1_000;
     /// `last` is not written for every reading, so that threads do not contend for it.
     const MIN_STEP: u64 = 50;

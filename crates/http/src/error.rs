@@ -3,14 +3,13 @@
 use std::borrow::Cow;
 
 use aurora_discovery_protocol::{Code, ErrorBody, Invalid, Refusal};
-use aurora_discovery_registry::{Error, StoreError};
+use aurora_discovery_registry::{Error, ExceededLimit, Held, StoreError};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
 
-/// When a newcomer may try again if the registry is full: leases end and peers deregister within
-/// about a minute.
+/// When to try again if a bound is reached: leases end and peers deregister within about a minute.
 const FULL_RETRY_SECONDS: u32 = 30;
 /// When to try again if no better value is known: a short overload has usually passed by then.
 const SOON_SECONDS: u32 = 1;
@@ -100,13 +99,26 @@ impl From<Refusal> for Failure {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::NotHolder { until } => Self::new(
-                Code::NotHolder,
-                format!(
-                    "the peer is held by another client until {until} UTC; its holder is identified by the \
-                     address that it registered from or by its lease_token"
-                ),
-            ),
+            Error::NotHolder(held) => not_holder(held),
+            Error::TooManyUnproven => Self {
+                retry_after_seconds: Some(FULL_RETRY_SECONDS),
+                ..Self::new(
+                    Code::RateLimited,
+                    "too many peers of other networks are kept alive from this address; send the \
+                     lease_token of each peer with its heartbeat",
+                )
+            },
+            Error::SourceIsLinkLocal => Invalid::rule(
+                "must be sent, because the request came from a link-local address, which other networks \
+                 can't reach: send an IP address or a DNS name at which other peers reach this one",
+            )
+            .in_field("address")
+            .into(),
+            Error::TooManyArchetypes { max } => {
+                Invalid(format!("must have at most {max} archetypes on this service; send fewer").into())
+                    .in_field("archetypes")
+                    .into()
+            }
             Error::NotRegistered => {
                 Self::new(Code::PeerNotRegistered, "no such peer is registered here; register it first")
             }
@@ -115,9 +127,7 @@ impl From<Error> for Failure {
                     .in_field("ttl_seconds")
                     .into()
             }
-            Error::Full(shortage) => {
-                Self::new(Code::RegistryFull, format!("the registry accepts no new peers: {shortage}"))
-            }
+            Error::Full(limit) => Self::new(Code::RegistryFull, format!("{limit}; {}", remedy(limit))),
             Error::InvalidCursor => in_parameter(
                 "cursor",
                 Code::InvalidCursor,
@@ -146,6 +156,29 @@ impl From<Error> for Failure {
             ),
             Error::Store(error) => error.into(),
         }
+    }
+}
+
+fn not_holder(Held { until }: Held) -> Failure {
+    let message = format!(
+        "the registration is held until {until} UTC, and longer if it is renewed; send its lease_token, \
+         use another peer_id, or wait until then"
+    );
+    Failure::new(Code::NotHolder, message)
+}
+
+/// What a client can do about a bound that its registration would exceed.
+const fn remedy(limit: ExceededLimit) -> &'static str {
+    match limit {
+        ExceededLimit::Peers => "try again later",
+        ExceededLimit::Bytes => "publish less metadata and fewer archetypes, or try again later",
+        ExceededLimit::Source | ExceededLimit::Network | ExceededLimit::Site => {
+            "deregister peers that have ended, or try again later"
+        }
+        ExceededLimit::Address | ExceededLimit::Host => {
+            "register from the address that the peer publishes, publish another one, or try again later"
+        }
+        ExceededLimit::Archetypes => "use archetypes that other peers have, or try again later",
     }
 }
 
@@ -206,10 +239,13 @@ mod tests {
         let until = Timestamp::from_secs(1_759_406_400);
         let (min, max) = (Ttl::from_secs(30), Ttl::from_secs(3_600));
         for (error, code, field, text) in [
-            (Error::NotHolder { until }, Code::NotHolder, None, "2025-10-02T12:00:00"),
+            (Error::NotHolder(Held { until }), Code::NotHolder, None, "until 2025-10-02T12:00:00 UTC"),
+            (Error::TooManyUnproven, Code::RateLimited, None, "send the lease_token"),
+            (Error::SourceIsLinkLocal, Code::InvalidField, Some("address"), "address must be sent"),
+            (Error::TooManyArchetypes { max: 8 }, Code::InvalidField, Some("archetypes"), "at most 8"),
             (Error::NotRegistered, Code::PeerNotRegistered, None, "register"),
             (Error::TtlOutOfBounds { min, max }, Code::InvalidField, Some("ttl_seconds"), "from 30 to 3600"),
-            (Error::Full(ExceededLimit::Source), Code::RegistryFull, None, "accepts no new peers"),
+            (Error::Full(ExceededLimit::Site), Code::RegistryFull, None, "IPv6 /48 is reached; deregister"),
             (Error::InvalidCursor, Code::InvalidCursor, Some("cursor"), "next_cursor"),
             (Error::CursorExpired, Code::CursorExpired, Some("cursor"), "restart the enumeration"),
             (Error::InvalidSince, Code::InvalidCursor, Some("since"), "same query"),

@@ -106,7 +106,7 @@ impl DiscoveryService {
             let body = body.as_deref().unwrap_or_default();
             Exchange { route, method: &method, body, origin: &origin, status, failure, latency }.log();
         }
-        service.headers.complete(&mut response, &origin.request_id);
+        service.headers.complete(&mut response, &method, &origin.request_id);
         response
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn figures(service: &Service, census: Census, now: Timestamp) -> Netw
     let at_risk = risk::sentences(&census, summary.as_ref(), undiscovered_ratio);
     let archetypes = census.by_archetype.into_iter();
     NetworkResponse {
-        timestamp: now,
+        timestamp: service.registry.shown(now),
         peers: census.live,
         archetypes: archetypes.map(|(archetype, peers)| ArchetypePeers { archetype, peers }).collect(),
         rates: summary.and_then(|summary| summary.rates),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{Method, StatusCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
@@ -69,7 +69,7 @@ impl Overflow {
             body.len()
         )
         .into_bytes();
-        for (name, value) in &self.headers.of(&RequestId::fresh()) {
+        for (name, value) in &self.headers.of(&Method::GET, status, &RequestId::fresh()) {
             text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         text.extend_from_slice(b"\r\n");

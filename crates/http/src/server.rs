@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
 use crate::exchange::DiscoveryService;
 use crate::open_files::OpenFiles;
@@ -108,6 +109,7 @@ impl Server {
         let Self { listener, metrics: metrics_listener, tls, options, registry, .. } = self;
         let service = Arc::new(Service::new(registry, options.service.clone()));
         let mut background = JoinSet::new();
+        background.spawn(keep_time(options.service.clock.clone(), service.registry.clone()));
         background.spawn(sweep_forever(service.clone()));
         if let Some((listener, _)) = metrics_listener {
             background.spawn(serve_metrics(listener, service.clone()));

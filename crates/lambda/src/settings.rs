@@ -53,7 +53,7 @@ impl Settings {
         service.log_one_in = if given.service.log_requests { 1 } else { LOG_ONE_IN };
         Ok(Self {
             store: given.table.options(&sources)?,
-            limits: given.registry.limits(&sources)?,
+            limits: given.registry.table_limits(&sources)?,
             service,
             log: given.log.log,
             custom_metrics: given.custom_metrics,
@@ -77,7 +77,7 @@ mod tests {
     fn with_only_a_table_the_defaults_are_those_of_serve() {
         let settings = read(&["--table=aurora-peers-dev"]).unwrap();
         assert_eq!(settings.store, DynamoOptions::new("aurora-peers-dev"));
-        assert_eq!(settings.limits, Limits::default());
+        assert_eq!(settings.limits, Limits { max_archetypes_per_peer: 8, ..Limits::default() });
         assert_eq!(
             (settings.service.request_timeout.as_secs(), settings.service.log_one_in),
             (10, LOG_ONE_IN)
@@ -93,6 +93,10 @@ mod tests {
             "--peer-ttl-minutes=10",
             "--revival-hours=1",
             "--heartbeat-interval-min=60",
+            "--max-peers-per-source=0",
+            "--max-peers-per-network=5",
+            "--max-peers-per-site=6",
+            "--max-archetypes-per-peer=7",
             "--open-registrations=True",
             "--no-cors=1",
             "--request-timeout=7",
@@ -105,6 +109,9 @@ mod tests {
         assert_eq!(settings.limits.ttl_default.as_secs(), 600);
         assert_eq!(settings.limits.revival_window_millis, 3_600_000);
         assert_eq!(settings.limits.heartbeat_interval_min_seconds, 60);
+        let Limits { max_peers_per_source, max_peers_per_network, max_peers_per_site, .. } = settings.limits;
+        assert_eq!((max_peers_per_source, max_peers_per_network, max_peers_per_site), (0, 5, 6));
+        assert_eq!(settings.limits.max_archetypes_per_peer, 7);
         assert!(!settings.limits.holder_rule && !settings.service.cors && settings.custom_metrics);
         assert_eq!((settings.service.log_one_in, settings.service.request_timeout.as_secs()), (1, 7));
         assert_eq!(settings.log.to_string(), "warn");

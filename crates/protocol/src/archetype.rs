@@ -1,26 +1,54 @@
 //! Archetypes: the tags by which peers are found.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
+use unicode_normalization::{IsNormalized, UnicodeNormalization as _, is_nfc_quick};
 
 use crate::Invalid;
 
-/// One archetype: 1 to 64 characters of any script, without control characters and without leading
-/// or trailing white space. Archetypes are compared exactly.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// One archetype: 1 to 64 characters of any script, without control characters and without white
+/// space at the ends. Invisible characters that make two names look alike are refused too.
+///
+/// Archetypes are compared in Unicode normalization form C, so that `é` is the same however a
+/// keyboard writes it. They are listed as the peer wrote them.
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Archetype(Box<str>);
+pub struct Archetype {
+    written: Box<str>,
+    /// The normal form, if it differs.
+    normalized: Option<Box<str>>,
+}
 
 impl Archetype {
     /// The maximum length of an archetype, in characters (not bytes).
     pub const MAX_CHARS: usize = 64;
 
-    /// Parses an archetype.
+    /// Parses an archetype that a peer registers with.
     ///
     /// # Errors
     /// [`Invalid`] if the text breaks the rule above.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
+        if text.chars().any(is_invisible) {
+            return Err(Invalid::rule(
+                "must not contain invisible characters: bidirectional controls, soft hyphens, zero-width spaces",
+            ));
+        }
+        // Within a word, joiners belong to the spelling of some scripts.
+        if text.starts_with(JOINERS) || text.ends_with(JOINERS) {
+            return Err(Invalid::rule("must not begin or end with a zero-width joiner"));
+        }
+        Self::parse_stored(text)
+    }
+
+    /// Parses an archetype that a store or a service has kept, or that a query names. Earlier
+    /// versions accepted invisible characters; such peers can still be listed and found.
+    ///
+    /// # Errors
+    /// [`Invalid`] if the text breaks the rule of every version.
+    pub fn parse_stored(text: &str) -> Result<Self, Invalid> {
         // A character has at most four bytes, so the length in bytes rejects long texts without
         // counting their characters.
         let length_fits = text.len() <= 4 * Self::MAX_CHARS && text.chars().count() <= Self::MAX_CHARS;
@@ -33,32 +61,81 @@ impl Archetype {
         if text.trim().len() != text.len() {
             return Err(Invalid::rule("must not begin or end with white space"));
         }
-        Ok(Self(text.into()))
+        let normalized = (!text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes)
+            .then(|| text.nfc().collect::<String>().into())
+            .filter(|normalized: &Box<str>| **normalized != *text);
+        Ok(Self { written: text.into(), normalized })
     }
 
     /// The archetype as the peer wrote it.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.written
+    }
+
+    /// The normal form, by which archetypes are compared. Stores use it as a key.
+    pub fn key(&self) -> &str {
+        self.normalized.as_deref().unwrap_or(&self.written)
+    }
+}
+
+/// The zero-width non-joiner and the zero-width joiner.
+const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
+
+/// Whether a character is shown as nothing, or changes the order in which others are shown.
+const fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        // Bidirectional controls (Unicode property Bidi_Control).
+        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}'
+        // Soft hyphen, zero-width space, word joiner, zero-width no-break space.
+        | '\u{00AD}' | '\u{200B}' | '\u{2060}' | '\u{FEFF}'
+    )
+}
+
+impl PartialEq for Archetype {
+    fn eq(&self, other: &Self) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Archetype {}
+
+impl PartialOrd for Archetype {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Archetype {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.key().cmp(other.key())
+    }
+}
+
+impl Hash for Archetype {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.key().hash(state);
     }
 }
 
 impl fmt::Display for Archetype {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.written)
     }
 }
 
 impl TryFrom<String> for Archetype {
     type Error = Invalid;
 
+    /// Lenient, because one peer must not make a list of many unreadable.
     fn try_from(text: String) -> Result<Self, Invalid> {
-        Self::parse(&text)
+        Self::parse_stored(&text)
     }
 }
 
 impl From<Archetype> for String {
     fn from(archetype: Archetype) -> Self {
-        archetype.0.into()
+        archetype.written.into()
     }
 }
 
@@ -79,6 +156,21 @@ impl Archetypes {
     /// # Errors
     /// [`Invalid`] if one archetype is invalid, or if together they exceed a bound.
     pub fn parse<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
+        Self::parse_each(texts, Archetype::parse)
+    }
+
+    /// Parses archetypes that a store or a service has kept, as [`Archetype::parse_stored`] does.
+    ///
+    /// # Errors
+    /// [`Invalid`] as from [`Archetypes::parse`].
+    pub fn parse_stored<T: AsRef<str>>(texts: &[T]) -> Result<Self, Invalid> {
+        Self::parse_each(texts, Archetype::parse_stored)
+    }
+
+    fn parse_each<T: AsRef<str>>(
+        texts: &[T],
+        parse: impl Fn(&str) -> Result<Archetype, Invalid>,
+    ) -> Result<Self, Invalid> {
         if texts.len() > Self::MAX_COUNT {
             return Err(Invalid::rule("must contain at most 32 archetypes"));
         }
@@ -87,7 +179,7 @@ impl Archetypes {
         }
         let mut distinct = Vec::with_capacity(texts.len());
         for text in texts {
-            let archetype = Archetype::parse(text.as_ref())?;
+            let archetype = parse(text.as_ref())?;
             if !distinct.contains(&archetype) {
                 distinct.push(archetype);
             }
@@ -105,7 +197,7 @@ impl TryFrom<Vec<String>> for Archetypes {
     type Error = Invalid;
 
     fn try_from(texts: Vec<String>) -> Result<Self, Invalid> {
-        Self::parse(&texts)
+        Self::parse_stored(&texts)
     }
 }
 
@@ -127,6 +219,34 @@ mod tests {
         for bad in ["", " a", "a ", "\u{a0}a", "a\tb", "\u{85}", &"é".repeat(65)] {
             assert!(Archetype::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn archetypes_are_compared_in_normal_form_and_kept_as_written() {
+        let [composed, decomposed] =
+            ["\u{e9}tica", "e\u{301}tica"].map(|text| Archetype::parse(text).unwrap());
+        assert_eq!(composed, decomposed);
+        assert_eq!(decomposed.as_str(), "e\u{301}tica");
+        assert_eq!((composed.key(), decomposed.key()), ("\u{e9}tica", "\u{e9}tica"));
+        let both = Archetypes::parse(&["e\u{301}tica", "\u{e9}tica"]).unwrap();
+        assert_eq!(both.as_slice().len(), 1);
+        assert_ne!(Archetype::parse("a").unwrap(), Archetype::parse("A").unwrap());
+    }
+
+    #[test]
+    fn invisible_characters_are_refused_and_still_read_from_a_store() {
+        for invisible in
+            "\u{61c}\u{200e}\u{200f}\u{202a}\u{202e}\u{2066}\u{2069}\u{ad}\u{200b}\u{2060}\u{feff}".chars()
+        {
+            let text = format!("a{invisible}b");
+            assert!(Archetype::parse(&text).is_err(), "{}", text.escape_unicode());
+            assert_eq!(Archetype::parse_stored(&text).unwrap().as_str(), text);
+            assert!(serde_json::from_value::<Archetypes>(serde_json::json!([text])).is_ok());
+        }
+        for text in ["\u{200d}a", "a\u{200c}"] {
+            assert!(Archetype::parse(text).is_err(), "{}", text.escape_unicode());
+        }
+        assert!(Archetype::parse("\u{1f468}\u{200d}\u{1f469}").is_ok(), "a joiner within an emoji");
     }
 
     #[test]

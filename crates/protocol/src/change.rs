@@ -78,7 +78,7 @@ impl ChangesRequest {
         archetypes
             .chain([("limit", self.limit.to_string().into())])
             .chain(self.exclude.as_ref().map(|id| ("exclude", id.as_str().into())))
-            .chain((self.view == View::Full).then(|| ("view", "full".into())))
+            .chain((self.view != View::Legacy).then(|| ("view", self.view.as_str().into())))
             .chain([(Self::SINCE, self.since.as_deref().unwrap_or(Self::NOW).into())])
             .collect()
     }

@@ -45,6 +45,8 @@ pub enum View {
     Legacy,
     /// The full view: also `expires_in_seconds` and `registered_seconds_ago`.
     Full,
+    /// The contact view: `peer_id`, `address` and `port` only, for clients that pay for traffic.
+    Contact,
 }
 
 impl View {
@@ -58,6 +60,7 @@ impl View {
         match self {
             Self::Legacy => "legacy",
             Self::Full => "full",
+            Self::Contact => "contact",
         }
     }
 
@@ -66,7 +69,8 @@ impl View {
             // `seed` is the deprecated name, accepted for one release.
             "legacy" | "seed" => Ok(Self::Legacy),
             "full" => Ok(Self::Full),
-            _ => Err(Invalid::rule("must be legacy or full")),
+            "contact" => Ok(Self::Contact),
+            _ => Err(Invalid::rule("must be legacy, full or contact")),
         }
     }
 }
@@ -196,7 +200,7 @@ impl DiscoverRequest {
             archetypes: archetypes
                 .iter()
                 .filter(|text| !text.is_empty())
-                .map(|text| Archetype::parse(text))
+                .map(|text| Archetype::parse_stored(text))
                 .collect::<Result<_, _>>()
                 .map_err(|invalid| object.refuse("archetype", invalid))?,
             limit: object.optional("limit", |value| integer(value, 1, bounds.max))?,
@@ -239,7 +243,7 @@ impl DiscoverRequestBuilder {
         self.archetypes_given += usize::from(name == "archetype");
         match name {
             "archetype" if value.is_empty() => Ok(()),
-            "archetype" => Archetype::parse(value)
+            "archetype" => Archetype::parse_stored(value)
                 .map(|archetype| self.archetypes.push(archetype))
                 .map_err(|e| (name, e)),
             "limit" => set_once(&mut self.limit, name, parse_limit(value, max_limit)),
@@ -352,7 +356,7 @@ mod tests {
             let inline = RawValue::from_string(format!(r#"{{"view":"{name}"}}"#)).unwrap();
             assert_eq!(DiscoverRequest::from_value(&inline, BOUNDS).unwrap(), DiscoverRequest::new(1_000));
         }
-        assert!(query(&[("view", "half")]).unwrap_err().message.contains("legacy or full"));
+        assert!(query(&[("view", "half")]).unwrap_err().message.contains("legacy, full or contact"));
         let written = serde_json::to_string(&DiscoverRequest::new(1_000)).unwrap();
         assert!(!written.contains("view"), "{written}");
         let full = DiscoverRequest { view: View::Full, ..DiscoverRequest::new(1_000) };

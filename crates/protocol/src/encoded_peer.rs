@@ -67,7 +67,16 @@ impl<'a> EncodedPeer<'a> {
         match view {
             View::Legacy => self.json_len(),
             View::Full => self.json_len() + FULL_VIEW,
+            View::Contact => Self::PREFIX.len() + self.front.len() + Self::SUFFIX.len(),
         }
+    }
+
+    /// The part of the front before the archetypes: the id, the address and the port.
+    pub(crate) fn contact(&self) -> &'a [u8] {
+        // JSON escapes quotes within a string, so these bytes occur only where the key is.
+        const ARCHETYPES: &[u8] = b",\"archetypes\":";
+        let end = self.front.windows(ARCHETYPES.len()).position(|window| window == ARCHETYPES);
+        &self.front[..end.unwrap_or(self.front.len())]
     }
 
     /// The complete JSON, as [`PeerJson`](crate::PeerJson) has it.

@@ -155,6 +155,9 @@ pub struct HeartbeatsResponse<P = DiscoveredPage> {
     pub message: String,
     /// The time at which the leases were renewed.
     pub timestamp: Timestamp,
+    /// The source address of the request. `None` from services that do not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_address: Option<String>,
     /// The number of renewed leases.
     pub renewed: usize,
     /// The result for each peer, in the order of the request.
@@ -185,7 +188,8 @@ pub enum HeartbeatResult {
         peer_id: PeerId,
         /// One sentence that a person can act on.
         error: String,
-        /// The error code: `peer_not_registered`, or the reason why the store failed.
+        /// The error code: `peer_not_registered`, `not_holder`, `rate_limited`, or the reason why the
+        /// store failed.
         code: Code,
     },
 }
@@ -201,6 +205,7 @@ impl HeartbeatsResponse {
         Ok(Self {
             message: read.message,
             timestamp: read.timestamp,
+            observed_address: read.observed_address,
             renewed: read.renewed,
             results: read.results,
             page: body.page(read.page),
@@ -279,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_results_for_many_peers_round_trip() {
-        let body = r#"{"peers":[],"message":"Heartbeats updated","timestamp":"2025-10-02T12:00:00","renewed":1,"results":[{"peer_id":"a","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100},{"peer_id":"b","error":"no","code":"peer_not_registered"}],"count":0,"total":0}"#;
+        let body = r#"{"peers":[],"message":"Heartbeats updated","timestamp":"2025-10-02T12:00:00","observed_address":"203.0.113.7","renewed":1,"results":[{"peer_id":"a","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100},{"peer_id":"b","error":"no","code":"peer_not_registered"}],"count":0,"total":0}"#;
         let read = HeartbeatsResponse::from_body(body.as_bytes()).unwrap();
         assert!(matches!(read.results[0], HeartbeatResult::Renewed { .. }));
         assert!(matches!(read.results[1], HeartbeatResult::Refused { code: Code::PeerNotRegistered, .. }));

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Invalid;
+use crate::object::{NUMBER_RULE, numbers_fit, string_width};
 
 /// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte,
 /// with its large numbers, order of keys and white space. No object in it repeats a key, and every
@@ -38,6 +39,9 @@ impl Metadata {
             return Err(Invalid::rule("must be at most 4096 bytes of JSON"));
         }
         check_structure(text)?;
+        if !numbers_fit(text) {
+            return Err(NUMBER_RULE);
+        }
         Ok(Self(text.into()))
     }
 
@@ -130,17 +134,6 @@ fn check_structure(text: &str) -> Result<(), Invalid> {
     Ok(())
 }
 
-/// The length in bytes of the string at the start of `text`, including its quotes.
-fn string_width(text: &str) -> usize {
-    let mut escaped = false;
-    let end = text.bytes().skip(1).position(|byte| {
-        let closes = byte == b'"' && !escaped;
-        escaped = byte == b'\\' && !escaped;
-        closes
-    });
-    end.map_or(text.len(), |end| end + 2)
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -148,10 +141,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_number_that_fits_no_double_is_refused_but_kept_where_it_is_stored() {
+        for number in ["1e999", "-1e999", "1.8e308", &"9".repeat(400), "1e+400"] {
+            for text in [format!("{{\"n\":{number}}}"), format!("{{\"a\":[\"1\",{{\"n\": {number} }}]}}")] {
+                assert!(Metadata::parse(&text).is_err(), "{text}");
+                assert_eq!(serde_json::from_str::<Metadata>(&text).unwrap().as_str(), text);
+            }
+        }
+        for text in [r#"{"1e999":"1e999"}"#, r#"{"n":1.7e308}"#, r#"{"n":-0.0e-999}"#, r#"{"s":"\"1e999"}"#] {
+            assert!(Metadata::parse(text).is_ok(), "{text}");
+        }
+    }
+
+    #[test]
     fn metadata_is_returned_unchanged() {
         for text in [
             "{}",
-            r#"{ "n" : 123456789012345678901234567890, "e": 1e999, "s": "\ud83d\udc39 \u00e9 é" }"#,
+            r#"{ "n" : 123456789012345678901234567890, "e": 1e308, "z": 0.1e-9999, "s": "\ud83d\udc39 \u00e9 é" }"#,
             r#"{"a":{"x":1},"b":{"x":1},"c":["x","x",{"x":"x"}]}"#,
             r#"{"quote\"":"\\","quote":"\\\""}"#,
         ] {

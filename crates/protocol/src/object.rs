@@ -23,8 +23,12 @@ impl<'a> Object<'a> {
         })?;
         let object = Self::read(text, "")
             .map_err(|error| Refusal::body(format!("the body is not a JSON object: {error}")))?;
-        match object.repeated() {
-            Some(key) => Err(Refusal::body(format!("the body must not repeat the key {}", excerpt(key)))),
+        if let Some(key) = object.repeated() {
+            return Err(Refusal::body(format!("the body must not repeat the key {}", excerpt(key))));
+        }
+        // Unknown keys are checked too: what they mean, a later version decides.
+        match object.entries.iter().find(|(_, value)| !numbers_fit(value.get())) {
+            Some((key, _)) => Err(NUMBER_RULE.in_field(key.chars().take(EXCERPT_CHARS).collect::<String>())),
             None => Ok(object),
         }
     }
@@ -88,9 +92,49 @@ impl<'a> Object<'a> {
     }
 }
 
+/// Other parsers fail on a number that fits no double, or read it as infinity.
+pub(crate) const NUMBER_RULE: Invalid =
+    Invalid::rule("must not contain a number beyond the range of a double (about 1.8e308)");
+
+/// Whether every number in a JSON text fits a double. The syntax of `text` has already been checked.
+pub(crate) fn numbers_fit(text: &str) -> bool {
+    let mut rest = text;
+    while let Some(first) = rest.bytes().next() {
+        let width = match first {
+            b'"' => string_width(rest),
+            b'-' | b'0'..=b'9' => {
+                let end = rest
+                    .bytes()
+                    .position(|byte| !matches!(byte, b'+' | b'-' | b'.' | b'0'..=b'9' | b'e' | b'E'));
+                let width = end.unwrap_or(rest.len());
+                if !rest[..width].parse().is_ok_and(f64::is_finite) {
+                    return false;
+                }
+                width
+            }
+            _ => rest.chars().next().map_or(1, char::len_utf8),
+        };
+        rest = &rest[width..];
+    }
+    true
+}
+
+/// The length in bytes of the JSON string at the start of `text`, including its quotes.
+pub(crate) fn string_width(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+/// The maximum number of characters of an input that an error repeats.
+const EXCERPT_CHARS: usize = 64;
+
 /// The start of a text that the caller sent, quoted, for use in an error.
 fn excerpt(text: &str) -> String {
-    const EXCERPT_CHARS: usize = 64;
     format!("{:?}", text.chars().take(EXCERPT_CHARS).collect::<String>())
 }
 

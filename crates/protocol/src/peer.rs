@@ -32,11 +32,14 @@ pub struct Peer {
     pub address: Address,
     /// Its port. 0 means that it accepts no connections.
     pub port: u16,
-    /// The archetypes it carries.
+    /// The archetypes it carries. Empty in the contact view.
+    #[serde(default)]
     pub archetypes: Archetypes,
-    /// When its lease was last acquired, renewed or restored.
-    pub last_seen: Timestamp,
-    /// Its metadata.
+    /// When its lease was last acquired, renewed or restored. `None` in the contact view.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_seen: Option<Timestamp>,
+    /// Its metadata. Empty in the contact view.
+    #[serde(default)]
     pub metadata: Metadata,
     /// Whole seconds until its lease ends, in the full view only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -96,7 +99,7 @@ impl PeerJson {
             peer_id: PeerId::parse(&stored.peer_id)?,
             address: Address::try_from(stored.address.into_owned())?,
             port: stored.port,
-            archetypes: Archetypes::parse(&stored.archetypes)?,
+            archetypes: Archetypes::parse_stored(&stored.archetypes)?,
             metadata: Metadata::from_stored(stored.metadata)?,
         };
         // JSON with another order of keys or other white space is written again in the standard
@@ -179,6 +182,6 @@ mod tests {
         assert_eq!(PeerJson::parse(json.as_str()).unwrap(), (json.clone(), registration));
         assert_eq!(json.encoded().to_json(), json.as_str().as_bytes());
         let peer: Peer = serde_json::from_str(json.as_str()).unwrap();
-        assert_eq!(peer.last_seen, Timestamp::default());
+        assert_eq!(peer.last_seen, Some(Timestamp::default()));
     }
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::time::{SECONDS_PER_DAY, write_time_of_day};
-use crate::{EncodedPeer, Timestamp};
+use crate::{EncodedPeer, Timestamp, View};
 
 /// The list of one page, built peer by peer. Nothing is parsed or serialized: appending a peer
 /// copies its bytes and fills in `last_seen`.
@@ -91,14 +91,28 @@ impl PeerList {
         self.text.len().saturating_sub(Self::HEAD.len())
     }
 
+    /// Appends a peer in a view. `full` returns what only the full view has: the seconds until the
+    /// lease ends, and those since the peer registered.
+    pub fn push_in_view(
+        &mut self,
+        view: View,
+        peer: EncodedPeer<'_>,
+        last_seen: Timestamp,
+        full: impl FnOnce() -> (u64, u64),
+    ) {
+        match view {
+            View::Legacy => self.push(peer, last_seen),
+            View::Full => {
+                let (expires_in, registered_ago) = full();
+                self.push_full(peer, last_seen, expires_in, registered_ago);
+            }
+            View::Contact => self.push_contact(peer),
+        }
+    }
+
     /// Appends a peer in the legacy view.
     pub fn push(&mut self, peer: EncodedPeer<'_>, last_seen: Timestamp) {
-        if self.text.is_empty() {
-            self.text.extend_from_slice(Self::HEAD);
-        }
-        if self.len > 0 {
-            self.text.push(b',');
-        }
+        self.separate();
         self.text.extend_from_slice(EncodedPeer::PREFIX.as_bytes());
         self.text.extend_from_slice(peer.front());
         self.last_seen.append(last_seen, &mut self.text);
@@ -107,24 +121,36 @@ impl PeerList {
         self.len += 1;
     }
 
-    /// Appends the peers of another list.
-    pub fn append(&mut self, other: &Self) {
-        let peers = other.text.get(Self::HEAD.len()..).unwrap_or_default();
-        if peers.is_empty() {
-            return;
-        }
+    fn push_contact(&mut self, peer: EncodedPeer<'_>) {
+        self.separate();
+        self.text.extend_from_slice(EncodedPeer::PREFIX.as_bytes());
+        self.text.extend_from_slice(peer.contact());
+        self.text.extend_from_slice(EncodedPeer::SUFFIX.as_bytes());
+        self.len += 1;
+    }
+
+    /// Prepares the buffer for the next peer.
+    fn separate(&mut self) {
         if self.text.is_empty() {
             self.text.extend_from_slice(Self::HEAD);
         }
         if self.len > 0 {
             self.text.push(b',');
         }
+    }
+
+    /// Appends the peers of another list.
+    pub fn append(&mut self, other: &Self) {
+        let peers = other.text.get(Self::HEAD.len()..).unwrap_or_default();
+        if peers.is_empty() {
+            return;
+        }
+        self.separate();
         self.text.extend_from_slice(peers);
         self.len += other.len;
     }
 
-    /// Appends a peer in the full view.
-    pub fn push_full(
+    fn push_full(
         &mut self,
         peer: EncodedPeer<'_>,
         last_seen: Timestamp,
@@ -158,12 +184,17 @@ impl PeerList {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Peer, PeerJson, Registration};
+    use crate::{Peer, PeerId, PeerJson, Registration};
+
+    fn registration(id: &str) -> Registration {
+        let json = format!(
+            r#"{{"peer_id":"{id}","address":"10.0.0.1","port":1,"archetypes":["a"],"metadata":{{}}}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
 
     fn json(id: &str) -> PeerJson {
-        let registration =
-            format!(r#"{{"peer_id":"{id}","address":"10.0.0.1","port":1,"archetypes":[],"metadata":{{}}}}"#);
-        PeerJson::new(&serde_json::from_str::<Registration>(&registration).unwrap())
+        PeerJson::new(&registration(id))
     }
 
     #[test]
@@ -175,7 +206,7 @@ mod tests {
             list.push(json.encoded(), *at);
         }
         let peers: Vec<Peer> = serde_json::from_slice(&list.to_array()).unwrap();
-        let listed: Vec<_> = peers.iter().map(|peer| peer.last_seen.as_secs()).collect();
+        let listed: Vec<_> = peers.iter().map(|peer| peer.last_seen.unwrap().as_secs()).collect();
         assert_eq!(listed, seen.map(Timestamp::as_secs));
         assert_eq!(list.len(), 4);
     }
@@ -192,5 +223,23 @@ mod tests {
         assert_eq!(keys, ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"]);
         assert_eq!(peers[1].len(), 8);
         assert_eq!(peers[1]["expires_in_seconds"], 7);
+    }
+
+    #[test]
+    fn the_contact_view_has_the_id_the_address_and_the_port() {
+        for id in ["p", ",\"archetypes\":[", "\\", "x,", ",\"address"] {
+            let mut registration = registration("p");
+            registration.peer_id = PeerId::parse(id).unwrap();
+            let json = PeerJson::new(&registration);
+            let mut list = PeerList::default();
+            for _ in 0..2 {
+                list.push_in_view(View::Contact, json.encoded(), Timestamp::default(), || unreachable!());
+            }
+            let peers: Vec<serde_json::Value> = serde_json::from_slice(&list.to_array()).unwrap();
+            assert_eq!(peers[1], serde_json::json!({"peer_id": id, "address": "10.0.0.1", "port": 1}));
+            assert!(list.bytes() <= 2 * json.encoded().max_listed_len(View::Contact) + 1);
+            let read: Peer = serde_json::from_value(peers[0].clone()).unwrap();
+            assert_eq!((read.peer_id.as_str(), read.last_seen), (id, None));
+        }
     }
 }

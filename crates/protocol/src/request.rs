@@ -163,7 +163,7 @@ mod tests {
         let sparse = RegisterRequest::new(PeerId::parse("p").unwrap());
         assert_eq!(register(&serde_json::to_string(&sparse).unwrap()).unwrap(), sparse);
         let whole = register(
-            r#"{"peer_id":"p","address":"::1","port":1,"archetypes":["a"],"metadata":{"n":1e999},"ttl_seconds":60,
+            r#"{"peer_id":"p","address":"::1","port":1,"archetypes":["a"],"metadata":{"n":1e99},"ttl_seconds":60,
                 "lease_token":"t","discover":{"archetype":["a","b"],"limit":3,"exclude":"p","view":"full","cursor":"c"}}"#,
         )
         .unwrap();

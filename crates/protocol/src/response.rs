@@ -48,6 +48,10 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     pub ttl_seconds: Ttl,
     /// The requested time until the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
+    /// The source address of the request. A peer that moved sees that it changed. `None` from
+    /// services that do not report it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_address: Option<String>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
@@ -163,6 +167,7 @@ impl HeartbeatResponse {
             ttl_expires: read.ttl_expires,
             ttl_seconds: read.ttl_seconds,
             heartbeat_interval_seconds: read.heartbeat_interval_seconds,
+            observed_address: read.observed_address,
             page: body.page(read.page),
         })
     }
@@ -288,7 +293,15 @@ mod tests {
     fn a_page_is_left_out_where_none_was_asked_for() {
         let body = r#"{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
         let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
-        assert_eq!(read.page, None);
+        assert_eq!((&read.page, &read.observed_address), (&None, &None));
+        assert_eq!(serde_json::to_string(&read).unwrap(), body);
+    }
+
+    #[test]
+    fn a_heartbeat_response_has_the_keys_of_the_contract_in_its_order() {
+        let body = r#"{"message":"Heartbeat updated","peer_id":"uuid-or-identifier","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100,"observed_address":"203.0.113.7"}"#;
+        let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
+        assert_eq!(read.observed_address.as_deref(), Some("203.0.113.7"));
         assert_eq!(serde_json::to_string(&read).unwrap(), body);
     }
 }

@@ -19,19 +19,27 @@ use aurora_discovery_protocol::Timestamp;
 
 use crate::{Limits, Store};
 
+pub mod address;
 pub mod bounds;
 pub mod census;
 pub mod enumeration;
 pub mod fairness;
 pub mod fill;
+pub mod growth;
 mod harness;
 pub mod holder;
+pub mod known;
 pub mod lifecycle;
 pub mod model;
+pub mod network;
+pub mod page;
+pub mod proof;
 pub mod race;
 pub mod restart;
 pub mod sampling;
 mod statistics;
+pub mod token_only;
+pub mod unproven;
 pub mod values;
 
 /// A store under test. Each case uses a separate subject.
@@ -210,11 +218,43 @@ macro_rules! for_each_conformance_case {
                 the_holder_can_deregister_by_source_or_token
                 a_presented_token_remains_valid
                 registering_without_the_token_replaces_the_token
-                a_wrong_token_from_the_holders_source_is_replaced
+                a_wrong_token_counts_as_none_in_a_registration
                 the_latest_registration_determines_the_source_of_the_holder
                 a_dormant_peer_keeps_its_token
                 a_client_that_replaces_a_dormant_peer_becomes_its_holder
                 any_caller_counts_as_the_holder_if_the_holder_rule_is_disabled;
+            token_only:
+                only_its_token_replaces_renews_or_deregisters_a_live_token_only_peer
+                a_token_only_name_is_reserved_for_three_leases_after_its_lease
+                renewing_a_token_only_peer_needs_its_token_for_the_whole_revival_window
+                only_the_token_makes_a_live_registration_token_only
+                a_free_name_can_be_registered_token_only
+                a_registration_with_the_token_can_end_token_only;
+            page:
+                a_page_proves_nothing_by_its_address
+                a_page_is_the_holder_of_what_it_registered
+                a_page_that_hides_its_origin_is_never_recognized;
+            proof:
+                a_wrong_token_is_refused_in_any_heartbeat
+                a_refused_heartbeat_changes_nothing
+                a_batch_renewal_checks_the_claim_of_each_peer
+                anyone_may_replace_a_peer_after_12_leases_without_proof
+                a_proven_heartbeat_protects_a_peer_for_another_12_leases
+                a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced
+                the_token_proves_a_heartbeat_from_any_source
+                a_heartbeat_from_the_24_or_48_of_the_holder_is_proven
+                a_heartbeat_of_a_page_is_proven_only_for_its_own_registration
+                a_proof_is_stored_even_if_the_lease_needs_no_write;
+            unproven:
+                unproven_heartbeats_of_one_source_keep_a_bounded_number_of_peers_alive
+                a_source_goes_on_with_the_peers_that_it_keeps_alive
+                a_batch_renewal_respects_the_bound_on_unproven_heartbeats
+                a_proven_heartbeat_is_never_refused_for_a_bound
+                loopback_is_exempt_from_the_bound_on_unproven_heartbeats
+                a_proven_heartbeat_releases_the_place_of_an_unproven_one
+                a_registration_releases_the_place_of_an_unproven_heartbeat
+                a_deregistration_releases_the_place_of_an_unproven_heartbeat
+                the_end_of_a_lease_releases_the_place_of_an_unproven_heartbeat;
             values:
                 ids_with_special_characters_identify_distinct_peers
                 ids_are_case_sensitive
@@ -266,6 +306,29 @@ macro_rules! for_each_conformance_case {
                 peers_that_publish_an_address_other_than_their_source_are_bounded
                 a_member_that_publishes_another_address_is_a_newcomer_there
                 different_archetypes_are_bounded;
+            network:
+                peers_per_ipv4_24_are_bounded
+                peers_per_ipv6_56_are_bounded
+                peers_per_ipv6_48_are_bounded;
+            address:
+                a_host_is_bounded_whatever_the_port
+                one_source_takes_at_most_half_of_an_address_bound
+                one_source_takes_at_most_half_of_a_host_bound
+                addresses_that_mean_another_host_to_each_reader_are_not_counted
+                peers_that_cannot_be_dialled_are_not_counted_at_their_address
+                a_peer_that_publishes_the_address_it_comes_from_is_never_refused_for_it
+                all_forms_of_one_address_count_together;
+            growth:
+                a_member_that_adds_bytes_is_a_newcomer
+                a_member_that_adds_archetypes_is_a_newcomer
+                a_registration_that_adds_no_archetype_is_never_refused_for_archetypes
+                a_member_from_another_source_is_a_newcomer_there;
+            known:
+                at_most_twice_the_source_bound_of_peers_is_known
+                a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source
+                registering_a_known_peer_again_evicts_nobody
+                the_end_of_a_lease_evicts_nobody
+                loopback_is_exempt_from_the_bound_on_known_peers;
             census:
                 a_census_counts_live_and_dormant_peers
                 a_census_lists_the_most_frequent_archetypes_first;
@@ -281,6 +344,8 @@ macro_rules! for_each_conformance_case {
                 deregistered_peers_stay_removed_after_a_restart
                 a_restart_gives_each_live_peer_one_full_lease
                 the_holder_is_recognized_after_a_restart
+                pages_and_token_only_names_are_recognized_after_a_restart
+                a_restart_counts_as_proof
                 an_enumeration_continues_or_has_expired_after_a_restart
                 a_network_recovers_from_an_outage_within_one_cadence
                 a_network_recovers_from_a_late_restart_within_one_cadence;

@@ -8,6 +8,10 @@ use crate::{SettingError, Sources};
 
 const SECONDS_PER_MINUTE: u32 = 60;
 const MILLIS_PER_HOUR: u64 = 3_600_000;
+/// The default of `max_archetypes_per_peer` on a table, where each archetype costs two write units
+/// per registration: a stranger who registers as fast as the throttle allows must not cause a large
+/// bill.
+const TABLE_ARCHETYPES_PER_PEER: u32 = 8;
 
 /// The rules of the registry, which apply to every store.
 #[derive(Clone, Debug, Args)]
@@ -36,13 +40,36 @@ pub struct RegistryArgs {
     /// The maximum number of peers, live and dormant; further newcomers are rejected.
     #[arg(long, env = "AURORA_MAX_PEERS", default_value_t = Limits::default().max_peers, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     pub max_peers: u64,
+    /// The maximum number of live peers from one source: an IPv4 address or an IPv6 /64; 0 means no
+    /// maximum.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_SOURCE", default_value_t = Limits::default().max_peers_per_source, value_name = "COUNT", value_parser = value_parser!(u32))]
+    pub max_peers_per_source: u32,
+    /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_NETWORK", default_value_t = Limits::default().max_peers_per_network, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_network: u32,
+    /// The maximum number of live peers from one IPv6 /48.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_SITE", default_value_t = Limits::default().max_peers_per_site, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_site: u32,
+    /// The maximum number of archetypes of one peer; by default 32, and 8 on a DynamoDB table.
+    #[arg(long, env = "AURORA_MAX_ARCHETYPES_PER_PEER", value_name = "COUNT", value_parser = value_parser!(u32).range(0..=32))]
+    pub max_archetypes_per_peer: Option<u32>,
     /// Allow any client, not only the holder, to replace or deregister a live peer.
     #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
     pub open_registrations: bool,
 }
 
 impl RegistryArgs {
-    /// The limits of the registry.
+    /// The limits of a registry on a table.
+    ///
+    /// # Errors
+    ///
+    /// As [`RegistryArgs::limits`].
+    pub fn table_limits(&self, sources: &Sources) -> Result<Limits, SettingError> {
+        let max_archetypes_per_peer = self.max_archetypes_per_peer.unwrap_or(TABLE_ARCHETYPES_PER_PEER);
+        Ok(Limits { max_archetypes_per_peer, ..self.limits(sources)? })
+    }
+
+    /// The limits of a registry on the embedded store.
     ///
     /// # Errors
     ///
@@ -51,6 +78,10 @@ impl RegistryArgs {
         let defaults = Limits::default();
         let limits = Limits {
             max_peers: self.max_peers,
+            max_peers_per_source: self.max_peers_per_source,
+            max_peers_per_network: self.max_peers_per_network,
+            max_peers_per_site: self.max_peers_per_site,
+            max_archetypes_per_peer: self.max_archetypes_per_peer.unwrap_or(defaults.max_archetypes_per_peer),
             ttl_default: Ttl::from_secs(self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE)),
             ttl_min: Ttl::from_secs(self.ttl_min),
             ttl_max: Ttl::from_secs(self.ttl_max),
@@ -83,28 +114,29 @@ impl RegistryArgs {
     }
 }
 
-/// Limits that only the embedded store enforces. On a shared table each would need a counter that
-/// every registration writes to.
+/// Limits that only the embedded store enforces. On a shared table each would need another counter
+/// that every registration writes to.
 #[derive(Clone, Debug, Args)]
 pub struct EmbeddedArgs {
     /// The maximum total size of all registrations.
     #[arg(long, env = "AURORA_MAX_BYTES", default_value_t = Limits::default().max_bytes, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     pub max_bytes: u64,
-    /// The maximum number of live peers from one source: an IPv4 address or an IPv6 /64.
-    #[arg(long, env = "AURORA_MAX_PEERS_PER_SOURCE", default_value_t = Limits::default().max_peers_per_source, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
-    pub max_peers_per_source: u32,
     /// The maximum number of live peers that publish the same address and port without registering
-    /// from it.
+    /// from it; one source takes at most half.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_ADDRESS", default_value_t = Limits::default().max_peers_per_address, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub max_peers_per_address: u32,
+    /// The maximum number of live peers that publish the same address, with any port, without
+    /// registering from it; one source takes at most half.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_HOST", default_value_t = Limits::default().max_peers_per_host, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_host: u32,
 }
 
 impl EmbeddedArgs {
     /// Copies these settings into `limits`.
     pub fn apply(&self, limits: &mut Limits) {
         limits.max_bytes = self.max_bytes;
-        limits.max_peers_per_source = self.max_peers_per_source;
         limits.max_peers_per_address = self.max_peers_per_address;
+        limits.max_peers_per_host = self.max_peers_per_host;
     }
 }
 
@@ -128,6 +160,38 @@ mod tests {
     }
 
     #[test]
+    fn every_setting_of_the_embedded_store_sets_its_limit() {
+        let (embedded, _) =
+            parse::<EmbeddedArgs>(&["--max-bytes=7", "--max-peers-per-address=8", "--max-peers-per-host=9"])
+                .unwrap();
+        let mut applied = Limits::default();
+        embedded.apply(&mut applied);
+        let expected =
+            Limits { max_bytes: 7, max_peers_per_address: 8, max_peers_per_host: 9, ..Limits::default() };
+        assert_eq!(applied, expected);
+    }
+
+    #[test]
+    fn a_peer_has_at_most_eight_archetypes_on_a_table_unless_set() {
+        let on_table = |arguments: &[&str]| {
+            let (registry, sources) = parse::<RegistryArgs>(arguments).unwrap();
+            registry.table_limits(&sources).unwrap()
+        };
+        assert_eq!(on_table(&[]), Limits { max_archetypes_per_peer: 8, ..Limits::default() });
+        assert_eq!(on_table(&["--max-archetypes-per-peer=32"]), Limits::default());
+        assert_eq!(limits(&["--max-archetypes-per-peer=5"]).unwrap().max_archetypes_per_peer, 5);
+        assert!(limits(&["--max-archetypes-per-peer=33"]).is_err());
+    }
+
+    #[test]
+    fn zero_switches_the_bound_per_source_off_and_no_other() {
+        assert_eq!(limits(&["--max-peers-per-source=0"]).unwrap().max_peers_per_source, 0);
+        for bound in ["--max-peers-per-network=0", "--max-peers-per-site=0", "--max-peers=0"] {
+            assert!(limits(&[bound]).is_err(), "{bound}");
+        }
+    }
+
+    #[test]
     fn every_setting_sets_its_limit() {
         let given = limits(&[
             "--peer-ttl-minutes=10",
@@ -138,6 +202,10 @@ mod tests {
             "--heartbeat-interval-min=9",
             "--default-limit=8",
             "--max-peers=5",
+            "--max-peers-per-source=6",
+            "--max-peers-per-network=7",
+            "--max-peers-per-site=8",
+            "--max-archetypes-per-peer=9",
             "--open-registrations",
         ]);
         let defaults = Limits::default();
@@ -150,6 +218,10 @@ mod tests {
             heartbeat_interval_min_seconds: 9,
             discover: DiscoverBounds { default: 8, ..defaults.discover },
             max_peers: 5,
+            max_peers_per_source: 6,
+            max_peers_per_network: 7,
+            max_peers_per_site: 8,
+            max_archetypes_per_peer: 9,
             holder_rule: false,
             ..defaults
         };

@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use aurora_discovery_embedded::EmbeddedStore;
-use aurora_discovery_http::{ServeError, Server, ServerOptions};
+use aurora_discovery_http::{Clock, ServeError, Server, ServerOptions};
 use aurora_discovery_registry::{Limits, Registry};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ impl MemoryService {
     pub(crate) async fn start(limits: Limits) -> Result<Self, Failure> {
         let mut options = ServerOptions::default();
         options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        options.service.clock = Clock::steady();
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).map_err(Failure::other)?;
         let server = Server::bind(options, Arc::new(registry)).await.map_err(Failure::other)?;

@@ -48,7 +48,7 @@ fn headings(detail: Detail) -> &'static [&'static str] {
 }
 
 fn row(peer: &Peer, now: Timestamp, detail: Detail) -> Vec<String> {
-    let seen = now.millis_since(peer.last_seen) / MILLIS_PER_SECOND;
+    let seen = now.millis_since(peer.last_seen.unwrap_or(now)) / MILLIS_PER_SECOND;
     let mut cells = vec![peer.peer_id.to_string(), socket_address(&peer.address, peer.port), duration(seen)];
     if detail == Detail::Full {
         cells.push(peer.expires_in_seconds.map(duration).unwrap_or_default());

@@ -92,12 +92,7 @@ impl Change {
 
     /// Appends the peer as it was listed after the change.
     pub(super) fn list(&self, view: View, list: &mut PeerList) {
-        match view {
-            View::Legacy => list.push(self.encoded(), self.last_seen),
-            View::Full => {
-                list.push_full(self.encoded(), self.last_seen, self.expires_in, self.registered_ago);
-            }
-        }
+        list.push_in_view(view, self.encoded(), self.last_seen, || (self.expires_in, self.registered_ago));
     }
 
     /// The id of the peer.

@@ -1,8 +1,15 @@
 //! Admission of registrations, and eviction of dormant peers to make room for them.
+//!
+//! Limits apply to what a registration adds. A live peer keeps what it has, so only what it grows
+//! by counts: another source, another address, more bytes, archetypes that no live peer has.
 
-use aurora_discovery_registry::{Claim, ExceededLimit, PutResult};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Claim, ExceededLimit, Network, PutResult, Source};
 
 use super::entry::Entry;
+use super::memory::source::PackedSource;
+use super::memory::tail::Tail;
+use super::quota::AddressKeys;
 use super::{Index, State};
 use crate::record::Record;
 
@@ -13,6 +20,9 @@ pub(crate) struct Admission {
     pub(crate) slot: Option<u32>,
     /// Whether the token that the caller presented stays valid.
     pub(crate) token_kept: bool,
+    /// Bytes that the peer will count against the limit, with the archetypes that only it will
+    /// have.
+    bytes: u64,
 }
 
 impl Index {
@@ -20,47 +30,96 @@ impl Index {
     /// needs the space of fewer.
     const MAX_EVICTED: usize = 64;
 
-    /// Whether `claim` permits to place `entry`. The index must be up to date. Changes nothing.
-    pub(crate) fn admit(&self, entry: &Entry, claim: &Claim) -> Result<Admission, PutResult> {
+    /// Whether `claim` permits to place `entry`. The index must be up to `now`. Changes nothing.
+    pub(crate) fn admit(&self, entry: &Entry, claim: &Claim, now: Timestamp) -> Result<Admission, PutResult> {
         let slot = self.find(&entry.peer_id, entry.hash);
-        let known = slot.map(|slot| self.slots.slot_and_tail(slot));
-        let admission =
-            Admission { slot, token_kept: known.is_some_and(|(_, tail)| claim.has_token_of(&tail.holder)) };
-        let live = known.filter(|(slot, _)| slot.state == State::Live);
-        if let Some((live, tail)) = live {
-            // The holder rule: only the holder may replace a live registration.
-            if !claim.admits(&tail.holder) {
-                return Err(PutResult::Held { until: live.expires_at() });
-            }
-            // At a new address a member counts as a newcomer. Otherwise members could direct the
-            // network at a victim one after the other.
-            let new_address = entry.content.address_key != tail.address_key;
-            if new_address && self.address_is_full(entry.content.address_key) {
-                return Err(PutResult::Full(ExceededLimit::Address));
-            }
-            return Ok(admission);
+        let mut token_kept = false;
+        if let Some(slot) = slot {
+            let standing = self.standing(slot, now);
+            let token_only = entry.content.holder.token_only;
+            standing.check_replacement(claim, token_only, now).map_err(PutResult::Held)?;
+            token_kept = claim.has_token_of(&standing.holder);
         }
-        self.shortage(entry).map_or(Ok(admission), |shortage| Err(PutResult::Full(shortage)))
+        let (new_archetypes, archetype_bytes) = self.archetypes.new_among(entry.archetypes.as_slice());
+        let bytes = entry.cost() + archetype_bytes;
+        let live = slot.map(|slot| self.slots.slot_and_tail(slot));
+        let live = live.filter(|(slot, _)| slot.state == State::Live).map(|(_, tail)| tail);
+        let exceeded = self
+            .exceeded_of_source(entry.content.holder.source, live)
+            .or_else(|| self.exceeded_of_address(entry, live))
+            .or_else(|| self.exceeded_of_all(entry, (new_archetypes, bytes), live));
+        exceeded.map_or(Ok(Admission { slot, token_kept, bytes }), |limit| Err(PutResult::Full(limit)))
     }
 
-    /// The limit that a newcomer would exceed even if all dormant peers were evicted.
-    fn shortage(&self, entry: &Entry) -> Option<ExceededLimit> {
-        let source = entry.content.holder.source;
-        let archetypes = self.archetypes.live() + self.archetypes.new_among(entry.archetypes.as_slice());
-        // Loopback addresses are exempt from the limit per source.
-        if !source.is_loopback() && self.quota.live_from(source) >= self.limits.max_peers_per_source {
-            Some(ExceededLimit::Source)
-        } else if self.address_is_full(entry.content.address_key) {
-            Some(ExceededLimit::Address)
-        } else if archetypes > self.limits.max_archetypes as usize {
-            Some(ExceededLimit::Archetypes)
-        } else if self.live.len() as u64 >= self.limits.max_peers {
-            Some(ExceededLimit::Peers)
-        } else if self.bytes - self.dormant_bytes + entry.cost() > self.limits.max_bytes {
-            Some(ExceededLimit::Bytes)
-        } else {
-            None
+    /// The limit of its source or networks that a registration would exceed. `live` is the peer if
+    /// it is live already.
+    fn exceeded_of_source(&self, source: Source, live: Option<&Tail>) -> Option<ExceededLimit> {
+        // Programs on the service's own machine are trusted.
+        if source.is_loopback() {
+            return None;
         }
+        let before = live.map(|tail| tail.source.unpack());
+        let limits = &self.limits;
+        // A limit of zero is off.
+        let is_full = |network: Network, before: Option<Network>, max: u32| {
+            before != Some(network) && max > 0 && self.quota.live_in(network) >= max
+        };
+        let max = limits.max_peers_per_source;
+        if before != Some(source) && max > 0 && self.quota.live_from(source) >= max {
+            return Some(ExceededLimit::Source);
+        }
+        if is_full(source.network(), before.map(Source::network), limits.max_peers_per_network) {
+            return Some(ExceededLimit::Network);
+        }
+        let site = source.site()?;
+        is_full(site, before.and_then(Source::site), limits.max_peers_per_site).then_some(ExceededLimit::Site)
+    }
+
+    /// The limit of its published address that a registration would exceed.
+    fn exceeded_of_address(&self, entry: &Entry, live: Option<&Tail>) -> Option<ExceededLimit> {
+        let content = &entry.content;
+        let source = PackedSource::new(content.holder.source);
+        let keys = self.quota.address_keys(content.host_key, content.port, source)?;
+        let before = live.and_then(|tail| self.quota.address_keys_of(tail));
+        let is_full = |key: fn(&AddressKeys) -> u64, max: u32| {
+            before.as_ref().map(key) != Some(key(&keys)) && self.quota.live_at(key(&keys)) >= max
+        };
+        // A source may take half of a limit, but always one place.
+        let share = |max: u32| (max / 2).max(1);
+        let (per_endpoint, per_host) = (self.limits.max_peers_per_address, self.limits.max_peers_per_host);
+        if is_full(|keys| keys.endpoint, per_endpoint)
+            || is_full(|keys| keys.endpoint_share, share(per_endpoint))
+        {
+            return Some(ExceededLimit::Address);
+        }
+        let is_full = is_full(|keys| keys.host, per_host) || is_full(|keys| keys.host_share, share(per_host));
+        is_full.then_some(ExceededLimit::Host)
+    }
+
+    /// The limit of the whole registry that a registration would exceed even if all dormant peers
+    /// were evicted. `added` has the archetypes that no live peer has, and all bytes that the peer
+    /// will count.
+    fn exceeded_of_all(
+        &self,
+        entry: &Entry,
+        added: (usize, u64),
+        live: Option<&Tail>,
+    ) -> Option<ExceededLimit> {
+        let (new_archetypes, bytes) = added;
+        // Archetypes that only this peer has, and gives up.
+        let (given_up, given_up_bytes) = live.map_or((0, 0), |tail| {
+            self.archetypes.only_of(tail.memberships.as_slice(), entry.archetypes.as_slice())
+        });
+        let archetypes = self.archetypes.live() + new_archetypes - given_up;
+        if new_archetypes > 0 && archetypes > self.limits.max_archetypes as usize {
+            return Some(ExceededLimit::Archetypes);
+        }
+        if live.is_none() && self.live.len() as u64 >= self.limits.max_peers {
+            return Some(ExceededLimit::Peers);
+        }
+        let before = live.map_or(0, Tail::cost) + given_up_bytes;
+        let others = self.bytes - self.dormant_bytes + self.archetypes.live_bytes() - before;
+        (bytes > before && others + bytes > self.limits.max_bytes).then_some(ExceededLimit::Bytes)
     }
 
     /// Evicts dormant peers, oldest first, until `entry` fits.
@@ -70,18 +129,37 @@ impl Index {
         admission: &Admission,
         log: &mut dyn FnMut(&Record<'_>),
     ) {
+        self.make_room_of_source(entry.content.holder.source, admission.slot, log);
         let (added, freed) = match admission.slot {
             Some(slot) => (0, self.slots.tail(slot).cost()),
             None => (1, 0),
         };
         // The bound keeps the index from being locked for long.
         for _ in 0..Self::MAX_EVICTED {
-            let fits = self.known() as u64 + added <= self.limits.max_peers
-                && self.bytes - freed + entry.cost() <= self.limits.max_bytes;
+            let fits = (added == 0 || self.known() as u64 + added <= self.limits.max_peers)
+                && (admission.bytes <= freed
+                    || self.bytes() - freed + admission.bytes <= self.limits.max_bytes);
             let Some(oldest) = self.schedule.oldest_dormant_except(admission.slot).filter(|_| !fits) else {
                 return;
             };
             self.counts.evicted_for_room += 1;
+            self.evict(oldest, log);
+        }
+    }
+
+    /// Evicts the longest dormant peer of a source to which a registration adds a peer, if twice as
+    /// many of its peers are known as may be live. Otherwise a source that keeps registering new
+    /// ids would fill the memory with dormant peers.
+    fn make_room_of_source(&mut self, source: Source, slot: Option<u32>, log: &mut dyn FnMut(&Record<'_>)) {
+        let packed = PackedSource::new(source);
+        let adds = slot.is_none_or(|slot| self.slots.tail(slot).source != packed);
+        let max = u64::from(self.limits.max_peers_per_source) * 2;
+        let known = u64::from(self.quota.live_from(source)) + u64::from(self.dormant.len(packed));
+        if !adds || max == 0 || source.is_loopback() || known < max {
+            return;
+        }
+        if let Some(oldest) = self.dormant.oldest(packed) {
+            self.counts.evicted_for_source += 1;
             self.evict(oldest, log);
         }
     }

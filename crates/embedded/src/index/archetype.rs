@@ -1,12 +1,16 @@
 //! The archetypes of all known peers, and the live members of each.
 
 use std::collections::BTreeSet;
+#[cfg(test)]
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 
 use aurora_discovery_protocol::Archetype;
 
 use super::members::Members;
+use super::membership::Membership;
 use super::memory::table::ShardedTable;
+use super::memory::tail::ALLOCATION;
 
 /// Archetypes by name. Each has a number for as long as any known peer, live or dormant, has it.
 pub(crate) struct ArchetypeTable {
@@ -16,6 +20,19 @@ pub(crate) struct ArchetypeTable {
     free: Vec<u32>,
     /// Archetypes with live members, ordered by the number of members.
     ranking: BTreeSet<(u32, u32)>,
+    /// Bytes that all archetypes count against the limit.
+    bytes: u64,
+    /// The part of `bytes` that the archetypes with live members count.
+    live_bytes: u64,
+}
+
+/// Bytes that an archetype counts against the limit. They belong to the archetype rather than to
+/// any of its peers, so that no peer's cost changes with those of others.
+fn cost(name: &str) -> u64 {
+    /// The entry, its places in the table of names and in the ranking, and the allocation of a
+    /// short list of members.
+    const ENTRY: u64 = 160;
+    ENTRY + name.len() as u64 + ALLOCATION
 }
 
 #[derive(Default)]
@@ -34,6 +51,8 @@ impl ArchetypeTable {
             entries: Vec::new(),
             free: Vec::new(),
             ranking: BTreeSet::new(),
+            bytes: 0,
+            live_bytes: 0,
         }
     }
 
@@ -64,6 +83,7 @@ impl ArchetypeTable {
         // The number becomes free for another archetype. No slot refers to it any more.
         if entry.peers == 0 {
             let name = std::mem::take(entry).name;
+            self.bytes -= cost(&name);
             self.by_name.remove(self.hasher.hash_one(&*name), |other| *other == number);
             self.free.push(number);
         }
@@ -95,12 +115,31 @@ impl ArchetypeTable {
         self.ranking.len()
     }
 
-    /// How many of these archetypes have no live members.
-    pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> usize {
-        let is_live = |archetype: &&Archetype| {
-            self.find(archetype.as_str()).is_some_and(|number| self.members(number).len() > 0)
-        };
-        archetypes.len() - archetypes.iter().filter(is_live).count()
+    /// Bytes that all archetypes count against the limit.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Bytes that the archetypes with live members count against the limit.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live_bytes
+    }
+
+    /// How many of these archetypes have no live members, and the bytes that they count against the
+    /// limit.
+    pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> (usize, u64) {
+        let is_new = |name: &&str| self.find(name).is_none_or(|number| self.members(number).len() == 0);
+        let new = archetypes.iter().map(Archetype::as_str).filter(is_new);
+        new.fold((0, 0), |(count, bytes), name| (count + 1, bytes + cost(name)))
+    }
+
+    /// How many archetypes of a live peer only that peer has, other than those that it keeps, and
+    /// the bytes that they count against the limit.
+    pub(crate) fn only_of(&self, memberships: &[Membership], kept: &[Archetype]) -> (usize, u64) {
+        let alone = memberships.iter().filter(|membership| self.members(membership.archetype).len() == 1);
+        let names = alone.map(|membership| self.name(membership.archetype));
+        let given_up = names.filter(|name| !kept.iter().any(|archetype| archetype.as_str() == *name));
+        given_up.fold((0, 0), |(count, bytes), name| (count + 1, bytes + cost(name)))
     }
 
     /// The archetypes with the most live members, in descending order.
@@ -120,19 +159,30 @@ impl ArchetypeTable {
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
         self.entries[number as usize].name = name.into();
+        self.bytes += cost(name);
         let (entries, hasher) = (&self.entries, &self.hasher);
         let hash = |number: &u32| hasher.hash_one(&*entries[*number as usize].name);
         self.by_name.insert_new(hash(&number), number, hash);
         number
     }
 
+    /// Panics if the bytes are not those of the archetypes that are `known` and `live`.
+    #[cfg(test)]
+    pub(crate) fn check_bytes(&self, known: &HashSet<u32>, live: &HashSet<u32>) {
+        let sum = |numbers: &HashSet<u32>| numbers.iter().map(|number| cost(self.name(*number))).sum::<u64>();
+        assert_eq!((self.by_name.len(), self.live()), (known.len(), live.len()));
+        assert_eq!((self.bytes, self.live_bytes), (sum(known), sum(live)));
+    }
+
     fn update_ranking(&mut self, number: u32, before: u32, after: u32) {
         // The ranking has no entry for an archetype without live members.
         if before > 0 {
             self.ranking.remove(&(before, number));
+            self.live_bytes -= cost(self.name(number));
         }
         if after > 0 {
             self.ranking.insert((after, number));
+            self.live_bytes += cost(self.name(number));
         }
     }
 }
@@ -154,5 +204,27 @@ mod tests {
             assert_eq!(table.find(name(round).as_str()), None);
         }
         assert_eq!((table.entries.len(), table.live(), table.by_name.len()), (1, 0, 0));
+    }
+
+    #[test]
+    fn an_archetype_counts_its_bytes_once_however_many_peers_have_it() {
+        let mut table = ArchetypeTable::new();
+        let names = ["a", "long-name"].map(|name| Archetype::parse(name).unwrap());
+        assert_eq!(table.new_among(&names), (2, cost("a") + cost("long-name")));
+        let number = table.acquire(&names[0]);
+        assert_eq!((table.bytes(), table.live_bytes()), (cost("a"), 0), "without live members");
+        for slot in 0..3 {
+            table.acquire(&names[0]);
+            table.add_member(number, slot);
+            assert_eq!((table.bytes(), table.live_bytes()), (cost("a"), cost("a")));
+        }
+        assert_eq!(table.new_among(&names), (1, cost("long-name")));
+        for position in (0..3).rev() {
+            table.remove_member(number, position);
+            table.release(number);
+        }
+        assert_eq!((table.bytes(), table.live_bytes(), table.new_among(&names).0), (cost("a"), 0, 2));
+        table.release(number);
+        assert_eq!(table.bytes(), 0);
     }
 }

@@ -2,9 +2,7 @@
 
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_discovery_protocol::{
-    Address, Archetypes, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl,
-};
+use aurora_discovery_protocol::{Archetypes, Host, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl};
 use aurora_discovery_registry::{Holder, Source};
 
 use super::memory::arena::Content;
@@ -53,17 +51,16 @@ impl Keys {
         IdHash(u32::from_ne_bytes([a, b, c, d]))
     }
 
-    /// The key of a published address and port that differ from the source of the request. Zero if
-    /// the address is the source's, or cannot be dialled.
-    fn address_key(&self, registration: &Registration, source: Source) -> u64 {
-        let Registration { address, port, .. } = registration;
-        let own = matches!(address, Address::Ip(ip) if source.contains(*ip));
-        if own || *port == 0 {
+    /// The key of the published host. Zero if no limit applies to it: each reader reaches a
+    /// different host under the address, the address is the source's own, or the peer cannot be
+    /// dialled.
+    fn host_key(&self, registration: &Registration, source: Source) -> u64 {
+        let host = registration.address.host();
+        let is_own = matches!(host, Host::Ip(ip) if source.contains(ip));
+        if is_own || host.is_local() || registration.port == 0 {
             return 0;
         }
-        // DNS names are case-insensitive, and a trailing dot does not change their meaning.
-        let name = address.to_string().to_ascii_lowercase();
-        self.addresses.hash_one((name.trim_end_matches('.'), port)).max(1)
+        self.addresses.hash_one(host).max(1)
     }
 }
 
@@ -105,8 +102,8 @@ impl Entry {
     }
 
     fn build(registration: Registration, json: PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
-        let address_key = keys.address_key(&registration, holder.source);
-        let Registration { peer_id, archetypes, .. } = registration;
+        let host_key = keys.host_key(&registration, holder.source);
+        let Registration { peer_id, port, archetypes, .. } = registration;
         let hash = keys.peer(peer_id.as_str().as_bytes());
         let content = Content {
             json,
@@ -115,12 +112,16 @@ impl Entry {
             registered_at: lease.registered_at,
             last_seen: lease.last_seen,
             expires_at: lease.expires_at,
-            address_key,
+            // A registration is a proof. Records do not have the time of the last one.
+            proven_at: lease.last_seen,
+            host_key,
+            port,
         };
         Self { peer_id, hash, archetypes, dormant: false, content }
     }
 
-    /// Bytes that the peer will count against the limit.
+    /// Bytes that the peer will count against the limit, without archetypes that the index does not
+    /// have yet.
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
         let len = peer.front().len() + peer.back().len();

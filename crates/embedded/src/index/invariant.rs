@@ -3,17 +3,30 @@
 use std::collections::{HashMap, HashSet};
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::Network;
 
+use super::memory::source::{Keeper, PackedSource};
+use super::memory::tail::{Links, Tail};
+use super::quota::Quota;
 use super::{Index, State};
+
+/// The live peers, counted again.
+#[derive(Default)]
+struct Counted {
+    sources: HashMap<PackedSource, u32>,
+    networks: HashMap<Network, u32>,
+    addresses: HashMap<u64, u32>,
+    keepers: HashMap<Keeper, u32>,
+}
 
 impl Index {
     /// Panics if two parts of the index contradict each other.
     pub(crate) fn check_invariants(&mut self) {
         let (mut bytes, mut dormant_bytes, mut memberships) = (0, 0, 0);
         let mut states: HashMap<_, usize> = HashMap::new();
-        let mut sources: HashMap<_, (u32, u32)> = HashMap::new();
-        let mut addresses: HashMap<_, u32> = HashMap::new();
-        let mut carried = HashSet::new();
+        let mut dormant: HashMap<_, HashSet<_>> = HashMap::new();
+        let mut expected = Counted::default();
+        let (mut carried, mut known_archetypes) = (HashSet::new(), HashSet::new());
         for number in 0..self.slots.slot_count() {
             let (slot, tail) = self.slots.slot_and_tail(number);
             *states.entry(slot.state as u8).or_default() += 1;
@@ -24,35 +37,34 @@ impl Index {
             let id = PeerId::parse(super::entry::text(&self.slots.encoded(number).peer_id())).unwrap();
             assert_eq!(self.find_peer(&id), Some(number), "a peer is found by its id");
             bytes += tail.cost();
-            let source = sources.entry(tail.holder.source).or_default();
+            known_archetypes.extend(tail.memberships.as_slice().iter().map(|each| each.archetype));
             if slot.state == State::Dormant {
-                source.1 += 1;
+                dormant.entry(tail.source).or_default().insert(number);
                 dormant_bytes += tail.cost();
+                assert_eq!(tail.kept_by, None, "a dormant peer is kept alive by nobody");
                 assert!(
                     self.schedule.evictions().contains(scheduled, number),
                     "the eviction of a dormant peer is scheduled"
                 );
                 continue;
             }
-            source.0 += 1;
-            if tail.address_key != 0 {
-                *addresses.entry(tail.address_key).or_default() += 1;
-            }
+            expected.add(&self.quota, tail);
             assert!(
                 scheduled <= slot.expires_at(),
                 "a scheduled entry is never later than the end of the lease"
             );
-            assert!(
-                self.schedule.expiries().contains(scheduled, number),
-                "the expiry of a live peer is scheduled"
-            );
-            assert_eq!(self.live.as_slice()[tail.position as usize], number, "a peer knows its position");
+            let Links::Live { position } = tail.links else { panic!("a live peer is linked as dormant") };
+            assert_eq!(self.live.as_slice()[position as usize], number, "a peer knows its position");
             for membership in tail.memberships.as_slice() {
                 let members = self.archetypes.members(membership.archetype).as_slice();
                 assert_eq!(members[membership.position as usize], number, "a peer knows its positions");
                 carried.insert(membership.archetype);
                 memberships += 1;
             }
+            assert!(
+                self.schedule.expiries().contains(scheduled, number),
+                "the expiry of a live peer is scheduled"
+            );
         }
         let count = |state: State| states.get(&(state as u8)).copied().unwrap_or(0);
         assert_eq!((self.bytes, self.dormant_bytes), (bytes, dormant_bytes));
@@ -61,14 +73,9 @@ impl Index {
         assert_eq!(self.schedule.dormant(), count(State::Dormant));
         assert_eq!(self.known(), count(State::Live) + count(State::Dormant));
         assert_eq!(self.by_id.len(), self.known());
-        assert_eq!(self.quota.len(), (sources.len(), addresses.len()));
-        for (source, counts) in sources {
-            assert_eq!((self.quota.live_from(source), self.quota.dormant_from(source)), counts);
-        }
-        for (address, count) in addresses {
-            assert_eq!(self.quota.live_at(address), count);
-        }
-        assert_eq!(self.archetypes.live(), carried.len());
+        expected.check(&self.quota);
+        self.check_dormant_lists(&dormant);
+        self.archetypes.check_bytes(&known_archetypes, &carried);
         let members = carried.iter().map(|number| self.archetypes.members(*number));
         let all: usize = members.clone().map(super::Members::len).sum();
         assert_eq!(all, memberships);
@@ -79,9 +86,42 @@ impl Index {
         }
     }
 
+    fn check_dormant_lists(&self, expected: &HashMap<PackedSource, HashSet<u32>>) {
+        assert_eq!(self.dormant.sources(), expected.len());
+        for (source, slots) in expected {
+            self.check_dormant_list(*source);
+            assert_eq!(&HashSet::from_iter(self.dormant_of(*source)), slots);
+        }
+    }
+
     /// When the lease of a known peer ends.
     pub(crate) fn expires_at(&self, peer: &PeerId) -> Option<Timestamp> {
         let slot = self.find_peer(peer)?;
         Some(self.slots[slot].expires_at())
+    }
+}
+
+impl Counted {
+    fn add(&mut self, quota: &Quota, tail: &Tail) {
+        let source = tail.source.unpack();
+        *self.sources.entry(tail.source).or_default() += 1;
+        for network in [Some(source.network()), source.site()].into_iter().flatten() {
+            *self.networks.entry(network).or_default() += 1;
+        }
+        for key in quota.address_keys_of(tail).iter().flat_map(|keys| keys.all()) {
+            *self.addresses.entry(key).or_default() += 1;
+        }
+        if let Some(keeper) = tail.kept_by {
+            *self.keepers.entry(keeper).or_default() += 1;
+        }
+    }
+
+    fn check(&self, quota: &Quota) {
+        let Self { sources, networks, addresses, keepers } = self;
+        assert_eq!(quota.len(), [sources.len(), networks.len(), addresses.len(), keepers.len()]);
+        assert!(sources.iter().all(|(source, count)| quota.live_from(source.unpack()) == *count));
+        assert!(networks.iter().all(|(network, count)| quota.live_in(*network) == *count));
+        assert!(addresses.iter().all(|(key, count)| quota.live_at(*key) == *count));
+        assert!(keepers.iter().all(|(keeper, count)| quota.kept_by(*keeper) == *count));
     }
 }

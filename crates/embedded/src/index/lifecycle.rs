@@ -1,23 +1,12 @@
 //! Transitions between the states of a peer: live, dormant, deleted.
 
-use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
+use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::Swept;
 
-use super::entry::{IdHash, text};
-use super::undiscovered::CoarseTime;
+use super::entry::text;
+use super::memory::tail::Links;
 use super::{Index, State};
 use crate::record::Record;
-
-/// The outcome of a heartbeat that could not be handled by renewing a running lease.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Revival {
-    /// The peer was live after all. Has the time of its registration.
-    Renewed(Ttl, Timestamp),
-    /// The peer was dormant and is live again. Has the time of its registration.
-    Revived(Ttl, Timestamp),
-    /// The peer is not known.
-    Unknown,
-}
 
 impl Index {
     /// Whether [`Index::advance`] has anything to do.
@@ -46,41 +35,6 @@ impl Index {
         std::mem::take(&mut self.swept)
     }
 
-    /// Renews or revives a peer. The index must be up to `now`.
-    pub(crate) fn revive(
-        &mut self,
-        peer: &PeerId,
-        hash: IdHash,
-        now: Timestamp,
-        log: &mut dyn FnMut(&Record<'_>),
-    ) -> Revival {
-        let Some(slot) = self.find(peer, hash) else { return Revival::Unknown };
-        let (ttl, tail) = (self.slots[slot].ttl, self.slots.tail(slot));
-        let (address_key, registered_at) = (tail.address_key, tail.registered_at);
-        if self.slots[slot].state == State::Live {
-            self.slots[slot].renew(now);
-            return Revival::Renewed(ttl, registered_at);
-        }
-        if self.address_is_full(address_key) {
-            // The 404 makes the client register again, and the response to that states the reason.
-            // Reviving the peer would let its holder bypass the limit that protects an address from
-            // being published by many peers.
-            self.counts.evicted_for_address += 1;
-            self.evict(slot, log);
-            return Revival::Unknown;
-        }
-        self.counts.revived += 1;
-        self.leave_state(slot);
-        self.slots[slot].set_lease(now, now + ttl);
-        // While it was dormant, no page could list it. Like a newcomer, it is exempt from the count
-        // of undiscovered peers for one lease.
-        self.slots[slot].last_listed.set(CoarseTime::of(now));
-        self.enter_state(slot, State::Live);
-        self.record_change(slot, None);
-        log(&Record::Revived { peer: peer.as_str(), at: now });
-        Revival::Revived(ttl, registered_at)
-    }
-
     /// Makes a slot's peer live or dormant, and adds it to the structures for that state.
     pub(super) fn enter_state(&mut self, number: u32, state: State) {
         let (slot, tail) = self.slots.slot_and_tail_mut(number);
@@ -89,15 +43,15 @@ impl Index {
         if state == State::Dormant {
             tail.scheduled = tail.scheduled.plus_millis(self.limits.revival_window_millis);
             self.dormant_bytes += tail.cost();
-            self.quota.add_dormant(tail.holder.source);
             self.schedule.evictions().insert(tail.scheduled, number);
+            self.link_dormant(number);
             return;
         }
-        tail.position = self.live.push(number);
+        tail.links = Links::Live { position: self.live.push(number) };
         for membership in tail.memberships.as_mut_slice() {
             membership.position = self.archetypes.add_member(membership.archetype, number);
         }
-        self.quota.add_live(tail.holder.source, tail.address_key);
+        self.quota.add_live(tail);
         self.schedule.expiries().insert(tail.scheduled, number);
     }
 
@@ -108,12 +62,13 @@ impl Index {
             State::Vacant => {}
             State::Dormant => {
                 self.dormant_bytes -= tail.cost();
-                self.quota.remove_dormant(tail.holder.source);
                 self.schedule.evictions().remove(tail.scheduled, number);
+                self.unlink_dormant(number);
             }
             State::Live => {
-                self.quota.remove_live(tail.holder.source, tail.address_key);
+                self.quota.remove_live(tail);
                 self.schedule.expiries().remove(tail.scheduled, number);
+                self.set_keeper(number, None);
                 self.remove_from_members(number);
             }
         }
@@ -124,9 +79,10 @@ impl Index {
         // Removing a member from a dense array moves the last member into the gap, so the position
         // that the moved peer stores has to be updated. This keeps removal independent of the
         // number of members.
-        let position = self.slots.tail(number).position;
-        if let Some(moved) = self.live.swap_remove(position) {
-            self.slots.slot_and_tail_mut(moved).1.position = position;
+        if let Links::Live { position } = self.slots.tail(number).links
+            && let Some(moved) = self.live.swap_remove(position)
+        {
+            self.slots.slot_and_tail_mut(moved).1.links = Links::Live { position };
         }
         for index in 0..self.slots.tail(number).memberships.as_slice().len() {
             let left = self.slots.tail(number).memberships.as_slice()[index];
@@ -157,11 +113,6 @@ impl Index {
         self.remove(number);
     }
 
-    /// Whether as many live peers as permitted publish this address.
-    pub(super) fn address_is_full(&self, address_key: u64) -> bool {
-        address_key != 0 && self.quota.live_at(address_key) >= self.limits.max_peers_per_address
-    }
-
     /// Processes a live peer whose entry in the schedule is due: either its lease has ended, or
     /// heartbeats have moved the end. Returns whether the lease ended.
     fn end_lease(&mut self, number: u32, now: Timestamp, log: &mut dyn FnMut(&Record<'_>)) -> bool {
@@ -175,14 +126,7 @@ impl Index {
             self.schedule.expiries().insert(expires_at, number);
             return false;
         }
-        let source = tail.holder.source;
         self.counts.expired += 1;
-        // A source that keeps registering new ids would fill the memory with dormant peers.
-        if !source.is_loopback() && self.quota.dormant_from(source) >= self.limits.max_peers_per_source {
-            self.counts.evicted_for_source += 1;
-            self.evict(number, log);
-            return true;
-        }
         log(&Record::Expired { peer: text(&self.slots.encoded(number).peer_id()), at: expires_at });
         self.record_departure(number);
         self.leave_state(number);

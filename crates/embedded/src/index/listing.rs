@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use aurora_discovery_protocol::{PeerList, Timestamp, View};
+use aurora_discovery_protocol::{PeerList, Timestamp};
 use aurora_discovery_registry::Query;
 
 use super::entry::IdHash;
@@ -83,14 +83,11 @@ impl Index {
                 break;
             }
             slot.last_listed.set(coarse_now);
-            match query.view {
-                View::Legacy => list.push(peer, slot.last_seen()),
-                View::Full => {
-                    let left = slot.expires_at().millis_since(now) / 1_000;
-                    let age = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
-                    list.push_full(peer, slot.last_seen(), left, age);
-                }
-            }
+            list.push_in_view(query.view, peer, slot.last_seen(), || {
+                let expires_in = slot.expires_at().millis_since(now) / 1_000;
+                let registered_ago = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
+                (expires_in, registered_ago)
+            });
         }
         list
     }

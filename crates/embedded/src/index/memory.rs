@@ -13,7 +13,7 @@
 //! - **A slot begins at a multiple of 256 bytes**, so it takes four cache lines rather than five.
 //!   Without this, a page takes 1.3 to 1.7 times as long.
 //! - **Data that a listing does not read is stored elsewhere** ([`tail`]): the holder, the
-//!   memberships, and texts that are too long for a slot.
+//!   memberships, and texts that are too long for a slot. What a heartbeat reads is in one line.
 //! - **All slots of a page are touched before the first one is copied** (`Index::touch`): reading
 //!   one byte of each cache line makes the processor fetch all of them at the same time. Without
 //!   this, a page takes 1.8 to 2.1 times as long.
@@ -27,7 +27,9 @@
 //!   in memory.
 
 pub(super) mod arena;
+pub(super) mod count;
 pub(super) mod ids;
 pub(super) mod slot;
+pub(super) mod source;
 pub(super) mod table;
 pub(super) mod tail;

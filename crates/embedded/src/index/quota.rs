@@ -1,117 +1,152 @@
-//! Counts the peers per source, and the peers per published address that differs from the source.
+//! Counts the peers per source, per network and per published address, and the peers that each
+//! source keeps alive by unproven heartbeats.
 
 use std::hash::{BuildHasher, RandomState};
 
-use aurora_discovery_registry::Source;
+use aurora_discovery_registry::{Network, Source};
 
-use super::memory::table::ShardedTable;
+use super::memory::count::CountTable;
+use super::memory::source::{Keeper, PackedSource, network_key};
+use super::memory::tail::Tail;
 
 pub(crate) struct Quota {
     hasher: RandomState,
-    sources: ShardedTable<SourceCount>,
-    addresses: ShardedTable<AddressCount>,
+    /// Live peers per source.
+    sources: CountTable,
+    /// Live peers per network and per site.
+    networks: CountTable,
+    /// Live peers per [`AddressKeys`].
+    addresses: CountTable,
+    /// Peers per source whose unproven heartbeats keep them alive.
+    kept: CountTable,
 }
 
-struct SourceCount {
-    source: u64,
-    live: u32,
-    dormant: u32,
-}
-
-struct AddressCount {
-    address: u64,
-    live: u32,
+/// What a peer counts for by the address that it publishes, as keys of one table. The host is hashed
+/// with a secret key, so that clients cannot construct collisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct AddressKeys {
+    /// The address, whatever the port.
+    pub(crate) host: u64,
+    /// The address, of the peers of one source.
+    pub(crate) host_share: u64,
+    /// The address and port.
+    pub(crate) endpoint: u64,
+    /// The address and port, of the peers of one source.
+    pub(crate) endpoint_share: u64,
 }
 
 impl Quota {
     pub(crate) fn new() -> Self {
-        Self { hasher: RandomState::new(), sources: ShardedTable::new(), addresses: ShardedTable::new() }
+        let [sources, networks, addresses, kept] = [(); 4].map(|()| CountTable::new());
+        Self { hasher: RandomState::new(), sources, networks, addresses, kept }
     }
 
     pub(crate) fn live_from(&self, source: Source) -> u32 {
-        self.source(source).map_or(0, |count| count.live)
+        self.sources.get(PackedSource::new(source).key())
     }
 
-    pub(crate) fn dormant_from(&self, source: Source) -> u32 {
-        self.source(source).map_or(0, |count| count.dormant)
+    pub(crate) fn live_in(&self, network: Network) -> u32 {
+        self.networks.get(network_key(network))
     }
 
-    pub(crate) fn live_at(&self, address: u64) -> u32 {
-        self.addresses
-            .find(self.hasher.hash_one(address), |count| count.address == address)
-            .map_or(0, |count| count.live)
+    /// The count of one of the [`AddressKeys`].
+    pub(crate) fn live_at(&self, key: u64) -> u32 {
+        self.addresses.get(key)
     }
 
-    pub(crate) fn add_live(&mut self, source: Source, address: u64) {
-        self.change_source(source, |count| count.live += 1);
-        self.change_address(address, |count| count.live += 1);
+    pub(crate) fn kept_by(&self, keeper: Keeper) -> u32 {
+        self.kept.get(keeper.key())
     }
 
-    pub(crate) fn remove_live(&mut self, source: Source, address: u64) {
-        self.change_source(source, |count| count.live -= 1);
-        self.change_address(address, |count| count.live -= 1);
+    /// What a peer counts for by its published address. `None` if no limit applies to it, which a
+    /// `host_key` of zero says.
+    pub(crate) fn address_keys(&self, host_key: u64, port: u16, source: PackedSource) -> Option<AddressKeys> {
+        let source = source.key();
+        (host_key != 0).then(|| AddressKeys {
+            host: self.hasher.hash_one(host_key),
+            host_share: self.hasher.hash_one((host_key, source)),
+            endpoint: self.hasher.hash_one((host_key, port)),
+            endpoint_share: self.hasher.hash_one((host_key, port, source)),
+        })
     }
 
-    pub(crate) fn add_dormant(&mut self, source: Source) {
-        self.change_source(source, |count| count.dormant += 1);
+    /// What the peer of a tail counts for by its published address.
+    pub(crate) fn address_keys_of(&self, tail: &Tail) -> Option<AddressKeys> {
+        self.address_keys(tail.host_key, tail.port, tail.source)
     }
 
-    pub(crate) fn remove_dormant(&mut self, source: Source) {
-        self.change_source(source, |count| count.dormant -= 1);
+    /// Counts a live peer.
+    pub(crate) fn add_live(&mut self, tail: &Tail) {
+        self.change(tail, CountTable::increment);
     }
 
+    /// Reverses [`Quota::add_live`].
+    pub(crate) fn remove_live(&mut self, tail: &Tail) {
+        self.change(tail, CountTable::decrement);
+    }
+
+    pub(crate) fn add_kept(&mut self, keeper: Keeper) {
+        self.kept.increment(keeper.key());
+    }
+
+    pub(crate) fn remove_kept(&mut self, keeper: Keeper) {
+        self.kept.decrement(keeper.key());
+    }
+
+    fn change(&mut self, tail: &Tail, change: fn(&mut CountTable, u64)) {
+        let source = tail.source.unpack();
+        change(&mut self.sources, tail.source.key());
+        for network in std::iter::once(source.network()).chain(source.site()) {
+            change(&mut self.networks, network_key(network));
+        }
+        let keys = self.address_keys_of(tail);
+        for key in keys.iter().flat_map(AddressKeys::all) {
+            change(&mut self.addresses, key);
+        }
+    }
+
+    /// Number of sources, networks, [`AddressKeys`] and keepers with a count.
     #[cfg(test)]
-    pub(crate) fn len(&self) -> (usize, usize) {
-        (self.sources.len(), self.addresses.len())
-    }
-
-    fn source(&self, source: Source) -> Option<&SourceCount> {
-        let source = bits(source);
-        self.sources.find(self.hasher.hash_one(source), |count| count.source == source)
-    }
-
-    fn change_source(&mut self, source: Source, change: impl FnOnce(&mut SourceCount)) {
-        let (source, hasher) = (bits(source), &self.hasher);
-        let hash = hasher.hash_one(source);
-        let count = self.sources.find_or_insert(
-            hash,
-            |count| count.source == source,
-            |count| hasher.hash_one(count.source),
-            || SourceCount { source, live: 0, dormant: 0 },
-        );
-        change(count);
-        // There are more sources over time than peers, so counts of zero must not stay in memory.
-        if count.live == 0 && count.dormant == 0 {
-            self.sources.remove(hash, |count| count.source == source);
-        }
-    }
-
-    fn change_address(&mut self, address: u64, change: impl FnOnce(&mut AddressCount)) {
-        // Zero means that no limit applies: the address is the source of the request, or
-        // undialable.
-        if address == 0 {
-            return;
-        }
-        let hasher = &self.hasher;
-        let hash = hasher.hash_one(address);
-        let count = self.addresses.find_or_insert(
-            hash,
-            |count| count.address == address,
-            |count| hasher.hash_one(count.address),
-            || AddressCount { address, live: 0 },
-        );
-        change(count);
-        if count.live == 0 {
-            self.addresses.remove(hash, |count| count.address == address);
-        }
+    pub(crate) fn len(&self) -> [usize; 4] {
+        [&self.sources, &self.networks, &self.addresses, &self.kept].map(CountTable::len)
     }
 }
 
-/// A source in eight bytes. IPv4 addresses use the range of IPv6 multicast addresses, which no
-/// request comes from.
-fn bits(source: Source) -> u64 {
-    match source {
-        Source::V4(v4) => u64::MAX << 32 | u64::from(v4.to_bits()),
-        Source::V6(prefix) => prefix,
+impl AddressKeys {
+    pub(crate) fn all(&self) -> [u64; 4] {
+        [self.host, self.host_share, self.endpoint, self.endpoint_share]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tail(source: &str, host_key: u64, port: u16) -> Tail {
+        let mut tail = Tail::vacant();
+        tail.source = PackedSource::new(Source::of(source.parse().unwrap()));
+        (tail.host_key, tail.port) = (host_key, port);
+        tail
+    }
+
+    #[test]
+    fn a_peer_counts_for_its_source_networks_and_published_address() {
+        let mut quota = Quota::new();
+        let [one, two, other] =
+            [tail("2001:db8::1", 7, 80), tail("2001:db8:0:1::1", 7, 81), tail("203.0.113.7", 0, 80)];
+        for tail in [&one, &two, &other] {
+            quota.add_live(tail);
+        }
+        let source = one.source.unpack();
+        let networks = [Some(source.network()), source.site()].map(Option::unwrap);
+        assert_eq!((quota.live_from(source), networks.map(|network| quota.live_in(network))), (1, [2, 2]));
+        let keys = quota.address_keys_of(&one).unwrap();
+        assert_eq!(keys.all().map(|key| quota.live_at(key)), [2, 1, 1, 1]);
+        assert_eq!(quota.address_keys_of(&other), None);
+        assert_eq!(quota.len(), [3, 3, 7, 0]);
+        for tail in [&one, &two, &other] {
+            quota.remove_live(tail);
+        }
+        assert_eq!(quota.len(), [0; 4]);
     }
 }

@@ -1,7 +1,7 @@
 //! Registering and deregistering peers.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
-use aurora_discovery_registry::Claim;
+use aurora_discovery_registry::{Claim, Held};
 
 use super::entry::{Entry, IdHash, text};
 use super::membership::Memberships;
@@ -14,7 +14,7 @@ pub(crate) enum RemovalDecision {
     /// The peer in this slot may be deleted by [`Index::remove`].
     Granted { slot: u32, is_live: bool },
     /// Another client holds the registration.
-    Held(Timestamp),
+    Held(Held),
     /// The peer is not known.
     Unknown,
 }
@@ -46,14 +46,20 @@ impl Index {
         }
     }
 
-    /// Whether `claim` permits to deregister a peer. The index must be up to date.
-    pub(crate) fn check_removal(&self, peer: &PeerId, hash: IdHash, claim: &Claim) -> RemovalDecision {
-        let Some(number) = self.find(peer, hash) else { return RemovalDecision::Unknown };
-        let (slot, tail) = self.slots.slot_and_tail(number);
-        if slot.state == State::Live && !claim.admits(&tail.holder) {
-            return RemovalDecision::Held(slot.expires_at());
+    /// Whether `claim` permits to deregister a peer. The index must be up to `now`.
+    pub(crate) fn check_removal(
+        &self,
+        peer: &PeerId,
+        hash: IdHash,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> RemovalDecision {
+        let Some(slot) = self.find(peer, hash) else { return RemovalDecision::Unknown };
+        let standing = self.standing(slot, now);
+        match standing.check_removal(claim, self.limits.revival_window_millis, now) {
+            Ok(()) => RemovalDecision::Granted { slot, is_live: self.slots[slot].state == State::Live },
+            Err(held) => RemovalDecision::Held(held),
         }
-        RemovalDecision::Granted { slot: number, is_live: slot.state == State::Live }
     }
 
     /// Appends the record of the peer in a slot, or nothing if the slot is vacant.
@@ -66,7 +72,7 @@ impl Index {
         let json = self.slots.encoded(number).to_json();
         let registered = Registered {
             dormant: slot.state == State::Dormant,
-            holder: tail.holder,
+            holder: tail.holder(),
             ttl: slot.ttl,
             registered_at: tail.registered_at,
             last_seen: slot.last_seen(),

@@ -2,6 +2,7 @@
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 
+use super::dormant::DormantLists;
 use super::entry::{Entry, Keys};
 use super::{Index, Schedule, State};
 use crate::record::Record;
@@ -73,14 +74,15 @@ impl Index {
     }
 
     /// Ends the loading. Every live peer gets a full lease from `now`, because its heartbeats could
-    /// not arrive, and up to a third more, so that the leases do not all end at once. `jitter`
-    /// returns a number in `0..=` its argument.
+    /// not arrive, and up to a third more, so that the leases do not all end at once. For the same
+    /// reason, all holders count as proven. `jitter` returns a number in `0..=` its argument.
     pub(crate) fn restore(&mut self, now: Timestamp, mut jitter: impl FnMut(u64) -> u64) {
         self.opened_at = now;
         let mut expiries = Vec::with_capacity(self.live.len());
         let mut evictions = Vec::new();
         for number in 0..self.slots.slot_count() {
             let (slot, tail) = self.slots.slot_and_tail_mut(number);
+            tail.set_proven_at(now);
             match slot.state {
                 State::Vacant => {}
                 State::Dormant => evictions.push((tail.scheduled, number)),
@@ -91,6 +93,13 @@ impl Index {
                     expiries.push((tail.scheduled, number));
                 }
             }
+        }
+        // Records are not in the order in which leases ended, so the lists of dormant peers are
+        // built again.
+        evictions.sort_unstable();
+        self.dormant = DormantLists::new();
+        for (_, number) in &evictions {
+            self.link_dormant(*number);
         }
         self.schedule = Schedule::default();
         self.schedule.build(expiries, evictions);

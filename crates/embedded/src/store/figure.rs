@@ -35,14 +35,7 @@ impl EmbeddedStore {
             let index = self.shared.index.read();
             (index.known(), index.bytes(), index.counts())
         };
-        let Counts {
-            expired,
-            revived,
-            evicted_due,
-            evicted_for_room,
-            evicted_for_source,
-            evicted_for_address,
-        } = counts;
+        let Counts { expired, revived, evicted_due, evicted_for_room, evicted_for_source } = counts;
         vec![
             gauge("peers", "Peers in the store, live and dormant.", known as f64),
             gauge("peers_bytes", "Bytes that the peers count against the limit of memory.", bytes as f64),
@@ -60,13 +53,8 @@ impl EmbeddedStore {
             ),
             counter(
                 "peers_evicted_for_source",
-                "Expired peers evicted because their source reached its limit of dormant peers.",
+                "Dormant peers evicted for newcomers from the same source, which had twice its limit of peers.",
                 evicted_for_source,
-            ),
-            counter(
-                "peers_evicted_for_address",
-                "Dormant peers evicted because their address reached its limit of live peers.",
-                evicted_for_address,
             ),
             counter(
                 "changes_irrevertible",

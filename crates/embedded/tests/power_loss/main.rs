@@ -14,6 +14,7 @@ use aurora_discovery_protocol::{
 };
 use aurora_discovery_registry::{
     Claim, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, StoreError, Swept, TokenHash,
+    WebOrigin,
 };
 use fastrand::Rng;
 use tokio::task::JoinSet;
@@ -130,7 +131,7 @@ impl Simulation {
         let mut known = [false; PEERS];
         for (peer, known) in known.iter_mut().enumerate() {
             // Revives dormant peers, so that all known peers are listed.
-            *known = store.renew(&id(peer), self.now).await.unwrap() != Renewal::Unknown;
+            *known = store.renew(&id(peer), &claim(), self.now).await.unwrap() != Renewal::Unknown;
         }
         let listed = listed(store, self.now).await;
         for (peer, expected) in self.peers.iter_mut().enumerate() {
@@ -204,7 +205,9 @@ impl Simulation {
                 });
             }
             _ => {
-                operations.spawn(async move { Outcome::Renewed(peer, store.renew(&id(peer), now).await) });
+                operations.spawn(async move {
+                    Outcome::Renewed(peer, store.renew(&id(peer), &claim(), now).await)
+                });
             }
         }
     }
@@ -251,7 +254,8 @@ fn id(peer: usize) -> PeerId {
 }
 
 fn claim() -> Claim {
-    Claim { source: Source::of("203.0.113.7".parse().unwrap()), token: None, holder_rule_disabled: false }
+    let source = Source::of("203.0.113.7".parse().unwrap());
+    Claim { source, page: WebOrigin::None, token: None, holder_rule_disabled: false }
 }
 
 fn put(peer: usize, port: u16) -> PutRequest {
@@ -265,6 +269,7 @@ fn put(peer: usize, port: u16) -> PutRequest {
         },
         ttl: Ttl::from_secs(60),
         claim: claim(),
+        token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random([1; 16])),
     }
 }

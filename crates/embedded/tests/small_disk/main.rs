@@ -10,13 +10,14 @@ use aurora_discovery_embedded::testing::{LossyDisk, open_on};
 use aurora_discovery_protocol::{
     Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl,
 };
-use aurora_discovery_registry::{Claim, PutRequest, Source, Store, TokenHash};
+use aurora_discovery_registry::{Claim, PutRequest, Source, Store, TokenHash, WebOrigin};
 
 const CAPACITY: u64 = 16 << 20;
 
 fn put(peer: u32) -> PutRequest {
     let claim = Claim {
         source: Source::of("203.0.113.7".parse().unwrap()),
+        page: WebOrigin::None,
         token: None,
         holder_rule_disabled: false,
     };
@@ -30,6 +31,7 @@ fn put(peer: u32) -> PutRequest {
         },
         ttl: Ttl::from_secs(300),
         claim,
+        token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random([1; 16])),
     }
 }

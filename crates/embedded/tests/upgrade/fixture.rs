@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, Registration, Timestamp};
+use aurora_discovery_registry::Limits;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -72,8 +73,12 @@ impl Fixture {
     }
 
     pub(crate) fn open(&self, now: Timestamp) -> Arc<EmbeddedStore> {
+        self.open_within(Limits::default(), now)
+    }
+
+    pub(crate) fn open_within(&self, limits: Limits, now: Timestamp) -> Arc<EmbeddedStore> {
         let directory = Some(self.copy.path().to_owned());
-        EmbeddedStore::open(EmbeddedOptions { directory, ..EmbeddedOptions::default() }, now)
+        EmbeddedStore::open(EmbeddedOptions { directory, limits, ..EmbeddedOptions::default() }, now)
             .unwrap_or_else(|error| panic!("{self}: {error}"))
     }
 

@@ -12,7 +12,8 @@ use std::sync::Arc;
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_protocol::{LeaseToken, PeerId, Registration, Timestamp, Ttl, View};
 use aurora_discovery_registry::{
-    Claim, Enumeration, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash,
+    Claim, Enumeration, Limits, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash,
+    WebOrigin,
 };
 use fixture::{ExpectedPeer, Fixture};
 use serde_json::{Value, json};
@@ -81,7 +82,8 @@ async fn a_heartbeat_renews_live_peers_and_revives_dormant_ones() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         for peer in &fixture.peers {
-            let renewal = store.renew(&id(&peer.peer_id), fixture.now).await.unwrap();
+            let renewal =
+                store.renew(&id(&peer.peer_id), &claim(ELSEWHERE, None), fixture.now).await.unwrap();
             let Renewal::Renewed { ttl, revived, registered_at } = renewal else {
                 panic!("{fixture}: {} is unknown", peer.peer_id)
             };
@@ -100,13 +102,82 @@ async fn a_heartbeat_renews_live_peers_and_revives_dormant_ones() {
     }
 }
 
+/// Old records do not say that a peer is token-only, or that a page registered it.
+#[tokio::test]
+async fn a_peer_of_an_earlier_release_is_held_by_address_before_and_after_it_is_written_again() {
+    for fixture in Fixture::all() {
+        let store = fixture.open(fixture.now);
+        assert_held_by_address(&store, &fixture).await;
+        // The checkpoint has the peers in the current form.
+        store.checkpoint().unwrap();
+        store.close().await.unwrap();
+        drop(store);
+        let store = fixture.open(fixture.now);
+        assert!(store.restored().journal.checkpoint_records > 0, "{fixture}");
+        assert_held_by_address(&store, &fixture).await;
+        store.close().await.unwrap();
+    }
+}
+
+async fn assert_held_by_address(store: &Arc<EmbeddedStore>, fixture: &Fixture) {
+    let page = WebOrigin::of_header(b"https://page.example");
+    for peer in &fixture.peers {
+        let id = id(&peer.peer_id);
+        let from_page = Claim { page, ..claim(HOME, None) };
+        let removal = store.remove(&id, &from_page, fixture.now).await.unwrap();
+        assert!(matches!(removal, Removal::Held(_)), "{fixture}: {id}");
+        let renewal = store.renew(&id, &claim(HOME, None), fixture.now).await.unwrap();
+        assert!(matches!(renewal, Renewal::Renewed { .. }), "{fixture}: {id}: not token-only");
+    }
+}
+
+/// Opening counts as proof: otherwise anyone could replace peers that registered long ago.
+#[tokio::test]
+async fn opening_proves_every_holder() {
+    for fixture in Fixture::all() {
+        let week = 7 * 24 * 3_600_000;
+        let now = fixture.now.plus_millis(week);
+        let store = fixture.open(now);
+        for peer in fixture.live() {
+            let stranger = put(peer.registration(), peer.ttl_seconds, claim(ELSEWHERE, None));
+            let placement = store.put(stranger, now).await.unwrap();
+            assert!(matches!(placement, PutResult::Held(_)), "{fixture}: {}", peer.peer_id);
+        }
+        store.close().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_directory_that_exceeds_the_limits_opens_whole() {
+    for fixture in Fixture::all() {
+        let limits = Limits {
+            max_peers: 1,
+            max_bytes: 1,
+            max_archetypes: 1,
+            max_peers_per_source: 1,
+            ..Limits::default()
+        };
+        let store = fixture.open_within(limits, fixture.now);
+        let restored = store.restored();
+        let counted = (restored.live, restored.dormant);
+        assert_eq!(counted, (fixture.live().count() as u64, fixture.dormant().count() as u64), "{fixture}");
+        // A member keeps what it has.
+        let member = fixture.live().next().unwrap();
+        let again = put(member.registration(), member.ttl_seconds, claim(HOME, None));
+        let placement = store.put(again, fixture.now).await.unwrap();
+        assert!(matches!(placement, PutResult::Stored { .. }), "{fixture}: {placement:?}");
+        assert_eq!(store.census(0, fixture.now).await.unwrap().dormant, restored.dormant, "{fixture}");
+        store.close().await.unwrap();
+    }
+}
+
 #[tokio::test]
 async fn a_deregistered_peer_stays_unknown() {
     for fixture in Fixture::all() {
         let store = fixture.open(fixture.now);
         assert!(!fixture.deregistered.is_empty(), "{fixture}");
         for peer in &fixture.deregistered {
-            let renewal = store.renew(&id(peer), fixture.now).await.unwrap();
+            let renewal = store.renew(&id(peer), &claim(HOME, None), fixture.now).await.unwrap();
             assert_eq!(renewal, Renewal::Unknown, "{fixture}: {peer}");
         }
         store.close().await.unwrap();
@@ -120,7 +191,7 @@ async fn a_token_and_an_address_still_prove_the_holder_of_a_live_peer() {
         for peer in fixture.live() {
             let register = |claim| store.put(put(peer.registration(), peer.ttl_seconds, claim), fixture.now);
             let stranger = register(claim(ELSEWHERE, None)).await.unwrap();
-            assert!(matches!(stranger, PutResult::Held { .. }), "{fixture}: {}", peer.peer_id);
+            assert!(matches!(stranger, PutResult::Held(_)), "{fixture}: {}", peer.peer_id);
             let token = TokenHash::of(&LeaseToken::parse(&peer.lease_token).unwrap());
             let proven = register(claim(ELSEWHERE, Some(token))).await.unwrap();
             assert_eq!(proven, PutResult::Stored { token_kept: true }, "{fixture}: {}", peer.peer_id);
@@ -142,12 +213,13 @@ fn id(text: &str) -> PeerId {
 }
 
 fn claim(source: &str, token: Option<TokenHash>) -> Claim {
-    Claim { source: Source::of(source.parse::<IpAddr>().unwrap()), token, holder_rule_disabled: false }
+    let source = Source::of(source.parse::<IpAddr>().unwrap());
+    Claim { source, page: WebOrigin::None, token, holder_rule_disabled: false }
 }
 
 fn put(registration: Registration, ttl: u32, claim: Claim) -> PutRequest {
     let new_token = TokenHash::of(&LeaseToken::from_random([7; 16]));
-    PutRequest { registration, ttl: Ttl::from_secs(ttl), claim, new_token }
+    PutRequest { registration, ttl: Ttl::from_secs(ttl), claim, token_only: false, new_token }
 }
 
 /// The listed fields of every live peer that depend on its registration only, ordered by id.

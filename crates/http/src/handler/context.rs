@@ -1,11 +1,12 @@
 //! The information about a request that every handler needs.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::Registry;
+use aurora_discovery_registry::{Caller, Registry, WebOrigin};
 use axum::extract::FromRequestParts;
+use http::HeaderMap;
+use http::header::ORIGIN;
 use http::request::Parts;
 
 use crate::error::Failure;
@@ -13,10 +14,11 @@ use crate::metrics::Metrics;
 use crate::received::Received;
 use crate::service::Service;
 
-/// The service, and the time and the source of the request.
+/// The service, the caller, and the time of the request.
 pub(crate) struct Context {
     pub(crate) service: Arc<Service>,
-    pub(crate) source: IpAddr,
+    pub(crate) caller: Caller,
+    /// The time that leases depend on. Responses contain [`Context::timestamp`] instead.
     pub(crate) now: Timestamp,
 }
 
@@ -28,13 +30,70 @@ impl Context {
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.service.metrics
     }
+
+    /// The time of the request as the response shows it.
+    pub(crate) fn timestamp(&self) -> Timestamp {
+        self.registry().shown(self.now)
+    }
+
+    /// The source address of the request as the response shows it.
+    pub(crate) fn observed_address(&self) -> String {
+        self.caller.address.to_string()
+    }
 }
 
 impl FromRequestParts<Arc<Service>> for Context {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Failure> {
-        let source = Received::of(parts)?.source;
-        Ok(Self { service: service.clone(), source, now: service.options.clock.now() })
+        let address = Received::of(parts)?.source;
+        let caller = Caller { address, page: web_origin(&parts.headers) };
+        Ok(Self { service: service.clone(), caller, now: service.options.clock.now() })
+    }
+}
+
+/// The web page that the request came from. Browsers send one `Origin` header; several are not one
+/// origin.
+fn web_origin(headers: &HeaderMap) -> WebOrigin {
+    let mut values = headers.get_all(ORIGIN).iter();
+    match (values.next(), values.next()) {
+        (None, _) => WebOrigin::None,
+        (Some(value), None) => WebOrigin::of_header(value.as_bytes()),
+        (Some(_), Some(_)) => WebOrigin::Opaque,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn origin(values: &[&str]) -> WebOrigin {
+        let mut headers = HeaderMap::new();
+        for value in values {
+            headers.append(ORIGIN, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        }
+        web_origin(&headers)
+    }
+
+    #[test]
+    fn a_request_has_the_origin_of_its_only_origin_header() {
+        assert_eq!(origin(&[]), WebOrigin::None);
+        assert!(matches!(origin(&["https://app.example"]), WebOrigin::Page(_)));
+        assert_ne!(origin(&["https://app.example"]), origin(&["https://other.example"]));
+    }
+
+    #[test]
+    fn several_origin_headers_or_a_malformed_one_are_opaque() {
+        for values in [
+            &["https://app.example", "https://app.example"][..],
+            &["https://app.example", "https://other.example"],
+            &["null"],
+            &[""],
+            &["é"],
+        ] {
+            assert_eq!(origin(values), WebOrigin::Opaque, "{values:?}");
+        }
     }
 }

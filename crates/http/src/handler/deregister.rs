@@ -14,7 +14,7 @@ pub(crate) async fn deregister(
 ) -> Result<Response, Failure> {
     let DeregisterRequest { peer_id, lease_token } = DeregisterRequest::from_body(&body)?;
     let registry = context.registry();
-    let was_live = registry.deregister(&peer_id, lease_token.as_ref(), context.source, context.now).await?;
+    let was_live = registry.deregister(&peer_id, lease_token.as_ref(), &context.caller, context.now).await?;
     context.metrics().deregistered(was_live);
     json(&DeregisterResponse { message: "Peer deregistered".to_owned(), peer_id })
 }

@@ -20,7 +20,7 @@ pub(crate) async fn discover(context: Context, uri: Uri) -> Result<Response, Fai
     let request = DiscoverRequest::from_parameters(parameters.into_iter(), bounds)?;
     let Discovered { peers, info } = context.registry().discover(request, context.now).await?;
     context.metrics().pages.inc();
-    json_with_peers(Some(peers), &DiscoverResponse { page: info, timestamp: context.now })
+    json_with_peers(Some(peers), &DiscoverResponse { page: info, timestamp: context.timestamp() })
 }
 
 fn changes(context: &Context, request: ChangesRequest) -> Result<Response, Failure> {
@@ -28,6 +28,6 @@ fn changes(context: &Context, request: ChangesRequest) -> Result<Response, Failu
         context.registry().changes(request, context.now)?;
     context.metrics().deltas.inc();
     let count = joined.len() + changed.len() + left.len();
-    let figures = DeltaInfo { count, since, more, timestamp: context.now };
+    let figures = DeltaInfo { count, since, more, timestamp: context.timestamp() };
     Ok(Response::new(Body::from(delta_body(&joined, &changed, &left, &figures)?)))
 }

@@ -23,16 +23,18 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
 async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Failure> {
     // An invalid cursor must fail the request before the lease is renewed.
     let page = InlinePage::begin(&context, request.discover).await?;
-    let lease = context.registry().heartbeat(&request.peer_id, context.now).await?;
+    let token = request.lease_token.as_ref();
+    let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().renewed([&lease]);
     let response = HeartbeatResponse {
         message: "Heartbeat updated".to_owned(),
         peer_id: request.peer_id,
-        timestamp: context.now,
+        timestamp: context.timestamp(),
         ttl_expires: lease.ttl_expires,
         ttl_seconds: lease.ttl,
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
+        observed_address: Some(context.observed_address()),
         page: figures,
     };
     json_with_peers(peers, &response)
@@ -40,8 +42,7 @@ async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Fa
 
 async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
     let page = InlinePage::begin(&context, request.discover).await?;
-    let peer_ids = request.peer_ids.as_slice();
-    let leases = context.registry().heartbeats(peer_ids, context.now).await;
+    let leases = context.registry().heartbeats(&request.peer_ids, &context.caller, context.now).await;
     // If the store failed, the request fails as a whole.
     if let Some(Err(error)) = leases.first()
         && leases.iter().all(|lease| matches!(lease, Err(Error::Store(_))))
@@ -50,11 +51,13 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     }
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().renewed(leases.iter().flatten());
+    let entries = request.peer_ids.as_slice();
     let response = HeartbeatsResponse {
         message: "Heartbeats updated".to_owned(),
-        timestamp: context.now,
+        timestamp: context.timestamp(),
+        observed_address: Some(context.observed_address()),
         renewed: leases.iter().filter(|lease| lease.is_ok()).count(),
-        results: peer_ids.iter().zip(leases).map(|(peer_id, lease)| result(peer_id, lease)).collect(),
+        results: entries.iter().zip(leases).map(|(entry, lease)| result(&entry.peer_id, lease)).collect(),
         page: figures,
     };
     json_with_peers(peers, &response)

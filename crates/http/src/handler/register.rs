@@ -12,7 +12,7 @@ use crate::response::json_with_peers;
 pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
     let mut request = RegisterRequest::from_body(&body, context.registry().limits().inline_discover)?;
     let page = InlinePage::begin(&context, request.discover.take()).await?;
-    let registered = context.registry().register(request, context.source, context.now).await?;
+    let registered = context.registry().register(request, &context.caller, context.now).await?;
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().registrations.inc();
     let response = RegisterResponse {
@@ -21,7 +21,7 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
         ttl_expires: registered.lease.ttl_expires,
         ttl_seconds: registered.lease.ttl,
         heartbeat_interval_seconds: registered.lease.heartbeat_interval_seconds,
-        observed_address: context.source.to_string(),
+        observed_address: context.observed_address(),
         lease_token: registered.lease_token,
         page: figures,
     };

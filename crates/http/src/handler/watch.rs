@@ -27,7 +27,7 @@ pub(crate) async fn watch(
 ) -> Result<Response, Failure> {
     let request = request(&context, &uri, &headers)?;
     let watchers = &context.service.watchers;
-    let permit = watchers.permit(context.source);
+    let permit = watchers.permit(context.caller.address);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
     // Checked after the request itself, so that an invalid request gets its 400 even at the limit.
     let permit = permit.ok_or_else(|| {

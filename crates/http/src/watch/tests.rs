@@ -28,9 +28,9 @@ fn service(max_changes: usize) -> Arc<Service> {
 
 async fn register(service: &Arc<Service>, peer: &str, archetype: &str) {
     let body = format!(r#"{{"peer_id":"{peer}","archetypes":["{archetype}"]}}"#);
-    let mut request = Request::post("/register").body(Body::from(body)).unwrap();
-    request.extensions_mut().insert(Origin::default());
-    assert_eq!(DiscoveryService::of(service.clone()).respond(request).await.status(), 200);
+    let request = Request::post("/register").body(Body::from(body)).unwrap();
+    let response = DiscoveryService::of(service.clone()).respond(request, Origin::default()).await;
+    assert_eq!(response.status(), 200);
 }
 
 fn connect(service: &Arc<Service>) -> Client {

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use aurora_discovery_http::Route;
 use aurora_discovery_protocol::{
-    Address, Archetype, Archetypes, Code, DiscoverRequest, LeaseToken, MAX_BODY_BYTES, Metadata,
-    NetworkResponse, PeerId, PeerIds,
+    Address, Archetype, Archetypes, Code, DiscoverRequest, HeartbeatEntries, LeaseToken, MAX_BODY_BYTES,
+    Metadata, NetworkResponse, PeerId,
 };
 use aurora_discovery_registry::Limits;
 use http::Method;
@@ -69,7 +69,9 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("register", "413", &["body_too_large"]),
         ("register", "503", &["registry_full", "unavailable"]),
         ("heartbeat", "400", &["invalid_body", "invalid_field", "invalid_cursor", "cursor_expired"]),
+        ("heartbeat", "403", &["not_holder"]),
         ("heartbeat", "404", &["peer_not_registered"]),
+        ("heartbeat", "429", &["rate_limited"]),
         ("heartbeat", "413", &["body_too_large"]),
         ("heartbeat", "503", &["unavailable"]),
         ("deregister", "400", &["invalid_body", "invalid_field"]),
@@ -130,8 +132,8 @@ fn the_bounds_in_the_document_match_the_code() {
         (&register["ttl_seconds"]["minimum"], limits.ttl_min.as_secs() as usize),
         (&register["ttl_seconds"]["maximum"], limits.ttl_max.as_secs() as usize),
         (&register["ttl_seconds"]["default"], limits.ttl_default.as_secs() as usize),
-        (&schemas["HeartbeatsRequest"]["properties"]["peer_ids"]["maxItems"], PeerIds::MAX_COUNT),
-        (&schemas["HeartbeatsResponse"]["properties"]["results"]["maxItems"], PeerIds::MAX_COUNT),
+        (&schemas["HeartbeatsRequest"]["properties"]["peer_ids"]["maxItems"], HeartbeatEntries::MAX_COUNT),
+        (&schemas["HeartbeatsResponse"]["properties"]["results"]["maxItems"], HeartbeatEntries::MAX_COUNT),
         (
             &schemas["NetworkResponse"]["properties"]["archetypes"]["maxItems"],
             NetworkResponse::MAX_ARCHETYPES,
@@ -170,7 +172,7 @@ fn the_document_describes_every_query_parameter_with_its_bounds() {
     assert_eq!(parameter("archetype")["maxItems"], DiscoverRequest::MAX_ARCHETYPES);
     assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
     assert_eq!(parameter("order")["enum"], json!(["sample", "all"]));
-    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "seed"]));
+    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "contact", "seed"]));
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
     // Changes can only be requested by `/discover` itself, not within another request.
@@ -238,7 +240,12 @@ fn the_document_and_the_code_accept_the_same_values() {
         "a\u{85}",
         "a\u{3000}",
     ] {
-        assert_eq!(fits("Archetype", text), Archetype::parse(text).is_ok(), "{text:?}");
+        assert_eq!(fits("Archetype", text), Archetype::parse_stored(text).is_ok(), "{text:?}");
+        assert_eq!(fits("NewArchetype", text), Archetype::parse(text).is_ok(), "{text:?}");
+    }
+    for text in ["a\u{ad}b", "a\u{202e}", "\u{feff}a", "a\u{200d}b", "a\u{200d}", "\u{200c}a", "a\u{2060}"] {
+        assert!(fits("Archetype", text) && Archetype::parse_stored(text).is_ok(), "{text:?}");
+        assert_eq!(fits("NewArchetype", text), Archetype::parse(text).is_ok(), "{text:?}");
     }
     for text in ["!", "~", "uuid-or-identifier", "", " ", "a b", "é", "\u{7f}"] {
         assert_eq!(fits("PeerId", text), PeerId::parse(text).is_ok(), "{text:?}");

@@ -137,7 +137,7 @@ async fn the_legacy_view_of_a_watch_has_two_names() {
     }
     let refusal = service.get("/watch?view=half").await;
     refusal.refused(400, "invalid_parameter", Some("view"));
-    assert_eq!(refusal.json()["error"], "view must be legacy or full");
+    assert_eq!(refusal.json()["error"], "view must be legacy, full or contact");
 }
 
 #[tokio::test]

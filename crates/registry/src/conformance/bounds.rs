@@ -95,7 +95,13 @@ pub async fn ipv6_addresses_of_one_64_are_one_source(subject: &dyn Subject) {
 }
 
 pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
+    let limits = Limits {
+        max_peers_per_source: 2,
+        max_peers_per_network: 2,
+        max_peers_per_site: 2,
+        ..Limits::default()
+    };
+    let harness = Harness::within(subject, &limits).await;
     for n in 0..5 {
         harness.register(&peer(&format!("v4-{n}")).with_source("127.0.0.1"), at(0)).await;
         harness.register(&peer(&format!("v6-{n}")).with_source("::1"), at(0)).await;
@@ -151,17 +157,21 @@ pub async fn peers_that_publish_an_address_other_than_their_source_are_bounded(s
 }
 
 pub async fn a_member_that_publishes_another_address_is_a_newcomer_there(subject: &dyn Subject) {
-    let harness = Harness::within(subject, &Limits { max_peers_per_address: 1, ..Limits::default() }).await;
+    let harness = Harness::within(subject, &Limits { max_peers_per_address: 2, ..Limits::default() }).await;
     if !harness.guarantees.bounds.addresses {
         return;
     }
-    harness.register(&peer("first").with_address("peer.example.org", 80), at(0)).await;
+    for (name, source) in [("first", OTHER_SOURCE), ("second", "192.0.2.1")] {
+        let publisher = peer(name).with_source(source).with_address("peer.example.org", 80);
+        harness.register(&publisher, at(0)).await;
+    }
     harness.register(&peer("member"), at(0)).await;
     let before = harness.find("member", at(1)).await;
     let moved = peer("member").with_address("peer.example.org", 80);
     assert_eq!(harness.put(&moved, at(1)).await, PutResult::Full(ExceededLimit::Address));
     assert_eq!(harness.find("member", at(1)).await, before, "a refused registration changes nothing");
-    harness.register(&peer("first").with_address("peer.example.org", 81), at(2)).await;
+    let gone = peer("first").with_source(OTHER_SOURCE).with_address("peer.example.org", 81);
+    harness.register(&gone, at(2)).await;
     harness.register(&moved, at(2)).await;
 }
 

@@ -84,11 +84,13 @@ pub async fn registering_without_the_token_replaces_the_token(subject: &dyn Subj
     assert!(harness.register(&elsewhere.with_token(token(2)), at(2)).await);
 }
 
-pub async fn a_wrong_token_from_the_holders_source_is_replaced(subject: &dyn Subject) {
+pub async fn a_wrong_token_counts_as_none_in_a_registration(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p").with_new_token(token(1)), at(0)).await;
     assert!(!harness.register(&peer("p").with_token(token(9)).with_new_token(token(2)), at(1)).await);
     assert!(harness.register(&peer("p").with_source(OTHER_SOURCE).with_token(token(2)), at(2)).await);
+    let stranger = peer("p").with_source("192.0.2.1").with_token(token(9));
+    assert!(!harness.register(&stranger, at(2 + TTL_AND_A_THIRD)).await, "a dormant peer");
 }
 
 pub async fn the_latest_registration_determines_the_source_of_the_holder(subject: &dyn Subject) {

@@ -30,7 +30,7 @@ const SOURCES: [&str; 7] = [
 ];
 /// A source from which no peer registers in the middle of [`History::outlive_the_proof`].
 const STRANGER: &str = "192.0.2.9";
-/// The `Origin` headers of pages. Most requests do not come from a page.
+/// The `Origin` headers of pages.
 const ORIGINS: [&str; 3] = ["https://one.example", "https://two.example", "null"];
 const TTLS: [u32; 4] = [30, 60, 300, 3_600];
 
@@ -134,7 +134,7 @@ impl History<'_> {
         let mut put =
             peer(name).with_archetypes(&carried).with_metadata(&format!("{{\"n\":{}}}", self.rng.u64(..)));
         put = put
-            .with_source(self.any(&SOURCES))
+            .with_source(&self.source(name))
             .with_ttl(self.any(&TTLS))
             .with_new_token(token(self.rng.u8(..)));
         put.token_only = self.rng.u8(..6) == 0;
@@ -145,8 +145,8 @@ impl History<'_> {
 
     async fn heartbeat(&mut self) {
         let name = self.any_id();
-        let source = self.any(&SOURCES);
-        let claim = self.claim(name, claim_from(source));
+        let source = self.source(name);
+        let claim = self.claim(name, claim_from(&source));
         self.send_heartbeat(name, &claim).await;
     }
 
@@ -169,8 +169,8 @@ impl History<'_> {
 
     async fn deregister(&mut self) {
         let name = self.any_id();
-        let source = self.any(&SOURCES);
-        let claim = self.claim(name, claim_from(source));
+        let source = self.source(name);
+        let claim = self.claim(name, claim_from(&source));
         let removal = self.harness.remove(name, &claim, self.now).await;
         self.model.deregistered(&id(name), &claim, removal, self.now);
     }
@@ -221,10 +221,17 @@ impl History<'_> {
         Query { archetypes, exclude, limit, ..all_peers() }
     }
 
+    /// Half of the time the source that the peer registered from, otherwise any.
+    fn source(&mut self, name: &str) -> String {
+        let any = self.any(&SOURCES).to_owned();
+        let known = self.model.address_of(&id(name));
+        known.filter(|_| self.rng.bool()).unwrap_or(any)
+    }
+
     /// Presents no token, the right token, or a random one, with or without a page.
     fn claim(&mut self, name: &str, claim: Claim) -> Claim {
         let right = self.model.token_of(&id(name));
-        let claim = if self.rng.u8(..4) == 0 { on_page(self.any(&ORIGINS), claim) } else { claim };
+        let claim = if self.rng.bool() { on_page(self.any(&ORIGINS), claim) } else { claim };
         let token = match self.rng.u8(..4) {
             0 => right,
             1 => Some(token(self.rng.u8(..))),

@@ -4,14 +4,14 @@ use aurora_discovery_protocol::Timestamp;
 
 use super::harness::{
     HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD, all_peers, at,
-    at_millis, claim_from, ids_of, peer, peers_with_any, token,
+    at_millis, claim_from, ids_of, peer, peers_with_any, renewed, token,
 };
 use super::{Restart, Subject};
 use crate::{Enumeration, Limits, PutResult, Query, Removal, Renewal};
 
 pub async fn registered_peers_survive_a_restart(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
-    let registration = peer("p").with_archetypes(&["ética", "b"]).with_metadata(r#"{"n": 1e999}"#);
+    let registration = peer("p").with_archetypes(&["ética", "b"]).with_metadata(r#"{"n": 1e99}"#);
     harness.register(&registration.clone().with_archetypes(&["old"]), at(0)).await;
     harness.register(&registration, at(1)).await;
     harness.register(&peer("q"), at(1)).await;
@@ -69,6 +69,40 @@ pub async fn the_holder_is_recognized_after_a_restart(subject: &dyn Subject) {
     assert!(matches!(harness.put(&other_client, at(2)).await, PutResult::Held(_)));
     assert!(harness.register(&other_client.with_token(token(1)), at(2)).await);
     harness.register(&peer("six").with_source("2001:db8:1:2::4"), at(2)).await;
+}
+
+pub async fn pages_and_token_only_names_are_recognized_after_a_restart(subject: &dyn Subject) {
+    let harness = Harness::open(subject).await;
+    let page = "https://app.example";
+    harness.register(&peer("page").with_page(page), at(0)).await;
+    harness.register(&peer("token-only").with_new_token(token(1)).with_token_only(), at(0)).await;
+    let Some(harness) = restarted(subject, harness, at(1)).await else { return };
+    let other_page = peer("page").with_page("https://other.example");
+    assert!(matches!(harness.put(&other_page, at(2)).await, PutResult::Held(_)));
+    harness.register(&peer("page").with_page(page), at(2)).await;
+    assert!(matches!(harness.put(&peer("token-only"), at(2)).await, PutResult::Held(_)));
+    assert!(matches!(harness.renew("token-only", at(2)).await, Renewal::Held(_)));
+    assert!(harness.register(&peer("token-only").with_token(token(1)), at(2)).await);
+}
+
+pub async fn a_restart_counts_as_proof(subject: &dyn Subject) {
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("p"), at(0)).await;
+    let stranger = claim_from(OTHER_SOURCE);
+    let back = 3_000;
+    for second in (100..back).step_by(100) {
+        assert_eq!(harness.renew_as("p", &stranger, at(second)).await, renewed(300, false, at(0)));
+    }
+    let Some(harness) = restarted(subject, harness, at(back)).await else { return };
+    // A store that other processes serve in the meantime keeps the times of proofs.
+    let proven = if harness.guarantees.restart == Restart::LeasesRenewed { back } else { 0 };
+    for second in (back..proven + 12 * TTL).step_by(100) {
+        assert_eq!(harness.renew_as("p", &stranger, at(second)).await, renewed(300, false, at(0)));
+    }
+    let (end, taker) = (proven + 12 * TTL, peer("p").with_source("192.0.2.200"));
+    let early = harness.put(&taker, at_millis(end * 1_000 - 1)).await;
+    assert!(matches!(early, PutResult::Held(_)), "{early:?}");
+    harness.register(&taker, at(end)).await;
 }
 
 pub async fn an_enumeration_continues_or_has_expired_after_a_restart(subject: &dyn Subject) {

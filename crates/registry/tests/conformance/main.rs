@@ -9,7 +9,8 @@ mod reference;
 use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_registry::conformance::{
-    bounds, census, enumeration, fill, holder, lifecycle, model, race, restart, sampling, values,
+    address, bounds, census, enumeration, fill, growth, holder, known, lifecycle, model, network, page,
+    proof, race, restart, sampling, token_only, unproven, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -60,6 +61,32 @@ mod a_fault_is_detected {
         RefusedPutRenews by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_refused_registration_that_renews;
         TokenAlwaysNew by holder::a_presented_token_remains_valid as a_token_that_is_always_replaced;
         TokenNeverNew by holder::registering_without_the_token_replaces_the_token as a_token_that_is_never_replaced;
+        AnyoneDeregistersDormant by lifecycle::deregistering_a_dormant_peer_needs_proof as a_dormant_peer_that_anyone_deregisters;
+        WrongTokenLocksOut by holder::a_wrong_token_counts_as_none_in_a_registration as a_wrong_token_that_locks_the_holder_out;
+        IgnoresTokenOnly by token_only::only_its_token_replaces_renews_or_deregisters_a_live_token_only_peer as a_token_only_flag_that_is_ignored;
+        ReservesNothing by token_only::a_token_only_name_is_reserved_for_three_leases_after_its_lease as a_token_only_name_that_is_not_reserved;
+        AddressMakesTokenOnly by token_only::only_the_token_makes_a_live_registration_token_only as an_address_that_makes_a_name_token_only;
+        TrustsPages by page::a_page_proves_nothing_by_its_address as a_page_that_proves_itself_by_its_address;
+        ForgetsPages by page::a_page_is_the_holder_of_what_it_registered as a_page_that_is_forgotten;
+        WrongTokenRenews by proof::a_wrong_token_is_refused_in_any_heartbeat as a_wrong_token_that_renews;
+        WrongTokenRenews by proof::a_batch_renewal_checks_the_claim_of_each_peer as a_wrong_token_that_renews_in_a_batch;
+        RefusedHeartbeatRenews by proof::a_refused_heartbeat_changes_nothing as a_refused_heartbeat_that_renews;
+        NeverFreesNames by proof::anyone_may_replace_a_peer_after_12_leases_without_proof as a_name_that_strangers_hold_for_ever;
+        NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_for_another_12_leases as a_proof_that_is_not_stored;
+        NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced as a_late_proof_that_is_not_stored;
+        NeverStoresProofs by proof::the_token_proves_a_heartbeat_from_any_source as a_token_that_proves_nothing;
+        NetworkProvesNothing by proof::a_heartbeat_from_the_24_or_48_of_the_holder_is_proven as a_network_that_proves_nothing;
+        EveryHeartbeatProves by proof::a_heartbeat_from_the_24_or_48_of_the_holder_is_proven as a_stranger_whose_heartbeat_proves;
+        TrustsPages by proof::a_heartbeat_of_a_page_is_proven_only_for_its_own_registration as a_page_whose_heartbeat_proves;
+        StoresProofsWithLeases by proof::a_proof_is_stored_even_if_the_lease_needs_no_write as a_proof_that_is_stored_only_with_a_lease;
+        UnboundedUnproven by unproven::unproven_heartbeats_of_one_source_keep_a_bounded_number_of_peers_alive as unproven_heartbeats_without_a_bound;
+        UnboundedUnproven by unproven::a_batch_renewal_respects_the_bound_on_unproven_heartbeats as unproven_heartbeats_without_a_bound_in_a_batch;
+        RefusesKeptPeers by unproven::a_source_goes_on_with_the_peers_that_it_keeps_alive as a_kept_peer_that_is_refused;
+        EveryHeartbeatIsBounded by unproven::a_proven_heartbeat_is_never_refused_for_a_bound as a_proven_heartbeat_that_is_bounded;
+        BoundsUnprovenLoopback by unproven::loopback_is_exempt_from_the_bound_on_unproven_heartbeats as a_bound_on_unproven_heartbeats_from_loopback;
+        ProofReleasesNothing by unproven::a_proven_heartbeat_releases_the_place_of_an_unproven_one as a_proof_that_releases_no_place;
+        RegistrationReleasesNothing by unproven::a_registration_releases_the_place_of_an_unproven_heartbeat as a_registration_that_releases_no_place;
+        LeaseEndReleasesNothing by unproven::the_end_of_a_lease_releases_the_place_of_an_unproven_heartbeat as a_lease_end_that_releases_no_place;
         IgnoresCase by values::ids_are_case_sensitive as ids_that_ignore_case;
         ReserializesMetadata by values::metadata_is_returned_byte_for_byte as metadata_that_is_reserialized;
         AlwaysFirstPage by sampling::every_peer_is_sampled_equally_often as a_sample_that_is_always_the_first_page;
@@ -79,11 +106,34 @@ mod a_fault_is_detected {
         CountsLoopback by bounds::loopback_is_exempt_from_the_source_bound as a_source_bound_on_loopback;
         MembersEvadeAddressBound by bounds::a_member_that_publishes_another_address_is_a_newcomer_there as a_member_that_evades_the_address_bound;
         UnboundedSources by bounds::peers_per_source_are_bounded as sources_without_a_bound;
+        BoundsRevivals by bounds::no_bound_refuses_a_revival as a_revival_that_a_bound_refuses;
+        UnboundedNetworks by network::peers_per_ipv4_24_are_bounded as an_ipv4_24_without_a_bound;
+        UnboundedNetworks by network::peers_per_ipv6_56_are_bounded as an_ipv6_56_without_a_bound;
+        UnboundedSites by network::peers_per_ipv6_48_are_bounded as an_ipv6_48_without_a_bound;
+        UnboundedHosts by address::a_host_is_bounded_whatever_the_port as a_host_without_a_bound;
+        OneSourceTakesAll by address::one_source_takes_at_most_half_of_an_address_bound as a_source_that_takes_a_whole_address_bound;
+        OneSourceTakesAll by address::one_source_takes_at_most_half_of_a_host_bound as a_source_that_takes_a_whole_host_bound;
+        CountsLocalAddresses by address::addresses_that_mean_another_host_to_each_reader_are_not_counted as a_bound_on_private_addresses;
+        CountsPortZero by address::peers_that_cannot_be_dialled_are_not_counted_at_their_address as a_bound_on_peers_that_cannot_be_dialled;
+        CountsOwnAddress by address::a_peer_that_publishes_the_address_it_comes_from_is_never_refused_for_it as an_own_address_that_is_refused;
+        CountsSpellings by address::all_forms_of_one_address_count_together as forms_of_an_address_that_count_separately;
+        MembersGrowFreely by growth::a_member_that_adds_bytes_is_a_newcomer as a_member_that_evades_the_bound_on_bytes;
+        MembersAddArchetypes by growth::a_member_that_adds_archetypes_is_a_newcomer as a_member_that_evades_the_bound_on_archetypes;
+        RefusesKnownArchetypes by growth::a_registration_that_adds_no_archetype_is_never_refused_for_archetypes as a_newcomer_without_new_archetypes_that_is_refused;
+        MembersMoveFreely by growth::a_member_from_another_source_is_a_newcomer_there as a_member_that_evades_the_source_bound;
+        KnowsWithoutBound by known::at_most_twice_the_source_bound_of_peers_is_known as dormant_peers_of_a_source_without_a_bound;
+        EvictsAnySource by known::a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source as a_newcomer_that_evicts_peers_of_other_sources;
+        EvictsNewest by known::a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source as a_newcomer_that_evicts_the_newest_dormant_peer;
+        ReplacementEvicts by known::registering_a_known_peer_again_evicts_nobody as a_replacement_that_evicts;
+        LeaseEndEvicts by known::the_end_of_a_lease_evicts_nobody as a_lease_end_that_evicts;
+        BoundsKnownLoopback by known::loopback_is_exempt_from_the_bound_on_known_peers as a_bound_on_known_peers_of_loopback;
         CountsDormant by census::a_census_counts_live_and_dormant_peers as a_census_that_counts_dormant_peers_as_live;
         ChecksThenActs by race::one_of_several_concurrent_registrations_of_an_unused_id_succeeds as a_put_that_is_not_atomic;
         HeartbeatNeverRevives by restart::a_network_recovers_from_an_outage_within_one_cadence
             as an_outage_without_revival;
         RestartLosesLease by restart::a_restart_gives_each_live_peer_one_full_lease as a_restart_that_ends_leases;
+        ForgetsPages by restart::pages_and_token_only_names_are_recognized_after_a_restart as a_restart_without_the_page;
+        RestartKeepsProof by restart::a_restart_counts_as_proof as a_restart_that_counts_as_no_proof;
         RestartForgetsTokens by restart::the_holder_is_recognized_after_a_restart as a_restart_that_forgets_tokens;
     }
 }
@@ -103,6 +153,19 @@ mod the_reference_model_detects {
         AnyoneOverwrites by model::random_histories_agree_with_the_reference_model as a_registration_that_ignores_the_holder;
         AnyoneDeregisters by model::random_histories_agree_with_the_reference_model as a_deregistration_that_ignores_the_holder;
         TokenAlwaysNew by model::random_histories_agree_with_the_reference_model as a_token_that_is_always_replaced;
+        AnyoneDeregistersDormant by model::random_histories_agree_with_the_reference_model as a_dormant_peer_that_anyone_deregisters;
+        IgnoresTokenOnly by model::random_histories_agree_with_the_reference_model as a_token_only_flag_that_is_ignored;
+        ReservesNothing by model::random_histories_agree_with_the_reference_model as a_token_only_name_that_is_not_reserved;
+        AddressMakesTokenOnly by model::random_histories_agree_with_the_reference_model as an_address_that_makes_a_name_token_only;
+        TrustsPages by model::random_histories_agree_with_the_reference_model as a_page_that_proves_itself_by_its_address;
+        ForgetsPages by model::random_histories_agree_with_the_reference_model as a_page_that_is_forgotten;
+        WrongTokenRenews by model::random_histories_agree_with_the_reference_model as a_wrong_token_that_renews;
+        WrongTokenLocksOut by model::random_histories_agree_with_the_reference_model as a_wrong_token_that_locks_the_holder_out;
+        RefusedHeartbeatRenews by model::random_histories_agree_with_the_reference_model as a_refused_heartbeat_that_renews;
+        NeverFreesNames by model::random_histories_agree_with_the_reference_model as a_name_that_strangers_hold_for_ever;
+        NeverStoresProofs by model::random_histories_agree_with_the_reference_model as a_proof_that_is_not_stored;
+        NetworkProvesNothing by model::random_histories_agree_with_the_reference_model as a_network_that_proves_nothing;
+        EveryHeartbeatProves by model::random_histories_agree_with_the_reference_model as a_stranger_whose_heartbeat_proves;
         IgnoresExclude by model::random_histories_agree_with_the_reference_model as an_excluded_peer_that_is_listed;
         SweepEvictsDormant by model::random_histories_agree_with_the_reference_model as a_sweep_that_deletes_dormant_peers;
         RestartLosesLease by model::random_histories_agree_with_the_reference_model as a_restart_that_ends_leases;

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp};
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
     Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query, Removal,
@@ -144,6 +144,8 @@ impl Reference {
         let token = peers.get(&id).filter(|_| token_kept).map_or(put.new_token, |entry| entry.holder.token);
         self.make_room(peers, &id, put.claim.source, now);
         let holder = self.holder(&put, token);
+        let replaced = peers.get(&id).filter(|_| self.is(Fault::RegistrationReleasesNothing));
+        let kept_by = replaced.and_then(|entry| entry.kept_by);
         let entry = Entry {
             put,
             holder,
@@ -151,7 +153,7 @@ impl Reference {
             last_seen: now,
             expires: lease,
             proven_at: now,
-            kept_by: None,
+            kept_by,
             old_archetypes,
         };
         peers.insert(id, entry);
@@ -188,13 +190,8 @@ impl Reference {
                 break;
             }
             if listed.insert(entry.put.registration.peer_id.clone()) {
-                match query.view {
-                    View::Legacy => list.push(json.encoded(), entry.last_seen),
-                    View::Full => {
-                        let expires_in = entry.expires.millis_since(now) / 1_000;
-                        list.push_full(json.encoded(), entry.last_seen, expires_in, registered);
-                    }
-                }
+                let expires_in = entry.expires.millis_since(now) / 1_000;
+                list.push_in_view(query.view, json.encoded(), entry.last_seen, || (expires_in, registered));
             }
         }
         list
@@ -281,7 +278,8 @@ impl Store for Reference {
                 return Ok(Renewal::Held(held));
             }
         };
-        if proof == Proof::Unproven && self.exceeds_unproven_bound(&peers, &id, claim.source, now) {
+        let is_bounded = proof == Proof::Unproven || self.is(Fault::EveryHeartbeatIsBounded);
+        if is_bounded && self.exceeds_unproven_bound(&peers, &id, claim.source, now) {
             return Ok(Renewal::UnprovenLimit);
         }
         let Some(entry) = peers.get_mut(&id) else { return Ok(Renewal::Unknown) };

@@ -13,7 +13,7 @@
 //!   slot.
 //! - Vacant slots are reused before the arena grows, so its size is that of the largest network so
 //!   far.
-//! - Only [`Slot::renew`] modifies data that others may read concurrently.
+//! - Only [`Slot::renew`] and [`Tail::prove`] modify data that others may read concurrently.
 
 use aurora_discovery_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
 use aurora_discovery_registry::Holder;
@@ -37,7 +37,11 @@ pub(crate) struct Content {
     pub(crate) registered_at: Timestamp,
     pub(crate) last_seen: Timestamp,
     pub(crate) expires_at: Timestamp,
-    pub(crate) address_key: u64,
+    /// When the holder last proved itself.
+    pub(crate) proven_at: Timestamp,
+    /// The key of the published host; see [`Tail::host_key`].
+    pub(crate) host_key: u64,
+    pub(crate) port: u16,
 }
 
 impl Arena {
@@ -82,9 +86,11 @@ impl Arena {
         tail.long_text = slot.write(content.json.encoded());
         slot.ttl = content.ttl;
         slot.set_lease(content.last_seen, content.expires_at);
-        tail.holder = content.holder;
+        tail.set_holder(&content.holder);
         tail.registered_at = content.registered_at;
-        tail.address_key = content.address_key;
+        tail.set_proven_at(content.proven_at);
+        tail.host_key = content.host_key;
+        tail.port = content.port;
     }
 
     pub(crate) fn tail(&self, slot: u32) -> &Tail {
@@ -164,7 +170,8 @@ mod tests {
     }
 
     fn content(json: PeerJson) -> Content {
-        let holder = Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) };
+        let token = TokenHash::from_bytes([0; TokenHash::LEN]);
+        let holder = Holder { source: Source::V6(0), token, page: None, token_only: false };
         let at = Timestamp::from_secs(1);
         Content {
             json,
@@ -173,7 +180,9 @@ mod tests {
             registered_at: at,
             last_seen: at,
             expires_at: at,
-            address_key: 0,
+            proven_at: at,
+            host_key: 0,
+            port: 1,
         }
     }
 

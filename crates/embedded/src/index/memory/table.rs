@@ -30,6 +30,10 @@ impl<T> ShardedTable<T> {
         self.shards[shard(hash)].find(hash, same)
     }
 
+    pub(crate) fn find_mut(&mut self, hash: u64, same: impl FnMut(&T) -> bool) -> Option<&mut T> {
+        self.shards[shard(hash)].find_mut(hash, same)
+    }
+
     /// Returns the entry that satisfies `same`, or inserts the one that `make` creates. `rehash`
     /// computes the hash of an entry.
     pub(crate) fn find_or_insert(

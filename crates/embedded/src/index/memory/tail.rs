@@ -1,37 +1,108 @@
 //! The data of a peer that is not in its slot.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Holder, Source, TokenHash};
+use aurora_discovery_registry::{Holder, OriginHash, TokenHash};
 
 use super::super::membership::Memberships;
 use super::slot::Slot;
+use super::source::{Keeper, PackedSource};
 
-/// Data that changes of a peer read. Most listings do not read it.
+/// Data that heartbeats and changes of a peer read. Most listings do not read it.
+///
+/// It takes two cache lines. A heartbeat reads the first one only.
+#[repr(C, align(64))]
 pub(crate) struct Tail {
-    pub(crate) holder: Holder,
+    pub(crate) source: PackedSource,
     pub(crate) registered_at: Timestamp,
+    /// When the holder last proved itself, in milliseconds. Heartbeats raise it concurrently with
+    /// reads.
+    proven_at: AtomicU64,
+    /// The source whose unproven heartbeats keep the live peer alive, if any.
+    pub(crate) kept_by: Option<Keeper>,
+    token: TokenHash,
+    page: Option<OriginHash>,
+    token_only: bool,
+    /// The published port.
+    pub(crate) port: u16,
+    pub(crate) links: Links,
     /// The time of the peer's entry in the schedule. The lease of a live peer may end later by now.
     pub(crate) scheduled: Timestamp,
-    /// The key of the published address if it differs from the source; otherwise 0.
-    pub(crate) address_key: u64,
+    /// The key of the published host, or 0 if the peer does not count against the limits of the
+    /// address.
+    pub(crate) host_key: u64,
     pub(crate) memberships: Memberships,
     /// The text, if it does not fit into the slot; otherwise empty.
     pub(crate) long_text: Box<[u8]>,
-    /// The peer's position among all live peers.
-    pub(crate) position: u32,
+}
+
+/// The place of a peer in the list that its state belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// The position among all live peers.
+    Live { position: u32 },
+    /// The neighbours among the dormant peers of the same source, by the end of their leases.
+    Dormant { older: Option<SlotNumber>, newer: Option<SlotNumber> },
+}
+
+/// The number of a slot. `Option<SlotNumber>` takes no more space than the number itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SlotNumber(std::num::NonZeroU32);
+
+impl SlotNumber {
+    pub(crate) fn new(slot: u32) -> Option<Self> {
+        // Stored plus one. The arena never has as many slots as the largest number.
+        slot.checked_add(1).and_then(std::num::NonZeroU32::new).map(Self)
+    }
+
+    pub(crate) fn get(self) -> u32 {
+        self.0.get() - 1
+    }
 }
 
 impl Tail {
     pub(crate) fn vacant() -> Self {
         Self {
-            holder: Holder { source: Source::V6(0), token: TokenHash::from_bytes([0; TokenHash::LEN]) },
+            source: PackedSource::default(),
             registered_at: Timestamp::default(),
+            proven_at: AtomicU64::new(0),
+            kept_by: None,
+            token: TokenHash::from_bytes([0; TokenHash::LEN]),
+            page: None,
+            token_only: false,
+            port: 0,
+            links: Links::Live { position: 0 },
             scheduled: Timestamp::default(),
-            address_key: 0,
+            host_key: 0,
             memberships: Memberships::None,
             long_text: Box::default(),
-            position: 0,
         }
+    }
+
+    pub(crate) fn holder(&self) -> Holder {
+        let Self { source, token, page, token_only, .. } = *self;
+        Holder { source: source.unpack(), token, page, token_only }
+    }
+
+    pub(crate) fn set_holder(&mut self, holder: &Holder) {
+        self.source = PackedSource::new(holder.source);
+        self.token = holder.token;
+        self.page = holder.page;
+        self.token_only = holder.token_only;
+    }
+
+    pub(crate) fn proven_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.proven_at.load(Relaxed))
+    }
+
+    /// Stores the time of a proof. Does not need exclusive access. An older time changes nothing.
+    pub(crate) fn prove(&self, now: Timestamp) {
+        self.proven_at.fetch_max(now.as_millis(), Relaxed);
+    }
+
+    pub(crate) fn set_proven_at(&mut self, at: Timestamp) {
+        *self.proven_at.get_mut() = at.as_millis();
     }
 
     pub(crate) fn has_archetype(&self, archetype: u32) -> bool {
@@ -49,23 +120,51 @@ impl Tail {
     }
 }
 
+/// Bytes that an allocation takes in addition to its contents: the allocator's header, and rounding.
+pub(crate) const ALLOCATION: u64 = 16;
+
 /// Bytes that a peer counts against the limit, from the length of its text and the number of
-/// archetypes. A text counts for what exceeds a slot, as in release 890211c: the same peers must
-/// fit the same limit after an upgrade.
+/// archetypes. An archetype that the index does not have yet counts in addition, in its table.
 pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
-    /// The slot, the tail, and the entries in the tables, the dense array and the schedule.
-    const PEER: u64 = 448;
+    /// The slot, the tail, and the entries in the tables, the dense array and the schedule. They
+    /// take so much at a million peers.
+    const PEER: u64 = 512;
     const ARCHETYPE: u64 = 24;
-    PEER + text.saturating_sub(Slot::INLINE) as u64 + archetypes as u64 * ARCHETYPE
+    // A text that does not fit into the slot is allocated as a whole.
+    let long_text = if text > Slot::INLINE { text as u64 + ALLOCATION } else { 0 };
+    PEER + long_text + archetypes as u64 * ARCHETYPE
 }
 
 #[cfg(test)]
 mod tests {
+    use std::mem::offset_of;
+
     use super::*;
 
     #[test]
     fn a_peers_cost_covers_its_slot_and_tail() {
         assert!(size_of::<Slot>() + size_of::<Tail>() < usize::try_from(cost(0, 0)).unwrap());
-        assert_eq!(size_of::<Tail>(), 104);
+    }
+
+    #[test]
+    fn a_tail_fills_two_cache_lines_and_a_heartbeat_reads_the_first() {
+        assert_eq!((size_of::<Tail>(), align_of::<Tail>()), (128, 64));
+        assert_eq!(offset_of!(Tail, links), 60, "everything before it is in the first line");
+    }
+
+    #[test]
+    fn a_text_counts_whole_from_the_first_byte_that_does_not_fit_the_slot() {
+        let inline = cost(Slot::INLINE, 0);
+        assert_eq!(inline, cost(0, 0));
+        assert_eq!(cost(Slot::INLINE + 1, 0), inline + Slot::INLINE as u64 + 1 + ALLOCATION);
+        assert_eq!(cost(0, 2), cost(0, 0) + 48);
+    }
+
+    #[test]
+    fn the_time_of_a_proof_never_goes_back() {
+        let tail = Tail::vacant();
+        tail.prove(Timestamp::from_secs(20));
+        tail.prove(Timestamp::from_secs(10));
+        assert_eq!(tail.proven_at(), Timestamp::from_secs(20));
     }
 }

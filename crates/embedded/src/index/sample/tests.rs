@@ -22,7 +22,7 @@ fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
         metadata: Metadata::default(),
     };
     let token = TokenHash::of(&LeaseToken::from_random([0; 16]));
-    let holder = Holder { source: Source::of(address), token };
+    let holder = Holder { source: Source::of(address), token, page: None, token_only: false };
     let entry = Entry::new(registration, holder, Lease::begin(Ttl::from_secs(60), NOW), &index.keys);
     index.insert(&entry, None);
 }

@@ -14,7 +14,7 @@ use crate::{EmbeddedOptions, EmbeddedStore};
 
 const THREADS: u64 = 4;
 const PEERS: u32 = 200;
-const SOURCES: [&str; 3] = ["203.0.113.1", "203.0.113.2", "127.0.0.1"];
+const SOURCES: [&str; 3] = ["203.0.113.1", "198.51.100.2", "127.0.0.1"];
 
 /// Performs a random operation. All threads share a clock that advances with each operation.
 fn random_operation(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
@@ -28,7 +28,7 @@ fn random_operation(store: &EmbeddedStore, rng: &mut Rng, clock: &AtomicU64) {
             // leases end.
             store.put_now(PutRequest { ttl: Ttl::from_secs(30), ..put }, now);
         }
-        3..6 => drop(store.renew_now(&peer, now)),
+        3..6 => drop(store.renew_as(&peer, &claim(source, None), now)),
         6 => drop(store.remove_now(&peer, &claim(source, None), now)),
         7 => drop(ids(&block_on(store.sample(&query(&["all", "a7"], 20), now)).unwrap())),
         8 => drop(block_on(store.enumerate(&query(&["a7", "a8"], 20), None, now)).unwrap()),

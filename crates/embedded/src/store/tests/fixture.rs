@@ -7,10 +7,14 @@ use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Page, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash,
+    Claim, Page, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash, WebOrigin,
 };
 
 use crate::EmbeddedStore;
+
+/// The source of heartbeats, unless a test says otherwise. It is near the sources of most peers, so
+/// that these heartbeats are proven.
+const HEARTBEAT_SOURCE: &str = "203.0.113.99";
 
 /// The time this many seconds after the start of a test.
 pub(crate) fn at(seconds: u64) -> Timestamp {
@@ -46,12 +50,14 @@ pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str
         },
         ttl: Ttl::from_secs(300),
         claim: claim(source, None),
+        token_only: false,
         new_token: token(0),
     }
 }
 
 pub(crate) fn claim(source: &str, token: Option<TokenHash>) -> Claim {
-    Claim { source: Source::of(source.parse().unwrap()), token, holder_rule_disabled: false }
+    let source = Source::of(source.parse().unwrap());
+    Claim { source, page: WebOrigin::None, token, holder_rule_disabled: false }
 }
 
 pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
@@ -75,8 +81,13 @@ impl EmbeddedStore {
         block_on(self.put(put, now)).unwrap()
     }
 
+    /// Sends a heartbeat from a source that has no peers in these tests.
     pub(crate) fn renew_now(&self, peer: &str, now: Timestamp) -> Renewal {
-        block_on(self.renew(&id(peer), now)).unwrap()
+        self.renew_as(peer, &claim(HEARTBEAT_SOURCE, None), now)
+    }
+
+    pub(crate) fn renew_as(&self, peer: &str, claim: &Claim, now: Timestamp) -> Renewal {
+        block_on(self.renew(&id(peer), claim, now)).unwrap()
     }
 
     pub(crate) fn remove_now(&self, peer: &str, claim: &Claim, now: Timestamp) -> Removal {

@@ -153,7 +153,7 @@ fn step(store: &EmbeddedStore, rng: &mut Rng, peers: u32, now: Timestamp) {
             rng.shuffle(&mut all);
             let mut put = put(&peer, SOURCE, &all[..rng.usize(..=2)]);
             put.registration.metadata = Metadata::parse(&format!(r#"{{"v":{}}}"#, rng.u8(..3))).unwrap();
-            let claim = Claim { unguarded: true, ..put.claim };
+            let claim = Claim { holder_rule_disabled: true, ..put.claim };
             let ttl = Ttl::from_secs(rng.u32(30..300));
             store.put_now(PutRequest { ttl, claim, ..put }, now);
         }

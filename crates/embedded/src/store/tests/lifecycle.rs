@@ -68,22 +68,6 @@ fn expired_peers_are_evicted_without_any_sweep() {
 }
 
 #[test]
-fn the_limit_of_peers_per_source_applies_to_dormant_peers() {
-    let limits = Limits { max_peers_per_source: 4, ..Limits::default() };
-    let store = EmbeddedStore::in_memory(limits);
-    for round in 0..10 {
-        for n in 0..4 {
-            store.put_now(put(&format!("{round}-{n}"), "203.0.113.1", &[]), at(round * 301));
-            store.put_now(put(&format!("local-{round}-{n}"), "127.0.0.1", &[]), at(round * 301));
-        }
-    }
-    let census = block_on(store.census(0, at(3_010))).unwrap();
-    assert_eq!((census.live, census.dormant), (0, 4 + 40));
-    assert_eq!(store.shared.index.read().counts().evicted_for_source, 36);
-    store.check();
-}
-
-#[test]
 fn the_oldest_dormant_peer_is_evicted_first() {
     let store = EmbeddedStore::in_memory(Limits { max_peers: 3, ..Limits::default() });
     for (n, peer) in (0..).zip(["b", "a", "c"]) {
@@ -121,7 +105,7 @@ fn a_closed_store_rejects_every_operation() {
         assert!(matches!(outcome, Some(StoreError::Unavailable { .. })), "{outcome:?}");
     };
     assert_rejected(block_on(store.put(put("q", "203.0.113.1", &[]), at(0))).err());
-    assert_rejected(block_on(store.renew(&id("p"), at(0))).err());
+    assert_rejected(block_on(store.renew(&id("p"), &claim("203.0.113.1", None), at(0))).err());
     assert_rejected(block_on(store.remove(&id("p"), &claim("203.0.113.1", None), at(0))).err());
     assert_rejected(block_on(store.sample(&query(&[], 1), at(0))).err());
     assert_rejected(block_on(store.enumerate(&query(&[], 1), None, at(0))).err());

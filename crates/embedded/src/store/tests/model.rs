@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
 use aurora_discovery_registry::{
-    Claim, Enumeration, Limits, PutRequest, PutResult, Query, Removal, Renewal, Store, TokenHash, Total,
+    Claim, Enumeration, Held, Holder, Limits, Proof, PutRequest, PutResult, Query, Removal, Renewal, Source,
+    Standing, Store, Total, WebOrigin,
 };
 use fastrand::Rng;
 
@@ -16,7 +17,7 @@ use crate::{EmbeddedOptions, EmbeddedStore};
 
 const WINDOW: u64 = 3_600_000;
 const ARCHETYPES: [&str; 6] = ["pepino", "ethics", "research", "ética", "research 2", "rare"];
-const SOURCES: [&str; 4] = ["203.0.113.1", "203.0.113.2", "2001:db8::1", "127.0.0.1"];
+const SOURCES: [&str; 5] = ["203.0.113.1", "203.0.113.2", "198.51.100.1", "2001:db8::1", "127.0.0.1"];
 
 /// The reference: the state of each peer, evaluated at the latest time that the store was given.
 #[derive(Default)]
@@ -29,8 +30,9 @@ struct Model {
 struct KnownPeer {
     expires: u64,
     ttl: Ttl,
-    claim: Claim,
-    token: TokenHash,
+    holder: Holder,
+    proven_at: Timestamp,
+    kept_by: Option<Source>,
     archetypes: Vec<&'static str>,
 }
 
@@ -44,11 +46,26 @@ impl Model {
         self.latest < peer.expires
     }
 
-    fn holder(&self, peer: &str, claim: &Claim) -> Result<bool, u64> {
+    /// The standing of a peer. A dormant one is dormant even if the clock went back.
+    fn standing(&self, peer: &KnownPeer, now: Timestamp) -> Standing {
+        let expires = if self.live(peer) { peer.expires } else { peer.expires.min(now.as_millis()) };
+        let KnownPeer { holder, proven_at, ttl, .. } = *peer;
+        Standing { holder, proven_at, ttl, expires_at: Timestamp::from_millis(expires) }
+    }
+
+    /// Whether a registration is permitted, and whether it keeps the token.
+    fn replaces(&self, peer: &str, claim: &Claim, token_only: bool, now: Timestamp) -> Result<bool, Held> {
         let Some(known) = self.peers.get(peer) else { return Ok(false) };
-        let proves = claim.token == Some(known.token);
-        let admits = proves || claim.source == known.claim.source;
-        if self.live(known) && !admits { Err(known.expires) } else { Ok(proves) }
+        self.standing(known, now).check_replacement(claim, token_only, now)?;
+        Ok(claim.has_token_of(&known.holder))
+    }
+
+    /// Whether a heartbeat needs no exclusive access to the index, so that it does not advance it.
+    fn is_shared(&self, peer: &str, claim: &Claim, now: Timestamp) -> bool {
+        let Some(known) = self.peers.get(peer) else { return false };
+        let live = self.latest.max(now.as_millis()) < known.expires;
+        let proof = self.standing(known, now).check_renewal(claim, WINDOW, now);
+        live && proof.map_or(true, |proof| keeper(claim, proof) == known.kept_by)
     }
 
     fn matching(&self, archetypes: &[&str], exclude: Option<&str>) -> BTreeSet<String> {
@@ -61,6 +78,11 @@ impl Model {
             .filter(|(name, peer)| self.live(peer) && carries(peer) && Some(name.as_str()) != exclude);
         matching.map(|(name, _)| name.clone()).collect()
     }
+}
+
+/// The source that keeps a peer alive after a heartbeat.
+fn keeper(claim: &Claim, proof: Proof) -> Option<Source> {
+    (proof == Proof::Unproven && !claim.source.is_loopback()).then_some(claim.source)
 }
 
 struct History {
@@ -111,57 +133,70 @@ impl History {
 
     fn claim(&mut self) -> Claim {
         let token = self.rng.bool().then(|| token(self.rng.u8(..4)));
-        claim(SOURCES[self.rng.usize(..SOURCES.len())], token)
+        let page = match self.rng.u8(..8) {
+            0 => WebOrigin::of_header(b"https://one.example"),
+            1 => WebOrigin::of_header(b"https://two.example"),
+            2 => WebOrigin::Opaque,
+            _ => WebOrigin::None,
+        };
+        Claim { page, ..claim(SOURCES[self.rng.usize(..SOURCES.len())], token) }
     }
 
     fn register(&mut self, now: Timestamp) {
         self.model.advance(now);
         let (peer, archetypes, claim) = (self.peer(), self.archetypes(4), self.claim());
         let (ttl, new_token) = (Ttl::from_secs(self.rng.u32(30..600)), token(self.rng.u8(..4)));
+        let token_only = self.rng.u8(..5) == 0;
         let registration = put(&peer, SOURCES[0], &archetypes).registration;
-        let placement = self.store.put_now(PutRequest { registration, ttl, claim, new_token }, now);
-        match self.model.holder(&peer, &claim) {
-            Err(until) => {
-                assert_eq!(placement, PutResult::Held { until: Timestamp::from_millis(until) });
-            }
+        let put = PutRequest { registration, ttl, claim, token_only, new_token };
+        let placement = self.store.put_now(put, now);
+        match self.model.replaces(&peer, &claim, token_only, now) {
+            Err(held) => assert_eq!(placement, PutResult::Held(held)),
             Ok(token_kept) => {
                 assert_eq!(placement, PutResult::Stored { token_kept });
                 let token = claim.token.filter(|_| token_kept).unwrap_or(new_token);
+                let holder = Holder { source: claim.source, token, page: claim.page.page(), token_only };
                 let expires = (now + ttl).as_millis();
-                self.model.peers.insert(peer, KnownPeer { expires, ttl, claim, token, archetypes });
+                let known = KnownPeer { expires, ttl, holder, proven_at: now, kept_by: None, archetypes };
+                self.model.peers.insert(peer, known);
             }
         }
     }
 
     fn heartbeat(&mut self, now: Timestamp) {
-        let peer = self.peer();
-        let renewal = self.store.renew_now(&peer, now);
-        let latest = self.model.latest.max(now.as_millis());
-        // A running lease is renewed without advancing the index.
-        if self.model.peers.get(&peer).is_none_or(|known| latest >= known.expires) {
+        let (peer, claim) = (self.peer(), self.claim());
+        let renewal = self.store.renew_as(&peer, &claim, now);
+        if !self.model.is_shared(&peer, &claim, now) {
             self.model.advance(now);
         }
-        match self.model.peers.get_mut(&peer) {
-            None => assert_eq!(renewal, Renewal::Unknown),
-            Some(known) => {
-                let (revived, ends) = (latest >= known.expires, (now + known.ttl).as_millis());
-                let Renewal::Renewed { ttl, revived: was_dormant, .. } = renewal else {
-                    panic!("{renewal:?}")
-                };
-                assert_eq!((ttl, was_dormant), (known.ttl, revived));
-                known.expires = if revived { ends } else { ends.max(known.expires) };
-            }
+        let Some(known) = self.model.peers.get(&peer) else {
+            return assert_eq!(renewal, Renewal::Unknown);
+        };
+        let standing = self.model.standing(known, now);
+        let revived = !self.model.live(known);
+        let proof = match standing.check_renewal(&claim, WINDOW, now) {
+            Ok(proof) => proof,
+            Err(held) => return assert_eq!(renewal, Renewal::Held(held)),
+        };
+        let Renewal::Renewed { ttl, revived: was_dormant, .. } = renewal else { panic!("{renewal:?}") };
+        assert_eq!((ttl, was_dormant), (known.ttl, revived));
+        let ends = (now + known.ttl).as_millis();
+        let known = self.model.peers.get_mut(&peer).unwrap();
+        known.expires = if revived { ends } else { ends.max(known.expires) };
+        known.kept_by = keeper(&claim, proof);
+        if proof == Proof::Proven && standing.proof_is_due(now) {
+            known.proven_at = now;
         }
     }
 
     fn deregister(&mut self, now: Timestamp) {
         self.model.advance(now);
         let (peer, claim) = (self.peer(), self.claim());
-        let expected = match (self.model.peers.contains_key(&peer), self.model.holder(&peer, &claim)) {
-            (false, _) => Removal::Unknown,
-            (true, Err(until)) => Removal::Held { until: Timestamp::from_millis(until) },
-            (true, Ok(_)) => Removal::Removed { was_live: self.model.live(&self.model.peers[&peer]) },
-        };
+        let expected = self.model.peers.get(&peer).map_or(Removal::Unknown, |known| {
+            let removal = self.model.standing(known, now).check_removal(&claim, WINDOW, now);
+            let was_live = self.model.live(known);
+            removal.map_or_else(Removal::Held, |()| Removal::Removed { was_live })
+        });
         assert_eq!(self.store.remove_now(&peer, &claim, now), expected);
         if matches!(expected, Removal::Removed { .. }) {
             self.model.peers.remove(&peer);
@@ -241,6 +276,7 @@ impl History {
                 known.expires = expires.as_millis();
             }
             assert_eq!(expires.as_millis(), known.expires);
+            (known.proven_at, known.kept_by) = (now, None);
         }
         self.store.check();
     }

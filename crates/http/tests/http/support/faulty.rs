@@ -27,7 +27,7 @@ impl Store for FaultyStore {
         self.0.put(put, now).await
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
         match peer.as_str() {
             "panics" => panic!("the secret of slot 7"),
             "breaks" => Err(StoreError::Internal("the secret of slot 8".to_owned())),
@@ -35,7 +35,7 @@ impl Store for FaultyStore {
                 sleep(Duration::from_secs(3_600)).await;
                 Ok(Renewal::Unknown)
             }
-            _ => self.0.renew(peer, now).await,
+            _ => self.0.renew(peer, claim, now).await,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use http::Method;
+use http::{HeaderName, Method};
 use serde_json::{Value, json};
 
 use super::Response;
@@ -67,5 +67,13 @@ fn check_headers(description: &Value, response: &Response, what: &str) {
             Some(text) => assert_valid(&header["schema"], &json!(text), &format!("{what}: {name}")),
             None => assert!(header["required"] != true, "{what} lacks {name}"),
         }
+    }
+    for name in response.headers.keys().map(HeaderName::as_str) {
+        let described = description["headers"].as_object().unwrap().keys();
+        assert!(
+            !name.starts_with("access-control-")
+                || described.clone().any(|key| key.eq_ignore_ascii_case(name)),
+            "{what} has {name}, which is not in the document"
+        );
     }
 }

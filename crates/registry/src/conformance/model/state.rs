@@ -88,17 +88,21 @@ impl KnownPeer {
     }
 
     /// The store refused a change with `held`. `check` must refuse it in the same way for a possible
-    /// end of the lease, which is then known.
+    /// end of the lease, which narrows the range. There may be two such ends: after a restart, the
+    /// end of a reservation can also be that of a lease.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
-        let end = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after)).into_iter().find(
-            |end| {
-                let possible = self.standing(*end, self.proven_at.latest);
-                self.lease_end.contains(*end) && check(&possible) == Err(held)
-            },
-        );
-        let Some(end) = end else { panic!("refused with {held:?}: {:?}", self.weakest()) };
-        self.lease_end = Range::exactly(end);
+        let ends = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after));
+        let is_possible = |end: &Timestamp| {
+            let standing = self.standing(*end, self.proven_at.latest);
+            self.lease_end.contains(*end) && check(&standing) == Err(held)
+        };
+        let possible: Vec<_> = ends.into_iter().filter(is_possible).collect();
+        let (Some(earliest), Some(latest)) = (possible.iter().copied().min(), possible.iter().copied().max())
+        else {
+            panic!("refused with {held:?}: {:?}", self.weakest())
+        };
+        self.lease_end = Range { earliest, latest };
     }
 
     fn observed_proof(&mut self, now: Timestamp) {
@@ -111,6 +115,11 @@ impl KnownPeer {
 impl Model {
     pub(super) fn token_of(&self, peer: &PeerId) -> Option<TokenHash> {
         self.peers.get(peer).map(|known| known.holder.token)
+    }
+
+    /// The address that the peer published, which is the one that it came from.
+    pub(super) fn address_of(&self, peer: &PeerId) -> Option<String> {
+        self.peers.get(peer).map(|known| known.put.registration.address.to_string())
     }
 
     pub(super) fn ttl_of(&self, peer: &PeerId) -> Option<Ttl> {

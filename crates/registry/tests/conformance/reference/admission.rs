@@ -47,13 +47,15 @@ impl Reference {
         };
         let is_member =
             |entry: &&Entry| entry.is_live(now) && is_holder(entry) && !self.is(Fault::RefusesMembers);
+        // A store that counts a member as one more peer refuses it when it is full.
+        let is_other = |other: &PeerId| other != id || self.is(Fault::RefusesMembers);
         let candidate = Candidate {
             registration: &put.registration,
             source: put.claim.source,
             member: peers.get(id).filter(is_member),
             others: peers
                 .iter()
-                .filter(|(other, e)| *other != id && e.is_live(now))
+                .filter(|(other, e)| is_other(other) && e.is_live(now))
                 .map(|(_, e)| e)
                 .collect(),
         };
@@ -132,7 +134,7 @@ impl Reference {
         };
         let is_own = matches!(host, Host::Ip(ip) if source.contains(ip)) && !self.is(Fault::CountsOwnAddress);
         let is_local = host.is_local() && !self.is(Fault::CountsLocalAddresses);
-        (!is_own && !is_local && registration.port != 0).then_some(host)
+        (!is_own && !is_local && (registration.port != 0 || self.is(Fault::CountsPortZero))).then_some(host)
     }
 
     fn exceeded_size(&self, peers: &Peers, candidate: &Candidate<'_>) -> Option<ExceededLimit> {
@@ -168,8 +170,10 @@ impl Reference {
         let known = peers.iter().filter(|(other, entry)| *other != id && entry.holder.source == source);
         let bound = 2 * usize::try_from(self.limits.max_peers_per_source).unwrap();
         let is_new = peers.get(id).is_none_or(|entry| entry.holder.source != source);
-        let exempt = bound == 0 || source.is_loopback() || self.is(Fault::KnowsWithoutBound);
-        if is_new && !exempt && known.count() >= bound {
+        let loopback = source.is_loopback() && !self.is(Fault::BoundsKnownLoopback);
+        let exempt = bound == 0 || loopback || self.is(Fault::KnowsWithoutBound);
+        let replacement = !is_new && self.is(Fault::ReplacementEvicts);
+        if (is_new && !exempt && known.count() >= bound) || replacement {
             let from = (!self.is(Fault::EvictsAnySource)).then_some(source);
             self.evict(peers, from, id, now);
         }

@@ -40,7 +40,11 @@ pub(crate) enum Fault {
     BoundsUnprovenLoopback,
     /// A source at its bound cannot go on keeping the peers that it keeps.
     RefusesKeptPeers,
+    /// A proven heartbeat is refused like an unproven one.
+    EveryHeartbeatIsBounded,
     ProofReleasesNothing,
+    RegistrationReleasesNothing,
+    LeaseEndReleasesNothing,
     DormantRemovedAsLive,
     TokenAlwaysNew,
     TokenNeverNew,
@@ -70,6 +74,7 @@ pub(crate) enum Fault {
     OneSourceTakesAll,
     CountsLocalAddresses,
     CountsOwnAddress,
+    CountsPortZero,
     /// The forms of one IPv4 address count as different addresses.
     CountsSpellings,
     BoundsRevivals,
@@ -81,6 +86,9 @@ pub(crate) enum Fault {
     KnowsWithoutBound,
     EvictsAnySource,
     EvictsNewest,
+    /// Replacing a known peer evicts another one.
+    ReplacementEvicts,
+    BoundsKnownLoopback,
     /// The end of a lease evicts the longest dormant peer of its source.
     LeaseEndEvicts,
     ChecksThenActs,

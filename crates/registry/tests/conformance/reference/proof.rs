@@ -73,7 +73,8 @@ impl Reference {
         now: Timestamp,
     ) -> bool {
         let bound = usize::try_from(self.limits.max_peers_per_source).unwrap();
-        let is_kept = |entry: &Entry| entry.is_live(now) && entry.kept_by == Some(source);
+        let counts = |entry: &Entry| entry.is_live(now) || self.is(Fault::LeaseEndReleasesNothing);
+        let is_kept = |entry: &Entry| counts(entry) && entry.kept_by == Some(source);
         let kept = peers.values().filter(|entry| is_kept(entry)).count();
         let loopback = source.is_loopback() && !self.is(Fault::BoundsUnprovenLoopback);
         let already = is_kept(&peers[id]) && !self.is(Fault::RefusesKeptPeers);

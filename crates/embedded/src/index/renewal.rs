@@ -1,0 +1,119 @@
+//! Heartbeats: renewing live peers and reviving dormant ones.
+//!
+//! A heartbeat that proves nothing may come from anyone. The source of the latest one is the
+//! *keeper* of the peer, and each source keeps a limited number of peers. A proven heartbeat, a
+//! registration and the end of the lease release the peer from its keeper.
+
+use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_registry::{Claim, Proof, Renewal};
+
+use super::entry::IdHash;
+use super::memory::source::Keeper;
+use super::undiscovered::CoarseTime;
+use super::{Index, State};
+use crate::record::Record;
+
+impl Index {
+    /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
+    /// renewals. Returns `None` if that is not enough: the peer is not live, or gets another
+    /// keeper.
+    pub(crate) fn renew(
+        &self,
+        peer: &PeerId,
+        hash: IdHash,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Option<Renewal> {
+        let number = self.find(peer, hash)?;
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        if !slot.is_live_at(now) {
+            return None;
+        }
+        let standing = self.standing(number, now);
+        let proof = match standing.check_renewal(claim, self.limits.revival_window_millis, now) {
+            Ok(proof) => proof,
+            Err(held) => return Some(Renewal::Held(held)),
+        };
+        let keeper = self.keeper(claim, proof);
+        if tail.kept_by != keeper {
+            // A source at its limit must not be able to hold up readers. Leases that are due still
+            // count, so the index has to be up to date for a refusal.
+            let is_refused = self.is_at_limit(keeper) && !self.is_due(now);
+            return is_refused.then_some(Renewal::UnprovenLimit);
+        }
+        if proof == Proof::Proven && standing.proof_is_due(now) {
+            tail.prove(now);
+        }
+        slot.renew(now);
+        Some(Renewal::Renewed { ttl: standing.ttl, revived: false, registered_at: tail.registered_at })
+    }
+
+    /// Renews or revives a peer. The index must be up to `now`.
+    pub(crate) fn renew_exclusively(
+        &mut self,
+        peer: &PeerId,
+        hash: IdHash,
+        claim: &Claim,
+        now: Timestamp,
+        log: &mut dyn FnMut(&Record<'_>),
+    ) -> Renewal {
+        let Some(number) = self.find(peer, hash) else { return Renewal::Unknown };
+        let standing = self.standing(number, now);
+        let proof = match standing.check_renewal(claim, self.limits.revival_window_millis, now) {
+            Ok(proof) => proof,
+            Err(held) => return Renewal::Held(held),
+        };
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        let (registered_at, keeper) = (tail.registered_at, self.keeper(claim, proof));
+        if tail.kept_by != keeper && self.is_at_limit(keeper) {
+            return Renewal::UnprovenLimit;
+        }
+        if proof == Proof::Proven && standing.proof_is_due(now) {
+            tail.prove(now);
+        }
+        let revived = slot.state == State::Dormant;
+        if revived {
+            self.revive(number, now);
+            log(&Record::Revived { peer: peer.as_str(), at: now });
+        } else {
+            slot.renew(now);
+        }
+        self.set_keeper(number, keeper);
+        Renewal::Renewed { ttl: standing.ttl, revived, registered_at }
+    }
+
+    /// Replaces the keeper of a live peer.
+    pub(super) fn set_keeper(&mut self, number: u32, keeper: Option<Keeper>) {
+        let tail = self.slots.slot_and_tail_mut(number).1;
+        let before = std::mem::replace(&mut tail.kept_by, keeper);
+        if before != keeper {
+            before.into_iter().for_each(|keeper| self.quota.remove_kept(keeper));
+            keeper.into_iter().for_each(|keeper| self.quota.add_kept(keeper));
+        }
+    }
+
+    fn revive(&mut self, number: u32, now: Timestamp) {
+        self.counts.revived += 1;
+        self.leave_state(number);
+        let slot = &mut self.slots[number];
+        slot.set_lease(now, now + slot.ttl);
+        // While it was dormant, no page could list it. Like a newcomer, it is exempt from the count
+        // of undiscovered peers for one lease.
+        slot.last_listed.set(CoarseTime::of(now));
+        self.enter_state(number, State::Live);
+        self.record_change(number, None);
+    }
+
+    /// The keeper of a peer after a heartbeat. `None` if the heartbeat counts against no limit.
+    fn keeper(&self, claim: &Claim, proof: Proof) -> Option<Keeper> {
+        match proof {
+            Proof::Unproven if self.limits.max_peers_per_source > 0 => Keeper::new(claim.source),
+            Proof::Proven | Proof::Unproven => None,
+        }
+    }
+
+    /// Whether a keeper may keep no further peer alive.
+    fn is_at_limit(&self, keeper: Option<Keeper>) -> bool {
+        keeper.is_some_and(|keeper| self.quota.kept_by(keeper) >= self.limits.max_peers_per_source)
+    }
+}
