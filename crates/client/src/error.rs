@@ -1,5 +1,6 @@
 //! Errors of the client.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
@@ -57,6 +58,14 @@ pub enum Error {
         /// When to retry, if the response said so.
         retry_after: Option<Duration>,
     },
+    /// The token file of a lease keeper cannot be read or written.
+    #[error("the token file {} {cause}", path.display())]
+    TokenFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The event handler of a lease keeper panicked, so that the keeper stopped.
     #[error("the lease keeper stopped because of a panic in its event handler: {message}")]
     HandlerPanicked {
@@ -70,7 +79,9 @@ impl Error {
     /// limit or the capacity of the service.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Options(_) | Self::Invalid(_) | Self::HandlerPanicked { .. } => false,
+            Self::Options(_) | Self::Invalid(_) | Self::TokenFile { .. } | Self::HandlerPanicked { .. } => {
+                false
+            }
             Self::Unreachable { .. } | Self::TimedOut { .. } => true,
             Self::Refused { status, .. } | Self::Protocol { status, .. } => {
                 matches!(status, 429 | 500 | 502 | 503 | 504)

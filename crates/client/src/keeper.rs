@@ -1,25 +1,63 @@
 //! The lease keeper, which keeps one peer registered.
 
+mod lease;
+mod lookup;
+mod observed_address;
+mod options;
+mod outage;
+mod release;
+mod saved_token;
 mod task;
 
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_discovery_protocol::{DeregisterRequest, HeartbeatResponse, RegisterRequest, RegisterResponse};
+use aurora_discovery_protocol::{HeartbeatResponse, RegisterRequest, RegisterResponse};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinHandle};
 
 use crate::{Client, Error};
-use task::{Task, deregister, panic_message};
+pub use options::KeeperOptions;
+use release::HeldLease;
+use saved_token::SavedToken;
+use task::{Task, panic_message};
 
 /// An event in the life of a lease.
 #[derive(Debug)]
 pub enum Event {
-    /// The peer was registered, for the first time or again.
+    /// The peer was registered, for the first time or again after it was lost.
     Registered(Box<RegisterResponse>),
     /// The lease was renewed.
     Renewed(Box<HeartbeatResponse>),
+    /// The lease token is on disk, and the registration is now token-only (see
+    /// [`KeeperOptions::token_file`]).
+    Secured {
+        /// The token file.
+        path: PathBuf,
+    },
+    /// The lease token could not be written to the token file, so that the registration is not
+    /// token-only. The keeper retries after each heartbeat.
+    Unsecured {
+        /// The reason.
+        error: Error,
+    },
+    /// The service saw the peer at a new address, and the keeper has registered it there. This
+    /// happens only if the registration leaves its address out.
+    Moved {
+        /// The address that was listed.
+        from: IpAddr,
+        /// The address that is listed now.
+        to: IpAddr,
+    },
     /// The service no longer knows the peer. The keeper registers it again immediately.
     Forgotten,
+    /// Another client has taken over the id of the peer, for example while this peer slept and its
+    /// lease had ended. The keeper registers the peer again when the other lease has ended.
+    TakenOver {
+        /// What the service said about the other lease, as a sentence.
+        reason: String,
+    },
     /// A request failed. The keeper will retry.
     Failed {
         /// The reason.
@@ -35,10 +73,13 @@ pub enum Event {
         /// The time since the first failure.
         after: Duration,
     },
-    /// The service permanently refuses this registration. The keeper has stopped.
+    /// The service refuses the registration.
     Refused {
         /// The refusal, as a sentence.
         reason: String,
+        /// The time until the next attempt, if another client holds the id. `None` if the refusal
+        /// is permanent, so that the keeper has stopped.
+        retry_in: Option<Duration>,
     },
     /// The peer was deregistered. The keeper has stopped.
     Deregistered,
@@ -46,7 +87,9 @@ pub enum Event {
 
 /// Keeps one peer registered, in a separate task. It registers the peer, sends heartbeats at the
 /// interval that the service requests, registers the peer again if the service no longer knows it,
-/// and retries transient failures without limit.
+/// and retries transient failures without limit. Its lease token proves that it is the holder, so
+/// that it notices if another client takes over the id, and it registers the peer again if its
+/// address changes.
 ///
 /// [`LeaseKeeper::stop`] deregisters the peer. Dropping the keeper does not: as after a crash, the
 /// lease ends by itself.
@@ -73,16 +116,10 @@ struct Ended {
     held: Option<HeldLease>,
 }
 
-/// What is needed to deregister a peer.
-#[derive(Debug)]
-struct HeldLease {
-    client: Client,
-    request: DeregisterRequest,
-}
-
 impl LeaseKeeper {
-    /// Starts to keep `registration`. Events are passed to `on_event`, which must not block. If the
-    /// registration has a `discover` request, it is included in every request.
+    /// Starts to keep `registration`, with default options. Events are passed to `on_event`, which
+    /// must not block. If the registration has a `discover` request, it is included in every request
+    /// whose response is the content of an event.
     ///
     /// If `on_event` panics, the keeper stops: it sends no more heartbeats and calls `on_event` no
     /// more, and [`LeaseKeeper::ended`] and [`LeaseKeeper::stop`] return
@@ -95,8 +132,33 @@ impl LeaseKeeper {
         registration: RegisterRequest,
         on_event: impl FnMut(Event) + Send + 'static,
     ) -> Self {
+        Self::spawn(Task::new(client, registration, None, true, on_event))
+    }
+
+    /// Starts to keep `registration`, as [`LeaseKeeper::start`] does, with these options. It reads
+    /// the token file, whose token takes precedence over the one in `registration`, and checks that
+    /// the file can be written.
+    ///
+    /// # Errors
+    /// [`Error::TokenFile`] if the token file cannot be read or written. Nothing was registered
+    /// then.
+    ///
+    /// # Panics
+    /// If it is called outside of a tokio runtime.
+    pub fn start_with(
+        client: Client,
+        registration: RegisterRequest,
+        options: KeeperOptions,
+        on_event: impl FnMut(Event) + Send + 'static,
+    ) -> Result<Self, Error> {
+        let KeeperOptions { token_file, replace } = options;
+        let saved_token = token_file.map(SavedToken::open).transpose()?;
+        Ok(Self::spawn(Task::new(client, registration, saved_token, replace, on_event)))
+    }
+
+    fn spawn(task: Task<impl FnMut(Event) + Send + 'static>) -> Self {
         let (stop, stopped) = oneshot::channel();
-        let task = tokio::spawn(Task::new(client, registration, on_event).run(stopped));
+        let task = tokio::spawn(task.run(stopped));
         Self { stop: Some(stop), task: Some(task), panic: None, held: None }
     }
 
@@ -124,9 +186,13 @@ impl LeaseKeeper {
 
     /// Deregisters the peer and stops. It does so after a panic of the event handler as well.
     ///
+    /// A peer that another client has taken over is not deregistered. To know, the keeper sends one
+    /// heartbeat with its token first: the service would accept the deregistration from an old
+    /// holder at the same address.
+    ///
     /// # Errors
-    /// The errors of [`Client::deregister`], except that an unknown peer counts as success, or
-    /// [`Error::HandlerPanicked`].
+    /// The errors of [`Client::heartbeat`] and [`Client::deregister`], except that an unknown peer
+    /// and one that was taken over count as success, or [`Error::HandlerPanicked`].
     ///
     /// # Cancel safety
     /// If the future is dropped, the keeper stops, but the peer may still be registered. Its lease
@@ -137,11 +203,11 @@ impl LeaseKeeper {
             let _ = stop.send(());
         }
         let result = self.ended().await;
-        if let Some(HeldLease { client, request }) = self.held.take()
-            && let Err(error) = deregister(&client, &request).await
+        if let Some(held) = self.held.take()
+            && let Err(error) = held.release().await
         {
             // The panic is the error that is returned, because it came first.
-            tracing::warn!(%error, peer_id = %request.peer_id, "a peer could not be deregistered");
+            tracing::warn!(%error, peer_id = %held.peer_id, "a peer could not be deregistered");
         }
         result
     }

@@ -9,6 +9,7 @@ mod options;
 mod probe;
 mod retry;
 mod tls;
+mod token_file;
 mod transport;
 #[cfg(feature = "watch")]
 mod watch;
@@ -16,9 +17,10 @@ mod watch;
 pub use client::Client;
 pub use enumeration::Enumeration;
 pub use error::Error;
-pub use keeper::{Event, LeaseKeeper};
+pub use keeper::{Event, KeeperOptions, LeaseKeeper};
 pub use options::ClientOptions;
 pub use probe::{Probe, ProbeResponse};
+pub use token_file::TokenFile;
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchEvent};
 
@@ -26,10 +28,10 @@ pub use watch::{Watch, WatchEvent};
 pub use aurora_discovery_protocol::{
     Address, Archetype, ArchetypePeers, Archetypes, ChangeKind, ChangesRequest, Code, DeltaInfo,
     DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder,
-    DiscoverResponse, DiscoveredPage, ErrorBody, Fill, HealthResponse, HeartbeatEntries, HeartbeatRequest,
-    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid, LeaseToken, Metadata,
-    NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, Refusal, RegisterRequest,
-    RegisterRequestBuilder, RegisterResponse, Timestamp, Ttl, View,
+    DiscoverResponse, DiscoveredPage, ErrorBody, Fill, HealthResponse, HeartbeatEntries, HeartbeatEntry,
+    HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid,
+    LeaseToken, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, Refusal,
+    RegisterRequest, RegisterRequestBuilder, RegisterResponse, Timestamp, Ttl, View,
 };
 
 // The versions of the libraries that appear in this API.

@@ -2,56 +2,84 @@
 
 use std::any::Any;
 use std::convert::Infallible;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use aurora_discovery_protocol::{Code, DeregisterRequest, HeartbeatRequest, RegisterRequest, Ttl};
+use aurora_discovery_protocol::{Code, HeartbeatRequest, RegisterRequest};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
-use super::{Ended, Event, HeldLease};
-use crate::retry::full_jitter;
+use super::lease::Lease;
+use super::lookup::is_known;
+use super::observed_address::ObservedAddress;
+use super::outage::Outage;
+use super::release::{HeldLease, Release};
+use super::saved_token::SavedToken;
+use super::{Ended, Event};
 use crate::{Client, Error};
 
-/// The minimum interval between two heartbeats, whatever the service requests, so that no response
-/// can make a peer flood the service.
-const SHORTEST_INTERVAL: Duration = Duration::from_millis(500);
 /// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
 /// started together spread out over time, and no heartbeat is sent late.
 const INTERVAL_JITTER: f64 = 0.1;
-/// The upper bound of the first wait after a failure, in addition to the client's retries.
-const FIRST_CEILING: Duration = Duration::from_secs(1);
-/// The upper bound of any wait while there has not been a lease yet.
-const HIGHEST_CEILING: Duration = Duration::from_secs(60);
-
 /// The task that sends the requests.
 pub(super) struct Task<F> {
     client: Client,
+    /// The registration, with the current token. `token_only` is as the service last accepted it.
     registration: RegisterRequest,
     on_event: F,
-    lease: Option<Lease>,
+    state: State,
     outage: Option<Outage>,
+    saved_token: Option<SavedToken>,
+    observed_address: ObservedAddress,
+    /// Whether a live registration from the same address may be replaced without its token.
+    may_replace: bool,
+    /// Whether another client took over the id since the last registration.
+    was_taken_over: bool,
+    /// Whether [`Event::Secured`] was reported for this registration.
+    is_secured: bool,
+    /// Whether the last update failed. A heartbeat has to succeed before the next one, because the
+    /// service may refuse the update while it would renew the lease.
+    update_failed: bool,
 }
 
-/// A lease as the client knows it. It is measured from before the request was sent, so that the
-/// service's lease does not end earlier.
+/// What the task knows about the peer's registration.
 #[derive(Clone, Copy)]
-struct Lease {
-    ends: Instant,
-    interval: Duration,
-}
-
-/// The failures since the last success.
-struct Outage {
-    since: Instant,
-    failures: u32,
-    /// Whether [`Event::Expired`] was reported.
-    is_expired: bool,
+enum State {
+    /// The peer is not registered.
+    Absent,
+    /// The result of the last registration is unknown.
+    Unresolved,
+    /// Another client holds the id.
+    HeldByAnother,
+    /// The peer is registered.
+    Held(Lease),
 }
 
 impl<F: FnMut(Event) + Send> Task<F> {
-    pub(super) fn new(client: Client, registration: RegisterRequest, on_event: F) -> Self {
-        Self { client, registration, on_event, lease: None, outage: None }
+    pub(super) fn new(
+        client: Client,
+        mut registration: RegisterRequest,
+        saved_token: Option<SavedToken>,
+        may_replace: bool,
+        on_event: F,
+    ) -> Self {
+        if let Some(token) = saved_token.as_ref().and_then(SavedToken::token) {
+            registration.lease_token = Some(token.clone());
+        }
+        Self {
+            client,
+            registration,
+            on_event,
+            state: State::Absent,
+            outage: None,
+            saved_token,
+            observed_address: ObservedAddress::default(),
+            may_replace,
+            was_taken_over: false,
+            is_secured: false,
+            update_failed: false,
+        }
     }
 
     /// Keeps the lease until `stopped`, and then deregisters the peer.
@@ -64,11 +92,10 @@ impl<F: FnMut(Event) + Send> Task<F> {
         };
         let result = match failed {
             Some(error) => Err(error),
-            None => self.deregister().await,
+            None => self.release().await,
         };
         let panicked = matches!(result, Err(Error::HandlerPanicked { .. }));
-        let held = (panicked && self.lease.is_some())
-            .then(|| HeldLease { client: self.client.clone(), request: self.deregistration() });
+        let held = (panicked && self.lease().is_some()).then(|| self.held_lease());
         Ended { result, held }
     }
 
@@ -76,72 +103,157 @@ impl<F: FnMut(Event) + Send> Task<F> {
     async fn keep(&mut self) -> Result<Infallible, Error> {
         loop {
             let pause = self.step().await?;
-            sleep(pause).await;
+            // A timer waits for the next millisecond even if the time is zero.
+            if !pause.is_zero() {
+                sleep(pause).await;
+            }
         }
     }
 
-    /// Sends one request. Returns how long to wait before the next one.
+    /// Registers the peer, updates its registration, or renews its lease. Returns how long to wait
+    /// before the next step.
     async fn step(&mut self) -> Result<Duration, Error> {
         let sent_at = Instant::now();
-        let outcome = match self.lease {
-            Some(_) => self.renew(sent_at).await,
-            None => self.register(sent_at).await,
+        let outcome = match self.state {
+            State::Held(lease) if self.needs_update(lease) => self.update(sent_at).await,
+            State::Held(_) => self.renew(sent_at).await,
+            State::Absent | State::Unresolved | State::HeldByAnother => self.register(sent_at).await,
         };
         match outcome {
-            Ok((lease, event)) => self.succeeded(lease, event),
-            Err(error) if self.lease.is_some() && error.code() == Some(Code::PeerNotRegistered) => {
-                self.lease = None;
-                self.notify(Event::Forgotten)?;
-                Ok(Duration::ZERO)
-            }
-            Err(error) if self.lease.is_none() && is_final(&error) => {
-                self.notify(Event::Refused { reason: error.to_string() })?;
-                Err(error)
-            }
-            Err(error) => self.failed(error, Instant::now()),
+            Ok((lease, event)) => self.succeeded(lease, event).await,
+            Err(error) => self.failed(error),
         }
     }
 
-    async fn register(&mut self, sent_at: Instant) -> Result<(Lease, Event), Error> {
-        let response = self.client.register(&self.registration).await?;
+    async fn register(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
+        // Normally the first registration is not token-only. A crash before the token is on disk
+        // would make the id unusable, also for this peer, until its reservation ends.
+        let must_yield = !self.may_replace || self.was_taken_over;
+        self.registration.token_only = must_yield && is_known(&self.client, &self.registration).await?;
+        self.is_secured = false;
+        self.state = State::Unresolved;
+        let response = self.client.register(&self.registration).await.inspect_err(|error| {
+            if !error.is_transient() {
+                self.state = State::Absent;
+            }
+        })?;
+        self.was_taken_over = false;
         self.registration.lease_token = Some(response.lease_token.clone());
+        self.observed_address.registered(&response.observed_address);
         let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
-        Ok((lease, Event::Registered(Box::new(response))))
+        Ok((lease, Some(Event::Registered(Box::new(response)))))
     }
 
-    async fn renew(&mut self, sent_at: Instant) -> Result<(Lease, Event), Error> {
-        let request = HeartbeatRequest {
-            discover: self.registration.discover.clone(),
-            ..HeartbeatRequest::new(self.registration.peer_id.clone())
-        };
+    /// Whether the registration differs from what it should be: it is token-only exactly if the
+    /// token is on disk, and it lists the address at which the service sees the peer.
+    fn needs_update(&self, lease: Lease) -> bool {
+        let differs = self.registration.token_only != self.is_saved();
+        !self.update_failed && (differs || self.observed_address.has_moved(lease.ttl))
+    }
+
+    /// Registers the peer again, with its token, to change the registration that it holds.
+    async fn update(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
+        self.update_failed = true;
+        self.observed_address.tried();
+        let token_only = self.is_saved();
+        let request = RegisterRequest { token_only, discover: None, ..self.registration.clone() };
+        let response = self.client.register(&request).await?;
+        self.update_failed = false;
+        self.registration.token_only = token_only;
+        self.registration.lease_token = Some(response.lease_token);
+        let moved = self.observed_address.registered(&response.observed_address);
+        let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
+        Ok((lease, moved.map(|(from, to)| Event::Moved { from, to })))
+    }
+
+    async fn renew(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
+        let RegisterRequest { peer_id, lease_token, discover, .. } = self.registration.clone();
+        let request = HeartbeatRequest { peer_id, lease_token, discover };
         let response = self.client.heartbeat(&request).await?;
+        if self.registration.address.is_none() {
+            self.observed_address.heartbeat(response.observed_address.as_deref());
+        }
         let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
-        Ok((lease, Event::Renewed(Box::new(response))))
+        Ok((lease, Some(Event::Renewed(Box::new(response)))))
     }
 
-    fn succeeded(&mut self, lease: Lease, event: Event) -> Result<Duration, Error> {
-        self.lease = Some(lease);
-        self.notify(event)?;
+    async fn succeeded(&mut self, lease: Lease, event: Option<Event>) -> Result<Duration, Error> {
+        self.state = State::Held(lease);
+        let saved = self.save_token().await;
+        event.map_or(Ok(()), |event| self.notify(event))?;
         if let Some(outage) = self.outage.take() {
             self.notify(Event::Recovered { after: outage.since.elapsed() })?;
         }
+        if let Err(error) = saved {
+            self.notify(Event::Unsecured { error })?;
+        }
+        self.report_secured()?;
+        if self.needs_update(lease) {
+            return Ok(Duration::ZERO);
+        }
+        self.update_failed = false;
         // Jitter only shortens the interval. The next heartbeat is therefore never later than the
         // service requested, and the client has the margin for lost heartbeats that the service has
         // planned.
         Ok(lease.interval.mul_f64(1.0 - INTERVAL_JITTER * fastrand::f64()))
     }
 
-    fn failed(&mut self, error: Error, now: Instant) -> Result<Duration, Error> {
-        let outage = self.outage.get_or_insert(Outage { since: now, failures: 0, is_expired: false });
-        outage.failures = outage.failures.saturating_add(1);
-        let highest = self.lease.map_or(HIGHEST_CEILING, |lease| lease.interval);
-        let is_expired = self.lease.is_some_and(|lease| lease.ends <= now);
-        let pause = pause(outage.failures, highest, is_expired, fastrand::f64());
-        // `Retry-After` is capped, so that it cannot delay the next attempt by much more than one
-        // heartbeat interval. The jitter on top spreads out clients that got the same value.
-        let retry_in = error.retry_after().map_or(pause, |delay| delay.min(highest).saturating_add(pause));
-        let has_just_expired = is_expired && !outage.is_expired;
-        outage.is_expired |= is_expired;
+    async fn save_token(&mut self) -> Result<(), Error> {
+        match (&mut self.saved_token, &self.registration.lease_token) {
+            (Some(saved), Some(token)) => saved.save(token).await,
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the current token is on disk.
+    fn is_saved(&self) -> bool {
+        let saved = self.saved_token.as_ref().and_then(SavedToken::token);
+        saved.is_some() && saved == self.registration.lease_token.as_ref()
+    }
+
+    fn report_secured(&mut self) -> Result<(), Error> {
+        let is_secured = self.registration.token_only && self.is_saved();
+        let was_secured = mem::replace(&mut self.is_secured, is_secured);
+        match &self.saved_token {
+            Some(saved) if is_secured && !was_secured => {
+                let path = saved.path().to_owned();
+                self.notify(Event::Secured { path })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn failed(&mut self, error: Error) -> Result<Duration, Error> {
+        match (error.code(), self.lease()) {
+            (Some(Code::PeerNotRegistered), Some(_)) => {
+                self.state = State::Absent;
+                self.notify(Event::Forgotten)?;
+                Ok(Duration::ZERO)
+            }
+            (Some(Code::NotHolder), Some(_)) => {
+                self.state = State::HeldByAnother;
+                self.was_taken_over = true;
+                self.notify(Event::TakenOver { reason: error.to_string() })?;
+                Ok(Duration::ZERO)
+            }
+            (Some(Code::NotHolder), None) => {
+                self.state = State::HeldByAnother;
+                let retry_in = self.outage.get_or_insert_with(Outage::new).after_not_holder(&error);
+                self.notify(Event::Refused { reason: error.to_string(), retry_in: Some(retry_in) })?;
+                Ok(retry_in)
+            }
+            (_, None) if is_final(&error) => {
+                self.notify(Event::Refused { reason: error.to_string(), retry_in: None })?;
+                Err(error)
+            }
+            (_, lease) => self.retry(error, lease),
+        }
+    }
+
+    fn retry(&mut self, error: Error, lease: Option<Lease>) -> Result<Duration, Error> {
+        let outage = self.outage.get_or_insert_with(Outage::new);
+        let retry_in = outage.after_failure(&error, lease);
+        let has_just_expired = outage.reports_end_of(lease);
         self.notify(Event::Failed { error, retry_in })?;
         if has_just_expired {
             self.notify(Event::Expired)?;
@@ -149,15 +261,36 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ok(retry_in)
     }
 
-    async fn deregister(&mut self) -> Result<(), Error> {
-        deregister(&self.client, &self.deregistration()).await?;
-        self.lease = None;
+    /// Deregisters the peer, if this keeper holds it.
+    async fn release(&mut self) -> Result<(), Error> {
+        let may_hold = match self.state {
+            State::Absent => false,
+            State::HeldByAnother => return Ok(()),
+            // Without its token, a registration of another client at the same address would be
+            // removed. The keeper's own ends by itself.
+            State::Unresolved if !self.may_replace && self.registration.lease_token.is_none() => {
+                return Ok(());
+            }
+            State::Unresolved | State::Held(_) => true,
+        };
+        if may_hold && let Release::TakenOver { reason } = self.held_lease().release().await? {
+            self.state = State::HeldByAnother;
+            return self.notify(Event::TakenOver { reason });
+        }
+        self.state = State::Absent;
         self.notify(Event::Deregistered)
     }
 
-    fn deregistration(&self) -> DeregisterRequest {
+    fn held_lease(&self) -> HeldLease {
         let RegisterRequest { peer_id, lease_token, .. } = &self.registration;
-        DeregisterRequest { peer_id: peer_id.clone(), lease_token: lease_token.clone() }
+        HeldLease { client: self.client.clone(), peer_id: peer_id.clone(), token: lease_token.clone() }
+    }
+
+    fn lease(&self) -> Option<Lease> {
+        match self.state {
+            State::Held(lease) => Some(lease),
+            State::Absent | State::Unresolved | State::HeldByAnother => None,
+        }
     }
 
     /// Calls the event handler. It is not called again after a panic, which ends the task, so that
@@ -168,38 +301,10 @@ impl<F: FnMut(Event) + Send> Task<F> {
     }
 }
 
-/// Deregisters a peer. A peer that is already unknown is a success.
-pub(super) async fn deregister(client: &Client, request: &DeregisterRequest) -> Result<(), Error> {
-    match client.deregister(request).await {
-        Err(error) if error.code() != Some(Code::PeerNotRegistered) => Err(error),
-        _ => Ok(()),
-    }
-}
-
 /// The text of a panic.
 pub(super) fn panic_message(payload: &(dyn Any + Send)) -> String {
     let text = payload.downcast_ref::<&str>().copied();
     text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message").to_owned()
-}
-
-impl Lease {
-    fn new(sent_at: Instant, ttl: Ttl, interval_seconds: u32) -> Self {
-        Self {
-            ends: sent_at + Duration::from(ttl),
-            interval: Duration::from_secs(interval_seconds.into()).max(SHORTEST_INTERVAL),
-        }
-    }
-}
-
-/// The wait after a failure. While the lease runs, retries are fast at first, to save it. After it
-/// has ended, there is nothing left to save, and retries are about as frequent as heartbeats.
-/// Otherwise all clients would come back at once at the end of a long outage.
-fn pause(failures: u32, highest: Duration, is_expired: bool, random: f64) -> Duration {
-    if is_expired {
-        highest.mul_f64(f64::midpoint(1.0, random))
-    } else {
-        full_jitter(failures, FIRST_CEILING, highest, random)
-    }
 }
 
 /// Whether a retry cannot help, because the request itself is refused. A lease that another client
@@ -209,18 +314,5 @@ fn is_final(error: &Error) -> bool {
         Error::Options(_) | Error::Invalid(_) => true,
         Error::Refused { status, .. } => matches!(status, 400 | 401 | 404 | 405 | 413 | 501),
         _ => false,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_lease_is_fought_for_and_once_it_is_expired_nobody_asks_more_than_twice_as_often_as_it_beat() {
-        let interval = Duration::from_secs(100);
-        assert!(pause(1, interval, false, 1.0) <= FIRST_CEILING);
-        assert!(pause(20, interval, false, 0.01) <= interval / 50);
-        assert_eq!([0.0, 1.0].map(|random| pause(20, interval, true, random)), [interval / 2, interval]);
     }
 }

@@ -2,44 +2,15 @@
 
 use std::time::Duration;
 
-use aurora_discovery_client::{Client, ClientOptions, Error, Event, LeaseKeeper, PeerId, RegisterRequest};
-use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use aurora_discovery_client::{Client, ClientOptions, Error, Event, LeaseKeeper, RegisterRequest};
+use tokio::sync::mpsc::unbounded_channel;
 
-use crate::server::{Action, Received, ScriptedServer, ok, refuse};
-
-fn registered(ttl: u32) -> Action {
-    ok(format!(
-        r#"{{"message":"Peer registered successfully","peer_id":"p","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":{ttl},"heartbeat_interval_seconds":0,"observed_address":"127.0.0.1","lease_token":"the-token"}}"#
-    ))
-}
-
-fn renewed(ttl: u32) -> Action {
-    ok(format!(
-        r#"{{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":{ttl},"heartbeat_interval_seconds":0}}"#
-    ))
-}
-
-fn deregistered() -> Action {
-    ok(r#"{"message":"Peer deregistered","peer_id":"p"}"#)
-}
-
-fn path(received: &Received) -> &str {
-    received.line.split(' ').nth(1).unwrap()
-}
-
-fn keep(server: &ScriptedServer) -> (LeaseKeeper, UnboundedReceiver<Event>) {
-    let options = ClientOptions::new(&server.endpoint).retries(0);
-    let (sender, events) = unbounded_channel();
-    let registration = RegisterRequest::new(PeerId::parse("p").unwrap());
-    let keeper = LeaseKeeper::start(Client::new(options).unwrap(), registration, move |event| {
-        let _ = sender.send(event);
-    });
-    (keeper, events)
-}
+use crate::peer::{deregistered, keep, registered, renewed};
+use crate::server::{Action, ScriptedServer, refuse};
 
 #[tokio::test]
 async fn a_keeper_registers_once_renews_the_lease_and_deregisters_when_stopped() {
-    let server = ScriptedServer::start(|_, received| match path(received) {
+    let server = ScriptedServer::start(|_, received| match received.path() {
         "/register" => registered(300),
         "/heartbeat" => renewed(300),
         _ => deregistered(),
@@ -52,13 +23,16 @@ async fn a_keeper_registers_once_renews_the_lease_and_deregisters_when_stopped()
     keeper.stop().await.unwrap();
     assert!(matches!(events.recv().await, Some(Event::Deregistered)));
     let received = server.received();
-    assert_eq!(received.iter().filter(|received| path(received) == "/register").count(), 1);
-    assert_eq!(received.last().unwrap().body, r#"{"peer_id":"p","lease_token":"the-token"}"#);
+    assert_eq!(received.iter().filter(|received| received.path() == "/register").count(), 1);
+    for later in &received[1..] {
+        assert_eq!(later.body, r#"{"peer_id":"p","lease_token":"the-token"}"#, "{}", later.line);
+    }
+    assert_eq!(received.last().unwrap().path(), "/deregister");
 }
 
 #[tokio::test]
 async fn a_forgotten_peer_registers_again_with_its_token() {
-    let server = ScriptedServer::start(|n, received| match path(received) {
+    let server = ScriptedServer::start(|n, received| match received.path() {
         "/register" => registered(300),
         "/heartbeat" if n == 1 => refuse(404, "peer_not_registered"),
         _ => renewed(300),
@@ -74,7 +48,7 @@ async fn a_forgotten_peer_registers_again_with_its_token() {
 
 #[tokio::test]
 async fn a_keeper_continues_through_failures_past_the_end_of_its_lease() {
-    let server = ScriptedServer::start(|n, received| match (n, path(received)) {
+    let server = ScriptedServer::start(|n, received| match (n, received.path()) {
         (_, "/register") => registered(1),
         (1..6, _) => Action::HangUp,
         _ => renewed(1),
@@ -98,7 +72,7 @@ async fn a_keeper_continues_through_failures_past_the_end_of_its_lease() {
 
 #[tokio::test]
 async fn an_expired_lease_is_reported_once() {
-    let server = ScriptedServer::start(|_, received| match path(received) {
+    let server = ScriptedServer::start(|_, received| match received.path() {
         "/register" => registered(0),
         _ => Action::HangUp,
     })
@@ -116,7 +90,7 @@ async fn a_permanent_refusal_ends_the_keeper() {
     let server = ScriptedServer::start(|_, _| refuse(400, "invalid_field")).await;
     let (mut keeper, mut events) = keep(&server);
     assert!(keeper.ended().await.is_err());
-    assert!(matches!(events.recv().await, Some(Event::Refused { .. })));
+    assert!(matches!(events.recv().await, Some(Event::Refused { retry_in: None, .. })));
     assert!(keeper.stop().await.is_ok());
     assert_eq!(server.received().len(), 1);
 }
@@ -126,7 +100,7 @@ async fn an_id_that_another_client_holds_is_retried() {
     let server =
         ScriptedServer::start(|n, _| if n == 0 { refuse(403, "not_holder") } else { registered(300) }).await;
     let (_keeper, mut events) = keep(&server);
-    assert!(matches!(events.recv().await, Some(Event::Failed { .. })));
+    assert!(matches!(events.recv().await, Some(Event::Refused { retry_in: Some(_), .. })));
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     assert!(matches!(events.recv().await, Some(Event::Recovered { .. })));
 }
@@ -143,7 +117,7 @@ async fn a_dropped_keeper_does_not_deregister_its_peer() {
 
 /// A service that accepts everything.
 async fn accepting() -> ScriptedServer {
-    ScriptedServer::start(|_, received| match path(received) {
+    ScriptedServer::start(|_, received| match received.path() {
         "/register" => registered(300),
         "/heartbeat" => renewed(300),
         _ => deregistered(),
@@ -175,10 +149,12 @@ async fn a_panic_of_the_event_handler_is_an_error_and_stopping_still_deregisters
             );
         }
         let before = server.received().len();
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_eq!(server.received().len(), before, "no heartbeat follows the panic");
         assert!(matches!(keeper.stop().await, Err(Error::HandlerPanicked { .. })));
         let received = server.received();
-        assert_eq!(received.len(), before + 1, "no heartbeat follows the panic");
-        assert_eq!(path(received.last().unwrap()), "/deregister");
+        assert_eq!(received.len(), before + 2, "one heartbeat proves that the lease is still held");
+        assert_eq!(received.last().unwrap().path(), "/deregister");
         assert_eq!(received.last().unwrap().body, r#"{"peer_id":"p","lease_token":"the-token"}"#);
     }
 }
@@ -195,7 +171,7 @@ async fn a_panic_while_the_keeper_stops_is_an_error_after_the_peer_was_deregiste
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     assert!(matches!(keeper.stop().await, Err(Error::HandlerPanicked { .. })));
     let received = server.received();
-    assert_eq!(received.iter().filter(|received| path(received) == "/deregister").count(), 1);
+    assert_eq!(received.iter().filter(|received| received.path() == "/deregister").count(), 1);
 }
 
 #[tokio::test]
@@ -204,7 +180,7 @@ async fn a_panic_before_the_peer_is_registered_deregisters_nothing() {
     let mut keeper = keep_until_panic(&server, |event| matches!(event, Event::Failed { .. }));
     assert!(matches!(keeper.ended().await, Err(Error::HandlerPanicked { .. })));
     assert!(matches!(keeper.stop().await, Err(Error::HandlerPanicked { .. })));
-    assert!(server.received().iter().all(|received| path(received) == "/register"));
+    assert!(server.received().iter().all(|received| received.path() == "/register"));
 }
 
 #[tokio::test]

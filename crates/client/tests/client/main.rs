@@ -3,9 +3,13 @@
 // clippy.toml exempts test functions, but not the helpers that they call.
 #![allow(clippy::unwrap_used)]
 
+mod holder;
 mod keeper;
+mod moved;
+mod peer;
 mod requests;
 mod server;
+mod token_file;
 mod two_peers;
 #[cfg(feature = "watch")]
 mod watch;

@@ -24,6 +24,12 @@ pub(crate) struct Received {
     pub(crate) at: Instant,
 }
 
+impl Received {
+    pub(crate) fn path(&self) -> &str {
+        self.line.split(' ').nth(1).unwrap()
+    }
+}
+
 /// How the script reacts to a request.
 pub(crate) enum Action {
     /// Responds with this status, these additional headers and this body.

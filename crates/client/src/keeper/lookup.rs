@@ -1,0 +1,42 @@
+//! Finds out whether an id is free, without changing anything.
+
+use aurora_discovery_protocol::{Code, HeartbeatRequest, LeaseToken, RegisterRequest};
+
+use crate::{Client, Error};
+
+/// Whether the service knows the id of `registration`, and its token, if there is one, is not the
+/// current one.
+///
+/// A keeper that must not replace a live registration asks this first, and makes its registration
+/// token-only if the id is known. The API has no registration that is conditional on a free id, but
+/// two of its rules add up to one:
+///
+/// - A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
+///   known one, live or dormant.
+/// - A token-only registration does not replace a live one whose token it lacks. It does replace a
+///   dormant one.
+///
+/// The second rule alone would be enough. But if the response to the token-only registration is
+/// lost, the id is reserved under a token that no client knows. It is therefore used for dormant ids
+/// only.
+///
+/// Two keepers that register an unknown id at the same moment may replace each other. The first one
+/// then reports that it was taken over. A service of an older version ignores tokens in heartbeats,
+/// and there a live registration is replaced.
+pub(super) async fn is_known(client: &Client, registration: &RegisterRequest) -> Result<bool, Error> {
+    let own = registration.lease_token.clone();
+    let has_token = own.is_some();
+    let wrong = || LeaseToken::from_random(fastrand::u128(..).to_le_bytes());
+    let request = HeartbeatRequest {
+        lease_token: Some(own.unwrap_or_else(wrong)),
+        ..HeartbeatRequest::new(registration.peer_id.clone())
+    };
+    match client.heartbeat(&request).await {
+        Ok(_) => Ok(!has_token),
+        Err(error) => match error.code() {
+            Some(Code::NotHolder) => Ok(true),
+            Some(Code::PeerNotRegistered) => Ok(false),
+            _ => Err(error),
+        },
+    }
+}

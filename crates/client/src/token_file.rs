@@ -1,0 +1,211 @@
+//! A file that keeps a lease token across restarts.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use aurora_discovery_protocol::LeaseToken;
+
+use crate::Error;
+
+/// A file with the lease token of one peer, as text, so that a restarted client can prove that it
+/// is the holder. Only its owner may read it (mode 0600).
+///
+/// The calls block for as long as the file system needs.
+#[derive(Clone, Debug)]
+pub struct TokenFile {
+    path: PathBuf,
+}
+
+impl TokenFile {
+    /// Names the file, without opening it.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// The path of the file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads the token. A file that does not exist has none.
+    ///
+    /// # Errors
+    /// [`Error::TokenFile`] if the file cannot be read or does not contain a token.
+    pub fn read(&self) -> Result<Option<LeaseToken>, Error> {
+        // A token and white space around it are shorter. The limit applies to files that are not
+        // token files, some of which have no end.
+        const MAX_BYTES: u64 = 1_024;
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(self.error("cannot be read", &error)),
+        };
+        let mut text = String::new();
+        file.take(MAX_BYTES)
+            .read_to_string(&mut text)
+            .map_err(|error| self.error("cannot be read", &error))?;
+        LeaseToken::parse(text.trim()).map(Some).map_err(|_| {
+            self.error(
+                "does not contain a lease token",
+                &"remove it to start without one, or name another file",
+            )
+        })
+    }
+
+    /// Replaces the file. When the call returns, the token survives a crash and a loss of power,
+    /// and at no time does the file contain a part of a token.
+    ///
+    /// # Errors
+    /// [`Error::TokenFile`] if the file cannot be written. It is then unchanged.
+    pub fn write(&self, token: &LeaseToken) -> Result<(), Error> {
+        let new = self.new_path();
+        self.create(&new, token.as_str())
+            .and_then(|()| fs::rename(&new, &self.path))
+            .and_then(|()| sync_directory(&self.path))
+            .map_err(|error| {
+                // The error matters more than the file that may be left behind.
+                let _ = fs::remove_file(&new);
+                self.error("cannot be written", &error)
+            })
+    }
+
+    /// Checks that the file can be written, without changing it.
+    ///
+    /// # Errors
+    /// [`Error::TokenFile`] if it cannot.
+    pub fn check_writable(&self) -> Result<(), Error> {
+        let new = self.new_path();
+        // A rename cannot replace a directory.
+        let result = if self.path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) };
+        result
+            .and_then(|()| self.create(&new, ""))
+            .and_then(|()| fs::remove_file(&new))
+            .map_err(|error| self.error("cannot be written", &error))
+    }
+
+    /// The file that is renamed when it is complete. It is in the same directory, because a rename
+    /// is atomic only within a file system.
+    fn new_path(&self) -> PathBuf {
+        let mut name = self.path.file_name().map(OsString::from).unwrap_or_default();
+        name.push(".new");
+        self.path.with_file_name(name)
+    }
+
+    /// Creates and syncs a file. It must not exist yet, so that no other user can prepare a file
+    /// or a link at its path.
+    fn create(&self, path: &Path, text: &str) -> io::Result<()> {
+        // A crash may have left one behind.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        writeln!(file, "{text}")?;
+        file.sync_all()
+    }
+
+    fn error(&self, problem: &str, cause: &dyn std::fmt::Display) -> Error {
+        Error::TokenFile { path: self.path.clone(), cause: format!("{problem}: {cause}") }
+    }
+}
+
+/// Makes a rename within the directory of `path` survive a loss of power.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        // Other systems cannot open a directory as a file.
+        return Ok(());
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(text: &str) -> LeaseToken {
+        LeaseToken::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_token_file_keeps_the_last_token() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(directory.path().join("alice.token"));
+        assert_eq!(file.read().unwrap(), None);
+        file.check_writable().unwrap();
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "the check leaves nothing behind");
+        for text in ["first", "second"] {
+            file.write(&token(text)).unwrap();
+            assert_eq!(file.read().unwrap(), Some(token(text)));
+        }
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn only_its_owner_can_read_a_token_file() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("alice.token");
+        // The mode of a file that was there before does not matter.
+        fs::write(&path, "old").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        TokenFile::new(&path).write(&token("secret")).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_crash_while_a_token_is_written_leaves_the_old_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = TokenFile::new(directory.path().join("alice.token"));
+        file.write(&token("old")).unwrap();
+        fs::write(directory.path().join("alice.token.new"), "ne").unwrap();
+        assert_eq!(file.read().unwrap(), Some(token("old")));
+        file.check_writable().unwrap();
+        file.write(&token("new")).unwrap();
+        assert_eq!(file.read().unwrap(), Some(token("new")));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_an_error_with_its_path() {
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("text"), "no token").unwrap();
+        fs::write(at("binary"), b"\xff").unwrap();
+        fs::write(at("empty"), "").unwrap();
+        fs::write(at("long"), "x".repeat(4_096)).unwrap();
+        fs::create_dir(at("directory")).unwrap();
+        for name in ["text", "binary", "empty", "long", "directory", "text/child"] {
+            let error = TokenFile::new(at(name)).read().unwrap_err().to_string();
+            assert!(error.starts_with(&format!("the token file {} ", at(name).display())), "{error}");
+        }
+        for name in ["directory", "text/child", "missing/child"] {
+            let file = TokenFile::new(at(name));
+            for error in [file.check_writable().unwrap_err(), file.write(&token("t")).unwrap_err()] {
+                let expected = format!("the token file {} cannot be written: ", at(name).display());
+                assert!(error.to_string().starts_with(&expected), "{error}");
+            }
+        }
+    }
+
+    /// Root may write into any directory except some of the kernel.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_directory_without_permission_to_write_is_an_error_before_anything_is_registered() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let directory = tempfile::tempdir().unwrap();
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o500)).unwrap();
+        let is_root = fs::write(directory.path().join("probe"), "").is_ok();
+        let closed = if is_root { Path::new("/sys") } else { directory.path() };
+        let error = TokenFile::new(closed.join("alice.token")).check_writable().unwrap_err();
+        assert!(error.to_string().contains("alice.token cannot be written: "), "{error}");
+    }
+}
