@@ -8,11 +8,12 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use aurora_discovery_protocol::Timestamp;
 use parking_lot::Mutex;
 
-/// A clock: the system's, one that knows no pauses, a shared store's, or one that a test controls.
+/// A clock: the system's, one that leaves out pauses, a shared store's, or one that a test
+/// controls.
 #[derive(Clone)]
 pub struct Clock {
     read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Whether it left the system's clock behind, so that responses need the difference.
+    /// Whether it may differ from the system's clock. Responses then add the difference.
     is_steady: bool,
 }
 
@@ -78,7 +79,7 @@ struct Steady {
     start: u64,
     /// The monotonic time at the last reading.
     last: AtomicU64,
-    /// The sum of all gaps. It is written before `last`, so that a reader that sees the `last` after
+    /// The sum of all gaps. It is written before `last`, so that a reader that sees a `last` after
     /// a gap also sees the gap.
     skipped: AtomicI64,
     gap: Mutex<()>,
@@ -111,7 +112,7 @@ impl Steady {
     /// step back by itself, but tools that fake the time make it do so.
     fn skip_gap(&self, read: impl Fn() -> u64) -> u64 {
         let _guard = self.gap.lock();
-        // The clock is read again: another thread may have left the gap out in the meantime, and the
+        // The clock is read again: another thread may have skipped the gap in the meantime, and the
         // first reading of this thread may be from before the pause.
         let elapsed = read();
         let last = self.last.load(Acquire);

@@ -85,7 +85,7 @@ macro_rules! for_each_conformance_case {
                 a_batch_renewal_checks_the_claim_of_each_peer
                 anyone_may_replace_a_peer_after_12_leases_without_proof
                 a_proven_heartbeat_protects_a_peer_for_another_12_leases
-                a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced
+                a_proven_heartbeat_protects_a_peer_again_if_it_was_not_replaced
                 the_token_proves_a_heartbeat_from_any_source
                 a_heartbeat_from_the_24_or_48_of_the_holder_is_proven
                 a_heartbeat_of_a_page_is_proven_only_for_its_own_registration

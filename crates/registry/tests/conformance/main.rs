@@ -74,7 +74,7 @@ mod a_fault_is_detected {
         RefusedHeartbeatRenews by proof::a_refused_heartbeat_changes_nothing as a_refused_heartbeat_that_renews;
         NeverFreesNames by proof::anyone_may_replace_a_peer_after_12_leases_without_proof as a_name_that_strangers_hold_for_ever;
         NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_for_another_12_leases as a_proof_that_is_not_stored;
-        NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced as a_late_proof_that_is_not_stored;
+        NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_again_if_it_was_not_replaced as a_late_proof_that_is_not_stored;
         NeverStoresProofs by proof::the_token_proves_a_heartbeat_from_any_source as a_token_that_proves_nothing;
         NetworkProvesNothing by proof::a_heartbeat_from_the_24_or_48_of_the_holder_is_proven as a_network_that_proves_nothing;
         EveryHeartbeatProves by proof::a_heartbeat_from_the_24_or_48_of_the_holder_is_proven as a_stranger_whose_heartbeat_proves;

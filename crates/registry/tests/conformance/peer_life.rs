@@ -161,7 +161,7 @@ impl World {
         self.reference.standing_of(&id())
     }
 
-    /// Sends a request and returns the status that the service answers.
+    /// Sends a request and returns the status of the service's response.
     async fn request(&self, request: &str, claim: Claim, now: Timestamp) -> &'static str {
         match request {
             "heartbeat" => match self.store.renew(&id(), &claim, now).await.unwrap() {

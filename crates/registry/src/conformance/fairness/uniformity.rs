@@ -114,7 +114,7 @@ impl Cell {
 }
 
 impl UniformityCheck {
-    /// A check of samples of at most `limit` peers and for the pairs of the watched peers.
+    /// A check of samples of at most `limit` peers, and of the pairs of the watched peers.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
         let pairs = PairCounts::of(watched);
         Self { limit, round: Round::default(), peers: HashMap::new(), pairs, within: (0.0, 0.0), drawn: 0 }

@@ -11,7 +11,7 @@ use crate::{
 
 /// The revival window in milliseconds.
 const WINDOW_MILLIS: u64 = WINDOW * 1_000;
-/// The number of leases after which anyone may replace a peer that nobody has proved to hold.
+/// The number of leases without proof after which any client may replace a peer.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved.
 const RESERVED_LEASES: u64 = 3;
@@ -87,8 +87,8 @@ impl KnownPeer {
         self.standing(self.lease_end.earliest, self.proven_at.earliest)
     }
 
-    /// The store refused a change with `held`. `check` must refuse it in the same way for a possible
-    /// end of the lease, which is then known.
+    /// The store refused a change with `held`. `check` must refuse it in the same way for one of
+    /// the possible ends of the lease, which is then known.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
         let end = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after)).into_iter().find(
@@ -257,8 +257,8 @@ impl Model {
         );
     }
 
-    /// Each peer that was live when the store stopped has one whole lease, and its proof counts from
-    /// the start. The same may hold for a peer that was dormant.
+    /// Each peer that was live when the store stopped has one whole lease, and the start counts as
+    /// its last proof. The same may be true of a peer that was dormant.
     pub(super) fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
         for known in self.peers.values_mut() {
             let whole = Range::of_lease(known.put.ttl, now);
