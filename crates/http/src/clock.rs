@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_takes_no_time() {
+    fn a_pause_does_not_advance_the_clock() {
         let clock = Steady::new(START);
         assert_eq!(clock.now(|| 500), START + 500);
         assert_eq!(clock.now(|| 60_500), START + 500);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faked_step_and_the_step_back_take_no_time() {
+    fn a_faked_step_forward_and_back_does_not_advance_the_clock() {
         let clock = Steady::new(START);
         let day = 26 * 3_600_000;
         for (elapsed, time) in [(500, 500), (day, 500), (day + 700, 1_200), (2_000, 1_200), (2_400, 1_600)] {
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_read_after_a_pause_see_it_once() {
+    fn threads_that_read_after_a_pause_skip_it_once() {
         let clock = Steady::new(START);
         clock.now(|| 500);
         std::thread::scope(|scope| {

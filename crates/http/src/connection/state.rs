@@ -216,7 +216,7 @@ impl StreamGuard {
         self.0.stalls_at.store(self.0.now().saturating_add(wait).min(NEVER - 1), Relaxed);
     }
 
-    /// Whether the connection is to be closed.
+    /// Whether the connection must be closed.
     pub(crate) fn is_overdue(&self) -> bool {
         self.0.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }

@@ -216,7 +216,7 @@ impl Reference {
     }
 }
 
-/// The size of a registration, with an allowance for what a store keeps besides it.
+/// The size of a registration, with an allowance for the other data that a store keeps.
 fn size(registration: &Registration) -> usize {
     PeerJson::new(registration).as_str().len() + 256
 }
