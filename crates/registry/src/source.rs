@@ -40,7 +40,8 @@ impl Source {
     }
 
     /// The network of this source whose peers are bounded together, in addition to the bound per
-    /// source: an IPv4 /24 or an IPv6 /56, which is the most that providers assign to one subscriber.
+    /// source: an IPv4 /24 or an IPv6 /56, which is the most that providers assign to one
+    /// subscriber.
     pub fn network(self) -> Network {
         match self {
             Self::V4(v4) => Network::V4(v4.to_bits() >> 8),
