@@ -87,8 +87,8 @@ impl KnownPeer {
         self.standing(self.lease_end.earliest, self.proven_at.earliest)
     }
 
-    /// The store refused a change with `held`. `check` must refuse it in the same way for one of
-    /// the possible ends of the lease, which is then known.
+    /// The store refused a change with `held`. `check` must refuse it in the same way for a possible
+    /// end of the lease, which is then known.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
         let end = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after)).into_iter().find(
