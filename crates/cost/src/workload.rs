@@ -113,7 +113,7 @@ impl Workload {
         let heartbeats = self.peers * MONTH_SECONDS / heartbeat_seconds;
         let discovers =
             if discover_seconds > 0.0 { self.peers * MONTH_SECONDS / discover_seconds } else { 0.0 };
-        // A host can not batch more peers than the network has.
+        // A host cannot batch more peers than the network has.
         let heartbeat_requests = heartbeats / heartbeats_per_request.min(self.peers);
         let included_discovers = if discover_in_heartbeat { discovers.min(heartbeat_requests) } else { 0.0 };
         let changes = 2.0 * self.peers * self.starts_per_day * MONTH_DAYS;

@@ -12,8 +12,8 @@ use crate::Invalid;
 /// One archetype: 1 to 64 characters of any script, without control characters and without white
 /// space at the ends. Invisible characters that make two names look alike are refused too.
 ///
-/// Archetypes are compared in Unicode normalization form C, so that `é` is the same however a
-/// keyboard writes it. They are listed as the peer wrote them.
+/// Archetypes are compared in Unicode normalization form C, so that `é` is the same whether
+/// it was entered as one character or as two. They are listed as the peer wrote them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Archetype {

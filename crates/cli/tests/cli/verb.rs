@@ -54,8 +54,8 @@ fn json_output_is_the_response_of_the_service() {
     assert!(listed.contains(metadata), "{listed}");
     let page: serde_json::Value = serde_json::from_str(&listed).unwrap();
     assert_eq!(page["peers"][0].as_object().unwrap().len(), 6);
-    let beat = ok(service.call(&["heartbeat", "a", "--discover", "--json"]));
-    let response: serde_json::Value = serde_json::from_str(&beat).unwrap();
+    let heartbeat = ok(service.call(&["heartbeat", "a", "--discover", "--json"]));
+    let response: serde_json::Value = serde_json::from_str(&heartbeat).unwrap();
     assert_eq!(response["count"], 0);
     assert!((16..=20).contains(&response["heartbeat_interval_seconds"].as_u64().unwrap()), "{response}");
 }
