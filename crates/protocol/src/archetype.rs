@@ -61,10 +61,9 @@ impl Archetype {
         if text.trim().len() != text.len() {
             return Err(Invalid::rule("must not begin or end with white space"));
         }
-        let normalized = (!text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes)
-            .then(|| text.nfc().collect::<String>().into())
-            .filter(|normalized: &Box<str>| **normalized != *text);
-        Ok(Self { written: text.into(), normalized })
+        let may_differ = !text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes;
+        let normalized = may_differ.then(|| text.nfc().collect::<String>()).filter(|normal| normal != text);
+        Ok(Self { written: text.into(), normalized: normalized.map(Into::into) })
     }
 
     /// The archetype as the peer wrote it.

@@ -124,7 +124,7 @@ impl Network {
                 self.log_line(now, &format!("{id} is unknown to the service and registers again"))
             }
             Event::Failed { error, .. } => self.log_line(now, &format!("{id}: a request failed: {error}")),
-            Event::Refused { reason } => self.log_line(now, &format!("{id} was rejected: {reason}")),
+            Event::Refused { reason, .. } => self.log_line(now, &format!("{id} was rejected: {reason}")),
             Event::Expired | Event::Recovered { .. } => Vec::new(),
         }
     }

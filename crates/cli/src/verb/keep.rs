@@ -66,7 +66,7 @@ fn describe(id: &PeerId, event: &Event) -> String {
         Event::Recovered { after } => {
             format!("{id} was renewed again after {:.1} s of failures", after.as_secs_f64())
         }
-        Event::Refused { reason } => format!("{id} was rejected: {}", escape(reason)),
+        Event::Refused { reason, .. } => format!("{id} was rejected: {}", escape(reason)),
         Event::Deregistered => format!("{id} is deregistered"),
     }
 }
