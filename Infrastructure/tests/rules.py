@@ -34,5 +34,6 @@ RULES: list[Rule] = [
     stack.account_wide_resources_remain_when_the_stack_is_deleted,
     stack.parameters_are_described_bounded_and_grouped,
     stack.options_that_cost_extra_are_off_by_default_and_state_their_price,
+    stack.forwarded_addresses_are_trusted_only_without_the_default_endpoint,
     stack.outputs_include_what_operators_need,
 ]

@@ -138,6 +138,7 @@ SETTINGS = {
     "AURORA_MAX_PEERS_PER_NETWORK": "MaxPeersPerNetwork",
     "AURORA_MAX_PEERS_PER_SITE": "MaxPeersPerSite",
     "AURORA_MAX_ARCHETYPES_PER_PEER": "MaxArchetypesPerPeer",
+    "AURORA_TRUSTED_HOPS": "TrustedHops",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",
@@ -210,6 +211,24 @@ def options_that_cost_extra_are_off_by_default_and_state_their_price(template: T
         parameter = template["Parameters"][name]
         if parameter["Default"] != "false" or "USD" not in parameter["Description"]:
             yield f"{name} must be off by default, and state its price"
+
+
+def forwarded_addresses_are_trusted_only_without_the_default_endpoint(template: Template) -> Finding:
+    rule = template.get("Rules", {}).get("ForwardedAddresses", {})
+    if rule.get("RuleCondition") != {"Fn::Not": [{"Fn::Equals": [{"Ref": "TrustedHops"}, 0]}]}:
+        yield "the rule must apply whenever TrustedHops is not 0"
+    (assertion,) = rule.get("Assertions") or [{}]
+    if assertion.get("Assert") != {"Fn::Equals": [{"Ref": "DefaultEndpoint"}, "disabled"]}:
+        yield "the rule must require that the default endpoint is disabled: clients could claim any address there"
+    if "DefaultEndpoint=disabled" not in assertion.get("AssertDescription", ""):
+        yield "the refusal must say what to set"
+    for name, value in (("TrustedHops", 0), ("DefaultEndpoint", "enabled")):
+        if template["Parameters"][name]["Default"] != value:
+            yield f"{name} must be {value} by default"
+    for kind in ("AWS::ApiGateway::RestApi", "AWS::ApiGatewayV2::Api"):
+        _, api = only(template, kind)
+        if branches(api.get("DisableExecuteApiEndpoint"), "OnlyCustomDomains") != (True, False):
+            yield f"the default endpoint of {kind} must be disabled if OnlyCustomDomains holds"
 
 
 def outputs_include_what_operators_need(template: Template) -> Finding:

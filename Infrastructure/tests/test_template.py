@@ -184,6 +184,15 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: t["Parameters"]["Dashboard"].update(Default="true"),
         lambda t: t["Parameters"]["ContributorInsights"].update(Description="Insights"),
     ],
+    stack.forwarded_addresses_are_trusted_only_without_the_default_endpoint: [
+        lambda t: t.pop("Rules"),
+        lambda t: t["Rules"]["ForwardedAddresses"]["Assertions"][0].update(Assert={"Fn::Equals": ["a", "a"]}),
+        lambda t: t["Rules"]["ForwardedAddresses"].update(RuleCondition={"Fn::Equals": [{"Ref": "TrustedHops"}, 1]}),
+        lambda t: t["Rules"]["ForwardedAddresses"]["Assertions"][0].update(AssertDescription="refused"),
+        lambda t: t["Parameters"]["TrustedHops"].update(Default=1),
+        lambda t: properties(t, "RestApi").pop("DisableExecuteApiEndpoint"),
+        lambda t: properties(t, "HttpApi").update(DisableExecuteApiEndpoint=False),
+    ],
     stack.outputs_include_what_operators_need: [
         lambda t: t["Outputs"].pop("ApiEndpoint"),
     ],

@@ -79,8 +79,8 @@ struct Arrivals {
 
 impl OpenLoop {
     pub(crate) fn run(self) -> io::Result<()> {
-        // By default the kernel lets a thread oversleep by 50 µs, which would count as the server's
-        // latency.
+        // By default the kernel lets a thread oversleep by 50 µs, which would count towards the
+        // latency of the server.
         rustix::thread::set_current_timer_slack(Some(NonZeroU64::MIN))?;
         let mut load = Load::start(&self)?;
         let started = Instant::now();

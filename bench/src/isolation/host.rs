@@ -2,11 +2,11 @@
 //! kinds of lists.
 
 use std::error::Error;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_protocol::{DiscoverRequest, PeerId, RegisterRequest, Timestamp, Ttl};
-use aurora_discovery_registry::{Error as Refused, Limits, Registry};
+use aurora_discovery_registry::{Caller, Error as Refused, Limits, Registry, WebOrigin};
 use serde::Deserialize;
 
 use super::order::Orders;
@@ -38,14 +38,14 @@ impl Host {
 
     pub(crate) async fn register(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
         let request = RegisterRequest { port: 9_000, ..RegisterRequest::new(id(peer)?) };
-        let registered = self.registry.register(request, address(peer), at(now)).await?;
+        let registered = self.registry.register(request, &caller(peer), at(now)).await?;
         self.orders.list(peer, seconds(registered.lease.ttl_expires));
         Ok(())
     }
 
     /// Whether the registry knows the peer.
     pub(crate) async fn heartbeat(&mut self, peer: u32, now: u32) -> Result<bool, Box<dyn Error>> {
-        match self.registry.heartbeat(&id(peer)?, at(now)).await {
+        match self.registry.heartbeat(&id(peer)?, None, &caller(peer), at(now)).await {
             Ok(lease) => self.orders.list(peer, seconds(lease.ttl_expires)),
             Err(Refused::NotRegistered) => return Ok(false),
             Err(error) => return Err(error.into()),
@@ -55,7 +55,7 @@ impl Host {
 
     pub(crate) async fn deregister(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
         self.orders.unlist(peer);
-        match self.registry.deregister(&id(peer)?, None, address(peer), at(now)).await {
+        match self.registry.deregister(&id(peer)?, None, &caller(peer), at(now)).await {
             Ok(_) | Err(Refused::NotRegistered) => Ok(()),
             Err(error) => Err(error.into()),
         }
@@ -95,10 +95,10 @@ fn id(peer: u32) -> Result<PeerId, Box<dyn Error>> {
     Ok(PeerId::parse(&format!("{PREFIX}{peer}"))?)
 }
 
-/// A unique address for each peer, so that no limit per source applies.
-fn address(peer: u32) -> IpAddr {
+/// Each peer has a unique address, so that no limit per source applies.
+fn caller(peer: u32) -> Caller {
     let [_, b, c, d] = peer.to_be_bytes();
-    IpAddr::V4(Ipv4Addr::new(10, b, c, d))
+    Caller { address: Ipv4Addr::new(10, b, c, d).into(), page: WebOrigin::None }
 }
 
 fn at(now: u32) -> Timestamp {

@@ -11,7 +11,7 @@ use crate::seed::scramble;
 pub(crate) struct Orders {
     /// When each peer's lease ends, by its number, in seconds; 0 if it never had one.
     ends: Vec<u32>,
-    /// In the order of registration: numbers increase with time.
+    /// In the order of registration, because the numbers of peers increase with time.
     newest: BTreeSet<u32>,
     /// In the order of a hash of the id, like the pages of a hashed table.
     hashed: BTreeSet<(u64, u32)>,

@@ -84,7 +84,8 @@ impl Scenario {
         self.period(self.outage_at, self.outage_seconds)
     }
 
-    /// The time when the hosts don't see each other, in seconds since the start of the simulation.
+    /// The time during which the hosts are partitioned, in seconds since the start of the
+    /// simulation.
     pub(crate) fn partition(&self) -> Range<u32> {
         self.period(self.partition_at, self.partition_seconds)
     }

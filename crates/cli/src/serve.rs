@@ -37,7 +37,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
         }
         StoreKind::Dynamodb => {
             let limits = args.registry.table_limits(&args.sources)?;
-            let opened = open_dynamodb(&args, &limits).await?;
+            let (opened, clock) = open_dynamodb(&args, &limits).await?;
+            serving.service.clock = clock;
             (limits, opened)
         }
     };
@@ -65,18 +66,26 @@ async fn open_embedded(args: &ServeArgs, limits: &Limits, clock: Clock) -> Resul
     Ok((store, location))
 }
 
+/// Also returns the clock of DynamoDB. The processes that share a table have to agree on the time.
 #[cfg(feature = "dynamodb")]
-async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<OpenedStore, Failure> {
-    let options = args.table.options(&args.sources)?;
+async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<(OpenedStore, Clock), Failure> {
+    let mut options = args.table.options(&args.sources)?;
+    options.store_time = true;
     let client = aurora_discovery_dynamodb::connect(&options)
         .await
         .map_err(|error| Failure::dynamodb_unavailable(&error))?;
     let location = format!("table: {}", options.table);
-    Ok((Arc::new(aurora_discovery_dynamodb::DynamoStore::new(client, options, limits)), location))
+    let store = aurora_discovery_dynamodb::DynamoStore::new(client, options, limits);
+    // The first response tells the time. Without one, requests get 503 until the sweep has it.
+    if let Err(error) = store.health().await {
+        tracing::warn!(cause = %error, "the table does not respond yet");
+    }
+    let clock = Clock::new(store.clock());
+    Ok(((Arc::new(store), location), clock))
 }
 
 #[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<OpenedStore, Failure> {
+async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<(OpenedStore, Clock), Failure> {
     let rule = "dynamodb is not in this build; build the command with `--features dynamodb`";
     Err(Failure::flag(args.sources.name("store"), rule))
 }

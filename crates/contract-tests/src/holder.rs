@@ -1,4 +1,4 @@
-//! The holder rule: who may change a registration.
+//! The holder rule: which client may change a registration.
 
 use serde_json::{Value, json};
 

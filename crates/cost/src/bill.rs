@@ -5,8 +5,8 @@ use serde::Serialize;
 use crate::prices::Prices;
 use crate::workload::{Architecture, MONTH_DAYS, Month, Workload};
 
-const MILLION: f64 = 1e6;
-const BYTES_PER_GB: f64 = 1_073_741_824.0;
+pub(crate) const MILLION: f64 = 1e6;
+pub(crate) const BYTES_PER_GB: f64 = 1_073_741_824.0;
 
 /// The bytes that CloudWatch adds to each line when it bills logs.
 const LINE_OVERHEAD_BYTES: f64 = 26.0;
@@ -58,7 +58,7 @@ impl EndpointKind {
     }
 
     /// Bytes of a response's head: about 410 from the API itself, and those that the endpoint adds.
-    fn head_bytes(self) -> f64 {
+    pub(crate) fn head_bytes(self) -> f64 {
         match self {
             Self::Rest => 640.0,
             Self::Http => 480.0,
@@ -179,9 +179,9 @@ mod tests {
         let prices = Prices::built_in().unwrap();
         let bill = Bill::of(&hundred_peers(60.0, false), EndpointKind::Rest, &prices);
         let cents: Vec<String> = bill.parts().iter().map(|(_, dollars)| format!("{dollars:.3}")).collect();
-        // Computed by hand: 5.19 million requests; 6,487.5 GB-seconds; 2.196 million writes; 4.32 +
-        // 2.777 + 0.006 million reads.
-        assert_eq!(cents[..5], ["18.165", "1.038", "0.087", "1.373", "0.888"]);
+        // Computed by hand: 5.19 million requests; 6,487.5 GB-seconds; 2.208 million writes; 4.32 +
+        // 2.777 + 0.0075 million reads.
+        assert_eq!(cents[..5], ["18.165", "1.038", "0.087", "1.380", "0.888"]);
         assert_eq!(cents[8], "0.000");
         assert!((bill.total - bill.parts().iter().map(|(_, dollars)| dollars).sum::<f64>()).abs() < 1e-9);
     }

@@ -6,6 +6,7 @@ mod prices;
 mod text;
 mod units;
 mod workload;
+mod worst;
 
 use serde::Serialize;
 
@@ -14,6 +15,7 @@ use bill::{Bill, EndpointKind};
 pub use prices::{BUILT_IN as BUILT_IN_PRICES, PriceError, Prices};
 pub use workload::{Architecture, Cadence, Function, Workload};
 use workload::{MONTH_DAYS, Month};
+use worst::WorstBill;
 
 /// The longest heartbeat interval that the service requests by default, in seconds.
 const MAX_REQUESTED_SECONDS: f64 = 200.0;
@@ -36,6 +38,10 @@ pub struct Report {
     scenarios: Vec<Scenario>,
     /// The changes that would lower the bill of the first scenario behind a REST API.
     savings: Vec<Saving>,
+    /// The worst bill that one caller can cause, for each kind of request.
+    worst: [WorstBill; 3],
+    /// The price of as many requests alone.
+    requests_alone: f64,
 }
 
 /// A network, and its cost with each kind of endpoint.
@@ -66,7 +72,14 @@ impl Report {
         ]
         .map(|(name, workload)| Scenario::new(name, workload, &prices))
         .into();
-        Self { month_days: MONTH_DAYS, savings: advice::savings(&given, &prices), scenarios, prices }
+        Self {
+            month_days: MONTH_DAYS,
+            savings: advice::savings(&given, &prices),
+            worst: worst::bills(&prices),
+            requests_alone: worst::requests_alone(&prices),
+            scenarios,
+            prices,
+        }
     }
 }
 

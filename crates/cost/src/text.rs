@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 
 use crate::bill::{ALARM_METRICS, Bill, EndpointKind};
 use crate::workload::{Architecture, Cadence, Workload};
+use crate::worst::WorstBill;
 use crate::{Report, Scenario};
 
 /// The minimum width of an amount's column, which aligns the tables of several scenarios.
@@ -14,7 +15,7 @@ const AMOUNT_WIDTH: usize = 12;
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { month_days, prices, scenarios, savings } = self;
+        let Self { month_days, prices, scenarios, savings, worst, requests_alone } = self;
         writeln!(
             f,
             "US dollars per month of {month_days} days, {} list prices of {}, without the free tier.",
@@ -29,6 +30,14 @@ impl fmt::Display for Report {
         writeln!(f, "\nChanges that lower the first bill, behind a REST API, each made alone:")?;
         for saving in savings {
             writeln!(f, "{:>8.2}  {}", saving.saves, saving.change)?;
+        }
+        writeln!(
+            f,
+            "\nThe most that one caller can cause behind a REST API, at the default throttle of 200 requests per second.\n\
+             {requests_alone:>8.0}  the requests alone"
+        )?;
+        for WorstBill { requests, dollars, times_requests, .. } in worst {
+            writeln!(f, "{dollars:>8.0}  {requests}: {times_requests:.0} times as much")?;
         }
         write!(
             f,

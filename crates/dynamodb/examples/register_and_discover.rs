@@ -8,7 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
 use aurora_discovery_protocol::{Archetypes, DiscoverRequest, PeerId, RegisterRequest, Timestamp};
-use aurora_discovery_registry::{Limits, Registry};
+use aurora_discovery_registry::{Caller, Limits, Registry, WebOrigin};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
@@ -23,9 +23,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
     // Time is an argument of every operation, so the caller owns the clock.
     let now = Timestamp::from_secs(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs());
+    let caller = Caller { address: "203.0.113.7".parse()?, page: WebOrigin::None };
     let mut request = RegisterRequest::new(PeerId::parse("peer-1")?);
     request.archetypes = Archetypes::parse(&["relay"])?;
-    let registered = registry.register(request, "203.0.113.7".parse()?, now).await?;
+    let registered = registry.register(request, &caller, now).await?;
     println!("{} is registered for {} s", registered.peer_id, registered.lease.ttl.as_secs());
 
     let page = registry.discover(DiscoverRequest::new(20), now).await?;

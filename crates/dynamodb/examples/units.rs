@@ -13,7 +13,9 @@ use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeyCounts, conn
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_discovery_registry::{Claim, Limits, PutRequest, Query, Source, Store, StoreError, TokenHash};
+use aurora_discovery_registry::{
+    Claim, Limits, PutRequest, Query, Source, Store, StoreError, TokenHash, WebOrigin,
+};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
 
@@ -122,7 +124,8 @@ impl Bench {
             let count = if interval == 60 { HEARTBEATS } else { 200 };
             let start = interval * 1_000_000;
             store.put(registration(0), at(start)).await?;
-            let heartbeat = async |n: u32| store.renew(&peer, at(start + (n + 1) * interval)).await.map(drop);
+            let heartbeat =
+                async |n: u32| store.renew(&peer, &claim(), at(start + (n + 1) * interval)).await.map(drop);
             self.count(&format!("heartbeat each {interval} s, lease 300 s"), &store, count, heartbeat)
                 .await?;
         }
@@ -262,7 +265,12 @@ fn at(seconds: u32) -> Timestamp {
 }
 
 fn claim() -> Claim {
-    Claim { source: Source::of([203, 0, 113, 7].into()), token: None, holder_rule_disabled: false }
+    Claim {
+        source: Source::of([203, 0, 113, 7].into()),
+        page: WebOrigin::None,
+        token: None,
+        holder_rule_disabled: false,
+    }
 }
 
 /// A registration like that of a legacy client: about 250 bytes of JSON when listed. All peers have
@@ -286,6 +294,7 @@ fn registration(n: u32) -> PutRequest {
         registration,
         ttl: Ttl::from_secs(300),
         claim: claim(),
+        token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random(token)),
     }
 }

@@ -39,7 +39,7 @@ impl Core {
             let stored = self.new_peer(put, &Lookup::Absent, false, new_generation()?, now);
             let item = stored.to_item(secret, self.revival_window_millis);
             items.push(item.map_err(|error| StoreError::Internal(error.to_string()))?);
-            items.extend(stored.markers(secret));
+            items.extend(self.markers(&stored).await?);
         }
         Ok(items)
     }

@@ -9,9 +9,11 @@ use aurora_discovery_registry::{Limits, StoreError};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::cache::{DormantPeers, LastCensus, SnapshotCache};
+use crate::clock::StoreClock;
 use crate::counters::Counters;
 use crate::estimate::SizeEstimates;
-use crate::item::{self, Expression, Generation, Item, StoredPeer};
+use crate::expression::Expression;
+use crate::item::{self, Generation, Item, StoredPeer};
 use crate::lane::{RingPosition, Secret};
 use crate::options::DynamoOptions;
 use crate::recent::{RecentWrite, RecentWrites};
@@ -33,6 +35,8 @@ pub(crate) struct Core {
     pub(crate) options: DynamoOptions,
     pub(crate) revival_window_millis: u64,
     pub(crate) max_peers: u64,
+    pub(crate) max_peers_per_source: u32,
+    pub(crate) clock: Arc<StoreClock>,
     pub(crate) recent: RecentWrites,
     pub(crate) sizes: SizeEstimates,
     pub(crate) snapshots: SnapshotCache,
@@ -54,12 +58,14 @@ pub(crate) enum Lookup {
 }
 
 impl Core {
-    pub(crate) fn new(table: Table, options: DynamoOptions, limits: &Limits) -> Self {
+    pub(crate) fn new(table: Table, clock: Arc<StoreClock>, options: DynamoOptions, limits: &Limits) -> Self {
         Self {
             table,
             options,
             revival_window_millis: limits.revival_window_millis,
             max_peers: limits.max_peers,
+            max_peers_per_source: limits.max_peers_per_source,
+            clock,
             recent: RecentWrites::default(),
             sizes: SizeEstimates::default(),
             snapshots: SnapshotCache::default(),

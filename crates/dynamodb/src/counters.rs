@@ -87,7 +87,7 @@ impl Counters {
         Units { read: self.read_units.value(), write: self.write_units.value() }
     }
 
-    pub(crate) fn figures(&self) -> Vec<StoreMetric> {
+    pub(crate) fn metrics(&self) -> Vec<StoreMetric> {
         let figure = |name, help, value| StoreMetric { name, help, value: MetricValue::Counter(value) };
         vec![
             figure(

@@ -9,7 +9,8 @@ use aurora_discovery_registry::{Enumeration, Position, Query, StoreError, Total}
 use crate::cache::{Network, Peers};
 use crate::core::Core;
 use crate::estimate::{Observation, to_u64};
-use crate::item::{self, Expression};
+use crate::expression::Expression;
+use crate::item;
 use crate::lane::{LaneGroup, RingPosition};
 use crate::page::PageBuilder;
 use crate::sample::{Entries, matches};

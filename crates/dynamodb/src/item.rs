@@ -5,7 +5,7 @@
 //! Expressions refer to every name by an alias, because DynamoDB reserves some words, such as
 //! `ttl`.
 //!
-//! There are three kinds of items:
+//! There are four kinds of items:
 //!
 //! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
 //!   While it is on the index, it also has the index keys of all peers.
@@ -13,6 +13,8 @@
 //!   archetype at the same position of the ring, and nothing of the registration. It makes the peer
 //!   findable by the archetype. A read always reads the peer as well, so a marker whose peer is
 //!   gone or has lost the archetype has no effect.
+//! - A *source marker*, with a source and a peer's id in its key, if peers per source are bounded.
+//!   It lists the peer in the lane of the source that it registered from.
 //! - The *table item*, which has the secret of the hash.
 //!
 //! Markers have a time to live of their own. It ends two days after the time to live of the peer's
@@ -23,12 +25,12 @@ use std::collections::HashMap;
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, Metadata, PeerId, PeerJson, Registration, Timestamp, Ttl,
 };
-use aurora_discovery_registry::{Holder, Source, TokenHash};
+use aurora_discovery_registry::{Holder, OriginHash, Source, Standing, TokenHash};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::lane::{LaneGroup, RingPosition, Secret};
+use crate::lane::{LaneGroup, RingPosition, Secret, source_lane_key};
 
 /// An item in the SDK's representation.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -43,13 +45,19 @@ pub(crate) const RING_POSITION: &str = "h";
 /// When DynamoDB may delete the item, in seconds since the epoch.
 pub(crate) const TIME_TO_LIVE: &str = "ttl";
 const REGISTRATION: &str = "reg";
-const EXPIRES_AT: &str = "expires_at";
-const LAST_SEEN: &str = "seen";
+pub(crate) const EXPIRES_AT: &str = "expires_at";
+pub(crate) const LAST_SEEN: &str = "seen";
 const REGISTERED_AT: &str = "since";
 const LEASE_SECONDS: &str = "lease";
 const HOLDER: &str = "holder";
-const GENERATION: &str = "gen";
-const MARKERS_EXPIRE_AT: &str = "marked";
+/// The page of the holder, if a page registered the peer.
+const PAGE: &str = "page";
+/// Present and true if the peer is token-only.
+const TOKEN_ONLY: &str = "token_only";
+/// When the holder last proved itself. Items of earlier releases have none.
+pub(crate) const PROVEN_AT: &str = "proven";
+pub(crate) const GENERATION: &str = "gen";
+pub(crate) const MARKERS_EXPIRE_AT: &str = "marked";
 const SECRET: &str = "secret";
 
 /// The key of the item with the table's secret. Markers have two spaces in their keys, and this has
@@ -75,6 +83,8 @@ pub(crate) struct StoredPeer {
     pub(crate) registered_at: Timestamp,
     pub(crate) ttl: Ttl,
     pub(crate) holder: Holder,
+    /// When the holder last proved itself, if the item says so.
+    pub(crate) stored_proof: Option<Timestamp>,
     pub(crate) generation: Generation,
     /// When its markers expire, in seconds since the epoch.
     pub(crate) markers_expire_at: u64,
@@ -110,6 +120,19 @@ impl StoredPeer {
         now < self.expires_at
     }
 
+    /// What decides who may change it.
+    pub(crate) fn standing(&self) -> Standing {
+        // Releases that stored no proof let every heartbeat renew the lease.
+        let proven_at = self.stored_proof.unwrap_or(self.last_seen);
+        Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at }
+    }
+
+    /// The standing that protects this registration the most: as if it had just been proven. What
+    /// it permits, it permits for as long as the generation is the same, whatever heartbeats do.
+    pub(crate) fn strongest_standing(&self, now: Timestamp) -> Standing {
+        Standing { proven_at: now, expires_at: now.plus_millis(1), ..self.standing() }
+    }
+
     /// Whether it is live, or dormant and a heartbeat can revive it.
     pub(crate) fn is_known(&self, now: Timestamp, revival_window_millis: u64) -> bool {
         now < self.expires_at.plus_millis(revival_window_millis)
@@ -141,9 +164,19 @@ impl StoredPeer {
             (MARKERS_EXPIRE_AT.to_owned(), number(self.markers_expire_at)),
             (TIME_TO_LIVE.to_owned(), number(deletable_at(self.expires_at, revival_window_millis))),
         ]);
+        if let Some(proven_at) = self.stored_proof {
+            item.insert(PROVEN_AT.to_owned(), number(proven_at.as_millis()));
+        }
+        if let Some(page) = self.holder.page {
+            item.insert(PAGE.to_owned(), bytes(page.to_bytes()));
+        }
+        if self.holder.token_only {
+            item.insert(TOKEN_ONLY.to_owned(), AttributeValue::Bool(true));
+        }
         // An item without index keys is not on the index, although it is in the table.
         if self.indexed {
-            item.extend(index_keys(&LaneGroup::All, secret.position(peer_id)));
+            let position = secret.position(peer_id);
+            item.extend(index_keys(LaneGroup::All.lane_key(position.lane()), position));
         }
         Ok(item)
     }
@@ -163,29 +196,43 @@ impl StoredPeer {
             last_seen: Timestamp::from_millis(number_of(item, LAST_SEEN)?),
             registered_at: Timestamp::from_millis(number_of(item, REGISTERED_AT)?),
             ttl: Ttl::from_secs(number_of(item, LEASE_SECONDS)?),
-            holder: holder_of(bytes_of(item, HOLDER)?)?,
+            holder: holder_of(item)?,
+            stored_proof: optional(item, PROVEN_AT, number_of)?.map(Timestamp::from_millis),
             generation: Generation(array_of(item, GENERATION)?),
             markers_expire_at: number_of(item, MARKERS_EXPIRE_AT)?,
             indexed: item.contains_key(LANE),
         })
     }
 
-    /// The markers of this peer, one per archetype. They are written before the peer. They have its
-    /// generation, so that a delete cannot hit the markers of a newer registration.
-    pub(crate) fn markers(&self, secret: &Secret) -> Vec<Item> {
+    /// The markers of this peer: one per archetype, and one for its source if sources are `counted`.
+    /// They are written before the peer. They have its generation, so that a delete cannot hit the
+    /// markers of a newer registration.
+    pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
         let peer = &self.registration.peer_id;
         let position = secret.position(peer);
-        self.archetypes()
-            .iter()
-            .map(|archetype| {
-                // The index lists keys only, so a marker needs nothing of the registration.
-                let mut item = marker_key(archetype, peer);
-                item.extend(index_keys(&LaneGroup::OfArchetype(archetype.clone()), position));
-                item.insert(GENERATION.to_owned(), bytes(self.generation.0));
-                item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
-                item
-            })
-            .collect()
+        let marker = |key: String, lane: String| {
+            // The index lists keys only, so a marker needs nothing of the registration.
+            let mut item = self::key(&key);
+            item.extend(index_keys(lane, position));
+            item.insert(GENERATION.to_owned(), bytes(self.generation.0));
+            item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
+            item
+        };
+        let of_archetype = |archetype: &Archetype| {
+            let lane = LaneGroup::OfArchetype(archetype.clone()).lane_key(position.lane());
+            marker(archetype_marker_key(archetype, peer), lane)
+        };
+        let source = self.holder.source;
+        let of_source = counted.then(|| marker(source_marker_key(source, peer), source_lane_key(source)));
+        self.archetypes().iter().map(of_archetype).chain(of_source).collect()
+    }
+
+    /// The keys of these markers.
+    pub(crate) fn marker_keys(&self, counted: bool) -> Vec<String> {
+        let peer = &self.registration.peer_id;
+        let of_archetype = |archetype: &Archetype| archetype_marker_key(archetype, peer);
+        let of_source = counted.then(|| source_marker_key(self.holder.source, peer));
+        self.archetypes().iter().map(of_archetype).chain(of_source).collect()
     }
 }
 
@@ -212,9 +259,13 @@ pub(crate) fn key_of(item: &Item) -> Option<&str> {
     item.get(KEY)?.as_s().ok().map(String::as_str)
 }
 
-/// The key of a peer's marker for an archetype.
-pub(crate) fn marker_key(archetype: &Archetype, peer: &PeerId) -> Item {
-    key(&format!(" {archetype} {peer}"))
+fn archetype_marker_key(archetype: &Archetype, peer: &PeerId) -> String {
+    format!(" {} {peer}", archetype.key())
+}
+
+/// An archetype does not begin with a space, so no marker of an archetype has this key.
+fn source_marker_key(source: Source, peer: &PeerId) -> String {
+    format!("  {source} {peer}")
 }
 
 /// The position and the peer of an index entry. An archetype may contain spaces, but an id may not,
@@ -248,111 +299,24 @@ pub(crate) fn secret_of(item: &Item) -> Result<Secret, ItemError> {
     array_of(item, SECRET).map(Secret::from_bytes)
 }
 
-/// A condition or an update, with the names and values that it refers to.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Expression {
-    pub(crate) text: String,
-    pub(crate) names: HashMap<String, String>,
-    pub(crate) values: Item,
-}
-
-impl Expression {
-    fn new(text: &str, names: &[(&str, &str)], values: Vec<(&str, AttributeValue)>) -> Self {
-        Self {
-            text: text.to_owned(),
-            names: names.iter().map(|(alias, name)| ((*alias).to_owned(), (*name).to_owned())).collect(),
-            values: values.into_iter().map(|(alias, value)| (alias.to_owned(), value)).collect(),
-        }
-    }
-
-    /// There is no item with this key.
-    pub(crate) fn absent() -> Self {
-        Self::new("attribute_not_exists(#k)", &[("#k", KEY)], Vec::new())
-    }
-
-    /// The registration is still the one that was read.
-    pub(crate) fn same(generation: Generation) -> Self {
-        Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", bytes(generation.0))])
-    }
-
-    /// The registration is still the one that was read, and its lease has not been renewed since.
-    pub(crate) fn unchanged(stored: &StoredPeer) -> Self {
-        Self::new(
-            "#g = :g AND #e = :e",
-            &[("#g", GENERATION), ("#e", EXPIRES_AT)],
-            vec![(":g", bytes(stored.generation.0)), (":e", number(stored.expires_at.as_millis()))],
-        )
-    }
-
-    /// The registration is still the one that was read, and its lease ends before `expires_at`.
-    pub(crate) fn expires_before(generation: Generation, expires_at: Timestamp) -> Self {
-        Self::new(
-            "#g = :g AND #e < :e",
-            &[("#g", GENERATION), ("#e", EXPIRES_AT)],
-            vec![(":g", bytes(generation.0)), (":e", number(expires_at.as_millis()))],
-        )
-    }
-
-    /// The item, which cannot be parsed, is still the one that was read.
-    pub(crate) fn same_unreadable(item: &Item) -> Self {
-        match item.get(GENERATION) {
-            Some(generation) => Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", generation.clone())]),
-            None => Self::new("attribute_not_exists(#g)", &[("#g", GENERATION)], Vec::new()),
-        }
-    }
-
-    /// Sets the lease to that of `renewed`.
-    pub(crate) fn renewal(renewed: &StoredPeer, revival_window_millis: u64) -> Self {
-        Self::new(
-            "SET #e = :new, #s = :seen, #t = :ttl, #m = :marked",
-            &[("#e", EXPIRES_AT), ("#s", LAST_SEEN), ("#t", TIME_TO_LIVE), ("#m", MARKERS_EXPIRE_AT)],
-            vec![
-                (":new", number(renewed.expires_at.as_millis())),
-                (":seen", number(renewed.last_seen.as_millis())),
-                (":ttl", number(deletable_at(renewed.expires_at, revival_window_millis))),
-                (":marked", number(renewed.markers_expire_at)),
-            ],
-        )
-    }
-
-    /// Removes a peer's item from the index and changes its generation, so that a concurrent
-    /// renewal that expects the peer on the index fails.
-    pub(crate) fn remove_from_index(generation: Generation) -> Self {
-        Self::new(
-            "SET #g = :next REMOVE #l, #p",
-            &[("#g", GENERATION), ("#l", LANE), ("#p", RING_POSITION)],
-            vec![(":next", bytes(generation.0))],
-        )
-    }
-
-    /// A range of one lane of a group, with both ends included.
-    pub(crate) fn window(lane_key: String, from: RingPosition, to: RingPosition) -> Self {
-        Self::new(
-            "#l = :l AND #p BETWEEN :from AND :to",
-            &[("#l", LANE), ("#p", RING_POSITION)],
-            vec![(":l", text(lane_key)), (":from", bytes(from.to_bytes())), (":to", bytes(to.to_bytes()))],
-        )
-    }
-}
-
-fn key(text_of_key: &str) -> Item {
+/// The key of an item, from its text.
+pub(crate) fn key(text_of_key: &str) -> Item {
     HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }
 
-fn index_keys(group: &LaneGroup, position: RingPosition) -> [(String, AttributeValue); 2] {
-    let lane = group.lane_key(position.lane());
-    [(LANE.to_owned(), text(lane)), (RING_POSITION.to_owned(), bytes(position.to_bytes()))]
+fn index_keys(lane_key: String, position: RingPosition) -> [(String, AttributeValue); 2] {
+    [(LANE.to_owned(), text(lane_key)), (RING_POSITION.to_owned(), bytes(position.to_bytes()))]
 }
 
-fn text(value: impl Into<String>) -> AttributeValue {
+pub(crate) fn text(value: impl Into<String>) -> AttributeValue {
     AttributeValue::S(value.into())
 }
 
-fn number(value: u64) -> AttributeValue {
+pub(crate) fn number(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
-fn bytes(value: impl Into<Vec<u8>>) -> AttributeValue {
+pub(crate) fn bytes(value: impl Into<Vec<u8>>) -> AttributeValue {
     AttributeValue::B(Blob::new(value))
 }
 
@@ -360,14 +324,25 @@ fn holder_bytes(holder: &Holder) -> AttributeValue {
     bytes([holder.source.to_bytes().as_slice(), &holder.token.to_bytes()].concat())
 }
 
-fn holder_of(bytes: &[u8]) -> Result<Holder, ItemError> {
+fn holder_of(item: &Item) -> Result<Holder, ItemError> {
     let wrong = || ItemError(format!("{HOLDER} must be the bytes of a source and a token hash"));
     // Nine bytes of source, and the rest is the hash of the token.
-    let (source, token) = bytes.split_first_chunk::<9>().ok_or_else(wrong)?;
+    let (source, token) = bytes_of(item, HOLDER)?.split_first_chunk::<9>().ok_or_else(wrong)?;
     Ok(Holder {
         source: Source::from_bytes(*source).ok_or_else(wrong)?,
         token: TokenHash::from_bytes(token.try_into().map_err(|_| wrong())?),
+        page: optional(item, PAGE, array_of)?.map(OriginHash::from_bytes),
+        token_only: optional(item, TOKEN_ONLY, bool_of)?.unwrap_or(false),
     })
+}
+
+/// An attribute that items of earlier releases do not have.
+fn optional<'a, T>(
+    item: &'a Item,
+    name: &str,
+    parse: impl Fn(&'a Item, &str) -> Result<T, ItemError>,
+) -> Result<Option<T>, ItemError> {
+    item.contains_key(name).then(|| parse(item, name)).transpose()
 }
 
 fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, ItemError> {
@@ -387,6 +362,11 @@ fn bytes_of<'a>(item: &'a Item, name: &str) -> Result<&'a [u8], ItemError> {
     bytes.map(Blob::as_ref).ok_or_else(|| ItemError(format!("{name} must be binary")))
 }
 
+fn bool_of(item: &Item, name: &str) -> Result<bool, ItemError> {
+    let value = item.get(name).and_then(|value| value.as_bool().ok());
+    value.copied().ok_or_else(|| ItemError(format!("{name} must be a boolean")))
+}
+
 fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], ItemError> {
     let bytes = bytes_of(item, name)?;
     bytes.try_into().map_err(|_| ItemError(format!("{name} must have {N} bytes")))
@@ -395,8 +375,12 @@ fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], ItemErro
 #[cfg(test)]
 mod tests {
     use aurora_discovery_protocol::LeaseToken;
+    use aurora_discovery_registry::WebOrigin;
 
     use super::*;
+
+    /// The attributes that the releases before did not write.
+    const NEW: [&str; 3] = [PROVEN_AT, PAGE, TOKEN_ONLY];
 
     fn stored(id: &str, archetypes: &[&str]) -> StoredPeer {
         let registration = Registration {
@@ -409,6 +393,8 @@ mod tests {
         let holder = Holder {
             source: Source::of("203.0.113.7".parse().unwrap()),
             token: TokenHash::of(&LeaseToken::from_random([7; 16])),
+            page: WebOrigin::of_header(b"https://page.example").page(),
+            token_only: true,
         };
         StoredPeer {
             json: PeerJson::new(&registration),
@@ -418,6 +404,7 @@ mod tests {
             registered_at: Timestamp::from_secs(1_759_000_000),
             ttl: Ttl::from_secs(300),
             holder,
+            stored_proof: Some(Timestamp::from_secs(1_759_406_500)),
             generation: Generation([9; 8]),
             markers_expire_at: 1_759_900_000,
             indexed: true,
@@ -443,9 +430,9 @@ mod tests {
         {
             let mut lacking = whole.clone();
             lacking.remove(name);
-            assert!(StoredPeer::from_item(&lacking).is_err(), "{name}");
+            assert_eq!(StoredPeer::from_item(&lacking).is_ok(), NEW.contains(&name.as_str()), "{name}");
             let mut broken = whole.clone();
-            broken.insert(name.clone(), AttributeValue::Bool(true));
+            broken.insert(name.clone(), AttributeValue::Null(true));
             assert!(StoredPeer::from_item(&broken).is_err(), "{name}");
         }
         let mut spaced = whole;
@@ -454,14 +441,38 @@ mod tests {
     }
 
     #[test]
+    fn an_item_of_an_earlier_release_is_neither_token_only_nor_of_a_page_and_proven_when_last_seen() {
+        let mut item = stored("p", &["a"]).to_item(&SECRET, 1_000).unwrap();
+        item.retain(|name, _| !NEW.contains(&name.as_str()));
+        let peer = StoredPeer::from_item(&item).unwrap();
+        assert_eq!((peer.holder.token_only, peer.holder.page), (false, None));
+        assert_eq!(peer.standing().proven_at, peer.last_seen);
+        assert_eq!(peer.to_item(&SECRET, 1_000).unwrap(), item, "writing it again adds nothing");
+    }
+
+    #[test]
     fn the_key_of_a_marker_yields_its_peer_for_any_archetype() {
         let peer = stored("p", &["two words", "#0", "é"]);
         let position = SECRET.position(&peer.registration.peer_id);
-        for marker in peer.markers(&SECRET) {
+        for marker in peer.markers(&SECRET, true) {
             assert_eq!(parse_index_entry(&marker).unwrap(), (position, peer.registration.peer_id.clone()));
             assert!(!is_peer(&marker));
         }
         assert_eq!(parse_index_entry(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, position);
+    }
+
+    #[test]
+    fn a_source_marker_is_neither_in_the_lane_nor_under_the_key_of_any_archetype() {
+        // Archetypes that imitate a source.
+        let peer = stored("p", &["203.0.113.7", "203.0.113.7 p"]);
+        let markers = peer.markers(&SECRET, true);
+        let (source, others) = markers.split_last().unwrap();
+        assert_eq!(key_of(source), Some("  203.0.113.7 p"));
+        assert_eq!(text_of(source, LANE), Ok(" 203.0.113.7"));
+        assert!(others.iter().all(|other| other[KEY] != source[KEY] && other[LANE] != source[LANE]));
+        assert_eq!(peer.marker_keys(true), markers.iter().filter_map(key_of).collect::<Vec<_>>());
+        assert_eq!(peer.markers(&SECRET, false), others);
+        assert_eq!(peer.marker_keys(false).len(), others.len());
     }
 
     #[test]
@@ -481,6 +492,6 @@ mod tests {
         };
         let peer = stored("123e4567-e89b-12d3-a456-426614174000", &["pepino", "ethics"]);
         assert!(size(&peer.to_item(&SECRET, 1_000).unwrap()) < 450);
-        assert!(peer.markers(&SECRET).iter().all(|marker| size(marker) < 110));
+        assert!(peer.markers(&SECRET, true).iter().all(|marker| size(marker) < 110));
     }
 }

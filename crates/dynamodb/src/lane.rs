@@ -3,6 +3,7 @@
 use std::fmt;
 
 use aurora_discovery_protocol::{Archetype, PeerId};
+use aurora_discovery_registry::Source;
 use sha2::{Digest, Sha256};
 
 /// A peer's position on the ring of the 64-bit hash.
@@ -74,10 +75,16 @@ impl LaneGroup {
     pub(crate) fn lane_key(&self, lane: Lane) -> String {
         let name = match self {
             Self::All => "",
-            Self::OfArchetype(archetype) => archetype.as_str(),
+            Self::OfArchetype(archetype) => archetype.key(),
         };
         format!("{name}#{:x}", lane.0)
     }
+}
+
+/// The index's hash key for the peers of a source. One lane is enough, because a source has few
+/// peers. It begins with a space, and neither an archetype nor `#` does.
+pub(crate) fn source_lane_key(source: Source) -> String {
+    format!(" {source}")
 }
 
 /// The table's secret. Without it, an attacker could search for ids that surround a victim on the

@@ -1,18 +1,21 @@
 #![doc = include_str!("../README.md")]
 //!
 //! Data that is cached in memory (recent writes, the snapshot of a small network) expires by the
-//! real clock, because DynamoDB runs by it. Leases are judged only by `now`.
+//! real clock, because DynamoDB runs by it. Leases are judged only by `now`, which
+//! [`DynamoStore::clock`] tells.
 
 #[cfg(feature = "stand-in")]
 mod bulk;
 mod cache;
 mod census;
 mod client;
+mod clock;
 mod core;
 mod counters;
 mod create;
 mod enumerate;
 mod estimate;
+mod expression;
 mod failure;
 mod item;
 mod lane;
@@ -24,6 +27,7 @@ mod remove;
 mod renew;
 mod sample;
 mod snapshot;
+mod source_bound;
 mod store;
 mod sweep;
 mod table;
@@ -35,6 +39,6 @@ pub use bulk::IndexKeyCounts;
 pub use client::{ConnectError, connect};
 pub use counters::Units;
 pub use create::create_table;
-pub use options::DynamoOptions;
+pub use options::{DEFAULT_MAX_ARCHETYPES_PER_PEER, DynamoOptions};
 pub use store::{CAPABILITIES, Capabilities, DynamoStore};
 pub use table::{ACTIONS, INDEX};

@@ -14,13 +14,14 @@
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, Timestamp};
+use aurora_discovery_protocol::{PeerJson, Timestamp};
 use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest, PutResult, StoreError};
 use futures_util::future::join_all;
 
 use crate::core::{Core, Lookup, MAX_ATTEMPTS, new_generation};
+use crate::expression::Expression;
 use crate::failure::unavailable;
-use crate::item::{self, Expression, Generation, StoredPeer};
+use crate::item::{self, Generation, Item, StoredPeer};
 use crate::table::WriteOutcome;
 
 impl Core {
@@ -39,8 +40,8 @@ impl Core {
             let item = next.to_item(self.secret().await?, self.revival_window_millis);
             let item = item.map_err(|error| StoreError::Internal(error.to_string()))?;
             // The markers are written before the peer; see the documentation of this module.
-            self.table.write_all(next.markers(self.secret().await?)).await?;
-            let condition = condition(&lookup, &put, now);
+            self.table.write_all(self.markers(&next).await?).await?;
+            let condition = self.condition(&lookup, &put, now);
             let refused = match self.table.put(item, condition).await? {
                 WriteOutcome::Done => None,
                 WriteOutcome::Refused(item) => Some(self.look_up_again(&peer, item, attempt).await?),
@@ -55,39 +56,50 @@ impl Core {
                 }
                 None => {}
             }
-            self.delete_unused_markers(&lookup, next.archetypes()).await;
+            self.delete_unused_markers(&lookup, &next).await;
             self.recent.record_registration(position, Arc::new(next));
             return Ok(PutResult::Stored { token_kept });
         }
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Why the registration must be rejected: another client holds the live peer, or the table is
-    /// full. A live peer that its holder registers again is never rejected.
+    /// Why the registration must be rejected: another client holds the peer, or a bound is reached.
     async fn refusal(
         &self,
         lookup: &Lookup,
         put: &PutRequest,
         now: Timestamp,
     ) -> Result<Option<PutResult>, StoreError> {
+        let stored = self.known(lookup, now);
+        if let Some(stored) = stored
+            && let Err(held) = stored.standing().check_replacement(&put.claim, put.token_only, now)
+        {
+            return Ok(Some(PutResult::Held(held)));
+        }
+        let live = stored.filter(|stored| stored.is_live(now));
+        if live.is_none() && self.is_full(now).await? {
+            return Ok(Some(PutResult::Full(ExceededLimit::Peers)));
+        }
+        // A member that comes from another source is a newcomer there.
+        if live.is_none_or(|stored| stored.holder.source != put.claim.source)
+            && !self.make_room(put.claim.source, &put.registration.peer_id, now).await?
+        {
+            return Ok(Some(PutResult::Full(ExceededLimit::Source)));
+        }
+        Ok(None)
+    }
+
+    /// The peer, if it is live or dormant.
+    fn known<'a>(&self, lookup: &'a Lookup, now: Timestamp) -> Option<&'a StoredPeer> {
         match lookup {
-            Lookup::Found(stored) if stored.is_live(now) => {
-                let held = !put.claim.admits(&stored.holder);
-                Ok(held.then_some(PutResult::Held { until: stored.expires_at }))
-            }
-            _ if self.is_full(now).await? => Ok(Some(PutResult::Full(ExceededLimit::Peers))),
-            _ => Ok(None),
+            Lookup::Found(stored) => Some(&**stored).filter(|s| s.is_known(now, self.revival_window_millis)),
+            Lookup::Absent | Lookup::Unreadable(_) => None,
         }
     }
 
     /// Whether the peer keeps its lease token, because the client proved that it has it.
     fn keeps_token(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> bool {
-        match lookup {
-            Lookup::Found(stored) => {
-                stored.is_known(now, self.revival_window_millis) && put.claim.has_token_of(&stored.holder)
-            }
-            Lookup::Absent | Lookup::Unreadable(_) => false,
-        }
+        self.known(lookup, now).is_some_and(|stored| put.claim.has_token_of(&stored.holder))
     }
 
     /// The peer as the registration stores it.
@@ -111,52 +123,61 @@ impl Core {
             last_seen: now,
             registered_at: now,
             ttl: put.ttl,
-            holder: Holder { source: put.claim.source, token },
+            holder: Holder {
+                source: put.claim.source,
+                token,
+                page: put.claim.page.page(),
+                token_only: put.token_only,
+            },
+            stored_proof: Some(now),
             generation,
             markers_expire_at: item::marker_expiry(expires_at, self.revival_window_millis),
             indexed: true,
         }
     }
 
-    /// Deletes the markers of archetypes that the new registration does not have. Reads ignore a
-    /// marker that remains, and it expires by its time to live. So a failure here does not fail the
-    /// registration.
-    async fn delete_unused_markers(&self, replaced: &Lookup, kept: &[Archetype]) {
-        if let Lookup::Found(stored) = replaced {
-            let unused: Vec<_> =
-                stored.archetypes().iter().filter(|archetype| !kept.contains(archetype)).collect();
-            self.delete_markers(&stored.registration.peer_id, &unused, stored.generation).await;
+    /// The condition for writing the peer: what its permission depends on has not changed.
+    fn condition(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> Expression {
+        match lookup {
+            Lookup::Absent => Expression::absent(),
+            Lookup::Unreadable(item) => Expression::same_unreadable(item),
+            Lookup::Found(stored) => {
+                let strongest = stored.strongest_standing(now);
+                let lasts = strongest.check_replacement(&put.claim, put.token_only, now).is_ok();
+                if lasts { Expression::same(stored.generation) } else { Expression::unchanged(stored) }
+            }
         }
     }
 
-    /// Deletes markers of a peer that still have this generation. Failures are only logged.
-    pub(crate) async fn delete_markers(
-        &self,
-        peer: &PeerId,
-        archetypes: &[&Archetype],
-        generation: Generation,
-    ) {
-        let deletions = archetypes.iter().map(|archetype| {
-            self.table.delete(item::marker_key(archetype, peer), Expression::same(generation))
-        });
+    /// Deletes the markers that the new registration does not have. Reads ignore a marker that
+    /// remains, and it expires by its time to live. So a failure here does not fail the
+    /// registration.
+    async fn delete_unused_markers(&self, replaced: &Lookup, next: &StoredPeer) {
+        if let Lookup::Found(stored) = replaced {
+            let kept = self.marker_keys(next);
+            let unused = self.marker_keys(stored).into_iter().filter(|key| !kept.contains(key)).collect();
+            self.delete_markers(unused, stored.generation).await;
+        }
+    }
+
+    /// The markers that a peer has.
+    pub(crate) async fn markers(&self, peer: &StoredPeer) -> Result<Vec<Item>, StoreError> {
+        Ok(peer.markers(self.secret().await?, self.is_bounded(peer.holder.source)))
+    }
+
+    /// The keys of the markers that a peer has.
+    pub(crate) fn marker_keys(&self, peer: &StoredPeer) -> Vec<String> {
+        peer.marker_keys(self.is_bounded(peer.holder.source))
+    }
+
+    /// Deletes the markers that still have this generation. Failures are only logged.
+    pub(crate) async fn delete_markers(&self, keys: Vec<String>, generation: Generation) {
+        let condition = Expression::same(generation);
+        let deletions = keys.iter().map(|key| self.table.delete(item::key(key), condition.clone()));
         for deletion in join_all(deletions).await {
             if let Err(error) = deletion {
                 tracing::warn!(%error, "could not delete an unused marker; it expires at its time to live");
             }
         }
-    }
-}
-
-/// The condition for writing the peer.
-fn condition(lookup: &Lookup, put: &PutRequest, now: Timestamp) -> Expression {
-    match lookup {
-        Lookup::Absent => Expression::absent(),
-        Lookup::Unreadable(item) => Expression::same_unreadable(item),
-        // A client that is not the holder may replace the peer only because its lease has ended. A
-        // heartbeat that revives the peer in the meantime must make this write fail.
-        Lookup::Found(stored) if !stored.is_live(now) && !put.claim.admits(&stored.holder) => {
-            Expression::unchanged(stored)
-        }
-        Lookup::Found(stored) => Expression::same(stored.generation),
     }
 }

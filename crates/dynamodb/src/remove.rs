@@ -7,8 +7,9 @@ use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Claim, Removal, StoreError};
 
 use crate::core::{Core, Lookup, MAX_ATTEMPTS};
+use crate::expression::Expression;
 use crate::failure::unavailable;
-use crate::item::{self, Expression};
+use crate::item;
 use crate::table::WriteOutcome;
 
 impl Core {
@@ -26,19 +27,19 @@ impl Core {
             if !stored.is_known(now, self.revival_window_millis) {
                 return Ok(Removal::Unknown);
             }
-            let admitted = claim.matches(&stored.holder);
-            if stored.is_live(now) && !admitted {
-                return Ok(Removal::Held { until: stored.expires_at });
+            let window = self.revival_window_millis;
+            if let Err(held) = stored.standing().check_removal(claim, window, now) {
+                return Ok(Removal::Held(held));
             }
-            // A client that is not the holder may delete the peer only because its lease has ended,
-            // so a renewal in the meantime must make the delete fail.
+            // If the permission depends on the time, a renewal in the meantime must make the delete
+            // fail.
+            let lasts = stored.strongest_standing(now).check_removal(claim, window, now).is_ok();
             let condition =
-                if admitted { Expression::same(stored.generation) } else { Expression::unchanged(&stored) };
+                if lasts { Expression::same(stored.generation) } else { Expression::unchanged(&stored) };
             match self.table.delete(item::peer_key(peer), condition).await? {
                 WriteOutcome::Done => {
-                    let archetypes: Vec<_> = stored.archetypes().iter().collect();
                     self.recent.record_removal(position, stored.generation);
-                    self.delete_markers(peer, &archetypes, stored.generation).await;
+                    self.delete_markers(self.marker_keys(&stored), stored.generation).await;
                     return Ok(Removal::Removed { was_live: stored.is_live(now) });
                 }
                 WriteOutcome::Refused(item) => lookup = self.look_up_again(peer, item, attempt).await?,

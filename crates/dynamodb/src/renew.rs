@@ -1,14 +1,19 @@
-//! Renewing: reads the peer, and writes only if its lease in the table is too short.
+//! Renewing: reads the peer, and writes only if its lease in the table is too short or the proof of
+//! its holder too old.
+//!
+//! Unproven renewals of one source are not counted. A count would have to be written with every
+//! such renewal, and anyone may replace a peer that only they keep alive.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
-use aurora_discovery_registry::{Renewal, StoreError};
+use aurora_discovery_registry::{Claim, Proof, Renewal, StoreError};
 
 use crate::core::{Core, Lookup, MAX_ATTEMPTS};
+use crate::expression::Expression;
 use crate::failure::unavailable;
-use crate::item::{self, Expression, StoredPeer};
+use crate::item::{self, StoredPeer};
 use crate::lane::RingPosition;
 use crate::table::WriteOutcome;
 
@@ -17,24 +22,31 @@ use crate::table::WriteOutcome;
 const AHEAD: u64 = 3;
 
 impl Core {
-    pub(crate) async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
+    pub(crate) async fn renew(
+        &self,
+        peer: &PeerId,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> Result<Renewal, StoreError> {
         let lookup = self.look_up(peer).await?;
-        self.renew_from(peer, lookup, now).await
+        self.renew_from(peer, claim, lookup, now).await
     }
 
     /// What the table currently has under the keys of these peers, in the same order. Takes one
     /// call per hundred peers.
-    pub(crate) async fn look_up_all(&self, peers: &[PeerId]) -> Result<Vec<Lookup>, StoreError> {
-        let items = self.table.read_all_consistent(peers.iter().map(item::peer_key).collect()).await?;
+    pub(crate) async fn look_up_all(&self, peers: &[(PeerId, Claim)]) -> Result<Vec<Lookup>, StoreError> {
+        let keys = peers.iter().map(|(peer, _)| item::peer_key(peer)).collect();
+        let items = self.table.read_all_consistent(keys).await?;
         let mut read: HashMap<_, _> =
             items.into_iter().filter_map(|item| Some((item::key_of(&item)?.to_owned(), item))).collect();
-        Ok(peers.iter().map(|peer| self.classify(read.remove(peer.as_str()))).collect())
+        Ok(peers.iter().map(|(peer, _)| self.classify(read.remove(peer.as_str()))).collect())
     }
 
     /// The same as [`Core::renew`], for a peer that was read already.
     pub(crate) async fn renew_from(
         &self,
         peer: &PeerId,
+        claim: &Claim,
         mut lookup: Lookup,
         now: Timestamp,
     ) -> Result<Renewal, StoreError> {
@@ -45,13 +57,18 @@ impl Core {
             if !stored.is_known(now, self.revival_window_millis) {
                 return Ok(Renewal::Unknown);
             }
+            let standing = stored.standing();
+            let proven = match standing.check_renewal(claim, self.revival_window_millis, now) {
+                Ok(proof) => proof == Proof::Proven,
+                Err(held) => return Ok(Renewal::Held(held)),
+            };
             revived |= !stored.is_live(now);
             let renewed = Renewal::Renewed { ttl: stored.ttl, revived, registered_at: stored.registered_at };
             // An earlier renewal extended the lease far enough already.
-            if stored.expires_at >= now + stored.ttl {
+            if stored.expires_at >= now + stored.ttl && !(proven && standing.proof_is_due(now)) {
                 return Ok(renewed);
             }
-            match self.write_renewal(position, *stored, now).await? {
+            match self.write_renewal(position, *stored, proven, now).await? {
                 WriteOutcome::Done => return Ok(renewed),
                 WriteOutcome::Refused(item) => lookup = self.look_up_again(peer, item, attempt).await?,
             }
@@ -59,27 +76,34 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Writes the longer lease, on condition that the peer has not changed since it was read.
+    /// Writes the longer lease, and the proof if there is one, on condition that the registration is
+    /// the one that was read. What a heartbeat proves depends on nothing else.
     async fn write_renewal(
         &self,
         position: RingPosition,
         stored: StoredPeer,
+        proven: bool,
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
-        let expires_at = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
+        let longest = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
+        // The lease may be long enough if only the proof is written. A clock that is behind shortens
+        // neither.
+        let expires_at = longest.max(stored.expires_at);
+        let stored_proof =
+            if proven { Some(now.max(stored.standing().proven_at)) } else { stored.stored_proof };
         let markers_suffice =
             item::deletable_at(expires_at, self.revival_window_millis) <= stored.markers_expire_at;
-        let mut renewed =
-            StoredPeer { expires_at, last_seen: now.max(stored.last_seen), indexed: true, ..stored.clone() };
+        let last_seen = now.max(stored.last_seen);
+        let mut renewed = StoredPeer { expires_at, last_seen, stored_proof, indexed: true, ..stored.clone() };
         if !markers_suffice || !stored.indexed {
             renewed.markers_expire_at = item::marker_expiry(expires_at, self.revival_window_millis);
             // The markers are written before the peer, as in a registration. If the peer's item
             // were renewed first and the process crashed, its markers could expire before it.
-            self.table.write_all(renewed.markers(self.secret().await?)).await?;
+            self.table.write_all(self.markers(&renewed).await?).await?;
         }
         let written = if stored.indexed {
-            let update = Expression::renewal(&renewed, self.revival_window_millis);
-            let condition = Expression::expires_before(stored.generation, expires_at);
+            let update = Expression::renewal(&renewed, proven, self.revival_window_millis);
+            let condition = Expression::not_newer_than(&renewed, proven);
             self.table.update(item::peer_key(&stored.registration.peer_id), update, condition).await?
         } else {
             let item = renewed.to_item(self.secret().await?, self.revival_window_millis);

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use crate::cache::{Network, Peers, Snapshot};
 use crate::core::Core;
 use crate::estimate::Observation;
+use crate::expression::Expression;
 use crate::item;
 use crate::lane::{Lane, LaneGroup, RingPosition};
 use crate::recent::RecentWrite;
@@ -122,7 +123,7 @@ impl Core {
         let mut seen = Observation::default();
         let (mut entries, mut covered) = (0_u128, u128::from(Lane::WIDTH));
         for group in LaneGroup::for_query(archetypes) {
-            let window = item::Expression::window(group.lane_key(lane), lane.first(), lane.last());
+            let window = Expression::window(group.lane_key(lane), lane.first(), lane.last());
             let page = self.table.query(window, Some(MAX_ENTRIES), None).await?;
             let last = page.items.last().and_then(|item| item::parse_index_entry(item).ok());
             let range = match (page.next, last) {

@@ -14,6 +14,7 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
+use crate::clock::{DateReader, StoreClock};
 use crate::core::Core;
 use crate::counters::{Counters, Units};
 use crate::failure::unavailable;
@@ -32,11 +33,17 @@ pub struct Capabilities {
     pub bounds_peers: bool,
     /// `max_bytes`: not enforced. A table has no size limit, and `max_peers` bounds the bill.
     pub bounds_bytes: bool,
-    /// `max_peers_per_source`: not enforced. A count per source would have to be written with every
-    /// registration.
+    /// `max_peers_per_source`: enforced, exactly up to a hundred peers of a source and by an
+    /// estimate beyond.
     pub bounds_sources: bool,
-    /// `max_peers_per_address`: not enforced, for the same reason.
+    /// `max_peers_per_network` and `max_peers_per_site`: not enforced. Each would cost two more write
+    /// units for every registration.
+    pub bounds_networks: bool,
+    /// `max_peers_per_address` and `max_peers_per_host`: not enforced, for the same reason.
     pub bounds_addresses: bool,
+    /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced. Each
+    /// of these heartbeats would have to be written.
+    pub bounds_unproven: bool,
     /// `max_archetypes`: not enforced. An archetype costs no more than the markers of its peers.
     pub bounds_archetypes: bool,
     /// Whether totals are exact if more peers match than a page holds. True for small networks
@@ -48,8 +55,10 @@ pub struct Capabilities {
 pub const CAPABILITIES: Capabilities = Capabilities {
     bounds_peers: true,
     bounds_bytes: false,
-    bounds_sources: false,
+    bounds_sources: true,
+    bounds_networks: false,
     bounds_addresses: false,
+    bounds_unproven: false,
     bounds_archetypes: false,
     exact_totals: false,
 };
@@ -66,8 +75,19 @@ impl DynamoStore {
     /// This function makes no calls.
     pub fn new(client: Client, options: DynamoOptions, limits: &Limits) -> Self {
         let counters = Arc::new(Counters::default());
+        let clock = Arc::new(StoreClock::default());
+        let dated = client.config().to_builder().interceptor(DateReader(Arc::clone(&clock)));
+        let client = Client::from_conf(dated.build());
         let table = Table::new(client, options.table.clone(), Arc::clone(&counters));
-        Self { core: Core::new(table, options, limits), counters, closed: AtomicBool::new(false) }
+        Self { core: Core::new(table, clock, options, limits), counters, closed: AtomicBool::new(false) }
+    }
+
+    /// The clock of DynamoDB, which all processes that share the table agree on. It never reads the
+    /// wall clock of this machine. It tells the epoch before the first response, so call
+    /// [`Store::health`] first. [`Store::sweep`] keeps it right while there are no other calls.
+    pub fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + Clone + 'static {
+        let clock = Arc::clone(&self.core.clock);
+        move || clock.now()
     }
 
     /// The units that the calls of this store were billed so far.
@@ -111,6 +131,23 @@ impl DynamoStore {
         self.run_until(self.deadline(), operation).await
     }
 
+    /// As [`Self::within_deadline`], for an operation that changes peers.
+    async fn change<T>(&self, operation: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
+        if self.core.options.store_time && self.core.clock.is_stale() {
+            return Err(unavailable("DynamoDB has not told the time for a minute"));
+        }
+        self.within_deadline(operation).await
+    }
+
+    /// As [`Self::within_deadline`], for an operation that lists or counts peers. It needs a time,
+    /// but an old sample is good enough.
+    async fn read<T>(&self, operation: BoxFuture<'_, Result<T, StoreError>>) -> Result<T, StoreError> {
+        if self.core.options.store_time && !self.core.clock.is_set() {
+            return Err(unavailable("DynamoDB has not told the time yet"));
+        }
+        self.within_deadline(operation).await
+    }
+
     fn deadline(&self) -> Instant {
         Instant::now() + self.core.options.deadline
     }
@@ -131,35 +168,40 @@ impl DynamoStore {
 #[async_trait]
 impl Store for DynamoStore {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
-        self.within_deadline(Box::pin(self.core.put(put, now))).await
+        self.change(Box::pin(self.core.put(put, now))).await
     }
 
-    async fn renew(&self, peer: &PeerId, now: Timestamp) -> Result<Renewal, StoreError> {
-        self.within_deadline(Box::pin(self.core.renew(peer, now))).await
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
+        self.change(Box::pin(self.core.renew(peer, claim, now))).await
     }
 
-    async fn renew_many(&self, peers: &[PeerId], now: Timestamp) -> Vec<Result<Renewal, StoreError>> {
+    async fn renew_many(
+        &self,
+        peers: &[(PeerId, Claim)],
+        now: Timestamp,
+    ) -> Vec<Result<Renewal, StoreError>> {
         // One deadline for all renewals. Those that completed by then are reported, and the rest
         // are unavailable.
         let deadline = self.deadline();
-        let lookups = match self.within_deadline(Box::pin(self.core.look_up_all(peers))).await {
+        let lookups = match self.change(Box::pin(self.core.look_up_all(peers))).await {
             Ok(lookups) => lookups,
             Err(error) => return vec![Err(error); peers.len()],
         };
         // One batch read, and then one write for each lease that is too short.
         let mut renewals = Vec::with_capacity(peers.len());
-        for (peer, lookup) in peers.iter().zip(lookups) {
-            renewals.push(self.run_until(deadline, Box::pin(self.core.renew_from(peer, lookup, now))));
+        for ((peer, claim), lookup) in peers.iter().zip(lookups) {
+            let renewal = self.core.renew_from(peer, claim, lookup, now);
+            renewals.push(self.run_until(deadline, Box::pin(renewal)));
         }
         stream::iter(renewals).buffered(CONCURRENT_RENEWALS).collect().await
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
-        self.within_deadline(Box::pin(self.core.remove(peer, claim, now))).await
+        self.change(Box::pin(self.core.remove(peer, claim, now))).await
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        self.within_deadline(Box::pin(self.core.sample(query, now))).await
+        self.read(Box::pin(self.core.sample(query, now))).await
     }
 
     async fn enumerate(
@@ -168,11 +210,11 @@ impl Store for DynamoStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        self.within_deadline(Box::pin(self.core.enumerate(query, after, now))).await
+        self.read(Box::pin(self.core.enumerate(query, after, now))).await
     }
 
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
-        self.within_deadline(Box::pin(self.core.census(archetypes, now))).await
+        self.read(Box::pin(self.core.census(archetypes, now))).await
     }
 
     async fn sweep(&self, _now: Timestamp) -> Result<Swept, StoreError> {

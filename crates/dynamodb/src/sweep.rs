@@ -1,16 +1,18 @@
-//! The sweep: removes long-dormant peers from the index while they are the majority of its entries.
+//! The sweep: removes long-dormant peers from the index while they are the majority of its entries,
+//! and asks DynamoDB for the time if no other call has.
 //!
 //! DynamoDB deletes a dormant peer for free, but days later, and until then every sample reads its
 //! entry. If more peers are dormant than live, it is cheaper to pay for the index write now. A
 //! heartbeat that revives a peer adds it to the index again.
 //!
-//! Responses never depend on the sweep, because every read checks the lease of a peer. The sweep
+//! Lists never depend on the sweep, because every read checks the lease of a peer. The sweep
 //! does not search for peers: it takes those that samples have come across.
 
 use aurora_discovery_registry::{StoreError, Swept};
 
 use crate::core::{Core, new_generation};
-use crate::item::{self, Expression, StoredPeer};
+use crate::expression::Expression;
+use crate::item::{self, StoredPeer};
 use crate::table::WriteOutcome;
 
 /// Maximum number of peers that one sweep removes from the index. With one sweep per second, this
@@ -19,6 +21,9 @@ const MAX_PEERS_PER_SWEEP: usize = 25;
 
 impl Core {
     pub(crate) async fn sweep(&self) -> Result<Swept, StoreError> {
+        if self.options.store_time && self.clock.needs_sample() {
+            self.check().await?;
+        }
         // The peers that samples remembered are no longer worth a write.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
@@ -46,8 +51,7 @@ impl Core {
         let written = self.table.update(item::peer_key(peer), update, Expression::unchanged(stored)).await?;
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
-            let archetypes: Vec<_> = stored.archetypes().iter().collect();
-            self.delete_markers(peer, &archetypes, stored.generation).await;
+            self.delete_markers(self.marker_keys(stored), stored.generation).await;
         }
         Ok(())
     }

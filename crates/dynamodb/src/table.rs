@@ -14,12 +14,13 @@ use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{
     ConsumedCapacity, KeysAndAttributes, PutRequest, ReturnConsumedCapacity,
-    ReturnValuesOnConditionCheckFailure, WriteRequest,
+    ReturnValuesOnConditionCheckFailure, Select, WriteRequest,
 };
 
 use crate::counters::Counters;
+use crate::expression::Expression;
 use crate::failure::{store_error, unavailable};
-use crate::item::{Expression, Item};
+use crate::item::Item;
 
 /// The index that discovery queries. Its name is that of the original service's index.
 pub const INDEX: &str = "LastSeenIndex";
@@ -252,6 +253,32 @@ impl Table {
         let output = sent.map_err(|error| self.failure("Query", &error))?;
         self.counters.record_read(units(output.consumed_capacity.as_ref()));
         Ok(ItemPage { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
+    }
+
+    /// Counts the entries of one page of the index. Returns also the start of the next page.
+    pub(crate) async fn count(
+        &self,
+        window: Expression,
+        limit: i32,
+        start: Option<Item>,
+    ) -> Result<(u64, Option<Item>), StoreError> {
+        let sent = self
+            .client
+            .query()
+            .table_name(&self.name)
+            .index_name(INDEX)
+            .select(Select::Count)
+            .key_condition_expression(window.text)
+            .set_expression_attribute_names(Some(window.names))
+            .set_expression_attribute_values(Some(window.values))
+            .limit(limit)
+            .set_exclusive_start_key(start)
+            .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .send()
+            .await;
+        let output = sent.map_err(|error| self.failure("Query", &error))?;
+        self.counters.record_read(units(output.consumed_capacity.as_ref()));
+        Ok((u64::try_from(output.count).unwrap_or_default(), output.last_evaluated_key))
     }
 
     /// Reads one page of the whole table.

@@ -78,12 +78,12 @@ async fn every_operation_is_unavailable_within_its_deadline_during_an_outage_and
     for fault in LASTING {
         setup.proxy.rule(move |_| fault);
         let peer = id("p");
-        let by_claim = claim("198.51.100.1");
+        let (holder, by_claim) = (claim(HOLDER), claim("198.51.100.1"));
         let by_archetype = query(&["a"], 20);
         let (put, renewed, removed, sampled, enumerated, counted, health) = within(DEADLINE, async {
             tokio::join!(
                 store.put(put("q", &["a"], HOLDER, 2), at(200)),
-                store.renew(&peer, at(200)),
+                store.renew(&peer, &holder, at(200)),
                 store.remove(&peer, &by_claim, at(200)),
                 store.sample(&by_archetype, at(200)),
                 store.enumerate(&by_archetype, None, at(200)),
@@ -132,7 +132,7 @@ async fn operations_succeed_while_every_other_call_fails() {
         });
         let placed = setup.store.put(put("p", &["a", "b"], HOLDER, 2), at(1)).await;
         assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }), "{fault:?}");
-        let renewed = setup.store.renew(&id("p"), at(200)).await;
+        let renewed = setup.store.renew(&id("p"), &claim(HOLDER), at(200)).await;
         assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{fault:?}: {renewed:?}");
         let both = [("before".to_owned(), 9001), ("p".to_owned(), 9002)];
         assert_eq!(listed(&setup.store, &["a"], at(201)).await, both, "{fault:?}");
@@ -216,7 +216,7 @@ async fn a_crash_during_a_deregistration_or_a_revival_leaves_all_or_nothing() {
             let day = 86_000;
             crash_at(&setup, write, crash);
             let removed = setup.store.remove(&id("deregistered"), &claim(HOLDER), at(1)).await;
-            let revived = setup.store.renew(&id("dormant"), at(day)).await;
+            let revived = setup.store.renew(&id("dormant"), &claim(HOLDER), at(day)).await;
             let finished = !crashed(&setup, write);
             for other in setup.others().await {
                 let left = listed(&other, &[], at(2))
@@ -345,7 +345,7 @@ async fn a_lagging_index_never_lists_removed_peers_and_a_process_reads_its_own_w
 async fn a_failed_renewal_does_not_affect_the_other_renewals_of_a_batch() {
     const DEADLINE: Duration = Duration::from_secs(5);
     let setup = setup(DEADLINE).await;
-    let ids: Vec<_> = (0..12).map(|n| id(&format!("p{n}"))).collect();
+    let peers: Vec<_> = (0..12).map(|n| (id(&format!("p{n}")), claim(HOLDER))).collect();
     let direct = open(&setup.direct).await;
     for n in 0..12 {
         direct.put(put(&format!("p{n}"), &[], HOLDER, n), at(0)).await.unwrap();
@@ -355,7 +355,7 @@ async fn a_failed_renewal_does_not_affect_the_other_renewals_of_a_batch() {
         let stuck = call.action == "UpdateItem" && call.body["Key"]["peer_id"]["S"] == "p5";
         if stuck { Fault::Stall } else { Fault::None }
     });
-    let renewals = within(DEADLINE, setup.store.renew_many(&ids, at(200))).await;
+    let renewals = within(DEADLINE, setup.store.renew_many(&peers, at(200))).await;
     for (n, renewal) in renewals.iter().enumerate() {
         let renewed = matches!(renewal, Ok(Renewal::Renewed { revived: false, .. }));
         let unavailable = matches!(renewal, Err(StoreError::Unavailable { .. }));

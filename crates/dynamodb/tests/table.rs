@@ -42,12 +42,15 @@ async fn processes_that_share_a_table_list_renew_and_deregister_each_others_peer
     let (one, two) = (open(&options).await, from_index(&options).await);
     one.put(put("p", &["a"], HOLDER, 1), at(0)).await.unwrap();
     assert_eq!(listed(&two, &["a"], at(1)).await, [("p".to_owned(), 9001)]);
-    assert!(matches!(two.renew(&id("p"), at(299)).await, Ok(Renewal::Renewed { revived: false, .. })));
+    assert!(matches!(
+        two.renew(&id("p"), &claim(HOLDER), at(299)).await,
+        Ok(Renewal::Renewed { revived: false, .. })
+    ));
     assert_eq!(listed(&one, &["a"], at(301)).await.len(), 1);
     let stranger = two.put(put("p", &["b"], "198.51.100.1", 2), at(302)).await.unwrap();
     assert!(matches!(stranger, PutResult::Held { .. }));
     assert_eq!(two.remove(&id("p"), &claim(HOLDER), at(303)).await, Ok(Removal::Removed { was_live: true }));
-    assert_eq!(one.renew(&id("p"), at(304)).await, Ok(Renewal::Unknown));
+    assert_eq!(one.renew(&id("p"), &claim(HOLDER), at(304)).await, Ok(Renewal::Unknown));
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_malformed_item_is_skipped_and_counted_and_can_be_replaced() {
         assert_eq!(listed(&reader, &[], at(1)).await, [("good".to_owned(), 9001)]);
         assert!(figure(&reader, "dynamodb_unreadable_items_total") > 0);
     }
-    assert_eq!(store.renew(&id("bad"), at(1)).await, Ok(Renewal::Unknown));
+    assert_eq!(store.renew(&id("bad"), &claim(HOLDER), at(1)).await, Ok(Renewal::Unknown));
     assert_eq!(store.remove(&id("bad"), &claim(HOLDER), at(1)).await, Ok(Removal::Unknown));
     let placed = store.put(put("bad", &["a"], HOLDER, 2), at(1)).await;
     assert_eq!(placed, Ok(PutResult::Stored { token_kept: false }));
@@ -147,7 +150,7 @@ async fn long_dormant_peers_are_removed_from_the_index_until_they_are_revived() 
         assert_eq!(listed(&fresh, archetypes, at(2_002)).await, [("live".to_owned(), 9002)]);
     }
     assert_eq!(figure(&fresh, "dynamodb_stale_entries_total"), 0, "the index must not list dormant peers");
-    let renewed = fresh.renew(&id("dormant7"), at(2_003)).await;
+    let renewed = fresh.renew(&id("dormant7"), &claim(HOLDER), at(2_003)).await;
     assert!(matches!(renewed, Ok(Renewal::Renewed { revived: true, .. })));
     // A dormant peer that registers again, through another store.
     store.put(put("dormant8", &["b"], "198.51.100.1", 3), at(2_003)).await.unwrap();
@@ -174,7 +177,8 @@ async fn a_full_table_rejects_newcomers_but_never_members() {
 async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     const PEERS: usize = 1_200;
     let options = fresh_table().await;
-    let filler = from_index(&options).await;
+    // All peers come from one source.
+    let filler = open_within(&options, &Limits { max_peers_per_source: 0, ..Limits::default() }).await;
     let puts: Vec<_> = (0..PEERS)
         .map(|n| {
             let own = format!("own{}", n % 3);
@@ -278,7 +282,10 @@ async fn racer() {
                     "the holder was rejected: {placed:?}"
                 );
             } else {
-                let renewed = store.renew(&id("raced"), at(u64::from(n))).await.expect("renew does not fail");
+                let renewed = store
+                    .renew(&id("raced"), &claim(HOLDER), at(u64::from(n)))
+                    .await
+                    .expect("renew does not fail");
                 assert!(matches!(renewed, Renewal::Renewed { .. } | Renewal::Unknown));
             }
         })

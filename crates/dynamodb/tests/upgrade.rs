@@ -14,7 +14,9 @@ use std::sync::Arc;
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect};
 use aurora_discovery_protocol::{LeaseToken, Timestamp};
-use aurora_discovery_registry::{Enumeration, PutResult, Removal, Renewal, Store, TokenHash};
+use aurora_discovery_registry::{
+    Claim, Enumeration, PutResult, Removal, Renewal, Store, TokenHash, WebOrigin,
+};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine as _;
@@ -22,7 +24,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use serde_json::Value;
 
-use support::{claim, fresh_table, id, listed, open, put, query};
+use support::{at, claim, fresh_table, id, items, listed, open, put, query};
 
 #[derive(Deserialize)]
 struct Fixture {
@@ -151,14 +153,14 @@ async fn leases_of_the_earlier_release_are_renewed_and_its_dormant_peers_revived
     let table = Upgraded::table().await;
     let [one, other] = table.stores().await;
     for peer in table.listed.iter().map(|peer| peer["peer_id"].as_str().unwrap()) {
-        let renewed = one.renew(&id(peer), table.after(60)).await;
+        let renewed = one.renew(&id(peer), &claim(HOLDER), table.after(60)).await;
         assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{peer}: {renewed:?}");
     }
     for peer in ["dormant", "delisted"] {
-        let revived = one.renew(&id(peer), table.after(60)).await;
+        let revived = one.renew(&id(peer), &claim(HOLDER), table.after(60)).await;
         assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{peer}: {revived:?}");
     }
-    assert_eq!(one.renew(&id("deregistered"), table.after(60)).await, Ok(Renewal::Unknown));
+    assert_eq!(one.renew(&id("deregistered"), &claim(HOLDER), table.after(60)).await, Ok(Renewal::Unknown));
     // The leases of the revived peers last a second, those without a requested ttl 300 s, and the
     // others 3,600 s.
     for store in [&one, &other] {
@@ -167,6 +169,70 @@ async fn leases_of_the_earlier_release_are_renewed_and_its_dormant_peers_revived
         assert_eq!(names(store, "pepino", table.after(60)).await.len(), 7);
         assert_eq!(listed(store, &[], table.after(3_650)).await.len(), 8);
     }
+}
+
+/// The release before ignores attributes that it does not know, and writes none of them.
+#[tokio::test]
+async fn peers_of_this_release_are_served_and_renewed_without_its_new_attributes() {
+    let options = fresh_table().await;
+    let store = open(&options).await;
+    let mut written = put("p", &["a"], HOLDER, 1);
+    written.token_only = true;
+    written.claim.page = WebOrigin::of_header(b"https://page.example");
+    let with_token = Claim { token: Some(written.new_token), ..claim(STRANGER) };
+    store.put(written, at(0)).await.unwrap();
+    let known = ["peer_id", "reg", "expires_at", "seen", "since", "lease", "holder", "gen", "marked", "ttl"];
+    let index = ["lane", "h"];
+
+    let [mut item] = items(&options, "p").await.try_into().unwrap();
+    assert!(known.iter().chain(&index).all(|name| item.contains_key(*name)), "{item:?}");
+    // As the release before reads it. It renews by changing single attributes, and keeps the others.
+    item.retain(|name, _| known.contains(&name.as_str()) || index.contains(&name.as_str()));
+    let other = fresh_table().await;
+    let client = connect(&other).await.unwrap();
+    for item in items(&options, " ").await.into_iter().chain([item]) {
+        client.put_item().table_name(&other.table).set_item(Some(item)).send().await.unwrap();
+    }
+    let reader = open(&other).await;
+    assert_eq!(listed(&reader, &["a"], at(1)).await, [("p".to_owned(), 9001)]);
+    let renewed = reader.renew(&id("p"), &claim(HOLDER), at(200)).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{renewed:?}");
+    assert_eq!(listed(&reader, &["a"], at(499)).await.len(), 1);
+
+    renew_as_the_release_before(&options, at(200)).await;
+    let refused = store.renew(&id("p"), &claim(HOLDER), at(201)).await;
+    assert!(matches!(refused, Ok(Renewal::Held(_))), "still token-only: {refused:?}");
+    let renewed = store.renew(&id("p"), &with_token, at(201)).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{renewed:?}");
+}
+
+/// Changes what the release before changes in a renewal, and on the same conditions.
+async fn renew_as_the_release_before(options: &DynamoOptions, now: Timestamp) {
+    let number = |value: u64| AttributeValue::N(value.to_string());
+    let expires_at = now.plus_millis(400_000).as_millis();
+    let client = connect(options).await.unwrap();
+    let update = client
+        .update_item()
+        .table_name(&options.table)
+        .key("peer_id", AttributeValue::S("p".to_owned()))
+        .update_expression("SET expires_at = :e, seen = :s")
+        .condition_expression("expires_at < :e")
+        .expression_attribute_values(":e", number(expires_at))
+        .expression_attribute_values(":s", number(now.as_millis()));
+    update.send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_peer_of_the_earlier_release_is_free_twelve_leases_after_it_was_last_seen_unless_proven() {
+    let table = Upgraded::table().await;
+    let [one, _] = table.stores().await;
+    // Its lease lasts 3,600 s.
+    for hours in 1..=12 {
+        let renewed = one.renew(&id("ipv6"), &claim(STRANGER), table.after(hours * 3_500)).await;
+        assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{renewed:?}");
+    }
+    let held = one.put(put("ipv6", &[], "198.51.100.9", 1), table.after(42_100)).await;
+    assert!(matches!(held, Ok(PutResult::Held(_))), "{held:?}");
 }
 
 #[tokio::test]

@@ -17,11 +17,12 @@ const TICK: Duration = Duration::from_millis(250);
 /// milliseconds, and the times of one peer in two responses should not differ because of that.
 const MIN_OFFSET_CHANGE_MILLIS: u64 = 100;
 
-/// A clock: the system's, one that knows no pauses, a shared store's, or one that a test controls.
+/// A clock: the system's, one that leaves out pauses, a shared store's, or one that a test
+/// controls.
 #[derive(Clone)]
 pub struct Clock {
     read: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    /// Whether it left the system's clock behind, so that responses need the difference.
+    /// Whether it may differ from the system's clock. Responses then add the difference.
     is_steady: bool,
 }
 
@@ -104,7 +105,7 @@ struct Steady {
     start: u64,
     /// The monotonic time at the last reading.
     last: AtomicU64,
-    /// The sum of all gaps. It is written before `last`, so that a reader that sees the `last` after
+    /// The sum of all gaps. It is written before `last`, so that a reader that sees a `last` after
     /// a gap also sees the gap.
     skipped: AtomicI64,
     gap: Mutex<()>,
@@ -137,7 +138,7 @@ impl Steady {
     /// step back by itself, but tools that fake the time make it do so.
     fn skip_gap(&self, read: impl Fn() -> u64) -> u64 {
         let _guard = self.gap.lock();
-        // The clock is read again: another thread may have left the gap out in the meantime, and the
+        // The clock is read again: another thread may have skipped the gap in the meantime, and the
         // first reading of this thread may be from before the pause.
         let elapsed = read();
         let last = self.last.load(Acquire);
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pause_takes_no_time() {
+    fn a_pause_does_not_advance_the_clock() {
         let clock = Steady::new(START);
         assert_eq!(clock.now(|| 500), START + 500);
         assert_eq!(clock.now(|| 60_500), START + 500);
@@ -180,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_faked_step_and_the_step_back_take_no_time() {
+    fn a_faked_step_forward_and_back_does_not_advance_the_clock() {
         let clock = Steady::new(START);
         let day = 26 * 3_600_000;
         for (elapsed, time) in [(500, 500), (day, 500), (day + 700, 1_200), (2_000, 1_200), (2_400, 1_600)] {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_that_read_after_a_pause_see_it_once() {
+    fn threads_that_read_after_a_pause_skip_it_once() {
         let clock = Steady::new(START);
         clock.now(|| 500);
         std::thread::scope(|scope| {

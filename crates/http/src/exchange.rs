@@ -33,7 +33,7 @@ use crate::service::Service;
 
 /// The HTTP API over one registry, for any transport.
 ///
-/// The transport gives the [`Origin`] of each request, and bounds how long a body may take to
+/// The transport provides the [`Origin`] of each request, and limits how long a body may take to
 /// arrive.
 #[derive(Clone)]
 pub struct DiscoveryService {
@@ -51,13 +51,13 @@ impl DiscoveryService {
         Self { router: router(service.clone()), service }
     }
 
-    /// The same around other handlers.
+    /// The service with other handlers.
     #[cfg(test)]
     pub(crate) fn around(router: Router, service: Arc<Service>) -> Self {
         Self { service, router }
     }
 
-    /// Reads the request's body, has its handler respond, and packs, counts, logs and completes the
+    /// Reads the request's body, runs its handler, and compresses, counts, logs and completes the
     /// response.
     pub async fn respond<B>(&self, request: http::Request<B>, origin: Origin) -> Response
     where

@@ -20,7 +20,7 @@ impl Compressor {
         Self(Semaphore::new((cores / 2).max(1)))
     }
 
-    /// The compressed body, or `None` if the response is to be sent uncompressed.
+    /// The compressed body, or `None` if the response should be sent uncompressed.
     pub(crate) async fn compress(&self, body: &Bytes) -> Option<Bytes> {
         let _permit = self.0.try_acquire().ok()?;
         let body = body.clone();

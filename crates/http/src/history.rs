@@ -69,7 +69,7 @@ pub(crate) struct Summary {
 }
 
 impl History {
-    /// Whether a new snapshot is to be recorded.
+    /// Whether a new snapshot is due.
     pub(crate) fn is_due(&self, now: Timestamp) -> bool {
         let snapshots = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         snapshots.back().is_none_or(|last| now < last.at || now.millis_since(last.at) >= STEP_MILLIS)

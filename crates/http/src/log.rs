@@ -150,8 +150,8 @@ mod tests {
     fn a_random_sample_of_successful_requests_is_logged() {
         let log = RequestLog::new(10);
         let drawn = (0..10_000).filter(|_| log.wants(StatusCode::OK)).count();
-        // Six and a half standard deviations of 30: a fair draw lies outside once in ten thousand
-        // million runs.
+        // Six and a half standard deviations of 30: a fair draw lies outside once in ten billion
+        // runs.
         assert!((800..1_200).contains(&drawn), "{drawn}");
     }
 }

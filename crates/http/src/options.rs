@@ -64,8 +64,8 @@ pub struct ServerOptions {
     /// The number of the operator's own proxies in front of the service, each of which appends to
     /// `X-Forwarded-For`. With 0 the header is ignored, because the client can put anything there.
     pub trusted_hops: usize,
-    /// The maximum number of open connections; others get 503 and are closed. Each takes a file and
-    /// about 30 KiB. The number is lowered if the system grants fewer open files.
+    /// The maximum number of open connections; others get 503 and are closed. Each takes a file
+    /// descriptor and about 30 KiB. The number is lowered if the system grants fewer open files.
     pub max_connections: usize,
     /// How long a client may take to open a connection, including TLS, and to send a request's
     /// head.

@@ -38,8 +38,8 @@ impl Watchers {
         self.permits.take(address, 1)
     }
 
-    /// The stream of the changes that `watching` sees. It is tied to its connection if this server
-    /// owns that.
+    /// The stream of the changes that `watching` sees. `connection` is the guard of its connection,
+    /// if the transport keeps one.
     pub(crate) fn stream(
         &self,
         watching: Watcher,

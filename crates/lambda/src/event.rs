@@ -14,8 +14,8 @@
 //!   bytes that are invalid in a URI. Any client could raise the function's error rate. It also
 //!   writes the parameters of format 1.0 in the order of a hash map.
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
-//!   event. The service needs only `Accept-Encoding`, and only in format 2.0: a REST API compresses
-//!   responses itself.
+//!   event. The service needs only `X-Forwarded-For`, and `Accept-Encoding` in format 2.0: a REST
+//!   API compresses responses itself.
 //!
 //! `lambda_http` also panics on a body that is marked as base64 but is not. Only AWS sets the mark,
 //! and `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer
@@ -26,7 +26,7 @@ use std::net::IpAddr;
 
 use aurora_discovery_http::RequestId;
 use http::header::ACCEPT_ENCODING;
-use http::{HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri};
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
 use lambda_http::request::LambdaRequest;
 use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -51,6 +51,9 @@ const ESCAPED_IN_QUERY: &AsciiSet = &CONTROLS
 /// The bytes to escape in a path.
 const ESCAPED_IN_PATH: &AsciiSet = &ESCAPED_IN_QUERY.add(b'?');
 
+/// The header in which proxies, and the gateway itself, write the address that called them.
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 /// An event as Lambda delivers it.
 #[derive(Debug)]
 pub(crate) enum Event {
@@ -69,8 +72,10 @@ pub(crate) struct GatewayEvent {
     pub(crate) uri: Uri,
     /// The client's `Accept-Encoding`, if the service may compress.
     pub(crate) accept_encoding: Option<HeaderValue>,
-    /// The client's address; `None` for test calls from the console, which have none.
+    /// The address that called the gateway; `None` for test calls from the console, which have none.
     pub(crate) source: Option<IpAddr>,
+    /// The addresses that called the proxies in front of the gateway, and then the gateway.
+    pub(crate) forwarded_for: Option<HeaderValue>,
     /// The gateway's id of the request.
     pub(crate) request_id: Option<RequestId>,
 }
@@ -94,7 +99,9 @@ impl<'de> Deserialize<'de> for Event {
 
 /// Payload format 1.0.
 fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
-    let _ = (event.remove("headers"), event.remove("multiValueHeaders"));
+    let forwarded_for =
+        event.remove("headers").as_ref().and_then(|headers| header(headers, &X_FORWARDED_FOR));
+    let _ = event.remove("multiValueHeaders");
     let query = query(&mut event);
     let mut event: ApiGatewayProxyRequest = from_value(event.into())?;
     let context = &event.request_context;
@@ -114,13 +121,16 @@ fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
         uri,
         accept_encoding: None,
         source,
+        forwarded_for,
         request_id,
     })
 }
 
 /// Payload format 2.0.
 fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
-    let accept_encoding = event.remove("headers").as_ref().and_then(accept_encoding);
+    let headers = event.remove("headers");
+    let header = |name| headers.as_ref().and_then(|headers| header(headers, name));
+    let (accept_encoding, forwarded_for) = (header(&ACCEPT_ENCODING), header(&X_FORWARDED_FOR));
     let _ = (event.remove("cookies"), event.remove("queryStringParameters"));
     let mut event: ApiGatewayV2httpRequest = from_value(event.into())?;
     let context = &event.request_context;
@@ -137,7 +147,8 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     let request_id = request_id(context.request_id.as_deref());
     event.raw_path = None;
     event.raw_query_string = None;
-    Ok(GatewayEvent { request: LambdaRequest::ApiGatewayV2(event), uri, accept_encoding, source, request_id })
+    let request = LambdaRequest::ApiGatewayV2(event);
+    Ok(GatewayEvent { request, uri, accept_encoding, source, forwarded_for, request_id })
 }
 
 /// The query of payload format 1.0, which the gateway has decoded.
@@ -155,9 +166,9 @@ fn query(event: &mut Map<String, Value>) -> String {
     pairs.collect::<Vec<_>>().join("&")
 }
 
-fn accept_encoding(headers: &Value) -> Option<HeaderValue> {
+fn header(headers: &Value, wanted: &HeaderName) -> Option<HeaderValue> {
     let mut headers = headers.as_object()?.iter();
-    let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(ACCEPT_ENCODING.as_str()))?;
+    let (_, value) = headers.find(|(name, _)| name.eq_ignore_ascii_case(wanted.as_str()))?;
     HeaderValue::try_from(value.as_str()?).ok()
 }
 
@@ -218,6 +229,16 @@ mod tests {
         ] {
             assert_eq!(request(FORMAT_2, odd).accept_encoding, None, "{odd}");
             assert_eq!(request(FORMAT_1, odd).accept_encoding, None, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_forwarded_addresses_are_read_in_both_formats() {
+        let headers = r#""headers":{"X-Forwarded-For":"203.0.113.7, 198.51.100.1"}"#;
+        for format in [FORMAT_1, FORMAT_2] {
+            let forwarded = request(format, headers).forwarded_for.unwrap();
+            assert_eq!(forwarded, "203.0.113.7, 198.51.100.1");
+            assert_eq!(request(format, r#""headers":null"#).forwarded_for, None);
         }
     }
 

@@ -15,7 +15,7 @@ use lambda_runtime::{Context, LambdaEvent};
 use serde::Serialize;
 use tower::{Service as _, service_fn};
 
-use crate::event::{Event, GatewayEvent};
+use crate::event::{Event, GatewayEvent, X_FORWARDED_FOR};
 use crate::metrics::Metrics;
 use crate::settings::Settings;
 
@@ -36,6 +36,8 @@ pub(crate) struct Handler {
     registry: Arc<Registry>,
     clock: Clock,
     metrics: Metrics,
+    /// The number of the operator's proxies in front of the gateway.
+    trusted_hops: usize,
     /// When this process started.
     started: SystemTime,
 }
@@ -47,6 +49,7 @@ impl Handler {
             registry,
             clock: Clock::default(),
             metrics: Metrics::new(settings.custom_metrics),
+            trusted_hops: settings.trusted_hops,
             started: SystemTime::now(),
         }
     }
@@ -77,10 +80,10 @@ impl Handler {
         event: GatewayEvent,
         context: Context,
     ) -> Result<impl Serialize + use<>, Infallible> {
-        let GatewayEvent { request, uri, accept_encoding, source, request_id } = event;
+        let GatewayEvent { request, uri, accept_encoding, source, forwarded_for, request_id } = event;
         let invocation = || RequestId::accept(&HeaderValue::from_str(&context.request_id).ok()?);
         let origin = Origin {
-            address: source.unwrap_or(UNKNOWN_SOURCE),
+            address: client(source.unwrap_or(UNKNOWN_SOURCE), forwarded_for, self.trusted_hops),
             request_id: request_id.or_else(invocation).unwrap_or_else(RequestId::fresh),
             time_left: time_left(context.deadline, self.started, SystemTime::now()),
         };
@@ -118,6 +121,16 @@ impl Handler {
     }
 }
 
+/// The address of the client, if the gateway was called from `source`.
+fn client(source: IpAddr, forwarded_for: Option<HeaderValue>, trusted_hops: usize) -> IpAddr {
+    if trusted_hops == 0 {
+        return source;
+    }
+    let headers = forwarded_for.into_iter().map(|value| (X_FORWARDED_FOR, value)).collect();
+    // The gateway has appended `source`, as one more hop.
+    Origin::of(&headers, source, trusted_hops + 1).address
+}
+
 /// How long a response may take, starting at `now`, in an invocation that ends at `deadline`, in
 /// milliseconds since 1970. `None` if the deadline passed before this process `started`: Lambda
 /// delivers no such event, but `cargo lambda` sends a deadline of 600,000 ms.
@@ -130,6 +143,20 @@ fn time_left(deadline: u64, started: SystemTime, now: SystemTime) -> Option<Dura
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_client_is_the_address_that_the_outermost_trusted_hop_was_called_from() {
+        let gateway_called_from: IpAddr = "198.51.100.1".parse().unwrap();
+        let client = |forwarded: &str, hops| {
+            let forwarded = HeaderValue::from_str(forwarded).ok().filter(|value| !value.is_empty());
+            client(gateway_called_from, forwarded, hops).to_string()
+        };
+        let forwarded = "10.9.9.9, 203.0.113.7, 198.51.100.1";
+        assert_eq!(client(forwarded, 0), "198.51.100.1");
+        assert_eq!(client(forwarded, 1), "203.0.113.7");
+        assert_eq!(client("", 1), "198.51.100.1");
+        assert_eq!(client("198.51.100.1", 1), "198.51.100.1", "it did not pass through the hop");
+    }
 
     #[test]
     fn the_time_left_excludes_the_delivery_and_is_zero_after_the_deadline() {

@@ -24,6 +24,10 @@ struct Environment {
     service: ServiceArgs,
     #[command(flatten)]
     log: LogArgs,
+    /// The number of the operator's proxies in front of the API that append the address of their
+    /// client to `X-Forwarded-For`.
+    #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
+    trusted_hops: u8,
     /// Publish the function's counts as CloudWatch metrics.
     #[arg(long, env = "AURORA_CUSTOM_METRICS")]
     custom_metrics: bool,
@@ -36,6 +40,7 @@ pub(crate) struct Settings {
     pub(crate) limits: Limits,
     pub(crate) service: ServiceOptions,
     pub(crate) log: Targets,
+    pub(crate) trusted_hops: usize,
     pub(crate) custom_metrics: bool,
 }
 
@@ -56,6 +61,7 @@ impl Settings {
             limits: given.registry.table_limits(&sources)?,
             service,
             log: given.log.log,
+            trusted_hops: given.trusted_hops.into(),
             custom_metrics: given.custom_metrics,
         })
     }
@@ -102,6 +108,7 @@ mod tests {
             "--request-timeout=7",
             "--log-requests=on",
             "--custom-metrics=true",
+            "--trusted-hops=2",
             "--log=warn",
         ])
         .unwrap();
@@ -115,6 +122,7 @@ mod tests {
         assert!(!settings.limits.holder_rule && !settings.service.cors && settings.custom_metrics);
         assert_eq!((settings.service.log_one_in, settings.service.request_timeout.as_secs()), (1, 7));
         assert_eq!(settings.log.to_string(), "warn");
+        assert_eq!(settings.trusted_hops, 2);
     }
 
     #[test]

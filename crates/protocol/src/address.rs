@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_local_address_means_another_host_to_each_reader() {
+    fn a_local_address_reaches_another_host_for_each_reader() {
         let is_local = |text: &str| Address::parse(text).unwrap().unwrap().host().is_local();
         for text in ["10.0.0.1", "172.17.0.2", "192.168.1.1", "127.0.0.1", "100.64.0.1", "fd00::1", "::1"] {
             assert!(is_local(text), "{text}");

@@ -12,8 +12,8 @@ use crate::Invalid;
 /// One archetype: 1 to 64 characters of any script, without control characters and without white
 /// space at the ends. Invisible characters that make two names look alike are refused too.
 ///
-/// Archetypes are compared in Unicode normalization form C, so that `é` is the same however a
-/// keyboard writes it. They are listed as the peer wrote them.
+/// Archetypes are compared in Unicode normalization form C, so that `é` is the same whether
+/// it was entered as one character or as two. They are listed as the peer wrote them.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Archetype {
@@ -61,10 +61,9 @@ impl Archetype {
         if text.trim().len() != text.len() {
             return Err(Invalid::rule("must not begin or end with white space"));
         }
-        let normalized = (!text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes)
-            .then(|| text.nfc().collect::<String>().into())
-            .filter(|normalized: &Box<str>| **normalized != *text);
-        Ok(Self { written: text.into(), normalized })
+        let may_differ = !text.is_ascii() && is_nfc_quick(text.chars()) != IsNormalized::Yes;
+        let normalized = may_differ.then(|| text.nfc().collect::<String>()).filter(|normal| normal != text);
+        Ok(Self { written: text.into(), normalized: normalized.map(Into::into) })
     }
 
     /// The archetype as the peer wrote it.

@@ -141,7 +141,8 @@ impl DiscoverRequest {
     /// ```
     /// use aurora_discovery_protocol::DiscoverRequest;
     ///
-    /// let request = DiscoverRequest::builder().archetype("chess").exclude("alice").limit(50).build()?;
+    /// let request =
+    ///     DiscoverRequest::builder().archetype("chess").exclude("alice").limit(50).build()?;
     /// assert_eq!(request.limit, 50);
     /// # Ok::<(), aurora_discovery_protocol::Refusal>(())
     /// ```

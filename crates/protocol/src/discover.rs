@@ -50,7 +50,7 @@ pub enum View {
 }
 
 impl View {
-    /// The default, which clients leave out: older services know it by another name.
+    /// The default, which clients omit: older services use another name for it.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_legacy(&self) -> bool {
         *self == Self::Legacy

@@ -26,7 +26,7 @@ impl<'a> Object<'a> {
         if let Some(key) = object.repeated() {
             return Err(Refusal::body(format!("the body must not repeat the key {}", excerpt(key))));
         }
-        // Unknown keys are checked too: what they mean, a later version decides.
+        // Unknown keys are checked too, because a later version may give them a meaning.
         match object.entries.iter().find(|(_, value)| !numbers_fit(value.get())) {
             Some((key, _)) => Err(NUMBER_RULE.in_field(key.chars().take(EXCERPT_CHARS).collect::<String>())),
             None => Ok(object),
@@ -96,7 +96,7 @@ impl<'a> Object<'a> {
 pub(crate) const NUMBER_RULE: Invalid =
     Invalid::rule("must not contain a number beyond the range of a double (about 1.8e308)");
 
-/// Whether every number in a JSON text fits a double. The syntax of `text` has already been checked.
+/// Whether every number in a JSON text fits a double. The syntax of `text` was checked before.
 pub(crate) fn numbers_fit(text: &str) -> bool {
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {

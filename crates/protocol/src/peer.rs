@@ -163,7 +163,7 @@ mod tests {
             &good.replace("[\"a\"]", "[\"\"]"),
             &good.replace("{ }", "{ "),
             &good.replace("{ }", "[]"),
-            &good.replace("\"port\"", "\"gate\""),
+            &good.replace("\"port\"", "\"door\""),
         ] {
             assert!(PeerJson::parse(bad).is_err(), "{bad}");
         }

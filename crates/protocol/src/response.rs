@@ -254,8 +254,8 @@ mod tests {
     fn metadata_in_a_response_is_read_unchanged() {
         let body = r#"{"peers":[{"peer_id":"p","address":"10.0.0.1","port":1,"archetypes":[],"last_seen":"2025-10-02T12:00:00","metadata":{ "n": 123456789012345678901234567890 }}],"count":1,"total":1,"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
         let metadata = r#"{ "n": 123456789012345678901234567890 }"#;
-        let beat = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
-        assert_eq!(beat.page.unwrap().peers[0].metadata.as_str(), metadata);
+        let heartbeat = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
+        assert_eq!(heartbeat.page.unwrap().peers[0].metadata.as_str(), metadata);
         let discovered = DiscoverResponse::from_body(body.as_bytes()).unwrap();
         assert_eq!(discovered.page.peers[0].metadata.as_str(), metadata);
     }
@@ -290,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_left_out_where_none_was_asked_for() {
+    fn a_response_without_a_page_has_no_page_keys() {
         let body = r#"{"message":"Heartbeat updated","peer_id":"p","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100}"#;
         let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
         assert_eq!((&read.page, &read.observed_address), (&None, &None));

@@ -11,8 +11,8 @@ pub enum Error {
     /// The caller did not prove to be the holder of the registration.
     #[error("the registration belongs to another client until {}", .0.until)]
     NotHolder(Held),
-    /// The source of the request already keeps as many peers alive by unproven heartbeats as it
-    /// may.
+    /// The source of the request already keeps its maximum number of peers alive by unproven
+    /// heartbeats.
     #[error("too many peers are kept alive from this address without proof")]
     TooManyUnproven,
     /// The registration leaves the address out, and no other network can reach the source of the

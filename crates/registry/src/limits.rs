@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use aurora_discovery_protocol::{DiscoverBounds, Timestamp, Ttl};
 
-/// The inverse of the part by which a heartbeat interval may be shortened at random. A fifth
+/// The inverse of the fraction by which a heartbeat interval may be shortened at random. A fifth
 /// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth
 /// more heartbeats.
 const JITTER_PART: u32 = 5;
@@ -41,8 +41,8 @@ pub struct Limits {
     /// The maximum number of live peers that may publish the same address, whatever the port,
     /// without coming from it. A source may take half of this bound and of the one above.
     pub max_peers_per_host: u32,
-    /// The maximum number of archetypes of one peer, at most 32. Each one costs two write units of a
-    /// table.
+    /// The maximum number of archetypes of one peer, at most 32. Each costs two write units on a
+    /// DynamoDB table.
     pub max_archetypes_per_peer: u32,
     /// The maximum number of different archetypes of live peers, because each one takes memory.
     pub max_archetypes: u32,

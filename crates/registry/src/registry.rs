@@ -27,7 +27,7 @@ pub struct Registry {
 /// Draws a uniform random number below its argument.
 type RandomBelow = Arc<dyn Fn(u32) -> u32 + Send + Sync>;
 
-/// Who sends a request.
+/// The sender of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The source address of the request.

@@ -39,8 +39,9 @@ impl Source {
         }
     }
 
-    /// The network of this source in which peers are bounded together, besides the source itself:
-    /// an IPv4 /24 or an IPv6 /56, which is the most that providers assign to one subscriber.
+    /// The network of this source whose peers are bounded together, in addition to the bound per
+    /// source: an IPv4 /24 or an IPv6 /56, which is the most that providers assign to one
+    /// subscriber.
     pub fn network(self) -> Network {
         match self {
             Self::V4(v4) => Network::V4(v4.to_bits() >> 8),
@@ -131,9 +132,9 @@ mod tests {
         let [one, two, far] = ["203.0.113.7", "203.0.113.200", "203.0.114.7"].map(source);
         assert!(one.is_near(two) && !one.is_near(far) && one.site().is_none());
         assert!(one.network() == two.network() && one.network() != far.network());
-        let [home, room, site, away] =
+        let [home, nearby, site, away] =
             ["2001:db8:1:2::1", "2001:db8:1:ff::1", "2001:db8:1:100::1", "2001:db8:2::1"].map(source);
-        assert!(home.network() == room.network() && home.network() != site.network());
+        assert!(home.network() == nearby.network() && home.network() != site.network());
         assert!(home.site() == site.site() && home.site() != away.site());
         assert!(home.is_near(site) && !home.is_near(away) && !home.is_near(one));
     }

@@ -1,13 +1,15 @@
-//! Who may replace, deregister or renew a peer that the store knows.
+//! The rules that decide which client may replace, deregister or renew a peer that the store
+//! knows.
 //!
-//! Every store reads the [`Standing`] of a peer and asks it. No store has rules of its own.
+//! Every store builds the [`Standing`] of a peer from what it has stored, and calls its checks. No
+//! store has rules of its own.
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
 
 use crate::{Claim, Holder};
 
-/// The number of leases without proof after which anyone may replace a live peer. The holder of a
-/// name that a stranger keeps alive gets it back after that time.
+/// The number of leases without proof after which any client may replace a live peer. If another
+/// client keeps the name alive, its holder can register it again after that time.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved after its lease has ended.
 const RESERVED_LEASES: u64 = 3;
@@ -28,8 +30,8 @@ pub struct Standing {
 /// The refusal of a change, because the caller has not proved to be the holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// Until when the registration is protected, unless it is renewed: the end of the lease while
-    /// it runs, otherwise of the reservation, otherwise of the revival window.
+    /// When the protection of the registration ends, unless it is renewed: at the end of the lease
+    /// while it runs, otherwise of the reservation, otherwise of the revival window.
     pub until: Timestamp,
 }
 
@@ -38,7 +40,7 @@ pub struct Held {
 pub enum Proof {
     /// The caller is the holder.
     Proven,
-    /// The caller may be anyone. The heartbeat renews the lease but proves nothing.
+    /// The caller may be any client. The heartbeat renews the lease but proves nothing.
     Unproven,
 }
 
@@ -48,8 +50,8 @@ impl Standing {
         now < self.expires_at
     }
 
-    /// Whether `claim` permits to register over this peer. `token_only` says whether the new
-    /// registration asks to be changed by its token alone.
+    /// Checks whether `claim` permits replacing this peer. `token_only` is the flag of the new
+    /// registration: from then on, only the token may change it.
     ///
     /// # Errors
     /// [`Held`] if it does not.
@@ -58,13 +60,13 @@ impl Standing {
             return Ok(());
         }
         // A wrong token counts as none, so that a restarted client with an old token is not locked
-        // out. Only the present token can make a live registration token-only: a neighbour at the
+        // out. Only the current token can make a live registration token-only: a neighbour at the
         // same address must not be able to lock out the holder for good.
         let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
         if by_address && !token_only { Ok(()) } else { Err(self.held(now, 0)) }
     }
 
-    /// Whether `claim` permits to deregister this peer, live or dormant.
+    /// Checks whether `claim` permits deregistering this peer, live or dormant.
     ///
     /// # Errors
     /// [`Held`] if it does not.
@@ -109,7 +111,7 @@ impl Standing {
         now.millis_since(self.proven_at) > self.ttl.as_millis()
     }
 
-    /// Whether anyone may register under this name.
+    /// Whether any client may register under this name.
     fn is_free(&self, now: Timestamp) -> bool {
         let lapsed = !self.is_live(now) && !self.is_reserved(now);
         let abandoned = now.millis_since(self.proven_at) >= UNPROVEN_LEASES * self.ttl.as_millis();

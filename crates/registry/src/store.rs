@@ -39,10 +39,14 @@ use crate::{Changes, Claim, Held, Page, Position, Query, StoreMetric, TokenHash}
 /// dormant peers before it rejects a newcomer. A *member* is a live peer whose holder makes the
 /// request, as decided by its claim. A member counts as a newcomer for what it grows by: another
 /// source, another address, more bytes, an archetype that the store does not have yet. It may
-/// always keep or reduce what it has. No bound refuses a revival. A newcomer from a source that has
-/// twice as many peers, live and dormant, as may be live replaces the one of them that has been
-/// dormant for longest. What was stored before is never checked against bounds. The cost of `sample`, `enumerate` and `census` depends on what they return, not on
-/// the size of the network.
+/// always keep or reduce what it has. No bound refuses a revival. A source may have twice
+/// `max_peers_per_source` peers in the store, live and dormant. A newcomer beyond that evicts the
+/// peer of its source that has been dormant for longest. Peers that are already stored are never
+/// checked against bounds.
+///
+/// # Cost
+/// The cost of `sample`, `enumerate` and `census` depends on what they return, not on the size of
+/// the network.
 ///
 /// # Reading
 /// A record that cannot be parsed is skipped, counted and logged. No stored data can make a read
@@ -238,8 +242,8 @@ pub enum Renewal {
     },
     /// The claim must not renew the lease; see [`Standing::check_renewal`].
     Held(Held),
-    /// The heartbeat proves nothing, and its source already keeps as many peers alive by such
-    /// heartbeats as it may. Stores that several processes share need not count them.
+    /// The heartbeat proves nothing, and its source already keeps its maximum number of peers alive
+    /// by such heartbeats. Stores that several processes share need not count them.
     UnprovenLimit,
     /// The store does not know the peer.
     Unknown,

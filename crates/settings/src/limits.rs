@@ -183,6 +183,12 @@ mod tests {
         assert!(limits(&["--max-archetypes-per-peer=33"]).is_err());
     }
 
+    #[cfg(feature = "dynamodb")]
+    #[test]
+    fn the_default_on_a_table_is_that_of_its_store() {
+        assert_eq!(TABLE_ARCHETYPES_PER_PEER, aurora_discovery_dynamodb::DEFAULT_MAX_ARCHETYPES_PER_PEER);
+    }
+
     #[test]
     fn zero_switches_the_bound_per_source_off_and_no_other() {
         assert_eq!(limits(&["--max-peers-per-source=0"]).unwrap().max_peers_per_source, 0);

@@ -44,7 +44,7 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
 /// How many seconds the service, and the sender of `Date`, are ahead; both are accurate to
 /// `uncertain` seconds.
 fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
-    // Within the uncertainty, a difference can not be distinguished from none.
+    // Within the uncertainty, the clocks may agree.
     let difference = service.abs();
     if difference <= WARN_SECONDS + uncertain {
         return Finding::ok(

@@ -141,7 +141,7 @@ fn broken(error: &Error) -> Finding {
     Finding::fail(CHECK, message, fix)
 }
 
-/// How to fix a describe_refusal.
+/// How to fix the cause of a refused request.
 fn fix_for(response: &ProbeResponse) -> &'static str {
     match response.status {
         403 => "let the service see a constant address for each client: behind a proxy, set --trusted-hops",

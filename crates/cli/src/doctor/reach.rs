@@ -131,7 +131,7 @@ fn service(health: &ProbeResponse) -> (Finding, bool) {
     let fix = if gateway {
         "add the stage to --endpoint, such as /dev; the stack's output ApiEndpoint is the complete URL"
     } else {
-        "check host, port and path of --endpoint: another server than Aurora Discovery responds there"
+        "check host, port and path of --endpoint: a server other than Aurora Discovery responds there"
     };
     (Finding::fail("service", format!("{seen}, which is not a response of Aurora Discovery"), fix), false)
 }

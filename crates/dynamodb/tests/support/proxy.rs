@@ -1,11 +1,13 @@
 //! A proxy between the store and the stand-in that injects faults, as networks and services have
 //! them.
+#![allow(dead_code, reason = "each test uses its part")]
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use aurora_discovery_dynamodb::INDEX;
-use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST};
+use http::header::{AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, DATE, HOST};
 use http::{HeaderMap, Request, Response, Uri};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Bytes, Incoming};
@@ -69,6 +71,8 @@ struct Shared {
     client: Client<HttpConnector, Full<Bytes>>,
     rule: Mutex<Rule>,
     calls: Mutex<Vec<String>>,
+    /// The number of seconds that are added to the dates of responses; `None` removes the dates.
+    date_shift: Mutex<Option<u64>>,
     /// The contents of the index at the time it was frozen, if it is frozen.
     frozen: Mutex<Option<Vec<Value>>>,
 }
@@ -88,6 +92,7 @@ impl Proxy {
             client: Client::builder(TokioExecutor::new()).build_http(),
             rule: Mutex::new(Box::new(|_| Fault::None)),
             calls: Mutex::default(),
+            date_shift: Mutex::new(Some(0)),
             frozen: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
@@ -101,6 +106,12 @@ impl Proxy {
 
     pub(crate) fn rule(&self, rule: impl FnMut(&Call) -> Fault + Send + 'static) {
         *self.shared.rule.lock() = Box::new(rule);
+    }
+
+    /// Lets DynamoDB's clock run ahead of this machine's by this many seconds. `None` removes the
+    /// time from all responses.
+    pub(crate) fn shift_dates(&self, seconds: Option<u64>) {
+        *self.shared.date_shift.lock() = seconds;
     }
 
     /// The actions called since the last call of this method.
@@ -184,8 +195,19 @@ impl Shared {
         // The client sets both for the new connection.
         request.headers_mut().remove(HOST);
         request.headers_mut().remove(CONTENT_LENGTH);
-        let (head, body) = self.client.request(request).await.map_err(io::Error::other)?.into_parts();
+        let (mut head, body) = self.client.request(request).await.map_err(io::Error::other)?.into_parts();
+        self.shift_date(&mut head.headers);
         Ok(Response::from_parts(head, Full::new(body.collect().await.map_err(io::Error::other)?.to_bytes())))
+    }
+
+    fn shift_date(&self, headers: &mut HeaderMap) {
+        let date = httpdate::parse_http_date(headers[DATE].to_str().unwrap()).unwrap();
+        let date = match *self.date_shift.lock() {
+            Some(seconds) => httpdate::fmt_http_date(date + Duration::from_secs(seconds)),
+            // An HTTP server adds a date of its own, unless there is one.
+            None => "none".to_owned(),
+        };
+        headers.insert(DATE, date.parse().unwrap());
     }
 
     /// Carries out the first half of a batch and returns the rest as unprocessed.

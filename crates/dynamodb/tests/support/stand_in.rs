@@ -6,6 +6,7 @@
 #[path = "recorder.rs"]
 mod recorder;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +16,10 @@ use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_tabl
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
-use aurora_discovery_registry::{Claim, Limits, Page, PutRequest, Query, Source, Store as _, TokenHash};
+use aurora_discovery_registry::{
+    Claim, Limits, Page, PutRequest, Query, Source, Store as _, TokenHash, WebOrigin,
+};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 pub(crate) fn endpoint() -> String {
     std::env::var("AURORA_DYNAMODB_ENDPOINT")
@@ -81,18 +85,34 @@ pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> P
         },
         ttl: Ttl::from_secs(300),
         claim: claim(source),
+        token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random([token; 16])),
     }
 }
 
 pub(crate) fn claim(source: &str) -> Claim {
-    Claim { source: Source::of(source.parse().unwrap()), token: None, holder_rule_disabled: false }
+    Claim {
+        source: Source::of(source.parse().unwrap()),
+        page: WebOrigin::None,
+        token: None,
+        holder_rule_disabled: false,
+    }
 }
 
 pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
     let mut archetypes: Vec<_> = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
     archetypes.sort();
     Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
+}
+
+/// The items of the table whose keys begin with `prefix`.
+pub(crate) async fn items(options: &DynamoOptions, prefix: &str) -> Vec<HashMap<String, AttributeValue>> {
+    let client = connect(options).await.unwrap();
+    let scanned = client.scan().table_name(&options.table).consistent_read(true).send().await.unwrap();
+    assert!(scanned.last_evaluated_key.is_none(), "the table fits one page");
+    let has_prefix =
+        |item: &HashMap<String, AttributeValue>| item["peer_id"].as_s().unwrap().starts_with(prefix);
+    scanned.items.unwrap().into_iter().filter(has_prefix).collect()
 }
 
 /// The ids and ports that a query lists, sorted.

@@ -133,7 +133,7 @@ async fn assert_held_by_address(store: &Arc<EmbeddedStore>, fixture: &Fixture) {
 
 /// Opening counts as proof: otherwise anyone could replace peers that registered long ago.
 #[tokio::test]
-async fn opening_proves_every_holder() {
+async fn opening_counts_as_proof_of_every_holder() {
     for fixture in Fixture::all() {
         let week = 7 * 24 * 3_600_000;
         let now = fixture.now.plus_millis(week);

@@ -210,13 +210,13 @@ impl StreamGuard {
 
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
-        // The stream is stalled if it is still not asked for data when the write timeout has passed
-        // after its next keep-alive was due.
+        // The stream is stalled if it has not been polled for data when the write timeout has
+        // passed after its next keep-alive was due.
         let wait = u64::try_from((interval + self.0.timeouts.write).as_millis()).unwrap_or(NEVER / 2);
         self.0.stalls_at.store(self.0.now().saturating_add(wait).min(NEVER - 1), Relaxed);
     }
 
-    /// Whether the connection is to be closed.
+    /// Whether the connection must be closed.
     pub(crate) fn is_overdue(&self) -> bool {
         self.0.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }

@@ -69,7 +69,7 @@ pub async fn one_source_takes_at_most_half_of_a_host_bound(subject: &dyn Subject
     harness.register(&publisher(2, VICTIM, 3), at(1)).await;
 }
 
-pub async fn addresses_that_mean_another_host_to_each_reader_are_not_counted(subject: &dyn Subject) {
+pub async fn local_addresses_are_not_counted(subject: &dyn Subject) {
     let Some(harness) = within_address_bounds(subject).await else { return };
     let local = [
         "10.0.0.1",

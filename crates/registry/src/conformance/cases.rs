@@ -85,21 +85,21 @@ macro_rules! for_each_conformance_case {
                 a_batch_renewal_checks_the_claim_of_each_peer
                 anyone_may_replace_a_peer_after_12_leases_without_proof
                 a_proven_heartbeat_protects_a_peer_for_another_12_leases
-                a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced
+                a_proven_heartbeat_protects_a_peer_again_if_it_was_not_replaced
                 the_token_proves_a_heartbeat_from_any_source
                 a_heartbeat_from_the_24_or_48_of_the_holder_is_proven
                 a_heartbeat_of_a_page_is_proven_only_for_its_own_registration
                 a_proof_is_stored_even_if_the_lease_needs_no_write;
             unproven:
                 unproven_heartbeats_of_one_source_keep_a_bounded_number_of_peers_alive
-                a_source_goes_on_with_the_peers_that_it_keeps_alive
+                a_source_at_its_bound_may_renew_the_peers_that_it_keeps_alive
                 a_batch_renewal_respects_the_bound_on_unproven_heartbeats
                 a_proven_heartbeat_is_never_refused_for_a_bound
                 loopback_is_exempt_from_the_bound_on_unproven_heartbeats
-                a_proven_heartbeat_releases_the_place_of_an_unproven_one
-                a_registration_releases_the_place_of_an_unproven_heartbeat
-                a_deregistration_releases_the_place_of_an_unproven_heartbeat
-                the_end_of_a_lease_releases_the_place_of_an_unproven_heartbeat;
+                a_proven_heartbeat_releases_a_peer_from_the_unproven_bound
+                a_registration_releases_a_peer_from_the_unproven_bound
+                a_deregistration_releases_a_peer_from_the_unproven_bound
+                the_end_of_a_lease_releases_a_peer_from_the_unproven_bound;
             values:
                 ids_with_special_characters_identify_distinct_peers
                 ids_are_case_sensitive
@@ -162,7 +162,7 @@ macro_rules! for_each_conformance_case {
                 a_host_is_bounded_whatever_the_port
                 one_source_takes_at_most_half_of_an_address_bound
                 one_source_takes_at_most_half_of_a_host_bound
-                addresses_that_mean_another_host_to_each_reader_are_not_counted
+                local_addresses_are_not_counted
                 peers_that_cannot_be_dialled_are_not_counted_at_their_address
                 a_peer_that_publishes_the_address_it_comes_from_is_never_refused_for_it
                 all_forms_of_one_address_count_together;
@@ -174,8 +174,8 @@ macro_rules! for_each_conformance_case {
             known:
                 at_most_twice_the_source_bound_of_peers_is_known
                 a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source
-                registering_a_known_peer_again_evicts_nobody
-                the_end_of_a_lease_evicts_nobody
+                registering_a_known_peer_again_evicts_no_peer
+                the_end_of_a_lease_evicts_no_peer
                 loopback_is_exempt_from_the_bound_on_known_peers;
             census:
                 a_census_counts_live_and_dormant_peers

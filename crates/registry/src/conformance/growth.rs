@@ -1,4 +1,4 @@
-//! Growth: a member may keep or reduce what it has, and is a newcomer for what it adds.
+//! Growth: a member may keep or reduce what it has, and counts as a newcomer for what it adds.
 
 use super::Subject;
 use super::harness::{

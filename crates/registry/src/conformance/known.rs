@@ -7,7 +7,8 @@ use super::harness::{
 };
 use crate::{Limits, Renewal};
 
-/// Opens a store in which one source may have two live peers, and so four in all.
+/// Opens a store in which one source may have two live peers, and therefore four peers including
+/// dormant ones.
 async fn with_two_live_peers_per_source(subject: &dyn Subject) -> Option<Harness> {
     let harness = Harness::within(subject, &Limits { max_peers_per_source: 2, ..Limits::default() }).await;
     harness.guarantees.bounds.known.then_some(harness)
@@ -53,7 +54,7 @@ pub async fn a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source(subjec
     assert_eq!(elsewhere, renewed(30, true, at(0)), "peers of other sources are kept");
 }
 
-pub async fn registering_a_known_peer_again_evicts_nobody(subject: &dyn Subject) {
+pub async fn registering_a_known_peer_again_evicts_no_peer(subject: &dyn Subject) {
     let Some(harness) = with_two_live_peers_per_source(subject).await else { return };
     for (second, pair) in [(0, ["p0", "p1"]), (500, ["p2", "p3"])] {
         for name in pair {
@@ -68,7 +69,7 @@ pub async fn registering_a_known_peer_again_evicts_nobody(subject: &dyn Subject)
 }
 
 /// A neighbour behind the same address has as many dormant peers as it may have.
-pub async fn the_end_of_a_lease_evicts_nobody(subject: &dyn Subject) {
+pub async fn the_end_of_a_lease_evicts_no_peer(subject: &dyn Subject) {
     let Some(harness) = with_two_live_peers_per_source(subject).await else { return };
     for (second, pair) in [(0, ["victim", "n0"]), (500, ["n1", "n2"])] {
         for name in pair {

@@ -1,4 +1,4 @@
-//! Proven and unproven heartbeats, and names that nobody has proved to hold for twelve leases.
+//! Proven and unproven heartbeats, and names without proof for twelve leases.
 
 use super::Subject;
 use super::harness::{
@@ -7,7 +7,7 @@ use super::harness::{
 };
 use crate::{Claim, Held, PutRequest, PutResult, Removal, Renewal};
 
-/// The time without proof after which anyone may replace a peer, in seconds.
+/// The time without proof after which any client may replace a peer, in seconds.
 const UNPROVEN: u64 = 12 * TTL;
 /// The interval of heartbeats in these cases, in seconds. A store writes the lease each time.
 const INTERVAL: usize = 150;
@@ -24,7 +24,7 @@ impl Harness {
         }
     }
 
-    /// Asserts that anyone may replace a live peer from `second` on, and not earlier.
+    /// Asserts that any client may replace a live peer from `second` on, and not earlier.
     async fn assert_free_from(&self, name: &str, second: u64) {
         let attempt = peer(name).with_source(TAKER);
         let early = self.put(&attempt, at_millis(second * 1_000 - 1)).await;
@@ -74,7 +74,7 @@ pub async fn a_refused_heartbeat_changes_nothing(subject: &dyn Subject) {
     assert_eq!(harness.find("p", at(200)).await, before);
     assert_eq!(harness.lease_end("p", at(200)).await, end);
     assert!(matches!(harness.renew_as("p", &wrong, end).await, Renewal::Held(_)));
-    assert_eq!(harness.live(end).await, [""; 0], "a refused heartbeat revives nobody");
+    assert_eq!(harness.live(end).await, [""; 0], "a refused heartbeat revives no peer");
     assert_eq!(harness.renew("p", end).await, renewed(300, true, at(0)));
 }
 
@@ -119,7 +119,7 @@ pub async fn a_proven_heartbeat_protects_a_peer_for_another_12_leases(subject: &
     harness.assert_proof(0, &peer("p"), &claim_from(HOLDER_SOURCE), true).await;
 }
 
-pub async fn a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced(subject: &dyn Subject) {
+pub async fn a_proven_heartbeat_protects_a_peer_again_if_it_was_not_replaced(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     harness.register(&peer("p"), at(0)).await;
     let late = UNPROVEN + 100;
@@ -157,7 +157,7 @@ pub async fn a_heartbeat_of_a_page_is_proven_only_for_its_own_registration(subje
     harness.assert_proof(10_000, &peer("other"), &heartbeat, false).await;
 }
 
-/// A stranger always sends its heartbeat just before the holder, so that the holder's heartbeat
+/// Another client always sends its heartbeat just before the holder, so that the holder's heartbeat
 /// finds the lease renewed.
 pub async fn a_proof_is_stored_even_if_the_lease_needs_no_write(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-/// The bound of the statistic, in standard deviations. A fair sampler exceeds it at worst once in
-/// 2,500 million assertions. This is the exact probability for pairs that are expected only six
-/// times each; for a normally distributed statistic it would be once in 25,000 million. CI makes a
+/// The bound of the statistic, in standard deviations. A fair sampler exceeds it at most once in
+/// 2.5 billion assertions. This is the exact probability for pairs that are expected only six times
+/// each; for a normally distributed statistic it would be once in 25 billion. CI makes a
 /// hundred assertions.
 const DEVIATIONS: f64 = 6.5;
 

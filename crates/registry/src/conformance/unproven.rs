@@ -45,7 +45,7 @@ pub async fn unproven_heartbeats_of_one_source_keep_a_bounded_number_of_peers_al
     assert_eq!(harness.live(at(TTL_AND_A_THIRD)).await, ["p0", "p1", "p3"]);
 }
 
-pub async fn a_source_goes_on_with_the_peers_that_it_keeps_alive(subject: &dyn Subject) {
+pub async fn a_source_at_its_bound_may_renew_the_peers_that_it_keeps_alive(subject: &dyn Subject) {
     let Some(harness) = with_two_peers_kept_by_a_stranger(subject).await else { return };
     for round in 1..5 {
         for name in ["p0", "p1"] {
@@ -88,33 +88,33 @@ pub async fn loopback_is_exempt_from_the_bound_on_unproven_heartbeats(subject: &
 }
 
 /// Asserts that the stranger may keep exactly one more peer alive.
-async fn assert_one_place_is_free(harness: &Harness, second: u64) {
+async fn assert_one_more_peer_can_be_kept_alive(harness: &Harness, second: u64) {
     assert_eq!(harness.renew_as("p2", &stranger(), at(second)).await, renewed(300, false, at(0)));
     assert_eq!(harness.renew_as("p3", &stranger(), at(second)).await, Renewal::UnprovenLimit);
 }
 
-pub async fn a_proven_heartbeat_releases_the_place_of_an_unproven_one(subject: &dyn Subject) {
+pub async fn a_proven_heartbeat_releases_a_peer_from_the_unproven_bound(subject: &dyn Subject) {
     let Some(harness) = with_two_peers_kept_by_a_stranger(subject).await else { return };
     assert_eq!(
         harness.renew_as("p0", &claim_from("203.0.0.1"), at(LATE + 1)).await,
         renewed(300, false, at(0))
     );
-    assert_one_place_is_free(&harness, LATE + 2).await;
+    assert_one_more_peer_can_be_kept_alive(&harness, LATE + 2).await;
 }
 
-pub async fn a_registration_releases_the_place_of_an_unproven_heartbeat(subject: &dyn Subject) {
+pub async fn a_registration_releases_a_peer_from_the_unproven_bound(subject: &dyn Subject) {
     let Some(harness) = with_two_peers_kept_by_a_stranger(subject).await else { return };
     harness.register(&member(0), at(LATE + 1)).await;
-    assert_one_place_is_free(&harness, LATE + 2).await;
+    assert_one_more_peer_can_be_kept_alive(&harness, LATE + 2).await;
 }
 
-pub async fn a_deregistration_releases_the_place_of_an_unproven_heartbeat(subject: &dyn Subject) {
+pub async fn a_deregistration_releases_a_peer_from_the_unproven_bound(subject: &dyn Subject) {
     let Some(harness) = with_two_peers_kept_by_a_stranger(subject).await else { return };
     harness.remove("p0", &claim_from("203.0.0.1"), at(LATE + 1)).await;
-    assert_one_place_is_free(&harness, LATE + 2).await;
+    assert_one_more_peer_can_be_kept_alive(&harness, LATE + 2).await;
 }
 
-pub async fn the_end_of_a_lease_releases_the_place_of_an_unproven_heartbeat(subject: &dyn Subject) {
+pub async fn the_end_of_a_lease_releases_a_peer_from_the_unproven_bound(subject: &dyn Subject) {
     let Some(harness) = with_two_peers_kept_by_a_stranger(subject).await else { return };
     let now = at(LATE + TTL_AND_A_THIRD);
     for n in 4..7 {

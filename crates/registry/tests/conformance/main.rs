@@ -74,7 +74,7 @@ mod a_fault_is_detected {
         RefusedHeartbeatRenews by proof::a_refused_heartbeat_changes_nothing as a_refused_heartbeat_that_renews;
         NeverFreesNames by proof::anyone_may_replace_a_peer_after_12_leases_without_proof as a_name_that_strangers_hold_for_ever;
         NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_for_another_12_leases as a_proof_that_is_not_stored;
-        NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_again_that_nobody_has_replaced as a_late_proof_that_is_not_stored;
+        NeverStoresProofs by proof::a_proven_heartbeat_protects_a_peer_again_if_it_was_not_replaced as a_late_proof_that_is_not_stored;
         NeverStoresProofs by proof::the_token_proves_a_heartbeat_from_any_source as a_token_that_proves_nothing;
         NetworkProvesNothing by proof::a_heartbeat_from_the_24_or_48_of_the_holder_is_proven as a_network_that_proves_nothing;
         EveryHeartbeatProves by proof::a_heartbeat_from_the_24_or_48_of_the_holder_is_proven as a_stranger_whose_heartbeat_proves;
@@ -82,12 +82,12 @@ mod a_fault_is_detected {
         StoresProofsWithLeases by proof::a_proof_is_stored_even_if_the_lease_needs_no_write as a_proof_that_is_stored_only_with_a_lease;
         UnboundedUnproven by unproven::unproven_heartbeats_of_one_source_keep_a_bounded_number_of_peers_alive as unproven_heartbeats_without_a_bound;
         UnboundedUnproven by unproven::a_batch_renewal_respects_the_bound_on_unproven_heartbeats as unproven_heartbeats_without_a_bound_in_a_batch;
-        RefusesKeptPeers by unproven::a_source_goes_on_with_the_peers_that_it_keeps_alive as a_kept_peer_that_is_refused;
+        RefusesKeptPeers by unproven::a_source_at_its_bound_may_renew_the_peers_that_it_keeps_alive as a_kept_peer_that_is_refused;
         EveryHeartbeatIsBounded by unproven::a_proven_heartbeat_is_never_refused_for_a_bound as a_proven_heartbeat_that_is_bounded;
         BoundsUnprovenLoopback by unproven::loopback_is_exempt_from_the_bound_on_unproven_heartbeats as a_bound_on_unproven_heartbeats_from_loopback;
-        ProofReleasesNothing by unproven::a_proven_heartbeat_releases_the_place_of_an_unproven_one as a_proof_that_releases_no_place;
-        RegistrationReleasesNothing by unproven::a_registration_releases_the_place_of_an_unproven_heartbeat as a_registration_that_releases_no_place;
-        LeaseEndReleasesNothing by unproven::the_end_of_a_lease_releases_the_place_of_an_unproven_heartbeat as a_lease_end_that_releases_no_place;
+        ProofReleasesNothing by unproven::a_proven_heartbeat_releases_a_peer_from_the_unproven_bound as a_proof_that_releases_no_place;
+        RegistrationReleasesNothing by unproven::a_registration_releases_a_peer_from_the_unproven_bound as a_registration_that_releases_no_place;
+        LeaseEndReleasesNothing by unproven::the_end_of_a_lease_releases_a_peer_from_the_unproven_bound as a_lease_end_that_releases_no_place;
         IgnoresCase by values::ids_are_case_sensitive as ids_that_ignore_case;
         ReserializesMetadata by values::metadata_is_returned_byte_for_byte as metadata_that_is_reserialized;
         AlwaysFirstPage by sampling::every_peer_is_sampled_equally_often as a_sample_that_is_always_the_first_page;
@@ -116,7 +116,7 @@ mod a_fault_is_detected {
         UnboundedHosts by address::a_host_is_bounded_whatever_the_port as a_host_without_a_bound;
         OneSourceTakesAll by address::one_source_takes_at_most_half_of_an_address_bound as a_source_that_takes_a_whole_address_bound;
         OneSourceTakesAll by address::one_source_takes_at_most_half_of_a_host_bound as a_source_that_takes_a_whole_host_bound;
-        CountsLocalAddresses by address::addresses_that_mean_another_host_to_each_reader_are_not_counted as a_bound_on_private_addresses;
+        CountsLocalAddresses by address::local_addresses_are_not_counted as a_bound_on_private_addresses;
         CountsPortZero by address::peers_that_cannot_be_dialled_are_not_counted_at_their_address as a_bound_on_peers_that_cannot_be_dialled;
         CountsOwnAddress by address::a_peer_that_publishes_the_address_it_comes_from_is_never_refused_for_it as an_own_address_that_is_refused;
         CountsSpellings by address::all_forms_of_one_address_count_together as forms_of_an_address_that_count_separately;
@@ -127,8 +127,8 @@ mod a_fault_is_detected {
         KnowsWithoutBound by known::at_most_twice_the_source_bound_of_peers_is_known as dormant_peers_of_a_source_without_a_bound;
         EvictsAnySource by known::a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source as a_newcomer_that_evicts_peers_of_other_sources;
         EvictsNewest by known::a_newcomer_evicts_the_longest_dormant_peer_of_its_own_source as a_newcomer_that_evicts_the_newest_dormant_peer;
-        ReplacementEvicts by known::registering_a_known_peer_again_evicts_nobody as a_replacement_that_evicts;
-        LeaseEndEvicts by known::the_end_of_a_lease_evicts_nobody as a_lease_end_that_evicts;
+        ReplacementEvicts by known::registering_a_known_peer_again_evicts_no_peer as a_replacement_that_evicts;
+        LeaseEndEvicts by known::the_end_of_a_lease_evicts_no_peer as a_lease_end_that_evicts;
         BoundsKnownLoopback by known::loopback_is_exempt_from_the_bound_on_known_peers as a_bound_on_known_peers_of_loopback;
         CountsDormant by census::a_census_counts_live_and_dormant_peers as a_census_that_counts_dormant_peers_as_live;
         ChecksThenActs by race::one_of_several_concurrent_registrations_of_an_unused_id_succeeds as a_put_that_is_not_atomic;

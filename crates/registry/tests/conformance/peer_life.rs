@@ -161,7 +161,7 @@ impl World {
         self.reference.standing_of(&id())
     }
 
-    /// Sends a request and returns the status that the service answers.
+    /// Sends a request and returns the status of the service's response.
     async fn request(&self, request: &str, claim: Claim, now: Timestamp) -> &'static str {
         match request {
             "heartbeat" => match self.store.renew(&id(), &claim, now).await.unwrap() {
@@ -240,7 +240,7 @@ async fn the_peer_of_each_state_is_in_that_state() {
 }
 
 #[tokio::test]
-async fn each_request_in_each_state_has_one_row_and_the_code_follows_it() {
+async fn the_table_has_one_row_per_request_and_state_and_agrees_with_the_code() {
     let rows = rows();
     for state in STATES {
         for request in REQUESTS {
@@ -285,7 +285,7 @@ async fn follow(row: &Row, claims: &[Claim]) {
 }
 
 #[tokio::test]
-async fn time_leads_from_state_to_state_as_the_rows_say() {
+async fn transitions_over_time_agree_with_the_table() {
     for row in rows().iter().filter(|row| !REQUESTS.contains(&row.event)) {
         assert!(row.proofs.is_empty() && row.responses.is_empty(), "{row:?}");
         for mut world in World::all_in(row.state).await {
@@ -296,7 +296,7 @@ async fn time_leads_from_state_to_state_as_the_rows_say() {
 }
 
 #[tokio::test]
-async fn each_state_but_unknown_ends_with_time() {
+async fn every_state_except_unknown_ends_at_some_time() {
     for state in STATES.into_iter().filter(|state| *state != "unknown") {
         let ends = rows().iter().any(|row| row.state == state && !REQUESTS.contains(&row.event));
         assert!(ends, "{state}");
@@ -304,7 +304,7 @@ async fn each_state_but_unknown_ends_with_time() {
 }
 
 #[test]
-fn the_picture_shows_the_transitions_of_the_table() {
+fn the_diagram_shows_the_transitions_of_the_table() {
     let (_, picture) = DOCUMENT.split_once("```mermaid").unwrap();
     let (picture, _) = picture.split_once("```").unwrap();
     let name = |text: &str| text.trim().replace('_', "-");

@@ -1,4 +1,4 @@
-//! PairDistribution of peers: whether any two are listed together equally often.
+//! Pairs of peers: whether any two are listed together equally often.
 
 use std::collections::HashMap;
 

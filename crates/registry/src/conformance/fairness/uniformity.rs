@@ -8,14 +8,14 @@ use super::PairDistribution;
 use super::pair::{PairCounts, UniformSample};
 
 /// The bound of each statistic, in standard deviations. A fair sampler exceeds it less than once in
-/// a hundred thousand million runs. With this many draws, each statistic is normally distributed
+/// a hundred billion runs. With this many draws, each statistic is normally distributed
 /// with a standard deviation of one (observed: 0.9 to 1.1, in hundreds of runs of each kind).
 const DEVIATIONS: f64 = 7.0;
 /// The same bound for clustered samples. It was found by simulating a hundred thousand runs with a
 /// fair sampler that lists a hundred peers, thirteen from each window of about forty. The statistic
 /// had a standard deviation of 1.7 of these units. It exceeded 8 twice in a hundred thousand
 /// runs, and five times less often for each further unit. Extrapolated, a fair sampler exceeds
-/// this bound about once in ten thousand million runs.
+/// this bound about once in ten billion runs.
 const DEVIATIONS_OF_CLUSTERS: f64 = 16.0;
 
 /// The evidence that a sampler is biased.
@@ -114,7 +114,7 @@ impl Cell {
 }
 
 impl UniformityCheck {
-    /// A check of samples of at most `limit` peers and for the pairs of the watched peers.
+    /// A check of samples of at most `limit` peers, and of the pairs of the watched peers.
     pub(super) fn new(limit: usize, watched: Vec<String>) -> Self {
         let pairs = PairCounts::of(watched);
         Self { limit, round: Round::default(), peers: HashMap::new(), pairs, within: (0.0, 0.0), drawn: 0 }

@@ -11,7 +11,7 @@ use crate::{
 
 /// The revival window in milliseconds.
 const WINDOW_MILLIS: u64 = WINDOW * 1_000;
-/// The number of leases after which anyone may replace a peer that nobody has proved to hold.
+/// The number of leases without proof after which any client may replace a peer.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved.
 const RESERVED_LEASES: u64 = 3;
@@ -261,8 +261,8 @@ impl Model {
         );
     }
 
-    /// Each peer that was live when the store stopped has one whole lease, and its proof counts from
-    /// the start. The same may hold for a peer that was dormant.
+    /// Each peer that was live when the store stopped has one whole lease, and the start counts as
+    /// its last proof. The same may be true of a peer that was dormant.
     pub(super) fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
         for known in self.peers.values_mut() {
             let whole = Range::of_lease(known.put.ttl, now);

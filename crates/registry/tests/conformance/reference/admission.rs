@@ -7,7 +7,7 @@ use aurora_discovery_registry::{ExceededLimit, PutRequest, Source};
 
 use super::{Entry, Fault, Peers, Reference};
 
-/// A registration that asks to be stored, and the state of the store without it.
+/// A registration to store, and the state of the store without it.
 struct Candidate<'p> {
     registration: &'p Registration,
     source: Source,
@@ -167,7 +167,7 @@ impl Reference {
     }
 
     /// Deletes dormant peers that an accepted registration displaces: one of its own source if the
-    /// source has twice as many peers as may be live, and any one if the registry is full.
+    /// source has twice its limit of live peers, and any one if the registry is full.
     pub(super) fn make_room(&self, peers: &mut Peers, id: &PeerId, source: Source, now: Timestamp) {
         let known = peers.iter().filter(|(other, entry)| *other != id && entry.holder.source == source);
         let bound = 2 * usize::try_from(self.limits.max_peers_per_source).unwrap();
@@ -202,21 +202,21 @@ impl Reference {
         }
     }
 
-    /// The fault of a store that keeps no more dormant peers of a source than may be live.
+    /// The fault of a store that limits the dormant peers of a source to its limit of live peers.
     pub(super) fn evict_excess_dormant(&self, peers: &mut Peers, now: Timestamp) {
         let bound = usize::try_from(self.limits.max_peers_per_source).unwrap();
         let sources: BTreeSet<_> = peers.values().map(|entry| entry.holder.source).collect();
-        let nobody = PeerId::parse("nobody").unwrap();
+        let no_peer = PeerId::parse("no-peer").unwrap();
         for source in sources {
             let is_dormant = |entry: &&Entry| entry.holder.source == source && !entry.is_live(now);
             while peers.values().filter(is_dormant).count() > bound {
-                self.evict(peers, Some(source), &nobody, now);
+                self.evict(peers, Some(source), &no_peer, now);
             }
         }
     }
 }
 
-/// The size of a registration, with an allowance for what a store keeps besides it.
+/// The size of a registration, with an allowance for the other data that a store keeps.
 fn size(registration: &Registration) -> usize {
     PeerJson::new(registration).as_str().len() + 256
 }

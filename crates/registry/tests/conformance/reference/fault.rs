@@ -38,7 +38,7 @@ pub(crate) enum Fault {
     RestartKeepsProof,
     UnboundedUnproven,
     BoundsUnprovenLoopback,
-    /// A source at its bound cannot go on keeping the peers that it keeps.
+    /// A source at its bound cannot renew the peers that it keeps alive.
     RefusesKeptPeers,
     /// A proven heartbeat is refused like an unproven one.
     EveryHeartbeatIsBounded,

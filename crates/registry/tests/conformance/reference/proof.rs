@@ -1,4 +1,5 @@
-//! Who may change a peer of the reference store: [`Standing`] decides, unless a fault is built in.
+//! Which client may change a peer of the reference store: [`Standing`] decides, unless a fault is
+//! built in.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Claim, Held, Holder, Proof, PutRequest, Source, TokenHash, WebOrigin};
@@ -64,7 +65,8 @@ impl Reference {
         })
     }
 
-    /// Whether `source` keeps so many peers alive by unproven heartbeats that it may not keep `id`.
+    /// Whether `source` keeps its maximum number of peers alive by unproven heartbeats, not
+    /// counting `id`.
     pub(super) fn exceeds_unproven_bound(
         &self,
         peers: &Peers,

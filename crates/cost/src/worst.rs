@@ -1,0 +1,149 @@
+//! The most that one caller can make the stack cost: the dearest requests of each kind, sent without
+//! end at the API's default throttle, behind a REST API.
+//!
+//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own. Heartbeats
+//! for other callers' peers cost little more than those that these send themselves: the store writes
+//! a lease at most three times in its duration.
+
+use serde::Serialize;
+
+use crate::bill::{BYTES_PER_GB, EndpointKind, MILLION};
+use crate::prices::Prices;
+use crate::workload::MONTH_SECONDS;
+
+/// The default of the template's `ThrottleRate`, in requests per second.
+const THROTTLE: f64 = 200.0;
+/// The defaults of the bounds on a table.
+const ARCHETYPES_PER_PEER: f64 = 8.0;
+const PEERS_PER_SOURCE: f64 = 1_024.0;
+/// The shortest lease that a peer may request, in seconds.
+const SHORTEST_LEASE: f64 = 30.0;
+/// Write units of the largest item: 4 KiB of metadata, and archetypes that double when escaped.
+const LARGEST_ITEM: f64 = 7.0;
+/// Read units of that item, with strong consistency. Half of it without.
+const LARGEST_ITEM_READ: f64 = 2.0;
+/// Write units of a marker that is new or deleted, with its index entry.
+const MARKER: f64 = 2.0;
+/// The peers in one heartbeat request, and the bytes of each result with the longest id.
+const HEARTBEATS_PER_REQUEST: f64 = 100.0;
+const RESULT_BYTES: f64 = 230.0;
+/// The most peers of a page, and its most bytes.
+const PAGE_PEERS: f64 = 1_000.0;
+const PAGE_BYTES: f64 = 1_048_576.0;
+/// Read units that a large sample takes for each peer, besides the peer.
+const WINDOW_READS: f64 = 0.3545;
+/// Read units of a newcomer at a source with many peers: counting four times the bound of index
+/// entries of 85 bytes, and reading a hundred peers.
+const COUNT_READS: f64 = 4.0 * PEERS_PER_SOURCE * 85.0 / 8_192.0 + 100.0 * LARGEST_ITEM_READ / 2.0;
+/// The time of a request in which the function waits for that much, in milliseconds, with 256 MB.
+const BILLED_MILLIS: f64 = 100.0;
+const MEMORY_GB: f64 = 0.25;
+
+/// The bill for one kind of request at the throttle, in US dollars a month.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub(crate) struct WorstBill {
+    pub(crate) requests: &'static str,
+    pub(crate) write_units_per_request: f64,
+    pub(crate) read_units_per_request: f64,
+    pub(crate) dollars: f64,
+    /// How many times the price of the requests alone this is.
+    pub(crate) times_requests: f64,
+}
+
+/// The price of requests at the throttle for a month, without what they cause: API and Lambda.
+pub(crate) fn requests_alone(prices: &Prices) -> f64 {
+    THROTTLE * MONTH_SECONDS / MILLION * request_price(prices)
+}
+
+fn request_price(prices: &Prices) -> f64 {
+    prices.rest_per_million + prices.lambda_requests_per_million
+}
+
+/// The worst bill of each kind of request.
+pub(crate) fn bills(prices: &Prices) -> [WorstBill; 3] {
+    [registrations(prices), heartbeats(prices), discovers(prices)]
+}
+
+/// A peer that replaces all its archetypes writes its own item and the marker of its source again.
+/// Newcomers write less, but each may evict a dormant peer of its source. There are only as many of
+/// them as leases end.
+fn registrations(prices: &Prices) -> WorstBill {
+    let replaced = LARGEST_ITEM + 1.0 + 2.0 * MARKER * ARCHETYPES_PER_PEER;
+    let whole_peer = LARGEST_ITEM + 1.0 + MARKER * (ARCHETYPES_PER_PEER + 1.0);
+    let newcomers = PEERS_PER_SOURCE / SHORTEST_LEASE / THROTTLE;
+    let writes = (1.0 - newcomers) * replaced + newcomers * 2.0 * whole_peer;
+    let reads = LARGEST_ITEM_READ + newcomers * COUNT_READS;
+    bill("registrations", [writes, reads, 400.0], prices)
+}
+
+/// Each request reads a hundred peers. The caller's own peers, live and dormant, are written three
+/// times in a lease.
+fn heartbeats(prices: &Prices) -> WorstBill {
+    let writes = 2.0 * PEERS_PER_SOURCE * LARGEST_ITEM * 3.0 / SHORTEST_LEASE / THROTTLE;
+    let per_request = [LARGEST_ITEM_READ, RESULT_BYTES].map(|each| each * HEARTBEATS_PER_REQUEST);
+    bill("heartbeats of 100 peers", [writes, per_request[0], per_request[1]], prices)
+}
+
+/// In a network of more peers than one page holds.
+fn discovers(prices: &Prices) -> WorstBill {
+    let reads = PAGE_PEERS * (LARGEST_ITEM_READ / 2.0 + WINDOW_READS);
+    bill("discovers of 1000 peers", [0.0, reads, PAGE_BYTES], prices)
+}
+
+fn bill(requests: &'static str, [writes, reads, bytes]: [f64; 3], prices: &Prices) -> WorstBill {
+    let per_million = request_price(prices)
+        + BILLED_MILLIS / 1_000.0 * MEMORY_GB * prices.arm64_per_gb_second * MILLION
+        + writes * prices.write_units_per_million
+        + reads * prices.read_units_per_million
+        + (bytes + EndpointKind::Rest.head_bytes()) * MILLION / BYTES_PER_GB * prices.egress_per_gb;
+    WorstBill {
+        requests,
+        write_units_per_request: writes,
+        read_units_per_request: reads,
+        dollars: THROTTLE * MONTH_SECONDS / MILLION * per_million,
+        times_requests: per_million / request_price(prices),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_cost_at_most_ten_times_their_requests() {
+        let prices = Prices::built_in().unwrap();
+        let alone = requests_alone(&prices);
+        assert!((1_910.0..1_925.0).contains(&alone), "{alone}");
+        for worst in &bills(&prices)[..2] {
+            assert!((5.0..=10.0).contains(&worst.times_requests), "{worst:?}");
+            assert!((worst.dollars / alone - worst.times_requests).abs() < 1e-9);
+        }
+    }
+
+    #[test]
+    fn a_registration_with_32_archetypes_would_cost_more_than_twenty_times_its_request() {
+        let prices = Prices::built_in().unwrap();
+        let writes = LARGEST_ITEM + 1.0 + 2.0 * MARKER * 32.0;
+        assert!(bill("", [writes, LARGEST_ITEM_READ, 400.0], &prices).times_requests > 20.0);
+    }
+
+    #[test]
+    fn the_bounds_are_those_of_the_template_and_the_store() {
+        let template = include_str!("../../../Infrastructure/P2P/cloudformation.yaml");
+        let default = |parameter: &str| {
+            let (_, after) = template.split_once(&format!("\n  {parameter}:\n")).unwrap();
+            let (_, value) = after.split_once("Default: ").unwrap();
+            value.lines().next().unwrap().parse::<f64>().unwrap()
+        };
+        for (parameter, value) in [
+            ("ThrottleRate", THROTTLE),
+            ("MaxArchetypesPerPeer", ARCHETYPES_PER_PEER),
+            ("MaxPeersPerSource", PEERS_PER_SOURCE),
+            ("MinLeaseSeconds", SHORTEST_LEASE),
+        ] {
+            assert!((default(parameter) - value).abs() < 1e-9, "{parameter}");
+        }
+        let bound = include_str!("../../dynamodb/src/source_bound.rs");
+        assert!(bound.contains("MAX_READ: usize = 100;") && bound.contains("MAX_COUNTED: u64 = 4;"));
+    }
+}

@@ -1,0 +1,151 @@
+//! Who may change a peer, where it depends on what the table keeps. The rules themselves are tested
+//! with the registry and by the conformance suite.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/proxy.rs"]
+mod proxy;
+#[path = "support/stand_in.rs"]
+mod support;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{Claim, PutResult, Removal, Renewal, Store};
+use aws_sdk_dynamodb::types::AttributeValue;
+use tokio::sync::Notify;
+
+use proxy::{Fault, Proxy};
+use support::{at, claim, fresh_table, id, items, open, put};
+
+const HOLDER: &str = "203.0.113.7";
+const STRANGER: &str = "198.51.100.1";
+
+async fn renew(store: &DynamoStore, by: &Claim, now: Timestamp) {
+    let renewed = store.renew(&id("p"), by, now).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
+}
+
+async fn item(options: &DynamoOptions) -> HashMap<String, AttributeValue> {
+    items(options, "p").await.remove(0)
+}
+
+async fn proven_at(options: &DynamoOptions) -> Timestamp {
+    Timestamp::from_millis(item(options).await["proven"].as_n().unwrap().parse().unwrap())
+}
+
+#[tokio::test]
+async fn a_proof_is_stored_when_it_is_due_even_if_the_lease_needs_no_write() {
+    let options = fresh_table().await;
+    let store = open(&options).await;
+    store.put(put("p", &[], HOLDER, 1), at(0)).await.unwrap();
+    renew(&store, &claim(STRANGER), at(250)).await;
+    assert_eq!(proven_at(&options).await, at(0), "a stranger's heartbeat proves nothing");
+    let before = item(&options).await;
+    renew(&store, &claim(HOLDER), at(300)).await;
+    assert_eq!(item(&options).await, before, "the stored proof is a lease old, and the lease runs until 650");
+    renew(&store, &claim(HOLDER), at(301)).await;
+    assert_eq!(proven_at(&options).await, at(301));
+    let before = item(&options).await;
+    renew(&store, &claim(HOLDER), at(302)).await;
+    assert_eq!(item(&options).await, before);
+}
+
+#[tokio::test]
+async fn a_proof_is_stored_with_every_write_of_a_proven_heartbeat() {
+    let options = fresh_table().await;
+    let store = open(&options).await;
+    store.put(put("p", &[], HOLDER, 1), at(0)).await.unwrap();
+    renew(&store, &claim(HOLDER), at(60)).await;
+    assert_eq!(proven_at(&options).await, at(60));
+    // The clock of another process is behind.
+    renew(&store, &claim(HOLDER), at(50)).await;
+    assert_eq!(proven_at(&options).await, at(60));
+}
+
+#[tokio::test]
+async fn a_peer_without_proof_for_twelve_leases_is_replaced_unless_its_holder_returns() {
+    for returns in [true, false] {
+        let options = fresh_table().await;
+        let store = open(&options).await;
+        store.put(put("p", &[], HOLDER, 1), at(0)).await.unwrap();
+        for now in (250..3_600).step_by(250) {
+            renew(&store, &claim(STRANGER), at(now)).await;
+        }
+        if returns {
+            renew(&store, &claim(HOLDER), at(3_599)).await;
+        }
+        // Another process, which knows the table only.
+        let other = open(&options).await;
+        let replaced = other.put(put("p", &[], STRANGER, 2), at(3_600)).await;
+        assert_eq!(matches!(replaced, Ok(PutResult::Held(_))), returns, "{replaced:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_only_peer_and_the_page_of_a_peer_are_known_to_other_processes() {
+    let options = fresh_table().await;
+    let store = open(&options).await;
+    let on_page = |page: &str| Claim {
+        page: aurora_discovery_registry::WebOrigin::of_header(page.as_bytes()),
+        ..claim(HOLDER)
+    };
+    let mut of_page = put("page", &[], HOLDER, 1);
+    of_page.claim = on_page("https://own.example");
+    store.put(of_page, at(0)).await.unwrap();
+    let mut token_only = put("p", &[], HOLDER, 2);
+    token_only.token_only = true;
+    let with_token = Claim { token: Some(token_only.new_token), ..claim(STRANGER) };
+    store.put(token_only, at(0)).await.unwrap();
+
+    let other = open(&options).await;
+    let foreign = other.remove(&id("page"), &on_page("https://other.example"), at(1)).await;
+    assert!(matches!(foreign, Ok(Removal::Held(_))), "{foreign:?}");
+    let own = other.remove(&id("page"), &on_page("https://own.example"), at(1)).await;
+    assert_eq!(own, Ok(Removal::Removed { was_live: true }));
+    let by_address = other.renew(&id("p"), &claim(HOLDER), at(1)).await;
+    assert!(matches!(by_address, Ok(Renewal::Held(_))), "{by_address:?}");
+    renew(&other, &with_token, at(1)).await;
+}
+
+/// Replaces the peer as a stranger at a time at which it may, while `meanwhile` happens between the
+/// stranger's read and its write.
+async fn replaced_while(now: Timestamp, meanwhile: &Claim) -> PutResult {
+    let direct = fresh_table().await;
+    let store = open(&direct).await;
+    store.put(put("p", &[], HOLDER, 1), at(0)).await.unwrap();
+    for unproven in (250..3_600).step_by(250) {
+        renew(&store, &claim(STRANGER), at(unproven)).await;
+    }
+    let proxy = Proxy::in_front_of(direct.endpoint.as_deref().unwrap()).await;
+    let mut options = direct.clone();
+    options.endpoint = Some(proxy.endpoint.clone());
+    let (read, changed) = (Arc::new(Notify::new()), Arc::new(AtomicBool::new(false)));
+    let (notify, is_changed) = (Arc::clone(&read), Arc::clone(&changed));
+    proxy.rule(move |call| {
+        if call.action != "PutItem" || is_changed.load(Ordering::SeqCst) {
+            return Fault::None;
+        }
+        notify.notify_one();
+        Fault::Throttle
+    });
+    let stranger = open(&options).await;
+    let replacing = stranger.put(put("p", &[], STRANGER, 2), now);
+    let meanwhile = async {
+        read.notified().await;
+        renew(&store, meanwhile, now).await;
+        changed.store(true, Ordering::SeqCst);
+    };
+    tokio::join!(replacing, meanwhile).0.unwrap()
+}
+
+#[tokio::test]
+async fn a_heartbeat_between_a_strangers_read_and_write_protects_the_peer() {
+    // Until 3,600 the peer has had no proof for twelve leases; its lease ends at 3,900.
+    let proven = replaced_while(at(3_600), &claim(HOLDER)).await;
+    assert!(matches!(proven, PutResult::Held(_)), "{proven:?}");
+    let unproven = replaced_while(at(3_600), &claim(STRANGER)).await;
+    assert_eq!(unproven, PutResult::Stored { token_kept: false }, "it proves nothing");
+}

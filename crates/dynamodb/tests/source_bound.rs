@@ -1,0 +1,152 @@
+//! The bound on the peers of one source.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+#[path = "support/stand_in.rs"]
+mod support;
+
+use std::sync::Arc;
+
+use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
+use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_registry::{ExceededLimit, Limits, PutRequest, PutResult, Removal, Store};
+
+use support::{at, claim, fresh_table, id, items, open_within, put};
+
+const SOURCE: &str = "203.0.113.7";
+const OTHER: &str = "198.51.100.1";
+const STORED: PutResult = PutResult::Stored { token_kept: false };
+const REFUSED: PutResult = PutResult::Full(ExceededLimit::Source);
+/// The keys of source markers begin with two spaces.
+const SOURCE_MARKER: &str = "  ";
+
+async fn open_bounded(options: &DynamoOptions, max_peers_per_source: u32) -> Arc<DynamoStore> {
+    open_within(options, &Limits { max_peers_per_source, ..Limits::default() }).await
+}
+
+fn peers(count: u16) -> Vec<PutRequest> {
+    (0..count).map(|n| put(&format!("p{n}"), &[], SOURCE, 1)).collect()
+}
+
+async fn keys(options: &DynamoOptions, prefix: &str) -> Vec<String> {
+    let mut keys: Vec<_> =
+        items(options, prefix).await.iter().map(|item| item["peer_id"].as_s().unwrap().clone()).collect();
+    keys.sort();
+    keys
+}
+
+/// The write units of one operation.
+async fn writes(store: &DynamoStore, operation: impl Future<Output = ()>) -> f64 {
+    let before = store.units().write;
+    operation.await;
+    store.units().write - before
+}
+
+#[tokio::test]
+async fn the_bound_costs_at_most_two_write_units_a_registration() {
+    for (bound, [new, again, moved, removed]) in [(0, [6.0, 3.0, 3.0, 6.0]), (10, [8.0, 4.0, 7.0, 8.0])] {
+        let options = fresh_table().await;
+        let store = open_bounded(&options, bound).await;
+        store.health().await.unwrap();
+        let register = async |source: &str, second| {
+            let mut put = put("p", &["a", "b"], source, 1);
+            put.claim.token = Some(put.new_token);
+            assert!(matches!(store.put(put, at(second)).await, Ok(PutResult::Stored { .. })));
+        };
+        assert_eq!(writes(&store, register(SOURCE, 0)).await, new, "{bound}");
+        assert_eq!(writes(&store, register(SOURCE, 1)).await, again, "{bound}");
+        assert_eq!(writes(&store, register(OTHER, 2)).await, moved, "{bound}");
+        let marker: &[&str] = if bound > 0 { &["  198.51.100.1 p"] } else { &[] };
+        assert_eq!(keys(&options, SOURCE_MARKER).await, marker, "one, in the lane of the latest source");
+        let deregister = async {
+            let gone = store.remove(&id("p"), &claim(OTHER), at(3)).await;
+            assert_eq!(gone, Ok(Removal::Removed { was_live: true }));
+        };
+        assert_eq!(writes(&store, deregister).await, removed, "{bound}");
+        assert_eq!(keys(&options, " ").await, [" table"]);
+    }
+}
+
+#[tokio::test]
+async fn a_member_that_comes_from_another_source_is_a_newcomer_there() {
+    let options = fresh_table().await;
+    let store = open_bounded(&options, 1).await;
+    store.put(put("p", &[], SOURCE, 1), at(0)).await.unwrap();
+    let mut roaming = put("q", &[], OTHER, 2);
+    store.put(roaming.clone(), at(0)).await.unwrap();
+    roaming.claim.token = Some(roaming.new_token);
+    roaming.claim.source = claim(SOURCE).source;
+    assert_eq!(store.put(roaming.clone(), at(1)).await, Ok(REFUSED));
+    store.remove(&id("p"), &claim(SOURCE), at(2)).await.unwrap();
+    assert_eq!(store.put(roaming, at(3)).await, Ok(PutResult::Stored { token_kept: true }));
+    assert_eq!(store.put(put("r", &[], OTHER, 3), at(4)).await, Ok(STORED), "its former source has room");
+}
+
+#[tokio::test]
+async fn a_peer_without_a_marker_is_not_counted_until_it_registers_again() {
+    let options = fresh_table().await;
+    // As an earlier release, or while the bound was off.
+    let unbounded = open_bounded(&options, 0).await;
+    unbounded.put(put("old", &[], SOURCE, 1), at(0)).await.unwrap();
+    let store = open_bounded(&options, 1).await;
+    assert_eq!(store.put(put("p", &[], SOURCE, 1), at(1)).await, Ok(STORED));
+    assert_eq!(store.put(put("old", &[], SOURCE, 1), at(1)).await, Ok(STORED), "a member");
+    assert_eq!(keys(&options, SOURCE_MARKER).await.len(), 2);
+    assert_eq!(store.put(put("q", &[], SOURCE, 1), at(1)).await, Ok(REFUSED));
+}
+
+/// Fills a source with peers that register at 0, for leases of 300 s.
+async fn filled(options: &DynamoOptions, bound: u32, peers_of_source: u16) -> Arc<DynamoStore> {
+    let store = open_bounded(options, bound).await;
+    store.write_unchecked(&peers(peers_of_source), at(0)).await.unwrap();
+    store
+}
+
+async fn put_newcomer(store: &DynamoStore, name: &str, now: Timestamp) -> PutResult {
+    store.put(put(name, &[], SOURCE, 1), now).await.unwrap()
+}
+
+#[tokio::test]
+async fn the_live_peers_of_a_large_source_are_estimated_from_a_hundred_of_them() {
+    let options = fresh_table().await;
+    let store = filled(&options, 150, 150).await;
+    assert_eq!(put_newcomer(&store, "new", at(299)).await, REFUSED);
+    let before = store.units().read;
+    assert_eq!(put_newcomer(&store, "new", at(299)).await, REFUSED);
+    let read = store.units().read - before;
+    assert!(read < 60.0, "{read} read units: one for the peer, and the rest for at most a hundred others");
+    assert_eq!(put_newcomer(&store, "new", at(300)).await, STORED, "all others are dormant");
+}
+
+#[tokio::test]
+async fn a_newcomer_evicts_a_dormant_peer_if_its_source_has_twice_as_many_as_may_be_live() {
+    let options = fresh_table().await;
+    let store = filled(&options, 60, 119).await;
+    assert_eq!(put_newcomer(&store, "n0", at(300)).await, STORED);
+    assert_eq!(keys(&options, "p").await.len(), 119, "120 are known");
+    assert_eq!(put_newcomer(&store, "n1", at(300)).await, STORED);
+    assert_eq!(keys(&options, "p").await.len(), 118);
+    assert_eq!(keys(&options, SOURCE_MARKER).await.len(), 120, "its marker has gone as well");
+    assert_eq!(keys(&options, "n").await, ["n0", "n1"]);
+}
+
+#[tokio::test]
+async fn the_longest_dormant_peer_of_a_small_source_is_evicted() {
+    let options = fresh_table().await;
+    let store = open_bounded(&options, 1).await;
+    for (name, second) in [("young", 400), ("old", 0)] {
+        store.write_unchecked(&[put(name, &[], SOURCE, 1)], at(second)).await.unwrap();
+    }
+    assert_eq!(put_newcomer(&store, "new", at(1_000)).await, STORED);
+    assert_eq!(keys(&options, "old").await, [""; 0]);
+    assert_eq!(keys(&options, "young").await, ["young"]);
+}
+
+#[tokio::test]
+async fn loopback_is_exempt_and_has_no_markers() {
+    let options = fresh_table().await;
+    let store = open_bounded(&options, 1).await;
+    for name in ["a", "b", "c"] {
+        assert_eq!(store.put(put(name, &[], "127.0.0.1", 1), at(0)).await, Ok(STORED));
+    }
+    assert_eq!(keys(&options, SOURCE_MARKER).await, [""; 0]);
+}
