@@ -45,7 +45,8 @@ impl Client {
     /// Registers a peer, or replaces its registration and starts a new lease.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id.
+    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id, or
+    /// a token-only one that ended less than three leases ago.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending
@@ -58,7 +59,8 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer,
-    /// which then has to register.
+    /// which then has to register, and `not_holder` if the lease token in the request is not the
+    /// current one, because another client has taken over the id.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending
@@ -86,7 +88,8 @@ impl Client {
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer. This
     /// also happens if an earlier attempt of the same call removed the peer and its response was
-    /// lost.
+    /// lost. The code is `not_holder` if neither the lease token nor the address proves that the
+    /// caller holds the registration.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending

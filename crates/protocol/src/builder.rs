@@ -99,6 +99,12 @@ impl RegisterRequestBuilder {
         self.set("lease_token", Ok(token), |request, token| request.lease_token = Some(token))
     }
 
+    /// Whether only the token may change, renew or end the registration from now on. Set it once the
+    /// token is stored: without the token, the id stays reserved for three leases after the last.
+    pub fn token_only(self, token_only: bool) -> Self {
+        self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
+    }
+
     /// A request for peers to list in the same response.
     pub fn discover(self, discover: DiscoverRequest) -> Self {
         self.set("discover", Ok(discover), |request, discover| request.discover = Some(discover))
@@ -273,12 +279,13 @@ mod tests {
             .metadata(serde_json::json!({"n": 1}))
             .ttl_seconds(60)
             .lease_token(LeaseToken::parse("t").unwrap())
+            .token_only(true)
             .discover(DiscoverRequest::new(3))
             .build()
             .unwrap();
         assert_eq!(
             serde_json::to_string(&built).unwrap(),
-            r#"{"peer_id":"p","address":"127.0.0.1","port":1,"archetypes":["a","b"],"metadata":{"n":1},"ttl_seconds":60,"lease_token":"t","discover":{"archetype":[],"limit":3,"order":"sample"}}"#
+            r#"{"peer_id":"p","address":"127.0.0.1","port":1,"archetypes":["a","b"],"metadata":{"n":1},"ttl_seconds":60,"lease_token":"t","token_only":true,"discover":{"archetype":[],"limit":3,"order":"sample"}}"#
         );
         let query = DiscoverRequest::builder().archetype("b").archetype("a").cursor("c").view(View::Full);
         let names: Vec<_> = query.build().unwrap().parameters().into_iter().map(|(name, _)| name).collect();

@@ -22,6 +22,7 @@ use crate::{Client, Error};
 /// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
 /// started together spread out over time, and no heartbeat is sent late.
 const INTERVAL_JITTER: f64 = 0.1;
+
 /// The task that sends the requests.
 pub(super) struct Task<F> {
     client: Client,
