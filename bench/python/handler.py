@@ -41,11 +41,8 @@ HEADERS = {
     "content-type": "application/json",
     "cache-control": "no-store",
     "access-control-allow-origin": "*",
-    "access-control-allow-methods": "GET,POST,OPTIONS",
-    "access-control-allow-headers": "Content-Type,X-Amz-Date,Authorization,X-Api-Key",
-    "access-control-expose-headers": "Retry-After,x-request-id",
-    "access-control-max-age": "86400",
 }
+FAILURE_HEADERS = {"access-control-expose-headers": "Retry-After,x-request-id"}
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +56,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
     except Exception as error:
         refusal = refusal_of(error, request_id)
         status, response = refusal.status, {"error": str(refusal), "code": refusal.code}
+        headers |= FAILURE_HEADERS
         if refusal.field is not None:
             response["field"] = refusal.field
         if refusal.retry_after is not None:
@@ -112,6 +110,7 @@ def heartbeat(text: str, source: str, now: int) -> dict[str, Any]:
         "ttl_expires": peers.timestamp(now + lease.ttl_seconds * 1_000),
         "ttl_seconds": lease.ttl_seconds,
         "heartbeat_interval_seconds": next_interval(lease.ttl_seconds, steady),
+        "observed_address": str(body.canonical(source)),
     }
 
 

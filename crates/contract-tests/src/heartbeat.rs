@@ -14,10 +14,18 @@ pub async fn a_heartbeat_returns_the_lease(target: &Target) {
     let client = Client::first(target);
     let id = &client.register_many(1, &[]).await[0];
     let response = client.heartbeat(id).await;
-    let keys =
-        ["heartbeat_interval_seconds", "message", "peer_id", "timestamp", "ttl_expires", "ttl_seconds"];
+    let keys = [
+        "heartbeat_interval_seconds",
+        "message",
+        "observed_address",
+        "peer_id",
+        "timestamp",
+        "ttl_expires",
+        "ttl_seconds",
+    ];
     assert_eq!(response.keys(), keys);
     let fields = response.ok();
+    assert_eq!(fields["observed_address"], client.address());
     let lease = naive_time(&fields["ttl_expires"]) - naive_time(&fields["timestamp"]);
     assert_eq!(Some(lease), fields["ttl_seconds"].as_i64());
 }
@@ -62,12 +70,57 @@ pub async fn a_heartbeat_is_accepted_from_any_address(target: &Target) {
     Client::second(target).heartbeat(id).await.ok();
 }
 
+pub async fn a_heartbeat_reports_the_address_of_a_peer_that_moved(target: &Target) {
+    if !target.sees_sources {
+        return;
+    }
+    let (first, second) = (Client::first(target), Client::second(target));
+    let id = &first.register_many(1, &[]).await[0];
+    assert_eq!(second.heartbeat(id).await.ok()["observed_address"], second.address());
+    assert_eq!(many(&second, &json!([id])).await.ok()["observed_address"], second.address());
+    assert_eq!(first.heartbeat(id).await.ok()["observed_address"], first.address());
+}
+
+pub async fn a_heartbeat_with_a_wrong_token_is_refused(target: &Target) {
+    let (client, id) = (Client::first(target), unique("peer"));
+    let lease = client.register(&json!({ "peer_id": id })).await.ok();
+    let right = json!({"peer_id": id, "lease_token": lease["lease_token"]}).to_string();
+    let wrong = json!({"peer_id": id, "lease_token": "of-a-former-holder"}).to_string();
+    let sentence = client.post("/heartbeat", &wrong).await.refused(403, "not_holder", None);
+    assert!(sentence.contains("lease_token"), "{sentence}");
+    for client in [client, Client::second(target)] {
+        client.post("/heartbeat", &right).await.ok();
+    }
+    let null = json!({"peer_id": id, "lease_token": null}).to_string();
+    Client::first(target).post("/heartbeat", &null).await.ok();
+}
+
+pub async fn each_peer_of_a_list_may_have_its_token(target: &Target) {
+    let (client, ids) = (Client::first(target), [unique("peer"), unique("peer"), unique("peer")]);
+    let mut tokens = Vec::new();
+    for id in &ids {
+        tokens.push(client.register(&json!({ "peer_id": id })).await.ok()["lease_token"].clone());
+    }
+    let entries = json!([
+        {"peer_id": ids[0], "lease_token": tokens[0]},
+        {"peer_id": ids[1], "lease_token": tokens[0]},
+        ids[2],
+        {"peer_id": unique("unknown"), "lease_token": tokens[0]},
+    ]);
+    let fields = many(&client, &entries).await.ok();
+    let codes: Vec<_> =
+        fields["results"].as_array().expect("results").iter().map(|one| &one["code"]).collect();
+    assert_eq!(codes, [&json!(null), &json!("not_holder"), &json!(null), &json!("peer_not_registered")]);
+    assert_eq!((&fields["renewed"], &fields["results"][1]["peer_id"]), (&json!(2), &json!(ids[1])));
+    assert!(fields["results"][1]["error"].as_str().expect("a sentence").contains("lease_token"));
+}
+
 pub async fn a_heartbeat_for_many_peers_returns_one_result_each_in_request_order(target: &Target) {
     let client = Client::first(target);
     let ids = client.register_many(3, &[]).await;
     let unknown = unique("unknown");
     let response = many(&client, &json!([ids[2], unknown, ids[0], ids[2], ids[1]])).await;
-    assert_eq!(response.keys(), ["message", "renewed", "results", "timestamp"]);
+    assert_eq!(response.keys(), ["message", "observed_address", "renewed", "results", "timestamp"]);
     let fields = response.ok();
     assert_eq!((&fields["message"], &fields["renewed"]), (&json!("Heartbeats updated"), &json!(3)));
     let results = fields["results"].as_array().expect("results");
@@ -94,7 +147,9 @@ pub async fn a_heartbeat_for_many_peers_accepts_at_most_a_hundred_ids(target: &T
     let fields = many(&client, &json!(ids)).await.ok();
     assert_eq!((&fields["renewed"], fields["results"].as_array().map(Vec::len)), (&json!(3), Some(100)));
     ids.push(unique("unknown"));
-    for wrong in [json!(ids), json!([]), json!("a"), json!([1]), json!(["a b"]), json!([ids[0], null])] {
+    for wrong in
+        [json!(ids), json!([]), json!("a"), json!([1]), json!(["a b"]), json!([ids[0], null]), json!([{}])]
+    {
         many(&client, &wrong).await.refused(400, "invalid_field", Some("peer_ids"));
     }
     let both = json!({"peer_id": ids[0], "peer_ids": [ids[1]]}).to_string();

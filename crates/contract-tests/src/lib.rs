@@ -28,6 +28,8 @@ pub mod paging;
 pub mod refusal;
 pub mod register;
 mod target;
+pub mod token_only;
+pub mod web_page;
 mod wire;
 
 pub use target::{Needs, Sources, Target};
@@ -68,6 +70,9 @@ macro_rules! contract_suite {
                 heartbeat_intervals_are_spread_within_a_third_of_the_lease
                 a_heartbeat_never_creates_a_peer
                 a_heartbeat_is_accepted_from_any_address
+                a_heartbeat_reports_the_address_of_a_peer_that_moved
+                a_heartbeat_with_a_wrong_token_is_refused
+                each_peer_of_a_list_may_have_its_token
                 a_heartbeat_for_many_peers_returns_one_result_each_in_request_order
                 a_heartbeat_for_many_peers_accepts_at_most_a_hundred_ids
                 a_heartbeat_for_unknown_peers_only_still_succeeds
@@ -125,9 +130,21 @@ macro_rules! contract_suite {
                 the_holder_is_identified_by_its_token
                 a_proven_token_stays_valid
                 a_holder_that_registers_without_its_token_gets_a_new_one;
+            token_only:
+                a_token_only_peer_is_changed_only_with_its_token
+                a_live_peer_becomes_token_only_with_its_token_alone
+                a_token_alone_locks_no_restarted_client_out
+                a_token_only_peer_becomes_an_ordinary_one_again_with_its_token;
+            web_page:
+                a_web_page_can_neither_replace_nor_deregister_a_peer_of_its_visitor
+                a_web_page_can_change_what_it_registered_itself
+                a_hidden_origin_and_several_origins_equal_none
+                a_token_proves_the_holder_from_any_page;
             life:
                 a_lease_expires_without_heartbeats_and_a_heartbeat_revives_the_peer
                 any_client_can_replace_a_dormant_peer
+                deregistering_a_dormant_peer_needs_proof
+                a_token_only_name_stays_reserved_for_three_leases
                 a_dormant_peer_is_unknown_after_the_revival_window
                 a_steady_peer_gets_longer_intervals_and_may_miss_one_heartbeat;
             body:
@@ -151,7 +168,7 @@ macro_rules! contract_suite {
                 a_wrong_method_gets_405_with_the_allowed_methods
                 every_error_has_the_same_shape;
             header:
-                every_response_has_the_cors_headers
+                every_response_has_the_cors_headers_that_its_kind_needs
                 every_response_forbids_caching
                 every_response_has_its_own_request_id
                 every_response_with_a_body_is_json

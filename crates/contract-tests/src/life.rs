@@ -4,6 +4,7 @@ use serde_json::json;
 
 use crate::client::{Client, unique};
 use crate::heartbeat::interval;
+use crate::token_only::{self, with_token};
 use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs { settable_clock: true, ..Needs::NONE };
@@ -29,6 +30,37 @@ pub async fn any_client_can_replace_a_dormant_peer(target: &Target) {
     Client::second(target).register(&json!({ "peer_id": id })).await;
     let body = json!({ "peer_id": id }).to_string();
     Client::first(target).post("/register", &body).await.refused(403, "not_holder", None);
+}
+
+pub async fn deregistering_a_dormant_peer_needs_proof(target: &Target) {
+    let (owner, stranger) = (Client::first(target), Client::second(target));
+    let ids = owner.register_many(2, &[]).await;
+    let lease = owner.register(&json!({"peer_id": ids[1]})).await.ok();
+    target.advance_clock(410);
+    for id in &ids {
+        let body = json!({ "peer_id": id }).to_string();
+        stranger.post("/deregister", &body).await.refused(403, "not_holder", None);
+    }
+    owner.post("/deregister", &json!({"peer_id": ids[0]}).to_string()).await.ok();
+    stranger.post("/deregister", &with_token(&ids[1], &lease)).await.ok();
+    for id in &ids {
+        owner.heartbeat(id).await.refused(404, "peer_not_registered", None);
+    }
+}
+
+pub async fn a_token_only_name_stays_reserved_for_three_leases(target: &Target) {
+    let (owner, stranger, id) = (Client::first(target), Client::second(target), unique("peer"));
+    let lease = token_only::register(&owner, &id).await;
+    // The lease ends after 300 to 400 s, so that three leases later it is 1,200 to 1,300 s.
+    for seconds in [410, 600, 180] {
+        target.advance_clock(seconds);
+        for path in ["/register", "/deregister", "/heartbeat"] {
+            stranger.post(path, &json!({ "peer_id": id }).to_string()).await.refused(403, "not_holder", None);
+        }
+    }
+    stranger.post("/heartbeat", &with_token(&id, &lease)).await.ok();
+    target.advance_clock(1_310);
+    stranger.register(&json!({ "peer_id": id })).await;
 }
 
 pub async fn a_dormant_peer_is_unknown_after_the_revival_window(target: &Target) {

@@ -35,6 +35,7 @@ pub async fn an_invalid_key_is_named_in_the_error(target: &Target) {
         ("archetypes", vec![json!(["é".repeat(65)]), json!(vec!["a"; 33]), json!(many(17, 64))]),
         ("metadata", vec![json!([]), json!("{}"), json!(1), deep, json!({"x": "y".repeat(4_089)})]),
         ("ttl_seconds", vec![json!(0), json!(-30), json!(30.5), json!("300"), json!(4_294_967_296_u64)]),
+        ("token_only", vec![json!(1), json!("true"), json!([])]),
         ("lease_token", vec![json!(1), json!(""), json!("é")]),
         ("discover", vec![json!([]), json!(true), json!("all")]),
     ] {

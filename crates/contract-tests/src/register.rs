@@ -50,7 +50,7 @@ pub async fn a_registration_needs_only_an_id(target: &Target) {
 pub async fn null_means_that_an_optional_key_is_absent(target: &Target) {
     let (client, id) = (Client::first(target), unique("peer"));
     let nulls = json!({"peer_id": id, "address": null, "port": null, "archetypes": null, "metadata": null,
-                       "ttl_seconds": null, "lease_token": null, "discover": null});
+                       "ttl_seconds": null, "lease_token": null, "token_only": null, "discover": null});
     let (with_nulls, without) =
         (client.register(&nulls).await, client.register(&json!({ "peer_id": id })).await);
     assert_eq!(with_nulls.ok()["ttl_seconds"], without.ok()["ttl_seconds"]);

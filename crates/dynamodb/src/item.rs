@@ -260,7 +260,7 @@ pub(crate) fn key_of(item: &Item) -> Option<&str> {
 }
 
 fn archetype_marker_key(archetype: &Archetype, peer: &PeerId) -> String {
-    format!(" {archetype} {peer}")
+    format!(" {} {peer}", archetype.key())
 }
 
 /// An archetype does not begin with a space, so no marker of an archetype has this key.

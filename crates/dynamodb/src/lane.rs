@@ -75,7 +75,7 @@ impl LaneGroup {
     pub(crate) fn lane_key(&self, lane: Lane) -> String {
         let name = match self {
             Self::All => "",
-            Self::OfArchetype(archetype) => archetype.as_str(),
+            Self::OfArchetype(archetype) => archetype.key(),
         };
         format!("{name}#{:x}", lane.0)
     }

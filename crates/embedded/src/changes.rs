@@ -185,7 +185,7 @@ impl ChangeLog {
     }
 
     fn filter(&self, query: &Query) -> Filter {
-        let wanted = query.archetypes.iter().map(Archetype::as_str).map(|name| self.hash_archetype(name));
+        let wanted = query.archetypes.iter().map(Archetype::key).map(|name| self.hash_archetype(name));
         Filter { wanted: wanted.collect(), exclude: query.exclude.clone() }
     }
 

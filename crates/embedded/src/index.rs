@@ -30,6 +30,7 @@ mod undiscovered;
 mod invariant;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Limits, Standing, Swept};
@@ -67,6 +68,8 @@ pub(crate) struct Index {
     counts: Counts,
     /// The change log.
     changes: Arc<ChangeLog>,
+    /// What is added to `last_seen` where a peer is listed, in milliseconds.
+    time_offset: AtomicI64,
     /// What [`Index::advance`] did and has not reported yet.
     swept: Swept,
     /// Distinguishes the slots of this process from those of an earlier one.
@@ -115,10 +118,16 @@ impl Index {
             bytes: 0,
             dormant_bytes: 0,
             counts: Counts::default(),
+            time_offset: AtomicI64::new(0),
             swept: Swept::default(),
             incarnation: fastrand::u64(..),
             opened_at: Timestamp::default(),
         }
+    }
+
+    /// Sets what is added to `last_seen` where a peer is listed, in milliseconds.
+    pub(crate) fn set_time_offset(&self, millis: i64) {
+        self.time_offset.store(millis, Relaxed);
     }
 
     /// Number of known peers, live and dormant.

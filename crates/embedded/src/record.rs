@@ -92,7 +92,9 @@ impl<'a> Registered<'a> {
             out.extend_from_slice(&timestamp.as_millis().to_be_bytes());
         }
         let Holder { page, token_only, .. } = self.holder;
-        out.push(u8::from(token_only) * TOKEN_ONLY | u8::from(page.is_some()) * HAS_PAGE);
+        let token_only = if token_only { TOKEN_ONLY } else { 0 };
+        let has_page = if page.is_some() { HAS_PAGE } else { 0 };
+        out.push(token_only | has_page);
         page.into_iter().for_each(|page| out.extend_from_slice(&page.to_bytes()));
         out.extend_from_slice(self.json.as_bytes());
     }

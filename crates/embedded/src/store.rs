@@ -131,6 +131,10 @@ impl Store for EmbeddedStore {
         Some(self)
     }
 
+    fn set_time_offset(&self, millis: i64) {
+        self.shared.index.read().set_time_offset(millis);
+    }
+
     fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
         self.check_open().ok().map(|()| self.read(now).undiscovered_ratio(now))
     }

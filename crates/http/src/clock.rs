@@ -152,6 +152,12 @@ impl Steady {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::Ordering::Relaxed;
+
+    use aurora_discovery_embedded::EmbeddedStore;
+    use aurora_discovery_registry::Limits;
+    use tokio::time::timeout;
+
     use super::*;
 
     const START: u64 = 1_000_000;
@@ -180,6 +186,42 @@ mod tests {
         for (elapsed, time) in [(500, 500), (day, 500), (day + 700, 1_200), (2_000, 1_200), (2_400, 1_600)] {
             assert_eq!(clock.now(|| elapsed), START + time, "{elapsed}");
         }
+    }
+
+    fn registry() -> Arc<Registry> {
+        let limits = Limits::default();
+        Arc::new(Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_steady_clock_is_read_at_least_once_a_second() {
+        let reads = Arc::new(AtomicU64::new(0));
+        let count = reads.clone();
+        let read = move || Timestamp::from_secs(count.fetch_add(1, Relaxed));
+        let clock = Clock { is_steady: true, ..Clock::new(read) };
+        let keeping = keep_time(clock, registry());
+        assert!(timeout(Duration::from_secs(60), keeping).await.is_err(), "it ends with its task");
+        assert!(reads.load(Relaxed) >= 60, "{reads:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn responses_show_the_systems_time_while_a_steady_clock_is_behind() {
+        let registry = registry();
+        let behind = || Timestamp::from_millis(system_time().as_millis() - 3_600_000);
+        let clock = Clock { is_steady: true, ..Clock::new(behind) };
+        let keeping = keep_time(clock.clone(), registry.clone());
+        let _ = timeout(Duration::from_secs(1), keeping).await;
+        let shown = registry.shown(clock.now());
+        assert!(system_time().millis_since(shown) < 1_000, "{shown}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_difference_of_a_few_milliseconds_is_not_shown() {
+        let registry = registry();
+        let behind = || Timestamp::from_millis(system_time().as_millis() - 20);
+        let clock = Clock { is_steady: true, ..Clock::new(behind) };
+        let _ = timeout(Duration::from_secs(1), keep_time(clock, registry.clone())).await;
+        assert_eq!(registry.shown(Timestamp::from_millis(5_000)), Timestamp::from_millis(5_000));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Runs the command.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
@@ -44,7 +45,14 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut child = command(arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts the command with these environment variables.
+    fn start_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
+        let mut command = command(arguments);
+        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
     }
@@ -100,8 +108,13 @@ impl Service {
     }
 
     pub(crate) fn start(arguments: &[&str]) -> Self {
-        let mut running =
-            Running::start(&[&["serve", "--listen", "127.0.0.1:0", "--log", "error"], arguments].concat());
+        Self::start_with(arguments, &[])
+    }
+
+    /// Starts the service with these environment variables.
+    pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
+        let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "error"];
+        let mut running = Running::start_with(&[&serve, arguments].concat(), variables);
         let line = running.line();
         let endpoint = line.split(' ').find(|word| word.starts_with("http")).unwrap().to_owned();
         Self { endpoint, running }

@@ -15,6 +15,7 @@ mod serve;
 mod setting;
 #[cfg(feature = "stand-in")]
 mod shared_table;
+mod time;
 mod tls;
 mod usage_error;
 mod verb;

@@ -94,10 +94,13 @@ fn fill_adds_other_peers_to_a_rare_archetype() {
 #[test]
 fn text_from_peers_can_not_control_the_terminal() {
     let service = Service::in_memory();
-    ok(service.call(&["register", "a", "--archetype", "\u{202e}evil\u{2066}"]));
-    let listed = ok(service.call(&["discover"]));
-    assert!(listed.contains("\\u{202e}evil\\u{2066}"), "{listed}");
-    assert!(!listed.contains('\u{1b}'));
+    // The service accepts a joiner within a word, and any text in metadata.
+    let metadata = r#"{"x": "\u202e"}"#.replace("\\u202e", "\u{202e}");
+    ok(service.call(&["register", "a", "--archetype", "ev\u{200d}il", "--metadata", &metadata]));
+    for listed in [ok(service.call(&["discover"])), ok(service.call(&["discover", "--json"]))] {
+        assert!(listed.contains("200d}il") || listed.contains("\\u200dil"), "{listed}");
+        assert!(!listed.contains(['\u{1b}', '\u{200d}', '\u{202e}']), "{listed}");
+    }
 }
 
 #[test]
@@ -124,13 +127,13 @@ fn a_request_for_an_unknown_peer_fails() {
 fn network_prints_statistics_and_risks() {
     let service = Service::in_memory();
     assert!(ok(service.call(&["network"])).ends_with("no known risks\n"));
-    ok(service.call(&["register", "a", "--archetype", "\u{202e}common"]));
-    ok(service.call(&["register", "b", "--archetype", "\u{202e}common", "--archetype", "rare"]));
+    ok(service.call(&["register", "a", "--archetype", "com\u{200d}mon"]));
+    ok(service.call(&["register", "b", "--archetype", "com\u{200d}mon", "--archetype", "rare"]));
     let printed = ok(service.call(&["network"]));
     let first: Vec<_> = printed.lines().next().unwrap().split_whitespace().collect();
     assert_eq!(first, ["live", "peers", "2"], "{printed}");
     assert!(printed.lines().any(|line| line.starts_with("undiscovered ")), "{printed}");
-    assert!(printed.contains("ARCHETYPE") && printed.contains("\\u{202e}common  2"), "{printed}");
+    assert!(printed.contains("ARCHETYPE") && printed.contains("com\\u{200d}mon  2"), "{printed}");
     assert!(printed.ends_with("at risk: archetype `rare` has 1 peer: use fill=any\n"), "{printed}");
     let response: serde_json::Value =
         serde_json::from_str(&ok(service.call(&["network", "--json"]))).unwrap();

@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use aurora_discovery_contract_tests::{Needs, Sources, Target};
 use aurora_discovery_contract_tests::{
     body, delta, deregister, discover, header, heartbeat, holder, inline, legacy, network, paging, refusal,
-    register,
+    register, token_only, web_page,
 };
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -112,7 +112,20 @@ detected! {
         => holder::the_holder_is_identified_by_its_token;
     a_trailing_slash_that_changes_the_path: rejects!("/health/" with "HTTP/1.1 404 Not Found\r\n\r\n") => header::a_trailing_slash_does_not_change_the_path;
     errors_without_cors: Distortion { response: without_cors_on_errors, ..NOTHING }
-        => header::every_response_has_the_cors_headers;
+        => header::every_response_has_the_cors_headers_that_its_kind_needs;
+    heartbeats_with_headers_of_preflights: responses!("200 OK" as "200 OK\r\naccess-control-max-age: 86400")
+        => header::every_response_has_the_cors_headers_that_its_kind_needs;
+    preflights_without_headers: responses!("Last-Event-ID," as "") => header::options_gets_204_on_every_path;
+    ignored_origins: requests!("origin: https" as "orogin: https")
+        => web_page::a_web_page_can_neither_replace_nor_deregister_a_peer_of_its_visitor;
+    one_origin_for_all_pages: requests!("https://other.example" as "https://own.example  ")
+        => web_page::a_web_page_can_change_what_it_registered_itself;
+    ignored_token_only: requests!("token_only" as "tokem_only")
+        => token_only::a_token_only_peer_is_changed_only_with_its_token;
+    ignored_tokens_in_heartbeats: requests!("\"lease_token\":\"of-a" as "\"leaze_token\":\"of-a")
+        => heartbeat::a_heartbeat_with_a_wrong_token_is_refused;
+    heartbeats_without_the_observed_address: responses!("\"observed_address\":\"198.51.100.8\"," as "")
+        => heartbeat::a_heartbeat_reports_the_address_of_a_peer_that_moved;
     preflights_with_200: responses!("204 No Content" as "200 OK") => header::options_gets_204_on_every_path;
     responses_that_allow_caching: responses!("no-store" as "max-age=5") => header::every_response_forbids_caching;
     responses_without_a_request_id: responses!("x-request-id" as "x-request-it") => header::every_response_has_its_own_request_id;

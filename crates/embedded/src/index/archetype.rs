@@ -1,4 +1,5 @@
-//! The archetypes of all known peers, and the live members of each.
+//! The archetypes of all known peers, and the live members of each. Archetypes are named by their
+//! normal form.
 
 use std::collections::BTreeSet;
 #[cfg(test)]
@@ -68,9 +69,9 @@ impl ArchetypeTable {
 
     /// Returns the number of an archetype and counts one more peer with it.
     pub(crate) fn acquire(&mut self, archetype: &Archetype) -> u32 {
-        let number = match self.find(archetype.as_str()) {
+        let number = match self.find(archetype.key()) {
             Some(number) => number,
-            None => self.add(archetype.as_str()),
+            None => self.add(archetype.key()),
         };
         self.entries[number as usize].peers += 1;
         number
@@ -129,7 +130,7 @@ impl ArchetypeTable {
     /// limit.
     pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> (usize, u64) {
         let is_new = |name: &&str| self.find(name).is_none_or(|number| self.members(number).len() == 0);
-        let new = archetypes.iter().map(Archetype::as_str).filter(is_new);
+        let new = archetypes.iter().map(Archetype::key).filter(is_new);
         new.fold((0, 0), |(count, bytes), name| (count + 1, bytes + cost(name)))
     }
 
@@ -138,7 +139,7 @@ impl ArchetypeTable {
     pub(crate) fn only_of(&self, memberships: &[Membership], kept: &[Archetype]) -> (usize, u64) {
         let alone = memberships.iter().filter(|membership| self.members(membership.archetype).len() == 1);
         let names = alone.map(|membership| self.name(membership.archetype));
-        let given_up = names.filter(|name| !kept.iter().any(|archetype| archetype.as_str() == *name));
+        let given_up = names.filter(|name| !kept.iter().any(|archetype| archetype.key() == *name));
         given_up.fold((0, 0), |(count, bytes), name| (count + 1, bytes + cost(name)))
     }
 
@@ -147,7 +148,7 @@ impl ArchetypeTable {
         let ranked = self.ranking.iter().rev().take(count);
         ranked
             .filter_map(|(members, number)| {
-                let name = Archetype::parse(&self.entries[*number as usize].name).ok()?;
+                let name = Archetype::parse_stored(&self.entries[*number as usize].name).ok()?;
                 Some((name, u64::from(*members)))
             })
             .collect()

@@ -1,5 +1,7 @@
 //! Reports changes of the index to the change log.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use super::{Index, State};
 use crate::changes::{ArchetypeHashes, ListedPeer};
 
@@ -31,7 +33,7 @@ impl Index {
         let listed = archetypes.map(|archetypes| ListedPeer {
             archetypes,
             peer: self.slots.encoded(number),
-            last_seen: slot.last_seen(),
+            last_seen: slot.last_seen().shifted_by_millis(self.time_offset.load(Relaxed)),
             expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
             registered_ago: slot.last_seen().millis_since(tail.registered_at) / 1_000,
         });

@@ -125,7 +125,7 @@ impl Entry {
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
         let len = peer.front().len() + peer.back().len();
-        tail::cost(len, self.archetypes.as_slice().len())
+        tail::cost(len, self.archetypes.as_slice().len(), self.content.host_key)
     }
 
     /// The length of its record.

@@ -32,7 +32,7 @@ impl Index {
     /// Draws up to `count` live peers that do not match. Fewer peers match than a page holds, so
     /// few draws have to be rejected.
     fn others(&self, query: &Query, count: usize) -> Vec<u32> {
-        let matching = query.archetypes.iter().filter_map(|name| self.archetypes.find(name.as_str()));
+        let matching = query.archetypes.iter().filter_map(|name| self.archetypes.find(name.key()));
         let mut excluded: HashSet<u32> =
             matching.flat_map(|archetype| self.archetypes.members(archetype).as_slice()).copied().collect();
         excluded.extend(query.exclude.as_ref().and_then(|peer| self.find_peer(peer)));

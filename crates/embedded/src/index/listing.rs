@@ -1,6 +1,7 @@
 //! Turns slots into the list of a response.
 
 use std::hint::black_box;
+use std::sync::atomic::Ordering::Relaxed;
 
 use aurora_discovery_protocol::{PeerList, Timestamp};
 use aurora_discovery_registry::Query;
@@ -32,11 +33,8 @@ impl Scope<'_> {
 impl Index {
     pub(super) fn scope(&self, query: &Query) -> Scope<'_> {
         let excluded = query.exclude.as_ref().map(|peer| self.keys.peer(peer.as_str().as_bytes()));
-        let archetypes: Vec<u32> = query
-            .archetypes
-            .iter()
-            .filter_map(|archetype| self.archetypes.find(archetype.as_str()))
-            .collect();
+        let archetypes: Vec<u32> =
+            query.archetypes.iter().filter_map(|archetype| self.archetypes.find(archetype.key())).collect();
         let members = match query.archetypes.is_empty() {
             true => vec![&self.live],
             false => archetypes.iter().map(|archetype| self.archetypes.members(*archetype)).collect(),
@@ -76,6 +74,7 @@ impl Index {
         let bytes: usize = slots.iter().map(listed_len).sum();
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         let coarse_now = CoarseTime::of(now);
+        let offset = self.time_offset.load(Relaxed);
         for number in slots {
             let (slot, peer) = (&self.slots[*number], self.slots.encoded(*number));
             // The first peer is always listed, so that each page makes progress.
@@ -83,7 +82,8 @@ impl Index {
                 break;
             }
             slot.last_listed.set(coarse_now);
-            list.push_in_view(query.view, peer, slot.last_seen(), || {
+            let last_seen = slot.last_seen().shifted_by_millis(offset);
+            list.push_in_view(query.view, peer, last_seen, || {
                 let expires_in = slot.expires_at().millis_since(now) / 1_000;
                 let registered_ago = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
                 (expires_in, registered_ago)

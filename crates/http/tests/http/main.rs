@@ -4,8 +4,10 @@
 // helpers.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+mod attacks;
 mod faults;
 mod headers;
+mod holders;
 mod limits;
 mod log;
 mod metrics;
@@ -13,5 +15,7 @@ mod network;
 mod openapi;
 mod shutdown;
 mod support;
+mod time;
 mod transport;
 mod watch;
+mod wire;

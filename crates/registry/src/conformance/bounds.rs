@@ -109,6 +109,19 @@ pub async fn loopback_is_exempt_from_the_source_bound(subject: &dyn Subject) {
     assert_eq!(harness.live(at(0)).await.len(), 10);
 }
 
+pub async fn a_source_bound_of_zero_is_no_bound(subject: &dyn Subject) {
+    let harness = Harness::within(subject, &Limits { max_peers_per_source: 0, ..Limits::default() }).await;
+    let names = harness.register_many("p", 3, &[], at(0)).await;
+    for name in &names {
+        let renewal = harness.renew_as(name, &claim_from(OTHER_SOURCE), at(200)).await;
+        assert_eq!(renewal, renewed(300, false, at(0)));
+    }
+    harness.register(&peer("newcomer"), at(700)).await;
+    for name in &names {
+        assert_eq!(harness.renew(name, at(700)).await, renewed(300, true, at(0)));
+    }
+}
+
 /// Every bound is reached while the peer is dormant.
 pub async fn no_bound_refuses_a_revival(subject: &dyn Subject) {
     let limits = Limits {

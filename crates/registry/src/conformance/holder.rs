@@ -2,10 +2,10 @@
 
 use super::Subject;
 use super::harness::{
-    HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD, at, claim_from, peer,
-    peers_with_any, token,
+    HOLDER_SOURCE, Harness, NEIGHBOUR_SOURCE, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD,
+    WINDOW, at, claim_from, claim_with, peer, peers_with_any, token,
 };
-use crate::{Claim, PutRequest, PutResult, Removal};
+use crate::{Claim, Held, PutRequest, PutResult, Removal, Renewal};
 
 pub async fn another_client_can_neither_replace_nor_deregister_a_live_peer(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
@@ -115,6 +115,25 @@ pub async fn a_client_that_replaces_a_dormant_peer_becomes_its_holder(subject: &
     harness.register(&peer("p").with_source(OTHER_SOURCE).with_new_token(token(2)), now).await;
     for former in [peer("p"), peer("p").with_source("192.0.2.1").with_token(token(1))] {
         assert!(matches!(harness.put(&former, now).await, PutResult::Held(_)));
+    }
+}
+
+pub async fn deregistering_a_dormant_peer_needs_proof(subject: &dyn Subject) {
+    let harness = Harness::open(subject).await;
+    let peers = [("p", claim_from(HOLDER_SOURCE)), ("q", claim_with(token(1), OTHER_SOURCE))];
+    for (name, _) in peers {
+        harness.register(&peer(name).with_new_token(token(1)), at(0)).await;
+    }
+    let strangers =
+        [claim_from(OTHER_SOURCE), claim_with(token(2), OTHER_SOURCE), claim_from(NEIGHBOUR_SOURCE)];
+    let (end, now) = (harness.lease_end("p", at(0)).await, at(TTL_AND_A_THIRD));
+    for stranger in strangers {
+        let held = Held { until: end.plus_millis(WINDOW * 1_000) };
+        assert_eq!(harness.remove("p", &stranger, now).await, Removal::Held(held), "{stranger:?}");
+    }
+    for (name, holder) in peers {
+        assert_eq!(harness.remove(name, &holder, now).await, Removal::Removed { was_live: false });
+        assert_eq!(harness.renew(name, now).await, Renewal::Unknown);
     }
 }
 

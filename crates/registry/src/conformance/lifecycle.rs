@@ -2,11 +2,10 @@
 
 use super::Subject;
 use super::harness::{
-    HOLDER_SOURCE, Harness, NEIGHBOUR_SOURCE, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD,
-    WINDOW, all_peers, at, at_millis, claim_from, claim_with, id, ids_of, peer, peers_with_any, renewed,
-    token,
+    HOLDER_SOURCE, Harness, OTHER_SOURCE, PutRequestBuilder as _, TTL, TTL_AND_A_THIRD, WINDOW, all_peers,
+    at, at_millis, claim_from, id, ids_of, peer, peers_with_any, renewed,
 };
-use crate::{Held, PutResult, Query, Removal, Renewal, StoreError, Swept};
+use crate::{PutResult, Query, Removal, Renewal, StoreError, Swept};
 use aurora_discovery_protocol::View;
 
 pub async fn a_new_store_is_healthy_and_empty(subject: &dyn Subject) {
@@ -188,22 +187,6 @@ pub async fn any_client_can_replace_a_dormant_peer(subject: &dyn Subject) {
     assert_eq!(harness.sample(&peers_with_any(&["new"]), now).await.ids(), ["p"]);
     assert_eq!(harness.sample(&peers_with_any(&["old"]), now).await.ids(), [""; 0]);
     assert!(matches!(harness.put(&peer("p"), now).await, PutResult::Held(_)));
-}
-
-pub async fn deregistering_a_dormant_peer_needs_proof(subject: &dyn Subject) {
-    let harness = Harness::open(subject).await;
-    for (name, holder) in [("p", claim_from(HOLDER_SOURCE)), ("q", claim_with(token(1), OTHER_SOURCE))] {
-        harness.register(&peer(name).with_new_token(token(1)), at(0)).await;
-        let unknown_from = harness.lease_end(name, at(0)).await.plus_millis(WINDOW * 1_000);
-        let now = at(TTL_AND_A_THIRD);
-        let strangers = [claim_from(OTHER_SOURCE), claim_with(token(2), OTHER_SOURCE)];
-        for stranger in strangers.into_iter().chain([claim_from(NEIGHBOUR_SOURCE)]) {
-            let removal = harness.remove(name, &stranger, now).await;
-            assert_eq!(removal, Removal::Held(Held { until: unknown_from }), "{stranger:?}");
-        }
-        assert_eq!(harness.remove(name, &holder, now).await, Removal::Removed { was_live: false });
-        assert_eq!(harness.renew(name, now).await, Renewal::Unknown);
-    }
 }
 
 pub async fn a_clock_that_steps_back_does_not_shorten_a_lease(subject: &dyn Subject) {

@@ -1,7 +1,9 @@
 //! Bounds per network: a provider assigns one client many sources.
 
 use super::Subject;
-use super::harness::{Harness, PutRequestBuilder as _, TTL_AND_A_THIRD, at, claim_from, peer, token};
+use super::harness::{
+    Harness, PutRequestBuilder as _, TTL_AND_A_THIRD, at, claim_from, claim_with, peer, token,
+};
 use crate::{ExceededLimit, Limits, PutRequest, PutResult, Removal};
 
 const LIMITS: fn() -> Limits =
@@ -24,9 +26,11 @@ pub async fn peers_per_ipv4_24_are_bounded(subject: &dyn Subject) {
     let newcomer = peer_at("203.0.113.3");
     assert_eq!(harness.put(&newcomer, at(1)).await, PutResult::Full(ExceededLimit::Network));
     harness.register(&peer_at("203.0.113.1").with_archetypes(&["member"]), at(1)).await;
-    let moved = peer_at("203.0.113.2").with_token(token(1));
-    let moved = PutRequest { claim: crate::Claim { token: moved.claim.token, ..newcomer.claim }, ..moved };
-    harness.register(&moved, at(1)).await;
+    let from_the_third = claim_with(token(1), "203.0.113.3");
+    let moved = |name: &str| PutRequest { claim: from_the_third, ..peer_at(name) };
+    harness.register(&moved("203.0.113.2"), at(1)).await;
+    let refused = harness.put(&moved("203.0.112.255"), at(1)).await;
+    assert_eq!(refused, PutResult::Full(ExceededLimit::Network), "a member of another network");
     let removal = harness.remove("203.0.113.1", &claim_from("203.0.113.1"), at(2)).await;
     assert_eq!(removal, Removal::Removed { was_live: true });
     harness.register(&newcomer, at(2)).await;

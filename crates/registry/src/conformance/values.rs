@@ -83,6 +83,20 @@ pub async fn archetypes_are_matched_exactly(subject: &dyn Subject) {
     }
 }
 
+pub async fn archetypes_are_compared_in_normal_form_and_listed_as_written(subject: &dyn Subject) {
+    let harness = Harness::open(subject).await;
+    let (composed, decomposed) = ("\u{e9}tica", "e\u{301}tica");
+    harness.register(&peer("composed").with_archetypes(&[composed]), at(0)).await;
+    harness.register(&peer("decomposed").with_archetypes(&[decomposed]), at(0)).await;
+    for archetype in [composed, decomposed] {
+        let listing = harness.sample(&peers_with_any(&[archetype]), at(1)).await;
+        assert_eq!((listing.ids().len(), listing.total.value()), (2, 2));
+        assert_eq!(ids_of(&harness.pages(&peers_with_any(&[archetype]), at(1)).await).len(), 2);
+    }
+    let written = harness.find("decomposed", at(1)).await.expect("the peer is listed").archetypes;
+    assert_eq!(written.as_slice()[0].as_str(), decomposed);
+}
+
 pub async fn a_peer_can_have_32_archetypes(subject: &dyn Subject) {
     let harness = Harness::open(subject).await;
     let names: Vec<_> = (0..32).map(|n| format!("{n:032}")).collect();
@@ -133,6 +147,11 @@ pub async fn every_kind_of_address_is_returned_unchanged(subject: &dyn Subject) 
 pub async fn the_legacy_view_has_exactly_six_keys(subject: &dyn Subject) {
     let legacy = ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"];
     assert_eq!(listed_keys(subject, View::Legacy).await, [legacy, legacy].map(BTreeSet::from).map(owned));
+}
+
+pub async fn the_contact_view_has_three_keys(subject: &dyn Subject) {
+    let contact = ["peer_id", "address", "port"];
+    assert_eq!(listed_keys(subject, View::Contact).await, [contact, contact].map(BTreeSet::from).map(owned));
 }
 
 pub async fn the_full_view_adds_two_keys(subject: &dyn Subject) {

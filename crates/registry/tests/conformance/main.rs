@@ -4,6 +4,7 @@
 
 mod biased;
 mod fairness;
+mod peer_life;
 mod reference;
 
 use std::panic::AssertUnwindSafe;
@@ -55,13 +56,13 @@ mod a_fault_is_detected {
         KeepsOldArchetypes by lifecycle::registering_again_replaces_the_whole_registration as old_archetypes_that_still_match;
         SweepEvictsDormant by lifecycle::a_sweep_does_not_change_any_response as a_sweep_that_deletes_dormant_peers;
         WorksWhenClosed by lifecycle::a_closed_store_is_unavailable as calls_that_succeed_after_close;
-        DormantRemovedAsLive by lifecycle::deregistering_a_dormant_peer_needs_proof as a_dormant_peer_that_is_deregistered_as_live;
+        DormantRemovedAsLive by holder::deregistering_a_dormant_peer_needs_proof as a_dormant_peer_that_is_deregistered_as_live;
         AnyoneOverwrites by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_registration_that_ignores_the_holder;
         AnyoneDeregisters by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_deregistration_that_ignores_the_holder;
         RefusedPutRenews by holder::another_client_can_neither_replace_nor_deregister_a_live_peer as a_refused_registration_that_renews;
         TokenAlwaysNew by holder::a_presented_token_remains_valid as a_token_that_is_always_replaced;
         TokenNeverNew by holder::registering_without_the_token_replaces_the_token as a_token_that_is_never_replaced;
-        AnyoneDeregistersDormant by lifecycle::deregistering_a_dormant_peer_needs_proof as a_dormant_peer_that_anyone_deregisters;
+        AnyoneDeregistersDormant by holder::deregistering_a_dormant_peer_needs_proof as a_dormant_peer_that_anyone_deregisters;
         WrongTokenLocksOut by holder::a_wrong_token_counts_as_none_in_a_registration as a_wrong_token_that_locks_the_holder_out;
         IgnoresTokenOnly by token_only::only_its_token_replaces_renews_or_deregisters_a_live_token_only_peer as a_token_only_flag_that_is_ignored;
         ReservesNothing by token_only::a_token_only_name_is_reserved_for_three_leases_after_its_lease as a_token_only_name_that_is_not_reserved;
@@ -107,6 +108,8 @@ mod a_fault_is_detected {
         MembersEvadeAddressBound by bounds::a_member_that_publishes_another_address_is_a_newcomer_there as a_member_that_evades_the_address_bound;
         UnboundedSources by bounds::peers_per_source_are_bounded as sources_without_a_bound;
         BoundsRevivals by bounds::no_bound_refuses_a_revival as a_revival_that_a_bound_refuses;
+        ZeroIsABound by bounds::a_source_bound_of_zero_is_no_bound as a_source_bound_of_zero_that_refuses;
+        MembersMoveFreely by network::peers_per_ipv4_24_are_bounded as a_member_that_evades_the_network_bound;
         UnboundedNetworks by network::peers_per_ipv4_24_are_bounded as an_ipv4_24_without_a_bound;
         UnboundedNetworks by network::peers_per_ipv6_56_are_bounded as an_ipv6_56_without_a_bound;
         UnboundedSites by network::peers_per_ipv6_48_are_bounded as an_ipv6_48_without_a_bound;

@@ -80,6 +80,11 @@ impl Reference {
         Self { fault: Some(fault), ..Self::correct() }
     }
 
+    /// What decides who may change a peer that has not been deleted yet.
+    pub(crate) fn standing_of(&self, id: &PeerId) -> Option<Standing> {
+        self.peers().get(id).map(Entry::standing)
+    }
+
     fn is(&self, fault: Fault) -> bool {
         self.fault == Some(fault)
     }

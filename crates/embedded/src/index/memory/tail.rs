@@ -111,7 +111,7 @@ impl Tail {
 
     /// Bytes that the peer counts against the limit.
     pub(crate) fn cost(&self) -> u64 {
-        cost(self.long_text.len(), self.memberships.as_slice().len())
+        cost(self.long_text.len(), self.memberships.as_slice().len(), self.host_key)
     }
 
     /// Prefetches the data that a query by archetype reads.
@@ -123,16 +123,22 @@ impl Tail {
 /// Bytes that an allocation takes in addition to its contents: the allocator's header, and rounding.
 pub(crate) const ALLOCATION: u64 = 16;
 
-/// Bytes that a peer counts against the limit, from the length of its text and the number of
-/// archetypes. An archetype that the index does not have yet counts in addition, in its table.
-pub(crate) fn cost(text: usize, archetypes: usize) -> u64 {
-    /// The slot, the tail, and the entries in the tables, the dense array and the schedule. They
-    /// take so much at a million peers.
-    const PEER: u64 = 512;
+/// Bytes that a peer counts against the limit, from the length of its text, the number of its
+/// archetypes, and the key of its published host. An archetype that the index does not have yet
+/// counts in addition, in its table.
+///
+/// The constants are rounded from what the store takes at a million peers.
+pub(crate) fn cost(text: usize, archetypes: usize, host_key: u64) -> u64 {
+    /// The slot, the tail, and the entries in the table of ids, the dense array and the schedule, of
+    /// a peer that is alone in its source and network.
+    const PEER: u64 = 464;
     const ARCHETYPE: u64 = 24;
+    /// The four counts of a published address that no other peer publishes.
+    const ADDRESS: u64 = 112;
     // A text that does not fit into the slot is allocated as a whole.
     let long_text = if text > Slot::INLINE { text as u64 + ALLOCATION } else { 0 };
-    PEER + long_text + archetypes as u64 * ARCHETYPE
+    let address = if host_key == 0 { 0 } else { ADDRESS };
+    PEER + long_text + archetypes as u64 * ARCHETYPE + address
 }
 
 #[cfg(test)]
@@ -143,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_peers_cost_covers_its_slot_and_tail() {
-        assert!(size_of::<Slot>() + size_of::<Tail>() < usize::try_from(cost(0, 0)).unwrap());
+        assert!(size_of::<Slot>() + size_of::<Tail>() < usize::try_from(cost(0, 0, 0)).unwrap());
     }
 
     #[test]
@@ -154,10 +160,10 @@ mod tests {
 
     #[test]
     fn a_text_counts_whole_from_the_first_byte_that_does_not_fit_the_slot() {
-        let inline = cost(Slot::INLINE, 0);
-        assert_eq!(inline, cost(0, 0));
-        assert_eq!(cost(Slot::INLINE + 1, 0), inline + Slot::INLINE as u64 + 1 + ALLOCATION);
-        assert_eq!(cost(0, 2), cost(0, 0) + 48);
+        let inline = cost(Slot::INLINE, 0, 0);
+        assert_eq!(inline, cost(0, 0, 0));
+        assert_eq!(cost(Slot::INLINE + 1, 0, 0), inline + Slot::INLINE as u64 + 1 + ALLOCATION);
+        assert_eq!(cost(0, 2, 1), cost(0, 0, 0) + 48 + 112);
     }
 
     #[test]

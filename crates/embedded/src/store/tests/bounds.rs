@@ -168,7 +168,7 @@ fn networks_and_sites_are_bounded_and_loopback_is_exempt() {
 #[test]
 fn a_member_grows_like_a_newcomer_and_keeps_and_shrinks_freely() {
     let large = |peer: &str, bytes| with_metadata(put(peer, HOME, &[]), bytes);
-    let store = within(Limits { max_bytes: 14 << 10, ..Limits::default() });
+    let store = within(Limits { max_bytes: 13 << 10, ..Limits::default() });
     for peer in ["a", "b", "c"] {
         assert_eq!(refusal(&store, large(peer, 3_000), 0), None);
     }

@@ -1,5 +1,6 @@
 //! How the life cycle of peers affects the index.
 
+use aurora_discovery_protocol::{Peer, Timestamp};
 use aurora_discovery_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
 
 use super::fixture::{at, block_on, claim, id, put, query};
@@ -41,6 +42,17 @@ fn a_sweep_reports_expiries_that_other_operations_processed() {
     assert_eq!(store.renew_now("p", at(WEEK)), Renewal::Unknown);
     assert_eq!(block_on(store.sweep(at(WEEK))).unwrap(), Swept { expired: 0, evicted: 1 });
     assert_eq!(block_on(store.sweep(at(WEEK))).unwrap(), Swept::default());
+}
+
+#[test]
+fn a_time_offset_shifts_last_seen_and_no_lease() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    store.set_time_offset(3_600_000);
+    let page = block_on(store.sample(&query(&[], 10), at(299))).unwrap();
+    let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
+    assert_eq!(peers[0].last_seen.map(Timestamp::as_secs), Some(at(3_600).as_secs()));
+    assert_eq!(store.shared.index.read().expires_at(&id("p")), Some(at(300)));
 }
 
 #[test]

@@ -19,14 +19,15 @@ impl RawConnection {
         self.0.write_all(text.as_bytes()).await.unwrap();
     }
 
-    /// Reads until `text` has arrived.
-    pub(crate) async fn expect(&mut self, text: &str) {
+    /// Reads until `text` has arrived, and returns everything up to then.
+    pub(crate) async fn expect(&mut self, text: &str) -> String {
         let mut received = Vec::new();
         while !received.ends_with(text.as_bytes()) {
             let length =
                 timeout(TIMEOUT, self.0.read_buf(&mut received)).await.expect("no data arrives").unwrap();
             assert!(length > 0, "the connection ended after {:?}", String::from_utf8_lossy(&received));
         }
+        String::from_utf8_lossy(&received).into_owned()
     }
 
     /// All data until the service closes the connection, which it must do.

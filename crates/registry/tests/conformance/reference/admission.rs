@@ -75,7 +75,9 @@ impl Reference {
         let network = |_: &Registration, source: Source| source.network();
         let site = |_: &Registration, source: Source| source.site();
         let limits = &self.limits;
-        let full = |is_new: bool, count: usize, bound: u32| is_new && bound > 0 && exceeds(count, bound);
+        let full = |is_new: bool, count: usize, bound: u32| {
+            is_new && (bound > 0 || self.is(Fault::ZeroIsABound)) && exceeds(count, bound)
+        };
         if full(candidate.is_new(source), candidate.count(source), limits.max_peers_per_source)
             && !self.is(Fault::UnboundedSources)
         {

@@ -68,6 +68,8 @@ pub(crate) enum Fault {
     CountsLoopback,
     MembersEvadeAddressBound,
     UnboundedSources,
+    /// A source bound of 0 allows no peer.
+    ZeroIsABound,
     UnboundedNetworks,
     UnboundedSites,
     UnboundedHosts,
