@@ -219,7 +219,7 @@ impl StoredPeer {
             item
         };
         let of_archetype = |archetype: &Archetype| {
-            let lane = LaneGroup::OfArchetype(archetype.clone()).lane_key(position.lane());
+            let lane = LaneGroup::OfArchetype(archetype.key().into()).lane_key(position.lane());
             marker(archetype_marker_key(archetype, peer), lane)
         };
         let source = self.holder.source;
