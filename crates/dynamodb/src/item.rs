@@ -16,9 +16,6 @@
 //! - A *source marker*, with a source and a peer's id in its key, if peers per source are bounded.
 //!   It lists the peer in the lane of the source that it registered from.
 //! - The *table item*, which has the secret of the hash.
-//!
-//! Markers have a time to live of their own. It ends two days after the time to live of the peer's
-//! item, so most heartbeats renew the peer's item only.
 
 use std::collections::HashMap;
 
@@ -30,7 +27,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::lane::{LaneGroup, RingPosition, Secret, source_lane_key};
+use crate::lane::{LaneGroup, RingPosition, Secret};
 
 /// An item in the SDK's representation.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -63,10 +60,6 @@ const SECRET: &str = "secret";
 /// The key of the item with the table's secret. Markers have two spaces in their keys, and this has
 /// one.
 const TABLE_KEY: &str = " table";
-
-/// How much longer a marker lives than its peer's item, in seconds: two days. Heartbeats therefore
-/// rarely have to renew markers.
-const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
 
 /// Distinguishes the registrations of a peer. It also changes when the peer is removed from the
 /// index.
@@ -203,43 +196,6 @@ impl StoredPeer {
             indexed: item.contains_key(LANE),
         })
     }
-
-    /// The markers of this peer: one per archetype, and one for its source if sources are `counted`.
-    /// They are written before the peer. They have its generation, so that a delete cannot hit the
-    /// markers of a newer registration.
-    pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
-        let peer = &self.registration.peer_id;
-        let position = secret.position(peer);
-        let marker = |key: String, lane: String| {
-            // The index lists keys only, so a marker needs nothing of the registration.
-            let mut item = self::key(&key);
-            item.extend(index_keys(lane, position));
-            item.insert(GENERATION.to_owned(), bytes(self.generation.0));
-            item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
-            item
-        };
-        let of_archetype = |archetype: &Archetype| {
-            let lane = LaneGroup::OfArchetype(archetype.clone()).lane_key(position.lane());
-            marker(archetype_marker_key(archetype, peer), lane)
-        };
-        let source = self.holder.source;
-        let of_source = counted.then(|| marker(source_marker_key(source, peer), source_lane_key(source)));
-        self.archetypes().iter().map(of_archetype).chain(of_source).collect()
-    }
-
-    /// The keys of these markers.
-    pub(crate) fn marker_keys(&self, counted: bool) -> Vec<String> {
-        let peer = &self.registration.peer_id;
-        let of_archetype = |archetype: &Archetype| archetype_marker_key(archetype, peer);
-        let of_source = counted.then(|| source_marker_key(self.holder.source, peer));
-        self.archetypes().iter().map(of_archetype).chain(of_source).collect()
-    }
-}
-
-/// When newly written markers expire for a peer whose lease ends at `expires_at`, in seconds since
-/// the epoch.
-pub(crate) fn marker_expiry(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
-    deletable_at(expires_at, revival_window_millis) + MARKER_SLACK_SECONDS
 }
 
 /// When DynamoDB may delete a peer's item, in seconds since the epoch.
@@ -257,15 +213,6 @@ pub(crate) fn peer_key(peer: &PeerId) -> Item {
 /// The key of an item as a string.
 pub(crate) fn key_of(item: &Item) -> Option<&str> {
     item.get(KEY)?.as_s().ok().map(String::as_str)
-}
-
-fn archetype_marker_key(archetype: &Archetype, peer: &PeerId) -> String {
-    format!(" {} {peer}", archetype.key())
-}
-
-/// An archetype does not begin with a space, so no marker of an archetype has this key.
-fn source_marker_key(source: Source, peer: &PeerId) -> String {
-    format!("  {source} {peer}")
 }
 
 /// The position and the peer of an index entry. An archetype may contain spaces, but an id may not,
@@ -304,7 +251,7 @@ pub(crate) fn key(text_of_key: &str) -> Item {
     HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }
 
-fn index_keys(lane_key: String, position: RingPosition) -> [(String, AttributeValue); 2] {
+pub(crate) fn index_keys(lane_key: String, position: RingPosition) -> [(String, AttributeValue); 2] {
     [(LANE.to_owned(), text(lane_key)), (RING_POSITION.to_owned(), bytes(position.to_bytes()))]
 }
 
@@ -345,7 +292,7 @@ fn optional<'a, T>(
     item.contains_key(name).then(|| parse(item, name)).transpose()
 }
 
-fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, ItemError> {
+pub(crate) fn text_of<'a>(item: &'a Item, name: &str) -> Result<&'a str, ItemError> {
     let text = item.get(name).and_then(|value| value.as_s().ok());
     text.map(String::as_str).ok_or_else(|| ItemError(format!("{name} must be a string")))
 }
@@ -373,7 +320,7 @@ fn array_of<const N: usize>(item: &Item, name: &str) -> Result<[u8; N], ItemErro
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use aurora_discovery_protocol::LeaseToken;
     use aurora_discovery_registry::WebOrigin;
 
@@ -382,7 +329,7 @@ mod tests {
     /// The attributes that the releases before did not write.
     const NEW: [&str; 3] = [PROVEN_AT, PAGE, TOKEN_ONLY];
 
-    fn stored(id: &str, archetypes: &[&str]) -> StoredPeer {
+    pub(crate) fn stored(id: &str, archetypes: &[&str]) -> StoredPeer {
         let registration = Registration {
             peer_id: PeerId::parse(id).unwrap(),
             address: Address::parse("192.168.1.100").unwrap().unwrap(),
@@ -411,7 +358,7 @@ mod tests {
         }
     }
 
-    const SECRET: Secret = Secret::from_bytes([3; Secret::LEN]);
+    pub(crate) const SECRET: Secret = Secret::from_bytes([3; Secret::LEN]);
 
     #[test]
     fn a_peer_survives_encoding_and_parsing_unchanged() {
@@ -448,31 +395,6 @@ mod tests {
         assert_eq!((peer.holder.token_only, peer.holder.page), (false, None));
         assert_eq!(peer.standing().proven_at, peer.last_seen);
         assert_eq!(peer.to_item(&SECRET, 1_000).unwrap(), item, "writing it again adds nothing");
-    }
-
-    #[test]
-    fn the_key_of_a_marker_yields_its_peer_for_any_archetype() {
-        let peer = stored("p", &["two words", "#0", "é"]);
-        let position = SECRET.position(&peer.registration.peer_id);
-        for marker in peer.markers(&SECRET, true) {
-            assert_eq!(parse_index_entry(&marker).unwrap(), (position, peer.registration.peer_id.clone()));
-            assert!(!is_peer(&marker));
-        }
-        assert_eq!(parse_index_entry(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, position);
-    }
-
-    #[test]
-    fn a_source_marker_is_neither_in_the_lane_nor_under_the_key_of_any_archetype() {
-        // Archetypes that imitate a source.
-        let peer = stored("p", &["203.0.113.7", "203.0.113.7 p"]);
-        let markers = peer.markers(&SECRET, true);
-        let (source, others) = markers.split_last().unwrap();
-        assert_eq!(key_of(source), Some("  203.0.113.7 p"));
-        assert_eq!(text_of(source, LANE), Ok(" 203.0.113.7"));
-        assert!(others.iter().all(|other| other[KEY] != source[KEY] && other[LANE] != source[LANE]));
-        assert_eq!(peer.marker_keys(true), markers.iter().filter_map(key_of).collect::<Vec<_>>());
-        assert_eq!(peer.markers(&SECRET, false), others);
-        assert_eq!(peer.marker_keys(false).len(), others.len());
     }
 
     #[test]

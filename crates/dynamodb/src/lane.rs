@@ -58,7 +58,9 @@ impl Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LaneGroup {
     All,
-    OfArchetype(Archetype),
+    /// The lanes of an archetype, by its normal form. Releases before normal forms were compared used
+    /// the form that the peer wrote.
+    OfArchetype(Box<str>),
 }
 
 impl LaneGroup {
@@ -67,7 +69,9 @@ impl LaneGroup {
         if archetypes.is_empty() {
             return vec![Self::All];
         }
-        archetypes.iter().cloned().map(Self::OfArchetype).collect()
+        let mut names: Vec<_> = archetypes.iter().flat_map(|name| [name.key(), name.as_str()]).collect();
+        names.dedup();
+        names.into_iter().map(|name| Self::OfArchetype(name.into())).collect()
     }
 
     /// The index's hash key for a lane. An archetype is never empty, so `#0` is always a lane of
@@ -75,7 +79,7 @@ impl LaneGroup {
     pub(crate) fn lane_key(&self, lane: Lane) -> String {
         let name = match self {
             Self::All => "",
-            Self::OfArchetype(archetype) => archetype.key(),
+            Self::OfArchetype(name) => name,
         };
         format!("{name}#{:x}", lane.0)
     }
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn lane_keys_differ_between_archetypes_and_from_those_of_all_peers() {
-        let of_archetype = |name| LaneGroup::OfArchetype(Archetype::parse(name).unwrap());
+        let of_archetype = |name: &str| LaneGroup::OfArchetype(name.into());
         let lane = RingPosition(u64::MAX).lane();
         let keys: Vec<_> =
             [LaneGroup::All, of_archetype("*"), of_archetype("#"), of_archetype("#f"), of_archetype("a")]
@@ -154,6 +158,18 @@ mod tests {
                 .map(|group| group.lane_key(lane))
                 .collect();
         assert_eq!(keys, ["#f", "*#f", "##f", "#f#f", "a#f"]);
+    }
+
+    #[test]
+    fn a_query_reads_the_lanes_of_the_normal_form_and_of_the_form_in_the_query() {
+        let groups = |names: &[&str]| {
+            let archetypes: Vec<_> = names.iter().map(|name| Archetype::parse(name).unwrap()).collect();
+            LaneGroup::for_query(&archetypes)
+        };
+        let of = |name: &str| LaneGroup::OfArchetype(name.into());
+        assert_eq!(groups(&["a", "\u{e9}"]), [of("a"), of("\u{e9}")]);
+        assert_eq!(groups(&["e\u{301}"]), [of("\u{e9}"), of("e\u{301}")]);
+        assert_eq!(groups(&[]), [LaneGroup::All]);
     }
 
     /// If all peers have the same archetype, no index key takes more than a fourteenth of the

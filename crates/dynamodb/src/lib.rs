@@ -19,6 +19,7 @@ mod expression;
 mod failure;
 mod item;
 mod lane;
+mod marker;
 mod options;
 mod page;
 mod recent;

@@ -22,6 +22,7 @@ use crate::core::{Core, Lookup, MAX_ATTEMPTS, new_generation};
 use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, Generation, Item, StoredPeer};
+use crate::marker;
 use crate::table::WriteOutcome;
 
 impl Core {
@@ -131,7 +132,7 @@ impl Core {
             },
             stored_proof: Some(now),
             generation,
-            markers_expire_at: item::marker_expiry(expires_at, self.revival_window_millis),
+            markers_expire_at: marker::marker_expiry(expires_at, self.revival_window_millis),
             indexed: true,
         }
     }

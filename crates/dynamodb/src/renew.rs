@@ -15,6 +15,7 @@ use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, StoredPeer};
 use crate::lane::RingPosition;
+use crate::marker;
 use crate::table::WriteOutcome;
 
 /// A renewal that is written extends the lease by a third of its duration more than requested, so
@@ -96,7 +97,7 @@ impl Core {
         let last_seen = now.max(stored.last_seen);
         let mut renewed = StoredPeer { expires_at, last_seen, stored_proof, indexed: true, ..stored.clone() };
         if !markers_suffice || !stored.indexed {
-            renewed.markers_expire_at = item::marker_expiry(expires_at, self.revival_window_millis);
+            renewed.markers_expire_at = marker::marker_expiry(expires_at, self.revival_window_millis);
             // The markers are written before the peer, as in a registration. If the peer's item
             // were renewed first and the process crashed, its markers could expire before it.
             self.table.write_all(self.markers(&renewed).await?).await?;

@@ -8,6 +8,8 @@
 //! Lists never depend on the sweep, because every read checks the lease of a peer. The sweep
 //! does not search for peers: it takes those that samples have come across.
 
+use std::sync::Arc;
+
 use aurora_discovery_registry::{StoreError, Swept};
 
 use crate::core::{Core, new_generation};
@@ -47,10 +49,14 @@ impl Core {
     /// not affect these.
     async fn remove_from_index(&self, stored: &StoredPeer) -> Result<(), StoreError> {
         let peer = &stored.registration.peer_id;
-        let update = Expression::remove_from_index(new_generation()?);
+        let delisted = StoredPeer { generation: new_generation()?, indexed: false, ..stored.clone() };
+        let update = Expression::remove_from_index(delisted.generation);
         let written = self.table.update(item::peer_key(peer), update, Expression::unchanged(stored)).await?;
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
+            // A renewal is remembered only if the generation is the one that is remembered.
+            let position = self.position(peer).await?;
+            self.recent.record_registration(position, Arc::new(delisted));
             self.delete_markers(self.marker_keys(stored), stored.generation).await;
         }
         Ok(())

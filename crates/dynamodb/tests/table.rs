@@ -161,6 +161,20 @@ async fn long_dormant_peers_are_removed_from_the_index_until_they_are_revived() 
 }
 
 #[tokio::test]
+async fn a_peer_that_is_removed_from_the_index_and_revived_by_one_process_is_listed_there_at_once() {
+    let store = from_index(&fresh_table().await).await;
+    for n in 0..25 {
+        store.put(put(&format!("dormant{n}"), &[], HOLDER, 1), at(0)).await.unwrap();
+    }
+    assert_eq!(listed(&store, &[], at(2_000)).await, []);
+    store.sweep(at(2_000)).await.unwrap();
+    assert_eq!(figure(&store, "dynamodb_delisted_peers_total"), 25);
+    let renewed = store.renew(&id("dormant7"), &claim(HOLDER), at(2_001)).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { revived: true, .. })));
+    assert_eq!(listed(&store, &[], at(2_002)).await, [("dormant7".to_owned(), 9001)]);
+}
+
+#[tokio::test]
 async fn a_full_table_rejects_newcomers_but_never_members() {
     let options = fresh_table().await;
     let limits = Limits { max_peers: 3, ..Limits::default() };

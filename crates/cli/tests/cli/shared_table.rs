@@ -1,6 +1,7 @@
 //! `serve --store dynamodb` as users start it: the HTTP test suite on a DynamoDB stand-in, and two
 //! processes on one table.
 
+use std::ffi::OsStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::command::{Running, Service, run};
+use crate::time::libfaketime;
 
 /// The maximum delay until another process's write is visible.
 const LAG: Duration = Duration::from_secs(5);
@@ -37,12 +39,17 @@ fn endpoint() -> String {
 }
 
 fn start(table: &str) -> (String, Running) {
+    start_with(table, &[])
+}
+
+/// Starts the service with these environment variables.
+fn start_with(table: &str, variables: &[(&str, &OsStr)]) -> (String, Running) {
     let arguments = ["--store", "dynamodb", "--table", table, "--dynamodb-endpoint", &endpoint()];
-    let Service { endpoint, running } = Service::start(&arguments);
+    let Service { endpoint, running } = Service::start_with(&arguments, variables);
     (endpoint, running)
 }
 
-/// It uses the system's clock, and its limit of peers is based on an estimate.
+/// It uses DynamoDB's clock, and its limit of peers is based on an estimate.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
@@ -82,15 +89,47 @@ async fn a_peer_registered_at_one_process_is_discovered_renewed_and_deregistered
 
     one.register(&RegisterRequest { port: 9_000, ..RegisterRequest::new(id()) }).await.unwrap();
     assert_eq!(ports(&other, |ports| !ports.is_empty()).await, [9_000]);
-    other.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.unwrap();
+    other.heartbeat(&HeartbeatRequest::new(id())).await.unwrap();
     other.deregister(&DeregisterRequest { peer_id: id(), lease_token: None }).await.unwrap();
 
     assert_eq!(ports(&one, <[u16]>::is_empty).await, [0_u16; 0]);
-    let unknown = one.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.unwrap_err();
+    let unknown = one.heartbeat(&HeartbeatRequest::new(id())).await.unwrap_err();
     assert!(
         matches!(&unknown, Error::Refused { body, .. } if body.code == Code::PeerNotRegistered),
         "{unknown:?}"
     );
+}
+
+#[tokio::test]
+async fn a_process_whose_clock_is_a_day_off_changes_no_lease() {
+    let Some(library) = libfaketime() else {
+        eprintln!("skipped: libfaketime is not installed (Debian: apt-get install faketime)");
+        return;
+    };
+    for shift in ["-1d", "+1d"] {
+        let table = table();
+        let (right, _first) = start(&table);
+        let (wrong, _second) = start_with(
+            &table,
+            &[
+                ("LD_PRELOAD", library.as_os_str()),
+                ("FAKETIME", shift.as_ref()),
+                ("FAKETIME_DONT_FAKE_MONOTONIC", "1".as_ref()),
+            ],
+        );
+        let (right, wrong) = (client(&right), client(&wrong));
+        wrong.register(&RegisterRequest { port: 9_000, ..RegisterRequest::new(id()) }).await.unwrap();
+        let mut times = Vec::new();
+        for client in [&right, &wrong] {
+            let renewed = client.heartbeat(&HeartbeatRequest::new(id())).await.unwrap();
+            times.extend([renewed.timestamp.as_secs(), renewed.ttl_expires.as_secs() - 300]);
+        }
+        let (earliest, latest) = (times.iter().min().unwrap(), times.iter().max().unwrap());
+        assert!(latest - earliest <= 3, "{shift}: {times:?}");
+        for client in [&right, &wrong] {
+            assert_eq!(ports(client, |ports| !ports.is_empty()).await, [9_000], "{shift}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -116,7 +155,7 @@ async fn concurrent_registrations_and_heartbeats_from_two_processes_leave_one_re
         });
         racing.spawn(async move {
             let _permit = other.acquire().await;
-            renewing.heartbeat(&HeartbeatRequest { peer_id: id(), discover: None }).await.map(drop)
+            renewing.heartbeat(&HeartbeatRequest::new(id())).await.map(drop)
         });
     }
     for outcome in racing.join_all().await {

@@ -77,7 +77,7 @@ fn a_process_that_is_stopped_for_two_leases_forgets_no_peer() {
 }
 
 /// The library that fakes the wall clock (Debian's package `faketime`), if it is installed.
-fn libfaketime() -> Option<PathBuf> {
+pub(crate) fn libfaketime() -> Option<PathBuf> {
     let directories = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok).map(|entry| entry.path());
     directories.map(|path| path.join("faketime/libfaketimeMT.so.1")).find(|library| library.exists())
 }

@@ -1,0 +1,93 @@
+//! The markers of a peer: items that list it in the index under its archetypes and its source.
+//!
+//! Markers have a time to live of their own. It ends two days after the time to live of the peer's
+//! item, so most heartbeats renew the peer's item only.
+
+use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_registry::Source;
+
+use crate::item::{GENERATION, Item, StoredPeer, TIME_TO_LIVE, bytes, deletable_at, index_keys, key, number};
+use crate::lane::{LaneGroup, Secret, source_lane_key};
+
+/// How much longer a marker lives than its peer's item, in seconds: two days. Heartbeats therefore
+/// rarely have to renew markers.
+const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
+
+impl StoredPeer {
+    /// The markers of this peer: one per archetype, and one for its source if sources are `counted`.
+    /// They are written before the peer. They have its generation, so that a delete cannot hit the
+    /// markers of a newer registration.
+    pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
+        let peer = &self.registration.peer_id;
+        let position = secret.position(peer);
+        let marker = |key: String, lane: String| {
+            // The index lists keys only, so a marker needs nothing of the registration.
+            let mut item = self::key(&key);
+            item.extend(index_keys(lane, position));
+            item.insert(GENERATION.to_owned(), bytes(self.generation.0));
+            item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
+            item
+        };
+        let of_archetype = |archetype: &Archetype| {
+            let lane = LaneGroup::OfArchetype(archetype.key().into()).lane_key(position.lane());
+            marker(archetype_marker_key(archetype, peer), lane)
+        };
+        let source = self.holder.source;
+        let of_source = counted.then(|| marker(source_marker_key(source, peer), source_lane_key(source)));
+        self.archetypes().iter().map(of_archetype).chain(of_source).collect()
+    }
+
+    /// The keys of these markers.
+    pub(crate) fn marker_keys(&self, counted: bool) -> Vec<String> {
+        let peer = &self.registration.peer_id;
+        let of_archetype = |archetype: &Archetype| archetype_marker_key(archetype, peer);
+        let of_source = counted.then(|| source_marker_key(self.holder.source, peer));
+        self.archetypes().iter().map(of_archetype).chain(of_source).collect()
+    }
+}
+
+/// When newly written markers expire for a peer whose lease ends at `expires_at`, in seconds since
+/// the epoch.
+pub(crate) fn marker_expiry(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
+    deletable_at(expires_at, revival_window_millis) + MARKER_SLACK_SECONDS
+}
+
+fn archetype_marker_key(archetype: &Archetype, peer: &PeerId) -> String {
+    format!(" {} {peer}", archetype.key())
+}
+
+/// An archetype does not begin with a space, so no marker of an archetype has this key.
+fn source_marker_key(source: Source, peer: &PeerId) -> String {
+    format!("  {source} {peer}")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::item::tests::{SECRET, stored};
+    use crate::item::{KEY, LANE, is_peer, key_of, parse_index_entry, text_of};
+
+    #[test]
+    fn the_key_of_a_marker_yields_its_peer_for_any_archetype() {
+        let peer = stored("p", &["two words", "#0", "é"]);
+        let position = SECRET.position(&peer.registration.peer_id);
+        for marker in peer.markers(&SECRET, true) {
+            assert_eq!(parse_index_entry(&marker).unwrap(), (position, peer.registration.peer_id.clone()));
+            assert!(!is_peer(&marker));
+        }
+        assert_eq!(parse_index_entry(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, position);
+    }
+
+    #[test]
+    fn a_source_marker_is_neither_in_the_lane_nor_under_the_key_of_any_archetype() {
+        // Archetypes that imitate a source.
+        let peer = stored("p", &["203.0.113.7", "203.0.113.7 p"]);
+        let markers = peer.markers(&SECRET, true);
+        let (source, others) = markers.split_last().unwrap();
+        assert_eq!(key_of(source), Some("  203.0.113.7 p"));
+        assert_eq!(text_of(source, LANE), Ok(" 203.0.113.7"));
+        assert!(others.iter().all(|other| other[KEY] != source[KEY] && other[LANE] != source[LANE]));
+        assert_eq!(peer.marker_keys(true), markers.iter().filter_map(key_of).collect::<Vec<_>>());
+        assert_eq!(peer.markers(&SECRET, false), others);
+        assert_eq!(peer.marker_keys(false).len(), others.len());
+    }
+}

@@ -1,0 +1,100 @@
+//! Batches: many items in one call, and what to do if DynamoDB processes only a part of them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aurora_discovery_registry::StoreError;
+use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest};
+
+use super::{Table, units};
+use crate::failure::unavailable;
+use crate::item::Item;
+
+/// Maximum number of items in a batch write, set by DynamoDB.
+const WRITE_BATCH: usize = 25;
+/// Maximum number of keys in a batch read, set by DynamoDB.
+const READ_BATCH: usize = 100;
+/// Maximum number of rounds for the unprocessed items of a batch. The deadline of the operation
+/// usually ends them earlier.
+const MAX_BATCH_ROUNDS: u32 = 12;
+/// The pause before the unprocessed items of a batch are retried. It doubles each time, up to the
+/// maximum.
+const BATCH_PAUSE: Duration = Duration::from_millis(20);
+const MAX_BATCH_PAUSE: Duration = Duration::from_millis(640);
+
+impl Table {
+    /// Writes items unconditionally, and retries those that come back unprocessed.
+    pub(crate) async fn write_all(&self, items: Vec<Item>) -> Result<(), StoreError> {
+        let mut requests = Vec::with_capacity(items.len());
+        for item in items {
+            let put = PutRequest::builder().set_item(Some(item)).build();
+            let put = put.map_err(|error| StoreError::Internal(error.to_string()))?;
+            requests.push(WriteRequest::builder().put_request(put).build());
+        }
+        for batch in requests.chunks(WRITE_BATCH) {
+            self.write_batch(batch.to_vec()).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_batch(&self, batch: Vec<WriteRequest>) -> Result<(), StoreError> {
+        let mut rest = HashMap::from([(self.name.clone(), batch)]);
+        for round in 0..MAX_BATCH_ROUNDS {
+            let call = self.client.batch_write_item().set_request_items(Some(rest));
+            let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+            let output = sent.map_err(|error| self.failure("BatchWriteItem", &error))?;
+            self.counters.record_write(units(output.consumed_capacity().first()));
+            // DynamoDB processes part of a batch under load, and returns the rest.
+            rest = output.unprocessed_items.unwrap_or_default();
+            if rest.values().all(Vec::is_empty) {
+                return Ok(());
+            }
+            pause(round).await;
+        }
+        Err(unavailable("DynamoDB BatchWriteItem did not process all items"))
+    }
+
+    /// Reads items with eventual consistency, and retries those that come back unprocessed. Keys
+    /// without an item are omitted.
+    pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        self.read_batches(keys, false).await
+    }
+
+    /// Reads items with strong consistency, for twice the units.
+    pub(crate) async fn read_all_consistent(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+        self.read_batches(keys, true).await
+    }
+
+    async fn read_batches(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>, StoreError> {
+        let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec(), consistent));
+        let read = futures_util::future::try_join_all(batches).await?;
+        Ok(read.into_iter().flatten().collect())
+    }
+
+    async fn read_batch(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>, StoreError> {
+        let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
+        let request = request.map_err(|error| StoreError::Internal(error.to_string()))?;
+        let mut rest = HashMap::from([(self.name.clone(), request)]);
+        let mut read = Vec::new();
+        for round in 0..MAX_BATCH_ROUNDS {
+            let call = self.client.batch_get_item().set_request_items(Some(rest));
+            let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
+            let output = sent.map_err(|error| self.failure("BatchGetItem", &error))?;
+            self.counters.record_read(units(output.consumed_capacity().first()));
+            read.extend(output.responses.unwrap_or_default().into_values().flatten());
+            // The same for keys: what it did not read must be requested again.
+            rest = output.unprocessed_keys.unwrap_or_default();
+            if rest.values().all(|keys| keys.keys.is_empty()) {
+                return Ok(read);
+            }
+            pause(round).await;
+        }
+        Err(unavailable("DynamoDB BatchGetItem did not process all keys"))
+    }
+}
+
+/// A pause with jitter, between half and all of a duration that doubles with each round.
+async fn pause(round: u32) {
+    let longest = BATCH_PAUSE.saturating_mul(1 << round.min(8)).min(MAX_BATCH_PAUSE);
+    tokio::time::sleep(longest.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+}
