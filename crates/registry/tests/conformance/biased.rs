@@ -218,7 +218,6 @@ impl Memory {
         let registered = self.registrations.iter().position(|other| *other == peer_id).unwrap();
         let hash = fastrand::Rng::with_seed(registered as u64).u64(..);
         let registration = Registration { peer_id, address, port, archetypes, metadata };
-        let last_seen = last_seen.unwrap();
         Known { registration, last_seen, slot, registered, hash }
     }
 }
