@@ -51,7 +51,24 @@ impl Running {
     /// Starts the command with these environment variables.
     fn start_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
         let mut command = command(arguments);
-        command.envs(variables.iter().copied()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+        command.envs(variables.iter().copied());
+        Self::spawn(command)
+    }
+
+    /// Starts the command as `nohup` does, with SIGHUP ignored.
+    pub(crate) fn start_without_hangups(arguments: &[&str]) -> Self {
+        let original = command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(original.get_program());
+        shell.args(original.get_args()).stdin(Stdio::null());
+        for (name, _) in original.get_envs() {
+            shell.env_remove(name);
+        }
+        Self::spawn(shell)
+    }
+
+    fn spawn(mut command: Command) -> Self {
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }

@@ -313,7 +313,7 @@ fn a_failed_connection_and_a_foreign_server_are_distinguished() {
         (
             "HTTP/1.1 200 OK\r\nserver: shop\r\nconnection: close\r\n\r\n<html>",
             "HTTP 200 by shop",
-            "another server",
+            "a server other than",
         ),
         (
             "HTTP/1.1 403 No\r\nconnection: close\r\n\r\n{\"message\":\"Missing Authentication Token\"}",

@@ -95,6 +95,18 @@ fn a_hangup_deregisters_the_peer() {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn a_hangup_is_ignored_under_nohup() {
+    let service = Service::start(&["--memory", "--ttl-min", "1"]);
+    let arguments = ["keep", "alice", "--ttl", "3", "--endpoint", &service.endpoint];
+    let mut keep = Running::start_without_hangups(&arguments);
+    keep.line_with("alice is registered until");
+    keep.signal("HUP");
+    keep.line_with("alice is renewed until");
+    keep.line_with("alice is renewed until");
+}
+
+#[test]
 fn the_lease_token_is_printed_only_on_request() {
     let service = Service::in_memory();
     let mut keep = Running::start(&["keep", "alice", "--endpoint", &service.endpoint]);
