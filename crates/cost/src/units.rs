@@ -23,11 +23,13 @@ const AHEAD: f64 = 3.0;
 const LATE_SECONDS: f64 = 0.05;
 
 /// Bytes of a peer's item, with a registration like those of the original clients.
-const PEER_BYTES: f64 = 400.0;
+const PEER_BYTES: f64 = 415.0;
 /// The marker in the lane of the peer's source, by which the peers of a source are counted.
 const SOURCE_MARKERS: f64 = 1.0;
-/// Bytes of a marker, one per archetype and one for the source.
+/// Bytes of a marker, one per archetype.
 const MARKER_BYTES: f64 = 90.0;
+/// Bytes of the source marker.
+const SOURCE_MARKER_BYTES: f64 = 105.0;
 /// Bytes of an index entry.
 const ENTRY_BYTES: f64 = 75.0;
 /// The bytes that DynamoDB adds to each item and each index entry when it bills storage.
@@ -40,9 +42,9 @@ const HALF_UNIT_BYTES: f64 = 4_096.0;
 const SNAPSHOT_ITEMS: f64 = 1_000.0;
 /// How long the store uses such a snapshot (`snapshot_hold` of the store).
 const SNAPSHOT_SECONDS: f64 = 4.0;
-/// Read units for each peer of a sample from a larger network: 17.09 were counted for 20 of 10,000,
+/// Read units for each peer of a sample from a larger network: 17.15 were counted for 20 of 10,000,
 /// and no more for a million.
-const SAMPLE_READS_PER_PEER: f64 = 0.8545;
+const SAMPLE_READS_PER_PEER: f64 = 0.8575;
 
 /// Write units of the registration of a new peer or of a deregistration, which write the peer and
 /// each marker to the table and to the index.
@@ -79,16 +81,17 @@ pub(crate) fn discover_reads(peers: f64, archetypes: f64, limit: f64, per_second
 
 /// Read units for reading a small network whole.
 fn snapshot_reads(peers: f64, archetypes: f64) -> f64 {
-    let bytes = peers * (PEER_BYTES + (archetypes + SOURCE_MARKERS) * MARKER_BYTES);
+    let bytes = peers * (PEER_BYTES + archetypes * MARKER_BYTES + SOURCE_MARKER_BYTES);
     // A query bills half a unit for each 4 KiB, at least one half.
     (bytes / HALF_UNIT_BYTES).ceil().max(1.0) / 2.0
 }
 
 /// The bytes of the table and its index, as DynamoDB bills them.
 pub(crate) fn stored_bytes(peers: f64, archetypes: f64) -> f64 {
-    let markers = (archetypes + SOURCE_MARKERS) * (MARKER_BYTES + ITEM_OVERHEAD_BYTES);
+    let markers = archetypes * (MARKER_BYTES + ITEM_OVERHEAD_BYTES);
+    let source_marker = SOURCE_MARKER_BYTES + ITEM_OVERHEAD_BYTES;
     let entries = items(archetypes) * (ENTRY_BYTES + ITEM_OVERHEAD_BYTES);
-    peers * (PEER_BYTES + ITEM_OVERHEAD_BYTES + markers + entries)
+    peers * (PEER_BYTES + ITEM_OVERHEAD_BYTES + markers + source_marker + entries)
 }
 
 #[cfg(test)]

@@ -31,7 +31,7 @@ const RESULT_BYTES: f64 = 230.0;
 const PAGE_PEERS: f64 = 1_000.0;
 const PAGE_BYTES: f64 = 1_048_576.0;
 /// Read units that a large sample takes for each peer, besides the peer.
-const WINDOW_READS: f64 = 0.3545;
+const WINDOW_READS: f64 = 0.3575;
 /// Read units of a newcomer at a source with many peers: counting four times the bound of index
 /// entries of 85 bytes, and reading a hundred peers.
 const COUNT_READS: f64 = 4.0 * PEERS_PER_SOURCE * 85.0 / 8_192.0 + 100.0 * LARGEST_ITEM_READ / 2.0;
