@@ -14,8 +14,8 @@
 //!   bytes that are invalid in a URI. Any client could raise the function's error rate. It also
 //!   writes the parameters of format 1.0 in the order of a hash map.
 //! - **Headers.** A single header that is not valid HTTP makes `lambda_http` reject the whole
-//!   event. The service needs only `X-Forwarded-For`, and `Accept-Encoding` in format 2.0: a REST
-//!   API compresses responses itself.
+//!   event. The service needs only `X-Forwarded-For`, `Origin`, and `Accept-Encoding` in format
+//!   2.0: a REST API compresses responses itself.
 //!
 //! `lambda_http` also panics on a body that is marked as base64 but is not. Only AWS sets the mark,
 //! and `lambda_runtime` turns the panic into a failed event. Events of an Application Load Balancer
@@ -25,7 +25,7 @@ use std::borrow::Cow;
 use std::net::IpAddr;
 
 use aurora_discovery_http::RequestId;
-use http::header::ACCEPT_ENCODING;
+use http::header::{ACCEPT_ENCODING, ORIGIN};
 use http::{HeaderName, HeaderValue, Uri};
 use lambda_http::aws_lambda_events::apigw::{ApiGatewayProxyRequest, ApiGatewayV2httpRequest};
 use lambda_http::request::LambdaRequest;
@@ -76,6 +76,8 @@ pub(crate) struct GatewayEvent {
     pub(crate) source: Option<IpAddr>,
     /// The addresses that called the proxies in front of the gateway, and then the gateway.
     pub(crate) forwarded_for: Option<HeaderValue>,
+    /// The `Origin` headers, which say that a web page sent the request.
+    pub(crate) web_origins: Vec<HeaderValue>,
     /// The gateway's id of the request.
     pub(crate) request_id: Option<RequestId>,
 }
@@ -99,6 +101,7 @@ impl<'de> Deserialize<'de> for Event {
 
 /// Payload format 1.0.
 fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
+    let web_origins = web_origins(&event);
     let forwarded_for =
         event.remove("headers").as_ref().and_then(|headers| header(headers, &X_FORWARDED_FOR));
     let _ = event.remove("multiValueHeaders");
@@ -122,12 +125,14 @@ fn rest_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
         accept_encoding: None,
         source,
         forwarded_for,
+        web_origins,
         request_id,
     })
 }
 
 /// Payload format 2.0.
 fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEvent> {
+    let web_origins = web_origins(&event);
     let headers = event.remove("headers");
     let header = |name| headers.as_ref().and_then(|headers| header(headers, name));
     let (accept_encoding, forwarded_for) = (header(&ACCEPT_ENCODING), header(&X_FORWARDED_FOR));
@@ -148,7 +153,7 @@ fn http_api_event(mut event: Map<String, Value>) -> serde_json::Result<GatewayEv
     event.raw_path = None;
     event.raw_query_string = None;
     let request = LambdaRequest::ApiGatewayV2(event);
-    Ok(GatewayEvent { request, uri, accept_encoding, source, forwarded_for, request_id })
+    Ok(GatewayEvent { request, uri, accept_encoding, source, forwarded_for, web_origins, request_id })
 }
 
 /// The query of payload format 1.0, which the gateway has decoded.
@@ -164,6 +169,24 @@ fn query(event: &mut Map<String, Value>) -> String {
         values.map(move |value| format!("{}={}", encoded(name), encoded(value)))
     });
     pairs.collect::<Vec<_>>().join("&")
+}
+
+/// All `Origin` headers. One that cannot be passed on must not make the request look as if no page
+/// had sent it, so it becomes `null`.
+fn web_origins(event: &Map<String, Value>) -> Vec<HeaderValue> {
+    let of = |key: &str| -> Vec<HeaderValue> {
+        let headers = event.get(key).and_then(Value::as_object).into_iter().flatten();
+        let values = headers.filter(|(name, _)| name.eq_ignore_ascii_case(ORIGIN.as_str()));
+        let values = values.flat_map(|(_, value)| match value {
+            Value::Array(values) => values.as_slice(),
+            value => std::slice::from_ref(value),
+        });
+        let value = |value: &Value| HeaderValue::try_from(value.as_str()?).ok();
+        values.map(|text| value(text).unwrap_or(HeaderValue::from_static("null"))).collect()
+    };
+    // Format 1.0 has both keys; `headers` has only the last value of each name.
+    let all = of("multiValueHeaders");
+    if all.is_empty() { of("headers") } else { all }
 }
 
 fn header(headers: &Value, wanted: &HeaderName) -> Option<HeaderValue> {
@@ -239,6 +262,30 @@ mod tests {
             let forwarded = request(format, headers).forwarded_for.unwrap();
             assert_eq!(forwarded, "203.0.113.7, 198.51.100.1");
             assert_eq!(request(format, r#""headers":null"#).forwarded_for, None);
+        }
+    }
+
+    #[test]
+    fn every_origin_header_is_read_and_a_malformed_one_counts_as_null() {
+        let page = "https://app.example";
+        for format in [FORMAT_1, FORMAT_2] {
+            for (headers, expected) in [
+                (r#""headers":{"Origin":"https://app.example","x":null}"#, &[page][..]),
+                (r#""headers":{"origin":"https://app.example"},"multiValueHeaders":null"#, &[page]),
+                (
+                    r#""headers":{"origin":"b"},"multiValueHeaders":{"origin":["https://app.example","b"]}"#,
+                    &[page, "b"],
+                ),
+                (r#""headers":{"origin":"b","Origin":"https://app.example"}"#, &[page, "b"]),
+                (r#""headers":{"origin":"\n"}"#, &["null"]),
+                (r#""headers":{"origin":7}"#, &["null"]),
+                (r#""headers":{"origin":null}"#, &["null"]),
+                (r#""headers":{}"#, &[]),
+                (r#""headers":null"#, &[]),
+                (r#""headers":[]"#, &[]),
+            ] {
+                assert_eq!(request(format, headers).web_origins, expected, "{headers}");
+            }
         }
     }
 
