@@ -135,8 +135,6 @@ SETTINGS = {
     "AURORA_DEFAULT_LIMIT": "DefaultLimit",
     "AURORA_MAX_PEERS": "MaxPeers",
     "AURORA_MAX_PEERS_PER_SOURCE": "MaxPeersPerSource",
-    "AURORA_MAX_PEERS_PER_NETWORK": "MaxPeersPerNetwork",
-    "AURORA_MAX_PEERS_PER_SITE": "MaxPeersPerSite",
     "AURORA_MAX_ARCHETYPES_PER_PEER": "MaxArchetypesPerPeer",
     "AURORA_TRUSTED_HOPS": "TrustedHops",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",

@@ -100,8 +100,6 @@ mod tests {
             "--revival-hours=1",
             "--heartbeat-interval-min=60",
             "--max-peers-per-source=0",
-            "--max-peers-per-network=5",
-            "--max-peers-per-site=6",
             "--max-archetypes-per-peer=7",
             "--open-registrations=True",
             "--no-cors=1",
@@ -116,8 +114,7 @@ mod tests {
         assert_eq!(settings.limits.ttl_default.as_secs(), 600);
         assert_eq!(settings.limits.revival_window_millis, 3_600_000);
         assert_eq!(settings.limits.heartbeat_interval_min_seconds, 60);
-        let Limits { max_peers_per_source, max_peers_per_network, max_peers_per_site, .. } = settings.limits;
-        assert_eq!((max_peers_per_source, max_peers_per_network, max_peers_per_site), (0, 5, 6));
+        assert_eq!(settings.limits.max_peers_per_source, 0);
         assert_eq!(settings.limits.max_archetypes_per_peer, 7);
         assert!(!settings.limits.holder_rule && !settings.service.cors && settings.custom_metrics);
         assert_eq!((settings.service.log_one_in, settings.service.request_timeout.as_secs()), (1, 7));

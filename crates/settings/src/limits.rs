@@ -44,12 +44,6 @@ pub struct RegistryArgs {
     /// maximum.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_SOURCE", default_value_t = Limits::default().max_peers_per_source, value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_peers_per_source: u32,
-    /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56.
-    #[arg(long, env = "AURORA_MAX_PEERS_PER_NETWORK", default_value_t = Limits::default().max_peers_per_network, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
-    pub max_peers_per_network: u32,
-    /// The maximum number of live peers from one IPv6 /48.
-    #[arg(long, env = "AURORA_MAX_PEERS_PER_SITE", default_value_t = Limits::default().max_peers_per_site, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
-    pub max_peers_per_site: u32,
     /// The maximum number of archetypes of one peer; by default 32, and 8 on a DynamoDB table.
     #[arg(long, env = "AURORA_MAX_ARCHETYPES_PER_PEER", value_name = "COUNT", value_parser = value_parser!(u32).range(0..=32))]
     pub max_archetypes_per_peer: Option<u32>,
@@ -79,8 +73,6 @@ impl RegistryArgs {
         let limits = Limits {
             max_peers: self.max_peers,
             max_peers_per_source: self.max_peers_per_source,
-            max_peers_per_network: self.max_peers_per_network,
-            max_peers_per_site: self.max_peers_per_site,
             max_archetypes_per_peer: self.max_archetypes_per_peer.unwrap_or(defaults.max_archetypes_per_peer),
             ttl_default: Ttl::from_secs(self.peer_ttl_minutes.saturating_mul(SECONDS_PER_MINUTE)),
             ttl_min: Ttl::from_secs(self.ttl_min),
@@ -121,6 +113,12 @@ pub struct EmbeddedArgs {
     /// The maximum total size of all registrations.
     #[arg(long, env = "AURORA_MAX_BYTES", default_value_t = Limits::default().max_bytes, value_name = "BYTES", value_parser = value_parser!(u64).range(1..))]
     pub max_bytes: u64,
+    /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_NETWORK", default_value_t = Limits::default().max_peers_per_network, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_network: u32,
+    /// The maximum number of live peers from one IPv6 /48.
+    #[arg(long, env = "AURORA_MAX_PEERS_PER_SITE", default_value_t = Limits::default().max_peers_per_site, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub max_peers_per_site: u32,
     /// The maximum number of live peers that publish the same address and port without registering
     /// from it; one source takes at most half.
     #[arg(long, env = "AURORA_MAX_PEERS_PER_ADDRESS", default_value_t = Limits::default().max_peers_per_address, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
@@ -135,6 +133,8 @@ impl EmbeddedArgs {
     /// Copies these settings into `limits`.
     pub fn apply(&self, limits: &mut Limits) {
         limits.max_bytes = self.max_bytes;
+        limits.max_peers_per_network = self.max_peers_per_network;
+        limits.max_peers_per_site = self.max_peers_per_site;
         limits.max_peers_per_address = self.max_peers_per_address;
         limits.max_peers_per_host = self.max_peers_per_host;
     }
@@ -192,9 +192,7 @@ mod tests {
     #[test]
     fn zero_switches_the_bound_per_source_off_and_no_other() {
         assert_eq!(limits(&["--max-peers-per-source=0"]).unwrap().max_peers_per_source, 0);
-        for bound in ["--max-peers-per-network=0", "--max-peers-per-site=0", "--max-peers=0"] {
-            assert!(limits(&[bound]).is_err(), "{bound}");
-        }
+        assert!(limits(&["--max-peers=0"]).is_err());
     }
 
     #[test]
@@ -209,8 +207,6 @@ mod tests {
             "--default-limit=8",
             "--max-peers=5",
             "--max-peers-per-source=6",
-            "--max-peers-per-network=7",
-            "--max-peers-per-site=8",
             "--max-archetypes-per-peer=9",
             "--open-registrations",
         ]);
@@ -225,8 +221,6 @@ mod tests {
             discover: DiscoverBounds { default: 8, ..defaults.discover },
             max_peers: 5,
             max_peers_per_source: 6,
-            max_peers_per_network: 7,
-            max_peers_per_site: 8,
             max_archetypes_per_peer: 9,
             holder_rule: false,
             ..defaults
