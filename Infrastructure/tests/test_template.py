@@ -81,7 +81,9 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": "no JSON"}),
         lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Retry-After"),
         lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Access-Control-Allow-Origin"),
-        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Max-Age": "'86400'"}),
+        lambda t: cors_branch(t, "RefusedResponse").update(
+            {"gatewayresponse.header.Access-Control-Max-Age": "'86400'"}
+        ),
         lambda t: cors_branch(t, "RefusedResponse").update(
             {"gatewayresponse.header.Access-Control-Expose-Headers": "'*'"}
         ),
