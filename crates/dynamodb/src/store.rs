@@ -73,6 +73,10 @@ pub struct DynamoStore {
 impl DynamoStore {
     /// A store in the table that `options` name. The table must exist; see [`crate::create_table`].
     /// This function makes no calls.
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "the store keeps the client, with an interceptor that reads the time"
+    )]
     pub fn new(client: Client, options: DynamoOptions, limits: &Limits) -> Self {
         let counters = Arc::new(Counters::default());
         let clock = Arc::new(StoreClock::default());
