@@ -209,7 +209,7 @@ async fn one_host_with_an_ipv6_48_can_not_fill_the_registry() {
         // Every fourth subnet of the /48 begins another /56.
         let address = Ipv6Addr::new(0x2001, 0xdb8, 1, subnet * 64, 0, 0, 0, 1);
         for n in 0..5 {
-            let response = service.host(address).register(&format!("p{subnet}-{n}")).await;
+            let response = service.host(address.to_string()).register(&format!("p{subnet}-{n}")).await;
             accepted += u32::from(response.status == 200);
         }
     }

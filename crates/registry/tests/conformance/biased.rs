@@ -213,7 +213,7 @@ impl Memory {
 
     fn known(&self, peer: Peer) -> Known {
         let Peer { peer_id, address, port, archetypes, metadata, last_seen, .. } = peer;
-        let last_seen = last_seen.expect("the view contains it");
+        let last_seen = last_seen.unwrap();
         let slot = self.slots.iter().position(|slot| slot.as_ref() == Some(&peer_id)).unwrap();
         let registered = self.registrations.iter().position(|other| *other == peer_id).unwrap();
         let hash = fastrand::Rng::with_seed(registered as u64).u64(..);

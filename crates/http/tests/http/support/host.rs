@@ -14,8 +14,8 @@ pub(crate) struct Host<'s> {
 
 impl Service {
     /// A client at `address`. The service must be behind a proxy.
-    pub(crate) fn host(&self, address: impl ToString) -> Host<'_> {
-        Host { service: self, address: address.to_string(), origin: None }
+    pub(crate) fn host(&self, address: impl Into<String>) -> Host<'_> {
+        Host { service: self, address: address.into(), origin: None }
     }
 }
 
