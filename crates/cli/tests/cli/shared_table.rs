@@ -59,7 +59,7 @@ async fn serve(needs: Needs) -> Option<Target> {
 }
 
 fn client(url: &str) -> Client {
-    Client::new(&ClientOptions::new(url)).unwrap()
+    Client::new(ClientOptions::new(url)).unwrap()
 }
 
 fn id() -> PeerId {
