@@ -55,7 +55,14 @@ static_stages() {
   stage licences cargo deny --log-level error check bans licenses sources
   stage clippy cargo clippy --workspace --all-targets -- --deny warnings
   stage clippy-stand-in cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
+  stage package check_package
   stage rustdoc env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+}
+
+# Whether crates.io would accept what is meant to be published.
+check_package() {
+  cargo package --workspace --exclude aurora-bench --exclude aurora-discovery-contract-tests \
+    --no-verify --allow-dirty --quiet
 }
 
 check_shell() {

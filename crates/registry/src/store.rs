@@ -59,8 +59,11 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused as [`PutResult::Held`] as [`Standing::check_replacement`] decides. A caller that
-    /// presents the current token keeps it. Otherwise `put.new_token` becomes the token.
+    /// Refused as [`PutResult::Held`] if [`Standing::check_replacement`] does not permit it. A
+    /// caller that presents the current token keeps it. Otherwise `put.new_token` becomes the
+    /// token.
+    ///
+    /// [`Standing::check_replacement`]: crate::Standing::check_replacement
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
 
     /// Renews the lease of a live peer, or revives a dormant peer, for the duration that was
@@ -69,6 +72,9 @@ pub trait Store: Send + Sync + 'static {
     /// The lease then ends no earlier than `now + ttl`, and no later than a third of `ttl` after
     /// that. [`Standing::check_renewal`] decides what `claim` proves. A proven renewal stores the
     /// time of the proof when [`Standing::proof_is_due`], and no bound refuses it.
+    ///
+    /// [`Standing::check_renewal`]: crate::Standing::check_renewal
+    /// [`Standing::proof_is_due`]: crate::Standing::proof_is_due
     async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError>;
 
     /// Renews the leases of several peers, each as [`Store::renew`] does. `peers` contains no
@@ -87,6 +93,8 @@ pub trait Store: Send + Sync + 'static {
     }
 
     /// Deregisters a peer, live or dormant, if [`Standing::check_removal`] permits it.
+    ///
+    /// [`Standing::check_removal`]: crate::Standing::check_removal
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
@@ -240,7 +248,7 @@ pub enum Renewal {
         /// When the peer registered.
         registered_at: Timestamp,
     },
-    /// The claim must not renew the lease; see [`Standing::check_renewal`].
+    /// The claim must not renew the lease; see [`Store::renew`].
     Held(Held),
     /// The heartbeat proves nothing, and its source already keeps its maximum number of peers alive
     /// by such heartbeats. Stores that several processes share need not count them.

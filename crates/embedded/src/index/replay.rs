@@ -80,12 +80,20 @@ impl Index {
         self.opened_at = now;
         let mut expiries = Vec::with_capacity(self.live.len());
         let mut evictions = Vec::new();
+        let window = self.limits.revival_window_millis;
         for number in 0..self.slots.slot_count() {
             let (slot, tail) = self.slots.slot_and_tail_mut(number);
             tail.set_proven_at(now);
             match slot.state {
                 State::Vacant => {}
-                State::Dormant => evictions.push((tail.scheduled, number)),
+                State::Dormant => {
+                    // The clock may have been set back since the lease ended.
+                    if slot.expires_at() > now {
+                        slot.set_lease(slot.last_seen().min(now), now);
+                        tail.scheduled = now.plus_millis(window);
+                    }
+                    evictions.push((tail.scheduled, number));
+                }
                 State::Live => {
                     let millis = slot.ttl.as_millis();
                     slot.set_lease(now, now.plus_millis(millis + jitter(millis / 3)));

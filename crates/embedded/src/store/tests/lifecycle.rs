@@ -1,10 +1,13 @@
 //! How the life cycle of peers affects the index.
 
+use std::sync::Arc;
+
 use aurora_discovery_protocol::{Peer, Timestamp};
-use aurora_discovery_registry::{Census, Enumeration, Limits, Renewal, Store, StoreError, Swept};
+use aurora_discovery_registry::{Census, Enumeration, Limits, PutResult, Renewal, Store, StoreError, Swept};
 
 use super::fixture::{at, block_on, claim, id, put, query};
-use crate::EmbeddedStore;
+use crate::disk::LossyDisk;
+use crate::{EmbeddedOptions, EmbeddedStore};
 
 const WEEK: u64 = 7 * 24 * 3_600;
 
@@ -53,6 +56,24 @@ fn a_time_offset_shifts_last_seen_and_no_lease() {
     let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array()).unwrap();
     assert_eq!(peers[0].last_seen.map(Timestamp::as_secs), Some(at(3_600).as_secs()));
     assert_eq!(store.shared.index.read().expires_at(&id("p")), Some(at(300)));
+}
+
+#[test]
+fn a_dormant_peer_stays_dormant_if_the_clock_was_set_back_before_a_restart() {
+    let disk = LossyDisk::new(1);
+    let open =
+        |now| EmbeddedStore::open_on(Arc::new(disk.clone()), EmbeddedOptions::default(), at(now)).unwrap();
+    let store = open(WEEK);
+    store.put_now(put("p", "203.0.113.1", &[]), at(WEEK));
+    block_on(store.sweep(at(WEEK + 300))).unwrap();
+    block_on(store.close()).unwrap();
+    let store = open(0);
+    let census = block_on(store.census(1, at(0))).unwrap();
+    assert_eq!((census.live, census.dormant), (0, 1));
+    // Its lease has ended, so any client may register under the name.
+    let replaced = store.put_now(put("p", "198.51.100.7", &[]), at(1));
+    assert_eq!(replaced, PutResult::Stored { token_kept: false });
+    store.check();
 }
 
 #[test]
