@@ -111,17 +111,19 @@ impl Core {
     /// estimate that may be a minute old. Many concurrent registrations may exceed the limit.
     pub(crate) async fn is_full(&self, now: Timestamp) -> Result<bool, StoreError> {
         const MAX_COUNTED: u64 = 1_000; // no network with more peers is small
-        let live = if self.max_peers <= MAX_COUNTED {
-            match self.network().await? {
-                Network::Small(peers) => to_u64(peers.values().filter(|stored| stored.is_live(now)).count()),
-                Network::Large => return Ok(true),
+        let network = if self.max_peers <= MAX_COUNTED { Some(self.network().await?) } else { None };
+        let live = match network {
+            Some(Network::Small(peers)) => {
+                to_u64(peers.values().filter(|stored| stored.is_live(now)).count())
             }
-        } else {
-            let seen = match self.sizes.get(&[]) {
-                Some(seen) => seen,
-                None => self.sizes.add(&[], &self.probe(&[]).await?),
-            };
-            seen.estimated_live()
+            // Markers and dormant peers make a network large as well, so it need not be full.
+            Some(Network::Large) | None => {
+                let seen = match self.sizes.get(&[]) {
+                    Some(seen) => seen,
+                    None => self.sizes.add(&[], &self.probe(&[]).await?),
+                };
+                seen.estimated_live()
+            }
         };
         Ok(live >= self.max_peers)
     }

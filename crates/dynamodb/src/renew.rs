@@ -90,8 +90,10 @@ impl Core {
         // The lease may be long enough if only the proof is written. A clock that is behind shortens
         // neither.
         let expires_at = longest.max(stored.expires_at);
-        let stored_proof =
-            if proven { Some(now.max(stored.standing().proven_at)) } else { stored.stored_proof };
+        // Without a stored proof `last_seen` stands for it, and this write moves `last_seen`.
+        let proven_at = stored.standing().proven_at;
+        let stored_proof = Some(if proven { now.max(proven_at) } else { proven_at });
+        let writes_proof = proven || stored.stored_proof.is_none();
         let markers_suffice =
             item::deletable_at(expires_at, self.revival_window_millis) <= stored.markers_expire_at;
         let last_seen = now.max(stored.last_seen);
@@ -103,8 +105,8 @@ impl Core {
             self.table.write_all(self.markers(&renewed).await?).await?;
         }
         let written = if stored.indexed {
-            let update = Expression::renewal(&renewed, proven, self.revival_window_millis);
-            let condition = Expression::not_newer_than(&renewed, proven);
+            let update = Expression::renewal(&renewed, writes_proof, self.revival_window_millis);
+            let condition = Expression::not_newer_than(&renewed, writes_proof);
             self.table.update(item::peer_key(&stored.registration.peer_id), update, condition).await?
         } else {
             let item = renewed.to_item(self.secret().await?, self.revival_window_millis);

@@ -233,6 +233,8 @@ async fn a_peer_of_the_earlier_release_is_free_twelve_leases_after_it_was_last_s
     }
     let held = one.put(put("ipv6", &[], "198.51.100.9", 1), table.after(42_100)).await;
     assert!(matches!(held, Ok(PutResult::Held(_))), "{held:?}");
+    let free = one.put(put("ipv6", &[], "198.51.100.9", 1), table.after(43_300)).await;
+    assert!(matches!(free, Ok(PutResult::Stored { .. })), "{free:?}");
 }
 
 #[tokio::test]

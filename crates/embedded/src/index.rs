@@ -125,6 +125,11 @@ impl Index {
         }
     }
 
+    /// The difference between the wall clock and the times of this index, in milliseconds.
+    pub(crate) fn time_offset(&self) -> i64 {
+        self.time_offset.load(Relaxed)
+    }
+
     /// Sets what is added to `last_seen` where a peer is listed, in milliseconds.
     pub(crate) fn set_time_offset(&self, millis: i64) {
         self.time_offset.store(millis, Relaxed);

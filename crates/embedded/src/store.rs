@@ -269,7 +269,7 @@ impl EmbeddedStore {
 fn undo(index: &Index, peer: &str, slot: Option<u32>) -> Undo {
     let mut record = Vec::new();
     match slot {
-        Some(slot) => index.record(slot, &mut record),
+        Some(slot) => index.record(slot, 0, &mut record),
         None => Record::Removed { peer }.encode(&mut record),
     }
     record.into()

@@ -123,15 +123,22 @@ impl Steady {
 
     /// The time. `read` reads the monotonic clock.
     fn now(&self, read: impl Fn() -> u64) -> u64 {
-        let mut elapsed = read();
-        let last = self.last.load(Acquire);
-        if elapsed.abs_diff(last) > Self::MAX_STEP {
-            elapsed = self.skip_gap(read);
-        } else if elapsed >= last + Self::MIN_STEP {
-            self.last.fetch_max(elapsed, AcqRel);
+        loop {
+            let before = self.skipped.load(Acquire);
+            let mut elapsed = read();
+            let last = self.last.load(Acquire);
+            if elapsed.abs_diff(last) > Self::MAX_STEP {
+                elapsed = self.skip_gap(&read);
+            } else if elapsed >= last + Self::MIN_STEP {
+                self.last.fetch_max(elapsed, AcqRel);
+            }
+            let skipped = self.skipped.load(Acquire);
+            // If a gap was left out in the meantime, `elapsed` may be from before it.
+            if skipped == before {
+                let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
+                return self.start.saturating_add_signed(elapsed.saturating_sub(skipped));
+            }
         }
-        let elapsed = i64::try_from(elapsed).unwrap_or(i64::MAX);
-        self.start.saturating_add_signed(elapsed.saturating_sub(self.skipped.load(Acquire)))
     }
 
     /// Leaves out the gap before the current reading, which it returns. A monotonic clock does not

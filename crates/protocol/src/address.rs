@@ -60,7 +60,7 @@ impl Address {
                 "must not be a link-local address: it is not reachable from other networks",
             ));
         }
-        if host.is_multicast() || host == IpAddr::from([255, 255, 255, 255]) {
+        if host.is_unspecified() || host.is_multicast() || host == IpAddr::from([255, 255, 255, 255]) {
             return Err(Invalid::rule(
                 "must be the address of one host, not a multicast or broadcast address",
             ));
@@ -124,13 +124,14 @@ impl Host {
 }
 
 /// The IPv4 address that an IPv6 address embeds: IPv4-mapped and IPv4-compatible (RFC 4291),
-/// NAT64 (RFC 6052 and RFC 8215) and 6to4 (RFC 3056) addresses.
+/// IPv4-translated (RFC 2765), NAT64 (RFC 6052 and RFC 8215) and 6to4 (RFC 3056) addresses.
 fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = ip.to_canonical() else { return None };
     let [a, b, c, d, e, f, g, h] = v6.segments();
     let of = |high: u16, low: u16| Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low));
     match [a, b, c, d, e, f] {
         [0, 0, 0, 0, 0, 0] if v6 != Ipv6Addr::LOCALHOST => Some(of(g, h)),
+        [0, 0, 0, 0, 0xFFFF, 0] => Some(of(g, h)),
         [0x64, 0xFF9B, 0, 0, 0, 0] | [0x64, 0xFF9B, 1, ..] => Some(of(g, h)),
         [0x2002, high, low, ..] => Some(of(high, low)),
         _ => None,
@@ -204,6 +205,7 @@ mod tests {
         let forms = [
             "::ffff:192.0.2.1",
             "::192.0.2.1",
+            "::ffff:0:192.0.2.1",
             "64:ff9b::192.0.2.1",
             "64:ff9b:1::c000:201",
             "2002:c000:201::1",
@@ -223,7 +225,9 @@ mod tests {
 
     #[test]
     fn an_address_that_hides_an_unusable_one_is_refused() {
-        for text in ["64:ff9b::224.0.0.1", "2002:a9fe:1::1", "::255.255.255.255", "64:ff9b::169.254.1.1"] {
+        for text in
+            ["64:ff9b::224.0.0.1", "2002:a9fe:1::1", "::255.255.255.255", "64:ff9b::169.254.1.1", "64:ff9b::"]
+        {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

@@ -82,8 +82,10 @@ impl HeartbeatEntries {
         }
         let mut distinct: Vec<HeartbeatEntry> = Vec::with_capacity(entries.len());
         for entry in entries {
-            if !distinct.iter().any(|other| other.peer_id == entry.peer_id) {
-                distinct.push(entry);
+            match distinct.iter_mut().find(|other| other.peer_id == entry.peer_id) {
+                None => distinct.push(entry),
+                // A repetition must not drop the proof.
+                Some(first) => first.lease_token = first.lease_token.take().or(entry.lease_token),
             }
         }
         Ok(Self(distinct))

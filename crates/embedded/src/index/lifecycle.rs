@@ -1,5 +1,7 @@
 //! Transitions between the states of a peer: live, dormant, deleted.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::Swept;
 
@@ -127,7 +129,9 @@ impl Index {
             return false;
         }
         self.counts.expired += 1;
-        log(&Record::Expired { peer: text(&self.slots.encoded(number).peer_id()), at: expires_at });
+        // On disk, times are those of the wall clock, with which the next process starts.
+        let at = expires_at.shifted_by_millis(self.time_offset.load(Relaxed));
+        log(&Record::Expired { peer: text(&self.slots.encoded(number).peer_id()), at });
         self.record_departure(number);
         self.leave_state(number);
         self.enter_state(number, State::Dormant);

@@ -62,8 +62,9 @@ impl Index {
         }
     }
 
-    /// Appends the record of the peer in a slot, or nothing if the slot is vacant.
-    pub(crate) fn record(&self, number: u32, out: &mut Vec<u8>) {
+    /// Appends the record of the peer in a slot, or nothing if the slot is vacant. `offset` is added
+    /// to its times, in milliseconds: [`Index::time_offset`] for the next process, 0 for this one.
+    pub(crate) fn record(&self, number: u32, offset: i64, out: &mut Vec<u8>) {
         let (slot, tail) = self.slots.slot_and_tail(number);
         if slot.state == State::Vacant {
             return;
@@ -74,9 +75,9 @@ impl Index {
             dormant: slot.state == State::Dormant,
             holder: tail.holder(),
             ttl: slot.ttl,
-            registered_at: tail.registered_at,
-            last_seen: slot.last_seen(),
-            expires_at: slot.expires_at(),
+            registered_at: tail.registered_at.shifted_by_millis(offset),
+            last_seen: slot.last_seen().shifted_by_millis(offset),
+            expires_at: slot.expires_at().shifted_by_millis(offset),
             json: text(&json),
         };
         Record::Registered(registered).encode(out);

@@ -171,7 +171,7 @@ fn write_checkpoint(shared: &Shared, journal: &Journal<Undo>) -> Result<Checkpoi
             break;
         }
         for slot in from..until {
-            index.record(slot, &mut bytes);
+            index.record(slot, index.time_offset(), &mut bytes);
             ends.push(bytes.len());
         }
         drop(index);

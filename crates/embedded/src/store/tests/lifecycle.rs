@@ -59,6 +59,29 @@ fn a_time_offset_shifts_last_seen_and_no_lease() {
 }
 
 #[test]
+fn a_pause_does_not_count_against_a_dormant_peer_after_a_restart() {
+    const PAUSE: u64 = 2 * 24 * 3_600;
+    for checkpoint in [false, true] {
+        let disk = LossyDisk::new(1);
+        let open = |now| {
+            EmbeddedStore::open_on(Arc::new(disk.clone()), EmbeddedOptions::default(), at(now)).unwrap()
+        };
+        let store = open(0);
+        store.put_now(put("p", "203.0.113.1", &[]), at(0));
+        store.set_time_offset(i64::try_from(PAUSE * 1_000).unwrap());
+        block_on(store.sweep(at(300))).unwrap();
+        if checkpoint {
+            store.checkpoint().unwrap();
+        }
+        block_on(store.close()).unwrap();
+        // The wall clock of the next process includes the pause, which is longer than the window.
+        let store = open(PAUSE + 400);
+        let renewal = store.renew_now("p", at(PAUSE + 400));
+        assert!(matches!(renewal, Renewal::Renewed { revived: true, .. }), "{checkpoint}: {renewal:?}");
+    }
+}
+
+#[test]
 fn a_dormant_peer_stays_dormant_if_the_clock_was_set_back_before_a_restart() {
     let disk = LossyDisk::new(1);
     let open =
