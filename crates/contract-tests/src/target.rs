@@ -47,6 +47,9 @@ pub struct Target {
     /// Whether bodies reach the service as they are sent: in chunks, or with a wrong length. A
     /// gateway changes this.
     pub passes_bodies_unchanged: bool,
+    /// Whether a header that a request repeats reaches the service each time. An emulator may pass
+    /// only one of them.
+    pub passes_repeated_headers: bool,
     /// Whether the service has a change log.
     pub has_change_log: bool,
     /// Advances the clock of the service by a number of seconds, if that is possible.
@@ -66,6 +69,7 @@ impl Target {
             keeps_head_length: true,
             cors: true,
             passes_bodies_unchanged: true,
+            passes_repeated_headers: true,
             has_change_log: true,
             advance_clock: None,
             guard: Box::new(guard),

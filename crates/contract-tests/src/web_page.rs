@@ -45,7 +45,8 @@ pub async fn a_web_page_can_change_what_it_registered_itself(target: &Target) {
 
 pub async fn a_hidden_origin_and_several_origins_equal_none(target: &Target) {
     let client = Client::first(target);
-    for origins in [&[HIDDEN][..], &[OWN, OWN]] {
+    let cases = [&[HIDDEN][..], &[OWN, OWN]];
+    for origins in cases.into_iter().filter(|case| case.len() == 1 || target.passes_repeated_headers) {
         let body = json!({"peer_id": unique("peer")});
         post(&client, "/register", origins, &body).await.ok();
         post(&client, "/register", origins, &body).await.refused(403, "not_holder", None);

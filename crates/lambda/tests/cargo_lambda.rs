@@ -27,7 +27,7 @@ mod watch {
 }
 
 /// A separate function on its own table, as in `contract.rs`. `cargo lambda` 1.9 gives 127.0.0.1 as
-/// the source of every request, responds with 500 by itself to a body without a type that is not
+/// the source of every request, passes one of several headers with the same name, responds with 500 by itself to a body without a type that is not
 /// UTF-8, and sends a length of 0 in each response to HEAD.
 async fn start_target(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
@@ -39,6 +39,7 @@ async fn start_target(needs: Needs) -> Option<Target> {
     target.passes_binary_bodies = false;
     target.keeps_head_length = false;
     target.passes_bodies_unchanged = false;
+    target.passes_repeated_headers = false;
     target.has_change_log = false;
     Some(target)
 }
@@ -46,7 +47,12 @@ async fn start_target(needs: Needs) -> Option<Target> {
 async fn start() -> (CargoLambda, Bootstrap) {
     let (table, endpoint) = table::fresh().await;
     let emulator = CargoLambda::start().await;
-    let settings = [("AURORA_TABLE", table.as_str()), ("AURORA_DYNAMODB_ENDPOINT", &endpoint)];
+    let settings = [
+        ("AURORA_TABLE", table.as_str()),
+        ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
+        // The suite tests the bound of the contract, not the lower default on a table.
+        ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
+    ];
     let process = Bootstrap::start(&emulator.runtime_api(), &settings);
     (emulator, process)
 }

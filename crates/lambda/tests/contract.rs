@@ -68,7 +68,12 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
     }
     let (table, endpoint) = table::fresh().await;
     let api = Arc::new(RuntimeApi::start().await);
-    let settings = [("AURORA_TABLE", table.as_str()), ("AURORA_DYNAMODB_ENDPOINT", &endpoint)];
+    let settings = [
+        ("AURORA_TABLE", table.as_str()),
+        ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
+        // The suite tests the bound of the contract, not the lower default on a table.
+        ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
+    ];
     let process = Bootstrap::start(&api.authority(), &settings);
     let mut target = Target::new(gateway::start(kind, api).await, process);
     target.passes_bodies_unchanged = false;
