@@ -27,8 +27,9 @@ mod watch {
 }
 
 /// A separate function on its own table, as in `contract.rs`. `cargo lambda` 1.9 gives 127.0.0.1 as
-/// the source of every request, passes one of several headers with the same name, responds with 500 by itself to a body without a type that is not
-/// UTF-8, and sends a length of 0 in each response to HEAD.
+/// the source of every request and passes one of several headers with the same name. It responds
+/// with 500 by itself to a body without a type that is not UTF-8, and sends a length of 0 in each
+/// response to HEAD.
 async fn start_target(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
