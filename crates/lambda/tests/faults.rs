@@ -118,7 +118,7 @@ async fn unprocessed_items_of_a_batch_are_written_before_the_response() {
     let (table, endpoint) = table::fresh().await;
     let proxy = Proxy::in_front_of(&endpoint).await;
     proxy.rule(|_| Fault::PartialBatch);
-    let archetypes: Vec<String> = (0..32).map(|n| format!("a{n}")).collect();
+    let archetypes: Vec<String> = (0..8).map(|n| format!("a{n}")).collect();
     let function = Function::start(&table, &proxy.endpoint).await;
     assert_eq!(function.register("p", 1, &archetypes).await, 200);
     let batches = proxy.take_calls().iter().filter(|call| *call == "BatchWriteItem").count();
