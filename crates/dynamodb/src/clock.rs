@@ -26,7 +26,7 @@ const MAX_AGE: Duration = Duration::from_secs(60);
 /// `Date` has whole seconds, so that the time may be up to one second later.
 const RESOLUTION: Duration = Duration::from_secs(1);
 
-/// The clock. It tells no time before the first response.
+/// The clock. It has no time before the first response.
 #[derive(Debug, Default)]
 pub(crate) struct StoreClock(Mutex<Option<Sample>>);
 

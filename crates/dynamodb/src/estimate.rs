@@ -94,7 +94,7 @@ pub(crate) fn to_u64(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// RecentWrites observations, by the archetypes of the query.
+/// Recent observations, by the archetypes of the query.
 #[derive(Debug, Default)]
 pub(crate) struct SizeEstimates(Mutex<HashMap<Vec<Archetype>, Estimate>>);
 

@@ -50,7 +50,7 @@ pub trait Disk: Send + Sync + 'static {
 }
 
 /// An open file. Offsets and lengths are in bytes.
-#[allow(clippy::len_without_is_empty, reason = "nothing asks whether a file is empty")]
+#[allow(clippy::len_without_is_empty, reason = "no caller checks whether a file is empty")]
 pub trait DiskFile: Send + Sync {
     /// Writes all of `bytes` at `offset` and extends the file if necessary. After an error, any
     /// part may have been written.

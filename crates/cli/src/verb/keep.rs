@@ -27,7 +27,7 @@ pub(crate) struct KeepArgs {
     /// wrong, which changes nothing.)
     #[arg(long)]
     pub(crate) replace: bool,
-    /// Print the lease token. It is a secret: whoever knows it can change the registration.
+    /// Print the lease token. It is a secret: any client that has it can change the registration.
     #[arg(long)]
     pub(crate) show_token: bool,
     /// How long to wait for the service when the command is stopped. Docker waits for 10 s.

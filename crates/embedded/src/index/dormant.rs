@@ -1,7 +1,7 @@
 //! The dormant peers of each source, in the order in which their leases ended.
 //!
-//! The list is threaded through the tails of the peers. The table has only the ends of each list,
-//! so that a source without dormant peers takes no memory.
+//! The links of each list are stored in the peers' tails (`memory/tail.rs`). The table has only the
+//! ends of each list, so that a source without dormant peers takes no memory.
 
 use std::hash::{BuildHasher, RandomState};
 

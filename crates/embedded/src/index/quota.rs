@@ -17,7 +17,7 @@ pub(crate) struct Quota {
     networks: CountTable,
     /// Live peers per [`AddressKeys`].
     addresses: CountTable,
-    /// Peers per source whose unproven heartbeats keep them alive.
+    /// Number of peers that each source keeps alive by unproven heartbeats.
     kept: CountTable,
 }
 

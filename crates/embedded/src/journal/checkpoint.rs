@@ -16,7 +16,7 @@ const FRAME_BYTES: usize = 256 << 10;
 /// and the journal's syncs would stall.
 const SYNC_EVERY: u64 = 4 << 20;
 
-/// Why a checkpoint was not taken. The journal goes on and keeps everything, and a later checkpoint
+/// Why a checkpoint was not taken. The journal continues and keeps everything, and a later checkpoint
 /// makes up for it.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
