@@ -41,7 +41,7 @@ impl Index {
             if slot.state == State::Dormant {
                 dormant.entry(tail.source).or_default().insert(number);
                 dormant_bytes += tail.cost();
-                assert_eq!(tail.kept_by, None, "a dormant peer is kept alive by nobody");
+                assert_eq!(tail.kept_by, None, "a dormant peer has no keeper");
                 assert!(
                     self.schedule.evictions().contains(scheduled, number),
                     "the eviction of a dormant peer is scheduled"
