@@ -51,7 +51,7 @@ pub(crate) struct Scenario {
     pub(crate) partition_seconds: u32,
     /// The number of responses that a peer remembers; legacy clients remember only the last one.
     #[arg(long, default_value_t = 1)]
-    pub(crate) answers: u32,
+    pub(crate) responses: u32,
     /// The interval at which the graph is analysed, in seconds.
     #[arg(long, default_value_t = 10)]
     pub(crate) step_seconds: u32,

@@ -61,7 +61,7 @@ impl Simulation {
         fastrand::seed(scenario.seed);
         let rng = fastrand::Rng::with_seed(scenario.seed);
         let samplers = if scenario.ours_only { &Sampler::ALL[..1] } else { &Sampler::ALL[..] };
-        let (k, answers) = (usize::try_from(scenario.k)?, usize::try_from(scenario.answers)?);
+        let (k, responses) = (usize::try_from(scenario.k)?, usize::try_from(scenario.responses)?);
         let series =
             |sampler: &Sampler| Series { sampler: *sampler, figures: Vec::new(), removals: Vec::new() };
         let mut simulation = Self {
@@ -70,7 +70,7 @@ impl Simulation {
             rng,
             service: Service::new(scenario)?,
             population: Population::default(),
-            memories: samplers.iter().map(|sampler| (*sampler, Views::new(k, answers))).collect(),
+            memories: samplers.iter().map(|sampler| (*sampler, Views::new(k, responses))).collect(),
             schedule: Schedule::new(scenario),
             graph: Graph::default(),
             replacements_due: 0.0,

@@ -14,7 +14,7 @@ pub(crate) fn of(scenario: &Scenario, simulation: &Simulation) -> Value {
         .map(|series| (format!("{:?}", series.sampler), of_series(scenario, series)))
         .collect();
     json!({
-        "peers": scenario.peers, "k": scenario.k, "answers": scenario.answers,
+        "peers": scenario.peers, "k": scenario.k, "responses": scenario.responses,
         "discovers": discovers, "unanswered": unanswered, "joined": joined, "left": left,
         "samplers": samplers,
     })

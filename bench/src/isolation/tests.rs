@@ -68,7 +68,7 @@ async fn too_small_samples_leave_peers_unknown() {
 
 #[tokio::test]
 async fn after_an_outage_longer_than_a_lease_the_network_recovers_within_two_intervals() {
-    for options in [&["--outage-restores"][..], &["--answers=2"]] {
+    for options in [&["--outage-restores"][..], &["--responses=2"]] {
         let outage = ["--k=24", "--ours-only", "--leases=4", "--outage-at=200", "--outage-seconds=600"];
         let simulation = run(&[&outage, options].concat()).await;
         let ours = seen(&simulation, Sampler::Ours);

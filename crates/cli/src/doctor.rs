@@ -12,6 +12,7 @@ mod lease;
 mod reach;
 mod report;
 mod test_peer;
+mod zone;
 
 use aurora_discovery_client::{Client, Probe};
 
@@ -30,6 +31,9 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     report.add(findings)?;
     if is_reachable {
         examine(&client, &args, &mut report).await?;
+    } else {
+        let reason = "the other checks need a service that responds";
+        report.add(vec![Finding::unchecked("skipped", reason)])?;
     }
     report.finish()
 }
@@ -37,6 +41,7 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
 async fn examine(client: &Client, args: &DoctorArgs, report: &mut Report) -> Result<(), Failure> {
     report.add(cors::examine(client).await)?;
     report.add(clock::examine(client).await)?;
+    report.add(zone::examine())?;
     let mut peer = TestPeer::new();
     report.add(lease::examine(client, &mut peer).await)?;
     report.add(address::examine(client, &mut peer).await)?;

@@ -47,6 +47,10 @@ fn main() -> ExitCode {
 }
 
 fn run(command: Command) -> Result<(), Failure> {
+    // The service writes these warnings to its log.
+    if !matches!(command, Command::Serve(_)) {
+        settings::unknown_variables().iter().for_each(failure::warn);
+    }
     match command {
         Command::Serve(args) => multi_thread_runtime()?.block_on(serve::run(*args)),
         Command::Demo(args) => multi_thread_runtime()?.block_on(demo::run(args)),

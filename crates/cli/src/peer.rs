@@ -25,8 +25,8 @@ pub(crate) struct PeerArgs {
     /// Metadata that the peer publishes: a JSON object.
     #[arg(long, value_name = "JSON", value_parser = Metadata::parse)]
     pub(crate) metadata: Option<Metadata>,
-    /// The lease to request; by default that of the service.
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..))]
+    /// The lease to request; by default that of the service, which also sets the bounds.
+    #[arg(long, value_name = "SECONDS")]
     pub(crate) ttl: Option<u32>,
     #[command(flatten)]
     pub(crate) token: TokenArgs,

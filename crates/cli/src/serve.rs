@@ -13,6 +13,7 @@ use aurora_discovery_registry::{Limits, Registry, Store};
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
+use crate::settings;
 use crate::signal::stop_requested;
 
 pub(crate) use args::ServeArgs;
@@ -22,6 +23,9 @@ pub(crate) use memory::MemoryService;
 /// Runs the service until it is asked to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     crate::log::start(args.log.log.clone(), args.log_format)?;
+    for warning in settings::unknown_variables() {
+        tracing::warn!("{warning}");
+    }
     // From here on, a signal leads to an orderly shutdown.
     let stop = stop_requested();
     let mut serving = args.server.options(&args.service, &args.sources)?;

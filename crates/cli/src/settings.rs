@@ -46,6 +46,11 @@ pub(crate) fn print_table() -> Result<(), Failure> {
     print(aurora_discovery_settings::markdown_table(&subcommand(&command()), CONFIG).trim_end())
 }
 
+/// Warnings about environment variables that look like settings and are none.
+pub(crate) fn unknown_variables() -> Vec<String> {
+    aurora_discovery_settings::unknown_variables(&command())
+}
+
 fn command() -> clap::Command {
     Args::command().mut_subcommand(SERVE, allow_switch_values)
 }
@@ -117,6 +122,13 @@ mod tests {
     }
 
     #[test]
+    fn a_host_name_to_listen_on_is_resolved() {
+        let given = serve(&["--metrics-listen", "localhost:2"], Some("listen = \"localhost:1\"")).unwrap();
+        assert_eq!(given.server.listen, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(given.server.metrics_listen, Some("127.0.0.1:2".parse().unwrap()));
+    }
+
+    #[test]
     fn a_switch_may_have_a_value() {
         assert!(serve(&["--memory"], None).unwrap().memory);
         assert!(serve(&["--memory=true"], None).unwrap().memory);
@@ -131,7 +143,7 @@ mod tests {
             ("ttl-mim = 7", &["ttl-mim", "not a setting", "ttl-min"][..]),
             ("ttl-min = 0", &["ttl-min", "0 is not in 1..=86400"]),
             ("ttl-min = \"soon\"", &["ttl-min", "invalid digit"]),
-            ("listen = \"here\"", &["listen", "invalid socket address"]),
+            ("listen = \"here\"", &["listen", "must be an address or a host name, and a port"]),
             ("log-format = \"xml\"", &["log-format", "auto, text, json"]),
             ("data = [1]", &["data", "must be a string, a number or a boolean"]),
             ("config = \"other\"", &["config", "not a setting"]),

@@ -7,6 +7,7 @@ mod environment;
 mod retry;
 
 use std::env;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
@@ -46,17 +47,21 @@ pub struct ConnectError(String);
 /// # Errors
 /// [`ConnectError`] says what is missing or malformed. This function does not call DynamoDB.
 pub async fn connect(options: &DynamoOptions) -> Result<Client, ConnectError> {
-    let config = config(options, http_client()).await?;
+    let config = config(options, http_client(endpoint(options)?.as_ref())).await?;
     let config = config.retry_config(retry::config()).retry_classifier(retry::TransientResponse);
     Ok(Client::from_conf(config.build()))
 }
 
 /// The SDK's HTTP client with rustls on ring, through the proxy that `HTTPS_PROXY`, `HTTP_PROXY`
 /// and `NO_PROXY` select. The SDK's default client would do the same with a second cryptography
-/// library.
-fn http_client() -> SharedHttpClient {
-    Builder::new().pool_idle_timeout(LONGEST_IDLE).build_with_connector_fn(|settings, components| {
-        let mut connector = Connector::builder().proxy_config(ProxyConfig::from_env());
+/// library. A proxy cannot reach a loopback endpoint of this machine, so that none is used for it.
+fn http_client(endpoint: Option<&Uri>) -> SharedHttpClient {
+    let proxy = match endpoint {
+        Some(endpoint) if has_loopback_host(endpoint) => ProxyConfig::disabled(),
+        _ => ProxyConfig::from_env(),
+    };
+    Builder::new().pool_idle_timeout(LONGEST_IDLE).build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder().proxy_config(proxy.clone());
         connector.set_connector_settings(settings.cloned());
         connector.set_sleep_impl(components.and_then(|components| components.sleep_impl()));
         connector.tls_provider(Provider::rustls(CryptoMode::Ring)).build()
@@ -124,8 +129,12 @@ fn local_credentials() -> Credentials {
 }
 
 fn is_loopback(endpoint: &Uri) -> bool {
-    endpoint.scheme_str() == Some("http")
-        && matches!(endpoint.host(), Some("127.0.0.1" | "localhost" | "[::1]"))
+    endpoint.scheme_str() == Some("http") && has_loopback_host(endpoint)
+}
+
+fn has_loopback_host(endpoint: &Uri) -> bool {
+    let host = endpoint.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 #[cfg(test)]

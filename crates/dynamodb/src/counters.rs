@@ -90,49 +90,45 @@ impl Counters {
     pub(crate) fn metrics(&self) -> Vec<StoreMetric> {
         let figure = |name, help, value| StoreMetric { name, help, value: MetricValue::Counter(value) };
         vec![
-            figure(
-                "dynamodb_calls_total",
-                "DynamoDB API calls that returned a response.",
-                self.calls.value(),
-            ),
+            figure("dynamodb_calls_total", "DynamoDB API calls that returned a response", self.calls.value()),
             figure(
                 "dynamodb_failures_total",
-                "DynamoDB API calls that failed after all retries.",
+                "DynamoDB API calls that failed after all retries",
                 self.failures.value(),
             ),
             figure(
                 "dynamodb_refused_writes_total",
-                "Conditional writes that failed because another process changed the item; each is billed.",
+                "Conditional writes that failed because another process changed the item; each is billed",
                 self.refused_writes.value(),
             ),
             figure(
                 "dynamodb_read_units_total",
-                "Read units billed, including those of the index.",
+                "Read units billed, including those of the index",
                 self.read_units.whole(),
             ),
             figure(
                 "dynamodb_write_units_total",
-                "Write units billed, including those of the index.",
+                "Write units billed, including those of the index",
                 self.write_units.whole(),
             ),
             figure(
                 "dynamodb_unreadable_items_total",
-                "Items skipped because they cannot be parsed.",
+                "Items skipped because they cannot be parsed",
                 self.unreadable_items.value(),
             ),
             figure(
                 "dynamodb_stale_entries_total",
-                "Index entries that were read in vain: the peer is deleted, dormant or changed.",
+                "Index entries read that were out of date: the peer is deleted, dormant or changed",
                 self.stale_entries.value(),
             ),
             figure(
                 "dynamodb_delisted_peers_total",
-                "Dormant peers removed from the index.",
+                "Dormant peers removed from the index",
                 self.delisted.value(),
             ),
             figure(
                 "dynamodb_snapshots_total",
-                "Scans that read a small network completely.",
+                "Scans that read a small network completely",
                 self.snapshots.value(),
             ),
         ]

@@ -118,6 +118,17 @@ async fn the_region_and_a_credential_process_are_read_from_a_profile() {
 }
 
 #[tokio::test]
+async fn a_loopback_endpoint_is_called_without_the_proxy() {
+    let aws = Aws::start().await;
+    for host in ["127.0.0.1", "localhost"] {
+        let endpoint = format!("http://{host}:{}", aws.address.port());
+        let requests = aws.requests_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &endpoint)]).await;
+        // A request to a proxy would have the whole URL.
+        assert!(requests.len() == 1 && requests[0].starts_with("POST / by local/"), "{requests:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_role_is_assumed_with_a_profiles_keys_and_with_a_web_identity() {
     let (aws, folder) = (Aws::start().await, tempfile::tempdir().unwrap());
     let config = "[default]\nrole_arn = arn:aws:iam::123456789012:role/r\nsource_profile = base\n\

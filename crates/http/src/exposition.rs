@@ -108,14 +108,13 @@ fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
 
 fn encode_figure(figure: &StoreMetric, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
     let name = format!("store_{}", figure.name);
-    let help = figure.help.trim_end_matches('.');
     // A store defines its own figures, so their descriptors are not declared in `metrics.rs`.
     let kind = match figure.value {
         MetricValue::Counter(_) => MetricType::Counter,
         MetricValue::Gauge(_) => MetricType::Gauge,
         MetricValue::Histogram { .. } => MetricType::Histogram,
     };
-    let mut metric = encoder.encode_descriptor(&name, help, None, kind)?;
+    let mut metric = encoder.encode_descriptor(&name, figure.help, None, kind)?;
     match &figure.value {
         MetricValue::Counter(value) => encode_counter(metric, *value),
         MetricValue::Gauge(value) => ConstGauge::new(*value).encode(metric),
@@ -162,7 +161,7 @@ mod tests {
         let figures = vec![
             StoreMetric {
                 name: "journal_bytes",
-                help: "Bytes of the journal.",
+                help: "Bytes of the journal",
                 value: MetricValue::Gauge(1.5),
             },
             StoreMetric { name: "syncs", help: "Syncs", value: MetricValue::Counter(3) },

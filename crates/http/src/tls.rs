@@ -1,6 +1,7 @@
 //! Loads TLS from a certificate file and a key file.
 
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::ServerConfig;
@@ -22,6 +23,16 @@ pub enum TlsError {
         wanted: &'static str,
         /// The reason.
         reason: String,
+    },
+    /// The private key is encrypted.
+    #[error(
+        "{}: the private key is encrypted; decrypt it with `openssl pkey -in {} -out FILE`, and name that \
+         file instead",
+        path.display(), path.display()
+    )]
+    EncryptedKey {
+        /// The file.
+        path: PathBuf,
     },
     /// The certificate and the key do not belong together.
     #[error("the certificate {} and the key {} can't be used together: {source}", files.cert.display(), files.key.display())]
@@ -45,8 +56,10 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
         .map_err(|error| error.to_string())
         .and_then(|certs| if certs.is_empty() { Err("it contains none".to_owned()) } else { Ok(certs) })
         .map_err(cert_error)?;
-    let key = PrivateKeyDer::from_pem_file(&files.key)
-        .map_err(|error| file_error(&files.key, "a private key")(error.to_string()))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|error| match is_encrypted(&files.key) {
+        true => TlsError::EncryptedKey { path: files.key.clone() },
+        false => file_error(&files.key, "a private key")(error.to_string()),
+    })?;
     let mut config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certs, key))
@@ -54,4 +67,10 @@ pub(crate) fn acceptor(files: &TlsFiles) -> Result<TlsAcceptor, TlsError> {
     // A client that offers both gets HTTP/2.
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+/// Whether a PEM file has an encrypted key: `ENCRYPTED PRIVATE KEY` (PKCS #8), or an older format
+/// with the header `Proc-Type: 4,ENCRYPTED`.
+fn is_encrypted(key: &Path) -> bool {
+    fs::read(key).is_ok_and(|pem| String::from_utf8_lossy(&pem).contains("ENCRYPTED"))
 }

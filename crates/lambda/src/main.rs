@@ -70,6 +70,9 @@ fn run() -> Result<(), Failure> {
 async fn start() -> Result<Handler, SettingsError> {
     let settings = Settings::read()?;
     log::start(settings.log.clone())?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     let client = connect(&settings.store)
         .await
         .map_err(|error| SettingsError::new(format!("the DynamoDB client cannot be configured: {error}")))?;

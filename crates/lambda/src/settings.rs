@@ -5,7 +5,9 @@ use aurora_discovery_dynamodb::DynamoOptions;
 use aurora_discovery_http::ServiceOptions;
 use aurora_discovery_registry::Limits;
 pub(crate) use aurora_discovery_settings::SettingError as SettingsError;
-use aurora_discovery_settings::{LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, parse};
+use aurora_discovery_settings::{
+    LogArgs, RegistryArgs, ServiceArgs, Sources, TableArgs, parse, unknown_variables,
+};
 use clap::Args;
 use tracing_subscriber::filter::Targets;
 
@@ -42,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) log: Targets,
     pub(crate) trusted_hops: usize,
     pub(crate) custom_metrics: bool,
+    /// Warnings about variables that look like settings and are none.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl Settings {
@@ -63,6 +67,7 @@ impl Settings {
             log: given.log.log,
             trusted_hops: given.trusted_hops.into(),
             custom_metrics: given.custom_metrics,
+            warnings: unknown_variables(&Environment::augment_args(clap::Command::new("function"))),
         })
     }
 }

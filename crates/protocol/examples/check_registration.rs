@@ -5,7 +5,7 @@
 //! ```
 #![allow(clippy::print_stdout, reason = "an example prints its result")]
 
-use aurora_discovery_protocol::{DiscoverBounds, ErrorBody, RegisterRequest};
+use aurora_discovery_protocol::{DiscoverBounds, ErrorBody, RegisterRequest, Ttl};
 
 fn main() -> Result<(), serde_json::Error> {
     let body = std::env::args()
@@ -14,7 +14,8 @@ fn main() -> Result<(), serde_json::Error> {
     // These bounds apply to the `discover` key, with which a registration can request a list of
     // peers.
     let bounds = DiscoverBounds { default: 20, max: 100 };
-    match RegisterRequest::from_body(body.as_bytes(), bounds) {
+    let leases = Ttl::from_secs(10)..=Ttl::from_secs(3_600);
+    match RegisterRequest::from_body(body.as_bytes(), leases, bounds) {
         Ok(request) => println!("valid: {}", serde_json::to_string(&request)?),
         Err(refusal) => println!("refused: {}", serde_json::to_string(&ErrorBody::from(refusal))?),
     }

@@ -20,6 +20,7 @@ mod discover;
 mod encoded_peer;
 mod error;
 mod heartbeat;
+mod malformed;
 mod metadata;
 mod network;
 mod object;

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::{Invalid, Refusal};
+use crate::{Invalid, Refusal, malformed};
 
 /// The keys of one JSON object, without duplicates. The values are still text.
 pub(crate) struct Object<'a> {
@@ -18,11 +18,8 @@ pub(crate) struct Object<'a> {
 impl<'a> Object<'a> {
     /// Reads the body of a request.
     pub(crate) fn from_body(body: &'a [u8]) -> Result<Self, Refusal> {
-        let text = std::str::from_utf8(body).map_err(|error| {
-            Refusal::body(format!("the body is not UTF-8 from byte {} on", error.valid_up_to()))
-        })?;
-        let object = Self::read(text, "")
-            .map_err(|error| Refusal::body(format!("the body is not a JSON object: {error}")))?;
+        let text = std::str::from_utf8(body).map_err(|error| malformed::refuse(body, error))?;
+        let object = Self::read(text, "").map_err(|error| malformed::refuse(body, error))?;
         if let Some(key) = object.repeated() {
             return Err(Refusal::body(format!("the body must not repeat the key {}", excerpt(key))));
         }

@@ -1,5 +1,7 @@
 //! The bodies of requests.
 
+use std::ops::RangeInclusive;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -59,11 +61,13 @@ impl RegisterRequest {
         }
     }
 
-    /// Reads a body. `bounds` apply to the `discover` key.
+    /// Reads a body. `ttl` is the range of leases that the service grants, and `bounds` apply to the
+    /// `discover` key.
     ///
     /// # Errors
     /// A [`Refusal`] that names the key and the rule it breaks.
-    pub fn from_body(body: &[u8], bounds: DiscoverBounds) -> Result<Self, Refusal> {
+    pub fn from_body(body: &[u8], ttl: RangeInclusive<Ttl>, bounds: DiscoverBounds) -> Result<Self, Refusal> {
+        let (shortest, longest) = (ttl.start().as_secs(), ttl.end().as_secs());
         let object = Object::from_body(body)?;
         Ok(Self {
             peer_id: object.required("peer_id", peer_id)?,
@@ -73,7 +77,9 @@ impl RegisterRequest {
                 .optional("archetypes", |value| Archetypes::parse(&strings(value)?))?
                 .unwrap_or_default(),
             metadata: object.optional("metadata", Metadata::from_raw)?.unwrap_or_default(),
-            ttl: object.optional("ttl_seconds", |value| integer(value, 1, u32::MAX))?.map(Ttl::from_secs),
+            ttl: object
+                .optional("ttl_seconds", |value| integer(value, shortest, longest))?
+                .map(Ttl::from_secs),
             lease_token: lease_token(&object)?,
             token_only: object.optional("token_only", boolean)?.unwrap_or(false),
             discover: discover(&object, bounds)?,
@@ -140,10 +146,11 @@ mod tests {
     use super::*;
     use crate::{Code, Order};
 
+    const TTL: RangeInclusive<Ttl> = Ttl::from_secs(10)..=Ttl::from_secs(600);
     const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
 
     fn register(body: &str) -> Result<RegisterRequest, Refusal> {
-        RegisterRequest::from_body(body.as_bytes(), BOUNDS)
+        RegisterRequest::from_body(body.as_bytes(), TTL, BOUNDS)
     }
 
     #[test]
@@ -242,6 +249,14 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_lease_is_refused_with_the_leases_that_the_service_grants() {
+        for ttl in ["0", "9", "601", "4294967296", "-1", "60.5", "\"60\"", "true", "[60]"] {
+            let refusal = register(&format!(r#"{{"peer_id":"p","ttl_seconds":{ttl}}}"#)).unwrap_err();
+            assert_eq!(refusal.message, "ttl_seconds must be an integer from 10 to 600", "{ttl}");
+        }
+    }
+
+    #[test]
     fn a_body_that_is_not_a_json_object_is_refused() {
         for body in [
             "",
@@ -256,7 +271,10 @@ mod tests {
         ] {
             assert_eq!(register(body).unwrap_err().code, Code::InvalidBody, "{body}");
         }
-        assert_eq!(RegisterRequest::from_body(b"{\"\xff\":1}", BOUNDS).unwrap_err().code, Code::InvalidBody);
+        assert_eq!(
+            RegisterRequest::from_body(b"{\"\xff\":1}", TTL, BOUNDS).unwrap_err().code,
+            Code::InvalidBody
+        );
     }
 
     #[test]

@@ -5,7 +5,7 @@
 pub struct StoreMetric {
     /// The name: lower case, ending with the unit, without the product's prefix.
     pub name: &'static str,
-    /// A description of one sentence.
+    /// A description of one sentence, without a full stop.
     pub help: &'static str,
     /// The kind and the value.
     pub value: MetricValue,

@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use clap::builder::{BoolishValueParser, Resettable};
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command};
 
 use crate::rule::broken_rule;
@@ -48,6 +48,12 @@ pub fn parse<T: Args>(
 /// A value that breaks its rule, or a request for help.
 pub fn matches(command: &mut Command, arguments: &[OsString]) -> Result<ArgMatches, ParseError> {
     command.try_get_matches_from_mut(arguments.iter()).map_err(|error| {
+        // clap does not say which value it is.
+        if error.kind() == ErrorKind::InvalidUtf8
+            && let Some(variable) = variable_not_in_utf8(command)
+        {
+            return SettingError::new(format!("{variable}: must be valid UTF-8")).into();
+        }
         let invalid = error.get(ContextKind::InvalidArg);
         let Some(ContextValue::String(usage)) = invalid else { return error.into() };
         // clap shows a flag with the name of its value: `--ttl-min <SECONDS>`.
@@ -78,6 +84,20 @@ fn variable_of(command: &Command, flag: &str) -> Option<String> {
         Some(format!("{}{value}", name.to_string_lossy()))
     });
     found.or_else(|| command.get_subcommands().find_map(|subcommand| variable_of(subcommand, flag)))
+}
+
+/// The environment variable whose value is not valid UTF-8 although its setting is text. A path may
+/// have any bytes.
+fn variable_not_in_utf8(command: &Command) -> Option<String> {
+    let is_refused = |arg: &&Arg| {
+        let value = arg.get_env().and_then(std::env::var_os);
+        let probe = Command::new("settings").no_binary_name(true).arg((*arg).clone());
+        value.is_some_and(|value| value.to_str().is_none())
+            && probe.try_get_matches_from([""; 0]).is_err_and(|error| error.kind() == ErrorKind::InvalidUtf8)
+    };
+    let found = command.get_arguments().find(is_refused).and_then(Arg::get_env);
+    let found = found.map(|name| name.to_string_lossy().into_owned());
+    found.or_else(|| command.get_subcommands().find_map(variable_not_in_utf8))
 }
 
 /// `command`, with every switch also accepting a value (`--memory=false`). A source with higher

@@ -4,6 +4,7 @@ mod environment;
 #[cfg(feature = "file")]
 mod file;
 mod limits;
+mod listen;
 mod log;
 mod markdown;
 mod rule;
@@ -11,6 +12,7 @@ mod server;
 mod service;
 mod source;
 mod table;
+mod unknown;
 
 pub use environment::{ParseError, allow_switch_values, ignore_empty_variables, matches, parse};
 #[cfg(feature = "file")]
@@ -22,6 +24,7 @@ pub use server::ServerArgs;
 pub use service::ServiceArgs;
 pub use source::{Source, Sources};
 pub use table::TableArgs;
+pub use unknown::unknown_variables;
 
 /// A setting that breaks its rule, as a sentence that names its source and the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

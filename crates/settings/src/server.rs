@@ -7,6 +7,7 @@ use std::time::Duration;
 use aurora_discovery_http::{ServerOptions, ServiceOptions, TlsFiles};
 use clap::{Args, value_parser};
 
+use crate::listen::socket_address;
 use crate::{ServiceArgs, SettingError, Sources};
 
 /// The upper bound of every timeout: a day.
@@ -16,11 +17,12 @@ const MAX_SECONDS: u64 = 86_400;
 /// handles one request at a time.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// The address and port to listen on; port 0 selects a free port.
-    #[arg(long, env = "AURORA_LISTEN", default_value_t = ServerOptions::default().listen, value_name = "ADDRESS:PORT")]
+    /// The address and port to listen on; a host name is resolved once, at the start; port 0 selects
+    /// a free port.
+    #[arg(long, env = "AURORA_LISTEN", default_value_t = ServerOptions::default().listen, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub listen: SocketAddr,
     /// The address and port that serve Prometheus metrics; by default they are not served.
-    #[arg(long, env = "AURORA_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    #[arg(long, env = "AURORA_METRICS_LISTEN", value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub metrics_listen: Option<SocketAddr>,
     /// The certificate chain for HTTPS, in PEM; requires --tls-key.
     #[arg(long, env = "AURORA_TLS_CERT", value_name = "FILE")]

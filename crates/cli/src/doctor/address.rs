@@ -8,7 +8,7 @@ use tokio::net::{UdpSocket, lookup_host};
 
 use super::finding::Finding;
 use super::reach::explain;
-use super::test_peer::TestPeer;
+use super::test_peer::{TestPeer, describe_refusal, search_log};
 
 const CHECK: &str = "address";
 /// An address reserved for documentation, which no client has. If the service sees it, it has
@@ -18,7 +18,10 @@ const FORGED: &str = "192.0.2.77";
 /// Compares the address that the service sees with this machine's own, and tries to claim another
 /// one.
 pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding> {
-    let Some(registered) = &peer.registered else { return Vec::new() };
+    let Some(registered) = &peer.registered else {
+        let reason = "no response to /register says from which address the service saw this machine";
+        return vec![Finding::unchecked(CHECK, reason)];
+    };
     let Ok(observed) = registered.observed_address.parse::<IpAddr>() else {
         let message = format!(
             "the service reported the address {:?}, which is not an IP address",
@@ -37,6 +40,13 @@ pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding
                 CHECK,
                 "the service accepts any address that a client writes into X-Forwarded-For",
                 "lower --trusted-hops to the number of your own proxies, and block direct access to the service",
+            )]
+        }
+        Ok(response) if response.status != 200 => {
+            vec![Finding::fail(
+                CHECK,
+                format!("/register with X-Forwarded-For: {}", describe_refusal(&response)),
+                search_log(&response),
             )]
         }
         Ok(_) => vec![judge(observed, route)],
@@ -63,7 +73,11 @@ async fn route(client: &Client) -> Option<Route> {
 
 fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
     let Some(Route { local, remote }) = route else {
-        return Finding::ok(CHECK, format!("the service sees this machine as {observed}"));
+        return Finding::warn(
+            CHECK,
+            format!("the service sees this machine as {observed}, and this machine's own address is unknown"),
+            format!("check that {observed} is the address of this machine or of its network, not of a proxy"),
+        );
     };
     // The cases are in order: a direct connection, a NAT, a certain proxy, a possible proxy.
     let proxied = "set --trusted-hops to the number of your own proxies, and configure each to append to X-Forwarded-For";
@@ -139,6 +153,6 @@ mod tests {
                 "{observed}: {finding:?}"
             );
         }
-        assert_eq!(judge("10.0.0.5".parse().unwrap(), None).verdict, Verdict::Ok);
+        assert_eq!(judge("10.0.0.5".parse().unwrap(), None).verdict, Verdict::Warn);
     }
 }

@@ -3,10 +3,12 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_client::{Client, Probe};
-use aurora_discovery_protocol::DiscoverResponse;
+use aurora_discovery_protocol::Timestamp;
+use serde::Deserialize;
 
 use super::finding::Finding;
 use super::send_probe;
+use super::test_peer::{describe_refusal, search_log};
 
 const CHECK: &str = "clock";
 /// A larger difference, in seconds, misleads clients that compare `last_seen` with their own clock.
@@ -16,6 +18,12 @@ const WARN_SECONDS: f64 = 2.0;
 const FAIL_SECONDS: f64 = 100.0;
 /// Times are in whole seconds, so on average they are half a second old.
 const ROUNDING: f64 = 0.5;
+
+/// The part of a list that this check reads. The peers in it may be malformed.
+#[derive(Deserialize)]
+struct Page {
+    timestamp: Timestamp,
+}
 
 /// Compares the `timestamp` of a response, and its `Date` header, with the local time.
 pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
@@ -27,13 +35,9 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     // The service read its clock about in the middle of the exchange.
     let local = began + response.elapsed.as_secs_f64() / 2.0;
     let uncertain = ROUNDING + response.elapsed.as_secs_f64() / 2.0;
-    let Ok(page) = DiscoverResponse::from_body(&response.body) else {
-        let message = format!("/discover returns HTTP {} without a timestamp", response.status);
-        return vec![Finding::fail(
-            CHECK,
-            message,
-            "search the service's log for the x-request-id of the response",
-        )];
+    let Ok(page) = serde_json::from_slice::<Page>(&response.body) else {
+        let message = format!("/discover has no timestamp: {}", describe_refusal(&response));
+        return vec![Finding::fail(CHECK, message, search_log(&response))];
     };
     let service = Duration::from_millis(page.timestamp.as_millis()).as_secs_f64() + ROUNDING;
     let header = response.header("date").and_then(|date| httpdate::parse_http_date(date).ok());

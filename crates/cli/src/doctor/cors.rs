@@ -4,6 +4,7 @@ use aurora_discovery_client::{Client, Probe, ProbeResponse};
 
 use super::finding::Finding;
 use super::send_probe;
+use super::test_peer::outcome;
 
 const CHECK: &str = "cors";
 /// A page of a different origin than any service.
@@ -55,8 +56,8 @@ fn judge(preflight: &ProbeResponse, request: &ProbeResponse, refused: &ProbeResp
         return Finding::fail(
             CHECK,
             format!(
-                "a preflight gets HTTP {} without permission to send JSON: browsers can't register",
-                preflight.status
+                "a preflight gets {} without permission to send JSON: browsers can't register",
+                outcome(preflight)
             ),
             "forward OPTIONS requests to the service, which answers every preflight",
         );
@@ -72,8 +73,8 @@ fn judge(preflight: &ProbeResponse, request: &ProbeResponse, refused: &ProbeResp
         return Finding::fail(
             CHECK,
             format!(
-                "an error (HTTP {}) has no CORS headers: a page sees a network failure instead of the reason",
-                refused.status
+                "an error ({}) has no CORS headers: a page sees a network failure instead of the reason",
+                outcome(refused)
             ),
             "let the service's headers pass on errors too (nginx: add_header … always), and forward OPTIONS and unknown paths to the service",
         );

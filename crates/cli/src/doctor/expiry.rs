@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep_until};
 use super::finding::Finding;
 use super::lease::wait_until_listed;
 use super::reach::explain;
-use super::test_peer::{TestPeer, describe_refusal};
+use super::test_peer::{TestPeer, describe_refusal, outcome, search_log};
 
 const CHECK: &str = "expiry";
 /// A lease lasts at most this part (a third) longer than the response said.
@@ -21,7 +21,7 @@ const BEFORE_THE_END: Duration = Duration::from_secs(2);
 /// Registers a peer with a lease of `lease_seconds` and waits for its end.
 pub(crate) async fn examine(client: &Client, peer: &mut TestPeer, lease_seconds: u32) -> Vec<Finding> {
     if peer.registered.is_none() {
-        return Vec::new();
+        return vec![Finding::unchecked(CHECK, "no response to /register says how long the lease is")];
     }
     vec![match wait_for_expiry(client, peer, lease_seconds).await {
         Ok(finding) => finding,
@@ -46,19 +46,29 @@ async fn wait_for_expiry(client: &Client, peer: &mut TestPeer, seconds: u32) -> 
         ));
     }
     sleep_until(began + lease.saturating_sub(BEFORE_THE_END)).await;
-    let is_listed = peer.is_listed(client).await?;
+    let list = peer.list(client).await?;
+    let Some(is_listed) = peer.is_listed_in(&list) else {
+        return Ok(Finding::fail(
+            CHECK,
+            format!("/discover: {}", describe_refusal(&list)),
+            search_log(&list),
+        ));
+    };
     // A response that arrived after the end of the lease does not show an early end.
     if !is_listed && began.elapsed() < lease {
         return Ok(Finding::fail(
             CHECK,
-            "the peer was no longer listed before its lease had ended",
+            format!("the peer was no longer listed before its lease had ended ({})", outcome(&list)),
             "run NTP on every host of the service: their clocks differ",
         ));
     }
-    if wait_until_listed(client, peer, false, latest.saturating_sub(began.elapsed())).await?.is_none() {
+    if let Err(last) = wait_until_listed(client, peer, false, latest.saturating_sub(began.elapsed())).await? {
         return Ok(Finding::fail(
             CHECK,
-            format!("the peer is still listed {} s after it registered for {seconds} s", latest.as_secs()),
+            format!(
+                "the peer is still listed {} s after it registered for {seconds} s ({last})",
+                latest.as_secs()
+            ),
             "run NTP on every host of the service, and don't cache /discover",
         ));
     }
@@ -76,10 +86,8 @@ async fn wait_for_expiry(client: &Client, peer: &mut TestPeer, seconds: u32) -> 
             ),
             "set RevivalHours (--revival-hours) to the default of 24, or to another value above 0",
         ),
-        _ => Finding::fail(
-            CHECK,
-            format!("/heartbeat: {}", describe_refusal(&revived)),
-            "search the service's log for the request id",
-        ),
+        _ => {
+            Finding::fail(CHECK, format!("/heartbeat: {}", describe_refusal(&revived)), search_log(&revived))
+        }
     })
 }

@@ -46,6 +46,12 @@ impl Finding {
         Self { check, verdict: Verdict::Warn, message: message.into(), fix: Some(fix.into()) }
     }
 
+    /// A check that could not be carried out, so that nobody takes its silence for success.
+    pub(crate) fn unchecked(check: &'static str, reason: &str) -> Self {
+        let fix = "fix the problem that is reported above, and run the doctor again";
+        Self::warn(check, format!("not checked: {reason}"), fix)
+    }
+
     pub(crate) fn fail(check: &'static str, message: impl Into<String>, fix: impl Into<String>) -> Self {
         Self { check, verdict: Verdict::Fail, message: message.into(), fix: Some(fix.into()) }
     }

@@ -6,6 +6,7 @@ use aurora_discovery_client::{Client, Probe};
 
 use super::finding::Finding;
 use super::send_probe;
+use super::test_peer::describe_refusal;
 
 const CHECK: &str = "latency";
 /// Every newcomer notices if a typical request takes longer.
@@ -17,24 +18,25 @@ const VERY_SLOW: Duration = Duration::from_secs(3);
 /// Requests a page `requests` times, one after the other.
 pub(crate) async fn examine(client: &Client, requests: u32) -> Vec<Finding> {
     let mut times = Vec::new();
-    let mut failed = 0_u32;
+    let mut refusals = Vec::new();
     for _ in 0..requests {
         match send_probe(client, CHECK, Probe::get("discover").parameter("limit", "1")).await {
             Ok(response) if response.status == 200 => times.push(response.elapsed),
-            Ok(_) => failed += 1,
+            Ok(response) => refusals.push(describe_refusal(&response)),
             Err(finding) => return vec![finding],
         }
     }
     times.sort_unstable();
-    vec![judge(&times, failed)]
+    vec![judge(&times, &refusals)]
 }
 
 /// `times` must be in ascending order.
-fn judge(times: &[Duration], failed: u32) -> Finding {
+fn judge(times: &[Duration], refusals: &[String]) -> Finding {
+    let last = refusals.last().map(|refusal| format!("; the last: {refusal}")).unwrap_or_default();
     let (Some(median), Some(p99)) = (percentile(times, 50), percentile(times, 99)) else {
         return Finding::fail(
             CHECK,
-            format!("none of {failed} requests succeeded"),
+            format!("none of {} requests succeeded{last}", refusals.len()),
             "check the service's log: it is overloaded, or its store is unavailable",
         );
     };
@@ -44,10 +46,10 @@ fn judge(times: &[Duration], failed: u32) -> Finding {
         millis(median),
         millis(p99)
     );
-    if failed > 0 {
+    if !refusals.is_empty() {
         return Finding::warn(
             CHECK,
-            format!("{message}; {failed} more were rejected"),
+            format!("{message}; {} more were rejected{last}", refusals.len()),
             "check the error codes in the service's log: throttling, overload or an unavailable store",
         );
     }
@@ -89,9 +91,12 @@ mod tests {
 
     #[test]
     fn slow_and_rejected_requests_are_reported() {
-        assert_eq!(judge(&times(20), 0).verdict, Verdict::Ok);
-        assert_eq!(judge(&times(20), 1).verdict, Verdict::Warn);
-        assert_eq!(judge(&[SLOW * 2], 0).verdict, Verdict::Warn);
-        assert_eq!(judge(&[], 20).verdict, Verdict::Fail);
+        let refused = ["HTTP 503, request 7: x".to_owned()];
+        assert_eq!(judge(&times(20), &[]).verdict, Verdict::Ok);
+        assert_eq!(judge(&times(20), &refused).verdict, Verdict::Warn);
+        assert_eq!(judge(&[SLOW * 2], &[]).verdict, Verdict::Warn);
+        let none = judge(&[], &refused);
+        assert_eq!(none.verdict, Verdict::Fail);
+        assert!(none.message.ends_with("HTTP 503, request 7: x"), "{}", none.message);
     }
 }

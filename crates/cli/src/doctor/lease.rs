@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use aurora_discovery_client::{Client, Error, ProbeResponse};
+use aurora_discovery_protocol::RegisterResponse;
 use tokio::time::{Instant, sleep};
 
 use super::finding::Finding;
 use super::reach::explain;
-use super::test_peer::{TestPeer, describe_refusal};
+use super::test_peer::{TestPeer, describe_refusal, outcome, search_log};
 
 const CHECK: &str = "lease";
+const LEAVE: &str = "leave";
 /// The maximum delay of a list: five seconds, which the API allows for a shared store, and one
 /// second for the network.
 const LAG: Duration = Duration::from_secs(6);
@@ -29,8 +31,8 @@ pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding
 
 /// Ends the lease, and checks that it has ended.
 pub(crate) async fn deregister(client: &Client, peer: &TestPeer) -> Vec<Finding> {
-    if peer.registered.is_none() {
-        return Vec::new();
+    if !peer.is_accepted {
+        return vec![Finding::unchecked(LEAVE, "no peer could be registered")];
     }
     vec![match deregister_and_check(client, peer).await {
         Ok(finding) => finding,
@@ -40,44 +42,62 @@ pub(crate) async fn deregister(client: &Client, peer: &TestPeer) -> Vec<Finding>
 
 async fn check_lease(client: &Client, peer: &mut TestPeer) -> Result<Vec<Finding>, Error> {
     let response = peer.register(client, None, None).await?;
-    let Some(registered) = peer.registered.clone() else {
-        if response.status == 200 {
-            return Ok(vec![Finding::warn(
-                CHECK,
-                "/register succeeds without observed_address and lease_token: an older version of the service",
-                "deploy the current version; legacy clients need no change for it",
-            )]);
-        }
+    if !peer.is_accepted {
         return Ok(vec![Finding::fail(
             CHECK,
             format!("/register: {}", describe_refusal(&response)),
             fix_for(&response),
         )]);
-    };
-    let Some(listed_after) = wait_until_listed(client, peer, true, LAG).await? else {
-        return Ok(vec![Finding::fail(
+    }
+    let mut findings = Vec::new();
+    if peer.registered.is_none() {
+        findings.push(Finding::warn(
             CHECK,
-            format!("registered, but not listed within {} s", LAG.as_secs()),
-            "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one; and don't cache /discover",
-        )]);
+            "/register succeeds without observed_address and lease_token: an older version of the service",
+            "deploy the current version; legacy clients need no change for it",
+        ));
+    }
+    findings.push(check_renewal(client, peer).await?);
+    Ok(findings)
+}
+
+/// Waits until the registered peer is listed, and renews its lease.
+async fn check_renewal(client: &Client, peer: &TestPeer) -> Result<Finding, Error> {
+    let listed_after = match wait_until_listed(client, peer, true, LAG).await? {
+        Ok(listed_after) => listed_after,
+        Err(last) => {
+            return Ok(Finding::fail(
+                CHECK,
+                format!("registered, but not listed within {} s ({last})", LAG.as_secs()),
+                "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one; and don't cache /discover",
+            ));
+        }
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
         // One process lists the peer and another does not know it, so they share no registry.
         let fix = if renewed.status == 404 {
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
+                .to_owned()
         } else {
             fix_for(&renewed)
         };
-        return Ok(vec![Finding::fail(CHECK, format!("/heartbeat: {}", describe_refusal(&renewed)), fix)]);
+        return Ok(Finding::fail(CHECK, format!("/heartbeat: {}", describe_refusal(&renewed)), fix));
     }
+    Ok(judge_interval(peer.registered.as_ref(), listed_after))
+}
+
+fn judge_interval(registered: Option<&RegisterResponse>, listed_after: Duration) -> Finding {
+    let listed_after = listed_after.as_millis();
+    let Some(registered) = registered else {
+        return Finding::ok(CHECK, format!("registered, listed after {listed_after} ms, renewed"));
+    };
     let interval = registered.heartbeat_interval_seconds;
     let message = format!(
-        "registered for {} s, listed after {} ms, renewed; the service requests a heartbeat every {interval} s",
+        "registered for {} s, listed after {listed_after} ms, renewed; the service requests a heartbeat every {interval} s",
         registered.ttl_seconds.as_secs(),
-        listed_after.as_millis(),
     );
-    Ok(vec![if interval > MAX_INTERVAL_SECONDS {
+    if interval > MAX_INTERVAL_SECONDS {
         Finding::warn(
             CHECK,
             format!("{message}, but legacy clients ignore peers whose last_seen is more than 300 s ago"),
@@ -85,52 +105,56 @@ async fn check_lease(client: &Client, peer: &mut TestPeer) -> Result<Vec<Finding
         )
     } else {
         Finding::ok(CHECK, message)
-    }])
+    }
 }
 
 async fn deregister_and_check(client: &Client, peer: &TestPeer) -> Result<Finding, Error> {
     let response = peer.deregister(client).await?;
     if response.status != 200 {
         return Ok(Finding::fail(
-            "leave",
+            LEAVE,
             format!("/deregister: {}", describe_refusal(&response)),
             fix_for(&response),
         ));
     }
-    if wait_until_listed(client, peer, false, LAG).await?.is_none() {
+    if let Err(last) = wait_until_listed(client, peer, false, LAG).await? {
         return Ok(Finding::fail(
-            "leave",
-            format!("deregistered, but still listed after {} s", LAG.as_secs()),
+            LEAVE,
+            format!("deregistered, but still listed after {} s ({last})", LAG.as_secs()),
             "let all processes behind this endpoint share one table, and don't cache /discover",
         ));
     }
     // A heartbeat must not revive a peer that was deregistered.
     let again = peer.heartbeat(client).await?;
     Ok(if again.status == 404 {
-        Finding::ok("leave", "deregistered, no longer listed, and its heartbeat is rejected")
+        Finding::ok(LEAVE, "deregistered, no longer listed, and its heartbeat is rejected")
     } else {
         Finding::fail(
-            "leave",
-            format!("deregistered, but its heartbeat still gets HTTP {}", again.status),
+            LEAVE,
+            format!("deregistered, but its heartbeat still gets {}", outcome(&again)),
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one",
         )
     })
 }
 
-/// The time until the peer was listed, or no longer listed; `None` if it took too long.
+/// The time until the peer was listed, or no longer listed. If that took too long, the last response
+/// to /discover in words.
 pub(crate) async fn wait_until_listed(
     client: &Client,
     peer: &TestPeer,
     listed: bool,
     timeout: Duration,
-) -> Result<Option<Duration>, Error> {
+) -> Result<Result<Duration, String>, Error> {
     let started = Instant::now();
     loop {
-        if peer.is_listed(client).await? == listed {
-            return Ok(Some(started.elapsed()));
+        let list = peer.list(client).await?;
+        let is_listed = peer.is_listed_in(&list);
+        if is_listed == Some(listed) {
+            return Ok(Ok(started.elapsed()));
         }
         if started.elapsed() >= timeout {
-            return Ok(None);
+            let last = if is_listed.is_some() { outcome(&list) } else { describe_refusal(&list) };
+            return Ok(Err(format!("/discover: {last}")));
         }
         sleep(POLL_INTERVAL).await;
     }
@@ -142,14 +166,15 @@ fn broken(error: &Error) -> Finding {
 }
 
 /// How to fix the cause of a refused request.
-fn fix_for(response: &ProbeResponse) -> &'static str {
-    match response.status {
+fn fix_for(response: &ProbeResponse) -> String {
+    let fix = match response.status {
         403 => "let the service see a constant address for each client: behind a proxy, set --trusted-hops",
         429 => "wait; if peers get this error too, raise ThrottleRate and ThrottleBurst",
         503 => {
             "check the reason: a limit (--max-peers, --max-peers-per-source; behind a proxy also --trusted-hops), a full disk or a throttled table"
         }
         404 | 405 => "forward every path and method to the service",
-        _ => "search the service's log for the request id",
-    }
+        _ => return search_log(response),
+    };
+    fix.to_owned()
 }

@@ -7,6 +7,7 @@ use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
 use serde_json::Value;
 
 use super::finding::Finding;
+use super::test_peer::outcome;
 
 /// The title of the OpenAPI document, which identifies the service.
 const TITLE: &str = "Aurora Discovery";
@@ -105,7 +106,7 @@ fn transport(client: &Client) -> Finding {
 fn service(health: &ProbeResponse) -> (Finding, bool) {
     let body: Value = serde_json::from_slice(&health.body).unwrap_or_default();
     let server = health.header("server").map(|name| format!(" by {name}")).unwrap_or_default();
-    let seen = format!("/health returns HTTP {}{server}", health.status);
+    let seen = format!("/health returns {}{server}", outcome(health));
     if body["status"] == "healthy" && health.status == 200 {
         return (Finding::ok("service", "healthy"), true);
     }

@@ -1,19 +1,28 @@
 //! A peer that exists only during the checks.
 
 use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
-use aurora_discovery_protocol::{DiscoverResponse, ErrorBody, RegisterResponse};
+use aurora_discovery_protocol::{ErrorBody, RegisterResponse};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 /// A peer with a unique id, and with an archetype that no other peer carries.
 pub(crate) struct TestPeer {
     name: String,
-    /// The response to its last registration.
+    /// Whether the service accepted a registration.
+    pub(crate) is_accepted: bool,
+    /// The response to its last registration; `None` also if an older service accepted it, whose
+    /// response lacks some keys.
     pub(crate) registered: Option<RegisterResponse>,
 }
 
 impl TestPeer {
     pub(crate) fn new() -> Self {
-        Self { name: format!("aurora-doctor-{:016x}", fastrand::u64(..)), registered: None }
+        Self {
+            name: format!("aurora-doctor-{:016x}", fastrand::u64(..)),
+            is_accepted: false,
+            registered: None,
+        }
     }
 
     /// Registers the peer, optionally with a lease of `ttl_seconds` and with an additional
@@ -34,6 +43,7 @@ impl TestPeer {
             probe = probe.header(name, value);
         }
         let response = client.probe(probe).await?;
+        self.is_accepted |= response.status == 200;
         if let Ok(registered) = RegisterResponse::from_body(&response.body) {
             self.registered = Some(registered);
         }
@@ -55,12 +65,33 @@ impl TestPeer {
         json!({"peer_id": self.name, "lease_token": token})
     }
 
-    /// Whether it is listed now.
-    pub(crate) async fn is_listed(&self, client: &Client) -> Result<bool, Error> {
-        let response = client.probe(Probe::get("discover").parameter("archetype", &self.name)).await?;
-        let page = DiscoverResponse::from_body(&response.body);
-        Ok(page.is_ok_and(|page| page.page.peers.iter().any(|peer| peer.peer_id.as_str() == self.name)))
+    /// The response to a request for the peers that carry its archetype.
+    pub(crate) async fn list(&self, client: &Client) -> Result<ProbeResponse, Error> {
+        client.probe(Probe::get("discover").parameter("archetype", &self.name)).await
     }
+
+    /// Whether it is in this list; `None` if the response is not a list.
+    pub(crate) fn is_listed_in(&self, response: &ProbeResponse) -> Option<bool> {
+        if response.status == 200 { lists(&response.body, &self.name) } else { None }
+    }
+}
+
+/// Whether a page lists a peer. Other entries may be malformed: what a stranger published is not
+/// judged here.
+fn lists(page: &[u8], name: &str) -> Option<bool> {
+    #[derive(Deserialize)]
+    struct Page<'a> {
+        #[serde(borrow)]
+        peers: Vec<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        peer_id: String,
+    }
+    let page: Page<'_> = serde_json::from_slice(page).ok()?;
+    let is_own =
+        |peer: &&RawValue| serde_json::from_str(peer.get()).is_ok_and(|entry: Entry| entry.peer_id == name);
+    Some(page.peers.iter().any(is_own))
 }
 
 /// The message of a response that is not a success.
@@ -72,6 +103,41 @@ pub(crate) fn describe_refusal(response: &ProbeResponse) -> String {
             _ => "without an error that the API defines".to_owned(),
         },
     };
+    format!("{}: {reason}", outcome(response))
+}
+
+/// The status of a response, and the id under which the service logged the request.
+pub(crate) fn outcome(response: &ProbeResponse) -> String {
     let id = response.header("x-request-id").map(|id| format!(", request {id}")).unwrap_or_default();
-    format!("HTTP {}{id}: {reason}", response.status)
+    format!("HTTP {}{id}", response.status)
+}
+
+/// Where the service's operator finds the cause of a response.
+pub(crate) fn search_log(response: &ProbeResponse) -> String {
+    match response.header("x-request-id") {
+        Some(id) => format!("search the service's log for request {id}"),
+        None => {
+            "search the service's log for requests at this time: the response has no x-request-id".to_owned()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_malformed_entry_of_a_stranger_does_not_hide_the_peer() {
+        let strangers = r#"{"peer_id":7},3,{"peer_id":"x","port":"no","metadata":{"n":1e999}}"#;
+        let page = |own: &str| format!(r#"{{"peers":[{strangers}{own}],"count":3}}"#);
+        assert_eq!(lists(page(r#",{"peer_id":"own"}"#).as_bytes(), "own"), Some(true));
+        assert_eq!(lists(page("").as_bytes(), "own"), Some(false));
+    }
+
+    #[test]
+    fn a_body_without_a_list_does_not_show_that_a_peer_is_gone() {
+        for body in ["", "<html>", "{}", r#"{"peers":{}}"#] {
+            assert_eq!(lists(body.as_bytes(), "own"), None, "{body}");
+        }
+    }
 }

@@ -5,13 +5,14 @@ use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-/// The command, without settings from the environment.
+/// The command, without settings from the environment. The time zone is UTC, because the doctor
+/// reports any other one.
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aurora-discovery"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AURORA_")) {
         command.env_remove(name);
     }
-    command.args(arguments).stdin(Stdio::null());
+    command.env("TZ", "UTC").args(arguments).stdin(Stdio::null());
     command
 }
 
@@ -28,6 +29,12 @@ pub(crate) fn run(arguments: &[&str]) -> Completed {
 
 /// Runs the command with these environment variables.
 pub(crate) fn run_with(arguments: &[&str], variables: &[(&str, &str)]) -> Completed {
+    let variables: Vec<_> = variables.iter().map(|(name, value)| (*name, OsStr::new(value))).collect();
+    run_with_bytes(arguments, &variables)
+}
+
+/// Runs the command with environment variables whose values need not be text.
+pub(crate) fn run_with_bytes(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Completed {
     let Output { status, stdout, stderr } =
         command(arguments).envs(variables.iter().copied()).output().unwrap();
     Completed {

@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use crate::command::{Service, run, run_with};
+use crate::command::{Service, run, run_with, run_with_bytes};
 
 #[test]
 fn settings_are_read_from_a_file_and_errors_name_it() {
@@ -62,6 +62,41 @@ fn an_empty_variable_counts_as_unset_for_every_command() {
     assert_eq!(run_with(&[&["deregister", "a"], &endpoint[..]].concat(), &empty).code, 0);
     let output = run_with(&["health", "--retries", "0", "--timeout", "1"], &empty);
     assert!(!output.err.contains("must begin with"), "the default endpoint is used: {}", output.err);
+}
+
+#[test]
+fn a_misspelt_variable_is_a_warning_that_names_the_setting() {
+    let misspelt = [("AURORA_TTL_MXA", "60")];
+    let warning =
+        "AURORA_TTL_MXA is not a setting and is ignored; the most similar setting is AURORA_TTL_MAX";
+    // A shortest lease that is too long makes `serve` exit once its log has started.
+    let output = run_with(&["serve", "--memory", "--ttl-min", "600"], &misspelt);
+    assert!(output.err.contains(warning), "{}", output.err);
+    let output = run_with(&["cost"], &misspelt);
+    assert_eq!((output.code, output.err), (0, format!("warning: {warning}\n")));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_variable_that_is_not_utf_8_is_named() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    let not_text = OsStr::from_bytes(b"\xff");
+    for (arguments, name) in [
+        (&["serve"][..], "AURORA_LOG"),
+        (&["serve"], "AURORA_TTL_MIN"),
+        (&["serve"], "AURORA_LISTEN"),
+        (&["serve"], "AURORA_MEMORY"),
+        (&["health"], "AURORA_ENDPOINT"),
+        (&["heartbeat", "a"], "AURORA_LEASE_TOKEN"),
+    ] {
+        // A path may have any bytes.
+        let output = run_with_bytes(arguments, &[(name, not_text), ("AURORA_TLS_CERT", not_text)]);
+        assert_eq!((output.code, output.err), (2, format!("error: {name}: must be valid UTF-8\n")));
+    }
+    let output = run_with_bytes(&["serve"], &[("AURORA_STORE", not_text)]);
+    assert!(output.err.starts_with("error: AURORA_STORE = "), "{}", output.err);
 }
 
 #[test]

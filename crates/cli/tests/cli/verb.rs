@@ -131,6 +131,16 @@ fn the_full_view_shows_when_leases_end() {
 }
 
 #[test]
+fn a_lease_that_the_service_does_not_grant_is_refused_with_its_bounds() {
+    let service = Service::start(&["--memory", "--ttl-min", "60", "--ttl-max", "600"]);
+    for ttl in ["0", "59", "601"] {
+        let output = service.call(&["register", "a", "--ttl", ttl]);
+        assert_eq!(output.code, 1);
+        assert!(output.err.contains("must be an integer from 60 to 600"), "{}", output.err);
+    }
+}
+
+#[test]
 fn a_request_for_an_unknown_peer_fails() {
     let service = Service::in_memory();
     for verb in ["heartbeat", "deregister"] {

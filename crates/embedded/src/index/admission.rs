@@ -129,7 +129,7 @@ impl Index {
         admission: &Admission,
         log: &mut dyn FnMut(&Record<'_>),
     ) {
-        self.make_room_of_source(entry.content.holder.source, admission.slot, log);
+        self.evict_dormant_of_source(entry.content.holder.source, admission.slot, log);
         let (added, freed) = match admission.slot {
             Some(slot) => (0, self.slots.tail(slot).cost()),
             None => (1, 0),
@@ -150,7 +150,12 @@ impl Index {
     /// Evicts the longest dormant peer of a source to which a registration adds a peer, if twice as
     /// many of its peers are known as may be live. Otherwise a source that keeps registering new
     /// ids would fill the memory with dormant peers.
-    fn make_room_of_source(&mut self, source: Source, slot: Option<u32>, log: &mut dyn FnMut(&Record<'_>)) {
+    fn evict_dormant_of_source(
+        &mut self,
+        source: Source,
+        slot: Option<u32>,
+        log: &mut dyn FnMut(&Record<'_>),
+    ) {
         let packed = PackedSource::new(source);
         let adds = slot.is_none_or(|slot| self.slots.tail(slot).source != packed);
         let max = u64::from(self.limits.max_peers_per_source) * 2;

@@ -23,10 +23,10 @@ impl EmbeddedStore {
     fn change_figures(&self) -> [StoreMetric; 4] {
         let ChangeFigures { retained, bytes, watchers, wakeups } = self.shared.changes.figures();
         [
-            gauge("changes", "Changes in the change log.", retained as f64),
-            gauge("changes_bytes", "Memory that the changes in the change log use, in bytes.", bytes as f64),
-            gauge("watchers", "Open watchers of changes.", watchers as f64),
-            counter("wakeups", "Times that a change woke a waiting watcher.", wakeups),
+            gauge("changes", "Changes in the change log", retained as f64),
+            gauge("changes_bytes", "Memory that the changes in the change log use, in bytes", bytes as f64),
+            gauge("watchers", "Open watchers of changes", watchers as f64),
+            counter("wakeups", "Times that a change woke a waiting watcher", wakeups),
         ]
     }
 
@@ -37,28 +37,28 @@ impl EmbeddedStore {
         };
         let Counts { expired, revived, evicted_due, evicted_for_room, evicted_for_source } = counts;
         vec![
-            gauge("peers", "Peers in the store, live and dormant.", known as f64),
-            gauge("peers_bytes", "Bytes that the peers count against the limit of memory.", bytes as f64),
-            counter("leases_expired", "Leases that ended.", expired),
-            counter("peers_revived", "Dormant peers that a heartbeat revived.", revived),
+            gauge("peers", "Peers in the store, live and dormant", known as f64),
+            gauge("peers_bytes", "Bytes that the peers count against the limit of memory", bytes as f64),
+            counter("leases_expired", "Leases that ended", expired),
+            counter("peers_revived", "Dormant peers that a heartbeat revived", revived),
             counter(
                 "peers_evicted_due",
-                "Dormant peers evicted at the end of the revival window.",
+                "Dormant peers evicted at the end of the revival window",
                 evicted_due,
             ),
             counter(
                 "peers_evicted_for_room",
-                "Dormant peers evicted to make room for newcomers.",
+                "Dormant peers evicted to make room for newcomers",
                 evicted_for_room,
             ),
             counter(
                 "peers_evicted_for_source",
-                "Dormant peers evicted for newcomers from the same source, which had twice its limit of peers.",
+                "Dormant peers evicted for newcomers from the same source, which had twice its limit of peers",
                 evicted_for_source,
             ),
             counter(
                 "changes_irrevertible",
-                "Changes that the journal failed to store and that could not be reverted.",
+                "Changes that the journal failed to store and that could not be reverted",
                 self.shared.failed_reverts.load(Ordering::Relaxed),
             ),
         ]
@@ -68,17 +68,17 @@ impl EmbeddedStore {
         let figures = self.checkpoint_figures();
         let restored = self.restored();
         [
-            counter("checkpoints", "Checkpoints taken.", figures.taken),
-            counter("checkpoints_failed", "Checkpoints that failed.", figures.failed),
-            gauge("checkpoint_bytes", "Length of the last checkpoint, in bytes.", figures.bytes as f64),
+            counter("checkpoints", "Checkpoints taken", figures.taken),
+            counter("checkpoints_failed", "Checkpoints that failed", figures.failed),
+            gauge("checkpoint_bytes", "Length of the last checkpoint, in bytes", figures.bytes as f64),
             gauge(
                 "checkpoint_duration_seconds",
-                "Duration of the last checkpoint, in seconds.",
+                "Duration of the last checkpoint, in seconds",
                 figures.duration.as_secs_f64(),
             ),
             counter(
                 "restore_records_skipped",
-                "Records that could not be parsed at the start and were skipped.",
+                "Records that could not be parsed at the start and were skipped",
                 restored.skipped_records,
             ),
         ]
@@ -89,21 +89,21 @@ fn journal_figures(figures: &JournalFigures) -> [StoreMetric; 7] {
     [
         gauge(
             "journal_bytes",
-            "Bytes of journal that a restart would read in addition to the checkpoint.",
+            "Bytes of journal that a restart would read in addition to the checkpoint",
             figures.bytes_since_checkpoint as f64,
         ),
-        counter("journal_written_bytes", "Bytes made durable in the journal.", figures.bytes),
-        counter("journal_records", "Records made durable in the journal.", figures.records),
-        counter("journal_batches", "Batches of records made durable, each with one sync.", figures.batches),
-        counter("journal_failures", "Batches that could not be made durable.", figures.failures),
+        counter("journal_written_bytes", "Bytes made durable in the journal", figures.bytes),
+        counter("journal_records", "Records made durable in the journal", figures.records),
+        counter("journal_batches", "Batches of records made durable, each with one sync", figures.batches),
+        counter("journal_failures", "Batches that could not be made durable", figures.failures),
         counter(
             "journal_records_lost",
-            "Background records (evictions, revivals) lost in a disk failure; the next checkpoint makes up for them.",
+            "Background records (evictions, revivals) lost in a disk failure; the next checkpoint makes up for them",
             figures.lost_records,
         ),
         StoreMetric {
             name: "journal_sync_seconds",
-            help: "Duration of journal syncs, in seconds.",
+            help: "Duration of journal syncs, in seconds",
             value: sync_histogram(figures),
         },
     ]

@@ -10,7 +10,9 @@ use crate::received::RequestBody;
 use crate::response::json_with_peers;
 
 pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
-    let mut request = RegisterRequest::from_body(&body, context.registry().limits().inline_discover)?;
+    let limits = context.registry().limits();
+    let leases = limits.ttl_min..=limits.ttl_max;
+    let mut request = RegisterRequest::from_body(&body, leases, limits.inline_discover)?;
     let page = InlinePage::begin(&context, request.discover.take()).await?;
     let registered = context.registry().register(request, &context.caller, context.now).await?;
     let (peers, figures) = page.finish(&context).await?;

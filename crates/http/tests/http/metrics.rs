@@ -96,6 +96,9 @@ async fn every_line_of_the_metrics_can_be_parsed() {
     let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
     let described = text.lines().filter(|line| line.starts_with("# HELP ")).count();
     assert!(names.len() > 12 && described == names.len(), "{names:?}");
+    let with_a_full_stop: Vec<_> =
+        text.lines().filter(|line| line.starts_with("# HELP ") && line.ends_with('.')).collect();
+    assert_eq!(with_a_full_stop, [""; 0]);
 }
 
 #[tokio::test]
