@@ -4,6 +4,10 @@
 //! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own. Heartbeats
 //! for other callers' peers cost little more than those that these send themselves: the store writes
 //! a lease at most three times in its duration.
+//!
+//! Requests that change peers stay within ten times their own price. Pages do not: at the public price
+//! of traffic, the megabyte that a page may hold costs 24 times as much as its request, before anything
+//! is read for it.
 
 use serde::Serialize;
 
@@ -30,6 +34,12 @@ const RESULT_BYTES: f64 = 230.0;
 /// The most peers of a page, and its most bytes.
 const PAGE_PEERS: f64 = 1_000.0;
 const PAGE_BYTES: f64 = 1_048_576.0;
+/// The most peers of a page in a heartbeat, and the bytes of the largest peer in it.
+const INLINE_PEERS: f64 = 100.0;
+const LARGEST_LISTED: f64 = 7_000.0;
+/// Read units of a peer of at most 4 KiB, with eventual consistency. A page of a thousand peers holds
+/// no larger ones.
+const SMALL_ITEM_READ: f64 = 0.5;
 /// Read units that a large sample takes for each peer, besides the peer.
 const WINDOW_READS: f64 = 0.3575;
 /// Read units of a newcomer at a source with many peers: counting four times the bound of index
@@ -60,8 +70,8 @@ fn request_price(prices: &Prices) -> f64 {
 }
 
 /// The worst bill of each kind of request.
-pub(crate) fn bills(prices: &Prices) -> [WorstBill; 3] {
-    [registrations(prices), heartbeats(prices), discovers(prices)]
+pub(crate) fn bills(prices: &Prices) -> [WorstBill; 4] {
+    [registrations(prices), heartbeats(prices), heartbeats_with_pages(prices), discovers(prices)]
 }
 
 /// A peer that replaces all its archetypes writes its own item and the marker of its source again.
@@ -79,15 +89,28 @@ fn registrations(prices: &Prices) -> WorstBill {
 /// Each request reads a hundred peers. The caller's own peers, live and dormant, are written three
 /// times in a lease.
 fn heartbeats(prices: &Prices) -> WorstBill {
-    let writes = 2.0 * PEERS_PER_SOURCE * LARGEST_ITEM * 3.0 / SHORTEST_LEASE / THROTTLE;
-    let per_request = [LARGEST_ITEM_READ, RESULT_BYTES].map(|each| each * HEARTBEATS_PER_REQUEST);
-    bill("heartbeats of 100 peers", [writes, per_request[0], per_request[1]], prices)
+    bill("heartbeats of 100 peers", renewals(), prices)
 }
 
-/// In a network of more peers than one page holds.
+/// The same, with the page that a heartbeat may request, of the largest peers.
+fn heartbeats_with_pages(prices: &Prices) -> WorstBill {
+    let [writes, reads, bytes] = renewals();
+    let page_reads = INLINE_PEERS * (LARGEST_ITEM_READ / 2.0 + WINDOW_READS);
+    let page = [writes, reads + page_reads, bytes + INLINE_PEERS * LARGEST_LISTED];
+    bill("heartbeats of 100 peers with a page of 100", page, prices)
+}
+
+/// In a network of more peers than one page holds, of the size that fills a page with the most peers.
+/// A page of larger peers reads less, because it ends after fewer of them.
 fn discovers(prices: &Prices) -> WorstBill {
-    let reads = PAGE_PEERS * (LARGEST_ITEM_READ / 2.0 + WINDOW_READS);
+    let reads = PAGE_PEERS * (SMALL_ITEM_READ + WINDOW_READS);
     bill("discovers of 1000 peers", [0.0, reads, PAGE_BYTES], prices)
+}
+
+/// The write units, read units and bytes of the largest heartbeat request.
+fn renewals() -> [f64; 3] {
+    let writes = 2.0 * PEERS_PER_SOURCE * LARGEST_ITEM * 3.0 / SHORTEST_LEASE / THROTTLE;
+    [writes, LARGEST_ITEM_READ * HEARTBEATS_PER_REQUEST, RESULT_BYTES * HEARTBEATS_PER_REQUEST]
 }
 
 fn bill(requests: &'static str, [writes, reads, bytes]: [f64; 3], prices: &Prices) -> WorstBill {
@@ -121,6 +144,26 @@ mod tests {
     }
 
     #[test]
+    fn the_traffic_of_the_largest_page_alone_costs_more_than_twenty_times_its_request() {
+        let prices = Prices::built_in().unwrap();
+        let [traffic, small] = [PAGE_BYTES, 225.0 * 20.0].map(|bytes| bill("", [0.0, 0.0, bytes], &prices));
+        assert!((24.0..26.0).contains(&traffic.times_requests), "{traffic:?}");
+        let [.., heartbeats, discovers] = bills(&prices);
+        assert!((50.0..55.0).contains(&discovers.times_requests), "{discovers:?}");
+        assert!(heartbeats.times_requests < discovers.times_requests, "{heartbeats:?}");
+        assert!(small.times_requests < 2.0, "{small:?}");
+    }
+
+    /// It writes its new source marker and deletes the former one.
+    #[test]
+    fn a_registration_that_moves_to_another_source_costs_less_than_ten_times_its_request() {
+        let prices = Prices::built_in().unwrap();
+        let writes = LARGEST_ITEM + 2.0 * MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
+        let moved = bill("", [writes, LARGEST_ITEM_READ, 400.0], &prices);
+        assert!(moved.times_requests < 10.0, "{moved:?}");
+    }
+
+    #[test]
     fn a_registration_with_32_archetypes_would_cost_more_than_twenty_times_its_request() {
         let prices = Prices::built_in().unwrap();
         let writes = LARGEST_ITEM + 1.0 + 2.0 * MARKER * 32.0;
@@ -145,5 +188,6 @@ mod tests {
         }
         let bound = include_str!("../../dynamodb/src/source_bound.rs");
         assert!(bound.contains("MAX_READ: usize = 100;") && bound.contains("MAX_COUNTED: u64 = 4;"));
+        assert!(include_str!("../../dynamodb/src/page.rs").contains("LARGEST_PEER: usize = 7_000;"));
     }
 }

@@ -3,6 +3,9 @@
 //!
 //! Processes that share a table have to agree on the time, or one whose clock is a day ahead would
 //! end all leases. So no process uses its own wall clock.
+//!
+//! The monotonic clock of Linux stops while the machine is suspended. There the time since the last
+//! sample is also measured by `CLOCK_BOOTTIME`, which continues.
 
 use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
@@ -30,28 +33,61 @@ const RESOLUTION: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(crate) struct StoreClock(Mutex<Option<Sample>>);
 
-/// The time of DynamoDB at a moment of the monotonic clock, since the epoch.
+/// The time of DynamoDB at a moment, since the epoch.
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     time: Duration,
-    at: Instant,
+    at: Moment,
+}
+
+/// A moment on the clocks of this machine.
+#[derive(Clone, Copy, Debug)]
+struct Moment {
+    monotonic: Instant,
+    /// The time since the machine started, suspensions included. Zero where the system has no such
+    /// clock.
+    since_boot: Duration,
+}
+
+impl Moment {
+    fn now() -> Self {
+        Self { monotonic: Instant::now(), since_boot: since_boot() }
+    }
+
+    /// The time since an earlier moment. The two clocks differ by the time for which the machine was
+    /// suspended.
+    fn since(self, earlier: Self) -> Duration {
+        let awake = self.monotonic.saturating_duration_since(earlier.monotonic);
+        awake.max(self.since_boot.saturating_sub(earlier.since_boot))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    Duration::ZERO
 }
 
 impl StoreClock {
     /// The time; the epoch before the first response.
     pub(crate) fn now(&self) -> Timestamp {
-        let time = self.0.lock().map_or(Duration::ZERO, |sample| sample.carried_to(Instant::now()));
+        let time = self.0.lock().map_or(Duration::ZERO, |sample| sample.carried_to(Moment::now()));
         Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Whether the last sample is so old that a call should be made for a new one.
     pub(crate) fn needs_sample(&self) -> bool {
-        self.is_older_than(REFRESH)
+        self.is_older_than(REFRESH, Moment::now())
     }
 
     /// Whether the last sample is too old for changes.
     pub(crate) fn is_stale(&self) -> bool {
-        self.is_older_than(MAX_AGE)
+        self.is_older_than(MAX_AGE, Moment::now())
     }
 
     /// Whether there has been a sample.
@@ -59,20 +95,20 @@ impl StoreClock {
         self.0.lock().is_some()
     }
 
-    fn is_older_than(&self, age: Duration) -> bool {
-        self.0.lock().is_none_or(|sample| sample.at.elapsed() >= age)
+    fn is_older_than(&self, age: Duration, now: Moment) -> bool {
+        self.0.lock().is_none_or(|sample| now.since(sample.at) >= age)
     }
 
     /// Takes a sample from a response with this date, to a request that was sent at `sent` and
     /// responded to at `received`.
-    fn observe(&self, date: Duration, sent: Instant, received: Instant) {
+    fn observe(&self, date: Duration, sent: Moment, received: Moment) {
         // The response was dated at some time between the two.
-        let latest = date + RESOLUTION + received.saturating_duration_since(sent);
+        let latest = date + RESOLUTION + received.since(sent);
         let mut last = self.0.lock();
         let time = match *last {
             None => date + (latest - date) / 2,
             // Responses to concurrent requests may come in any order.
-            Some(sample) if sample.at > received => return,
+            Some(sample) if sample.at.monotonic > received.monotonic => return,
             // A time that the date does not contradict stays as it is, so that the clock is steady
             // although the date has whole seconds.
             Some(sample) => sample.carried_to(received).clamp(date, latest),
@@ -82,8 +118,8 @@ impl StoreClock {
 }
 
 impl Sample {
-    fn carried_to(self, now: Instant) -> Duration {
-        self.time + now.saturating_duration_since(self.at)
+    fn carried_to(self, now: Moment) -> Duration {
+        self.time + now.since(self.at)
     }
 }
 
@@ -93,7 +129,7 @@ pub(crate) struct DateReader(pub(crate) Arc<StoreClock>);
 
 /// When an attempt was sent.
 #[derive(Debug)]
-struct SentAt(Instant);
+struct SentAt(Moment);
 
 impl Storable for SentAt {
     type Storer = StoreReplace<Self>;
@@ -110,7 +146,7 @@ impl Intercept for DateReader {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        config.interceptor_state().store_put(SentAt(Instant::now()));
+        config.interceptor_state().store_put(SentAt(Moment::now()));
         Ok(())
     }
 
@@ -126,7 +162,7 @@ impl Intercept for DateReader {
             (headers.get("x-amzn-requestid"), headers.get("date"), config.load::<SentAt>())
             && let Ok(date) = httpdate::parse_http_date(date)
         {
-            self.0.observe(date.duration_since(UNIX_EPOCH).unwrap_or_default(), sent.0, Instant::now());
+            self.0.observe(date.duration_since(UNIX_EPOCH).unwrap_or_default(), sent.0, Moment::now());
         }
         Ok(())
     }
@@ -138,40 +174,82 @@ mod tests {
 
     const DATE: Duration = Duration::from_secs(1_759_406_400);
 
-    fn carried(clock: &StoreClock, at: Instant) -> Duration {
+    impl Moment {
+        fn after(self, elapsed: Duration) -> Self {
+            Self { monotonic: self.monotonic + elapsed, since_boot: self.since_boot + elapsed }
+        }
+
+        fn after_a_suspension_of(self, elapsed: Duration) -> Self {
+            Self { since_boot: self.since_boot + elapsed, ..self }
+        }
+    }
+
+    fn carried(clock: &StoreClock, at: Moment) -> Duration {
         clock.0.lock().unwrap().carried_to(at)
+    }
+
+    fn ages(clock: &StoreClock, now: Moment) -> [bool; 2] {
+        [REFRESH, MAX_AGE].map(|age| clock.is_older_than(age, now))
     }
 
     #[test]
     fn before_the_first_sample_the_clock_is_stale() {
         let clock = StoreClock::default();
         assert!(clock.needs_sample() && clock.is_stale() && !clock.is_set());
-        clock.observe(DATE, Instant::now(), Instant::now());
-        assert!(!clock.needs_sample() && !clock.is_stale() && clock.is_set());
-        let Some(old) = Instant::now().checked_sub(MAX_AGE) else { return };
-        clock.0.lock().as_mut().unwrap().at = old;
-        assert!(clock.needs_sample() && clock.is_stale() && clock.is_set());
+        let start = Moment::now();
+        clock.observe(DATE, start, start);
+        assert!(clock.is_set());
+        for (age, expected) in
+            [(Duration::ZERO, [false, false]), (REFRESH, [true, false]), (MAX_AGE, [true, true])]
+        {
+            assert_eq!(ages(&clock, start.after(age)), expected, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_continues_while_the_machine_is_suspended() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let (clock, start) = (StoreClock::default(), Moment::now());
+        clock.observe(DATE, start, start);
+        let resumed = start.after_a_suspension_of(HOUR);
+        assert_eq!(carried(&clock, resumed), DATE + RESOLUTION / 2 + HOUR);
+        assert_eq!(ages(&clock, resumed), [true, true]);
+        // A request that was sent before and whose response arrived afterwards says little.
+        clock.observe(DATE + RESOLUTION, start, resumed);
+        assert_eq!(carried(&clock, resumed), DATE + RESOLUTION / 2 + HOUR);
+        let later = resumed.after(RESOLUTION);
+        clock.observe(DATE + HOUR + RESOLUTION, resumed, later);
+        assert_eq!(carried(&clock, later), DATE + HOUR + 3 * RESOLUTION / 2);
+        assert_eq!(ages(&clock, later), [false, false]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_time_since_boot_is_at_least_the_uptime() {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        assert!(since_boot().as_secs_f64() + 0.1 >= seconds && seconds > 0.0);
     }
 
     #[test]
     fn dates_that_do_not_contradict_the_carried_time_leave_it_unchanged() {
-        let (clock, start) = (StoreClock::default(), Instant::now());
+        let (clock, start) = (StoreClock::default(), Moment::now());
         clock.observe(DATE, start, start);
         let first = carried(&clock, start);
         assert_eq!(first, DATE + RESOLUTION / 2);
         for millis in (0..100_000).step_by(137) {
-            let now = start + Duration::from_millis(millis);
-            let date = Duration::from_secs((first + (now - start)).as_secs());
-            clock.observe(date, now, now);
-            assert_eq!(carried(&clock, now), first + (now - start), "{millis}");
+            let elapsed = Duration::from_millis(millis);
+            let now = start.after(elapsed);
+            clock.observe(Duration::from_secs((first + elapsed).as_secs()), now, now);
+            assert_eq!(carried(&clock, now), first + elapsed, "{millis}");
         }
     }
 
     #[test]
     fn a_carried_time_that_a_date_contradicts_moves_to_the_nearest_possible_one() {
-        let (clock, start) = (StoreClock::default(), Instant::now());
+        let (clock, start) = (StoreClock::default(), Moment::now());
         clock.observe(DATE, start, start);
-        let (sent, received) = (start + Duration::from_secs(10), start + Duration::from_secs(12));
+        let [sent, received] = [10, 12].map(|seconds| start.after(Duration::from_secs(seconds)));
         clock.observe(DATE + Duration::from_secs(86_400), sent, received);
         assert_eq!(carried(&clock, received), DATE + Duration::from_secs(86_400));
         clock.observe(DATE, sent, received);
@@ -180,8 +258,8 @@ mod tests {
 
     #[test]
     fn a_response_that_was_received_earlier_than_the_last_sample_is_ignored() {
-        let (clock, start) = (StoreClock::default(), Instant::now());
-        let later = start + Duration::from_secs(5);
+        let (clock, start) = (StoreClock::default(), Moment::now());
+        let later = start.after(Duration::from_secs(5));
         clock.observe(DATE, later, later);
         clock.observe(DATE + Duration::from_secs(60), start, start);
         assert_eq!(carried(&clock, later), DATE + RESOLUTION / 2);

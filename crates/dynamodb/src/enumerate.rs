@@ -73,7 +73,7 @@ impl Core {
         let mut seen = Observation::default();
         let mut done = None;
         for _ in 0..MAX_ROUNDS {
-            let wanted = query.limit.saturating_sub(page.len()).clamp(ROUND_ENTRIES.0, ROUND_ENTRIES.1);
+            let wanted = page.missing().clamp(ROUND_ENTRIES.0, ROUND_ENTRIES.1);
             let (entries, complete_to) = self.entries_up_to(query, from, wanted).await?;
             seen.entries += to_u64(entries.len());
             seen.covered += u128::from(complete_to.0 - from.0) + 1;

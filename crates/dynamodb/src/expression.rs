@@ -103,6 +103,12 @@ impl Expression {
         )
     }
 
+    /// Changes the generation of a marker. The alias is not that of [`Expression::same`], whose
+    /// value is the generation before.
+    pub(crate) fn set_generation(generation: Generation) -> Self {
+        Self::new("SET #g = :next", &[("#g", GENERATION)], vec![(":next", bytes(generation.0))])
+    }
+
     /// A range of one lane, with both ends included.
     pub(crate) fn window(lane_key: String, from: RingPosition, to: RingPosition) -> Self {
         Self::new(

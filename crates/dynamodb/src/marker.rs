@@ -4,7 +4,6 @@
 //! item, so most heartbeats renew the peer's item only.
 
 use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
-use aurora_discovery_registry::Source;
 
 use crate::item::{GENERATION, Item, StoredPeer, TIME_TO_LIVE, bytes, deletable_at, index_keys, key, number};
 use crate::lane::{LaneGroup, Secret, source_lane_key};
@@ -33,7 +32,7 @@ impl StoredPeer {
             marker(archetype_marker_key(archetype, peer), lane)
         };
         let source = self.holder.source;
-        let of_source = counted.then(|| marker(source_marker_key(source, peer), source_lane_key(source)));
+        let of_source = counted.then(|| marker(self.source_marker_key(), source_lane_key(source)));
         self.archetypes().iter().map(of_archetype).chain(of_source).collect()
     }
 
@@ -41,8 +40,14 @@ impl StoredPeer {
     pub(crate) fn marker_keys(&self, counted: bool) -> Vec<String> {
         let peer = &self.registration.peer_id;
         let of_archetype = |archetype: &Archetype| archetype_marker_key(archetype, peer);
-        let of_source = counted.then(|| source_marker_key(self.holder.source, peer));
+        let of_source = counted.then(|| self.source_marker_key());
         self.archetypes().iter().map(of_archetype).chain(of_source).collect()
+    }
+
+    /// The key of the source marker. An archetype does not begin with a space, so no marker of an
+    /// archetype has it.
+    pub(crate) fn source_marker_key(&self) -> String {
+        format!("  {} {}", self.holder.source, self.registration.peer_id)
     }
 }
 
@@ -54,11 +59,6 @@ pub(crate) fn marker_expiry(expires_at: Timestamp, revival_window_millis: u64) -
 
 fn archetype_marker_key(archetype: &Archetype, peer: &PeerId) -> String {
     format!(" {} {peer}", archetype.key())
-}
-
-/// An archetype does not begin with a space, so no marker of an archetype has this key.
-fn source_marker_key(source: Source, peer: &PeerId) -> String {
-    format!("  {source} {peer}")
 }
 
 #[cfg(test)]

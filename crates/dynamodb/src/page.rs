@@ -7,6 +7,10 @@ use aurora_discovery_registry::{Page, Query, Total};
 
 use crate::item::StoredPeer;
 
+/// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB that
+/// double when escaped, and the rest.
+const LARGEST_PEER: usize = 7_000;
+
 /// The peers of a page, within the limits of its query.
 pub(crate) struct PageBuilder<'q> {
     query: &'q Query,
@@ -75,6 +79,18 @@ impl<'q> PageBuilder<'q> {
     /// Whether the page is full, by the limit or by its size in bytes.
     pub(crate) fn is_full(&self) -> bool {
         self.truncated || self.peers.len() >= self.query.limit
+    }
+
+    /// How many more peers the page probably holds, judged by the size of those that it has. An empty
+    /// page holds at least as many of the largest ones. At least 1 unless the limit is reached.
+    pub(crate) fn missing(&self) -> usize {
+        let left = self.query.page_bytes.saturating_sub(self.peers.bytes());
+        let of_size = match self.peers.len() {
+            0 => left / LARGEST_PEER,
+            listed => left / (self.peers.bytes() / listed).max(1),
+        };
+        // A few more than average, because the page ends at the first peer that does not fit.
+        of_size.saturating_add(of_size / 8 + 1).min(self.query.limit.saturating_sub(self.peers.len()))
     }
 
     pub(crate) fn finish(self, total: Total) -> Page {

@@ -89,13 +89,15 @@ impl Core {
         let count = entries.len();
         entries.retain(|(_, peer)| query.exclude.as_ref() != Some(peer));
         fastrand::shuffle(&mut entries);
-        // If all peers may fit on the page, all are read, so that the total is exact.
+        // Unless many more match than the limit allows, all are read, so that the total is exact. If
+        // the size of the page is what cuts it, it is not worth reading the rest.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, peers_read: 0, live: 0 };
         let mut total = 0_u64;
-        while !entries.is_empty() && (read_all || !page.is_full()) {
-            let missing = query.limit.saturating_sub(page.len()).max(1);
-            let wanted = if read_all { entries.len() } else { seen.entries_needed_for(missing) };
+        while !entries.is_empty() && (!page.is_full() || read_all && page.len() >= query.limit) {
+            let missing = page.missing();
+            let fits = read_all && (missing >= entries.len() || missing + page.len() >= query.limit);
+            let wanted = if fits { entries.len() } else { seen.entries_needed_for(missing) };
             // The entries are shuffled, so a uniform sample is taken from the end.
             let next = entries.split_off(entries.len().saturating_sub(wanted.max(1)));
             for stored in self.read_matching(next, query, &mut seen, now).await? {
@@ -117,7 +119,7 @@ impl Core {
         let mut distinct: HashSet<PeerId> = query.exclude.iter().cloned().collect();
         let mut picked: Vec<(RingPosition, PeerId)> = Vec::new();
         for round in 0..MAX_ROUNDS {
-            let wanted = known.entries_needed_for(query.limit - page.len());
+            let wanted = known.entries_needed_for(page.missing());
             let (picks, mut seen) = match wanted.saturating_sub(picked.len()) {
                 0 => (Vec::new(), Observation::default()),
                 more => self.draw_windows(query, &known, more, SPARE_WINDOWS << round).await?,

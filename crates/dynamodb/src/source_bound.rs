@@ -5,8 +5,7 @@
 //! from a source with many markers therefore reads the peers of up to a hundred of them. With up to
 //! a hundred markers the result is exact, beyond that it is an estimate.
 //!
-//! Peers without a marker are not counted: those that registered before the bound was set, and
-//! dormant ones that the sweep has removed from the index.
+//! Peers without a marker are not counted: those that registered before the bound was set.
 
 use std::sync::Arc;
 

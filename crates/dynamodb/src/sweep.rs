@@ -14,7 +14,7 @@ use aurora_discovery_registry::{StoreError, Swept};
 
 use crate::core::{Core, new_generation};
 use crate::expression::Expression;
-use crate::item::{self, StoredPeer};
+use crate::item::{self, Generation, StoredPeer};
 use crate::table::WriteOutcome;
 
 /// Maximum number of peers that one sweep removes from the index. With one sweep per second, this
@@ -39,7 +39,7 @@ impl Core {
         Ok(Swept::default())
     }
 
-    /// Removes a peer from the index, and then deletes its markers.
+    /// Removes a peer from the index, and then deletes the markers of its archetypes.
     ///
     /// The peer's item comes first. A renewal that has read the peer as indexed does not write
     /// markers, so they may go only when such a renewal can no longer succeed. The write ensures
@@ -47,18 +47,38 @@ impl Core {
     /// if the lease has been renewed. A later revival finds the peer off the index, and writes the
     /// markers with the new generation. The deletions are conditional on the old generation and do
     /// not affect these.
+    ///
+    /// The source marker stays, because the peer can be revived and therefore still counts at its
+    /// source. It gets the new generation, by which it is deleted with the peer.
     async fn remove_from_index(&self, stored: &StoredPeer) -> Result<(), StoreError> {
         let peer = &stored.registration.peer_id;
-        let delisted = StoredPeer { generation: new_generation()?, indexed: false, ..stored.clone() };
-        let update = Expression::remove_from_index(delisted.generation);
+        let delisted_generation = new_generation()?;
+        let delisted = StoredPeer { generation: delisted_generation, indexed: false, ..stored.clone() };
+        let update = Expression::remove_from_index(delisted_generation);
         let written = self.table.update(item::peer_key(peer), update, Expression::unchanged(stored)).await?;
         if matches!(written, WriteOutcome::Done) {
             self.counters().delisted.add(1);
             // A renewal is remembered only if the generation is the one that is remembered.
             let position = self.position(peer).await?;
             self.recent.record_registration(position, Arc::new(delisted));
-            self.delete_markers(self.marker_keys(stored), stored.generation).await;
+            self.delete_markers(stored.marker_keys(false), stored.generation).await;
+            self.update_source_marker(stored, delisted_generation).await;
         }
         Ok(())
+    }
+
+    /// Gives the source marker of a peer a new generation. The index has keys only, so this costs
+    /// one write unit, half of what a deletion would. A failure is only logged: the marker then
+    /// outlives a peer that is deleted, and expires by its time to live.
+    async fn update_source_marker(&self, stored: &StoredPeer, generation: Generation) {
+        if !self.is_bounded(stored.holder.source) {
+            return;
+        }
+        let key = item::key(&stored.source_marker_key());
+        let update = Expression::set_generation(generation);
+        // A registration or a revival may have written the marker meanwhile.
+        if let Err(error) = self.table.update(key, update, Expression::same(stored.generation)).await {
+            tracing::warn!(%error, "could not update a source marker; it expires at its time to live");
+        }
     }
 }

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{ExceededLimit, Limits, PutRequest, PutResult, Removal, Store};
+use aurora_discovery_registry::{ExceededLimit, Limits, PutRequest, PutResult, Removal, Renewal, Store};
 
-use support::{at, claim, fresh_table, id, items, open_within, put};
+use support::{at, claim, fresh_table, id, items, listed, open_within, put};
 
 const SOURCE: &str = "203.0.113.7";
 const OTHER: &str = "198.51.100.1";
@@ -24,7 +24,7 @@ async fn open_bounded(options: &DynamoOptions, max_peers_per_source: u32) -> Arc
 }
 
 fn peers(count: u16) -> Vec<PutRequest> {
-    (0..count).map(|n| put(&format!("p{n}"), &[], SOURCE, 1)).collect()
+    (0..count).map(|n| put(&format!("p{n}"), &["a"], SOURCE, 1)).collect()
 }
 
 async fn keys(options: &DynamoOptions, prefix: &str) -> Vec<String> {
@@ -139,6 +139,51 @@ async fn the_longest_dormant_peer_of_a_small_source_is_evicted() {
     assert_eq!(put_newcomer(&store, "new", at(1_000)).await, STORED);
     assert_eq!(keys(&options, "old").await, [""; 0]);
     assert_eq!(keys(&options, "young").await, ["young"]);
+}
+
+/// A source with 30 peers, which became dormant and were removed from the index.
+async fn delisted(options: &DynamoOptions, bound: u32) -> Arc<DynamoStore> {
+    filled(options, bound, 30).await;
+    let mut from_index = options.clone();
+    from_index.snapshot_items = 0;
+    let store = open_bounded(&from_index, bound).await;
+    assert_eq!(listed(&store, &["a"], at(2_000)).await, []);
+    for _ in 0..2 {
+        store.sweep(at(2_000)).await.unwrap();
+    }
+    assert_eq!(keys(options, " a p").await, [""; 0], "all were removed from the index");
+    store
+}
+
+#[tokio::test]
+async fn peers_that_are_removed_from_the_index_still_count_as_known() {
+    let options = fresh_table().await;
+    let store = delisted(&options, 15).await;
+    for (name, second) in [("n0", 2_001), ("n1", 2_002)] {
+        assert_eq!(put_newcomer(&store, name, at(second)).await, STORED);
+    }
+    // 30 peers are twice the bound, so each newcomer evicted one.
+    assert_eq!(keys(&options, "p").await.len(), 28);
+    assert_eq!(keys(&options, SOURCE_MARKER).await.len(), 30, "an evicted peer has no marker");
+    for peer in keys(&options, "p").await.iter().take(15) {
+        let revived = store.renew(&id(peer), &claim(SOURCE), at(2_003)).await;
+        assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{revived:?}");
+    }
+    assert_eq!(put_newcomer(&store, "n2", at(2_004)).await, REFUSED, "17 are live");
+}
+
+#[tokio::test]
+async fn a_peer_that_was_removed_from_the_index_leaves_no_marker_when_it_is_deregistered() {
+    let options = fresh_table().await;
+    let store = delisted(&options, 100).await;
+    let removed = store.remove(&id("p0"), &claim(SOURCE), at(2_001)).await;
+    assert_eq!(removed, Ok(Removal::Removed { was_live: false }));
+    let revived = store.renew(&id("p1"), &claim(SOURCE), at(2_001)).await;
+    assert!(matches!(revived, Ok(Renewal::Renewed { revived: true, .. })), "{revived:?}");
+    let removed = store.remove(&id("p1"), &claim(SOURCE), at(2_002)).await;
+    assert_eq!(removed, Ok(Removal::Removed { was_live: true }));
+    assert_eq!(keys(&options, SOURCE_MARKER).await.len(), 28);
+    assert_eq!(keys(&options, " a p").await, [""; 0]);
 }
 
 #[tokio::test]

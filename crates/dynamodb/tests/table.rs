@@ -9,7 +9,7 @@ use std::process::Stdio;
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, connect, create_table};
 use aurora_discovery_registry::{
-    ExceededLimit, Limits, MetricValue, PutResult, Removal, Renewal, Store, Total,
+    Enumeration, ExceededLimit, Limits, MetricValue, PutResult, Query, Removal, Renewal, Store, Total,
 };
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, TimeToLiveStatus};
@@ -116,7 +116,7 @@ async fn stores_that_start_concurrently_agree_on_the_tables_secret() {
         let mut all = Vec::new();
         let mut after = None;
         for other in stores.iter().cycle().take(100) {
-            let aurora_discovery_registry::Enumeration::Page(page, next) =
+            let Enumeration::Page(page, next) =
                 other.enumerate(&query(&["a"], 3), after.as_ref(), at(0)).await.unwrap()
             else {
                 panic!("the cursor is valid")
@@ -174,6 +174,34 @@ async fn a_peer_that_is_removed_from_the_index_and_revived_by_one_process_is_lis
     assert_eq!(listed(&store, &[], at(2_002)).await, [("dormant7".to_owned(), 9001)]);
 }
 
+/// A page of 900 peers that its size cuts after about 70, sampled from the list of all entries, from
+/// windows of the ring, and enumerated.
+#[tokio::test]
+async fn a_page_reads_few_more_peers_than_its_size_allows() {
+    const PEERS: u16 = 900;
+    let options = fresh_table().await;
+    let store = from_index(&options).await;
+    let puts: Vec<_> = (0..PEERS).map(|n| put(&format!("p{n}"), &["a"], HOLDER, 1)).collect();
+    store.write_unchecked(&puts, at(0)).await.unwrap();
+    for (limit, enumerated) in [(1_000, false), (400, false), (1_000, true)] {
+        let cut = Query { page_bytes: 20_000, ..query(&[], limit) };
+        let before = store.units().read;
+        let page = match enumerated {
+            false => store.sample(&cut, at(1)).await.unwrap(),
+            true => match store.enumerate(&cut, None, at(1)).await.unwrap() {
+                Enumeration::Page(page, Some(_)) => page,
+                other => panic!("{other:?}"),
+            },
+        };
+        let (listed, read) = (peers_of(&page).len(), store.units().read - before);
+        assert!(page.peers.bytes() <= 20_000 && listed > 60, "{listed} peers");
+        // Half a unit for each peer, and those of the index. All peers would cost 450.
+        assert!(read < 110.0, "{read} units for {listed} peers of at most {limit}");
+    }
+    let all = store.sample(&query(&[], 1_000), at(1)).await.unwrap();
+    assert_eq!((peers_of(&all).len(), all.total), (900, Total::Exact(900)));
+}
+
 #[tokio::test]
 async fn a_full_table_rejects_newcomers_but_never_members() {
     let options = fresh_table().await;
@@ -223,7 +251,7 @@ async fn a_large_network_is_sampled_from_windows_of_the_ring() {
     let mut enumerated = Vec::new();
     let mut after = None;
     loop {
-        let aurora_discovery_registry::Enumeration::Page(page, next) =
+        let Enumeration::Page(page, next) =
             store.enumerate(&query(&["all"], 400), after.as_ref(), at(1)).await.unwrap()
         else {
             panic!("the cursor is valid")

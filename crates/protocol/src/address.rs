@@ -124,7 +124,8 @@ impl Host {
 }
 
 /// The IPv4 address that an IPv6 address embeds: IPv4-mapped and IPv4-compatible (RFC 4291),
-/// IPv4-translated (RFC 2765), NAT64 (RFC 6052 and RFC 8215) and 6to4 (RFC 3056) addresses.
+/// IPv4-translated (RFC 2765), NAT64 (RFC 6052 and RFC 8215), 6to4 (RFC 3056) and Teredo (RFC 4380)
+/// addresses.
 fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
     let IpAddr::V6(v6) = ip.to_canonical() else { return None };
     let [a, b, c, d, e, f, g, h] = v6.segments();
@@ -132,10 +133,28 @@ fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
     match [a, b, c, d, e, f] {
         [0, 0, 0, 0, 0, 0] if v6 != Ipv6Addr::LOCALHOST => Some(of(g, h)),
         [0, 0, 0, 0, 0xFFFF, 0] => Some(of(g, h)),
-        [0x64, 0xFF9B, 0, 0, 0, 0] | [0x64, 0xFF9B, 1, ..] => Some(of(g, h)),
+        [0x64, 0xFF9B, 0, 0, 0, 0] => Some(of(g, h)),
+        [0x64, 0xFF9B, 1, ..] => Some(ipv4_of_local_nat64(v6)),
         [0x2002, high, low, ..] => Some(of(high, low)),
+        // The address of the client's NAT, with all bits inverted.
+        [0x2001, 0, ..] => Some(of(!g, !h)),
         _ => None,
     }
+}
+
+/// The IPv4 address in an address of `64:ff9b:1::/48`, which networks use for a NAT64 of their own
+/// (RFC 8215). Its place depends on the length of the network's prefix: 48, 56, 64 or 96 bits. All
+/// bytes after it are zero (RFC 6052, section 2.2), which tells them apart.
+fn ipv4_of_local_nat64(ip: Ipv6Addr) -> Ipv4Addr {
+    // The ninth byte is never a part of it.
+    let [.., a, b, _, c, d, e, f, g, h, i] = ip.octets();
+    let bytes = match [e, f, g, h, i] {
+        [0, 0, 0, 0, 0] => [a, b, c, d],
+        [_, 0, 0, 0, 0] => [b, c, d, e],
+        [_, _, 0, 0, 0] => [c, d, e, f],
+        _ => [f, g, h, i],
+    };
+    Ipv4Addr::from(bytes)
 }
 
 /// The IPv4 address in a name of a service that resolves every name to the address in it, such as
@@ -208,7 +227,13 @@ mod tests {
             "::ffff:0:192.0.2.1",
             "64:ff9b::192.0.2.1",
             "64:ff9b:1::c000:201",
+            "64:ff9b:1:2:3:4:c000:201",
+            "64:ff9b:1:c000:2:100::",
+            "64:ff9b:1:99c0:0:201::",
+            "64:ff9b:1:9999:c0:2:100:0",
             "2002:c000:201::1",
+            "2001:0:4136:e378:8000:63bf:3fff:fdfe",
+            "2001:0:1:2:3:4:3fff:fdfe",
             "192.0.2.1.example",
             "app.192.0.2.1.example.",
             "192-0-2-1.example",
@@ -225,9 +250,16 @@ mod tests {
 
     #[test]
     fn an_address_that_hides_an_unusable_one_is_refused() {
-        for text in
-            ["64:ff9b::224.0.0.1", "2002:a9fe:1::1", "::255.255.255.255", "64:ff9b::169.254.1.1", "64:ff9b::"]
-        {
+        for text in [
+            "64:ff9b::224.0.0.1",
+            "64:ff9b:1:e000:0:100::",
+            "2002:a9fe:1::1",
+            "2001:0:1:2:3:4:5601:fefe",
+            "::255.255.255.255",
+            "64:ff9b::169.254.1.1",
+            "64:ff9b::",
+            "64:ff9b:1::",
+        ] {
             assert!(Address::parse(text).is_err(), "{text}");
         }
     }

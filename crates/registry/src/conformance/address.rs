@@ -126,6 +126,8 @@ pub async fn all_forms_of_one_address_count_together(subject: &dyn Subject) {
         "::192.0.2.80",
         "64:ff9b::192.0.2.80",
         "64:ff9b:1::192.0.2.80",
+        "64:ff9b:1:c000:2:5000::",
+        "2001:0:1:2:3:4:3fff:fdaf",
         "2002:c000:250::1",
         "192.0.2.80.nip.example",
         "192-0-2-80.sslip.example",
