@@ -12,17 +12,20 @@ use std::sync::Arc;
 use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 
-/// A single source may use at most this fraction of a budget: one eighth.
-const SOURCE_FRACTION: usize = 8;
+/// A single source may use at most this fraction of what the others leave: one eighth.
+pub(crate) const SOURCE_FRACTION: usize = 8;
 
 /// A bounded amount of a resource, with a total limit and a limit per source.
+///
+/// A source may take more only while it uses less than an eighth of what is left. One source alone
+/// gets a ninth of the budget, and each further one a ninth of the rest, so that eight sources leave
+/// two fifths to all others, and a source that uses nothing gets its first share almost always.
 ///
 /// Loopback addresses have only the total limit, since a proxy on the same machine forwards the
 /// requests of all clients.
 #[derive(Debug)]
 pub(crate) struct SourceBudget {
     max: usize,
-    max_per_source: usize,
     used: Mutex<Used>,
 }
 
@@ -42,7 +45,7 @@ pub(crate) struct Share {
 
 impl SourceBudget {
     pub(crate) fn new(max: usize) -> Arc<Self> {
-        Arc::new(Self { max, max_per_source: max.div_ceil(SOURCE_FRACTION), used: Mutex::default() })
+        Arc::new(Self { max, used: Mutex::default() })
     }
 
     /// An empty share for a request from `address`.
@@ -67,9 +70,10 @@ impl Share {
         }
         let mut used = self.budget.used.lock();
         let of_source = used.by_source.get(&self.source).copied().unwrap_or_default();
+        let left = self.budget.max.saturating_sub(used.total);
         // Clients behind a proxy on this machine share its loopback address.
-        let source_is_full = of_source >= self.budget.max_per_source && !self.source.is_loopback();
-        if used.total >= self.budget.max || source_is_full {
+        let source_is_full = of_source.saturating_mul(SOURCE_FRACTION) >= left && !self.source.is_loopback();
+        if left == 0 || source_is_full {
             return false;
         }
         used.total += amount;
@@ -117,6 +121,19 @@ mod tests {
         drop(held);
         let used = budget.used.lock();
         assert!(used.total == 0 && used.by_source.is_empty(), "a source without a share has no entry");
+    }
+
+    #[test]
+    fn eight_sources_can_not_use_up_the_budget() {
+        let budget = SourceBudget::new(1_000);
+        let source = |n| IpAddr::from([203, 0, 113, n]);
+        let mut held = Vec::new();
+        for n in 0..8 {
+            held.extend(std::iter::from_fn(|| budget.take(source(n), 1)));
+        }
+        assert!((590..=620).contains(&held.len()), "{} of 1,000", held.len());
+        held.extend(std::iter::from_fn(|| budget.take(source(8), 1)));
+        assert!(held.len() > 620, "a further source gets a share");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! `Content-Length`.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,8 @@ use http_body_util::BodyExt as _;
 use hyper::body::Body as _;
 
 use crate::budget::Share;
+use crate::connection::state::ConnectionState;
+use crate::connection::unread::UnreadGuard;
 use crate::error::Failure;
 use crate::service::Service;
 
@@ -28,12 +31,13 @@ const COUNTED_FROM_BYTES: u64 = 16 * 1024;
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// Compresses a large body if the client accepts that, and counts it against the budget of
-/// `address`.
+/// `address`. On a connection that is `multiplexed`, it also counts as unread until it is sent.
 pub(crate) async fn pack(
     mut response: Response,
     accepts_gzip: bool,
     address: IpAddr,
     service: &Service,
+    multiplexed: Option<Arc<ConnectionState>>,
 ) -> Response {
     // A stream of events has no known length and is passed on unchanged.
     let Some(length) = response.body().size_hint().exact().filter(|bytes| *bytes >= MIN_BYTES) else {
@@ -55,21 +59,32 @@ pub(crate) async fn pack(
         parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
     parts.headers.insert(VARY, ACCEPT_ENCODING);
-    let mut body = compressed.unwrap_or(body);
-    if body.len() as u64 >= COUNTED_FROM_BYTES {
-        let Some(share) = service.pending_responses.take(address, body.len()) else {
-            let message = "too many responses are waiting for clients to read them; try again";
-            return Failure::unavailable(message).into_response();
-        };
-        body = Bytes::from_owner(Counted { body, _share: share });
+    let body = compressed.unwrap_or(body);
+    if (body.len() as u64) < COUNTED_FROM_BYTES {
+        return Response::from_parts(parts, Body::from(body));
     }
-    Response::from_parts(parts, Body::from(body))
+    let Some(share) = service.pending_responses.take(address, body.len()) else {
+        let message = "too many responses are waiting for clients to read them; try again";
+        return Failure::unavailable(message).into_response();
+    };
+    Response::from_parts(parts, counted(body, share, multiplexed))
+}
+
+fn counted(body: Bytes, share: Share, multiplexed: Option<Arc<ConnectionState>>) -> Body {
+    let unread = multiplexed.map(UnreadGuard::new);
+    let reported = unread.as_ref().map(UnreadGuard::body);
+    let bytes = Bytes::from_owner(Counted { body, _share: share, _unread: unread });
+    match reported {
+        Some(body) => Body::new(body.with(bytes)),
+        None => Body::from(bytes),
+    }
 }
 
 /// A body that counts against the budget for as long as anything refers to its bytes.
 struct Counted {
     body: Bytes,
     _share: Share,
+    _unread: Option<UnreadGuard>,
 }
 
 impl AsRef<[u8]> for Counted {

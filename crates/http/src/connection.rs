@@ -1,10 +1,12 @@
 //! One connection, from its handshake to its end.
 
 mod body;
+mod head;
 mod io;
 pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
+pub(crate) mod unread;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -15,8 +17,8 @@ use std::task::{Poll, ready};
 use std::time::Duration;
 
 use axum::response::Response;
-use http::header::CONTENT_LENGTH;
-use http::{Request, StatusCode, Version};
+use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::{HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -35,8 +37,10 @@ use io::MonitoredIo;
 use state::{ConnectionState, Timeouts};
 
 /// The maximum number of bytes of a request's head, and of data read ahead. It is ten times what a
-/// browser sends, and all that a slow connection can hold.
-const MAX_HEAD_BYTES: usize = 32 * 1024;
+/// browser sends, and all that a slow connection can hold. On HTTP/2 it bounds the headers after
+/// decompression, where a byte can stand for thousands. A request beyond it gets a 431, and one
+/// beyond four times as much ends its connection.
+const MAX_HEAD_BYTES: u32 = 32 * 1024;
 /// The maximum number of concurrent requests on one HTTP/2 connection: enough for a page in a
 /// browser, and a small part of the requests that may be in flight.
 const MAX_STREAMS: u32 = 32;
@@ -67,12 +71,21 @@ impl ConnectionServer {
         Self { service, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
     }
 
+    /// The state of a connection that was just accepted.
+    pub(crate) fn new_state(&self) -> Arc<ConnectionState> {
+        Arc::new(ConnectionState::new(self.timeouts))
+    }
+
     /// Serves one connection until either side closes it, it exceeds a timeout, or `stop` ends it.
-    pub(crate) async fn serve<S>(self: Arc<Self>, stream: S, peer: IpAddr, stop: watch::Receiver<bool>)
-    where
+    pub(crate) async fn serve<S>(
+        self: Arc<Self>,
+        stream: S,
+        peer: IpAddr,
+        state: Arc<ConnectionState>,
+        stop: watch::Receiver<bool>,
+    ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let state = Arc::new(ConnectionState::new(self.timeouts));
         let connection = Connection { server: self.clone(), peer, state };
         match &self.tls {
             None => serve_http(stream, connection, stop).await,
@@ -89,11 +102,18 @@ impl ConnectionServer {
 /// Serves HTTP/1.1 or HTTP/2, depending on what the client starts with.
 fn protocols() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
-    // The connection's state also bounds the head, without a timer for each request.
-    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEAD_BYTES);
+    builder
+        .http1()
+        // The connection's state also bounds the head, without a timer for each request.
+        .header_read_timeout(None)
+        .max_buf_size(MAX_HEAD_BYTES as usize)
+        // A client may end its side after its request. One that has gone resets the connection when
+        // the response, or the next event of a stream, is sent to it.
+        .half_close(true);
     builder
         .http2()
         .max_concurrent_streams(MAX_STREAMS)
+        .max_header_list_size(MAX_HEAD_BYTES)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
     builder
@@ -112,8 +132,15 @@ impl Connection {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
         let origin = Origin::of(request.headers(), self.peer, self.server.trusted_hops);
+        let head = head::check(&request);
+        let close = head.is_err() && !multiplexed;
         let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
-        let mut response = self.server.service.respond_on(request, origin, Some(self.state.clone())).await;
+        let state = Some(self.state.clone());
+        let mut response = self.server.service.respond_on(request, origin, state, head).await;
+        // It is not certain where the next request would begin.
+        if close {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);

@@ -23,6 +23,8 @@ pub(crate) struct Failure {
     pub(crate) retry_after_seconds: Option<u32>,
     /// Additional information for the log, which is never sent.
     pub(crate) cause: Option<Cow<'static, str>>,
+    /// The status, if it is not the usual one of the code.
+    pub(crate) status: Option<StatusCode>,
 }
 
 impl Failure {
@@ -51,7 +53,7 @@ impl Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let mut response = Response::new(Body::from(self.body()));
-        *response.status_mut() = status(self.refusal.code);
+        *response.status_mut() = self.status.unwrap_or_else(|| status(self.refusal.code));
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, retry_after(seconds));
         }
@@ -92,7 +94,7 @@ impl From<Refusal> for Failure {
             Code::RateLimited | Code::Unavailable => Some(SOON_SECONDS),
             _ => None,
         };
-        Self { refusal, retry_after_seconds, cause: None }
+        Self { refusal, retry_after_seconds, cause: None, status: None }
     }
 }
 

@@ -10,7 +10,7 @@ use std::time::Instant;
 use aurora_discovery_registry::Registry;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use axum::{BoxError, Router};
 use bytes::Bytes;
 use http::Method;
@@ -64,15 +64,17 @@ impl DiscoveryService {
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        self.respond_on(request, origin, None).await
+        self.respond_on(request, origin, None, Ok(())).await
     }
 
-    /// The same on a connection whose state the transport keeps.
+    /// The same on a connection whose state the transport keeps, to a request whose head the
+    /// transport may have refused.
     pub(crate) async fn respond_on<B>(
         &self,
         request: http::Request<B>,
         origin: Origin,
         connection: Option<Arc<ConnectionState>>,
+        head: Result<(), Failure>,
     ) -> Response
     where
         B: HttpBody<Data = Bytes> + Send,
@@ -80,15 +82,21 @@ impl DiscoveryService {
     {
         let service = &self.service;
         let (mut parts, body) = request.into_parts();
-        let body = receive(body, service.unfinished_bodies.share(origin.address)).await;
+        let body = match &head {
+            Ok(()) => receive(body, service.unfinished_bodies.share(origin.address)).await,
+            Err(failure) => Err(failure.clone()),
+        };
         let started = Instant::now();
         let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
         let accepts_gzip = accepts_gzip(&parts.headers);
         let source = origin.address;
+        let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
         parts.extensions.insert(Received { source, body: body.clone(), connection });
         let handler = self.handle(Request::from_parts(parts, Body::empty()));
         // A 404, a 405 and a preflight need no permit.
-        let mut response = if route.is_some_and(|route| route.admits(&method)) {
+        let mut response = if let Err(failure) = head {
+            failure.into_response()
+        } else if route.is_some_and(|route| route.admits(&method)) {
             limited(service, origin.time_left, handler).await
         } else {
             handler.await
@@ -96,7 +104,7 @@ impl DiscoveryService {
         if method == Method::HEAD {
             remove_body(&mut response);
         } else {
-            response = pack(response, accepts_gzip, origin.address, service).await;
+            response = pack(response, accepts_gzip, origin.address, service, multiplexed).await;
         }
 
         let (latency, status) = (started.elapsed(), response.status());

@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     pub(crate) deltas: Counter,
     pub(crate) watch_begun: Counter,
     pub(crate) connections_refused: Counter,
+    pub(crate) connections_displaced: Counter,
     pub(crate) requests_shed: Counter,
     pub(crate) watch_events: Counter,
     pub(crate) watch_resets: Counter,
@@ -129,6 +130,10 @@ impl Default for Metrics {
             watch_begun: all.counter("watch_begun", "Streams of /watch opened"),
             connections_refused: all
                 .counter("connections_refused", "Connections refused because the limit was reached"),
+            connections_displaced: all.counter(
+                "connections_displaced",
+                "Connections without a request that were closed to admit another client",
+            ),
             requests_shed: all.counter("requests_shed", "Requests refused because too many were in flight"),
             watch_events: all.counter("watch_events", "Changes sent to watchers"),
             watch_resets: all

@@ -12,6 +12,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
+use crate::admission::{Admitted, Connections};
 use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
 use crate::exchange::DiscoveryService;
@@ -31,6 +32,11 @@ const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 /// clients of a network reconnect at once, each connection beyond the queue waits a second for its
 /// next attempt.
 const BACKLOG: u32 = 4_096;
+
+/// The size of the system's buffer for what a client has not read yet; Linux takes twice as much
+/// for its own overhead. By default the buffer grows to megabytes, which the write timeout would
+/// not see. This size sends a megabyte a second at a round trip of 60 ms.
+const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
 /// Why the server can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -71,8 +77,9 @@ impl Server {
     /// [`ServeError::Listen`] and [`ServeError::Tls`].
     pub async fn bind(options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
         let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
-        let (listener, local_addr) = listen(options.listen)?;
-        let metrics = options.metrics_listen.map(listen).transpose()?;
+        let write_timeout = options.write_timeout;
+        let (listener, local_addr) = listen(options.listen, write_timeout)?;
+        let metrics = options.metrics_listen.map(|address| listen(address, write_timeout)).transpose()?;
         let open_files = OpenFiles::raise(options.max_connections);
         Ok(Self { listener, local_addr, metrics, tls, open_files, options, registry })
     }
@@ -121,7 +128,7 @@ impl Server {
             overflow: Overflow::new(service.headers.clone(), tls.is_none()),
             server: Arc::new(ConnectionServer::new(discovery, tls, &options)),
             service: service.clone(),
-            max_connections,
+            open: Connections::new(max_connections, options.trusted_hops > 0),
             stopped,
             connections: JoinSet::new(),
         };
@@ -148,17 +155,21 @@ impl Server {
     }
 }
 
-fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServeError> {
+fn listen(address: SocketAddr, write_timeout: Duration) -> Result<(TcpListener, SocketAddr), ServeError> {
     let error = |source| ServeError::Listen { address, source };
-    let listener = bind(address).map_err(error)?;
+    let listener = bind(address, write_timeout).map_err(error)?;
     let local_addr = listener.local_addr().map_err(error)?;
     Ok((listener, local_addr))
 }
 
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restart must not wait for connections of the previous process to time out.
     socket.set_reuseaddr(true)?;
+    // Accepted connections inherit both options.
+    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
+    #[cfg(target_os = "linux")]
+    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(write_timeout))?;
     socket.bind(address)?;
     socket.listen(BACKLOG)
 }
@@ -169,7 +180,7 @@ struct Acceptor {
     overflow: Overflow,
     server: Arc<ConnectionServer>,
     service: Arc<Service>,
-    max_connections: usize,
+    open: Arc<Connections>,
     stopped: watch::Receiver<bool>,
     connections: JoinSet<()>,
 }
@@ -202,23 +213,46 @@ impl Acceptor {
     }
 
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
-        // Removes connections that have ended, so that the length is the number of open ones.
+        // Removes the tasks of connections that have ended.
         while self.connections.try_join_next().is_some() {}
-        if self.connections.len() >= self.max_connections {
+        let state = self.server.new_state();
+        let Some(Admitted { guard, key, displaced }) = self.open.admit(peer.ip(), state.clone()) else {
             self.service.metrics.connections_refused.inc();
             return self.overflow.refuse(stream);
+        };
+        if displaced {
+            self.service.metrics.connections_displaced.inc();
         }
         // Without this option, latency is higher, but nothing breaks.
         let _ = stream.set_nodelay(true);
         let (server, service, stopped) = (self.server.clone(), self.service.clone(), self.stopped.clone());
-        self.connections.spawn(async move {
-            let _open = service.metrics.connection_open();
-            server.serve(stream, peer.ip(), stopped).await;
+        let task = self.connections.spawn(async move {
+            let (_guard, _open) = (guard, service.metrics.connection_open());
+            server.serve(stream, peer.ip(), state, stopped).await;
         });
+        self.open.started(key, task);
     }
 }
 
 fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_connections_have_a_small_buffer_and_end_if_nothing_is_read() {
+        let timeout = Duration::from_secs(7);
+        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), timeout).unwrap();
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let socket = socket2::SockRef::from(&accepted);
+        // Linux reports twice the size that was set.
+        assert_eq!(socket.send_buffer_size().unwrap(), 2 * SEND_BUFFER_BYTES as usize);
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout));
+    }
 }

@@ -47,6 +47,9 @@ impl Body for TimedBody {
                 return Poll::Ready(Some(Err(BodyTimeout.into())));
             }
         }
+        if frame.is_ready() {
+            this.state.bytes_used();
+        }
         frame.map_err(Into::into)
     }
 

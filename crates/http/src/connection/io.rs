@@ -21,9 +21,18 @@ impl<S> MonitoredIo<S> {
         Self { stream, state }
     }
 
-    fn record_if_blocked<T>(&self, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if written.is_pending() {
+    fn record_if_blocked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_pending() {
             self.state.write_blocked();
+        }
+        polled
+    }
+
+    fn record_write(&self, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        match &written {
+            Poll::Pending => self.state.write_blocked(),
+            Poll::Ready(Ok(length)) => self.state.bytes_written(*length),
+            Poll::Ready(Err(_)) => {}
         }
         written
     }
@@ -38,8 +47,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         // A read may complete without data, at the end of the stream.
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.state.bytes_received();
+        let received = buffer.filled().len() - before;
+        if received > 0 {
+            self.state.bytes_received(received);
         }
         polled
     }
@@ -52,7 +62,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
-        self.record_if_blocked(written)
+        self.record_write(written)
     }
 
     fn poll_write_vectored(
@@ -61,7 +71,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
-        self.record_if_blocked(written)
+        self.record_write(written)
     }
 
     fn is_write_vectored(&self) -> bool {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::unread::Unread;
 use crate::options::ServerOptions;
 
 /// What a connection waits for.
@@ -23,7 +24,17 @@ const BODY: u8 = 2;
 const BUSY: u8 = 3;
 
 /// The value of a time that is not set.
-const NEVER: u64 = u64::MAX;
+pub(super) const NEVER: u64 = u64::MAX;
+
+/// The slowest rate at which a client may read, averaged over the write timeout. An eighth of a
+/// slow mobile network suffices, while holding a page of a megabyte costs a client four minutes of
+/// steady traffic at most.
+const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
+
+/// The maximum number of bytes that a connection may send without a request, a part of a body or
+/// progress of an event stream. On HTTP/2, a client could otherwise send heads that the library
+/// refuses by itself for as long as it likes.
+const MAX_IDLE_BYTES: usize = 128 * 1024;
 
 /// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +43,13 @@ pub(crate) struct Timeouts {
     pub(crate) body: Duration,
     pub(crate) idle: Duration,
     pub(crate) write: Duration,
+}
+
+impl Timeouts {
+    /// The number of bytes that a client must read within each write timeout.
+    fn write_quota(&self) -> u64 {
+        u64::try_from(self.write.as_millis() * MIN_READ_BYTES_PER_MILLISECOND).unwrap_or(u64::MAX)
+    }
 }
 
 impl From<&ServerOptions> for Timeouts {
@@ -54,8 +72,15 @@ pub(crate) struct ConnectionState {
     phase: AtomicU8,
     /// When the phase began, in milliseconds since `opened`.
     since: AtomicU64,
-    /// When the current write became blocked, in milliseconds since `opened`, or [`NEVER`].
+    /// When the current write became blocked, or when the client had last read its quota since, in
+    /// milliseconds since `opened`, or [`NEVER`].
     blocked_since: AtomicU64,
+    /// What the client has read since then.
+    read: ReadQuota,
+    /// Large responses that the client has not read yet, on a multiplexed connection.
+    unread: Unread,
+    /// The number of bytes received since the last request, part of a body or progress of a stream.
+    idle_bytes: AtomicUsize,
     /// The number of requests in progress, streams included.
     requests: AtomicUsize,
     /// The number of those requests that are event streams.
@@ -75,6 +100,9 @@ impl ConnectionState {
             phase: AtomicU8::new(HEAD),
             since: AtomicU64::new(0),
             blocked_since: AtomicU64::new(NEVER),
+            read: ReadQuota::default(),
+            unread: Unread::default(),
+            idle_bytes: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
@@ -90,6 +118,7 @@ impl ConnectionState {
     /// body enforces its own time limit.
     pub(crate) fn begin_request(&self, multiplexed: bool, body_follows: bool) -> RequestGuard<'_> {
         self.multiplexed.store(multiplexed, Relaxed);
+        self.bytes_used();
         self.requests.fetch_add(1, Relaxed);
         // Without a body, or on HTTP/2, the connection now waits for the service, which has its own
         // limits.
@@ -104,8 +133,11 @@ impl ConnectionState {
     /// The deadline at which the connection is closed if no mark changes first; `None` while the
     /// connection waits for the service itself.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if self.idle_bytes.load(Relaxed) > MAX_IDLE_BYTES {
+            return Some(self.opened);
+        }
         // A blocked write takes precedence: nothing else can proceed until the client reads.
-        let blocked_since = self.blocked_since.load(Relaxed);
+        let blocked_since = self.blocked_since();
         if blocked_since != NEVER {
             return Some(self.at(blocked_since) + self.timeouts.write);
         }
@@ -121,6 +153,26 @@ impl ConnectionState {
         Some(self.at(self.since.load(Relaxed)) + bound)
     }
 
+    /// Since when the connection has been waiting for its client, and whether a request is in
+    /// progress meanwhile; `None` while it waits for the service itself.
+    pub(crate) fn waiting_since(&self) -> Option<(bool, Instant)> {
+        let blocked_since = self.blocked_since();
+        if blocked_since != NEVER {
+            return Some((true, self.at(blocked_since)));
+        }
+        let phase = self.phase.load(Relaxed);
+        (phase != BUSY).then(|| (phase == BODY, self.at(self.since.load(Relaxed))))
+    }
+
+    /// Whether the connection carries several requests at once (HTTP/2).
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed.load(Relaxed)
+    }
+
+    pub(super) fn unread(&self) -> &Unread {
+        &self.unread
+    }
+
     /// Whether only event streams keep the connection open.
     pub(crate) fn has_only_streams(&self) -> bool {
         let streams = self.streams.load(Relaxed);
@@ -130,6 +182,11 @@ impl ConnectionState {
     /// Whether an event stream is waiting for its client to read.
     pub(crate) fn has_stalled_stream(&self) -> bool {
         self.streams.load(Relaxed) > 0 && self.blocked_since.load(Relaxed) != NEVER
+    }
+
+    /// Records that what was received so far served a purpose.
+    pub(super) fn bytes_used(&self) {
+        self.idle_bytes.store(0, Relaxed);
     }
 
     /// Records that a request's body has arrived, or that the service no longer waits for it.
@@ -145,7 +202,8 @@ impl ConnectionState {
     }
 
     /// Records that data was read.
-    pub(super) fn bytes_received(&self) {
+    pub(super) fn bytes_received(&self, count: usize) {
+        self.idle_bytes.fetch_add(count, Relaxed);
         // On a multiplexed connection, bytes between requests are control frames, not the start of
         // a head.
         if self.phase.load(Relaxed) == IDLE && !self.multiplexed.load(Relaxed) {
@@ -156,8 +214,29 @@ impl ConnectionState {
     /// Records that a write has to wait for the client.
     pub(super) fn write_blocked(&self) {
         if self.blocked_since.load(Relaxed) == NEVER {
+            self.read.reset();
             self.blocked_since.store(self.now(), Relaxed);
         }
+    }
+
+    /// Records that the system has accepted `length` bytes. Its buffer is small, so the client has
+    /// read about as much.
+    pub(super) fn bytes_written(&self, length: usize) {
+        if self.blocked_since.load(Relaxed) != NEVER && self.read.is_met(length, &self.timeouts) {
+            self.blocked_since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Records that no response is left that the client has not read.
+    pub(super) fn all_read(&self) {
+        // The idle time of a slow reader starts now.
+        self.since.store(self.now(), Relaxed);
+    }
+
+    /// Since when the client has read too little, in milliseconds since `opened`, or [`NEVER`].
+    fn blocked_since(&self) -> u64 {
+        let blocked_since = self.blocked_since.load(Relaxed);
+        if self.is_multiplexed() { blocked_since.min(self.unread.blocked_since()) } else { blocked_since }
     }
 
     /// Records that all written data was sent.
@@ -176,12 +255,32 @@ impl ConnectionState {
         self.phase.store(phase, Relaxed);
     }
 
-    fn now(&self) -> u64 {
+    pub(super) fn now(&self) -> u64 {
         u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(NEVER - 1)
     }
 
     fn at(&self, millis: u64) -> Instant {
         self.opened + Duration::from_millis(millis)
+    }
+}
+
+/// Counts what a client reads, up to what it must read within a write timeout.
+#[derive(Debug, Default)]
+pub(super) struct ReadQuota(AtomicU64);
+
+impl ReadQuota {
+    pub(super) fn reset(&self) {
+        self.0.store(0, Relaxed);
+    }
+
+    /// Adds `length` bytes. Returns whether the quota is met; if so, the next one begins.
+    pub(super) fn is_met(&self, length: usize, timeouts: &Timeouts) -> bool {
+        let length = length as u64;
+        let met = self.0.fetch_add(length, Relaxed).saturating_add(length) >= timeouts.write_quota();
+        if met {
+            self.reset();
+        }
+        met
     }
 }
 
@@ -210,6 +309,7 @@ impl StreamGuard {
 
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
+        self.0.bytes_used();
         // The stream is stalled if it has not been polled for data when the write timeout has
         // passed after its next keep-alive was due.
         let wait = u64::try_from((interval + self.0.timeouts.write).as_millis()).unwrap_or(NEVER / 2);
@@ -255,32 +355,52 @@ mod tests {
     async fn each_phase_of_a_request_has_its_own_timeout() {
         let state = ConnectionState::new(TIMEOUTS);
         pass(1).await;
-        state.bytes_received();
+        state.bytes_received(1);
         assert_eq!(left(&state), Some(9), "bytes don't extend the timeout of the head");
         let request = state.begin_request(false, true);
         assert_eq!(left(&state), Some(20));
         pass(5).await;
-        state.bytes_received();
+        state.bytes_received(1);
         assert_eq!(left(&state), Some(15), "bytes don't extend the timeout of a body");
         state.body_received();
         assert_eq!(left(&state), None, "the connection waits for the service");
         drop(request);
         assert_eq!(left(&state), Some(70));
         pass(60).await;
-        state.bytes_received();
+        state.bytes_received(1);
         assert_eq!(left(&state), Some(10), "a head has begun");
     }
 
     #[tokio::test(start_paused = true)]
-    async fn reading_a_part_does_not_extend_the_write_timeout() {
+    async fn only_reading_at_the_minimum_rate_extends_the_write_timeout() {
         let state = ConnectionState::new(TIMEOUTS);
         drop(state.begin_request(false, false));
+        state.bytes_written(1 << 20);
         state.write_blocked();
         pass(10).await;
+        state.bytes_written(119_999);
         state.write_blocked();
         assert_eq!(left(&state), Some(20));
+        state.bytes_written(1);
+        assert_eq!(left(&state), Some(30));
+        pass(5).await;
+        state.bytes_written(119_999);
+        assert_eq!(left(&state), Some(25), "what was read before counts once");
         state.write_drained();
         assert_eq!(left(&state), Some(70));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bytes_without_a_request_end_a_connection() {
+        let state = ConnectionState::new(TIMEOUTS);
+        state.bytes_received(MAX_IDLE_BYTES);
+        assert_eq!(left(&state), Some(10));
+        drop(state.begin_request(true, false));
+        state.bytes_received(MAX_IDLE_BYTES);
+        assert_eq!(left(&state), Some(70), "a request is a purpose of the bytes before it");
+        pass(1).await;
+        state.bytes_received(1);
+        assert!(state.deadline().is_some_and(|deadline| deadline <= Instant::now()));
     }
 
     #[tokio::test(start_paused = true)]
@@ -290,7 +410,7 @@ mod tests {
         drop(one);
         assert_eq!(left(&state), None);
         drop(other);
-        state.bytes_received();
+        state.bytes_received(1);
         assert_eq!(left(&state), Some(70), "control frames do not start a head");
     }
 

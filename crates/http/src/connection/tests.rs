@@ -65,7 +65,8 @@ impl Client {
         let server = Arc::new(ConnectionServer::new(discovery, tls, options));
         let (stream, service) = duplex(1_024);
         let (stop, stopped) = watch::channel(false);
-        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stopped));
+        let state = server.new_state();
+        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), state, stopped));
         Self { stream, opened: Instant::now(), stop }
     }
 
@@ -203,4 +204,51 @@ async fn a_body_that_never_arrives_ends_only_its_own_request() {
     assert_eq!(http2_response(&mut client, 1).await, 20);
     client.stream.write_all(&headers_frame(GET, "/", 3, true)).await.unwrap();
     assert_eq!(http2_response(&mut client, 3).await, 20);
+}
+
+/// Opens an HTTP/2 connection whose streams have a window of `window` bytes.
+async fn http2(window: u32) -> Client {
+    let mut client = connect(None);
+    let settings = [&[0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 4][..], &window.to_be_bytes()].concat();
+    client.stream.write_all(&[CLIENT_PREFACE, &settings].concat()).await.unwrap();
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_steadily_is_served() {
+    let mut client = connect(None);
+    client.send("GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await;
+    // 256 kbit/s, for longer than the write timeout.
+    let (mut read, mut piece) = (0, vec![0; 16 * 1024]);
+    while read < LARGE {
+        client.stream.read_exact(&mut piece).await.unwrap();
+        read += piece.len();
+        sleep(Duration::from_millis(500)).await;
+    }
+    assert!(client.opened.elapsed() > Duration::from_secs(31));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_unread_response_is_cut_off_although_others_go_on() {
+    let mut client = http2(0).await;
+    client.stream.write_all(&headers_frame(GET, "/large", 1, true)).await.unwrap();
+    assert_eq!(http2_response(&mut client, 1).await, 0);
+    for stream in [3, 5] {
+        sleep(Duration::from_secs(10)).await;
+        client.stream.write_all(&headers_frame(GET, "/", stream, true)).await.unwrap();
+        http2_response(&mut client, stream).await;
+    }
+    assert_eq!(client.end().await.1, 30);
+}
+
+#[tokio::test(start_paused = true)]
+async fn headers_that_decompress_to_far_more_than_the_limit_end_the_connection() {
+    let mut client = http2(0).await;
+    // A literal of 1,000 bytes that enters the table as its first entry, then 1,000 references.
+    let literal = [&[0x40, 1, b'a', 0x7f, 0xe9, 0x06][..], &[b'b'; 1_000]].concat();
+    let block = [&[GET, 0x86, 0x84][..], &literal, &[0xbe; 1_000]].concat();
+    let length = u16::try_from(block.len()).unwrap().to_be_bytes();
+    let head = [0, length[0], length[1], 1, 5, 0, 0, 0, 1];
+    client.stream.write_all(&[&head[..], &block].concat()).await.unwrap();
+    assert_eq!(client.end().await.1, 0);
 }

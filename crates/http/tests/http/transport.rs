@@ -5,7 +5,9 @@ use std::path::Path;
 
 use aurora_discovery_http::{ServeError, Server, ServerOptions, TlsFiles};
 use http::Version;
+use tokio::io::AsyncWriteExt as _;
 
+use crate::support::raw::RawConnection;
 use crate::support::{Service, TIMEOUT, client};
 
 #[tokio::test]
@@ -92,4 +94,38 @@ async fn a_small_response_is_not_compressed() {
     let service = Service::start().await;
     let response = service.request(http::Method::GET, "/discover", &[("accept-encoding", "gzip")], "").await;
     assert_eq!((response.header("content-encoding"), response.header("vary")), (None, None));
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_after_the_request_gets_its_response() {
+    let service = Service::start().await;
+    let body = r#"{"peer_id":"p"}"#;
+    let mut connection = RawConnection::open(service.address).await;
+    let length = body.len();
+    connection
+        .send(&format!("POST /register HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"))
+        .await;
+    connection.0.shutdown().await.unwrap();
+    let response = connection.until_closed().await;
+    assert!(response.starts_with("HTTP/1.1 200"), "{response}");
+}
+
+#[tokio::test]
+async fn an_ambiguous_or_oversized_head_is_refused_with_json() {
+    let service = Service::start().await;
+    let large = format!("host: x\r\nx: {}\r\n", "y".repeat(17_000));
+    for (headers, status) in [
+        ("", 400),
+        ("host: x\r\nhost: x\r\n", 400),
+        ("host: x\r\ntransfer-encoding: gzip, chunked\r\n", 400),
+        (large.as_str(), 431),
+    ] {
+        let mut connection = RawConnection::open(service.address).await;
+        connection.send(&format!("GET /health HTTP/1.1\r\n{headers}\r\n")).await;
+        let response = connection.until_closed().await;
+        assert!(response.starts_with(&format!("HTTP/1.1 {status} ")), "{headers:.60}: {response}");
+        for part in ["x-request-id: ", "access-control-allow-origin: *", r#""code":"invalid_parameter""#] {
+            assert!(response.contains(part), "{part} is missing in {response}");
+        }
+    }
 }

@@ -1,5 +1,7 @@
 //! `GET /watch` on real sockets. What depends on time is tested in `src/watch/tests.rs`.
 
+use std::time::Duration;
+
 use http::Version;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -140,9 +142,15 @@ async fn the_legacy_view_of_a_watch_has_two_names() {
     assert_eq!(refusal.json()["error"], "view must be legacy, full or contact");
 }
 
+/// A client that closes its side may still read, so a watcher that has left is noticed when the next
+/// events can't be sent to it.
+fn short_keep_alive(options: &mut TestOptions) {
+    options.server.service.watch_keep_alive = Duration::from_millis(50);
+}
+
 #[tokio::test]
 async fn a_watcher_that_reconnects_misses_no_event() {
-    let service = Service::start().await;
+    let service = Service::with(short_keep_alive).await;
     let since = service.get("/discover?archetype=a&since=now").await.ok()["since"].clone();
     let since = since.as_str().unwrap();
     register(&service, "p", "a").await;
@@ -227,6 +235,7 @@ async fn a_watcher_is_woken_only_for_its_archetypes() {
 #[tokio::test]
 async fn the_number_of_streams_is_limited_and_streams_hold_no_request_permit() {
     let service = Service::with(|options| {
+        short_keep_alive(options);
         options.server.service.max_watchers = 2;
         options.server.service.max_in_flight = 1;
     })

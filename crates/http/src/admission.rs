@@ -1,0 +1,236 @@
+//! Decides which connections are open when more clients want one than there is room for.
+//!
+//! Without a limit per source, one client could hold all connections. A connection that waits for
+//! its client is worth less than a new one, so it makes way: the longest waiting of the source that
+//! has the most.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use aurora_discovery_registry::Source;
+use parking_lot::Mutex;
+use tokio::task::AbortHandle;
+
+use crate::budget::SOURCE_FRACTION;
+use crate::connection::state::ConnectionState;
+
+/// How many connections of a source are compared to find the one that has waited the longest. A
+/// random sample bounds the work for each newcomer.
+const SAMPLE: usize = 32;
+
+/// The open connections, by source.
+pub(crate) struct Connections {
+    max: usize,
+    max_per_source: usize,
+    open: Mutex<Open>,
+}
+
+#[derive(Default)]
+struct Open {
+    total: usize,
+    by_source: HashMap<Source, BTreeMap<u64, Entry>>,
+    /// All sources, ordered by their number of connections.
+    by_number: BTreeSet<(usize, Source)>,
+}
+
+struct Entry {
+    state: Arc<ConnectionState>,
+    /// The task that serves the connection, once it runs.
+    task: Option<AbortHandle>,
+}
+
+/// The place of one connection among the others.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Key {
+    source: Source,
+    /// A random number, so that any neighbours by number are a random sample.
+    number: u64,
+}
+
+/// A connection that counts as open until this guard is dropped.
+pub(crate) struct OpenGuard {
+    connections: Arc<Connections>,
+    key: Key,
+}
+
+/// A connection that was admitted.
+pub(crate) struct Admitted {
+    pub(crate) guard: OpenGuard,
+    pub(crate) key: Key,
+    /// Whether another connection was closed for it.
+    pub(crate) displaced: bool,
+}
+
+impl Connections {
+    /// At most `max` connections. If `shared_sources`, many clients share an address, as those
+    /// behind a proxy do, and only the total is limited.
+    pub(crate) fn new(max: usize, shared_sources: bool) -> Arc<Self> {
+        let max_per_source = if shared_sources { max } else { max.div_ceil(SOURCE_FRACTION) };
+        Arc::new(Self { max, max_per_source, open: Mutex::default() })
+    }
+
+    /// Admits a connection from `address`, if there is room for it or another makes way.
+    pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, state: Arc<ConnectionState>) -> Option<Admitted> {
+        let source = Source::of(address);
+        let mut open = self.open.lock();
+        let from = self.source_over_limit(&open, source);
+        if let Some(from) = from {
+            open.displace(from?)?;
+        }
+        let key = Key { source, number: fastrand::u64(..) };
+        open.insert(key, state);
+        Some(Admitted { guard: OpenGuard { connections: self.clone(), key }, key, displaced: from.is_some() })
+    }
+
+    /// Stores the task that serves a connection, so that it can be closed for another.
+    pub(crate) fn started(&self, key: Key, task: AbortHandle) {
+        let mut open = self.open.lock();
+        // The task may have ended in the meantime.
+        if let Some(entry) = open.by_source.get_mut(&key.source).and_then(|of| of.get_mut(&key.number)) {
+            entry.task = Some(task);
+        }
+    }
+
+    /// `None` if there is room for a connection from `source`; otherwise the source of which one
+    /// would have to make way, if any may.
+    fn source_over_limit(&self, open: &Open, source: Source) -> Option<Option<Source>> {
+        let own = open.number_of(source);
+        if own >= self.max_per_source && !source.is_loopback() {
+            return Some(Some(source));
+        }
+        let largest = || open.by_number.last().filter(|(number, _)| *number > own);
+        (open.total >= self.max).then(|| largest().map(|(_, largest)| *largest))
+    }
+}
+
+impl Open {
+    fn number_of(&self, source: Source) -> usize {
+        self.by_source.get(&source).map_or(0, BTreeMap::len)
+    }
+
+    fn insert(&mut self, key: Key, state: Arc<ConnectionState>) {
+        let of_source = self.by_source.entry(key.source).or_default();
+        let before = of_source.len();
+        of_source.insert(key.number, Entry { state, task: None });
+        self.count(key.source, before);
+    }
+
+    fn remove(&mut self, key: Key) -> Option<Entry> {
+        let of_source = self.by_source.get_mut(&key.source)?;
+        let before = of_source.len();
+        let removed = of_source.remove(&key.number)?;
+        self.count(key.source, before);
+        Some(removed)
+    }
+
+    /// Adjusts the counts after the number of connections of `source` has changed.
+    fn count(&mut self, source: Source, before: usize) {
+        let now = self.number_of(source);
+        self.total = self.total + now - before;
+        self.by_number.remove(&(before, source));
+        if now > 0 {
+            self.by_number.insert((now, source));
+        } else {
+            self.by_source.remove(&source);
+        }
+    }
+
+    /// Closes the connection of `source` that has waited for its client the longest. One without a
+    /// request goes first. `None` if no connection waits for its client.
+    fn displace(&mut self, source: Source) -> Option<()> {
+        let of_source = self.by_source.get(&source)?;
+        let start = fastrand::u64(..);
+        let sample = of_source.range(start..).chain(of_source.range(..start)).take(SAMPLE);
+        let waiting = sample.filter_map(|(number, entry)| Some((entry.state.waiting_since()?, *number)));
+        let (_, number) = waiting.min()?;
+        if let Some(task) = self.remove(Key { source, number })?.task {
+            task.abort();
+        }
+        Some(())
+    }
+}
+
+impl Drop for OpenGuard {
+    fn drop(&mut self) {
+        self.connections.open.lock().remove(self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::options::ServerOptions;
+
+    fn source(n: u8) -> IpAddr {
+        IpAddr::from([203, 0, 113, n])
+    }
+
+    fn state() -> Arc<ConnectionState> {
+        Arc::new(ConnectionState::new((&ServerOptions::default()).into()))
+    }
+
+    async fn second() {
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+
+    /// Whether the connection is still open.
+    fn is_open(connections: &Connections, admitted: &Admitted) -> bool {
+        let open = connections.open.lock();
+        open.by_source.get(&admitted.key.source).is_some_and(|of| of.contains_key(&admitted.key.number))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_longest_waiting_connection_of_the_largest_source_makes_way() {
+        let connections = Connections::new(24, false);
+        let mut held = Vec::new();
+        for (n, number) in [(1, 3), (2, 3), (3, 2)] {
+            for _ in 0..number {
+                held.push(connections.admit(source(n), state()).unwrap());
+                second().await;
+            }
+        }
+        // Loopback has no limit of its own.
+        let loopback = IpAddr::from([127, 0, 0, 1]);
+        let busy = state();
+        let in_progress = busy.begin_request(false, false);
+        let mut local = vec![connections.admit(loopback, busy.clone()).unwrap()];
+        for _ in 0..15 {
+            second().await;
+            local.push(connections.admit(loopback, state()).unwrap());
+        }
+        assert!(connections.admit(loopback, state()).is_none(), "the largest source is its own");
+        let newcomer = connections.admit(source(4), state()).unwrap();
+        assert!(newcomer.displaced && is_open(&connections, &local[0]) && !is_open(&connections, &local[1]));
+        assert!(held.iter().all(|held| is_open(&connections, held)));
+        drop(in_progress);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_over_its_share_displaces_its_own() {
+        let connections = Connections::new(16, false);
+        let held: Vec<_> = (0..2).map(|_| connections.admit(source(1), state()).unwrap()).collect();
+        second().await;
+        let states: Vec<_> = (0..2).map(|_| state()).collect();
+        let requests: Vec<_> = states.iter().map(|state| state.begin_request(false, false)).collect();
+        let busy: Vec<_> =
+            states.iter().map(|state| connections.admit(source(1), state.clone()).unwrap()).collect();
+        assert!(held.iter().all(|held| !is_open(&connections, held)));
+        assert!(busy.iter().all(|busy| busy.displaced && is_open(&connections, busy)));
+        assert!(connections.admit(source(1), state()).is_none(), "no connection waits for its client");
+        assert!(!connections.admit(source(2), state()).unwrap().displaced);
+        drop(requests);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn connections_that_end_are_forgotten_and_proxies_have_no_share() {
+        let connections = Connections::new(16, true);
+        let held: Vec<_> = (0..16).map(|_| connections.admit(source(1), state()).unwrap()).collect();
+        assert!(held.iter().all(|held| !held.displaced));
+        drop(held);
+        let open = connections.open.lock();
+        assert!(open.total == 0 && open.by_source.is_empty() && open.by_number.is_empty());
+    }
+}

@@ -1,0 +1,64 @@
+//! Checks the head of a request, which the HTTP library accepts in more forms than the service.
+
+use aurora_discovery_protocol::{Code, Refusal};
+use http::header::{HOST, TRANSFER_ENCODING};
+use http::{HeaderMap, Request, StatusCode, Version};
+
+use crate::error::Failure;
+
+/// The maximum size of a request's target and headers, counted as HTTP/2 counts it. It is below the
+/// limit of the HTTP library, whose own response has no body and no CORS headers.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// What HTTP/2 adds for each header (RFC 9113, 6.5.2).
+const HEADER_OVERHEAD_BYTES: usize = 32;
+
+/// Refuses a head that is too large, or that two servers could read differently: without `Host` or
+/// with several, or with a body in any other encoding than `chunked`.
+pub(super) fn check<B>(request: &Request<B>) -> Result<(), Failure> {
+    if size(request) > MAX_HEAD_BYTES {
+        return Err(too_large());
+    }
+    // HTTP/2 has neither of the two headers: its library checks what takes their place.
+    if request.version() == Version::HTTP_2 {
+        return Ok(());
+    }
+    check_host(request.headers(), request.version())?;
+    check_encoding(request.headers())
+}
+
+fn size<B>(request: &Request<B>) -> usize {
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    let headers = request.headers().iter();
+    headers.fold(target, |sum, (name, value)| sum + name.as_str().len() + value.len() + HEADER_OVERHEAD_BYTES)
+}
+
+fn check_host(headers: &HeaderMap, version: Version) -> Result<(), Failure> {
+    let mut hosts = headers.get_all(HOST).iter();
+    let missing = hosts.next().is_none() && version == Version::HTTP_11;
+    if missing || hosts.next().is_some() {
+        return Err(invalid("host", "the request must have exactly one Host header"));
+    }
+    Ok(())
+}
+
+fn check_encoding(headers: &HeaderMap) -> Result<(), Failure> {
+    let mut encodings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (encodings.next(), encodings.next()) {
+        (None, _) => Ok(()),
+        (Some(encoding), None) if encoding.as_bytes().eq_ignore_ascii_case(b"chunked") => Ok(()),
+        _ => Err(invalid("transfer-encoding", "the only Transfer-Encoding that is accepted is chunked")),
+    }
+}
+
+fn too_large() -> Failure {
+    let message = format!(
+        "the path, query and headers must be at most {MAX_HEAD_BYTES} bytes, of which each header takes \
+         {HEADER_OVERHEAD_BYTES} more than its text; send fewer or shorter headers"
+    );
+    let status = Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    Failure { status, ..Failure::new(Code::InvalidParameter, message) }
+}
+
+fn invalid(header: &'static str, message: &'static str) -> Failure {
+    Refusal { field: Some(header.into()), ..Refusal::new(Code::InvalidParameter, message) }.into()
+}

@@ -1,0 +1,116 @@
+//! Large responses on a multiplexed connection, until the client has read them.
+//!
+//! On HTTP/2 a client can leave a response unread without blocking a write of the connection: it
+//! grants no window to the stream, and goes on with others. hyper polls a body only when there is
+//! window for it. Therefore such a body reports its progress, and the connection computes its
+//! deadline from the body that has made the least.
+
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+
+use super::state::{ConnectionState, NEVER, ReadQuota};
+
+/// The maximum length of a piece that the connection takes at once. The connection may keep one
+/// piece that the client does not read.
+const PIECE_BYTES: usize = 32 * 1024;
+
+/// The unread responses of one connection.
+#[derive(Debug, Default)]
+pub(super) struct Unread(Mutex<Vec<Arc<Progress>>>);
+
+impl Unread {
+    /// Since when the client has read too little of a response, in milliseconds since the
+    /// connection was opened, or [`NEVER`].
+    pub(super) fn blocked_since(&self) -> u64 {
+        self.0.lock().iter().map(|progress| progress.since.load(Relaxed)).min().unwrap_or(NEVER)
+    }
+}
+
+/// What a client has read of one response.
+#[derive(Debug)]
+struct Progress {
+    /// When the response began, or when the client had last read its quota, in milliseconds since
+    /// the connection was opened.
+    since: AtomicU64,
+    quota: ReadQuota,
+}
+
+/// A response that counts as unread until this guard is dropped. It belongs to the bytes of the
+/// response, which the connection drops when it has sent them.
+#[derive(Debug)]
+pub(crate) struct UnreadGuard {
+    state: Arc<ConnectionState>,
+    progress: Arc<Progress>,
+}
+
+impl UnreadGuard {
+    pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
+        let since = AtomicU64::new(state.now());
+        let progress = Arc::new(Progress { since, quota: ReadQuota::default() });
+        state.unread().0.lock().push(progress.clone());
+        Self { state, progress }
+    }
+
+    /// The body of the response, with bytes that are added when the guard belongs to them.
+    pub(crate) fn body(&self) -> UnreadBody {
+        UnreadBody { rest: Bytes::new(), progress: self.progress.clone(), state: self.state.clone() }
+    }
+}
+
+impl Drop for UnreadGuard {
+    fn drop(&mut self) {
+        let mut unread = self.state.unread().0.lock();
+        unread.retain(|progress| !Arc::ptr_eq(progress, &self.progress));
+        if unread.is_empty() {
+            self.state.all_read();
+        }
+    }
+}
+
+/// A body that reports how much of it the connection has taken.
+#[derive(Debug)]
+pub(crate) struct UnreadBody {
+    rest: Bytes,
+    progress: Arc<Progress>,
+    state: Arc<ConnectionState>,
+}
+
+impl UnreadBody {
+    pub(crate) fn with(self, bytes: Bytes) -> Self {
+        Self { rest: bytes, ..self }
+    }
+}
+
+impl Body for UnreadBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            return Poll::Ready(None);
+        }
+        let length = self.rest.len().min(PIECE_BYTES);
+        if self.progress.quota.is_met(length, self.state.timeouts()) {
+            self.progress.since.store(self.state.now(), Relaxed);
+        }
+        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.rest.len() as u64)
+    }
+}
