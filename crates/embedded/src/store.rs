@@ -79,10 +79,14 @@ impl Store for EmbeddedStore {
         if let Some(renewal) = self.shared.index.read().renew(peer, hash, claim, now) {
             return Ok(renewal);
         }
-        // The peer is dormant or unknown, its lease has just ended, or another source keeps it alive
-        // from now on, so the index is needed exclusively.
+        // The peer is dormant, its lease has just ended, or another source keeps it alive from now
+        // on, so the index is needed exclusively.
+        let mut index = self.write(now);
+        if index.is_dormant(peer, hash) {
+            self.check_directory()?;
+        }
         let mut log = |record: &Record<'_>| self.append_in_background(record);
-        Ok(self.write(now).renew_exclusively(peer, hash, claim, now, &mut log))
+        Ok(index.renew_exclusively(peer, hash, claim, now, &mut log))
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
@@ -252,6 +256,12 @@ impl EmbeddedStore {
 
     fn check_journal(&self) -> Result<(), StoreError> {
         self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
+    }
+
+    /// Fails if a change could not even be made durable later, by a checkpoint.
+    fn check_directory(&self) -> Result<(), StoreError> {
+        let health = self.journal.as_ref().map_or(Ok(()), |journal| journal.health());
+        health.or_else(|error| if error.is_misplaced() { Err(unavailable(&error)) } else { Ok(()) })
     }
 
     fn check_open(&self) -> Result<(), StoreError> {

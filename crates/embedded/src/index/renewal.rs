@@ -48,6 +48,11 @@ impl Index {
         Some(Renewal::Renewed { ttl: standing.ttl, revived: false, registered_at: tail.registered_at })
     }
 
+    /// Whether a heartbeat would revive the peer. The index must be up to date.
+    pub(crate) fn is_dormant(&self, peer: &PeerId, hash: IdHash) -> bool {
+        self.find(peer, hash).is_some_and(|number| self.slots[number].state == State::Dormant)
+    }
+
     /// Renews or revives a peer. The index must be up to `now`.
     pub(crate) fn renew_exclusively(
         &mut self,

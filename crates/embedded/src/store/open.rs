@@ -32,12 +32,16 @@ pub struct EmbeddedOptions {
     pub heal_interval: Duration,
     /// Bytes that are preallocated after the end of the journal at once.
     pub preallocate: u64,
+    /// How long opening waits for another process to release the directory.
+    pub lock_wait: Duration,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        let JournalOptions { drop_damaged, heal_interval, preallocate } = JournalOptions::default();
-        Self { directory: None, limits: Limits::default(), drop_damaged, heal_interval, preallocate }
+        let JournalOptions { drop_damaged, heal_interval, preallocate, lock_wait } =
+            JournalOptions::default();
+        let limits = Limits::default();
+        Self { directory: None, limits, drop_damaged, heal_interval, preallocate, lock_wait }
     }
 }
 
@@ -90,8 +94,9 @@ impl EmbeddedStore {
         let started = Instant::now();
         let keys = Keys::new();
         let location = disk.location();
-        let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, directory: _ } = options;
-        let journal = JournalOptions { drop_damaged, heal_interval, preallocate };
+        let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, lock_wait, directory: _ } =
+            options;
+        let journal = JournalOptions { drop_damaged, heal_interval, preallocate, lock_wait };
         let (recovered, mut loaded) = load(disk, journal, Index::loading(limits, keys.clone()), &keys)?;
         loaded.index.restore(now, |max| fastrand::u64(..=max));
 

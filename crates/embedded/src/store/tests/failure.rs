@@ -118,6 +118,30 @@ fn heartbeats_and_reads_succeed_while_the_disk_fails() {
 }
 
 #[test]
+fn nothing_is_written_after_the_directory_was_moved_away_and_live_peers_are_served() {
+    let disk = LossyDisk::new(1);
+    let store = open(&disk, at(0));
+    store.put_now(put("dormant", HOME, &[]), at(0));
+    store.put_now(put("live", HOME, &[]), at(300));
+    disk.set_moved_away(true);
+    let refusal = block_on(store.put(put("refused", HOME, &[]), at(301))).unwrap_err();
+    assert!(matches!(refusal, StoreError::Unavailable { .. }), "{refusal}");
+    assert_eq!(block_on(store.health()), Err(refusal));
+    let revival = block_on(store.renew(&id("dormant"), &claim(HOME, None), at(301)));
+    assert!(matches!(revival, Err(StoreError::Unavailable { .. })), "{revival:?}");
+    assert!(matches!(store.renew_now("live", at(301)), Renewal::Renewed { .. }));
+    assert_eq!(listed(&store, &[], at(301)), ["live"]);
+
+    disk.set_moved_away(false);
+    heal(&store, &disk);
+    assert!(matches!(store.renew_now("dormant", at(301)), Renewal::Renewed { revived: true, .. }));
+    store.put_now(put("accepted", HOME, &[]), at(301));
+    drop(store);
+    let store = open(&disk.lose_power(), at(302));
+    assert_eq!(listed(&store, &[], at(302)), ["accepted", "dormant", "live"]);
+}
+
+#[test]
 fn a_cancelled_registration_is_still_made_durable() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
