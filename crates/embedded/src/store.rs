@@ -23,7 +23,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 pub use open::{EmbeddedOptions, RestoreReport};
 
 use crate::changes::ChangeLog;
-use crate::index::{Entry, Index, Keys, Lease, RemovalDecision};
+use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Undo};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
 use change::IndexWriteGuard;
@@ -54,9 +54,6 @@ struct Shared {
     /// Changes that were not made durable and could not be reverted. Expected to stay zero.
     failed_reverts: AtomicU64,
 }
-
-/// A record that restores the state before a change.
-type Undo = Box<[u8]>;
 
 /// Due work that is done per exclusive lock of the index: about a tenth of a millisecond.
 const ADVANCE_STEPS: usize = 256;
@@ -181,7 +178,7 @@ impl EmbeddedStore {
         index.make_room(&entry, &admission, &mut |record| self.append_in_background(record));
         entry.encode(&mut record);
         // The record is appended first, because an append can fail, and inserting cannot.
-        let commit = self.append(&record, || undo(&index, entry.peer_id.as_str(), admission.slot))?;
+        let commit = self.append(&record, || index.undo(entry.peer_id.as_str(), admission.slot))?;
         index.insert(&entry, admission.slot);
         Ok((PutResult::Stored { token_kept: admission.token_kept }, commit))
     }
@@ -202,7 +199,7 @@ impl EmbeddedStore {
         };
         let mut record = Vec::new();
         Record::Removed { peer: peer.as_str() }.encode(&mut record);
-        let commit = self.append(&record, || undo(&index, peer.as_str(), Some(slot)))?;
+        let commit = self.append(&record, || index.undo(peer.as_str(), Some(slot)))?;
         index.remove(slot);
         Ok((Removal::Removed { was_live }, commit))
     }
@@ -273,16 +270,6 @@ impl EmbeddedStore {
         }
         Ok(())
     }
-}
-
-/// The record that restores the contents of a slot, or that deletes the peer if it has no slot.
-fn undo(index: &Index, peer: &str, slot: Option<u32>) -> Undo {
-    let mut record = Vec::new();
-    match slot {
-        Some(slot) => index.record(slot, 0, &mut record),
-        None => Record::Removed { peer }.encode(&mut record),
-    }
-    record.into()
 }
 
 /// Waits until the record of a change is durable. Without a journal there is nothing to wait for.

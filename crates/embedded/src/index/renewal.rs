@@ -15,8 +15,8 @@ use crate::record::Record;
 
 impl Index {
     /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
-    /// renewals. Returns `None` if that is not enough: the peer is not live, or gets another
-    /// keeper.
+    /// renewals. Returns `None` if that is not enough: the peer is dormant, its lease has ended, or
+    /// it gets another keeper.
     pub(crate) fn renew(
         &self,
         peer: &PeerId,
@@ -24,7 +24,8 @@ impl Index {
         claim: &Claim,
         now: Timestamp,
     ) -> Option<Renewal> {
-        let number = self.find(peer, hash)?;
+        // Work that is due only removes peers, so an unknown peer stays unknown without it.
+        let Some(number) = self.find(peer, hash) else { return Some(Renewal::Unknown) };
         let (slot, tail) = self.slots.slot_and_tail(number);
         if !slot.is_live_at(now) {
             return None;

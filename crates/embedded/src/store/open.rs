@@ -12,9 +12,9 @@ use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::Limits;
 use parking_lot::RwLock;
 
-use super::{EmbeddedStore, Shared, Undo};
+use super::{EmbeddedStore, Shared};
 use crate::disk::{Disk, StdDisk};
-use crate::index::{Index, Keys, ParsedRecord};
+use crate::index::{Index, Keys, ParsedRecord, Undo};
 use crate::journal::{Hooks, Journal, JournalOptions, OpenError, RecoveryReport};
 use load::load;
 
@@ -142,11 +142,11 @@ struct Reverter(Arc<Shared>);
 impl Hooks<Undo> for Reverter {
     fn failed(&self, undos: Vec<Undo>) {
         // Parsed before the index is locked, because there may be many.
-        let parse = |undo: &Undo| ParsedRecord::parse(undo, &self.0.keys);
-        let before: Vec<_> = undos.iter().map(parse).collect();
+        let parse = |undo: Undo| Ok((ParsedRecord::parse(&undo.record, &self.0.keys)?, undo.unrecorded));
+        let before: Vec<Result<_, String>> = undos.into_iter().map(parse).collect();
         for before in before {
             match before {
-                Ok(before) => self.0.write().revert(before),
+                Ok((before, unrecorded)) => self.0.write().revert(before, unrecorded),
                 Err(error) => {
                     self.0.failed_reverts.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(error, "a change that the journal failed to store could not be reverted");
