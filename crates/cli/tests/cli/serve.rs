@@ -65,7 +65,7 @@ fn a_limit_of_the_file_size_is_a_full_disk() {
     let service = Service::of(Running::spawn(shell));
     let health = service.call(&["health", "--retries", "0"]);
     assert_eq!(health.code, 1);
-    assert!(health.err.contains("cannot write to the journal"), "{}", health.err);
+    assert!(health.out.contains("cannot write to the journal"), "{}", health.out);
     assert_eq!(service.call(&["discover"]).code, 0);
     assert_eq!(service.call(&["register", "a", "--retries", "0"]).code, 1);
 }
