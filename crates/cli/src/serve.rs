@@ -13,8 +13,12 @@ use aurora_discovery_registry::{Limits, Registry, Store};
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
+<<<<<<< HEAD
 use crate::settings;
 use crate::signal::stop_requested;
+=======
+use crate::signal::{report_file_size_limit, stop_requested};
+>>>>>>> i12-data
 
 pub(crate) use args::ServeArgs;
 use args::StoreKind;
@@ -28,6 +32,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     }
     // From here on, a signal leads to an orderly shutdown.
     let stop = stop_requested();
+    report_file_size_limit();
     let mut serving = args.server.options(&args.service, &args.sources)?;
 
     let (limits, (store, location)) = match args.store {
@@ -48,7 +53,10 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     };
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
-    announce(&server, &args, &location)?;
+    if let Err(error) = announce(&server, &args, &location) {
+        tracing::warn!(address = %server.local_addr(), "cannot write the address to standard output: {error}");
+    }
+    warn_of_few_connections(&server, &args);
     server.serve(stop).await.map_err(Failure::other)
 }
 
@@ -56,7 +64,7 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
 type OpenedStore = (Arc<dyn Store>, String);
 
 async fn open_embedded(args: &ServeArgs, limits: &Limits, clock: Clock) -> Result<OpenedStore, Failure> {
-    let directory = args.directory();
+    let directory = args.directory()?;
     let location =
         directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
     let (limits, drop_damaged) = (limits.clone(), args.drop_damaged);
@@ -96,14 +104,17 @@ async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<(OpenedStore, Clo
 
 /// Prints the address of the service on standard output, so that a script that requested a
 /// free port can read it.
-fn announce(server: &Server, args: &ServeArgs, location: &str) -> Result<(), Failure> {
+fn announce(server: &Server, args: &ServeArgs, location: &str) -> io::Result<()> {
     let scheme = if args.server.tls_cert.is_some() { "https" } else { "http" };
     let mut out = io::stdout().lock();
     writeln!(out, "aurora-discovery listening on {scheme}://{} ({location})", server.local_addr())?;
     if let Some(address) = server.metrics_addr() {
         writeln!(out, "metrics on http://{address}/metrics")?;
     }
-    out.flush()?;
+    out.flush()
+}
+
+fn warn_of_few_connections(server: &Server, args: &ServeArgs) {
     let (granted, wanted) = (server.max_connections(), args.server.max_connections);
     if u32::try_from(granted).is_ok_and(|granted| granted < wanted) {
         let files = server.open_files();
@@ -114,5 +125,4 @@ fn announce(server: &Server, args: &ServeArgs, location: &str) -> Result<(), Fai
             files.wanted
         );
     }
-    Ok(())
 }

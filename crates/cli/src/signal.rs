@@ -45,6 +45,23 @@ pub(crate) fn leave_requested() -> impl Future<Output = ()> {
     }
 }
 
+/// Makes a write that exceeds the limit of the file size (`ulimit -f`) fail, as on a full disk. By
+/// default, SIGXFSZ ends the process.
+#[cfg(unix)]
+pub(crate) fn report_file_size_limit() {
+    use rustix::process::Signal;
+    use tokio::signal::unix::{SignalKind, signal};
+
+    // The handler stays installed after the stream of signals is dropped.
+    if let Err(error) = signal(SignalKind::from_raw(Signal::XFSZ.as_raw())) {
+        tracing::warn!(%error, "cannot handle SIGXFSZ; a file that exceeds the limit of its size ends the service");
+    }
+}
+
+/// Other systems have no such signal.
+#[cfg(not(unix))]
+pub(crate) fn report_file_size_limit() {}
+
 /// Whether this process ignores SIGHUP. The standard library cannot tell; Linux lists the ignored
 /// signals as a hexadecimal mask, in which SIGHUP (1) is the lowest bit.
 #[cfg(unix)]

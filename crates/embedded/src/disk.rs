@@ -14,7 +14,8 @@ use std::io;
 pub use lossy::{LossyDisk, Stall};
 pub use std_disk::StdDisk;
 
-/// A directory of files.
+/// A directory of files. All operations but [`Disk::find`] apply to the directory that was opened,
+/// even if another one has its name by now.
 ///
 /// Directory entries are durable after [`Disk::sync_dir`], and the contents of a file after
 /// [`DiskFile::sync_data`]. Between two syncs the disk may keep any part of the writes, in any
@@ -23,8 +24,9 @@ pub trait Disk: Send + Sync + 'static {
     /// The location of the directory, as an operator would look for it. For messages only.
     fn location(&self) -> String;
 
-    /// Locks the directory for this process until the returned lock is dropped. Returns `None` if
-    /// another process holds the lock.
+    /// Locks the directory itself for this process until the returned lock is dropped, so that no
+    /// removal or renaming of files in it releases the lock. Returns `None` if another process holds
+    /// the lock.
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>>;
 
     /// The names of all files, in no particular order.
@@ -39,6 +41,10 @@ pub trait Disk: Send + Sync + 'static {
     /// Creates a file, or truncates the existing file with this name.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
 
+    /// The identity of the file that a process which starts now would find under this name, or
+    /// `None` if it would find none.
+    fn find(&self, name: &str) -> io::Result<Option<FileId>>;
+
     /// Renames a file. Atomically replaces an existing file with the new name.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
 
@@ -47,6 +53,16 @@ pub trait Disk: Send + Sync + 'static {
 
     /// Makes all creations, renames and removals so far durable.
     fn sync_dir(&self) -> io::Result<()>;
+}
+
+/// Identifies a file, whatever its name. No other file has the same identity while the file is open
+/// or exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileId {
+    /// The device.
+    pub device: u64,
+    /// The number of the file on the device.
+    pub number: u64,
 }
 
 /// An open file. Offsets and lengths are in bytes.
@@ -69,6 +85,9 @@ pub trait DiskFile: Send + Sync {
 
     /// The file's length.
     fn len(&self) -> io::Result<u64>;
+
+    /// The file's identity.
+    fn id(&self) -> io::Result<FileId>;
 }
 
 /// The lock of a directory. Dropping it releases the directory.

@@ -48,7 +48,7 @@ use schedule::Schedule;
 use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease};
 pub(crate) use registration::RemovalDecision;
-pub(crate) use replay::ParsedRecord;
+pub(crate) use replay::{ParsedRecord, Undo};
 
 /// All known peers.
 pub(crate) struct Index {
@@ -159,7 +159,7 @@ impl Index {
         self.by_id.find(hash, |slot| self.slots.encoded(slot).has_id(peer))
     }
 
-    fn find_peer(&self, peer: &PeerId) -> Option<u32> {
+    pub(crate) fn find_peer(&self, peer: &PeerId) -> Option<u32> {
         self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
     }
 

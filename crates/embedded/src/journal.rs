@@ -19,6 +19,7 @@ mod figures;
 pub(crate) mod file;
 pub(crate) mod file_name;
 pub(crate) mod format;
+mod needed;
 mod queue;
 pub(crate) mod reader;
 mod recovery;
@@ -40,6 +41,7 @@ pub use recovery::{OpenError, RecoveredJournal, RecoveryReport};
 
 use crate::disk::Disk;
 use checkpoint::CheckpointStart;
+use needed::NeededFiles;
 use queue::{Queue, Request};
 
 /// The options of a journal.
@@ -54,11 +56,19 @@ pub struct JournalOptions {
     pub preallocate: u64,
     /// How long a failed journal waits between attempts to heal.
     pub heal_interval: Duration,
+    /// How long opening waits for another process to release the directory. A process that was
+    /// killed holds its lock until the system has freed its memory.
+    pub lock_wait: Duration,
 }
 
 impl Default for JournalOptions {
     fn default() -> Self {
-        Self { drop_damaged: false, preallocate: 4 << 20, heal_interval: Duration::from_millis(250) }
+        Self {
+            drop_damaged: false,
+            preallocate: 4 << 20,
+            heal_interval: Duration::from_millis(250),
+            lock_wait: Duration::from_secs(5),
+        }
     }
 }
 
@@ -81,6 +91,7 @@ pub trait Hooks<U>: Send + 'static {
 pub struct Journal<U> {
     queue: Arc<Queue<U>>,
     disk: Arc<dyn Disk>,
+    needed: Arc<NeededFiles>,
     checkpointing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
@@ -90,9 +101,9 @@ impl Journal<()> {
     /// checkpoint's records before the journal's.
     ///
     /// A record may be replayed twice, and may be older than one in the checkpoint, so each record
-    /// must carry the full state that it results in. The directory stays locked from here on. A
-    /// torn tail is cut off and reported. Damage is refused with its offset, unless `options` say
-    /// to drop it.
+    /// must carry the full state that it results in. Blocks while another process has the directory,
+    /// for as long as `options` say, and keeps it locked from then on. A torn tail is cut off and
+    /// reported. Damage is refused with its offset, unless `options` say to drop it.
     pub fn recover(
         disk: Arc<dyn Disk>,
         options: JournalOptions,
@@ -162,6 +173,7 @@ impl<U: Send + 'static> Journal<U> {
         };
         let start = CheckpointStart {
             disk: Arc::clone(&self.disk),
+            needed: Arc::clone(&self.needed),
             generation: rotation.generation,
             sequence: rotation.sequence,
             wait_durable: Box::new(wait_durable),
@@ -215,15 +227,14 @@ impl RecoveredJournal {
     /// # Errors
     /// If the thread cannot be started.
     pub fn start<U: Send + 'static>(self, hooks: impl Hooks<U>) -> io::Result<Journal<U>> {
-        let disk = Arc::clone(&self.disk);
+        let (disk, needed) = (Arc::clone(&self.disk), Arc::clone(&self.needed));
         let queue = Arc::new(Queue::new(figures::Counters::after_replay(self.journal_bytes)));
         let mut writer = self.into_writer(Arc::clone(&queue), Box::new(hooks));
         if let Err(error) = writer.try_heal() {
-            let refusal = writer::unwritable(&error);
             tracing::error!(%error, directory = disk.location(), "cannot write to the journal yet; registrations are refused until the disk accepts writes");
-            drop(queue.fail(&refusal));
+            drop(queue.fail(&error));
         }
         let thread = thread::Builder::new().name("journal".to_owned()).spawn(move || writer.run())?;
-        Ok(Journal { queue, disk, checkpointing: Arc::default(), thread: Mutex::new(Some(thread)) })
+        Ok(Journal { queue, disk, needed, checkpointing: Arc::default(), thread: Mutex::new(Some(thread)) })
     }
 }

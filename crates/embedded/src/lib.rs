@@ -30,7 +30,7 @@ pub mod testing {
 
     use crate::{EmbeddedOptions, EmbeddedStore};
 
-    pub use crate::disk::{Disk, DiskFile, DiskLock, LossyDisk, Stall, StdDisk};
+    pub use crate::disk::{Disk, DiskFile, DiskLock, FileId, LossyDisk, Stall, StdDisk};
     pub use crate::journal::{
         CheckpointWriter, Commit, Hooks, Journal, JournalFigures, JournalOptions, RecoveredJournal,
     };

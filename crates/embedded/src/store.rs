@@ -23,7 +23,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 pub use open::{EmbeddedOptions, RestoreReport};
 
 use crate::changes::ChangeLog;
-use crate::index::{Entry, Index, Keys, Lease, RemovalDecision};
+use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Undo};
 use crate::journal::{Commit, Journal, Unavailable};
 use crate::record::Record;
 use change::IndexWriteGuard;
@@ -55,9 +55,6 @@ struct Shared {
     failed_reverts: AtomicU64,
 }
 
-/// A record that restores the state before a change.
-type Undo = Box<[u8]>;
-
 /// Due work that is done per exclusive lock of the index: about a tenth of a millisecond.
 const ADVANCE_STEPS: usize = 256;
 
@@ -79,10 +76,14 @@ impl Store for EmbeddedStore {
         if let Some(renewal) = self.shared.index.read().renew(peer, hash, claim, now) {
             return Ok(renewal);
         }
-        // The peer is dormant or unknown, its lease has just ended, or another source keeps it alive
-        // from now on, so the index is needed exclusively.
+        // The peer is dormant, its lease has just ended, or another source keeps it alive from now
+        // on, so the index is needed exclusively.
+        let mut index = self.write(now);
+        if index.is_dormant(peer, hash) {
+            self.check_directory()?;
+        }
         let mut log = |record: &Record<'_>| self.append_in_background(record);
-        Ok(self.write(now).renew_exclusively(peer, hash, claim, now, &mut log))
+        Ok(index.renew_exclusively(peer, hash, claim, now, &mut log))
     }
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
@@ -177,7 +178,7 @@ impl EmbeddedStore {
         index.make_room(&entry, &admission, &mut |record| self.append_in_background(record));
         entry.encode(&mut record);
         // The record is appended first, because an append can fail, and inserting cannot.
-        let commit = self.append(&record, || undo(&index, entry.peer_id.as_str(), admission.slot))?;
+        let commit = self.append(&record, || index.undo(entry.peer_id.as_str(), admission.slot))?;
         index.insert(&entry, admission.slot);
         Ok((PutResult::Stored { token_kept: admission.token_kept }, commit))
     }
@@ -198,7 +199,7 @@ impl EmbeddedStore {
         };
         let mut record = Vec::new();
         Record::Removed { peer: peer.as_str() }.encode(&mut record);
-        let commit = self.append(&record, || undo(&index, peer.as_str(), Some(slot)))?;
+        let commit = self.append(&record, || index.undo(peer.as_str(), Some(slot)))?;
         index.remove(slot);
         Ok((Removal::Removed { was_live }, commit))
     }
@@ -254,6 +255,12 @@ impl EmbeddedStore {
         self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
     }
 
+    /// Fails if a change could not even be made durable later, by a checkpoint.
+    fn check_directory(&self) -> Result<(), StoreError> {
+        let health = self.journal.as_ref().map_or(Ok(()), |journal| journal.health());
+        health.or_else(|error| if error.is_misplaced() { Err(unavailable(&error)) } else { Ok(()) })
+    }
+
     fn check_open(&self) -> Result<(), StoreError> {
         if self.shared.closed.load(Ordering::Acquire) {
             return Err(StoreError::Unavailable {
@@ -263,16 +270,6 @@ impl EmbeddedStore {
         }
         Ok(())
     }
-}
-
-/// The record that restores the contents of a slot, or that deletes the peer if it has no slot.
-fn undo(index: &Index, peer: &str, slot: Option<u32>) -> Undo {
-    let mut record = Vec::new();
-    match slot {
-        Some(slot) => index.record(slot, 0, &mut record),
-        None => Record::Removed { peer }.encode(&mut record),
-    }
-    record.into()
 }
 
 /// Waits until the record of a change is durable. Without a journal there is nothing to wait for.

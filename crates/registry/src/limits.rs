@@ -26,8 +26,10 @@ pub struct Limits {
     pub max_bytes: u64,
     /// The maximum number of live peers from one source. It is enough for a household or a small
     /// cluster, but one machine cannot fill the registry. Loopback is exempt, because programs on
-    /// the service's own machine are trusted. With 0, sources are not bounded, for a service whose
-    /// clients all come from one proxy.
+    /// the service's own machine are trusted.
+    ///
+    /// Of this limit and the next four, 0 means that there is none, for a service whose clients all
+    /// come from one proxy, for example.
     pub max_peers_per_source: u32,
     /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56. A provider
     /// assigns an IPv6 subscriber up to 256 sources.

@@ -8,6 +8,7 @@ use aurora_discovery_settings::{
 use clap::{Args, ValueEnum};
 
 use super::data::default_directory;
+use crate::failure::Failure;
 use crate::log::LogFormat;
 
 /// Settings of `serve`.
@@ -21,7 +22,8 @@ pub(crate) struct ServeArgs {
     /// processes can share.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     pub(crate) store: StoreKind,
-    /// The data directory; by default `aurora-discovery` in the user's data directory.
+    /// The data directory; by default systemd's `STATE_DIRECTORY`, or else `aurora-discovery` in the
+    /// user's data directory.
     #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY")]
     pub(crate) data: Option<PathBuf>,
     /// Store everything in memory; the data is lost when the process ends.
@@ -53,8 +55,18 @@ pub(crate) struct ServeArgs {
 
 impl ServeArgs {
     /// The directory of the registry; `None` for a registry in memory.
-    pub(super) fn directory(&self) -> Option<PathBuf> {
-        (!self.memory).then(|| self.data.clone().unwrap_or_else(default_directory))
+    ///
+    /// # Errors
+    /// If neither a setting nor the environment names a directory. The current directory is not a
+    /// default: a start from another one would find no peers.
+    pub(super) fn directory(&self) -> Result<Option<PathBuf>, Failure> {
+        if self.memory {
+            return Ok(None);
+        }
+        let directory = self.data.clone().or_else(default_directory);
+        let rule = "is required, because none of STATE_DIRECTORY, XDG_DATA_HOME and HOME is set; name a \
+                    directory, or use --memory to store nothing";
+        directory.map(Some).ok_or_else(|| Failure::flag(self.sources.name("data"), rule))
     }
 }
 

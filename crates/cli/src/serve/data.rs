@@ -1,45 +1,60 @@
 //! The default directory of the registry.
 
-use std::env;
+use std::env::{self, split_paths};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// The name of the directory within the user's data directory.
 const NAME: &str = "aurora-discovery";
 
-/// The directory of this user's registry: in the platform's data directory, or else in the current
-/// directory.
-pub(super) fn default_directory() -> PathBuf {
-    data_home(|name| env::var_os(name).filter(|value| !value.is_empty())).join(NAME)
+/// The directory of the registry: the state directory that systemd provides, or else a directory in
+/// the user's data directory. `None` if the environment names neither.
+pub(super) fn default_directory() -> Option<PathBuf> {
+    directory(|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
 
-fn data_home(variable: impl Fn(&str) -> Option<OsString>) -> PathBuf {
+fn directory(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    // A unit may have several state directories, and this service needs one.
+    let state = variable("STATE_DIRECTORY").and_then(|paths| split_paths(&paths).next());
+    state.or_else(|| Some(data_home(variable)?.join(NAME)))
+}
+
+fn data_home(variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let under_home = |rest: &str| variable("HOME").map(|home| PathBuf::from(home).join(rest));
     // The XDG specification requires relative paths to be ignored.
     let chosen = variable("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    chosen
-        .or_else(|| match env::consts::OS {
-            "windows" => variable("LOCALAPPDATA").map(PathBuf::from),
-            "macos" => under_home("Library/Application Support"),
-            _ => under_home(".local/share"),
-        })
-        .unwrap_or_else(|| PathBuf::from("."))
+    chosen.or_else(|| match env::consts::OS {
+        "windows" => variable("LOCALAPPDATA").map(PathBuf::from),
+        "macos" => under_home("Library/Application Support"),
+        _ => under_home(".local/share"),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn home_of(variables: &[(&str, &str)]) -> PathBuf {
-        data_home(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
+    fn directory_of(variables: &[(&str, &str)]) -> Option<PathBuf> {
+        directory(|name| variables.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into()))
     }
 
     #[test]
     fn xdg_data_home_takes_precedence_over_home() {
-        assert_eq!(home_of(&[("XDG_DATA_HOME", "/data"), ("HOME", "/home/a")]), PathBuf::from("/data"));
-        let relative =
-            home_of(&[("XDG_DATA_HOME", "data"), ("HOME", "/home/a"), ("LOCALAPPDATA", "/home/a")]);
-        assert!(relative.starts_with("/home/a"));
-        assert_eq!(home_of(&[]), PathBuf::from("."));
+        let home = ("HOME", "/home/a");
+        let absolute = directory_of(&[("XDG_DATA_HOME", "/data"), home]);
+        assert_eq!(absolute, Some(PathBuf::from("/data/aurora-discovery")));
+        let relative = directory_of(&[("XDG_DATA_HOME", "data"), home, ("LOCALAPPDATA", "/home/a")]);
+        assert!(relative.unwrap().starts_with("/home/a"));
+    }
+
+    #[test]
+    fn the_first_state_directory_of_systemd_takes_precedence() {
+        let variables = [("STATE_DIRECTORY", "/var/lib/one:/var/lib/two"), ("XDG_DATA_HOME", "/data")];
+        assert_eq!(directory_of(&variables), Some(PathBuf::from("/var/lib/one")));
+    }
+
+    #[test]
+    fn without_any_variable_there_is_no_default() {
+        assert_eq!(directory_of(&[]), None);
     }
 }

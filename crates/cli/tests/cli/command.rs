@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 /// The command, without settings from the environment. The time zone is UTC, because the doctor
 /// reports any other one.
-fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_aurora-discovery"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("AURORA_")) {
         command.env_remove(name);
@@ -74,8 +74,13 @@ impl Running {
         Self::spawn(shell)
     }
 
-    fn spawn(mut command: Command) -> Self {
-        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+    pub(crate) fn spawn(command: Command) -> Self {
+        Self::spawn_with(command, Stdio::inherit())
+    }
+
+    /// Starts the command with this standard error.
+    pub(crate) fn spawn_with(mut command: Command, stderr: impl Into<Stdio>) -> Self {
+        command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         Self { child, lines }
@@ -138,7 +143,11 @@ impl Service {
     /// Starts the service with these environment variables.
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
         let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "error"];
-        let mut running = Running::start_with(&[&serve, arguments].concat(), variables);
+        Self::of(Running::start_with(&[&serve, arguments].concat(), variables))
+    }
+
+    /// The service that a command runs.
+    pub(crate) fn of(mut running: Running) -> Self {
         let line = running.line();
         let endpoint = line.split(' ').find(|word| word.starts_with("http")).unwrap().to_owned();
         Self { endpoint, running }

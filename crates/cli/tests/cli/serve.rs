@@ -1,6 +1,10 @@
 //! `serve`.
 
-use crate::command::{Service, run};
+use std::fs::OpenOptions;
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+
+use crate::command::{Running, Service, command, run, run_with};
 
 #[test]
 fn registrations_survive_a_kill_and_a_second_process_is_rejected() {
@@ -21,6 +25,65 @@ fn registrations_survive_a_kill_and_a_second_process_is_rejected() {
     drop(service); // SIGKILL
     let service = Service::on(directory.path());
     assert!(service.call(&["discover", "--archetype", "pepino"]).out.contains("alice"));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn output_that_cannot_be_written_does_not_stop_the_service() {
+    let full = || OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut child = command(&["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "warn"])
+        .stdout(full())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(child.stderr.take().unwrap()).lines();
+    let warning = log.find_map(|line| line.ok().filter(|line| line.contains("standard output"))).unwrap();
+    let warning: serde_json::Value = serde_json::from_str(&warning).unwrap();
+    let endpoint = format!("http://{}", warning["address"].as_str().unwrap());
+    let health = run(&["health", "--endpoint", &endpoint]);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_eq!(health.code, 0, "{}", health.err);
+
+    // The log is not needed either.
+    let silent = command(&["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "info"]);
+    let mut service = Service::of(Running::spawn_with(silent, full()));
+    assert_eq!(service.call(&["health"]).code, 0);
+    service.running.signal("TERM");
+    assert_eq!(service.running.wait(), Some(0));
+}
+
+/// SIGXFSZ would end the service.
+#[test]
+fn a_limit_of_the_file_size_is_a_full_disk() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().to_str().unwrap();
+    let serve = command(&["serve", "--listen", "127.0.0.1:0", "--log", "off", "--data", data]);
+    let mut shell = Command::new("sh");
+    // 64 blocks of 512 or 1,024 bytes.
+    shell.args(["-c", "ulimit -f 64; exec \"$0\" \"$@\""]).arg(serve.get_program()).args(serve.get_args());
+    let service = Service::of(Running::spawn(shell));
+    let health = service.call(&["health", "--retries", "0"]);
+    assert_eq!(health.code, 1);
+    assert!(health.out.contains("cannot write to the journal"), "{}", health.out);
+    assert_eq!(service.call(&["discover"]).code, 0);
+    assert_eq!(service.call(&["register", "a", "--retries", "0"]).code, 1);
+}
+
+#[test]
+fn the_state_directory_of_systemd_is_the_default() {
+    let directory = tempfile::tempdir().unwrap();
+    let state = directory.path().join("state");
+    let _service = Service::start_with(&[], &[("STATE_DIRECTORY", state.as_os_str())]);
+    assert!(state.join("journal-0000000001").exists());
+}
+
+#[test]
+fn without_a_default_the_data_directory_is_required() {
+    let unset = [("STATE_DIRECTORY", ""), ("XDG_DATA_HOME", ""), ("HOME", "")];
+    let output = run_with(&["serve", "--listen", "127.0.0.1:0", "--log", "error"], &unset);
+    assert_eq!((output.code, output.out.as_str()), (2, ""));
+    assert!(output.err.starts_with("error: --data is required"), "{}", output.err);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use fastrand::Rng;
 use parking_lot::{Condvar, Mutex};
 
-use super::{Disk, DiskFile, DiskLock};
+use super::{Disk, DiskFile, DiskLock, FileId};
 use state::{Change, FileState, NameChange, Power, State, index};
 
 /// An in-memory disk for tests. Clones share the same contents, like two handles on one directory.
@@ -87,6 +87,17 @@ impl LossyDisk {
         self.shared.state.lock().sync_fails = fails;
     }
 
+    /// Refuses the next `attempts` to lock the disk, as if another process held the lock.
+    pub fn refuse_locks(&self, attempts: u32) {
+        self.shared.state.lock().refused_locks = attempts;
+    }
+
+    /// Moves the directory away, as seen by a process that starts now, or back to its place. Open
+    /// handles keep working.
+    pub fn set_moved_away(&self, moved_away: bool) {
+        self.shared.state.lock().moved_away = moved_away;
+    }
+
     /// Blocks all file syncs until the returned guard is dropped.
     pub fn stall(&self) -> Stall {
         self.shared.state.lock().stalled = true;
@@ -130,6 +141,8 @@ impl LossyDisk {
             unsynced_names: Vec::new(),
             next_file,
             locked: false,
+            refused_locks: 0,
+            moved_away: false,
             syncs: true,
             power: Power::On,
             capacity: None,
@@ -151,6 +164,10 @@ impl Disk for LossyDisk {
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
         let mut state = self.shared.state.lock();
         state.count_operation()?;
+        if state.refused_locks > 0 {
+            state.refused_locks -= 1;
+            return Ok(None);
+        }
         if state.locked {
             return Ok(None);
         }
@@ -189,6 +206,13 @@ impl Disk for LossyDisk {
         state.names.insert(name.to_owned(), id);
         state.unsynced_names.push(NameChange::Insert(name.to_owned(), id));
         Ok(Box::new(LossyFile { disk: self.clone(), id }))
+    }
+
+    /// Does not count as an operation, so that it does not change when the power is cut.
+    fn find(&self, name: &str) -> io::Result<Option<FileId>> {
+        let state = self.shared.state.lock();
+        state.check_power()?;
+        Ok(state.names.get(name).filter(|_| !state.moved_away).copied().map(file_id))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -295,6 +319,14 @@ impl DiskFile for LossyFile {
         state.count_operation()?;
         Ok(state.files.get(&self.id).map_or(0, |file| file.visible.len() as u64))
     }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(file_id(self.id))
+    }
+}
+
+fn file_id(number: u64) -> FileId {
+    FileId { device: 0, number }
 }
 
 struct LossyLock {

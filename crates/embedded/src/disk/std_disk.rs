@@ -1,108 +1,134 @@
-//! The real disk, accessed through the standard library.
+//! The real disk.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, Metadata, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt};
 use std::path::PathBuf;
 
-use super::{Disk, DiskFile, DiskLock};
+use rustix::fs::{AtFlags, Dir, Mode, OFlags, fstatvfs, openat, renameat, unlinkat};
+use rustix::io::retry_on_intr;
+
+use super::{Disk, DiskFile, DiskLock, FileId};
 
 /// Only the user of the service may read the files, because they contain the hashes of lease tokens
 /// next to what peers published.
 const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
+const FILE_MODE: Mode = Mode::RUSR.union(Mode::WUSR);
 
-/// The lock file. It is not removed when the lock is released, because that would race with the
-/// next holder.
+/// The file that earlier releases lock instead of the directory. It is not removed when the lock is
+/// released, because that would race with the next holder.
 const LOCK_NAME: &str = "lock";
 
 /// A directory in the file system.
 #[derive(Debug)]
 pub struct StdDisk {
-    directory: PathBuf,
+    path: PathBuf,
+    /// The directory that was opened. Names are resolved in it and not by the path, which may lead
+    /// to another directory by now.
+    directory: File,
 }
 
 impl StdDisk {
-    /// Uses `directory`. A missing directory and its missing parents are created with permissions
-    /// for this user only.
-    pub fn new(directory: impl Into<PathBuf>) -> io::Result<Self> {
-        let directory = std::path::absolute(directory.into())?;
-        let missing: Vec<_> = directory.ancestors().take_while(|ancestor| !ancestor.is_dir()).collect();
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&directory)?;
+    /// Opens the directory at `path`. A missing directory and its missing parents are created with
+    /// permissions for this user only.
+    pub fn new(path: impl Into<PathBuf>) -> io::Result<Self> {
+        let path = std::path::absolute(path.into())?;
+        let missing: Vec<_> = path.ancestors().take_while(|ancestor| !ancestor.is_dir()).collect();
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&path)?;
         // Without this, a power loss could remove the new directories together with synced files in
         // them.
         for parent in missing.iter().filter_map(|created| created.parent()) {
             File::open(parent)?.sync_all()?;
         }
-        Ok(Self { directory })
+        let directory = File::open(&path)?;
+        Ok(Self { path, directory })
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.join(name)
+    fn open_with(&self, name: &str, flags: OFlags) -> io::Result<File> {
+        let flags = flags | OFlags::CLOEXEC;
+        Ok(retry_on_intr(|| openat(&self.directory, name, flags, FILE_MODE))?.into())
     }
 }
 
 impl Disk for StdDisk {
     fn location(&self) -> String {
-        self.directory.display().to_string()
+        self.path.display().to_string()
     }
 
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
-        let file = options().create(true).truncate(false).open(self.path(LOCK_NAME))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(Box::new(FileLock { _file: file }))),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        }
+        // A handle of its own, so that dropping it releases the lock.
+        let directory = self.open_with(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
+        // Also keeps out earlier releases, and processes on other machines: network file systems
+        // share the locks of files, but not those of directories.
+        let file = self.open_with(LOCK_NAME, OFlags::RDWR | OFlags::CREATE)?;
+        let is_locked = try_lock(&directory)? && try_lock(&file)?;
+        Ok(is_locked.then(|| Box::new(FileLocks { _held: [directory, file] }) as Box<dyn DiskLock>))
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
-        for entry in self.directory.read_dir()? {
+        for entry in Dir::read_from(&self.directory)? {
             // Journal and checkpoint names are UTF-8, so other names are ignored.
-            names.extend(entry?.file_name().into_string());
+            names.extend(entry?.file_name().to_str().map(str::to_owned));
         }
         Ok(names)
     }
 
     fn free(&self) -> io::Result<u64> {
-        let system = rustix::fs::statvfs(&self.directory)?;
+        let system = fstatvfs(&self.directory)?;
         Ok(system.f_bavail.saturating_mul(system.f_frsize))
     }
 
     fn open(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(StdFile(options().open(self.path(name))?)))
+        Ok(Box::new(StdFile(self.open_with(name, OFlags::RDWR)?)))
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(StdFile(options().create(true).truncate(true).open(self.path(name))?)))
+        Ok(Box::new(StdFile(self.open_with(name, OFlags::RDWR | OFlags::CREATE | OFlags::TRUNC)?)))
+    }
+
+    fn find(&self, name: &str) -> io::Result<Option<FileId>> {
+        match self.path.join(name).metadata() {
+            Ok(metadata) => Ok(Some(file_id(&metadata))),
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-        std::fs::rename(self.path(from), self.path(to))
+        Ok(renameat(&self.directory, from, &self.directory, to)?)
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        std::fs::remove_file(self.path(name))
+        Ok(unlinkat(&self.directory, name, AtFlags::empty())?)
     }
 
     fn sync_dir(&self) -> io::Result<()> {
-        File::open(&self.directory)?.sync_all()
+        self.directory.sync_all()
     }
 }
 
-fn options() -> OpenOptions {
-    let mut options = OpenOptions::new();
-    options.read(true).write(true).mode(FILE_MODE);
-    options
+fn file_id(metadata: &Metadata) -> FileId {
+    FileId { device: metadata.dev(), number: metadata.ino() }
 }
 
-/// The lock is tied to the open file, so it is released when the process dies.
-struct FileLock {
-    _file: File,
+/// Returns `false` if another process holds the lock.
+fn try_lock(file: &File) -> io::Result<bool> {
+    match file.try_lock() {
+        Ok(()) => Ok(true),
+        Err(TryLockError::WouldBlock) => Ok(false),
+        Err(TryLockError::Error(error)) => Err(error),
+    }
 }
 
-impl DiskLock for FileLock {}
+/// The locks are tied to the open files, so they are released when the process dies.
+struct FileLocks {
+    _held: [File; 2],
+}
+
+impl DiskLock for FileLocks {}
 
 struct StdFile(File);
 
@@ -134,5 +160,9 @@ impl DiskFile for StdFile {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.0.metadata()?.len())
+    }
+
+    fn id(&self) -> io::Result<FileId> {
+        Ok(file_id(&self.0.metadata()?))
     }
 }

@@ -60,12 +60,10 @@ impl Index {
         }
         let before = live.map(|tail| tail.source.unpack());
         let limits = &self.limits;
-        // A limit of zero is off.
         let is_full = |network: Network, before: Option<Network>, max: u32| {
-            before != Some(network) && max > 0 && self.quota.live_in(network) >= max
+            before != Some(network) && is_reached(self.quota.live_in(network), max)
         };
-        let max = limits.max_peers_per_source;
-        if before != Some(source) && max > 0 && self.quota.live_from(source) >= max {
+        if before != Some(source) && is_reached(self.quota.live_from(source), limits.max_peers_per_source) {
             return Some(ExceededLimit::Source);
         }
         if is_full(source.network(), before.map(Source::network), limits.max_peers_per_network) {
@@ -82,10 +80,10 @@ impl Index {
         let keys = self.quota.address_keys(content.host_key, content.port, source)?;
         let before = live.and_then(|tail| self.quota.address_keys_of(tail));
         let is_full = |key: fn(&AddressKeys) -> u64, max: u32| {
-            before.as_ref().map(key) != Some(key(&keys)) && self.quota.live_at(key(&keys)) >= max
+            before.as_ref().map(key) != Some(key(&keys)) && is_reached(self.quota.live_at(key(&keys)), max)
         };
         // A source may take half of a limit, but always one place.
-        let share = |max: u32| (max / 2).max(1);
+        let share = |max: u32| if max == 1 { 1 } else { max / 2 };
         let (per_endpoint, per_host) = (self.limits.max_peers_per_address, self.limits.max_peers_per_host);
         if is_full(|keys| keys.endpoint, per_endpoint)
             || is_full(|keys| keys.endpoint_share, share(per_endpoint))
@@ -168,4 +166,9 @@ impl Index {
             self.evict(oldest, log);
         }
     }
+}
+
+/// Whether a limit per source, network or address is reached. Zero means no limit.
+fn is_reached(count: u32, max: u32) -> bool {
+    max > 0 && count >= max
 }

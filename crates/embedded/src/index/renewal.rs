@@ -15,8 +15,8 @@ use crate::record::Record;
 
 impl Index {
     /// Renews the lease of a peer that is live at `now`, concurrently with reads and other
-    /// renewals. Returns `None` if that is not enough: the peer is not live, or gets another
-    /// keeper.
+    /// renewals. Returns `None` if that is not enough: the peer is dormant, its lease has ended, or
+    /// it gets another keeper.
     pub(crate) fn renew(
         &self,
         peer: &PeerId,
@@ -24,7 +24,8 @@ impl Index {
         claim: &Claim,
         now: Timestamp,
     ) -> Option<Renewal> {
-        let number = self.find(peer, hash)?;
+        // Work that is due only removes peers, so an unknown peer stays unknown without it.
+        let Some(number) = self.find(peer, hash) else { return Some(Renewal::Unknown) };
         let (slot, tail) = self.slots.slot_and_tail(number);
         if !slot.is_live_at(now) {
             return None;
@@ -46,6 +47,11 @@ impl Index {
         }
         slot.renew(now);
         Some(Renewal::Renewed { ttl: standing.ttl, revived: false, registered_at: tail.registered_at })
+    }
+
+    /// Whether a heartbeat would revive the peer. The index must be up to date.
+    pub(crate) fn is_dormant(&self, peer: &PeerId, hash: IdHash) -> bool {
+        self.find(peer, hash).is_some_and(|number| self.slots[number].state == State::Dormant)
     }
 
     /// Renews or revives a peer. The index must be up to `now`.

@@ -4,6 +4,8 @@ use aurora_discovery_protocol::{PeerId, Timestamp};
 
 use super::dormant::DormantLists;
 use super::entry::{Entry, Keys};
+use super::memory::source::Keeper;
+use super::undiscovered::LastListed;
 use super::{Index, Schedule, State};
 use crate::record::Record;
 
@@ -13,6 +15,22 @@ pub(crate) enum ParsedRecord {
     Expired { peer: PeerId, at: Timestamp },
     Revived { peer: PeerId, at: Timestamp },
     Removed { peer: PeerId },
+}
+
+/// What reverts a change.
+pub(crate) struct Undo {
+    /// The record of the state before the change.
+    pub(crate) record: Box<[u8]>,
+    /// `None` if the peer was unknown before the change.
+    pub(crate) unrecorded: Option<Unrecorded>,
+}
+
+/// The part of a peer's state that is not in its record, because a start does not need it.
+#[derive(Debug)]
+pub(crate) struct Unrecorded {
+    proven_at: Timestamp,
+    kept_by: Option<Keeper>,
+    last_listed: LastListed,
 }
 
 impl ParsedRecord {
@@ -54,9 +72,26 @@ impl Index {
         }
     }
 
-    /// Reverts a change. `before` is the record of the earlier state. Leases that heartbeats have
-    /// extended since then stay extended.
-    pub(crate) fn revert(&mut self, before: ParsedRecord) {
+    /// What reverts a change of the peer in a slot. Without a slot, the change adds the peer.
+    pub(crate) fn undo(&self, peer: &str, slot: Option<u32>) -> Undo {
+        let mut record = Vec::new();
+        match slot {
+            Some(slot) => self.record(slot, 0, &mut record),
+            None => Record::Removed { peer }.encode(&mut record),
+        }
+        Undo { record: record.into(), unrecorded: slot.map(|slot| self.unrecorded(slot)) }
+    }
+
+    /// The part of a peer's state that its record does not have.
+    pub(crate) fn unrecorded(&self, number: u32) -> Unrecorded {
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        let last_listed = slot.last_listed.clone();
+        Unrecorded { proven_at: tail.proven_at(), kept_by: tail.kept_by, last_listed }
+    }
+
+    /// Reverts a change, from the parts of its [`Undo`]. Leases that heartbeats have extended since
+    /// then stay extended.
+    pub(crate) fn revert(&mut self, before: ParsedRecord, unrecorded: Option<Unrecorded>) {
         let ParsedRecord::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);
         // A heartbeat after the registration that is reverted was acknowledged, so the restored
@@ -71,6 +106,15 @@ impl Index {
             entry.dormant = false;
         }
         self.insert(&entry, slot);
+        let (Some(before), Some(number)) = (unrecorded, self.find(&entry.peer_id, entry.hash)) else {
+            return;
+        };
+        let (slot, tail) = self.slots.slot_and_tail_mut(number);
+        tail.set_proven_at(before.proven_at);
+        slot.last_listed = before.last_listed;
+        if slot.state == State::Live {
+            self.set_keeper(number, before.kept_by);
+        }
     }
 
     /// Ends the loading. Every live peer gets a full lease from `now`, because its heartbeats could

@@ -16,6 +16,12 @@ const SAMPLE_SIZE: usize = 1_024;
 #[derive(Debug, Default)]
 pub(super) struct LastListed(AtomicU16);
 
+impl Clone for LastListed {
+    fn clone(&self) -> Self {
+        Self(AtomicU16::new(self.0.load(Relaxed)))
+    }
+}
+
 /// A time in the unit of [`LastListed`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct CoarseTime(u16);

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, Waker};
@@ -12,11 +13,23 @@ use parking_lot::Mutex;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unavailable {
     reason: Arc<str>,
+    is_misplaced: bool,
 }
 
 impl Unavailable {
     pub(crate) fn new(reason: &str) -> Self {
-        Self { reason: Arc::from(reason) }
+        Self { reason: Arc::from(reason), is_misplaced: false }
+    }
+
+    /// The reason after a write failed. Clients see it too, so the directory appears only in the
+    /// log.
+    pub(crate) fn unwritable(error: &io::Error) -> Self {
+        Self::new(&format!("cannot write to the journal: {error}"))
+    }
+
+    /// The next start would not find the files that are open.
+    pub(crate) fn misplaced(reason: &str) -> Self {
+        Self { is_misplaced: true, ..Self::new(reason) }
     }
 
     pub(crate) fn closed() -> Self {
@@ -26,6 +39,12 @@ impl Unavailable {
     /// The reason, as a sentence.
     pub fn reason(&self) -> &str {
         &self.reason
+    }
+
+    /// Whether the open files are no longer those that the next start would read. Nothing that the
+    /// store still accepts would survive it, not even by a later checkpoint.
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.is_misplaced
     }
 }
 

@@ -7,10 +7,14 @@ use std::sync::Arc;
 use super::batch::Unavailable;
 use super::file_name::{self, DirectoryListing};
 use super::format::{CHECKPOINT_END, FRAMES_OFFSET, FileHeader, FrameBuffer, Kind};
+use super::needed::NeededFiles;
 use crate::disk::{Disk, DiskFile};
 
+/// Bytes of records per frame. One damaged bit costs a frame, so some tens of peers.
+const FRAME_BYTES: usize = 8 << 10;
+
 /// Bytes per write: small, so that the journal's own writes are not delayed.
-const FRAME_BYTES: usize = 256 << 10;
+const WRITE_BYTES: usize = 256 << 10;
 
 /// Bytes between syncs. With a single sync at the end, the kernel would write everything at once,
 /// and the journal's syncs would stall.
@@ -41,10 +45,13 @@ pub struct CheckpointReport {
 /// A checkpoint that is being written. Dropping it before [`CheckpointWriter::finish`] abandons it.
 pub struct CheckpointWriter {
     disk: Arc<dyn Disk>,
+    needed: Arc<NeededFiles>,
     file: Box<dyn DiskFile>,
     generation: u64,
     salt: u64,
     frame: FrameBuffer,
+    /// Complete frames that are not written yet.
+    unwritten: Vec<u8>,
     frames: u64,
     records: u64,
     end: u64,
@@ -65,6 +72,7 @@ type OnComplete = Box<dyn FnOnce() + Send>;
 /// that the checkpoint may miss.
 pub(crate) struct CheckpointStart {
     pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) needed: Arc<NeededFiles>,
     pub(crate) generation: u64,
     /// The sequence of the first frame in that journal file.
     pub(crate) sequence: u64,
@@ -74,17 +82,19 @@ pub(crate) struct CheckpointStart {
 
 impl CheckpointWriter {
     pub(crate) fn create(start: CheckpointStart) -> Result<Self, CheckpointError> {
-        let CheckpointStart { disk, generation, sequence, wait_durable, on_complete } = start;
+        let CheckpointStart { disk, needed, generation, sequence, wait_durable, on_complete } = start;
         let salt = getrandom::u64().map_err(io::Error::other)?;
         let header = FileHeader { kind: Kind::Checkpoint, generation, salt, sequence };
         let file = disk.create(&file_name::unfinished_checkpoint(generation))?;
         file.write_at(&header.encode(), 0)?;
         Ok(Self {
             disk,
+            needed,
             file,
             generation,
             salt,
             frame: FrameBuffer::new(),
+            unwritten: Vec::new(),
             frames: 0,
             records: 0,
             end: FRAMES_OFFSET,
@@ -104,8 +114,11 @@ impl CheckpointWriter {
         }
         self.records += 1;
         if self.frame.payload_len() >= FRAME_BYTES {
-            self.write(self.frames)?;
+            self.end_frame(self.frames);
             self.frames += 1;
+        }
+        if self.unwritten.len() >= WRITE_BYTES {
+            self.write()?;
         }
         Ok(())
     }
@@ -117,11 +130,12 @@ impl CheckpointWriter {
     /// changed then.
     pub fn finish(mut self) -> Result<CheckpointReport, CheckpointError> {
         if !self.frame.is_empty() {
-            self.write(self.frames)?;
+            self.end_frame(self.frames);
         }
         // The end marker holds the number of records, so that a start detects a missing part.
         self.frame.push(&self.records.to_le_bytes());
-        self.write(CHECKPOINT_END)?;
+        self.end_frame(CHECKPOINT_END);
+        self.write()?;
         self.file.sync_data()?;
         // The records may include changes that are not durable yet. Before the checkpoint may
         // replace the journal, these must be durable. If they have failed, they were reverted, and
@@ -135,7 +149,10 @@ impl CheckpointWriter {
         )?;
         self.finished = true;
         self.disk.sync_dir()?;
-        // The new name is durable, so the older files are no longer needed.
+        self.needed.add_checkpoint(self.generation, self.file.as_ref())?;
+        // The older files stay if the next start would not find the checkpoint.
+        self.needed.check()?;
+        self.needed.forget_before(self.generation);
         if let Some(on_complete) = self.on_complete.take() {
             on_complete();
         }
@@ -143,11 +160,15 @@ impl CheckpointWriter {
         Ok(CheckpointReport { records: self.records, bytes: self.end })
     }
 
-    fn write(&mut self, sequence: u64) -> io::Result<()> {
-        let bytes = self.frame.seal(sequence, self.salt);
-        self.file.write_at(bytes, self.end)?;
-        self.end += bytes.len() as u64;
+    fn end_frame(&mut self, sequence: u64) {
+        self.unwritten.extend_from_slice(self.frame.seal(sequence, self.salt));
         self.frame.clear();
+    }
+
+    fn write(&mut self) -> io::Result<()> {
+        self.file.write_at(&self.unwritten, self.end)?;
+        self.end += self.unwritten.len() as u64;
+        self.unwritten.clear();
         if self.end - self.synced >= SYNC_EVERY {
             self.file.sync_data()?;
             self.synced = self.end;

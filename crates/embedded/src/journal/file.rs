@@ -20,7 +20,7 @@ const ZEROS: &[u8] = &[0; 64 << 10];
 
 /// A journal file open for appending.
 pub(crate) struct JournalFile {
-    file: Box<dyn DiskFile>,
+    pub(crate) file: Box<dyn DiskFile>,
     pub(crate) generation: u64,
     salt: u64,
     /// The offset of the next frame. Everything before it is durable.
@@ -37,7 +37,8 @@ impl JournalFile {
         Self { file, generation: header.generation, salt: header.salt, end, allocated_end: end, preallocate }
     }
 
-    /// Creates a new file durably, so that its first frame may be acknowledged.
+    /// Creates a new file durably, so that its first frame may be acknowledged. It gets its name
+    /// when it is complete, so a file that has the name and no header is damaged.
     pub(crate) fn create(
         disk: &Arc<dyn Disk>,
         generation: u64,
@@ -46,18 +47,20 @@ impl JournalFile {
     ) -> io::Result<Self> {
         let salt = getrandom::u64().map_err(io::Error::other)?;
         let header = FileHeader { kind: Kind::Journal, generation, salt, sequence };
-        let file = disk.create(&file_name::journal(generation))?;
+        let unfinished = file_name::unfinished_journal(generation);
+        let file = disk.create(&unfinished)?;
         file.write_at(&header.encode(), 0)?;
         let mut journal = Self::resume(file, header, FRAMES_OFFSET, preallocate);
         journal.preallocate_after(FRAMES_OFFSET);
         journal.file.sync_data()?;
+        disk.rename(&unfinished, &file_name::journal(generation))?;
         // Without this, a power loss could remove the new name together with synced frames.
         disk.sync_dir()?;
         Ok(journal)
     }
 
-    /// Appends a frame and makes it durable. Returns its length and the duration of the sync. After
-    /// an error the end has not moved.
+    /// Writes a frame at the end and makes it durable. Returns its length and the duration of the
+    /// sync. The next frame replaces it, unless [`JournalFile::advance`] moves the end.
     pub(crate) fn append(&mut self, frame: &mut FrameBuffer, sequence: u64) -> io::Result<(u64, Duration)> {
         let bytes = frame.seal(sequence, self.salt);
         let end = self.end + bytes.len() as u64;
@@ -70,8 +73,12 @@ impl JournalFile {
         // Only this sync is measured: the writes above go to the page cache.
         let started = Instant::now();
         self.file.sync_data()?;
-        self.end = end;
         Ok((bytes.len() as u64, started.elapsed()))
+    }
+
+    /// Moves the end behind a frame of this length that is durable.
+    pub(crate) fn advance(&mut self, len: u64) {
+        self.end += len;
     }
 
     /// Overwrites the remains of a failed batch with an empty frame. Success proves that there is

@@ -16,6 +16,11 @@ pub(crate) fn checkpoint(generation: u64) -> String {
     format!("{CHECKPOINT}{generation:0DIGITS$}")
 }
 
+/// A journal file that is being created. It gets its final name when its header is durable.
+pub(crate) fn unfinished_journal(generation: u64) -> String {
+    format!("{JOURNAL}{generation:0DIGITS$}{UNFINISHED}")
+}
+
 pub(crate) fn unfinished_checkpoint(generation: u64) -> String {
     format!("{CHECKPOINT}{generation:0DIGITS$}{UNFINISHED}")
 }
@@ -36,7 +41,9 @@ impl DirectoryListing {
                 listing.journals.insert(generation);
             } else if let Some(generation) = generation(&name, CHECKPOINT) {
                 listing.checkpoints.insert(generation);
-            } else if name.starts_with(CHECKPOINT) && name.ends_with(UNFINISHED) {
+            } else if name.ends_with(UNFINISHED)
+                && [JOURNAL, CHECKPOINT].iter().any(|prefix| name.starts_with(prefix))
+            {
                 listing.unfinished.push(name);
             }
         }

@@ -19,7 +19,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
@@ -180,16 +180,20 @@ impl<U> Queue<U> {
         self.state.lock().refusal.clone().map_or(Ok(()), Err)
     }
 
-    /// Takes the pending batch, waiting until there is one. Returns `None` when the journal closes
-    /// and nothing is left. `spare` becomes the buffer of the next batch.
-    pub(crate) fn take(&self, spare: FrameBuffer) -> Option<PendingBatch<U>> {
+    /// Takes the pending batch. Waits up to `max_idle` for one, and returns an empty one after that.
+    /// Returns `None` when the journal closes and nothing is left. `spare` becomes the buffer of the
+    /// next batch.
+    pub(crate) fn take(&self, spare: FrameBuffer, max_idle: Duration) -> Option<PendingBatch<U>> {
         let mut state = self.state.lock();
+        let until = Instant::now() + max_idle;
         while state.pending.is_empty() {
             if state.closing {
                 return None;
             }
             state.idle = true;
-            self.work.wait(&mut state);
+            if self.work.wait_until(&mut state, until).timed_out() {
+                break;
+            }
         }
         Some(std::mem::replace(&mut state.pending, PendingBatch::new(spare)))
     }

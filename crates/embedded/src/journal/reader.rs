@@ -77,7 +77,7 @@ impl<'a> FrameReader<'a> {
     /// regardless of the contents, so the cost is linear in the length of the file.
     pub(crate) fn find(&self, after: u64, min_sequence: u64) -> io::Result<Option<u64>> {
         // The overlap finds a header that lies across the border of two windows.
-        self.scan(after + 1, FRAME_HEADER - 1, |offset, window| {
+        scan(self.file, after + 1, FRAME_HEADER - 1, |offset, window| {
             let mut from = 0;
             while let Some(found) = find_byte(FRAME_MAGIC[0], &window[from..]) {
                 let at = from + found;
@@ -89,41 +89,6 @@ impl<'a> FrameReader<'a> {
             }
             None
         })
-    }
-
-    /// The number of bytes from the position to the last byte that is not zero. Preallocated space
-    /// is zero, so this is the length of the torn tail.
-    pub(crate) fn torn_bytes(&self) -> io::Result<u64> {
-        let mut end = self.position;
-        self.scan(self.position, 0, |offset, window| {
-            if let Some(last) = window.iter().rposition(|byte| *byte != 0) {
-                end = offset + last as u64 + 1;
-            }
-            None::<()>
-        })?;
-        Ok(end - self.position)
-    }
-
-    /// Passes the file from `offset` on to `visit`, window by window. Each window begins with the
-    /// last `overlap` bytes of the previous one.
-    fn scan<T>(
-        &self,
-        mut offset: u64,
-        overlap: usize,
-        mut visit: impl FnMut(u64, &[u8]) -> Option<T>,
-    ) -> io::Result<Option<T>> {
-        let mut window = vec![0; WINDOW];
-        while offset < self.len {
-            let read = self.file.read_at(&mut window, offset)?;
-            if let Some(found) = visit(offset, &window[..read]) {
-                return Ok(Some(found));
-            }
-            if read < WINDOW {
-                break;
-            }
-            offset += (read - overlap) as u64;
-        }
-        Ok(None)
     }
 
     /// Fills the buffer with at least `needed` bytes after the position, unless the file ends
@@ -142,6 +107,40 @@ impl<'a> FrameReader<'a> {
         let read = self.file.read_at(&mut self.buffer[have..], self.position + have as u64)?;
         self.buffer.truncate(have + read);
         Ok(())
+    }
+}
+
+/// The number of bytes of a file from `offset` to the last byte that is not zero. Preallocated space
+/// is zero, so after the last frame this is the length of the torn tail.
+pub(crate) fn used_bytes(file: &dyn DiskFile, offset: u64) -> io::Result<u64> {
+    let mut end = offset;
+    scan(file, offset, 0, |offset, window| {
+        if let Some(last) = window.iter().rposition(|byte| *byte != 0) {
+            end = offset + last as u64 + 1;
+        }
+        None::<()>
+    })?;
+    Ok(end - offset)
+}
+
+/// Passes the file from `offset` on to `visit`, window by window. Each window begins with the last
+/// `overlap` bytes of the previous one.
+fn scan<T>(
+    file: &dyn DiskFile,
+    mut offset: u64,
+    overlap: usize,
+    mut visit: impl FnMut(u64, &[u8]) -> Option<T>,
+) -> io::Result<Option<T>> {
+    let mut window = vec![0; WINDOW];
+    loop {
+        let read = file.read_at(&mut window, offset)?;
+        if let Some(found) = visit(offset, &window[..read]) {
+            return Ok(Some(found));
+        }
+        if read < WINDOW {
+            return Ok(None);
+        }
+        offset += (read - overlap) as u64;
     }
 }
 

@@ -4,16 +4,19 @@ mod error;
 mod replay;
 
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 pub use error::OpenError;
 
 use super::file::JournalFile;
 use super::file_name::{self, DirectoryListing};
+use super::needed::NeededFiles;
 use super::queue::Queue;
 use super::writer::Writer;
 use super::{Hooks, JournalOptions};
 use crate::disk::{Disk, DiskLock};
+use error::Errors;
 use replay::Replay;
 
 /// The result of a recovery.
@@ -23,8 +26,12 @@ pub struct RecoveryReport {
     pub checkpoint_records: u64,
     /// Number of records in the journal files after it.
     pub journal_records: u64,
-    /// Bytes of an incomplete batch that were cut off. The batch was never acknowledged.
+    /// Bytes of an incomplete batch that were cut off. After a crash or a power loss, the batch was
+    /// never acknowledged. Otherwise somebody truncated or damaged the end of the file.
     pub torn_bytes: u64,
+    /// The number of the last complete batch before the bytes that were cut off, if any: the epoch
+    /// in the high half, and the batch within the epoch in the low half.
+    pub last_batch: Option<u64>,
     /// Damaged ranges that were skipped because the options said so. If there are any, take a
     /// checkpoint at once: until then every start finds them again.
     pub dropped_ranges: u64,
@@ -40,10 +47,14 @@ pub struct RecoveredJournal {
     pub(super) disk: Arc<dyn Disk>,
     pub(super) journal_bytes: u64,
     options: JournalOptions,
+    pub(super) needed: Arc<NeededFiles>,
     lock: Box<dyn DiskLock>,
     file: JournalFile,
     sequence: u64,
 }
+
+/// The pause between two attempts to lock the directory.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 pub(super) fn recover(
     disk: Arc<dyn Disk>,
@@ -51,14 +62,14 @@ pub(super) fn recover(
     replay: impl FnMut(&[u8]),
 ) -> Result<(RecoveredJournal, RecoveryReport), OpenError> {
     let started = Instant::now();
-    let errors = error::Errors::new(&disk);
+    let errors = Errors::new(&disk);
     // The lock comes first, so that no other process changes the files while they are read.
-    let lock = disk.lock().map_err(|error| errors.io("lock", "the directory", error))?;
-    let lock = lock.ok_or_else(|| errors.locked())?;
+    let lock = lock(disk.as_ref(), options.lock_wait, &errors)?;
     let names = disk.list().map_err(|error| errors.io("list", "the directory", error))?;
     let listing = DirectoryListing::of(names);
 
-    let mut replay = Replay::new(disk.as_ref(), &options, &errors, replay);
+    let needed = Arc::new(NeededFiles::new(Arc::clone(&disk)));
+    let mut replay = Replay::new(disk.as_ref(), &needed, &options, &errors, replay);
     let checkpoint = listing.checkpoints.last().copied();
     if let Some(generation) = checkpoint {
         replay.checkpoint(generation)?;
@@ -72,15 +83,39 @@ pub(super) fn recover(
         }
         replay::ResumePoint::Create(generation) => {
             let name = file_name::journal(generation);
-            JournalFile::create(&disk, generation, sequence, options.preallocate)
-                .map_err(|error| errors.io("create", &name, error))?
+            let io = |error| errors.io("create", &name, error);
+            let file = JournalFile::create(&disk, generation, sequence, options.preallocate).map_err(io)?;
+            needed.add_journal(generation, file.file.as_ref()).map_err(io)?;
+            file
         }
     };
     // Only after the journal is known to continue: until then nothing is deleted.
     let older = checkpoint.map(|generation| listing.older_than(generation)).unwrap_or_default();
     remove(disk.as_ref(), listing.unfinished.iter().chain(&older));
     recovery.duration = started.elapsed();
-    Ok((RecoveredJournal { disk, journal_bytes, options, lock, file, sequence }, recovery))
+    Ok((RecoveredJournal { disk, journal_bytes, options, needed, lock, file, sequence }, recovery))
+}
+
+/// Locks the directory, which a process that is ending may still hold for a moment.
+fn lock(disk: &dyn Disk, wait: Duration, errors: &Errors) -> Result<Box<dyn DiskLock>, OpenError> {
+    let until = Instant::now() + wait;
+    let mut is_waiting = false;
+    loop {
+        if let Some(lock) = disk.lock().map_err(|error| errors.io("lock", "the directory", error))? {
+            return Ok(lock);
+        }
+        if Instant::now() >= until {
+            return Err(errors.locked());
+        }
+        if !std::mem::replace(&mut is_waiting, true) {
+            tracing::warn!(
+                directory = disk.location(),
+                max_seconds = wait.as_secs(),
+                "another process uses the data directory; waiting for it to end"
+            );
+        }
+        thread::sleep(LOCK_INTERVAL);
+    }
 }
 
 /// Removes files that a checkpoint made obsolete or that an unfinished checkpoint left. A file that
@@ -99,6 +134,7 @@ impl RecoveredJournal {
             queue,
             disk: self.disk,
             file: self.file,
+            needed: self.needed,
             sequence: self.sequence,
             hooks,
             preallocate: self.options.preallocate,

@@ -9,13 +9,18 @@ use super::batch::Unavailable;
 use super::file::JournalFile;
 use super::file_name;
 use super::format::{FrameBuffer, next_epoch};
+use super::needed::NeededFiles;
 use super::queue::{PendingBatch, Queue, Request, Rotation};
 use crate::disk::{Disk, DiskLock};
+
+/// How often an idle journal checks that the next start would find its files.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 pub(crate) struct Writer<U> {
     pub(crate) queue: Arc<Queue<U>>,
     pub(crate) disk: Arc<dyn Disk>,
     pub(crate) file: JournalFile,
+    pub(crate) needed: Arc<NeededFiles>,
     /// The sequence of the next frame.
     pub(crate) sequence: u64,
     pub(crate) hooks: Box<dyn Hooks<U>>,
@@ -34,7 +39,7 @@ impl<U: 'static> Writer<U> {
             return;
         }
         let mut spare = FrameBuffer::new();
-        while let Some(mut work) = self.queue.take(spare) {
+        while let Some(mut work) = self.queue.take(spare, CHECK_INTERVAL) {
             if !self.commit(&mut work) && !self.heal_or_close() {
                 return;
             }
@@ -45,52 +50,59 @@ impl<U: 'static> Writer<U> {
     }
 
     /// Makes one attempt to start a new epoch after the last durable frame. Success shows that the
-    /// disk accepts writes.
-    pub(crate) fn try_heal(&mut self) -> io::Result<()> {
+    /// disk accepts writes, and that the next start would find them.
+    pub(crate) fn try_heal(&mut self) -> Result<(), Unavailable> {
+        self.needed.check()?;
         let sequence = next_epoch(self.sequence);
-        self.file.heal(sequence)?;
+        self.file.heal(sequence).map_err(|error| Unavailable::unwritable(&error))?;
         self.sequence = sequence.saturating_add(1);
         Ok(())
     }
 
     /// Makes a batch durable and resolves it. Returns `false` if the disk failed.
     fn commit(&mut self, work: &mut PendingBatch<U>) -> bool {
-        if work.records > 0 {
-            match self.file.append(&mut work.frame, self.sequence) {
-                Ok((bytes, sync)) => {
-                    self.sequence = self.sequence.saturating_add(1);
-                    self.queue.counters.add_batch(work.records, bytes, sync);
-                    work.batch.resolve(Ok(()));
-                }
-                Err(error) => {
-                    self.fail(&error, work);
-                    return false;
-                }
-            }
+        if let Err(refusal) = self.write(work) {
+            self.fail(&refusal, work);
+            return false;
         }
+        work.batch.resolve(Ok(()));
         for request in work.requests.drain(..) {
             self.process(request);
         }
         true
     }
 
+    /// Makes a batch durable where the next start finds it. An empty batch only checks the files.
+    fn write(&mut self, work: &mut PendingBatch<U>) -> Result<(), Unavailable> {
+        if work.records == 0 {
+            return self.needed.check();
+        }
+        let appended = self.file.append(&mut work.frame, self.sequence);
+        let (bytes, sync) = appended.map_err(|error| Unavailable::unwritable(&error))?;
+        self.needed.check()?;
+        self.file.advance(bytes);
+        self.sequence = self.sequence.saturating_add(1);
+        self.queue.counters.add_batch(work.records, bytes, sync);
+        Ok(())
+    }
+
     /// Refuses new records, lets the store undo the changes that were lost, newest first, and only
     /// then notifies the waiting requests. A client that gets the error and retries therefore never
     /// meets the reverted change.
-    fn fail(&mut self, error: &io::Error, work: &mut PendingBatch<U>) {
-        let refusal = unwritable(error);
+    fn fail(&mut self, refusal: &Unavailable, work: &mut PendingBatch<U>) {
         let directory = self.disk.location();
-        let mut queued = self.queue.fail(&refusal);
+        let mut queued = self.queue.fail(refusal);
         self.queue.counters.add_failure();
         self.queue.counters.add_lost(work.background_records() + queued.background_records());
-        tracing::error!(%error, directory, records = work.records + queued.records, "could not write to the journal; registrations are refused until it heals");
+        let records = work.records + queued.records;
+        tracing::error!(error = %refusal, directory, records, "registrations are refused until the journal heals");
         // The queued records are newer than the failed batch, so they are undone first.
         let newest_first = queued.undos.drain(..).rev().chain(work.undos.drain(..).rev()).collect();
         self.hooks.failed(newest_first);
         for failed in [work, &mut queued] {
             failed.batch.resolve(Err(refusal.clone()));
             for request in failed.requests.drain(..) {
-                request.refuse(&refusal);
+                request.refuse(refusal);
             }
         }
     }
@@ -130,16 +142,18 @@ impl<U: 'static> Writer<U> {
     /// checkpoint is abandoned.
     fn rotate(&mut self) -> Result<Rotation, Unavailable> {
         let generation = self.file.generation + 1;
-        match JournalFile::create(&self.disk, generation, self.sequence, self.checkpoint_preallocation()) {
+        match self.create(generation) {
             // The checkpoint that follows needs the space of a small disk, so unused space of the
             // old file is released.
             Ok(file) => std::mem::replace(&mut self.file, file).trim(),
             Err(error) => {
                 // Leaving the file is harmless: a start ignores it as long as it has no frames.
-                if let Err(error) = self.disk.remove(&file_name::journal(generation)) {
-                    tracing::debug!(%error, generation, "could not remove an unused journal file; the next start ignores it");
+                for name in [file_name::unfinished_journal(generation), file_name::journal(generation)] {
+                    if let Err(error) = self.disk.remove(&name) {
+                        tracing::debug!(%error, name, "could not remove an unused journal file; the next start ignores it");
+                    }
                 }
-                return Err(unwritable(&error));
+                return Err(Unavailable::unwritable(&error));
             }
         }
         let counters = &self.queue.counters;
@@ -150,12 +164,13 @@ impl<U: 'static> Writer<U> {
             journal_bytes: counters.journal_bytes(),
         })
     }
-}
 
-/// Why the journal refuses records, for operators. Clients see this too, so the directory appears
-/// only in the log.
-pub(super) fn unwritable(error: &io::Error) -> Unavailable {
-    Unavailable::new(&format!("cannot write to the journal: {error}"))
+    fn create(&self, generation: u64) -> io::Result<JournalFile> {
+        let preallocate = self.checkpoint_preallocation();
+        let file = JournalFile::create(&self.disk, generation, self.sequence, preallocate)?;
+        self.needed.add_journal(generation, file.file.as_ref())?;
+        Ok(file)
+    }
 }
 
 /// Refuses all records once the thread has ended.

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-use super::{EmbeddedStore, Shared, Undo};
+use super::{EmbeddedStore, Shared};
+use crate::index::Undo;
 use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 
 /// Growth of the journal that triggers a checkpoint. A start reads this much in about a second.

@@ -12,9 +12,9 @@ use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::Limits;
 use parking_lot::RwLock;
 
-use super::{EmbeddedStore, Shared, Undo};
+use super::{EmbeddedStore, Shared};
 use crate::disk::{Disk, StdDisk};
-use crate::index::{Index, Keys, ParsedRecord};
+use crate::index::{Index, Keys, ParsedRecord, Undo};
 use crate::journal::{Hooks, Journal, JournalOptions, OpenError, RecoveryReport};
 use load::load;
 
@@ -32,12 +32,16 @@ pub struct EmbeddedOptions {
     pub heal_interval: Duration,
     /// Bytes that are preallocated after the end of the journal at once.
     pub preallocate: u64,
+    /// How long opening waits for another process to release the directory.
+    pub lock_wait: Duration,
 }
 
 impl Default for EmbeddedOptions {
     fn default() -> Self {
-        let JournalOptions { drop_damaged, heal_interval, preallocate } = JournalOptions::default();
-        Self { directory: None, limits: Limits::default(), drop_damaged, heal_interval, preallocate }
+        let JournalOptions { drop_damaged, heal_interval, preallocate, lock_wait } =
+            JournalOptions::default();
+        let limits = Limits::default();
+        Self { directory: None, limits, drop_damaged, heal_interval, preallocate, lock_wait }
     }
 }
 
@@ -90,8 +94,9 @@ impl EmbeddedStore {
         let started = Instant::now();
         let keys = Keys::new();
         let location = disk.location();
-        let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, directory: _ } = options;
-        let journal = JournalOptions { drop_damaged, heal_interval, preallocate };
+        let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, lock_wait, directory: _ } =
+            options;
+        let journal = JournalOptions { drop_damaged, heal_interval, preallocate, lock_wait };
         let (recovered, mut loaded) = load(disk, journal, Index::loading(limits, keys.clone()), &keys)?;
         loaded.index.restore(now, |max| fastrand::u64(..=max));
 
@@ -137,11 +142,11 @@ struct Reverter(Arc<Shared>);
 impl Hooks<Undo> for Reverter {
     fn failed(&self, undos: Vec<Undo>) {
         // Parsed before the index is locked, because there may be many.
-        let parse = |undo: &Undo| ParsedRecord::parse(undo, &self.0.keys);
-        let before: Vec<_> = undos.iter().map(parse).collect();
+        let parse = |undo: Undo| Ok((ParsedRecord::parse(&undo.record, &self.0.keys)?, undo.unrecorded));
+        let before: Vec<Result<_, String>> = undos.into_iter().map(parse).collect();
         for before in before {
             match before {
-                Ok(before) => self.0.write().revert(before),
+                Ok((before, unrecorded)) => self.0.write().revert(before, unrecorded),
                 Err(error) => {
                     self.0.failed_reverts.fetch_add(1, Ordering::Relaxed);
                     tracing::error!(error, "a change that the journal failed to store could not be reverted");

@@ -1,7 +1,7 @@
 use aurora_discovery_embedded::OpenError;
 use aurora_discovery_embedded::testing::{Disk, LossyDisk};
 
-use super::{Event, Opened, open, open_with, options, records, wait};
+use super::{Event, Opened, dropping_damage, open, open_with, options, records, wait};
 
 fn checkpoint(opened: &Opened, state: &[&[u8]]) {
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
@@ -141,6 +141,50 @@ fn damage_anywhere_in_a_checkpoints_frames_is_refused() {
             other => panic!("at {at}: {:?}", other.map(|opened| opened.recovery)),
         }
     }
+}
+
+#[test]
+fn a_flipped_bit_in_a_checkpoint_costs_some_tens_of_records() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    // The size of a typical peer.
+    let state: Vec<Vec<u8>> = (0..4_000u32).map(|n| n.to_le_bytes().repeat(80)).collect();
+    checkpoint(&opened, &state.iter().map(|record| &record[..]).collect::<Vec<_>>());
+    drop(opened);
+    let name = "checkpoint-0000000002";
+    let whole = disk.contents(name).unwrap();
+    let content = state.iter().map(Vec::len).sum::<usize>();
+    assert!(whole.len() < content + content / 50, "the file grows by less than 2 %");
+    let mut rng = fastrand::Rng::with_seed(1);
+    for _ in 0..50 {
+        let at = rng.usize(1024..whole.len());
+        let mut damaged = whole.clone();
+        damaged[at] ^= 1 << rng.u8(..8);
+        let disk = disk.copy();
+        disk.write_file(name, damaged);
+        let opened = open_with(&disk, dropping_damage()).unwrap();
+        assert!(state.len() - opened.records.len() <= 40, "at {at}: {} are left", opened.records.len());
+        assert_eq!(opened.recovery.dropped_ranges, 1, "at {at}");
+    }
+}
+
+#[test]
+fn a_journal_that_a_checkpoint_continues_in_must_not_be_empty() {
+    let disk = LossyDisk::new(1);
+    let opened = open(&disk);
+    checkpoint(&opened, &[b"one"]);
+    opened.append(b"two");
+    drop(opened);
+    let name = "journal-0000000002";
+    for contents in [&b""[..], b"junk\n", &[0; 4_096]] {
+        disk.write_file(name, contents.to_vec());
+        match open_with(&disk, options()) {
+            Err(OpenError::Damaged { name: file, .. }) => assert_eq!(file, name),
+            other => panic!("{:?}", other.map(|opened| opened.recovery)),
+        }
+    }
+    let opened = open_with(&disk, dropping_damage()).unwrap();
+    assert_eq!(opened.records, [b"one"]);
 }
 
 #[test]

@@ -50,6 +50,9 @@ fn a_last_batch_torn_at_any_byte_is_cut_off_and_reported() {
             let opened = open(&disk);
             assert_eq!(opened.records, [&b"first--record"[..], b"second-record"], "cut at {cut}");
             assert_eq!(opened.recovery.torn_bytes, kept, "cut at {cut}");
+            // The second batch after the empty one that opening writes.
+            let last_batch = (kept > 0).then_some((1 << 32) + 2);
+            assert_eq!(opened.recovery.last_batch, last_batch, "cut at {cut}");
             opened.append(b"after");
             drop(opened);
             let opened = open(&disk);
@@ -148,6 +151,29 @@ fn one_damaged_header_copy_is_tolerated_and_two_are_refused() {
     let opened = open_with(&disk_with(JOURNAL, &damaged), dropping_damage()).unwrap();
     assert!(opened.records.is_empty() && opened.recovery.dropped_bytes > 0);
     opened.append(b"after");
+}
+
+#[test]
+fn a_journal_without_a_header_is_refused_with_the_remedy() {
+    let (bytes, _) = three_batches();
+    for (contents, detail) in [
+        (&b""[..], "it is empty"),
+        (b"junk\n", "its header is damaged"),
+        (&bytes[..30], "its header is damaged"),
+        (&bytes[..FRAMES_AT - 1], "it ends within its header"),
+        (&[0; 5_000], "its header is damaged"),
+    ] {
+        let disk = disk_with(JOURNAL, contents);
+        let error = open_with(&disk, options()).err().unwrap();
+        assert!(matches!(&error, OpenError::Damaged { offset: 0, .. }), "{error}");
+        for part in [JOURNAL, detail, "backup", "drop-damaged"] {
+            assert!(error.to_string().contains(part), "{error}");
+        }
+        assert_eq!(disk.contents(JOURNAL).unwrap(), contents, "a refused file is left alone");
+        let opened = open_with(&disk, dropping_damage()).unwrap();
+        assert_eq!((opened.records.len(), opened.recovery.dropped_ranges), (0, 1));
+        opened.append(b"after");
+    }
 }
 
 #[test]

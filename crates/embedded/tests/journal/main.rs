@@ -5,7 +5,9 @@
 mod checkpoint;
 mod concurrency;
 mod damage;
+mod directory;
 mod failure;
+mod mutation;
 mod power_loss;
 mod round_trip;
 
@@ -47,6 +49,7 @@ fn options() -> JournalOptions {
     let mut options = JournalOptions::default();
     options.preallocate = 4096;
     options.heal_interval = Duration::from_millis(1);
+    options.lock_wait = Duration::ZERO;
     options
 }
 

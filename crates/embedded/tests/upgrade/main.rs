@@ -199,7 +199,8 @@ async fn a_token_and_an_address_still_prove_the_holder_of_a_live_peer() {
         store.close().await.unwrap();
         drop(store);
 
-        let store = fixture.fresh().open(fixture.now);
+        let fresh = fixture.fresh();
+        let store = fresh.open(fixture.now);
         for peer in fixture.live() {
             let removal = store.remove(&id(&peer.peer_id), &claim(HOME, None), fixture.now).await.unwrap();
             assert_eq!(removal, Removal::Removed { was_live: true }, "{fixture}: {}", peer.peer_id);

@@ -16,6 +16,8 @@ pub(super) struct State {
     pub(super) unsynced_names: Vec<NameChange>,
     pub(super) next_file: u64,
     pub(super) locked: bool,
+    pub(super) refused_locks: u32,
+    pub(super) moved_away: bool,
     pub(super) syncs: bool,
     pub(super) power: Power,
     pub(super) capacity: Option<u64>,
@@ -62,6 +64,10 @@ impl State {
             Power::FailsAfter(0) | Power::Off => Power::Off,
             Power::FailsAfter(left) => Power::FailsAfter(left - 1),
         };
+        self.check_power()
+    }
+
+    pub(super) fn check_power(&self) -> io::Result<()> {
         match self.power {
             Power::Off => Err(io::Error::other("simulated power loss")),
             Power::On | Power::FailsAfter(_) => Ok(()),

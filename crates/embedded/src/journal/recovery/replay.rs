@@ -13,7 +13,8 @@
 //! proof of damage.
 //!
 //! A checkpoint gets its name only after it was synced completely, so every missing part of a
-//! checkpoint is damage.
+//! checkpoint is damage. A journal file gets its name after its header was synced, so one without a
+//! header is damaged too.
 
 use super::RecoveryReport;
 use super::error::{Errors, OpenError};
@@ -21,13 +22,15 @@ use crate::disk::{Disk, DiskFile};
 use crate::journal::JournalOptions;
 use crate::journal::file_name::{self, DirectoryListing};
 use crate::journal::format::{
-    CHECKPOINT_END, FRAMES_OFFSET, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records,
+    CHECKPOINT_END, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records,
 };
-use crate::journal::reader::FrameReader;
+use crate::journal::needed::NeededFiles;
+use crate::journal::reader::{FrameReader, used_bytes};
 
 /// A recovery in progress.
 pub(super) struct Replay<'a, F> {
     disk: &'a dyn Disk,
+    needed: &'a NeededFiles,
     options: &'a JournalOptions,
     errors: &'a Errors,
     replay: F,
@@ -53,37 +56,28 @@ pub(super) struct OpenFile {
     pub(super) end: u64,
 }
 
-/// The result of reading the start of a file.
-enum FileStart {
-    Header(FileHeader),
-    /// The file was not completely created, so it never held a frame.
-    Unfinished,
-    /// The header is damaged, and the file is dropped.
-    Dropped,
-}
-
 impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
     pub(super) fn new(
         disk: &'a dyn Disk,
+        needed: &'a NeededFiles,
         options: &'a JournalOptions,
         errors: &'a Errors,
         replay: F,
     ) -> Self {
         let recovery = RecoveryReport::default();
-        Self { disk, options, errors, replay, expected: 0, gap: false, journal_bytes: 0, recovery }
+        Self { disk, needed, options, errors, replay, expected: 0, gap: false, journal_bytes: 0, recovery }
     }
 
     /// Reads a checkpoint. It was complete before it got its name, so any missing part is damage.
     pub(super) fn checkpoint(&mut self, generation: u64) -> Result<(), OpenError> {
         let name = file_name::checkpoint(generation);
         let file = self.open(&name)?;
-        let header = match self.read_header(file.as_ref(), &name, Kind::Checkpoint, generation)? {
-            FileStart::Header(header) => header,
-            FileStart::Unfinished => return self.damaged(&name, 0, 0, "its header is missing"),
-            FileStart::Dropped => return Ok(()),
+        let Some(header) = self.read_header(file.as_ref(), &name, Kind::Checkpoint, generation)? else {
+            return Ok(());
         };
         self.expected = header.sequence;
         let io = |error| self.errors.io("read", &name, error);
+        self.needed.add_checkpoint(generation, file.as_ref()).map_err(io)?;
         let mut reader = FrameReader::new(file.as_ref(), header.salt).map_err(io)?;
         let mut next = 0;
         loop {
@@ -103,8 +97,8 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                     // counted up to there, or up to the end of the file.
                     let later =
                         reader.find(offset, next).map_err(|error| self.errors.io("read", &name, error))?;
-                    reader.seek(offset);
-                    let rest = reader.torn_bytes().map_err(|error| self.errors.io("read", &name, error))?;
+                    let rest = used_bytes(file.as_ref(), offset)
+                        .map_err(|error| self.errors.io("read", &name, error))?;
                     let bytes = later.map_or(rest, |later| later - offset);
                     self.damaged(&name, offset, bytes, "a part of the checkpoint is missing at this offset")?;
                     match later {
@@ -135,43 +129,38 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
                 self.damaged(&file_name::journal(expected), 0, 0, "the file is missing")?;
             }
             expected = generation.saturating_add(1);
-            match self.journal(generation, last == Some(generation), &before)? {
+            match self.journal(generation, &before)? {
                 Some(open) => {
                     before = (file_name::journal(generation), open.end);
                     end = Some(open);
                 }
-                None if last == Some(generation) && self.gap => return Ok(ResumePoint::Create(expected)),
+                None if last == Some(generation) => return Ok(ResumePoint::Create(expected)),
                 None => {}
             }
         }
-        if end.is_none() && checkpoint.is_some() && expected == first {
+        // A checkpoint begins with a new journal file.
+        if checkpoint.is_some() && expected == first {
             self.damaged(&file_name::journal(first), 0, 0, "the file is missing")?;
         }
-        match end {
-            Some(open) => self.cut_torn_tail(open),
-            None => Ok(ResumePoint::Create(first)),
+        let Some(open) = end else { return Ok(ResumePoint::Create(first)) };
+        if self.recovery.torn_bytes > 0 {
+            // The new epoch makes the torn bytes invalid in any case. Cutting them off keeps the
+            // next start from reporting them again.
+            open.file.set_len(open.end).map_err(|error| self.errors.io("cut off", &before.0, error))?;
         }
+        Ok(ResumePoint::Continue(open))
     }
 
-    /// Reads one journal file. Returns `None` if it contains no valid data.
-    fn journal(
-        &mut self,
-        generation: u64,
-        last: bool,
-        before: &(String, u64),
-    ) -> Result<Option<OpenFile>, OpenError> {
+    /// Reads one journal file. Returns `None` if it is damaged and dropped as a whole.
+    fn journal(&mut self, generation: u64, before: &(String, u64)) -> Result<Option<OpenFile>, OpenError> {
         let name = file_name::journal(generation);
         let file = self.open(&name)?;
-        let header = match self.read_header(file.as_ref(), &name, Kind::Journal, generation)? {
-            FileStart::Header(header) => header,
-            // The creation of the last file may have been interrupted. Later files prove that an
-            // earlier one was complete.
-            FileStart::Unfinished if last => return Ok(None),
-            FileStart::Unfinished => {
-                return self.damaged(&name, 0, 0, "its header is missing").map(|()| None);
-            }
-            FileStart::Dropped => return Ok(None),
+        let Some(header) = self.read_header(file.as_ref(), &name, Kind::Journal, generation)? else {
+            return Ok(None);
         };
+        self.needed
+            .add_journal(generation, file.as_ref())
+            .map_err(|error| self.errors.io("read", &name, error))?;
         // The file begins after the expected frame, so the previous file has lost its end. This
         // also covers a torn tail of an earlier file: a rotation comes only after a sync.
         if header.sequence > self.expected && !self.gap {
@@ -180,6 +169,7 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         // A failed rotation may have left a file that begins with an older sequence. It has no
         // frames, and the journal can continue in it.
         let end = self.frames(file.as_ref(), &name, header)?;
+        self.report_torn_tail(file.as_ref(), &name, end)?;
         Ok(Some(OpenFile { file, header, end }))
     }
 
@@ -226,20 +216,23 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         }
     }
 
-    /// Cuts off everything after the last frame of the last journal file.
-    fn cut_torn_tail(&mut self, open: OpenFile) -> Result<ResumePoint, OpenError> {
-        let name = file_name::journal(open.header.generation);
-        let mut reader = FrameReader::new(open.file.as_ref(), open.header.salt)
-            .map_err(|error| self.errors.io("read", &name, error))?;
-        reader.seek(open.end);
-        self.recovery.torn_bytes =
-            reader.torn_bytes().map_err(|error| self.errors.io("read", &name, error))?;
-        if self.recovery.torn_bytes > 0 {
-            // The new epoch makes the torn bytes invalid in any case. Cutting them off keeps the
-            // next start from reporting them again.
-            open.file.set_len(open.end).map_err(|error| self.errors.io("cut off", &name, error))?;
+    /// Reports what is left of a batch after the last frame of a journal file.
+    fn report_torn_tail(&mut self, file: &dyn DiskFile, name: &str, end: u64) -> Result<(), OpenError> {
+        let io = |error| self.errors.io("read", name, error);
+        let bytes = used_bytes(file, end).map_err(io)?;
+        if bytes > 0 {
+            let last_batch = self.expected.checked_sub(1);
+            self.recovery.torn_bytes += bytes;
+            self.recovery.last_batch = last_batch;
+            tracing::warn!(
+                name,
+                offset = end,
+                bytes,
+                last_batch,
+                "the journal ends in an incomplete batch, which is cut off; a crash or a power loss leaves one that was never acknowledged, and otherwise the file was truncated or damaged"
+            );
         }
-        Ok(ResumePoint::Continue(open))
+        Ok(())
     }
 
     fn open(&self, name: &str) -> Result<Box<dyn DiskFile>, OpenError> {
@@ -252,33 +245,24 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
         name: &str,
         kind: Kind,
         generation: u64,
-    ) -> Result<FileStart, OpenError> {
+    ) -> Result<Option<FileHeader>, OpenError> {
         let io = |error| self.errors.io("read", name, error);
         let mut bytes = vec![0; HEADER_BLOCK];
         let read = file.read_at(&mut bytes, 0).map_err(io)?;
         bytes.truncate(read);
-        match FileHeader::parse(&bytes) {
-            ParsedHeader::Valid(header) if header.kind == kind && header.generation == generation => {
-                Ok(FileStart::Header(header))
+        let detail = match FileHeader::parse(&bytes) {
+            ParsedHeader::OtherVersion(version) => return Err(self.errors.other_version(name, version)),
+            ParsedHeader::Valid(header) if header.kind != kind || header.generation != generation => {
+                "its header belongs to another file"
             }
-            ParsedHeader::Valid(_) => {
-                self.damaged(name, 0, 0, "its header belongs to another file").map(|()| FileStart::Dropped)
-            }
-            ParsedHeader::OtherVersion(version) => Err(self.errors.other_version(name, version)),
-            ParsedHeader::Invalid => {
-                // Both copies of the header are invalid. If the rest of the file is zero, creating
-                // it was interrupted. Otherwise it held frames, which are only written after a
-                // header.
-                let frames = FrameReader::new(file, 0).map_err(io)?.torn_bytes().map_err(io)?;
-                match frames {
-                    0 => Ok(FileStart::Unfinished),
-                    frames => {
-                        let detail = "its header is damaged";
-                        self.damaged(name, 0, FRAMES_OFFSET + frames, detail).map(|()| FileStart::Dropped)
-                    }
-                }
-            }
-        }
+            // A file gets its name when all of its header is durable.
+            ParsedHeader::Valid(_) if read < HEADER_BLOCK => "it ends within its header",
+            ParsedHeader::Valid(header) => return Ok(Some(header)),
+            ParsedHeader::Invalid if bytes.is_empty() => "it is empty",
+            ParsedHeader::Invalid => "its header is damaged",
+        };
+        let dropped = used_bytes(file, 0).map_err(io)?;
+        self.damaged(name, 0, dropped, detail).map(|()| None)
     }
 
     fn replay_records(&mut self, name: &str, offset: u64, payload: &[u8]) -> Result<u64, OpenError> {

@@ -62,6 +62,22 @@ fn a_newcomer_beyond_twice_the_limit_evicts_the_longest_dormant_peer_of_its_sour
 }
 
 #[test]
+fn a_limit_of_zero_per_source_network_or_address_is_off() {
+    let limits = Limits {
+        max_peers_per_source: 0,
+        max_peers_per_network: 0,
+        max_peers_per_site: 0,
+        max_peers_per_address: 0,
+        max_peers_per_host: 0,
+        ..Limits::default()
+    };
+    let store = within(limits);
+    for (n, source) in [HOME, HOME, "2001:db8::1", "2001:db8::1"].iter().enumerate() {
+        assert_eq!(refusal(&store, put_at(&n.to_string(), source, VICTIM, &[]), 0), None, "{source}");
+    }
+}
+
+#[test]
 fn a_source_without_a_limit_and_loopback_keep_all_their_dormant_peers() {
     for (max, source) in [(0, HOME), (1, "127.0.0.1")] {
         let store = within(Limits { max_peers_per_source: max, ..Limits::default() });

@@ -118,6 +118,59 @@ fn heartbeats_and_reads_succeed_while_the_disk_fails() {
 }
 
 #[test]
+fn a_failed_replacement_leaves_the_peer_as_it_was() {
+    let disk = LossyDisk::new(1);
+    let store = open(&disk, at(0));
+    store.put_now(put("p", HOME, &["old"]), at(0));
+    // A stranger keeps it alive without proof, and the last page that lists it is old.
+    store.renew_as("p", &claim("198.51.100.1", None), at(200));
+    listed(&store, &["old"], at(200));
+    let state = || {
+        let index = store.shared.index.read();
+        let number = index.find_peer(&id("p")).unwrap();
+        format!("{:?}", index.unrecorded(number))
+    };
+    let before = state();
+    for replace in [true, false] {
+        disk.set_sync_fails(true);
+        let here = claim(HOME, None);
+        if replace {
+            assert!(block_on(store.put(put("p", HOME, &["new"]), at(250))).is_err());
+        } else {
+            assert!(block_on(store.remove(&id("p"), &here, at(250))).is_err());
+        }
+        assert_eq!(state(), before);
+        assert_eq!(listed(&store, &["old"], at(201)), ["p"]);
+        store.check();
+        heal(&store, &disk);
+    }
+}
+
+#[test]
+fn nothing_is_written_after_the_directory_was_moved_away_and_live_peers_are_served() {
+    let disk = LossyDisk::new(1);
+    let store = open(&disk, at(0));
+    store.put_now(put("dormant", HOME, &[]), at(0));
+    store.put_now(put("live", HOME, &[]), at(300));
+    disk.set_moved_away(true);
+    let refusal = block_on(store.put(put("refused", HOME, &[]), at(301))).unwrap_err();
+    assert!(matches!(refusal, StoreError::Unavailable { .. }), "{refusal}");
+    assert_eq!(block_on(store.health()), Err(refusal));
+    let revival = block_on(store.renew(&id("dormant"), &claim(HOME, None), at(301)));
+    assert!(matches!(revival, Err(StoreError::Unavailable { .. })), "{revival:?}");
+    assert!(matches!(store.renew_now("live", at(301)), Renewal::Renewed { .. }));
+    assert_eq!(listed(&store, &[], at(301)), ["live"]);
+
+    disk.set_moved_away(false);
+    heal(&store, &disk);
+    assert!(matches!(store.renew_now("dormant", at(301)), Renewal::Renewed { revived: true, .. }));
+    store.put_now(put("accepted", HOME, &[]), at(301));
+    drop(store);
+    let store = open(&disk.lose_power(), at(302));
+    assert_eq!(listed(&store, &[], at(302)), ["accepted", "dormant", "live"]);
+}
+
+#[test]
 fn a_cancelled_registration_is_still_made_durable() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));

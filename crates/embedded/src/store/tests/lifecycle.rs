@@ -22,6 +22,16 @@ fn a_live_peer_is_renewed_while_a_reader_holds_the_index() {
 }
 
 #[test]
+fn a_heartbeat_of_an_unknown_peer_is_answered_while_a_reader_holds_the_index() {
+    let store = EmbeddedStore::in_memory(Limits::default());
+    store.put_now(put("p", "203.0.113.1", &[]), at(0));
+    let reader = store.shared.index.read();
+    // This would deadlock if it needed exclusive access to the index, also when work is due.
+    assert_eq!(store.renew_now("unknown", at(400)), Renewal::Unknown);
+    assert!(reader.is_due(at(400)));
+}
+
+#[test]
 fn heartbeats_do_not_change_the_schedule_until_the_old_end_is_due() {
     let store = EmbeddedStore::in_memory(Limits::default());
     store.put_now(put("p", "203.0.113.1", &[]), at(0));

@@ -62,7 +62,7 @@ impl Model {
 
     /// Whether a heartbeat needs no exclusive access to the index, so that it does not advance it.
     fn is_shared(&self, peer: &str, claim: &Claim, now: Timestamp) -> bool {
-        let Some(known) = self.peers.get(peer) else { return false };
+        let Some(known) = self.peers.get(peer) else { return true };
         let live = self.latest.max(now.as_millis()) < known.expires;
         let proof = self.standing(known, now).check_renewal(claim, WINDOW, now);
         live && proof.map_or(true, |proof| keeper(claim, proof) == known.kept_by)
