@@ -12,6 +12,7 @@ use crate::history::History;
 use crate::log::RequestLog;
 use crate::metrics::Metrics;
 use crate::options::ServiceOptions;
+use crate::rate::Rates;
 use crate::watch::Watchers;
 
 /// The maximum number of bytes of unfinished request bodies: eight thousand of the longest bodies.
@@ -27,6 +28,8 @@ pub(crate) struct Service {
     pub(crate) options: ServiceOptions,
     /// One permit for each request that may be in flight.
     pub(crate) permits: Semaphore,
+    /// The rates of the sources.
+    pub(crate) rates: Rates,
     pub(crate) metrics: Arc<Metrics>,
     /// Counts of the last minutes.
     pub(crate) history: History,
@@ -46,8 +49,9 @@ impl Service {
         Self {
             registry,
             permits: Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS)),
+            rates: Rates::new(options.rate_limits),
             history: History::default(),
-            watchers: Watchers::new(options.max_watchers, options.watch_keep_alive, metrics.clone()),
+            watchers: Watchers::new(&options, metrics.clone()),
             metrics,
             unfinished_bodies: SourceBudget::new(MAX_UNFINISHED_BODY_BYTES),
             pending_responses: SourceBudget::new(MAX_PENDING_RESPONSE_BYTES),

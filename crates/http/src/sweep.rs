@@ -21,6 +21,7 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut failing: Option<StoreError> = None;
     loop {
         interval.tick().await;
+        service.rates.forget_idle_sources();
         match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
