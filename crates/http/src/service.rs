@@ -11,6 +11,7 @@ use crate::header::CommonHeaders;
 use crate::history::History;
 use crate::log::RequestLog;
 use crate::metrics::Metrics;
+use crate::network::established::Established;
 use crate::options::ServiceOptions;
 use crate::rate::Rates;
 use crate::watch::Watchers;
@@ -33,6 +34,8 @@ pub(crate) struct Service {
     pub(crate) metrics: Arc<Metrics>,
     /// Counts of the last minutes.
     pub(crate) history: History,
+    /// The archetypes that warnings and metrics name.
+    pub(crate) established: Established,
     pub(crate) watchers: Watchers,
     /// Bytes of request bodies that have arrived only in part.
     pub(crate) unfinished_bodies: Arc<SourceBudget>,
@@ -46,11 +49,13 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
         let metrics = Arc::new(Metrics::default());
+        let established = Established::new(registry.limits().ttl_default.as_millis());
         Self {
             registry,
             permits: Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS)),
             rates: Rates::new(options.rate_limits),
             history: History::default(),
+            established,
             watchers: Watchers::new(&options, metrics.clone()),
             metrics,
             unfinished_bodies: SourceBudget::new(MAX_UNFINISHED_BODY_BYTES),
