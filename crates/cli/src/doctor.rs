@@ -30,7 +30,11 @@ pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
     let (findings, is_reachable) = reach::examine(&client).await;
     report.add(findings)?;
     if is_reachable {
-        examine(&client, &args, &mut report).await?;
+        // Otherwise each of the other checks would fail for this one reason.
+        match address::unknown_client(&client).await {
+            Some(finding) => report.add(vec![finding])?,
+            None => examine(&client, &args, &mut report).await?,
+        }
     } else {
         let reason = "the other checks need a service that responds";
         report.add(vec![Finding::unchecked("skipped", reason)])?;

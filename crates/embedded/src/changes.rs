@@ -7,6 +7,8 @@
 //!
 //! A follower holds a position, not a queue: the number of changes before it (its offset). The log
 //! keeps the newest changes within a bound of count and bytes, so a slow follower costs no memory.
+//! Changes of one peer within a second take one place in the log, so a peer that registers again
+//! and again does not push out the changes of others.
 //! When the changes that it still needs have been dropped, its position has expired, and it has to
 //! enumerate the peers again.
 
@@ -14,6 +16,7 @@ mod change;
 mod collapse;
 mod log;
 mod position;
+mod recent;
 mod signal;
 mod subscription;
 mod watch;
@@ -25,7 +28,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use aurora_discovery_protocol::Archetype;
+use aurora_discovery_protocol::{Archetype, Timestamp};
 use aurora_discovery_registry::{Delta, Limits, Position, PositionLookup, Query, Watch};
 use parking_lot::Mutex;
 
@@ -91,11 +94,19 @@ impl ChangeLog {
         self.hasher.hash_one(archetype)
     }
 
-    /// Appends a change of `peer`: how it was listed before, and how it is listed now. The caller
-    /// holds the index exclusively, and calls [`ChangeLog::wake_watchers`] after releasing it.
-    pub(crate) fn add(&self, peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) {
+    /// Appends a change of `peer` at `now`: how it was listed before, and how it is listed now. The
+    /// caller holds the index exclusively, and calls [`ChangeLog::wake_watchers`] after releasing
+    /// it.
+    pub(crate) fn add(
+        &self,
+        peer: &[u8],
+        before: Option<&ArchetypeHashes>,
+        after: Option<ListedPeer<'_>>,
+        now: Timestamp,
+    ) {
         let change = Change::new(peer, before, after);
-        if self.log.lock().push(change) {
+        let peer = self.hasher.hash_one(peer);
+        if self.log.lock().push(change, peer, now) {
             self.wake_due.store(true, Relaxed);
         }
     }
@@ -129,7 +140,7 @@ impl ChangeLog {
             PositionLookup::Foreign => return PositionLookup::Foreign,
         };
         let mut collapse = Collapse::new(self.filter(query), query.view, query.limit, query.page_bytes);
-        let mut next = from;
+        let (mut next, mut examined) = (from, 0);
         // The log is read in chunks and unlocked in between, so that the index never waits for a
         // whole response. Changes that are appended meanwhile belong to the response too. If the
         // next chunk is dropped meanwhile, the read reports it and the response is `Expired`: a
@@ -140,17 +151,20 @@ impl ChangeLog {
                 Read::Lost => return PositionLookup::Expired,
                 Read::Ahead => return PositionLookup::Foreign,
             };
-            let accepted = chunk.iter().take_while(|change| collapse.accept(change)).count();
-            next += accepted as u64;
-            // The page is full. The refused change is the first of the next page.
-            if accepted < chunk.len() {
+            // If the page is full, the refused change is the first of the next page.
+            if !chunk.iter().all(|change| {
+                let accepted = collapse.accept(change, from);
+                next = if accepted { change.number } else { next };
+                accepted
+            }) {
                 break true;
             }
+            examined += chunk.len();
             // A short chunk means that the end of the log is reached.
             if chunk.len() < CHUNK {
                 break false;
             }
-            if next - from >= MAX_EXAMINED as u64 {
+            if examined >= MAX_EXAMINED {
                 break next < self.log.lock().end();
             }
         };

@@ -68,6 +68,8 @@ pub(crate) struct Index {
     counts: Counts,
     /// The change log.
     changes: Arc<ChangeLog>,
+    /// The time of the latest advance, at which changes are recorded.
+    now: Timestamp,
     /// What is added to `last_seen` where a peer is listed, in milliseconds.
     time_offset: AtomicI64,
     /// What [`Index::advance`] did and has not reported yet.
@@ -118,6 +120,7 @@ impl Index {
             bytes: 0,
             dormant_bytes: 0,
             counts: Counts::default(),
+            now: Timestamp::default(),
             time_offset: AtomicI64::new(0),
             swept: Swept::default(),
             incarnation: fastrand::u64(..),

@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
 use aurora_discovery_registry::{
-    Census, Changes, Claim, Enumeration, Holder, Page, Position, PutRequest, PutResult, Query, Removal,
-    Renewal, Store, StoreError, StoreMetric, Swept,
+    ArchetypeCensus, Census, Changes, Claim, Enumeration, Holder, Page, Position, PutRequest, PutResult,
+    Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -134,6 +134,10 @@ impl Store for EmbeddedStore {
 
     fn set_time_offset(&self, millis: i64) {
         self.shared.index.read().set_time_offset(millis);
+    }
+
+    fn archetype_census(&self, archetype: &Archetype, now: Timestamp) -> Option<ArchetypeCensus> {
+        self.check_open().ok().map(|()| self.read(now).archetype_census(archetype))
     }
 
     fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {

@@ -3,6 +3,7 @@
 mod body;
 mod head;
 mod io;
+mod proxy_hint;
 pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -18,7 +19,7 @@ use std::time::Duration;
 
 use axum::response::Response;
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderValue, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -28,12 +29,14 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_rustls::TlsAcceptor;
 
-use crate::exchange::DiscoveryService;
+use crate::error::Failure;
+use crate::exchange::{DiscoveryService, Via};
 use crate::options::ServerOptions;
 use crate::origin::Origin;
 
 use body::TimedBody;
 use io::MonitoredIo;
+use proxy_hint::ProxyHint;
 use state::{ConnectionState, Timeouts};
 
 /// The maximum number of bytes of a request's head, and of data read ahead. It is ten times what a
@@ -60,6 +63,7 @@ const STREAM_END_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) struct ConnectionServer {
     service: DiscoveryService,
     trusted_hops: usize,
+    proxy_hint: ProxyHint,
     timeouts: Timeouts,
     tls: Option<TlsAcceptor>,
     protocols: Builder<TokioExecutor>,
@@ -68,7 +72,14 @@ pub(crate) struct ConnectionServer {
 impl ConnectionServer {
     pub(crate) fn new(service: DiscoveryService, tls: Option<TlsAcceptor>, options: &ServerOptions) -> Self {
         let timeouts = Timeouts::from(options);
-        Self { service, trusted_hops: options.trusted_hops, timeouts, tls, protocols: protocols() }
+        Self {
+            service,
+            trusted_hops: options.trusted_hops,
+            proxy_hint: ProxyHint::default(),
+            timeouts,
+            tls,
+            protocols: protocols(),
+        }
     }
 
     /// The state of a connection that was just accepted.
@@ -131,12 +142,12 @@ impl Connection {
     async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let multiplexed = request.version() == Version::HTTP_2;
         let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
-        let origin = Origin::of(request.headers(), self.peer, self.server.trusted_hops);
-        let head = head::check(&request);
-        let close = head.is_err() && !multiplexed;
+        let malformed = head::check(&request).err();
+        let close = malformed.is_some() && !multiplexed;
+        let (origin, unknown_client) = self.origin(request.headers());
+        let via = Via { connection: Some(self.state.clone()), malformed, unknown_client };
         let request = request.map(|body| TimedBody::new(body, self.state.clone(), multiplexed));
-        let state = Some(self.state.clone());
-        let mut response = self.server.service.respond_on(request, origin, state, head).await;
+        let mut response = self.server.service.respond_on(request, origin, via).await;
         // It is not certain where the next request would begin.
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -146,6 +157,21 @@ impl Connection {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
         Ok(response)
+    }
+
+    /// The origin of a request, and its refusal if its client is not known.
+    fn origin(&self, headers: &HeaderMap) -> (Origin, Option<Failure>) {
+        let hops = self.server.trusted_hops;
+        if hops == 0 {
+            self.server.proxy_hint.observe(headers, self.peer);
+        }
+        match Origin::of(headers, self.peer, hops) {
+            Ok(origin) => (origin, None),
+            Err(error) => {
+                let address = self.peer.to_canonical();
+                (Origin { address, ..Origin::default() }, Some(error.into()))
+            }
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Maps failures to the message for the client and the message for the log.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use aurora_discovery_protocol::{Code, ErrorBody, Invalid, Refusal};
 use aurora_discovery_registry::{Error, ExceededLimit, Held, StoreError};
@@ -8,6 +9,8 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use http::header::RETRY_AFTER;
 use http::{HeaderValue, StatusCode};
+
+use crate::origin::UnknownClient;
 
 /// When to try again if a bound is reached: leases end and peers deregister within about a minute.
 const FULL_RETRY_SECONDS: u32 = 30;
@@ -40,6 +43,20 @@ impl Failure {
     /// The service is temporarily unable to handle the request.
     pub(crate) fn unavailable(message: &'static str) -> Self {
         Self { cause: Some(message.into()), ..Self::new(Code::Unavailable, message) }
+    }
+
+    /// A source or one of its networks sends too many requests. There will be room after `wait`.
+    pub(crate) fn rate_limited(wait: Duration) -> Self {
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX).max(SOON_SECONDS);
+        Self {
+            retry_after_seconds: Some(seconds),
+            ..Self::new(
+                Code::RateLimited,
+                "too many requests from this address or its network; wait for Retry-After seconds, \
+                 and send fewer",
+            )
+        }
     }
 
     /// The body of the response.
@@ -201,6 +218,13 @@ impl From<StoreError> for Failure {
             },
             StoreError::Internal(cause) => Self::internal(cause),
         }
+    }
+}
+
+impl From<UnknownClient> for Failure {
+    fn from(error: UnknownClient) -> Self {
+        let refusal = Refusal::new(Code::InvalidParameter, error.to_string());
+        Refusal { field: Some("X-Forwarded-For".into()), ..refusal }.into()
     }
 }
 

@@ -4,6 +4,7 @@
 //! limits handlers and compresses, counts, logs and completes responses. It is not a layer of the
 //! router, because axum clones and boxes every layer, and boxes its future, for each request.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -30,6 +31,18 @@ use crate::received::Received;
 use crate::route::Route;
 use crate::router::router;
 use crate::service::Service;
+
+/// What a connection of the server knows about a request, in addition to its [`Origin`].
+#[derive(Default)]
+pub(crate) struct Via {
+    /// The state of the connection.
+    pub(crate) connection: Option<Arc<ConnectionState>>,
+    /// The refusal of a request whose head is malformed.
+    pub(crate) malformed: Option<Failure>,
+    /// The refusal, if the trusted proxies did not say where the request came from. The origin then
+    /// has the address of the nearest proxy, which must not be taken for the client's.
+    pub(crate) unknown_client: Option<Failure>,
+}
 
 /// The HTTP API over one registry, for any transport.
 ///
@@ -64,27 +77,21 @@ impl DiscoveryService {
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
-        self.respond_on(request, origin, None, Ok(())).await
+        self.respond_on(request, origin, Via::default()).await
     }
 
-    /// The same on a connection whose state the transport keeps, to a request whose head the
-    /// transport may have refused.
-    pub(crate) async fn respond_on<B>(
-        &self,
-        request: http::Request<B>,
-        origin: Origin,
-        connection: Option<Arc<ConnectionState>>,
-        head: Result<(), Failure>,
-    ) -> Response
+    /// The same, on a connection of the server.
+    pub(crate) async fn respond_on<B>(&self, request: http::Request<B>, origin: Origin, via: Via) -> Response
     where
         B: HttpBody<Data = Bytes> + Send,
         B::Error: Into<BoxError>,
     {
         let service = &self.service;
         let (mut parts, body) = request.into_parts();
-        let body = match &head {
-            Ok(()) => receive(body, service.unfinished_bodies.share(origin.address)).await,
-            Err(failure) => Err(failure.clone()),
+        let Via { connection, malformed, unknown_client } = via;
+        let body = match &malformed {
+            None => receive(body, service.unfinished_bodies.share(origin.address)).await,
+            Some(refusal) => Err(refusal.clone()),
         };
         let started = Instant::now();
         let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
@@ -93,13 +100,14 @@ impl DiscoveryService {
         let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
         parts.extensions.insert(Received { source, body: body.clone(), connection });
         let handler = self.handle(Request::from_parts(parts, Body::empty()));
-        // A 404, a 405 and a preflight need no permit.
-        let mut response = if let Err(failure) = head {
-            failure.into_response()
-        } else if route.is_some_and(|route| route.admits(&method)) {
-            limited(service, origin.time_left, handler).await
-        } else {
-            handler.await
+        let mut response = match (malformed, route.filter(|route| route.admits(&method))) {
+            (Some(refusal), _) => refusal.into_response(),
+            // A 404, a 405 and a preflight need no permit.
+            (None, None) => handler.await,
+            (None, Some(route)) => match self.admit(route, source, unknown_client) {
+                Ok(()) => limited(service, origin.time_left, handler).await,
+                Err(refusal) => refusal.into_response(),
+            },
         };
         if method == Method::HEAD {
             remove_body(&mut response);
@@ -116,6 +124,15 @@ impl DiscoveryService {
         }
         service.headers.complete(&mut response, &method, &origin.request_id);
         response
+    }
+
+    /// Whether a request may be handled: its client must be known, and within its rate.
+    fn admit(&self, route: Route, source: IpAddr, unknown_client: Option<Failure>) -> Result<(), Failure> {
+        let Some(charge) = route.charge() else { return Ok(()) };
+        match unknown_client {
+            Some(refusal) => Err(refusal),
+            None => self.service.rates.take(charge, source, 1),
+        }
     }
 
     async fn handle(&self, request: Request) -> Response {

@@ -18,12 +18,8 @@ use crate::metrics::Metrics;
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 /// The prefix of every name.
 const PREFIX: &str = "aurora";
-/// The maximum number of archetypes with their own series: a monitoring system keeps each series
-/// for months.
-const MAX_ARCHETYPES: usize = 50;
-
 /// All figures as text: those of the service and of the store, and those of the peers if they could
-/// be counted.
+/// be counted. Each archetype of the census gets a series.
 pub(crate) fn exposition(
     metrics: Arc<Metrics>,
     census: Option<Census>,
@@ -97,10 +93,9 @@ fn encode_census(census: &Census, encoder: &mut DescriptorEncoder<'_>) -> fmt::R
     for (name, help, value) in totals {
         encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?, value)?;
     }
-    let help = "Live peers per archetype, for the most frequent archetypes";
+    let help = "Live peers per archetype, for archetypes that several sources have used for some time";
     let mut family = encoder.encode_descriptor("archetype_peers", help, None, MetricType::Gauge)?;
-    // The census lists the most frequent archetypes first.
-    for (archetype, peers) in census.by_archetype.iter().take(MAX_ARCHETYPES) {
+    for (archetype, peers) in &census.by_archetype {
         encode_gauge(family.encode_family(&[("archetype", archetype.as_str())])?, *peers)?;
     }
     Ok(())

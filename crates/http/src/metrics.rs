@@ -44,6 +44,7 @@ pub(crate) struct Metrics {
     pub(crate) watch_events: Counter,
     pub(crate) watch_resets: Counter,
     pub(crate) watch_cut_off: Counter,
+    pub(crate) watch_sent_away: Counter,
     pub(crate) watch_streams: Gauge,
     connections_open: Gauge,
     requests_in_flight: Gauge,
@@ -139,6 +140,10 @@ impl Default for Metrics {
             watch_resets: all
                 .counter("watch_resets", "Reset events sent to watchers that had missed changes"),
             watch_cut_off: all.counter("watch_cut_off", "Streams closed because their clients did not read"),
+            watch_sent_away: all.counter(
+                "watch_sent_away",
+                "Streams ended because all of them exceeded their bytes per second",
+            ),
             watch_streams: all.gauge("watch_streams", "Open streams of /watch"),
             connections_open: all.gauge("connections_open", "Open connections"),
             requests_in_flight: all.gauge("requests_in_flight", "Requests in progress"),

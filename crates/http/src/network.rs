@@ -1,5 +1,6 @@
 //! The network's figures, for both `/network` and the metrics.
 
+pub(crate) mod established;
 mod risk;
 
 use aurora_discovery_protocol::{ArchetypePeers, NetworkResponse, Timestamp};
@@ -13,7 +14,9 @@ pub(crate) fn figures(service: &Service, census: Census, now: Timestamp) -> Netw
     let summary = service.history.summary(Snapshot::of(&service.metrics, census.live, now));
     let undiscovered_ratio =
         service.registry.store().undiscovered_ratio(now).map(|ratio| rounded(ratio, 1e3));
-    let at_risk = risk::sentences(&census, summary.as_ref(), undiscovered_ratio);
+    service.established.observe(service.registry.store(), &census, now);
+    let established = service.established.counts(service.registry.store(), &census, now);
+    let at_risk = risk::sentences(census.live, &established, summary.as_ref(), undiscovered_ratio);
     let archetypes = census.by_archetype.into_iter();
     NetworkResponse {
         timestamp: service.registry.shown(now),

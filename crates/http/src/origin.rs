@@ -7,7 +7,19 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The header with the id of a request, in requests and responses.
 pub(crate) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// A request came on a trusted connection, but its headers do not say from which client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "X-Forwarded-For must have the client's IP address as entry {hops} from the right, because this \
+     service trusts {hops} proxies in front of it: send the request through them, or have its operator \
+     correct the number"
+)]
+pub struct UnknownClient {
+    /// The number of trusted proxies.
+    pub hops: usize,
+}
 
 /// The source of a request if its transport does not know it: an address reserved for
 /// documentation, which no client has.
@@ -38,17 +50,22 @@ impl Origin {
     ///
     /// Each proxy appends to `X-Forwarded-For` the address that it was called from. With N trusted
     /// hops, the client is therefore the Nth entry from the right; entries further left are claims
-    /// of the client. If the header has fewer entries, or that entry is not an address, the request
-    /// did not pass through all hops, and `peer` is used. An incoming `x-request-id` is accepted
-    /// only from a trusted hop.
-    pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Self {
+    /// of the client. An incoming `x-request-id` is accepted only from a trusted hop.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownClient`] if the header has fewer entries, or that entry is not an address: the
+    /// request did not pass through all hops. `peer` must not be used instead, because it may be a
+    /// proxy, and all its clients would count as one.
+    pub fn of(headers: &HeaderMap, peer: IpAddr, trusted_hops: usize) -> Result<Self, UnknownClient> {
         if trusted_hops == 0 {
-            return Self { address: peer.to_canonical(), request_id: RequestId::fresh(), time_left: None };
+            let address = peer.to_canonical();
+            return Ok(Self { address, request_id: RequestId::fresh(), time_left: None });
         }
-        let address = forwarded_for(headers, trusted_hops).unwrap_or(peer);
+        let address = forwarded_for(headers, trusted_hops).ok_or(UnknownClient { hops: trusted_hops })?;
         let request_id = headers.get(X_REQUEST_ID).and_then(RequestId::accept);
         let request_id = request_id.unwrap_or_else(RequestId::fresh);
-        Self { address: address.to_canonical(), request_id, time_left: None }
+        Ok(Self { address: address.to_canonical(), request_id, time_left: None })
     }
 }
 
@@ -115,7 +132,8 @@ mod tests {
         for line in forwarded {
             headers.append(X_FORWARDED_FOR, HeaderValue::from_bytes(line.as_bytes()).unwrap());
         }
-        Origin::of(&headers, PEER.parse().unwrap(), hops).address.to_string()
+        Origin::of(&headers, PEER.parse().unwrap(), hops)
+            .map_or("unknown".to_owned(), |origin| origin.address.to_string())
     }
 
     #[test]
@@ -148,19 +166,20 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_or_invalid_entry_leaves_the_address_of_the_connection() {
+    fn without_a_valid_entry_of_the_last_hop_the_client_is_unknown() {
         for (lines, hops) in [(&[][..], 1), (&["203.0.113.7"], 2), (&["unknown"], 1), (&[""], 1), (&["é"], 1)]
         {
-            assert_eq!(address(lines, hops), PEER, "{lines:?}");
+            assert_eq!(address(lines, hops), "unknown", "{lines:?}");
         }
     }
 
     #[test]
     fn a_request_id_is_accepted_only_from_a_trusted_hop() {
         let accepted = |value: &str, hops| {
-            let headers: HeaderMap =
-                [(X_REQUEST_ID, HeaderValue::from_str(value).unwrap())].into_iter().collect();
-            Origin::of(&headers, PEER.parse().unwrap(), hops).request_id.as_str() == value
+            let headers = [(X_REQUEST_ID, value), (X_FORWARDED_FOR, PEER)]
+                .map(|(name, value)| (name, HeaderValue::from_str(value).unwrap()));
+            let origin = Origin::of(&HeaderMap::from_iter(headers), PEER.parse().unwrap(), hops);
+            origin.unwrap().request_id.as_str() == value
         };
         assert!(accepted("abc-1", 1));
         assert!(!accepted("abc-1", 0));

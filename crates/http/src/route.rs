@@ -2,6 +2,8 @@
 
 use http::{HeaderValue, Method};
 
+use crate::rate::Charge;
+
 /// A path of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Route {
@@ -62,6 +64,21 @@ impl Route {
     /// Whether the handler of the route accepts this method.
     pub(crate) fn admits(self, method: &Method) -> bool {
         *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
+    }
+
+    /// What a request counts against, or `None` if it is free: monitors must get a response whoever
+    /// calls from their address.
+    pub(crate) const fn charge(self) -> Option<Charge> {
+        match self {
+            Self::Health => None,
+            Self::Heartbeat => Some(Charge::Heartbeats),
+            Self::Register
+            | Self::Discover
+            | Self::Deregister
+            | Self::Network
+            | Self::Watch
+            | Self::OpenApi => Some(Charge::Requests),
+        }
     }
 
     /// The route of a path.

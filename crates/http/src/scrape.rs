@@ -62,8 +62,11 @@ async fn scrape(State(service): State<Arc<Service>>) -> Response {
         tracing::warn!(cause = %error, "the census of the peers failed");
     }
     // Without a census, the exposition contains all figures but those of the peers.
-    let census = census.ok();
+    let mut census = census.ok();
     let network = census.clone().map(|census| network::figures(&service, census, now));
+    if let Some(census) = &mut census {
+        census.by_archetype = service.established.counts(service.registry.store(), census, now);
+    }
     let figures = service.registry.store().metrics();
     match exposition(service.metrics.clone(), census, network.as_ref(), figures) {
         Ok(text) => ([(CONTENT_TYPE, exposition::CONTENT_TYPE)], text).into_response(),

@@ -11,7 +11,9 @@ use crate::header::CommonHeaders;
 use crate::history::History;
 use crate::log::RequestLog;
 use crate::metrics::Metrics;
+use crate::network::established::Established;
 use crate::options::ServiceOptions;
+use crate::rate::Rates;
 use crate::watch::Watchers;
 
 /// The maximum number of bytes of unfinished request bodies: eight thousand of the longest bodies.
@@ -27,9 +29,13 @@ pub(crate) struct Service {
     pub(crate) options: ServiceOptions,
     /// One permit for each request that may be in flight.
     pub(crate) permits: Semaphore,
+    /// The rates of the sources.
+    pub(crate) rates: Rates,
     pub(crate) metrics: Arc<Metrics>,
     /// Counts of the last minutes.
     pub(crate) history: History,
+    /// The archetypes that warnings and metrics name.
+    pub(crate) established: Established,
     pub(crate) watchers: Watchers,
     /// Bytes of request bodies that have arrived only in part.
     pub(crate) unfinished_bodies: Arc<SourceBudget>,
@@ -43,11 +49,14 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
         let metrics = Arc::new(Metrics::default());
+        let established = Established::new(registry.limits().ttl_default.as_millis());
         Self {
             registry,
             permits: Semaphore::new(options.max_in_flight.min(Semaphore::MAX_PERMITS)),
+            rates: Rates::new(options.rate_limits),
             history: History::default(),
-            watchers: Watchers::new(options.max_watchers, options.watch_keep_alive, metrics.clone()),
+            established,
+            watchers: Watchers::new(&options, metrics.clone()),
             metrics,
             unfinished_bodies: SourceBudget::new(MAX_UNFINISHED_BODY_BYTES),
             pending_responses: SourceBudget::new(MAX_PENDING_RESPONSE_BYTES),

@@ -9,6 +9,7 @@ use aurora_discovery_registry::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::history::Snapshot;
+use crate::network::established::Established;
 use crate::service::Service;
 
 /// The interval between sweeps. It affects memory and counts, but no response.
@@ -21,6 +22,7 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut failing: Option<StoreError> = None;
     loop {
         interval.tick().await;
+        service.rates.forget_idle_sources();
         match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
@@ -45,7 +47,8 @@ async fn record_snapshot(service: &Service, now: Timestamp) {
         return;
     }
     // If the census fails, the next tick tries again.
-    if let Ok(census) = service.registry.store().census(0, now).await {
+    if let Ok(census) = service.registry.store().census(Established::CENSUS, now).await {
+        service.established.observe(service.registry.store(), &census, now);
         service.history.record(Snapshot::of(&service.metrics, census.live, now));
     }
 }

@@ -1,5 +1,6 @@
 //! The streams of `/watch`: their limit, their creation and their end.
 
+mod budget;
 mod frame;
 mod stream;
 #[cfg(test)]
@@ -15,7 +16,9 @@ use tokio::sync::watch;
 use crate::budget::{Share, SourceBudget};
 use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
+use crate::options::ServiceOptions;
 
+use budget::{Account, ByteBudget};
 use stream::EventStream;
 
 /// All streams of `/watch`.
@@ -23,14 +26,21 @@ pub(crate) struct Watchers {
     /// Permits for open streams.
     permits: Arc<SourceBudget>,
     keep_alive: Duration,
+    bytes: Arc<ByteBudget>,
     metrics: Arc<Metrics>,
     /// Signals that all streams are to end.
     end: watch::Sender<bool>,
 }
 
 impl Watchers {
-    pub(crate) fn new(max: usize, keep_alive: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { permits: SourceBudget::new(max), keep_alive, metrics, end: watch::Sender::new(false) }
+    pub(crate) fn new(options: &ServiceOptions, metrics: Arc<Metrics>) -> Self {
+        Self {
+            permits: SourceBudget::new(options.max_watchers),
+            keep_alive: options.watch_keep_alive,
+            bytes: Arc::new(ByteBudget::new(options.watch_bytes_per_second)),
+            metrics,
+            end: watch::Sender::new(false),
+        }
     }
 
     /// A permit for one stream to `address`, or `None` if the limit of watchers is reached.
@@ -50,6 +60,7 @@ impl Watchers {
             watching,
             permit,
             self.keep_alive,
+            Account::new(self.bytes.clone()),
             self.end.subscribe(),
             self.metrics.clone(),
             connection,

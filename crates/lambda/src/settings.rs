@@ -94,6 +94,7 @@ mod tests {
             (10, LOG_ONE_IN)
         );
         assert!(settings.service.cors && !settings.custom_metrics);
+        assert_eq!(settings.service.rate_limits, None, "the gateway throttles");
     }
 
     #[test]

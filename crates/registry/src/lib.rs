@@ -34,6 +34,7 @@ pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
 pub use source::{Network, Source};
 pub use standing::{Held, Proof, Standing};
 pub use store::{
-    Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store, StoreError, Swept,
+    ArchetypeCensus, Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store,
+    StoreError, Swept,
 };
 pub use web_origin::{OriginHash, WebOrigin};

@@ -148,6 +148,12 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// The live peers of one archetype, at a bounded cost. `None` if the store can't count them at
+    /// such a cost.
+    fn archetype_census(&self, _archetype: &Archetype, _now: Timestamp) -> Option<ArchetypeCensus> {
+        None
+    }
+
     /// The metrics that the store reports about its own work.
     fn metrics(&self) -> Vec<StoreMetric> {
         Vec::new()
@@ -294,6 +300,16 @@ pub struct Census {
     pub archetypes: u64,
     /// The most frequent archetypes with their numbers of live peers, in descending order.
     pub by_archetype: Vec<(Archetype, u64)>,
+}
+
+/// The live peers of one archetype.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ArchetypeCensus {
+    /// Their number.
+    pub peers: u64,
+    /// Whether some of them are known to come from different sources. Peers on the service's own
+    /// machine count as different sources. It may be `false` if almost all peers come from one.
+    pub several_sources: bool,
 }
 
 /// What has ended since the previous sweep, in the sweep itself or during other calls.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_discovery_http::{ServerOptions, ServiceOptions, TlsFiles};
+use aurora_discovery_http::{Rate, RateLimits, ServerOptions, ServiceOptions, TlsFiles};
 use clap::{Args, value_parser};
 
 use crate::listen::socket_address;
@@ -45,6 +45,31 @@ pub struct ServerArgs {
     /// others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
+    /// The bytes per second of all /watch streams together; those that fall behind are told to come
+    /// back later; 0 means no limit.
+    #[arg(long, env = "AURORA_WATCH_BYTES_PER_SECOND", default_value_t = ServiceOptions::default().watch_bytes_per_second, value_name = "BYTES", value_parser = value_parser!(u32))]
+    pub watch_bytes_per_second: u32,
+    /// The requests per second of one source (an IPv4 address or an IPv6 /64), other than heartbeats
+    /// and health checks; more get 429 with `Retry-After`; 0 means no limit.
+    #[arg(long, env = "AURORA_REQUEST_RATE", default_value_t = RateLimits::default().requests.per_second, value_name = "PER_SECOND", value_parser = value_parser!(u32))]
+    pub request_rate: u32,
+    /// The requests that a source may send at once, after a pause.
+    #[arg(long, env = "AURORA_REQUEST_BURST", default_value_t = RateLimits::default().requests.burst, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub request_burst: u32,
+    /// The heartbeats per second of one source; each peer of a heartbeat for many counts; 0 means no
+    /// limit.
+    #[arg(long, env = "AURORA_HEARTBEAT_RATE", default_value_t = RateLimits::default().heartbeats.per_second, value_name = "PER_SECOND", value_parser = value_parser!(u32))]
+    pub heartbeat_rate: u32,
+    /// The heartbeats that a source may send at once, after a pause.
+    #[arg(long, env = "AURORA_HEARTBEAT_BURST", default_value_t = RateLimits::default().heartbeats.burst, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
+    pub heartbeat_burst: u32,
+    /// How many times the rates of a source its network has: an IPv4 /24 or an IPv6 /56; 0 means no
+    /// limit.
+    #[arg(long, env = "AURORA_NETWORK_RATE_FACTOR", default_value_t = RateLimits::default().network_factor, value_name = "FACTOR", value_parser = value_parser!(u32))]
+    pub network_rate_factor: u32,
+    /// How many times the rates of a source its IPv6 /48 has; 0 means no limit.
+    #[arg(long, env = "AURORA_SITE_RATE_FACTOR", default_value_t = RateLimits::default().site_factor, value_name = "FACTOR", value_parser = value_parser!(u32))]
+    pub site_rate_factor: u32,
     /// How long a client may take to connect and to send the head of a request.
     #[arg(long, env = "AURORA_HEADER_TIMEOUT", default_value_t = ServerOptions::default().header_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub header_timeout: u64,
@@ -84,7 +109,18 @@ impl ServerArgs {
         options.service = service.options();
         options.service.max_in_flight = size(self.max_in_flight);
         options.service.max_watchers = size(self.max_watchers);
+        options.service.watch_bytes_per_second = self.watch_bytes_per_second;
+        options.service.rate_limits = Some(self.rate_limits());
         Ok(options)
+    }
+
+    fn rate_limits(&self) -> RateLimits {
+        RateLimits {
+            requests: Rate { per_second: self.request_rate, burst: self.request_burst },
+            heartbeats: Rate { per_second: self.heartbeat_rate, burst: self.heartbeat_burst },
+            network_factor: self.network_rate_factor,
+            site_factor: self.site_rate_factor,
+        }
     }
 
     fn tls(&self, sources: &Sources) -> Result<Option<TlsFiles>, SettingError> {

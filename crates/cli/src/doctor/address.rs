@@ -3,7 +3,8 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use aurora_discovery_client::Client;
+use aurora_discovery_client::{Client, Probe};
+use aurora_discovery_protocol::ErrorBody;
 use tokio::net::{UdpSocket, lookup_host};
 
 use super::finding::Finding;
@@ -11,9 +12,25 @@ use super::reach::explain;
 use super::test_peer::{TestPeer, describe_refusal, search_log};
 
 const CHECK: &str = "address";
+const X_FORWARDED_FOR: &str = "x-forwarded-for";
 /// An address reserved for documentation, which no client has. If the service sees it, it has
 /// accepted a forged claim.
 const FORGED: &str = "192.0.2.77";
+
+/// The finding if the service refuses requests because its proxies do not name the client.
+pub(crate) async fn unknown_client(client: &Client) -> Option<Finding> {
+    let response = client.probe(Probe::get("discover").parameter("limit", "1")).await.ok()?;
+    let error: ErrorBody = serde_json::from_slice(&response.body).ok()?;
+    let is_unknown = error.field.is_some_and(|field| field.eq_ignore_ascii_case(X_FORWARDED_FOR));
+    (response.status == 400 && is_unknown).then(|| {
+        Finding::fail(
+            CHECK,
+            format!("the service does not know its clients, and refuses their requests: {}", error.error),
+            "set --trusted-hops to the number of your own proxies between clients and the service, and configure each \
+             to append to X-Forwarded-For",
+        )
+    })
+}
 
 /// Compares the address that the service sees with this machine's own, and tries to claim another
 /// one.
@@ -30,7 +47,7 @@ pub(crate) async fn examine(client: &Client, peer: &mut TestPeer) -> Vec<Finding
         return vec![Finding::fail(CHECK, message, "deploy the current version of the service")];
     };
     let route = route(client).await;
-    match peer.register(client, None, Some(("x-forwarded-for", FORGED))).await {
+    match peer.register(client, None, Some((X_FORWARDED_FOR, FORGED))).await {
         Err(error) => {
             let (message, fix) = explain(&error);
             vec![Finding::fail(CHECK, message, fix)]

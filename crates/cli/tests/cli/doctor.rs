@@ -165,9 +165,19 @@ fn a_proxy_that_hides_client_addresses_is_reported() {
 #[test]
 fn a_service_that_trusts_forged_forwarded_headers_is_reported() {
     let service = Service::start(&["--memory", "--trusted-hops", "1"]);
-    let examination = examine(&service.endpoint, &[]);
+    let address = authority(&service.endpoint);
+    let gullible = Proxy::routing(move |_| Destination::ServiceWithClient(address));
+    let examination = examine(&gullible.endpoint, &[]);
     examination.assert_finding("address", "fail", "writes into X-Forwarded-For", "lower --trusted-hops");
     examination.assert_problems_only_in(&["address"]);
+}
+
+#[test]
+fn a_service_that_expects_more_proxies_than_there_are_is_reported() {
+    let service = Service::start(&["--memory", "--trusted-hops", "1"]);
+    let examination = examine(&service.endpoint, &[]);
+    examination.assert_finding("address", "fail", "X-Forwarded-For must have", "set --trusted-hops");
+    examination.assert_problems_only_in(&["address", "version"]);
 }
 
 #[test]

@@ -16,6 +16,8 @@ type Edit = dyn Fn(&str, String) -> String + Send + Sync;
 pub(crate) enum Destination {
     /// To the service at this address.
     Service(SocketAddr),
+    /// To the service, with the address of the client unless the request already claims one.
+    ServiceWithClient(SocketAddr),
     /// No service: the proxy sends this response itself.
     Response(&'static str),
 }
@@ -61,12 +63,17 @@ pub(crate) fn authority(endpoint: &str) -> SocketAddr {
 fn forward(mut client: TcpStream, route: &Route, edit: &Edit) -> Option<()> {
     let (head, body) = message(&mut client)?;
     let line = head.lines().next()?.to_owned();
-    let response = match route(&line) {
+    let destination = route(&line);
+    let names_client = matches!(destination, Destination::ServiceWithClient(_));
+    let response = match destination {
         Destination::Response(response) => response.to_owned(),
-        Destination::Service(address) => {
+        Destination::Service(address) | Destination::ServiceWithClient(address) => {
             let mut service = from_another_address(address);
             // There is one request per connection, so the response ends with the connection.
-            let head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+            let mut head = head.replacen("\r\n", "\r\nconnection: close\r\n", 1);
+            if names_client && !head.to_ascii_lowercase().contains("\r\nx-forwarded-for:") {
+                head = head.replacen("\r\n", "\r\nx-forwarded-for: 127.0.0.1\r\n", 1);
+            }
             service.write_all(&[head.as_bytes(), &body].concat()).ok()?;
             let mut response = String::new();
             service.read_to_string(&mut response).ok()?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use aurora_discovery_client::{Client, ClientOptions, Error, Event, LeaseKeeper, RegisterRequest};
 use tokio::sync::mpsc::unbounded_channel;
 
-use crate::peer::{deregistered, keep, registered, renewed};
+use crate::peer::{deregistered, keep, registered, registered_as, renewed};
 use crate::server::{Action, ScriptedServer, refuse};
 
 #[tokio::test]
@@ -44,6 +44,29 @@ async fn a_forgotten_peer_registers_again_with_its_token() {
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
     assert!(server.received()[2].body.contains(r#""lease_token":"the-token""#));
+}
+
+#[tokio::test]
+async fn a_rate_limited_keeper_waits_as_told_and_does_not_register_again() {
+    let server = ScriptedServer::start(|n, received| match received.path() {
+        "/register" => registered_as(300, 1, "the-token", "127.0.0.1"),
+        "/heartbeat" if n == 1 => {
+            let body = r#"{"error":"too many requests","code":"rate_limited"}"#;
+            // The wait is of real time, since the server has a real socket.
+            Action::Respond(429, &[("retry-after", "1")], body.to_owned())
+        }
+        _ => renewed(300),
+    })
+    .await;
+    let (_keeper, mut events) = keep(&server);
+    assert!(matches!(events.recv().await, Some(Event::Registered(_))));
+    let Some(Event::Failed { retry_in, .. }) = events.recv().await else { panic!("it is not a failure") };
+    assert!(retry_in >= Duration::from_secs(1), "{retry_in:?}");
+    assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
+    let received = server.received();
+    let paths: Vec<_> = received.iter().map(|received| received.path()).collect();
+    assert_eq!(paths[..3], ["/register", "/heartbeat", "/heartbeat"]);
+    assert!(received[2].at - received[1].at >= Duration::from_secs(1));
 }
 
 #[tokio::test]

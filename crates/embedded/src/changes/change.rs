@@ -1,9 +1,17 @@
 //! A single change: how a peer was listed before and after it.
+//!
+//! Successive changes of one peer may be merged into one. Some followers have seen a part of them
+//! already, so a merged change keeps the states in between. A follower that reads all changes each
+//! time is told exactly whether a peer joined or changed. For others, the end of a page may lie
+//! between merged changes, and then a peer that they know may join again. A peer that is not known
+//! may leave. No follower is left with a peer that is not listed.
+
+use std::sync::Arc;
 
 use aurora_discovery_protocol::{ChangeKind, EncodedPeer, LeftEvent, PeerId, PeerList, Timestamp, View};
 
 /// The hashed archetypes of a live peer.
-pub(crate) type ArchetypeHashes = Box<[u64]>;
+pub(crate) type ArchetypeHashes = Arc<[u64]>;
 
 /// The listing of a live peer.
 pub(crate) struct ListedPeer<'a> {
@@ -17,7 +25,10 @@ pub(crate) struct ListedPeer<'a> {
 }
 
 /// A complete change of one peer. It can be reported after the peer is gone.
+#[derive(Clone)]
 pub(super) struct Change {
+    /// How many changes there were up to this one.
+    pub(super) number: u64,
     /// The peer's id, followed by the front and the back of its JSON if the peer is listed after
     /// the change.
     text: Box<[u8]>,
@@ -26,8 +37,18 @@ pub(super) struct Change {
     last_seen: Timestamp,
     expires_in: u64,
     registered_ago: u64,
+    /// The archetypes before the first of the merged changes, if the peer was listed.
     before: Option<ArchetypeHashes>,
+    /// What the merged changes before this one made of `before`, in order.
+    between: Vec<State>,
     after: Option<ArchetypeHashes>,
+}
+
+/// The archetypes of a peer from a change on; `None` if it is not listed.
+#[derive(Clone)]
+struct State {
+    number: u64,
+    archetypes: Option<ArchetypeHashes>,
 }
 
 /// Selects the changes that a follower sees.
@@ -42,13 +63,18 @@ pub(super) struct Filter {
 impl Change {
     /// Memory of an entry in addition to its text and its archetypes: the change itself, two
     /// reference counts, the pointer in the log and the overhead of three allocations.
-    const COST: usize = size_of::<Self>() + 16 + 8 + 3 * 16;
+    const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
+    /// The maximum number of states that a merged change keeps. A peer that only changes its
+    /// content needs one; one that changes its archetypes all the time takes a place in the log
+    /// after each so many changes.
+    const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
         // One allocation holds all texts, because there may be a hundred thousand changes.
         let encoded = after.as_ref().map(|listed| listed.peer).unwrap_or_default();
         let (front, back) = (encoded.front(), encoded.back());
         let change = Self {
+            number: 0,
             text: [peer, front, back].concat().into(),
             id_len: peer.len(),
             front_len: front.len(),
@@ -56,6 +82,7 @@ impl Change {
             expires_in: 0,
             registered_ago: 0,
             before: before.cloned(),
+            between: Vec::new(),
             after: None,
         };
         match after {
@@ -64,6 +91,28 @@ impl Change {
                 Self { last_seen, expires_in, registered_ago, after: Some(archetypes), ..change }
             }
         }
+    }
+
+    /// Whether a later change can be merged with this one.
+    pub(super) fn has_room(&self) -> bool {
+        self.between.len() < Self::MAX_STATES
+    }
+
+    /// This change merged with the previous one of the same peer.
+    pub(super) fn merged_with(self, earlier: Arc<Self>) -> Self {
+        let Self { number, before, mut between, after, .. } = Arc::unwrap_or_clone(earlier);
+        let previous = between.last().map_or(&before, |state| &state.archetypes);
+        // A change of the content alone makes no difference to any filter.
+        if *previous != after {
+            between.push(State { number, archetypes: after });
+        }
+        Self { before, between, ..self }
+    }
+
+    /// The archetypes of the peer after the changes up to `seen`.
+    fn seen_before(&self, seen: u64) -> Option<&ArchetypeHashes> {
+        let last_seen = self.between.iter().rev().find(|state| state.number <= seen);
+        last_seen.map_or(&self.before, |state| &state.archetypes).as_ref()
     }
 
     pub(super) fn id_bytes(&self) -> &[u8] {
@@ -77,7 +126,10 @@ impl Change {
 
     /// Approximate memory use in bytes.
     pub(super) fn cost(&self) -> usize {
-        Self::COST + self.text.len() + 8 * self.archetypes().count()
+        let states = self.between.iter();
+        let between =
+            states.map(|state| size_of::<State>() + 8 * state.archetypes.as_ref().map_or(0, |all| all.len()));
+        Self::COST + self.text.len() + 8 * self.archetypes().count() + between.sum::<usize>()
     }
 
     /// An upper bound for the bytes that it takes in a list, without the comma.
@@ -85,9 +137,17 @@ impl Change {
         self.id_len + self.encoded().max_listed_len(view)
     }
 
-    /// All archetypes that the peer has before or after the change. Some may appear twice.
+    /// All archetypes that the peer has before or after the change, without those in between. Some
+    /// may appear twice.
     pub(super) fn archetypes(&self) -> impl Iterator<Item = u64> {
         self.before.iter().chain(&self.after).flat_map(|hashes| hashes.iter().copied())
+    }
+
+    /// The archetypes of the states before this change that were merged into it. Some may appear
+    /// twice.
+    pub(super) fn merged_archetypes(&self) -> impl Iterator<Item = u64> {
+        let between = self.between.iter().filter_map(|state| state.archetypes.as_ref());
+        self.before.iter().chain(between).flat_map(|hashes| hashes.iter().copied())
     }
 
     /// Appends the peer as it was listed after the change.
@@ -117,18 +177,17 @@ impl Change {
 }
 
 impl Filter {
-    /// The kind of a change as a follower with this filter sees it; `None` if it does not concern
-    /// the follower. A peer that gains or loses a wanted archetype joins or leaves for this
-    /// follower, although the peer stays live.
-    pub(super) fn kind(&self, change: &Change) -> Option<ChangeKind> {
+    /// The kind of a change for a follower with this filter whose last page or read ended at `seen`;
+    /// `None` if it does not concern the follower. A peer that gains or loses a wanted archetype
+    /// joins or leaves for this follower, although the peer stays live.
+    pub(super) fn kind(&self, change: &Change, seen: u64) -> Option<ChangeKind> {
         if self.excludes(change) {
             return None;
         }
-        match (self.matches_before(change), self.matches_after(change)) {
+        match (self.matches_before(change, seen), self.matches_after(change)) {
             (false, true) => Some(ChangeKind::Joined),
             (true, true) => Some(ChangeKind::Changed),
-            (true, false) => Some(ChangeKind::Left),
-            (false, false) => None,
+            (_, false) => self.may_know(change).then_some(ChangeKind::Left),
         }
     }
 
@@ -136,8 +195,15 @@ impl Filter {
         self.exclude.as_ref().is_some_and(|peer| peer.as_str().as_bytes() == change.id_bytes())
     }
 
-    pub(super) fn matches_before(&self, change: &Change) -> bool {
-        self.matches(change.before.as_ref())
+    pub(super) fn matches_before(&self, change: &Change, seen: u64) -> bool {
+        self.matches(change.seen_before(seen))
+    }
+
+    /// Whether a follower may know the peer from before the change, or from an enumeration since.
+    /// Its position does not tell: a page may have ended before a change that was merged later.
+    fn may_know(&self, change: &Change) -> bool {
+        let mut states = change.between.iter().map(|state| state.archetypes.as_ref());
+        self.matches(change.before.as_ref()) || states.any(|archetypes| self.matches(archetypes))
     }
 
     pub(super) fn matches_after(&self, change: &Change) -> bool {

@@ -32,13 +32,13 @@ impl Collapse {
         Self { filter, view, limit, page_bytes, bytes: 0, peers: Vec::new(), by_id: HashMap::new() }
     }
 
-    /// Accepts a change, or returns `false` because the page is full. The first change is always
-    /// accepted, so that each page makes progress.
-    pub(super) fn accept(&mut self, change: &Arc<Change>) -> bool {
+    /// Accepts a change for a follower whose last page ended at `seen`, or returns `false` because
+    /// the page is full. The first change is always accepted, so that each page makes progress.
+    pub(super) fn accept(&mut self, change: &Arc<Change>, seen: u64) -> bool {
         // A change that the filter hides does not alter the net change: either the peer is
         // excluded, or it matched neither before nor after this change, so its last recorded change
         // still holds.
-        if self.filter.kind(change).is_none() {
+        if self.filter.kind(change, seen).is_none() {
             return true;
         }
         let known = self.by_id.get(change.id_bytes()).copied();
@@ -53,8 +53,8 @@ impl Collapse {
             self.peers[index].last = change.clone();
         } else {
             self.by_id.insert(change.id_bytes().into(), self.peers.len());
-            self.peers
-                .push(NetChange { matched_before: self.filter.matches_before(change), last: change.clone() });
+            let matched_before = self.filter.matches_before(change, seen);
+            self.peers.push(NetChange { matched_before, last: change.clone() });
         }
         true
     }

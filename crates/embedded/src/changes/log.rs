@@ -1,22 +1,28 @@
-//! The log itself: a queue of changes that drops the oldest first, and the watchers that wait for
+//! The log itself: a list of changes that drops the oldest first, and the watchers that wait for
 //! more.
 //!
-//! Changes are numbered from 1 for the whole run. The log keeps the last of them, so change `n` is
-//! at index `n - 1 - dropped` of the queue, and the offset of a position is the
-//! number of changes before it.
+//! Changes are numbered from 1 for the whole run, and the offset of a position is the number of
+//! changes before it. A change that is merged into a later one leaves a gap in the numbers.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use aurora_discovery_protocol::Timestamp;
+
 use super::change::{Change, Filter};
+use super::recent::RecentChanges;
 use super::signal::WakeSignal;
 use super::subscription::Subscriptions;
 
 /// The newest changes, within the bounds.
 pub(super) struct Log {
-    changes: VecDeque<Arc<Change>>,
-    /// The number of changes that were dropped.
+    /// By number. Followers read ranges, and merging removes changes from the middle.
+    changes: BTreeMap<u64, Arc<Change>>,
+    /// The number of the last change.
+    end: u64,
+    /// The number of the last change that was dropped.
     dropped: u64,
+    recent: RecentChanges,
     bytes: usize,
     max_changes: usize,
     max_bytes: usize,
@@ -34,13 +40,21 @@ pub(super) enum Read<T> {
 
 impl Log {
     pub(super) fn new(max_changes: usize, max_bytes: usize) -> Self {
-        let (changes, subscriptions) = (VecDeque::new(), Subscriptions::default());
-        Self { changes, dropped: 0, bytes: 0, max_changes, max_bytes, subscriptions }
+        Self {
+            changes: BTreeMap::new(),
+            end: 0,
+            dropped: 0,
+            recent: RecentChanges::default(),
+            bytes: 0,
+            max_changes,
+            max_bytes,
+            subscriptions: Subscriptions::default(),
+        }
     }
 
     /// The number of changes so far, including those that were dropped.
     pub(super) fn end(&self) -> u64 {
-        self.dropped + self.changes.len() as u64
+        self.end
     }
 
     /// The number of changes in memory and their size in bytes.
@@ -48,20 +62,51 @@ impl Log {
         (self.changes.len(), self.bytes)
     }
 
-    /// Appends a change, drops the oldest ones beyond the bounds, and returns whether any watcher
-    /// must be woken.
-    pub(super) fn push(&mut self, change: Change) -> bool {
+    /// Appends a change at `now`, drops the oldest ones beyond the bounds, and returns whether any
+    /// watcher must be woken. `peer` is the hash of the peer's id.
+    pub(super) fn push(&mut self, mut change: Change, peer: u64, now: Timestamp) -> bool {
+        self.end += 1;
+        // Watchers of a state in between were woken when it began.
+        let must_wake = self.subscriptions.record(&change, self.end);
+        change.number = self.end;
+        let recent = self.recent.find(peer, now);
+        let change = match recent.and_then(|number| self.take_mergeable(number, &change)) {
+            Some(earlier) => {
+                self.recent.advance(peer, self.end);
+                let merged = change.merged_with(earlier);
+                self.subscriptions.advance(merged.merged_archetypes(), self.end);
+                merged
+            }
+            None => {
+                self.recent.begin(peer, self.end, now, self.max_changes);
+                change
+            }
+        };
+        self.append(change);
+        must_wake
+    }
+
+    /// Takes a change out of the log that `later` can be merged with.
+    fn take_mergeable(&mut self, number: u64, later: &Change) -> Option<Arc<Change>> {
+        // Two ids may have the same hash.
+        let earlier = self.changes.get(&number)?;
+        if earlier.id_bytes() != later.id_bytes() || !earlier.has_room() {
+            return None;
+        }
+        let earlier = self.changes.remove(&number)?;
+        self.bytes -= earlier.cost();
+        Some(earlier)
+    }
+
+    fn append(&mut self, change: Change) {
         self.bytes += change.cost();
-        let count = self.end() + 1;
-        let must_wake = self.subscriptions.record(&change, count);
-        self.changes.push_back(Arc::new(change));
+        self.changes.insert(change.number, Arc::new(change));
         // A single change that exceeds the limit of bytes is dropped as well.
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {
-            let Some(oldest) = self.changes.pop_front() else { break };
+            let Some((number, oldest)) = self.changes.pop_first() else { break };
             self.bytes -= oldest.cost();
-            self.dropped += 1;
+            self.dropped = number;
         }
-        must_wake
     }
 
     /// At most `limit` changes from offset `from` on.
@@ -69,11 +114,10 @@ impl Log {
         if from > self.end() {
             return Read::Ahead;
         }
-        // Offsets count all changes of the run, and indices only those in memory.
-        let Some(start) = from.checked_sub(self.dropped) else { return Read::Lost };
-        let start = usize::try_from(start).unwrap_or(usize::MAX).min(self.changes.len());
-        let end = self.changes.len().min(start.saturating_add(limit));
-        Read::Changes(self.changes.range(start..end).cloned().collect())
+        if from < self.dropped {
+            return Read::Lost;
+        }
+        Read::Changes(self.changes.range(from + 1..).take(limit).map(|(_, change)| change.clone()).collect())
     }
 
     /// Whether all changes from offset `from` on that pass a filter are still in memory. Dropped
@@ -86,6 +130,11 @@ impl Log {
         } else {
             Read::Changes(())
         }
+    }
+
+    #[cfg(test)]
+    pub(super) fn recent_peers(&self) -> usize {
+        self.recent.len()
     }
 
     /// The signals of the watchers to wake for the changes that were added.

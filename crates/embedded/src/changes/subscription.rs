@@ -93,6 +93,17 @@ impl Subscriptions {
         !self.pending.is_empty()
     }
 
+    /// Records that an earlier change of these topics is now part of the change with the number
+    /// `count`. Its watchers were woken for it, but those that are still reading must not stop
+    /// before the new place.
+    pub(super) fn advance(&mut self, archetypes: impl Iterator<Item = u64>, count: u64) {
+        for topic in archetypes.map(Topic::Archetype) {
+            if let Some(state) = self.topics.get_mut(&topic) {
+                state.last = count;
+            }
+        }
+    }
+
     /// Whether any change from offset `offset` on may match a filter. A `true` may be wrong (see
     /// [`Subscriptions::add`]); a `false` is always right.
     pub(super) fn may_have_changes(&self, filter: &Filter, offset: u64) -> bool {

@@ -35,6 +35,14 @@ impl ChangeLog {
     }
 
     fn add_peer(&self, peer: &str, archetypes: &[&str]) {
+        self.change(peer, None, Some(archetypes), 0);
+    }
+
+    /// A peer with one list of archetypes is listed with another, `millis` after the start.
+    fn change(&self, peer: &str, before: Option<&[&str]>, after: Option<&[&str]>, millis: u64) {
+        let before = before.map(|archetypes| self.archetype_hashes(archetypes));
+        let now = Timestamp::from_secs(1_000).plus_millis(millis);
+        let Some(archetypes) = after else { return self.add(peer.as_bytes(), before.as_ref(), None, now) };
         let registration = Registration {
             peer_id: PeerId::parse(peer).unwrap(),
             address: Address::parse("10.0.0.1").unwrap().unwrap(),
@@ -50,7 +58,7 @@ impl ChangeLog {
             expires_in: 300,
             registered_ago: 0,
         };
-        self.add(peer.as_bytes(), None, Some(listed));
+        self.add(peer.as_bytes(), before.as_ref(), Some(listed), now);
     }
 
     fn watcher(self: &Arc<Self>, archetypes: &[&str], after: Option<&Position>) -> Box<dyn Watch> {
@@ -258,4 +266,123 @@ fn a_page_of_changes_stays_within_its_byte_limit_in_every_view() {
         let bytes = delta.joined.to_array().len();
         assert!((10_000..=20_000).contains(&bytes), "{bytes} in {view:?}");
     }
+}
+
+#[test]
+fn changes_of_one_peer_within_a_second_take_one_place_in_the_log() {
+    let changes = change_log(10);
+    let start = changes.head();
+    changes.join("other", &["b"]);
+    changes.change("p", None, Some(&["a"]), 0);
+    for n in 1..10_000 {
+        changes.change("p", Some(&["a"]), Some(&["a"]), n % 1_000);
+    }
+    assert_eq!(changes.figures().retained, 2);
+    let PositionLookup::Known(delta) = changes.delta(&query(&[]), &start) else { panic!("changes are lost") };
+    assert_eq!((delta.joined.len(), delta.changed.len()), (2, 0));
+    // In the long run, there is one change a second.
+    for n in 0..5_000 {
+        changes.change("p", Some(&["a"]), Some(&["a"]), 2_000 + n);
+    }
+    assert_eq!(changes.figures().retained, 2 + 5);
+}
+
+#[test]
+fn a_peer_that_comes_and_goes_all_the_time_takes_few_places_in_the_log() {
+    let changes = change_log(1_000);
+    for n in 0..1_000 {
+        changes.change("p", None, Some(&["a"]), n % 1_000);
+        changes.change("p", Some(&["a"]), None, n % 1_000);
+    }
+    assert!(changes.figures().retained <= 2_000 / 32 + 1, "{:?}", changes.figures());
+}
+
+#[test]
+fn a_follower_is_told_a_merged_change_by_what_it_has_seen() {
+    let changes = change_log(100);
+    let mut positions = vec![changes.head()];
+    let steps: [(Option<&[&str]>, Option<&[&str]>); 5] = [
+        (None, Some(&["a"])),
+        (Some(&["a"]), Some(&["a", "b"])),
+        (Some(&["a", "b"]), Some(&["b"])),
+        (Some(&["b"]), None),
+        (None, Some(&["b"])),
+    ];
+    // The kinds that followers of everything, of `a` and of `b` are told from each position on.
+    let joined = Some(ChangeKind::Joined);
+    let (changed, left) = (Some(ChangeKind::Changed), Some(ChangeKind::Left));
+    let expected = [
+        // They have not seen the peer yet.
+        [joined, left, joined],
+        [changed, left, joined],
+        [changed, left, changed],
+        [changed, left, changed],
+        [joined, left, joined],
+    ];
+    for (before, after) in steps {
+        changes.change("p", before, after, 0);
+        positions.push(changes.head());
+    }
+    assert_eq!(changes.figures().retained, 1);
+    for (position, expected) in positions.iter().zip(expected) {
+        let told = [&[][..], &["a"], &["b"]].map(|filter| {
+            let watched = take(&mut changes.watcher(filter, Some(position)));
+            let PositionLookup::Known(delta) = changes.delta(&query(filter), position) else { panic!() };
+            let counts = (delta.joined.len(), delta.changed.len(), delta.left.len());
+            let kind = watched.first().map(|(kind, _)| *kind);
+            let same = match kind {
+                Some(ChangeKind::Joined) => (1, 0, 0),
+                Some(ChangeKind::Changed) => (0, 1, 0),
+                Some(ChangeKind::Left) => (0, 0, 1),
+                None => (0, 0, 0),
+            };
+            assert_eq!(counts, same, "watching and reading the changes agree");
+            kind
+        });
+        assert_eq!(told, expected);
+    }
+    let end = positions.last().unwrap();
+    assert_eq!(take(&mut changes.watcher(&[], Some(end))), []);
+}
+
+#[test]
+fn a_watcher_that_reads_slowly_does_not_miss_a_change_that_was_merged_with_another() {
+    let changes = change_log(100);
+    let mut watcher = changes.watcher(&["a"], None);
+    changes.change("p", None, Some(&["a"]), 0);
+    assert_eq!(take(&mut watcher).len(), 1);
+    // The peer leaves the archetype, others join it, and the peer changes again.
+    changes.change("p", Some(&["a"]), Some(&["b"]), 2_000);
+    changes.change("q", None, Some(&["a"]), 2_000);
+    changes.change("r", None, Some(&["a"]), 2_000);
+    changes.change("p", Some(&["b"]), Some(&["c"]), 2_000);
+    let mut left = 0;
+    for _ in 0..10 {
+        let WatchRead::Changes { changes, .. } = watcher.read(1) else { panic!("the watcher lost changes") };
+        left += changes.iter().filter(|change| change.kind == ChangeKind::Left).count();
+    }
+    assert_eq!(left, 1);
+}
+
+#[test]
+fn a_watcher_that_keeps_up_sees_every_change() {
+    let changes = change_log(100);
+    let mut watcher = changes.watcher(&["a"], None);
+    let mut kinds = Vec::new();
+    let a: Option<&[&str]> = Some(&["a"]);
+    for (before, after) in [(None, a), (a, a), (a, None), (None, a), (a, a)] {
+        changes.change("p", before, after, 0);
+        kinds.extend(take(&mut watcher).into_iter().map(|(kind, _)| kind));
+    }
+    use ChangeKind::{Changed, Joined, Left};
+    assert_eq!(kinds, [Joined, Changed, Left, Joined, Changed]);
+}
+
+#[test]
+fn the_memory_of_recent_changes_is_bounded() {
+    let changes = change_log(100);
+    for n in 0..100_000 {
+        changes.add_peer(&format!("p{n}"), &[]);
+    }
+    assert!(changes.log.lock().recent_peers() <= 400);
 }

@@ -58,7 +58,7 @@ impl Watch for Watcher {
         // watcher, and may have been dropped from the log by now. Skipping them avoids a false
         // `Lost`.
         self.offset = self.signal.first_change().map_or(self.offset, |first| self.offset.max(first));
-        let (mut occurrences, mut bytes, from) = (Vec::new(), 0, self.offset);
+        let (mut occurrences, mut bytes, mut examined, from) = (Vec::new(), 0, 0, self.offset);
         loop {
             let chunk = {
                 let log = self.changes.log.lock();
@@ -82,8 +82,9 @@ impl Watch for Watcher {
                 }
             };
             for change in &chunk {
-                self.offset += 1;
-                let Some(kind) = self.filter.kind(change) else { continue };
+                let kind = self.filter.kind(change, from);
+                self.offset = change.number;
+                let Some(kind) = kind else { continue };
                 let Some(json) = change.event_json(kind, self.view) else { continue };
                 bytes += json.len();
                 occurrences.push(LoggedChange { kind, json, position: self.position() });
@@ -91,7 +92,8 @@ impl Watch for Watcher {
                     return WatchRead::Changes { changes: occurrences, more: true };
                 }
             }
-            if self.offset - from >= MAX_EXAMINED as u64 {
+            examined += chunk.len();
+            if examined >= MAX_EXAMINED {
                 return WatchRead::Changes { changes: occurrences, more: true };
             }
         }

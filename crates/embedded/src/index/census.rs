@@ -1,8 +1,12 @@
 //! The census of the index.
 
-use aurora_discovery_registry::Census;
+use aurora_discovery_protocol::Archetype;
+use aurora_discovery_registry::{ArchetypeCensus, Census};
 
 use super::Index;
+
+/// The maximum number of peers of an archetype whose sources are compared.
+const COMPARED: usize = 16;
 
 impl Index {
     /// The number of peers, and the number of peers of each of the most frequent archetypes.
@@ -13,5 +17,18 @@ impl Index {
             archetypes: self.archetypes.live() as u64,
             by_archetype: self.archetypes.most_frequent(archetypes),
         }
+    }
+
+    /// The live peers of one archetype.
+    pub(crate) fn archetype_census(&self, archetype: &Archetype) -> ArchetypeCensus {
+        let Some(number) = self.archetypes.find(archetype.key()) else { return ArchetypeCensus::default() };
+        let members = self.archetypes.members(number).as_slice();
+        // The members are in the order in which they came, so one source may have many in a row.
+        let compared = members.iter().step_by(members.len().div_ceil(COMPARED).max(1));
+        let mut sources = compared.map(|slot| self.slots.tail(*slot).holder().source);
+        let several_sources = sources.next().is_some_and(|first| {
+            first.is_loopback() || sources.any(|other| other != first || other.is_loopback())
+        });
+        ArchetypeCensus { peers: members.len() as u64, several_sources }
     }
 }

@@ -37,13 +37,13 @@ impl Index {
             expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
             registered_ago: slot.last_seen().millis_since(tail.registered_at) / 1_000,
         });
-        self.changes.add(&self.slots.encoded(number).peer_id(), before, listed);
+        self.changes.add(&self.slots.encoded(number).peer_id(), before, listed, self.now);
     }
 
     /// Records that a slot's peer is no longer listed, if it was.
     pub(super) fn record_departure(&self, number: u32) {
         if let Some(before) = self.recorded_archetypes(number) {
-            self.changes.add(&self.slots.encoded(number).peer_id(), Some(&before), None);
+            self.changes.add(&self.slots.encoded(number).peer_id(), Some(&before), None, self.now);
         }
     }
 }

@@ -19,6 +19,7 @@ impl Index {
     /// Applies what is due at `now`, in at most `steps` steps. Each change is passed to `log` in
     /// order.
     pub(crate) fn advance(&mut self, now: Timestamp, steps: usize, log: &mut dyn FnMut(&Record<'_>)) {
+        self.now = now;
         for _ in 0..steps {
             if let Some(slot) = self.schedule.expiries().first_due(now) {
                 self.swept.expired += u64::from(self.end_lease(slot, now, log));

@@ -10,6 +10,7 @@ use axum::response::Response;
 use super::context::Context;
 use super::inline_page::InlinePage;
 use crate::error::Failure;
+use crate::rate::Charge;
 use crate::received::RequestBody;
 use crate::response::json_with_peers;
 
@@ -41,6 +42,9 @@ async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Fa
 }
 
 async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
+    // The request itself has already counted as one.
+    let others = request.peer_ids.as_slice().len().saturating_sub(1);
+    context.service.rates.take(Charge::Heartbeats, context.caller.address, others)?;
     let page = InlinePage::begin(&context, request.discover).await?;
     let leases = context.registry().heartbeats(&request.peer_ids, &context.caller, context.now).await;
     // If the store failed, the request fails as a whole.

@@ -1,6 +1,6 @@
 //! Risks to the network, as sentences.
 
-use aurora_discovery_registry::Census;
+use aurora_discovery_protocol::Archetype;
 
 use crate::history::Summary;
 
@@ -15,28 +15,30 @@ const MIN_UNDISCOVERED_RATIO: f64 = 0.05;
 /// The maximum number of archetypes of one peer that are named.
 const MAX_NAMED: usize = 5;
 
-/// A sentence for each risk that the figures show.
+/// A sentence for each risk that the figures show. `live` peers are live; `established` are the
+/// archetypes that matter, with the live peers of each.
 pub(super) fn sentences(
-    census: &Census,
+    live: u64,
+    established: &[(Archetype, u64)],
     summary: Option<&Summary>,
     undiscovered_ratio: Option<f64>,
 ) -> Vec<String> {
     let mut sentences = Vec::new();
     if let Some(summary) = summary {
-        sentences.extend(silence(census.live, summary));
-        sentences.extend(shrinkage(census.live, summary));
+        sentences.extend(silence(live, summary));
+        sentences.extend(shrinkage(live, summary));
     }
     // Slots are not stamped for peers that clients learn about by following changes.
     let followed = summary.is_some_and(|summary| summary.is_followed);
-    if let Some(ratio) = undiscovered_ratio
-        .filter(|ratio| !followed && census.live >= MIN_PEERS && *ratio >= MIN_UNDISCOVERED_RATIO)
+    if let Some(ratio) =
+        undiscovered_ratio.filter(|ratio| !followed && live >= MIN_PEERS && *ratio >= MIN_UNDISCOVERED_RATIO)
     {
         sentences.push(format!(
             "{:.0} % of peers were not listed by any page during their last lease: raise `limit` or discover more often",
             ratio * 100.0
         ));
     }
-    sentences.extend(single_peer_archetypes(census));
+    sentences.extend(single_peer_archetypes(live, established));
     sentences
 }
 
@@ -58,9 +60,9 @@ fn shrinkage(live: u64, summary: &Summary) -> Option<String> {
     })
 }
 
-/// Archetypes that only one peer has, in a network with other archetypes.
-fn single_peer_archetypes(census: &Census) -> Vec<String> {
-    let single = || census.by_archetype.iter().filter(|(_, peers)| *peers == 1 && census.live > 1);
+/// Established archetypes that only one peer still has, in a network with other peers.
+fn single_peer_archetypes(live: u64, established: &[(Archetype, u64)]) -> Vec<String> {
+    let single = || established.iter().filter(|(_, peers)| *peers == 1 && live > 1);
     let mut sentences: Vec<String> = single()
         .take(MAX_NAMED)
         .map(|(archetype, _)| format!("archetype `{archetype}` has 1 peer: use fill=any"))
@@ -75,14 +77,10 @@ fn single_peer_archetypes(census: &Census) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use aurora_discovery_protocol::Archetype;
-
     use super::*;
 
-    fn census(live: u64, archetypes: &[(&str, u64)]) -> Census {
-        let by_archetype =
-            archetypes.iter().map(|(name, peers)| (Archetype::parse(name).unwrap(), *peers)).collect();
-        Census { live, by_archetype, ..Census::default() }
+    fn archetypes(archetypes: &[(&str, u64)]) -> Vec<(Archetype, u64)> {
+        archetypes.iter().map(|(name, peers)| (Archetype::parse(name).unwrap(), *peers)).collect()
     }
 
     fn summary(silent_minutes: u64, max_live: u64) -> Summary {
@@ -91,21 +89,21 @@ mod tests {
 
     #[test]
     fn a_healthy_network_has_no_risks() {
-        let healthy = census(100, &[("a", 100), ("b", 2)]);
-        assert_eq!(sentences(&healthy, Some(&summary(2, 150)), Some(0.04)), [""; 0]);
-        assert_eq!(sentences(&healthy, None, None), [""; 0]);
+        let healthy = archetypes(&[("a", 100), ("b", 2)]);
+        assert_eq!(sentences(100, &healthy, Some(&summary(2, 150)), Some(0.04)), [""; 0]);
+        assert_eq!(sentences(100, &healthy, None, None), [""; 0]);
         let followed = Summary { is_followed: true, ..summary(0, 100) };
         assert_eq!(
-            sentences(&healthy, Some(&followed), Some(1.0)),
+            sentences(100, &healthy, Some(&followed), Some(1.0)),
             [""; 0],
             "clients that follow changes learn about peers without pages"
         );
-        assert_eq!(sentences(&census(1, &[("a", 1)]), Some(&summary(5, 1)), Some(1.0)), [""; 0]);
+        assert_eq!(sentences(1, &archetypes(&[("a", 1)]), Some(&summary(5, 1)), Some(1.0)), [""; 0]);
     }
 
     #[test]
     fn each_risk_is_a_sentence_with_advice() {
-        let risks = sentences(&census(50, &[("a", 49), ("x", 1)]), Some(&summary(3, 100)), Some(0.17));
+        let risks = sentences(50, &archetypes(&[("a", 49), ("x", 1)]), Some(&summary(3, 100)), Some(0.17));
         assert_eq!(risks.len(), 4);
         assert!(risks[0].starts_with("no client has requested peers or followed changes for 3 minutes"));
         assert!(risks[1].starts_with("the network shrank by half within 5 minutes, from 100 peers to 50"));
@@ -119,8 +117,8 @@ mod tests {
     #[test]
     fn at_most_five_single_peer_archetypes_are_named() {
         let names: Vec<_> = (0..8).map(|n| format!("a{n}")).collect();
-        let archetypes: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
-        let risks = sentences(&census(8, &archetypes), None, None);
+        let single: Vec<_> = names.iter().map(|name| (name.as_str(), 1)).collect();
+        let risks = sentences(8, &archetypes(&single), None, None);
         assert_eq!((risks.len(), risks[5].as_str()), (6, "3 more archetypes have 1 peer each"));
     }
 }

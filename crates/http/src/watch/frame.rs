@@ -11,6 +11,10 @@ use serde::Serialize;
 /// after a restart.
 const RETRY_MILLIS: u32 = 1_000;
 
+/// When a client that was sent away reconnects, in milliseconds, drawn from this to three times as
+/// long.
+const AWAY_MILLIS: u32 = 10_000;
+
 /// The data of events that carry the position of the stream.
 #[derive(Serialize)]
 struct Position<'a> {
@@ -59,6 +63,13 @@ pub(super) fn changes(changes: &[WatchEvent]) -> Vec<u8> {
 /// raising an event: the cursor of a client that watches rare archetypes must not expire.
 pub(super) fn keep_alive(cursor: &str) -> Vec<u8> {
     format!(": keep-alive\nid: {cursor}\n\n").into_bytes()
+}
+
+/// The last frame of a stream whose client is to come back later, and to continue after `cursor`.
+pub(super) fn come_back(cursor: &str) -> Vec<u8> {
+    let retry = AWAY_MILLIS + fastrand::u32(..=2 * AWAY_MILLIS);
+    format!(": too many bytes for all watchers; reconnect with the last id\nretry: {retry}\nid: {cursor}\n\n")
+        .into_bytes()
 }
 
 fn position(since: &str, error: Option<ErrorBody>) -> Vec<u8> {

@@ -16,6 +16,7 @@ use hyper::body::{Body, Frame};
 use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::budget::{Account, OverBudget};
 use super::frame;
 use crate::budget::Share;
 use crate::connection::state::StreamGuard;
@@ -27,7 +28,7 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A body that ends only when the service stops. It holds a position instead of a queue, so a
+/// A body that ends only when the service stops, or when all streams together send too much. It holds a position instead of a queue, so a
 /// client that does not read costs nothing extra: the stream takes changes from the change log when
 /// the connection asks for more data.
 pub(crate) struct EventStream {
@@ -38,6 +39,7 @@ pub(crate) struct EventStream {
     timer: Pin<Box<Sleep>>,
     pausing: bool,
     keep_alive: Duration,
+    account: Account,
     metrics: Arc<Metrics>,
     connection: Option<StreamGuard>,
     _permit: Share,
@@ -48,6 +50,7 @@ impl EventStream {
         watching: Watcher,
         permit: Share,
         keep_alive: Duration,
+        account: Account,
         mut end: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
         connection: Option<StreamGuard>,
@@ -73,6 +76,7 @@ impl EventStream {
             timer: Box::pin(sleep(keep_alive)),
             pausing: false,
             keep_alive,
+            account,
             metrics,
             connection,
             _permit: permit,
@@ -88,13 +92,29 @@ impl EventStream {
         if let Some(preface) = self.preface.take() {
             return Poll::Ready(preface);
         }
-        if self.pausing {
-            ready!(self.timer.as_mut().poll(context));
-            self.pausing = false;
-            self.sleep(self.keep_alive);
-        }
         // Takes changes until a frame is full, and waits only if the change log has no more.
         loop {
+            if self.pausing {
+                ready!(self.timer.as_mut().poll(context));
+                self.pausing = false;
+                self.sleep(self.keep_alive);
+            }
+            if self.watching.poll_changes(context).is_pending() {
+                // Nothing to send: the change log or the timer wakes the task.
+                self.account.caught_up();
+                ready!(self.timer.as_mut().poll(context));
+                self.sleep(self.keep_alive);
+                return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
+            }
+            match self.account.pay() {
+                Ok(()) => {}
+                Err(OverBudget::Wait(wait)) => {
+                    self.pausing = true;
+                    self.sleep(wait);
+                    continue;
+                }
+                Err(OverBudget::Leave) => return Poll::Ready(self.leave()),
+            }
             match self.watching.read(FRAME_BYTES) {
                 WatchRead::Lagged => {
                     self.metrics.watch_resets.inc();
@@ -104,7 +124,12 @@ impl EventStream {
                     self.metrics.watch_events.inc_by(changes.len() as u64);
                     self.pausing = !more;
                     self.sleep(if more { self.keep_alive } else { PAUSE });
-                    return Poll::Ready(frame::changes(&changes));
+                    let frame = frame::changes(&changes);
+                    self.account.owe(frame.len());
+                    if !more {
+                        self.account.caught_up();
+                    }
+                    return Poll::Ready(frame);
                 }
                 WatchRead::Changes { more: true, .. } => {
                     // The stream has looked at many changes and found none that match, so it yields
@@ -112,15 +137,16 @@ impl EventStream {
                     context.waker().wake_by_ref();
                     return Poll::Pending;
                 }
-                WatchRead::Changes { more: false, .. } => {}
+                WatchRead::Changes { more: false, .. } => self.account.caught_up(),
             }
-            if self.timer.as_mut().poll(context).is_ready() {
-                self.sleep(self.keep_alive);
-                return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
-            }
-            // Nothing to send: the change log or the timer wakes the task.
-            ready!(self.watching.poll_changes(context));
         }
+    }
+
+    /// The last frame, after which the stream ends.
+    fn leave(&mut self) -> Vec<u8> {
+        self.metrics.watch_sent_away.inc();
+        self.end = None;
+        frame::come_back(&self.watching.cursor())
     }
 }
 

@@ -20,9 +20,18 @@ impl Lines {
         tracing::subscriber::set_default(subscriber.finish())
     }
 
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
+    /// How many lines contain `text`.
+    fn containing(&self, text: &str) -> usize {
+        self.text().lines().filter(|line| line.contains(text)).count()
+    }
+
     /// The lines about requests.
     fn of_requests(&self) -> Vec<Value> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = self.text();
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
         lines.filter(|line| !line["request_id"].is_null()).collect()
     }
@@ -62,6 +71,21 @@ async fn the_cause_of_a_500_is_logged_with_the_request_id_of_the_response() {
         );
         assert_eq!((&line["method"], &line["route"]), (&"POST".into(), &"/heartbeat".into()));
         assert!(line["duration_ms"].is_f64());
+    }
+}
+
+#[tokio::test]
+async fn a_forwarded_request_without_trusted_hops_is_warned_about_once() {
+    for name in ["x-forwarded-for", "forwarded"] {
+        let lines = Lines::default();
+        let _guard = lines.capture();
+        let service = Service::start().await;
+        service.get("/health").await.ok();
+        assert_eq!(lines.containing("--trusted-hops"), 0);
+        for _ in 0..3 {
+            service.request(http::Method::GET, "/discover", &[(name, "203.0.113.7")], "").await.ok();
+        }
+        assert_eq!(lines.containing("--trusted-hops"), 1, "{name}");
     }
 }
 

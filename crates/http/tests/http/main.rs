@@ -13,6 +13,8 @@ mod log;
 mod metrics;
 mod network;
 mod openapi;
+mod proxies;
+mod rates;
 mod shutdown;
 mod support;
 mod time;

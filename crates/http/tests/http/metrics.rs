@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::AsyncReadExt as _;
 use tokio::time::timeout;
 
@@ -35,7 +35,6 @@ async fn requests_of_peers_are_counted() {
         "aurora_deregistrations_total 1",
         "aurora_peers_live 1",
         "aurora_peers_dormant 1",
-        r#"aurora_archetype_peers{archetype="pepino"} 1"#,
         r#"aurora_refusals_total{code="peer_not_registered"} 1"#,
         r#"aurora_requests_total{route="/heartbeat",status="2xx"} 2"#,
         r#"aurora_requests_total{route="/heartbeat",status="4xx"} 1"#,
@@ -46,6 +45,93 @@ async fn requests_of_peers_are_counted() {
     ] {
         assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
     }
+}
+
+/// The archetypes that have a series, with their peers.
+fn archetype_series(text: &str) -> Vec<(&str, &str)> {
+    let lines = text.lines().filter_map(|line| line.strip_prefix("aurora_archetype_peers{archetype=\""));
+    lines.map(|line| line.split_once("\"} ").unwrap()).collect()
+}
+
+/// Lets a minute pass in which these peers register again, and returns the metrics. Each peer is an
+/// address, an id and archetypes.
+async fn minute(service: &Service, peers: &[(&str, &str, Value)]) -> String {
+    service.clock.advance(60);
+    for (address, id, archetypes) in peers {
+        let peer = json!({"peer_id": id, "archetypes": archetypes});
+        service.host(*address).post("/register", &peer).await.ok();
+    }
+    // Silence would be another risk.
+    service.get("/discover").await.ok();
+    metrics(service).await
+}
+
+#[tokio::test]
+async fn only_archetypes_that_several_sources_use_for_some_time_have_series_and_risks() {
+    let service = Service::behind_a_proxy().await;
+    let (alice, bob) = ("203.0.113.7", "198.51.100.1");
+    for round in 0..60 {
+        let renamed = json!([format!("renamed-{round}"), format!("again-{}", round / 10)]);
+        let text = minute(
+            &service,
+            &[
+                (alice, "a", json!(["pepino"])),
+                (bob, "b", json!(["pepino"])),
+                // Two sources that invent archetypes, and one that claims to be two peers.
+                (alice, "c", renamed.clone()),
+                (bob, "d", renamed),
+                (alice, "e", json!(["lonely"])),
+                (alice, "f", json!(["lonely"])),
+            ],
+        )
+        .await;
+        let expected: &[_] = if round < 15 { &[] } else { &[("pepino", "2")] };
+        assert_eq!(archetype_series(&text), expected, "in minute {round}");
+        assert!(text.contains("\naurora_network_risks 0"), "{text}");
+    }
+    service.host(bob).deregister("b").await.ok();
+    service.host(alice).deregister("f").await.ok();
+    let text = metrics(&service).await;
+    assert_eq!(archetype_series(&text), [("pepino", "1")]);
+    assert_eq!(
+        service.get("/network").await.ok()["at_risk"],
+        json!(["archetype `pepino` has 1 peer: use fill=any"])
+    );
+    assert!(text.contains("\naurora_network_risks 1"), "{text}");
+    // A series does not end with its peers, but a day later.
+    service.host(alice).deregister("a").await.ok();
+    assert_eq!(archetype_series(&metrics(&service).await), [("pepino", "0")]);
+    service.clock.advance(24 * 3_600 - 1);
+    assert_eq!(archetype_series(&metrics(&service).await), [("pepino", "0")]);
+    service.clock.advance(1);
+    assert_eq!(archetype_series(&metrics(&service).await), []);
+}
+
+#[tokio::test]
+async fn the_series_of_archetypes_are_at_most_fifty_and_stay_the_same() {
+    let service = Service::behind_a_proxy().await;
+    let names = |from: u32| json!((from..from + 30).map(|n| format!("n{n}")).collect::<Vec<_>>());
+    let mut first = Vec::new();
+    for round in 0..40 {
+        let mut peers = Vec::new();
+        for address in ["203.0.113.7", "198.51.100.1"] {
+            peers.push((address, if address.starts_with('2') { "a" } else { "b" }, names(0)));
+            peers.push((address, if address.starts_with('2') { "c" } else { "d" }, names(30)));
+            // Later, others become more frequent.
+            for (n, id) in ["x1", "x2"].into_iter().enumerate().filter(|_| round >= 20) {
+                let id = if address.starts_with('2') { id } else { ["y1", "y2"][n] };
+                peers.push((address, id, names(100)));
+            }
+        }
+        let text = minute(&service, &peers).await;
+        let series: Vec<_> = archetype_series(&text).into_iter().map(|(name, _)| name.to_owned()).collect();
+        match round {
+            0..15 => assert_eq!(series.len(), 0),
+            15 => first = series,
+            _ => assert_eq!(series, first),
+        }
+    }
+    assert_eq!(first.len(), 50);
 }
 
 #[tokio::test]

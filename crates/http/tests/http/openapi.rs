@@ -50,6 +50,11 @@ fn operations() -> impl Iterator<Item = (&'static str, &'static str, &'static Va
     })
 }
 
+/// Whether requests for a path count against no rate.
+fn is_free(path: &str) -> bool {
+    matches!(path, "/health" | "/livez" | "/readyz")
+}
+
 /// The error codes that the responses of an operation may have with one status.
 fn codes(operation: &Value, status: &str) -> BTreeSet<String> {
     let schema = &resolved(&operation["responses"][status])["content"]["application/json"]["schema"];
@@ -64,17 +69,25 @@ fn the_document_lists_each_error_code_under_its_status() {
     let schema_codes = &DOCUMENT["components"]["schemas"]["Error"]["properties"]["code"]["enum"];
     assert_eq!(*schema_codes, json!(Code::ALL));
     for (name, status, expected) in [
-        ("register", "400", &["invalid_body", "invalid_field", "invalid_cursor", "cursor_expired"][..]),
+        (
+            "register",
+            "400",
+            &["invalid_body", "invalid_field", "invalid_parameter", "invalid_cursor", "cursor_expired"][..],
+        ),
         ("register", "403", &["not_holder"]),
         ("register", "413", &["body_too_large"]),
         ("register", "503", &["registry_full", "unavailable"]),
-        ("heartbeat", "400", &["invalid_body", "invalid_field", "invalid_cursor", "cursor_expired"]),
+        (
+            "heartbeat",
+            "400",
+            &["invalid_body", "invalid_field", "invalid_parameter", "invalid_cursor", "cursor_expired"],
+        ),
         ("heartbeat", "403", &["not_holder"]),
         ("heartbeat", "404", &["peer_not_registered"]),
         ("heartbeat", "429", &["rate_limited"]),
         ("heartbeat", "413", &["body_too_large"]),
         ("heartbeat", "503", &["unavailable"]),
-        ("deregister", "400", &["invalid_body", "invalid_field"]),
+        ("deregister", "400", &["invalid_body", "invalid_field", "invalid_parameter"]),
         ("deregister", "403", &["not_holder"]),
         ("deregister", "404", &["peer_not_registered"]),
         ("deregister", "413", &["body_too_large"]),
@@ -85,7 +98,9 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("watch", "501", &["not_available_here"]),
         ("watch", "503", &["unavailable"]),
         ("health", "503", &["unavailable"]),
+        ("network", "400", &["invalid_parameter"]),
         ("network", "503", &["unavailable"]),
+        ("openapi", "400", &["invalid_parameter"]),
         ("openapi", "503", &["unavailable"]),
     ] {
         let (_, _, operation) =
@@ -101,6 +116,9 @@ fn the_document_lists_each_error_code_under_its_status() {
             BTreeSet::from(["method_not_allowed".to_owned()]),
             "{method} {path}"
         );
+        let limited: &[&str] = if is_free(path) { &[] } else { &["rate_limited"] };
+        let limited: BTreeSet<_> = limited.iter().map(|code| (*code).to_owned()).collect();
+        assert_eq!(codes(operation, "429"), limited, "{method} {path}");
         assert_eq!(codes(operation, "500"), BTreeSet::from(["internal".to_owned()]), "{method} {path}");
     }
 }

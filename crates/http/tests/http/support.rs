@@ -47,6 +47,8 @@ pub(crate) struct Service {
     pub(crate) clock: TestClock,
     pub(crate) registry: Arc<Registry>,
     pub(crate) client: reqwest::Client,
+    /// Whether requests are sent as if they came through a proxy.
+    is_proxied: bool,
     stop: Option<oneshot::Sender<()>>,
     serving: Option<JoinHandle<Result<(), ServeError>>>,
 }
@@ -76,6 +78,7 @@ impl Service {
         set(&mut options);
         let store = (options.store)(EmbeddedStore::in_memory(options.limits.clone()));
         let registry = Arc::new(Registry::new(store, options.limits).unwrap().with_random(options.draw));
+        let is_proxied = options.server.trusted_hops > 0;
         let server = Server::bind(options.server, registry.clone()).await.unwrap();
         let (address, metrics) = (server.local_addr(), server.metrics_addr().unwrap());
         let (stop, stopped) = oneshot::channel();
@@ -83,7 +86,8 @@ impl Service {
             let _ = stopped.await;
         }));
         let client = client(|builder| builder);
-        Self { address, metrics, clock, registry, client, stop: Some(stop), serving: Some(serving) }
+        let (stop, serving) = (Some(stop), Some(serving));
+        Self { address, metrics, clock, registry, client, is_proxied, stop, serving }
     }
 
     /// A service behind one proxy, so that a test can send requests from any address.
@@ -121,6 +125,8 @@ impl Service {
         self.request(Method::POST, path, &[], body).await
     }
 
+    /// Sends a request. Behind a proxy, it comes from this machine unless the headers name another
+    /// client.
     pub(crate) async fn request(
         &self,
         method: Method,
@@ -131,6 +137,9 @@ impl Service {
         let mut request = self.client.request(method.clone(), self.url(path)).body(body.to_owned());
         for (name, value) in headers {
             request = request.header(*name, *value);
+        }
+        if self.is_proxied && !headers.iter().any(|(name, _)| *name == "x-forwarded-for") {
+            request = request.header("x-forwarded-for", "127.0.0.1");
         }
         let response = request.send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());

@@ -1,0 +1,63 @@
+//! Which changes are recent enough to be merged with the next change of the same peer.
+
+use aurora_discovery_protocol::Timestamp;
+use hashbrown::HashMap;
+
+/// Changes of a peer are merged for this long after the first of them. It bounds the changes of one
+/// peer in the log, and followers that keep up see each of them nevertheless.
+const MERGE_MILLIS: u64 = 1_000;
+
+/// The last change of each peer that changed within the last second or so.
+#[derive(Default)]
+pub(super) struct RecentChanges {
+    /// By the hash of the peer's id.
+    by_peer: HashMap<u64, Recent>,
+    /// The number of entries at which the old ones are removed.
+    purge_at: usize,
+}
+
+struct Recent {
+    /// The number of the peer's last change.
+    number: u64,
+    /// When the first of the changes that were merged into it was made.
+    began: Timestamp,
+}
+
+impl RecentChanges {
+    /// The number of the change that a change of `peer` at `now` may be merged with.
+    pub(super) fn find(&self, peer: u64, now: Timestamp) -> Option<u64> {
+        let recent = self.by_peer.get(&peer)?;
+        recent.is_current(now).then_some(recent.number)
+    }
+
+    /// Records that the peer's last change has got another number.
+    pub(super) fn advance(&mut self, peer: u64, number: u64) {
+        if let Some(recent) = self.by_peer.get_mut(&peer) {
+            recent.number = number;
+        }
+    }
+
+    /// Records a change at `now` that was not merged. At most about `max` entries are kept.
+    pub(super) fn begin(&mut self, peer: u64, number: u64, now: Timestamp, max: usize) {
+        if self.by_peer.len() >= self.purge_at {
+            self.by_peer.retain(|_, recent| recent.is_current(now));
+            // Half of the entries are removed at least, so that a purge costs little per change.
+            if self.by_peer.len() > max {
+                self.by_peer.clear();
+            }
+            self.purge_at = (2 * self.by_peer.len()).max(64);
+        }
+        self.by_peer.insert(peer, Recent { number, began: now });
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.by_peer.len()
+    }
+}
+
+impl Recent {
+    fn is_current(&self, now: Timestamp) -> bool {
+        now.millis_since(self.began) < MERGE_MILLIS
+    }
+}

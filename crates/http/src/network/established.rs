@@ -1,0 +1,108 @@
+//! The archetypes that operators should hear of.
+//!
+//! Archetypes come from strangers, who can invent any number of them. Warnings and metrics name only
+//! those that several sources have used for some time, and change slowly: a monitoring system keeps
+//! each series for months.
+
+use std::collections::HashMap;
+
+use aurora_discovery_protocol::{Archetype, NetworkResponse, Timestamp};
+use aurora_discovery_registry::{Census, Store};
+use parking_lot::Mutex;
+
+/// For how many leases in a row peers from several sources must have an archetype.
+const LEASES: u64 = 3;
+/// The maximum number of established archetypes. They are the most frequent ones at the time when
+/// there is room for another.
+const MAX_ESTABLISHED: usize = 50;
+/// How long an archetype without peers stays established. In a day there are therefore at most
+/// [`MAX_ESTABLISHED`] new ones.
+const KEPT_MILLIS: u64 = 24 * 3_600 * 1_000;
+
+/// Which archetypes are established.
+#[derive(Debug)]
+pub(crate) struct Established {
+    lease_millis: u64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    observed_at: Timestamp,
+    /// Since when peers from several sources have had an archetype that is not established yet.
+    candidates: HashMap<Archetype, Timestamp>,
+    /// The established archetypes, and when each last had a peer.
+    established: Vec<(Archetype, Timestamp)>,
+}
+
+impl Established {
+    /// The number of archetypes that a census must have for [`Established::observe`].
+    pub(crate) const CENSUS: usize = NetworkResponse::MAX_ARCHETYPES;
+
+    /// No archetypes, in a registry whose leases usually last so long.
+    pub(crate) fn new(lease_millis: u64) -> Self {
+        Self { lease_millis, state: Mutex::default() }
+    }
+
+    /// Takes note of a census. It should be called several times per lease.
+    pub(crate) fn observe(&self, store: &dyn Store, census: &Census, now: Timestamp) {
+        let mut state = self.state.lock();
+        self.update_candidates(&mut state, store, census, now);
+        for (archetype, seen_at) in &mut state.established {
+            if peers(store, census, archetype, now) > 0 {
+                *seen_at = now;
+            }
+        }
+        state.established.retain(|(_, seen_at)| now.millis_since(*seen_at) < KEPT_MILLIS);
+        for (archetype, _) in &census.by_archetype {
+            if state.established.len() >= MAX_ESTABLISHED {
+                break;
+            }
+            let since = state.candidates.get(archetype);
+            if since.is_some_and(|since| now.millis_since(*since) >= LEASES * self.lease_millis) {
+                state.candidates.remove(archetype);
+                state.established.push((archetype.clone(), now));
+            }
+        }
+    }
+
+    /// The established archetypes with the number of live peers of each, in the order in which they
+    /// were established.
+    pub(crate) fn counts(&self, store: &dyn Store, census: &Census, now: Timestamp) -> Vec<(Archetype, u64)> {
+        let archetypes: Vec<_> =
+            self.state.lock().established.iter().map(|(archetype, _)| archetype.clone()).collect();
+        let with_count = |archetype: Archetype| {
+            let peers = peers(store, census, &archetype, now);
+            (archetype, peers)
+        };
+        archetypes.into_iter().map(with_count).collect()
+    }
+
+    /// Only archetypes of this census remain candidates, so their number is bounded.
+    fn update_candidates(&self, state: &mut State, store: &dyn Store, census: &Census, now: Timestamp) {
+        // What happened in a longer gap between two observations is not known.
+        let is_continuous = now.millis_since(state.observed_at) <= self.lease_millis;
+        let before = std::mem::take(&mut state.candidates);
+        for (archetype, _) in &census.by_archetype {
+            let is_established = state.established.iter().any(|(other, _)| other == archetype);
+            if !is_established && has_several_sources(store, archetype, now) {
+                let since = before.get(archetype).copied().filter(|_| is_continuous).unwrap_or(now);
+                state.candidates.insert(archetype.clone(), since);
+            }
+        }
+        state.observed_at = now;
+    }
+}
+
+/// The number of live peers of an archetype, which a census has only if it is a frequent one.
+fn peers(store: &dyn Store, census: &Census, archetype: &Archetype, now: Timestamp) -> u64 {
+    let counted =
+        || census.by_archetype.iter().find(|(other, _)| other == archetype).map(|(_, peers)| *peers);
+    store.archetype_census(archetype, now).map(|census| census.peers).or_else(counted).unwrap_or_default()
+}
+
+/// Whether the peers of an archetype come from several sources. A shared table can't tell, so there
+/// time alone establishes an archetype.
+fn has_several_sources(store: &dyn Store, archetype: &Archetype, now: Timestamp) -> bool {
+    store.archetype_census(archetype, now).is_none_or(|census| census.several_sources)
+}

@@ -1,0 +1,163 @@
+//! Token buckets by key, with governor's algorithm.
+//!
+//! governor's own keyed store has no maximum number of keys, and its default hasher takes longer
+//! than the rest of a check.
+
+use std::fmt;
+use std::hash::Hash;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use governor::clock::Clock;
+use governor::middleware::NoOpMiddleware;
+use governor::nanos::Nanos;
+use governor::state::StateStore;
+use governor::state::keyed::ShrinkableKeyedStateStore;
+use governor::{Quota, RateLimiter};
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::Rate;
+
+/// The maximum number of keys with a bucket, which takes 2 MB. Idle keys are removed twice a
+/// second, and a service handles about this many requests in that time. A key beyond the maximum
+/// is not limited, because refusing it would let a few attackers shut out everybody; its networks
+/// still are.
+const MAX_KEYS: usize = 50_000;
+
+/// A token bucket for each key.
+pub(crate) struct Buckets<K: Hash + Eq + Clone> {
+    limiter: RateLimiter<K, States<K>, Elapsed, NoOpMiddleware<Nanos>>,
+    burst: NonZeroU32,
+}
+
+impl<K: Hash + Eq + Clone> Buckets<K> {
+    /// Buckets that are `factor` times as large as `rate`; `None` if that is no limit.
+    pub(crate) fn new(rate: Rate, factor: u32) -> Option<Self> {
+        let per_second = NonZeroU32::new(rate.per_second.saturating_mul(factor))?;
+        let burst = NonZeroU32::new(rate.burst.saturating_mul(factor)).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::per_second(per_second).allow_burst(burst);
+        Some(Self { limiter: RateLimiter::new(quota, States::default(), Elapsed::default()), burst })
+    }
+
+    /// Takes `count` tokens, or returns how long it takes until they are there. A count above the
+    /// size of a bucket takes the whole bucket.
+    pub(crate) fn take(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
+        match self.limiter.check_key_n(key, count.min(self.burst)) {
+            // The outer error says that the bucket is smaller than the count, which it is not.
+            Ok(Ok(())) | Err(_) => Ok(()),
+            Ok(Err(until)) => Err(until.wait_time_from(self.limiter.clock().now())),
+        }
+    }
+
+    /// Removes the buckets that are full again.
+    pub(super) fn forget_idle(&self) {
+        self.limiter.retain_recent();
+    }
+
+    #[cfg(test)]
+    pub(super) fn keys(&self) -> usize {
+        self.limiter.len()
+    }
+}
+
+impl<K: Hash + Eq + Clone> fmt::Debug for Buckets<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Buckets").field("burst", &self.burst).finish_non_exhaustive()
+    }
+}
+
+/// The time since the buckets were made. It is tokio's, so that tests can advance it.
+struct Elapsed(Instant);
+
+impl Default for Elapsed {
+    fn default() -> Self {
+        Self(Instant::now())
+    }
+}
+
+impl Clock for Elapsed {
+    type Instant = Nanos;
+
+    fn now(&self) -> Nanos {
+        self.0.elapsed().into()
+    }
+}
+
+/// The state of each bucket, up to [`MAX_KEYS`] of them: when it is full again.
+struct States<K>(Mutex<HashMap<K, Nanos>>);
+
+impl<K> Default for States<K> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<K: Hash + Eq + Clone> StateStore for States<K> {
+    type Key = K;
+
+    fn measure_and_replace<T, F, E>(&self, key: &K, decide: F) -> Result<T, E>
+    where
+        F: Fn(Option<Nanos>) -> Result<(T, Nanos), E>,
+    {
+        let mut states = self.0.lock();
+        if let Some(state) = states.get_mut(key) {
+            let (outcome, next) = decide(Some(*state))?;
+            *state = next;
+            return Ok(outcome);
+        }
+        let (outcome, next) = decide(None)?;
+        if states.len() < MAX_KEYS {
+            states.insert(key.clone(), next);
+        }
+        Ok(outcome)
+    }
+}
+
+impl<K: Hash + Eq + Clone> ShrinkableKeyedStateStore<K> for States<K> {
+    fn retain_recent(&self, full_before: Nanos) {
+        self.0.lock().retain(|_, full_at| u64::from(*full_at) > u64::from(full_before));
+    }
+
+    fn len(&self) -> usize {
+        self.0.lock().len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: NonZeroU32 = NonZeroU32::MIN;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_number_of_buckets_is_bounded() {
+        let buckets = Buckets::new(Rate { per_second: 1, burst: 1 }, 1).unwrap();
+        for key in 0..2 * MAX_KEYS {
+            assert_eq!(buckets.take(&key, ONE), Ok(()));
+        }
+        assert_eq!(buckets.keys(), MAX_KEYS);
+        assert!(buckets.take(&0, ONE).is_err(), "the bucket of a known key is kept");
+        tokio::time::advance(Duration::from_secs(3)).await;
+        buckets.forget_idle();
+        assert_eq!(buckets.keys(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_is_not_full_is_kept() {
+        let buckets = Buckets::new(Rate { per_second: 10, burst: 100 }, 1).unwrap();
+        let all = NonZeroU32::new(100).unwrap();
+        assert_eq!(buckets.take(&"idle", ONE), Ok(()));
+        assert_eq!(buckets.take(&"busy", all), Ok(()));
+        tokio::time::advance(Duration::from_secs(1)).await;
+        buckets.forget_idle();
+        assert_eq!(buckets.keys(), 1);
+        assert_eq!(buckets.take(&"busy", NonZeroU32::new(10).unwrap()), Ok(()));
+        assert_eq!(buckets.take(&"busy", ONE), Err(Duration::from_millis(100)));
+    }
+}

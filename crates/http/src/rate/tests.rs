@@ -1,0 +1,107 @@
+//! The buckets of sources and their networks, on tokio's paused clock.
+
+use std::time::Duration;
+
+use aurora_discovery_protocol::Code;
+use tokio::time::advance;
+
+use super::*;
+
+const LIMITS: RateLimits = RateLimits {
+    requests: Rate { per_second: 2, burst: 10 },
+    heartbeats: Rate { per_second: 1, burst: 5 },
+    network_factor: 4,
+    site_factor: 16,
+};
+
+impl Rates {
+    /// How many requests from these addresses are accepted, each address sending `each`.
+    fn accepted(&self, charge: Charge, addresses: impl IntoIterator<Item = String>, each: usize) -> usize {
+        let accepted = |address: String| {
+            let address: IpAddr = address.parse().unwrap();
+            (0..each).filter(|_| self.take(charge, address, 1).is_ok()).count()
+        };
+        addresses.into_iter().map(accepted).sum()
+    }
+
+    fn one(&self, address: &str, each: usize) -> usize {
+        self.accepted(Charge::Requests, [address.to_owned()], each)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_has_a_burst_and_then_its_rate() {
+    let rates = Rates::new(Some(LIMITS));
+    assert_eq!(rates.one("203.0.113.7", 100), 10);
+    advance(Duration::from_secs(3)).await;
+    assert_eq!(rates.one("203.0.113.7", 100), 6);
+    advance(Duration::from_secs(60)).await;
+    rates.forget_idle_sources();
+    assert_eq!(rates.one("203.0.113.7", 100), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sources_and_heartbeats_have_buckets_of_their_own() {
+    let rates = Rates::new(Some(LIMITS));
+    assert_eq!(rates.one("203.0.113.7", 100), 10);
+    assert_eq!(rates.one("203.0.114.7", 100), 10);
+    let heartbeats = ["203.0.113.7".to_owned()];
+    assert_eq!(rates.accepted(Charge::Heartbeats, heartbeats, 100), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_addresses_of_a_64_share_a_bucket_and_an_ipv4_mapped_address_is_ipv4() {
+    let rates = Rates::new(Some(LIMITS));
+    let addresses = (1..=100).map(|n| format!("2001:db8::{n:x}"));
+    assert_eq!(rates.accepted(Charge::Requests, addresses, 1), 10);
+    assert_eq!(rates.one("::ffff:203.0.113.7", 6), 6);
+    assert_eq!(rates.one("203.0.113.7", 6), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn networks_have_larger_buckets() {
+    let limited =
+        |addresses: Vec<String>| Rates::new(Some(LIMITS)).accepted(Charge::Requests, addresses, 100);
+    assert_eq!(limited((0..100).map(|n| format!("203.0.113.{n}")).collect()), 40, "a /24");
+    assert_eq!(limited((0..100).map(|n| format!("2001:db8:0:{n:x}::1")).collect()), 40, "a /56");
+    let site = (0..100).map(|n| format!("2001:db8:0:{n:x}00::1")).collect();
+    assert_eq!(limited(site), 160, "a /48");
+    let sites = (0..100).map(|n| format!("2001:db8:{n:x}::1")).collect();
+    assert_eq!(limited(sites), 1_000, "sites are independent");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_sends_beyond_its_rate_does_not_count_against_its_network() {
+    let rates = Rates::new(Some(LIMITS));
+    assert_eq!(rates.one("2001:db8::1", 10_000), 10);
+    assert_eq!(rates.one("2001:db8:0:1::1", 10), 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn zero_means_no_limit_and_loopback_is_exempt() {
+    let requests = Rate { per_second: 0, burst: 1 };
+    let unlimited = RateLimits { requests, ..LIMITS };
+    assert_eq!(Rates::new(Some(unlimited)).one("203.0.113.7", 1_000), 1_000);
+    assert_eq!(Rates::new(None).one("203.0.113.7", 1_000), 1_000);
+    let rates = Rates::new(Some(RateLimits { network_factor: 0, site_factor: 0, ..LIMITS }));
+    let sources = (0..100).map(|n| format!("2001:db8:0:{n:x}::1"));
+    assert_eq!(rates.accepted(Charge::Requests, sources, 10), 1_000);
+    for loopback in ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"] {
+        assert_eq!(rates.one(loopback, 1_000), 1_000, "{loopback}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_when_the_bucket_has_enough_tokens() {
+    let rates = Rates::new(Some(LIMITS));
+    let take = |count| rates.take(Charge::Heartbeats, "203.0.113.7".parse().unwrap(), count);
+    // A count beyond the size of the bucket takes the whole bucket.
+    assert_eq!(take(100), Ok(()));
+    for (count, seconds) in [(1, 1), (3, 3), (100, 5)] {
+        let refused = take(count).unwrap_err();
+        assert_eq!((refused.refusal.code, refused.retry_after_seconds), (Code::RateLimited, Some(seconds)));
+    }
+    advance(Duration::from_millis(2_500)).await;
+    assert_eq!(take(3).unwrap_err().retry_after_seconds, Some(1));
+    assert_eq!(take(2), Ok(()));
+}
