@@ -1,7 +1,9 @@
 #![doc = include_str!("../README.md")]
 
+mod base_path;
 mod body;
 mod budget;
+mod certificate;
 mod clock;
 mod compress;
 mod connection;
@@ -13,6 +15,7 @@ mod handler;
 mod header;
 mod history;
 mod limit;
+mod listener;
 mod log;
 mod metrics;
 mod network;
@@ -20,6 +23,7 @@ mod open_files;
 mod options;
 mod origin;
 mod overflow;
+mod process;
 mod query;
 mod received;
 mod response;
@@ -28,7 +32,9 @@ mod router;
 mod scrape;
 mod server;
 mod service;
+mod shutdown;
 mod sweep;
+mod text_format;
 mod tls;
 mod watch;
 
@@ -39,4 +45,4 @@ pub use options::{ServerOptions, ServiceOptions, TlsFiles};
 pub use origin::{Origin, RequestId};
 pub use route::Route;
 pub use server::{ServeError, Server};
-pub use tls::TlsError;
+pub use tls::{Tls, TlsError, certificate_expiry, pem_expiry};

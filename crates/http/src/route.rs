@@ -15,6 +15,10 @@ pub enum Route {
     Deregister,
     /// `GET /health`
     Health,
+    /// `GET /livez`
+    Livez,
+    /// `GET /readyz`
+    Readyz,
     /// `GET /network`
     Network,
     /// `GET /watch`
@@ -25,12 +29,14 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
         Self::Deregister,
         Self::Health,
+        Self::Livez,
+        Self::Readyz,
         Self::Network,
         Self::Watch,
         Self::OpenApi,
@@ -44,6 +50,8 @@ impl Route {
             Self::Heartbeat => "/heartbeat",
             Self::Deregister => "/deregister",
             Self::Health => "/health",
+            Self::Livez => "/livez",
+            Self::Readyz => "/readyz",
             Self::Network => "/network",
             Self::Watch => "/watch",
             Self::OpenApi => "/openapi.json",
@@ -55,13 +63,24 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
-            Self::Discover | Self::Health | Self::Network | Self::Watch | Self::OpenApi => Method::GET,
+            Self::Discover
+            | Self::Health
+            | Self::Livez
+            | Self::Readyz
+            | Self::Network
+            | Self::Watch
+            | Self::OpenApi => Method::GET,
         }
     }
 
     /// Whether the handler of the route accepts this method.
     pub(crate) fn admits(self, method: &Method) -> bool {
         *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
+    }
+
+    /// Whether the handler needs a permit. An overload must not look as if the process were dead.
+    pub(crate) const fn needs_permit(self) -> bool {
+        !matches!(self, Self::Livez)
     }
 
     /// The route of a path.

@@ -12,6 +12,7 @@ use crate::history::History;
 use crate::log::RequestLog;
 use crate::metrics::Metrics;
 use crate::options::ServiceOptions;
+use crate::shutdown::Shutdown;
 use crate::watch::Watchers;
 
 /// The maximum number of bytes of unfinished request bodies: eight thousand of the longest bodies.
@@ -38,6 +39,7 @@ pub(crate) struct Service {
     pub(crate) compressor: Compressor,
     pub(crate) headers: CommonHeaders,
     pub(crate) log: RequestLog,
+    pub(crate) shutdown: Shutdown,
 }
 
 impl Service {
@@ -54,6 +56,7 @@ impl Service {
             compressor: Compressor::new(),
             headers: CommonHeaders::new(options.cors),
             log: RequestLog::new(options.log_one_in),
+            shutdown: Shutdown::default(),
             options,
         }
     }

@@ -29,8 +29,8 @@ const LARGE: usize = 1 << 20;
 pub(crate) struct Client {
     pub(crate) stream: DuplexStream,
     pub(crate) opened: Instant,
-    /// Stops the server.
-    pub(crate) stop: watch::Sender<bool>,
+    /// The stage of the server.
+    pub(crate) stage: watch::Sender<Stage>,
 }
 
 pub(crate) fn options() -> ServerOptions {
@@ -43,7 +43,7 @@ pub(crate) fn options() -> ServerOptions {
     }
 }
 
-fn connect(tls: Option<TlsAcceptor>) -> Client {
+fn connect(tls: Option<Arc<Tls>>) -> Client {
     let router = Router::new()
         .route("/", get(|| async { "here" }))
         .route("/large", get(|| async { "x".repeat(LARGE) }))
@@ -59,14 +59,14 @@ impl Client {
     /// Opens a connection to a server of this service.
     pub(crate) fn connect(
         discovery: DiscoveryService,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Tls>>,
         options: &ServerOptions,
     ) -> Self {
         let server = Arc::new(ConnectionServer::new(discovery, tls, options));
         let (stream, service) = duplex(1_024);
-        let (stop, stopped) = watch::channel(false);
-        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stopped));
-        Self { stream, opened: Instant::now(), stop }
+        let (stage, stages) = watch::channel(Stage::Serving);
+        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), stages));
+        Self { stream, opened: Instant::now(), stage }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -159,7 +159,7 @@ async fn a_connection_without_a_tls_handshake_is_closed() {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-    assert_eq!(connect(Some(TlsAcceptor::from(Arc::new(config)))).end().await, (0, 10));
+    assert_eq!(connect(Some(Arc::new(Tls::with_config(config)))).end().await, (0, 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -167,7 +167,7 @@ async fn an_idle_connection_is_closed_at_once_when_the_service_stops() {
     let mut client = connect(None);
     client.send(REQUEST).await;
     client.expect("here").await;
-    client.stop.send(true).unwrap();
+    client.stage.send(Stage::Stopping).unwrap();
     assert_eq!(client.end().await, (0, 0));
 }
 
