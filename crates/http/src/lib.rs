@@ -36,6 +36,7 @@ mod shutdown;
 mod sweep;
 mod text_format;
 mod tls;
+mod validity;
 mod watch;
 
 pub use clock::Clock;
@@ -45,4 +46,5 @@ pub use options::{ServerOptions, ServiceOptions, TlsFiles};
 pub use origin::{Origin, RequestId};
 pub use route::Route;
 pub use server::{ServeError, Server};
-pub use tls::{Tls, TlsError, certificate_expiry, pem_expiry};
+pub use tls::{Tls, TlsError};
+pub use validity::{certificate_expiry, pem_expiry};

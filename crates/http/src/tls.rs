@@ -10,9 +10,9 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::TlsAcceptor;
-use x509_parser::parse_x509_certificate;
 
 use crate::options::TlsFiles;
+use crate::validity::certificate_expiry;
 
 /// Why TLS can't be served.
 #[derive(Debug, thiserror::Error)]
@@ -139,18 +139,6 @@ impl Loaded {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { contents, config: Arc::new(config), expires_at })
     }
-}
-
-/// When a certificate in DER format expires, in seconds since 1970; `None` if it is malformed.
-pub fn certificate_expiry(der: &[u8]) -> Option<u64> {
-    let (_, certificate) = parse_x509_certificate(der).ok()?;
-    u64::try_from(certificate.validity().not_after.timestamp()).ok()
-}
-
-/// When the first of the certificates in PEM format expires, in seconds since 1970; `None` if there
-/// is none.
-pub fn pem_expiry(pem: &[u8]) -> Option<u64> {
-    CertificateDer::pem_slice_iter(pem).flatten().filter_map(|cert| certificate_expiry(&cert)).min()
 }
 
 const CERTIFICATES: &str = "certificates";

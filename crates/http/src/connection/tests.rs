@@ -204,3 +204,58 @@ async fn a_body_that_never_arrives_ends_only_its_own_request() {
     client.stream.write_all(&headers_frame(GET, "/", 3, true)).await.unwrap();
     assert_eq!(http2_response(&mut client, 3).await, 20);
 }
+
+/// An HTTP/2 connection on which a request was answered, and which never acknowledges a PING.
+async fn silent_http2_client() -> Client {
+    let mut client = connect(None);
+    client.stream.write_all(&[CLIENT_PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat()).await.unwrap();
+    client.stream.write_all(&headers_frame(GET, "/", 1, true)).await.unwrap();
+    http2_response(&mut client, 1).await;
+    client
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_client_that_acknowledges_no_ping_does_not_delay_a_shutdown() {
+    let mut client = silent_http2_client().await;
+    client.stage.send(Stage::Stopping).unwrap();
+    assert_eq!(client.end().await.1, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_sends_goaway_and_leaves_the_connection_open() {
+    const GOAWAY: u8 = 7;
+    let mut client = silent_http2_client().await;
+    client.stage.send(Stage::Draining).unwrap();
+    loop {
+        let mut head = [0; 9];
+        client.stream.read_exact(&mut head).await.unwrap();
+        client.stream.read_exact(&mut vec![0; usize::from(head[2])]).await.unwrap();
+        if head[3] == GOAWAY {
+            break;
+        }
+    }
+    client.stream.write_all(&headers_frame(GET, "/", 3, true)).await.unwrap();
+    assert_eq!(http2_response(&mut client, 3).await, 0, "a request that was on its way is answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_stays_open_during_a_drain() {
+    let mut client = connect(None);
+    client.send(REQUEST).await;
+    client.expect("here").await;
+    client.stage.send(Stage::Draining).unwrap();
+    assert_eq!(client.end().await, (0, 75), "only its own timeout closes it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_has_a_second_for_its_first_request_when_the_service_stops() {
+    let mut client = connect(None);
+    client.stage.send(Stage::Stopping).unwrap();
+    sleep(Duration::from_millis(900)).await;
+    client.send(REQUEST).await;
+    client.expect("here").await;
+
+    let mut silent = connect(None);
+    silent.stage.send(Stage::Stopping).unwrap();
+    assert_eq!(silent.end().await, (0, 1));
+}
