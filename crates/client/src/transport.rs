@@ -158,7 +158,12 @@ impl Transport {
         match serde_json::from_slice::<ErrorBody>(&response.body) {
             Ok(body) => Error::Refused { status, body, retry_after },
             Err(_) => {
-                let cause = "a body that is not an error of the API".to_owned();
+                let text = String::from_utf8_lossy(&response.body);
+                let cause = if text.contains("serves HTTPS") {
+                    "a message that the port serves HTTPS: begin the URL with https://".to_owned()
+                } else {
+                    "a body that is not an error of the API".to_owned()
+                };
                 Error::Protocol { endpoint: self.endpoint(), status, cause, retry_after }
             }
         }

@@ -13,6 +13,8 @@ use super::finding::Finding;
 /// The title of the OpenAPI document, which identifies the service.
 const TITLE: &str = "Aurora Discovery";
 
+/// What the service says to plain HTTP on a port with TLS.
+const SERVES_HTTPS: &str = "This port serves HTTPS";
 const SECONDS_PER_DAY: u64 = 24 * 3_600;
 /// A certificate that expires earlier should have been renewed: ACME clients do so 30 days before.
 const RENEWAL_DAYS: u64 = 14;
@@ -43,7 +45,8 @@ pub(crate) async fn examine(client: &Client) -> (Vec<Finding>, bool) {
 pub(crate) fn explain(error: &Error) -> (String, String) {
     let message = error.to_string();
     let fix = match error {
-        Error::Unreachable { cause, .. } | Error::Certificate { cause, .. } => unreachable(cause),
+        Error::Unreachable { cause, .. } => unreachable(cause),
+        Error::Certificate { cause, .. } => unreachable(&format!("certificate: {cause}")),
         Error::TimedOut { .. } => {
             "open the port in the firewall or security group of the service, or check its load"
         }
@@ -79,6 +82,7 @@ fn unreachable(cause: &str) -> &'static str {
             "pass the certificate of the authority with --ca-cert, or serve a trusted certificate (--tls-cert)",
         ),
         ("invalidcontenttype", "the port serves plain HTTP: begin --endpoint with http://, or enable TLS"),
+        ("handshake eof", "the port may serve plain HTTP: begin --endpoint with http://, or enable TLS"),
         ("lookup", "correct the host name in --endpoint, or its DNS record"),
         (
             "refused",
@@ -151,6 +155,16 @@ fn service(health: &ProbeResponse) -> (Finding, bool) {
             false,
         );
     }
+    if String::from_utf8_lossy(&health.body).contains(SERVES_HTTPS) {
+        return (
+            Finding::fail(
+                "service",
+                format!("{seen}: the port serves HTTPS"),
+                "begin --endpoint with https://",
+            ),
+            false,
+        );
+    }
     // API Gateway sends this body for a path outside of any stage.
     let gateway = body["message"].is_string() && matches!(health.status, 403 | 404);
     let fix = if gateway {
@@ -207,6 +221,7 @@ mod tests {
             ),
             ("invalid peer certificate: BadSignature", "a trusted certificate"),
             ("received corrupt message of type InvalidContentType", "http://"),
+            ("tls handshake eof", "plain HTTP"),
             ("failed to lookup address information: Name or service not known", "DNS"),
             ("Connection refused (os error 111)", "start the service"),
             ("invalid HTTP version parsed", "https://"),

@@ -29,7 +29,7 @@ fn reload_filter(log: &Log) {
         // The command line is the same as at the start.
         Ok(_) => {}
         Err(error) => {
-            tracing::error!(cause = %error, "the settings can't be read again; the log stays as it is")
+            tracing::error!(cause = %error, "the settings can't be read again; the log stays as it is");
         }
     }
 }

@@ -146,6 +146,9 @@ fn plain_http_on_a_tls_port_gets_a_400_that_names_https() {
     stream.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").unwrap();
     let mut response = String::new();
     stream.read_to_string(&mut response).unwrap();
+    let plain = service.endpoint.replace("https://", "http://");
+    let client = run(&["discover", "--retries", "0", "--endpoint", &plain]);
+    assert!(client.code == 1 && client.err.contains("begin the URL with https://"), "{}", client.err);
     let (head, body) = response.split_once("\r\n\r\n").unwrap();
     assert!(head.starts_with("HTTP/1.1 400 ") && body.contains("https://"), "{response}");
     assert!(head.contains(&format!("content-length: {}", body.len())), "{response}");
@@ -157,8 +160,7 @@ fn tls_on_a_plain_port_gets_no_bytes_and_a_hint_in_the_log() {
     let mut stream = TcpStream::connect(service.endpoint.trim_start_matches("http://")).unwrap();
     stream.write_all(&[0x16, 3, 1, 0, 200, 1, 0, 0, 196, 3, 3]).unwrap();
     let mut response = Vec::new();
-    // Closing with unread bytes may reset the connection.
-    let _ = stream.read_to_end(&mut response);
+    stream.read_to_end(&mut response).expect("the connection is reset");
     assert_eq!(response, b"");
     let line = service.running.log_line("speaks TLS");
     assert_eq!((&line["level"], &line["client"]), (&"WARN".into(), &"127.0.0.1".into()));

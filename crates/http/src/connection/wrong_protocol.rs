@@ -64,6 +64,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> CheckedIo<S> {
     }
 }
 
+impl<S: AsyncRead + Unpin> CheckedIo<S> {
+    /// Reads what has arrived, because closing with unread bytes would reset the connection.
+    fn discard(&mut self, context: &mut Context<'_>) {
+        const MAX_READS: usize = 16; // of a kilobyte each, which is more than a client sends unasked
+        let mut unread = [0; 1024];
+        for _ in 0..MAX_READS {
+            let mut buffer = ReadBuf::new(&mut unread);
+            match Pin::new(&mut self.stream).poll_read(context, &mut buffer) {
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
+                _ => return,
+            }
+        }
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for CheckedIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -78,6 +93,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for CheckedIo<S> {
             self.is_checked = true;
             if self.is_wrong(first) {
                 self.state.speaks_wrong_protocol();
+                self.discard(context);
                 return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
             }
         }
