@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aurora_discovery_embedded::EmbeddedStore;
-use aurora_discovery_http::{Clock, DiscoveryService, Origin, RequestId, ServiceOptions};
+use aurora_discovery_http::{Clock, DiscoveryService, Origin, ServiceOptions};
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Limits, Registry};
 use axum::body::{Body, Bytes};
@@ -90,11 +90,10 @@ impl Service {
         Self { discovery: DiscoveryService::new(Arc::new(registry), options), runtime }
     }
 
-    fn respond(&self, mut request: Request<Body>) -> Response {
-        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        request.extensions_mut().insert(Origin { address, request_id: RequestId::fresh(), time_left: None });
+    fn respond(&self, request: Request<Body>) -> Response {
+        let origin = Origin { address: IpAddr::V4(Ipv4Addr::LOCALHOST), ..Origin::default() };
         let (parts, body) = self.runtime.block_on(async {
-            let response = self.discovery.respond(request).await;
+            let response = self.discovery.respond(request, origin).await;
             let (parts, body) = response.into_parts();
             (parts, body.collect().await.expect("a whole body").to_bytes())
         });

@@ -33,6 +33,9 @@ pub(crate) enum Failure {
     /// The verb has already printed its own message.
     #[error("failed")]
     AlreadyReported,
+    /// The log already has the message; the command ends with this exit code.
+    #[error("failed")]
+    Logged(u8),
 }
 
 impl Failure {
@@ -51,19 +54,28 @@ impl Failure {
         Self::Other(format!("can't connect to DynamoDB: {error}"))
     }
 
+    /// The exit code of a failure with a sentence that is still to be reported.
+    pub(crate) fn exit_code(&self) -> Option<u8> {
+        match self {
+            // The reader of the output has closed it, as `head` does.
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
+            Self::Parse(ParseError::CommandLine(_)) | Self::AlreadyReported | Self::Logged(_) => None,
+            Self::Parse(ParseError::Setting(_)) | Self::Usage(_) => Some(USAGE_ERROR),
+            Self::Request(_) | Self::Output(_) | Self::Other(_) => Some(FAILED),
+        }
+    }
+
     /// Reports the failure on standard error. Returns the exit code of the command.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::AlreadyReported => ExitCode::from(FAILED),
-            // The reader of the output has closed it, as `head` does.
-            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+            Self::Logged(code) => ExitCode::from(*code),
             Self::Parse(ParseError::CommandLine(error)) => {
                 // If the output is closed, the exit code still reports the failure.
                 let _ = error.print();
                 ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(u8::MAX))
             }
-            Self::Parse(ParseError::Setting(_)) | Self::Usage(_) => print_error(self, USAGE_ERROR),
-            Self::Request(_) | Self::Output(_) | Self::Other(_) => print_error(self, FAILED),
+            _ => self.exit_code().map_or(ExitCode::SUCCESS, |code| print_error(self, code)),
         }
     }
 }

@@ -3,36 +3,71 @@
 mod args;
 mod data;
 mod memory;
+mod reload;
+mod self_signed;
 
 use std::io::{self, Write as _};
+use std::process;
 use std::sync::Arc;
 
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_discovery_http::{Clock, Server};
+use aurora_discovery_http::{Clock, Server, TlsFiles};
 use aurora_discovery_registry::{Limits, Registry, Store};
+use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
-<<<<<<< HEAD
+use crate::log::Log;
 use crate::settings;
-use crate::signal::stop_requested;
-=======
-use crate::signal::{report_file_size_limit, stop_requested};
->>>>>>> i12-data
+use crate::signal::{ReloadSignals, StopSignals, report_file_size_limit};
 
 pub(crate) use args::ServeArgs;
 use args::StoreKind;
 pub(crate) use memory::MemoryService;
+use reload::reload;
+
+/// The exit code after a second signal.
+const ENDED_AT_ONCE: i32 = 1;
 
 /// Runs the service until it is asked to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
-    crate::log::start(args.log.log.clone(), args.log_format)?;
+    // From here on, a signal leads to an orderly shutdown, and SIGHUP does not end the process.
+    let stop = stop_at_signal();
+    let hangups = ReloadSignals::receive();
+    let log = Log::start(args.log.log.clone(), args.log_format)?;
     for warning in settings::unknown_variables() {
         tracing::warn!("{warning}");
     }
-    // From here on, a signal leads to an orderly shutdown.
-    let stop = stop_requested();
     report_file_size_limit();
+    serve(args, &log, stop, hangups).await.map_err(|failure| log.report(failure))
+}
+
+/// Completes at the first signal to stop. The second one ends the process at once, at any time:
+/// what the service has acknowledged is durable.
+fn stop_at_signal() -> impl Future<Output = ()> {
+    let mut signals = StopSignals::receive();
+    let (stop, stopped) = oneshot::channel();
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::info!(signal, "stopping; a second signal ends the service at once");
+        // If this fails, the service has already failed.
+        let _ = stop.send(());
+        let signal = signals.next().await;
+        tracing::warn!(signal, "ended at once; requests in progress get no response");
+        process::exit(ENDED_AT_ONCE);
+    });
+    async {
+        // Without the sender, no signal can arrive any more.
+        let _ = stopped.await;
+    }
+}
+
+async fn serve(
+    args: ServeArgs,
+    log: &Log,
+    stop: impl Future<Output = ()>,
+    mut hangups: ReloadSignals,
+) -> Result<(), Failure> {
     let mut serving = args.server.options(&args.service, &args.sources)?;
 
     let (limits, (store, location)) = match args.store {
@@ -51,13 +86,38 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
             (limits, opened)
         }
     };
+    if args.tls_self_signed {
+        serving.tls = Some(self_signed_certificate(&args, serving.tls.is_some())?);
+    }
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
-    if let Err(error) = announce(&server, &args, &location) {
-        tracing::warn!(address = %server.local_addr(), "cannot write the address to standard output: {error}");
+    announce(&server, &args, &location);
+    let tls = server.tls();
+    let reloading = async {
+        loop {
+            hangups.next().await;
+            reload(log, tls.clone()).await;
+        }
+    };
+    tokio::select! {
+        stopped = server.serve(stop) => stopped.map_err(Failure::other)?,
+        () = reloading => {}
     }
-    warn_of_few_connections(&server, &args);
-    server.serve(stop).await.map_err(Failure::other)
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// The certificate of `--tls-self-signed`.
+fn self_signed_certificate(args: &ServeArgs, has_another: bool) -> Result<TlsFiles, Failure> {
+    let flag = args.sources.name("tls_self_signed");
+    if has_another {
+        return Err(Failure::flag(flag, "excludes --tls-cert and --tls-key; set only one of them"));
+    }
+    let Some(directory) = args.directory()? else {
+        let rule = "keeps its certificate in the data directory, so it needs one; leave out --memory";
+        return Err(Failure::flag(flag, rule));
+    };
+    self_signed::certificate(&directory, args.server.listen.ip())
 }
 
 /// A store, and a description of its location.
@@ -104,12 +164,35 @@ async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<(OpenedStore, Clo
 
 /// Prints the address of the service on standard output, so that a script that requested a
 /// free port can read it.
-fn announce(server: &Server, args: &ServeArgs, location: &str) -> io::Result<()> {
-    let scheme = if args.server.tls_cert.is_some() { "https" } else { "http" };
+fn announce(server: &Server, args: &ServeArgs, location: &str) {
+    let scheme = if server.tls().is_some() { "https" } else { "http" };
+    if let Err(error) = print_addresses(server, args, scheme, location) {
+        tracing::warn!(address = %server.local_addr(), cause = %error, "can't write the address to standard output");
+    }
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        address = %server.local_addr(),
+        scheme,
+        store = location,
+        "started"
+    );
+    if scheme == "http" && !server.local_addr().ip().is_loopback() && args.server.trusted_hops == 0 {
+        tracing::warn!(
+            "serves plain HTTP to other machines: anyone on the network path can read lease tokens; \
+             set --tls-cert and --tls-key, or --trusted-hops behind a proxy that terminates TLS"
+        );
+    }
+    warn_of_few_connections(server, args);
+}
+
+fn print_addresses(server: &Server, args: &ServeArgs, scheme: &str, location: &str) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(out, "aurora-discovery listening on {scheme}://{} ({location})", server.local_addr())?;
     if let Some(address) = server.metrics_addr() {
         writeln!(out, "metrics on http://{address}/metrics")?;
+    }
+    if let Some(tls) = server.tls().filter(|_| args.tls_self_signed) {
+        writeln!(out, "clients trust this service with --ca-cert {}", tls.path().display())?;
     }
     out.flush()
 }

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use aurora_discovery_settings::{
     ParseError, SettingError, SettingsFile, Source, Sources, allow_switch_values, ignore_empty_variables,
 };
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Args, Command};
@@ -30,7 +31,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         let serve = file.apply(subcommand(&command), CONFIG)?;
         command = command.mut_subcommand(SERVE, |_| serve);
     }
-    let matches = aurora_discovery_settings::matches(&mut command, &arguments)?;
+    let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(lead)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
         // The sources come from the command with the defaults of the file applied.
@@ -52,7 +53,51 @@ pub(crate) fn unknown_variables() -> Vec<String> {
 }
 
 fn command() -> clap::Command {
-    Args::command().mut_subcommand(SERVE, allow_switch_values)
+    // `aurora-discovery serve --version` would otherwise name a program `aurora-discovery-serve`.
+    let named = |subcommand: clap::Command| subcommand.display_name("aurora-discovery");
+    Args::command().mut_subcommand(SERVE, allow_switch_values).mut_subcommands(named)
+}
+
+/// Leads from a verb that does not exist to the one that was probably meant.
+fn lead(mut error: ParseError) -> ParseError {
+    if let ParseError::CommandLine(error) = &mut error
+        && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
+    {
+        match suggestion(word) {
+            Some(tip) => {
+                error.remove(ContextKind::SuggestedSubcommand);
+                let _ = error.insert(ContextKind::Suggested, ContextValue::StyledStrs(vec![tip.into()]));
+            }
+            None => hide_hidden(error),
+        }
+    }
+    error
+}
+
+/// What to use instead of a verb that other programs have.
+fn suggestion(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "list" | "ls" | "peers" => "`aurora-discovery discover` lists the live peers",
+        "watch" | "follow" => "`aurora-discovery discover --watch` follows changes",
+        "status" | "stats" => {
+            "`aurora-discovery health` prints the state of the service, and `aurora-discovery network` statistics"
+        }
+        "start" | "run" | "server" => "`aurora-discovery serve` runs the service",
+        "unregister" | "leave" | "remove" => "`aurora-discovery deregister` ends a peer's registration",
+        _ => return None,
+    })
+}
+
+/// Removes the verbs that help does not list from the similar ones.
+fn hide_hidden(error: &mut clap::Error) {
+    let command = Args::command();
+    let is_listed = |name: &String| command.find_subcommand(name).is_some_and(|found| !found.is_hide_set());
+    if let Some(ContextValue::Strings(similar)) = error.remove(ContextKind::SuggestedSubcommand) {
+        let similar: Vec<_> = similar.into_iter().filter(is_listed).collect();
+        if !similar.is_empty() {
+            let _ = error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(similar));
+        }
+    }
 }
 
 fn subcommand(command: &clap::Command) -> clap::Command {

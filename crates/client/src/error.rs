@@ -33,6 +33,16 @@ pub enum Error {
         /// The underlying error.
         cause: String,
     },
+    /// The server's certificate was rejected.
+    #[error("{endpoint} sent a certificate that can't be accepted: {cause}; {remedy}")]
+    Certificate {
+        /// The endpoint of the request.
+        endpoint: String,
+        /// Why the certificate was rejected.
+        cause: String,
+        /// What to do, as a clause.
+        remedy: String,
+    },
     /// There was no complete response in time.
     #[error(
         "{endpoint} did not respond within {timeout:?}; the service may be overloaded, or the network slow"
@@ -82,7 +92,8 @@ impl Error {
             Self::Options(_) | Self::Invalid(_) | Self::TokenFile { .. } | Self::HandlerPanicked { .. } => {
                 false
             }
-            Self::Unreachable { .. } | Self::TimedOut { .. } => true,
+            // A certificate may be renewed.
+            Self::Unreachable { .. } | Self::Certificate { .. } | Self::TimedOut { .. } => true,
             Self::Refused { status, .. } | Self::Protocol { status, .. } => {
                 matches!(status, 429 | 500 | 502 | 503 | 504)
             }

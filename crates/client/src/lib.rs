@@ -1,6 +1,7 @@
 #![cfg_attr(feature = "watch", doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "watch"), doc = "A client for Aurora Discovery, and a lease keeper.")]
 
+mod certificate;
 mod client;
 mod enumeration;
 mod error;

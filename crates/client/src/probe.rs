@@ -78,6 +78,8 @@ pub struct ProbeResponse {
     headers: HeaderMap,
     /// The complete body.
     pub body: Vec<u8>,
+    /// The server's certificate in DER format, over HTTPS.
+    pub certificate: Option<Vec<u8>>,
     /// The time from the start of the request to the last byte of the response.
     pub elapsed: Duration,
 }
@@ -98,7 +100,7 @@ impl Client {
     /// Sends a probe once.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::TimedOut`], or [`Error::Protocol`] if the response is too
+    /// [`Error::Unreachable`], [`Error::Certificate`], [`Error::TimedOut`], or [`Error::Protocol`] if the response is too
     /// long.
     ///
     /// # Cancel safety
@@ -107,8 +109,8 @@ impl Client {
         let transport = self.transport();
         let request = probe.request(transport);
         let started = Instant::now();
-        let RawResponse { status, headers, body } = transport.exchange(&request).await?;
-        Ok(ProbeResponse { status, headers, body, elapsed: started.elapsed() })
+        let RawResponse { status, headers, body, certificate } = transport.exchange(&request).await?;
+        Ok(ProbeResponse { status, headers, body, certificate, elapsed: started.elapsed() })
     }
 
     /// The host and the port of the endpoint.

@@ -27,6 +27,8 @@ pub(crate) fn http_client(options: &ClientOptions, base: &Url) -> Result<reqwest
         // Following a redirect would turn a POST into a GET.
         .redirect(redirect::Policy::none())
         .tcp_nodelay(true)
+        // Probes return the certificate.
+        .tls_info(true)
         .tls_backend_preconfigured(tls_config(options, base)?);
     if let Some(url) = &options.proxy {
         builder = builder.proxy(proxy(url)?);

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use aurora_discovery_protocol::ErrorBody;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::tls::TlsInfo;
 use reqwest::{Method, Request, Response, Url};
 use tokio::time::{Instant, sleep};
 
+use crate::certificate::rejection;
 use crate::retry::Retry;
 use crate::{ClientOptions, Error, tls};
 
@@ -32,6 +34,8 @@ pub(crate) struct RawResponse {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// The certificate of the server in DER format, over HTTPS.
+    pub(crate) certificate: Option<Vec<u8>>,
 }
 
 impl Transport {
@@ -136,6 +140,8 @@ impl Transport {
     async fn read(&self, mut response: Response) -> Result<RawResponse, Error> {
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
+        let tls = response.extensions_mut().remove::<TlsInfo>();
+        let certificate = tls.and_then(|tls| tls.peer_certificate().map(<[u8]>::to_vec));
         let mut body = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
             if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
@@ -143,7 +149,7 @@ impl Transport {
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(RawResponse { status, headers, body })
+        Ok(RawResponse { status, headers, body, certificate })
     }
 
     /// The error for a response with an error status.
@@ -152,7 +158,12 @@ impl Transport {
         match serde_json::from_slice::<ErrorBody>(&response.body) {
             Ok(body) => Error::Refused { status, body, retry_after },
             Err(_) => {
-                let cause = "a body that is not an error of the API".to_owned();
+                let text = String::from_utf8_lossy(&response.body);
+                let cause = if text.contains("serves HTTPS") {
+                    "a message that the port serves HTTPS: begin the URL with https://".to_owned()
+                } else {
+                    "a body that is not an error of the API".to_owned()
+                };
                 Error::Protocol { endpoint: self.endpoint(), status, cause, retry_after }
             }
         }
@@ -174,7 +185,14 @@ impl Transport {
     }
 
     fn failure(&self, error: &reqwest::Error) -> Error {
-        if error.is_timeout() { self.timed_out(self.timeout) } else { self.unreachable(root_cause(error)) }
+        if error.is_timeout() {
+            return self.timed_out(self.timeout);
+        }
+        let cause = root_cause(error);
+        match rejection(&cause, &self.authority().0) {
+            Some((cause, remedy)) => Error::Certificate { endpoint: self.endpoint(), cause, remedy },
+            None => self.unreachable(cause),
+        }
     }
 
     fn url(&self, path: &str) -> Url {

@@ -10,7 +10,8 @@ use crate::{Needs, Target};
 
 pub const NEEDS: Needs = Needs::NONE;
 
-const PATHS: [&str; 6] = ["/register", "/discover", "/heartbeat", "/health", "/network", "/deregister"];
+const PATHS: [&str; 8] =
+    ["/register", "/discover", "/heartbeat", "/health", "/livez", "/readyz", "/network", "/deregister"];
 
 /// One response of each kind that a client can cause.
 async fn responses_of_each_kind(target: &Target) -> Vec<Response> {
@@ -21,6 +22,8 @@ async fn responses_of_each_kind(target: &Target) -> Vec<Response> {
         (200, client.post("/heartbeat", &body).await),
         (200, client.get("/discover").await),
         (200, client.get("/health").await),
+        (200, client.get("/livez").await),
+        (200, client.get("/readyz").await),
         (200, client.request("HEAD", "/discover", &[], b"").await),
         (204, client.request("OPTIONS", "/register", &[], b"").await),
         (400, client.post("/register", "{").await),

@@ -128,6 +128,11 @@ impl Store for EmbeddedStore {
         self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
     }
 
+    async fn ready(&self) -> Result<(), StoreError> {
+        // Without space on the disk, heartbeats and lists still work.
+        self.check_open()
+    }
+
     fn changes(&self) -> Option<&dyn Changes> {
         Some(self)
     }

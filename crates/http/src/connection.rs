@@ -8,6 +8,7 @@ pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
 pub(crate) mod unread;
+mod wrong_protocol;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
@@ -26,18 +27,20 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until, timeout};
-use tokio_rustls::TlsAcceptor;
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::Failure;
 use crate::exchange::{DiscoveryService, Via};
 use crate::options::ServerOptions;
 use crate::origin::Origin;
+use crate::shutdown::{Stage, reached};
+use crate::tls::Tls;
 
 use body::TimedBody;
 use io::MonitoredIo;
 use proxy_hint::ProxyHint;
 use state::{ConnectionState, Timeouts};
+use wrong_protocol::{CheckedIo, TlsHint};
 
 /// The maximum number of bytes of a request's head, and of data read ahead. It is ten times what a
 /// browser sends, and all that a slow connection can hold. On HTTP/2 it bounds the headers after
@@ -54,10 +57,11 @@ const MAX_STREAMS: u32 = 32;
 const STREAM_WINDOW_BYTES: u32 = 32 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 
-/// How long a connection stays open during a shutdown when only event streams are left on it. This
-/// is enough time to send the ends of the streams. Without it, a client that does not read would
-/// delay the shutdown by the whole grace period.
-const STREAM_END_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a connection stays open after the drain while the service has nothing to do on it and
+/// the client sends nothing. In this time, a new connection delivers its first request, the end of
+/// an event stream is sent, and an HTTP/2 client acknowledges GOAWAY. A client that does not read
+/// or respond would otherwise delay the shutdown by the whole grace period.
+const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The state that all connections of a server share.
 pub(crate) struct ConnectionServer {
@@ -65,12 +69,13 @@ pub(crate) struct ConnectionServer {
     trusted_hops: usize,
     proxy_hint: ProxyHint,
     timeouts: Timeouts,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     protocols: Builder<TokioExecutor>,
+    tls_hint: TlsHint,
 }
 
 impl ConnectionServer {
-    pub(crate) fn new(service: DiscoveryService, tls: Option<TlsAcceptor>, options: &ServerOptions) -> Self {
+    pub(crate) fn new(service: DiscoveryService, tls: Option<Arc<Tls>>, options: &ServerOptions) -> Self {
         let timeouts = Timeouts::from(options);
         Self {
             service,
@@ -79,6 +84,7 @@ impl ConnectionServer {
             timeouts,
             tls,
             protocols: protocols(),
+            tls_hint: TlsHint::default(),
         }
     }
 
@@ -87,25 +93,40 @@ impl ConnectionServer {
         Arc::new(ConnectionState::new(self.timeouts))
     }
 
-    /// Serves one connection until either side closes it, it exceeds a timeout, or `stop` ends it.
+    /// Serves one connection until either side closes it, it exceeds a timeout, or the shutdown ends
+    /// it.
     pub(crate) async fn serve<S>(
         self: Arc<Self>,
         stream: S,
         peer: IpAddr,
         state: Arc<ConnectionState>,
-        stop: watch::Receiver<bool>,
+        stages: watch::Receiver<Stage>,
     ) where
         S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
-        let connection = Connection { server: self.clone(), peer, state };
-        match &self.tls {
-            None => serve_http(stream, connection, stop).await,
-            Some(acceptor) => {
-                // A connection that does not finish its handshake is dropped silently.
-                if let Ok(Ok(stream)) = timeout(self.timeouts.head, acceptor.accept(stream)).await {
-                    serve_http(stream, connection, stop).await;
-                }
+        let stream = CheckedIo::new(stream, state.clone(), self.tls.is_some());
+        let connection = Connection { server: self.clone(), peer, state: state.clone() };
+        let Some(tls) = &self.tls else {
+            serve_http(stream, connection, stages).await;
+            if state.has_wrong_protocol() {
+                self.tls_hint.log(peer);
             }
+            return;
+        };
+        let handshake = timeout(self.timeouts.head, tls.acceptor().accept(stream).into_fallible());
+        let stopped = async {
+            reached(stages.clone(), Stage::Stopping).await;
+            sleep(LAST_REQUEST_TIMEOUT).await;
+        };
+        let accepted = tokio::select! {
+            accepted = handshake => accepted,
+            () = stopped => return,
+        };
+        match accepted {
+            Ok(Ok(stream)) => serve_http(stream, connection, stages).await,
+            Ok(Err((_, stream))) if state.has_wrong_protocol() => stream.refuse_plain_http().await,
+            // A connection that does not finish its handshake is dropped silently.
+            Ok(Err(_)) | Err(_) => {}
         }
     }
 }
@@ -156,6 +177,10 @@ impl Connection {
         if response.status() == StatusCode::NO_CONTENT {
             response.headers_mut().remove(CONTENT_LENGTH);
         }
+        // HTTP/2 forbids the header, and has GOAWAY.
+        if self.server.service.is_draining() && !multiplexed {
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
         Ok(response)
     }
 
@@ -175,9 +200,9 @@ impl Connection {
     }
 }
 
-/// Drives one connection until either side closes it, its state's deadline passes, or `stop` ends
-/// it.
-async fn serve_http<S>(stream: S, connection: Connection, mut stop: watch::Receiver<bool>)
+/// Drives one connection until either side closes it, its state's deadline passes, or the shutdown
+/// ends it.
+async fn serve_http<S>(stream: S, connection: Connection, stages: watch::Receiver<Stage>)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -190,10 +215,12 @@ where
         async move { connection.respond(request).await }
     });
     let mut connection = pin!(protocols.serve_connection(io, service));
-    let mut stopped = pin!(async move { stop.wait_for(|stop| *stop).await.is_ok() });
-    let mut stopping = false;
-    // When the connection is closed during a shutdown because only event streams are left on it.
-    let mut streams_deadline = None;
+    let mut stage = Stage::Serving;
+    let mut draining = pin!(reached(stages.clone(), Stage::Draining));
+    let mut stopping = pin!(reached(stages, Stage::Stopping));
+    let mut asked_to_close = false;
+    // After the drain: when the connection is closed unless something happens on it first.
+    let mut silence = None;
     let mut recheck_after = state.timeouts().head;
     let mut timer = pin!(sleep_until(Instant::now() + recheck_after));
     poll_fn(|context| {
@@ -201,25 +228,35 @@ where
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if !stopping && stopped.as_mut().poll(context).is_ready() {
-            stopping = true;
-            recheck_after = STREAM_END_TIMEOUT;
+        if stage == Stage::Serving && draining.as_mut().poll(context).is_ready() {
+            stage = Stage::Draining;
+        }
+        let stops_now = stage == Stage::Draining && stopping.as_mut().poll(context).is_ready();
+        if stops_now {
+            stage = Stage::Stopping;
+            recheck_after = LAST_REQUEST_TIMEOUT;
             timer.as_mut().reset(Instant::now() + recheck_after);
+        }
+        if !asked_to_close && state.may_close(stage) {
+            asked_to_close = true;
             // Idle connections end now; others end after their requests.
             connection.as_mut().graceful_shutdown();
-            // If the client does not read a stream, the end of the stream can't be sent to it.
-            if connection.as_mut().poll(context).is_ready() || state.has_stalled_stream() {
+            if connection.as_mut().poll(context).is_ready() {
                 return Poll::Ready(());
             }
         }
+        // If the client does not read a stream, the end of the stream can't be sent to it.
+        if stops_now && state.has_stalled_stream() {
+            return Poll::Ready(());
+        }
         loop {
-            if stopping {
-                let end = streams_deadline.unwrap_or_else(|| Instant::now() + STREAM_END_TIMEOUT);
-                streams_deadline = state.has_only_streams().then_some(end);
+            if stage == Stage::Stopping {
+                silence = Silence::after(silence, &state);
             }
             // The timer is only moved to an earlier time. If it fires before the deadline, it is
             // set again, so that a deadline that moves to a later time costs no timer operation.
-            let deadline = state.deadline().into_iter().chain(streams_deadline).min();
+            let silence_ends = silence.as_ref().map(|silence| silence.ends);
+            let deadline = state.deadline().into_iter().chain(silence_ends).min();
             if deadline.is_some_and(|deadline| deadline < timer.deadline()) {
                 timer.as_mut().reset(deadline.unwrap_or_else(Instant::now));
             }
@@ -232,4 +269,22 @@ where
         }
     })
     .await;
+}
+
+/// A time during which a client sends nothing and waits for nothing but event streams.
+#[derive(Clone, Copy)]
+struct Silence {
+    /// The reads of the connection at its beginning.
+    reads: u32,
+    ends: Instant,
+}
+
+impl Silence {
+    /// The silence that continues or begins now; `None` while the service has something to do.
+    fn after(previous: Option<Self>, state: &ConnectionState) -> Option<Self> {
+        let reads = state.reads();
+        let continued = previous.filter(|silence| silence.reads == reads);
+        let begun = || Self { reads, ends: Instant::now() + LAST_REQUEST_TIMEOUT };
+        state.is_done().then(|| continued.unwrap_or_else(begun))
+    }
 }

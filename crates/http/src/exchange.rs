@@ -18,6 +18,7 @@ use http::Method;
 use http::header::CONTENT_LENGTH;
 use tower::Service as _;
 
+use crate::base_path::without_prefix;
 use crate::body::receive;
 use crate::compress::pack;
 use crate::connection::state::ConnectionState;
@@ -64,6 +65,11 @@ impl DiscoveryService {
         Self { router: router(service.clone()), service }
     }
 
+    /// Whether clients are to close their connections.
+    pub(crate) fn is_draining(&self) -> bool {
+        self.service.shutdown.is_draining()
+    }
+
     /// The service with other handlers.
     #[cfg(test)]
     pub(crate) fn around(router: Router, service: Arc<Service>) -> Self {
@@ -94,6 +100,12 @@ impl DiscoveryService {
             Some(refusal) => Err(refusal.clone()),
         };
         let started = Instant::now();
+        let uri = parts.uri.clone();
+        if let Some(prefix) = &service.options.base_path
+            && let Some(uri) = without_prefix(&parts.uri, prefix)
+        {
+            parts.uri = uri;
+        }
         let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
         let accepts_gzip = accepts_gzip(&parts.headers);
         let source = origin.address;
@@ -105,6 +117,7 @@ impl DiscoveryService {
             // A 404, a 405 and a preflight need no permit.
             (None, None) => handler.await,
             (None, Some(route)) => match self.admit(route, source, unknown_client) {
+                Ok(()) if !route.needs_permit() => handler.await,
                 Ok(()) => limited(service, origin.time_left, handler).await,
                 Err(refusal) => refusal.into_response(),
             },
@@ -120,7 +133,8 @@ impl DiscoveryService {
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
         if service.log.wants(status) {
             let body = body.as_deref().unwrap_or_default();
-            Exchange { route, method: &method, body, origin: &origin, status, failure, latency }.log();
+            let path = uri.path();
+            Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();
         }
         service.headers.complete(&mut response, &method, &origin.request_id);
         response

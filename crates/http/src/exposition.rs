@@ -1,4 +1,4 @@
-//! All figures in the OpenMetrics text format, which Prometheus reads.
+//! All figures in the OpenMetrics text format.
 
 use std::fmt;
 use std::sync::Arc;
@@ -13,33 +13,38 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use crate::metrics::Metrics;
+use crate::process::ProcessFigures;
 
-/// The content type of the exposition.
-pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-/// The prefix of every name.
+/// The prefix of every name but those of the process.
 const PREFIX: &str = "aurora";
-/// All figures as text: those of the service and of the store, and those of the peers if they could
-/// be counted. Each archetype of the census gets a series.
-pub(crate) fn exposition(
-    metrics: Arc<Metrics>,
-    census: Option<Census>,
-    network: Option<&NetworkResponse>,
-    figures: Vec<StoreMetric>,
-) -> Result<String, fmt::Error> {
-    let mut registry = Registry::with_prefix(PREFIX);
-    let network = network.map(network_gauges).unwrap_or_default();
-    registry.register_collector(Box::new(Figures { metrics, census, network, figures }));
+
+/// All figures as OpenMetrics text; `None` leaves out those of the process.
+pub(crate) fn exposition(figures: Figures, process: Option<ProcessFigures>) -> Result<String, fmt::Error> {
+    let mut own = Registry::with_prefix(PREFIX);
+    own.register_collector(Box::new(figures));
+    let mut common = Registry::default();
+    if let Some(process) = process {
+        common.register_collector(Box::new(process));
+    }
     let mut text = String::new();
-    text::encode(&mut text, &registry)?;
+    text::encode_registry(&mut text, &own)?;
+    text::encode_registry(&mut text, &common)?;
+    text::encode_eof(&mut text)?;
     Ok(text)
 }
 
+/// The figures of the service, its store and the network.
 #[derive(Debug)]
-struct Figures {
-    metrics: Arc<Metrics>,
-    census: Option<Census>,
-    network: Vec<Gauge>,
-    figures: Vec<StoreMetric>,
+pub(crate) struct Figures {
+    pub(crate) metrics: Arc<Metrics>,
+    /// The peers, if they could be counted.
+    pub(crate) census: Option<Census>,
+    /// The response of `/network`, if the peers could be counted.
+    pub(crate) network: Option<NetworkResponse>,
+    pub(crate) store: Vec<StoreMetric>,
+    pub(crate) is_healthy: bool,
+    /// When the TLS certificate expires, in seconds since 1970, if there is one.
+    pub(crate) certificate_expires_at: Option<u64>,
 }
 
 /// A gauge's name, its description, and its value.
@@ -72,15 +77,33 @@ fn network_gauges(network: &NetworkResponse) -> Vec<Gauge> {
 
 impl Collector for Figures {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_state(&mut encoder)?;
         self.metrics.encode(&mut encoder)?;
         if let Some(census) = &self.census {
             encode_census(census, &mut encoder)?;
         }
-        for (name, help, value) in &self.network {
+        for (name, help, value) in self.network.as_ref().map(network_gauges).unwrap_or_default() {
             let metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-            ConstGauge::new(*value).encode(metric)?;
+            ConstGauge::new(value).encode(metric)?;
         }
-        self.figures.iter().try_for_each(|figure| encode_figure(figure, &mut encoder))
+        self.store.iter().try_for_each(|figure| encode_figure(figure, &mut encoder))
+    }
+}
+
+impl Figures {
+    fn encode_state(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let help = "The version of the service";
+        let mut build = encoder.encode_descriptor("build", help, None, MetricType::Info)?;
+        build.encode_info(&[("version", env!("CARGO_PKG_VERSION"))])?;
+        let help = "Whether the service keeps its guarantees, as /health reports it: 1 or 0";
+        let healthy = encoder.encode_descriptor("healthy", help, None, MetricType::Gauge)?;
+        encode_gauge(healthy, self.is_healthy.into())?;
+        if let Some(expires_at) = self.certificate_expires_at {
+            let name = "tls_certificate_expiration_timestamp_seconds";
+            let help = "When the TLS certificate expires, in seconds since 1970";
+            encode_gauge(encoder.encode_descriptor(name, help, None, MetricType::Gauge)?, expires_at)?;
+        }
+        Ok(())
     }
 }
 
@@ -147,6 +170,8 @@ fn counts_per_bucket(cumulative: &[(f64, u64)], count: u64) -> Vec<(f64, u64)> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use aurora_discovery_protocol::{Archetype, NetworkRates, Timestamp};
 
     use super::*;
@@ -183,8 +208,20 @@ mod tests {
             undiscovered_ratio: Some(0.25),
             at_risk: vec!["x".to_owned()],
         };
-        let text = exposition(Arc::default(), Some(census), Some(&network), figures).unwrap();
+        let figures = Figures {
+            metrics: Arc::default(),
+            census: Some(census),
+            network: Some(network),
+            store: figures,
+            is_healthy: false,
+            certificate_expires_at: Some(1_759_406_400),
+        };
+        let text = exposition(figures, Some(ProcessFigures::read(SystemTime::UNIX_EPOCH))).unwrap();
         for line in [
+            concat!("aurora_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "aurora_healthy 0",
+            "aurora_tls_certificate_expiration_timestamp_seconds 1759406400",
+            "process_start_time_seconds 0",
             "aurora_peers_live 7",
             "aurora_peers_dormant 2",
             "aurora_joins_per_minute 1.5",

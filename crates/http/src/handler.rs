@@ -14,7 +14,7 @@ use axum::body::Body;
 
 pub(crate) use deregister::deregister;
 pub(crate) use discover::discover;
-pub(crate) use health::health;
+pub(crate) use health::{health, livez, readyz};
 pub(crate) use heartbeat::heartbeat;
 pub(crate) use network::network;
 pub(crate) use register::register;

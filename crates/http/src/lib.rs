@@ -1,8 +1,10 @@
 #![doc = include_str!("../README.md")]
 
 mod admission;
+mod base_path;
 mod body;
 mod budget;
+mod certificate;
 mod clock;
 mod compress;
 mod connection;
@@ -14,6 +16,7 @@ mod handler;
 mod header;
 mod history;
 mod limit;
+mod listener;
 mod log;
 mod metrics;
 mod network;
@@ -21,6 +24,7 @@ mod open_files;
 mod options;
 mod origin;
 mod overflow;
+mod process;
 mod query;
 mod rate;
 mod received;
@@ -30,8 +34,11 @@ mod router;
 mod scrape;
 mod server;
 mod service;
+mod shutdown;
 mod sweep;
+mod text_format;
 mod tls;
+mod validity;
 mod watch;
 
 pub use clock::Clock;
@@ -42,4 +49,5 @@ pub use origin::{Origin, RequestId, UnknownClient};
 pub use rate::{Rate, RateLimits};
 pub use route::Route;
 pub use server::{ServeError, Server};
-pub use tls::TlsError;
+pub use tls::{Tls, TlsError};
+pub use validity::{certificate_expiry, pem_expiry};

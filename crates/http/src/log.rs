@@ -13,14 +13,21 @@ use crate::error::Failure;
 use crate::origin::Origin;
 use crate::route::Route;
 
-/// The maximum number of lines a second about requests that the service itself refused. An
-/// overloaded or full service refuses thousands a second, and must not spend its time on logging
-/// them.
+/// The maximum number of lines a second about requests that the service refused because of its own
+/// state. An overloaded or full service refuses thousands a second, and must not spend its time on
+/// logging them.
 const MAX_REFUSALS_PER_SECOND: u64 = 10;
+/// The same for requests that were refused because of what the client sent. Any client can send
+/// them, and these lines must not crowd out the others.
+const MAX_CLIENT_ERRORS_PER_SECOND: u64 = 5;
+/// The maximum number of characters of a path in the log.
+const MAX_PATH_CHARS: usize = 64;
 
 /// One request and its result.
 pub(crate) struct Exchange<'a> {
     pub(crate) route: Option<Route>,
+    /// The path that the client sent.
+    pub(crate) path: &'a str,
     pub(crate) method: &'a Method,
     /// The body that the client sent.
     pub(crate) body: &'a [u8],
@@ -34,17 +41,16 @@ pub(crate) struct Exchange<'a> {
 #[derive(Debug)]
 pub(crate) struct RequestLog {
     one_in: u32,
-    started: Instant,
-    /// The second in which refusals are counted, since `started`.
-    second: AtomicU64,
-    /// The number of refusals in that second.
-    refusals: AtomicU64,
+    refusals: LineLimit,
+    client_errors: LineLimit,
 }
 
 impl RequestLog {
     /// Logs failed requests, and one in `one_in` of the others; with 0, none of the others.
     pub(crate) fn new(one_in: u32) -> Self {
-        Self { one_in, started: Instant::now(), second: AtomicU64::new(0), refusals: AtomicU64::new(0) }
+        let [refusals, client_errors] =
+            [MAX_REFUSALS_PER_SECOND, MAX_CLIENT_ERRORS_PER_SECOND].map(LineLimit::new);
+        Self { one_in, refusals, client_errors }
     }
 
     /// Whether a request with this status is logged.
@@ -52,18 +58,37 @@ impl RequestLog {
         // Internal errors are bugs or damage: each is logged, whatever the rate.
         status == StatusCode::INTERNAL_SERVER_ERROR
             || self.is_sampled()
-            || (status.is_server_error() && self.may_log_refusal())
+            || (status.is_server_error() && self.refusals.allows_line())
+            || (status.is_client_error() && self.client_errors.allows_line())
     }
 
     fn is_sampled(&self) -> bool {
         self.one_in > 0 && fastrand::u32(..self.one_in) == 0
     }
+}
 
-    fn may_log_refusal(&self) -> bool {
+/// Limits lines per second.
+#[derive(Debug)]
+struct LineLimit {
+    per_second: u64,
+    started: Instant,
+    /// The second in which refusals are counted, since `started`.
+    second: AtomicU64,
+    /// The number of refusals in that second.
+    refusals: AtomicU64,
+}
+
+impl LineLimit {
+    fn new(per_second: u64) -> Self {
+        let (second, refusals) = (AtomicU64::new(0), AtomicU64::new(0));
+        Self { per_second, started: Instant::now(), second, refusals }
+    }
+
+    fn allows_line(&self) -> bool {
         // The first refusal of a new second resets the count and reports what was omitted.
         let now = self.started.elapsed().as_secs();
         if self.second.swap(now, Relaxed) != now {
-            let omitted = self.refusals.swap(0, Relaxed).saturating_sub(MAX_REFUSALS_PER_SECOND);
+            let omitted = self.refusals.swap(0, Relaxed).saturating_sub(self.per_second);
             if omitted > 0 {
                 tracing::warn!(
                     requests = omitted,
@@ -71,8 +96,13 @@ impl RequestLog {
                 );
             }
         }
-        self.refusals.fetch_add(1, Relaxed) < MAX_REFUSALS_PER_SECOND
+        self.refusals.fetch_add(1, Relaxed) < self.per_second
     }
+}
+
+/// The path that a client sent, bounded and with escapes, because a client can put anything there.
+fn shown(path: &str) -> String {
+    path.chars().take(MAX_PATH_CHARS).flat_map(char::escape_default).collect()
 }
 
 impl Exchange<'_> {
@@ -80,7 +110,9 @@ impl Exchange<'_> {
     pub(crate) fn log(&self) {
         let request_id = self.origin.request_id.as_str();
         let method = self.method.as_str();
+        let client = self.origin.address;
         let route = self.route.map_or("other", Route::path);
+        let path = shown(self.path);
         let status = self.status.as_u16();
         let code = self.failure.map(|failure| failure.refusal.code);
         let cause = self.failure.and_then(|failure| failure.cause.as_deref());
@@ -94,8 +126,10 @@ impl Exchange<'_> {
             Some(Code::Internal) => {
                 tracing::error!(
                     request_id,
+                    %client,
                     method,
                     route,
+                    path,
                     status,
                     code = code_name,
                     duration_ms,
@@ -107,8 +141,10 @@ impl Exchange<'_> {
             Some(_) if self.status.is_server_error() => {
                 tracing::warn!(
                     request_id,
+                    %client,
                     method,
                     route,
+                    path,
                     status,
                     code = code_name,
                     duration_ms,
@@ -117,10 +153,25 @@ impl Exchange<'_> {
                     "request refused"
                 );
             }
-            _ => tracing::info!(
+            Some(_) => tracing::info!(
                 request_id,
+                %client,
                 method,
                 route,
+                path,
+                status,
+                code = code_name,
+                duration_ms,
+                peer_id,
+                reason = self.failure.map(|failure| failure.refusal.message.as_ref()),
+                "request refused"
+            ),
+            None => tracing::info!(
+                request_id,
+                %client,
+                method,
+                route,
+                path,
                 status,
                 code = code_name,
                 duration_ms,
@@ -138,12 +189,20 @@ mod tests {
     #[test]
     fn internal_errors_are_always_logged_and_refusals_up_to_a_limit_per_second() {
         let log = RequestLog::new(0);
-        assert!(!log.wants(StatusCode::OK) && !log.wants(StatusCode::NOT_FOUND));
-        // At most two seconds pass here.
-        let written = (0..1_000).filter(|_| log.wants(StatusCode::SERVICE_UNAVAILABLE)).count();
-        assert!((10..=20).contains(&written), "{written}");
+        assert!(!log.wants(StatusCode::OK));
+        // At most two seconds pass here, and each kind has its own limit.
+        let written = |status| (0..1_000).filter(|_| log.wants(status)).count();
+        assert!((5..=10).contains(&written(StatusCode::NOT_FOUND)));
+        assert!((10..=20).contains(&written(StatusCode::SERVICE_UNAVAILABLE)));
         assert!((0..100).all(|_| log.wants(StatusCode::INTERNAL_SERVER_ERROR)));
         assert!(RequestLog::new(1).wants(StatusCode::OK));
+    }
+
+    #[test]
+    fn a_path_in_the_log_is_bounded_and_has_no_control_characters() {
+        assert_eq!(shown("/discover"), "/discover");
+        assert_eq!(shown("/\u{1b}[31m\n\u{202e}é"), r"/\u{1b}[31m\n\u{202e}\u{e9}");
+        assert_eq!(shown(&"x".repeat(9_000)).len(), 64);
     }
 
     #[test]

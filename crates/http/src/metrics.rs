@@ -200,6 +200,11 @@ impl Metrics {
         GaugeGuard::new(&self.requests_in_flight)
     }
 
+    /// The number of requests whose handlers run.
+    pub(crate) fn requests_in_progress(&self) -> i64 {
+        self.requests_in_flight.get()
+    }
+
     /// Counts one more connection until the guard is dropped.
     pub(crate) fn connection_open(&self) -> GaugeGuard<'_> {
         GaugeGuard::new(&self.connections_open)

@@ -13,6 +13,9 @@ use crate::rate::RateLimits;
 pub struct ServiceOptions {
     /// The clock that leases depend on.
     pub clock: Clock,
+    /// A prefix of paths, such as `/dev`, which reach the same routes as without it. `None` if there
+    /// is none.
+    pub base_path: Option<String>,
     /// Whether scripts of other origins may read the responses.
     pub cors: bool,
     /// The maximum number of requests that are handled at once; others get 503. Each holds a body
@@ -47,6 +50,7 @@ impl Default for ServiceOptions {
     fn default() -> Self {
         Self {
             clock: Clock::default(),
+            base_path: None,
             cors: true,
             max_in_flight: 4_096,
             request_timeout: Duration::from_secs(10),
@@ -90,7 +94,12 @@ pub struct ServerOptions {
     /// How long a client may take to read a response: enough for a page of a megabyte over a slow
     /// mobile network.
     pub write_timeout: Duration,
-    /// How long requests in flight may take after the server was asked to stop.
+    /// How long the server still accepts and responds after it was asked to stop, while it asks
+    /// clients to leave. Clients that send a request at least this often lose none, and a load
+    /// balancer that checks `/readyz` this often sends no more.
+    pub shutdown_drain: Duration,
+    /// How long requests in flight may take after the drain. With the drain it is shorter than the
+    /// ten seconds after which Docker kills a container.
     pub shutdown_grace: Duration,
 }
 
@@ -107,7 +116,8 @@ impl Default for ServerOptions {
             body_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
-            shutdown_grace: Duration::from_secs(10),
+            shutdown_drain: Duration::from_secs(1),
+            shutdown_grace: Duration::from_secs(8),
         }
     }
 }

@@ -17,6 +17,10 @@ pub enum Route {
     Deregister,
     /// `GET /health`
     Health,
+    /// `GET /livez`
+    Livez,
+    /// `GET /readyz`
+    Readyz,
     /// `GET /network`
     Network,
     /// `GET /watch`
@@ -27,12 +31,14 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
         Self::Deregister,
         Self::Health,
+        Self::Livez,
+        Self::Readyz,
         Self::Network,
         Self::Watch,
         Self::OpenApi,
@@ -46,6 +52,8 @@ impl Route {
             Self::Heartbeat => "/heartbeat",
             Self::Deregister => "/deregister",
             Self::Health => "/health",
+            Self::Livez => "/livez",
+            Self::Readyz => "/readyz",
             Self::Network => "/network",
             Self::Watch => "/watch",
             Self::OpenApi => "/openapi.json",
@@ -57,7 +65,13 @@ impl Route {
     pub const fn method(self) -> Method {
         match self {
             Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
-            Self::Discover | Self::Health | Self::Network | Self::Watch | Self::OpenApi => Method::GET,
+            Self::Discover
+            | Self::Health
+            | Self::Livez
+            | Self::Readyz
+            | Self::Network
+            | Self::Watch
+            | Self::OpenApi => Method::GET,
         }
     }
 
@@ -70,7 +84,7 @@ impl Route {
     /// calls from their address.
     pub(crate) const fn charge(self) -> Option<Charge> {
         match self {
-            Self::Health => None,
+            Self::Health | Self::Livez | Self::Readyz => None,
             Self::Heartbeat => Some(Charge::Heartbeats),
             Self::Register
             | Self::Discover
@@ -79,6 +93,11 @@ impl Route {
             | Self::Watch
             | Self::OpenApi => Some(Charge::Requests),
         }
+    }
+
+    /// Whether the handler needs a permit. An overload must not look as if the process were dead.
+    pub(crate) const fn needs_permit(self) -> bool {
+        !matches!(self, Self::Livez)
     }
 
     /// The route of a path.

@@ -11,7 +11,9 @@ use http::header::ALLOW;
 use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
-use crate::handler::{deregister, discover, health, heartbeat, network, openapi, register, watch};
+use crate::handler::{
+    deregister, discover, health, heartbeat, livez, network, openapi, readyz, register, watch,
+};
 use crate::route::Route;
 use crate::service::Service;
 
@@ -34,6 +36,8 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Heartbeat => post(heartbeat),
         Route::Deregister => post(deregister),
         Route::Health => get(health),
+        Route::Livez => get(livez),
+        Route::Readyz => get(readyz),
         Route::Network => get(network),
         Route::Watch => get(watch),
         Route::OpenApi => get(openapi),

@@ -7,36 +7,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_discovery_registry::{Registry, StoreError};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::admission::{Admitted, Connections};
+use crate::certificate::keep_certificate;
 use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
 use crate::exchange::DiscoveryService;
+use crate::listener;
 use crate::open_files::OpenFiles;
 use crate::options::ServerOptions;
 use crate::overflow::Overflow;
 use crate::scrape::serve_metrics;
 use crate::service::Service;
+use crate::shutdown::{Stage, end_connections};
 use crate::sweep::sweep_forever;
-use crate::tls::{self, TlsError};
+use crate::tls::{Tls, TlsError};
 
 /// How long to wait after the system failed to accept, for example because no open files are left.
 /// Some connections end in the meantime.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
-/// The length of the queue of connections that wait to be accepted; the system may cap it. When all
-/// clients of a network reconnect at once, each connection beyond the queue waits a second for its
-/// next attempt.
-const BACKLOG: u32 = 4_096;
-
-/// The size of the system's buffer for what a client has not read yet; Linux takes twice as much
-/// for its own overhead. By default the buffer grows to megabytes, which the write timeout would
-/// not see. This size sends a megabyte a second at a round trip of 60 ms.
-const SEND_BUFFER_BYTES: u32 = 64 * 1024;
+/// The last part of a drain, in which the system ignores new attempts to connect, and those that
+/// have begun complete: longer than a round trip to most places.
+const LAST_CONNECTIONS: Duration = Duration::from_millis(250);
 
 /// Why the server can't serve.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +58,7 @@ pub struct Server {
     listener: TcpListener,
     local_addr: SocketAddr,
     metrics: Option<(TcpListener, SocketAddr)>,
-    tls: Option<tokio_rustls::TlsAcceptor>,
+    tls: Option<Arc<Tls>>,
     open_files: OpenFiles,
     options: ServerOptions,
     registry: Arc<Registry>,
@@ -76,7 +72,7 @@ impl Server {
     ///
     /// [`ServeError::Listen`] and [`ServeError::Tls`].
     pub async fn bind(options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
-        let tls = options.tls.as_ref().map(tls::acceptor).transpose()?;
+        let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let write_timeout = options.write_timeout;
         let (listener, local_addr) = listen(options.listen, write_timeout)?;
         let metrics = options.metrics_listen.map(|address| listen(address, write_timeout)).transpose()?;
@@ -94,6 +90,11 @@ impl Server {
         self.metrics.as_ref().map(|(_, address)| *address)
     }
 
+    /// The certificate, if the server has one. [`Tls::reload`] reads it again.
+    pub fn tls(&self) -> Option<Arc<Tls>> {
+        self.tls.clone()
+    }
+
     /// The number of files that the system lets the server open.
     pub fn open_files(&self) -> OpenFiles {
         self.open_files
@@ -105,8 +106,9 @@ impl Server {
         self.open_files.connections(self.options.max_connections)
     }
 
-    /// Serves until `shutdown` completes. Then the server stops accepting, closes idle connections,
-    /// gives requests in flight `shutdown_grace` to finish, and closes the registry.
+    /// Serves until `shutdown` completes. Then the server asks its clients to leave for
+    /// `shutdown_drain`, stops accepting, closes idle connections, gives requests in flight
+    /// `shutdown_grace` to finish, and closes the registry.
     ///
     /// # Errors
     ///
@@ -119,36 +121,26 @@ impl Server {
         background.spawn(keep_time(options.service.clock.clone(), service.registry.clone()));
         background.spawn(sweep_forever(service.clone()));
         if let Some((listener, _)) = metrics_listener {
-            background.spawn(serve_metrics(listener, service.clone()));
+            background.spawn(serve_metrics(listener, service.clone(), tls.clone()));
         }
-        let (stop, stopped) = watch::channel(false);
+        if let Some(tls) = &tls {
+            background.spawn(keep_certificate(tls.clone()));
+        }
         let discovery = DiscoveryService::of(service.clone());
         let mut acceptor = Acceptor {
-            listener,
             overflow: Overflow::new(service.headers.clone(), tls.is_none()),
             server: Arc::new(ConnectionServer::new(discovery, tls, &options)),
             service: service.clone(),
             open: Connections::new(max_connections, options.trusted_hops > 0),
-            stopped,
             connections: JoinSet::new(),
         };
 
-        acceptor.accept_until(shutdown).await;
-        let Acceptor { mut connections, listener, .. } = acceptor;
-        // New clients are refused by the system from here on.
-        drop(listener);
+        acceptor.accept_until(&listener, shutdown).await;
+        let connections = acceptor.drain(listener, options.shutdown_drain).await;
         // Event streams have no end of their own and would delay the shutdown.
         service.watchers.end();
-        // This fails if no connection is left to receive it, which is fine.
-        let _ = stop.send(true);
-        let all_ended = async { while connections.join_next().await.is_some() {} };
-        if timeout(options.shutdown_grace, all_ended).await.is_err() {
-            tracing::warn!(
-                connections = connections.len(),
-                "closed connections whose requests exceeded the grace period of the shutdown"
-            );
-            connections.shutdown().await;
-        }
+        service.shutdown.enter(Stage::Stopping);
+        end_connections(connections, &service, options.shutdown_grace).await;
         // The sweep must not use the store after it is closed.
         background.shutdown().await;
         Ok(service.registry.store().close().await?)
@@ -156,43 +148,26 @@ impl Server {
 }
 
 fn listen(address: SocketAddr, write_timeout: Duration) -> Result<(TcpListener, SocketAddr), ServeError> {
-    let error = |source| ServeError::Listen { address, source };
-    let listener = bind(address, write_timeout).map_err(error)?;
-    let local_addr = listener.local_addr().map_err(error)?;
-    Ok((listener, local_addr))
-}
-
-fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<TcpListener> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-    // A restart must not wait for connections of the previous process to time out.
-    socket.set_reuseaddr(true)?;
-    // Accepted connections inherit both options.
-    socket.set_send_buffer_size(SEND_BUFFER_BYTES)?;
-    #[cfg(target_os = "linux")]
-    socket2::SockRef::from(&socket).set_tcp_user_timeout(Some(write_timeout))?;
-    socket.bind(address)?;
-    socket.listen(BACKLOG)
+    listener::bind(address, write_timeout).map_err(|source| ServeError::Listen { address, source })
 }
 
 /// Accepts connections up to a limit.
 struct Acceptor {
-    listener: TcpListener,
     overflow: Overflow,
     server: Arc<ConnectionServer>,
     service: Arc<Service>,
     open: Arc<Connections>,
-    stopped: watch::Receiver<bool>,
     connections: JoinSet<()>,
 }
 
 impl Acceptor {
-    async fn accept_until(&mut self, shutdown: impl Future<Output = ()>) {
+    async fn accept_until(&mut self, listener: &TcpListener, shutdown: impl Future<Output = ()>) {
         let mut shutdown = pin!(shutdown);
         // A failure that persists is logged once, not at each attempt.
         let mut failing = false;
         loop {
             let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
                 () = &mut shutdown => return,
             };
             match accepted {
@@ -225,34 +200,34 @@ impl Acceptor {
         }
         // Without this option, latency is higher, but nothing breaks.
         let _ = stream.set_nodelay(true);
-        let (server, service, stopped) = (self.server.clone(), self.service.clone(), self.stopped.clone());
+        let (server, service) = (self.server.clone(), self.service.clone());
+        let stages = service.shutdown.subscribe();
         let task = self.connections.spawn(async move {
             let (_guard, _open) = (guard, service.metrics.connection_open());
-            server.serve(stream, peer.ip(), state, stopped).await;
+            server.serve(stream, peer.ip(), state, stages).await;
         });
         self.open.started(key, task);
+    }
+
+    /// Asks clients to leave, still accepts connections for `time`, and then closes the listener.
+    /// Returns the connections that are open.
+    async fn drain(mut self, listener: TcpListener, time: Duration) -> JoinSet<()> {
+        self.service.shutdown.enter(Stage::Draining);
+        tracing::info!(
+            connections = self.connections.len(),
+            seconds = time.as_secs_f64(),
+            "draining: /readyz returns 503, and responses close their connections"
+        );
+        let end = Instant::now() + time;
+        self.accept_until(&listener, sleep_until(end - time.min(LAST_CONNECTIONS))).await;
+        listener::ignore_new_connections(&listener);
+        self.accept_until(&listener, sleep_until(end)).await;
+        listener::close(listener).into_iter().for_each(|(stream, peer)| self.admit(stream, peer));
+        self.connections
     }
 }
 
 fn is_client_error(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[cfg(target_os = "linux")]
-    #[tokio::test]
-    async fn accepted_connections_have_a_small_buffer_and_end_if_nothing_is_read() {
-        let timeout = Duration::from_secs(7);
-        let listener = bind(SocketAddr::from(([127, 0, 0, 1], 0)), timeout).unwrap();
-        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let (accepted, _) = listener.accept().await.unwrap();
-        let socket = socket2::SockRef::from(&accepted);
-        // Linux reports twice the size that was set.
-        assert_eq!(socket.send_buffer_size().unwrap(), 2 * SEND_BUFFER_BYTES as usize);
-        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(timeout));
-    }
 }

@@ -14,6 +14,7 @@ use crate::metrics::Metrics;
 use crate::network::established::Established;
 use crate::options::ServiceOptions;
 use crate::rate::Rates;
+use crate::shutdown::Shutdown;
 use crate::watch::Watchers;
 
 /// The maximum number of bytes of unfinished request bodies: eight thousand of the longest bodies.
@@ -44,6 +45,7 @@ pub(crate) struct Service {
     pub(crate) compressor: Compressor,
     pub(crate) headers: CommonHeaders,
     pub(crate) log: RequestLog,
+    pub(crate) shutdown: Shutdown,
 }
 
 impl Service {
@@ -63,6 +65,7 @@ impl Service {
             compressor: Compressor::new(),
             headers: CommonHeaders::new(options.cors),
             log: RequestLog::new(options.log_one_in),
+            shutdown: Shutdown::default(),
             options,
         }
     }

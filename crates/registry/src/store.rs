@@ -135,6 +135,12 @@ pub trait Store: Send + Sync + 'static {
     /// Whether the store can keep its guarantees. `Err` gives the reason; reading may still work.
     async fn health(&self) -> Result<(), StoreError>;
 
+    /// Whether the store can be reached, so that requests are worth sending. A store that still
+    /// reads and renews is ready, even if it is not healthy.
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.health().await
+    }
+
     /// Whether every change goes through this process, so that the counters of the process describe
     /// the whole network. This is not the case if several processes share the peers.
     fn sees_every_change(&self) -> bool {

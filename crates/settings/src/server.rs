@@ -30,6 +30,10 @@ pub struct ServerArgs {
     /// The certificate's private key, in PEM; requires --tls-cert.
     #[arg(long, env = "AURORA_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// A prefix of paths that reaches the same routes as without it, such as /dev behind a proxy that
+    /// does not remove it.
+    #[arg(long, env = "AURORA_BASE_PATH", value_name = "PATH", value_parser = base_path)]
+    pub base_path: Option<String>,
     /// The number of your own proxies in front of the service that append the client address to
     /// `X-Forwarded-For`.
     #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_name = "COUNT", value_parser = value_parser!(u8).range(0..=16))]
@@ -82,7 +86,11 @@ pub struct ServerArgs {
     /// How long a client may take to read a response.
     #[arg(long, env = "AURORA_WRITE_TIMEOUT", default_value_t = ServerOptions::default().write_timeout.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(1..=MAX_SECONDS))]
     pub write_timeout: u64,
-    /// How long requests in progress may still take after the service is asked to stop.
+    /// How long the service still accepts and responds after it is asked to stop; meanwhile /readyz
+    /// returns 503, and responses close their connections.
+    #[arg(long, env = "AURORA_SHUTDOWN_DRAIN", default_value_t = ServerOptions::default().shutdown_drain.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_SECONDS))]
+    pub shutdown_drain: u64,
+    /// How long requests in progress may still take after the drain.
     #[arg(long, env = "AURORA_SHUTDOWN_GRACE", default_value_t = ServerOptions::default().shutdown_grace.as_secs(), value_name = "SECONDS", value_parser = value_parser!(u64).range(0..=MAX_SECONDS))]
     pub shutdown_grace: u64,
 }
@@ -105,8 +113,10 @@ impl ServerArgs {
         options.body_timeout = Duration::from_secs(self.body_timeout);
         options.idle_timeout = Duration::from_secs(self.idle_timeout);
         options.write_timeout = Duration::from_secs(self.write_timeout);
+        options.shutdown_drain = Duration::from_secs(self.shutdown_drain);
         options.shutdown_grace = Duration::from_secs(self.shutdown_grace);
         options.service = service.options();
+        options.service.base_path.clone_from(&self.base_path);
         options.service.max_in_flight = size(self.max_in_flight);
         options.service.max_watchers = size(self.max_watchers);
         options.service.watch_bytes_per_second = self.watch_bytes_per_second;
@@ -135,6 +145,20 @@ impl ServerArgs {
                 "{key_name} requires {cert_name}, the certificate of that key"
             ))),
         }
+    }
+}
+
+/// A path without a slash at its end.
+fn base_path(text: &str) -> Result<String, String> {
+    let is_segment = |segment: &str| {
+        let is_unreserved = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        !segment.is_empty() && segment.bytes().all(is_unreserved)
+    };
+    let path = text.trim_matches('/');
+    if path.split('/').all(is_segment) {
+        Ok(format!("/{path}"))
+    } else {
+        Err("must be a path such as /dev, of letters, digits, - . _ ~ and /".to_owned())
     }
 }
 
@@ -189,6 +213,16 @@ mod tests {
         }
         let tls = options(&["--tls-cert=c", "--tls-key=k"]).unwrap();
         assert!(tls.contains(r#"TlsFiles { cert: "c", key: "k" }"#), "{tls}");
+    }
+
+    #[test]
+    fn a_base_path_has_one_slash_at_its_start_and_none_at_its_end() {
+        for (text, path) in [("/dev", "/dev"), ("dev/", "/dev"), ("/a/b-1/", "/a/b-1")] {
+            assert_eq!(base_path(text).as_deref(), Ok(path));
+        }
+        for text in ["", "/", "/a//b", "/a?b", "/a b", "/é", "https://h/dev"] {
+            assert!(base_path(text).unwrap_err().contains("such as /dev"), "{text}");
+        }
     }
 
     #[test]

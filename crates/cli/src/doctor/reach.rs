@@ -2,8 +2,10 @@
 //! service responds.
 
 use std::net::IpAddr;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aurora_discovery_client::{Client, Error, Probe, ProbeResponse};
+use aurora_discovery_http::certificate_expiry;
 use serde_json::Value;
 
 use super::finding::Finding;
@@ -11,6 +13,12 @@ use super::test_peer::outcome;
 
 /// The title of the OpenAPI document, which identifies the service.
 const TITLE: &str = "Aurora Discovery";
+
+/// What the service says to plain HTTP on a port with TLS.
+const SERVES_HTTPS: &str = "This port serves HTTPS";
+const SECONDS_PER_DAY: u64 = 24 * 3_600;
+/// A certificate that expires earlier should have been renewed: ACME clients do so 30 days before.
+const RENEWAL_DAYS: u64 = 14;
 
 /// Runs these checks. Also returns whether the other checks are worth running.
 pub(crate) async fn examine(client: &Client) -> (Vec<Finding>, bool) {
@@ -24,7 +32,7 @@ pub(crate) async fn examine(client: &Client) -> (Vec<Finding>, bool) {
     let took = health.elapsed.as_millis();
     let mut findings = vec![
         Finding::ok("reach", format!("{} responds; the first request took {took} ms", client.endpoint())),
-        transport(client),
+        transport(client, health.certificate.as_deref(), SystemTime::now()),
     ];
     let (service, is_ours) = service(&health);
     findings.push(service);
@@ -39,6 +47,7 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
     let message = error.to_string();
     let fix = match error {
         Error::Unreachable { cause, .. } => unreachable(cause),
+        Error::Certificate { cause, .. } => unreachable(&format!("certificate: {cause}")),
         Error::TimedOut { .. } => {
             "open the port in the firewall or security group of the service, or check its load"
         }
@@ -54,11 +63,16 @@ fn unreachable(cause: &str) -> &'static str {
     let cause = cause.to_ascii_lowercase();
     // The first match counts, so that specific words come before general ones.
     let causes = [
+        ("ca:true", "make a certificate for the server, as the message says, and pass it with --ca-cert"),
+        ("subject alternative name", "make a certificate for the name in --endpoint, as the message says"),
         (
             "unknownissuer",
             "pass the certificate of the authority with --ca-cert, or serve the whole chain, leaf first (--tls-cert)",
         ),
-        ("expired", "renew the certificate and restart the service, which reads certificates when it starts"),
+        (
+            "expired",
+            "renew the certificate; the service reads changed files within a minute, or at once on SIGHUP",
+        ),
         ("not valid yet", "correct the clock of this machine, or of the machine that issued the certificate"),
         (
             "not valid for name",
@@ -69,6 +83,7 @@ fn unreachable(cause: &str) -> &'static str {
             "pass the certificate of the authority with --ca-cert, or serve a trusted certificate (--tls-cert)",
         ),
         ("invalidcontenttype", "the port serves plain HTTP: begin --endpoint with http://, or enable TLS"),
+        ("handshake eof", "the port may serve plain HTTP: begin --endpoint with http://, or enable TLS"),
         ("lookup", "correct the host name in --endpoint, or its DNS record"),
         (
             "refused",
@@ -87,11 +102,11 @@ fn unreachable(cause: &str) -> &'static str {
 }
 
 /// Whether the connection to the service is secure.
-fn transport(client: &Client) -> Finding {
+fn transport(client: &Client, certificate: Option<&[u8]>, now: SystemTime) -> Finding {
     let (host, _) = client.authority();
     let is_local = host == "localhost" || host.parse().is_ok_and(|address: IpAddr| address.is_loopback());
     if client.endpoint().starts_with("https://") {
-        Finding::ok("tls", format!("the certificate is valid for {host} and trusted"))
+        certificate_finding(&host, certificate.and_then(certificate_expiry), now)
     } else if is_local {
         Finding::ok("tls", "plain HTTP, which does not leave this machine")
     } else {
@@ -101,6 +116,20 @@ fn transport(client: &Client) -> Finding {
             "serve with --tls-cert and --tls-key, or behind a proxy that terminates TLS, and use https://",
         )
     }
+}
+
+/// The finding about a trusted certificate that expires at this time, in seconds since 1970.
+fn certificate_finding(host: &str, expires_at: Option<u64>, now: SystemTime) -> Finding {
+    let trusted = format!("the certificate is valid for {host} and trusted");
+    let Some(expires_at) = expires_at else { return Finding::ok("tls", trusted) };
+    let left = (UNIX_EPOCH + Duration::from_secs(expires_at)).duration_since(now).unwrap_or_default();
+    let days = left.as_secs() / SECONDS_PER_DAY;
+    let message = format!("{trusted}; it expires in {days} days");
+    if days >= RENEWAL_DAYS {
+        return Finding::ok("tls", message);
+    }
+    let fix = "renew the certificate; the service reads changed files within a minute, or at once on SIGHUP";
+    Finding::warn("tls", message, fix)
 }
 
 fn service(health: &ProbeResponse) -> (Finding, bool) {
@@ -124,6 +153,16 @@ fn service(health: &ProbeResponse) -> (Finding, bool) {
             format!("use the target of the redirect as --endpoint, without the path /health: {location}");
         return (
             Finding::fail("service", format!("{seen}, a redirect, which peers don't follow"), fix),
+            false,
+        );
+    }
+    if String::from_utf8_lossy(&health.body).contains(SERVES_HTTPS) {
+        return (
+            Finding::fail(
+                "service",
+                format!("{seen}: the port serves HTTPS"),
+                "begin --endpoint with https://",
+            ),
             false,
         );
     }
@@ -153,11 +192,24 @@ fn version(document: Option<&ProbeResponse>) -> Finding {
 
 #[cfg(test)]
 mod tests {
+    use super::super::finding::Verdict;
     use super::*;
+
+    #[test]
+    fn a_certificate_with_less_than_14_days_left_is_a_warning() {
+        let now = UNIX_EPOCH + Duration::from_secs(1_000_000);
+        for (days, verdict) in [(15, Verdict::Ok), (13, Verdict::Warn), (0, Verdict::Warn)] {
+            let finding = certificate_finding("h", Some(1_000_000 + days * SECONDS_PER_DAY), now);
+            assert_eq!(finding.verdict, verdict, "{days}");
+            assert!(finding.message.contains(&format!("in {days} days")), "{}", finding.message);
+        }
+        assert_eq!(certificate_finding("h", None, now).verdict, Verdict::Ok);
+    }
 
     #[test]
     fn each_cause_of_a_failed_connection_has_a_fix() {
         for (cause, fix) in [
+            ("it is the certificate of an authority (CA:TRUE)", "as the message says"),
             ("invalid peer certificate: UnknownIssuer", "--ca-cert"),
             (
                 "invalid peer certificate: certificate expired: verification time 2 (UNIX), but certificate is not valid after 1",
@@ -170,6 +222,7 @@ mod tests {
             ),
             ("invalid peer certificate: BadSignature", "a trusted certificate"),
             ("received corrupt message of type InvalidContentType", "http://"),
+            ("tls handshake eof", "plain HTTP"),
             ("failed to lookup address information: Name or service not known", "DNS"),
             ("Connection refused (os error 111)", "start the service"),
             ("invalid HTTP version parsed", "https://"),

@@ -40,6 +40,10 @@ pub(crate) struct ServeArgs {
     pub(crate) embedded: EmbeddedArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
+    /// Serve HTTPS with a certificate for this machine that the service makes itself and keeps in the
+    /// data directory; clients trust it with --ca-cert.
+    #[arg(long, env = "AURORA_TLS_SELF_SIGNED")]
+    pub(crate) tls_self_signed: bool,
     #[command(flatten)]
     pub(crate) service: ServiceArgs,
     #[command(flatten)]

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_http::{Clock, ServeError, Server, ServerOptions};
@@ -25,6 +26,8 @@ impl MemoryService {
         let mut options = ServerOptions::default();
         options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         options.service.clock = Clock::steady();
+        // Its only clients are in this process.
+        options.shutdown_drain = Duration::ZERO;
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).map_err(Failure::other)?;
         let server = Server::bind(options, Arc::new(registry)).await.map_err(Failure::other)?;

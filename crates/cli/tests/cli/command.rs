@@ -3,7 +3,9 @@
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Lines};
 use std::path::Path;
-use std::process::{Child, ChildStdout, Command, Output, Stdio};
+use std::process::{Child, ChildStderr, ChildStdout, Command, Output, Stdio};
+
+use serde_json::Value;
 
 /// The command, without settings from the environment. The time zone is UTC, because the doctor
 /// reports any other one.
@@ -48,6 +50,8 @@ pub(crate) fn run_with_bytes(arguments: &[&str], variables: &[(&str, &OsStr)]) -
 pub(crate) struct Running {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
+    /// Standard error, if the test reads it.
+    log: Option<Lines<BufReader<ChildStderr>>>,
 }
 
 impl Running {
@@ -83,7 +87,28 @@ impl Running {
         command.stdout(Stdio::piped()).stderr(stderr);
         let mut child = command.spawn().unwrap();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { child, lines, log: None }
+    }
+
+    /// Starts the command, and keeps its log for the test.
+    fn start_logging(arguments: &[&str]) -> Self {
+        let mut command = command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let log = Some(BufReader::new(child.stderr.take().unwrap()).lines());
+        Self { child, lines, log }
+    }
+
+    /// The next line of the log that contains `text`.
+    pub(crate) fn log_line(&mut self, text: &str) -> Value {
+        let log = self.log.as_mut().unwrap();
+        let line = log.map(Result::unwrap).find(|line| line.contains(text));
+        serde_json::from_str(&line.unwrap_or_else(|| panic!("the log has no line with {text}"))).unwrap()
+    }
+
+    /// The rest of the log of a command that has ended.
+    pub(crate) fn rest_of_log(&mut self) -> String {
+        self.log.as_mut().unwrap().map(Result::unwrap).collect()
     }
 
     /// Waits for the next line of output.
@@ -142,7 +167,28 @@ impl Service {
 
     /// Starts the service with these environment variables.
     pub(crate) fn start_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
-        let serve = ["serve", "--listen", "127.0.0.1:0", "--log", "error"];
+        let listen = ["--listen", "127.0.0.1:0"];
+        Self::listening(&[&listen, arguments].concat(), variables)
+    }
+
+    /// Starts a service at this address.
+    pub(crate) fn at(address: &str, directory: &Path) -> Self {
+        Self::listening(&["--listen", address, "--data", directory.to_str().unwrap()], &[])
+    }
+
+    /// Starts a service in memory whose log the test reads.
+    pub(crate) fn logging(arguments: &[&str]) -> Self {
+        Self::logging_at("127.0.0.1:0", arguments)
+    }
+
+    /// The same at this address.
+    pub(crate) fn logging_at(address: &str, arguments: &[&str]) -> Self {
+        let serve = ["serve", "--listen", address, "--memory"];
+        Self::of(Running::start_logging(&[&serve, arguments].concat()))
+    }
+
+    fn listening(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Self {
+        let serve = ["serve", "--log", "error"];
         Self::of(Running::start_with(&[&serve, arguments].concat(), variables))
     }
 

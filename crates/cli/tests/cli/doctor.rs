@@ -371,7 +371,7 @@ fn a_certificate_of_an_unknown_authority_is_reported_unless_the_authority_is_giv
     );
 
     let plain = service.endpoint.replace("https", "http");
-    examine(&plain, &[]).assert_finding("reach", "fail", "", "https://");
+    examine(&plain, &[]).assert_finding("service", "fail", "serves HTTPS", "https://");
 }
 
 #[test]

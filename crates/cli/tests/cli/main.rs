@@ -8,6 +8,7 @@ mod contract;
 mod cost;
 mod demo;
 mod doctor;
+mod drain;
 mod keep;
 mod proxy;
 mod readme;

@@ -21,7 +21,8 @@ fn registrations_survive_a_kill_and_a_second_process_is_rejected() {
         directory.path().to_str().unwrap(),
     ]);
     assert_eq!((second.code, second.out.as_str()), (1, ""));
-    assert!(second.err.starts_with("error: "), "{}", second.err);
+    let line: serde_json::Value = serde_json::from_str(&second.err).expect("the log is JSON");
+    assert_eq!(line["level"], "ERROR");
     drop(service); // SIGKILL
     let service = Service::on(directory.path());
     assert!(service.call(&["discover", "--archetype", "pepino"]).out.contains("alice"));
@@ -93,6 +94,43 @@ fn a_signal_stops_the_service_with_exit_code_0() {
         service.running.signal(signal);
         assert_eq!(service.running.wait(), Some(0));
     }
+}
+
+#[test]
+fn an_error_at_the_start_has_the_format_of_the_log() {
+    let broken =
+        ["serve", "--memory", "--tls-cert", "no/such/file", "--tls-key", "k", "--listen", "127.0.0.1:0"];
+    for (arguments, is_json) in
+        [(&["--log-format", "text"][..], false), (&[], true), (&["--log", "off"], false)]
+    {
+        let output = run(&[&broken, arguments].concat());
+        assert_eq!(output.code, 1);
+        assert!(output.err.contains("no/such/file"), "{}", output.err);
+        let lines = output.err.lines().collect::<Vec<_>>();
+        let last = serde_json::from_str::<serde_json::Value>(lines.last().unwrap());
+        assert_eq!(last.is_ok(), is_json, "{}", output.err);
+        assert_eq!(output.err.contains("error: "), !is_json, "{}", output.err);
+    }
+}
+
+#[test]
+fn the_log_says_when_the_service_starts_and_stops() {
+    let mut service = Service::logging(&[]);
+    let started = service.running.log_line("\"started\"");
+    assert!(service.endpoint.ends_with(started["address"].as_str().unwrap()));
+    service.running.signal("TERM");
+    assert_eq!(service.running.log_line("stopping")["signal"], "SIGTERM");
+    service.running.log_line("draining");
+    service.running.log_line("\"stopped\"");
+    assert_eq!(service.running.wait(), Some(0));
+}
+
+#[test]
+fn plain_http_beyond_loopback_is_a_warning() {
+    let mut service = Service::logging_at("0.0.0.0:0", &[]);
+    let warning = service.running.log_line("plain HTTP");
+    assert_eq!(warning["level"], "WARN");
+    assert!(warning["message"].as_str().unwrap().contains("--tls-cert"), "{warning}");
 }
 
 #[test]

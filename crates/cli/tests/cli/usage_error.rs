@@ -37,6 +37,32 @@ fn an_invalid_command_line_exits_with_2_and_names_the_rule() {
 }
 
 #[test]
+fn a_verb_that_does_not_exist_leads_to_the_one_that_was_meant() {
+    for (word, meant) in [
+        ("list", "discover` lists"),
+        ("watch", "discover --watch"),
+        ("status", "health"),
+        ("discovr", "'discover'"),
+        ("registre", "'register'"),
+    ] {
+        let output = run(&[word]);
+        assert_eq!(output.code, 2);
+        assert!(output.err.contains(meant), "{word}: {}", output.err);
+    }
+    let output = run(&["setting"]);
+    assert!(!output.err.contains("settings"), "a hidden verb is suggested: {}", output.err);
+}
+
+#[test]
+fn the_version_names_the_program() {
+    let version = run(&["--version"]);
+    assert_eq!(version.out, format!("aurora-discovery {}\n", env!("CARGO_PKG_VERSION")));
+    for verb in ["serve", "discover", "doctor"] {
+        assert_eq!(run(&[verb, "--version"]).out, version.out);
+    }
+}
+
+#[test]
 fn an_unreachable_service_exits_with_1_and_a_hint() {
     // Only root can listen on port 1.
     let output = run(&["discover", "--endpoint", "http://127.0.0.1:1", "--retries", "0"]);

@@ -9,13 +9,14 @@
 //! with each request, therefore costs no timer operation, and none is missed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
 use super::unread::Unread;
 use crate::options::ServerOptions;
+use crate::shutdown::Stage;
 
 /// What a connection waits for.
 const IDLE: u8 = 0;
@@ -86,6 +87,10 @@ pub(crate) struct ConnectionState {
     /// The number of those requests that are event streams.
     streams: AtomicUsize,
     multiplexed: AtomicBool,
+    /// Whether the client speaks TLS to a plain port, or the reverse.
+    wrong_protocol: AtomicBool,
+    /// The number of reads that returned data. It wraps around.
+    reads: AtomicU32,
     /// When an event stream counts as stalled unless it makes progress first, in milliseconds since
     /// `opened`, or [`NEVER`].
     stalls_at: AtomicU64,
@@ -106,6 +111,8 @@ impl ConnectionState {
             requests: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
+            wrong_protocol: AtomicBool::new(false),
+            reads: AtomicU32::new(0),
             stalls_at: AtomicU64::new(NEVER),
         }
     }
@@ -173,10 +180,36 @@ impl ConnectionState {
         &self.unread
     }
 
-    /// Whether only event streams keep the connection open.
-    pub(crate) fn has_only_streams(&self) -> bool {
+    /// Whether the connection may be asked to close at `stage`. A client that has begun to send a
+    /// request on HTTP/1 gets the response first.
+    pub(crate) fn may_close(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Serving => false,
+            Stage::Draining => self.multiplexed.load(Relaxed),
+            Stage::Stopping => self.multiplexed.load(Relaxed) || self.phase.load(Relaxed) == IDLE,
+        }
+    }
+
+    /// Whether the service has nothing to do on the connection: no handler runs, and no response
+    /// but that of an event stream waits for its client.
+    pub(crate) fn is_done(&self) -> bool {
         let streams = self.streams.load(Relaxed);
-        streams > 0 && streams == self.requests.load(Relaxed)
+        streams == self.requests.load(Relaxed) && (streams > 0 || self.blocked_since.load(Relaxed) == NEVER)
+    }
+
+    /// Records that the client speaks TLS to a plain port, or the reverse.
+    pub(super) fn speaks_wrong_protocol(&self) {
+        self.wrong_protocol.store(true, Relaxed);
+    }
+
+    /// Whether that was recorded.
+    pub(super) fn has_wrong_protocol(&self) -> bool {
+        self.wrong_protocol.load(Relaxed)
+    }
+
+    /// A number that changes whenever the client sends something.
+    pub(crate) fn reads(&self) -> u32 {
+        self.reads.load(Relaxed)
     }
 
     /// Whether an event stream is waiting for its client to read.
@@ -204,6 +237,7 @@ impl ConnectionState {
     /// Records that data was read.
     pub(super) fn bytes_received(&self, count: usize) {
         self.idle_bytes.fetch_add(count, Relaxed);
+        self.reads.store(self.reads.load(Relaxed).wrapping_add(1), Relaxed);
         // On a multiplexed connection, bytes between requests are control frames, not the start of
         // a head.
         if self.phase.load(Relaxed) == IDLE && !self.multiplexed.load(Relaxed) {
@@ -419,16 +453,16 @@ mod tests {
         let state = Arc::new(ConnectionState::new(TIMEOUTS));
         let request = state.begin_request(true, false);
         let streams = [(); 2].map(|()| StreamGuard::new(state.clone()));
-        assert!(!state.has_only_streams(), "a request is in progress");
+        assert!(!state.is_done(), "a request is in progress");
         drop(request);
-        assert!(state.has_only_streams());
+        assert!(state.is_done());
         streams.iter().for_each(|stream| stream.progress(Duration::from_secs(15)));
         assert_eq!(left(&state), Some(45));
         let [one, other] = streams;
         pass(5).await;
         drop(one);
-        assert_eq!((left(&state), state.has_only_streams()), (Some(40), true));
+        assert_eq!((left(&state), state.is_done()), (Some(40), true));
         drop(other);
-        assert_eq!((left(&state), state.has_only_streams()), (Some(70), false));
+        assert_eq!((left(&state), state.is_done()), (Some(70), true));
     }
 }

@@ -29,8 +29,8 @@ const LARGE: usize = 1 << 20;
 pub(crate) struct Client {
     pub(crate) stream: DuplexStream,
     pub(crate) opened: Instant,
-    /// Stops the server.
-    pub(crate) stop: watch::Sender<bool>,
+    /// The stage of the server.
+    pub(crate) stage: watch::Sender<Stage>,
 }
 
 pub(crate) fn options() -> ServerOptions {
@@ -43,7 +43,7 @@ pub(crate) fn options() -> ServerOptions {
     }
 }
 
-fn connect(tls: Option<TlsAcceptor>) -> Client {
+fn connect(tls: Option<Arc<Tls>>) -> Client {
     let router = Router::new()
         .route("/", get(|| async { "here" }))
         .route("/large", get(|| async { "x".repeat(LARGE) }))
@@ -59,15 +59,15 @@ impl Client {
     /// Opens a connection to a server of this service.
     pub(crate) fn connect(
         discovery: DiscoveryService,
-        tls: Option<TlsAcceptor>,
+        tls: Option<Arc<Tls>>,
         options: &ServerOptions,
     ) -> Self {
         let server = Arc::new(ConnectionServer::new(discovery, tls, options));
         let (stream, service) = duplex(1_024);
-        let (stop, stopped) = watch::channel(false);
+        let (stage, stages) = watch::channel(Stage::Serving);
         let state = server.new_state();
-        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), state, stopped));
-        Self { stream, opened: Instant::now(), stop }
+        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), state, stages));
+        Self { stream, opened: Instant::now(), stage }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -160,7 +160,7 @@ async fn a_connection_without_a_tls_handshake_is_closed() {
             .unwrap()
             .with_no_client_auth()
             .with_cert_resolver(Arc::new(rustls::server::ResolvesServerCertUsingSni::new()));
-    assert_eq!(connect(Some(TlsAcceptor::from(Arc::new(config)))).end().await, (0, 10));
+    assert_eq!(connect(Some(Arc::new(Tls::with_config(config)))).end().await, (0, 10));
 }
 
 #[tokio::test(start_paused = true)]
@@ -168,7 +168,7 @@ async fn an_idle_connection_is_closed_at_once_when_the_service_stops() {
     let mut client = connect(None);
     client.send(REQUEST).await;
     client.expect("here").await;
-    client.stop.send(true).unwrap();
+    client.stage.send(Stage::Stopping).unwrap();
     assert_eq!(client.end().await, (0, 0));
 }
 
@@ -214,6 +214,15 @@ async fn http2(window: u32) -> Client {
     client
 }
 
+/// An HTTP/2 connection on which a request was answered, and which never acknowledges a PING.
+async fn silent_http2_client() -> Client {
+    let mut client = connect(None);
+    client.stream.write_all(&[CLIENT_PREFACE, b"\0\0\0\x04\0\0\0\0\0"].concat()).await.unwrap();
+    client.stream.write_all(&headers_frame(GET, "/", 1, true)).await.unwrap();
+    http2_response(&mut client, 1).await;
+    client
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_steadily_is_served() {
     let mut client = connect(None);
@@ -251,4 +260,50 @@ async fn headers_that_decompress_to_far_more_than_the_limit_end_the_connection()
     let head = [0, length[0], length[1], 1, 5, 0, 0, 0, 1];
     client.stream.write_all(&[&head[..], &block].concat()).await.unwrap();
     assert_eq!(client.end().await.1, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_http_2_client_that_acknowledges_no_ping_does_not_delay_a_shutdown() {
+    let mut client = silent_http2_client().await;
+    client.stage.send(Stage::Stopping).unwrap();
+    assert_eq!(client.end().await.1, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_sends_goaway_and_leaves_the_connection_open() {
+    const GOAWAY: u8 = 7;
+    let mut client = silent_http2_client().await;
+    client.stage.send(Stage::Draining).unwrap();
+    loop {
+        let mut head = [0; 9];
+        client.stream.read_exact(&mut head).await.unwrap();
+        client.stream.read_exact(&mut vec![0; usize::from(head[2])]).await.unwrap();
+        if head[3] == GOAWAY {
+            break;
+        }
+    }
+    client.stream.write_all(&headers_frame(GET, "/", 3, true)).await.unwrap();
+    assert_eq!(http2_response(&mut client, 3).await, 0, "a request that was on its way is answered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_idle_connection_stays_open_during_a_drain() {
+    let mut client = connect(None);
+    client.send(REQUEST).await;
+    client.expect("here").await;
+    client.stage.send(Stage::Draining).unwrap();
+    assert_eq!(client.end().await, (0, 75), "only its own timeout closes it");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_connection_has_a_second_for_its_first_request_when_the_service_stops() {
+    let mut client = connect(None);
+    client.stage.send(Stage::Stopping).unwrap();
+    sleep(Duration::from_millis(900)).await;
+    client.send(REQUEST).await;
+    client.expect("here").await;
+
+    let mut silent = connect(None);
+    silent.stage.send(Stage::Stopping).unwrap();
+    assert_eq!(silent.end().await, (0, 1));
 }

@@ -1,4 +1,4 @@
-//! `GET /health`
+//! `GET /health`, `GET /livez` and `GET /readyz`
 
 use aurora_discovery_protocol::HealthResponse;
 use aurora_discovery_registry::StoreError;
@@ -10,8 +10,26 @@ use super::context::Context;
 use crate::error::{Failure, retry_after};
 use crate::response::json;
 
+/// Whether the service keeps its guarantees.
 pub(crate) async fn health(context: Context) -> Result<Response, Failure> {
-    match context.registry().store().health().await {
+    report(context.registry().store().health().await)
+}
+
+/// Whether the process serves at all.
+pub(crate) async fn livez() -> Result<Response, Failure> {
+    report(Ok(()))
+}
+
+/// Whether clients should be sent here: not during a shutdown, nor without the store.
+pub(crate) async fn readyz(context: Context) -> Result<Response, Failure> {
+    if context.service.shutdown.is_draining() {
+        return unhealthy("the service is shutting down".to_owned(), 1);
+    }
+    report(context.registry().store().ready().await)
+}
+
+fn report(state: Result<(), StoreError>) -> Result<Response, Failure> {
+    match state {
         Ok(()) => json(&HealthResponse { status: "healthy".to_owned(), reason: None }),
         Err(StoreError::Unavailable { reason, retry_after_seconds }) => {
             unhealthy(reason, retry_after_seconds)

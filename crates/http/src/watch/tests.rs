@@ -147,7 +147,7 @@ async fn a_stream_without_a_flow_control_window_does_not_delay_a_shutdown() {
     http2_response(&mut client, 1).await;
     assert_eq!(service.metrics.watch_streams.get(), 1);
     service.watchers.end();
-    client.stop.send(true).unwrap();
+    client.stage.send(crate::shutdown::Stage::Stopping).unwrap();
     assert_eq!(client.end().await.1, 1, "the connection is closed after a second");
     assert_eq!(service.metrics.watch_streams.get(), 0);
 }

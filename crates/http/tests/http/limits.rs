@@ -52,6 +52,15 @@ async fn requests_over_the_limit_get_503_until_others_finish() {
     assert_eq!(heartbeat(&service, "p").await.0.status(), 404);
 }
 
+#[tokio::test]
+async fn an_overloaded_process_is_alive() {
+    for (path, status) in [("/livez", 200), ("/livez/", 200), ("/health", 503), ("/readyz", 503)] {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = stalling(0).respond(request, Origin::default()).await;
+        assert_eq!(response.status(), status, "{path}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_head_request_over_the_limit_gets_no_body() {
     let service = stalling(1);

@@ -96,7 +96,23 @@ async fn successful_requests_are_logged_only_if_configured() {
         let _guard = lines.capture();
         let service = Service::with(|options| options.server.service.log_one_in = enabled.into()).await;
         service.post("/register", r#"{"peer_id":"p"}"#).await.ok();
-        service.get("/nowhere").await.refused(404, "not_found", None);
-        assert_eq!(lines.of_requests().len(), if enabled { 2 } else { 0 });
+        assert_eq!(lines.of_requests().len(), usize::from(enabled));
     }
+}
+
+#[tokio::test]
+async fn a_refused_request_is_logged_with_its_client_its_path_and_its_code() {
+    let lines = Lines::default();
+    let _guard = lines.capture();
+    let service = Service::behind_a_proxy().await;
+    let headers = [("x-forwarded-for", "203.0.113.7")];
+    let response = service.request(http::Method::GET, "/nowhere?secret=1", &headers, "").await;
+    response.refused(404, "not_found", None);
+    let line = lines.of_requests().pop().unwrap();
+    assert_eq!(line["request_id"], response.header("x-request-id").unwrap());
+    assert_eq!((&line["client"], &line["path"]), (&"203.0.113.7".into(), &"/nowhere".into()));
+    assert_eq!((&line["level"], &line["code"]), (&"INFO".into(), &"not_found".into()));
+    assert!(line["reason"].as_str().unwrap().contains("openapi.json"), "{line}");
+    service.post("/heartbeat", r#"{"peer_id":"p"}"#).await.refused(404, "peer_not_registered", None);
+    assert_eq!(lines.of_requests().pop().unwrap()["peer_id"], "p");
 }

@@ -1,5 +1,6 @@
 //! The contents of the metrics.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -39,9 +40,10 @@ async fn requests_of_peers_are_counted() {
         r#"aurora_requests_total{route="/heartbeat",status="2xx"} 2"#,
         r#"aurora_requests_total{route="/heartbeat",status="4xx"} 1"#,
         r#"aurora_requests_total{route="other",status="4xx"} 1"#,
+        "aurora_healthy 1",
+        concat!("aurora_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
         r#"aurora_request_duration_seconds_count{route="/register"} 3"#,
         "aurora_requests_in_flight 0",
-        "# EOF",
     ] {
         assert!(text.lines().any(|written| written == line), "{line} is missing in\n{text}");
     }
@@ -170,21 +172,65 @@ async fn a_scraper_that_sends_nothing_is_disconnected() {
 }
 
 #[tokio::test]
-async fn every_line_of_the_metrics_can_be_parsed() {
+async fn each_metric_is_described_once_before_its_samples() {
     let service = Service::start().await;
     service.post("/register", r#"{"peer_id":"a","archetypes":["quote\" back\\ slash"]}"#).await.ok();
     let text = metrics(&service).await;
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (series, value) = line.rsplit_once(' ').unwrap();
-        assert!(series.starts_with("aurora_"), "{line}");
-        assert!(value.parse::<f64>().is_ok(), "{line}");
+    let (mut described, mut current) = (BTreeSet::new(), "");
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            current = rest.split_once(' ').unwrap().0;
+            assert!(described.insert(current), "{current} is described twice");
+        } else if let Some(rest) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = rest.split_once(' ').unwrap();
+            assert!(name == current && matches!(kind, "counter" | "gauge" | "histogram"), "{line}");
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            let name = series.split('{').next().unwrap();
+            let name = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| name.strip_suffix(suffix).filter(|stem| *stem == current))
+                .unwrap_or(name);
+            assert_eq!(name, current, "{line}");
+            assert!(name.starts_with("aurora_") || name.starts_with("process_"), "{line}");
+        }
     }
-    let names: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
-    let described = text.lines().filter(|line| line.starts_with("# HELP ")).count();
-    assert!(names.len() > 12 && described == names.len(), "{names:?}");
     let with_a_full_stop: Vec<_> =
         text.lines().filter(|line| line.starts_with("# HELP ") && line.ends_with('.')).collect();
     assert_eq!(with_a_full_stop, [""; 0]);
+    assert!(described.len() > 20, "{described:?}");
+}
+
+#[tokio::test]
+async fn the_format_is_openmetrics_only_for_scrapers_that_accept_it() {
+    let service = Service::start().await;
+    let url = format!("http://{}/metrics", service.metrics);
+    let scrape = |accept: &'static str| service.client.get(&url).header("accept", accept).send();
+    let classic = scrape("text/plain;version=0.0.4, */*;q=0.1").await.unwrap();
+    assert_eq!(classic.headers()["content-type"], "text/plain; version=0.0.4; charset=utf-8");
+    let classic = classic.text().await.unwrap();
+    assert!(classic.contains("# TYPE aurora_registrations_total counter\n") && !classic.contains("# EOF"));
+    let open = scrape("application/openmetrics-text;version=1.0.0,text/plain;q=0.5").await.unwrap();
+    assert!(open.headers()["content-type"].to_str().unwrap().starts_with("application/openmetrics-text"));
+    let open = open.text().await.unwrap();
+    assert!(open.contains("# TYPE aurora_registrations counter\n") && open.ends_with("# EOF\n"));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_process_is_measured_under_the_usual_names() {
+    let service = Service::start().await;
+    let text = metrics(&service).await;
+    let value = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        found.unwrap_or_else(|| panic!("{name} is missing")).parse::<f64>().unwrap()
+    };
+    assert!(value("process_cpu_seconds_total") >= 0.0);
+    assert!(value("process_resident_memory_bytes") > 1e6);
+    assert!(value("process_virtual_memory_bytes") >= value("process_resident_memory_bytes"));
+    assert!((1.0..=value("process_max_fds")).contains(&value("process_open_fds")));
+    assert!(value("process_start_time_seconds") > 1.7e9);
 }
 
 #[tokio::test]

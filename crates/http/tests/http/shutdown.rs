@@ -2,9 +2,9 @@
 
 use tokio::net::TcpStream;
 
-use crate::support::Service;
 use crate::support::faulty::FaultyStore;
 use crate::support::raw::RawConnection;
+use crate::support::{Service, TIMEOUT, client};
 
 #[tokio::test]
 async fn a_shutdown_finishes_requests_in_flight_and_closes_idle_connections() {
@@ -40,4 +40,49 @@ async fn a_shutdown_cancels_requests_after_the_grace_period() {
     service.stop();
     service.stopped().await.unwrap();
     assert_eq!(raw.until_closed().await, "");
+}
+
+/// A service that drains for longer than any test takes.
+async fn draining() -> Service {
+    let mut service = Service::with(|options| options.server.shutdown_drain = 100 * TIMEOUT).await;
+    service.stop();
+    while service.get("/readyz").await.status == 200 {}
+    service
+}
+
+#[tokio::test]
+async fn during_a_drain_responses_close_their_connections_and_new_ones_are_accepted() {
+    let mut service = Service::with(|options| options.server.shutdown_drain = 100 * TIMEOUT).await;
+    let mut kept = RawConnection::open(service.address).await;
+    let request = "GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
+    kept.send(request).await;
+    let before = kept.expect(r#"{"status":"healthy"}"#).await;
+    assert!(!before.contains("connection:"), "{before}");
+    service.get("/readyz").await.ok();
+    service.stop();
+    let not_ready = loop {
+        let response = service.get("/readyz").await;
+        if response.status != 200 {
+            break response;
+        }
+    };
+    assert_eq!((not_ready.status.as_u16(), &not_ready.json()["status"]), (503, &"unhealthy".into()));
+    kept.send(request).await;
+    let after = kept.until_closed().await;
+    assert!(after.starts_with("HTTP/1.1 200") && after.contains("connection: close\r\n"), "{after}");
+    let mut new = RawConnection::open(service.address).await;
+    new.send(request).await;
+    assert!(new.until_closed().await.contains("connection: close\r\n"));
+    service.get("/health").await.ok();
+}
+
+#[tokio::test]
+async fn during_a_drain_http_2_connections_get_goaway_and_lose_no_request() {
+    let service = draining().await;
+    let client = client(reqwest::ClientBuilder::http2_prior_knowledge);
+    for _ in 0..20 {
+        let response = client.get(service.url("/livez")).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
+        assert!(response.headers().get("connection").is_none(), "HTTP/2 forbids the header");
+    }
 }

@@ -73,6 +73,8 @@ impl Service {
         server.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         server.metrics_listen = Some(server.listen);
         server.service.clock = clock.clock();
+        // Only tests of the drain wait for it.
+        server.shutdown_drain = Duration::ZERO;
         let mut options =
             TestOptions { server, limits: Limits::default(), store: |store| store, draw: |below| below - 1 };
         set(&mut options);

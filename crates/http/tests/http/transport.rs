@@ -129,3 +129,24 @@ async fn an_ambiguous_or_oversized_head_is_refused_with_json() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_base_path_reaches_the_same_routes() {
+    let service = Service::with(|options| options.server.service.base_path = Some("/dev".to_owned())).await;
+    for (path, status) in [
+        ("/dev/health", 200),
+        ("/dev/discover?limit=1", 200),
+        ("/dev/discover/?limit=1", 200),
+        ("/health", 200),
+        ("/dev/discover?limit=0", 400),
+        ("/dev", 404),
+        ("/dev/dev/health", 404),
+        ("/developer/health", 404),
+    ] {
+        let response = service.client.get(service.url(path)).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+    }
+    let registered =
+        service.client.post(service.url("/dev/register")).body(r#"{"peer_id":"p"}"#).send().await;
+    assert_eq!(registered.unwrap().status(), 200);
+}

@@ -1,0 +1,45 @@
+//! What SIGHUP reads again: the certificate, its key, and the filter of the log.
+
+use std::env;
+use std::sync::Arc;
+
+use aurora_discovery_http::Tls;
+use tokio::task::spawn_blocking;
+
+use crate::args::Command;
+use crate::log::Log;
+use crate::settings;
+
+/// Reads everything again, and logs the result. What can't be used stays as it is.
+pub(super) async fn reload(log: &Log, tls: Option<Arc<Tls>>) {
+    reload_filter(log);
+    if let Some(tls) = tls {
+        // If the runtime shuts down, the result does not matter.
+        let _ = spawn_blocking(move || reload_certificate(&tls)).await;
+    }
+}
+
+/// The settings file may have another filter; flags and the environment can't change.
+fn reload_filter(log: &Log) {
+    match settings::parse(env::args_os()).map(|args| args.command) {
+        Ok(Command::Serve(args)) => {
+            tracing::info!(filter = %args.log.log, "read the settings of the log again");
+            log.set_filter(args.log.log);
+        }
+        // The command line is the same as at the start.
+        Ok(_) => {}
+        Err(error) => {
+            tracing::error!(cause = %error, "the settings can't be read again; the log stays as it is");
+        }
+    }
+}
+
+fn reload_certificate(tls: &Tls) {
+    match tls.reload() {
+        Ok(_) => tracing::info!(expires_at = tls.expires_at(), "read the certificate and its key again"),
+        Err(error) => tracing::error!(
+            cause = %error,
+            "the certificate can't be read again; the previous one stays in use"
+        ),
+    }
+}
