@@ -36,6 +36,12 @@ black-box $AURORA_DISCOVERY=(target / 'release/aurora-discovery'):
     scripts/kill9
     scripts/fulldisk
     scripts/slowloris
+    scripts/attack
+
+# Attack a build: just attack [--short] [NAME…]
+[group('test')]
+attack *args:
+    scripts/attack "$@"
 
 # Run the tests that need DynamoDB on its stand-ins
 [group('test')]

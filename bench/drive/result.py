@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
-import platform
-import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from statistics import median
+
+from lib.document import machine, set_into_document
 
 from drive import ROOT
 
 RESULTS = ROOT / "bench" / "results"
-# Near zero on a quiet machine. A higher value means that other processes affected the results.
-LOAD_BEFORE = os.getloadavg()[0]
 DOCUMENT = ROOT / "docs" / "performance.md"
 MET = {True: "yes", False: "no", None: "–"}
 
@@ -53,26 +49,6 @@ def publish(name: str, rows: list[Row], raw: dict[str, object], whole: bool) -> 
     if not whole:
         return
     RESULTS.mkdir(exist_ok=True)
-    set_into_document(name, table)
+    set_into_document(name, table, DOCUMENT)
     content = {"machine": machine(), "rows": [asdict(row) for row in rows], "raw": raw}
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1, default=vars) + "\n")
-
-
-def set_into_document(name: str, table: str, document: Path = DOCUMENT) -> None:
-    begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
-    before, _, rest = document.read_text().partition(begin)
-    _, _, after = rest.partition(end)
-    document.write_text(f"{before}{begin}\n{table}\n{end}{after}")
-
-
-def machine() -> str:
-    """The conditions of a run: processors, their load, system, compiler, and the revision."""
-    rustc = output("rustc", "--version").split()[1]
-    revision = output("git", "-C", str(ROOT), "rev-parse", "--short", "HEAD")
-    kernel = platform.release().split("-")[0]
-    hardware = f"{os.cpu_count()} cores, load {LOAD_BEFORE:.1f} before"
-    return f"{hardware}, Linux {kernel}, rustc {rustc}, revision {revision}"
-
-
-def output(*command: str) -> str:
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -22,8 +22,13 @@ class Response:
 class Api:
     """One connection, opened when needed. Connection errors are raised as OSError or HTTPException."""
 
-    def __init__(self, address: str) -> None:
-        self._connection = http.client.HTTPConnection(address, timeout=REQUEST_SECONDS)
+    def __init__(self, address: str, source: str | None = None, seconds: float = REQUEST_SECONDS) -> None:
+        """Calls from the local address `source`, if one is given, and waits `seconds` for each response."""
+        origin = None if source is None else (source, 0)
+        self._connection = http.client.HTTPConnection(address, timeout=seconds, source_address=origin)
+
+    def close(self) -> None:
+        self._connection.close()
 
     def register(self, **registration: Any) -> Response:
         return self.call("POST", "/register", registration)

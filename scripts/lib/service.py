@@ -23,7 +23,7 @@ STOP_SECONDS = 60.0
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
-class StartFailed(Exception):
+class StartFailed(RuntimeError):
     """The service exited, or printed no address, before it listened."""
 
 

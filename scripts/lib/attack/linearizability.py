@@ -1,0 +1,127 @@
+"""Concurrent requests for one name, whose responses must be those of some order of them."""
+
+from __future__ import annotations
+
+import json
+import random
+import select
+import socket
+import time
+from dataclasses import dataclass, replace
+
+from lib.attack import http1
+from lib.attack.history import Call, is_linearizable
+from lib.attack.scene import Form
+from lib.service import Service
+
+CLIENTS, CALLS_PER_CLIENT = 6, 5
+# Two clients share an address, so that each may replace the other's registration.
+HOSTS = [1, 1, 2, 2, 3, 3]
+SHARES = {"register": 40, "heartbeat": 20, "deregister": 20, "discover": 20}
+RESPONSE_SECONDS = 30.0
+SHORT_HISTORIES, LONG_HISTORIES = 150, 1_000
+
+
+@dataclass
+class Tally:
+    histories: int
+    calls: int
+    overlapping: int
+    failures: list[str]
+
+
+def check(form: Form, seed: int) -> Tally:
+    """Runs histories, each for a name of its own and from addresses of its own."""
+    random.seed(seed)
+    tally = Tally(SHORT_HISTORIES if form.short else LONG_HISTORIES, 0, 0, [])
+    with Service() as service:
+        for number in range(tally.histories):
+            calls = History(service.port, number).run()
+            tally.calls += len(calls)
+            tally.overlapping += sum(overlaps(call, calls) for call in calls)
+            if accepts_an_unregistered_port(calls):
+                tally.failures.append(f"history {number}: the check accepts a port that no client registered")
+            if not is_linearizable(calls):
+                lines = "\n    ".join(map(str, sorted(calls, key=lambda call: call.sent)))
+                tally.failures.append(f"history {number} of seed {seed} is not linearizable:\n    {lines}")
+    return tally
+
+
+def accepts_an_unregistered_port(calls: list[Call]) -> bool:
+    """Whether the check itself misses a wrong response."""
+    listing = next((call for call in calls if call.listed is not None), None)
+    wrong = [replace(call, listed=0) if call is listing else call for call in calls]
+    return listing is not None and is_linearizable(wrong)
+
+
+def overlaps(call: Call, calls: list[Call]) -> bool:
+    return any(other is not call and other.sent < call.received and call.sent < other.received for other in calls)
+
+
+class Client:
+    """One caller: at most one request at a time."""
+
+    def __init__(self, port: int, source: str) -> None:
+        self.source = source
+        self.left = CALLS_PER_CLIENT
+        self.socket = socket.create_connection(
+            ("127.0.0.1", port), timeout=RESPONSE_SECONDS, source_address=(source, 0)
+        )
+        self.call: Call | None = None
+        self.received = b""
+
+
+class History:
+    def __init__(self, port: int, number: int) -> None:
+        self._name = f"name-{number}"
+        self._clients = [Client(port, f"10.{100 + number // 250}.{number % 250}.{host}") for host in HOSTS]
+        self._tokens: list[str] = []
+        self._calls: list[Call] = []
+
+    def run(self) -> list[Call]:
+        random.shuffle(self._clients)
+        for client in self._clients:
+            self._send(client)
+        while open_clients := {client.socket: client for client in self._clients if client.call}:
+            readable, _, _ = select.select(list(open_clients), [], [], RESPONSE_SECONDS)
+            if not readable:
+                raise TimeoutError(f"a request got no response within {RESPONSE_SECONDS:.0f} s")
+            for ready in readable:
+                self._receive(open_clients[ready])
+        for client in self._clients:
+            client.socket.close()
+        return self._calls
+
+    def _send(self, client: Client) -> None:
+        operation = random.choices(list(SHARES), list(SHARES.values()))[0]
+        token = random.choice(self._tokens) if self._tokens and random.random() < 0.4 else None
+        port = random.randrange(1, 65_536)
+        body: dict[str, object] = {"peer_id": self._name, **({"lease_token": token} if token else {})}
+        if operation == "register":
+            body |= {"port": port, "archetypes": [self._name], "ttl_seconds": 3600}
+        discover = http1.get(f"/discover?archetype={self._name}")
+        request = discover if operation == "discover" else http1.post(f"/{operation}", body)
+        client.left -= 1
+        client.call = Call(operation, client.source, token, port, time.perf_counter(), 0.0, 0)
+        client.socket.sendall(request)
+
+    def _receive(self, client: Client) -> None:
+        assert client.call is not None
+        chunk = client.socket.recv(1 << 16)
+        received = time.perf_counter()
+        if not chunk:
+            raise ConnectionResetError(f"the service closed a connection during {client.call}")
+        client.received += chunk
+        if http1.response_length(client.received) is None:
+            return
+        body = json.loads(http1.body(client.received))
+        call = replace(client.call, received=received, status=http1.status(client.received))
+        if call.operation == "register" and call.status == 200:
+            call = replace(call, new_token=body["lease_token"])
+            self._tokens.append(call.new_token)
+        if call.operation == "discover":
+            call = replace(call, listed=next((peer["port"] for peer in body["peers"]), None))
+        self._calls.append(call)
+        client.received, client.call = b"", None
+        if client.left:
+            self._send(client)

@@ -1,0 +1,40 @@
+"""A network of the check's own, in which clients have many source addresses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+# The service treats loopback as one proxy's address, so clients need addresses of another network.
+NETWORK = "10.0.0.0/8"
+INSIDE = "AURORA_CHECK_IN_NAMESPACE"
+
+
+def run_inside() -> int | None:
+    """Runs this script again in a network namespace of its own, and returns its exit code. Returns None inside."""
+    if INSIDE in os.environ:
+        set_up()
+        return None
+    as_root = [] if os.geteuid() == 0 else ["--map-root-user"]
+    command = ["unshare", "--net", *as_root, sys.executable, *sys.argv]
+    return subprocess.run(command, env={**os.environ, INSIDE: "1"}, check=False).returncode
+
+
+def set_up() -> None:
+    ip("link", "set", "lo", "up")
+    ip("route", "add", "local", NETWORK, "dev", "lo")
+
+
+def set_packet_bytes(size: int) -> None:
+    """The maximum size of a packet. The kernel's buffers for new connections grow with it."""
+    ip("link", "set", "lo", "mtu", str(size))
+
+
+def disconnect(network: str) -> None:
+    """From now on, no packet reaches the clients in `network`, as if their machines had lost power."""
+    ip("route", "add", "blackhole", network, "table", "local")
+
+
+def ip(*arguments: str) -> None:
+    subprocess.run(["ip", *arguments], check=True)
