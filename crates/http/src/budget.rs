@@ -58,6 +58,20 @@ impl SourceBudget {
         let mut share = self.share(address);
         share.grow(amount).then_some(share)
     }
+
+    /// Whether a request from `address` may use anything of the budget.
+    pub(crate) fn has_room(&self, address: IpAddr) -> bool {
+        self.used.lock().has_room(self.max, Source::of(address))
+    }
+}
+
+impl Used {
+    fn has_room(&self, max: usize, source: Source) -> bool {
+        let of_source = self.by_source.get(&source).copied().unwrap_or_default();
+        let left = max.saturating_sub(self.total);
+        // Clients behind a proxy on this machine share its loopback address.
+        left > 0 && (of_source.saturating_mul(SOURCE_FRACTION) < left || source.is_loopback())
+    }
 }
 
 impl Share {
@@ -69,15 +83,11 @@ impl Share {
             return true;
         }
         let mut used = self.budget.used.lock();
-        let of_source = used.by_source.get(&self.source).copied().unwrap_or_default();
-        let left = self.budget.max.saturating_sub(used.total);
-        // Clients behind a proxy on this machine share its loopback address.
-        let source_is_full = of_source.saturating_mul(SOURCE_FRACTION) >= left && !self.source.is_loopback();
-        if left == 0 || source_is_full {
+        if !used.has_room(self.budget.max, self.source) {
             return false;
         }
         used.total += amount;
-        used.by_source.insert(self.source, of_source + amount);
+        *used.by_source.entry(self.source).or_default() += amount;
         self.amount += amount;
         true
     }

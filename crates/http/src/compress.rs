@@ -64,10 +64,14 @@ pub(crate) async fn pack(
         return Response::from_parts(parts, Body::from(body));
     }
     let Some(share) = service.pending_responses.take(address, body.len()) else {
-        let message = "too many responses are waiting for clients to read them; try again";
-        return Failure::unavailable(message).into_response();
+        return too_many_unread().into_response();
     };
     Response::from_parts(parts, counted(body, share, multiplexed))
+}
+
+/// The refusal of a source that does not read what it requests.
+pub(crate) fn too_many_unread() -> Failure {
+    Failure::unavailable("too many responses are waiting for clients to read them; try again")
 }
 
 fn counted(body: Bytes, share: Share, multiplexed: Option<Arc<ConnectionState>>) -> Body {

@@ -63,6 +63,10 @@ const CONNECTION_WINDOW_BYTES: u32 = 4 * STREAM_WINDOW_BYTES;
 /// or respond would otherwise delay the shutdown by the whole grace period.
 const LAST_REQUEST_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long a response to a client over its rate waits. Such a client would otherwise send the next
+/// request at once, and could keep the service busy with refusals.
+const RATE_LIMITED_DELAY: Duration = Duration::from_millis(100);
+
 /// The state that all connections of a server share.
 pub(crate) struct ConnectionServer {
     service: DiscoveryService,
@@ -172,6 +176,9 @@ impl Connection {
         // It is not certain where the next request would begin.
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            sleep(RATE_LIMITED_DELAY).await;
         }
         // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).
         if response.status() == StatusCode::NO_CONTENT {

@@ -20,7 +20,7 @@ use tower::Service as _;
 
 use crate::base_path::without_prefix;
 use crate::body::receive;
-use crate::compress::pack;
+use crate::compress::{pack, too_many_unread};
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
@@ -140,13 +140,19 @@ impl DiscoveryService {
         response
     }
 
-    /// Whether a request may be handled: its client must be known, and within its rate.
+    /// Whether a request may be handled: its client must be known, within its rate, and read the
+    /// pages that it requests.
     fn admit(&self, route: Route, source: IpAddr, unknown_client: Option<Failure>) -> Result<(), Failure> {
         let Some(charge) = route.charge() else { return Ok(()) };
-        match unknown_client {
-            Some(refusal) => Err(refusal),
-            None => self.service.rates.take(charge, source, 1),
+        if let Some(refusal) = unknown_client {
+            return Err(refusal);
         }
+        self.service.rates.take(charge, source, 1)?;
+        // Otherwise the work for a page would be done before the page is refused.
+        if route == Route::Discover && !self.service.pending_responses.has_room(source) {
+            return Err(too_many_unread());
+        }
+        Ok(())
     }
 
     async fn handle(&self, request: Request) -> Response {
