@@ -64,7 +64,7 @@ impl Shutdown {
 /// Completes at `stage` or a later one; never if the server is gone.
 pub(crate) async fn reached(mut stages: watch::Receiver<Stage>, stage: Stage) {
     if stages.wait_for(|current| *current >= stage).await.is_err() {
-        std::future::pending().await;
+        std::future::pending::<()>().await;
     }
 }
 
