@@ -10,8 +10,8 @@ pub(crate) fn rejection(cause: &str, host: &str) -> Option<(String, String)> {
     let reason = cause.strip_prefix(REJECTED)?;
     let (reason, remedy) = if reason.contains("CaUsedAsEndEntity") {
         (
-            "it is the certificate of an authority (CA:TRUE), as `openssl req -x509` makes them, \
-             and does not identify a server"
+            "it is a CA certificate (CA:TRUE), which `openssl req -x509` makes by default, and \
+             servers must not use one"
                 .to_owned(),
             format!("make one for the server with: {}", command(host)),
         )

@@ -177,7 +177,7 @@ impl Core {
         let deletions = keys.iter().map(|key| self.table.delete(item::key(key), condition.clone()));
         for deletion in join_all(deletions).await {
             if let Err(error) = deletion {
-                tracing::warn!(%error, "could not delete an unused marker; it expires at its time to live");
+                tracing::warn!(%error, "could not delete an unused marker; it stays until it expires");
             }
         }
     }

@@ -78,7 +78,7 @@ impl Core {
         let update = Expression::set_generation(generation);
         // A registration or a revival may have written the marker meanwhile.
         if let Err(error) = self.table.update(key, update, Expression::same(stored.generation)).await {
-            tracing::warn!(%error, "could not update a source marker; it expires at its time to live");
+            tracing::warn!(%error, "could not update a source marker; if its peer is deleted, it stays until it expires");
         }
     }
 }

@@ -19,6 +19,10 @@ use crate::connection::state::ConnectionState;
 /// random sample bounds the work for each newcomer.
 const SAMPLE: usize = 32;
 
+/// How many sources are tried, the largest first. All connections of a source may have a request in
+/// progress.
+const MAX_TRIED_SOURCES: usize = 16;
+
 /// The open connections, by source.
 pub(crate) struct Connections {
     max: usize,
@@ -74,9 +78,9 @@ impl Connections {
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, state: Arc<ConnectionState>) -> Option<Admitted> {
         let source = Source::of(address);
         let mut open = self.open.lock();
-        let from = self.source_over_limit(&open, source);
-        if let Some(from) = from {
-            open.displace(from?)?;
+        let from = self.sources_over_limit(&open, source);
+        if let Some(from) = &from {
+            from.iter().find_map(|source| open.displace(*source))?;
         }
         let key = Key { source, number: fastrand::u64(..) };
         open.insert(key, state);
@@ -92,15 +96,16 @@ impl Connections {
         }
     }
 
-    /// `None` if there is room for a connection from `source`; otherwise the source of which one
-    /// would have to make way, if any may.
-    fn source_over_limit(&self, open: &Open, source: Source) -> Option<Option<Source>> {
+    /// `None` if there is room for a connection from `source`; otherwise the sources of which one
+    /// connection may make way, in the order in which to try them.
+    fn sources_over_limit(&self, open: &Open, source: Source) -> Option<Vec<Source>> {
         let own = open.number_of(source);
         if own >= self.max_per_source && !source.is_loopback() {
-            return Some(Some(source));
+            return Some(vec![source]);
         }
-        let largest = || open.by_number.last().filter(|(number, _)| *number > own);
-        (open.total >= self.max).then(|| largest().map(|(_, largest)| *largest))
+        let larger = || open.by_number.iter().rev().take_while(|(number, _)| *number > own);
+        (open.total >= self.max)
+            .then(|| larger().take(MAX_TRIED_SOURCES).map(|(_, source)| *source).collect())
     }
 }
 
@@ -209,7 +214,18 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_source_over_its_share_displaces_its_own() {
+    async fn a_busy_source_does_not_protect_the_others() {
+        let connections = Connections::new(4, true);
+        let busy: Vec<_> = (0..3).map(|_| state()).collect();
+        let requests: Vec<_> = busy.iter().map(|state| state.begin_request(false, false)).collect();
+        let held: Vec<_> = busy.iter().map(|state| connections.admit(source(1), state.clone())).collect();
+        let idle = connections.admit(source(2), state()).unwrap();
+        assert!(connections.admit(source(3), state()).unwrap().displaced && !is_open(&connections, &idle));
+        drop((requests, held));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_source_over_its_share_displaces_its_own_connections() {
         let connections = Connections::new(16, false);
         let held: Vec<_> = (0..2).map(|_| connections.admit(source(1), state()).unwrap()).collect();
         second().await;

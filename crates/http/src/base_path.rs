@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_prefix_is_removed_if_it_is_whole_segments() {
+    fn a_prefix_is_removed_only_at_a_segment_boundary() {
         for (uri, rest) in [
             ("/dev/discover?limit=1", Some("/discover?limit=1")),
             ("/dev/health/", Some("/health/")),

@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_source_can_not_use_up_the_budget() {
+    fn one_source_cannot_use_up_the_budget() {
         let budget = SourceBudget::new(20);
         let [greedy, other, loopback]: [IpAddr; 3] =
             ["2001:db8::1", "2001:db8:0:1::1", "127.0.0.1"].map(|text| text.parse().unwrap());
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn eight_sources_can_not_use_up_the_budget() {
+    fn eight_sources_cannot_use_up_the_budget() {
         let budget = SourceBudget::new(1_000);
         let source = |n| IpAddr::from([203, 0, 113, n]);
         let mut held = Vec::new();

@@ -16,8 +16,8 @@ const BACKLOG: u32 = 4_096;
 /// not see. This size sends a megabyte a second at a round trip of 60 ms.
 const SEND_BUFFER_BYTES: u32 = 64 * 1024;
 
-/// Listens on `address`. Port 0 selects a free port. A connection that acknowledges nothing for
-/// `write_timeout` ends.
+/// Listens on `address`. Port 0 selects a free port. On Linux, the system ends a connection if the
+/// client has not acknowledged sent data for `write_timeout`.
 pub(crate) fn bind(address: SocketAddr, write_timeout: Duration) -> io::Result<(TcpListener, SocketAddr)> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
     // A restart must not wait for connections of the previous process to time out.
@@ -50,7 +50,7 @@ pub(crate) fn ignore_new_connections(listener: &TcpListener) {
         SockFilter::new(RETURN, 0, 0, 0),
         SockFilter::new(RETURN, 0, 0, u32::MAX),
     ];
-    // Without the filter, the listener closes as it does on other systems.
+    // The server works without the filter: closing the listener may then reset new connections.
     if let Err(error) = SockRef::from(listener).attach_filter(&filter) {
         tracing::debug!(cause = %error, "connections that arrive while the listener closes may be reset");
     }

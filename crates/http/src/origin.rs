@@ -12,9 +12,9 @@ pub(crate) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwar
 /// A request came on a trusted connection, but its headers do not say from which client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "X-Forwarded-For must have the client's IP address as entry {hops} from the right, because this \
-     service trusts {hops} proxies in front of it: send the request through them, or have its operator \
-     correct the number"
+    "X-Forwarded-For has no valid IP address as entry {hops} from the right, where the outermost \
+     trusted proxy writes the client's address; send the request through all trusted proxies, or \
+     have the operator correct the number of trusted hops"
 )]
 pub struct UnknownClient {
     /// The number of trusted proxies.

@@ -99,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_name_of_the_program_does_not_shift_the_fields() {
+    fn parentheses_in_a_program_name_do_not_shift_the_fields() {
         let stat = "7 (a) b (c) S 1 2 3 4 5 6 7 8 9 10 150 50 0 0 20 0 9 0 100 4096 8";
         assert_eq!(cpu_seconds(stat), Some(2.0));
         assert_eq!(cpu_seconds("7 (a) S 1"), None);

@@ -46,7 +46,8 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
     let (length, rest) = if first < 0x80 {
         (usize::from(first), rest)
     } else {
-        // The length takes this many bytes. No certificate needs more than three.
+        // In the long form, the first byte says how many bytes the length has. No certificate needs
+        // more than three.
         let (bytes, rest) =
             rest.split_at_checked(usize::from(first & 0x7f)).filter(|(bytes, _)| bytes.len() < 4)?;
         (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)

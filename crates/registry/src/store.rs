@@ -154,8 +154,8 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// The live peers of one archetype, at a bounded cost. `None` if the store can't count them at
-    /// such a cost.
+    /// The number of live peers of one archetype, and whether they come from several sources.
+    /// `None` if the store can't determine this at a bounded cost.
     fn archetype_census(&self, _archetype: &Archetype, _now: Timestamp) -> Option<ArchetypeCensus> {
         None
     }

@@ -49,12 +49,12 @@ pub struct ServerArgs {
     /// others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
-    /// The bytes per second of all /watch streams together; those that fall behind are told to come
-    /// back later; 0 means no limit.
+    /// The bytes per second of all /watch streams together; streams that fall behind are closed, and
+    /// their clients reconnect later; 0 means no limit.
     #[arg(long, env = "AURORA_WATCH_BYTES_PER_SECOND", default_value_t = ServiceOptions::default().watch_bytes_per_second, value_name = "BYTES", value_parser = value_parser!(u32))]
     pub watch_bytes_per_second: u32,
     /// The requests per second of one source (an IPv4 address or an IPv6 /64), other than heartbeats
-    /// and health checks; more get 429 with `Retry-After`; 0 means no limit.
+    /// and health checks; further requests get 429 with `Retry-After`; 0 means no limit.
     #[arg(long, env = "AURORA_REQUEST_RATE", default_value_t = RateLimits::default().requests.per_second, value_name = "PER_SECOND", value_parser = value_parser!(u32))]
     pub request_rate: u32,
     /// The requests that a source may send at once, after a pause.
@@ -67,11 +67,12 @@ pub struct ServerArgs {
     /// The heartbeats that a source may send at once, after a pause.
     #[arg(long, env = "AURORA_HEARTBEAT_BURST", default_value_t = RateLimits::default().heartbeats.burst, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub heartbeat_burst: u32,
-    /// How many times the rates of a source its network has: an IPv4 /24 or an IPv6 /56; 0 means no
-    /// limit.
+    /// The factor by which the rates and bursts of a network (an IPv4 /24 or an IPv6 /56) exceed
+    /// those of a source; 0 means no limit.
     #[arg(long, env = "AURORA_NETWORK_RATE_FACTOR", default_value_t = RateLimits::default().network_factor, value_name = "FACTOR", value_parser = value_parser!(u32))]
     pub network_rate_factor: u32,
-    /// How many times the rates of a source its IPv6 /48 has; 0 means no limit.
+    /// The factor by which the rates and bursts of an IPv6 /48 exceed those of a source; 0 means no
+    /// limit.
     #[arg(long, env = "AURORA_SITE_RATE_FACTOR", default_value_t = RateLimits::default().site_factor, value_name = "FACTOR", value_parser = value_parser!(u32))]
     pub site_rate_factor: u32,
     /// How long a client may take to connect and to send the head of a request.
@@ -158,7 +159,7 @@ fn base_path(text: &str) -> Result<String, String> {
     if path.split('/').all(is_segment) {
         Ok(format!("/{path}"))
     } else {
-        Err("must be a path such as /dev, of letters, digits, - . _ ~ and /".to_owned())
+        Err("must be a path such as /dev, with non-empty segments of letters, digits, - . _ ~".to_owned())
     }
 }
 

@@ -14,7 +14,7 @@ use super::test_peer::outcome;
 /// The title of the OpenAPI document, which identifies the service.
 const TITLE: &str = "Aurora Discovery";
 
-/// What the service says to plain HTTP on a port with TLS.
+/// The text by which the doctor recognises the response to plain HTTP on a TLS port.
 const SERVES_HTTPS: &str = "This port serves HTTPS";
 const SECONDS_PER_DAY: u64 = 24 * 3_600;
 /// A certificate that expires earlier should have been renewed: ACME clients do so 30 days before.
@@ -209,7 +209,7 @@ mod tests {
     #[test]
     fn each_cause_of_a_failed_connection_has_a_fix() {
         for (cause, fix) in [
-            ("it is the certificate of an authority (CA:TRUE)", "as the message says"),
+            ("it is a CA certificate (CA:TRUE)", "as the message says"),
             ("invalid peer certificate: UnknownIssuer", "--ca-cert"),
             (
                 "invalid peer certificate: certificate expired: verification time 2 (UNIX), but certificate is not valid after 1",

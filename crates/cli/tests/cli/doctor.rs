@@ -195,7 +195,7 @@ fn processes_behind_one_endpoint_without_a_shared_registry_are_reported() {
 }
 
 #[test]
-fn a_service_that_accepts_registrations_and_lists_nobody_is_reported() {
+fn a_service_that_accepts_registrations_and_lists_no_peer_is_reported() {
     let service = Service::in_memory();
     let address = authority(&service.endpoint);
     // An older service, whose response to a registration lacks most keys.

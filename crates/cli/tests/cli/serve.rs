@@ -56,7 +56,7 @@ fn output_that_cannot_be_written_does_not_stop_the_service() {
 
 /// SIGXFSZ would end the service.
 #[test]
-fn a_limit_of_the_file_size_is_a_full_disk() {
+fn reaching_the_file_size_limit_is_treated_as_a_full_disk() {
     let directory = tempfile::tempdir().unwrap();
     let data = directory.path().to_str().unwrap();
     let serve = command(&["serve", "--listen", "127.0.0.1:0", "--log", "off", "--data", data]);

@@ -37,7 +37,7 @@ fn an_invalid_command_line_exits_with_2_and_names_the_rule() {
 }
 
 #[test]
-fn a_verb_that_does_not_exist_leads_to_the_one_that_was_meant() {
+fn an_unknown_verb_gets_a_suggestion() {
     for (word, meant) in [
         ("list", "discover` lists"),
         ("watch", "discover --watch"),

@@ -131,7 +131,7 @@ fn the_full_view_shows_when_leases_end() {
 }
 
 #[test]
-fn a_lease_that_the_service_does_not_grant_is_refused_with_its_bounds() {
+fn a_lease_out_of_bounds_is_refused_with_the_bounds_of_the_service() {
     let service = Service::start(&["--memory", "--ttl-min", "60", "--ttl-max", "600"]);
     for ttl in ["0", "59", "601"] {
         let output = service.call(&["register", "a", "--ttl", ttl]);

@@ -298,10 +298,11 @@ fn a_peer_that_comes_and_goes_all_the_time_takes_few_places_in_the_log() {
 }
 
 #[test]
-fn a_follower_is_told_a_merged_change_by_what_it_has_seen() {
+fn the_kind_of_a_merged_change_depends_on_the_followers_position() {
     let changes = change_log(100);
     let mut positions = vec![changes.head()];
-    let steps: [(Option<&[&str]>, Option<&[&str]>); 5] = [
+    type Archetypes = Option<&'static [&'static str]>;
+    let steps: [(Archetypes, Archetypes); 5] = [
         (None, Some(&["a"])),
         (Some(&["a"]), Some(&["a", "b"])),
         (Some(&["a", "b"]), Some(&["b"])),

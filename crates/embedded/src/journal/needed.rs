@@ -12,7 +12,8 @@ use super::batch::Unavailable;
 use super::file_name;
 use crate::disk::{Disk, DiskFile, FileId};
 
-const MOVED: &str = "the data directory or a file in it was removed or replaced while the service was running; move it back, or restart the service with what is left";
+const MOVED: &str = "the data directory or a file in it was removed or replaced while the service \
+    was running; move it back, or restore a backup and restart the service";
 
 pub(crate) struct NeededFiles {
     disk: Arc<dyn Disk>,

@@ -169,7 +169,7 @@ fn a_flipped_bit_in_a_checkpoint_costs_some_tens_of_records() {
 }
 
 #[test]
-fn a_journal_that_a_checkpoint_continues_in_must_not_be_empty() {
+fn an_empty_or_junk_journal_after_a_checkpoint_is_refused() {
     let disk = LossyDisk::new(1);
     let opened = open(&disk);
     checkpoint(&opened, &[b"one"]);

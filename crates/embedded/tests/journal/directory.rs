@@ -34,7 +34,7 @@ impl Place {
         open_disk(Arc::new(StdDisk::new(self.data()).unwrap()), options())
     }
 
-    /// Puts a copy in the place of the directory.
+    /// Moves the directory away and puts a copy in its place.
     fn replace_by_copy(&self) {
         fs::rename(self.data(), self.moved()).unwrap();
         copy(&self.moved(), &self.data());

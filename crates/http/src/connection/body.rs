@@ -42,7 +42,10 @@ impl Body for TimedBody {
         // The timer starts when the body is waited for, and is never restarted.
         if frame.is_pending() && this.multiplexed {
             let limit = this.state.timeouts().body;
-            let timeout = this.timeout.get_or_insert_with(|| Box::pin(sleep(limit)));
+            let timeout = this.timeout.get_or_insert_with(|| {
+                this.state.body_awaited(true);
+                Box::pin(sleep(limit))
+            });
             if timeout.as_mut().poll(context).is_ready() {
                 return Poll::Ready(Some(Err(BodyTimeout.into())));
             }
@@ -64,6 +67,9 @@ impl Body for TimedBody {
 
 impl Drop for TimedBody {
     fn drop(&mut self) {
+        if self.timeout.is_some() {
+            self.state.body_awaited(false);
+        }
         self.state.body_received();
     }
 }

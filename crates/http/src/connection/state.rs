@@ -82,6 +82,8 @@ pub(crate) struct ConnectionState {
     unread: Unread,
     /// The number of bytes received since the last request, part of a body or progress of a stream.
     idle_bytes: AtomicUsize,
+    /// The number of bodies on HTTP/2 that have not arrived yet.
+    awaited_bodies: AtomicUsize,
     /// The number of requests in progress, streams included.
     requests: AtomicUsize,
     /// The number of those requests that are event streams.
@@ -108,6 +110,7 @@ impl ConnectionState {
             read: ReadQuota::default(),
             unread: Unread::default(),
             idle_bytes: AtomicUsize::new(0),
+            awaited_bodies: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
@@ -168,7 +171,12 @@ impl ConnectionState {
             return Some((true, self.at(blocked_since)));
         }
         let phase = self.phase.load(Relaxed);
-        (phase != BUSY).then(|| (phase == BODY, self.at(self.since.load(Relaxed))))
+        // On HTTP/2, each body is awaited on its own. Only if no other request is left, the
+        // connection waits for its client.
+        let awaited = self.awaited_bodies.load(Relaxed);
+        let waits_for_bodies = awaited > 0 && awaited == self.requests.load(Relaxed);
+        (phase != BUSY || waits_for_bodies)
+            .then(|| (phase != IDLE && phase != HEAD, self.at(self.since.load(Relaxed))))
     }
 
     /// Whether the connection carries several requests at once (HTTP/2).
@@ -220,6 +228,15 @@ impl ConnectionState {
     /// Records that what was received so far served a purpose.
     pub(super) fn bytes_used(&self) {
         self.idle_bytes.store(0, Relaxed);
+    }
+
+    /// Records that a body on HTTP/2 has to be waited for, or not any more.
+    pub(super) fn body_awaited(&self, is_awaited: bool) {
+        if is_awaited {
+            self.awaited_bodies.fetch_add(1, Relaxed);
+        } else {
+            self.awaited_bodies.fetch_sub(1, Relaxed);
+        }
     }
 
     /// Records that a request's body has arrived, or that the service no longer waits for it.

@@ -238,7 +238,7 @@ async fn a_client_that_reads_steadily_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unread_response_is_cut_off_although_others_go_on() {
+async fn an_unread_response_ends_the_connection_although_others_are_read() {
     let mut client = http2(0).await;
     client.stream.write_all(&headers_frame(GET, "/large", 1, true)).await.unwrap();
     assert_eq!(http2_response(&mut client, 1).await, 0);

@@ -26,7 +26,8 @@ const RESPONSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often the log mentions such clients. Scanners try TLS on every port.
 const HINT_INTERVAL: Duration = Duration::from_secs(60);
 
-/// An I/O stream that fails before the first byte of the wrong protocol, and marks the connection.
+/// An I/O stream that checks the first byte that the client sends. If it belongs to the wrong
+/// protocol, the read fails, and the connection's state records the reason.
 #[derive(Debug)]
 pub(super) struct CheckedIo<S> {
     stream: S,

@@ -85,7 +85,7 @@ impl Clock for Elapsed {
     }
 }
 
-/// The state of each bucket, up to [`MAX_KEYS`] of them: when it is full again.
+/// The time at which the bucket of each key is full again, for at most [`MAX_KEYS`] keys.
 struct States<K>(Mutex<HashMap<K, Nanos>>);
 
 impl<K> Default for States<K> {
