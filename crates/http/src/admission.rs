@@ -19,9 +19,9 @@ use crate::connection::state::ConnectionState;
 /// random sample bounds the work for each newcomer.
 const SAMPLE: usize = 32;
 
-/// How many sources are tried, the largest first. All connections of a source may have a request in
-/// progress.
-const MAX_TRIED_SOURCES: usize = 16;
+/// How many of the largest sources are tried before a random sample of all connections. All
+/// connections of a source may have a request in progress.
+const LARGEST_SOURCES: usize = 4;
 
 /// The open connections, by source.
 pub(crate) struct Connections {
@@ -34,6 +34,8 @@ pub(crate) struct Connections {
 struct Open {
     total: usize,
     by_source: HashMap<Source, BTreeMap<u64, Entry>>,
+    /// The source of each connection, by the connection's number.
+    sources: BTreeMap<u64, Source>,
     /// All sources, ordered by their number of connections.
     by_number: BTreeSet<(usize, Source)>,
 }
@@ -78,13 +80,12 @@ impl Connections {
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, state: Arc<ConnectionState>) -> Option<Admitted> {
         let source = Source::of(address);
         let mut open = self.open.lock();
-        let from = self.sources_over_limit(&open, source);
-        if let Some(from) = &from {
-            from.iter().find_map(|source| open.displace(*source))?;
-        }
+        let before = open.total;
+        self.make_room(&mut open, source)?;
+        let displaced = open.total < before;
         let key = Key { source, number: fastrand::u64(..) };
         open.insert(key, state);
-        Some(Admitted { guard: OpenGuard { connections: self.clone(), key }, key, displaced: from.is_some() })
+        Some(Admitted { guard: OpenGuard { connections: self.clone(), key }, key, displaced })
     }
 
     /// Stores the task that serves a connection, so that it can be closed for another.
@@ -96,16 +97,18 @@ impl Connections {
         }
     }
 
-    /// `None` if there is room for a connection from `source`; otherwise the sources of which one
-    /// connection may make way, in the order in which to try them.
-    fn sources_over_limit(&self, open: &Open, source: Source) -> Option<Vec<Source>> {
+    /// Closes a connection if there is no room for one from `source`. `None` if none may make way.
+    fn make_room(&self, open: &mut Open, source: Source) -> Option<()> {
         let own = open.number_of(source);
         if own >= self.max_per_source && !source.is_loopback() {
-            return Some(vec![source]);
+            return open.displace(source);
         }
-        let larger = || open.by_number.iter().rev().take_while(|(number, _)| *number > own);
-        (open.total >= self.max)
-            .then(|| larger().take(MAX_TRIED_SOURCES).map(|(_, source)| *source).collect())
+        if open.total < self.max {
+            return Some(());
+        }
+        let larger = open.by_number.iter().rev().take_while(|(number, _)| *number > own);
+        let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(_, source)| *source).collect();
+        largest.into_iter().find_map(|source| open.displace(source)).or_else(|| open.displace_any(own))
     }
 }
 
@@ -118,6 +121,7 @@ impl Open {
         let of_source = self.by_source.entry(key.source).or_default();
         let before = of_source.len();
         of_source.insert(key.number, Entry { state, task: None });
+        self.sources.insert(key.number, key.source);
         self.count(key.source, before);
     }
 
@@ -125,6 +129,7 @@ impl Open {
         let of_source = self.by_source.get_mut(&key.source)?;
         let before = of_source.len();
         let removed = of_source.remove(&key.number)?;
+        self.sources.remove(&key.number);
         self.count(key.source, before);
         Some(removed)
     }
@@ -149,7 +154,24 @@ impl Open {
         let sample = of_source.range(start..).chain(of_source.range(..start)).take(SAMPLE);
         let waiting = sample.filter_map(|(number, entry)| Some((entry.state.waiting_since()?, *number)));
         let (_, number) = waiting.min()?;
-        if let Some(task) = self.remove(Key { source, number })?.task {
+        self.close(Key { source, number })
+    }
+
+    /// The same for a random sample of all connections whose sources have more than `own`.
+    fn displace_any(&mut self, own: usize) -> Option<()> {
+        let start = fastrand::u64(..);
+        let sample = self.sources.range(start..).chain(self.sources.range(..start)).take(SAMPLE);
+        let waiting =
+            sample.filter(|(_, source)| self.number_of(**source) > own).filter_map(|(number, source)| {
+                let entry = self.by_source.get(source)?.get(number)?;
+                Some((entry.state.waiting_since()?, Key { source: *source, number: *number }))
+            });
+        let (_, key) = waiting.min_by_key(|(waiting, _)| *waiting)?;
+        self.close(key)
+    }
+
+    fn close(&mut self, key: Key) -> Option<()> {
+        if let Some(task) = self.remove(key)?.task {
             task.abort();
         }
         Some(())
@@ -221,6 +243,22 @@ mod tests {
         let held: Vec<_> = busy.iter().map(|state| connections.admit(source(1), state.clone())).collect();
         let idle = connections.admit(source(2), state()).unwrap();
         assert!(connections.admit(source(3), state()).unwrap().displaced && !is_open(&connections, &idle));
+        drop((requests, held));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn many_busy_sources_do_not_protect_the_others() {
+        let connections = Connections::new(26, true);
+        let busy: Vec<_> = (0..12).map(|_| state()).collect();
+        let requests: Vec<_> = busy.iter().map(|state| state.begin_request(false, false)).collect();
+        let admit = |n, state: &Arc<ConnectionState>| connections.admit(source(n), state.clone()).unwrap();
+        let held: Vec<_> = (1..=6)
+            .zip(busy.chunks(2))
+            .map(|(n, pair)| [&pair[0], &pair[1]].map(|state| admit(n, state)))
+            .collect();
+        let idle: Vec<_> = (10..24).map(|n| admit(n, &state())).collect();
+        assert!(admit(99, &state()).displaced);
+        assert_eq!(idle.iter().filter(|idle| !is_open(&connections, idle)).count(), 1);
         drop((requests, held));
     }
 

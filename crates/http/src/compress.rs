@@ -24,27 +24,35 @@ use crate::service::Service;
 
 /// Smaller bodies are not compressed: they fit into a few packets either way.
 const MIN_BYTES: u64 = 4 * 1024;
-/// Smaller bodies are not counted: each connection holds at most one, and they are small compared
-/// with the connection itself.
+/// Smaller bodies are not counted on HTTP/1: each connection holds at most one, and they are small
+/// compared with the connection itself.
 const COUNTED_FROM_BYTES: u64 = 16 * 1024;
+/// The same on HTTP/2, where a connection holds one for each stream.
+const COUNTED_FROM_BYTES_MULTIPLEXED: u64 = 1024;
 /// The value of `Vary` for responses whose encoding depends on the client.
 const ACCEPT_ENCODING: HeaderValue = HeaderValue::from_static("accept-encoding");
 
 /// Compresses a large body if the client accepts that, and counts it against the budget of
-/// `address`. On a connection that is `multiplexed`, it also counts as unread until it is sent.
+/// `address`. On a connection that is `multiplexed`, it also counts as unread until it is sent. A
+/// body that the budget has no room for is replaced by a refusal only if the request `is_safe`: the
+/// response to a change must reach its client.
 pub(crate) async fn pack(
     mut response: Response,
     accepts_gzip: bool,
     address: IpAddr,
     service: &Service,
     multiplexed: Option<Arc<ConnectionState>>,
+    is_safe: bool,
 ) -> Response {
+    let counted_from =
+        if multiplexed.is_some() { COUNTED_FROM_BYTES_MULTIPLEXED } else { COUNTED_FROM_BYTES };
     // A stream of events has no known length and is passed on unchanged.
-    let Some(length) = response.body().size_hint().exact().filter(|bytes| *bytes >= MIN_BYTES) else {
-        return response;
-    };
-    if !accepts_gzip && length < COUNTED_FROM_BYTES {
+    let Some(length) = response.body().size_hint().exact() else { return response };
+    let may_compress = length >= MIN_BYTES;
+    if may_compress {
         response.headers_mut().insert(VARY, ACCEPT_ENCODING);
+    }
+    if length < counted_from && !(may_compress && accepts_gzip) {
         return response;
     }
     let (mut parts, body) = response.into_parts();
@@ -52,21 +60,22 @@ pub(crate) async fn pack(
     let Ok(body) = body.collect().await.map(|body| body.to_bytes()) else {
         return Failure::internal("a body in memory could not be read").into_response();
     };
-    let compressed = if accepts_gzip { service.compressor.compress(&body).await } else { None };
+    let compressed =
+        if may_compress && accepts_gzip { service.compressor.compress(&body).await } else { None };
     if compressed.is_some() {
         // The router has set it to the length of what was compressed.
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }
-    parts.headers.insert(VARY, ACCEPT_ENCODING);
     let body = compressed.unwrap_or(body);
-    if (body.len() as u64) < COUNTED_FROM_BYTES {
+    if (body.len() as u64) < counted_from {
         return Response::from_parts(parts, Body::from(body));
     }
-    let Some(share) = service.pending_responses.take(address, body.len()) else {
-        return too_many_unread().into_response();
-    };
-    Response::from_parts(parts, counted(body, share, multiplexed))
+    match service.pending_responses.take(address, body.len()) {
+        Some(share) => Response::from_parts(parts, counted(body, share, multiplexed)),
+        None if is_safe => too_many_unread().into_response(),
+        None => Response::from_parts(parts, Body::from(body)),
+    }
 }
 
 /// The refusal of a source that does not read what it requests.

@@ -166,7 +166,7 @@ impl Connection {
     /// Passes a request to the service, with its origin and the state of the connection.
     async fn respond(&self, request: Request<Incoming>) -> Result<Response, Infallible> {
         let multiplexed = request.version() == Version::HTTP_2;
-        let _guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
+        let guard = self.state.begin_request(multiplexed, !request.body().is_end_stream());
         let malformed = head::check(&request).err();
         let close = malformed.is_some() && !multiplexed;
         let (origin, unknown_client) = self.origin(request.headers());
@@ -178,6 +178,8 @@ impl Connection {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if response.status() == StatusCode::TOO_MANY_REQUESTS {
+            // Meanwhile the connection may make way for another.
+            drop(guard);
             sleep(RATE_LIMITED_DELAY).await;
         }
         // axum sets this header on every response, but a 204 must not have it (RFC 9110, 8.6).

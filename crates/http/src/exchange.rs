@@ -125,7 +125,8 @@ impl DiscoveryService {
         if method == Method::HEAD {
             remove_body(&mut response);
         } else {
-            response = pack(response, accepts_gzip, origin.address, service, multiplexed).await;
+            response =
+                pack(response, accepts_gzip, source, service, multiplexed, method == Method::GET).await;
         }
 
         let (latency, status) = (started.elapsed(), response.status());

@@ -176,7 +176,12 @@ fn a_service_that_trusts_forged_forwarded_headers_is_reported() {
 fn a_service_that_expects_more_proxies_than_there_are_is_reported() {
     let service = Service::start(&["--memory", "--trusted-hops", "1"]);
     let examination = examine(&service.endpoint, &[]);
-    examination.assert_finding("address", "fail", "X-Forwarded-For must have", "set --trusted-hops");
+    examination.assert_finding(
+        "address",
+        "fail",
+        "X-Forwarded-For has no valid IP address",
+        "set --trusted-hops",
+    );
     examination.assert_problems_only_in(&["address", "version"]);
 }
 

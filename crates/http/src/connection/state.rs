@@ -34,8 +34,9 @@ const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 
 /// The maximum number of bytes that a connection may send without a request, a part of a body or
 /// progress of an event stream. On HTTP/2, a client could otherwise send heads that the library
-/// refuses by itself for as long as it likes.
-const MAX_IDLE_BYTES: usize = 128 * 1024;
+/// refuses by itself for as long as it likes. It is several times what a client may send on all
+/// streams at once before the first request is seen.
+const MAX_IDLE_BYTES: usize = 1024 * 1024;
 
 /// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
@@ -233,6 +234,7 @@ impl ConnectionState {
     /// Records that a body on HTTP/2 has to be waited for, or not any more.
     pub(super) fn body_awaited(&self, is_awaited: bool) {
         if is_awaited {
+            self.since.store(self.now(), Relaxed);
             self.awaited_bodies.fetch_add(1, Relaxed);
         } else {
             self.awaited_bodies.fetch_sub(1, Relaxed);
