@@ -42,7 +42,12 @@ class OperationsDocument(unittest.TestCase):
     def test_documented_parameters_exist(self) -> None:
         parameters = load()["Parameters"].keys()
         assigned = set(re.findall(r"(?:`|--parameter |--parameter-overrides )([A-Z][a-z]+[A-Za-z]*)=", DOCUMENT))
-        assigned -= {"ParameterKey", "LimitNOFILE", "StateDirectory", "ExecReload"}  # keywords of the AWS CLI and of systemd
+        assigned -= {
+            "ParameterKey",
+            "LimitNOFILE",
+            "StateDirectory",
+            "ExecReload",
+        }  # keywords of the AWS CLI and of systemd
         self.assertGreater(len(assigned), 6)
         self.assertEqual(assigned - parameters, set())
 
