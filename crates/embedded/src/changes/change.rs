@@ -2,7 +2,7 @@
 //!
 //! Successive changes of one peer may be merged into one. Some followers have seen a part of them
 //! already, so a merged change keeps the states in between. A follower that reads all changes each
-//! time is told exactly whether a peer joined or changed. For others, the end of a page may lie
+//! time learns exactly whether a peer joined or changed. For others, the end of a page may lie
 //! between merged changes, and then a peer that they know may join again. A peer that is not known
 //! may leave. No follower is left with a peer that is not listed.
 
@@ -65,8 +65,8 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
     /// The maximum number of states that a merged change keeps. A peer that only changes its
-    /// content needs one; one that changes its archetypes all the time takes a place in the log
-    /// after each so many changes.
+    /// content needs one; one that changes its archetypes all the time takes another place in the
+    /// log whenever this number is reached.
     const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {

@@ -309,7 +309,7 @@ fn the_kind_of_a_merged_change_depends_on_the_followers_position() {
         (Some(&["b"]), None),
         (None, Some(&["b"])),
     ];
-    // The kinds that followers of everything, of `a` and of `b` are told from each position on.
+    // The kinds of change that followers of everything, of `a` and of `b` get after each position.
     let joined = Some(ChangeKind::Joined);
     let (changed, left) = (Some(ChangeKind::Changed), Some(ChangeKind::Left));
     let expected = [
