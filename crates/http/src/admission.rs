@@ -5,7 +5,8 @@
 //! has the most.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::IpAddr;
+use std::hash::{BuildHasher as _, RandomState};
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use aurora_discovery_registry::Source;
@@ -23,6 +24,9 @@ const SAMPLE: usize = 32;
 /// connections of a source may have a request in progress.
 const LARGEST_SOURCES: usize = 4;
 
+/// The first source in the order of sources.
+const LOWEST_SOURCE: Source = Source::V4(Ipv4Addr::UNSPECIFIED);
+
 /// The open connections, by source.
 pub(crate) struct Connections {
     max: usize,
@@ -36,8 +40,10 @@ struct Open {
     by_source: HashMap<Source, BTreeMap<u64, Entry>>,
     /// The source of each connection, by the connection's number.
     sources: BTreeMap<u64, Source>,
-    /// All sources, ordered by their number of connections.
-    by_number: BTreeSet<(usize, Source)>,
+    hasher: RandomState,
+    /// All sources, ordered by their number of connections, and then by a keyed hash, so that no
+    /// address is better off than others.
+    by_number: BTreeSet<(usize, u64, Source)>,
 }
 
 struct Entry {
@@ -106,13 +112,26 @@ impl Connections {
         if open.total < self.max {
             return Some(());
         }
-        let larger = open.by_number.iter().rev().take_while(|(number, _)| *number > own);
-        let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(_, source)| *source).collect();
-        largest.into_iter().find_map(|source| open.displace(source)).or_else(|| open.displace_any(own))
+        open.largest(own)
+            .into_iter()
+            .find_map(|source| open.displace(source))
+            .or_else(|| open.displace_any(own))
     }
 }
 
 impl Open {
+    /// Some of the sources with the most connections, if that is more than `own`. Of those with
+    /// equally many, a random one comes first.
+    fn largest(&self, own: usize) -> Vec<Source> {
+        let Some((most, ..)) = self.by_number.last() else { return Vec::new() };
+        let from = |hash| (*most, hash, LOWEST_SOURCE);
+        let start = from(fastrand::u64(..));
+        let tied = self.by_number.range(start..).chain(self.by_number.range(from(0)..start));
+        let in_order = tied.chain(self.by_number.range(..from(0)).rev());
+        let larger = in_order.take_while(|(number, ..)| *number > own).map(|(.., source)| *source);
+        larger.take(LARGEST_SOURCES).collect()
+    }
+
     fn number_of(&self, source: Source) -> usize {
         self.by_source.get(&source).map_or(0, BTreeMap::len)
     }
@@ -138,9 +157,10 @@ impl Open {
     fn count(&mut self, source: Source, before: usize) {
         let now = self.number_of(source);
         self.total = self.total + now - before;
-        self.by_number.remove(&(before, source));
+        let hash = self.hasher.hash_one(source);
+        self.by_number.remove(&(before, hash, source));
         if now > 0 {
-            self.by_number.insert((now, source));
+            self.by_number.insert((now, hash, source));
         } else {
             self.by_source.remove(&source);
         }
@@ -233,6 +253,21 @@ mod tests {
         assert!(newcomer.displaced && is_open(&connections, &local[0]) && !is_open(&connections, &local[1]));
         assert!(held.iter().all(|held| is_open(&connections, held)));
         drop(in_progress);
+    }
+
+    /// All of a hundred services would displace the same of two sources once in 2^99 runs.
+    #[tokio::test(start_paused = true)]
+    async fn which_of_two_equal_sources_makes_way_does_not_depend_on_its_address() {
+        let mut displaced = [0; 2];
+        for _ in 0..100 {
+            let connections = Connections::new(4, true);
+            let held: Vec<_> =
+                [1, 1, 2, 2].iter().map(|n| connections.admit(source(*n), state()).unwrap()).collect();
+            assert!(connections.admit(source(3), state()).unwrap().displaced);
+            let closed = held.iter().position(|held| !is_open(&connections, held)).unwrap();
+            displaced[closed / 2] += 1;
+        }
+        assert!(displaced.iter().all(|count| *count > 0), "{displaced:?}");
     }
 
     #[tokio::test(start_paused = true)]
