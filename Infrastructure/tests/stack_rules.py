@@ -136,6 +136,7 @@ SETTINGS = {
     "AURORA_MAX_PEERS": "MaxPeers",
     "AURORA_MAX_PEERS_PER_SOURCE": "MaxPeersPerSource",
     "AURORA_MAX_ARCHETYPES_PER_PEER": "MaxArchetypesPerPeer",
+    "AURORA_MAX_PAGE_BYTES": "MaxPageBytes",
     "AURORA_TRUSTED_HOPS": "TrustedHops",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",

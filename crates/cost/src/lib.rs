@@ -39,7 +39,7 @@ pub struct Report {
     /// The changes that would lower the bill of the first scenario behind a REST API.
     savings: Vec<Saving>,
     /// The worst bill that one caller can cause, for each kind of request.
-    worst: [WorstBill; 4],
+    worst: [WorstBill; 5],
     /// The price of as many requests alone.
     requests_alone: f64,
 }

@@ -108,9 +108,12 @@ impl Bench {
         self.count(name, &store, 20, async |n| store.put(registration(n + 1), at(0)).await.map(drop)).await?;
         let name = "register again, 2 archetypes";
         self.count(name, &store, 20, async |n| store.put(registration(n + 1), at(1)).await.map(drop)).await?;
+        let name = "register again from another source, 2 archetypes";
+        self.count(name, &store, 20, async |n| store.put(moved(n + 1), at(1)).await.map(drop)).await?;
         let name = "deregister, 2 archetypes";
         self.count(name, &store, 20, async |n| {
-            store.remove(&registration(n + 1).registration.peer_id, &claim(), at(2)).await.map(drop)
+            let PutRequest { registration, claim, .. } = moved(n + 1);
+            store.remove(&registration.peer_id, &claim, at(2)).await.map(drop)
         })
         .await
     }
@@ -271,6 +274,14 @@ fn claim() -> Claim {
         token: None,
         holder_rule_disabled: false,
     }
+}
+
+/// The same registration from another source, with the token of the first.
+fn moved(n: u32) -> PutRequest {
+    let mut put = registration(n);
+    put.claim.source = Source::of([198, 51, 100, 7].into());
+    put.claim.token = Some(put.new_token);
+    put
 }
 
 /// A registration like that of a legacy client: about 250 bytes of JSON when listed. All peers have

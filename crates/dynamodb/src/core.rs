@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
-use aurora_discovery_registry::{Limits, StoreError};
+use aurora_discovery_registry::{Limits, Query, StoreError};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::cache::{DormantPeers, LastCensus, SnapshotCache};
 use crate::clock::StoreClock;
 use crate::counters::Counters;
-use crate::estimate::SizeEstimates;
+use crate::estimate::{SizeEstimates, scale, to_u64};
 use crate::expression::Expression;
 use crate::item::{self, Generation, Item, StoredPeer};
 use crate::lane::{RingPosition, Secret};
 use crate::options::DynamoOptions;
+use crate::page::PageBuilder;
 use crate::recent::{RecentWrite, RecentWrites};
+use crate::source_bound::Newcomers;
 use crate::table::{Table, WriteOutcome};
 
 /// Maximum number of attempts of an operation whose conditional write fails because another process
@@ -36,8 +38,12 @@ pub(crate) struct Core {
     pub(crate) revival_window_millis: u64,
     pub(crate) max_peers: u64,
     pub(crate) max_peers_per_source: u32,
+    /// The size of the largest page in bytes, and the most that reading it may cost, in half read units.
+    page_bytes: usize,
+    pub(crate) max_page_half_units: u64,
     pub(crate) clock: Arc<StoreClock>,
     pub(crate) recent: RecentWrites,
+    pub(crate) newcomers: Newcomers,
     pub(crate) sizes: SizeEstimates,
     pub(crate) snapshots: SnapshotCache,
     pub(crate) dormant: DormantPeers,
@@ -65,8 +71,11 @@ impl Core {
             revival_window_millis: limits.revival_window_millis,
             max_peers: limits.max_peers,
             max_peers_per_source: limits.max_peers_per_source,
+            page_bytes: limits.page_bytes,
+            max_page_half_units: u64::from(limits.page_read_units.unwrap_or(u32::MAX)) * 2,
             clock,
             recent: RecentWrites::default(),
+            newcomers: Newcomers::default(),
             sizes: SizeEstimates::default(),
             snapshots: SnapshotCache::default(),
             dormant: DormantPeers::default(),
@@ -169,11 +178,12 @@ impl Core {
         tracing::warn!(?key, %error, "skipped an item that cannot be parsed");
     }
 
-    /// Reads peers with eventual consistency, but including all recent writes of this process.
+    /// Reads peers with eventual consistency, but including all recent writes of this process. Also
+    /// returns what reading them cost, in half read units.
     pub(crate) async fn read_peers(
         &self,
         entries: Vec<(RingPosition, PeerId)>,
-    ) -> Result<Vec<Arc<StoredPeer>>, StoreError> {
+    ) -> Result<(Vec<Arc<StoredPeer>>, u64), StoreError> {
         let mut peers = Vec::with_capacity(entries.len());
         let mut keys = Vec::with_capacity(entries.len());
         // DynamoDB rejects a batch that contains a key twice, and leftover items can produce two
@@ -189,9 +199,15 @@ impl Core {
                 None => keys.push(item::peer_key(&peer)),
             }
         }
-        let read = self.table.read_all(keys).await?;
+        let (read, half_units) = self.table.read_all(keys).await?;
         peers.extend(read.iter().filter_map(|item| self.read(item)).map(Arc::new));
-        Ok(peers)
+        Ok((peers, half_units))
+    }
+
+    /// An empty page. What may be spent on it is in proportion to its size.
+    pub(crate) fn page<'q>(&self, query: &'q Query, now: Timestamp) -> PageBuilder<'q> {
+        let [bytes, most] = [query.page_bytes, self.page_bytes].map(to_u64);
+        PageBuilder::new(query, scale(self.max_page_half_units, bytes, most), now)
     }
 
     /// Whether a peer is live and has one of the archetypes.

@@ -39,11 +39,11 @@ impl Core {
         };
         let network = self.network().await?;
         let Some(from) = from else {
-            let page = PageBuilder::new(query, now).finish(self.total(&network, query, now));
+            let page = self.page(query, now).finish(self.total(&network, query, now));
             return Ok(Enumeration::Page(page, None));
         };
         let (page, last) = match &network {
-            Network::Small(peers) => page_from_snapshot(peers, query, from, now),
+            Network::Small(peers) => page_from_snapshot(peers, self.page(query, now), query, from, now),
             Network::Large => self.page_from_ring(query, from, now).await?,
         };
         let next = last.map(|position| Position([fingerprint.as_slice(), &position.to_bytes()].concat()));
@@ -69,16 +69,20 @@ impl Core {
         mut from: RingPosition,
         now: Timestamp,
     ) -> Result<(PageBuilder<'q>, Option<RingPosition>), StoreError> {
-        let mut page = PageBuilder::new(query, now);
+        let mut page = self.page(query, now);
         let mut seen = Observation::default();
         let mut done = None;
         for _ in 0..MAX_ROUNDS {
-            let wanted = page.missing().clamp(ROUND_ENTRIES.0, ROUND_ENTRIES.1);
-            let (entries, complete_to) = self.entries_up_to(query, from, wanted).await?;
+            let wanted = page.missing().clamp(ROUND_ENTRIES.0, ROUND_ENTRIES.1).min(page.readable().max(1));
+            let (entries, complete_to, half_units) = self.entries_up_to(query, from, wanted).await?;
+            let read = entries.len();
+            seen.half_units = half_units;
             seen.entries += to_u64(entries.len());
             seen.covered += u128::from(complete_to.0 - from.0) + 1;
             // The page is full. The next one starts with the peer that did not fit.
-            if let Some(stopped) = self.list_in_order(entries, query, &mut page, &mut seen, now).await? {
+            let stopped = self.list_in_order(entries, query, &mut page, &mut seen, now).await?;
+            page.charge(std::mem::take(&mut seen.half_units), read);
+            if let Some(stopped) = stopped {
                 done = stopped.0.checked_sub(1).map(RingPosition);
                 self.sizes.add(&query.archetypes, &seen);
                 return Ok((page, done.or(position_before(from))));
@@ -90,6 +94,10 @@ impl Core {
                     done = None;
                     break;
                 }
+            }
+            // The next page continues after the peers that this one could afford.
+            if page.readable() == 0 {
+                break;
             }
         }
         self.sizes.add(&query.archetypes, &seen);
@@ -119,21 +127,22 @@ impl Core {
     }
 
     /// About `wanted` entries of a lane, starting at a position. Also returns the position up to
-    /// which they are complete.
+    /// which they are complete, and what reading them cost in half read units.
     async fn entries_up_to(
         &self,
         query: &Query,
         from: RingPosition,
         wanted: usize,
-    ) -> Result<(Entries, RingPosition), StoreError> {
+    ) -> Result<(Entries, RingPosition, u64), StoreError> {
         // One query reads one lane, because the lane is the index's hash key.
         let lane_end = from.lane().last();
         let limit = i32::try_from(wanted).unwrap_or(i32::MAX);
         let mut complete_to = lane_end;
-        let mut entries = Entries::new();
+        let (mut entries, mut half_units) = (Entries::new(), 0);
         for group in LaneGroup::for_query(&query.archetypes) {
             let window = Expression::window(group.lane_key(from.lane()), from, lane_end);
             let page = self.table.query(window, Some(limit), None).await?;
+            half_units += page.half_units;
             // A group that has further entries is complete only up to its last one. The union is
             // complete up to the first such position, and entries after it are left for the next
             // round.
@@ -146,7 +155,7 @@ impl Core {
         }
         entries.retain(|position, _| *position <= complete_to);
         self.recent.apply_to((from, complete_to), &query.archetypes, &mut entries);
-        Ok((entries, complete_to))
+        Ok((entries, complete_to, half_units))
     }
 }
 
@@ -157,11 +166,11 @@ fn position_before(from: RingPosition) -> Option<RingPosition> {
 
 fn page_from_snapshot<'q>(
     peers: &Peers,
+    mut page: PageBuilder<'q>,
     query: &'q Query,
     from: RingPosition,
     now: Timestamp,
 ) -> (PageBuilder<'q>, Option<RingPosition>) {
-    let mut page = PageBuilder::new(query, now);
     let mut last = None;
     for (position, stored) in peers.range(from..) {
         if matches(stored, query, now) && !page.push(stored) {

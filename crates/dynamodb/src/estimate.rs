@@ -29,6 +29,8 @@ pub(crate) struct Observation {
     pub(crate) peers_read: u64,
     /// Number of these that were live and matched.
     pub(crate) live: u64,
+    /// What this cost, in half read units. Not part of an estimate.
+    pub(crate) half_units: u64,
 }
 
 impl Observation {

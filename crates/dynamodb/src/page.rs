@@ -5,17 +5,26 @@ use std::collections::HashSet;
 use aurora_discovery_protocol::{PeerId, PeerList, Timestamp};
 use aurora_discovery_registry::{Page, Query, Total};
 
+use crate::estimate::{scale, to_u64};
 use crate::item::StoredPeer;
+use crate::lane::LaneGroup;
 
 /// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB that
 /// double when escaped, and the rest.
 const LARGEST_PEER: usize = 7_000;
+/// Half read units of the largest peer.
+const LARGEST_READ: u64 = 2;
 
 /// The peers of a page, within the limits of its query.
 pub(crate) struct PageBuilder<'q> {
     query: &'q Query,
     now: Timestamp,
     peers: PeerList,
+    /// The most that reading may cost, in half read units.
+    budget: u64,
+    /// What reading the peers of this page has cost, in half read units, and how many were read.
+    spent: u64,
+    read: u64,
     /// Whether a peer did not fit. Nothing is added after it, so that a page has no gaps.
     truncated: bool,
     /// The ids of the listed peers, if the page may be filled with other peers, which must be
@@ -26,10 +35,21 @@ pub(crate) struct PageBuilder<'q> {
 }
 
 impl<'q> PageBuilder<'q> {
-    pub(crate) fn new(query: &'q Query, now: Timestamp) -> Self {
+    /// A page whose reads cost `budget` half read units at most.
+    pub(crate) fn new(query: &'q Query, budget: u64, now: Timestamp) -> Self {
         // The ids are needed only for a fill, which must not list a peer twice.
         let listed = (query.fill && !query.archetypes.is_empty()).then(HashSet::new);
-        Self { query, now, peers: PeerList::default(), truncated: false, listed, filling: false }
+        Self {
+            query,
+            now,
+            peers: PeerList::default(),
+            budget,
+            spent: 0,
+            read: 0,
+            truncated: false,
+            listed,
+            filling: false,
+        }
     }
 
     /// Starts to fill the page with peers that do not match, after all matching ones were added.
@@ -79,6 +99,35 @@ impl<'q> PageBuilder<'q> {
     /// Whether the page is full, by the limit or by its size in bytes.
     pub(crate) fn is_full(&self) -> bool {
         self.truncated || self.peers.len() >= self.query.limit
+    }
+
+    /// Adds what it cost to find and read this many peers, in half read units.
+    pub(crate) fn charge(&mut self, half_units: u64, read: usize) {
+        self.spent += half_units;
+        self.read += to_u64(read);
+    }
+
+    /// What may still be spent, in half read units.
+    pub(crate) fn left(&self) -> u64 {
+        self.budget.saturating_sub(self.spent)
+    }
+
+    /// The groups of lanes that the query reads. A window costs half a read unit for each at least.
+    pub(crate) fn groups(&self) -> u64 {
+        to_u64(LaneGroup::for_query(&self.query.archetypes).len())
+    }
+
+    /// How many more peers may probably be read for this page, judged by what reading has cost. 0 if
+    /// the page must end.
+    pub(crate) fn readable(&self) -> usize {
+        let left = self.left();
+        let readable = match self.read {
+            0 => left / (LARGEST_READ + self.groups()),
+            read => scale(left, read, self.spent),
+        };
+        // A page reads at least one peer, and another one as long as anything is left.
+        let least = u64::from(left > 0 || self.read == 0);
+        usize::try_from(readable.max(least)).unwrap_or(usize::MAX)
     }
 
     /// How many more peers the page probably holds, judged by the size of those that it has. An empty

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_protocol::{Archetype, PeerId};
+use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -83,6 +84,18 @@ impl RecentWrites {
             return Vec::new();
         }
         inner.writes.range(from..=to).map(|(position, (_, written))| (*position, written.clone())).collect()
+    }
+
+    /// The positions of the live peers of a source that were registered or renewed lately.
+    pub(crate) fn live_of(&self, source: Source, now: Timestamp) -> Vec<RingPosition> {
+        let mut inner = self.0.lock();
+        inner.drop_expired();
+        let of_source = |written: &RecentWrite| match written {
+            RecentWrite::Stored(stored) => stored.holder.source == source && stored.is_live(now),
+            RecentWrite::Removed(_) => false,
+        };
+        let writes = inner.writes.iter().filter(|(_, (_, written))| of_source(written));
+        writes.map(|(position, _)| *position).collect()
     }
 
     /// Applies the writes of this process to the index entries of a range: adds peers that the

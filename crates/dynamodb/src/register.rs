@@ -23,6 +23,7 @@ use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, Generation, Item, StoredPeer};
 use crate::marker;
+use crate::source_bound::Room;
 use crate::table::WriteOutcome;
 
 impl Core {
@@ -32,9 +33,20 @@ impl Core {
         let generation = new_generation()?;
         let _lock = self.lock(position).await;
         let mut lookup = self.look_up(&peer).await?;
+        // A newcomer keeps its place at its source until it is written.
+        let mut admission = None;
         for attempt in 0..MAX_ATTEMPTS {
             if let Some(refusal) = self.refusal(&lookup, &put, now).await? {
                 return Ok(refusal);
+            }
+            if self.is_newcomer_at_source(&lookup, &put, now) {
+                // The place of the last attempt is given back first.
+                drop(admission.take());
+                match self.make_room(put.claim.source, position, now).await? {
+                    Room::Full => return Ok(PutResult::Full(ExceededLimit::Source)),
+                    Room::Unbounded => {}
+                    Room::Admitted(admitted) => admission = Some(admitted),
+                }
             }
             let token_kept = self.keeps_token(&lookup, &put, now);
             let next = self.new_peer(&put, &lookup, token_kept, generation, now);
@@ -81,13 +93,14 @@ impl Core {
         if live.is_none() && self.is_full(now).await? {
             return Ok(Some(PutResult::Full(ExceededLimit::Peers)));
         }
-        // A member that comes from another source is a newcomer there.
-        if live.is_none_or(|stored| stored.holder.source != put.claim.source)
-            && !self.make_room(put.claim.source, &put.registration.peer_id, now).await?
-        {
-            return Ok(Some(PutResult::Full(ExceededLimit::Source)));
-        }
         Ok(None)
+    }
+
+    /// Whether the registration adds a live peer to its source. A member that comes from another source
+    /// is a newcomer there.
+    fn is_newcomer_at_source(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> bool {
+        let live = self.known(lookup, now).filter(|stored| stored.is_live(now));
+        live.is_none_or(|stored| stored.holder.source != put.claim.source)
     }
 
     /// The peer, if it is live or dormant.
@@ -150,13 +163,14 @@ impl Core {
         }
     }
 
-    /// Deletes the markers that the new registration does not have. Reads ignore a marker that
-    /// remains, and it expires by its time to live. So a failure here does not fail the
-    /// registration.
+    /// Deletes the markers of archetypes that the new registration does not have. Reads ignore a marker
+    /// that remains, and it expires by its time to live. So a failure here does not fail the
+    /// registration. The marker of a former source always remains, because deleting it would cost two
+    /// write units.
     async fn delete_unused_markers(&self, replaced: &Lookup, next: &StoredPeer) {
         if let Lookup::Found(stored) = replaced {
-            let kept = self.marker_keys(next);
-            let unused = self.marker_keys(stored).into_iter().filter(|key| !kept.contains(key)).collect();
+            let kept = next.marker_keys(false);
+            let unused = stored.marker_keys(false).into_iter().filter(|key| !kept.contains(key)).collect();
             self.delete_markers(unused, stored.generation).await;
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Page, Query, StoreError, Total};
@@ -26,15 +27,16 @@ const CONCURRENT_LANES: usize = 16;
 /// left open in the previous one. One sample in eight needs a second round. A sample that is still
 /// short after the last round comes from a network with hardly any live peers.
 const MAX_ROUNDS: u32 = 8;
-/// Windows read in addition to those that are enough on average. Doubled in each round.
+/// Windows read in addition to those that are enough on average, in the first round and in the others.
 const SPARE_WINDOWS: usize = 2;
+const MAX_SPARE_WINDOWS: usize = 4;
 
 /// Index entries by their position on the ring.
 pub(crate) type Entries = BTreeMap<RingPosition, PeerId>;
 
 impl Core {
     pub(crate) async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
-        let mut page = PageBuilder::new(query, now);
+        let mut page = self.page(query, now);
         if let Network::Small(peers) = self.network().await? {
             let total = sample_from_snapshot(&peers, query, &mut page, now);
             if page.start_fill() {
@@ -58,17 +60,26 @@ impl Core {
         query: &Query,
         now: Timestamp,
     ) -> Result<Total, StoreError> {
+        let known = self.sizes.get(&query.archetypes);
+        // A page beside many renewals may have too little left for even one window.
+        if page.left() < page.groups() {
+            return Ok(Total::Estimate(known.map_or(0, |seen| seen.estimated_live())));
+        }
         // The size decides between the two ways to sample. Without a recent estimate, one probe of
         // the index gives a first one.
-        let seen = match self.sizes.get(&query.archetypes) {
+        let seen = match known {
             Some(seen) => seen,
             None => {
                 let probed = self.probe(&query.archetypes).await?;
+                page.charge(probed.half_units, 0);
                 self.sizes.add(&query.archetypes, &probed)
             }
         };
-        let limit = u64::try_from(query.limit).unwrap_or(u64::MAX);
-        if seen.estimated_entries() <= MAX_LISTED_ENTRIES.max(limit.saturating_mul(2)) {
+        let listed_at_most =
+            MAX_LISTED_ENTRIES.max(to_u64(query.limit.min(page.readable())).saturating_mul(2));
+        // Listing must leave at least half for the peers.
+        let affordable = 2 * u64::from(Lane::COUNT) * page.groups() <= page.left();
+        if affordable && seen.estimated_entries() <= listed_at_most {
             return self.sample_from_list(page, query, now).await;
         }
         self.sample_from_windows(page, query, seen, now).await
@@ -83,24 +94,32 @@ impl Core {
         now: Timestamp,
     ) -> Result<Total, StoreError> {
         let lanes = Lane::all().map(|lane| self.entries(query, (lane.first(), lane.last())));
-        let listed: Vec<Entries> =
+        let listed: Vec<(Entries, u64)> =
             stream::iter(lanes).buffer_unordered(CONCURRENT_LANES).try_collect().await?;
-        let mut entries: Vec<_> = listed.into_iter().flatten().collect();
+        page.charge(listed.iter().map(|(_, half_units)| half_units).sum(), 0);
+        let mut entries: Vec<_> = listed.into_iter().flat_map(|(entries, _)| entries).collect();
         let count = entries.len();
         entries.retain(|(_, peer)| query.exclude.as_ref() != Some(peer));
         fastrand::shuffle(&mut entries);
         // Unless many more match than the limit allows, all are read, so that the total is exact. If
         // the size of the page is what cuts it, it is not worth reading the rest.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
-        let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, peers_read: 0, live: 0 };
+        let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, ..Observation::default() };
         let mut total = 0_u64;
-        while !entries.is_empty() && (!page.is_full() || read_all && page.len() >= query.limit) {
+        while !entries.is_empty()
+            && page.readable() > 0
+            && (!page.is_full() || read_all && page.len() >= query.limit)
+        {
             let missing = page.missing();
             let fits = read_all && (missing >= entries.len() || missing + page.len() >= query.limit);
             let wanted = if fits { entries.len() } else { seen.entries_needed_for(missing) };
+            let wanted = wanted.min(page.readable());
             // The entries are shuffled, so a uniform sample is taken from the end.
             let next = entries.split_off(entries.len().saturating_sub(wanted.max(1)));
-            for stored in self.read_matching(next, query, &mut seen, now).await? {
+            let read = next.len();
+            let matching = self.read_matching(next, query, &mut seen, now).await?;
+            page.charge(std::mem::take(&mut seen.half_units), read);
+            for stored in matching {
                 total += 1;
                 page.push(&stored);
             }
@@ -119,10 +138,15 @@ impl Core {
         let mut distinct: HashSet<PeerId> = query.exclude.iter().cloned().collect();
         let mut picked: Vec<(RingPosition, PeerId)> = Vec::new();
         for round in 0..MAX_ROUNDS {
-            let wanted = known.entries_needed_for(page.missing());
+            let wanted = known.entries_needed_for(page.missing()).min(page.readable());
             let (picks, mut seen) = match wanted.saturating_sub(picked.len()) {
                 0 => (Vec::new(), Observation::default()),
-                more => self.draw_windows(query, &known, more, SPARE_WINDOWS << round).await?,
+                more => {
+                    let spare = (SPARE_WINDOWS << round)
+                        .min(MAX_SPARE_WINDOWS)
+                        .min(page.readable().saturating_sub(1));
+                    self.draw_windows(query, &known, more, spare).await?
+                }
             };
             // Windows may overlap, within a round and across rounds, so peers that were picked
             // before are skipped.
@@ -130,10 +154,13 @@ impl Core {
             // Surplus picks are kept for the next round, in the order in which they were drawn.
             // Dropping some by another rule could bias the sample.
             let rest = picked.split_off(picked.len().min(wanted));
-            let peers =
-                self.read_matching(std::mem::replace(&mut picked, rest), query, &mut seen, now).await?;
+            let next = std::mem::replace(&mut picked, rest);
+            let read = next.len();
+            let peers = self.read_matching(next, query, &mut seen, now).await?;
+            page.charge(seen.half_units, read);
             known = self.sizes.add(&query.archetypes, &seen);
-            if !peers.iter().all(|stored| page.push(stored)) || page.is_full() {
+            if !peers.iter().all(|stored| page.push(stored)) || page.is_full() || page.left() < page.groups()
+            {
                 break;
             }
         }
@@ -153,10 +180,13 @@ impl Core {
         // peers than planned, and the next round uses what this one has observed.
         let plan = SamplingPlan::new(known.estimated_entries(), query.limit);
         let windows = plan.windows_for(wanted) + spare;
+        let half_units = AtomicU64::new(0);
         let read = async |window: Vec<RingRange>| {
             let mut held = Entries::new();
             for range in window {
-                held.append(&mut self.entries(query, range).await?);
+                let (mut entries, cost) = self.entries(query, range).await?;
+                held.append(&mut entries);
+                half_units.fetch_add(cost, Ordering::Relaxed);
             }
             Ok::<_, StoreError>(held.into_iter().collect())
         };
@@ -166,22 +196,29 @@ impl Core {
             Observation {
                 entries,
                 covered: plan.covered() * u128::from(to_u64(windows)),
+                half_units: half_units.into_inner(),
                 ..Observation::default()
             },
         ))
     }
 
-    /// The index entries of a query in a range, corrected by the recent writes of this process.
-    pub(crate) async fn entries(&self, query: &Query, (from, to): RingRange) -> Result<Entries, StoreError> {
+    /// The index entries of a query in a range, corrected by the recent writes of this process, and
+    /// what reading them cost in half read units.
+    pub(crate) async fn entries(
+        &self,
+        query: &Query,
+        (from, to): RingRange,
+    ) -> Result<(Entries, u64), StoreError> {
         let groups = LaneGroup::for_query(&query.archetypes);
         // A peer with several of the archetypes is in several groups, and once in the union.
         let queries = groups.iter().map(|group| self.query_range(group, from, to));
-        let mut entries = Entries::new();
-        for mut of_group in futures_util::future::try_join_all(queries).await? {
+        let (mut entries, mut half_units) = (Entries::new(), 0);
+        for (mut of_group, cost) in futures_util::future::try_join_all(queries).await? {
             entries.append(&mut of_group);
+            half_units += cost;
         }
         self.recent.apply_to((from, to), &query.archetypes, &mut entries);
-        Ok(entries)
+        Ok((entries, half_units))
     }
 
     /// The index entries of a lane group in a range, which lies within one lane.
@@ -190,17 +227,18 @@ impl Core {
         group: &LaneGroup,
         from: RingPosition,
         to: RingPosition,
-    ) -> Result<Entries, StoreError> {
-        let mut entries = Entries::new();
+    ) -> Result<(Entries, u64), StoreError> {
+        let (mut entries, mut half_units) = (Entries::new(), 0);
         let mut start = None;
         loop {
             let window = Expression::window(group.lane_key(from.lane()), from, to);
             let page = self.table.query(window, None, start).await?;
             self.parse_entries(&page.items, &mut entries);
+            half_units += page.half_units;
             start = page.next;
             // DynamoDB ends a page after 1 MB, even if the range continues.
             if start.is_none() {
-                return Ok(entries);
+                return Ok((entries, half_units));
             }
         }
     }
@@ -226,7 +264,8 @@ impl Core {
     ) -> Result<Vec<Arc<StoredPeer>>, StoreError> {
         // Entries without a peer, because it was deleted meanwhile, count as read but not as live.
         let peers_read = entries.iter().map(|(_, peer)| peer).collect::<HashSet<_>>().len();
-        let mut peers = self.read_peers(entries).await?;
+        let (mut peers, half_units) = self.read_peers(entries).await?;
+        seen.half_units += half_units;
         peers
             .iter()
             .filter(|stored| !stored.is_live(now))

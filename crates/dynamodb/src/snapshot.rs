@@ -81,9 +81,11 @@ impl Core {
         let now = Instant::now();
         let mut peers = Peers::new();
         let mut rest = max_items;
+        let mut half_units = 0;
         let mut start = None;
         loop {
             let page = self.table.scan(rest, start).await?;
+            half_units += page.half_units;
             rest = rest.saturating_sub(i32::try_from(page.items.len()).unwrap_or(i32::MAX));
             // Markers and the table item are skipped: a snapshot has every peer with its
             // archetypes.
@@ -93,6 +95,10 @@ impl Core {
                 }
             }
             start = page.next;
+            // Each process reads it again every few seconds, so it must not cost more than a page.
+            if half_units > self.max_page_half_units {
+                return Ok(Snapshot::Large { until: now + LARGE_LIFETIME });
+            }
             if start.is_none() {
                 self.counters().snapshots.add(1);
                 return Ok(Snapshot::Small {
@@ -125,6 +131,7 @@ impl Core {
         for group in LaneGroup::for_query(archetypes) {
             let window = Expression::window(group.lane_key(lane), lane.first(), lane.last());
             let page = self.table.query(window, Some(MAX_ENTRIES), None).await?;
+            seen.half_units += page.half_units;
             let last = page.items.last().and_then(|item| item::parse_index_entry(item).ok());
             let range = match (page.next, last) {
                 (Some(_), Some((position, _))) => u128::from(position.0 - lane.first().0) + 1,

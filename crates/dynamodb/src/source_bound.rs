@@ -1,16 +1,23 @@
 //! The bound on the peers of one source.
 //!
 //! Each peer has a marker in the lane of its source, so that counting the peers of a source reads
-//! one lane of the index. The count includes dormant peers and those whose items are gone. A newcomer
-//! from a source with many markers therefore reads the peers of up to a hundred of them. With up to
-//! a hundred markers the result is exact, beyond that it is an estimate.
+//! one lane of the index. The count includes dormant peers, those whose items are gone, and those
+//! that have moved to another source: deleting their markers would cost a registration more than the
+//! two write units that a bound may cost. A newcomer from a source with many markers therefore reads
+//! the peers of up to a hundred of them. With up to a hundred markers the result is exact, beyond
+//! that it is an estimate.
+//!
+//! The index lists a registration only once it is written. A process therefore also counts the
+//! newcomers that it is writing, and those that it wrote within the last seconds.
 //!
 //! Peers without a marker are not counted: those that registered before the bound was set.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
 use aurora_discovery_registry::{Source, StoreError};
+use parking_lot::Mutex;
 
 use crate::core::Core;
 use crate::estimate::{scale, to_u64};
@@ -22,14 +29,58 @@ use crate::table::WriteOutcome;
 /// Maximum number of peers that a newcomer reads, which is one batch.
 const MAX_READ: usize = 100;
 /// Markers are counted up to this multiple of the bound: up to twice the bound for known peers, and
-/// the rest for peers whose items expired before their markers.
+/// the rest for markers without a peer. If there are more, their number is estimated.
 const MAX_COUNTED: u64 = 4;
+
+/// The newcomers of each source that this process is writing, by their position on the ring.
+#[derive(Debug, Default)]
+pub(crate) struct Newcomers(Mutex<HashMap<Source, HashSet<RingPosition>>>);
+
+/// A newcomer's place at its source, from the decision until the peer is written or has failed.
+#[derive(Debug)]
+pub(crate) struct Admission<'a> {
+    newcomers: &'a Newcomers,
+    source: Source,
+    position: RingPosition,
+}
+
+impl Drop for Admission<'_> {
+    fn drop(&mut self) {
+        let mut newcomers = self.newcomers.0.lock();
+        if let Some(of_source) = newcomers.get_mut(&self.source) {
+            of_source.remove(&self.position);
+            if of_source.is_empty() {
+                newcomers.remove(&self.source);
+            }
+        }
+    }
+}
+
+/// Whether a source has room for a newcomer.
+#[derive(Debug)]
+pub(crate) enum Room<'a> {
+    Full,
+    /// The source has no bound.
+    Unbounded,
+    Admitted(Admission<'a>),
+}
+
+/// The markers of a source.
+#[derive(Debug)]
+struct Markers {
+    /// In ascending order, from the start of the lane.
+    entries: Vec<(RingPosition, PeerId)>,
+    /// The number of all, estimated if there are more than were read.
+    total: u64,
+}
 
 /// What is known about the peers of a source, without the newcomer itself.
 #[derive(Debug, Default)]
 struct Population {
     live: u64,
     known: u64,
+    /// Those that the numbers include.
+    counted: HashSet<RingPosition>,
     /// The longest dormant one of the peers that were read.
     oldest: Option<Arc<StoredPeer>>,
 }
@@ -45,93 +96,124 @@ impl Core {
     pub(crate) async fn make_room(
         &self,
         source: Source,
-        newcomer: &PeerId,
+        newcomer: RingPosition,
         now: Timestamp,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Room<'_>, StoreError> {
         let bound = u64::from(self.max_peers_per_source);
         if !self.is_bounded(source) {
-            return Ok(true);
+            return Ok(Room::Unbounded);
         }
-        let markers = self.count_markers(source, bound.saturating_mul(MAX_COUNTED)).await?;
-        if markers < bound {
-            return Ok(true);
+        let markers = self.markers_of(source, bound.saturating_mul(MAX_COUNTED)).await?;
+        let counted = markers.entries.iter().map(|(position, _)| *position).collect();
+        // At most as many peers are live as there are markers.
+        if let Some(admission) = self.admit(source, newcomer, &counted, markers.total, now) {
+            return Ok(Room::Admitted(admission));
         }
         let population = self.population(source, newcomer, markers, now).await?;
-        if population.live >= bound {
-            return Ok(false);
-        }
+        let Some(admission) = self.admit(source, newcomer, &population.counted, population.live, now) else {
+            return Ok(Room::Full);
+        };
         if population.known >= 2 * bound
             && let Some(oldest) = population.oldest
         {
             self.evict(&oldest).await?;
         }
-        Ok(true)
+        Ok(Room::Admitted(admission))
     }
 
-    /// The number of markers of a source, up to `most`.
-    async fn count_markers(&self, source: Source, most: u64) -> Result<u64, StoreError> {
-        let (mut count, mut start) = (0, None);
+    /// Admits a newcomer to a source with `live` peers, if there is room for it besides those that this
+    /// process is writing or has just written, and that were not `counted`.
+    fn admit(
+        &self,
+        source: Source,
+        newcomer: RingPosition,
+        counted: &HashSet<RingPosition>,
+        live: u64,
+        now: Timestamp,
+    ) -> Option<Admission<'_>> {
+        let bound = u64::from(self.max_peers_per_source);
+        let mut newcomers = self.newcomers.0.lock();
+        let of_source = newcomers.entry(source).or_default();
+        // A newcomer leaves this set after it has been recorded as written, so none is missed.
+        let mut uncounted = of_source.clone();
+        uncounted.extend(self.recent.live_of(source, now));
+        uncounted.retain(|position| *position != newcomer && !counted.contains(position));
+        let admitted = live + to_u64(uncounted.len()) < bound;
+        if admitted {
+            of_source.insert(newcomer);
+        } else if of_source.is_empty() {
+            newcomers.remove(&source);
+        }
+        admitted.then(|| Admission { newcomers: &self.newcomers, source, position: newcomer })
+    }
+
+    /// The markers of a source, up to `most`.
+    async fn markers_of(&self, source: Source, most: u64) -> Result<Markers, StoreError> {
+        let (mut entries, mut start) = (Vec::<(RingPosition, PeerId)>::new(), None);
         loop {
-            let limit = i32::try_from(most - count).unwrap_or(i32::MAX);
-            let (counted, next) = self.table.count(whole_lane(source), limit, start).await?;
-            count += counted;
-            if next.is_none() || count >= most {
-                return Ok(count);
+            let lane = Expression::window(source_lane_key(source), RingPosition(0), RingPosition(u64::MAX));
+            let limit = i32::try_from(most - to_u64(entries.len())).unwrap_or(i32::MAX);
+            let page = self.table.query(lane, Some(limit), start).await?;
+            entries.extend(page.items.iter().filter_map(|item| item::parse_index_entry(item).ok()));
+            let read = to_u64(entries.len());
+            start = page.next;
+            if start.is_none() {
+                return Ok(Markers { entries, total: read });
             }
-            start = next;
+            // The hash spreads the markers evenly over the lane.
+            if let Some(last) = entries.last().map(|(position, _)| position.0)
+                && read >= most
+            {
+                return Ok(Markers { entries, total: scale(read, u64::MAX, last) });
+            }
         }
     }
 
-    /// Reads peers of a source, from a random one on if it has more than are read.
+    /// Reads peers of a source: all, or consecutive ones from a random marker on.
     async fn population(
         &self,
         source: Source,
-        newcomer: &PeerId,
-        markers: u64,
+        newcomer: RingPosition,
+        Markers { mut entries, total }: Markers,
         now: Timestamp,
     ) -> Result<Population, StoreError> {
-        let is_exact = markers <= to_u64(MAX_READ);
-        let from = if is_exact { 0 } else { fastrand::u64(..) };
-        let mut entries = self.read_lane(source, from, u64::MAX, MAX_READ).await?;
-        if from > 0 && entries.len() < MAX_READ {
-            let rest = MAX_READ - entries.len();
-            entries.extend(self.read_lane(source, 0, from - 1, rest).await?);
+        // A peer with a marker is either still being written, and counts as live, or can be read.
+        let being_written = self.newcomers.0.lock().get(&source).cloned().unwrap_or_default();
+        let is_exact = entries.len() <= MAX_READ;
+        let listed: HashSet<_> = entries.iter().map(|(position, _)| *position).collect();
+        if !is_exact {
+            let first = fastrand::usize(..entries.len());
+            entries.rotate_left(first);
+            entries.truncate(MAX_READ);
         }
         let read = to_u64(entries.len());
+        let mut live: HashSet<_> = entries.iter().map(|(position, _)| *position).collect();
+        live.retain(|position| being_written.contains(position) && *position != newcomer);
         let mut population = Population::default();
-        for peer in self.read_peers(entries).await? {
+        let (peers, _) = self.read_peers(entries).await?;
+        for peer in peers {
+            let position = self.position(&peer.registration.peer_id).await?;
             // A marker whose peer has left or moved to another source does not count.
             if peer.holder.source != source
-                || peer.registration.peer_id == *newcomer
+                || position == newcomer
                 || !peer.is_known(now, self.revival_window_millis)
             {
                 continue;
             }
             population.known += 1;
             if peer.is_live(now) {
-                population.live += 1;
+                live.insert(position);
             } else if population.oldest.as_ref().is_none_or(|other| peer.expires_at < other.expires_at) {
                 population.oldest = Some(peer);
             }
         }
-        if !is_exact && read > 0 {
-            population.live = scale(population.live, markers, read);
-            population.known = scale(population.known, markers, read);
+        population.live = to_u64(live.len());
+        population.counted = if is_exact { live } else { listed };
+        if !is_exact {
+            population.live = scale(population.live, total, read);
+            population.known = scale(population.known, total, read);
         }
         Ok(population)
-    }
-
-    /// The entries of a source in a range of the ring, up to `most`.
-    async fn read_lane(
-        &self,
-        source: Source,
-        from: u64,
-        to: u64,
-        most: usize,
-    ) -> Result<Vec<(RingPosition, PeerId)>, StoreError> {
-        let window = Expression::window(source_lane_key(source), RingPosition(from), RingPosition(to));
-        let page = self.table.query(window, i32::try_from(most).ok(), None).await?;
-        Ok(page.items.iter().filter_map(|item| item::parse_index_entry(item).ok()).collect())
     }
 
     /// Deletes a dormant peer, unless it has changed since it was read.
@@ -144,8 +226,4 @@ impl Core {
         }
         Ok(())
     }
-}
-
-fn whole_lane(source: Source) -> Expression {
-    Expression::window(source_lane_key(source), RingPosition(0), RingPosition(u64::MAX))
 }

@@ -14,7 +14,7 @@ use aws_sdk_dynamodb::operation::put_item::{PutItemError, PutItemOutput};
 use aws_sdk_dynamodb::operation::update_item::{UpdateItemError, UpdateItemOutput};
 use aws_sdk_dynamodb::types::error::ConditionalCheckFailedException;
 use aws_sdk_dynamodb::types::{
-    ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure, Select,
+    ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 
 use crate::counters::Counters;
@@ -59,6 +59,8 @@ pub(crate) enum WriteOutcome {
 pub(crate) struct ItemPage {
     pub(crate) items: Vec<Item>,
     pub(crate) next: Option<Item>,
+    /// What reading it cost, in half read units.
+    pub(crate) half_units: u64,
 }
 
 impl Table {
@@ -170,34 +172,13 @@ impl Table {
             .send()
             .await;
         let output = sent.map_err(|error| self.failure("Query", &error))?;
-        self.counters.record_read(units(output.consumed_capacity.as_ref()));
-        Ok(ItemPage { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
-    }
-
-    /// Counts the entries of one page of the index. Returns also the start of the next page.
-    pub(crate) async fn count(
-        &self,
-        window: Expression,
-        limit: i32,
-        start: Option<Item>,
-    ) -> Result<(u64, Option<Item>), StoreError> {
-        let sent = self
-            .client
-            .query()
-            .table_name(&self.name)
-            .index_name(INDEX)
-            .select(Select::Count)
-            .key_condition_expression(window.text)
-            .set_expression_attribute_names(Some(window.names))
-            .set_expression_attribute_values(Some(window.values))
-            .limit(limit)
-            .set_exclusive_start_key(start)
-            .return_consumed_capacity(ReturnConsumedCapacity::Total)
-            .send()
-            .await;
-        let output = sent.map_err(|error| self.failure("Query", &error))?;
-        self.counters.record_read(units(output.consumed_capacity.as_ref()));
-        Ok((u64::try_from(output.count).unwrap_or_default(), output.last_evaluated_key))
+        let consumed = units(output.consumed_capacity.as_ref());
+        self.counters.record_read(consumed);
+        Ok(ItemPage {
+            items: output.items.unwrap_or_default(),
+            next: output.last_evaluated_key,
+            half_units: half_units(consumed),
+        })
     }
 
     /// Reads one page of the whole table.
@@ -205,8 +186,13 @@ impl Table {
         let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         let output = sent.map_err(|error| self.failure("Scan", &error))?;
-        self.counters.record_read(units(output.consumed_capacity.as_ref()));
-        Ok(ItemPage { items: output.items.unwrap_or_default(), next: output.last_evaluated_key })
+        let consumed = units(output.consumed_capacity.as_ref());
+        self.counters.record_read(consumed);
+        Ok(ItemPage {
+            items: output.items.unwrap_or_default(),
+            next: output.last_evaluated_key,
+            half_units: half_units(consumed),
+        })
     }
 
     /// The outcome of a conditional write: done, refused by its condition, or failed.
@@ -252,6 +238,16 @@ impl Table {
 
 fn units(consumed: Option<&ConsumedCapacity>) -> Option<f64> {
     consumed.and_then(ConsumedCapacity::capacity_units)
+}
+
+/// The same in half read units, in which reads with eventual consistency are billed.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "a cast from a float saturates, and one call is billed far fewer units"
+)]
+fn half_units(units: Option<f64>) -> u64 {
+    (units.unwrap_or_default() * 2.0).round() as u64
 }
 
 /// `None` for an empty map of values, which DynamoDB rejects.

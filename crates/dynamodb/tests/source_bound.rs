@@ -9,6 +9,7 @@ use std::sync::Arc;
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{ExceededLimit, Limits, PutRequest, PutResult, Removal, Renewal, Store};
+use futures_util::future::join_all;
 
 use support::{at, claim, fresh_table, id, items, listed, open_within, put};
 
@@ -43,7 +44,7 @@ async fn writes(store: &DynamoStore, operation: impl Future<Output = ()>) -> f64
 
 #[tokio::test]
 async fn the_bound_costs_at_most_two_write_units_a_registration() {
-    for (bound, [new, again, moved, removed]) in [(0, [6.0, 3.0, 3.0, 6.0]), (10, [8.0, 4.0, 7.0, 8.0])] {
+    for (bound, [new, again, moved, removed]) in [(0, [6.0, 3.0, 3.0, 6.0]), (10, [8.0, 4.0, 5.0, 8.0])] {
         let options = fresh_table().await;
         let store = open_bounded(&options, bound).await;
         store.health().await.unwrap();
@@ -55,15 +56,63 @@ async fn the_bound_costs_at_most_two_write_units_a_registration() {
         assert_eq!(writes(&store, register(SOURCE, 0)).await, new, "{bound}");
         assert_eq!(writes(&store, register(SOURCE, 1)).await, again, "{bound}");
         assert_eq!(writes(&store, register(OTHER, 2)).await, moved, "{bound}");
-        let marker: &[&str] = if bound > 0 { &["  198.51.100.1 p"] } else { &[] };
-        assert_eq!(keys(&options, SOURCE_MARKER).await, marker, "one, in the lane of the latest source");
+        let markers: &[&str] = if bound > 0 { &["  198.51.100.1 p", "  203.0.113.7 p"] } else { &[] };
+        assert_eq!(keys(&options, SOURCE_MARKER).await, markers, "that of the former source expires");
         let deregister = async {
             let gone = store.remove(&id("p"), &claim(OTHER), at(3)).await;
             assert_eq!(gone, Ok(Removal::Removed { was_live: true }));
         };
         assert_eq!(writes(&store, deregister).await, removed, "{bound}");
-        assert_eq!(keys(&options, " ").await, [" table"]);
+        let left: &[&str] = if bound > 0 { &["  203.0.113.7 p", " table"] } else { &[" table"] };
+        assert_eq!(keys(&options, " ").await, left, "{bound}");
     }
+}
+
+/// Registers these peers from one source, all at the same time.
+async fn put_all(store: &DynamoStore, peers: &[PutRequest], now: Timestamp) -> Vec<PutResult> {
+    join_all(peers.iter().map(|peer| async move { store.put(peer.clone(), now).await.unwrap() })).await
+}
+
+fn stored(results: &[PutResult]) -> usize {
+    assert!(results.iter().all(|result| [STORED, REFUSED].contains(result)), "{results:?}");
+    results.iter().filter(|result| **result == STORED).count()
+}
+
+#[tokio::test]
+async fn newcomers_that_register_at_the_same_time_fill_their_source_up_to_its_bound() {
+    for (bound, live, dormant) in [(10, 0, 0), (10, 7, 0), (10, 3, 8), (120, 115, 0)] {
+        let options = fresh_table().await;
+        let store = open_bounded(&options, bound).await;
+        store.write_unchecked(&peers_named("dormant", dormant), at(0)).await.unwrap();
+        store.write_unchecked(&peers_named("live", live), at(1_000)).await.unwrap();
+        let results = put_all(&store, &peers_named("new", 30), at(1_000)).await;
+        let room = usize::try_from(bound).unwrap() - usize::from(live);
+        assert_eq!(stored(&results), room, "{bound}, {live}, {dormant}");
+        assert_eq!(put_newcomer(&store, "late", at(1_001)).await, REFUSED);
+        // A place that becomes free is free at once.
+        let first = results.iter().position(|result| *result == STORED).unwrap();
+        store.remove(&id(&format!("new{first}")), &claim(SOURCE), at(1_001)).await.unwrap();
+        assert_eq!(put_newcomer(&store, "later", at(1_001)).await, STORED);
+    }
+}
+
+#[tokio::test]
+async fn peers_that_have_moved_away_do_not_fill_their_former_source() {
+    let options = fresh_table().await;
+    let store = open_bounded(&options, 20).await;
+    for n in 0..60 {
+        let mut peer = put(&format!("p{n}"), &[], SOURCE, 1);
+        assert_eq!(store.put(peer.clone(), at(0)).await, Ok(STORED), "{n}");
+        peer.claim = claim(&format!("198.51.100.{}", n / 20));
+        peer.claim.token = Some(peer.new_token);
+        assert_eq!(store.put(peer, at(1)).await, Ok(PutResult::Stored { token_kept: true }), "{n}");
+    }
+    assert_eq!(keys(&options, "  203.0.113.7 ").await.len(), 60);
+    assert_eq!(stored(&put_all(&store, &peers_named("q", 25), at(2)).await), 20);
+}
+
+fn peers_named(prefix: &str, count: u16) -> Vec<PutRequest> {
+    (0..count).map(|n| put(&format!("{prefix}{n}"), &[], SOURCE, 1)).collect()
 }
 
 #[tokio::test]

@@ -88,7 +88,11 @@ mod tests {
     fn with_only_a_table_the_defaults_are_those_of_serve() {
         let settings = read(&["--table=aurora-peers-dev"]).unwrap();
         assert_eq!(settings.store, DynamoOptions::new("aurora-peers-dev"));
-        assert_eq!(settings.limits, Limits { max_archetypes_per_peer: 8, ..Limits::default() });
+        let (page_bytes, page_read_units) = (131_072, Some(128));
+        assert_eq!(
+            settings.limits,
+            Limits { max_archetypes_per_peer: 8, page_bytes, page_read_units, ..Limits::default() }
+        );
         assert_eq!(
             (settings.service.request_timeout.as_secs(), settings.service.log_one_in),
             (10, LOG_ONE_IN)

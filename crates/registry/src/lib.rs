@@ -27,7 +27,7 @@ pub use change::{
 pub use cursor::{Cursor, Position};
 pub use error::Error;
 pub use holder::{Claim, Holder, TokenHash};
-pub use limits::{InvalidLimits, Limits};
+pub use limits::{InvalidLimits, Limits, Writes};
 pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
 pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};

@@ -73,6 +73,10 @@ pub struct Limits {
     /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
     /// clients should not need that much memory.
     pub page_bytes: usize,
+    /// The maximum cost of a page in read units, where a store is billed for each read. A page in a
+    /// request that changes peers then has only a part of this and of `page_bytes`; see
+    /// [`Limits::page_bytes_beside`]. `None`: reads cost nothing.
+    pub page_read_units: Option<u32>,
     /// The maximum number of changes in the change log. If a tenth of a million peers is replaced
     /// every five minutes, there are 670 changes per second. The default then covers a minute and a
     /// half, which is three times as long as a stalled watcher may stay connected.
@@ -105,6 +109,7 @@ impl Default for Limits {
             discover: DiscoverBounds { default: 1_000, max: 1_000 },
             inline_discover: DiscoverBounds { default: 20, max: 100 },
             page_bytes: 1 << 20,
+            page_read_units: None,
             max_changes: 65_536,
             max_changes_bytes: 24 << 20,
             holder_rule: true,
@@ -117,7 +122,30 @@ impl Default for Limits {
 #[error("{0}")]
 pub struct InvalidLimits(String);
 
+/// What a request writes before its page is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writes {
+    /// None, or the renewal of this many leases.
+    Renewals(usize),
+    /// A registration.
+    Registration,
+}
+
+/// A page beside a registration has as large a share as one beside so many renewals. A registration that
+/// replaces all its archetypes leaves little of what a request may cost on a table.
+const REGISTRATION_AS_RENEWALS: usize = 16;
+
 impl Limits {
+    /// The maximum size of a page in the response to a request that also makes these writes, in bytes.
+    /// Where reads are billed, the page shares with the writes what a request may cost.
+    pub fn page_bytes_beside(&self, writes: Writes) -> usize {
+        let share = match writes {
+            Writes::Renewals(leases) => leases.max(1),
+            Writes::Registration => REGISTRATION_AS_RENEWALS,
+        };
+        if self.page_read_units.is_some() { self.page_bytes / share } else { self.page_bytes }
+    }
+
     /// Checks that the limits are consistent.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use aurora_discovery_protocol::{
 
 use crate::{
     Claim, Cursor, Enumeration, Error, Held, InvalidLimits, Limits, Page, PutRequest, PutResult, Query,
-    Removal, Renewal, Source, Store, StoreError, TokenHash, Total, WebOrigin,
+    Removal, Renewal, Source, Store, StoreError, TokenHash, Total, WebOrigin, Writes,
 };
 
 /// A registry of peers: the rules of the contract over any store.
@@ -224,10 +224,25 @@ impl Registry {
     /// # Errors
     /// [`Error::InvalidCursor`], [`Error::CursorExpired`], or the store's failure.
     pub async fn discover(&self, request: DiscoverRequest, now: Timestamp) -> Result<Discovered, Error> {
+        self.discover_beside(Writes::Renewals(0), request, now).await
+    }
+
+    /// The same for a page in the response to a request that also makes these writes; see
+    /// [`Limits::page_bytes_beside`].
+    ///
+    /// # Errors
+    /// As [`Registry::discover`].
+    pub async fn discover_beside(
+        &self,
+        writes: Writes,
+        request: DiscoverRequest,
+        now: Timestamp,
+    ) -> Result<Discovered, Error> {
         let DiscoverRequest { archetypes, limit, exclude, order, cursor, view, fill } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let fill = fill == Some(Fill::Any);
-        let query = Query { archetypes, exclude, view, limit, page_bytes: self.limits.page_bytes, fill };
+        let page_bytes = self.limits.page_bytes_beside(writes);
+        let query = Query { archetypes, exclude, view, limit, page_bytes, fill };
         match order {
             Order::Sample => Ok(discovered(self.store.sample(&query, now).await?, None)),
             Order::All => self.enumerate(&query, cursor.as_deref(), now).await,

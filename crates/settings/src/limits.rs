@@ -12,6 +12,13 @@ const MILLIS_PER_HOUR: u64 = 3_600_000;
 /// per registration: a stranger who registers as fast as the throttle allows must not cause a large
 /// bill.
 const TABLE_ARCHETYPES_PER_PEER: u32 = 8;
+/// The default of `max_page_bytes` on a table, for the same reason: 580 peers of legacy clients.
+const TABLE_PAGE_BYTES: u32 = 128 * BYTES_PER_READ_UNIT;
+/// A page on a table may cost one read unit for each of these bytes. Traffic of this size costs about as
+/// much.
+const BYTES_PER_READ_UNIT: u32 = 1_024;
+/// The largest page that the API promises to clients.
+const MAX_PAGE_BYTES: i64 = 1 << 20;
 
 /// The rules of the registry, which apply to every store.
 #[derive(Clone, Debug, Args)]
@@ -47,6 +54,10 @@ pub struct RegistryArgs {
     /// The maximum number of archetypes of one peer; by default 32, and 8 on a DynamoDB table.
     #[arg(long, env = "AURORA_MAX_ARCHETYPES_PER_PEER", value_name = "COUNT", value_parser = value_parser!(u32).range(0..=32))]
     pub max_archetypes_per_peer: Option<u32>,
+    /// The maximum size of a page of peers; by default 1 MiB, and 128 KiB on a DynamoDB table, where a page
+    /// also costs at most one read unit for each KiB.
+    #[arg(long, env = "AURORA_MAX_PAGE_BYTES", value_name = "BYTES", value_parser = value_parser!(u32).range(16_384..=MAX_PAGE_BYTES))]
+    pub max_page_bytes: Option<u32>,
     /// Allow any client, not only the holder, to replace or deregister a live peer.
     #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
     pub open_registrations: bool,
@@ -60,7 +71,10 @@ impl RegistryArgs {
     /// As [`RegistryArgs::limits`].
     pub fn table_limits(&self, sources: &Sources) -> Result<Limits, SettingError> {
         let max_archetypes_per_peer = self.max_archetypes_per_peer.unwrap_or(TABLE_ARCHETYPES_PER_PEER);
-        Ok(Limits { max_archetypes_per_peer, ..self.limits(sources)? })
+        let page_bytes = self.max_page_bytes.unwrap_or(TABLE_PAGE_BYTES);
+        let page_read_units = Some(page_bytes.div_ceil(BYTES_PER_READ_UNIT));
+        let page_bytes = usize::try_from(page_bytes).unwrap_or(usize::MAX);
+        Ok(Limits { max_archetypes_per_peer, page_bytes, page_read_units, ..self.limits(sources)? })
     }
 
     /// The limits of a registry on the embedded store.
@@ -80,6 +94,9 @@ impl RegistryArgs {
             revival_window_millis: self.revival_hours.saturating_mul(MILLIS_PER_HOUR),
             heartbeat_interval_max_seconds: self.heartbeat_interval_max,
             heartbeat_interval_min_seconds: self.heartbeat_interval_min,
+            page_bytes: self
+                .max_page_bytes
+                .map_or(defaults.page_bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
             discover: DiscoverBounds { default: self.default_limit, ..defaults.discover },
             holder_rule: !self.open_registrations,
             ..defaults
@@ -171,14 +188,30 @@ mod tests {
         assert_eq!(applied, expected);
     }
 
+    fn on_table(arguments: &[&str]) -> Limits {
+        let (registry, sources) = parse::<RegistryArgs>(arguments).unwrap();
+        registry.table_limits(&sources).unwrap()
+    }
+
+    #[test]
+    fn a_page_on_a_table_has_128_kib_and_costs_128_read_units_at_most_unless_set() {
+        let expected = Limits {
+            max_archetypes_per_peer: 8,
+            page_bytes: 131_072,
+            page_read_units: Some(128),
+            ..Limits::default()
+        };
+        assert_eq!(on_table(&[]), expected);
+        let set = on_table(&["--max-page-bytes=1048576"]);
+        assert_eq!((set.page_bytes, set.page_read_units), (1 << 20, Some(1_024)));
+        assert_eq!(limits(&["--max-page-bytes=65536"]).unwrap().page_bytes, 65_536);
+        assert!(limits(&["--max-page-bytes=1048577"]).is_err(), "more than the API promises");
+    }
+
     #[test]
     fn a_peer_has_at_most_eight_archetypes_on_a_table_unless_set() {
-        let on_table = |arguments: &[&str]| {
-            let (registry, sources) = parse::<RegistryArgs>(arguments).unwrap();
-            registry.table_limits(&sources).unwrap()
-        };
-        assert_eq!(on_table(&[]), Limits { max_archetypes_per_peer: 8, ..Limits::default() });
-        assert_eq!(on_table(&["--max-archetypes-per-peer=32"]), Limits::default());
+        assert_eq!(on_table(&[]).max_archetypes_per_peer, 8);
+        assert_eq!(on_table(&["--max-archetypes-per-peer=32"]).max_archetypes_per_peer, 32);
         assert_eq!(limits(&["--max-archetypes-per-peer=5"]).unwrap().max_archetypes_per_peer, 5);
         assert!(limits(&["--max-archetypes-per-peer=33"]).is_err());
     }
@@ -208,6 +241,7 @@ mod tests {
             "--max-peers=5",
             "--max-peers-per-source=6",
             "--max-archetypes-per-peer=9",
+            "--max-page-bytes=20000",
             "--open-registrations",
         ]);
         let defaults = Limits::default();
@@ -222,6 +256,7 @@ mod tests {
             max_peers: 5,
             max_peers_per_source: 6,
             max_archetypes_per_peer: 9,
+            page_bytes: 20_000,
             holder_rule: false,
             ..defaults
         };

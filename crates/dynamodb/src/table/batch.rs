@@ -6,7 +6,7 @@ use std::time::Duration;
 use aurora_discovery_registry::StoreError;
 use aws_sdk_dynamodb::types::{KeysAndAttributes, PutRequest, ReturnConsumedCapacity, WriteRequest};
 
-use super::{Table, units};
+use super::{Table, half_units, units};
 use crate::failure::unavailable;
 use crate::item::Item;
 
@@ -55,37 +55,40 @@ impl Table {
     }
 
     /// Reads items with eventual consistency, and retries those that come back unprocessed. Keys
-    /// without an item are omitted.
-    pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
+    /// without an item are omitted. Also returns what reading them cost, in half read units.
+    pub(crate) async fn read_all(&self, keys: Vec<Item>) -> Result<(Vec<Item>, u64), StoreError> {
         self.read_batches(keys, false).await
     }
 
     /// Reads items with strong consistency, for twice the units.
     pub(crate) async fn read_all_consistent(&self, keys: Vec<Item>) -> Result<Vec<Item>, StoreError> {
-        self.read_batches(keys, true).await
+        Ok(self.read_batches(keys, true).await?.0)
     }
 
-    async fn read_batches(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>, StoreError> {
+    async fn read_batches(&self, keys: Vec<Item>, consistent: bool) -> Result<(Vec<Item>, u64), StoreError> {
         let batches = keys.chunks(READ_BATCH).map(|batch| self.read_batch(batch.to_vec(), consistent));
         let read = futures_util::future::try_join_all(batches).await?;
-        Ok(read.into_iter().flatten().collect())
+        let half_units = read.iter().map(|(_, half_units)| half_units).sum();
+        Ok((read.into_iter().flat_map(|(items, _)| items).collect(), half_units))
     }
 
-    async fn read_batch(&self, keys: Vec<Item>, consistent: bool) -> Result<Vec<Item>, StoreError> {
+    async fn read_batch(&self, keys: Vec<Item>, consistent: bool) -> Result<(Vec<Item>, u64), StoreError> {
         let request = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(consistent).build();
         let request = request.map_err(|error| StoreError::Internal(error.to_string()))?;
         let mut rest = HashMap::from([(self.name.clone(), request)]);
-        let mut read = Vec::new();
+        let (mut read, mut spent) = (Vec::new(), 0);
         for round in 0..MAX_BATCH_ROUNDS {
             let call = self.client.batch_get_item().set_request_items(Some(rest));
             let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
             let output = sent.map_err(|error| self.failure("BatchGetItem", &error))?;
-            self.counters.record_read(units(output.consumed_capacity().first()));
+            let consumed = units(output.consumed_capacity().first());
+            self.counters.record_read(consumed);
+            spent += half_units(consumed);
             read.extend(output.responses.unwrap_or_default().into_values().flatten());
             // The same for keys: what it did not read must be requested again.
             rest = output.unprocessed_keys.unwrap_or_default();
             if rest.values().all(|keys| keys.keys.is_empty()) {
-                return Ok(read);
+                return Ok((read, spent));
             }
             pause(round).await;
         }

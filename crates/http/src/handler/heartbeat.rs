@@ -4,7 +4,7 @@ use aurora_discovery_protocol::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
     PeerId,
 };
-use aurora_discovery_registry::{Error, GrantedLease};
+use aurora_discovery_registry::{Error, GrantedLease, Writes};
 use axum::response::Response;
 
 use super::context::Context;
@@ -23,7 +23,7 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
 
 async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Failure> {
     // An invalid cursor must fail the request before the lease is renewed.
-    let page = InlinePage::begin(&context, request.discover).await?;
+    let page = InlinePage::begin(&context, request.discover, Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
     let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;
     let (peers, figures) = page.finish(&context).await?;
@@ -43,9 +43,9 @@ async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Fa
 
 async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
     // The request itself has already counted as one.
-    let others = request.peer_ids.as_slice().len().saturating_sub(1);
-    context.service.rates.take(Charge::Heartbeats, context.caller.address, others)?;
-    let page = InlinePage::begin(&context, request.discover).await?;
+    let count = request.peer_ids.as_slice().len();
+    context.service.rates.take(Charge::Heartbeats, context.caller.address, count.saturating_sub(1))?;
+    let page = InlinePage::begin(&context, request.discover, Writes::Renewals(count)).await?;
     let leases = context.registry().heartbeats(&request.peer_ids, &context.caller, context.now).await;
     // If the store failed, the request fails as a whole.
     if let Some(Err(error)) = leases.first()

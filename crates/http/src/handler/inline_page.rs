@@ -1,7 +1,7 @@
 //! A page of peers that a registration or a heartbeat requests and gets in its response.
 
 use aurora_discovery_protocol::{DiscoverRequest, PageInfo, PeerList};
-use aurora_discovery_registry::Discovered;
+use aurora_discovery_registry::{Discovered, Writes};
 
 use super::context::Context;
 use crate::compress::too_many_unread;
@@ -10,7 +10,7 @@ use crate::error::Failure;
 /// The page that a request asks for in its body, if it does.
 pub(super) enum InlinePage {
     None,
-    Requested(DiscoverRequest),
+    Requested(DiscoverRequest, Writes),
     Fetched(Discovered),
 }
 
@@ -20,14 +20,20 @@ impl InlinePage {
     /// A cursor may be rejected, and a rejected request must not change anything, so a page with a
     /// cursor is fetched now. Any other page is fetched afterwards, so that it shows the effect of
     /// the request.
-    pub(super) async fn begin(context: &Context, request: Option<DiscoverRequest>) -> Result<Self, Failure> {
+    pub(super) async fn begin(
+        context: &Context,
+        request: Option<DiscoverRequest>,
+        writes: Writes,
+    ) -> Result<Self, Failure> {
         if request.is_some() && !context.service.pending_responses.has_room(context.caller.address) {
             return Err(too_many_unread());
         }
         Ok(match request {
             None => Self::None,
-            Some(request) if request.cursor.is_none() => Self::Requested(request),
-            Some(request) => Self::Fetched(context.registry().discover(request, context.now).await?),
+            Some(request) if request.cursor.is_none() => Self::Requested(request, writes),
+            Some(request) => {
+                Self::Fetched(context.registry().discover_beside(writes, request, context.now).await?)
+            }
         })
     }
 
@@ -38,7 +44,9 @@ impl InlinePage {
     ) -> Result<(Option<PeerList>, Option<PageInfo>), Failure> {
         let Discovered { peers, info } = match self {
             Self::None => return Ok((None, None)),
-            Self::Requested(request) => context.registry().discover(request, context.now).await?,
+            Self::Requested(request, writes) => {
+                context.registry().discover_beside(writes, request, context.now).await?
+            }
             Self::Fetched(page) => page,
         };
         context.metrics().pages.inc();

@@ -1,6 +1,7 @@
 //! `POST /register`
 
 use aurora_discovery_protocol::{RegisterRequest, RegisterResponse};
+use aurora_discovery_registry::Writes;
 use axum::response::Response;
 
 use super::context::Context;
@@ -13,7 +14,7 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
     let limits = context.registry().limits();
     let leases = limits.ttl_min..=limits.ttl_max;
     let mut request = RegisterRequest::from_body(&body, leases, limits.inline_discover)?;
-    let page = InlinePage::begin(&context, request.discover.take()).await?;
+    let page = InlinePage::begin(&context, request.discover.take(), Writes::Registration).await?;
     let registered = context.registry().register(request, &context.caller, context.now).await?;
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().registrations.inc();
