@@ -1,12 +1,14 @@
 //! Heartbeats for many peers in one request, for hosts that run many agents.
 
+use std::net::IpAddr;
+
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::object::{Object, string};
 use crate::request::{discover, lease_token, peer_id};
-use crate::response::Body;
+use crate::response::{Body, address_if_valid};
 use crate::{
     Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, LeaseToken, PageInfo,
     PeerId, Refusal, Timestamp, Ttl,
@@ -158,8 +160,8 @@ pub struct HeartbeatsResponse<P = DiscoveredPage> {
     /// The time at which the leases were renewed.
     pub timestamp: Timestamp,
     /// The source address of the request. `None` from services that do not report it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_address: Option<String>,
+    #[serde(default, deserialize_with = "address_if_valid", skip_serializing_if = "Option::is_none")]
+    pub observed_address: Option<IpAddr>,
     /// The number of renewed leases.
     pub renewed: usize,
     /// The result for each peer, in the order of the request.
