@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 
@@ -60,7 +60,7 @@ class RegisterRequest:
     """A JSON object, or its text, which other peers then get byte for byte."""
     ttl_seconds: int | None = None
     """The lease to request, in seconds."""
-    lease_token: str | None = None
+    lease_token: str | None = field(default=None, repr=False)
     """Proves that the caller is the holder."""
     token_only: bool = False
     """From now on only the token replaces, renews and deregisters the peer."""

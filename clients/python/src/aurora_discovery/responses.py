@@ -80,7 +80,7 @@ class RegisterResponse:
     """The time until the service wants the next heartbeat."""
     observed_address: str
     """The address that the request came from."""
-    lease_token: str
+    lease_token: str = field(repr=False)
     """Proves that the caller is the holder. Keep it, and keep it secret."""
     page: Page | None = None
     """The peers, if the request had `discover`."""
