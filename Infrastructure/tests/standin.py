@@ -260,10 +260,9 @@ def add_what_moto_omits(stack: Any) -> None:
 
     for name, resource in stack.template_dict["Resources"].items():
         kind = resource["Type"]
-        if kind == "AWS::S3::Bucket":
-            bucket = s3_backends[stack.account_id]["aws"].head_bucket(stack.resource_map[name].physical_resource_id)
-            properties = resource["Properties"]
-            bucket.versioning_status = properties["VersioningConfiguration"]["Status"]
+        if kind == "AWS::S3::Bucket" and (made := stack.resource_map[name]) is not None:
+            bucket = s3_backends[stack.account_id]["aws"].head_bucket(made.physical_resource_id)
+            bucket.versioning_status = resource["Properties"]["VersioningConfiguration"]["Status"]
         if kind == "AWS::ApiGateway::Account" and stack.resource_map.lazy_condition_map[resource["Condition"]]:
             role = stack.resource_map["ApiAccountRole"].physical_resource_id
             apigateway_backends[stack.account_id][stack.region_name].account.cloudwatch_role_arn = role
