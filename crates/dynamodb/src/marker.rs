@@ -18,17 +18,17 @@ impl StoredPeer {
     /// markers of a newer registration.
     pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
         let peer = &self.registration.peer_id;
-        let position = secret.position(peer);
+        let range_key = secret.position(peer).range_key(secret.class(self.holder.source));
         let marker = |key: String, lane: String| {
             // The index lists keys only, so a marker needs nothing of the registration.
             let mut item = self::key(&key);
-            item.extend(index_keys(lane, position));
+            item.extend(index_keys(lane, range_key));
             item.insert(GENERATION.to_owned(), bytes(self.generation.0));
             item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
             item
         };
         let of_archetype = |archetype: &Archetype| {
-            let lane = LaneGroup::OfArchetype(archetype.key().into()).lane_key(position.lane());
+            let lane = LaneGroup::OfArchetype(archetype.key().into()).lane_key(range_key.lane());
             marker(archetype_marker_key(archetype, peer), lane)
         };
         let source = self.holder.source;
@@ -71,7 +71,9 @@ mod tests {
         let peer = stored("p", &["two words", "#0", "é"]);
         let position = SECRET.position(&peer.registration.peer_id);
         for marker in peer.markers(&SECRET, true) {
-            assert_eq!(parse_index_entry(&marker).unwrap(), (position, peer.registration.peer_id.clone()));
+            let class = SECRET.class(peer.holder.source);
+            let expected = (position, peer.registration.peer_id.clone(), class);
+            assert_eq!(parse_index_entry(&marker).unwrap(), expected);
             assert!(!is_peer(&marker));
         }
         assert_eq!(parse_index_entry(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, position);

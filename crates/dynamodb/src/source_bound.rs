@@ -131,7 +131,12 @@ impl Core {
     ) -> Result<Vec<(RingPosition, PeerId)>, StoreError> {
         let window = Expression::window(source_lane_key(source), RingPosition(from), RingPosition(to));
         let page = self.table.query(window, i32::try_from(most).ok(), None).await?;
-        Ok(page.items.iter().filter_map(|item| item::parse_index_entry(item).ok()).collect())
+        Ok(page
+            .items
+            .iter()
+            .filter_map(|item| item::parse_index_entry(item).ok())
+            .map(|(position, peer, _)| (position, peer))
+            .collect())
     }
 
     /// Deletes a dormant peer, unless it has changed since it was read.

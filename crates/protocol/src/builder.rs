@@ -285,7 +285,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             serde_json::to_string(&built).unwrap(),
-            r#"{"peer_id":"p","address":"127.0.0.1","port":1,"archetypes":["a","b"],"metadata":{"n":1},"ttl_seconds":60,"lease_token":"t","token_only":true,"discover":{"archetype":[],"limit":3,"order":"sample"}}"#
+            r#"{"peer_id":"p","address":"127.0.0.1","port":1,"archetypes":["a","b"],"metadata":{"n":1},"ttl_seconds":60,"lease_token":"t","token_only":true,"discover":{"archetype":[],"limit":3}}"#
         );
         let query = DiscoverRequest::builder().archetype("b").archetype("a").cursor("c").view(View::Full);
         let names: Vec<_> = query.build().unwrap().parameters().into_iter().map(|(name, _)| name).collect();

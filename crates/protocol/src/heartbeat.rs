@@ -221,7 +221,7 @@ impl HeartbeatsResponse {
 mod tests {
     use super::*;
 
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
+    const BOUNDS: DiscoverBounds = DiscoverBounds::new(20, 100);
 
     fn read(body: &str) -> Result<Heartbeat, Refusal> {
         Heartbeat::from_body(body.as_bytes(), BOUNDS)

@@ -147,7 +147,7 @@ mod tests {
     use crate::{Code, Order};
 
     const TTL: RangeInclusive<Ttl> = Ttl::from_secs(10)..=Ttl::from_secs(600);
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
+    const BOUNDS: DiscoverBounds = DiscoverBounds::new(20, 100);
 
     fn register(body: &str) -> Result<RegisterRequest, Refusal> {
         RegisterRequest::from_body(body.as_bytes(), TTL, BOUNDS)

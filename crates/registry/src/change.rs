@@ -210,7 +210,18 @@ impl Registry {
     fn changes_query(&self, request: ChangesRequest) -> (Query, Option<String>) {
         let ChangesRequest { archetypes, limit, exclude, view, since } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        (Query { archetypes, exclude, view, limit, page_bytes: self.limits().page_bytes, fill: false }, since)
+        (
+            Query {
+                archetypes,
+                exclude,
+                view,
+                limit,
+                page_bytes: self.limits().page_bytes,
+                diverse: false,
+                fill: false,
+            },
+            since,
+        )
     }
 }
 
