@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-# Where a call starts. Commands that a message suggests to the user (`aws logs tail …`) do not count.
+# Where a call starts. Commands that a message suggests to the user (`aws logs tail …`) do not
+# count.
 CALL_START = re.compile(r"(?<![\w'-])aws (?=(?:sts|s3api|cloudformation|apigateway|dynamodb) )")
 # deploy.ps1 passes long-running calls to Invoke-WithEvents as a list of words.
 LIST_CALL_START = re.compile(r"Invoke-WithEvents (?=\(?@\()")

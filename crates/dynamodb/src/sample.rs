@@ -89,8 +89,8 @@ impl Core {
         let count = entries.len();
         entries.retain(|(_, peer)| query.exclude.as_ref() != Some(peer));
         fastrand::shuffle(&mut entries);
-        // Unless many more match than the limit allows, all are read, so that the total is exact. If
-        // the size of the page is what cuts it, it is not worth reading the rest.
+        // Unless many more match than the limit allows, all are read, so that the total is exact.
+        // If the size of the page is what cuts it, it is not worth reading the rest.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
         let mut seen = Observation { entries: to_u64(count), covered: 1 << 64, peers_read: 0, live: 0 };
         let mut total = 0_u64;

@@ -120,7 +120,8 @@ impl Tail {
     }
 }
 
-/// Bytes that an allocation takes in addition to its contents: the allocator's header, and rounding.
+/// Bytes that an allocation takes in addition to its contents: the allocator's header, and
+/// rounding.
 pub(crate) const ALLOCATION: u64 = 16;
 
 /// Bytes that a peer counts against the limit, from the length of its text, the number of its
@@ -129,8 +130,8 @@ pub(crate) const ALLOCATION: u64 = 16;
 ///
 /// The constants are rounded from what the store takes at a million peers.
 pub(crate) fn cost(text: usize, archetypes: usize, host_key: u64) -> u64 {
-    /// The slot, the tail, and the entries in the table of ids, the dense array and the schedule, of
-    /// a peer that is alone in its source and network.
+    /// The slot, the tail, and the entries in the table of ids, the dense array and the schedule,
+    /// of a peer that is alone in its source and network.
     const PEER: u64 = 464;
     const ARCHETYPE: u64 = 24;
     /// The four counts of a published address that no other peer publishes.
