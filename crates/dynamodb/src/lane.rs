@@ -98,8 +98,8 @@ impl Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LaneGroup {
     All,
-    /// The lanes of an archetype, by its normal form. Releases before normal forms were compared used
-    /// the form that the peer wrote.
+    /// The lanes of an archetype, by its normal form. Releases before normal forms were compared
+    /// used the form that the peer wrote.
     OfArchetype(Box<str>),
 }
 

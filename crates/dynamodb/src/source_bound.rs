@@ -1,9 +1,9 @@
 //! The bound on the peers of one source.
 //!
 //! Each peer has a marker in the lane of its source, so that counting the peers of a source reads
-//! one lane of the index. The count includes dormant peers and those whose items are gone. A newcomer
-//! from a source with many markers therefore reads the peers of up to a hundred of them. With up to
-//! a hundred markers the result is exact, beyond that it is an estimate.
+//! one lane of the index. The count includes dormant peers and those whose items are gone. A
+//! newcomer from a source with many markers therefore reads the peers of up to a hundred of them.
+//! With up to a hundred markers the result is exact, beyond that it is an estimate.
 //!
 //! Peers without a marker are not counted: those that registered before the bound was set.
 
@@ -40,8 +40,8 @@ impl Core {
         self.max_peers_per_source > 0 && !source.is_loopback()
     }
 
-    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live, the
-    /// longest dormant one of those read is evicted.
+    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live,
+    /// the longest dormant one of those read is evicted.
     pub(crate) async fn make_room(
         &self,
         source: Source,

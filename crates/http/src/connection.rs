@@ -97,8 +97,8 @@ impl ConnectionServer {
         Arc::new(ConnectionState::new(self.timeouts))
     }
 
-    /// Serves one connection until either side closes it, it exceeds a timeout, or the shutdown ends
-    /// it.
+    /// Serves one connection until either side closes it, it exceeds a timeout, or the shutdown
+    /// ends it.
     pub(crate) async fn serve<S>(
         self: Arc<Self>,
         stream: S,

@@ -99,8 +99,9 @@ impl RegisterRequestBuilder {
         self.set("lease_token", Ok(token), |request, token| request.lease_token = Some(token))
     }
 
-    /// Whether only the token may change, renew or end the registration from now on. Set it once the
-    /// token is stored: without the token, the id stays reserved for three leases after the last.
+    /// Whether only the token may change, renew or end the registration from now on. Set it once
+    /// the token is stored: without the token, the id stays reserved for three leases after the
+    /// last.
     pub fn token_only(self, token_only: bool) -> Self {
         self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
     }

@@ -7,7 +7,8 @@ use crate::{PeerId, Timestamp, View};
 /// A peer's JSON without the 58 bytes that the JSON of every peer has in common, about a fifth of
 /// it.
 ///
-/// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":` *back* `}`.
+/// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":`
+/// *back* `}`.
 ///
 /// - The *front* is the peer's id, escaped as JSON requires, its closing quote, the address, the
 ///   port and the archetypes.

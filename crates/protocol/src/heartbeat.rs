@@ -192,8 +192,8 @@ pub enum HeartbeatResult {
         peer_id: PeerId,
         /// One sentence that a person can act on.
         error: String,
-        /// The error code: `peer_not_registered`, `not_holder`, `rate_limited`, or the reason why the
-        /// store failed.
+        /// The error code: `peer_not_registered`, `not_holder`, `rate_limited`, or the reason why
+        /// the store failed.
         code: Code,
     },
 }

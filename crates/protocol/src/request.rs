@@ -61,8 +61,8 @@ impl RegisterRequest {
         }
     }
 
-    /// Reads a body. `ttl` is the range of leases that the service grants, and `bounds` apply to the
-    /// `discover` key.
+    /// Reads a body. `ttl` is the range of leases that the service grants, and `bounds` apply to
+    /// the `discover` key.
     ///
     /// # Errors
     /// A [`Refusal`] that names the key and the rule it breaks.

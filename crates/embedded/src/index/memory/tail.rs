@@ -120,7 +120,8 @@ impl Tail {
     }
 }
 
-/// Bytes that an allocation takes in addition to its contents: the allocator's header, and rounding.
+/// Bytes that an allocation takes in addition to its contents: the allocator's header, and
+/// rounding.
 pub(crate) const ALLOCATION: u64 = 16;
 
 /// Bytes that a peer counts against the limit, from the length of its text, the number of its
