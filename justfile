@@ -31,6 +31,7 @@ black-box $AURORA_DISCOVERY=(target / 'release/aurora-discovery'):
     cargo build --release --package aurora-discovery
     scripts/check-docs
     scripts/check-client-example
+    scripts/check-clients
     scripts/legacy-clients
     scripts/schemathesis
     scripts/kill9
