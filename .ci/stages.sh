@@ -79,9 +79,10 @@ check_python() {
   found=$(files_by_interpreter python3) || return 1
   mapfile -t scripts <<<"$found"
   local bin=.tools/venv/bin
-  "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure &&
-    "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure &&
+  "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure clients/python &&
+    "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure clients/python &&
     MYPYPATH=scripts:bench each_typed "${scripts[@]}" &&
+    (cd clients/python && MYPYPATH=src ../../.tools/venv/bin/mypy --strict --no-error-summary src tests) &&
     (cd Infrastructure/tests && MYPYPATH=../../scripts ../../.tools/venv/bin/mypy --strict --no-error-summary .)
 }
 

@@ -13,7 +13,6 @@ import stat
 import subprocess
 import tempfile
 import threading
-import time
 from collections import defaultdict
 from itertools import pairwise
 from pathlib import Path
@@ -89,6 +88,7 @@ class Runner:
                 self._events[message["of"]].put(message)
             else:
                 self._results.put(message)
+        self._results.put({"error": {"kind": "crashed"}})
 
     def _read_errors(self) -> None:
         assert self._process.stderr
@@ -178,7 +178,7 @@ class Scenario:
             match(error, response.get("error"), response)
             return
         if "result" not in response:
-            raise Mismatch(f"got {response}")
+            raise Mismatch(f"got {response}\n{self._runner.stderr() if self._runner else ''}")
         result: Json = response["result"]
         match(expect, result, response)
         for key, name in (save or {}).items():
@@ -225,7 +225,7 @@ class Scenario:
             {"hold": proxy.hold, "release": proxy.release, "cut": proxy.cut}[action]()
 
     def _step_endpoint(self, action: str) -> None:
-        """Kills the endpoint that got the last request, or revives all."""
+        """Kills the endpoint that got the last request, revives all, or checks which one got it."""
         if action == "revive":
             for proxy in self._proxies:
                 proxy.is_dead = False
@@ -235,8 +235,8 @@ class Scenario:
             current.is_dead = True
             current.cut()
             self._saved["killed"] = current
-        elif (current is self._saved["killed"]) != (action == "is_killed_one"):
-            raise Mismatch("the last request went to the other endpoint")
+        elif action == "is_other_one" and current is self._saved["killed"]:
+            raise Mismatch("the last request went to the killed endpoint")
 
     def _step_other(
         self, path: str, body: Json, source: str = "127.0.0.1", status: int = 200, expect: Any = None
@@ -271,9 +271,6 @@ class Scenario:
     def _step_file_mode(self, name: str, mode: str) -> None:
         path = Path(self._directory.name) / name
         match(mode, f"{stat.S_IMODE(path.stat().st_mode):04o}", str(path))
-
-    def _step_wait(self, seconds: float) -> None:
-        time.sleep(seconds)
 
     def _current_endpoint(self) -> Proxy:
         return max(self._proxies, key=lambda proxy: proxy.seen[-1].received if proxy.seen else 0.0)

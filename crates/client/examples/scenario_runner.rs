@@ -131,7 +131,13 @@ impl Runner {
             }
             Command::Register { request } => {
                 let response = client.register(&request.build()?).await?;
-                let mut result = json!(response);
+                let mut result = json!({
+                    "peer_id": response.peer_id,
+                    "ttl_seconds": response.ttl_seconds,
+                    "heartbeat_interval_seconds": response.heartbeat_interval_seconds,
+                    "observed_address": response.observed_address,
+                    "lease_token": response.lease_token,
+                });
                 add_page(&mut result, response.page.as_ref());
                 Ok(result)
             }
@@ -142,7 +148,11 @@ impl Runner {
                     ..HeartbeatRequest::new(PeerId::parse(&request.peer_id)?)
                 };
                 let response = client.heartbeat(&request).await?;
-                let mut result = json!(response);
+                let mut result = json!({
+                    "peer_id": response.peer_id,
+                    "ttl_seconds": response.ttl_seconds,
+                    "observed_address": response.observed_address,
+                });
                 add_page(&mut result, response.page.as_ref());
                 Ok(result)
             }
