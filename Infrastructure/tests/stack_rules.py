@@ -134,6 +134,7 @@ SETTINGS = {
     "AURORA_HEARTBEAT_INTERVAL_MAX": "HeartbeatIntervalMaxSeconds",
     "AURORA_HEARTBEAT_INTERVAL_MIN": "HeartbeatIntervalMinSeconds",
     "AURORA_DEFAULT_LIMIT": "DefaultLimit",
+    "AURORA_DEFAULT_ORDER": "DefaultOrder",
     "AURORA_MAX_PEERS": "MaxPeers",
     "AURORA_MAX_PEERS_PER_SOURCE": "MaxPeersPerSource",
     "AURORA_MAX_ARCHETYPES_PER_PEER": "MaxArchetypesPerPeer",

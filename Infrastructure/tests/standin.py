@@ -30,7 +30,8 @@ class Cloud:
     def __init__(self, folder: Path) -> None:
         self._tools = minimal_path(folder / "tools", aws_cli_2())
         self._log = (folder / "standin.log").open("w")
-        # The system chooses the port: a free port found beforehand could be taken before the server listens.
+        # The system chooses the port: a free port found beforehand could be taken before the server
+        # listens.
         command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", "0"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         self.url = self._await_url()

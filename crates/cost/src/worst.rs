@@ -1,13 +1,13 @@
-//! The most that one caller can make the stack cost: the dearest requests of each kind, sent without
-//! end at the API's default throttle, behind a REST API.
+//! The most that one caller can make the stack cost: the dearest requests of each kind, sent
+//! without end at the API's default throttle, behind a REST API.
 //!
-//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own. Heartbeats
-//! for other callers' peers cost little more than those that these send themselves: the store writes
-//! a lease at most three times in its duration.
+//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own.
+//! Heartbeats for other callers' peers cost little more than those that these send themselves: the
+//! store writes a lease at most three times in its duration.
 //!
-//! Requests that change peers stay within ten times their own price. Pages do not: at the public price
-//! of traffic, the megabyte that a page may hold costs 24 times as much as its request, before anything
-//! is read for it.
+//! Requests that change peers stay within ten times their own price. Pages do not: at the public
+//! price of traffic, the megabyte that a page may hold costs 24 times as much as its request,
+//! before anything is read for it.
 
 use serde::Serialize;
 
@@ -37,8 +37,8 @@ const PAGE_BYTES: f64 = 1_048_576.0;
 /// The most peers of a page in a heartbeat, and the bytes of the largest peer in it.
 const INLINE_PEERS: f64 = 100.0;
 const LARGEST_LISTED: f64 = 7_000.0;
-/// Read units of a peer of at most 4 KiB, with eventual consistency. A page of a thousand peers holds
-/// no larger ones.
+/// Read units of a peer of at most 4 KiB, with eventual consistency. A page of a thousand peers
+/// holds no larger ones.
 const SMALL_ITEM_READ: f64 = 0.5;
 /// Read units that a large sample takes for each peer, besides the peer.
 const WINDOW_READS: f64 = 0.3575;
@@ -100,8 +100,8 @@ fn heartbeats_with_pages(prices: &Prices) -> WorstBill {
     bill("heartbeats of 100 peers with a page of 100", page, prices)
 }
 
-/// In a network of more peers than one page holds, of the size that fills a page with the most peers.
-/// A page of larger peers reads less, because it ends after fewer of them.
+/// In a network of more peers than one page holds, of the size that fills a page with the most
+/// peers. A page of larger peers reads less, because it ends after fewer of them.
 fn discovers(prices: &Prices) -> WorstBill {
     let reads = PAGE_PEERS * (SMALL_ITEM_READ + WINDOW_READS);
     bill("discovers of 1000 peers", [0.0, reads, PAGE_BYTES], prices)

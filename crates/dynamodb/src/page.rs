@@ -7,8 +7,8 @@ use aurora_discovery_registry::{Page, Query, Total};
 
 use crate::item::StoredPeer;
 
-/// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB that
-/// double when escaped, and the rest.
+/// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB
+/// that double when escaped, and the rest.
 const LARGEST_PEER: usize = 7_000;
 
 /// The peers of a page, within the limits of its query.
@@ -33,8 +33,8 @@ impl<'q> PageBuilder<'q> {
     }
 
     /// Starts to fill the page with peers that do not match, after all matching ones were added.
-    /// Returns whether the query wants that and there is space. From here on, only peers that do not
-    /// match are added.
+    /// Returns whether the query wants that and there is space. From here on, only peers that do
+    /// not match are added.
     pub(crate) fn start_fill(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling
@@ -81,8 +81,9 @@ impl<'q> PageBuilder<'q> {
         self.truncated || self.peers.len() >= self.query.limit
     }
 
-    /// How many more peers the page probably holds, judged by the size of those that it has. An empty
-    /// page holds at least as many of the largest ones. At least 1 unless the limit is reached.
+    /// How many more peers the page probably holds, judged by the size of those that it has. An
+    /// empty page holds at least as many of the largest ones. At least 1 unless the limit is
+    /// reached.
     pub(crate) fn missing(&self) -> usize {
         let left = self.query.page_bytes.saturating_sub(self.peers.bytes());
         let of_size = match self.peers.len() {

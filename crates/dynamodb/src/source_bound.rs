@@ -1,9 +1,9 @@
 //! The bound on the peers of one source.
 //!
 //! Each peer has a marker in the lane of its source, so that counting the peers of a source reads
-//! one lane of the index. The count includes dormant peers and those whose items are gone. A newcomer
-//! from a source with many markers therefore reads the peers of up to a hundred of them. With up to
-//! a hundred markers the result is exact, beyond that it is an estimate.
+//! one lane of the index. The count includes dormant peers and those whose items are gone. A
+//! newcomer from a source with many markers therefore reads the peers of up to a hundred of them.
+//! With up to a hundred markers the result is exact, beyond that it is an estimate.
 //!
 //! Peers without a marker are not counted: those that registered before the bound was set.
 
@@ -40,8 +40,8 @@ impl Core {
         self.max_peers_per_source > 0 && !source.is_loopback()
     }
 
-    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live, the
-    /// longest dormant one of those read is evicted.
+    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live,
+    /// the longest dormant one of those read is evicted.
     pub(crate) async fn make_room(
         &self,
         source: Source,
@@ -131,7 +131,12 @@ impl Core {
     ) -> Result<Vec<(RingPosition, PeerId)>, StoreError> {
         let window = Expression::window(source_lane_key(source), RingPosition(from), RingPosition(to));
         let page = self.table.query(window, i32::try_from(most).ok(), None).await?;
-        Ok(page.items.iter().filter_map(|item| item::parse_index_entry(item).ok()).collect())
+        Ok(page
+            .items
+            .iter()
+            .filter_map(|item| item::parse_index_entry(item).ok())
+            .map(|(position, peer, _)| (position, peer))
+            .collect())
     }
 
     /// Deletes a dormant peer, unless it has changed since it was read.

@@ -18,8 +18,9 @@ pub(crate) const SOURCE_FRACTION: usize = 8;
 /// A bounded amount of a resource, with a total limit and a limit per source.
 ///
 /// A source may take more only while it uses less than an eighth of what is left. One source alone
-/// gets a ninth of the budget, and each further one a ninth of the rest, so that eight sources leave
-/// two fifths to all others, and a source that uses nothing gets its first share almost always.
+/// gets a ninth of the budget, and each further one a ninth of the rest, so that eight sources
+/// leave two fifths to all others, and a source that uses nothing gets its first share almost
+/// always.
 ///
 /// Loopback addresses have only the total limit, since a proxy on the same machine forwards the
 /// requests of all clients.

@@ -5,6 +5,7 @@
 //! router, because axum clones and boxes every layer, and boxes its future, for each request.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -111,7 +112,8 @@ impl DiscoveryService {
         let source = origin.address;
         let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
         parts.extensions.insert(Received { source, body: body.clone(), connection });
-        let handler = self.handle(Request::from_parts(parts, Body::empty()));
+        // Pinned here, because it is large and would otherwise be moved for each future around it.
+        let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
         let mut response = match (malformed, route.filter(|route| route.admits(&method))) {
             (Some(refusal), _) => refusal.into_response(),
             // A 404, a 405 and a preflight need no permit.
@@ -137,7 +139,7 @@ impl DiscoveryService {
             let path = uri.path();
             Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();
         }
-        service.headers.complete(&mut response, &method, &origin.request_id);
+        service.headers.complete(&mut response, &method, origin.request_id);
         response
     }
 

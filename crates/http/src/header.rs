@@ -41,20 +41,21 @@ pub(crate) struct CommonHeaders {
 impl CommonHeaders {
     pub(crate) fn new(cors: bool) -> Self {
         let with = |cors_headers: &[(HeaderName, &'static str)]| {
-            // There is room for the headers that are added to a copy.
-            let mut headers = HeaderMap::with_capacity(10);
+            let mut headers = HeaderMap::new();
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
             headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
             for (name, value) in CORS.iter().chain(cors_headers).filter(|_| cors) {
                 headers.insert(name, HeaderValue::from_static(value));
             }
+            // Each copy gets its own id. A copy has no room for another header without growing.
+            headers.insert(X_REQUEST_ID, HeaderValue::from_static(""));
             headers
         };
         Self { success: with(&[]), preflight: with(&CORS_PREFLIGHT), failure: with(&CORS_FAILURE) }
     }
 
     /// The headers of the response with `status` to a request with `method`.
-    pub(crate) fn of(&self, method: &Method, status: StatusCode, request_id: &RequestId) -> HeaderMap {
+    pub(crate) fn of(&self, method: &Method, status: StatusCode, request_id: RequestId) -> HeaderMap {
         let mut headers = if !status.is_success() {
             self.failure.clone()
         } else if method == Method::OPTIONS {
@@ -62,12 +63,12 @@ impl CommonHeaders {
         } else {
             self.success.clone()
         };
-        headers.insert(X_REQUEST_ID, request_id.to_header());
+        headers.insert(X_REQUEST_ID, request_id.into_header());
         headers
     }
 
     /// Adds the headers to the response to a request with `method`, unless it already has them.
-    pub(crate) fn complete(&self, response: &mut Response, method: &Method, request_id: &RequestId) {
+    pub(crate) fn complete(&self, response: &mut Response, method: &Method, request_id: RequestId) {
         // The headers of the response replace the common ones, for example its content type.
         let common = self.of(method, response.status(), request_id);
         let own = std::mem::replace(response.headers_mut(), common);

@@ -218,7 +218,7 @@ impl Metrics {
     }
 }
 
-/// Counts as one until it is dropped.
+/// Adds one to a gauge until it is dropped.
 pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
 impl<'a> GaugeGuard<'a> {

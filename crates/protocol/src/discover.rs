@@ -12,17 +12,27 @@ use crate::{Archetype, Invalid, PeerId, Refusal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// A uniform random sample, drawn independently for each request.
+    /// A uniform random sample, drawn independently for each request. Requests leave it out, so that
+    /// a service whose default is another order returns that order.
     #[default]
     Sample,
+    /// A random sample, drawn independently for each request: half of it uniform, and half from
+    /// different networks, so that no network fills it.
+    Diverse,
     /// An enumeration of all matching peers, page by page.
     All,
 }
 
 impl Order {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_sample(&self) -> bool {
+        *self == Self::Sample
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sample => "sample",
+            Self::Diverse => "diverse",
             Self::All => "all",
         }
     }
@@ -30,8 +40,9 @@ impl Order {
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "sample" => Ok(Self::Sample),
+            "diverse" => Ok(Self::Diverse),
             "all" => Ok(Self::All),
-            _ => Err(Invalid::rule("must be sample or all")),
+            _ => Err(Invalid::rule("must be sample, diverse or all")),
         }
     }
 }
@@ -99,14 +110,24 @@ impl Fill {
     }
 }
 
-/// The bounds of `limit`: a requested limit must be within `1..=max`, and `default` applies if the
-/// caller gives none.
+/// The bounds of `limit` and the defaults of a request: a requested limit must be within `1..=max`,
+/// and `default` and `order` apply if the caller gives none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscoverBounds {
     /// The limit if the caller gives none.
     pub default: u32,
     /// The maximum limit that a caller may request.
     pub max: u32,
+    /// The order if the caller gives neither one nor a cursor. A sample of either kind: an
+    /// enumeration is never the default, because its pages do not fit the clients that expect one.
+    pub order: Order,
+}
+
+impl DiscoverBounds {
+    /// Bounds of `limit`, with uniform samples as the default order.
+    pub const fn new(default: u32, max: u32) -> Self {
+        Self { default, max, order: Order::Sample }
+    }
 }
 
 /// The parameters of a `/discover` request, or the `discover` key of another request.
@@ -120,7 +141,8 @@ pub struct DiscoverRequest {
     /// A peer to leave out of the list, normally the caller itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PeerId>,
-    /// Whether to return a sample or an enumeration.
+    /// Whether to return a sample, of which kind, or an enumeration.
+    #[serde(skip_serializing_if = "Order::is_sample")]
     pub order: Order,
     /// The position at which an enumeration continues: `next_cursor` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,14 +287,14 @@ impl DiscoverRequestBuilder {
         if self.archetypes_given > DiscoverRequest::MAX_ARCHETYPES {
             return Err(("archetype", Invalid::rule("must be given at most 8 times")));
         }
-        if self.cursor.is_some() && self.order == Some(Order::Sample) {
+        if self.cursor.is_some() && self.order.is_some_and(|order| order != Order::All) {
             return Err(("cursor", Invalid::rule("requires order=all: a sample has no next page")));
         }
         // A cursor implies an enumeration, so that clients need not repeat `order` on each page.
-        let implied = if self.cursor.is_some() { Order::All } else { Order::Sample };
+        let implied = if self.cursor.is_some() { Order::All } else { bounds.order };
         let order = self.order.unwrap_or(implied);
         if self.fill.is_some() && order == Order::All {
-            let rule = "requires order=sample: an enumeration lists only matching peers";
+            let rule = "requires order=sample or order=diverse: an enumeration lists only matching peers";
             return Err(("fill", Invalid::rule(rule)));
         }
         Ok(DiscoverRequest {
@@ -313,7 +335,7 @@ pub(crate) fn set_once<'n, T>(
 mod tests {
     use super::*;
 
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 1_000, max: 1_000 };
+    const BOUNDS: DiscoverBounds = DiscoverBounds::new(1_000, 1_000);
 
     fn query(pairs: &[(&'static str, &'static str)]) -> Result<DiscoverRequest, Refusal> {
         let pairs = pairs.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
@@ -340,7 +362,9 @@ mod tests {
         .unwrap();
         let filled = query(&[("archetype", "a"), ("fill", "any")]).unwrap();
         assert_eq!(filled.fill, Some(Fill::Any));
-        for request in [whole, filled, DiscoverRequest::new(1_000)] {
+        let diverse = query(&[("order", "diverse"), ("fill", "any"), ("archetype", "a")]).unwrap();
+        assert_eq!((diverse.order, diverse.fill), (Order::Diverse, Some(Fill::Any)));
+        for request in [whole, filled, diverse, DiscoverRequest::new(1_000)] {
             let read = DiscoverRequest::from_parameters(
                 request.parameters().into_iter().map(|(n, v)| (n.into(), v)),
                 BOUNDS,
@@ -372,7 +396,31 @@ mod tests {
     #[test]
     fn a_cursor_implies_an_enumeration() {
         assert_eq!(query(&[("cursor", "x")]).unwrap().order, Order::All);
-        assert_eq!(query(&[("cursor", "x"), ("order", "sample")]).unwrap_err().field.unwrap(), "cursor");
+        for order in ["sample", "diverse"] {
+            let refused = query(&[("cursor", "x"), ("order", order)]).unwrap_err();
+            assert_eq!(refused.field.unwrap(), "cursor");
+        }
+    }
+
+    #[test]
+    fn an_operators_default_order_applies_to_requests_without_one() {
+        let bounds = DiscoverBounds { order: Order::Diverse, ..BOUNDS };
+        let order = |pairs: &[(&'static str, &'static str)]| {
+            let pairs = pairs.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
+            DiscoverRequest::from_parameters(pairs, bounds).unwrap().order
+        };
+        assert_eq!(order(&[("limit", "5")]), Order::Diverse);
+        assert_eq!(order(&[("order", "sample")]), Order::Sample);
+        assert_eq!(order(&[("cursor", "x")]), Order::All);
+        let inline = |text: &str| {
+            let value = RawValue::from_string(text.to_owned()).unwrap();
+            DiscoverRequest::from_value(&value, bounds).unwrap().order
+        };
+        assert_eq!(inline("{}"), Order::Diverse);
+        assert_eq!(inline(r#"{"order":"sample"}"#), Order::Sample);
+        // Clients leave out the contract's default, so that the operator's applies.
+        let written = serde_json::to_string(&DiscoverRequest::new(20)).unwrap();
+        assert!(!written.contains("order"), "{written}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 
 mod change;
 mod cursor;
+mod diverse;
 mod error;
 mod holder;
 mod limits;
@@ -25,13 +26,14 @@ pub use change::{
     Changes, ChangesPage, Delta, LoggedChange, PositionLookup, Watch, WatchEvent, WatchRead, Watcher,
 };
 pub use cursor::{Cursor, Position};
+pub use diverse::{CANDIDATES_PER_PEER, choose_diverse, diverse_halves, interleave};
 pub use error::Error;
 pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits};
 pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
 pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
-pub use source::{Network, Source};
+pub use source::{Network, Source, WideNetwork};
 pub use standing::{Held, Proof, Standing};
 pub use store::{
     ArchetypeCensus, Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store,

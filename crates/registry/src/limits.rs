@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use aurora_discovery_protocol::{DiscoverBounds, Timestamp, Ttl};
+use aurora_discovery_protocol::{DiscoverBounds, Order, Timestamp, Ttl};
 
 /// The inverse of the fraction by which a heartbeat interval may be shortened at random. A fifth
 /// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth
@@ -65,10 +65,9 @@ pub struct Limits {
     /// maximum rate of heartbeats. If a third of a lease is shorter than this, the interval is a
     /// third of the lease.
     pub heartbeat_interval_min_seconds: u32,
-    /// The bounds of `limit` for `/discover`.
+    /// The bounds of `limit` for `/discover`, and its default order.
     pub discover: DiscoverBounds,
-    /// The bounds of `limit` for a `discover` key in another request, where a small response is
-    /// expected.
+    /// The same for a `discover` key in another request, where a small response is expected.
     pub inline_discover: DiscoverBounds,
     /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
     /// clients should not need that much memory.
@@ -102,8 +101,8 @@ impl Default for Limits {
             revival_window_millis: 24 * 3_600 * 1_000,
             heartbeat_interval_max_seconds: 200,
             heartbeat_interval_min_seconds: 10,
-            discover: DiscoverBounds { default: 1_000, max: 1_000 },
-            inline_discover: DiscoverBounds { default: 20, max: 100 },
+            discover: DiscoverBounds::new(1_000, 1_000),
+            inline_discover: DiscoverBounds::new(20, 100),
             page_bytes: 1 << 20,
             max_changes: 65_536,
             max_changes_bytes: 24 << 20,
@@ -151,6 +150,9 @@ impl Limits {
                     "the default of the limit parameter ({}) must be from 1 to {}",
                     bounds.default, bounds.max
                 )));
+            }
+            if bounds.order == Order::All {
+                return Err(InvalidLimits("the default order must be sample or diverse".to_owned()));
             }
         }
         Ok(())
@@ -238,7 +240,10 @@ mod tests {
         assert!(none.check().is_err());
         let intervals = Limits { heartbeat_interval_min_seconds: 201, ..Limits::default() };
         assert!(intervals.check().unwrap_err().to_string().contains("minimum heartbeat interval"));
-        let page = Limits { discover: DiscoverBounds { default: 0, max: 10 }, ..Limits::default() };
+        let page = Limits { discover: DiscoverBounds::new(0, 10), ..Limits::default() };
         assert!(page.check().is_err());
+        let discover = DiscoverBounds { order: Order::All, ..DiscoverBounds::new(10, 10) };
+        let order = Limits { discover, ..Limits::default() };
+        assert!(order.check().unwrap_err().to_string().contains("sample or diverse"));
     }
 }

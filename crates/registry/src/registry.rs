@@ -219,7 +219,7 @@ impl Registry {
         }
     }
 
-    /// Lists live peers: a uniform random sample, or a page of an enumeration.
+    /// Lists live peers: a uniform or diverse random sample, or a page of an enumeration.
     ///
     /// # Errors
     /// [`Error::InvalidCursor`], [`Error::CursorExpired`], or the store's failure.
@@ -227,9 +227,10 @@ impl Registry {
         let DiscoverRequest { archetypes, limit, exclude, order, cursor, view, fill } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let fill = fill == Some(Fill::Any);
-        let query = Query { archetypes, exclude, view, limit, page_bytes: self.limits.page_bytes, fill };
+        let (page_bytes, diverse) = (self.limits.page_bytes, order == Order::Diverse);
+        let query = Query { archetypes, exclude, view, limit, page_bytes, diverse, fill };
         match order {
-            Order::Sample => Ok(discovered(self.store.sample(&query, now).await?, None)),
+            Order::Sample | Order::Diverse => Ok(discovered(self.store.sample(&query, now).await?, None)),
             Order::All => self.enumerate(&query, cursor.as_deref(), now).await,
         }
     }

@@ -1,4 +1,4 @@
-"""Attacks with connections, headers and responses that nobody reads."""
+"""Attacks with connections, headers and responses that the client does not read."""
 
 from __future__ import annotations
 
@@ -8,13 +8,15 @@ from lib.attack import http1, http2
 from lib.attack.crowd import Plan
 from lib.attack.scene import Attack, Form
 
-# The smallest that Linux grants is about this: what the attacker does not read stays at the service.
+# The smallest that Linux grants is about this: what the attacker does not read stays at the
+# service.
 SMALL_BUFFER = 4096
 PAGE = "/discover?limit=1000"
 
 
 LARGE_FIELD = b"v" * 3_900
-# As many as the HTTP/2 library decodes before it closes the connection, and as many as fit into a frame.
+# As many as the HTTP/2 library decodes before it closes the connection, and as many as fit into a
+# frame.
 FEW, MANY = 15, 12_000
 BATCH = 64
 
@@ -58,7 +60,8 @@ class HeaderAmplification(Attack):
 class UnreadPages(Attack):
     name = "unread-pages"
     title = "1,500 connections of one address request pages of 1 MB and read nothing"
-    # The kernel takes a whole page into its buffers, as it does after a while for a distant client with a fast network.
+    # The kernel takes a whole page into its buffers, as it does after a while for a distant client
+    # with a fast network.
     packet_bytes = 65_536
 
     def plans(self, form: Form) -> list[Plan]:

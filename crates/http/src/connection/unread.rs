@@ -1,7 +1,7 @@
 //! Large responses on a multiplexed connection, until the client has read them.
 //!
 //! On HTTP/2 a client can leave a response unread without blocking a write of the connection: it
-//! grants no window to the stream, and goes on with others. hyper polls a body only when there is
+//! grants no window to the stream, and continues with others. hyper polls a body only when there is
 //! window for it. Therefore such a body reports its progress, and the connection computes its
 //! deadline from the body that has made the least.
 

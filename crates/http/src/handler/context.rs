@@ -35,11 +35,6 @@ impl Context {
     pub(crate) fn timestamp(&self) -> Timestamp {
         self.registry().shown(self.now)
     }
-
-    /// The source address of the request as the response shows it.
-    pub(crate) fn observed_address(&self) -> String {
-        self.caller.address.to_string()
-    }
 }
 
 impl FromRequestParts<Arc<Service>> for Context {

@@ -45,7 +45,7 @@ impl ByteBudget {
         Self { bytes: Buckets::new(rate, 1), unpaid: AtomicUsize::new(0) }
     }
 
-    /// Takes over up to `most` of the bytes that nobody has paid for.
+    /// Takes over up to `most` of the unpaid bytes.
     fn take_unpaid(&self, most: usize) -> usize {
         let rest = |unpaid: usize| Some(unpaid.saturating_sub(most));
         self.unpaid.fetch_update(Relaxed, Relaxed, rest).map_or(0, |unpaid| unpaid.min(most))

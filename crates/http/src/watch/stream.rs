@@ -28,9 +28,9 @@ const FRAME_BYTES: usize = 16 * 1024;
 /// network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A body that ends only when the service stops, or when all streams together send too much. It holds a position instead of a queue, so a
-/// client that does not read costs nothing extra: the stream takes changes from the change log when
-/// the connection asks for more data.
+/// A body that ends only when the service stops, or when all streams together send too much. It
+/// holds a position instead of a queue, so a client that does not read costs nothing extra: the
+/// stream takes changes from the change log when the connection asks for more data.
 pub(crate) struct EventStream {
     watching: Watcher,
     preface: Option<Vec<u8>>,
