@@ -223,7 +223,7 @@ function Write-StampedTemplate {
 
 function Publish-Stack {
     $overrides = @("Environment=$Environment", "Architecture=$($script:Architecture)", "ArtifactBucket=$($script:Bucket)", "ArtifactKey=$($script:Key)", "ArtifactVersion=$($script:Version)")
-    $overrides += Get-LogRole
+    $overrides += @(Get-LogRole)
     $tags = @($Tag)
     if ($script:Status -ne 'none') { $tags += @(Get-OtherTags) }
     $tagging = if ($tags.Count) { @('--tags') + $tags } else { @() }

@@ -148,6 +148,7 @@ def correct_stacks() -> None:
         return found
 
     models.CloudFormationBackend.create_change_set = create_and_validate
+    models.CloudFormationBackend.describe_stack_resource = describe_stack_resource
     answer_describe_events(responses.CloudFormationResponse)
     models.ChangeSet.apply = apply_or_roll_back
     # On AWS an update without changes creates an empty change set; in moto it is an error.
@@ -186,6 +187,16 @@ def describe_events(response: Any) -> tuple[int, dict[str, str], str]:
     )
     body = f"<DescribeEventsResult><OperationEvents>{events}</OperationEvents></DescribeEventsResult>"
     return 200, {}, f'<DescribeEventsResponse xmlns="{NAMESPACE}">{body}</DescribeEventsResponse>'
+
+
+def describe_stack_resource(backend: Any, stack_name: str, name: str) -> tuple[Any, Any]:
+    """As in moto, where it fails if a condition excluded any resource of the stack."""
+    stack = backend.get_stack(stack_name)
+    resource = stack.resource_map[name] if name in stack.template_dict["Resources"] else None
+    if resource is None:
+        errors: Any = importlib.import_module("moto.cloudformation.exceptions")
+        raise errors.ValidationError(stack_name, f"Resource {name} does not exist for stack {stack_name}")
+    return stack, resource
 
 
 def answer_describe_events(response: Any) -> None:

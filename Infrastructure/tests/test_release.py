@@ -66,16 +66,19 @@ class Release(unittest.TestCase):
         self.assertRegex(self.calls(), r"cargo zigbuild .* --target aarch64-unknown-linux-gnu\.2\.17\n")
         self.assertRegex(self.calls(), "cargo build .* --target x86_64-pc-windows-msvc\n")
 
-    def test_the_image_holds_the_static_command_of_each_architecture(self) -> None:
-        self.test_the_command_is_built_for_each_target_of_the_workflow()
-        self.tool("docker", "find dist/image -type f | sort >image")
-        self.release("image", "registry/name:1", PUSH="1")
-        self.assertIn("buildx build --platform linux/amd64,linux/arm64 --tag registry/name:1 --push .", self.calls())
-        files = (self.clone / "image").read_text().split()
-        self.assertEqual(files, [f"dist/image/{name}/aurora-discovery" for name in ("amd64", "arm64")])
-        dockerfile = (ROOT / "Dockerfile").read_text()
-        self.assertIn("COPY dist/image/${TARGETARCH}/aurora-discovery ", dockerfile)
-        self.assertRegex(dockerfile, 'USER nonroot\nHEALTHCHECK .* CMD \\["/aurora-discovery", "health"\\]')
+    def test_the_image_of_each_architecture_becomes_one(self) -> None:
+        self.tool("docker", "true")
+        self.release("image", "registry/name:1-arm64", PUSH="1")
+        self.release("image", "registry/name:1")
+        self.release("manifest", "registry/name:1")
+        file = "--file packaging/container/Dockerfile"
+        self.assertTrue((ROOT / "packaging" / "container" / "Dockerfile").exists())
+        expected = [
+            f"docker buildx build {file} --tag registry/name:1-arm64 --push .",
+            f"docker buildx build {file} --tag registry/name:1 .",
+            "docker buildx imagetools create --tag registry/name:1 registry/name:1-amd64 registry/name:1-arm64",
+        ]
+        self.assertEqual(self.calls().splitlines(), expected)
 
     def test_the_template_names_the_release_and_its_checksums(self) -> None:
         self.dist.mkdir()
