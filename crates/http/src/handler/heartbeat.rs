@@ -17,8 +17,7 @@ use crate::response::json_with_peers;
 pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
     match Heartbeat::from_body(&body, context.registry().limits().inline_discover)? {
         Heartbeat::One(request) => one(context, request).await,
-        // Boxed, because it is larger than the other future and rare.
-        Heartbeat::Many(request) => Box::pin(many(context, request)).await,
+        Heartbeat::Many(request) => many(context, request).await,
     }
 }
 
