@@ -139,6 +139,7 @@ SETTINGS = {
     "AURORA_MAX_PEERS_PER_SOURCE": "MaxPeersPerSource",
     "AURORA_MAX_ARCHETYPES_PER_PEER": "MaxArchetypesPerPeer",
     "AURORA_TRUSTED_HOPS": "TrustedHops",
+    "AURORA_ADDRESSES": "Addresses",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",

@@ -5,6 +5,7 @@
 //! `expires_at` alone decides whether a peer is live. Every operation compares it with `now`, and
 //! no code recomputes it from the time at which the peer was last seen.
 
+mod address_policy;
 mod change;
 mod cursor;
 mod diverse;
@@ -22,6 +23,7 @@ mod web_origin;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use address_policy::{AddressPolicy, UnknownPolicy};
 pub use change::{
     Changes, ChangesPage, Delta, LoggedChange, PositionLookup, Watch, WatchEvent, WatchRead, Watcher,
 };

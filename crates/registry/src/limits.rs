@@ -4,6 +4,8 @@ use std::ops::RangeInclusive;
 
 use aurora_discovery_protocol::{DiscoverBounds, Order, Timestamp, Ttl};
 
+use crate::AddressPolicy;
+
 /// The inverse of the fraction by which a heartbeat interval may be shortened at random. A fifth
 /// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth
 /// more heartbeats.
@@ -79,6 +81,8 @@ pub struct Limits {
     /// The maximum size of the change log in bytes. It is enough for `max_changes` peers of the
     /// size that legacy clients publish. Larger ones are dropped from the log earlier.
     pub max_changes_bytes: usize,
+    /// Which addresses peers may publish. Any by default, because many networks are private.
+    pub addresses: AddressPolicy,
     /// Whether the holder rule applies: only the holder may change a live registration.
     pub holder_rule: bool,
 }
@@ -106,6 +110,7 @@ impl Default for Limits {
             page_bytes: 1 << 20,
             max_changes: 65_536,
             max_changes_bytes: 24 << 20,
+            addresses: AddressPolicy::Any,
             holder_rule: true,
         }
     }

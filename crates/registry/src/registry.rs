@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{
-    Address, DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId,
-    PeerList, RegisterRequest, Registration, Timestamp, Ttl,
+    DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId, PeerList,
+    RegisterRequest, Registration, Timestamp, Ttl,
 };
 
 use crate::{
@@ -115,12 +115,12 @@ impl Registry {
     }
 
     /// Registers a peer. The address of the caller becomes the peer's address if the request
-    /// contains none.
+    /// contains none, or if the operator lists only such addresses.
     ///
     /// # Errors
     /// [`Error::TtlOutOfBounds`], [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`],
-    /// [`Error::NotHolder`], [`Error::Full`], or the store's failure. After any but the last,
-    /// nothing has changed.
+    /// [`Error::AddressNotPublic`], [`Error::NotHolder`], [`Error::Full`], or the store's failure.
+    /// After any but the last, nothing has changed.
     pub async fn register(
         &self,
         request: RegisterRequest,
@@ -134,10 +134,7 @@ impl Registry {
             return Err(Error::TooManyArchetypes { max });
         }
         let claim = self.claim(caller, request.lease_token.as_ref());
-        let address = match request.address {
-            Some(address) => address,
-            None => Address::from_ip(caller.address).map_err(|_| Error::SourceIsLinkLocal)?,
-        };
+        let address = self.limits.addresses.address(request.address, caller.address)?;
         let new_token = random_token()?;
         let registration = Registration {
             peer_id: request.peer_id,

@@ -1,7 +1,7 @@
 //! Leases, and the limits of a registry.
 
 use aurora_discovery_protocol::{DiscoverBounds, Order, Ttl};
-use aurora_discovery_registry::Limits;
+use aurora_discovery_registry::{AddressPolicy, Limits};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, value_parser};
 
@@ -52,6 +52,10 @@ pub struct RegistryArgs {
     /// The maximum number of archetypes of one peer; by default 32, and 8 on a DynamoDB table.
     #[arg(long, env = "AURORA_MAX_ARCHETYPES_PER_PEER", value_name = "COUNT", value_parser = value_parser!(u32).range(0..=32))]
     pub max_archetypes_per_peer: Option<u32>,
+    /// The addresses that peers may publish: any; only public ones, which hosts in other networks can
+    /// reach; or only the address that a registration came from, whatever it publishes.
+    #[arg(long, env = "AURORA_ADDRESSES", default_value_t = Limits::default().addresses, value_name = "POLICY", value_parser = PossibleValuesParser::new(AddressPolicy::ALL.map(|policy| policy.to_string())).try_map(|policy| policy.parse::<AddressPolicy>()))]
+    pub addresses: AddressPolicy,
     /// Allow any client, not only the holder, to replace or deregister a live peer.
     #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
     pub open_registrations: bool,
@@ -91,6 +95,7 @@ impl RegistryArgs {
                 ..defaults.discover
             },
             inline_discover: DiscoverBounds { order: self.default_order, ..defaults.inline_discover },
+            addresses: self.addresses,
             holder_rule: !self.open_registrations,
             ..defaults
         };
@@ -224,6 +229,7 @@ mod tests {
             "--max-peers=5",
             "--max-peers-per-source=6",
             "--max-archetypes-per-peer=9",
+            "--addresses=public",
             "--open-registrations",
         ]);
         let defaults = Limits::default();
@@ -239,6 +245,7 @@ mod tests {
             max_peers: 5,
             max_peers_per_source: 6,
             max_archetypes_per_peer: 9,
+            addresses: AddressPolicy::Public,
             holder_rule: false,
             ..defaults
         };

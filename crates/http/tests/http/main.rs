@@ -12,6 +12,7 @@ mod limits;
 mod log;
 mod metrics;
 mod network;
+mod open_network;
 mod openapi;
 mod proxies;
 mod rates;
