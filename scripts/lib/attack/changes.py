@@ -185,5 +185,7 @@ def full_speed() -> list[Attack]:
     return [
         FullSpeed("register", registration),
         FullSpeed("discover", partial(discover, "/discover?limit=50")),
+        FullSpeed("large-discover", partial(discover, "/discover?limit=1000")),
         FullSpeed("heartbeat", heartbeat),
+        FullSpeed("health", partial(discover, "/health")),
     ]

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from lib.attack import http1, http2
 from lib.attack.crowd import Plan
-from lib.attack.scene import Attack, Form
+from lib.attack.kernel import held_by
+from lib.attack.scene import Attack, Form, Scene
 
 # The smallest that Linux grants is about this: what the attacker does not read stays at the
 # service.
@@ -85,6 +86,23 @@ class ConnectionFlood(Attack):
 
     def plans(self, form: Form) -> list[Plan]:
         return [Plan(("10.50.0.1",), self.max_connections, opens_per_second=6_000)]
+
+
+class NetworkFlood(Attack):
+    name = "network-flood"
+    title = "250 addresses of one /24 open all 3,000 connections, and open them again when they are closed"
+    max_connections = 3_000
+    options = ("--max-connections", str(max_connections))
+    sources = tuple(f"10.50.0.{host}" for host in range(1, 251))
+    # A quarter, and half as many that the service is about to close. Without the share, it is all.
+    share = max_connections * 3 // 8
+
+    def plans(self, form: Form) -> list[Plan]:
+        return [Plan(self.sources, self.max_connections, opens_per_second=6_000)]
+
+    def observe(self, scene: Scene) -> None:
+        held = held_by(scene.port, self.sources)
+        scene.expect(held <= self.share, f"the network holds {held} connections; at most {self.share} are its share")
 
 
 @dataclass(frozen=True)
