@@ -222,8 +222,7 @@ where
 {
     let state = connection.state.clone();
     let io = TokioIo::new(MonitoredIo::new(stream, state.clone()));
-    let server = connection.server.clone();
-    let protocols = server.protocols.clone();
+    let protocols = connection.server.protocols.clone();
     let connection = Arc::new(connection);
     let service = service_fn(move |request| {
         let connection = connection.clone();
@@ -233,7 +232,6 @@ where
     let mut stage = Stage::Serving;
     let mut draining = pin!(reached(stages.clone(), Stage::Draining));
     let mut stopping = pin!(reached(stages, Stage::Stopping));
-    let mut watches_drain = false;
     let mut asked_to_close = false;
     // After the drain: when the connection is closed unless something happens on it first.
     let mut silence = None;
@@ -244,13 +242,8 @@ where
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        // Polling it takes a lock that all connections share. Once is enough until the drain begins,
-        // because the waker of a task does not change.
-        if stage == Stage::Serving && (!watches_drain || server.service.is_draining()) {
-            watches_drain = true;
-            if draining.as_mut().poll(context).is_ready() {
-                stage = Stage::Draining;
-            }
+        if stage == Stage::Serving && draining.as_mut().poll(context).is_ready() {
+            stage = Stage::Draining;
         }
         let stops_now = stage == Stage::Draining && stopping.as_mut().poll(context).is_ready();
         if stops_now {
