@@ -231,7 +231,8 @@ where
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut stage = Stage::Serving;
     let mut draining = pin!(reached(stages.clone(), Stage::Draining));
-    let mut stopping = pin!(reached(stages, Stage::Stopping));
+    let mut stopping = pin!(reached(stages.clone(), Stage::Stopping));
+    let mut watches_drain = false;
     let mut asked_to_close = false;
     // After the drain: when the connection is closed unless something happens on it first.
     let mut silence = None;
@@ -242,8 +243,13 @@ where
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if stage == Stage::Serving && draining.as_mut().poll(context).is_ready() {
-            stage = Stage::Draining;
+        // Polling it takes a lock that all connections share. Once is enough until the stage changes,
+        // because the waker of a task stays the same.
+        if stage == Stage::Serving && (!watches_drain || stages.has_changed().unwrap_or(true)) {
+            watches_drain = true;
+            if draining.as_mut().poll(context).is_ready() {
+                stage = Stage::Draining;
+            }
         }
         let stops_now = stage == Stage::Draining && stopping.as_mut().poll(context).is_ready();
         if stops_now {
