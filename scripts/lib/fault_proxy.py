@@ -39,6 +39,7 @@ class Seen:
     path: str
     received: float
     answered: float | None = None
+    """Before the first byte of the response was sent, so that a client cannot react earlier."""
 
 
 @dataclass
@@ -142,6 +143,7 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     proxy: Proxy
+    seen: Seen | None = None
 
     def setup(self) -> None:
         super().setup()
@@ -170,7 +172,7 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.removeprefix(self.proxy.prefix).partition("?")[0].strip("/")
         is_stream = path == "watch"
         body = self.rfile.read(int(self.headers.get("content-length") or 0))
-        seen, fault = self.proxy.begin(path, is_stream)
+        self.seen, fault = self.proxy.begin(path, is_stream)
         try:
             time.sleep(fault.delay_seconds)
             if fault.status is not None:
@@ -178,7 +180,6 @@ class _Handler(BaseHTTPRequestHandler):
             else:
                 self._forward(body, is_stream, fault.lose_response)
         finally:
-            seen.answered = time.monotonic()
             self.proxy.end(is_stream)
 
     def _refuse(self, status: int, retry_after: int | None) -> None:
@@ -222,6 +223,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
+        if self.seen:
+            self.seen.answered = time.monotonic()
         # HTTP/1.0: each connection carries one request.
         self.send_response_only(status)
         for name, value in {**headers, "connection": "close"}.items():

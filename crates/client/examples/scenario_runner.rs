@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::error::Error as StdError;
 use std::io::{self, Write as _};
+use std::thread;
 use std::time::Duration;
 
 use aurora_discovery_client::{
@@ -13,7 +14,7 @@ use aurora_discovery_client::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, BufReader, stdin};
+use tokio::sync::mpsc;
 
 /// A command, with the names that the API gives to the parts of requests.
 #[derive(Deserialize)]
@@ -99,8 +100,13 @@ struct Runner {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn StdError>> {
     let mut runner = Runner { client: Client::new("http://127.0.0.1")?, keepers: HashMap::new() };
-    let mut lines = BufReader::new(stdin()).lines();
-    while let Some(line) = lines.next_line().await? {
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    while let Some(line) = lines.recv().await {
         let message = match runner.run(serde_json::from_str(&line)?).await {
             Ok(result) => json!({ "result": result }),
             Err(error) => json!({ "error": describe(&*error) }),
