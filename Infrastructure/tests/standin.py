@@ -241,20 +241,6 @@ def read_references_to_conditions() -> None:
     models.yaml_tag_constructor = constructor
 
 
-def compare_as_strings() -> None:
-    """Compares in conditions as CloudFormation does. For moto, the default 0 differs from the parameter "0"."""
-    parsing: Any = importlib.import_module("moto.cloudformation.parsing")
-    parse = parsing.parse_condition
-
-    def parse_condition(condition: Any, resources: Any, conditions: Any) -> Any:
-        if isinstance(condition, dict) and "Fn::Equals" in condition:
-            left, right = (parsing.clean_json(value, resources) for value in condition["Fn::Equals"])
-            return str(left).lower() == str(right).lower()
-        return parse(condition, resources, conditions)
-
-    parsing.parse_condition = parse_condition
-
-
 def tolerate_missing_buckets() -> None:
     """Lets a stack be deleted whose bucket is already gone. CloudFormation would not touch it: it is retained."""
     models: Any = importlib.import_module("moto.s3.models")
@@ -306,7 +292,6 @@ if __name__ == "__main__":
 
     correct_stacks()
     read_references_to_conditions()
-    compare_as_strings()
     tolerate_missing_buckets()
     remember_validations()
     serve()
