@@ -120,7 +120,7 @@ def correct_stacks() -> None:
     create = models.CloudFormationBackend.create_change_set
 
     def has_parameters(stack: Any, others: dict[str, Any]) -> bool:
-        return all(str(stack.stack_parameters.get(name)) == str(value) for name, value in others.items())
+        return all(text(stack.stack_parameters.get(name)) == text(value) for name, value in others.items())
 
     def apply_or_roll_back(change_set: Any) -> None:
         stack = change_set.stack
@@ -143,6 +143,7 @@ def correct_stacks() -> None:
     def create_and_validate(backend: Any, *args: Any, **named: Any) -> Any:
         found = create(backend, *args, **named)
         change_set = backend.change_sets[found[0]]
+        change_set.parameters = {name: text(value) for name, value in change_set.parameters.items()}
         if change_set.change_set_type == "CREATE" and name_conflicts(change_set):
             change_set.status, change_set.status_reason = "FAILED", EARLY_VALIDATION
         return found
@@ -154,11 +155,17 @@ def correct_stacks() -> None:
     # On AWS an update without changes creates an empty change set; in moto it is an error.
     models.Stack.has_parameters = has_parameters
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
-    # A resource that a condition excluded at creation cannot be modified.
+    # A resource that a condition excluded at creation cannot be modified, and one of a kind that moto
+    # cannot modify stays as it is.
     modify = parsing.parse_and_update_resource
     parsing.parse_and_update_resource = lambda name, resource, made, *account, **region: (
-        None if made[name] is None else modify(name, resource, made, *account, **region)
+        None if made[name] is None else modify(name, resource, made, *account, **region) or made[name]
     )
+
+
+def text(value: Any) -> str:
+    """A parameter as CloudFormation keeps it. In moto, some are numbers or lists."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 EARLY_VALIDATION = (
