@@ -73,14 +73,16 @@ def flags(options: dict[str, float]) -> list[str]:
 
 def row_of(cell: Measured) -> Row:
     share, networks = cell["share"], cell["networks"]
+    # An attacker with few peers has no more networks than peers.
+    occupied = min(networks, cell["attackers"])
     seen = [cell["kinds"][kind] for kind in KINDS]
     uniform, diverse, by_archetype = seen
-    bound = expected_captured(share, networks, HONEST_NETWORKS)
+    bound = expected_captured(share, occupied, HONEST_NETWORKS)
     return [
         f"{share:.0%} ({cell['attackers']:,})",
-        str(networks),
+        str(occupied),
         f"{uniform['share']:.1%}",
-        f"{diverse['share']:.1%} ({expected_share(share, networks, HONEST_NETWORKS):.1%})",
+        f"{diverse['share']:.1%} ({expected_share(share, occupied, HONEST_NETWORKS):.1%})",
         f"{by_archetype['share']:.1%}",
         f"{rate(uniform)} ({small(share**K)})",
         f"{rate(diverse)} ({small(bound)})",
@@ -148,6 +150,9 @@ def draw(cells: list[Measured]) -> str:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for cell in (cell for cell in cells if cell["share"] == share):
+            # The attacker with a tenth of the peers has too few of them for 256 networks.
+            if cell["attackers"] < cell["networks"]:
+                continue
             x, y = at(cell["networks"], cell["kinds"]["Diverse"]["share"])
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="4" fill="{colour}"/>')
         text_y = top + 20 + 22 * number

@@ -154,11 +154,12 @@ mod tests {
         assert!(small.times_requests < 2.0, "{small:?}");
     }
 
-    /// It writes its new source marker and deletes the former one.
+    /// It writes its new source marker and deletes the former one. From another wide network, its own
+    /// index entry changes as well.
     #[test]
     fn a_registration_that_moves_to_another_source_costs_less_than_ten_times_its_request() {
         let prices = Prices::built_in().unwrap();
-        let writes = LARGEST_ITEM + 2.0 * MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
+        let writes = LARGEST_ITEM + 3.0 * MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
         let moved = bill("", [writes, LARGEST_ITEM_READ, 400.0], &prices);
         assert!(moved.times_requests < 10.0, "{moved:?}");
     }
