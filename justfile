@@ -30,7 +30,9 @@ ci-full: ci msrv black-box advisories
 black-box $AURORA_DISCOVERY=(target / 'release/aurora-discovery'):
     cargo build --release --package aurora-discovery
     scripts/check-docs
+    scripts/check-packaging
     scripts/check-client-example
+    scripts/check-clients
     scripts/legacy-clients
     scripts/schemathesis
     scripts/kill9

@@ -53,10 +53,10 @@ static_stages() {
   stage workflows scripts/check-workflows
   stage spelling .tools/venv/bin/typos
   stage licences cargo deny --log-level error check bans licenses sources
-  stage clippy cargo clippy --workspace --all-targets -- --deny warnings
-  stage clippy-stand-in cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
+  # With the features of the tests, so that dependencies are checked once.
+  stage clippy cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
   stage package check_package
-  stage rustdoc env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps --quiet
+  stage rustdoc env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --features stand-in --no-deps --quiet
 }
 
 # Whether crates.io would accept what is meant to be published.
@@ -79,9 +79,10 @@ check_python() {
   found=$(files_by_interpreter python3) || return 1
   mapfile -t scripts <<<"$found"
   local bin=.tools/venv/bin
-  "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure &&
-    "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure &&
+  "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure clients/python &&
+    "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure clients/python &&
     MYPYPATH=scripts:bench each_typed "${scripts[@]}" &&
+    (cd clients/python && MYPYPATH=src ../../.tools/venv/bin/mypy --strict --no-error-summary src tests) &&
     (cd Infrastructure/tests && MYPYPATH=../../scripts ../../.tools/venv/bin/mypy --strict --no-error-summary .)
 }
 

@@ -9,18 +9,18 @@ from typing import Any
 from template import Finding, Template, branches, of_type, only
 
 PATHS = {"/", "/register", "/discover", "/heartbeat", "/health", "/deregister", "/{proxy+}"}
-# The contract's CORS headers of a refusal, in API Gateway's notation for constants. Preflights reach
-# the function, which sends the others.
+# The contract's CORS headers of a refusal, in API Gateway's notation for constants. Preflights
+# reach the function, which sends the others.
 CORS = {
     "Access-Control-Allow-Origin": "'*'",
     "Access-Control-Expose-Headers": "'Retry-After,x-request-id'",
 }
-# Responses that the gateway generates itself: type, status (None: unchanged), the contract's error code,
-# and whether Retry-After is sent.
+# Responses that the gateway generates itself: type, status (None: unchanged), the contract's error
+# code, and whether Retry-After is sent.
 GATEWAY_RESPONSES = {
     "THROTTLED": ("429", "rate_limited", True),
     "REQUEST_TOO_LARGE": ("413", "body_too_large", False),
-    "DEFAULT_4XX": (None, "invalid_body", False),
+    "DEFAULT_4XX": (None, "forbidden", False),
     "DEFAULT_5XX": ("503", "unavailable", True),
 }
 LOGGED = {"requestId", "ip", "call", "status", "ms", "functionMs", "error"}
@@ -111,8 +111,13 @@ def gateway_responses_have_the_error_format_of_the_api(template: Template) -> Fi
 
 def headers_of(kind: str, parameters: Any, has_retry_after: bool) -> Finding:
     always = {"Cache-Control", "x-request-id"} | ({"Retry-After"} if has_retry_after else set())
-    for cors, value in zip((True, False), branches(parameters, "Cors"), strict=True):
-        headers = {name.removeprefix("gatewayresponse.header."): text for name, text in value.items()}
+    for cors in (True, False):
+        chosen = {name: branches(value, "Cors")[0 if cors else 1] for name, value in parameters.items()}
+        headers = {
+            name.removeprefix("gatewayresponse.header."): text
+            for name, text in chosen.items()
+            if text != {"Ref": "AWS::NoValue"}
+        }
         if headers.keys() != always | (CORS.keys() if cors else set()):
             yield f"{kind} with CORS {'on' if cors else 'off'} has the headers {sorted(headers)}"
         for name, text in CORS.items():

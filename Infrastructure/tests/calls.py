@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 
 # Where a call starts. Commands that a message suggests to the user (`aws logs tail …`) do not count.
-CALL_START = re.compile(r"(?<![\w'-])aws (?=(?:sts|s3api|cloudformation|apigateway|dynamodb) )")
+CALL_START = re.compile(r"(?<![\w'-])aws (?=(?:(?:sts|s3api|cloudformation|apigateway|dynamodb|iam) |logs de))")
 # deploy.ps1 passes long-running calls to Invoke-WithEvents as a list of words.
 LIST_CALL_START = re.compile(r"Invoke-WithEvents (?=\(?@\()")
-CALL_END = "\n|;&<>)"
+CALL_END = "\n|;&<>)}"
 # Names that differ between the scripts and mean the same.
 ALIASES = {
     "stack": "stackname",
@@ -33,7 +33,7 @@ def call(script: str, start: int, *, listed: bool) -> list[str]:
     text = text_until(script, start, "\n" if listed and script[start] == "@" else CALL_END, listed=listed)
     if listed:
         text = re.sub(r"^\(?@\(|\)$", "", text.replace("\n", " ").strip())
-        text = re.sub(r"\) \+ | \+ |, *", " ", text)
+        text = re.sub(r"\) \+ @?\(?| \+ (?:@\()?|, *", " ", text)
     return [one for word in words(text) if (one := name(word, script, start)) != "2"]
 
 

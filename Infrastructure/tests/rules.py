@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import api_rules as api
+import option_rules as option
 import stack_rules as stack
 from template import Finding, Template
 
@@ -36,4 +37,13 @@ RULES: list[Rule] = [
     stack.options_that_cost_extra_are_off_by_default_and_state_their_price,
     stack.forwarded_addresses_are_trusted_only_without_the_default_endpoint,
     stack.outputs_include_what_operators_need,
+    option.what_operators_may_add_is_absent_by_default,
+    option.every_endpoint_requires_tls_1_2,
+    option.a_domain_survives_a_change_of_the_api,
+    option.callers_can_be_limited_by_network_and_by_rate,
+    option.every_role_has_the_permissions_boundary,
+    option.the_table_and_its_index_have_the_same_capacity,
+    option.the_budget_is_sent_to_the_operator,
+    option.combinations_that_cannot_work_are_refused,
+    option.code_of_a_release_is_fetched_only_without_a_bucket,
 ]

@@ -28,10 +28,11 @@ def log_groups_have_the_original_names_and_are_kept_for_7_days(template: Templat
 
 
 def lambda_neither_adds_nor_drops_log_lines(template: Template) -> Finding:
-    logging = only(template, "AWS::Lambda::Function")[1].get("LoggingConfig", {})
+    logging = template["Resources"]["Function"]["Properties"].get("LoggingConfig", {})
     if logging.get("LogGroup") != {"Ref": "FunctionLogs"}:
         yield "LogGroup must be FunctionLogs: Lambda's own log group never expires"
-    if (logging.get("LogFormat"), logging.get("SystemLogLevel")) != ("JSON", "WARN"):
+    level = branches(logging.get("SystemLogLevel"), "Reports")
+    if (logging.get("LogFormat"), level) != ("JSON", ("INFO", "WARN")):
         yield "LogFormat must be JSON and SystemLogLevel WARN: otherwise Lambda writes and bills lines for each request"
     if logging.get("ApplicationLogLevel") != "TRACE":
         yield "ApplicationLogLevel must be TRACE: otherwise Lambda drops lines that LogLevel enables"
@@ -55,8 +56,8 @@ def the_table_has_the_schema_that_the_store_creates(template: Template) -> Findi
         yield "the table is not on demand"
     if table["TimeToLiveSpecification"] != {"AttributeName": "ttl", "Enabled": True}:
         yield "the time to live must be enabled on ttl: otherwise expired items stay in the table"
-    if table.get("SSESpecification") != {"SSEEnabled": True}:
-        yield "the table is not encrypted at rest"
+    if "SSESpecification" in table:
+        yield "the table must be encrypted with the key that AWS owns: a KMS key is charged per request"
 
 
 def key_of(owner: dict[str, Any]) -> dict[str, str]:
@@ -64,7 +65,7 @@ def key_of(owner: dict[str, Any]) -> dict[str, str]:
 
 
 def the_role_grants_exactly_what_the_function_needs(template: Template) -> Finding:
-    _, function = only(template, "AWS::Lambda::Function")
+    function = template["Resources"]["Function"]["Properties"]
     role = template["Resources"][function["Role"]["Fn::GetAtt"][0]]["Properties"]
     if role.get("ManagedPolicyArns"):
         yield "a managed policy allows more than is needed"
@@ -108,7 +109,7 @@ def fixed_names_contain_the_environment(template: Template) -> Finding:
 
 
 def the_function_runs_bootstrap_with_settings_that_it_knows(template: Template) -> Finding:
-    _, function = only(template, "AWS::Lambda::Function")
+    function = template["Resources"]["Function"]["Properties"]
     if (function["Runtime"], function["Handler"]) != ("provided.al2023", "bootstrap"):
         yield f"the function runs {function['Handler']} on {function['Runtime']}"
     if function["FunctionName"] != {"Fn::Sub": "aurora-discovery-${Environment}"}:
@@ -133,11 +134,13 @@ SETTINGS = {
     "AURORA_HEARTBEAT_INTERVAL_MAX": "HeartbeatIntervalMaxSeconds",
     "AURORA_HEARTBEAT_INTERVAL_MIN": "HeartbeatIntervalMinSeconds",
     "AURORA_DEFAULT_LIMIT": "DefaultLimit",
+    "AURORA_DEFAULT_ORDER": "DefaultOrder",
     "AURORA_MAX_PEERS": "MaxPeers",
     "AURORA_MAX_PEERS_PER_SOURCE": "MaxPeersPerSource",
     "AURORA_MAX_ARCHETYPES_PER_PEER": "MaxArchetypesPerPeer",
     "AURORA_MAX_PAGE_BYTES": "MaxPageBytes",
     "AURORA_TRUSTED_HOPS": "TrustedHops",
+    "AURORA_ADDRESSES": "Addresses",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",
@@ -176,8 +179,8 @@ def account_wide_resources_remain_when_the_stack_is_deleted(template: Template) 
         resource = template["Resources"][name]
         if resource.get("DeletionPolicy") != "Retain" or resource.get("Condition") != "CreateApiLogRole":
             yield f"{name} must be created only under CreateApiLogRole, and retained"
-    if template["Parameters"]["ApiLogRole"]["Default"] != "existing":
-        yield "ApiLogRole must be existing by default: otherwise the account's role is replaced"
+    if template["Parameters"]["ApiLogRole"]["Default"] != "create":
+        yield "ApiLogRole must be create by default: a fresh account has no role, and the stage could not be created"
     _, stage = only(template, "AWS::ApiGateway::Stage")
     if not any("${ApiAccount}" in text for text in strings(stage)):
         yield "the stage must refer to ApiAccount, so that it is created after it"
@@ -206,10 +209,12 @@ def parameters_are_described_bounded_and_grouped(template: Template) -> Finding:
 
 
 def options_that_cost_extra_are_off_by_default_and_state_their_price(template: Template) -> Finding:
-    for name in ("CustomMetrics", "Dashboard", "ContributorInsights", "DetailedMetrics"):
+    for name in ("CustomMetrics", "Dashboard", "ContributorInsights", "DetailedMetrics", "LambdaReports"):
         parameter = template["Parameters"][name]
         if parameter["Default"] != "false" or "USD" not in parameter["Description"]:
             yield f"{name} must be off by default, and state its price"
+    if "USD" not in template["Parameters"]["AddressRateLimit"]["Description"]:
+        yield "AddressRateLimit must state its price"
 
 
 def forwarded_addresses_are_trusted_only_without_the_default_endpoint(template: Template) -> Finding:

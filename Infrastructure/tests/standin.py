@@ -6,10 +6,13 @@ Run as a script, this file is the server; `Cloud` starts and stops it.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -25,8 +28,10 @@ class Cloud:
     """A running stand-in, which stops when its `with` block exits."""
 
     def __init__(self, folder: Path) -> None:
+        self._tools = minimal_path(folder / "tools", aws_cli_2())
         self._log = (folder / "standin.log").open("w")
-        # The system chooses the port: a free port found beforehand could be taken before the server listens.
+        # The system chooses the port: a free port found beforehand could be taken before the server
+        # listens.
         command = [sys.executable, __file__, "-H", "127.0.0.1", "-p", "0"]
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
         self.url = self._await_url()
@@ -34,7 +39,7 @@ class Cloud:
     def environment(self, folder: Path, region: str) -> dict[str, str]:
         """The minimal environment to reach the stand-in; `folder` is the home directory."""
         return {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PATH": str(self._tools),
             "HOME": str(folder),
             "AWS_ACCESS_KEY_ID": "testing",
             "AWS_SECRET_ACCESS_KEY": "testing",
@@ -73,6 +78,38 @@ class Cloud:
         raise RuntimeError(f"the stand-in did not start: see {self._log.name}")
 
 
+# All that deploy.sh may need besides curl and the AWS CLI: bash, and these of the coreutils.
+TOOLS = ("bash", "cat", "cut", "dirname", "env", "mktemp", "rm", "sha256sum", "sleep", "curl")
+
+
+def minimal_path(folder: Path, aws: Path | None) -> Path:
+    """Makes a directory for PATH with nothing but `TOOLS` and, if given, an AWS CLI."""
+    folder.mkdir()
+    for tool in TOOLS:
+        (folder / tool).symlink_to(str(shutil.which(tool)))
+    if aws is not None:
+        wrapper = folder / "aws"
+        # Versions before 2.13 do not read AWS_ENDPOINT_URL.
+        wrapper.write_text(
+            f'#!{shutil.which("bash")}\nexec "{aws}" ${{AWS_ENDPOINT_URL:+--endpoint-url "$AWS_ENDPOINT_URL"}} "$@"\n'
+        )
+        wrapper.chmod(0o755)
+    return folder
+
+
+def aws_cli_2() -> Path:
+    """The first AWS CLI 2 in PATH. Another version may come before it."""
+    for folder in os.environ["PATH"].split(":"):
+        candidate = Path(folder) / "aws"
+        if candidate.exists() and aws_version(candidate).startswith("aws-cli/2."):
+            return candidate
+    raise RuntimeError("there is no AWS CLI 2 in PATH: run scripts/setup")
+
+
+def aws_version(aws: Path) -> str:
+    return subprocess.run([str(aws), "--version"], capture_output=True, text=True, check=False).stdout
+
+
 def correct_stacks() -> None:
     """Adds what moto's change sets lack: outputs, empty change sets, rollback, versions, the account's role."""
     # Untyped, because methods are replaced.
@@ -80,9 +117,10 @@ def correct_stacks() -> None:
     responses: Any = importlib.import_module("moto.cloudformation.responses")
     parsing: Any = importlib.import_module("moto.cloudformation.parsing")
     apply = models.ChangeSet.apply
+    create = models.CloudFormationBackend.create_change_set
 
     def has_parameters(stack: Any, others: dict[str, Any]) -> bool:
-        return all(str(stack.stack_parameters.get(name)) == str(value) for name, value in others.items())
+        return all(text(stack.stack_parameters.get(name)) == text(value) for name, value in others.items())
 
     def apply_or_roll_back(change_set: Any) -> None:
         stack = change_set.stack
@@ -99,17 +137,89 @@ def correct_stacks() -> None:
         stack.template, stack.template_dict = change_set.template, change_set.template_dict
         stack.output_map = stack._create_output_map()
         stack.description = change_set.template_dict.get("Description")
+        stack.tags = change_set.tags or {}
         add_what_moto_omits(stack)
 
+    def create_and_validate(backend: Any, *args: Any, **named: Any) -> Any:
+        found = create(backend, *args, **named)
+        change_set = backend.change_sets[found[0]]
+        change_set.parameters = {name: text(value) for name, value in change_set.parameters.items()}
+        if change_set.change_set_type == "CREATE" and name_conflicts(change_set):
+            change_set.status, change_set.status_reason = "FAILED", EARLY_VALIDATION
+        return found
+
+    models.CloudFormationBackend.create_change_set = create_and_validate
+    models.CloudFormationBackend.describe_stack_resource = describe_stack_resource
+    answer_describe_events(responses.CloudFormationResponse)
     models.ChangeSet.apply = apply_or_roll_back
     # On AWS an update without changes creates an empty change set; in moto it is an error.
     models.Stack.has_parameters = has_parameters
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
-    # A resource that a condition excluded at creation cannot be modified.
+    # A resource that a condition excluded at creation cannot be modified, and one of a kind that moto
+    # cannot modify stays as it is.
     modify = parsing.parse_and_update_resource
     parsing.parse_and_update_resource = lambda name, resource, made, *account, **region: (
-        None if made[name] is None else modify(name, resource, made, *account, **region)
+        None if made[name] is None else modify(name, resource, made, *account, **region) or made[name]
     )
+
+
+def text(value: Any) -> str:
+    """A parameter as CloudFormation keeps it. In moto, some are numbers or lists."""
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+EARLY_VALIDATION = (
+    "The following hook(s)/validation failed: [AWS::EarlyValidation::ResourceExistenceCheck]. "
+    "To troubleshoot Early Validation errors, use the DescribeEvents API for detailed failure information."
+)
+
+
+def name_conflicts(change_set: Any) -> list[str]:
+    """Alarms that exist with a name that the stack would give to one of its own."""
+    from moto.cloudwatch.models import cloudwatch_backends
+
+    stack, prefix = change_set.stack, f"aurora-p2p-{change_set.parameters.get('Environment')}-"
+    alarms = cloudwatch_backends[stack.account_id][stack.region_name].alarms
+    return [name for name in alarms if name.startswith(prefix)]
+
+
+def describe_events(response: Any) -> tuple[int, dict[str, str], str]:
+    """CloudFormation's DescribeEvents, which moto lacks, for a change set that was rejected."""
+    change_set = response.cloudformation_backend.change_sets[response.querystring["ChangeSetName"][0]]
+    events = "".join(
+        "<member><EventType>VALIDATION_ERROR</EventType><LogicalResourceId>ErrorsAlarm</LogicalResourceId>"
+        "<ValidationName>NAME_CONFLICT_VALIDATION</ValidationName><ValidationStatusReason>Resource of type "
+        f"'AWS::CloudWatch::Alarm' with identifier '{name}' already exists.</ValidationStatusReason></member>"
+        for name in name_conflicts(change_set)
+    )
+    body = f"<DescribeEventsResult><OperationEvents>{events}</OperationEvents></DescribeEventsResult>"
+    return 200, {}, f'<DescribeEventsResponse xmlns="{NAMESPACE}">{body}</DescribeEventsResponse>'
+
+
+def describe_stack_resource(backend: Any, stack_name: str, name: str) -> tuple[Any, Any]:
+    """As in moto, where it fails if a condition excluded any resource of the stack."""
+    stack = backend.get_stack(stack_name)
+    resource = stack.resource_map[name] if name in stack.template_dict["Resources"] else None
+    if resource is None:
+        errors: Any = importlib.import_module("moto.cloudformation.exceptions")
+        raise errors.ValidationError(stack_name, f"Resource {name} does not exist for stack {stack_name}")
+    return stack, resource
+
+
+def answer_describe_events(response: Any) -> None:
+    """Adds the action to a class of moto, whose model of CloudFormation is older than the action."""
+    parse = response.parse_parameters
+
+    def parse_parameters(self: Any, request: Any) -> None:
+        if self._get_action() == "DescribeEvents":
+            self.params = {}
+        else:
+            parse(self, request)
+
+    response.parse_parameters, response.describe_events = parse_parameters, describe_events
+
+
+NAMESPACE = "http://cloudformation.amazonaws.com/doc/2010-05-15/"
 
 
 class Rejection(Exception):
@@ -118,6 +228,42 @@ class Rejection(Exception):
     def __init__(self, resource: str, reason: str) -> None:
         super().__init__(reason)
         self.resource = resource
+
+
+def read_references_to_conditions() -> None:
+    """Reads `!Condition X` as CloudFormation does. For moto, every condition with such a reference is false."""
+    models: Any = importlib.import_module("moto.cloudformation.models")
+    construct = models.yaml_tag_constructor
+
+    def constructor(loader: Any, tag: Any, node: Any) -> Any:
+        return {"Condition": node.value} if tag == "!Condition" else construct(loader, tag, node)
+
+    models.yaml_tag_constructor = constructor
+
+
+def tolerate_missing_buckets() -> None:
+    """Lets a stack be deleted whose bucket is already gone. CloudFormation would not touch it: it is retained."""
+    models: Any = importlib.import_module("moto.s3.models")
+    delete = models.FakeBucket.delete_from_cloudformation_json
+
+    def delete_if_present(name: str, *arguments: Any) -> None:
+        with contextlib.suppress(models.MissingBucket):
+            delete(name, *arguments)
+
+    models.FakeBucket.delete_from_cloudformation_json = delete_if_present
+
+
+def remember_validations() -> None:
+    """Lets the server validate each template once. That takes seconds, and the tests deploy few different ones."""
+    models: Any = importlib.import_module("moto.cloudformation.models")
+    validate = models.validate_template_cfn_lint
+
+    @functools.cache
+    def errors(template: str) -> list[Any]:
+        """Without warnings, which moto takes for errors."""
+        return [match for match in validate(template) if match.rule.id.startswith("E")]
+
+    models.validate_template_cfn_lint = errors
 
 
 def reject_as_aws_would(change_set: Any) -> None:
@@ -133,10 +279,9 @@ def add_what_moto_omits(stack: Any) -> None:
 
     for name, resource in stack.template_dict["Resources"].items():
         kind = resource["Type"]
-        if kind == "AWS::S3::Bucket":
-            bucket = s3_backends[stack.account_id]["aws"].head_bucket(stack.resource_map[name].physical_resource_id)
-            properties = resource["Properties"]
-            bucket.versioning_status = properties["VersioningConfiguration"]["Status"]
+        if kind == "AWS::S3::Bucket" and (made := stack.resource_map[name]) is not None:
+            bucket = s3_backends[stack.account_id]["aws"].head_bucket(made.physical_resource_id)
+            bucket.versioning_status = resource["Properties"]["VersioningConfiguration"]["Status"]
         if kind == "AWS::ApiGateway::Account" and stack.resource_map.lazy_condition_map[resource["Condition"]]:
             role = stack.resource_map["ApiAccountRole"].physical_resource_id
             apigateway_backends[stack.account_id][stack.region_name].account.cloudwatch_role_arn = role
@@ -146,4 +291,7 @@ if __name__ == "__main__":
     from moto.server import main as serve
 
     correct_stacks()
+    read_references_to_conditions()
+    tolerate_missing_buckets()
+    remember_validations()
     serve()

@@ -13,7 +13,7 @@ import zipfile
 from pathlib import Path
 from typing import Any, ClassVar
 
-from standin import Cloud
+from standin import Cloud, aws_version, minimal_path
 from template import MAIN, ROOT, SCRIPTS
 
 sys.path.insert(0, str(ROOT / "scripts"))
@@ -46,12 +46,16 @@ class Deployment(unittest.TestCase):
         return path
 
     def deploy(self, region: str, *options: str, answer: str = "", **changes: str) -> subprocess.CompletedProcess[str]:
-        """Runs the script as a user does, with an empty home directory. stdout includes stderr."""
+        """Runs the script as a user does, with an empty home directory. stdout includes stderr.
+
+        `SCRIPTS` is the folder of the script. An empty `ARTIFACT` means no --artifact.
+        """
         environment = self.cloud.environment(self.folder, region)
         environment["AURORA_SMOKE_ENDPOINT"] = self.service.url
         folder = Path(changes.pop("SCRIPTS", str(SCRIPTS)))
+        artifact = changes.pop("ARTIFACT", str(self.folder / "bootstrap.zip"))
         environment |= changes
-        common = ["--region", region, "--artifact", str(self.folder / "bootstrap.zip")]
+        common = ["--region", region, *(["--artifact", artifact] if artifact else [])]
         return subprocess.run(
             self.command(folder, *common, *options),
             env={key: value for key, value in environment.items() if value},
@@ -83,6 +87,10 @@ class Deployment(unittest.TestCase):
     def parameters(self, region: str, stack: str) -> dict[str, str]:
         found = self.aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)["Stacks"][0]
         return {entry["ParameterKey"]: str(entry["ParameterValue"]) for entry in found["Parameters"]}
+
+    def tags(self, region: str, stack: str) -> dict[str, str]:
+        found = self.aws(region, "cloudformation", "describe-stacks", "--stack-name", stack)["Stacks"][0]
+        return {tag["Key"]: tag["Value"] for tag in found["Tags"]}
 
     def template(self, region: str, stack: str) -> str:
         found = self.aws(region, "cloudformation", "get-template", "--stack-name", stack)
@@ -127,10 +135,15 @@ class StackLifecycle(Deployment):
         self.deployed(region, "--parameter", "PeerTTLMinutes=7")
         self.assertEqual(self.parameters(region, stack), before | {"PeerTTLMinutes": "7"})
 
+        self.deployed(region, "--tag", "team=network", "--tag", "cost centre=a b", "--parameter", "PeerTTLMinutes=8")
+        self.deployed(region, "--tag", "team=edge", "--parameter", "PeerTTLMinutes=7")
+        self.assertEqual(self.tags(region, stack), {"team": "edge", "cost centre": "a b"})
+
         self.artifact("2")
         self.addCleanup(self.artifact, "1")
         third = self.deployed(region)
         self.assertIn("uploading the function's code", third)
+        self.assertEqual(self.tags(region, stack), {"team": "edge", "cost centre": "a b"})
         after = self.parameters(region, stack)
         self.assertEqual(after["PeerTTLMinutes"], "7", "parameters that are not passed keep their values")
         self.assertNotEqual(after["ArtifactVersion"], before["ArtifactVersion"])
@@ -181,12 +194,11 @@ class ManualCommands(Deployment):
     def test_the_commands_in_the_documentation_create_and_remove_a_stack(self) -> None:
         document = (ROOT / "docs" / "operations.md").read_text()
         blocks = re.findall(r"```sh by-hand\n(.*?)```", document, re.DOTALL)
-        built = self.folder / "by-hand"
-        (built / "bootstrap").mkdir(parents=True)
-        shutil.copy(self.folder / "bootstrap.zip", built / "bootstrap")
-        commands = "\n".join(["set -ex", "cargo() { echo not built here; }", *blocks])
+        for block in blocks:
+            self.assertLess(len(re.findall(r"^(?:cd|\w+=|aws) ?", block, re.MULTILINE)), 6, "under five, and cd")
+        commands = "\n".join(["set -ex", *blocks]).replace("bootstrap.zip", str(self.folder / "bootstrap.zip"))
         run = subprocess.run(
-            ["bash", "-c", commands.replace("/tmp/aurora-lambda", str(built))],
+            ["bash", "-c", commands],
             env=self.cloud.environment(self.folder, "us-east-2") | {"AWS_PAGER": ""},
             cwd=ROOT,
             text=True,
@@ -196,7 +208,7 @@ class ManualCommands(Deployment):
             check=False,
         )
         self.assertEqual(run.returncode, 0, run.stdout)
-        self.assertEqual(len(blocks), 4)
+        self.assertEqual(len(blocks), 3)
         self.assertRegex(run.stdout, r"https://\w+\.execute-api\.us-east-1\.amazonaws\.com/dev\b")
         self.assertEqual(self.stacks("us-east-1"), set())
 
@@ -222,15 +234,21 @@ class Failures(Deployment):
         self.assertIn("aws configure", output)
 
     def test_a_missing_tool_is_reported_with_how_to_install_it(self) -> None:
-        minimal = self.folder / "bin"
-        minimal.mkdir()
-        for tool in ("bash", "dirname", "env"):
-            (minimal / tool).symlink_to(str(shutil.which(tool)))
-        self.assertIn("the AWS CLI is missing: install it", self.rejected("us-east-1", PATH=str(minimal)))
+        minimal = minimal_path(self.folder / "without-aws", None)
+        self.assertIn("the AWS CLI is missing: install version 2", self.rejected("us-east-1", PATH=str(minimal)))
+
+    def test_version_1_of_the_aws_cli_is_refused_with_the_reason(self) -> None:
+        old = Path(sys.executable).parent / "aws"
+        self.assertRegex(aws_version(old), r"^aws-cli/1\.")
+        minimal = minimal_path(self.folder / "aws-1", old)
+        self.assertRegex(self.rejected("us-east-1", PATH=str(minimal)), "is version 1, .*: install version 2")
 
     def test_invalid_options_are_rejected(self) -> None:
         for options in (["--environment", "test"], ["--architecture", "mips"], ["--regoin", "x"], ["--parameter"]):
             run = self.deploy("us-east-1", *options)
+            self.assertEqual(run.returncode, 2, run.stdout)
+        for artifact in ("missing.zip", "http://example.org/bootstrap.zip"):
+            run = self.deploy("us-east-1", ARTIFACT=artifact)
             self.assertEqual(run.returncode, 2, run.stdout)
 
     def test_a_table_of_an_older_design_is_recognised(self) -> None:
@@ -251,6 +269,7 @@ class Failures(Deployment):
 
     def test_an_existing_role_for_api_logs_is_kept(self) -> None:
         region, role = "ca-central-1", "arn:aws:iam::123456789012:role/of-another-team"
+        self.aws(region, "iam", "create-role", "--role-name", "of-another-team", "--assume-role-policy-document", "{}")
         patch = f"op=replace,path=/cloudwatchRoleArn,value={role}"
         self.aws(region, "apigateway", "update-account", "--patch-operations", patch)
         self.deployed(region)
@@ -260,6 +279,76 @@ class Failures(Deployment):
     def test_a_service_that_does_not_respond_fails_the_deployment(self) -> None:
         output = self.rejected("sa-east-1", AURORA_SMOKE_ENDPOINT="http://127.0.0.1:9")
         self.assertRegex(output, re.compile(r"smoke test: unexpected response from http://127\.0\.0\.1:9/health"))
+
+
+class Leftovers(Deployment):
+    """What an earlier stack, or a hand, left in the account."""
+
+    def test_remains_of_deleted_stacks_are_removed_or_replaced(self) -> None:
+        region, groups = "us-west-2", ["/aws/lambda/aurora-discovery-dev", "/aws/apigateway/aurora-p2p-dev"]
+        for group in [*groups, "/aws/apigateway/aurora-p2p-dev2"]:
+            self.aws(region, "logs", "create-log-group", "--log-group-name", group)
+        role = "arn:aws:iam::123456789012:role/deleted"
+        patch = f"op=replace,path=/cloudwatchRoleArn,value={role}"
+        self.aws(region, "apigateway", "update-account", "--patch-operations", patch)
+        self.leave_failed_artifacts_stack(region)
+
+        kept = self.deploy(region, answer="no\n")
+        self.assertIn(f"log group {groups[0]} is in the way: delete it, or pass --yes", kept.stdout)
+
+        output = self.deploy(region, answer="yes\nyes\n").stdout
+        for group in groups:
+            self.assertIn(f"deleted log group {group}", output)
+        found = self.aws(region, "logs", "describe-log-groups")["logGroups"]
+        self.assertIn("/aws/apigateway/aurora-p2p-dev2", [group["logGroupName"] for group in found])
+        self.assertIn("removing stack aurora-p2p-artifacts, which is ROLLBACK_COMPLETE and has no bucket", output)
+        self.assertIn(f"the account's role for API logs, {role}, no longer exists", output)
+        self.assertNotEqual(self.aws(region, "apigateway", "get-account")["cloudwatchRoleArn"], role)
+        self.assertIn("deployed: health", output)
+
+    def leave_failed_artifacts_stack(self, region: str) -> None:
+        body = self.folder / "failing.yaml"
+        topic, size = {"Type": "AWS::SNS::Topic"}, {"Type": "Number", "Default": 64}
+        body.write_text(json.dumps({"Parameters": {"MemorySize": size}, "Resources": {"Topic": topic}}))
+        arguments = ["--stack-name", "aurora-p2p-artifacts", "--template-file", str(body)]
+        with self.assertRaises(RuntimeError):
+            self.aws(region, "cloudformation", "deploy", *arguments, "--parameter-overrides", "MemorySize=64")
+
+    def test_a_missing_bucket_is_created_and_a_rejected_change_set_is_explained(self) -> None:
+        region, bucket = "us-west-1", "aurora-p2p-artifacts-123456789012-us-west-1"
+        template = str(SCRIPTS / "artifacts.yaml")
+        artifacts = ["--stack-name", "aurora-p2p-artifacts", "--template-body", f"file://{template}"]
+        self.aws(region, "cloudformation", "create-stack", *artifacts)
+        self.aws(region, "s3api", "delete-bucket", "--bucket", bucket)
+        alarm = ["--alarm-name", "aurora-p2p-dev-errors", "--namespace", "x", "--metric-name", "x", "--period", "60"]
+        limits = ["--statistic", "Sum", "--evaluation-periods", "1", "--threshold", "1"]
+        comparison = ["--comparison-operator", "GreaterThanThreshold"]
+        self.aws(region, "cloudwatch", "put-metric-alarm", *alarm, *limits, *comparison)
+
+        # The CLI of Debian 12 does not know describe-events.
+        old = self.rejected(region)
+        self.assertIn("removing stack aurora-p2p-artifacts, which is CREATE_COMPLETE and has no bucket", old)
+        self.assertIn(f"creating the private bucket {bucket}", old)
+        self.assertIn("EarlyValidation::ResourceExistenceCheck", old)
+        if "describe-events" not in self.help_of_cloudformation():
+            self.assertIn("update the AWS CLI (describe-events is from November 2025)", old)
+
+        explained = self.rejected(region, PATH=str(minimal_path(self.folder / "aws-new", self.newer_cli())))
+        self.assertIn("with identifier 'aurora-p2p-dev-errors' already exists", explained)
+
+    def help_of_cloudformation(self) -> str:
+        """The CLI's list of the commands of CloudFormation, which it prints for an unknown one."""
+        environment = self.cloud.environment(self.folder, "us-east-1")
+        command = ["aws", "cloudformation", "unknown"]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr
+
+    def newer_cli(self) -> Path:
+        """Version 1 from PyPI, which knows describe-events, as a CLI that calls itself version 2."""
+        script = self.folder / "newer-aws"
+        version = '[ "${*: -1}" != --version ] || { echo aws-cli/2.35.0; exit; }'
+        script.write_text(f'#!{shutil.which("bash")}\n{version}\nexec "{Path(sys.executable).parent}/aws" "$@"\n')
+        script.chmod(0o755)
+        return script
 
 
 if __name__ == "__main__":

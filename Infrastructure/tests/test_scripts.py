@@ -8,11 +8,12 @@ from collections.abc import Iterator
 
 import tree_sitter_powershell
 from calls import CALL_START, calls
-from template import SCRIPTS, load
+from portable import unportable
+from template import ROOT, SCRIPTS, load
 from tree_sitter import Language, Node, Parser
 
-BASH = (SCRIPTS / "deploy.sh").read_text()
-POWERSHELL = (SCRIPTS / "deploy.ps1").read_text()
+BASH = (SCRIPTS / "deploy.sh").read_text() + (SCRIPTS / "artifact.sh").read_text()
+POWERSHELL = (SCRIPTS / "deploy.ps1").read_text() + (SCRIPTS / "artifact.ps1").read_text()
 
 
 def syntax_errors(source: str) -> list[str]:
@@ -31,14 +32,15 @@ def nodes(node: Node) -> Iterator[Node]:
 
 
 def unchecked_calls(source: str) -> list[str]:
-    """AWS calls whose exit code the next line does not check, except for two that may fail."""
+    """AWS calls whose exit code neither Invoke-Attempt nor the next line checks, except for one that may fail."""
     lines = source.splitlines()
     return [
         line.strip()
         for line, following in zip(lines, lines[1:], strict=False)
         if CALL_START.search(line)
         and "$LASTEXITCODE" not in following
-        and not re.search("get-account|describe-stack-events", line)
+        and "Invoke-Attempt {" not in line
+        and "describe-stack-events" not in line
     ]
 
 
@@ -62,13 +64,55 @@ class PowerShell(unittest.TestCase):
         self.assertIn("$ErrorActionPreference = 'Continue'", POWERSHELL)
         self.assertEqual(unchecked_calls(POWERSHELL), [])
         without_check = re.sub(r"(delete-stack --stack-name \S+\n).*LASTEXITCODE.*\n", r"\1", POWERSHELL)
-        self.assertEqual(len(unchecked_calls(without_check)), 2)
+        self.assertEqual(len(unchecked_calls(without_check)), 3)
 
     def test_no_native_argument_contains_an_unquoted_comma(self) -> None:
         for line in POWERSHELL.splitlines():
             if re.match(r"\s*(\$\S+ = )?(aws|cargo) ", line):
                 unquoted = re.sub(r"'[^']*'|\"[^\"]*\"|\([^)]*\)", "", line)
                 self.assertNotIn(",", unquoted, line)
+
+
+class Portability(unittest.TestCase):
+    """macOS has bash 3.2 and BSD's tools, and its users run the documented commands too."""
+
+    def test_deploy_sh_needs_nothing_newer_than_bash_3_2_and_no_gnu_tools(self) -> None:
+        self.assertEqual(unportable(BASH), [])
+
+    def test_the_documented_commands_need_no_gnu_tools(self) -> None:
+        for document in ("README.md", "docs/operations.md"):
+            blocks = re.findall(r"```sh[^\n]*\n(.*?)```", (ROOT / document).read_text(), re.DOTALL)
+            self.assertGreater(len(blocks), 3)
+            self.assertEqual(unportable("\n".join(blocks)), [], document)
+
+    def test_what_macos_lacks_is_found(self) -> None:
+        for line in (
+            "mapfile -t lines <file",
+            "local -A seen",
+            "echo ${name,,}",
+            "echo ${name^}",
+            'echo "${name@Q}"',
+            "echo ${list[-1]}",
+            "make |& cat",
+            "wait -n",
+            "[[ -v name ]]",
+            "echo $EPOCHSECONDS",
+            "printf '%(%F)T' -1",
+            'run "${list[@]}"',
+            "date -u -d '1 hour ago' +%FT%TZ",
+            "sed -i s/a/b/ file",
+            "sed -r 's/(a)/b/' file",
+            "grep -P a file",
+            "readlink -f file",
+            "stat -c %s file",
+            "tac file",
+            "xargs -r rm",
+            "head -n -1 file",
+            "sha256sum file",
+        ):
+            with self.subTest(line):
+                self.assertNotEqual(unportable(line), [])
+        self.assertEqual(unportable("sed -i '' s/a/b/ file  # mapfile\ndate -u +%s"), [])
 
 
 class Both(unittest.TestCase):
@@ -92,7 +136,9 @@ class Both(unittest.TestCase):
         for original, replacement in (
             ("'CAPABILITY_NAMED_IAM'", "'CAPABILITY_IAM'"),
             ("'--no-fail-on-empty-changeset',\n", "\n"),
-            ("--expected-bucket-owner $script:Account 2>", "2>"),
+            ("--expected-bucket-owner $script:Account })", "})"),
+            ("--filters FailedEvents=true", ""),
+            ("logs delete-log-group --log-group-name $group", "logs delete-log-group --log-group-name $other"),
             ("--key $script:Key --body", "--key $script:Bucket --body"),
             ("--query '[Metadata.sha256,VersionId]'", "--query '[VersionId,Metadata.sha256]'"),
             ("wait stack-delete-complete --stack-name", "wait stack-create-complete --stack-name"),

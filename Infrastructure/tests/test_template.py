@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import api_rules as api
+import option_rules as option
 import stack_rules as stack
 from rules import RULES, Rule
 from stamp import stamped
@@ -32,8 +33,8 @@ def variables(template: Template) -> dict[str, Any]:
     return found
 
 
-def cors_branch(template: Template, name: str) -> dict[str, str]:
-    found: dict[str, str] = properties(template, name)["ResponseParameters"]["Fn::If"][1]
+def headers(template: Template, name: str) -> dict[str, Any]:
+    found: dict[str, Any] = properties(template, name)["ResponseParameters"]
     return found
 
 
@@ -79,17 +80,16 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "UnavailableResponse").update(StatusCode="500"),
         lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": '{"message":"x"}'}),
         lambda t: properties(t, "TooLargeResponse").update(ResponseTemplates={"application/json": "no JSON"}),
-        lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Retry-After"),
-        lambda t: cors_branch(t, "ThrottledResponse").pop("gatewayresponse.header.Access-Control-Allow-Origin"),
-        lambda t: cors_branch(t, "RefusedResponse").update(
-            {"gatewayresponse.header.Access-Control-Max-Age": "'86400'"}
+        lambda t: headers(t, "ThrottledResponse").pop("gatewayresponse.header.Retry-After"),
+        lambda t: headers(t, "ThrottledResponse").pop("gatewayresponse.header.Access-Control-Allow-Origin"),
+        lambda t: headers(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Max-Age": "'86400'"}),
+        lambda t: headers(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Expose-Headers": "'*'"}),
+        lambda t: headers(t, "RefusedResponse").update({"gatewayresponse.header.x-request-id": "'1'"}),
+        lambda t: headers(t, "RefusedResponse").update({"gatewayresponse.header.Cache-Control": "'public'"}),
+        lambda t: headers(t, "RefusedResponse").update({"gatewayresponse.header.Access-Control-Allow-Origin": "'*'"}),
+        lambda t: properties(t, "RefusedResponse").update(
+            ResponseTemplates={"application/json": '{"error":$context.error.messageString,"code":"invalid_body"}'}
         ),
-        lambda t: cors_branch(t, "RefusedResponse").update(
-            {"gatewayresponse.header.Access-Control-Expose-Headers": "'*'"}
-        ),
-        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.x-request-id": "'1'"}),
-        lambda t: cors_branch(t, "RefusedResponse").update({"gatewayresponse.header.Cache-Control": "'public'"}),
-        lambda t: properties(t, "RefusedResponse").update(ResponseParameters=cors_branch(t, "RefusedResponse")),
     ],
     api.each_change_of_routes_or_cors_creates_a_new_deployment: [
         lambda t: deployment(t, "RestCors")["DependsOn"].remove("DiscoverMethod"),
@@ -134,7 +134,7 @@ BREAKS: dict[Rule, list[Break]] = {
         lambda t: properties(t, "PeersTable").update(BillingMode="PROVISIONED"),
         lambda t: properties(t, "PeersTable")["TimeToLiveSpecification"].update(Enabled=False),
         lambda t: properties(t, "PeersTable")["TimeToLiveSpecification"].update(AttributeName="expires_at"),
-        lambda t: properties(t, "PeersTable").pop("SSESpecification"),
+        lambda t: properties(t, "PeersTable").update(SSESpecification={"SSEEnabled": True}),
     ],
     stack.the_role_grants_exactly_what_the_function_needs: [
         lambda t: statements(t)[0]["Action"].remove("dynamodb:GetItem"),
@@ -170,7 +170,7 @@ BREAKS: dict[Rule, list[Break]] = {
     stack.account_wide_resources_remain_when_the_stack_is_deleted: [
         lambda t: t["Resources"]["ApiAccount"].update(DeletionPolicy="Delete"),
         lambda t: t["Resources"]["ApiAccountRole"].pop("Condition"),
-        lambda t: t["Parameters"]["ApiLogRole"].update(Default="create"),
+        lambda t: t["Parameters"]["ApiLogRole"].update(Default="existing"),
         lambda t: properties(t, "RestStage").pop("Description"),
     ],
     stack.parameters_are_described_bounded_and_grouped: [
@@ -185,6 +185,7 @@ BREAKS: dict[Rule, list[Break]] = {
     stack.options_that_cost_extra_are_off_by_default_and_state_their_price: [
         lambda t: t["Parameters"]["Dashboard"].update(Default="true"),
         lambda t: t["Parameters"]["ContributorInsights"].update(Description="Insights"),
+        lambda t: t["Parameters"]["AddressRateLimit"].update(Description="A limit"),
     ],
     stack.forwarded_addresses_are_trusted_only_without_the_default_endpoint: [
         lambda t: t.pop("Rules"),
@@ -197,6 +198,55 @@ BREAKS: dict[Rule, list[Break]] = {
     ],
     stack.outputs_include_what_operators_need: [
         lambda t: t["Outputs"].pop("ApiEndpoint"),
+    ],
+    option.what_operators_may_add_is_absent_by_default: [
+        lambda t: t["Parameters"]["MonthlyBudget"].update(Default=10),
+        lambda t: t["Resources"]["WebAcl"].update(Condition="Rest"),
+        lambda t: t["Resources"]["Budget"].pop("Condition"),
+    ],
+    option.every_endpoint_requires_tls_1_2: [
+        lambda t: properties(t, "RestApi").pop("SecurityPolicy"),
+        lambda t: properties(t, "RestApi").pop("EndpointAccessMode"),
+        lambda t: properties(t, "Domain")["DomainNameConfigurations"][0].update(SecurityPolicy="TLS_1_0"),
+    ],
+    option.a_domain_survives_a_change_of_the_api: [
+        lambda t: properties(t, "DomainMapping").update(ApiId={"Ref": "RestApi"}),
+        lambda t: properties(t, "DomainMapping").update(Stage={"Ref": "Environment"}),
+        lambda t: properties(t, "DomainMapping").pop("ApiMappingKey"),
+        lambda t: t["Outputs"]["ApiEndpoint"]["Value"]["Fn::Sub"][1].update(Base={"Ref": "RestApi"}),
+    ],
+    option.callers_can_be_limited_by_network_and_by_rate: [
+        lambda t: properties(t, "RestApi").pop("Policy"),
+        lambda t: properties(t, "RestApi")["Policy"]["Fn::If"][1]["Statement"][0].pop("Condition"),
+        lambda t: properties(t, "WebAcl")["Rules"][0]["Statement"]["RateBasedStatement"].update(Limit=100),
+        lambda t: properties(t, "WebAcl").update(DefaultAction={"Block": {}}),
+        lambda t: properties(t, "WebAclAssociation").update(WebACLArn={"Ref": "WebAclArn"}),
+    ],
+    option.every_role_has_the_permissions_boundary: [
+        lambda t: properties(t, "FunctionRole").pop("PermissionsBoundary"),
+        lambda t: properties(t, "FetchRole").update(PermissionsBoundary={"Ref": "PermissionsBoundary"}),
+    ],
+    option.the_table_and_its_index_have_the_same_capacity: [
+        lambda t: properties(t, "PeersTable").pop("OnDemandThroughput"),
+        lambda t: properties(t, "PeersTable")["GlobalSecondaryIndexes"][0].pop("OnDemandThroughput"),
+        lambda t: properties(t, "PeersTable").update(WarmThroughput={"ReadUnitsPerSecond": 12000}),
+    ],
+    option.the_budget_is_sent_to_the_operator: [
+        lambda t: properties(t, "Budget")["Budget"]["BudgetLimit"].update(Amount=1),
+        lambda t: properties(t, "Budget")["NotificationsWithSubscribers"].pop(),
+        lambda t: properties(t, "Budget")["NotificationsWithSubscribers"][0]["Subscribers"][0].update(Address="x"),
+    ],
+    option.combinations_that_cannot_work_are_refused: [
+        lambda t: t["Rules"].pop("OnlyForRest"),
+        lambda t: t["Rules"]["Combinations"]["Assertions"].pop(),
+    ],
+    option.code_of_a_release_is_fetched_only_without_a_bucket: [
+        lambda t: t["Conditions"].update(FetchCode={"Fn::Equals": ["a", "a"]}),
+        lambda t: properties(t, "Function")["Code"].update(S3Bucket={"Ref": "CodeBucket"}),
+        lambda t: properties(t, "Function")["Code"].update(S3Key={"Ref": "ArtifactKey"}),
+        lambda t: properties(t, "CodeBucket").pop("PublicAccessBlockConfiguration"),
+        lambda t: properties(t, "FetchRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Action=["s3:*"]),
+        lambda t: properties(t, "FetchRole")["Policies"][0]["PolicyDocument"]["Statement"][0].update(Resource="*"),
     ],
 }
 
@@ -218,10 +268,17 @@ class Rules(unittest.TestCase):
                     self.assertNotEqual(list(rule(broken)), [])
 
 
+def pinned(text: str) -> str:
+    """The template as the release workflow writes it, with the address of a release and two checksums."""
+    url = "https://github.com/aurora-alliance/aurora-discovery/releases/download/v10.10.10"
+    line = f'Pinned: {{Url: "{url}", Arm64: "{"0" * 64}", X86: "{"0" * 64}"}}'
+    return re.sub(r"Pinned: \{.*\}", line, text)
+
+
 class TemplateText(unittest.TestCase):
     def test_the_templates_are_small_enough_for_a_request_body(self) -> None:
         for path in (MAIN, ARTIFACTS):
-            self.assertLess(len(path.read_bytes()), MOST_BYTES)
+            self.assertLess(len(pinned(path.read_text()).encode()), MOST_BYTES)
 
     def test_the_template_has_no_yaml_aliases(self) -> None:
         self.assertNotRegex(MAIN.read_text(), re.compile(r"^[^#'\"]*[:\-] [&*][a-zA-Z]", re.MULTILINE), "YAML aliases")

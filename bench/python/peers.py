@@ -183,8 +183,8 @@ def condition_for(found: dict[str, Any] | None, current: Stored | None, claim: C
         return {"ConditionExpression": "attribute_not_exists(peer_id)"}
     if current is None and "gen" not in found:
         return {"ConditionExpression": "attribute_not_exists(gen)"}
-    # A client that may replace the peer only because its lease ended must not do so after a heartbeat
-    # has revived it.
+    # A client that may replace the peer only because its lease ended must not do so after a
+    # heartbeat has revived it.
     if current is not None and not current.is_live(now) and not claim.admits(current):
         return unchanged(current)
     return same(found["gen"])

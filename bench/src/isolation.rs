@@ -6,6 +6,7 @@
 //! the lists that two other kinds of services would have returned for the same network.
 //! `docs/isolation.md` describes the simulation, and `bench/isolation` runs it.
 
+pub(crate) mod attack;
 mod chart;
 mod graph;
 mod host;

@@ -27,6 +27,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 /// Tools for Aurora Discovery's benchmarks.
 #[derive(Parser)]
 enum Tool {
+    /// Simulates a network in which an attacker owns many peers, and measures its share of responses.
+    Attack(isolation::attack::Attack),
     /// Serves constant responses with the headers of the service: the limit of the HTTP library.
     #[command(name = "bare")]
     Baseline(baseline::Baseline),
@@ -48,6 +50,7 @@ enum Tool {
 
 fn main() -> Result<(), Box<dyn Error>> {
     match Tool::parse() {
+        Tool::Attack(tool) => tool.run(),
         Tool::Baseline(tool) => Ok(tool.run()?),
         Tool::Fill(tool) => Ok(tool.run()?),
         Tool::Ids(tool) => Ok(tool.run()?),

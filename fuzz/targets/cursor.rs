@@ -1,4 +1,5 @@
-//! Cursors: raw text, and positions with a valid checksum, which a store must still not trust.
+//! Parses cursors: arbitrary text, and positions with a valid checksum, which a store must not trust
+//! either.
 #![no_main]
 
 use aurora_discovery_protocol::Archetype;

@@ -1,4 +1,7 @@
 //! One event stream, which is read or left unread.
+//!
+//! It reads the socket itself. A stream that is left unread needs a small receive buffer and nothing
+//! that reads ahead, and 900 streams are read on the cores that the service under test uses.
 
 use std::collections::HashMap;
 use std::io;

@@ -70,7 +70,7 @@ fn limits() -> Limits {
     Limits {
         ttl_default: TTL,
         ttl_min: Ttl::from_secs(1),
-        inline_discover: DiscoverBounds { default: PEERS_PER_REQUEST, max: 100 },
+        inline_discover: DiscoverBounds::new(PEERS_PER_REQUEST, 100),
         ..Limits::default()
     }
 }

@@ -45,8 +45,8 @@ impl Client {
     /// Registers a peer, or replaces its registration and starts a new lease.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id, or
-    /// a token-only one that ended less than three leases ago.
+    /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id,
+    /// or a token-only one that ended less than three leases ago.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending

@@ -118,8 +118,8 @@ struct Ended {
 
 impl LeaseKeeper {
     /// Starts to keep `registration`, with default options. Events are passed to `on_event`, which
-    /// must not block. If the registration has a `discover` request, it is included in every request
-    /// whose response is the content of an event.
+    /// must not block. If the registration has a `discover` request, it is included in every
+    /// request whose response is the content of an event.
     ///
     /// If `on_event` panics, the keeper stops: it sends no more heartbeats and calls `on_event` no
     /// more, and [`LeaseKeeper::ended`] and [`LeaseKeeper::stop`] return

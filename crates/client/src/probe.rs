@@ -100,8 +100,8 @@ impl Client {
     /// Sends a probe once.
     ///
     /// # Errors
-    /// [`Error::Unreachable`], [`Error::Certificate`], [`Error::TimedOut`], or [`Error::Protocol`] if the response is too
-    /// long.
+    /// [`Error::Unreachable`], [`Error::Certificate`], [`Error::TimedOut`], or [`Error::Protocol`]
+    /// if the response is too long.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request.

@@ -157,7 +157,7 @@ struct Watcher {
     requested_wait: Duration,
 }
 
-/// The data of `start` and `reset`.
+/// The data of the events `start` and `reset`.
 #[derive(Deserialize)]
 struct Position {
     since: String,

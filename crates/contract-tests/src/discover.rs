@@ -124,6 +124,34 @@ pub async fn each_request_draws_its_own_sample(target: &Target) {
     assert!(others > 0, "every sample is {first:?}");
 }
 
+/// All clients of this suite come from one network.
+pub async fn a_diverse_sample_is_as_long_as_a_uniform_one(target: &Target) {
+    let (client, a) = (Client::first(target), unique("a"));
+    let ids = client.register_many(7, &[&a]).await;
+    for limit in [1, 4, 6, 7, 1_000] {
+        let query = format!("/discover?archetype={a}&order=diverse&limit={limit}&exclude={}", ids[0]);
+        let response = client.get(&query).await;
+        let mut listed = response.ids();
+        listed.dedup();
+        assert_eq!(listed.len(), limit.min(6), "no peer is listed twice");
+        assert!(listed.iter().all(|id| ids[1..].contains(id)));
+        assert_eq!(response.keys(), ["count", "peers", "timestamp", "total"]);
+        assert_eq!(response.ok()["total"], 6);
+    }
+    let body = json!({"peer_id": ids[0], "discover": {"archetype": a, "order": "diverse"}}).to_string();
+    assert_eq!(client.post("/heartbeat", &body).await.ids(), ids);
+    let filled = format!("/discover?archetype={a}&order=diverse&fill=any&limit=1000");
+    let listed = client.get(&filled).await.ids();
+    assert!(ids.iter().all(|id| listed.contains(id)));
+}
+
+pub async fn a_diverse_sample_has_no_cursor(target: &Target) {
+    let client = Client::first(target);
+    let response = client.get("/discover?order=diverse&cursor=x").await;
+    let sentence = response.refused(400, "invalid_parameter", Some("cursor"));
+    assert!(sentence.contains("order=all"), "{sentence}");
+}
+
 pub async fn fill_adds_peers_without_a_rare_archetype(target: &Target) {
     let (client, rare) = (Client::first(target), unique("rare"));
     let ids = client.register_many(2, &[&rare]).await;

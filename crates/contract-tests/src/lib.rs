@@ -88,6 +88,8 @@ macro_rules! contract_suite {
                 the_deprecated_name_of_the_legacy_view_is_accepted
                 unknown_parameters_are_ignored
                 each_request_draws_its_own_sample
+                a_diverse_sample_is_as_long_as_a_uniform_one
+                a_diverse_sample_has_no_cursor
                 fill_adds_peers_without_a_rare_archetype
                 fill_is_rejected_for_an_enumeration;
             paging:

@@ -23,7 +23,7 @@ const REQUESTS_PER_COUNTS_LINE: f64 = 100.0;
 const MINUTES_PER_DAY: f64 = 1_440.0;
 /// How long logs are kept, in days.
 const LOG_DAYS: f64 = 7.0;
-/// The function's custom metrics, if they are enabled.
+/// The number of custom metrics that the function publishes, if they are enabled.
 const CUSTOM_METRICS: f64 = 4.0;
 /// Metrics that the template's alarms watch: one for each alarm, and four for the table's alarm.
 pub(crate) const ALARM_METRICS: f64 = 9.0;

@@ -1,9 +1,9 @@
-//! The most that one caller can make the stack cost: the dearest requests of each kind, sent without
-//! end at the API's default throttle, behind a REST API.
+//! The most that one caller can make the stack cost: the dearest requests of each kind, sent
+//! without end at the API's default throttle, behind a REST API.
 //!
-//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own. Heartbeats
-//! for other callers' peers cost little more than those that these send themselves: the store writes
-//! a lease at most three times in its duration.
+//! One caller has one source, so it has at most [`PEERS_PER_SOURCE`] live peers of its own.
+//! Heartbeats for other callers' peers cost little more than those that these send themselves: the
+//! store writes a lease at most three times in its duration.
 //!
 //! Reads and traffic are bounded for each page (`MaxPageBytes`), and a page in the response to a
 //! request that changes peers has only a share of that. Without these bounds, the megabyte and the
@@ -152,6 +152,16 @@ mod tests {
         assert!(small.times_requests < 2.0, "{small:?}");
         let whole = bill("", [0.0, 857.5, 1_048_576.0], &prices);
         assert!((50.0..55.0).contains(&whole.times_requests), "{whole:?}");
+    }
+
+    /// It writes its new source marker. From another wide network, its own
+    /// index entry changes as well.
+    #[test]
+    fn a_registration_that_moves_to_another_source_costs_less_than_ten_times_its_request() {
+        let prices = Prices::built_in().unwrap();
+        let writes = LARGEST_ITEM + 2.0 * MARKER + 2.0 * MARKER * ARCHETYPES_PER_PEER;
+        let moved = bill("", [writes, LARGEST_ITEM_READ, 400.0], &prices);
+        assert!(moved.times_requests < 10.0, "{moved:?}");
     }
 
     #[test]

@@ -144,6 +144,7 @@ impl Bench {
             view: View::Legacy,
             limit: 20,
             page_bytes: 1 << 20,
+            diverse: false,
             fill: false,
         };
         let sample = async |_| {
@@ -153,6 +154,13 @@ impl Bench {
         };
         self.count("discover 20 of one archetype, first of a process", &store, 1, sample).await?;
         self.count("discover 20 of one archetype, one after the other", &store, SAMPLES, sample).await?;
+        let diverse = Query { diverse: true, ..query.clone() };
+        let sample = async |_| {
+            let page = store.sample(&diverse, at(1)).await?;
+            assert_eq!(page.peers.len(), 20);
+            Ok(())
+        };
+        self.count("diverse discover 20 of one archetype", &store, SAMPLES, sample).await?;
         if peers <= 200 {
             self.paced(peers, &query).await?;
         }
@@ -260,7 +268,15 @@ fn print_tables(report: &Report) {
 /// The registrations of this many peers, in batches.
 fn registrations(peers: u32) -> impl Iterator<Item = Vec<PutRequest>> {
     let first = (0..peers).step_by(usize::from(PEERS_PER_BATCH));
-    first.map(move |first| (first..peers.min(first + u32::from(PEERS_PER_BATCH))).map(registration).collect())
+    let batch = move |first: u32| first..peers.min(first + u32::from(PEERS_PER_BATCH));
+    first.map(move |first| batch(first).map(registration_from_elsewhere).collect())
+}
+
+/// A registration from one of 256 networks, which diverse samples distinguish.
+fn registration_from_elsewhere(n: u32) -> PutRequest {
+    let [.., a, b, c] = n.to_be_bytes();
+    let source = Source::of([20, c, a, b].into());
+    PutRequest { claim: Claim { source, ..claim() }, ..registration(n) }
 }
 
 fn at(seconds: u32) -> Timestamp {

@@ -50,6 +50,7 @@ impl Core {
             view: View::Legacy,
             limit: SAMPLE_SIZE,
             page_bytes: usize::MAX,
+            diverse: false,
             fill: false,
         };
         let (sampled, seen) = self.live_sample(&all_peers, now).await?;
@@ -77,8 +78,9 @@ impl Core {
             Some(seen) => seen,
             None => self.sizes.add(&query.archetypes, &self.probe(&query.archetypes).await?),
         };
-        let (picks, mut seen) =
-            self.draw_windows(query, &known, known.entries_needed_for(query.limit), 0).await?;
+        let wanted = known.entries_needed_for(query.limit);
+        let (drawn, mut seen) = self.draw_windows(query, &known, (query.limit, wanted), 0).await?;
+        let picks = drawn.picks.into_iter().map(|(position, peer, _)| (position, peer)).collect();
         let peers = self.read_matching(picks, query, &mut seen, now).await?;
         Ok((peers, self.sizes.add(&query.archetypes, &seen)))
     }

@@ -127,7 +127,7 @@ impl Core {
     /// table.
     pub(crate) async fn lock(&self, position: RingPosition) -> MutexGuard<'_, ()> {
         let count = u64::try_from(self.locks.len()).unwrap_or(1);
-        let chosen = usize::try_from(position.0 % count).unwrap_or(0);
+        let chosen = usize::try_from(position.lock(count)).unwrap_or(0);
         self.locks[chosen].lock().await
     }
 

@@ -114,8 +114,8 @@ impl Core {
         seen: &mut Observation,
         now: Timestamp,
     ) -> Result<Option<RingPosition>, StoreError> {
-        let requested: Vec<_> =
-            entries.into_iter().filter(|(_, peer)| query.exclude.as_ref() != Some(peer)).collect();
+        let entries = entries.into_iter().map(|(position, (peer, _))| (position, peer));
+        let requested = entries.filter(|(_, peer)| query.exclude.as_ref() != Some(peer)).collect();
         let listed = self.read_matching(requested, query, seen, now).await?;
         let secret = self.secret().await?;
         // A batch read returns items in any order.
@@ -147,14 +147,15 @@ impl Core {
             // complete up to the first such position, and entries after it are left for the next
             // round.
             if page.next.is_some()
-                && let Some(Ok((position, _))) = page.items.last().map(item::parse_index_entry)
+                && let Some(Ok((position, ..))) = page.items.last().map(item::parse_index_entry)
             {
-                complete_to = complete_to.min(position);
+                complete_to = complete_to.min(position.last_key());
             }
             self.parse_entries(&page.items, &mut entries);
         }
         entries.retain(|position, _| *position <= complete_to);
-        self.recent.apply_to((from, complete_to), &query.archetypes, &mut entries);
+        let secret = self.secret().await?;
+        self.recent.apply_to((from, complete_to), &query.archetypes, secret, &mut entries);
         Ok((entries, complete_to, half_units))
     }
 }
@@ -176,7 +177,7 @@ fn page_from_snapshot<'q>(
         if matches(stored, query, now) && !page.push(stored) {
             return (page, last);
         }
-        last = Some(*position);
+        last = Some(position.last_key());
     }
     (page, None)
 }

@@ -53,8 +53,8 @@ impl Expression {
         )
     }
 
-    /// The registration is still the one that was read, and neither its lease nor its proof is newer
-    /// than that of `renewed`.
+    /// The registration is still the one that was read, and neither its lease nor its proof is
+    /// newer than that of `renewed`.
     pub(crate) fn not_newer_than(renewed: &StoredPeer, proven: bool) -> Self {
         let mut condition = Self::new(
             "#g = :g AND #e <= :e",

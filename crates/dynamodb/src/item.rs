@@ -27,7 +27,7 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
-use crate::lane::{LaneGroup, RingPosition, Secret};
+use crate::lane::{LaneGroup, NetworkClass, RingPosition, Secret};
 
 /// An item in the SDK's representation.
 pub(crate) type Item = HashMap<String, AttributeValue>;
@@ -37,7 +37,7 @@ pub(crate) type Item = HashMap<String, AttributeValue>;
 pub(crate) const KEY: &str = "peer_id";
 /// The index's hash key: a lane of a group.
 pub(crate) const LANE: &str = "lane";
-/// The index's range key: the position on the ring, in eight bytes.
+/// The index's range key: the position on the ring and the class of the network, in eight bytes.
 pub(crate) const RING_POSITION: &str = "h";
 /// When DynamoDB may delete the item, in seconds since the epoch.
 pub(crate) const TIME_TO_LIVE: &str = "ttl";
@@ -168,8 +168,8 @@ impl StoredPeer {
         }
         // An item without index keys is not on the index, although it is in the table.
         if self.indexed {
-            let position = secret.position(peer_id);
-            item.extend(index_keys(LaneGroup::All.lane_key(position.lane()), position));
+            let key = secret.position(peer_id).range_key(secret.class(self.holder.source));
+            item.extend(index_keys(LaneGroup::All.lane_key(key.lane()), key));
         }
         Ok(item)
     }
@@ -215,13 +215,14 @@ pub(crate) fn key_of(item: &Item) -> Option<&str> {
     item.get(KEY)?.as_s().ok().map(String::as_str)
 }
 
-/// The position and the peer of an index entry. An archetype may contain spaces, but an id may not,
-/// so the id comes after the last space.
-pub(crate) fn parse_index_entry(item: &Item) -> Result<(RingPosition, PeerId), ItemError> {
+/// The position, the peer and the class of its network of an index entry. An archetype may contain
+/// spaces, but an id may not, so the id comes after the last space.
+pub(crate) fn parse_index_entry(item: &Item) -> Result<(RingPosition, PeerId, NetworkClass), ItemError> {
     let key = text_of(item, KEY)?;
     let id = key.rsplit(' ').next().unwrap_or(key);
     let peer = PeerId::parse(id).map_err(|rule| ItemError(format!("{KEY} {rule}")))?;
-    Ok((RingPosition(u64::from_be_bytes(array_of(item, RING_POSITION)?)), peer))
+    let (position, class) = RingPosition::split(u64::from_be_bytes(array_of(item, RING_POSITION)?));
+    Ok((position, peer, class))
 }
 
 /// Whether an item is a peer, and not a marker or the table item.
@@ -251,8 +252,8 @@ pub(crate) fn key(text_of_key: &str) -> Item {
     HashMap::from([(KEY.to_owned(), text(text_of_key))])
 }
 
-pub(crate) fn index_keys(lane_key: String, position: RingPosition) -> [(String, AttributeValue); 2] {
-    [(LANE.to_owned(), text(lane_key)), (RING_POSITION.to_owned(), bytes(position.to_bytes()))]
+pub(crate) fn index_keys(lane_key: String, range_key: RingPosition) -> [(String, AttributeValue); 2] {
+    [(LANE.to_owned(), text(lane_key)), (RING_POSITION.to_owned(), bytes(range_key.to_bytes()))]
 }
 
 pub(crate) fn text(value: impl Into<String>) -> AttributeValue {

@@ -6,11 +6,51 @@ use aurora_discovery_protocol::{Archetype, PeerId};
 use aurora_discovery_registry::Source;
 use sha2::{Digest, Sha256};
 
-/// A peer's position on the ring of the 64-bit hash.
+/// A peer's position on the ring of the 64-bit hash. The lowest twelve bits of the hash are not part
+/// of it: in the index's range key they hold the class of the peer's network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct RingPosition(pub(crate) u64);
 
+/// The class of a peer's wide network: twelve bits of a keyed hash. The index lists keys only, so a
+/// query knows nothing else about a peer's network unless it reads the peer.
+///
+/// Networks that share a class are drawn as one. The hash is keyed, so that nobody can search for a
+/// network that shares the class of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct NetworkClass(u64);
+
+impl NetworkClass {
+    /// 4,096 classes, which is more than most networks have wide networks. The other 52 bits place
+    /// a million peers without a collision in all but one of ten thousand tables.
+    const BITS: u32 = 12;
+    const MASK: u64 = (1 << Self::BITS) - 1;
+}
+
 impl RingPosition {
+    /// The number of range keys that a peer at one position may have.
+    pub(crate) const KEYS: u128 = 1 << NetworkClass::BITS;
+
+    /// The position and the class in a range key. In the keys of earlier releases the class is that
+    /// of a random network.
+    pub(crate) const fn split(range_key: u64) -> (Self, NetworkClass) {
+        (Self(range_key & !NetworkClass::MASK), NetworkClass(range_key & NetworkClass::MASK))
+    }
+
+    /// The range key of a peer at this position.
+    pub(crate) const fn range_key(self, class: NetworkClass) -> Self {
+        Self(self.0 | class.0)
+    }
+
+    /// The largest range key of a peer at this position. A range that ends with the peer ends here.
+    pub(crate) const fn last_key(self) -> Self {
+        Self(self.0 | NetworkClass::MASK)
+    }
+
+    /// The number of the lock, of `locks`, that a peer at this position shares with few others.
+    pub(crate) const fn lock(self, locks: u64) -> u64 {
+        (self.0 >> NetworkClass::BITS) % locks
+    }
+
     pub(crate) const fn lane(self) -> Lane {
         // Only the top four bits are left, so the lowest byte has the whole value.
         Lane((self.0 >> Lane::BITS_WITHIN).to_le_bytes()[0])
@@ -58,8 +98,8 @@ impl Lane {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum LaneGroup {
     All,
-    /// The lanes of an archetype, by its normal form. Releases before normal forms were compared used
-    /// the form that the peer wrote.
+    /// The lanes of an archetype, by its normal form. Releases before normal forms were compared
+    /// used the form that the peer wrote.
     OfArchetype(Box<str>),
 }
 
@@ -110,7 +150,13 @@ impl Secret {
     /// The position of a peer. A secret prefix is a sufficient key for the hash, because only 8 of
     /// its 32 bytes are ever exposed.
     pub(crate) fn position(&self, peer: &PeerId) -> RingPosition {
-        RingPosition(self.hash(peer.as_str().as_bytes()))
+        RingPosition::split(self.hash(peer.as_str().as_bytes())).0
+    }
+
+    /// The class of the network of a source. The input contains a space, and no peer's id does.
+    pub(crate) fn class(&self, source: Source) -> NetworkClass {
+        let key = source.wide_network().key().to_be_bytes();
+        RingPosition::split(self.hash(&[b" network".as_slice(), &key].concat())).1
     }
 
     /// Distinguishes the cursors of this table from those of other tables. The input contains a
@@ -184,6 +230,29 @@ mod tests {
             lanes[usize::from(secret.position(&peer).lane().0)] += 1;
         }
         assert!(lanes.iter().all(|count| *count < PEERS / 14), "{lanes:?}");
+    }
+
+    #[test]
+    fn a_range_key_has_the_position_and_the_class() {
+        let secret = Secret::from_bytes([5; Secret::LEN]);
+        let position = secret.position(&PeerId::parse("p").unwrap());
+        let class = |text: &str| secret.class(Source::of(text.parse().unwrap()));
+        for text in ["203.0.113.7", "2001:db8::1"] {
+            assert_eq!(RingPosition::split(position.range_key(class(text)).0), (position, class(text)));
+            assert!(position <= position.range_key(class(text)));
+            assert!(position.range_key(class(text)) <= position.last_key());
+        }
+        assert_eq!(class("203.0.113.7"), class("203.0.9.9"));
+        assert_ne!(class("203.0.113.7"), class("203.1.113.7"));
+        assert_ne!(class("203.0.113.7"), Secret::from_bytes([6; Secret::LEN]).class(Source::V6(0)));
+    }
+
+    #[test]
+    fn peers_are_spread_over_the_locks() {
+        let secret = Secret::from_bytes([5; Secret::LEN]);
+        let lock = |n: u32| secret.position(&PeerId::parse(&format!("p{n}")).unwrap()).lock(64);
+        let used: std::collections::BTreeSet<_> = (0..1_000).map(lock).collect();
+        assert_eq!(used.len(), 64);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod clock;
 mod core;
 mod counters;
 mod create;
+mod diverse;
 mod enumerate;
 mod estimate;
 mod expression;

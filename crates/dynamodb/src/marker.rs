@@ -1,5 +1,14 @@
 //! The markers of a peer: items that list it in the index under its archetypes and its source.
 //!
+//! An item is in one place of the index only, and the peer's item takes its place among all peers.
+//! Therefore each further list that the peer belongs to has a marker, which has the peer's position
+//! in the lane of that list.
+//!
+//! Markers are written before their peer and deleted after it, and only if they still have the
+//! generation that the deleting process saw in the peer. A crash or a race can therefore leave
+//! markers without a peer, but no peer without its markers. Lists read the peers themselves, so a
+//! marker without a peer lists nothing, and its time to live ends it.
+//!
 //! Markers have a time to live of their own. It ends two days after the time to live of the peer's
 //! item, so most heartbeats renew the peer's item only.
 
@@ -13,22 +22,22 @@ use crate::lane::{LaneGroup, Secret, source_lane_key};
 const MARKER_SLACK_SECONDS: u64 = 2 * 86_400;
 
 impl StoredPeer {
-    /// The markers of this peer: one per archetype, and one for its source if sources are `counted`.
-    /// They are written before the peer. They have its generation, so that a delete cannot hit the
-    /// markers of a newer registration.
+    /// The markers of this peer: one per archetype, and one for its source if sources are
+    /// `counted`. They are written before the peer. They have its generation, so that a delete
+    /// cannot hit the markers of a newer registration.
     pub(crate) fn markers(&self, secret: &Secret, counted: bool) -> Vec<Item> {
         let peer = &self.registration.peer_id;
-        let position = secret.position(peer);
+        let range_key = secret.position(peer).range_key(secret.class(self.holder.source));
         let marker = |key: String, lane: String| {
             // The index lists keys only, so a marker needs nothing of the registration.
             let mut item = self::key(&key);
-            item.extend(index_keys(lane, position));
+            item.extend(index_keys(lane, range_key));
             item.insert(GENERATION.to_owned(), bytes(self.generation.0));
             item.insert(TIME_TO_LIVE.to_owned(), number(self.markers_expire_at));
             item
         };
         let of_archetype = |archetype: &Archetype| {
-            let lane = LaneGroup::OfArchetype(archetype.key().into()).lane_key(position.lane());
+            let lane = LaneGroup::OfArchetype(archetype.key().into()).lane_key(range_key.lane());
             marker(archetype_marker_key(archetype, peer), lane)
         };
         let source = self.holder.source;
@@ -71,7 +80,9 @@ mod tests {
         let peer = stored("p", &["two words", "#0", "é"]);
         let position = SECRET.position(&peer.registration.peer_id);
         for marker in peer.markers(&SECRET, true) {
-            assert_eq!(parse_index_entry(&marker).unwrap(), (position, peer.registration.peer_id.clone()));
+            let class = SECRET.class(peer.holder.source);
+            let expected = (position, peer.registration.peer_id.clone(), class);
+            assert_eq!(parse_index_entry(&marker).unwrap(), expected);
             assert!(!is_peer(&marker));
         }
         assert_eq!(parse_index_entry(&peer.to_item(&SECRET, 1_000).unwrap()).unwrap().0, position);

@@ -28,15 +28,15 @@ pub struct DynamoOptions {
     /// large network. 0 disables snapshots.
     pub snapshot_items: u16,
     /// Whether the caller takes `now` from [`DynamoStore::clock`](crate::DynamoStore::clock), so
-    /// that a process whose own clock is wrong changes no lease. Changes then fail as unavailable if
-    /// DynamoDB has not told the time for a minute. `false`: the caller's own clock is trusted, as on
-    /// Lambda, where AWS keeps it right.
+    /// that a process whose own clock is wrong changes no lease. Changes then fail as unavailable
+    /// if DynamoDB has not told the time for a minute. `false`: the caller's own clock is trusted,
+    /// as on Lambda, where AWS keeps it right.
     pub store_time: bool,
 }
 
-/// The default of [`max_archetypes_per_peer`](aurora_discovery_registry::Limits) for a registry on a
-/// table. Each archetype that a registration adds costs two write units, and each that it drops two
-/// more. With 32 of them, one request would cost 24 times the price of the request itself.
+/// The default of [`max_archetypes_per_peer`](aurora_discovery_registry::Limits) for a registry on
+/// a table. Each archetype that a registration adds costs two write units, and each that it drops
+/// two more. With 32 of them, one request would cost 24 times the price of the request itself.
 pub const DEFAULT_MAX_ARCHETYPES_PER_PEER: u32 = 8;
 
 impl DynamoOptions {

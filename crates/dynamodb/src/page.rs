@@ -9,8 +9,8 @@ use crate::estimate::{scale, to_u64};
 use crate::item::StoredPeer;
 use crate::lane::LaneGroup;
 
-/// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB that
-/// double when escaped, and the rest.
+/// The most bytes that one peer takes on a page, roughly: 4 KiB of metadata, archetypes of 1 KiB
+/// that double when escaped, and the rest.
 const LARGEST_PEER: usize = 7_000;
 /// Half read units of the largest peer.
 const LARGEST_READ: u64 = 2;
@@ -53,8 +53,8 @@ impl<'q> PageBuilder<'q> {
     }
 
     /// Starts to fill the page with peers that do not match, after all matching ones were added.
-    /// Returns whether the query wants that and there is space. From here on, only peers that do not
-    /// match are added.
+    /// Returns whether the query wants that and there is space. From here on, only peers that do
+    /// not match are added.
     pub(crate) fn start_fill(&mut self) -> bool {
         self.filling = self.listed.is_some() && !self.is_full();
         self.filling

@@ -11,7 +11,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::item::{Generation, StoredPeer};
-use crate::lane::RingPosition;
+use crate::lane::{RingPosition, Secret};
+use crate::sample::Entries;
 
 /// How long a write of this process overrides what is read: the lifetime of a snapshot plus a
 /// second of lag. Not longer, because it also hides later writes of other processes.
@@ -104,12 +105,14 @@ impl RecentWrites {
         &self,
         (from, to): (RingPosition, RingPosition),
         archetypes: &[Archetype],
-        entries: &mut BTreeMap<RingPosition, PeerId>,
+        secret: &Secret,
+        entries: &mut Entries,
     ) {
         for (position, written) in self.range(from, to) {
             match written {
                 RecentWrite::Stored(stored) if stored.has_any_of(archetypes) => {
-                    entries.insert(position, stored.registration.peer_id.clone());
+                    let class = secret.class(stored.holder.source);
+                    entries.insert(position, (stored.registration.peer_id.clone(), class));
                 }
                 RecentWrite::Stored(_) | RecentWrite::Removed(_) => drop(entries.remove(&position)),
             }

@@ -77,8 +77,8 @@ impl Core {
         Err(unavailable("the peer is being changed by too many concurrent requests"))
     }
 
-    /// Writes the longer lease, and the proof if there is one, on condition that the registration is
-    /// the one that was read. What a heartbeat proves depends on nothing else.
+    /// Writes the longer lease, and the proof if there is one, on condition that the registration
+    /// is the one that was read. What a heartbeat proves depends on nothing else.
     async fn write_renewal(
         &self,
         position: RingPosition,
@@ -87,8 +87,8 @@ impl Core {
         now: Timestamp,
     ) -> Result<WriteOutcome, StoreError> {
         let longest = now.plus_millis(stored.ttl.as_millis() + stored.ttl.as_millis() / AHEAD);
-        // The lease may be long enough if only the proof is written. A clock that is behind shortens
-        // neither.
+        // The lease may be long enough if only the proof is written. A clock that is behind
+        // shortens neither.
         let expires_at = longest.max(stored.expires_at);
         // Without a stored proof `last_seen` stands for it, and this write moves `last_seen`.
         let proven_at = stored.standing().proven_at;

@@ -6,17 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
-use aurora_discovery_registry::{Page, Query, StoreError, Total};
+use aurora_discovery_registry::{Page, Query, StoreError, Total, choose_diverse};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::cache::{Network, Peers};
 use crate::core::Core;
+use crate::diverse::{Rank, in_diverse_order};
 use crate::estimate::{Observation, to_u64};
 use crate::expression::Expression;
 use crate::item::{self, StoredPeer};
-use crate::lane::{Lane, LaneGroup, RingPosition};
+use crate::lane::{Lane, LaneGroup, NetworkClass, RingPosition};
 use crate::page::PageBuilder;
-use crate::window::{RingRange, SamplingPlan};
+use crate::window::{Drawn, RingRange, SamplingPlan};
 
 /// Maximum number of entries up to which a group is listed completely, which costs sixteen half
 /// read units.
@@ -26,13 +27,21 @@ const CONCURRENT_LANES: usize = 16;
 /// Maximum number of rounds. Each round replaces the picks that rejected windows and dormant peers
 /// left open in the previous one. One sample in eight needs a second round. A sample that is still
 /// short after the last round comes from a network with hardly any live peers.
-const MAX_ROUNDS: u32 = 8;
-/// Windows read in addition to those that are enough on average, in the first round and in the others.
+pub(crate) const MAX_ROUNDS: u32 = 8;
+/// Windows read in addition to those that are enough on average, in the first round and in the
+/// others.
 const SPARE_WINDOWS: usize = 2;
 const MAX_SPARE_WINDOWS: usize = 4;
 
 /// Index entries by their position on the ring.
-pub(crate) type Entries = BTreeMap<RingPosition, PeerId>;
+pub(crate) type Entries = BTreeMap<RingPosition, (PeerId, NetworkClass)>;
+/// An index entry.
+pub(crate) type Entry = (RingPosition, PeerId, NetworkClass);
+
+/// Windows that a round reads in addition to those that are enough on average.
+pub(crate) fn spare_windows(round: u32) -> usize {
+    (SPARE_WINDOWS << round).min(MAX_SPARE_WINDOWS)
+}
 
 impl Core {
     pub(crate) async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
@@ -82,6 +91,9 @@ impl Core {
         if affordable && seen.estimated_entries() <= listed_at_most {
             return self.sample_from_list(page, query, now).await;
         }
+        if query.diverse {
+            return self.diverse_sample_from_windows(page, query, seen, now).await;
+        }
         self.sample_from_windows(page, query, seen, now).await
     }
 
@@ -99,8 +111,13 @@ impl Core {
         page.charge(listed.iter().map(|(_, half_units)| half_units).sum(), 0);
         let mut entries: Vec<_> = listed.into_iter().flat_map(|(entries, _)| entries).collect();
         let count = entries.len();
-        entries.retain(|(_, peer)| query.exclude.as_ref() != Some(peer));
+        entries.retain(|(_, (peer, _))| query.exclude.as_ref() != Some(peer));
         fastrand::shuffle(&mut entries);
+        let mut entries: Vec<_> = match query.diverse {
+            false => entries.into_iter().map(|(position, (peer, _))| (position, peer)).collect(),
+            true => in_diverse_order(entries),
+        };
+        let rank = Rank::of(&entries, query.diverse);
         // Unless many more match than the limit allows, all are read, so that the total is exact. If
         // the size of the page is what cuts it, it is not worth reading the rest.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
@@ -114,12 +131,14 @@ impl Core {
             let fits = read_all && (missing >= entries.len() || missing + page.len() >= query.limit);
             let wanted = if fits { entries.len() } else { seen.entries_needed_for(missing) };
             let wanted = wanted.min(page.readable());
-            // The entries are shuffled, so a uniform sample is taken from the end.
+            // The entries are shuffled, or in diverse order backwards, so a sample is taken from the
+            // end.
             let next = entries.split_off(entries.len().saturating_sub(wanted.max(1)));
-            let read = next.len();
-            let matching = self.read_matching(next, query, &mut seen, now).await?;
-            page.charge(std::mem::take(&mut seen.half_units), read);
-            for stored in matching {
+            let count = next.len();
+            let mut read = self.read_matching(next, query, &mut seen, now).await?;
+            page.charge(std::mem::take(&mut seen.half_units), count);
+            rank.sort(&mut read);
+            for stored in read {
                 total += 1;
                 page.push(&stored);
             }
@@ -142,15 +161,16 @@ impl Core {
             let (picks, mut seen) = match wanted.saturating_sub(picked.len()) {
                 0 => (Vec::new(), Observation::default()),
                 more => {
-                    let spare = (SPARE_WINDOWS << round)
-                        .min(MAX_SPARE_WINDOWS)
-                        .min(page.readable().saturating_sub(1));
-                    self.draw_windows(query, &known, more, spare).await?
+                    let spare = spare_windows(round).min(page.readable().saturating_sub(1));
+                    let counts = (query.limit, more);
+                    let (drawn, seen) = self.draw_windows(query, &known, counts, spare).await?;
+                    (drawn.picks, seen)
                 }
             };
             // Windows may overlap, within a round and across rounds, so peers that were picked
             // before are skipped.
-            picked.extend(picks.into_iter().filter(|(_, peer)| distinct.insert(peer.clone())));
+            let picks = picks.into_iter().filter(|(_, peer, _)| distinct.insert(peer.clone()));
+            picked.extend(picks.map(|(position, peer, _)| (position, peer)));
             // Surplus picks are kept for the next round, in the order in which they were drawn.
             // Dropping some by another rule could bias the sample.
             let rest = picked.split_off(picked.len().min(wanted));
@@ -168,17 +188,18 @@ impl Core {
         Ok(Total::Estimate(known.estimated_live().max(listed)))
     }
 
-    /// Draws about `wanted` picks from random windows. Also returns the entries that were counted.
+    /// Draws about `wanted` of `limit` picks from random windows. Also returns the entries that were
+    /// counted.
     pub(crate) async fn draw_windows(
         &self,
         query: &Query,
         known: &Observation,
-        wanted: usize,
+        (limit, wanted): (usize, usize),
         spare: usize,
-    ) -> Result<(Vec<(RingPosition, PeerId)>, Observation), StoreError> {
+    ) -> Result<(Drawn<Entry>, Observation), StoreError> {
         // The estimate determines how wide a window is. If it is wrong, windows hold more or fewer
         // peers than planned, and the next round uses what this one has observed.
-        let plan = SamplingPlan::new(known.estimated_entries(), query.limit);
+        let plan = SamplingPlan::new(known.estimated_entries(), limit);
         let windows = plan.windows_for(wanted) + spare;
         let half_units = AtomicU64::new(0);
         let read = async |window: Vec<RingRange>| {
@@ -188,18 +209,13 @@ impl Core {
                 held.append(&mut entries);
                 half_units.fetch_add(cost, Ordering::Relaxed);
             }
-            Ok::<_, StoreError>(held.into_iter().collect())
+            Ok::<_, StoreError>(held.into_iter().map(|(at, (peer, class))| (at, peer, class)).collect())
         };
-        let (picks, entries) = plan.draw(windows, read).await?;
-        Ok((
-            picks,
-            Observation {
-                entries,
-                covered: plan.covered() * u128::from(to_u64(windows)),
-                half_units: half_units.into_inner(),
-                ..Observation::default()
-            },
-        ))
+        let drawn = plan.draw(windows, read).await?;
+        let covered = plan.covered() * u128::from(to_u64(windows));
+        let half_units = half_units.into_inner();
+        let seen = Observation { entries: drawn.entries, covered, half_units, ..Observation::default() };
+        Ok((drawn, seen))
     }
 
     /// The index entries of a query in a range, corrected by the recent writes of this process, and
@@ -217,7 +233,7 @@ impl Core {
             entries.append(&mut of_group);
             half_units += cost;
         }
-        self.recent.apply_to((from, to), &query.archetypes, &mut entries);
+        self.recent.apply_to((from, to), &query.archetypes, self.secret().await?, &mut entries);
         Ok((entries, half_units))
     }
 
@@ -247,7 +263,7 @@ impl Core {
     pub(crate) fn parse_entries(&self, items: &[item::Item], entries: &mut Entries) {
         for item in items {
             match item::parse_index_entry(item) {
-                Ok((position, peer)) => drop(entries.insert(position, peer)),
+                Ok((position, peer, class)) => drop(entries.insert(position, (peer, class))),
                 Err(error) => self.report_unreadable(item, &error),
             }
         }
@@ -279,24 +295,32 @@ impl Core {
     }
 }
 
-/// The query without its archetypes, to fill a page.
+/// The query without its archetypes, to fill a page with a uniform sample.
 fn without_archetypes(query: &Query) -> Query {
-    Query { archetypes: Vec::new(), fill: false, ..query.clone() }
+    Query { archetypes: Vec::new(), diverse: false, fill: false, ..query.clone() }
 }
 
 /// Adds a sample to a page. Returns the number of matching peers.
 fn sample_from_snapshot(peers: &Peers, query: &Query, page: &mut PageBuilder<'_>, now: Timestamp) -> u64 {
     let mut matching: Vec<&Arc<StoredPeer>> =
         peers.values().filter(|stored| matches(stored, query, now)).collect();
+    let total = to_u64(matching.len());
+    if query.diverse {
+        fastrand::shuffle(&mut matching);
+        let candidates = matching.into_iter().map(|stored| (stored, stored.holder.source.wide_network()));
+        matching = choose_diverse(candidates.collect(), query.limit, &mut |below| fastrand::u32(..below));
+    }
     // Fisher-Yates shuffle, as far as the page needs it.
     for n in 0..matching.len() {
-        let chosen = fastrand::usize(n..matching.len());
-        matching.swap(n, chosen);
+        if !query.diverse {
+            let chosen = fastrand::usize(n..matching.len());
+            matching.swap(n, chosen);
+        }
         if page.is_full() || !page.push(matching[n]) {
             break;
         }
     }
-    to_u64(matching.len())
+    total
 }
 
 /// Whether a peer belongs on a page of the query.

@@ -134,7 +134,7 @@ impl Core {
             seen.half_units += page.half_units;
             let last = page.items.last().and_then(|item| item::parse_index_entry(item).ok());
             let range = match (page.next, last) {
-                (Some(_), Some((position, _))) => u128::from(position.0 - lane.first().0) + 1,
+                (Some(_), Some((position, ..))) => u128::from(position.last_key().0 - lane.first().0) + 1,
                 _ => u128::from(Lane::WIDTH),
             };
             // Extrapolates from the part of the lane that was read to the whole lane.

@@ -91,8 +91,8 @@ impl Core {
         self.max_peers_per_source > 0 && !source.is_loopback()
     }
 
-    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live, the
-    /// longest dormant one of those read is evicted.
+    /// Whether `source` may have one more live peer. If it has twice as many peers as may be live,
+    /// the longest dormant one of those read is evicted.
     pub(crate) async fn make_room(
         &self,
         source: Source,
@@ -154,7 +154,8 @@ impl Core {
             let lane = Expression::window(source_lane_key(source), RingPosition(0), RingPosition(u64::MAX));
             let limit = i32::try_from(most - to_u64(entries.len())).unwrap_or(i32::MAX);
             let page = self.table.query(lane, Some(limit), start).await?;
-            entries.extend(page.items.iter().filter_map(|item| item::parse_index_entry(item).ok()));
+            let listed = page.items.iter().filter_map(|item| item::parse_index_entry(item).ok());
+            entries.extend(listed.map(|(position, peer, _)| (position, peer)));
             let read = to_u64(entries.len());
             start = page.next;
             if start.is_none() {

@@ -36,13 +36,13 @@ pub struct Capabilities {
     /// `max_peers_per_source`: enforced, exactly up to a hundred peers of a source and by an
     /// estimate beyond.
     pub bounds_sources: bool,
-    /// `max_peers_per_network` and `max_peers_per_site`: not enforced. Each would cost two more write
-    /// units for every registration.
+    /// `max_peers_per_network` and `max_peers_per_site`: not enforced. Each would cost two more
+    /// write units for every registration.
     pub bounds_networks: bool,
     /// `max_peers_per_address` and `max_peers_per_host`: not enforced, for the same reason.
     pub bounds_addresses: bool,
-    /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced. Each
-    /// of these heartbeats would have to be written.
+    /// The bound on the peers that one source keeps alive by unproven heartbeats: not enforced.
+    /// Each of these heartbeats would have to be written.
     pub bounds_unproven: bool,
     /// `max_archetypes`: not enforced. An archetype costs no more than the markers of its peers.
     pub bounds_archetypes: bool,

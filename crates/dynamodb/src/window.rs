@@ -19,6 +19,7 @@ use std::future::Future;
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
+use crate::estimate::to_u64;
 use crate::lane::{Lane, RingPosition};
 
 /// The average number of peers in a window. They fit into half a read unit (4 KiB of entries of
@@ -36,6 +37,18 @@ const CONCURRENT_READS: usize = 16;
 
 /// A range of the ring, with both ends included.
 pub(crate) type RingRange = (RingPosition, RingPosition);
+
+/// What was read from random windows.
+#[derive(Debug)]
+pub(crate) struct Drawn<T> {
+    /// The picks of the accepted windows. Every entry of the ring is picked with the same
+    /// probability.
+    pub(crate) picks: Vec<T>,
+    /// The other entries of all windows.
+    pub(crate) others: Vec<T>,
+    /// The number of entries that the windows held.
+    pub(crate) entries: u64,
+}
 
 /// The parameters of a sample, for a given limit and size of the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,7 +71,8 @@ impl SamplingPlan {
         let entries = u128::from(entries.max(1));
         let target_mean = u128::from(if limit < LARGE_FROM { MEAN } else { LARGE_MEAN });
         // The whole ring has 2^64 positions and `entries` entries.
-        let width = (target_mean << 64).div_ceil(entries).min(u128::from(Lane::WIDTH));
+        let width = (target_mean << 64).div_ceil(entries).next_multiple_of(RingPosition::KEYS);
+        let width = width.min(u128::from(Lane::WIDTH));
         let mean = u64::try_from((entries * width) >> 64).unwrap_or(u64::MAX).max(1);
         // At most a third of the average, so that almost every accepted window has enough peers.
         let max_picks = usize::try_from(mean / 3).unwrap_or(usize::MAX).max(1);
@@ -83,8 +97,7 @@ impl SamplingPlan {
         wanted.saturating_mul(max_held).div_ceil(self.picks.saturating_mul(mean))
     }
 
-    /// Reads this many random windows. Returns their picks and the number of entries that they
-    /// held.
+    /// Reads this many random windows.
     ///
     /// The picks are in the order in which the windows were placed, not in the order of the
     /// responses. A caller that needs fewer drops the last ones. If it dropped the slowest windows
@@ -93,15 +106,20 @@ impl SamplingPlan {
         &self,
         windows: usize,
         read: impl Fn(Vec<RingRange>) -> R,
-    ) -> Result<(Vec<T>, u64), E>
+    ) -> Result<Drawn<T>, E>
     where
         R: Future<Output = Result<Vec<T>, E>>,
     {
         let reads = (0..windows).map(|_| read(self.window()));
         let held: Vec<Vec<T>> = stream::iter(reads).buffered(CONCURRENT_READS).try_collect().await?;
         let entries: usize = held.iter().map(Vec::len).sum();
-        let picks = held.into_iter().flat_map(|held| self.pick(held)).collect();
-        Ok((picks, u64::try_from(entries).unwrap_or(u64::MAX)))
+        let mut drawn = Drawn { picks: Vec::new(), others: Vec::new(), entries: to_u64(entries) };
+        for mut held in held {
+            let picks = self.pick(&mut held);
+            drawn.others.extend(held.split_off(picks));
+            drawn.picks.append(&mut held);
+        }
+        Ok(drawn)
     }
 
     /// A random window: one range, or two if it wraps around at the end of its lane.
@@ -111,7 +129,8 @@ impl SamplingPlan {
         if self.width == Lane::WIDTH {
             return vec![(lane.first(), lane.last())];
         }
-        let start = first + fastrand::u64(..Lane::WIDTH);
+        // The ends of a window are not between the range keys of one position.
+        let start = RingPosition::split(first + fastrand::u64(..Lane::WIDTH)).0.0;
         // In the last lane the sum may overflow; `end` is then below `start`, outside the lane.
         let end = start.wrapping_add(self.width - 1);
         if (start..=last).contains(&end) {
@@ -122,12 +141,13 @@ impl SamplingPlan {
         vec![(RingPosition(start), lane.last()), (lane.first(), RingPosition(first + over - 1))]
     }
 
-    /// Accepts or rejects a window, and returns its picks; empty if it is rejected.
-    fn pick<T>(&self, mut held: Vec<T>) -> Vec<T> {
+    /// Accepts or rejects a window, and moves its picks to the front. Returns their number, which is
+    /// zero if the window is rejected.
+    fn pick<T>(&self, held: &mut [T]) -> usize {
         let count = u64::try_from(held.len()).unwrap_or(u64::MAX);
         // Accepts with the probability `count / max_held`.
         if fastrand::u64(..self.max_held.max(1)) >= count {
-            return Vec::new();
+            return 0;
         }
         // Moves a uniform random subset to the front (a partial Fisher-Yates shuffle).
         let picks = self.picks.min(held.len());
@@ -135,8 +155,7 @@ impl SamplingPlan {
             let chosen = fastrand::usize(n..held.len());
             held.swap(n, chosen);
         }
-        held.truncate(picks);
-        held
+        picks
     }
 }
 
@@ -209,7 +228,8 @@ mod tests {
         };
         let mut sample: Vec<usize> = Vec::new();
         while sample.len() < limit {
-            let (picks, _) = plan.draw(plan.windows_for(limit - sample.len()) + 2, read).await.unwrap();
+            let Drawn { picks, .. } =
+                plan.draw(plan.windows_for(limit - sample.len()) + 2, read).await.unwrap();
             for n in picks {
                 if sample.len() < limit && !sample.contains(&n) {
                     sample.push(n);

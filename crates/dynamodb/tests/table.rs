@@ -174,8 +174,8 @@ async fn a_peer_that_is_removed_from_the_index_and_revived_by_one_process_is_lis
     assert_eq!(listed(&store, &[], at(2_002)).await, [("dormant7".to_owned(), 9001)]);
 }
 
-/// A page of 900 peers that its size cuts after about 70, sampled from the list of all entries, from
-/// windows of the ring, and enumerated.
+/// A page of 900 peers that its size cuts after about 70, sampled from the list of all entries,
+/// from windows of the ring, and enumerated.
 #[tokio::test]
 async fn a_page_cut_at_its_maximum_size_reads_few_unlisted_peers() {
     const PEERS: u16 = 900;

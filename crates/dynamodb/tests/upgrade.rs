@@ -186,7 +186,8 @@ async fn peers_of_this_release_are_served_and_renewed_without_its_new_attributes
 
     let [mut item] = items(&options, "p").await.try_into().unwrap();
     assert!(known.iter().chain(&index).all(|name| item.contains_key(*name)), "{item:?}");
-    // As the release before reads it. It renews by changing single attributes, and keeps the others.
+    // As the release before reads it. It renews by changing single attributes, and keeps the
+    // others.
     item.retain(|name, _| known.contains(&name.as_str()) || index.contains(&name.as_str()));
     let other = fresh_table().await;
     let client = connect(&other).await.unwrap();

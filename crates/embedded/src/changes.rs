@@ -7,10 +7,9 @@
 //!
 //! A follower holds a position, not a queue: the number of changes before it (its offset). The log
 //! keeps the newest changes within a bound of count and bytes, so a slow follower costs no memory.
-//! Changes of one peer within a second take one place in the log, so a peer that registers again
-//! and again does not push out the changes of others.
-//! When the changes that it still needs have been dropped, its position has expired, and it has to
-//! enumerate the peers again.
+//! When the changes that a follower still needs have been dropped, its position has expired, and it
+//! has to enumerate the peers again. Changes of one peer within a second take one place in the log,
+//! so a peer that registers again and again does not push out the changes of others.
 
 mod change;
 mod collapse;

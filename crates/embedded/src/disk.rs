@@ -25,8 +25,8 @@ pub trait Disk: Send + Sync + 'static {
     fn location(&self) -> String;
 
     /// Locks the directory itself for this process until the returned lock is dropped, so that no
-    /// removal or renaming of files in it releases the lock. Returns `None` if another process holds
-    /// the lock.
+    /// removal or renaming of files in it releases the lock. Returns `None` if another process
+    /// holds the lock.
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>>;
 
     /// The names of all files, in no particular order.

@@ -18,6 +18,7 @@ mod listing;
 mod members;
 mod membership;
 mod memory;
+mod networks;
 mod quota;
 mod registration;
 mod renewal;
@@ -42,6 +43,7 @@ use members::Members;
 use memory::arena::Arena;
 use memory::ids::IdTable;
 use memory::slot::State;
+use networks::NetworkLists;
 use quota::Quota;
 use schedule::Schedule;
 
@@ -57,6 +59,7 @@ pub(crate) struct Index {
     slots: Arena,
     by_id: IdTable,
     live: Members,
+    networks: NetworkLists,
     archetypes: ArchetypeTable,
     schedule: Schedule,
     quota: Quota,
@@ -113,6 +116,7 @@ impl Index {
             slots: Arena::default(),
             by_id: IdTable::new(),
             live: Members::default(),
+            networks: NetworkLists::new(),
             archetypes: ArchetypeTable::new(),
             schedule: Schedule::deferred(),
             quota: Quota::new(),

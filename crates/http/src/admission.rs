@@ -1,22 +1,22 @@
 //! Decides which connections are open when more clients want one than there is room for.
 //!
-//! Without a limit per source, one client could hold all connections. A connection that waits for
-//! its client is worth less than a new one, so it makes way: the longest waiting of the source that
-//! has the most.
+//! Without a limit per source, one client could hold all connections, and without one per network,
+//! so could a client with several addresses. A connection that waits for its client is worth less
+//! than a new one, so it makes way: the longest waiting of the source that has the most.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::hash::{BuildHasher as _, RandomState};
-use std::net::{IpAddr, Ipv4Addr};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 use tokio::task::AbortHandle;
 
-use crate::budget::SOURCE_FRACTION;
 use crate::connection::state::ConnectionState;
+use crate::group::Group;
 
-/// How many connections of a source are compared to find the one that has waited the longest. A
+/// How many connections of a group are compared to find the one that has waited the longest. A
 /// random sample bounds the work for each newcomer.
 const SAMPLE: usize = 32;
 
@@ -24,41 +24,34 @@ const SAMPLE: usize = 32;
 /// connections of a source may have a request in progress.
 const LARGEST_SOURCES: usize = 4;
 
-/// The first source in the order of sources.
-const LOWEST_SOURCE: Source = Source::V4(Ipv4Addr::UNSPECIFIED);
-
-/// The open connections, by source.
+/// The open connections.
 pub(crate) struct Connections {
     max: usize,
-    max_per_source: usize,
+    /// Whether only the total is limited.
+    shared_sources: bool,
     open: Mutex<Open>,
 }
 
 #[derive(Default)]
 struct Open {
-    total: usize,
-    by_source: HashMap<Source, BTreeMap<u64, Entry>>,
-    /// The source of each connection, by the connection's number.
-    sources: BTreeMap<u64, Source>,
-    hasher: RandomState,
-    /// All sources, ordered by their number of connections, and then by a keyed hash, so that no
-    /// address is better off than others.
-    by_number: BTreeSet<(usize, u64, Source)>,
+    /// The connections, by random numbers, so that any neighbours by number are a random sample.
+    entries: HashMap<u64, Entry>,
+    all: BTreeSet<u64>,
+    groups: HashMap<Group, BTreeSet<u64>>,
+    /// All sources, ordered by their number of connections.
+    by_number: BTreeSet<(usize, Source)>,
 }
 
 struct Entry {
+    source: Source,
     state: Arc<ConnectionState>,
     /// The task that serves the connection, once it runs.
     task: Option<AbortHandle>,
 }
 
-/// The place of one connection among the others.
+/// The number of one connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Key {
-    source: Source,
-    /// A random number, so that any neighbours by number are a random sample.
-    number: u64,
-}
+pub(crate) struct Key(u64);
 
 /// A connection that counts as open until this guard is dropped.
 pub(crate) struct OpenGuard {
@@ -78,27 +71,24 @@ impl Connections {
     /// At most `max` connections. If `shared_sources`, many clients share an address, as those
     /// behind a proxy do, and only the total is limited.
     pub(crate) fn new(max: usize, shared_sources: bool) -> Arc<Self> {
-        let max_per_source = if shared_sources { max } else { max.div_ceil(SOURCE_FRACTION) };
-        Arc::new(Self { max, max_per_source, open: Mutex::default() })
+        Arc::new(Self { max, shared_sources, open: Mutex::default() })
     }
 
     /// Admits a connection from `address`, if there is room for it or another makes way.
     pub(crate) fn admit(self: &Arc<Self>, address: IpAddr, state: Arc<ConnectionState>) -> Option<Admitted> {
         let source = Source::of(address);
         let mut open = self.open.lock();
-        let before = open.total;
+        let before = open.entries.len();
         self.make_room(&mut open, source)?;
-        let displaced = open.total < before;
-        let key = Key { source, number: fastrand::u64(..) };
-        open.insert(key, state);
+        let displaced = open.entries.len() < before;
+        let key = open.insert(source, state);
         Some(Admitted { guard: OpenGuard { connections: self.clone(), key }, key, displaced })
     }
 
     /// Stores the task that serves a connection, so that it can be closed for another.
     pub(crate) fn started(&self, key: Key, task: AbortHandle) {
-        let mut open = self.open.lock();
         // The task may have ended in the meantime.
-        if let Some(entry) = open.by_source.get_mut(&key.source).and_then(|of| of.get_mut(&key.number)) {
+        if let Some(entry) = self.open.lock().entries.get_mut(&key.0) {
             entry.task = Some(task);
         }
     }
@@ -106,92 +96,95 @@ impl Connections {
     /// Closes a connection if there is no room for one from `source`. `None` if none may make way.
     fn make_room(&self, open: &mut Open, source: Source) -> Option<()> {
         let own = open.number_of(source);
-        if own >= self.max_per_source && !source.is_loopback() {
-            return open.displace(source);
+        match Group::all_of(source).find(|group| self.is_full(open, *group, source)) {
+            None if open.all.len() < self.max => Some(()),
+            None => {
+                let larger = open.by_number.iter().rev().take_while(|(number, _)| *number > own);
+                let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(_, source)| *source).collect();
+                let mut largest = largest.into_iter().map(Group::Source);
+                largest.find_map(|group| open.displace(Some(group), 0)).or_else(|| open.displace(None, own))
+            }
+            Some(group @ Group::Source(_)) => open.displace(Some(group), 0),
+            // The sources of a network share its limit as all sources share the total.
+            Some(group @ Group::Network(_)) => {
+                open.displace(Some(group), own).or_else(|| open.displace(Some(Group::Source(source)), 0))
+            }
         }
-        if open.total < self.max {
-            return Some(());
-        }
-        open.largest(own)
-            .into_iter()
-            .find_map(|source| open.displace(source))
-            .or_else(|| open.displace_any(own))
+    }
+
+    /// Whether `group`, to which `source` belongs, has its share of connections.
+    fn is_full(&self, open: &Open, group: Group, source: Source) -> bool {
+        // Clients behind a proxy on this machine share its loopback address.
+        let is_limited = !self.shared_sources && !source.is_loopback();
+        is_limited && open.number_in(group) >= self.max.div_ceil(group.fraction())
     }
 }
 
 impl Open {
-    /// Some of the sources with the most connections, if that is more than `own`. Of those with
-    /// equally many, a random one comes first.
-    fn largest(&self, own: usize) -> Vec<Source> {
-        let Some((most, ..)) = self.by_number.last() else { return Vec::new() };
-        let from = |hash| (*most, hash, LOWEST_SOURCE);
-        let start = from(fastrand::u64(..));
-        let tied = self.by_number.range(start..).chain(self.by_number.range(from(0)..start));
-        let in_order = tied.chain(self.by_number.range(..from(0)).rev());
-        let larger = in_order.take_while(|(number, ..)| *number > own).map(|(.., source)| *source);
-        larger.take(LARGEST_SOURCES).collect()
+    fn number_in(&self, group: Group) -> usize {
+        self.groups.get(&group).map_or(0, BTreeSet::len)
     }
 
     fn number_of(&self, source: Source) -> usize {
-        self.by_source.get(&source).map_or(0, BTreeMap::len)
+        self.number_in(Group::Source(source))
     }
 
-    fn insert(&mut self, key: Key, state: Arc<ConnectionState>) {
-        let of_source = self.by_source.entry(key.source).or_default();
-        let before = of_source.len();
-        of_source.insert(key.number, Entry { state, task: None });
-        self.sources.insert(key.number, key.source);
-        self.count(key.source, before);
+    fn insert(&mut self, source: Source, state: Arc<ConnectionState>) -> Key {
+        let number = fastrand::u64(..);
+        let before = self.number_of(source);
+        self.entries.insert(number, Entry { source, state, task: None });
+        self.all.insert(number);
+        for group in Group::all_of(source) {
+            self.groups.entry(group).or_default().insert(number);
+        }
+        self.count(source, before);
+        Key(number)
     }
 
-    fn remove(&mut self, key: Key) -> Option<Entry> {
-        let of_source = self.by_source.get_mut(&key.source)?;
-        let before = of_source.len();
-        let removed = of_source.remove(&key.number)?;
-        self.sources.remove(&key.number);
-        self.count(key.source, before);
+    fn remove(&mut self, number: u64) -> Option<Entry> {
+        let removed = self.entries.remove(&number)?;
+        let before = self.number_of(removed.source);
+        self.all.remove(&number);
+        for group in Group::all_of(removed.source) {
+            if let Some(numbers) = self.groups.get_mut(&group) {
+                numbers.remove(&number);
+                if numbers.is_empty() {
+                    self.groups.remove(&group);
+                }
+            }
+        }
+        self.count(removed.source, before);
         Some(removed)
     }
 
-    /// Adjusts the counts after the number of connections of `source` has changed.
+    /// Orders `source` by its number of connections, which was `before`.
     fn count(&mut self, source: Source, before: usize) {
+        self.by_number.remove(&(before, source));
         let now = self.number_of(source);
-        self.total = self.total + now - before;
-        let hash = self.hasher.hash_one(source);
-        self.by_number.remove(&(before, hash, source));
         if now > 0 {
-            self.by_number.insert((now, hash, source));
-        } else {
-            self.by_source.remove(&source);
+            self.by_number.insert((now, source));
         }
     }
 
-    /// Closes the connection of `source` that has waited for its client the longest. One without a
-    /// request goes first. `None` if no connection waits for its client.
-    fn displace(&mut self, source: Source) -> Option<()> {
-        let of_source = self.by_source.get(&source)?;
+    /// Closes a connection of `group`, or of all if that is `None`, that waits for its client and
+    /// whose source has more connections than `above`. Of a random sample, it is one of the source
+    /// that has the most connections, and of those the one that has waited the longest, where one
+    /// without a request goes first. `None` if there is no such connection.
+    fn displace(&mut self, group: Option<Group>, above: usize) -> Option<()> {
+        let numbers = match group {
+            Some(group) => self.groups.get(&group)?,
+            None => &self.all,
+        };
         let start = fastrand::u64(..);
-        let sample = of_source.range(start..).chain(of_source.range(..start)).take(SAMPLE);
-        let waiting = sample.filter_map(|(number, entry)| Some((entry.state.waiting_since()?, *number)));
-        let (_, number) = waiting.min()?;
-        self.close(Key { source, number })
-    }
-
-    /// The same for a random sample of all connections whose sources have more than `own`.
-    fn displace_any(&mut self, own: usize) -> Option<()> {
-        let start = fastrand::u64(..);
-        let sample = self.sources.range(start..).chain(self.sources.range(..start)).take(SAMPLE);
-        let waiting =
-            sample.filter(|(_, source)| self.number_of(**source) > own).filter_map(|(number, source)| {
-                let entry = self.by_source.get(source)?.get(number)?;
-                Some((entry.state.waiting_since()?, Key { source: *source, number: *number }))
-            });
-        let (_, key) = waiting.min_by_key(|(waiting, _)| *waiting)?;
-        self.close(key)
-    }
-
-    fn close(&mut self, key: Key) -> Option<()> {
-        if let Some(task) = self.remove(key)?.task {
+        let sample = numbers.range(start..).chain(numbers.range(..start)).take(SAMPLE);
+        let waiting = sample.filter_map(|number| {
+            let entry = self.entries.get(number)?;
+            let number_of_source = self.number_of(entry.source);
+            let waiting_since = entry.state.waiting_since().filter(|_| number_of_source > above)?;
+            Some((Reverse(number_of_source), waiting_since, *number))
+        });
+        let (.., number) = waiting.min()?;
+        if let Some(task) = self.remove(number)?.task {
             task.abort();
         }
         Some(())
@@ -200,7 +193,7 @@ impl Open {
 
 impl Drop for OpenGuard {
     fn drop(&mut self) {
-        self.connections.open.lock().remove(self.key);
+        self.connections.open.lock().remove(self.key.0);
     }
 }
 
@@ -211,8 +204,9 @@ mod tests {
     use super::*;
     use crate::options::ServerOptions;
 
+    /// Addresses of different networks.
     fn source(n: u8) -> IpAddr {
-        IpAddr::from([203, 0, 113, n])
+        IpAddr::from([203, 0, n, 7])
     }
 
     fn state() -> Arc<ConnectionState> {
@@ -225,8 +219,7 @@ mod tests {
 
     /// Whether the connection is still open.
     fn is_open(connections: &Connections, admitted: &Admitted) -> bool {
-        let open = connections.open.lock();
-        open.by_source.get(&admitted.key.source).is_some_and(|of| of.contains_key(&admitted.key.number))
+        connections.open.lock().entries.contains_key(&admitted.key.0)
     }
 
     #[tokio::test(start_paused = true)]
@@ -313,6 +306,38 @@ mod tests {
         drop(requests);
     }
 
+    /// How many connections of 64 are open after each of these addresses has opened eight.
+    fn open_of(addresses: impl IntoIterator<Item = String>) -> usize {
+        let connections = Connections::new(64, false);
+        let mut held = Vec::new();
+        for address in addresses {
+            held.extend((0..8).filter_map(|_| connections.admit(address.parse().unwrap(), state())));
+        }
+        connections.open.lock().entries.len()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn networks_have_larger_shares() {
+        assert_eq!(open_of(["203.0.113.1".to_owned()]), 8, "an address");
+        assert_eq!(open_of((1..100).map(|n| format!("203.0.113.{n}"))), 16, "a /24");
+        assert_eq!(open_of((1..100).map(|n| format!("2001:db8:0:{n:x}::1"))), 16, "a /56");
+        assert_eq!(open_of((1..100).map(|n| format!("2001:db8:0:{n:x}00::1"))), 32, "a /48");
+        assert_eq!(open_of((1..100).map(|n| format!("2001:db8:{n:x}::1"))), 64, "independent networks");
+        assert_eq!(open_of((1..100).map(|n| format!("127.0.0.{n}"))), 64, "loopback");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_in_a_full_network_displaces_its_larger_neighbours() {
+        let connections = Connections::new(32, false);
+        let admit = |n| connections.admit(IpAddr::from([203, 0, 113, n]), state());
+        let held: Vec<_> = [1, 1, 1, 1, 2, 2, 2, 3].into_iter().map(|n| admit(n).unwrap()).collect();
+        let newcomers: Vec<_> = (10..15).map(|n| admit(n).unwrap()).collect();
+        assert!(newcomers.iter().all(|newcomer| newcomer.displaced && is_open(&connections, newcomer)));
+        assert!(is_open(&connections, &held[7]), "a source with a single connection keeps it");
+        let other_network = connections.admit(IpAddr::from([198, 51, 100, 1]), state()).unwrap();
+        assert!(!other_network.displaced);
+    }
+
     #[tokio::test(start_paused = true)]
     async fn connections_that_end_are_forgotten_and_proxies_have_no_share() {
         let connections = Connections::new(16, true);
@@ -320,6 +345,7 @@ mod tests {
         assert!(held.iter().all(|held| !held.displaced));
         drop(held);
         let open = connections.open.lock();
-        assert!(open.total == 0 && open.by_source.is_empty() && open.by_number.is_empty());
+        assert!(open.entries.is_empty() && open.all.is_empty());
+        assert!(open.groups.is_empty() && open.by_number.is_empty());
     }
 }

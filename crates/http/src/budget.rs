@@ -12,14 +12,15 @@ use std::sync::Arc;
 use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 
-/// A single source may use at most this fraction of what the others leave: one eighth.
-pub(crate) const SOURCE_FRACTION: usize = 8;
+use crate::group::Group;
 
-/// A bounded amount of a resource, with a total limit and a limit per source.
+/// A bounded amount of a resource, with a total limit and a limit per source and network.
 ///
 /// A source may take more only while it uses less than an eighth of what is left. One source alone
 /// gets a ninth of the budget, and each further one a ninth of the rest, so that eight sources leave
-/// two fifths to all others, and a source that uses nothing gets its first share almost always.
+/// two fifths to all others, and a source that uses nothing gets its first share almost always. In
+/// the same way, a network may use a quarter of what is left (an IPv6 /48 one half), so that one
+/// alone gets a fifth (or a third) of the budget.
 ///
 /// Loopback addresses have only the total limit, since a proxy on the same machine forwards the
 /// requests of all clients.
@@ -32,7 +33,7 @@ pub(crate) struct SourceBudget {
 #[derive(Debug, Default)]
 struct Used {
     total: usize,
-    by_source: HashMap<Source, usize>,
+    by_group: HashMap<Group, usize>,
 }
 
 /// The part of a budget that one holder uses. Dropping it returns that part.
@@ -67,10 +68,13 @@ impl SourceBudget {
 
 impl Used {
     fn has_room(&self, max: usize, source: Source) -> bool {
-        let of_source = self.by_source.get(&source).copied().unwrap_or_default();
         let left = max.saturating_sub(self.total);
+        let is_below_share = |group: Group| {
+            let used = self.by_group.get(&group).copied().unwrap_or_default();
+            used.saturating_mul(group.fraction()) < left
+        };
         // Clients behind a proxy on this machine share its loopback address.
-        left > 0 && (of_source.saturating_mul(SOURCE_FRACTION) < left || source.is_loopback())
+        left > 0 && (source.is_loopback() || Group::all_of(source).all(is_below_share))
     }
 }
 
@@ -87,7 +91,9 @@ impl Share {
             return false;
         }
         used.total += amount;
-        *used.by_source.entry(self.source).or_default() += amount;
+        for group in Group::all_of(self.source) {
+            *used.by_group.entry(group).or_default() += amount;
+        }
         self.amount += amount;
         true
     }
@@ -100,11 +106,13 @@ impl Drop for Share {
         }
         let mut used = self.budget.used.lock();
         used.total -= self.amount;
-        // Sources without a share are removed, so that the map does not grow with every client.
-        if let Entry::Occupied(mut of_source) = used.by_source.entry(self.source) {
-            *of_source.get_mut() -= self.amount;
-            if *of_source.get() == 0 {
-                of_source.remove();
+        for group in Group::all_of(self.source) {
+            // Groups without a share are removed, so that the map does not grow with every client.
+            if let Entry::Occupied(mut of_group) = used.by_group.entry(group) {
+                *of_group.get_mut() -= self.amount;
+                if *of_group.get() == 0 {
+                    of_group.remove();
+                }
             }
         }
     }
@@ -130,13 +138,13 @@ mod tests {
         assert!(budget.take(other, 1).is_none());
         drop(held);
         let used = budget.used.lock();
-        assert!(used.total == 0 && used.by_source.is_empty(), "a source without a share has no entry");
+        assert!(used.total == 0 && used.by_group.is_empty(), "a source without a share has no entry");
     }
 
     #[test]
     fn eight_sources_cannot_use_up_the_budget() {
         let budget = SourceBudget::new(1_000);
-        let source = |n| IpAddr::from([203, 0, 113, n]);
+        let source = |n| IpAddr::from([203, 0, n, 7]);
         let mut held = Vec::new();
         for n in 0..8 {
             held.extend(std::iter::from_fn(|| budget.take(source(n), 1)));
@@ -144,6 +152,23 @@ mod tests {
         assert!((590..=620).contains(&held.len()), "{} of 1,000", held.len());
         held.extend(std::iter::from_fn(|| budget.take(source(8), 1)));
         assert!(held.len() > 620, "a further source gets a share");
+    }
+
+    #[test]
+    fn a_network_of_many_sources_cannot_use_up_the_budget() {
+        let used_by = |addresses: Vec<String>| {
+            let budget = SourceBudget::new(1_000);
+            let addresses = addresses.iter().map(|text| text.parse().unwrap());
+            let mut held = Vec::new();
+            for address in addresses {
+                held.extend(std::iter::from_fn(|| budget.take(address, 1)));
+            }
+            held.len()
+        };
+        assert_eq!(used_by((0..100).map(|n| format!("203.0.113.{n}")).collect()), 200, "a /24");
+        assert_eq!(used_by((0..100).map(|n| format!("2001:db8:0:{n:x}::1")).collect()), 200, "a /56");
+        assert_eq!(used_by((0..100).map(|n| format!("2001:db8:0:{n:x}00::1")).collect()), 334, "a /48");
+        assert!(used_by((0..100).map(|n| format!("2001:db8:{n:x}::1")).collect()) > 990, "many networks");
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::budget::Share;
 use crate::connection::state::ConnectionState;
 use crate::connection::unread::UnreadGuard;
 use crate::error::Failure;
+use crate::rate::Charge;
 use crate::service::Service;
 
 /// Smaller bodies are not compressed: they fit into a few packets either way.
@@ -48,6 +49,7 @@ pub(crate) async fn pack(
         if multiplexed.is_some() { COUNTED_FROM_BYTES_MULTIPLEXED } else { COUNTED_FROM_BYTES };
     // A stream of events has no known length and is passed on unchanged.
     let Some(length) = response.body().size_hint().exact() else { return response };
+    service.rates.charge(Charge::Pages, address, usize::try_from(length / 1024).unwrap_or(usize::MAX));
     let may_compress = length >= MIN_BYTES;
     if may_compress {
         response.headers_mut().insert(VARY, ACCEPT_ENCODING);

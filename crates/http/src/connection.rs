@@ -2,8 +2,10 @@
 
 mod body;
 mod head;
+mod heads;
 mod io;
 mod proxy_hint;
+mod stall;
 pub(crate) mod state;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -23,14 +25,14 @@ use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Version};
 use hyper::body::{Body as _, Incoming};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::Builder;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::error::Failure;
-use crate::exchange::{DiscoveryService, Via};
+use crate::exchange::{DiscoveryService, OverRate, Via};
 use crate::options::ServerOptions;
 use crate::origin::Origin;
 use crate::shutdown::{Stage, reached};
@@ -39,6 +41,7 @@ use crate::tls::Tls;
 use body::TimedBody;
 use io::MonitoredIo;
 use proxy_hint::ProxyHint;
+use stall::StreamExecutor;
 use state::{ConnectionState, Timeouts};
 use wrong_protocol::{CheckedIo, TlsHint};
 
@@ -74,7 +77,7 @@ pub(crate) struct ConnectionServer {
     proxy_hint: ProxyHint,
     timeouts: Timeouts,
     tls: Option<Arc<Tls>>,
-    protocols: Builder<TokioExecutor>,
+    protocols: Builder<StreamExecutor>,
     tls_hint: TlsHint,
 }
 
@@ -97,8 +100,8 @@ impl ConnectionServer {
         Arc::new(ConnectionState::new(self.timeouts))
     }
 
-    /// Serves one connection until either side closes it, it exceeds a timeout, or the shutdown ends
-    /// it.
+    /// Serves one connection until either side closes it, it exceeds a timeout, or the shutdown
+    /// ends it.
     pub(crate) async fn serve<S>(
         self: Arc<Self>,
         stream: S,
@@ -136,8 +139,8 @@ impl ConnectionServer {
 }
 
 /// Serves HTTP/1.1 or HTTP/2, depending on what the client starts with.
-fn protocols() -> Builder<TokioExecutor> {
-    let mut builder = Builder::new(TokioExecutor::new());
+fn protocols() -> Builder<StreamExecutor> {
+    let mut builder = Builder::new(StreamExecutor);
     builder
         .http1()
         // The connection's state also bounds the head, without a timer for each request.
@@ -177,7 +180,9 @@ impl Connection {
         if close {
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
         }
-        if response.status() == StatusCode::TOO_MANY_REQUESTS {
+        if response.status() == StatusCode::TOO_MANY_REQUESTS
+            || response.extensions().get::<OverRate>().is_some()
+        {
             // Meanwhile the connection may make way for another.
             drop(guard);
             sleep(RATE_LIMITED_DELAY).await;
@@ -226,7 +231,8 @@ where
     let mut connection = pin!(protocols.serve_connection(io, service));
     let mut stage = Stage::Serving;
     let mut draining = pin!(reached(stages.clone(), Stage::Draining));
-    let mut stopping = pin!(reached(stages, Stage::Stopping));
+    let mut stopping = pin!(reached(stages.clone(), Stage::Stopping));
+    let mut watches_drain = false;
     let mut asked_to_close = false;
     // After the drain: when the connection is closed unless something happens on it first.
     let mut silence = None;
@@ -237,8 +243,13 @@ where
         if connection.as_mut().poll(context).is_ready() {
             return Poll::Ready(());
         }
-        if stage == Stage::Serving && draining.as_mut().poll(context).is_ready() {
-            stage = Stage::Draining;
+        // Polling it takes a lock that all connections share. Once is enough until the stage changes,
+        // because the waker of a task stays the same.
+        if stage == Stage::Serving && (!watches_drain || stages.has_changed().unwrap_or(true)) {
+            watches_drain = true;
+            if draining.as_mut().poll(context).is_ready() {
+                stage = Stage::Draining;
+            }
         }
         let stops_now = stage == Stage::Draining && stopping.as_mut().poll(context).is_ready();
         if stops_now {

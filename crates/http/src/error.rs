@@ -133,6 +133,12 @@ impl From<Error> for Failure {
             )
             .in_field("address")
             .into(),
+            Error::AddressNotPublic => Invalid::rule(
+                "must be public on this service: send an IP address or a DNS name at which hosts in \
+                 other networks reach this peer",
+            )
+            .in_field("address")
+            .into(),
             Error::TooManyArchetypes { max } => {
                 Invalid(format!("must have at most {max} archetypes on this service; send fewer").into())
                     .in_field("archetypes")
@@ -268,6 +274,7 @@ mod tests {
             (Error::NotHolder(Held { until }), Code::NotHolder, None, "until 2025-10-02T12:00:00 UTC"),
             (Error::TooManyUnproven, Code::RateLimited, None, "send the lease_token"),
             (Error::SourceIsLinkLocal, Code::InvalidField, Some("address"), "address must be sent"),
+            (Error::AddressNotPublic, Code::InvalidField, Some("address"), "address must be public"),
             (Error::TooManyArchetypes { max: 8 }, Code::InvalidField, Some("archetypes"), "at most 8"),
             (Error::NotRegistered, Code::PeerNotRegistered, None, "register"),
             (Error::TtlOutOfBounds { min, max }, Code::InvalidField, Some("ttl_seconds"), "from 30 to 3600"),

@@ -5,6 +5,7 @@
 //! router, because axum clones and boxes every layer, and boxes its future, for each request.
 
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -20,7 +21,7 @@ use tower::Service as _;
 
 use crate::base_path::without_prefix;
 use crate::body::receive;
-use crate::compress::{pack, too_many_unread};
+use crate::compress::pack;
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 use crate::gzip::accepts_gzip;
@@ -28,6 +29,7 @@ use crate::limit::limited;
 use crate::log::Exchange;
 use crate::options::ServiceOptions;
 use crate::origin::Origin;
+use crate::rate::Charge;
 use crate::received::Received;
 use crate::route::Route;
 use crate::router::router;
@@ -44,6 +46,11 @@ pub(crate) struct Via {
     /// has the address of the nearest proxy, which must not be taken for the client's.
     pub(crate) unknown_client: Option<Failure>,
 }
+
+/// An extension of a response to a request that is served at any rate, although its source exceeds
+/// its own.
+#[derive(Clone, Copy)]
+pub(crate) struct OverRate;
 
 /// The HTTP API over one registry, for any transport.
 ///
@@ -111,8 +118,12 @@ impl DiscoveryService {
         let source = origin.address;
         let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
         parts.extensions.insert(Received { source, body: body.clone(), connection });
-        let handler = self.handle(Request::from_parts(parts, Body::empty()));
-        let mut response = match (malformed, route.filter(|route| route.admits(&method))) {
+        // Pinned here, because it is large and would otherwise be moved for each future around it.
+        let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
+        let admitting = route.filter(|route| route.admits(&method));
+        let is_free = malformed.is_some() || admitting.is_none_or(|route| route.charge().is_none());
+        let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
+        let mut response = match (malformed, admitting) {
             (Some(refusal), _) => refusal.into_response(),
             // A 404, a 405 and a preflight need no permit.
             (None, None) => handler.await,
@@ -129,6 +140,9 @@ impl DiscoveryService {
                 pack(response, accepts_gzip, source, service, multiplexed, method == Method::GET).await;
         }
 
+        if is_over_rate {
+            response.extensions_mut().insert(OverRate);
+        }
         let (latency, status) = (started.elapsed(), response.status());
         let failure = response.extensions().get::<Failure>();
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
@@ -137,23 +151,17 @@ impl DiscoveryService {
             let path = uri.path();
             Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();
         }
-        service.headers.complete(&mut response, &method, &origin.request_id);
+        service.headers.complete(&mut response, &method, origin.request_id);
         response
     }
 
-    /// Whether a request may be handled: its client must be known, within its rate, and read the
-    /// pages that it requests.
+    /// Whether a request may be handled: its client must be known and within its rate.
     fn admit(&self, route: Route, source: IpAddr, unknown_client: Option<Failure>) -> Result<(), Failure> {
         let Some(charge) = route.charge() else { return Ok(()) };
         if let Some(refusal) = unknown_client {
             return Err(refusal);
         }
-        self.service.rates.take(charge, source, 1)?;
-        // Otherwise the work for a page would be done before the page is refused.
-        if route == Route::Discover && !self.service.pending_responses.has_room(source) {
-            return Err(too_many_unread());
-        }
-        Ok(())
+        self.service.rates.take(charge, source, 1)
     }
 
     async fn handle(&self, request: Request) -> Response {

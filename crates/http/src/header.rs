@@ -54,7 +54,7 @@ impl CommonHeaders {
     }
 
     /// The headers of the response with `status` to a request with `method`.
-    pub(crate) fn of(&self, method: &Method, status: StatusCode, request_id: &RequestId) -> HeaderMap {
+    pub(crate) fn of(&self, method: &Method, status: StatusCode, request_id: RequestId) -> HeaderMap {
         let mut headers = if !status.is_success() {
             self.failure.clone()
         } else if method == Method::OPTIONS {
@@ -62,12 +62,12 @@ impl CommonHeaders {
         } else {
             self.success.clone()
         };
-        headers.insert(X_REQUEST_ID, request_id.to_header());
+        headers.insert(X_REQUEST_ID, request_id.into_header());
         headers
     }
 
     /// Adds the headers to the response to a request with `method`, unless it already has them.
-    pub(crate) fn complete(&self, response: &mut Response, method: &Method, request_id: &RequestId) {
+    pub(crate) fn complete(&self, response: &mut Response, method: &Method, request_id: RequestId) {
         // The headers of the response replace the common ones, for example its content type.
         let common = self.of(method, response.status(), request_id);
         let own = std::mem::replace(response.headers_mut(), common);

@@ -11,6 +11,7 @@ mod connection;
 mod error;
 mod exchange;
 mod exposition;
+mod group;
 mod gzip;
 mod handler;
 mod header;

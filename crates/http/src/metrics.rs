@@ -130,7 +130,7 @@ impl Default for Metrics {
             deltas: all.counter("deltas", "Lists of changes since a cursor returned"),
             watch_begun: all.counter("watch_begun", "Streams of /watch opened"),
             connections_refused: all
-                .counter("connections_refused", "Connections refused because the limit was reached"),
+                .counter("connections_refused", "Connections refused because a limit was reached"),
             connections_displaced: all.counter(
                 "connections_displaced",
                 "Connections without a request that were closed to admit another client",
@@ -218,7 +218,7 @@ impl Metrics {
     }
 }
 
-/// Counts as one until it is dropped.
+/// Adds one to a gauge until it is dropped.
 pub(crate) struct GaugeGuard<'a>(&'a Gauge);
 
 impl<'a> GaugeGuard<'a> {

@@ -13,8 +13,8 @@ use crate::rate::RateLimits;
 pub struct ServiceOptions {
     /// The clock that leases depend on.
     pub clock: Clock,
-    /// A prefix of paths, such as `/dev`, which reach the same routes as without it. `None` if there
-    /// is none.
+    /// A prefix of paths, such as `/dev`, which reach the same routes as without it. `None` if
+    /// there is none.
     pub base_path: Option<String>,
     /// Whether scripts of other origins may read the responses.
     pub cors: bool,

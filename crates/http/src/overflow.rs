@@ -69,7 +69,7 @@ impl Overflow {
             body.len()
         )
         .into_bytes();
-        for (name, value) in &self.headers.of(&Method::GET, status, &RequestId::fresh()) {
+        for (name, value) in &self.headers.of(&Method::GET, status, RequestId::fresh()) {
             text.extend_from_slice(&[name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
         }
         text.extend_from_slice(b"\r\n");

@@ -36,7 +36,8 @@ fn is_known(name: &str) -> bool {
 
 fn decode(text: &str) -> Option<Cow<'_, str>> {
     // Most values need no decoding and are borrowed.
-    if !text.bytes().any(|byte| matches!(byte, b'+' | b'%')) {
+    let bytes = text.as_bytes();
+    if !(bytes.contains(&b'+') || bytes.contains(&b'%')) {
         return Some(Cow::Borrowed(text));
     }
     if !text.contains('+') {

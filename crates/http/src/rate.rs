@@ -52,11 +52,22 @@ impl Default for RateLimits {
     }
 }
 
+/// How many kilobytes of pages a source gets for each request of its rate, on average, and in one
+/// second: half of a page of the default maximum. A burst of requests for small pages costs the
+/// service little, but one for large pages would keep it busy for seconds.
+const PAGE_KILOBYTES_PER_REQUEST: u32 = 100;
+
 /// What a request counts against.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Charge {
     Requests,
     Heartbeats,
+    /// Requests that are always served, such as health checks and requests for unknown paths.
+    Others,
+    /// Pages, in kilobytes before compression.
+    Pages,
+    /// New connections, and what a connection costs without a request.
+    Connections,
 }
 
 /// The buckets of all sources.
@@ -64,6 +75,28 @@ pub(crate) enum Charge {
 pub(crate) struct Rates {
     requests: Option<Limiter>,
     heartbeats: Option<Limiter>,
+    others: Option<Limiter>,
+    pages: Option<Limiter>,
+    connections: Option<Limiter>,
+}
+
+impl RateLimits {
+    fn pages(&self) -> Rate {
+        let per_second = self.requests.per_second.saturating_mul(PAGE_KILOBYTES_PER_REQUEST);
+        Rate { per_second, burst: per_second }
+    }
+
+    /// A client that keeps no connection opens one for each request.
+    fn connections(&self) -> Rate {
+        let Self { requests, heartbeats, .. } = self;
+        if requests.per_second == 0 || heartbeats.per_second == 0 {
+            return Rate { per_second: 0, burst: 0 };
+        }
+        Rate {
+            per_second: requests.per_second.saturating_add(heartbeats.per_second),
+            burst: requests.burst.saturating_add(heartbeats.burst),
+        }
+    }
 }
 
 impl Rates {
@@ -72,31 +105,54 @@ impl Rates {
         let limiter = |rate: fn(&RateLimits) -> Rate| {
             limits.as_ref().and_then(|limits| Limiter::new(rate(limits), limits))
         };
-        Self { requests: limiter(|limits| limits.requests), heartbeats: limiter(|limits| limits.heartbeats) }
+        Self {
+            requests: limiter(|limits| limits.requests),
+            heartbeats: limiter(|limits| limits.heartbeats),
+            others: limiter(|limits| limits.requests),
+            pages: limiter(RateLimits::pages),
+            connections: limiter(RateLimits::connections),
+        }
     }
 
     /// Counts requests from `address`; an error if there are too many. `count` is more than one for
     /// a request that stands for several.
     pub(crate) fn take(&self, charge: Charge, address: IpAddr, count: usize) -> Result<(), Failure> {
-        let limiter = match charge {
-            Charge::Requests => &self.requests,
-            Charge::Heartbeats => &self.heartbeats,
-        };
-        let (Some(limiter), Some(count)) = (limiter, u32::try_from(count).ok().and_then(NonZeroU32::new))
+        let (Some((limiter, source)), Some(count)) =
+            (self.limiter(charge, address), u32::try_from(count).ok().and_then(NonZeroU32::new))
         else {
             return Ok(());
         };
-        let source = Source::of(address);
-        if source.is_loopback() {
-            return Ok(());
-        }
         limiter.take(source, count).map_err(Failure::rate_limited)
+    }
+
+    /// Counts what turned out to cost more than was taken. Later requests wait until it is paid.
+    pub(crate) fn charge(&self, charge: Charge, address: IpAddr, count: usize) {
+        if let Some((limiter, source)) = self.limiter(charge, address) {
+            limiter.charge(source, u32::try_from(count).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// The limiter for requests from `address`, if they are limited.
+    fn limiter(&self, charge: Charge, address: IpAddr) -> Option<(&Limiter, Source)> {
+        let limiter = match charge {
+            Charge::Requests => &self.requests,
+            Charge::Heartbeats => &self.heartbeats,
+            Charge::Others => &self.others,
+            Charge::Pages => &self.pages,
+            Charge::Connections => &self.connections,
+        };
+        let source = Source::of(address);
+        limiter.as_ref().filter(|_| !source.is_loopback()).map(|limiter| (limiter, source))
     }
 
     /// Removes the buckets that are full again, so that their number depends on the sources of the
     /// last moments only.
     pub(crate) fn forget_idle_sources(&self) {
-        self.requests.iter().chain(&self.heartbeats).for_each(Limiter::forget_idle);
+        let Self { requests, heartbeats, others, pages, connections } = self;
+        [requests, heartbeats, others, pages, connections]
+            .into_iter()
+            .flatten()
+            .for_each(Limiter::forget_idle);
     }
 }
 
@@ -128,6 +184,15 @@ impl Limiter {
         match (&self.sites, source.site()) {
             (Some(sites), Some(site)) => sites.take(&site, count),
             _ => Ok(()),
+        }
+    }
+
+    /// Takes tokens that may become a debt of the source and of its networks.
+    fn charge(&self, source: Source, count: u32) {
+        self.sources.charge(&source, count);
+        self.networks.iter().for_each(|networks| networks.charge(&source.network(), count));
+        if let (Some(sites), Some(site)) = (&self.sites, source.site()) {
+            sites.charge(&site, count);
         }
     }
 

@@ -80,8 +80,8 @@ impl Route {
         *method == self.method() || (*method == Method::HEAD && self.method() == Method::GET)
     }
 
-    /// What a request counts against, or `None` if it is free. Monitors must get a response, however
-    /// many requests other clients at their address send.
+    /// What a request counts against, or `None` if it is always served. Monitors must get a response,
+    /// however many requests other clients at their address send.
     pub(crate) const fn charge(self) -> Option<Charge> {
         match self {
             Self::Health | Self::Livez | Self::Readyz => None,

@@ -1,7 +1,7 @@
 //! Listens, accepts connections, and shuts down.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,11 +15,13 @@ use crate::admission::{Admitted, Connections};
 use crate::certificate::keep_certificate;
 use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
+use crate::connection::state::ConnectionState;
 use crate::exchange::DiscoveryService;
 use crate::listener;
 use crate::open_files::OpenFiles;
 use crate::options::ServerOptions;
 use crate::overflow::Overflow;
+use crate::rate::Charge;
 use crate::scrape::serve_metrics;
 use crate::service::Service;
 use crate::shutdown::{Stage, end_connections};
@@ -132,6 +134,7 @@ impl Server {
             server: Arc::new(ConnectionServer::new(discovery, tls, &options)),
             service: service.clone(),
             open: Connections::new(max_connections, options.trusted_hops > 0),
+            shared_sources: options.trusted_hops > 0,
             connections: JoinSet::new(),
         };
 
@@ -157,7 +160,22 @@ struct Acceptor {
     server: Arc<ConnectionServer>,
     service: Arc<Service>,
     open: Arc<Connections>,
+    /// Whether the sources of connections are proxies, which have no rate.
+    shared_sources: bool,
     connections: JoinSet<()>,
+}
+
+/// Charges a connection to its source when it ends, also if it is ended for another.
+struct WasteGuard {
+    service: Arc<Service>,
+    state: Arc<ConnectionState>,
+    source: IpAddr,
+}
+
+impl Drop for WasteGuard {
+    fn drop(&mut self) {
+        self.service.rates.charge(Charge::Connections, self.source, self.state.waste());
+    }
 }
 
 impl Acceptor {
@@ -190,6 +208,11 @@ impl Acceptor {
     fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
         // Removes the tasks of connections that have ended.
         while self.connections.try_join_next().is_some() {}
+        if !self.shared_sources && self.service.rates.take(Charge::Connections, peer.ip(), 1).is_err() {
+            // Without a response, which would cost as much as a connection.
+            self.service.metrics.connections_refused.inc();
+            return;
+        }
         let state = self.server.new_state();
         let Some(Admitted { guard, key, displaced }) = self.open.admit(peer.ip(), state.clone()) else {
             self.service.metrics.connections_refused.inc();
@@ -202,8 +225,13 @@ impl Acceptor {
         let _ = stream.set_nodelay(true);
         let (server, service) = (self.server.clone(), self.service.clone());
         let stages = service.shutdown.subscribe();
+        let waste = (!self.shared_sources).then(|| WasteGuard {
+            service: service.clone(),
+            state: state.clone(),
+            source: peer.ip(),
+        });
         let task = self.connections.spawn(async move {
-            let (_guard, _open) = (guard, service.metrics.connection_open());
+            let (_guard, _open, _waste) = (guard, service.metrics.connection_open(), waste);
             server.serve(stream, peer.ip(), state, stages).await;
         });
         self.open.started(key, task);

@@ -21,8 +21,12 @@ use crate::watch::Watchers;
 const MAX_UNFINISHED_BODY_BYTES: usize = 128 << 20;
 /// The maximum number of bytes of large responses that clients have not read yet: about a hundred
 /// of the largest pages. Without a limit, clients that send requests on many connections and never
-/// read could fill the memory.
-const MAX_PENDING_RESPONSE_BYTES: usize = 256 << 20;
+/// read could fill the memory. With more, making what they may leave unread would take longer.
+const MAX_PENDING_RESPONSE_BYTES: usize = 128 << 20;
+
+/// How many large pages are made before requests that have arrived meanwhile get a turn, for each
+/// processor.
+const PAGES_PER_TURN: usize = 2;
 
 /// The state of the router.
 pub(crate) struct Service {
@@ -42,6 +46,8 @@ pub(crate) struct Service {
     pub(crate) unfinished_bodies: Arc<SourceBudget>,
     /// Bytes of large responses that clients have not read yet.
     pub(crate) pending_responses: Arc<SourceBudget>,
+    /// One permit for each large page that is about to be made.
+    pub(crate) page_turns: Semaphore,
     pub(crate) compressor: Compressor,
     pub(crate) headers: CommonHeaders,
     pub(crate) log: RequestLog,
@@ -51,6 +57,7 @@ pub(crate) struct Service {
 impl Service {
     pub(crate) fn new(registry: Arc<Registry>, options: ServiceOptions) -> Self {
         let metrics = Arc::new(Metrics::default());
+        let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let established = Established::new(registry.limits().ttl_default.as_millis());
         Self {
             registry,
@@ -62,6 +69,7 @@ impl Service {
             metrics,
             unfinished_bodies: SourceBudget::new(MAX_UNFINISHED_BODY_BYTES),
             pending_responses: SourceBudget::new(MAX_PENDING_RESPONSE_BYTES),
+            page_turns: Semaphore::new(PAGES_PER_TURN * processors),
             compressor: Compressor::new(),
             headers: CommonHeaders::new(options.cors),
             log: RequestLog::new(options.log_one_in),

@@ -1,6 +1,7 @@
 //! When a certificate expires, which rustls does not tell.
 //!
-//! This reads one date at a fixed place (RFC 5280, 4.1). A parser of X.509 would add a dozen crates.
+//! This reads one date at a fixed place (RFC 5280, 4.1). A parser of X.509 would add a dozen
+//! crates.
 
 use aurora_discovery_protocol::Timestamp;
 use rustls::pki_types::CertificateDer;

@@ -72,7 +72,8 @@ pub(crate) struct GatewayEvent {
     pub(crate) uri: Uri,
     /// The client's `Accept-Encoding`, if the service may compress.
     pub(crate) accept_encoding: Option<HeaderValue>,
-    /// The address that called the gateway; `None` for test calls from the console, which have none.
+    /// The address that called the gateway; `None` for test calls from the console, which have
+    /// none.
     pub(crate) source: Option<IpAddr>,
     /// The addresses that called the proxies in front of the gateway, and then the gateway.
     pub(crate) forwarded_for: Option<HeaderValue>,

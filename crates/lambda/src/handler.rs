@@ -133,7 +133,8 @@ fn client(source: IpAddr, forwarded_for: Option<HeaderValue>, trusted_hops: usiz
     }
     let headers = forwarded_for.into_iter().map(|value| (X_FORWARDED_FOR, value)).collect();
     // The gateway has appended `source`, as one more hop.
-    // A gateway always knows who called it, so a request that bypassed the proxies has a source too.
+    // A gateway always knows who called it, so a request that bypassed the proxies has a source
+    // too.
     Origin::of(&headers, source, trusted_hops + 1).map_or(source, |origin| origin.address)
 }
 

@@ -13,7 +13,7 @@ fn main() -> Result<(), serde_json::Error> {
         .unwrap_or_else(|| r#"{"peer_id": "alice", "port": 9000, "archetypes": ["pepino"]}"#.to_owned());
     // These bounds apply to the `discover` key, with which a registration can request a list of
     // peers.
-    let bounds = DiscoverBounds { default: 20, max: 100 };
+    let bounds = DiscoverBounds::new(20, 100);
     let leases = Ttl::from_secs(10)..=Ttl::from_secs(3_600);
     match RegisterRequest::from_body(body.as_bytes(), leases, bounds) {
         Ok(request) => println!("valid: {}", serde_json::to_string(&request)?),

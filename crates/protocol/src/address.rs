@@ -123,6 +123,44 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Whether a host in any other network may reach this one: not a [local](Host::is_local) address,
+    /// not one that is reserved for documentation, benchmarks or the future, and not a name that only
+    /// a local network resolves. Whether the host exists is not checked.
+    pub fn is_public(&self) -> bool {
+        match self {
+            _ if self.is_local() => false,
+            Self::Ip(IpAddr::V4(v4)) => {
+                let [first, second, third, _] = v4.octets();
+                let is_for_benchmarks = first == 198 && second & 0xFE == 18;
+                let is_for_protocols = [first, second, third] == [192, 0, 0];
+                let is_reserved = first == 0 || first >= 240;
+                !(is_for_benchmarks || is_for_protocols || is_reserved || v4.is_documentation())
+            }
+            // Only 2000::/3 is assigned to networks, except for 2001:db8::/32 and 3fff::/20.
+            Self::Ip(IpAddr::V6(v6)) => {
+                let [first, second, ..] = v6.segments();
+                let is_documentation =
+                    (first, second) == (0x2001, 0xDB8) || first == 0x3FFF && second < 0x1000;
+                first & 0xE000 == 0x2000 && !is_documentation
+            }
+            Self::Name(name) => is_public_name(name),
+        }
+    }
+}
+
+/// Whether a name in lower case is not one that each network resolves by itself: one without a dot,
+/// or under a domain that is reserved for local use (RFC 2606, 6761, 6762, 8375, and `internal`).
+fn is_public_name(name: &str) -> bool {
+    const LOCAL: [&str; 6] = ["localhost", "local", "internal", "invalid", "test", "example"];
+    let labels: Vec<&str> = name.split('.').collect();
+    match *labels {
+        [.., "home", "arpa"] => false,
+        [.., _, last] => !LOCAL.contains(&last),
+        _ => false,
+    }
+}
+
 /// The IPv4 address that an IPv6 address embeds: IPv4-mapped and IPv4-compatible (RFC 4291),
 /// IPv4-translated (RFC 2765), NAT64 (RFC 6052 and RFC 8215), 6to4 (RFC 3056) and Teredo (RFC 4380)
 /// addresses.
@@ -217,6 +255,49 @@ impl From<Address> for String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_public_if_an_outsider_may_reach_it() {
+        let is_public = |text: &str| Address::parse(text).unwrap().unwrap().host().is_public();
+        for text in [
+            "8.8.8.8",
+            "192.0.1.1",
+            "198.17.0.1",
+            "2600::1",
+            "64:ff9b::808:808",
+            "peer.example.org",
+            "peer.example.org.",
+        ] {
+            assert!(is_public(text), "{text}");
+        }
+        for text in [
+            "10.0.0.1",
+            "127.0.0.1",
+            "100.64.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "198.18.0.1",
+            "198.19.0.1",
+            "203.0.113.7",
+            "240.0.0.1",
+            "0.1.2.3",
+            "fd00::1",
+            "::1",
+            "2001:db8::1",
+            "3fff::1",
+            "4000::1",
+            "64:ff9b::a00:1",
+            "localhost",
+            "printer",
+            "printer.local",
+            "Peer.LOCAL.",
+            "db.internal",
+            "nas.home.arpa",
+            "app.10-0-0-1.example.org",
+        ] {
+            assert!(!is_public(text), "{text}");
+        }
+    }
 
     #[test]
     fn every_form_of_an_ipv4_address_is_one_host() {

@@ -99,8 +99,9 @@ impl RegisterRequestBuilder {
         self.set("lease_token", Ok(token), |request, token| request.lease_token = Some(token))
     }
 
-    /// Whether only the token may change, renew or end the registration from now on. Set it once the
-    /// token is stored: without the token, the id stays reserved for three leases after the last.
+    /// Whether only the token may change, renew or end the registration from now on. Set it once
+    /// the token is stored: without the token, the id stays reserved for three leases after the
+    /// last.
     pub fn token_only(self, token_only: bool) -> Self {
         self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
     }
@@ -285,7 +286,7 @@ mod tests {
             .unwrap();
         assert_eq!(
             serde_json::to_string(&built).unwrap(),
-            r#"{"peer_id":"p","address":"127.0.0.1","port":1,"archetypes":["a","b"],"metadata":{"n":1},"ttl_seconds":60,"lease_token":"t","token_only":true,"discover":{"archetype":[],"limit":3,"order":"sample"}}"#
+            r#"{"peer_id":"p","address":"127.0.0.1","port":1,"archetypes":["a","b"],"metadata":{"n":1},"ttl_seconds":60,"lease_token":"t","token_only":true,"discover":{"archetype":[],"limit":3}}"#
         );
         let query = DiscoverRequest::builder().archetype("b").archetype("a").cursor("c").view(View::Full);
         let names: Vec<_> = query.build().unwrap().parameters().into_iter().map(|(name, _)| name).collect();

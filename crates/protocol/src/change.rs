@@ -228,7 +228,7 @@ mod tests {
     use super::*;
     use crate::PeerJson;
 
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 1_000, max: 1_000 };
+    const BOUNDS: DiscoverBounds = DiscoverBounds::new(1_000, 1_000);
 
     fn query(pairs: &[(&'static str, &'static str)]) -> Result<ChangesRequest, Refusal> {
         let pairs = pairs.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));

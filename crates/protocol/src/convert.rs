@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn every_word_of_the_contract_is_parsed_from_what_it_displays() {
-        for order in [Order::Sample, Order::All] {
+        for order in [Order::Sample, Order::Diverse, Order::All] {
             assert_eq!(order.to_string().parse(), Ok(order));
         }
         for view in [View::Legacy, View::Full, View::Contact] {

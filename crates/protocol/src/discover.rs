@@ -12,17 +12,27 @@ use crate::{Archetype, Invalid, PeerId, Refusal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// A uniform random sample, drawn independently for each request.
+    /// A uniform random sample, drawn independently for each request. Requests leave it out, so that
+    /// a service whose default is another order returns that order.
     #[default]
     Sample,
+    /// A random sample, drawn independently for each request: half of it uniform, and half from
+    /// different networks, so that no network fills it.
+    Diverse,
     /// An enumeration of all matching peers, page by page.
     All,
 }
 
 impl Order {
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    fn is_sample(&self) -> bool {
+        *self == Self::Sample
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Sample => "sample",
+            Self::Diverse => "diverse",
             Self::All => "all",
         }
     }
@@ -30,8 +40,9 @@ impl Order {
     pub(crate) fn parse(text: &str) -> Result<Self, Invalid> {
         match text {
             "sample" => Ok(Self::Sample),
+            "diverse" => Ok(Self::Diverse),
             "all" => Ok(Self::All),
-            _ => Err(Invalid::rule("must be sample or all")),
+            _ => Err(Invalid::rule("must be sample, diverse or all")),
         }
     }
 }
@@ -99,14 +110,24 @@ impl Fill {
     }
 }
 
-/// The bounds of `limit`: a requested limit must be within `1..=max`, and `default` applies if the
-/// caller gives none.
+/// The bounds of `limit` and the defaults of a request: a requested limit must be within `1..=max`,
+/// and `default` and `order` apply if the caller gives none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DiscoverBounds {
     /// The limit if the caller gives none.
     pub default: u32,
     /// The maximum limit that a caller may request.
     pub max: u32,
+    /// The order if the caller gives neither one nor a cursor. A sample of either kind: an
+    /// enumeration is never the default, because its pages do not fit the clients that expect one.
+    pub order: Order,
+}
+
+impl DiscoverBounds {
+    /// Bounds of `limit`, with uniform samples as the default order.
+    pub const fn new(default: u32, max: u32) -> Self {
+        Self { default, max, order: Order::Sample }
+    }
 }
 
 /// The parameters of a `/discover` request, or the `discover` key of another request.
@@ -120,7 +141,8 @@ pub struct DiscoverRequest {
     /// A peer to leave out of the list, normally the caller itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exclude: Option<PeerId>,
-    /// Whether to return a sample or an enumeration.
+    /// Whether to return a sample, of which kind, or an enumeration.
+    #[serde(skip_serializing_if = "Order::is_sample")]
     pub order: Order,
     /// The position at which an enumeration continues: `next_cursor` of the previous page.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -265,14 +287,14 @@ impl DiscoverRequestBuilder {
         if self.archetypes_given > DiscoverRequest::MAX_ARCHETYPES {
             return Err(("archetype", Invalid::rule("must be given at most 8 times")));
         }
-        if self.cursor.is_some() && self.order == Some(Order::Sample) {
+        if self.cursor.is_some() && self.order.is_some_and(|order| order != Order::All) {
             return Err(("cursor", Invalid::rule("requires order=all: a sample has no next page")));
         }
         // A cursor implies an enumeration, so that clients need not repeat `order` on each page.
-        let implied = if self.cursor.is_some() { Order::All } else { Order::Sample };
+        let implied = if self.cursor.is_some() { Order::All } else { bounds.order };
         let order = self.order.unwrap_or(implied);
         if self.fill.is_some() && order == Order::All {
-            let rule = "requires order=sample: an enumeration lists only matching peers";
+            let rule = "requires order=sample or order=diverse: an enumeration lists only matching peers";
             return Err(("fill", Invalid::rule(rule)));
         }
         Ok(DiscoverRequest {
@@ -310,121 +332,4 @@ pub(crate) fn set_once<'n, T>(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 1_000, max: 1_000 };
-
-    fn query(pairs: &[(&'static str, &'static str)]) -> Result<DiscoverRequest, Refusal> {
-        let pairs = pairs.iter().map(|(name, value)| (Cow::Borrowed(*name), Cow::Borrowed(*value)));
-        DiscoverRequest::from_parameters(pairs, BOUNDS)
-    }
-
-    #[test]
-    fn a_request_without_parameters_samples_all_peers() {
-        assert_eq!(query(&[]).unwrap(), DiscoverRequest::new(1_000));
-        assert_eq!(query(&[("reputation", "true"), ("archetype", "")]).unwrap(), DiscoverRequest::new(1_000));
-    }
-
-    #[test]
-    fn request_parameters_round_trip() {
-        let whole = query(&[
-            ("archetype", "a b"),
-            ("archetype", "é"),
-            ("limit", "3"),
-            ("exclude", "p&q"),
-            ("order", "all"),
-            ("cursor", "c"),
-            ("view", "full"),
-        ])
-        .unwrap();
-        let filled = query(&[("archetype", "a"), ("fill", "any")]).unwrap();
-        assert_eq!(filled.fill, Some(Fill::Any));
-        for request in [whole, filled, DiscoverRequest::new(1_000)] {
-            let read = DiscoverRequest::from_parameters(
-                request.parameters().into_iter().map(|(n, v)| (n.into(), v)),
-                BOUNDS,
-            );
-            assert_eq!(read.unwrap(), request);
-        }
-    }
-
-    #[test]
-    fn the_legacy_view_has_a_deprecated_alias_and_clients_send_neither_name() {
-        for name in ["legacy", "seed"] {
-            assert_eq!(query(&[("view", name)]).unwrap(), DiscoverRequest::new(1_000));
-            let inline = RawValue::from_string(format!(r#"{{"view":"{name}"}}"#)).unwrap();
-            assert_eq!(DiscoverRequest::from_value(&inline, BOUNDS).unwrap(), DiscoverRequest::new(1_000));
-        }
-        assert!(query(&[("view", "half")]).unwrap_err().message.contains("legacy, full or contact"));
-        let written = serde_json::to_string(&DiscoverRequest::new(1_000)).unwrap();
-        assert!(!written.contains("view"), "{written}");
-        let full = DiscoverRequest { view: View::Full, ..DiscoverRequest::new(1_000) };
-        assert!(serde_json::to_string(&full).unwrap().contains(r#""view":"full""#));
-    }
-
-    #[test]
-    fn archetypes_are_sorted_and_deduplicated() {
-        let given = query(&[("archetype", "b"), ("archetype", "a"), ("archetype", "b")]).unwrap();
-        assert_eq!(given.archetypes.iter().map(Archetype::as_str).collect::<Vec<_>>(), ["a", "b"]);
-    }
-
-    #[test]
-    fn a_cursor_implies_an_enumeration() {
-        assert_eq!(query(&[("cursor", "x")]).unwrap().order, Order::All);
-        assert_eq!(query(&[("cursor", "x"), ("order", "sample")]).unwrap_err().field.unwrap(), "cursor");
-    }
-
-    #[test]
-    fn fill_is_refused_for_an_enumeration() {
-        for with in [("order", "all"), ("cursor", "x")] {
-            let refusal = query(&[("fill", "any"), with]).unwrap_err();
-            assert_eq!(refusal.field.as_deref(), Some("fill"), "{refusal}");
-            assert!(refusal.message.contains("order=sample"), "{refusal}");
-        }
-    }
-
-    #[test]
-    fn an_invalid_parameter_is_refused_by_name() {
-        let nine: Vec<_> =
-            ["1", "2", "3", "4", "5", "6", "7", "8", "9"].map(|name| ("archetype", name)).to_vec();
-        assert_eq!(query(&nine).unwrap_err().field.unwrap(), "archetype");
-        assert_eq!(query(&[("archetype", ""); 9]).unwrap_err().field.unwrap(), "archetype");
-        for (name, value) in [
-            ("limit", "0"),
-            ("limit", "1001"),
-            ("limit", "-1"),
-            ("limit", "+1"),
-            ("limit", ""),
-            ("limit", "ten"),
-            ("limit", "1.0"),
-            ("order", "newest"),
-            ("view", ""),
-            ("view", "Legacy"),
-            ("fill", ""),
-            ("fill", "all"),
-            ("exclude", ""),
-            ("exclude", "a b"),
-            ("archetype", " a"),
-        ] {
-            let refusal = query(&[(name, value)]).unwrap_err();
-            assert_eq!(refusal.code, crate::Code::InvalidParameter);
-            assert_eq!(refusal.field.unwrap(), name);
-        }
-        assert_eq!(
-            query(&[("limit", "1"), ("limit", "2")]).unwrap_err().to_string(),
-            "limit must be given once"
-        );
-    }
-
-    #[test]
-    fn only_known_parameters_are_checked() {
-        // Nine values break a rule for every parameter: at most eight archetypes are allowed, and
-        // every other parameter may appear only once.
-        let nine = |name| query(&[(name, "1"); 9]);
-        for name in DiscoverRequest::PARAMETERS {
-            assert_eq!(nine(name).unwrap_err().field.as_deref(), Some(name));
-        }
-        assert!(nine("reputation").is_ok());
-    }
-}
+mod tests;

@@ -7,7 +7,8 @@ use crate::{PeerId, Timestamp, View};
 /// A peer's JSON without the 58 bytes that the JSON of every peer has in common, about a fifth of
 /// it.
 ///
-/// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":` *back* `}`.
+/// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":`
+/// *back* `}`.
 ///
 /// - The *front* is the peer's id, escaped as JSON requires, its closing quote, the address, the
 ///   port and the archetypes.
@@ -62,12 +63,18 @@ impl<'a> EncodedPeer<'a> {
 
     /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
     pub const fn max_listed_len(&self, view: View) -> usize {
+        Self::max_listed_len_of(self.front.len(), self.back.len(), view)
+    }
+
+    /// The same for a peer whose front and back have these lengths.
+    pub const fn max_listed_len_of(front: usize, back: usize, view: View) -> usize {
         /// The size of the two extra keys of the full view, with their largest values.
         const FULL_VIEW: usize = 96;
+        let contact = Self::PREFIX.len() + front + Self::SUFFIX.len();
         match view {
-            View::Legacy => self.json_len(),
-            View::Full => self.json_len() + FULL_VIEW,
-            View::Contact => Self::PREFIX.len() + self.front.len() + Self::SUFFIX.len(),
+            View::Legacy => contact + Self::LAST_SEEN.len() + back,
+            View::Full => contact + Self::LAST_SEEN.len() + back + FULL_VIEW,
+            View::Contact => contact,
         }
     }
 
@@ -91,7 +98,7 @@ impl<'a> EncodedPeer<'a> {
         let id = id.as_str().as_bytes();
         // Comparing bytes suffices for almost every id. Only an id that JSON escapes has to be
         // decoded first.
-        if id.iter().copied().any(is_escaped) {
+        if id.contains(&b'"') || id.contains(&b'\\') {
             return *self.peer_id() == *id;
         }
         self.front.strip_prefix(id).is_some_and(|rest| rest.first() == Some(&b'"'))

@@ -1,12 +1,14 @@
 //! Heartbeats for many peers in one request, for hosts that run many agents.
 
+use std::net::IpAddr;
+
 use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::object::{Object, string};
 use crate::request::{discover, lease_token, peer_id};
-use crate::response::Body;
+use crate::response::{Body, address_if_valid};
 use crate::{
     Code, DiscoverBounds, DiscoverRequest, DiscoveredPage, HeartbeatRequest, Invalid, LeaseToken, PageInfo,
     PeerId, Refusal, Timestamp, Ttl,
@@ -158,8 +160,8 @@ pub struct HeartbeatsResponse<P = DiscoveredPage> {
     /// The time at which the leases were renewed.
     pub timestamp: Timestamp,
     /// The source address of the request. `None` from services that do not report it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_address: Option<String>,
+    #[serde(default, deserialize_with = "address_if_valid", skip_serializing_if = "Option::is_none")]
+    pub observed_address: Option<IpAddr>,
     /// The number of renewed leases.
     pub renewed: usize,
     /// The result for each peer, in the order of the request.
@@ -190,8 +192,8 @@ pub enum HeartbeatResult {
         peer_id: PeerId,
         /// One sentence that a person can act on.
         error: String,
-        /// The error code: `peer_not_registered`, `not_holder`, `rate_limited`, or the reason why the
-        /// store failed.
+        /// The error code: `peer_not_registered`, `not_holder`, `rate_limited`, or the reason why
+        /// the store failed.
         code: Code,
     },
 }
@@ -219,7 +221,7 @@ impl HeartbeatsResponse {
 mod tests {
     use super::*;
 
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
+    const BOUNDS: DiscoverBounds = DiscoverBounds::new(20, 100);
 
     fn read(body: &str) -> Result<Heartbeat, Refusal> {
         Heartbeat::from_body(body.as_bytes(), BOUNDS)

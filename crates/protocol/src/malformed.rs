@@ -29,7 +29,7 @@ pub(crate) fn refuse(body: &[u8], error: impl Display) -> Refusal {
     Refusal::body(format!("the body {received}; {remedy}"))
 }
 
-/// What a text is that does not begin as an object.
+/// Describes a body that does not begin as an object.
 fn kind(text: &str) -> &'static str {
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     match text.as_bytes() {

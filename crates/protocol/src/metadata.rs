@@ -1,12 +1,13 @@
 //! The metadata that a peer publishes, kept as the peer wrote it.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::Invalid;
-use crate::object::{NUMBER_RULE, numbers_fit, string_width};
+use crate::object::{NUMBER_RULE, Text, numbers_fit, string_width};
 
 /// A JSON object of at most 4 KiB as written and at most 16 levels. It is returned byte for byte,
 /// with its large numbers, order of keys and white space. No object in it repeats a key, and every
@@ -27,9 +28,11 @@ impl Metadata {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let value: &RawValue =
             serde_json::from_str(text).map_err(|_| Invalid::rule("must be a JSON object"))?;
-        Self::from_raw(value)
+        let metadata = Self::from_raw(value)?;
+        if numbers_fit(text) { Ok(metadata) } else { Err(NUMBER_RULE) }
     }
 
+    /// Reads the metadata in a body, whose numbers were checked together.
     pub(crate) fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') {
@@ -39,9 +42,6 @@ impl Metadata {
             return Err(Invalid::rule("must be at most 4096 bytes of JSON"));
         }
         check_structure(text)?;
-        if !numbers_fit(text) {
-            return Err(NUMBER_RULE);
-        }
         Ok(Self(text.into()))
     }
 
@@ -94,11 +94,11 @@ impl<'de> Deserialize<'de> for Metadata {
 /// `text` has already been checked.
 fn check_structure(text: &str) -> Result<(), Invalid> {
     /// An open object, with its keys so far, or an open list.
-    enum Open {
-        Object(HashSet<String>),
+    enum Open<'a> {
+        Object(BTreeSet<Cow<'a, str>>),
         List,
     }
-    let mut open: Vec<Open> = Vec::new();
+    let mut open: Vec<Open<'_>> = Vec::new();
     // A string is a key if it follows `{` or `,` in an object. In a list the flag has no effect.
     let mut key_follows = false;
     let mut rest = text;
@@ -108,13 +108,13 @@ fn check_structure(text: &str) -> Result<(), Invalid> {
             b'{' | b'[' if open.len() == Metadata::MAX_LEVELS => {
                 return Err(Invalid::rule("must be nested at most 16 levels deep"));
             }
-            b'{' => open.push(Open::Object(HashSet::new())),
+            b'{' => open.push(Open::Object(BTreeSet::new())),
             b'[' => open.push(Open::List),
             b'}' | b']' => drop(open.pop()),
             // A string is consumed as a whole, so that brackets inside it do not count.
             b'"' => {
                 width = string_width(rest);
-                let string: String = serde_json::from_str(&rest[..width])
+                let Text(string) = serde_json::from_str(&rest[..width])
                     .map_err(|_| Invalid::rule("must be valid Unicode, without lone surrogates"))?;
                 if let (true, Some(Open::Object(keys))) = (key_follows, open.last_mut())
                     && !keys.insert(string)

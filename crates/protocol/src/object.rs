@@ -95,6 +95,10 @@ pub(crate) const NUMBER_RULE: Invalid =
 
 /// Whether every number in a JSON text fits a double. The syntax of `text` was checked before.
 pub(crate) fn numbers_fit(text: &str) -> bool {
+    // Most values are strings.
+    if text.starts_with('"') {
+        return true;
+    }
     let mut rest = text;
     while let Some(first) = rest.bytes().next() {
         let width = match first {
@@ -207,7 +211,7 @@ impl<'de> Deserialize<'de> for Entries<'de> {
 }
 
 /// A string that is borrowed if it contains no escapes. `Cow`'s own implementation always copies.
-struct Text<'a>(Cow<'a, str>);
+pub(crate) struct Text<'a>(pub(crate) Cow<'a, str>);
 
 impl<'de> Deserialize<'de> for Text<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -61,8 +61,8 @@ impl RegisterRequest {
         }
     }
 
-    /// Reads a body. `ttl` is the range of leases that the service grants, and `bounds` apply to the
-    /// `discover` key.
+    /// Reads a body. `ttl` is the range of leases that the service grants, and `bounds` apply to
+    /// the `discover` key.
     ///
     /// # Errors
     /// A [`Refusal`] that names the key and the rule it breaks.
@@ -147,7 +147,7 @@ mod tests {
     use crate::{Code, Order};
 
     const TTL: RangeInclusive<Ttl> = Ttl::from_secs(10)..=Ttl::from_secs(600);
-    const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
+    const BOUNDS: DiscoverBounds = DiscoverBounds::new(20, 100);
 
     fn register(body: &str) -> Result<RegisterRequest, Refusal> {
         RegisterRequest::from_body(body.as_bytes(), TTL, BOUNDS)

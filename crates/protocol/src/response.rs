@@ -1,8 +1,9 @@
 //! The bodies of responses.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
@@ -50,8 +51,8 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     pub heartbeat_interval_seconds: u32,
     /// The source address of the request. A peer that moved sees that it changed. `None` from
     /// services that do not report it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_address: Option<String>,
+    #[serde(default, deserialize_with = "address_if_valid", skip_serializing_if = "Option::is_none")]
+    pub observed_address: Option<IpAddr>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
@@ -104,6 +105,14 @@ pub struct PageInfo {
     /// The position of the next page of an enumeration. `None` on the last page and in a sample.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next_cursor: Option<String>,
+}
+
+/// Reads an address. Another text counts as none, because a client can do without.
+pub(crate) fn address_if_valid<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<IpAddr>, D::Error> {
+    let text: Option<String> = Option::deserialize(deserializer)?;
+    Ok(text.and_then(|text| text.parse().ok()))
 }
 
 /// The body of a response without its list of peers, and the list.
@@ -301,7 +310,7 @@ mod tests {
     fn a_heartbeat_response_has_the_keys_of_the_contract_in_its_order() {
         let body = r#"{"message":"Heartbeat updated","peer_id":"uuid-or-identifier","timestamp":"2025-10-02T12:00:00","ttl_expires":"2025-10-02T12:05:00","ttl_seconds":300,"heartbeat_interval_seconds":100,"observed_address":"203.0.113.7"}"#;
         let read = HeartbeatResponse::from_body(body.as_bytes()).unwrap();
-        assert_eq!(read.observed_address.as_deref(), Some("203.0.113.7"));
+        assert_eq!(read.observed_address, Some(IpAddr::from([203, 0, 113, 7])));
         assert_eq!(serde_json::to_string(&read).unwrap(), body);
     }
 }

@@ -18,7 +18,7 @@ use aurora_discovery_protocol::{
 };
 use aurora_discovery_registry::{
     Caller, Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query,
-    Registry, Removal, Renewal, Standing, Store, StoreError, Swept, Total, WebOrigin,
+    Registry, Removal, Renewal, Standing, Store, StoreError, Swept, Total, WebOrigin, choose_diverse,
 };
 
 /// Dormant peers are deleted by the next sweep, so that there is no revival window.
@@ -67,6 +67,12 @@ impl MemoryStore {
         if random {
             // The first entries of a shuffled list are a uniform sample.
             fastrand::shuffle(&mut matching);
+            if query.diverse {
+                let candidates =
+                    matching.into_iter().map(|entry| (entry, entry.holder.source.wide_network()));
+                let mut random = |below| fastrand::u32(..below);
+                matching = choose_diverse(candidates.collect(), query.limit, &mut random);
+            }
             matching.truncate(query.limit);
         }
         let mut list = PeerList::default();

@@ -13,9 +13,9 @@ use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 /// with different content while it matches. Renewing a lease and registering again with the same
 /// content are not changes. Changes are recorded in the order in which they took effect, each with
 /// the peer as it was listed at that moment. A store may merge changes of one peer within a second,
-/// at the place of the last. A follower that reads in between may then learn of a peer that it knows
-/// as one that joined, or that a peer left which it does not know. A change can be read as soon as its effect is visible
-/// to [`crate::Store::sample`], or earlier.
+/// at the place of the last. A follower that reads in between may then learn of a peer that it
+/// knows as one that joined, or that a peer left which it does not know. A change can be read as
+/// soon as its effect is visible to [`crate::Store::sample`], or earlier.
 ///
 /// # Positions
 /// A position is a point between two changes of one run of the store. A client that takes
@@ -210,7 +210,18 @@ impl Registry {
     fn changes_query(&self, request: ChangesRequest) -> (Query, Option<String>) {
         let ChangesRequest { archetypes, limit, exclude, view, since } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-        (Query { archetypes, exclude, view, limit, page_bytes: self.limits().page_bytes, fill: false }, since)
+        (
+            Query {
+                archetypes,
+                exclude,
+                view,
+                limit,
+                page_bytes: self.limits().page_bytes,
+                diverse: false,
+                fill: false,
+            },
+            since,
+        )
     }
 }
 

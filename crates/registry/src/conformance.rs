@@ -23,6 +23,7 @@ pub mod address;
 pub mod bounds;
 mod cases;
 pub mod census;
+pub mod diverse;
 pub mod enumeration;
 pub mod fairness;
 pub mod fill;

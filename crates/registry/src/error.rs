@@ -19,6 +19,10 @@ pub enum Error {
     /// request.
     #[error("the request came from a link-local address")]
     SourceIsLinkLocal,
+    /// The address of the registration is one that no host in another network can reach, and the
+    /// operator lists only public addresses.
+    #[error("the address is not public")]
+    AddressNotPublic,
     /// The registration has more archetypes than the operator allows.
     #[error("a peer may have at most {max} archetypes")]
     TooManyArchetypes {

@@ -5,8 +5,10 @@
 //! `expires_at` alone decides whether a peer is live. Every operation compares it with `now`, and
 //! no code recomputes it from the time at which the peer was last seen.
 
+mod address_policy;
 mod change;
 mod cursor;
+mod diverse;
 mod error;
 mod holder;
 mod limits;
@@ -21,17 +23,19 @@ mod web_origin;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 
+pub use address_policy::{AddressPolicy, UnknownPolicy};
 pub use change::{
     Changes, ChangesPage, Delta, LoggedChange, PositionLookup, Watch, WatchEvent, WatchRead, Watcher,
 };
 pub use cursor::{Cursor, Position};
+pub use diverse::{CANDIDATES_PER_PEER, choose_diverse, diverse_halves, interleave};
 pub use error::Error;
 pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits, Writes};
 pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
 pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
-pub use source::{Network, Source};
+pub use source::{Network, Source, WideNetwork};
 pub use standing::{Held, Proof, Standing};
 pub use store::{
     ArchetypeCensus, Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store,

@@ -2,7 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use aurora_discovery_protocol::{DiscoverBounds, Timestamp, Ttl};
+use aurora_discovery_protocol::{DiscoverBounds, Order, Timestamp, Ttl};
+
+use crate::AddressPolicy;
 
 /// The inverse of the fraction by which a heartbeat interval may be shortened at random. A fifth
 /// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth
@@ -65,10 +67,9 @@ pub struct Limits {
     /// maximum rate of heartbeats. If a third of a lease is shorter than this, the interval is a
     /// third of the lease.
     pub heartbeat_interval_min_seconds: u32,
-    /// The bounds of `limit` for `/discover`.
+    /// The bounds of `limit` for `/discover`, and its default order.
     pub discover: DiscoverBounds,
-    /// The bounds of `limit` for a `discover` key in another request, where a small response is
-    /// expected.
+    /// The same for a `discover` key in another request, where a small response is expected.
     pub inline_discover: DiscoverBounds,
     /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
     /// clients should not need that much memory.
@@ -84,6 +85,8 @@ pub struct Limits {
     /// The maximum size of the change log in bytes. It is enough for `max_changes` peers of the
     /// size that legacy clients publish. Larger ones are dropped from the log earlier.
     pub max_changes_bytes: usize,
+    /// Which addresses peers may publish. Any by default, because many networks are private.
+    pub addresses: AddressPolicy,
     /// Whether the holder rule applies: only the holder may change a live registration.
     pub holder_rule: bool,
 }
@@ -106,12 +109,13 @@ impl Default for Limits {
             revival_window_millis: 24 * 3_600 * 1_000,
             heartbeat_interval_max_seconds: 200,
             heartbeat_interval_min_seconds: 10,
-            discover: DiscoverBounds { default: 1_000, max: 1_000 },
-            inline_discover: DiscoverBounds { default: 20, max: 100 },
+            discover: DiscoverBounds::new(1_000, 1_000),
+            inline_discover: DiscoverBounds::new(20, 100),
             page_bytes: 1 << 20,
             page_read_units: None,
             max_changes: 65_536,
             max_changes_bytes: 24 << 20,
+            addresses: AddressPolicy::Any,
             holder_rule: true,
         }
     }
@@ -179,6 +183,9 @@ impl Limits {
                     "the default of the limit parameter ({}) must be from 1 to {}",
                     bounds.default, bounds.max
                 )));
+            }
+            if bounds.order == Order::All {
+                return Err(InvalidLimits("the default order must be sample or diverse".to_owned()));
             }
         }
         Ok(())
@@ -266,7 +273,10 @@ mod tests {
         assert!(none.check().is_err());
         let intervals = Limits { heartbeat_interval_min_seconds: 201, ..Limits::default() };
         assert!(intervals.check().unwrap_err().to_string().contains("minimum heartbeat interval"));
-        let page = Limits { discover: DiscoverBounds { default: 0, max: 10 }, ..Limits::default() };
+        let page = Limits { discover: DiscoverBounds::new(0, 10), ..Limits::default() };
         assert!(page.check().is_err());
+        let discover = DiscoverBounds { order: Order::All, ..DiscoverBounds::new(10, 10) };
+        let order = Limits { discover, ..Limits::default() };
+        assert!(order.check().unwrap_err().to_string().contains("sample or diverse"));
     }
 }

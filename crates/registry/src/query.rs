@@ -16,6 +16,8 @@ pub struct Query {
     pub limit: usize,
     /// The maximum size of the peers in the page, in bytes. One peer is always allowed.
     pub page_bytes: usize,
+    /// Whether a sample is diverse; see [`crate::Store::sample`].
+    pub diverse: bool,
     /// Whether to fill a sample with other peers if fewer than `limit` match; see
     /// [`crate::Store::sample`].
     pub fill: bool,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{
-    Address, DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId,
-    PeerList, RegisterRequest, Registration, Timestamp, Ttl,
+    DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId, PeerList,
+    RegisterRequest, Registration, Timestamp, Ttl,
 };
 
 use crate::{
@@ -115,12 +115,12 @@ impl Registry {
     }
 
     /// Registers a peer. The address of the caller becomes the peer's address if the request
-    /// contains none.
+    /// contains none, or if the operator lists only such addresses.
     ///
     /// # Errors
     /// [`Error::TtlOutOfBounds`], [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`],
-    /// [`Error::NotHolder`], [`Error::Full`], or the store's failure. After any but the last,
-    /// nothing has changed.
+    /// [`Error::AddressNotPublic`], [`Error::NotHolder`], [`Error::Full`], or the store's failure.
+    /// After any but the last, nothing has changed.
     pub async fn register(
         &self,
         request: RegisterRequest,
@@ -134,10 +134,7 @@ impl Registry {
             return Err(Error::TooManyArchetypes { max });
         }
         let claim = self.claim(caller, request.lease_token.as_ref());
-        let address = match request.address {
-            Some(address) => address,
-            None => Address::from_ip(caller.address).map_err(|_| Error::SourceIsLinkLocal)?,
-        };
+        let address = self.limits.addresses.address(request.address, caller.address)?;
         let new_token = random_token()?;
         let registration = Registration {
             peer_id: request.peer_id,
@@ -219,7 +216,7 @@ impl Registry {
         }
     }
 
-    /// Lists live peers: a uniform random sample, or a page of an enumeration.
+    /// Lists live peers: a uniform or diverse random sample, or a page of an enumeration.
     ///
     /// # Errors
     /// [`Error::InvalidCursor`], [`Error::CursorExpired`], or the store's failure.
@@ -241,10 +238,10 @@ impl Registry {
         let DiscoverRequest { archetypes, limit, exclude, order, cursor, view, fill } = request;
         let limit = usize::try_from(limit).unwrap_or(usize::MAX);
         let fill = fill == Some(Fill::Any);
-        let page_bytes = self.limits.page_bytes_beside(writes);
-        let query = Query { archetypes, exclude, view, limit, page_bytes, fill };
+        let (page_bytes, diverse) = (self.limits.page_bytes_beside(writes), order == Order::Diverse);
+        let query = Query { archetypes, exclude, view, limit, page_bytes, diverse, fill };
         match order {
-            Order::Sample => Ok(discovered(self.store.sample(&query, now).await?, None)),
+            Order::Sample | Order::Diverse => Ok(discovered(self.store.sample(&query, now).await?, None)),
             Order::All => self.enumerate(&query, cursor.as_deref(), now).await,
         }
     }

@@ -57,6 +57,16 @@ impl Source {
         }
     }
 
+    /// The wide network of this source, at the granularity of a provider: an IPv4 /16 or an IPv6
+    /// /32. A diverse sample draws from different ones. One party may have many of them, but each
+    /// costs it much more than an address does.
+    pub fn wide_network(self) -> WideNetwork {
+        WideNetwork(match self {
+            Self::V4(v4) => 1 << 32 | u64::from(v4.to_bits() >> 16),
+            Self::V6(prefix) => prefix >> 32,
+        })
+    }
+
     /// Whether `address` belongs to this source.
     pub fn contains(self, address: IpAddr) -> bool {
         Self::of(address) == self
@@ -85,7 +95,7 @@ impl Source {
     }
 }
 
-/// A network whose peers are bounded together.
+/// A range of addresses whose peers share a limit, because one operator usually controls all of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Network {
     /// An IPv4 /24, by its upper 24 bits.
@@ -94,6 +104,17 @@ pub enum Network {
     V6Subscriber(u64),
     /// An IPv6 /48, by its upper 48 bits.
     V6Site(u64),
+}
+
+/// A network that diverse samples distinguish: an IPv4 /16 or an IPv6 /32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WideNetwork(u64);
+
+impl WideNetwork {
+    /// A number that differs between any two networks, of at most 33 bits.
+    pub const fn key(self) -> u64 {
+        self.0
+    }
 }
 
 fn prefix(v6: Ipv6Addr) -> u64 {
@@ -137,6 +158,15 @@ mod tests {
         assert!(home.network() == nearby.network() && home.network() != site.network());
         assert!(home.site() == site.site() && home.site() != away.site());
         assert!(home.is_near(site) && !home.is_near(away) && !home.is_near(one));
+    }
+
+    #[test]
+    fn a_wide_network_is_a_16_or_a_32() {
+        let [one, near, far] = ["203.0.113.7", "203.0.200.9", "203.1.113.7"].map(source);
+        assert!(one.wide_network() == near.wide_network() && one.wide_network() != far.wide_network());
+        let [one, near, far] = ["2001:db8::1", "2001:db8:ffff::1", "2001:db9::1"].map(source);
+        assert!(one.wide_network() == near.wide_network() && one.wide_network() != far.wide_network());
+        assert_ne!(source("0.1.0.0").wide_network(), source("0:1::").wide_network());
     }
 
     #[test]

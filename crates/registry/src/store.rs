@@ -110,6 +110,19 @@ pub trait Store: Send + Sync + 'static {
     /// If `query.fill` is set and archetypes are given, and fewer than `limit` peers match, the
     /// list continues with a uniform random sample of the other live peers, as far as `page_bytes`
     /// allows. `total` counts only the peers that match.
+    ///
+    /// # Diverse samples
+    /// If `query.diverse` is set, half of the list (rounded up) is uniform as above, and the rest
+    /// comes from different wide networks ([`Source::wide_network`]) of the peers that match. The
+    /// networks are drawn uniformly, and then a peer of each. A network that has no other peer than
+    /// those of the uniform half is passed over. Where there are fewer networks than places, the
+    /// other places are uniform, so that a list is never shorter than that of a uniform sample.
+    ///
+    /// A store that can't draw from all networks of the matching peers draws from those of a
+    /// uniform sample of candidates, and documents their number
+    /// ([`choose_diverse`](crate::choose_diverse)).
+    ///
+    /// [`Source::wide_network`]: crate::Source::wide_network
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError>;
 
     /// Lists one page of an enumeration of the live peers that match, from the start or from

@@ -1,7 +1,8 @@
 //! Leases, and the limits of a registry.
 
-use aurora_discovery_protocol::{DiscoverBounds, Ttl};
-use aurora_discovery_registry::Limits;
+use aurora_discovery_protocol::{DiscoverBounds, Order, Ttl};
+use aurora_discovery_registry::{AddressPolicy, Limits};
+use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, value_parser};
 
 use crate::{SettingError, Sources};
@@ -44,6 +45,10 @@ pub struct RegistryArgs {
     /// The number of peers in a discover response if the request has no limit.
     #[arg(long, env = "AURORA_DEFAULT_LIMIT", default_value_t = Limits::default().discover.default, value_name = "COUNT", value_parser = value_parser!(u32).range(1..=1_000))]
     pub default_limit: u32,
+    /// The order of a discover response if the request has none: a uniform sample, or one of which
+    /// half comes from different networks.
+    #[arg(long, env = "AURORA_DEFAULT_ORDER", default_value_t = Limits::default().discover.order, value_name = "ORDER", value_parser = PossibleValuesParser::new(["sample", "diverse"]).try_map(|order| order.parse::<Order>()))]
+    pub default_order: Order,
     /// The maximum number of peers, live and dormant; further newcomers are rejected.
     #[arg(long, env = "AURORA_MAX_PEERS", default_value_t = Limits::default().max_peers, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
     pub max_peers: u64,
@@ -54,6 +59,10 @@ pub struct RegistryArgs {
     /// The maximum number of archetypes of one peer; by default 32, and 8 on a DynamoDB table.
     #[arg(long, env = "AURORA_MAX_ARCHETYPES_PER_PEER", value_name = "COUNT", value_parser = value_parser!(u32).range(0..=32))]
     pub max_archetypes_per_peer: Option<u32>,
+    /// The addresses that peers may publish: any; only public ones, which hosts in other networks can
+    /// reach; or only the address that a registration came from, whatever it publishes.
+    #[arg(long, env = "AURORA_ADDRESSES", default_value_t = Limits::default().addresses, value_name = "POLICY", value_parser = PossibleValuesParser::new(AddressPolicy::ALL.map(|policy| policy.to_string())).try_map(|policy| policy.parse::<AddressPolicy>()))]
+    pub addresses: AddressPolicy,
     /// The maximum size of a page of peers; by default 1 MiB, and 128 KiB on a DynamoDB table, where a page
     /// also costs at most one read unit for each KiB.
     #[arg(long, env = "AURORA_MAX_PAGE_BYTES", value_name = "BYTES", value_parser = value_parser!(u32).range(16_384..=MAX_PAGE_BYTES))]
@@ -97,7 +106,13 @@ impl RegistryArgs {
             page_bytes: self
                 .max_page_bytes
                 .map_or(defaults.page_bytes, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
-            discover: DiscoverBounds { default: self.default_limit, ..defaults.discover },
+            discover: DiscoverBounds {
+                default: self.default_limit,
+                order: self.default_order,
+                ..defaults.discover
+            },
+            inline_discover: DiscoverBounds { order: self.default_order, ..defaults.inline_discover },
+            addresses: self.addresses,
             holder_rule: !self.open_registrations,
             ..defaults
         };
@@ -223,6 +238,11 @@ mod tests {
     }
 
     #[test]
+    fn an_enumeration_cannot_be_the_default_order() {
+        assert!(limits(&["--default-order=all"]).unwrap_err().contains("sample, diverse"));
+    }
+
+    #[test]
     fn zero_switches_the_bound_per_source_off_and_no_other() {
         assert_eq!(limits(&["--max-peers-per-source=0"]).unwrap().max_peers_per_source, 0);
         assert!(limits(&["--max-peers=0"]).is_err());
@@ -238,9 +258,11 @@ mod tests {
             "--heartbeat-interval-max=90",
             "--heartbeat-interval-min=9",
             "--default-limit=8",
+            "--default-order=diverse",
             "--max-peers=5",
             "--max-peers-per-source=6",
             "--max-archetypes-per-peer=9",
+            "--addresses=public",
             "--max-page-bytes=20000",
             "--open-registrations",
         ]);
@@ -252,10 +274,12 @@ mod tests {
             revival_window_millis: MILLIS_PER_HOUR,
             heartbeat_interval_max_seconds: 90,
             heartbeat_interval_min_seconds: 9,
-            discover: DiscoverBounds { default: 8, ..defaults.discover },
+            discover: DiscoverBounds { default: 8, order: Order::Diverse, ..defaults.discover },
+            inline_discover: DiscoverBounds { order: Order::Diverse, ..defaults.inline_discover },
             max_peers: 5,
             max_peers_per_source: 6,
             max_archetypes_per_peer: 9,
+            addresses: AddressPolicy::Public,
             page_bytes: 20_000,
             holder_rule: false,
             ..defaults

@@ -17,8 +17,8 @@ const MAX_SECONDS: u64 = 86_400;
 /// handles one request at a time.
 #[derive(Clone, Debug, Args)]
 pub struct ServerArgs {
-    /// The address and port to listen on; a host name is resolved once, at the start; port 0 selects
-    /// a free port.
+    /// The address and port to listen on; a host name is resolved once, at the start; port 0
+    /// selects a free port.
     #[arg(long, env = "AURORA_LISTEN", default_value_t = ServerOptions::default().listen, value_name = "ADDRESS:PORT", value_parser = socket_address)]
     pub listen: SocketAddr,
     /// The address and port that serve Prometheus metrics; by default they are not served.
@@ -30,8 +30,8 @@ pub struct ServerArgs {
     /// The certificate's private key, in PEM; requires --tls-cert.
     #[arg(long, env = "AURORA_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
-    /// A prefix of paths that reaches the same routes as without it, such as /dev behind a proxy that
-    /// does not remove it.
+    /// A prefix of paths that reaches the same routes as without it, such as /dev behind a proxy
+    /// that does not remove it.
     #[arg(long, env = "AURORA_BASE_PATH", value_name = "PATH", value_parser = base_path)]
     pub base_path: Option<String>,
     /// The number of your own proxies in front of the service that append the client address to
@@ -49,19 +49,19 @@ pub struct ServerArgs {
     /// others get 503 with `Retry-After`.
     #[arg(long, env = "AURORA_MAX_WATCHERS", default_value_t = count(ServiceOptions::default().max_watchers), value_name = "COUNT", value_parser = value_parser!(u32))]
     pub max_watchers: u32,
-    /// The bytes per second of all /watch streams together; streams that fall behind are closed, and
-    /// their clients reconnect later; 0 means no limit.
+    /// The bytes per second of all /watch streams together; streams that fall behind are closed,
+    /// and their clients reconnect later; 0 means no limit.
     #[arg(long, env = "AURORA_WATCH_BYTES_PER_SECOND", default_value_t = ServiceOptions::default().watch_bytes_per_second, value_name = "BYTES", value_parser = value_parser!(u32))]
     pub watch_bytes_per_second: u32,
-    /// The requests per second of one source (an IPv4 address or an IPv6 /64), other than heartbeats
-    /// and health checks; further requests get 429 with `Retry-After`; 0 means no limit.
+    /// The requests per second of one source (an IPv4 address or an IPv6 /64), other than
+    /// heartbeats and health checks; further requests get 429 with `Retry-After`; 0 means no limit.
     #[arg(long, env = "AURORA_REQUEST_RATE", default_value_t = RateLimits::default().requests.per_second, value_name = "PER_SECOND", value_parser = value_parser!(u32))]
     pub request_rate: u32,
     /// The requests that a source may send at once, after a pause.
     #[arg(long, env = "AURORA_REQUEST_BURST", default_value_t = RateLimits::default().requests.burst, value_name = "COUNT", value_parser = value_parser!(u32).range(1..))]
     pub request_burst: u32,
-    /// The heartbeats per second of one source; each peer of a heartbeat for many counts; 0 means no
-    /// limit.
+    /// The heartbeats per second of one source; each peer of a heartbeat for many counts; 0 means
+    /// no limit.
     #[arg(long, env = "AURORA_HEARTBEAT_RATE", default_value_t = RateLimits::default().heartbeats.per_second, value_name = "PER_SECOND", value_parser = value_parser!(u32))]
     pub heartbeat_rate: u32,
     /// The heartbeats that a source may send at once, after a pause.

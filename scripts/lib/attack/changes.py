@@ -90,7 +90,7 @@ class ChangeFlush(Attack):
         self._followers = Followers(scene)
 
     def observe(self, scene: Scene) -> None:
-        """Goes on for long enough to flush 65,536 changes."""
+        """Continues for long enough to flush 65,536 changes."""
         began = time.monotonic()
         if until(2.0 if scene.form.short else 45.0, self._followers.has_lost):
             scene.notes.append(f"flushed {time.monotonic() - began:.0f} s after the measurement")
@@ -185,5 +185,7 @@ def full_speed() -> list[Attack]:
     return [
         FullSpeed("register", registration),
         FullSpeed("discover", partial(discover, "/discover?limit=50")),
+        FullSpeed("large-discover", partial(discover, "/discover?limit=1000")),
         FullSpeed("heartbeat", heartbeat),
+        FullSpeed("health", partial(discover, "/health")),
     ]

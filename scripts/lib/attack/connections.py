@@ -1,4 +1,4 @@
-"""Attacks with connections, headers and responses that nobody reads."""
+"""Attacks with connections, headers and responses that the client does not read."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ from dataclasses import dataclass
 
 from lib.attack import http1, http2
 from lib.attack.crowd import Plan
-from lib.attack.scene import Attack, Form
+from lib.attack.kernel import held_by
+from lib.attack.scene import Attack, Form, Scene
 
-# The smallest that Linux grants is about this: what the attacker does not read stays at the service.
+# The smallest that Linux grants is about this: what the attacker does not read stays at the
+# service.
 SMALL_BUFFER = 4096
 PAGE = "/discover?limit=1000"
 
 
 LARGE_FIELD = b"v" * 3_900
-# As many as the HTTP/2 library decodes before it closes the connection, and as many as fit into a frame.
+# As many as the HTTP/2 library decodes before it closes the connection, and as many as fit into a
+# frame.
 FEW, MANY = 15, 12_000
 BATCH = 64
 
@@ -58,7 +61,8 @@ class HeaderAmplification(Attack):
 class UnreadPages(Attack):
     name = "unread-pages"
     title = "1,500 connections of one address request pages of 1 MB and read nothing"
-    # The kernel takes a whole page into its buffers, as it does after a while for a distant client with a fast network.
+    # The kernel takes a whole page into its buffers, as it does after a while for a distant client
+    # with a fast network.
     packet_bytes = 65_536
 
     def plans(self, form: Form) -> list[Plan]:
@@ -82,6 +86,23 @@ class ConnectionFlood(Attack):
 
     def plans(self, form: Form) -> list[Plan]:
         return [Plan(("10.50.0.1",), self.max_connections, opens_per_second=6_000)]
+
+
+class NetworkFlood(Attack):
+    name = "network-flood"
+    title = "250 addresses of one /24 open all 3,000 connections, and open them again when they are closed"
+    max_connections = 3_000
+    options = ("--max-connections", str(max_connections))
+    sources = tuple(f"10.50.0.{host}" for host in range(1, 251))
+    # A quarter, and half as many that the service is about to close. Without the share, it is all.
+    share = max_connections * 3 // 8
+
+    def plans(self, form: Form) -> list[Plan]:
+        return [Plan(self.sources, self.max_connections, opens_per_second=6_000)]
+
+    def observe(self, scene: Scene) -> None:
+        held = held_by(scene.port, self.sources)
+        scene.expect(held <= self.share, f"the network holds {held} connections; at most {self.share} are its share")
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from multiprocessing.connection import Connection as Pipe
 SPAWN = multiprocessing.get_context("spawn")
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
-# The generator shares the processors with the service and the honest clients, whose work comes first.
+# The generator shares the processors with the service and the honest clients, whose work comes
+# first.
 NICENESS = 5
 TICK_SECONDS = 0.01
 READ_BYTES = 1 << 18

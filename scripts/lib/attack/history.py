@@ -52,7 +52,8 @@ def after(state: State | None, call: Call) -> State | None:
         require(call.status == 403)
         return state
     require(call.status == 200)
-    # The current token stays valid for the client that sent it; another registration gets a new one.
+    # The current token stays valid for the client that sent it; another registration gets a new
+    # one.
     require(not by_token or call.new_token == call.token)
     require(state is None or by_token or call.new_token != state.token)
     return State(call.source, call.new_token, call.port)

@@ -137,8 +137,8 @@ async fn deregister_and_check(client: &Client, peer: &TestPeer) -> Result<Findin
     })
 }
 
-/// The time until the peer was listed, or no longer listed. If that took too long, the last response
-/// to /discover in words.
+/// The time until the peer was listed, or no longer listed. If that took too long, the last
+/// response to /discover in words.
 pub(crate) async fn wait_until_listed(
     client: &Client,
     peer: &TestPeer,

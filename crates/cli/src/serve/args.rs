@@ -22,8 +22,8 @@ pub(crate) struct ServeArgs {
     /// processes can share.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     pub(crate) store: StoreKind,
-    /// The data directory; by default systemd's `STATE_DIRECTORY`, or else `aurora-discovery` in the
-    /// user's data directory.
+    /// The data directory; by default systemd's `STATE_DIRECTORY`, or else `aurora-discovery` in
+    /// the user's data directory.
     #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY")]
     pub(crate) data: Option<PathBuf>,
     /// Store everything in memory; the data is lost when the process ends.
@@ -40,8 +40,8 @@ pub(crate) struct ServeArgs {
     pub(crate) embedded: EmbeddedArgs,
     #[command(flatten)]
     pub(crate) server: ServerArgs,
-    /// Serve HTTPS with a certificate for this machine that the service makes itself and keeps in the
-    /// data directory; clients trust it with --ca-cert.
+    /// Serve HTTPS with a certificate for this machine that the service makes itself and keeps in
+    /// the data directory; clients trust it with --ca-cert.
     #[arg(long, env = "AURORA_TLS_SELF_SIGNED")]
     pub(crate) tls_self_signed: bool,
     #[command(flatten)]

@@ -4,6 +4,7 @@ use std::env;
 use std::sync::Arc;
 
 use aurora_discovery_http::Tls;
+use aurora_discovery_settings::ParseError;
 use tokio::task::spawn_blocking;
 
 use crate::args::Command;
@@ -12,16 +13,20 @@ use crate::settings;
 
 /// Reads everything again, and logs the result. What can't be used stays as it is.
 pub(super) async fn reload(log: &Log, tls: Option<Arc<Tls>>) {
-    reload_filter(log);
+    // Parsing the settings reads a file and resolves host names. If the runtime shuts down, the
+    // results do not matter.
+    let settings = spawn_blocking(|| settings::parse(env::args_os()).map(|args| args.command));
+    if let Ok(settings) = settings.await {
+        set_filter(log, settings);
+    }
     if let Some(tls) = tls {
-        // If the runtime shuts down, the result does not matter.
         let _ = spawn_blocking(move || reload_certificate(&tls)).await;
     }
 }
 
 /// The settings file may have another filter; flags and the environment can't change.
-fn reload_filter(log: &Log) {
-    match settings::parse(env::args_os()).map(|args| args.command) {
+fn set_filter(log: &Log, settings: Result<Command, ParseError>) {
+    match settings {
         Ok(Command::Serve(args)) => {
             tracing::info!(filter = %args.log.log, "read the settings of the log again");
             log.set_filter(args.log.log);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use aurora_discovery_client::Client;
-use aurora_discovery_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, PeerId, View};
+use aurora_discovery_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, Order, PeerId, View};
 use clap::Args;
 use tokio::time::sleep;
 
@@ -30,6 +30,9 @@ pub(crate) struct DiscoverArgs {
     /// If fewer peers than the limit match, add other peers of the network.
     #[arg(long, conflicts_with = "all")]
     pub(crate) fill: bool,
+    /// List a sample of which half comes from different networks.
+    #[arg(long, conflicts_with = "all")]
+    pub(crate) diverse: bool,
     /// List every peer, page by page, instead of a random sample.
     #[arg(long)]
     pub(crate) all: bool,
@@ -76,6 +79,7 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
         exclude: args.exclude.clone(),
         view: if args.full { View::Full } else { View::Legacy },
         fill: args.fill.then_some(Fill::Any),
+        order: if args.diverse { Order::Diverse } else { Order::Sample },
         ..DiscoverRequest::new(args.limit)
     })
 }

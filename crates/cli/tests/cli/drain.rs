@@ -22,8 +22,8 @@ struct Client {
 }
 
 impl Client {
-    /// Sends a request and reads its response. Only the connection is tried again, if it is refused.
-    /// Returns the status.
+    /// Sends a request and reads its response. Only the connection is tried again, if it is
+    /// refused. Returns the status.
     fn post(&mut self, path: &str, body: &str) -> u16 {
         let connection = self.connection.get_or_insert_with(|| connect(self.address));
         let length = body.len();

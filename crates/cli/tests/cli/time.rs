@@ -13,8 +13,8 @@ use crate::command::Service;
 
 /// The lease of the peers. It leaves some seconds for a slow machine to run a few commands.
 const LEASE: Duration = Duration::from_secs(4);
-/// How much longer a lease may seem to last: a busy machine delays commands, and the service takes a
-/// delay of more than a second for a pause.
+/// How much longer a lease may seem to last: a busy machine delays commands, and the service takes
+/// a delay of more than a second for a pause.
 const SLACK: Duration = Duration::from_secs(4);
 const DAY: i64 = 86_400;
 const PEERS: [&str; 3] = ["alice", "bob", "carol"];

@@ -17,8 +17,8 @@ use crate::{Client, Error};
 ///   dormant one.
 ///
 /// The second rule alone would be enough. But if the response to the token-only registration is
-/// lost, the id is reserved under a token that no client knows. It is therefore used for dormant ids
-/// only.
+/// lost, the id is reserved under a token that no client knows. It is therefore used for dormant
+/// ids only.
 ///
 /// Two keepers that register an unknown id at the same moment may replace each other. The first one
 /// then reports that it was taken over. A service of an older version ignores tokens in heartbeats,

@@ -28,8 +28,8 @@ impl ObservedAddress {
     }
 
     /// Records the address of a heartbeat. A service of an older version reports none.
-    pub(super) fn heartbeat(&mut self, observed: Option<&str>) {
-        let seen = observed.and_then(parse);
+    pub(super) fn heartbeat(&mut self, observed: Option<IpAddr>) {
+        let seen = observed.map(|address| address.to_canonical());
         // A client with two families may use either for a request. That is no move.
         let is_new = |seen: &IpAddr| {
             self.registered.is_some_and(|listed| listed != *seen && listed.is_ipv4() == seen.is_ipv4())
@@ -66,7 +66,7 @@ mod tests {
     fn after(heartbeats: &[Option<&str>]) -> bool {
         let mut address = ObservedAddress::default();
         address.registered("192.0.2.1");
-        heartbeats.iter().for_each(|observed| address.heartbeat(*observed));
+        heartbeats.iter().for_each(|observed| address.heartbeat(observed.map(|text| text.parse().unwrap())));
         address.has_moved(LEASE)
     }
 
@@ -85,16 +85,15 @@ mod tests {
         let v6 = Some("2001:db8::1");
         assert!(!after(&[v6, v6, v6]));
         assert!(!after(&[Some("192.0.2.2"), v6, Some("192.0.2.2")]));
-        assert!(!after(&[Some("a host name"), Some("a host name")]));
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_peer_moves_at_most_once_in_a_lease() {
         let mut address = ObservedAddress::default();
         assert_eq!(address.registered("192.0.2.1"), None);
-        let beat_twice = |address: &mut ObservedAddress, from| {
-            address.heartbeat(Some(from));
-            address.heartbeat(Some(from));
+        let beat_twice = |address: &mut ObservedAddress, from: &str| {
+            address.heartbeat(from.parse().ok());
+            address.heartbeat(from.parse().ok());
         };
         beat_twice(&mut address, "192.0.2.2");
         address.tried();

@@ -172,7 +172,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
         let request = HeartbeatRequest { peer_id, lease_token, discover };
         let response = self.client.heartbeat(&request).await?;
         if self.registration.address.is_none() {
-            self.observed_address.heartbeat(response.observed_address.as_deref());
+            self.observed_address.heartbeat(response.observed_address);
         }
         let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
         Ok((lease, Some(Event::Renewed(Box::new(response)))))

@@ -102,7 +102,15 @@ pub(crate) fn claim(source: &str) -> Claim {
 pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
     let mut archetypes: Vec<_> = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
     archetypes.sort();
-    Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
+    Query {
+        archetypes,
+        exclude: None,
+        view: View::Legacy,
+        limit,
+        page_bytes: 1 << 20,
+        diverse: false,
+        fill: false,
+    }
 }
 
 /// The items of the table whose keys begin with `prefix`.

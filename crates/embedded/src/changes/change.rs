@@ -177,9 +177,9 @@ impl Change {
 }
 
 impl Filter {
-    /// The kind of a change for a follower with this filter whose last page or read ended at `seen`;
-    /// `None` if it does not concern the follower. A peer that gains or loses a wanted archetype
-    /// joins or leaves for this follower, although the peer stays live.
+    /// The kind of a change for a follower with this filter whose last page or read ended at
+    /// `seen`; `None` if it does not concern the follower. A peer that gains or loses a wanted
+    /// archetype joins or leaves for this follower, although the peer stays live.
     pub(super) fn kind(&self, change: &Change, seen: u64) -> Option<ChangeKind> {
         if self.excludes(change) {
             return None;

@@ -20,7 +20,15 @@ fn change_log(max_changes: usize) -> Arc<ChangeLog> {
 fn query(archetypes: &[&str]) -> Query {
     let archetypes =
         archetypes.iter().map(|name| aurora_discovery_protocol::Archetype::parse(name).unwrap()).collect();
-    Query { archetypes, exclude: None, view: View::Legacy, limit: 100, page_bytes: 1 << 20, fill: false }
+    Query {
+        archetypes,
+        exclude: None,
+        view: View::Legacy,
+        limit: 100,
+        page_bytes: 1 << 20,
+        diverse: false,
+        fill: false,
+    }
 }
 
 impl ChangeLog {

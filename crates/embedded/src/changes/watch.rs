@@ -1,8 +1,9 @@
 //! A watcher: a position in the log and a wake-up signal.
 //!
 //! A watcher repeats two steps: [`Watch::read`] reads changes from its position, and
-//! [`Watch::poll_changes`] waits for more. No wake-up is lost, because `poll_changes` checks for changes
-//! and registers its waker under the lock of the log, under which every change is also appended.
+//! [`Watch::poll_changes`] waits for more. No wake-up is lost, because `poll_changes` checks for
+//! changes and registers its waker under the lock of the log, under which every change is also
+//! appended.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;

@@ -53,7 +53,11 @@ impl Index {
                 scheduled <= slot.expires_at(),
                 "a scheduled entry is never later than the end of the lease"
             );
-            let Links::Live { position } = tail.links else { panic!("a live peer is linked as dormant") };
+            let Links::Live { position, in_network } = tail.links else {
+                panic!("a live peer is linked as dormant")
+            };
+            let network = self.networks.members(tail.source);
+            assert_eq!(network[in_network as usize], number, "a peer knows its position in its network");
             assert_eq!(self.live.as_slice()[position as usize], number, "a peer knows its position");
             for membership in tail.memberships.as_slice() {
                 let members = self.archetypes.members(membership.archetype).as_slice();
@@ -69,6 +73,9 @@ impl Index {
         let count = |state: State| states.get(&(state as u8)).copied().unwrap_or(0);
         assert_eq!((self.bytes, self.dormant_bytes), (bytes, dormant_bytes));
         assert_eq!(self.live.len(), count(State::Live));
+        let in_networks: usize = self.networks.iter().map(<[u32]>::len).sum();
+        assert_eq!(in_networks, count(State::Live));
+        assert!(self.networks.iter().all(|members| !members.is_empty()));
         assert_eq!(self.schedule.expiries().len(), count(State::Live));
         assert_eq!(self.schedule.dormant(), count(State::Dormant));
         assert_eq!(self.known(), count(State::Live) + count(State::Dormant));

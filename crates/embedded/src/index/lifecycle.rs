@@ -50,7 +50,8 @@ impl Index {
             self.link_dormant(number);
             return;
         }
-        tail.links = Links::Live { position: self.live.push(number) };
+        let in_network = self.networks.push(tail.source, number);
+        tail.links = Links::Live { position: self.live.push(number), in_network };
         for membership in tail.memberships.as_mut_slice() {
             membership.position = self.archetypes.add_member(membership.archetype, number);
         }
@@ -82,10 +83,20 @@ impl Index {
         // Removing a member from a dense array moves the last member into the gap, so the position
         // that the moved peer stores has to be updated. This keeps removal independent of the
         // number of members.
-        if let Links::Live { position } = self.slots.tail(number).links
-            && let Some(moved) = self.live.swap_remove(position)
-        {
-            self.slots.slot_and_tail_mut(moved).1.links = Links::Live { position };
+        let tail = self.slots.tail(number);
+        if let Links::Live { position, in_network } = tail.links {
+            if let Some(moved) = self.networks.remove(tail.source, in_network)
+                && let Links::Live { in_network: moved_from, .. } =
+                    &mut self.slots.slot_and_tail_mut(moved).1.links
+            {
+                *moved_from = in_network;
+            }
+            if let Some(moved) = self.live.swap_remove(position)
+                && let Links::Live { position: moved_from, .. } =
+                    &mut self.slots.slot_and_tail_mut(moved).1.links
+            {
+                *moved_from = position;
+            }
         }
         for index in 0..self.slots.tail(number).memberships.as_slice().len() {
             let left = self.slots.tail(number).memberships.as_slice()[index];

@@ -70,20 +70,21 @@ impl Index {
 
     /// Lists slots in order until the next one does not fit on the page.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
-        let listed_len = |slot: &u32| self.slots.encoded(*slot).max_listed_len(query.view) + 1;
-        let bytes: usize = slots.iter().map(listed_len).sum();
+        let bytes: usize = slots.iter().map(|slot| self.slots[*slot].max_listed_len(query.view) + 1).sum();
+        let all_fit = bytes <= query.page_bytes;
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         let coarse_now = CoarseTime::of(now);
         let offset = self.time_offset.load(Relaxed);
         for number in slots {
-            let (slot, peer) = (&self.slots[*number], self.slots.encoded(*number));
+            let slot = &self.slots[*number];
             // The first peer is always listed, so that each page makes progress.
-            if !list.is_empty() && list.bytes() + peer.max_listed_len(query.view) + 1 > query.page_bytes {
+            let fits = || list.bytes() + slot.max_listed_len(query.view) < query.page_bytes;
+            if !(all_fit || list.is_empty() || fits()) {
                 break;
             }
             slot.last_listed.set(coarse_now);
             let last_seen = slot.last_seen().shifted_by_millis(offset);
-            list.push_in_view(query.view, peer, last_seen, || {
+            list.push_in_view(query.view, self.slots.encoded(*number), last_seen, || {
                 let expires_in = slot.expires_at().millis_since(now) / 1_000;
                 let registered_ago = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
                 (expires_in, registered_ago)

@@ -21,8 +21,8 @@ pub(crate) struct Quota {
     kept: CountTable,
 }
 
-/// What a peer counts for by the address that it publishes, as keys of one table. The host is hashed
-/// with a secret key, so that clients cannot construct collisions.
+/// What a peer counts for by the address that it publishes, as keys of one table. The host is
+/// hashed with a secret key, so that clients cannot construct collisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressKeys {
     /// The address, whatever the port.

@@ -62,8 +62,9 @@ impl Index {
         }
     }
 
-    /// Appends the record of the peer in a slot, or nothing if the slot is vacant. `offset` is added
-    /// to its times, in milliseconds: [`Index::time_offset`] for the next process, 0 for this one.
+    /// Appends the record of the peer in a slot, or nothing if the slot is vacant. `offset` is
+    /// added to its times, in milliseconds: [`Index::time_offset`] for the next process, 0 for this
+    /// one.
     pub(crate) fn record(&self, number: u32, offset: i64, out: &mut Vec<u8>) {
         let (slot, tail) = self.slots.slot_and_tail(number);
         if slot.state == State::Vacant {

@@ -13,6 +13,8 @@
 //! With `k` queried archetypes a peer has at most `k` positions, so on average at least one draw in
 //! `k` counts, and the cost stays proportional to the size of the sample.
 
+mod diverse;
+
 use std::hint::black_box;
 
 use aurora_discovery_protocol::Timestamp;
@@ -26,8 +28,8 @@ use super::members::Members;
 const ESTIMATE_DRAWS: usize = 64;
 
 impl Index {
-    /// A page of live peers. Each subset of the page's size is equally likely. The index must be up
-    /// to `now`.
+    /// A page of live peers. Each subset of the page's size is equally likely, unless the query
+    /// wants a diverse sample. The index must be up to `now`.
     pub(crate) fn sample(&self, query: &Query, now: Timestamp) -> Page {
         let mut rng = fastrand::Rng::new();
         self.sample_by(query, now, |below| rng.u32(..below))
@@ -42,18 +44,32 @@ impl Index {
         mut random: impl FnMut(u32) -> u32,
     ) -> Page {
         let scope = self.scope(query);
+        let (chosen, total) = match query.diverse {
+            true => self.sample_diversely(&scope, query, &mut random),
+            false => self.sample_uniformly(&scope, query, query.limit, &mut random),
+        };
+        Page { peers: self.list(&chosen, query, now), total }
+    }
+
+    /// A uniform sample of up to `limit` slots, and the number of matching peers.
+    fn sample_uniformly(
+        &self,
+        scope: &Scope<'_>,
+        query: &Query,
+        limit: usize,
+        random: &mut impl FnMut(u32) -> u32,
+    ) -> (Vec<u32>, Total) {
         // With so few positions, all matching peers may fit on the page. Then all positions are
         // examined, and the total is exact. The `+ 1` leaves space for the excluded peer, which may
         // have a position in each array.
-        let few = query.limit.saturating_add(1).saturating_mul(scope.members.len());
-        let (chosen, total) = if scope.positions() as usize <= few {
-            self.sample_of_few(&scope, query, &mut random)
+        let few = limit.saturating_add(1).saturating_mul(scope.members.len());
+        if scope.positions() as usize <= few {
+            self.sample_of_few(scope, query, limit, random)
         } else if let [members] = *scope.members {
-            self.sample_of_one(members, &scope, query, &mut random)
+            self.sample_of_one(members, scope, query, limit, random)
         } else {
-            self.sample_of_union(&scope, query, &mut random)
-        };
-        Page { peers: self.list(&chosen, query, now), total }
+            self.sample_of_union(scope, query, limit, random)
+        }
     }
 
     /// The number of live peers that match, exact or estimated, at a bounded cost.
@@ -79,6 +95,7 @@ impl Index {
         &self,
         scope: &Scope<'_>,
         query: &Query,
+        limit: usize,
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         let excluded = self.excluded(query, scope);
@@ -88,13 +105,13 @@ impl Index {
             .map(|candidate| candidate.slot)
             .collect();
         let total = Total::Exact(matching.len() as u64);
-        let listed = matching.len().min(query.limit);
+        let listed = matching.len().min(limit);
         for index in 0..listed {
             let left = u32::try_from(matching.len() - index).unwrap_or(u32::MAX);
             matching.swap(index, index + random(left) as usize);
         }
         matching.truncate(listed);
-        self.touch(&matching, scope);
+        self.touch_listed(&matching, scope, query);
         (matching, total)
     }
 
@@ -104,18 +121,19 @@ impl Index {
         members: &Members,
         scope: &Scope<'_>,
         query: &Query,
+        limit: usize,
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         // One extra draw replaces the excluded peer if it is drawn. There are enough positions,
         // because small arrays are handled by `sample_of_few`.
-        let drawn = query.limit.saturating_add(1);
+        let drawn = limit.saturating_add(1);
         let positions = Draws::new(scope.positions(), drawn).take(drawn, random);
         let dense = members.as_slice();
         let mut chosen: Vec<u32> = positions.into_iter().map(|position| dense[position as usize]).collect();
-        self.touch(&chosen, scope);
+        self.touch_listed(&chosen, scope, query);
         let excluded = self.excluded(query, scope);
         chosen.retain(|slot| Some(*slot) != excluded);
-        chosen.truncate(query.limit);
+        chosen.truncate(limit);
         (chosen, total_of_one(members, excluded))
     }
 
@@ -124,18 +142,19 @@ impl Index {
         &self,
         scope: &Scope<'_>,
         query: &Query,
+        limit: usize,
         random: &mut impl FnMut(u32) -> u32,
     ) -> (Vec<u32>, Total) {
         let excluded = self.excluded(query, scope);
-        let mut draws = Draws::new(scope.positions(), query.limit);
-        let mut chosen = Vec::with_capacity(query.limit);
+        let mut draws = Draws::new(scope.positions(), limit);
+        let mut chosen = Vec::with_capacity(limit);
         let mut matching = 0;
         loop {
             // Draws at least as many positions as the estimate needs, even if fewer fill the page.
             // `draws` returns each position once, so no peer is chosen twice and the loop ends when
             // the positions are exhausted.
             let estimated = ESTIMATE_DRAWS.saturating_sub(draws.drawn as usize);
-            let batch = draws.take(estimated.max(query.limit - chosen.len()), random);
+            let batch = draws.take(estimated.max(limit - chosen.len()), random);
             if batch.is_empty() {
                 break;
             }
@@ -144,13 +163,21 @@ impl Index {
             black_box(batch.iter().fold(0, |all, candidate| all ^ self.slots.tail(candidate.slot).touch()));
             for candidate in batch.into_iter().filter(|candidate| self.accepts(scope, excluded, *candidate)) {
                 matching += 1;
-                if chosen.len() < query.limit {
+                if chosen.len() < limit {
                     chosen.push(candidate.slot);
                 }
             }
         }
-        self.touch(&chosen, scope);
+        self.touch_listed(&chosen, scope, query);
         (chosen, draws.total(matching))
+    }
+
+    /// Prefetches the slots of a uniform sample. A diverse one lists only some of them, and touches
+    /// these later.
+    fn touch_listed(&self, slots: &[u32], scope: &Scope<'_>, query: &Query) {
+        if !query.diverse {
+            self.touch(slots, scope);
+        }
     }
 
     /// Whether the peer counts at this position: it is not excluded, and has no archetype that

@@ -180,9 +180,9 @@ impl<U> Queue<U> {
         self.state.lock().refusal.clone().map_or(Ok(()), Err)
     }
 
-    /// Takes the pending batch. Waits up to `max_idle` for one, and returns an empty one after that.
-    /// Returns `None` when the journal closes and nothing is left. `spare` becomes the buffer of the
-    /// next batch.
+    /// Takes the pending batch. Waits up to `max_idle` for one, and returns an empty one after
+    /// that. Returns `None` when the journal closes and nothing is left. `spare` becomes the buffer
+    /// of the next batch.
     pub(crate) fn take(&self, spare: FrameBuffer, max_idle: Duration) -> Option<PendingBatch<U>> {
         let mut state = self.state.lock();
         let until = Instant::now() + max_idle;

@@ -110,8 +110,8 @@ impl<'a> FrameReader<'a> {
     }
 }
 
-/// The number of bytes of a file from `offset` to the last byte that is not zero. Preallocated space
-/// is zero, so after the last frame this is the length of the torn tail.
+/// The number of bytes of a file from `offset` to the last byte that is not zero. Preallocated
+/// space is zero, so after the last frame this is the length of the torn tail.
 pub(crate) fn used_bytes(file: &dyn DiskFile, offset: u64) -> io::Result<u64> {
     let mut end = offset;
     scan(file, offset, 0, |offset, window| {

@@ -282,6 +282,7 @@ async fn listed(store: &EmbeddedStore, now: Timestamp) -> HashMap<PeerId, u16> {
         view: View::Legacy,
         limit: 1_000,
         page_bytes: 1 << 20,
+        diverse: false,
         fill: false,
     };
     let page = store.sample(&query, now).await.unwrap();

@@ -231,6 +231,7 @@ async fn listed(store: &Arc<EmbeddedStore>, now: Timestamp) -> Vec<Value> {
         view: View::Legacy,
         limit: 1_000,
         page_bytes: 1 << 20,
+        diverse: false,
         fill: false,
     };
     let page = match store.enumerate(&query, None, now).await.unwrap() {

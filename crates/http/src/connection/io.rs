@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::heads::HeadCounter;
 use super::state::ConnectionState;
 
 /// An I/O stream that records reads and writes in the state of its connection.
@@ -14,11 +15,12 @@ use super::state::ConnectionState;
 pub(crate) struct MonitoredIo<S> {
     stream: S,
     state: Arc<ConnectionState>,
+    heads: HeadCounter,
 }
 
 impl<S> MonitoredIo<S> {
     pub(crate) fn new(stream: S, state: Arc<ConnectionState>) -> Self {
-        Self { stream, state }
+        Self { stream, state, heads: HeadCounter::default() }
     }
 
     fn record_if_blocked<T>(&self, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -46,10 +48,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
     ) -> Poll<io::Result<()>> {
         // A read may complete without data, at the end of the stream.
         let before = buffer.filled().len();
-        let polled = Pin::new(&mut self.stream).poll_read(context, buffer);
-        let received = buffer.filled().len() - before;
-        if received > 0 {
-            self.state.bytes_received(received);
+        let this = &mut *self;
+        let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
+        let received = &buffer.filled()[before..];
+        if !received.is_empty() {
+            this.state.bytes_received(received.len());
+            let heads = this.heads.count(received);
+            this.state.heads_received(heads);
+            // The library would decode all that has arrived before the connection's deadline is
+            // computed.
+            if this.state.has_too_many_refused_heads() {
+                return Poll::Ready(Err(io::ErrorKind::InvalidData.into()));
+            }
         }
         polled
     }

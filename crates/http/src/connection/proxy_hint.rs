@@ -29,7 +29,8 @@ impl Default for ProxyHint {
 impl ProxyHint {
     /// Looks at the headers of a request from `peer` on a service without trusted hops.
     pub(super) fn observe(&self, headers: &HeaderMap, peer: IpAddr) {
-        let is_forwarded = headers.contains_key(X_FORWARDED_FOR) || headers.contains_key(FORWARDED);
+        // Comparing a few names takes less time than the hashes of these two.
+        let is_forwarded = headers.keys().any(|name| name == FORWARDED || name == X_FORWARDED_FOR);
         if is_forwarded && self.is_due() {
             tracing::warn!(
                 client = %peer.to_canonical(),

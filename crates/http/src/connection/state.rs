@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::stall::stalls_after;
 use super::unread::Unread;
 use crate::options::ServerOptions;
 use crate::shutdown::Stage;
@@ -37,6 +38,14 @@ const MIN_READ_BYTES_PER_MILLISECOND: u128 = 4;
 /// refuses by itself for as long as it likes. It is several times what a client may send on all
 /// streams at once before the first request is seen.
 const MAX_IDLE_BYTES: usize = 1024 * 1024;
+
+/// The maximum number of requests on one HTTP/2 connection that the library may refuse by itself,
+/// before it passes them on. Clients begin up to a hundred requests before they know how many they
+/// may send at once.
+const MAX_REFUSED_HEADS: usize = 128;
+
+/// How many bytes without a purpose cost the service about as much as a new connection.
+const IDLE_BYTES_PER_CONNECTION: usize = 4 * 1024;
 
 /// How long a connection may wait in each phase.
 #[derive(Clone, Copy, Debug)]
@@ -83,6 +92,9 @@ pub(crate) struct ConnectionState {
     unread: Unread,
     /// The number of bytes received since the last request, part of a body or progress of a stream.
     idle_bytes: AtomicUsize,
+    /// The number of requests on HTTP/2 whose head has begun to arrive, and that have not reached the
+    /// service. Most of them never do.
+    unanswered_heads: AtomicUsize,
     /// The number of bodies on HTTP/2 that have not arrived yet.
     awaited_bodies: AtomicUsize,
     /// The number of requests in progress, streams included.
@@ -94,9 +106,6 @@ pub(crate) struct ConnectionState {
     wrong_protocol: AtomicBool,
     /// The number of reads that returned data. It wraps around.
     reads: AtomicU32,
-    /// When an event stream counts as stalled unless it makes progress first, in milliseconds since
-    /// `opened`, or [`NEVER`].
-    stalls_at: AtomicU64,
 }
 
 impl ConnectionState {
@@ -111,13 +120,13 @@ impl ConnectionState {
             read: ReadQuota::default(),
             unread: Unread::default(),
             idle_bytes: AtomicUsize::new(0),
+            unanswered_heads: AtomicUsize::new(0),
             awaited_bodies: AtomicUsize::new(0),
             requests: AtomicUsize::new(0),
             streams: AtomicUsize::new(0),
             multiplexed: AtomicBool::new(false),
             wrong_protocol: AtomicBool::new(false),
             reads: AtomicU32::new(0),
-            stalls_at: AtomicU64::new(NEVER),
         }
     }
 
@@ -131,6 +140,11 @@ impl ConnectionState {
         self.multiplexed.store(multiplexed, Relaxed);
         self.bytes_used();
         self.requests.fetch_add(1, Relaxed);
+        if multiplexed {
+            // In tests, no bytes come before the request.
+            let rest = |heads: usize| Some(heads.saturating_sub(1));
+            let _ = self.unanswered_heads.fetch_update(Relaxed, Relaxed, rest);
+        }
         // Without a body, or on HTTP/2, the connection now waits for the service, which has its own
         // limits.
         if body_follows && !multiplexed {
@@ -148,18 +162,20 @@ impl ConnectionState {
             return Some(self.opened);
         }
         // A blocked write takes precedence: nothing else can proceed until the client reads.
-        let blocked_since = self.blocked_since();
+        let mut blocked_since = self.blocked_since.load(Relaxed);
+        if self.is_multiplexed() {
+            blocked_since = blocked_since.min(self.unread.last_pieces_blocked_since());
+        }
         if blocked_since != NEVER {
             return Some(self.at(blocked_since) + self.timeouts.write);
         }
         let bound = match self.phase.load(Relaxed) {
+            // Each unread response has a time limit of its own.
+            IDLE if self.is_multiplexed() && !self.unread.is_empty() => return None,
             IDLE => self.timeouts.idle,
             HEAD => self.timeouts.head,
             BODY => self.timeouts.body,
-            _ => {
-                let stalls_at = self.stalls_at.load(Relaxed);
-                return (stalls_at != NEVER).then(|| self.at(stalls_at));
-            }
+            _ => return None,
         };
         Some(self.at(self.since.load(Relaxed)) + bound)
     }
@@ -264,6 +280,23 @@ impl ConnectionState {
         }
     }
 
+    /// Records that requests have begun on HTTP/2.
+    pub(super) fn heads_received(&self, count: usize) {
+        if count > 0 {
+            self.unanswered_heads.fetch_add(count, Relaxed);
+        }
+    }
+
+    /// Whether the library has refused so many requests by itself that the connection must end.
+    pub(super) fn has_too_many_refused_heads(&self) -> bool {
+        self.unanswered_heads.load(Relaxed) > MAX_REFUSED_HEADS
+    }
+
+    /// What the connection has cost without a request that reached the service, in new connections.
+    pub(crate) fn waste(&self) -> usize {
+        self.unanswered_heads.load(Relaxed) + self.idle_bytes.load(Relaxed) / IDLE_BYTES_PER_CONNECTION
+    }
+
     /// Records that a write has to wait for the client.
     pub(super) fn write_blocked(&self) {
         if self.blocked_since.load(Relaxed) == NEVER {
@@ -350,38 +383,43 @@ impl Drop for RequestGuard<'_> {
 /// progress within each interval that it announces. On HTTP/2 this is the only sign of a client
 /// that does not read, because it blocks no write of the connection.
 #[derive(Debug)]
-pub(crate) struct StreamGuard(Arc<ConnectionState>);
+pub(crate) struct StreamGuard {
+    state: Arc<ConnectionState>,
+    /// When the stream counts as stalled unless it makes progress first, in milliseconds since the
+    /// connection was opened.
+    stalls_at: AtomicU64,
+}
 
 impl StreamGuard {
     /// A stream on a connection. It must be created while the guard of its request exists.
     pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
         state.requests.fetch_add(1, Relaxed);
         state.streams.fetch_add(1, Relaxed);
-        Self(state)
+        Self { state, stalls_at: AtomicU64::new(NEVER) }
     }
 
     /// Records that the stream wrote data, and will write again within `interval`.
     pub(crate) fn progress(&self, interval: Duration) {
-        self.0.bytes_used();
+        self.state.bytes_used();
         // The stream is stalled if it has not been polled for data when the write timeout has
         // passed after its next keep-alive was due.
-        let wait = u64::try_from((interval + self.0.timeouts.write).as_millis()).unwrap_or(NEVER / 2);
-        self.0.stalls_at.store(self.0.now().saturating_add(wait).min(NEVER - 1), Relaxed);
+        let wait = interval + self.state.timeouts.write;
+        stalls_after(wait);
+        let millis = u64::try_from(wait.as_millis()).unwrap_or(NEVER / 2);
+        self.stalls_at.store(self.state.now().saturating_add(millis), Relaxed);
     }
 
-    /// Whether the connection must be closed.
+    /// Whether the stream is stalled, or its connection must be closed.
     pub(crate) fn is_overdue(&self) -> bool {
-        self.0.deadline().is_some_and(|deadline| deadline <= Instant::now())
+        self.stalls_at.load(Relaxed) <= self.state.now()
+            || self.state.deadline().is_some_and(|deadline| deadline <= Instant::now())
     }
 }
 
 impl Drop for StreamGuard {
     fn drop(&mut self) {
-        // Other streams of the connection may still be stalled.
-        if self.0.streams.fetch_sub(1, Relaxed) == 1 {
-            self.0.stalls_at.store(NEVER, Relaxed);
-        }
-        self.0.leave();
+        self.state.streams.fetch_sub(1, Relaxed);
+        self.state.leave();
     }
 }
 
@@ -468,7 +506,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_stream_that_ends_does_not_reset_the_deadline_of_the_others() {
+    async fn streams_keep_a_connection_open_and_stall_one_by_one() {
         let state = Arc::new(ConnectionState::new(TIMEOUTS));
         let request = state.begin_request(true, false);
         let streams = [(); 2].map(|()| StreamGuard::new(state.clone()));
@@ -476,11 +514,14 @@ mod tests {
         drop(request);
         assert!(state.is_done());
         streams.iter().for_each(|stream| stream.progress(Duration::from_secs(15)));
-        assert_eq!(left(&state), Some(45));
         let [one, other] = streams;
-        pass(5).await;
+        pass(44).await;
+        other.progress(Duration::from_secs(15));
+        assert!(!one.is_overdue());
+        pass(1).await;
+        assert!(one.is_overdue() && !other.is_overdue());
         drop(one);
-        assert_eq!((left(&state), state.is_done()), (Some(40), true));
+        assert_eq!((left(&state), state.is_done()), (None, true));
         drop(other);
         assert_eq!((left(&state), state.is_done()), (Some(70), true));
     }

@@ -12,16 +12,20 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
 use super::*;
-use crate::ServiceOptions;
 use crate::received::RequestBody;
 use crate::service::Service;
+use crate::{Rate, RateLimits, ServiceOptions};
 
+const LOOPBACK: [u8; 4] = [127, 0, 0, 1];
 const REQUEST: &str = "GET / HTTP/1.1\r\nhost: x\r\n\r\n";
 /// What an HTTP/2 client sends first, before its settings.
 pub(crate) const CLIENT_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The methods `GET` and `POST` in HTTP/2's table of static headers.
 pub(crate) const GET: u8 = 0x82;
 const POST: u8 = 0x83;
+/// Types of frames on HTTP/2.
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 /// More than the buffers of a connection hold.
 const LARGE: usize = 1 << 20;
 
@@ -44,15 +48,21 @@ pub(crate) fn options() -> ServerOptions {
 }
 
 fn connect(tls: Option<Arc<Tls>>) -> Client {
+    connect_within(None, LOOPBACK, tls)
+}
+
+/// A connection from `address` to a service with these rates.
+fn connect_within(rate_limits: Option<RateLimits>, address: [u8; 4], tls: Option<Arc<Tls>>) -> Client {
     let router = Router::new()
         .route("/", get(|| async { "here" }))
+        .route("/short", get(|| async { "x".repeat(2_000) }))
         .route("/large", get(|| async { "x".repeat(LARGE) }))
         .route("/body", post(|RequestBody(body): RequestBody| async move { body }));
     let limits = Limits::default();
     let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits).unwrap();
-    let service = Service::new(Arc::new(registry), ServiceOptions::default());
+    let service = Service::new(Arc::new(registry), ServiceOptions { rate_limits, ..Default::default() });
     let discovery = DiscoveryService::around(router, Arc::new(service));
-    Client::connect(discovery, tls, &options())
+    Client::connect_from(address, discovery, tls, &options())
 }
 
 impl Client {
@@ -62,11 +72,20 @@ impl Client {
         tls: Option<Arc<Tls>>,
         options: &ServerOptions,
     ) -> Self {
+        Self::connect_from(LOOPBACK, discovery, tls, options)
+    }
+
+    fn connect_from(
+        address: [u8; 4],
+        discovery: DiscoveryService,
+        tls: Option<Arc<Tls>>,
+        options: &ServerOptions,
+    ) -> Self {
         let server = Arc::new(ConnectionServer::new(discovery, tls, options));
         let (stream, service) = duplex(1_024);
         let (stage, stages) = watch::channel(Stage::Serving);
         let state = server.new_state();
-        tokio::spawn(server.serve(service, IpAddr::from([127, 0, 0, 1]), state, stages));
+        tokio::spawn(server.serve(service, IpAddr::from(address), state, stages));
         Self { stream, opened: Instant::now(), stage }
     }
 
@@ -104,6 +123,20 @@ impl Client {
 #[tokio::test(start_paused = true)]
 async fn a_connection_without_a_head_is_closed() {
     assert_eq!(connect(None).end().await, (0, 10));
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_are_always_served_wait_beyond_the_rate() {
+    let rate = Rate { per_second: 1, burst: 3 };
+    let limits = RateLimits { requests: rate, ..RateLimits::default() };
+    for (address, tenths) in [([203, 0, 113, 7], 2), (LOOPBACK, 0)] {
+        let mut client = connect_within(Some(limits), address, None);
+        for _ in 0..5 {
+            client.send(REQUEST).await;
+            client.expect("here").await;
+        }
+        assert_eq!(client.opened.elapsed().as_millis() / 100, tenths, "{address:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -185,12 +218,17 @@ pub(crate) fn headers_frame(method: u8, path: &str, stream: u8, end_stream: bool
 
 /// The second in which the response to `stream` starts.
 pub(crate) async fn http2_response(client: &mut Client, stream: u8) -> u64 {
+    http2_frame(client, HEADERS, stream).await
+}
+
+/// The second in which a frame of this type arrives on `stream`.
+async fn http2_frame(client: &mut Client, kind: u8, stream: u8) -> u64 {
     loop {
         let mut head = [0; 9];
         client.stream.read_exact(&mut head).await.unwrap();
         let mut payload = vec![0; usize::from(head[2]) + 256 * usize::from(head[1])];
         client.stream.read_exact(&mut payload).await.unwrap();
-        if (head[3], head[8]) == (1, stream) {
+        if (head[3], head[8]) == (kind, stream) {
             return client.opened.elapsed().as_secs();
         }
     }
@@ -238,15 +276,22 @@ async fn a_client_that_reads_steadily_is_served() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unread_response_ends_the_connection_although_others_are_read() {
-    let mut client = http2(0).await;
-    client.stream.write_all(&headers_frame(GET, "/large", 1, true)).await.unwrap();
-    assert_eq!(http2_response(&mut client, 1).await, 0);
-    for stream in [3, 5] {
-        sleep(Duration::from_secs(10)).await;
-        client.stream.write_all(&headers_frame(GET, "/", stream, true)).await.unwrap();
-        http2_response(&mut client, stream).await;
+async fn an_unread_response_is_reset_and_the_others_of_its_connection_are_not() {
+    for window in [0, 40_000] {
+        let mut client = http2(window).await;
+        client.stream.write_all(&headers_frame(GET, "/large", 1, true)).await.unwrap();
+        assert_eq!(http2_frame(&mut client, HEADERS, 1).await, 0);
+        assert_eq!(http2_frame(&mut client, RST_STREAM, 1).await, 30, "{window}");
+        client.stream.write_all(&headers_frame(GET, "/", 3, true)).await.unwrap();
+        assert_eq!(http2_response(&mut client, 3).await, 30);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_piece_of_a_response_that_is_not_read_ends_the_connection() {
+    let mut client = http2(10).await;
+    client.stream.write_all(&headers_frame(GET, "/short", 1, true)).await.unwrap();
+    assert_eq!(http2_response(&mut client, 1).await, 0);
     assert_eq!(client.end().await.1, 30);
 }
 
@@ -260,6 +305,48 @@ async fn headers_that_decompress_to_far_more_than_the_limit_end_the_connection()
     let head = [0, length[0], length[1], 1, 5, 0, 0, 0, 1];
     client.stream.write_all(&[&head[..], &block].concat()).await.unwrap();
     assert_eq!(client.end().await.1, 0);
+}
+
+/// A frame that opens `stream` with this header block.
+fn block_frame(stream: u16, block: &[u8]) -> Vec<u8> {
+    let [length, stream] = [u16::try_from(block.len()).unwrap(), stream].map(u16::to_be_bytes);
+    [&[0, length[0], length[1], 1, 5, 0, 0, stream[0], stream[1]][..], block].concat()
+}
+
+/// Reads until the headers of the response to `stream`, or until the connection ends.
+async fn is_answered(client: &mut Client, stream: u16) -> bool {
+    loop {
+        let mut head = [0; 9];
+        if client.stream.read_exact(&mut head).await.is_err() {
+            return false;
+        }
+        let length = usize::from(head[1]) << 8 | usize::from(head[2]);
+        client.stream.read_exact(&mut vec![0; length]).await.unwrap();
+        if head[3] == 1 && head[7..] == stream.to_be_bytes() {
+            return true;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_ends_after_128_requests_that_the_library_refuses() {
+    let mut client = http2(65_535).await;
+    // A literal of 1,000 bytes that enters the table as its first entry. Forty references are more
+    // than the limit of the library, and less than what ends a connection at once.
+    let literal = [&[0x40, 1, b'a', 0x7f, 0xe9, 0x06][..], &[b'b'; 1_000]].concat();
+    let first = [&[GET, 0x86, 0x84, 0x01, 1, b'x'][..], &literal].concat();
+    client.stream.write_all(&block_frame(1, &first)).await.unwrap();
+    assert!(is_answered(&mut client, 1).await);
+    let oversized = [&[GET, 0x86, 0x84, 0x01, 1, b'x'][..], &[0xbe; 40]].concat();
+    for n in 1..=127 {
+        client.stream.write_all(&block_frame(2 * n + 1, &oversized)).await.unwrap();
+        assert!(is_answered(&mut client, 2 * n + 1).await, "{n}");
+    }
+    // A request that is served is not counted.
+    for (stream, block) in [(257, &first[..6]), (259, &oversized), (261, &oversized)] {
+        client.stream.write_all(&block_frame(stream, block)).await.unwrap();
+        assert_eq!(is_answered(&mut client, stream).await, stream < 261);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,19 +2,20 @@
 //!
 //! On HTTP/2 a client can leave a response unread without blocking a write of the connection: it
 //! grants no window to the stream, and goes on with others. hyper polls a body only when there is
-//! window for it. Therefore such a body reports its progress, and the connection computes its
-//! deadline from the body that has made the least.
+//! window for what it gave before. Therefore such a body reports its progress, and a stream that
+//! makes too little is reset.
 
 use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 
+use super::stall::stalls_after;
 use super::state::{ConnectionState, NEVER, ReadQuota};
 
 /// The maximum length of a piece that the connection takes at once. The connection may keep one
@@ -31,6 +32,18 @@ impl Unread {
     pub(super) fn blocked_since(&self) -> u64 {
         self.0.lock().iter().map(|progress| progress.since.load(Relaxed)).min().unwrap_or(NEVER)
     }
+
+    /// The same for the responses whose last piece the library has taken. Their streams can't be
+    /// reset any more, so only the end of the connection frees what is left of them.
+    pub(super) fn last_pieces_blocked_since(&self) -> u64 {
+        let unread = self.0.lock();
+        let last = unread.iter().filter(|progress| progress.is_taken.load(Relaxed));
+        last.map(|progress| progress.since.load(Relaxed)).min().unwrap_or(NEVER)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
 }
 
 /// What a client has read of one response.
@@ -40,6 +53,8 @@ struct Progress {
     /// the connection was opened.
     since: AtomicU64,
     quota: ReadQuota,
+    /// Whether the library has taken all of it.
+    is_taken: AtomicBool,
 }
 
 /// A response that counts as unread until this guard is dropped. It belongs to the bytes of the
@@ -53,7 +68,9 @@ pub(crate) struct UnreadGuard {
 impl UnreadGuard {
     pub(crate) fn new(state: Arc<ConnectionState>) -> Self {
         let since = AtomicU64::new(state.now());
-        let progress = Arc::new(Progress { since, quota: ReadQuota::default() });
+        let progress =
+            Arc::new(Progress { since, quota: ReadQuota::default(), is_taken: AtomicBool::new(false) });
+        stalls_after(state.timeouts().write);
         state.unread().0.lock().push(progress.clone());
         Self { state, progress }
     }
@@ -102,8 +119,11 @@ impl Body for UnreadBody {
         let length = self.rest.len().min(PIECE_BYTES);
         if self.progress.quota.is_met(length, self.state.timeouts()) {
             self.progress.since.store(self.state.now(), Relaxed);
+            stalls_after(self.state.timeouts().write);
         }
-        Poll::Ready(Some(Ok(Frame::data(self.rest.split_to(length)))))
+        let piece = self.rest.split_to(length);
+        self.progress.is_taken.store(self.rest.is_empty(), Relaxed);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -8,11 +8,18 @@ use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
+use tokio::task::yield_now;
 
+use crate::compress::too_many_unread;
 use crate::error::Failure;
 use crate::metrics::Metrics;
+use crate::rate::Charge;
 use crate::received::Received;
 use crate::service::Service;
+
+/// Pages of at most this many peers are made at once: they take less time than waiting for a turn
+/// saves others.
+const SMALL_PAGE_PEERS: u32 = 100;
 
 /// The service, the caller, and the time of the request.
 pub(crate) struct Context {
@@ -31,14 +38,29 @@ impl Context {
         &self.service.metrics
     }
 
+    /// Asks whether a page of up to `limit` peers may be made: its client must read the pages that
+    /// it requests, and must not have requested too many. Otherwise the work for the page would be
+    /// done before it is refused.
+    ///
+    /// A large page first waits for its turn. A burst of requests for large pages would otherwise
+    /// delay all requests that arrive meanwhile, because the runtime only looks for those after some
+    /// dozens of tasks, or when none is left.
+    pub(crate) async fn may_make_page(&self, limit: u32) -> Result<(), Failure> {
+        if limit > SMALL_PAGE_PEERS {
+            // The semaphore is never closed.
+            let _turn = self.service.page_turns.acquire().await;
+            yield_now().await;
+        }
+        let address = self.caller.address;
+        if !self.service.pending_responses.has_room(address) {
+            return Err(too_many_unread());
+        }
+        self.service.rates.take(Charge::Pages, address, 1)
+    }
+
     /// The time of the request as the response shows it.
     pub(crate) fn timestamp(&self) -> Timestamp {
         self.registry().shown(self.now)
-    }
-
-    /// The source address of the request as the response shows it.
-    pub(crate) fn observed_address(&self) -> String {
-        self.caller.address.to_string()
     }
 }
 

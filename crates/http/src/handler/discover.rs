@@ -15,9 +15,12 @@ pub(crate) async fn discover(context: Context, uri: Uri) -> Result<Response, Fai
     let parameters = parameters(uri.query().unwrap_or_default())?;
     let bounds = context.registry().limits().discover;
     if parameters.iter().any(|(name, _)| name == ChangesRequest::SINCE) {
-        return changes(&context, ChangesRequest::from_parameters(parameters.into_iter(), bounds)?);
+        let request = ChangesRequest::from_parameters(parameters.into_iter(), bounds)?;
+        context.may_make_page(request.limit).await?;
+        return changes(&context, request);
     }
     let request = DiscoverRequest::from_parameters(parameters.into_iter(), bounds)?;
+    context.may_make_page(request.limit).await?;
     let Discovered { peers, info } = context.registry().discover(request, context.now).await?;
     context.metrics().pages.inc();
     json_with_peers(Some(peers), &DiscoverResponse { page: info, timestamp: context.timestamp() })

@@ -35,7 +35,7 @@ async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Fa
         ttl_expires: lease.ttl_expires,
         ttl_seconds: lease.ttl,
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
-        observed_address: Some(context.observed_address()),
+        observed_address: Some(context.caller.address),
         page: figures,
     };
     json_with_peers(peers, &response)
@@ -59,7 +59,7 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     let response = HeartbeatsResponse {
         message: "Heartbeats updated".to_owned(),
         timestamp: context.timestamp(),
-        observed_address: Some(context.observed_address()),
+        observed_address: Some(context.caller.address),
         renewed: leases.iter().filter(|lease| lease.is_ok()).count(),
         results: entries.iter().zip(leases).map(|(entry, lease)| result(&entry.peer_id, lease)).collect(),
         page: figures,

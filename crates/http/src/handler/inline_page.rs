@@ -4,7 +4,6 @@ use aurora_discovery_protocol::{DiscoverRequest, PageInfo, PeerList};
 use aurora_discovery_registry::{Discovered, Writes};
 
 use super::context::Context;
-use crate::compress::too_many_unread;
 use crate::error::Failure;
 
 /// The page that a request asks for in its body, if it does.
@@ -25,8 +24,8 @@ impl InlinePage {
         request: Option<DiscoverRequest>,
         writes: Writes,
     ) -> Result<Self, Failure> {
-        if request.is_some() && !context.service.pending_responses.has_room(context.caller.address) {
-            return Err(too_many_unread());
+        if let Some(request) = &request {
+            context.may_make_page(request.limit).await?;
         }
         Ok(match request {
             None => Self::None,

@@ -24,7 +24,7 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
         ttl_expires: registered.lease.ttl_expires,
         ttl_seconds: registered.lease.ttl,
         heartbeat_interval_seconds: registered.lease.heartbeat_interval_seconds,
-        observed_address: context.observed_address(),
+        observed_address: context.caller.address.to_string(),
         lease_token: registered.lease_token,
         page: figures,
     };

@@ -1,8 +1,8 @@
-//! The archetypes that operators should hear of.
+//! The archetypes that metrics and warnings name.
 //!
-//! Archetypes come from strangers, who can invent any number of them. Warnings and metrics name only
-//! those that several sources have used for some time, and change slowly: a monitoring system keeps
-//! each series for months.
+//! Archetypes come from strangers, who can invent any number of them. Warnings and metrics name
+//! only those that several sources have used for some time, and change slowly: a monitoring system
+//! keeps each series for months.
 
 use std::collections::HashMap;
 

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::hash::Hash;
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 use governor::clock::Clock;
@@ -29,7 +30,8 @@ const MAX_KEYS: usize = 50_000;
 /// A token bucket for each key.
 pub(crate) struct Buckets<K: Hash + Eq + Clone> {
     limiter: RateLimiter<K, States<K>, Elapsed, NoOpMiddleware<Nanos>>,
-    burst: NonZeroU32,
+    states: States<K>,
+    quota: Quota,
 }
 
 impl<K: Hash + Eq + Clone> Buckets<K> {
@@ -38,16 +40,39 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
         let per_second = NonZeroU32::new(rate.per_second.saturating_mul(factor))?;
         let burst = NonZeroU32::new(rate.burst.saturating_mul(factor)).unwrap_or(NonZeroU32::MIN);
         let quota = Quota::per_second(per_second).allow_burst(burst);
-        Some(Self { limiter: RateLimiter::new(quota, States::default(), Elapsed::default()), burst })
+        let states = States::default();
+        let limiter = RateLimiter::new(quota, States(states.0.clone()), Elapsed::default());
+        Some(Self { limiter, states, quota })
     }
 
     /// Takes `count` tokens, or returns how long it takes until they are there. A count above the
     /// size of a bucket takes the whole bucket.
     pub(crate) fn take(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
-        match self.limiter.check_key_n(key, count.min(self.burst)) {
+        match self.limiter.check_key_n(key, count.min(self.quota.burst_size())) {
             // The outer error says that the bucket is smaller than the count, which it is not.
             Ok(Ok(())) | Err(_) => Ok(()),
             Ok(Err(until)) => Err(until.wait_time_from(self.limiter.clock().now())),
+        }
+    }
+
+    /// Whether there are `count` tokens, or how long it takes until they are there. It takes none.
+    pub(crate) fn check(&self, key: &K, count: NonZeroU32) -> Result<(), Duration> {
+        let (burst, interval) = (self.quota.burst_size(), self.quota.replenish_interval());
+        let now = Duration::from(self.limiter.clock().now());
+        let full_at = self.states.0.lock().get(key).map_or(now, |full_at| Duration::from(*full_at).max(now));
+        let missing = full_at + interval * count.min(burst).get();
+        match missing.saturating_sub(now + interval * burst.get()) {
+            Duration::ZERO => Ok(()),
+            wait => Err(wait),
+        }
+    }
+
+    /// Takes `count` tokens for work whose cost was not known before it was done. Tokens that are
+    /// not there become a debt: until time has paid it, [`take`](Self::take) gives none.
+    pub(crate) fn charge(&self, key: &K, count: u32) {
+        if count > 0 {
+            let time = self.quota.replenish_interval().saturating_mul(count);
+            self.states.delay(key, self.limiter.clock().now(), time.into());
         }
     }
 
@@ -64,7 +89,7 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
 
 impl<K: Hash + Eq + Clone> fmt::Debug for Buckets<K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buckets").field("burst", &self.burst).finish_non_exhaustive()
+        f.debug_struct("Buckets").field("quota", &self.quota).finish_non_exhaustive()
     }
 }
 
@@ -86,11 +111,24 @@ impl Clock for Elapsed {
 }
 
 /// The time at which the bucket of each key is full again, for at most [`MAX_KEYS`] keys.
-struct States<K>(Mutex<HashMap<K, Nanos>>);
+struct States<K>(Arc<Mutex<HashMap<K, Nanos>>>);
 
 impl<K> Default for States<K> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self(Arc::default())
+    }
+}
+
+impl<K: Hash + Eq + Clone> States<K> {
+    /// Moves the time at which a bucket is full again by `time`.
+    fn delay(&self, key: &K, now: Nanos, time: Nanos) {
+        let mut states = self.0.lock();
+        let has_room = states.len() < MAX_KEYS;
+        match states.get_mut(key) {
+            Some(full_at) => *full_at = (*full_at).max(now) + time,
+            None if has_room => _ = states.insert(key.clone(), now + time),
+            None => {}
+        }
     }
 }
 
@@ -146,6 +184,25 @@ mod tests {
         tokio::time::advance(Duration::from_secs(3)).await;
         buckets.forget_idle();
         assert_eq!(buckets.keys(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_debt_is_paid_before_tokens_are_given_again() {
+        let buckets = Buckets::new(Rate { per_second: 10, burst: 20 }, 1).unwrap();
+        assert_eq!(buckets.take(&"known", ONE), Ok(()));
+        for key in ["known", "unknown"] {
+            buckets.charge(&key, 59);
+        }
+        // Of the 60 tokens, 40 are owed, and a further one is wanted.
+        assert_eq!(buckets.check(&"known", ONE), Err(Duration::from_millis(4_100)));
+        assert_eq!(buckets.take(&"known", ONE), Err(Duration::from_millis(4_100)));
+        assert_eq!(buckets.take(&"unknown", ONE), Err(Duration::from_millis(4_000)));
+        tokio::time::advance(Duration::from_millis(4_100)).await;
+        assert_eq!((buckets.check(&"known", ONE), buckets.take(&"known", ONE)), (Ok(()), Ok(())));
+        assert!(buckets.take(&"known", ONE).is_err());
+        tokio::time::advance(Duration::from_secs(60)).await;
+        buckets.charge(&"known", 0);
+        assert_eq!(buckets.take(&"known", NonZeroU32::new(20).unwrap()), Ok(()), "a bucket is not overfull");
     }
 
     #[tokio::test(start_paused = true)]

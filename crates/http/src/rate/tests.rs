@@ -78,10 +78,47 @@ async fn what_a_source_sends_beyond_its_rate_does_not_count_against_its_network(
 }
 
 #[tokio::test(start_paused = true)]
+async fn connections_have_the_rates_of_requests_and_heartbeats_together() {
+    let rates = Rates::new(Some(LIMITS));
+    let connections = |address: &str| rates.accepted(Charge::Connections, [address.to_owned()], 100);
+    assert_eq!(connections("203.0.113.7"), 15);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(connections("203.0.113.7"), 6);
+    // What a connection cost in addition is paid before another is accepted.
+    rates.charge(Charge::Connections, "203.0.113.7".parse().unwrap(), 60);
+    advance(Duration::from_secs(20)).await;
+    assert_eq!(connections("203.0.113.7"), 0);
+    advance(Duration::from_secs(2)).await;
+    assert_eq!(connections("203.0.113.7"), 6);
+    // Its network pays too, and has room for three more such sources.
+    assert_eq!(connections("203.0.113.8"), 15);
+    rates.charge(Charge::Connections, "127.0.0.1".parse().unwrap(), 1_000_000);
+    assert_eq!(connections("127.0.0.1"), 100);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_are_charged_by_their_size() {
+    let rates = Rates::new(Some(LIMITS));
+    let address = "203.0.113.7".parse().unwrap();
+    let page = |kilobytes: usize| {
+        let taken = rates.take(Charge::Pages, address, 1);
+        taken.inspect(|()| rates.charge(Charge::Pages, address, kilobytes - 1)).is_ok()
+    };
+    // 200 kB a second, and as many at once.
+    assert!(page(150) && page(1_050), "a page is made before its size is known");
+    advance(Duration::from_millis(4_900)).await;
+    assert!(!page(1));
+    advance(Duration::from_millis(200)).await;
+    assert!(page(1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn zero_means_no_limit_and_loopback_is_exempt() {
     let requests = Rate { per_second: 0, burst: 1 };
-    let unlimited = RateLimits { requests, ..LIMITS };
-    assert_eq!(Rates::new(Some(unlimited)).one("203.0.113.7", 1_000), 1_000);
+    let unlimited = Rates::new(Some(RateLimits { requests, ..LIMITS }));
+    for charge in [Charge::Requests, Charge::Pages, Charge::Connections] {
+        assert_eq!(unlimited.accepted(charge, ["203.0.113.7".to_owned()], 1_000), 1_000);
+    }
     assert_eq!(Rates::new(None).one("203.0.113.7", 1_000), 1_000);
     let rates = Rates::new(Some(RateLimits { network_factor: 0, site_factor: 0, ..LIMITS }));
     let sources = (0..100).map(|n| format!("2001:db8:0:{n:x}::1"));

@@ -1,20 +1,23 @@
 //! The bytes that all streams together may send.
 //!
 //! A change is sent once to each watcher, so a few kilobytes a second of changes can become
-//! megabytes. Each stream pays for a frame before it reads the next one. A stream that can't pay
-//! waits. Meanwhile it holds only its position, and changes of the same peer collapse. The streams
-//! that have been behind for longest are sent away, so that the others can keep up.
+//! megabytes. Each frame is charged when it is read. A stream reads only if the budget has room for
+//! as much as the stream read last, and a new stream only if there is room for a whole frame, so
+//! that clients gain nothing by reconnecting. A stream that may not read waits. Meanwhile it holds
+//! only its position, and changes of the same peer collapse. The streams that have been behind for
+//! longest are sent away, so that the others can keep up.
 
+use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::stream::FRAME_BYTES;
 use crate::rate::Rate;
 use crate::rate::bucket::Buckets;
 
-/// What a payment is counted in. A frame costs at least this much, because each write has a cost of
+/// What the budget is counted in. A frame costs at least this much, because each write has a cost of
 /// its own.
 const UNIT_BYTES: usize = 1024;
 /// The minimum of what may be sent at once, in units: a frame with a change of maximum size.
@@ -31,9 +34,6 @@ const PATIENCE_MILLIS: u64 = 5_000;
 /// The budget of all streams.
 pub(super) struct ByteBudget {
     bytes: Option<Buckets<()>>,
-    /// Bytes of frames that streams sent last, and did not pay for before they ended. Otherwise
-    /// clients that reconnect all the time would get them for free.
-    unpaid: AtomicUsize,
 }
 
 impl ByteBudget {
@@ -42,20 +42,15 @@ impl ByteBudget {
         let unit = u32::try_from(UNIT_BYTES).unwrap_or(u32::MAX);
         let per_second = bytes_per_second.div_ceil(unit);
         let rate = Rate { per_second, burst: per_second.max(MIN_BURST) };
-        Self { bytes: Buckets::new(rate, 1), unpaid: AtomicUsize::new(0) }
-    }
-
-    /// Takes over up to `most` of the bytes that nobody has paid for.
-    fn take_unpaid(&self, most: usize) -> usize {
-        let rest = |unpaid: usize| Some(unpaid.saturating_sub(most));
-        self.unpaid.fetch_update(Relaxed, Relaxed, rest).map_or(0, |unpaid| unpaid.min(most))
+        Self { bytes: Buckets::new(rate, 1) }
     }
 }
 
-/// What one stream owes to the budget.
+/// One stream's access to the budget.
 pub(super) struct Account {
     budget: Arc<ByteBudget>,
-    owed_bytes: usize,
+    /// What the next frame will probably cost, in units.
+    expected: NonZeroU32,
     failures: u32,
     /// When the stream last had sent all changes.
     caught_up_at: Instant,
@@ -74,7 +69,7 @@ pub(super) enum OverBudget {
 impl Account {
     pub(super) fn new(budget: Arc<ByteBudget>) -> Self {
         let patience = Duration::from_millis(PATIENCE_MILLIS + fastrand::u64(..=2 * PATIENCE_MILLIS));
-        Self { budget, owed_bytes: 0, failures: 0, caught_up_at: Instant::now(), patience }
+        Self { budget, expected: units(FRAME_BYTES), failures: 0, caught_up_at: Instant::now(), patience }
     }
 
     /// Records that there is no change left to send.
@@ -82,23 +77,19 @@ impl Account {
         self.caught_up_at = Instant::now();
     }
 
-    /// Records a frame that is about to be sent.
-    pub(super) fn owe(&mut self, bytes: usize) {
-        if self.budget.bytes.is_some() {
-            self.owed_bytes += bytes;
+    /// Charges a frame that was read.
+    pub(super) fn charge(&mut self, bytes: usize) {
+        self.expected = units(bytes);
+        if let Some(buckets) = &self.budget.bytes {
+            buckets.charge(&(), self.expected.get());
         }
     }
 
-    /// Pays for the frames so far. An error means that the budget is used up.
-    pub(super) fn pay(&mut self) -> Result<(), OverBudget> {
-        if self.failures == 0 {
-            // At most as much again, so that small frames stay cheap.
-            self.owed_bytes += self.budget.take_unpaid(self.owed_bytes);
-        }
-        let units = u32::try_from(self.owed_bytes.div_ceil(UNIT_BYTES)).unwrap_or(u32::MAX);
-        let (Some(buckets), Ok(units)) = (&self.budget.bytes, units.try_into()) else { return Ok(()) };
-        let Err(wait) = buckets.take(&(), units) else {
-            (self.owed_bytes, self.failures) = (0, 0);
+    /// Asks whether the stream may read a frame. An error means that the budget is used up.
+    pub(super) fn may_read(&mut self) -> Result<(), OverBudget> {
+        let Some(buckets) = &self.budget.bytes else { return Ok(()) };
+        let Err(wait) = buckets.check(&(), self.expected) else {
+            self.failures = 0;
             return Ok(());
         };
         if self.caught_up_at.elapsed() >= self.patience {
@@ -111,8 +102,6 @@ impl Account {
     }
 }
 
-impl Drop for Account {
-    fn drop(&mut self) {
-        self.budget.unpaid.fetch_add(self.owed_bytes, Relaxed);
-    }
+fn units(bytes: usize) -> NonZeroU32 {
+    u32::try_from(bytes.div_ceil(UNIT_BYTES)).ok().and_then(NonZeroU32::new).unwrap_or(NonZeroU32::MIN)
 }

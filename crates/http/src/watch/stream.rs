@@ -23,14 +23,14 @@ use crate::connection::state::StreamGuard;
 use crate::metrics::Metrics;
 
 /// The approximate size of one write, and what a connection holds for a client that does not read.
-const FRAME_BYTES: usize = 16 * 1024;
+pub(super) const FRAME_BYTES: usize = 16 * 1024;
 /// How long a stream pauses after a write. Changes in the meantime are sent together, so a busy
 /// network wakes a watcher at most fifty times a second.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A body that ends only when the service stops, or when all streams together send too much. It holds a position instead of a queue, so a
-/// client that does not read costs nothing extra: the stream takes changes from the change log when
-/// the connection asks for more data.
+/// A body that ends only when the service stops, or when all streams together send too much. It
+/// holds a position instead of a queue, so a client that does not read costs nothing extra: the
+/// stream takes changes from the change log when the connection asks for more data.
 pub(crate) struct EventStream {
     watching: Watcher,
     preface: Option<Vec<u8>>,
@@ -106,7 +106,7 @@ impl EventStream {
                 self.sleep(self.keep_alive);
                 return Poll::Ready(frame::keep_alive(&self.watching.cursor()));
             }
-            match self.account.pay() {
+            match self.account.may_read() {
                 Ok(()) => {}
                 Err(OverBudget::Wait(wait)) => {
                     self.pausing = true;
@@ -125,7 +125,7 @@ impl EventStream {
                     self.pausing = !more;
                     self.sleep(if more { self.keep_alive } else { PAUSE });
                     let frame = frame::changes(&changes);
-                    self.account.owe(frame.len());
+                    self.account.charge(frame.len());
                     if !more {
                         self.account.caught_up();
                     }

@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attacks;
+mod contention;
 mod faults;
 mod headers;
 mod holders;
@@ -12,6 +13,7 @@ mod limits;
 mod log;
 mod metrics;
 mod network;
+mod open_network;
 mod openapi;
 mod proxies;
 mod rates;

@@ -124,6 +124,11 @@ macro_rules! for_each_conformance_case {
                 every_pair_of_peers_is_sampled_equally_often
                 peers_with_several_of_the_archetypes_are_not_favoured
                 dormant_and_deregistered_peers_are_never_sampled;
+            diverse:
+                half_of_a_diverse_sample_comes_from_different_networks
+                each_peer_keeps_half_of_its_uniform_rate_in_diverse_samples
+                a_diverse_sample_is_as_long_as_a_uniform_one
+                in_one_network_a_diverse_sample_is_uniform;
             fill:
                 a_sample_for_a_rare_archetype_is_filled_with_other_peers
                 fill_peers_are_drawn_uniformly_from_all_other_peers

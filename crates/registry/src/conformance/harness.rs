@@ -55,6 +55,7 @@ pub(super) fn all_peers() -> Query {
         view: View::Legacy,
         limit: 10_000,
         page_bytes: 16 << 20,
+        diverse: false,
         fill: false,
     }
 }

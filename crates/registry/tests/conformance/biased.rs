@@ -85,6 +85,7 @@ impl Biased {
             view: View::Legacy,
             limit: usize::MAX,
             page_bytes: usize::MAX,
+            diverse: false,
             fill: false,
         };
         let page = self.inner.sample(&whole, now).await?;

@@ -10,8 +10,8 @@ mod reference;
 use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_registry::conformance::{
-    address, bounds, census, enumeration, fill, growth, holder, known, lifecycle, model, network, page,
-    proof, race, restart, sampling, token_only, unproven, values,
+    address, bounds, census, diverse, enumeration, fill, growth, holder, known, lifecycle, model, network,
+    page, proof, race, restart, sampling, token_only, unproven, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -96,6 +96,9 @@ mod a_fault_is_detected {
         SamplesDormant by sampling::dormant_and_deregistered_peers_are_never_sampled as a_sample_that_counts_dormant_peers;
         IgnoresPageBytes by sampling::a_sample_stays_within_page_bytes as a_page_of_unbounded_size;
         IgnoresExclude by sampling::the_excluded_peer_is_neither_listed_nor_counted as an_excluded_peer_that_is_listed;
+        NeverDiverse by diverse::half_of_a_diverse_sample_comes_from_different_networks as a_diverse_sample_that_is_uniform;
+        OnlyNetworks by diverse::each_peer_keeps_half_of_its_uniform_rate_in_diverse_samples as a_diverse_sample_without_a_uniform_half;
+        OnlyNetworks by diverse::a_diverse_sample_is_as_long_as_a_uniform_one as a_diverse_sample_that_is_short;
         NeverFills by fill::a_sample_for_a_rare_archetype_is_filled_with_other_peers as a_sample_that_is_not_filled;
         FillIsCounted by fill::a_network_smaller_than_the_limit_is_listed_completely as a_total_that_counts_fill_peers;
         FillsInOrder by fill::fill_peers_are_drawn_uniformly_from_all_other_peers as fill_peers_in_a_fixed_order;

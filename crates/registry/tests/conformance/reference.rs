@@ -13,7 +13,7 @@ use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
     Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query, Removal,
-    Renewal, Source, Standing, Store, StoreError, Swept, Total,
+    Renewal, Source, Standing, Store, StoreError, Swept, Total, choose_diverse,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -331,6 +331,16 @@ impl Store for Reference {
                 matching.rotate_left(start);
             }
             _ => fastrand::shuffle(&mut matching),
+        }
+        if query.diverse && !self.is(Fault::NeverDiverse) {
+            let network = |entry: Entry| (entry.put.claim.source.wide_network(), entry);
+            let networks = matching.into_iter().map(network);
+            let mut candidates: Vec<_> = networks.map(|(network, entry)| (entry, network)).collect();
+            if self.is(Fault::OnlyNetworks) {
+                let mut seen = BTreeSet::new();
+                candidates.retain(|(_, network)| seen.insert(*network));
+            }
+            matching = choose_diverse(candidates, query.limit, &mut |below| fastrand::u32(..below));
         }
         if self.is(Fault::SamplesDormant) {
             matching.truncate(query.limit);

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use aurora_discovery_protocol::{EncodedPeer, Timestamp, Ttl};
+use aurora_discovery_protocol::{EncodedPeer, Timestamp, Ttl, View};
 
 use super::super::undiscovered::LastListed;
 
@@ -71,6 +71,12 @@ impl Slot {
         front_text.copy_from_slice(front);
         back_text.copy_from_slice(back);
         Box::default()
+    }
+
+    /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
+    #[inline]
+    pub(crate) fn max_listed_len(&self, view: View) -> usize {
+        EncodedPeer::max_listed_len_of(self.front_len.into(), self.back_len.into(), view)
     }
 
     /// The peer's JSON, if it is stored in the slot.

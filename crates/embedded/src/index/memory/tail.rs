@@ -40,8 +40,8 @@ pub(crate) struct Tail {
 /// The place of a peer in the list that its state belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Links {
-    /// The position among all live peers.
-    Live { position: u32 },
+    /// The positions among all live peers, and among those of the same wide network.
+    Live { position: u32, in_network: u32 },
     /// The neighbours among the dormant peers of the same source, by the end of their leases.
     Dormant { older: Option<SlotNumber>, newer: Option<SlotNumber> },
 }
@@ -72,7 +72,7 @@ impl Tail {
             page: None,
             token_only: false,
             port: 0,
-            links: Links::Live { position: 0 },
+            links: Links::Live { position: 0, in_network: 0 },
             scheduled: Timestamp::default(),
             host_key: 0,
             memberships: Memberships::None,
@@ -120,7 +120,8 @@ impl Tail {
     }
 }
 
-/// Bytes that an allocation takes in addition to its contents: the allocator's header, and rounding.
+/// Bytes that an allocation takes in addition to its contents: the allocator's header, and
+/// rounding.
 pub(crate) const ALLOCATION: u64 = 16;
 
 /// Bytes that a peer counts against the limit, from the length of its text, the number of its
@@ -129,9 +130,9 @@ pub(crate) const ALLOCATION: u64 = 16;
 ///
 /// The constants are rounded from what the store takes at a million peers.
 pub(crate) fn cost(text: usize, archetypes: usize, host_key: u64) -> u64 {
-    /// The slot, the tail, and the entries in the table of ids, the dense array and the schedule, of
-    /// a peer that is alone in its source and network.
-    const PEER: u64 = 464;
+    /// The slot, the tail, and the entries in the table of ids, the dense arrays and the schedule, of
+    /// a peer that is alone in its source and network, but not in its wide network.
+    const PEER: u64 = 472;
     const ARCHETYPE: u64 = 24;
     /// The four counts of a published address that no other peer publishes.
     const ADDRESS: u64 = 112;

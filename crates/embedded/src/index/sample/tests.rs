@@ -13,7 +13,11 @@ fn index() -> Index {
 }
 
 fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
-    let address = std::net::IpAddr::from([10, 0, 0, 1]);
+    place_from(index, n, archetypes, [10, 0, 0, 1]);
+}
+
+fn place_from(index: &mut Index, n: u32, archetypes: &[&str], source: [u8; 4]) {
+    let address = std::net::IpAddr::from(source);
     let registration = Registration {
         peer_id: PeerId::parse(&n.to_string()).unwrap(),
         address: Address::from(address),
@@ -29,7 +33,15 @@ fn place(index: &mut Index, n: u32, archetypes: &[&str]) {
 
 fn query(archetypes: &[&str], limit: usize) -> Query {
     let archetypes = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
-    Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
+    Query {
+        archetypes,
+        exclude: None,
+        view: View::Legacy,
+        limit,
+        page_bytes: 1 << 20,
+        diverse: false,
+        fill: false,
+    }
 }
 
 fn sampled(page: &Page) -> Vec<usize> {
@@ -99,6 +111,88 @@ fn the_uniformity_test_detects_a_biased_sample() {
     let mut leaning =
         |below: u32| if rng.u32(..20) == 0 { rng.u32(..below / 2 + 1) } else { rng.u32(..below) };
     assert!(unevenness(&counts(&index, 200, &query(&["a", "b", "c"], 10), &mut leaning)) > 5.0);
+}
+
+fn diverse(archetypes: &[&str], limit: usize) -> Query {
+    Query { diverse: true, ..query(archetypes, limit) }
+}
+
+/// A crowd of 400 peers in one /16, then 20 peers in networks of their own, all with archetype "a".
+/// Twenty peers without it are in further networks.
+fn crowded() -> Index {
+    let mut index = index();
+    for n in 0..400_u32 {
+        let [.., high, low] = n.to_be_bytes();
+        place_from(&mut index, n, &["a", "b"], [10, 0, high, low]);
+    }
+    for n in 0..20_u8 {
+        place_from(&mut index, 400 + u32::from(n), &["a"], [10, 1 + n, 0, 1]);
+        place_from(&mut index, 420 + u32::from(n), &["c"], [11, n, 0, 1]);
+    }
+    index.check_invariants();
+    index
+}
+
+#[test]
+fn a_diverse_sample_of_all_peers_draws_networks_uniformly() {
+    let index = crowded();
+    let mut rng = fastrand::Rng::with_seed(1);
+    let counts = counts(&index, 440, &diverse(&[], 10), |below| rng.u32(..below));
+    // Half of 10,000 samples of 10 peers are uniform: 114 of each peer. The other half are 1,220 of
+    // each of 41 networks, less those that the first half has listed.
+    assert!(unevenness(&counts[400..]) < 5.0, "{}", unevenness(&counts[400..]));
+    assert!(counts[400..].iter().all(|count| (1_200.0..1_450.0).contains(count)), "{counts:?}");
+    assert!(unevenness(&counts[..400]) < 5.0, "{}", unevenness(&counts[..400]));
+    let crowd: f64 = counts[..400].iter().sum();
+    assert!((44_000.0..49_000.0).contains(&crowd), "{crowd}");
+}
+
+#[test]
+fn a_diverse_sample_by_archetype_draws_the_networks_of_its_candidates() {
+    let index = crowded();
+    let mut rng = fastrand::Rng::with_seed(1);
+    for archetypes in [&["a"][..], &["a", "b"]] {
+        let counts = counts(&index, 440, &diverse(archetypes, 10), |below| rng.u32(..below));
+        assert!(counts[420..].iter().all(|count| *count == 0.0));
+        // 160 candidates of 420, so a peer of its own network is one in 38 % of the samples.
+        assert!(unevenness(&counts[400..420]) < 5.0);
+        assert!(counts[400..420].iter().all(|count| *count > 1_500.0), "{counts:?}");
+        assert!(unevenness(&counts[..400]) < 5.0, "{}", unevenness(&counts[..400]));
+    }
+}
+
+#[test]
+fn diverse_samples_are_distinct_complete_and_without_the_excluded_peer() {
+    let index = crowded();
+    for archetypes in [&[][..], &["a"], &["c"], &["a", "b"], &["unknown"]] {
+        let all = sampled(&index.sample(&query(archetypes, 1_000), NOW));
+        for limit in [1, 2, 3, 20, all.len().max(2) - 1, all.len().max(1), 1_000] {
+            for excluded in [None, all.first()] {
+                let exclude = excluded.map(|peer| PeerId::parse(&peer.to_string()).unwrap());
+                let page = index.sample(&Query { exclude, ..diverse(archetypes, limit) }, NOW);
+                let mut listed = sampled(&page);
+                let expected = all.len() - usize::from(excluded.is_some());
+                assert_eq!(listed.len(), expected.min(limit), "{archetypes:?} {limit}");
+                assert!(!listed.iter().any(|peer| Some(peer) == excluded));
+                listed.sort_unstable();
+                listed.dedup();
+                assert_eq!(listed.len(), expected.min(limit));
+                assert!(listed.iter().all(|peer| all.contains(peer)));
+            }
+        }
+    }
+    assert_eq!(index.sample(&diverse(&[], 5), NOW).total, Total::Exact(440));
+    assert_eq!(index.sample(&diverse(&["a"], 5), NOW).total, Total::Exact(420));
+}
+
+#[test]
+fn in_one_network_a_diverse_sample_is_uniform() {
+    let index = network(200);
+    let mut rng = fastrand::Rng::with_seed(1);
+    for archetypes in [&[][..], &["a", "b", "c"]] {
+        let counts = counts(&index, 200, &diverse(archetypes, 10), |below| rng.u32(..below));
+        assert!(unevenness(&counts) < 5.0, "{archetypes:?}: {}", unevenness(&counts));
+    }
 }
 
 #[test]

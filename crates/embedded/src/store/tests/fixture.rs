@@ -64,7 +64,15 @@ pub(crate) fn query(archetypes: &[&str], limit: usize) -> Query {
     let mut archetypes: Vec<_> = archetypes.iter().map(|name| Archetype::parse(name).unwrap()).collect();
     archetypes.sort();
     archetypes.dedup();
-    Query { archetypes, exclude: None, view: View::Legacy, limit, page_bytes: 1 << 20, fill: false }
+    Query {
+        archetypes,
+        exclude: None,
+        view: View::Legacy,
+        limit,
+        page_bytes: 1 << 20,
+        diverse: false,
+        fill: false,
+    }
 }
 
 /// The ids of a page. Fails if an id appears twice.

@@ -87,9 +87,9 @@ impl KnownPeer {
         self.standing(self.lease_end.earliest, self.proven_at.earliest)
     }
 
-    /// The store refused a change with `held`. `check` must refuse it in the same way for a possible
-    /// end of the lease, which narrows the range. There may be two such ends: after a restart, the
-    /// end of a reservation can also be that of a lease.
+    /// The store refused a change with `held`. `check` must refuse it in the same way for a
+    /// possible end of the lease, which narrows the range. There may be two such ends: after a
+    /// restart, the end of a reservation can also be that of a lease.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
         let ends = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after));

@@ -54,6 +54,10 @@ pub(crate) enum Fault {
     FavoursSeveralArchetypes,
     SamplesDormant,
     NeverFills,
+    /// A diverse sample is uniform.
+    NeverDiverse,
+    /// A diverse sample lists one peer of each network and no other.
+    OnlyNetworks,
     FillIsCounted,
     FillsInOrder,
     FillsWithExcluded,

@@ -1,0 +1,173 @@
+// The requests of the API.
+
+import { protocol } from "./errors.js";
+import { parseResponse } from "./json.js";
+import { LeaseKeeper } from "./keeper.js";
+import { deregisterBody, heartbeatBody, heartbeatsBody, parameters, registerBody } from "./requests.js";
+import { Transport } from "./transport.js";
+import { Watch } from "./watch.js";
+
+/**
+ * Aborts a call. If the call changes something, the service may or may not have carried it out; sending
+ * it again is safe.
+ * @typedef {{signal?: AbortSignal}} CallOptions
+ */
+
+/**
+ * A client of one service.
+ *
+ * Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
+ * exponentially growing waits and jitter. This is safe because every request of the API may be sent
+ * twice. All calls reject with DiscoveryError, whose `code` says what the service refused.
+ */
+export class Client {
+  #transport;
+
+  /**
+   * Creates a client without connecting.
+   * @param {string | string[]} endpoints the URL of the service, `http://host:port` or
+   *   `https://host/stage`, or several URLs of the same service. The client starts at a random one, stays
+   *   with one that works, and moves on when it fails.
+   * @param {import("./transport.js").ClientOptions} [options]
+   * @throws {TypeError} if an endpoint is not an HTTP URL
+   */
+  constructor(endpoints, options = {}) {
+    this.#transport = new Transport(endpoints, options);
+  }
+
+  /** The URL that the next request goes to. */
+  get endpoint() {
+    return this.#transport.endpoint;
+  }
+
+  /**
+   * Registers a peer, or replaces its registration and starts a new lease. The code is `not_holder` while
+   * another client holds the id.
+   * @param {import("./types.js").RegisterRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").RegisterResponse>}
+   */
+  async register(request, options) {
+    return this.#call("register", registerBody(request), options);
+  }
+
+  /**
+   * Renews a lease, or revives a dormant peer. The code is `peer_not_registered` if the peer has to
+   * register, and `not_holder` if the token is not the current one.
+   * @param {import("./types.js").HeartbeatRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").HeartbeatResponse>}
+   */
+  async heartbeat(request, options) {
+    return this.#call("heartbeat", heartbeatBody(request), options);
+  }
+
+  /**
+   * Renews the leases of up to a hundred peers. The failure of one peer is its result.
+   * @param {import("./types.js").HeartbeatsRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").HeartbeatsResponse>}
+   */
+  async heartbeats(request, options) {
+    return this.#call("heartbeat", heartbeatsBody(request), options);
+  }
+
+  /**
+   * Deregisters a peer. The code is `peer_not_registered` if the service does not know it, also if an
+   * earlier attempt of the same call removed it and the response was lost.
+   * @param {import("./types.js").DeregisterRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").DeregisterResponse>}
+   */
+  async deregister(request, options) {
+    return this.#call("deregister", deregisterBody(request), options);
+  }
+
+  /**
+   * Requests one page of live peers.
+   * @param {import("./types.js").DiscoverRequest} [request]
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").DiscoverResponse>}
+   */
+  async discover(request = {}, options) {
+    return this.#call(`discover?${new URLSearchParams(parameters(request))}`, undefined, options);
+  }
+
+  /**
+   * Lists all live peers that match, page by page. Each peer that is live from the start to the end is
+   * listed exactly once. The order, the cursor and the fill of `request` are ignored.
+   * @param {import("./types.js").DiscoverRequest} [request]
+   * @param {CallOptions} [options]
+   * @returns {AsyncGenerator<import("./types.js").Peer, void, undefined>}
+   */
+  async *enumerate(request = {}, options) {
+    /** @type {string | undefined} */
+    let cursor;
+    do {
+      /** @type {import("./types.js").DiscoverResponse} */
+      const page = await this.discover({ ...request, order: "all", cursor, fill: undefined }, options);
+      yield* page.peers;
+      if (page.next_cursor !== undefined && page.next_cursor === cursor) {
+        throw protocol(this.endpoint, 200, "the cursor of this page for the next, so the list would not end");
+      }
+      cursor = page.next_cursor;
+    } while (cursor !== undefined);
+  }
+
+  /**
+   * Watches the peers that match, from now on or from the cursor `since`. No request is sent before the
+   * first event is taken. `archetypes`, `exclude` and `view` apply.
+   * @param {import("./types.js").DiscoverRequest} [request]
+   * @param {{since?: string} & CallOptions} [options]
+   */
+  watch(request = {}, { since, signal } = {}) {
+    const allowed = ["archetype", "exclude", "view"];
+    const selected = parameters(request).filter(([key]) => allowed.includes(key));
+    return new Watch(this.#transport, selected, since, signal);
+  }
+
+  /**
+   * Requests the figures of the network.
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").Network>}
+   */
+  async network(options) {
+    return this.#call("network", undefined, options);
+  }
+
+  /**
+   * Requests the health of the service. "Unhealthy" is a regular response, and is not retried.
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").Health>}
+   */
+  async health({ signal } = {}) {
+    return parsed(await this.#transport.exchange("health", signal));
+  }
+
+  /**
+   * Starts to keep a peer registered.
+   * @param {import("./types.js").RegisterRequest} registration
+   * @param {import("./keeper.js").KeeperOptions} [options]
+   */
+  keep(registration, options = {}) {
+    return new LeaseKeeper(this, registration, options);
+  }
+
+  /**
+   * @param {string} path
+   * @param {string} [body]
+   * @param {CallOptions} [options]
+   */
+  async #call(path, body, { signal } = {}) {
+    return parsed(await this.#transport.send(path, body, signal));
+  }
+}
+
+/** @param {{endpoint: string, status: number, text: string}} response */
+function parsed({ endpoint, status, text }) {
+  try {
+    return parseResponse(text);
+  } catch (error) {
+    throw protocol(endpoint, status, `a malformed body (${error})`);
+  }
+}

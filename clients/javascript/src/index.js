@@ -1,0 +1,34 @@
+/**
+ * A client of Aurora Discovery, the registry through which peers of a peer-to-peer network find each
+ * other, for browsers, Node, Deno and Bun.
+ * @module
+ */
+
+export { Client } from "./client.js";
+export { DiscoveryError } from "./errors.js";
+export { LeaseKeeper } from "./keeper.js";
+export { Watch } from "./watch.js";
+
+/** @typedef {import("./client.js").CallOptions} CallOptions */
+/** @typedef {import("./errors.js").ErrorKind} ErrorKind */
+/** @typedef {import("./keeper.js").KeeperOptions} KeeperOptions */
+/** @typedef {import("./transport.js").ClientOptions} ClientOptions */
+/** @typedef {import("./types.js").DeregisterRequest} DeregisterRequest */
+/** @typedef {import("./types.js").DeregisterResponse} DeregisterResponse */
+/** @typedef {import("./types.js").DiscoverRequest} DiscoverRequest */
+/** @typedef {import("./types.js").DiscoverResponse} DiscoverResponse */
+/** @typedef {import("./types.js").Health} Health */
+/** @typedef {import("./types.js").HeartbeatRequest} HeartbeatRequest */
+/** @typedef {import("./types.js").HeartbeatResponse} HeartbeatResponse */
+/** @typedef {import("./types.js").HeartbeatResult} HeartbeatResult */
+/** @typedef {import("./types.js").HeartbeatsRequest} HeartbeatsRequest */
+/** @typedef {import("./types.js").HeartbeatsResponse} HeartbeatsResponse */
+/** @typedef {import("./types.js").KeeperEvent} KeeperEvent */
+/** @typedef {import("./types.js").LeaseInfo} LeaseInfo */
+/** @typedef {import("./types.js").Network} Network */
+/** @typedef {import("./types.js").Page} Page */
+/** @typedef {import("./types.js").Peer} Peer */
+/** @typedef {import("./types.js").RegisterRequest} RegisterRequest */
+/** @typedef {import("./types.js").RegisterResponse} RegisterResponse */
+/** @typedef {import("./types.js").TokenStore} TokenStore */
+/** @typedef {import("./types.js").WatchEvent} WatchEvent */

@@ -1,0 +1,383 @@
+// The lease keeper: registers a peer, renews its lease, and recovers from failures.
+
+import { DiscoveryError } from "./errors.js";
+import { Lease, ObservedAddress, Outage } from "./lease.js";
+import { seconds, sleep } from "./time.js";
+
+// Statuses that say that the request itself is wrong, so that a retry cannot help. A lease that another
+// client holds is not final, because it may end.
+const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
+
+/**
+ * @typedef {import("./types.js").KeeperEvent} KeeperEvent
+ */
+
+/**
+ * The options of a lease keeper.
+ *
+ * If `onEvent` throws, the keeper stops. With a `tokenStore` a restarted peer is still the holder, from
+ * any address, and no client without the token can change the registration. With `replace: false` the
+ * keeper does not replace a live registration from the same address, such as that of a second copy of
+ * the program, but waits until its lease ends.
+ * @typedef {object} KeeperOptions
+ * @property {(event: KeeperEvent) => void} [onEvent]
+ * @property {import("./types.js").TokenStore} [tokenStore]
+ * @property {boolean} [replace]
+ */
+
+/**
+ * What the keeper knows about the peer's registration: it is not registered, the result of the last
+ * registration is unknown, another client holds the id, or the peer is registered.
+ * @typedef {"absent" | "unresolved" | "held_by_another" | "held"} State
+ */
+
+/**
+ * Keeps one peer registered. It registers the peer, sends heartbeats at the interval that the service
+ * requests, registers the peer again if the service no longer knows it or its address has changed, and
+ * retries transient failures without limit. `Client.keep` creates it.
+ *
+ * `stop` deregisters the peer. Without it, as after a crash, the lease ends by itself.
+ */
+export class LeaseKeeper {
+  #client;
+  /** The registration, with the current token. `token_only` is as the service last accepted it. */
+  #registration;
+  #onEvent;
+  #tokenStore;
+  #mayReplace;
+  /** @type {string | undefined} */
+  #savedToken;
+  /** @type {State} */
+  #state = "absent";
+  /** @type {Lease | undefined} */
+  #lease;
+  /** @type {Outage | undefined} */
+  #outage;
+  #observedAddress = new ObservedAddress();
+  #wasTakenOver = false;
+  #isSecured = false;
+  /**
+   * Whether the last update failed. A heartbeat has to succeed before the next one, because the service
+   * may refuse the update while it would renew the lease.
+   */
+  #updateFailed = false;
+  #stop = new AbortController();
+  /** @type {Promise<void>} */
+  #kept;
+  /** @type {Promise<void> | undefined} */
+  #released;
+  /** @type {{error: unknown} | undefined} */
+  #failure;
+
+  /**
+   * @param {import("./client.js").Client} client
+   * @param {import("./types.js").RegisterRequest} registration
+   * @param {KeeperOptions} options
+   */
+  constructor(client, registration, { onEvent, tokenStore, replace = true }) {
+    this.#client = client;
+    this.#registration = { ...registration };
+    this.#onEvent = onEvent;
+    this.#tokenStore = tokenStore;
+    this.#mayReplace = replace;
+    this.#kept = this.#keep();
+  }
+
+  /**
+   * Waits until the keeper stops. Rejects with the permanent refusal of the registration, the failure
+   * to load the token, or the error that the event handler has thrown.
+   */
+  async ended() {
+    await this.#kept;
+    if (this.#failure) {
+      throw this.#failure.error;
+    }
+  }
+
+  /**
+   * Deregisters the peer and stops. A peer that another client has taken over is not deregistered.
+   * Rejects as `ended` does, or if the peer could not be deregistered.
+   */
+  async stop() {
+    this.#stop.abort();
+    await this.#kept;
+    this.#released ??= this.#release().catch((error) => {
+      // The first error is the one that is thrown.
+      this.#failure ??= { error };
+    });
+    await this.#released;
+    await this.ended();
+  }
+
+  /** Keeps the lease until that is permanently impossible, or until the keeper has to stop. */
+  async #keep() {
+    const { signal } = this.#stop;
+    try {
+      this.#savedToken = await this.#tokenStore?.load();
+      this.#registration.lease_token = this.#savedToken ?? this.#registration.lease_token;
+      for (;;) {
+        await sleep(await this.#step(signal), signal);
+      }
+    } catch (error) {
+      if (!signal.aborted || error !== signal.reason) {
+        this.#failure = { error };
+      }
+    }
+  }
+
+  /** Deregisters the peer, if this keeper holds it. */
+  async #release() {
+    const { peer_id, lease_token } = this.#registration;
+    if (this.#state === "held_by_another") {
+      return;
+    }
+    if (this.#state === "unresolved" && !this.#mayReplace && lease_token === undefined) {
+      // Without its token, a registration of another client at the same address would be removed. The
+      // keeper's own ends by itself.
+      return;
+    }
+    if (this.#state !== "absent") {
+      try {
+        if (lease_token !== undefined) {
+          // A deregistration with an old token counts as one without a token, and the address may prove
+          // it. A heartbeat with an old token is always refused.
+          await this.#client.heartbeat({ peer_id, lease_token });
+        }
+        await this.#client.deregister({ peer_id, lease_token });
+      } catch (error) {
+        if (!(error instanceof DiscoveryError)) {
+          throw error;
+        }
+        if (error.code === "not_holder") {
+          this.#state = "held_by_another";
+          this.#notify({ type: "taken_over", reason: error.message });
+          return;
+        }
+        if (error.code !== "peer_not_registered") {
+          throw error;
+        }
+      }
+    }
+    this.#state = "absent";
+    this.#notify({ type: "deregistered" });
+  }
+
+  /**
+   * Calls the event handler. It is not called again after it has failed, which ends the keeper.
+   * @param {KeeperEvent} event
+   */
+  #notify(event) {
+    const handler = this.#onEvent;
+    this.#onEvent = undefined;
+    handler?.(event);
+    this.#onEvent = handler;
+  }
+
+  /**
+   * Registers the peer, updates its registration, or renews its lease. Returns the seconds until the
+   * next step.
+   * @param {AbortSignal} signal
+   */
+  async #step(signal) {
+    const sentAt = seconds();
+    let event;
+    try {
+      if (this.#state !== "held") {
+        event = await this.#register(sentAt, signal);
+      } else if (this.#needsUpdate()) {
+        event = await this.#update(sentAt, signal);
+      } else {
+        event = await this.#renew(sentAt, signal);
+      }
+    } catch (error) {
+      if (error instanceof DiscoveryError) {
+        return this.#failed(error);
+      }
+      throw error;
+    }
+    return this.#succeeded(event);
+  }
+
+  /**
+   * @param {number} sentAt
+   * @param {AbortSignal} signal
+   * @returns {Promise<KeeperEvent>}
+   */
+  async #register(sentAt, signal) {
+    // Normally the first registration is not token-only. A crash before the token is stored would make
+    // the id unusable, also for this peer, until its reservation ends.
+    const mustYield = !this.#mayReplace || this.#wasTakenOver;
+    this.#registration.token_only = mustYield && (await this.#isKnown(signal));
+    this.#isSecured = false;
+    this.#state = "unresolved";
+    const response = await this.#client.register(this.#registration, { signal }).catch((error) => {
+      if (error instanceof DiscoveryError && !error.isTransient) {
+        this.#state = "absent";
+      }
+      throw error;
+    });
+    this.#wasTakenOver = false;
+    this.#registration.lease_token = response.lease_token;
+    this.#observedAddress.registered(response.observed_address);
+    this.#lease = new Lease(sentAt, response);
+    return { type: "registered", response };
+  }
+
+  /**
+   * Whether the service knows the id, and its token, if there is one, is not the current one.
+   *
+   * A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a known
+   * one. A known id is then registered token-only, which replaces only a dormant peer. The order
+   * matters: if the response to a token-only registration is lost, the id is reserved under a token
+   * that no client knows.
+   * @param {AbortSignal} signal
+   */
+  async #isKnown(signal) {
+    const { peer_id, lease_token } = this.#registration;
+    try {
+      await this.#client.heartbeat({ peer_id, lease_token: lease_token ?? crypto.randomUUID() }, { signal });
+    } catch (error) {
+      const code = error instanceof DiscoveryError ? error.code : undefined;
+      if (code === "not_holder" || code === "peer_not_registered") {
+        return code === "not_holder";
+      }
+      throw error;
+    }
+    return lease_token === undefined;
+  }
+
+  /**
+   * Whether the registration differs from what it should be: it is token-only exactly if the token is
+   * stored, and it lists the address at which the service sees the peer.
+   */
+  #needsUpdate() {
+    const differs = this.#registration.token_only !== this.#isSaved();
+    const hasMoved = this.#lease !== undefined && this.#observedAddress.hasMoved(this.#lease.ttl);
+    return !this.#updateFailed && (differs || hasMoved);
+  }
+
+  /**
+   * Registers the peer again, with its token, to change the registration that it holds.
+   * @param {number} sentAt
+   * @param {AbortSignal} signal
+   * @returns {Promise<KeeperEvent | undefined>}
+   */
+  async #update(sentAt, signal) {
+    this.#updateFailed = true;
+    this.#observedAddress.tried();
+    const request = { ...this.#registration, token_only: this.#isSaved(), discover: undefined };
+    const response = await this.#client.register(request, { signal });
+    this.#updateFailed = false;
+    this.#registration.token_only = request.token_only;
+    this.#registration.lease_token = response.lease_token;
+    this.#lease = new Lease(sentAt, response);
+    const moved = this.#observedAddress.registered(response.observed_address);
+    return moved && { type: "moved", ...moved };
+  }
+
+  /**
+   * @param {number} sentAt
+   * @param {AbortSignal} signal
+   * @returns {Promise<KeeperEvent>}
+   */
+  async #renew(sentAt, signal) {
+    const { peer_id, lease_token, discover, address } = this.#registration;
+    const response = await this.#client.heartbeat({ peer_id, lease_token, discover }, { signal });
+    if (address === undefined) {
+      this.#observedAddress.heartbeat(response.observed_address);
+    }
+    this.#lease = new Lease(sentAt, response);
+    return { type: "renewed", response };
+  }
+
+  /** @param {KeeperEvent} [event] */
+  async #succeeded(event) {
+    this.#state = "held";
+    const unsaved = await this.#saveToken();
+    if (event) {
+      this.#notify(event);
+    }
+    if (this.#outage) {
+      const afterSeconds = this.#outage.duration();
+      this.#outage = undefined;
+      this.#notify({ type: "recovered", afterSeconds });
+    }
+    if (unsaved) {
+      this.#notify({ type: "unsecured", error: unsaved.error });
+    }
+    this.#reportSecured();
+    if (this.#needsUpdate()) {
+      return 0;
+    }
+    this.#updateFailed = false;
+    return this.#lease?.pause() ?? 0;
+  }
+
+  async #saveToken() {
+    const { lease_token } = this.#registration;
+    if (this.#tokenStore && lease_token !== undefined && lease_token !== this.#savedToken) {
+      try {
+        await this.#tokenStore.save(lease_token);
+      } catch (error) {
+        return { error };
+      }
+      this.#savedToken = lease_token;
+    }
+    return undefined;
+  }
+
+  /** Whether the current token is stored. */
+  #isSaved() {
+    return this.#savedToken !== undefined && this.#savedToken === this.#registration.lease_token;
+  }
+
+  #reportSecured() {
+    const wasSecured = this.#isSecured;
+    this.#isSecured = this.#registration.token_only === true && this.#isSaved();
+    if (this.#isSecured && !wasSecured) {
+      this.#notify({ type: "secured" });
+    }
+  }
+
+  /** @param {DiscoveryError} error */
+  #failed(error) {
+    const isHeld = this.#state === "held";
+    if (error.code === "peer_not_registered" && isHeld) {
+      this.#state = "absent";
+      this.#notify({ type: "forgotten" });
+      return 0;
+    }
+    if (error.code === "not_holder") {
+      this.#state = "held_by_another";
+      if (isHeld) {
+        this.#wasTakenOver = true;
+        this.#notify({ type: "taken_over", reason: error.message });
+        return 0;
+      }
+      this.#outage ??= new Outage();
+      const retryInSeconds = this.#outage.afterNotHolder(error);
+      this.#notify({ type: "refused", reason: error.message, retryInSeconds });
+      return retryInSeconds;
+    }
+    if (!isHeld && error.kind === "refused" && FINAL_STATUSES.includes(error.status ?? 0)) {
+      this.#notify({ type: "refused", reason: error.message });
+      throw error;
+    }
+    return this.#retry(error, isHeld ? this.#lease : undefined);
+  }
+
+  /**
+   * @param {DiscoveryError} error
+   * @param {Lease} [lease]
+   */
+  #retry(error, lease) {
+    this.#outage ??= new Outage();
+    const retryInSeconds = this.#outage.afterFailure(error, lease);
+    const hasJustExpired = this.#outage.reportsEndOf(lease);
+    this.#notify({ type: "failed", error, retryInSeconds });
+    if (hasJustExpired) {
+      this.#notify({ type: "expired" });
+    }
+    return retryInSeconds;
+  }
+}

@@ -1,0 +1,166 @@
+// What a lease keeper knows about its lease, its failures and its address.
+
+import { fullJitter, seconds } from "./time.js";
+
+// The minimum interval between two heartbeats in seconds, whatever the service requests, so that no
+// response can make a peer flood the service.
+const SHORTEST_INTERVAL = 0.5;
+// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
+// started together spread out over time, and no heartbeat is sent late.
+const INTERVAL_JITTER = 0.1;
+// The upper bound of the first wait after a failure in seconds, in addition to the client's retries.
+const FIRST_CEILING = 1;
+// The upper bound of any wait while there is no lease.
+const HIGHEST_CEILING = 60;
+// The longest `Retry-After` that is honored while another client holds the id. Its lease may last
+// longer, but that client may also end it at any time.
+const LONGEST_WAIT_FOR_HOLDER = 300;
+
+/**
+ * A lease. It is measured on the monotonic clock and from before the request was sent, so that the
+ * service's lease does not end earlier.
+ */
+export class Lease {
+  #ends;
+
+  /**
+   * @param {number} sentAt
+   * @param {{ttl_seconds: number, heartbeat_interval_seconds: number}} response
+   */
+  constructor(sentAt, response) {
+    this.ttl = response.ttl_seconds;
+    this.interval = Math.max(response.heartbeat_interval_seconds, SHORTEST_INTERVAL);
+    this.#ends = sentAt + this.ttl;
+  }
+
+  hasEnded() {
+    return this.#ends <= seconds();
+  }
+
+  /**
+   * The seconds until the next heartbeat. Jitter only shortens the interval, so that the client has the
+   * margin for lost heartbeats that the service has planned.
+   */
+  pause() {
+    return this.interval * (1 - INTERVAL_JITTER * Math.random());
+  }
+}
+
+/** The failures since the last success. */
+export class Outage {
+  #since = seconds();
+  #failures = 0;
+  #isExpired = false;
+
+  /** In seconds. */
+  duration() {
+    return seconds() - this.#since;
+  }
+
+  /**
+   * Counts a failure. Returns the seconds until the next attempt.
+   *
+   * While the lease runs, retries are fast at first, to save it. After it has ended, they are about as
+   * frequent as heartbeats. Otherwise all clients would come back at once after a long outage.
+   * @param {import("./errors.js").DiscoveryError} error
+   * @param {Lease} [lease]
+   */
+  afterFailure(error, lease) {
+    this.#failures += 1;
+    const highest = lease?.interval ?? HIGHEST_CEILING;
+    const pause = lease?.hasEnded()
+      ? (highest * (1 + Math.random())) / 2
+      : fullJitter(this.#failures, FIRST_CEILING, highest);
+    return after(error, highest, pause);
+  }
+
+  /**
+   * Counts a refusal because another client holds the id. Returns the seconds until the next attempt.
+   * @param {import("./errors.js").DiscoveryError} error
+   */
+  afterNotHolder(error) {
+    this.#failures += 1;
+    return after(error, LONGEST_WAIT_FOR_HOLDER, fullJitter(this.#failures, FIRST_CEILING, HIGHEST_CEILING));
+  }
+
+  /**
+   * Whether the end of the lease has to be reported, which happens once in an outage.
+   * @param {Lease} [lease]
+   */
+  reportsEndOf(lease) {
+    const wasExpired = this.#isExpired;
+    this.#isExpired ||= lease?.hasEnded() ?? false;
+    return this.#isExpired && !wasExpired;
+  }
+}
+
+/** The address from which the service sees the peer's requests. */
+export class ObservedAddress {
+  /** @type {string | undefined} */
+  #registered;
+  /** @type {string | undefined} */
+  #candidate;
+  #isConfirmed = false;
+  #triedAt = -Infinity;
+
+  /**
+   * Records the address of a registration. Returns the previous one and the new one if they differ.
+   * @param {string} observed
+   */
+  registered(observed) {
+    const previous = this.#registered;
+    this.#registered = canonical(observed);
+    this.#candidate = undefined;
+    this.#isConfirmed = false;
+    const hasMoved = previous !== undefined && previous !== this.#registered;
+    return hasMoved ? { oldAddress: previous, newAddress: this.#registered } : undefined;
+  }
+
+  /**
+   * Records the address of a heartbeat. A service of an older version reports none.
+   * @param {string} [observed]
+   */
+  heartbeat(observed) {
+    const seen = observed === undefined ? undefined : canonical(observed);
+    const listed = this.#registered;
+    // A client with two families may use either for a request. That is no move.
+    const isNew =
+      seen !== undefined && listed !== undefined && seen !== listed && seen.includes(":") === listed.includes(":");
+    this.#isConfirmed = isNew && seen === this.#candidate;
+    this.#candidate = isNew ? seen : undefined;
+  }
+
+  /**
+   * Whether the peer has to register its new address. It tries at most once in `lease` seconds, so that
+   * a client that alternates between two addresses does not register all the time.
+   * @param {number} lease
+   */
+  hasMoved(lease) {
+    return this.#isConfirmed && seconds() - this.#triedAt >= lease;
+  }
+
+  /** Records an attempt to register the new address, if there is one. */
+  tried() {
+    if (this.#isConfirmed) {
+      this.#triedAt = seconds();
+    }
+  }
+}
+
+/**
+ * The pause on top of `Retry-After` spreads out clients that got the same value.
+ * @param {import("./errors.js").DiscoveryError} error
+ * @param {number} longest
+ * @param {number} pause
+ */
+function after(error, longest, pause) {
+  return Math.min(error.retryAfterSeconds ?? 0, longest) + pause;
+}
+
+/**
+ * An IPv4 address may be written as an IPv6 address.
+ * @param {string} address
+ */
+function canonical(address) {
+  return address.replace(/^::ffff:(?=\d+\.)/i, "");
+}

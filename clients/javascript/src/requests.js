@@ -1,0 +1,98 @@
+// Requests as the API expects them. A key that a request does not have is refused, because a typing
+// error would otherwise go unnoticed.
+
+const DISCOVER_KEYS = ["archetypes", "limit", "exclude", "order", "cursor", "view", "fill"];
+const REGISTER_KEYS = [
+  "peer_id",
+  "address",
+  "port",
+  "archetypes",
+  "metadata",
+  "ttl_seconds",
+  "lease_token",
+  "token_only",
+  "discover",
+];
+
+/**
+ * The query parameters of `GET /discover`.
+ * @param {import("./types.js").DiscoverRequest} request
+ * @returns {[string, string][]}
+ */
+export function parameters(request) {
+  checkKeys(request, DISCOVER_KEYS);
+  const { archetypes = [], ...others } = request;
+  return [
+    ...archetypes.map((/** @type {string} */ archetype) => /** @type {[string, string]} */ (["archetype", archetype])),
+    ...Object.entries(defined(others)).map(
+      ([key, value]) => /** @type {[string, string]} */ ([key, String(value)]),
+    ),
+  ];
+}
+
+/** @param {import("./types.js").RegisterRequest} request */
+export function registerBody(request) {
+  checkKeys(request, REGISTER_KEYS);
+  const { metadata, discover, ...others } = request;
+  const body = JSON.stringify({ ...others, discover: discoverKey(discover) });
+  if (metadata === undefined) {
+    return body;
+  }
+  if (typeof metadata !== "string") {
+    return splice(body, JSON.stringify(metadata));
+  }
+  JSON.parse(metadata); // text that is not JSON could add keys
+  return splice(body, metadata);
+}
+
+/** @param {import("./types.js").HeartbeatRequest} request */
+export function heartbeatBody(request) {
+  checkKeys(request, ["peer_id", "lease_token", "discover"]);
+  return JSON.stringify({ ...request, discover: discoverKey(request.discover) });
+}
+
+/** @param {import("./types.js").HeartbeatsRequest} request */
+export function heartbeatsBody(request) {
+  checkKeys(request, ["peer_ids", "discover"]);
+  return JSON.stringify({ ...request, discover: discoverKey(request.discover) });
+}
+
+/** @param {import("./types.js").DeregisterRequest} request */
+export function deregisterBody(request) {
+  checkKeys(request, ["peer_id", "lease_token"]);
+  return JSON.stringify(request);
+}
+
+/** @param {import("./types.js").DiscoverRequest} [request] */
+function discoverKey(request) {
+  if (request === undefined) {
+    return undefined;
+  }
+  checkKeys(request, DISCOVER_KEYS);
+  const { archetypes, ...others } = request;
+  return { archetype: archetypes, ...others };
+}
+
+/**
+ * @param {string} body
+ * @param {string} metadata
+ */
+function splice(body, metadata) {
+  return `${body.slice(0, -1)},"metadata":${metadata}}`;
+}
+
+/**
+ * @param {object} request
+ * @param {string[]} keys
+ */
+function checkKeys(request, keys) {
+  const unknown = Object.keys(request).find((key) => !keys.includes(key));
+  if (unknown !== undefined) {
+    throw new TypeError(`a request has no key ${unknown}; it may have ${keys.join(", ")}`);
+  }
+}
+
+/** @param {object} value */
+function defined(value) {
+  return Object.fromEntries(Object.entries(value).filter(([, entry]) => entry !== undefined));
+}

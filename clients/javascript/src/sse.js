@@ -1,0 +1,61 @@
+// A parser of server-sent events. `EventSource` hides the status of a response, and is not in Node.
+
+// Bounds the memory that a stream without a complete event takes. The largest registration takes less
+// than a tenth of it.
+const MAX_EVENT_LENGTH = 256 * 1024;
+
+// A `\r` at the end may be half of a line end, so that it waits for the next chunk.
+const LINE_END = /\r\n|\n|\r(?!$)/;
+
+/**
+ * One event, or a comment (without fields). `retry` is in milliseconds.
+ * @typedef {{event?: string, data: string, id?: string, retry?: number}} Frame
+ */
+
+/** Turns the text of a stream into frames. */
+export class SseParser {
+  #unread = "";
+  #length = 0;
+  /** @type {[string, string][]} */
+  #fields = [];
+
+  /**
+   * The frames that `chunk` completes.
+   * @param {string} chunk
+   * @returns {Frame[]}
+   * @throws {RangeError} if an event is too long
+   */
+  feed(chunk) {
+    const frames = [];
+    const lines = (this.#unread + chunk).split(LINE_END);
+    this.#unread = lines.pop() ?? "";
+    for (const line of lines) {
+      if (line === "") {
+        frames.push(this.#frame());
+        continue;
+      }
+      this.#length += line.length;
+      const [, name, value = ""] = /^([^:]*)(?:: ?(.*))?$/s.exec(line) ?? ["", "", ""];
+      this.#fields.push([name, value]);
+      this.#checkLength();
+    }
+    this.#checkLength();
+    return frames;
+  }
+
+  #checkLength() {
+    if (this.#length + this.#unread.length > MAX_EVENT_LENGTH) {
+      throw new RangeError("an event of more than 256 KiB");
+    }
+  }
+
+  /** @returns {Frame} */
+  #frame() {
+    const fields = this.#fields;
+    this.#fields = [];
+    this.#length = 0;
+    const { event, id, retry } = Object.fromEntries(fields);
+    const data = fields.filter(([name]) => name === "data").map(([, value]) => value);
+    return { event, id, data: data.join("\n"), retry: /^\d+$/.test(retry) ? Number(retry) : undefined };
+  }
+}

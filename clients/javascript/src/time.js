@@ -1,0 +1,38 @@
+// Durations, on the monotonic clock: a wrong or changed wall clock has no effect on a client.
+
+/** The seconds since some moment in the past. */
+export function seconds() {
+  return performance.now() / 1_000;
+}
+
+/**
+ * Waits, or throws the reason of `signal` when it is aborted.
+ * @param {number} duration in seconds
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<void>}
+ */
+export function sleep(duration, signal) {
+  return new Promise((resolve, reject) => {
+    signal?.throwIfAborted();
+    const abort = () => {
+      clearTimeout(timer);
+      reject(signal?.reason);
+    };
+    const timer = setTimeout(() => {
+      signal?.removeEventListener("abort", abort);
+      resolve();
+    }, duration * 1_000);
+    signal?.addEventListener("abort", abort, { once: true });
+  });
+}
+
+/**
+ * A uniform random wait below an upper bound, in seconds. The bound doubles with each failure, from
+ * `first` to `highest`.
+ * @param {number} failures
+ * @param {number} first
+ * @param {number} highest
+ */
+export function fullJitter(failures, first, highest) {
+  return Math.random() * Math.min(first * 2 ** Math.min(failures - 1, 16), highest);
+}

@@ -1,0 +1,267 @@
+// Requests over HTTP: chooses an endpoint, retries where that is useful, and reads responses.
+
+import { DiscoveryError, protocol, refusal, timedOut, unreachable } from "./errors.js";
+import { fullJitter, seconds, sleep } from "./time.js";
+
+// A page of the API has at most 1 MiB of peers.
+const MAX_RESPONSE_BYTES = 8 * 1024 * 1024;
+// The upper bound of the first wait between retries, in seconds. It doubles with each further wait.
+const FIRST_CEILING = 0.2;
+// The maximum of that upper bound. Longer waits do not help a service, and callers would have to wait.
+const HIGHEST_CEILING = 10;
+
+/**
+ * The options of a client.
+ * @typedef {object} ClientOptions
+ * @property {number} [timeoutSeconds] The time limit of one attempt (10).
+ * @property {number} [retries] The maximum number of retries after transient failures (3).
+ * @property {number} [patienceSeconds] The time limit of a request with its retries (30).
+ * @property {Record<string, string>} [headers] Headers to send with every request.
+ * @property {typeof fetch} [fetch] Used instead of the global `fetch`.
+ */
+
+/** Sends requests to a service. */
+export class Transport {
+  #endpoints;
+  #current;
+  #options;
+
+  /**
+   * @param {string | string[]} endpoints
+   * @param {ClientOptions} options
+   */
+  constructor(endpoints, options) {
+    this.#endpoints = [endpoints].flat().map(checkedEndpoint);
+    if (this.#endpoints.length === 0) {
+      throw new TypeError("a client needs at least one endpoint");
+    }
+    // Clients start at a random one, so that they spread over all.
+    this.#current = Math.floor(Math.random() * this.#endpoints.length);
+    this.#options = { timeoutSeconds: 10, retries: 3, patienceSeconds: 30, headers: {}, ...options };
+  }
+
+  /** The URL that the next request goes to. */
+  get endpoint() {
+    return this.#endpoints[this.#current];
+  }
+
+  /**
+   * Leaves the endpoint of a failed request if another may do better. Returns whether that is so.
+   * @param {string} endpoint
+   * @param {DiscoveryError} error
+   */
+  failed(endpoint, error) {
+    // A rate belongs to the source of the requests, whichever endpoint they go to.
+    const isLocal = error.isTransient && error.status !== 429;
+    // A concurrent request may have left it already.
+    if (isLocal && this.endpoint === endpoint) {
+      this.#current = (this.#current + 1) % this.#endpoints.length;
+    }
+    return isLocal;
+  }
+
+  /**
+   * Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A round
+   * of attempts ends when every endpoint has failed. Only then is there a wait.
+   * @param {string} path with its query
+   * @param {string} [body]
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<{endpoint: string, status: number, text: string}>}
+   */
+  async send(path, body, signal) {
+    const { retries, patienceSeconds } = this.#options;
+    const started = seconds();
+    let rounds = 0;
+    let failed = 0;
+    for (;;) {
+      const endpoint = this.endpoint;
+      const response = await this.#attempt(endpoint, path, body, signal);
+      if (!(response instanceof DiscoveryError)) {
+        return response;
+      }
+      failed += 1;
+      const elapsed = seconds() - started;
+      const mayMove = this.failed(endpoint, response) && failed < this.#endpoints.length;
+      if (mayMove && elapsed < patienceSeconds) {
+        continue;
+      }
+      failed = 0;
+      rounds += 1;
+      // All refused clients may have got the same `Retry-After`. The jitter on top spreads them out.
+      const wait = (response.retryAfterSeconds ?? 0) + fullJitter(rounds, FIRST_CEILING, HIGHEST_CEILING);
+      if (rounds > retries || !response.isTransient || elapsed + wait >= patienceSeconds) {
+        throw response;
+      }
+      await sleep(wait, signal);
+    }
+  }
+
+  /**
+   * Sends a GET request without retries. A response with any status is a success.
+   * @param {string} path
+   * @param {AbortSignal} [signal]
+   */
+  async exchange(path, signal) {
+    const { endpoint } = this;
+    return this.#within(endpoint, signal, async (limited) => {
+      const response = await this.#fetch(endpoint, path, undefined, limited);
+      return { endpoint, status: response.status, text: await readText(endpoint, response) };
+    });
+  }
+
+  /**
+   * Opens a stream, without retries. The time limit applies until it begins.
+   * @param {string} path with its query
+   * @param {AbortSignal} signal closes the stream
+   */
+  async open(path, signal) {
+    const { endpoint } = this;
+    try {
+      const response = await this.#within(endpoint, signal, async (limited, keepOpen) => {
+        const opened = await this.#fetch(endpoint, path, undefined, limited);
+        if (!opened.ok) {
+          throw refusal(endpoint, opened.status, opened.headers, await readText(endpoint, opened));
+        }
+        keepOpen();
+        return opened;
+      });
+      return { endpoint, response };
+    } catch (error) {
+      if (error instanceof DiscoveryError) {
+        this.failed(endpoint, error);
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * @param {string} endpoint
+   * @param {string} path
+   * @param {string} [body]
+   * @param {AbortSignal} [signal]
+   */
+  async #attempt(endpoint, path, body, signal) {
+    try {
+      return await this.#within(endpoint, signal, async (limited) => {
+        const response = await this.#fetch(endpoint, path, body, limited);
+        const text = await readText(endpoint, response);
+        if (!response.ok) {
+          throw refusal(endpoint, response.status, response.headers, text);
+        }
+        return { endpoint, status: response.status, text };
+      });
+    } catch (error) {
+      if (error instanceof DiscoveryError) {
+        return error;
+      }
+      throw error;
+    }
+  }
+
+  /**
+   * Runs an exchange within the time limit of one attempt. If the caller aborts it, the caller's reason
+   * is thrown, and otherwise a DiscoveryError.
+   * @template T
+   * @param {string} endpoint
+   * @param {AbortSignal | undefined} signal
+   * @param {(signal: AbortSignal, keepOpen: () => void) => Promise<T>} exchange
+   */
+  async #within(endpoint, signal, exchange) {
+    signal?.throwIfAborted();
+    const { timeoutSeconds } = this.#options;
+    const limit = new AbortController();
+    const timer = setTimeout(() => limit.abort(), timeoutSeconds * 1_000);
+    const abort = () => limit.abort();
+    signal?.addEventListener("abort", abort, { once: true });
+    let isOpen = false;
+    try {
+      return await exchange(limit.signal, () => (isOpen = true));
+    } catch (error) {
+      if (error instanceof DiscoveryError) {
+        throw error;
+      }
+      signal?.throwIfAborted();
+      throw limit.signal.aborted ? timedOut(endpoint, timeoutSeconds) : unreachable(endpoint, reason(error), error);
+    } finally {
+      clearTimeout(timer);
+      if (!isOpen) {
+        signal?.removeEventListener("abort", abort);
+      }
+    }
+  }
+
+  /**
+   * The body has no JSON content type. The service accepts any, and a browser would send a preflight
+   * request for that one.
+   * @param {string} endpoint
+   * @param {string} path
+   * @param {string | undefined} body
+   * @param {AbortSignal} signal
+   */
+  #fetch(endpoint, path, body, signal) {
+    const { fetch = globalThis.fetch, headers } = this.#options;
+    const method = body === undefined ? "GET" : "POST";
+    // A redirect could turn a POST into a GET.
+    return fetch(`${endpoint}/${path}`, { method, headers, body, signal, redirect: "manual" });
+  }
+}
+
+/**
+ * The innermost error has the reason. The outer ones only say that a request failed.
+ * @param {unknown} error
+ */
+export function reason(error) {
+  let cause = error;
+  while (cause instanceof Error && cause.cause instanceof Error) {
+    cause = cause.cause;
+  }
+  return cause instanceof Error ? cause.message || String(/** @type {any} */ (cause).code ?? cause.name) : String(cause);
+}
+
+/**
+ * @param {string} endpoint
+ * @param {Response} response
+ */
+async function readText(endpoint, response) {
+  const reader = response.body?.getReader();
+  if (!reader) {
+    return "";
+  }
+  const decoder = new TextDecoder();
+  let text = "";
+  let length = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) {
+      return text + decoder.decode();
+    }
+    length += value.length;
+    if (length > MAX_RESPONSE_BYTES) {
+      await reader.cancel();
+      throw protocol(endpoint, response.status, "more than 8 MiB");
+    }
+    text += decoder.decode(value, { stream: true });
+  }
+}
+
+/**
+ * `url` without slashes at its end.
+ * @param {string} url
+ */
+function checkedEndpoint(url) {
+  if (!URL.canParse(url)) {
+    throw new TypeError(`the endpoint ${url} must be a URL such as http://127.0.0.1:8080 or https://host/stage`);
+  }
+  const { protocol: scheme, username, password, search, hash } = new URL(url);
+  if (username || password) {
+    // Every error names the endpoint, so it must not hold a secret.
+    throw new TypeError("the endpoint must not contain a user name or password: send an authorization header");
+  }
+  if (scheme !== "http:" && scheme !== "https:") {
+    throw new TypeError(`the endpoint ${url} must begin with http:// or https://`);
+  }
+  if (search || hash) {
+    throw new TypeError(`the endpoint ${url} must end with its path: no ? and no #`);
+  }
+  return url.replace(/\/+$/, "");
+}

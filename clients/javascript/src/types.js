@@ -1,0 +1,180 @@
+// The requests and responses of the API, and the events of watches and lease keepers. Requests and
+// responses have the keys of the API, which docs/api.md of the project describes. Times are UTC
+// without a suffix: `new Date(`${peer.last_seen}Z`)`.
+
+/**
+ * Which peers to list, and how.
+ * @typedef {object} DiscoverRequest
+ * @property {string[]} [archetypes] List peers that have any of these archetypes (at most 8), or all.
+ * @property {number} [limit] The maximum number of peers, 1 to 1000.
+ * @property {string} [exclude] The id of a peer to leave out, normally the caller's own.
+ * @property {"sample" | "all"} [order] A uniform random sample (default), or an enumeration.
+ * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
+ * @property {"legacy" | "full" | "contact"} [view] The representation of each peer.
+ * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
+ */
+
+/**
+ * What a peer publishes.
+ * @typedef {object} RegisterRequest
+ * @property {string} peer_id 1 to 128 visible ASCII characters.
+ * @property {string} [address] An IP address or a DNS name; by default the one that the service sees.
+ * @property {number} [port] 0 (default) means that the peer does not accept connections.
+ * @property {string[]} [archetypes] The tags that the peer can be found by.
+ * @property {object | string} [metadata] A JSON object, or its text, which others get byte for byte.
+ * @property {number} [ttl_seconds] The lease to request.
+ * @property {string} [lease_token] Proves that the caller is the holder.
+ * @property {boolean} [token_only] From now on only the token replaces, renews and deregisters the peer.
+ * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
+ */
+
+/**
+ * @typedef {object} HeartbeatRequest
+ * @property {string} peer_id
+ * @property {string} [lease_token] Proves that the caller is the holder.
+ * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
+ */
+
+/**
+ * @typedef {object} HeartbeatsRequest
+ * @property {(string | {peer_id: string, lease_token: string})[]} peer_ids 1 to 100 entries.
+ * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
+ */
+
+/**
+ * @typedef {object} DeregisterRequest
+ * @property {string} peer_id
+ * @property {string} [lease_token] Proves that the caller is the holder.
+ */
+
+/**
+ * A peer as the service lists it. The contact view has only the first three keys.
+ * @typedef {object} Peer
+ * @property {string} peer_id
+ * @property {string} address
+ * @property {number} port 0 means that the peer does not accept connections.
+ * @property {string[]} archetypes
+ * @property {string} last_seen When the lease was last acquired or renewed.
+ * @property {Record<string, any>} metadata The metadata as JavaScript reads it.
+ * @property {string} metadata_text The metadata as the peer wrote it, with every digit.
+ * @property {number} [expires_in_seconds] When the lease ends, in the full view.
+ * @property {number} [registered_seconds_ago] The age of the registration, in the full view.
+ */
+
+/**
+ * A page of peers.
+ * @typedef {object} Page
+ * @property {Peer[]} peers
+ * @property {number} count
+ * @property {number} total The number of live peers that match.
+ * @property {boolean} [total_is_estimate]
+ * @property {string} [next_cursor] The cursor of the next page of an enumeration.
+ */
+
+/**
+ * The lease that a request has acquired or renewed.
+ * @typedef {object} LeaseInfo
+ * @property {string} ttl_expires
+ * @property {number} ttl_seconds
+ * @property {number} heartbeat_interval_seconds The time until the service wants the next heartbeat.
+ */
+
+/**
+ * With `discover` in the request, the response includes the page.
+ * @typedef {{peer_id: string, observed_address: string, lease_token: string} & LeaseInfo & Partial<Page>} RegisterResponse
+ */
+
+/**
+ * With `discover` in the request, the response includes the page.
+ * @typedef {{peer_id: string, timestamp: string, observed_address?: string} & LeaseInfo & Partial<Page>} HeartbeatResponse
+ */
+
+/**
+ * The result for one peer: a lease, or an error with its code.
+ * @typedef {{peer_id: string, error?: string, code?: string} & Partial<LeaseInfo>} HeartbeatResult
+ */
+
+/**
+ * The results are in the order of the request.
+ * @typedef {{timestamp: string, observed_address?: string, renewed: number, results: HeartbeatResult[]} & Partial<Page>} HeartbeatsResponse
+ */
+
+/**
+ * @typedef {Page & {timestamp: string}} DiscoverResponse
+ */
+
+/**
+ * @typedef {{message: string, peer_id: string}} DeregisterResponse
+ */
+
+/**
+ * The figures of the network. The rates cover the last `minutes`.
+ * @typedef {object} Network
+ * @property {string} timestamp
+ * @property {number} peers
+ * @property {{archetype: string, peers: number}[]} archetypes
+ * @property {string[]} at_risk Sentences that describe risks to the network.
+ * @property {number} [minutes]
+ * @property {number} [joins_per_minute]
+ * @property {number} [leaves_per_minute]
+ * @property {number} [expiries_per_minute]
+ * @property {number} [revivals_per_minute]
+ * @property {number} [undiscovered_ratio]
+ */
+
+/**
+ * @typedef {{status: string, reason?: string}} Health
+ */
+
+/**
+ * An event of a watch.
+ *
+ * - `started`: the watch will deliver every change from here on. Enumerate the peers now.
+ * - `joined`: the peer is listed from now on. It may already be known.
+ * - `changed`: the peer registered again with different content.
+ * - `left`: the peer is no longer listed. It may be unknown.
+ * - `reset`: changes were lost, for example because the service was restarted. Discard the known peers
+ *   and enumerate again; the watch continues from here.
+ * - `interrupted`: the connection failed. The watch will reconnect and continue where it was.
+ * - `resumed`: the watch is connected again and has missed nothing.
+ * @typedef {{type: "started"} | {type: "joined", peer: Peer} | {type: "changed", peer: Peer}
+ *   | {type: "left", peer_id: string} | {type: "reset"}
+ *   | {type: "interrupted", error: import("./errors.js").DiscoveryError, retryInSeconds: number}
+ *   | {type: "resumed"}} WatchEvent
+ */
+
+/**
+ * An event of a lease keeper.
+ *
+ * - `registered`: the peer was registered, for the first time or again after it was lost.
+ * - `renewed`: the lease was renewed.
+ * - `secured`: the lease token is stored, and the registration is now token-only.
+ * - `unsecured`: the lease token could not be stored. The keeper retries after each heartbeat.
+ * - `moved`: the service saw the peer at a new address, and the keeper has registered it there.
+ * - `forgotten`: the service no longer knows the peer. The keeper registers it again immediately.
+ * - `taken_over`: another client has taken over the id. The keeper registers the peer again when the
+ *   other lease has ended.
+ * - `failed`: a request failed. The keeper will retry.
+ * - `expired`: the lease ended before it could be renewed. The keeper continues to try.
+ * - `recovered`: a request succeeded after failures.
+ * - `refused`: the service refuses the registration. Without `retryInSeconds` the refusal is permanent,
+ *   and the keeper has stopped.
+ * - `deregistered`: the peer was deregistered. The keeper has stopped.
+ * @typedef {{type: "registered", response: RegisterResponse} | {type: "renewed", response: HeartbeatResponse}
+ *   | {type: "secured"} | {type: "unsecured", error: unknown}
+ *   | {type: "moved", oldAddress: string, newAddress: string} | {type: "forgotten"}
+ *   | {type: "taken_over", reason: string}
+ *   | {type: "failed", error: import("./errors.js").DiscoveryError, retryInSeconds: number}
+ *   | {type: "expired"} | {type: "recovered", afterSeconds: number}
+ *   | {type: "refused", reason: string, retryInSeconds?: number}
+ *   | {type: "deregistered"}} KeeperEvent
+ */
+
+/**
+ * Where a lease keeper keeps its lease token across restarts. `TokenFile` is one.
+ * @typedef {object} TokenStore
+ * @property {() => Promise<string | undefined>} load Reads the token. Rejects if tokens cannot be kept.
+ * @property {(token: string) => Promise<void>} save When it resolves, the token survives a crash.
+ */
+
+export {};

@@ -1,0 +1,268 @@
+"""The lease keeper, which both clients share: registers a peer, renews its lease, and recovers from
+failures."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from enum import Enum, auto
+from typing import NoReturn
+
+from ._calls import Calls
+from ._lease import Lease, ObservedAddress, Outage
+from .errors import DiscoveryError, RefusedError, TokenFileError
+from .events import (
+    Deregistered,
+    Expired,
+    Failed,
+    Forgotten,
+    KeeperEvent,
+    Moved,
+    Recovered,
+    Refused,
+    Registered,
+    Renewed,
+    Secured,
+    TakenOver,
+    Unsecured,
+)
+from .requests import RegisterRequest
+from .responses import HeartbeatResponse, RegisterResponse
+from .token_file import TokenFile
+
+EventHandler = Callable[[KeeperEvent], None]
+
+# Statuses that say that the request itself is wrong, so that a retry cannot help. A lease that another
+# client holds is not final, because it may end.
+_FINAL_STATUSES = frozenset({400, 401, 404, 405, 413, 501})
+
+
+class State(Enum):
+    """What the keeper knows about the peer's registration."""
+
+    ABSENT = auto()
+    """The peer is not registered."""
+    UNRESOLVED = auto()
+    """The result of the last registration is unknown."""
+    HELD_BY_ANOTHER = auto()
+    HELD = auto()
+
+
+class Keeper:
+    """Keeps one peer registered. Reads the token file, and checks that it can be written."""
+
+    def __init__(
+        self,
+        registration: RegisterRequest,
+        on_event: EventHandler | None,
+        token_file: str | os.PathLike[str] | None,
+        may_replace: bool,
+    ) -> None:
+        self._token_file = TokenFile(token_file) if token_file is not None else None
+        self._saved_token: str | None = None
+        if self._token_file:
+            self._saved_token = self._token_file.read()
+            self._token_file.check_writable()
+        # The registration, with the current token. `token_only` is as the service last accepted it.
+        self._registration = registration
+        if self._saved_token:
+            self._registration = replace(registration, lease_token=self._saved_token)
+        self._on_event = on_event
+        self._may_replace = may_replace
+        self._state = State.ABSENT
+        self._lease: Lease | None = None
+        self._outage: Outage | None = None
+        self._observed_address = ObservedAddress()
+        self._was_taken_over = False
+        self._is_secured = False
+        # Whether the last update failed. A heartbeat has to succeed before the next one, because the
+        # service may refuse the update while it would renew the lease.
+        self._update_failed = False
+
+    async def keep(self, calls: Calls) -> NoReturn:
+        """Keeps the lease until that is permanently impossible."""
+        while True:
+            await calls.transport.io.sleep(await self._step(calls))
+
+    async def release(self, calls: Calls) -> None:
+        """Deregisters the peer, if this keeper holds it."""
+        token = self._registration.lease_token
+        if self._state is State.HELD_BY_ANOTHER:
+            return
+        if self._state is State.UNRESOLVED and not self._may_replace and token is None:
+            # Without its token, a registration of another client at the same address would be
+            # removed. The keeper's own ends by itself.
+            return
+        if self._state is not State.ABSENT:
+            try:
+                if token is not None:
+                    # A deregistration with an old token counts as one without a token, and the
+                    # address may prove it. A heartbeat with an old token is always refused.
+                    await calls.heartbeat(self._registration.peer_id, token)
+                await calls.deregister(self._registration.peer_id, token)
+            except DiscoveryError as error:
+                if error.code == "not_holder":
+                    self._state = State.HELD_BY_ANOTHER
+                    self._notify(TakenOver(str(error)))
+                    return
+                if error.code != "peer_not_registered":
+                    raise
+        self._state = State.ABSENT
+        self._notify(Deregistered())
+
+    def _notify(self, event: KeeperEvent) -> None:
+        """Calls the event handler. It is not called again after it has failed, which ends the keeper."""
+        handler, self._on_event = self._on_event, None
+        if handler:
+            handler(event)
+        self._on_event = handler
+
+    async def _step(self, calls: Calls) -> float:
+        """Registers the peer, updates its registration, or renews its lease. Returns the seconds until
+        the next step."""
+        sent_at = time.monotonic()
+        try:
+            if self._state is not State.HELD:
+                lease, event = await self._register(calls, sent_at)
+            elif self._needs_update():
+                lease, event = await self._update(calls, sent_at)
+            else:
+                lease, event = await self._renew(calls, sent_at)
+        except DiscoveryError as error:
+            return self._failed(error)
+        return self._succeeded(lease, event)
+
+    async def _register(self, calls: Calls, sent_at: float) -> tuple[Lease, KeeperEvent | None]:
+        # Normally the first registration is not token-only. A crash before the token is on disk would
+        # make the id unusable, also for this peer, until its reservation ends.
+        must_yield = not self._may_replace or self._was_taken_over
+        token_only = must_yield and await self._is_known(calls)
+        self._registration = replace(self._registration, token_only=token_only)
+        self._is_secured = False
+        self._state = State.UNRESOLVED
+        try:
+            response = await calls.register(self._registration)
+        except DiscoveryError as error:
+            if not error.is_transient:
+                self._state = State.ABSENT
+            raise
+        self._was_taken_over = False
+        self._registration = replace(self._registration, lease_token=response.lease_token)
+        self._observed_address.registered(response.observed_address)
+        return _lease(sent_at, response), Registered(response)
+
+    async def _is_known(self, calls: Calls) -> bool:
+        """Whether the service knows the id, and its token, if there is one, is not the current one.
+
+        A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
+        known one. A known id is then registered token-only, which replaces only a dormant peer. The
+        order matters: if the response to a token-only registration is lost, the id is reserved under
+        a token that no client knows.
+        """
+        own = self._registration.lease_token
+        try:
+            await calls.heartbeat(self._registration.peer_id, own or secrets.token_urlsafe(16))
+        except DiscoveryError as error:
+            if error.code in ("not_holder", "peer_not_registered"):
+                return error.code == "not_holder"
+            raise
+        return own is None
+
+    def _needs_update(self) -> bool:
+        """Whether the registration differs from what it should be: it is token-only exactly if the
+        token is on disk, and it lists the address at which the service sees the peer."""
+        differs = self._registration.token_only != self._is_saved()
+        has_moved = self._lease is not None and self._observed_address.has_moved(self._lease.ttl)
+        return not self._update_failed and (differs or has_moved)
+
+    async def _update(self, calls: Calls, sent_at: float) -> tuple[Lease, KeeperEvent | None]:
+        """Registers the peer again, with its token, to change the registration that it holds."""
+        self._update_failed = True
+        self._observed_address.tried()
+        request = replace(self._registration, token_only=self._is_saved(), discover=None)
+        response = await calls.register(request)
+        self._update_failed = False
+        self._registration = replace(
+            self._registration, token_only=request.token_only, lease_token=response.lease_token
+        )
+        moved = self._observed_address.registered(response.observed_address)
+        return _lease(sent_at, response), Moved(*moved) if moved else None
+
+    async def _renew(self, calls: Calls, sent_at: float) -> tuple[Lease, KeeperEvent | None]:
+        registration = self._registration
+        response = await calls.heartbeat(registration.peer_id, registration.lease_token, registration.discover)
+        if registration.address is None:
+            self._observed_address.heartbeat(response.observed_address)
+        return _lease(sent_at, response), Renewed(response)
+
+    def _succeeded(self, lease: Lease, event: KeeperEvent | None) -> float:
+        self._state, self._lease = State.HELD, lease
+        unsaved = self._save_token()
+        if event:
+            self._notify(event)
+        if self._outage:
+            after, self._outage = self._outage.duration(), None
+            self._notify(Recovered(after))
+        if unsaved:
+            self._notify(Unsecured(unsaved))
+        self._report_secured()
+        if self._needs_update():
+            return 0.0
+        self._update_failed = False
+        return lease.pause()
+
+    def _save_token(self) -> TokenFileError | None:
+        token = self._registration.lease_token
+        if self._token_file and token and token != self._saved_token:
+            try:
+                self._token_file.write(token)
+            except TokenFileError as error:
+                return error
+            self._saved_token = token
+        return None
+
+    def _is_saved(self) -> bool:
+        """Whether the current token is on disk."""
+        return self._saved_token is not None and self._saved_token == self._registration.lease_token
+
+    def _report_secured(self) -> None:
+        was_secured, self._is_secured = self._is_secured, self._registration.token_only and self._is_saved()
+        if self._token_file and self._is_secured and not was_secured:
+            self._notify(Secured(self._token_file.path))
+
+    def _failed(self, error: DiscoveryError) -> float:
+        held = self._state is State.HELD
+        if error.code == "peer_not_registered" and held:
+            self._state = State.ABSENT
+            self._notify(Forgotten())
+            return 0.0
+        if error.code == "not_holder":
+            self._state = State.HELD_BY_ANOTHER
+            if held:
+                self._was_taken_over = True
+                self._notify(TakenOver(str(error)))
+                return 0.0
+            self._outage = self._outage or Outage()
+            retry_in = self._outage.after_not_holder(error)
+            self._notify(Refused(str(error), retry_in))
+            return retry_in
+        if not held and isinstance(error, RefusedError) and error.status in _FINAL_STATUSES:
+            self._notify(Refused(str(error), None))
+            raise error
+        return self._retry(error, self._lease if held else None)
+
+    def _retry(self, error: DiscoveryError, lease: Lease | None) -> float:
+        self._outage = self._outage or Outage()
+        retry_in = self._outage.after_failure(error, lease)
+        has_just_expired = self._outage.reports_end_of(lease)
+        self._notify(Failed(error, retry_in))
+        if has_just_expired:
+            self._notify(Expired())
+        return retry_in
+
+
+def _lease(sent_at: float, response: RegisterResponse | HeartbeatResponse) -> Lease:
+    return Lease(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds)

@@ -1,0 +1,139 @@
+"""What a lease keeper knows about its lease, its failures and its address."""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+import time
+
+from ._transport import full_jitter
+from .errors import DiscoveryError
+
+# The minimum interval between two heartbeats in seconds, whatever the service requests, so that no
+# response can make a peer flood the service.
+_SHORTEST_INTERVAL = 0.5
+# How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
+# started together spread out over time, and no heartbeat is sent late.
+_INTERVAL_JITTER = 0.1
+# The upper bound of the first wait after a failure in seconds, in addition to the client's retries.
+_FIRST_CEILING = 1.0
+# The upper bound of any wait while there is no lease.
+_HIGHEST_CEILING = 60.0
+# The longest `Retry-After` that is honored while another client holds the id. Its lease may last
+# longer, but that client may also end it at any time.
+_LONGEST_WAIT_FOR_HOLDER = 300.0
+
+
+class Lease:
+    """A lease. It is measured on the monotonic clock and from before the request was sent, so that the
+    service's lease does not end earlier."""
+
+    def __init__(self, sent_at: float, ttl: float, interval: float) -> None:
+        self.ttl = ttl
+        self.interval = max(interval, _SHORTEST_INTERVAL)
+        self._ends = sent_at + ttl
+
+    def has_ended(self) -> bool:
+        return self._ends <= time.monotonic()
+
+    def pause(self) -> float:
+        """The seconds until the next heartbeat. Jitter only shortens the interval, so that the client
+        has the margin for lost heartbeats that the service has planned."""
+        return self.interval * (1 - _INTERVAL_JITTER * random.random())
+
+
+class Outage:
+    """The failures since the last success."""
+
+    def __init__(self) -> None:
+        self._since = time.monotonic()
+        self._failures = 0
+        self._is_expired = False
+
+    def duration(self) -> float:
+        return time.monotonic() - self._since
+
+    def after_failure(self, error: DiscoveryError, lease: Lease | None) -> float:
+        """Counts a failure. Returns the seconds until the next attempt.
+
+        While the lease runs, retries are fast at first, to save it. After it has ended, they are about
+        as frequent as heartbeats. Otherwise all clients would come back at once after a long outage.
+        """
+        self._failures += 1
+        highest = lease.interval if lease else _HIGHEST_CEILING
+        if lease and lease.has_ended():
+            pause = highest * (1 + random.random()) / 2
+        else:
+            pause = full_jitter(self._failures, _FIRST_CEILING, highest)
+        return _after(error, highest, pause)
+
+    def after_not_holder(self, error: DiscoveryError) -> float:
+        """Counts a refusal because another client holds the id. Returns the seconds until the next
+        attempt."""
+        self._failures += 1
+        pause = full_jitter(self._failures, _FIRST_CEILING, _HIGHEST_CEILING)
+        return _after(error, _LONGEST_WAIT_FOR_HOLDER, pause)
+
+    def reports_end_of(self, lease: Lease | None) -> bool:
+        """Whether the end of the lease has to be reported, which happens once in an outage."""
+        was_expired = self._is_expired
+        self._is_expired |= lease is not None and lease.has_ended()
+        return self._is_expired and not was_expired
+
+
+class ObservedAddress:
+    """The address from which the service sees the peer's requests."""
+
+    def __init__(self) -> None:
+        self._registered: str | None = None
+        self._candidate: str | None = None
+        self._is_confirmed = False
+        self._tried_at: float | None = None
+
+    def registered(self, observed: str) -> tuple[str, str] | None:
+        """Records the address of a registration. Returns the previous one and the new one if they
+        differ."""
+        previous, self._registered = self._registered, _canonical(observed)
+        self._candidate, self._is_confirmed = None, False
+        if previous and self._registered and previous != self._registered:
+            return previous, self._registered
+        return None
+
+    def heartbeat(self, observed: str | None) -> None:
+        """Records the address of a heartbeat. A service of an older version reports none."""
+        seen = _canonical(observed or "")
+        # A client with two families may use either for a request. That is no move.
+        if not (seen and self._registered and seen != self._registered and _family(seen) == _family(self._registered)):
+            seen = None
+        self._is_confirmed = seen is not None and seen == self._candidate
+        self._candidate = seen
+
+    def has_moved(self, lease: float) -> bool:
+        """Whether the peer has to register its new address. It tries at most once in `lease` seconds,
+        so that a client that alternates between two addresses does not register all the time."""
+        is_due = self._tried_at is None or time.monotonic() - self._tried_at >= lease
+        return self._is_confirmed and is_due
+
+    def tried(self) -> None:
+        """Records an attempt to register the new address, if there is one."""
+        if self._is_confirmed:
+            self._tried_at = time.monotonic()
+
+
+def _after(error: DiscoveryError, longest: float, pause: float) -> float:
+    # The pause on top of `Retry-After` spreads out clients that got the same value.
+    return min(error.retry_after or 0.0, longest) + pause
+
+
+def _canonical(text: str) -> str | None:
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(address)
+
+
+def _family(address: str) -> bool:
+    return ":" in address

@@ -1,0 +1,223 @@
+"""Requests over HTTP: chooses an endpoint, retries where that is useful, and reads responses.
+
+This module and those that build on it are written once, as coroutines. `AsyncClient` awaits them.
+`Client` runs them with an `Io` whose methods block instead of suspending (see `_blocking.run`).
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlencode, urlsplit
+
+from .errors import DiscoveryError, ProtocolError, RefusedError
+
+DEFAULT_TIMEOUT = 10.0
+DEFAULT_PATIENCE = 30.0
+DEFAULT_RETRIES = 3
+
+# A page of the API has at most 1 MiB of peers.
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+
+# The upper bound of the first wait between retries, in seconds. It doubles with each further wait.
+_FIRST_CEILING = 0.2
+# The maximum of that upper bound. Longer waits do not help a service, and callers would have to wait.
+_HIGHEST_CEILING = 10.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """An HTTP request to one endpoint. With a body it is a POST, and otherwise a GET."""
+
+    endpoint: str
+    path: str
+    body: bytes | None = None
+
+    @property
+    def url(self) -> str:
+        return f"{self.endpoint}/{self.path}"
+
+
+@dataclass(frozen=True)
+class Response:
+    """A response with its complete body. The names of headers are in lower case."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class Stream(Protocol):
+    """A response body that has no end."""
+
+    @property
+    def content_type(self) -> str: ...
+
+    async def read(self) -> bytes:
+        """The next bytes; none at the end. Raises DiscoveryError if the connection breaks or is
+        silent for too long."""
+        ...
+
+    async def close(self) -> None: ...
+
+
+class Io(Protocol):
+    """Sends requests and waits. The errors are UnreachableError, TimedOutError and ProtocolError."""
+
+    async def exchange(self, request: Request, timeout: float) -> Response: ...
+
+    async def open(self, request: Request, timeout: float, silence: float) -> Stream | Response:
+        """Opens a stream, whose reads may take up to `silence` seconds. A response that is not 2xx is
+        returned complete."""
+        ...
+
+    async def sleep(self, seconds: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class Retry:
+    """The retry policy of a client."""
+
+    retries: int = DEFAULT_RETRIES
+    patience: float = DEFAULT_PATIENCE
+
+    def wait(self, failed: int, elapsed: float, error: DiscoveryError) -> float | None:
+        """The seconds before the next attempt, or None if there is none. `failed` attempts have been
+        made in `elapsed` seconds, and the latest ended with `error`."""
+        if failed > self.retries or not error.is_transient:
+            return None
+        # All refused clients may have got the same `Retry-After`. The jitter on top spreads them out.
+        wait = (error.retry_after or 0.0) + full_jitter(failed, _FIRST_CEILING, _HIGHEST_CEILING)
+        return wait if elapsed + wait < self.patience else None
+
+
+class Endpoints:
+    """The URLs of a service. A client stays with one that works and moves on when it fails."""
+
+    def __init__(self, urls: str | Sequence[str]) -> None:
+        self._urls = [_check(url) for url in ([urls] if isinstance(urls, str) else urls)]
+        if not self._urls:
+            raise ValueError("a client needs at least one endpoint")
+        # Clients start at a random one, so that they spread over all.
+        self._current = random.randrange(len(self._urls))
+
+    def __len__(self) -> int:
+        return len(self._urls)
+
+    @property
+    def current(self) -> str:
+        return self._urls[self._current]
+
+    def leave(self, failed: str) -> None:
+        """Moves to the next endpoint, unless a concurrent request has left `failed` already."""
+        if self.current == failed:
+            self._current = (self._current + 1) % len(self._urls)
+
+
+@dataclass(frozen=True)
+class Transport:
+    """Sends requests to a service."""
+
+    io: Io
+    endpoints: Endpoints
+    timeout: float
+    retry: Retry
+
+    async def get(self, path: str, parameters: Sequence[tuple[str, str]] = ()) -> Response:
+        return await self._send(f"{path}?{urlencode(parameters)}" if parameters else path, None)
+
+    async def post(self, path: str, body: bytes) -> Response:
+        return await self._send(path, body)
+
+    async def exchange_once(self, path: str) -> Response:
+        """Sends a GET request without retries. A response with any status is a success."""
+        return await self.io.exchange(Request(self.endpoints.current, path), self.timeout)
+
+    async def open(self, path: str, parameters: Sequence[tuple[str, str]], silence: float) -> tuple[str, Stream]:
+        """Opens a stream, without retries. Returns it with its endpoint, which is left on failure."""
+        endpoint = self.endpoints.current
+        request = Request(endpoint, f"{path}?{urlencode(parameters)}")
+        try:
+            opened = await self.io.open(request, self.timeout, silence)
+            if isinstance(opened, Response):
+                raise refusal(endpoint, opened)
+        except DiscoveryError as error:
+            self.failed(endpoint, error)
+            raise
+        return endpoint, opened
+
+    def failed(self, endpoint: str, error: DiscoveryError) -> bool:
+        """Leaves `endpoint` if another may do better. Returns whether that is so."""
+        # A rate belongs to the source of the requests, whichever endpoint they go to.
+        is_local = error.is_transient and error.status != 429
+        if is_local:
+            self.endpoints.leave(endpoint)
+        return is_local
+
+    async def _send(self, path: str, body: bytes | None) -> Response:
+        """Sends a request until it succeeds, fails permanently, or uses up its retries or its time.
+        A round of attempts ends when every endpoint has failed. Only then is there a wait."""
+        started = time.monotonic()
+        rounds = failed = 0
+        while True:
+            endpoint = self.endpoints.current
+            try:
+                return await self._attempt(Request(endpoint, path, body))
+            except DiscoveryError as failure:
+                error = failure
+            failed += 1
+            elapsed = time.monotonic() - started
+            if self.failed(endpoint, error) and failed < len(self.endpoints) and elapsed < self.retry.patience:
+                continue
+            failed = 0
+            rounds += 1
+            wait = self.retry.wait(rounds, elapsed, error)
+            if wait is None:
+                raise error
+            await self.io.sleep(wait)
+
+    async def _attempt(self, request: Request) -> Response:
+        response = await self.io.exchange(request, self.timeout)
+        if 200 <= response.status < 300:
+            return response
+        raise refusal(request.endpoint, response)
+
+
+def full_jitter(failed: int, first: float, highest: float) -> float:
+    """A uniform random wait below an upper bound, in seconds. The bound doubles with each failure, from
+    `first` to `highest`."""
+    return random.random() * min(first * (1 << min(failed - 1, 16)), highest)
+
+
+def refusal(endpoint: str, response: Response) -> DiscoveryError:
+    """The error for a response with an error status."""
+    retry_after = _retry_after(response.headers)
+    try:
+        body = json.loads(response.body)
+        return RefusedError(response.status, str(body["error"]), str(body["code"]), body.get("field"), retry_after)
+    except (ValueError, KeyError, TypeError, RecursionError):
+        cause = "a body that is not an error of the API"
+        return ProtocolError(endpoint, response.status, cause, retry_after)
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    """`Retry-After` in seconds. The API never sends a date, so a date is ignored."""
+    text = headers.get("retry-after", "").strip()
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _check(url: str) -> str:
+    """`url` without slashes at its end. Raises ValueError if it is not a usable endpoint."""
+    parts = urlsplit(url)
+    if parts.username or parts.password:
+        # Every error names the endpoint, so it must not hold a secret.
+        raise ValueError("the endpoint must not contain a user name or password: send an authorization header")
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError(f"the endpoint {url!r} must be a URL such as http://127.0.0.1:8080 or https://host/stage")
+    if parts.query or parts.fragment:
+        raise ValueError(f"the endpoint {url!r} must end with its path: no ? and no #")
+    return url.rstrip("/")

@@ -1,0 +1,266 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import os
+import ssl
+import threading
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from types import TracebackType
+from typing import Self
+
+import httpx
+
+from ._blocking import BlockingIo, Stopped, run
+from ._calls import Calls
+from ._http import client_options
+from ._keeper import EventHandler, Keeper
+from ._transport import DEFAULT_PATIENCE, DEFAULT_RETRIES, DEFAULT_TIMEOUT, Endpoints, Retry, Transport
+from ._watch import Watcher
+from .errors import DiscoveryError
+from .events import WatchEvent
+from .requests import DiscoverRequest, RegisterRequest
+from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, Peer, RegisterResponse
+
+
+class Client:
+    """A client of one service, which threads may share.
+
+    Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
+    exponentially growing waits and jitter. This is safe because every request of the API may be sent
+    twice. All calls raise DiscoveryError; its `code` says what the service refused.
+    """
+
+    def __init__(
+        self,
+        endpoints: str | Sequence[str],
+        *,
+        timeout: float = DEFAULT_TIMEOUT,
+        retries: int = DEFAULT_RETRIES,
+        patience: float = DEFAULT_PATIENCE,
+        headers: Mapping[str, str] | None = None,
+        verify: ssl.SSLContext | bool = True,
+        http_client: httpx.Client | None = None,
+    ) -> None:
+        """Creates a client without connecting.
+
+        `endpoints` is the URL of the service, `http://host:port` or `https://host/stage`, or several
+        URLs of the same service. The client starts at a random one, stays with one that works, and
+        moves on when it fails.
+
+        `timeout` is the time limit of one attempt, and `patience` that of a request with its retries,
+        in seconds. `headers` are sent with every request. `verify` is as in httpx. `http_client`
+        replaces both; the caller closes it.
+
+        Raises ValueError if an endpoint is not an HTTP URL.
+        """
+        self._endpoints = Endpoints(endpoints)
+        self._http = http_client or httpx.Client(**client_options(headers, verify))
+        self._owns_http = http_client is None
+        self._timeout = timeout
+        self._retry = Retry(retries, patience)
+        self._calls = self._with(None)
+
+    @property
+    def endpoint(self) -> str:
+        """The URL that the next request goes to."""
+        return self._endpoints.current
+
+    def register(self, request: RegisterRequest) -> RegisterResponse:
+        """Registers a peer, or replaces its registration and starts a new lease. The code is
+        `not_holder` while another client holds the id."""
+        return run(self._calls.register(request))
+
+    def heartbeat(
+        self, peer_id: str, *, lease_token: str | None = None, discover: DiscoverRequest | None = None
+    ) -> HeartbeatResponse:
+        """Renews a lease, or revives a dormant peer. The code is `peer_not_registered` if the peer has
+        to register, and `not_holder` if the token is not the current one."""
+        return run(self._calls.heartbeat(peer_id, lease_token, discover))
+
+    def heartbeats(
+        self, peers: Iterable[str | tuple[str, str]], *, discover: DiscoverRequest | None = None
+    ) -> HeartbeatsResponse:
+        """Renews the leases of up to a hundred peers: ids, or pairs of an id and its lease token."""
+        return run(self._calls.heartbeats(peers, discover))
+
+    def deregister(self, peer_id: str, *, lease_token: str | None = None) -> None:
+        """Deregisters a peer. The code is `peer_not_registered` if the service does not know it, also
+        if an earlier attempt of the same call removed it and the response was lost."""
+        run(self._calls.deregister(peer_id, lease_token))
+
+    def discover(self, request: DiscoverRequest | None = None) -> Page:
+        """Requests one page of live peers."""
+        return run(self._calls.discover(request or DiscoverRequest()))
+
+    def enumerate(self, request: DiscoverRequest | None = None) -> Iterator[Peer]:
+        """Lists all live peers that match, page by page. Each peer that is live from the start to the
+        end is listed exactly once. The order, the cursor and the fill of `request` are ignored."""
+        pages = self._calls.pages(request or DiscoverRequest())
+        while (page := run(_next_page(pages))) is not None:
+            yield from page.peers
+
+    def watch(self, request: DiscoverRequest | None = None, *, since: str | None = None) -> Watch:
+        """Watches the peers that match, from now on or from the cursor `since`. No request is sent
+        before the first event is taken. `archetypes`, `exclude` and `view` apply."""
+        return Watch(Watcher(self._calls.transport, request or DiscoverRequest(), since))
+
+    def network(self) -> Network:
+        """Requests the figures of the network."""
+        return run(self._calls.network())
+
+    def health(self) -> str | None:
+        """Why the service is unhealthy, or None if it is healthy. The request is not retried."""
+        return run(self._calls.health())
+
+    def keep(
+        self,
+        registration: RegisterRequest,
+        *,
+        on_event: EventHandler | None = None,
+        token_file: str | os.PathLike[str] | None = None,
+        replace: bool = True,
+    ) -> LeaseKeeper:
+        """Starts to keep a peer registered, in a thread of its own. See LeaseKeeper.
+
+        Events are passed to `on_event` in that thread. If it raises, the keeper stops.
+
+        `token_file` keeps the lease token on disk, readable only by its owner. A restarted peer is then
+        still the holder, from any address, and no client without the token can change the registration.
+
+        With `replace=False` the keeper does not replace a live registration from the same address,
+        such as that of a second copy of the program, but waits until its lease ends.
+
+        Raises TokenFileError if the token file cannot be read or written.
+        """
+        return LeaseKeeper(self, Keeper(registration, on_event, token_file, replace))
+
+    def close(self) -> None:
+        """Closes the connections."""
+        if self._owns_http:
+            self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _with(self, stop: threading.Event | None) -> Calls:
+        return Calls(Transport(BlockingIo(self._http, stop), self._endpoints, self._timeout, self._retry))
+
+
+class Watch:
+    """The changes of the peers that match, as an iterator.
+
+    After a transient failure it yields Interrupted and reconnects without limit. It continues at the
+    last event, so that no change is missed. A permanent failure is raised and ends the watch.
+    """
+
+    def __init__(self, watcher: Watcher) -> None:
+        self._watcher = watcher
+        self._has_ended = False
+
+    @property
+    def cursor(self) -> str | None:
+        """The cursor after the latest event, for `since` of a later watch."""
+        return self._watcher.cursor
+
+    def close(self) -> None:
+        """Closes the connection and ends the watch."""
+        self._has_ended = True
+        run(self._watcher.close())
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> WatchEvent:
+        if self._has_ended:
+            raise StopIteration
+        try:
+            return run(self._watcher.next_event())
+        except DiscoveryError:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class LeaseKeeper:
+    """Keeps one peer registered. It registers the peer, sends heartbeats at the interval that the
+    service requests, registers the peer again if the service no longer knows it or its address has
+    changed, and retries transient failures without limit. `Client.keep` creates it.
+
+    Use it in a `with` block, or call `stop`, which deregisters the peer. Without either, as after a
+    crash, the lease ends by itself.
+    """
+
+    def __init__(self, client: Client, keeper: Keeper) -> None:
+        self._keeper = keeper
+        self._calls = client._with(None)
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self._is_released = False
+        self._thread = threading.Thread(
+            target=self._keep, args=(client._with(self._stop),), name="lease-keeper", daemon=True
+        )
+        self._thread.start()
+
+    def ended(self, timeout: float | None = None) -> bool:
+        """Waits up to `timeout` seconds until the keeper stops by itself. Returns whether it has.
+
+        Raises the permanent refusal of the registration, or the exception of the event handler.
+        """
+        self._thread.join(timeout)
+        if self._error:
+            raise self._error
+        return not self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Deregisters the peer and stops. A peer that another client has taken over is not
+        deregistered.
+
+        Raises what `ended` raises, or DiscoveryError if the peer could not be deregistered.
+        """
+        self._stop.set()
+        self._thread.join()
+        if not self._is_released:
+            self._is_released = True
+            self._release()
+        if self._error:
+            raise self._error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _release(self) -> None:
+        try:
+            run(self._keeper.release(self._calls))
+        except Exception as error:
+            # The first error is the one that is raised.
+            self._error = self._error or error
+
+    def _keep(self, calls: Calls) -> None:
+        try:
+            run(self._keeper.keep(calls))
+        except Stopped:
+            pass
+        except Exception as error:
+            self._error = error
+
+
+async def _next_page(pages: AsyncIterator[Page]) -> Page | None:
+    return await anext(pages, None)

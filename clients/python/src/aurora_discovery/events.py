@@ -1,0 +1,163 @@
+"""The events of watches and of lease keepers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .errors import DiscoveryError
+from .responses import HeartbeatResponse, Peer, RegisterResponse
+
+
+@dataclass(frozen=True)
+class Started:
+    """The watch has begun and will deliver every change from here on. Enumerate the peers now, and no
+    change is missed."""
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The peer is listed from now on. It may already be known."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True)
+class Changed:
+    """The peer registered again with different content."""
+
+    peer: Peer
+
+
+@dataclass(frozen=True)
+class Left:
+    """The peer is no longer listed. It may be unknown."""
+
+    peer_id: str
+
+
+@dataclass(frozen=True)
+class Reset:
+    """The service no longer has the changes since the last event, for example because it was
+    restarted. Discard the known peers and enumerate again; the watch continues from here."""
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The connection failed. The watch will reconnect and continue where it was."""
+
+    error: DiscoveryError
+    retry_in: float
+    """Seconds until the next attempt."""
+
+
+@dataclass(frozen=True)
+class Resumed:
+    """The watch is connected again and has missed nothing."""
+
+
+WatchEvent = Started | Joined | Changed | Left | Reset | Interrupted | Resumed
+
+
+@dataclass(frozen=True)
+class Registered:
+    """The peer was registered, for the first time or again after it was lost."""
+
+    response: RegisterResponse
+
+
+@dataclass(frozen=True)
+class Renewed:
+    """The lease was renewed."""
+
+    response: HeartbeatResponse
+
+
+@dataclass(frozen=True)
+class Secured:
+    """The lease token is on disk, and the registration is now token-only."""
+
+    path: Path
+
+
+@dataclass(frozen=True)
+class Unsecured:
+    """The lease token could not be written to the token file, so that the registration is not
+    token-only. The keeper retries after each heartbeat."""
+
+    error: DiscoveryError
+
+
+@dataclass(frozen=True)
+class Moved:
+    """The service saw the peer at a new address, and the keeper has registered it there."""
+
+    old_address: str
+    new_address: str
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """The service no longer knows the peer. The keeper registers it again immediately."""
+
+
+@dataclass(frozen=True)
+class TakenOver:
+    """Another client has taken over the id of the peer, for example while this peer slept and its
+    lease had ended. The keeper registers the peer again when the other lease has ended."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A request failed. The keeper will retry."""
+
+    error: DiscoveryError
+    retry_in: float
+    """Seconds until the next attempt."""
+
+
+@dataclass(frozen=True)
+class Expired:
+    """The lease ended before it could be renewed, and other clients no longer see the peer. The
+    keeper continues to try."""
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A request succeeded after failures."""
+
+    after: float
+    """Seconds since the first failure."""
+
+
+@dataclass(frozen=True)
+class Refused:
+    """The service refuses the registration."""
+
+    reason: str
+    retry_in: float | None
+    """Seconds until the next attempt, if another client holds the id. None if the refusal is
+    permanent, so that the keeper has stopped."""
+
+
+@dataclass(frozen=True)
+class Deregistered:
+    """The peer was deregistered. The keeper has stopped."""
+
+
+KeeperEvent = (
+    Registered
+    | Renewed
+    | Secured
+    | Unsecured
+    | Moved
+    | Forgotten
+    | TakenOver
+    | Failed
+    | Expired
+    | Recovered
+    | Refused
+    | Deregistered
+)

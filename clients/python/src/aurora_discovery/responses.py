@@ -1,0 +1,210 @@
+"""The responses of the API."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Self
+
+# Responses are parsed by `from_json`, which raises KeyError, TypeError or ValueError if a response
+# does not conform to the API.
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Peer:
+    """A peer as the service lists it."""
+
+    peer_id: str
+    address: str
+    port: int
+    """0 means that the peer does not accept connections."""
+    archetypes: tuple[str, ...] = ()
+    last_seen: datetime | None = None
+    """When the lease was last acquired or renewed, in UTC. None in the contact view."""
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """The metadata as Python reads it: a number that does not fit a double is infinite."""
+    metadata_text: str = "{}"
+    """The metadata as the peer wrote it, with every digit."""
+    expires_in_seconds: int | None = None
+    """When the lease ends, in the full view."""
+    registered_seconds_ago: int | None = None
+    """The age of the registration, in the full view."""
+
+    @classmethod
+    def from_json(cls, peer: Json) -> Self:
+        last_seen = peer.get("last_seen")
+        return cls(
+            peer_id=peer["peer_id"],
+            address=peer["address"],
+            port=peer["port"],
+            archetypes=tuple(peer.get("archetypes", ())),
+            last_seen=_time(last_seen) if last_seen else None,
+            metadata=peer.get("metadata", {}),
+            metadata_text=peer.get("metadata_text", "{}"),
+            expires_in_seconds=peer.get("expires_in_seconds"),
+            registered_seconds_ago=peer.get("registered_seconds_ago"),
+        )
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of peers."""
+
+    peers: tuple[Peer, ...]
+    total: int
+    """The number of live peers that match."""
+    total_is_estimate: bool = False
+    next_cursor: str | None = None
+    """The cursor of the next page of an enumeration. None on its last page."""
+
+    @classmethod
+    def from_json(cls, page: Json) -> Self:
+        return cls(
+            peers=tuple(map(Peer.from_json, page["peers"])),
+            total=page["total"],
+            total_is_estimate=page.get("total_is_estimate", False),
+            next_cursor=page.get("next_cursor"),
+        )
+
+
+@dataclass(frozen=True)
+class RegisterResponse:
+    """The lease that a registration has acquired."""
+
+    peer_id: str
+    ttl_expires: datetime
+    ttl_seconds: int
+    heartbeat_interval_seconds: int
+    """The time until the service wants the next heartbeat."""
+    observed_address: str
+    """The address that the request came from."""
+    lease_token: str = field(repr=False)
+    """Proves that the caller is the holder. Keep it, and keep it secret."""
+    page: Page | None = None
+    """The peers, if the request had `discover`."""
+
+    @classmethod
+    def from_json(cls, response: Json) -> Self:
+        return cls(
+            **_lease(response),
+            peer_id=response["peer_id"],
+            observed_address=response["observed_address"],
+            lease_token=response["lease_token"],
+            page=_page(response),
+        )
+
+
+@dataclass(frozen=True)
+class HeartbeatResponse:
+    """The lease that a heartbeat has renewed."""
+
+    peer_id: str
+    ttl_expires: datetime
+    ttl_seconds: int
+    heartbeat_interval_seconds: int
+    """The time until the service wants the next heartbeat."""
+    observed_address: str | None = None
+    """The address that the request came from."""
+    page: Page | None = None
+    """The peers, if the request had `discover`."""
+
+    @classmethod
+    def from_json(cls, response: Json) -> Self:
+        return cls(
+            **_lease(response),
+            peer_id=response["peer_id"],
+            observed_address=response.get("observed_address"),
+            page=_page(response),
+        )
+
+
+@dataclass(frozen=True)
+class HeartbeatResult:
+    """The result for one peer of a heartbeat for many: a lease, or an error with its code."""
+
+    peer_id: str
+    ttl_expires: datetime | None = None
+    ttl_seconds: int | None = None
+    heartbeat_interval_seconds: int | None = None
+    error: str | None = None
+    code: str | None = None
+
+    @classmethod
+    def from_json(cls, result: Json) -> Self:
+        if "error" in result:
+            return cls(peer_id=result["peer_id"], error=result["error"], code=result["code"])
+        return cls(peer_id=result["peer_id"], **_lease(result))
+
+
+@dataclass(frozen=True)
+class HeartbeatsResponse:
+    """The results of a heartbeat for many peers, in the order of the request."""
+
+    renewed: int
+    results: tuple[HeartbeatResult, ...]
+    observed_address: str | None = None
+    page: Page | None = None
+
+    @classmethod
+    def from_json(cls, response: Json) -> Self:
+        return cls(
+            renewed=response["renewed"],
+            results=tuple(map(HeartbeatResult.from_json, response["results"])),
+            observed_address=response.get("observed_address"),
+            page=_page(response),
+        )
+
+
+@dataclass(frozen=True)
+class Network:
+    """The figures of the network."""
+
+    peers: int
+    archetypes: Mapping[str, int]
+    """The number of live peers of the most frequent archetypes."""
+    at_risk: tuple[str, ...]
+    """Sentences that describe risks to the network."""
+    minutes: int | None = None
+    """The period that the rates cover."""
+    joins_per_minute: float | None = None
+    leaves_per_minute: float | None = None
+    expiries_per_minute: float | None = None
+    revivals_per_minute: float | None = None
+    undiscovered_ratio: float | None = None
+    """The ratio of live peers that no page has listed during their last lease."""
+
+    @classmethod
+    def from_json(cls, network: Json) -> Self:
+        optional = (
+            "minutes",
+            "joins_per_minute",
+            "leaves_per_minute",
+            "expiries_per_minute",
+            "revivals_per_minute",
+            "undiscovered_ratio",
+        )
+        return cls(
+            peers=network["peers"],
+            archetypes={entry["archetype"]: entry["peers"] for entry in network["archetypes"]},
+            at_risk=tuple(network["at_risk"]),
+            **{name: network.get(name) for name in optional},
+        )
+
+
+def _lease(response: Json) -> Json:
+    return {
+        "ttl_expires": _time(response["ttl_expires"]),
+        "ttl_seconds": response["ttl_seconds"],
+        "heartbeat_interval_seconds": response["heartbeat_interval_seconds"],
+    }
+
+
+def _page(response: Json) -> Page | None:
+    return Page.from_json(response) if "peers" in response else None
+
+
+def _time(text: str) -> datetime:
+    # The API writes UTC without a suffix.
+    return datetime.fromisoformat(text).replace(tzinfo=UTC)

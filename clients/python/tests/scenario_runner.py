@@ -1,0 +1,218 @@
+"""Runs the commands of a scenario with the Python client: the blocking one, or with `--async` the one
+for asyncio. `clients/scenarios/README.md` describes the commands."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from aurora_discovery import (
+    AsyncClient,
+    AsyncLeaseKeeper,
+    AsyncWatch,
+    Client,
+    DiscoverRequest,
+    DiscoveryError,
+    HeartbeatResponse,
+    KeeperEvent,
+    LeaseKeeper,
+    Page,
+    RegisterRequest,
+    RegisterResponse,
+    Watch,
+    WatchEvent,
+)
+
+Json = dict[str, Any]
+
+# Events come from other threads.
+_output = threading.Lock()
+
+
+def write(message: Json) -> None:
+    with _output:
+        print(json.dumps(message), flush=True)
+
+
+def register_request(request: Json) -> RegisterRequest:
+    discover = request.pop("discover", None)
+    return RegisterRequest(**request, discover=discover_request(discover) if discover else None)
+
+
+def discover_request(request: Json | None) -> DiscoverRequest:
+    return DiscoverRequest(**(request or {}))
+
+
+def page(response: Page | None) -> Json:
+    if response is None:
+        return {}
+    peers = [
+        {
+            "peer_id": peer.peer_id,
+            "address": peer.address,
+            "port": peer.port,
+            "archetypes": list(peer.archetypes),
+            "metadata_text": peer.metadata_text,
+        }
+        for peer in response.peers
+    ]
+    return {"peers": peers, "total": response.total}
+
+
+def lease(response: RegisterResponse | HeartbeatResponse) -> Json:
+    names = ("peer_id", "ttl_seconds", "heartbeat_interval_seconds", "observed_address", "lease_token")
+    return {name: getattr(response, name, None) for name in names} | page(response.page)
+
+
+def event_message(source: str, event: KeeperEvent | WatchEvent) -> Json:
+    name = re.sub("(?<!^)([A-Z])", r"_\1", type(event).__name__).lower()
+    message = {"of": source, "event": name, "peer_id": getattr(event, "peer_id", None)}
+    if peer := getattr(event, "peer", None):
+        message |= {"peer_id": peer.peer_id, "metadata_text": peer.metadata_text}
+    if name == "refused":
+        message["is_permanent"] = getattr(event, "retry_in", None) is None
+    return message
+
+
+def error_message(error: Exception) -> Json:
+    if not isinstance(error, DiscoveryError):
+        return {"error": {"kind": type(error).__name__, "message": str(error)}}
+    kind = re.sub("(?<!^)([A-Z])", r"_\1", type(error).__name__.removesuffix("Error")).lower()
+    return {"error": {"kind": kind, "code": error.code, "field": error.field, "message": str(error)}}
+
+
+class Blocking:
+    """Runs commands with `Client`."""
+
+    def __init__(self) -> None:
+        self._client = Client("http://127.0.0.1")
+        self._running: dict[str, LeaseKeeper | Watch] = {}
+
+    def run(self) -> None:
+        for line in sys.stdin:
+            command = json.loads(line)
+            try:
+                write({"result": getattr(self, command.pop("do"))(**command) or {}})
+            except Exception as error:
+                write(error_message(error))
+
+    def client(self, endpoints: list[str], **options: Any) -> None:
+        self._client = Client(endpoints, **client_options(options))
+
+    def register(self, request: Json) -> Json:
+        return lease(self._client.register(register_request(request)))
+
+    def heartbeat(self, request: Json) -> Json:
+        return lease(self._client.heartbeat(**heartbeat_arguments(request)))
+
+    def deregister(self, request: Json) -> None:
+        self._client.deregister(**request)
+
+    def discover(self, request: Json | None = None) -> Json:
+        return page(self._client.discover(discover_request(request)))
+
+    def enumerate(self, request: Json | None = None) -> Json:
+        return {"peer_ids": sorted(peer.peer_id for peer in self._client.enumerate(discover_request(request)))}
+
+    def network(self) -> Json:
+        return {"peers": self._client.network().peers}
+
+    def health(self) -> Json:
+        return {"status": self._client.health() or "healthy"}
+
+    def keep(self, name: str, request: Json, **options: Any) -> None:
+        self._running[name] = self._client.keep(
+            register_request(request), on_event=lambda event: write(event_message(name, event)), **options
+        )
+
+    def watch(self, name: str, request: Json | None = None) -> None:
+        self._running[name] = watch = self._client.watch(discover_request(request))
+        threading.Thread(target=self._follow, args=(name, watch), daemon=True).start()
+
+    def stop(self, name: str) -> None:
+        running = self._running.pop(name)
+        assert isinstance(running, LeaseKeeper)
+        running.stop()
+
+    def _follow(self, name: str, watch: Watch) -> None:
+        for event in watch:
+            write(event_message(name, event))
+
+
+class Asynchronous:
+    """Runs commands with `AsyncClient`."""
+
+    def __init__(self) -> None:
+        self._client = AsyncClient("http://127.0.0.1")
+        self._running: dict[str, AsyncLeaseKeeper] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            command = json.loads(line)
+            method: Callable[..., Awaitable[Json | None]] = getattr(self, command.pop("do"))
+            try:
+                write({"result": await method(**command) or {}})
+            except Exception as error:
+                write(error_message(error))
+
+    async def client(self, endpoints: list[str], **options: Any) -> None:
+        self._client = AsyncClient(endpoints, **client_options(options))
+
+    async def register(self, request: Json) -> Json:
+        return lease(await self._client.register(register_request(request)))
+
+    async def heartbeat(self, request: Json) -> Json:
+        return lease(await self._client.heartbeat(**heartbeat_arguments(request)))
+
+    async def deregister(self, request: Json) -> None:
+        await self._client.deregister(**request)
+
+    async def discover(self, request: Json | None = None) -> Json:
+        return page(await self._client.discover(discover_request(request)))
+
+    async def enumerate(self, request: Json | None = None) -> Json:
+        return {"peer_ids": sorted([peer.peer_id async for peer in self._client.enumerate(discover_request(request))])}
+
+    async def network(self) -> Json:
+        return {"peers": (await self._client.network()).peers}
+
+    async def health(self) -> Json:
+        return {"status": await self._client.health() or "healthy"}
+
+    async def keep(self, name: str, request: Json, **options: Any) -> None:
+        self._running[name] = self._client.keep(
+            register_request(request), on_event=lambda event: write(event_message(name, event)), **options
+        )
+
+    async def watch(self, name: str, request: Json | None = None) -> None:
+        watch = self._client.watch(discover_request(request))
+        self._tasks.append(asyncio.create_task(self._follow(name, watch)))
+
+    async def stop(self, name: str) -> None:
+        await self._running.pop(name).stop()
+
+    async def _follow(self, name: str, watch: AsyncWatch) -> None:
+        async for event in watch:
+            write(event_message(name, event))
+
+
+def client_options(options: Json) -> Json:
+    return {name.removesuffix("_seconds"): value for name, value in options.items()}
+
+
+def heartbeat_arguments(request: Json) -> Json:
+    discover = request.pop("discover", None)
+    return {**request, "discover": discover_request(discover) if discover else None}
+
+
+if __name__ == "__main__":
+    if "--async" in sys.argv:
+        asyncio.run(Asynchronous().run())
+    else:
+        Blocking().run()

@@ -1,0 +1,334 @@
+//! Runs the commands of a scenario of `clients/scenarios/` with this client. `README.md` there
+//! describes the commands, which `scripts/check-clients` writes.
+
+use std::collections::HashMap;
+use std::error::Error as StdError;
+use std::io::{self, Write as _};
+use std::thread;
+use std::time::Duration;
+
+use aurora_discovery_client::{
+    Client, ClientOptions, DeregisterRequest, DiscoverRequest, DiscoveredPage, Error, Event, Fill,
+    HeartbeatRequest, KeeperOptions, LeaseKeeper, LeaseToken, PeerId, RegisterRequest, TryStreamExt as _,
+    View, Watch, WatchEvent, tokio,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+/// A command, with the names that the API gives to the parts of requests.
+#[derive(Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+enum Command {
+    Client {
+        endpoints: Vec<String>,
+        timeout_seconds: Option<f64>,
+        retries: Option<u32>,
+        patience_seconds: Option<f64>,
+    },
+    Register {
+        request: Registration,
+    },
+    Heartbeat {
+        request: Heartbeat,
+    },
+    Deregister {
+        request: Heartbeat,
+    },
+    Discover {
+        #[serde(default)]
+        request: Query,
+    },
+    Enumerate {
+        #[serde(default)]
+        request: Query,
+    },
+    Network,
+    Health,
+    Keep {
+        name: String,
+        request: Registration,
+        token_file: Option<String>,
+        replace: Option<bool>,
+    },
+    Watch {
+        name: String,
+        #[serde(default)]
+        request: Query,
+    },
+    Stop {
+        name: String,
+    },
+}
+
+#[derive(Deserialize)]
+struct Registration {
+    peer_id: String,
+    #[serde(default)]
+    port: u16,
+    #[serde(default)]
+    archetypes: Vec<String>,
+    metadata: Option<String>,
+    ttl_seconds: Option<u32>,
+    discover: Option<Query>,
+}
+
+#[derive(Deserialize)]
+struct Heartbeat {
+    peer_id: String,
+    lease_token: Option<String>,
+    discover: Option<Query>,
+}
+
+#[derive(Default, Deserialize)]
+struct Query {
+    #[serde(default)]
+    archetypes: Vec<String>,
+    limit: Option<u32>,
+    exclude: Option<String>,
+    view: Option<String>,
+    fill: Option<String>,
+}
+
+type Outcome = Result<Value, Box<dyn StdError>>;
+
+struct Runner {
+    client: Client,
+    keepers: HashMap<String, LeaseKeeper>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn StdError>> {
+    let mut runner = Runner { client: Client::new("http://127.0.0.1")?, keepers: HashMap::new() };
+    let (sender, mut lines) = mpsc::unbounded_channel();
+    thread::spawn(move || {
+        for line in io::stdin().lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    while let Some(line) = lines.recv().await {
+        let message = match runner.run(serde_json::from_str(&line)?).await {
+            Ok(result) => json!({ "result": result }),
+            Err(error) => json!({ "error": describe(&*error) }),
+        };
+        write(&message);
+    }
+    Ok(())
+}
+
+impl Runner {
+    async fn run(&mut self, command: Command) -> Outcome {
+        let client = &self.client;
+        match command {
+            Command::Client { endpoints, timeout_seconds, retries, patience_seconds } => {
+                let [endpoint] = &endpoints[..] else { return Err("one endpoint is supported".into()) };
+                let mut options = ClientOptions::new(endpoint);
+                if let Some(seconds) = timeout_seconds {
+                    options = options.timeout(Duration::from_secs_f64(seconds));
+                }
+                if let Some(retries) = retries {
+                    options = options.retries(retries);
+                }
+                if let Some(seconds) = patience_seconds {
+                    options = options.patience(Duration::from_secs_f64(seconds));
+                }
+                self.client = Client::new(options)?;
+                Ok(json!({}))
+            }
+            Command::Register { request } => {
+                let response = client.register(&request.build()?).await?;
+                let mut result = json!({
+                    "peer_id": response.peer_id,
+                    "ttl_seconds": response.ttl_seconds,
+                    "heartbeat_interval_seconds": response.heartbeat_interval_seconds,
+                    "observed_address": response.observed_address,
+                    "lease_token": response.lease_token,
+                });
+                add_page(&mut result, response.page.as_ref());
+                Ok(result)
+            }
+            Command::Heartbeat { request } => {
+                let request = HeartbeatRequest {
+                    lease_token: token(request.lease_token.as_deref())?,
+                    discover: request.discover.map(Query::build).transpose()?,
+                    ..HeartbeatRequest::new(PeerId::parse(&request.peer_id)?)
+                };
+                let response = client.heartbeat(&request).await?;
+                let mut result = json!({
+                    "peer_id": response.peer_id,
+                    "ttl_seconds": response.ttl_seconds,
+                    "observed_address": response.observed_address,
+                });
+                add_page(&mut result, response.page.as_ref());
+                Ok(result)
+            }
+            Command::Deregister { request } => {
+                let request = DeregisterRequest {
+                    peer_id: PeerId::parse(&request.peer_id)?,
+                    lease_token: token(request.lease_token.as_deref())?,
+                };
+                Ok(json!(client.deregister(&request).await?))
+            }
+            Command::Discover { request } => {
+                let response = client.discover(&request.build()?).await?;
+                let mut result = json!({});
+                add_page(&mut result, Some(&response.page));
+                Ok(result)
+            }
+            Command::Enumerate { request } => {
+                let peers: Vec<_> = client.enumerate(request.build()?).peers().try_collect().await?;
+                let mut ids: Vec<_> = peers.into_iter().map(|peer| peer.peer_id.to_string()).collect();
+                ids.sort();
+                Ok(json!({ "peer_ids": ids }))
+            }
+            Command::Network => Ok(json!({ "peers": client.network().await?.peers })),
+            Command::Health => Ok(json!(client.health().await?)),
+            Command::Keep { name, request, token_file, replace } => {
+                let mut options = KeeperOptions::new().replace(replace.unwrap_or(true));
+                if let Some(path) = token_file {
+                    options = options.token_file(path);
+                }
+                let source = name.clone();
+                let on_event = move |event| report_lease(&source, &event);
+                let keeper = LeaseKeeper::start_with(client.clone(), request.build()?, options, on_event)?;
+                self.keepers.insert(name, keeper);
+                Ok(json!({}))
+            }
+            Command::Watch { name, request } => {
+                tokio::spawn(follow(name, client.watch(request.build()?)));
+                Ok(json!({}))
+            }
+            Command::Stop { name } => {
+                self.keepers.remove(&name).ok_or("no such keeper")?.stop().await?;
+                Ok(json!({}))
+            }
+        }
+    }
+}
+
+impl Registration {
+    fn build(self) -> Result<RegisterRequest, Box<dyn StdError>> {
+        let mut builder = RegisterRequest::builder(self.peer_id).port(self.port).archetypes(self.archetypes);
+        if let Some(metadata) = self.metadata {
+            builder = builder.metadata(metadata);
+        }
+        if let Some(seconds) = self.ttl_seconds {
+            builder = builder.ttl_seconds(seconds);
+        }
+        if let Some(query) = self.discover {
+            builder = builder.discover(query.build()?);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+impl Query {
+    fn build(self) -> Result<DiscoverRequest, Box<dyn StdError>> {
+        let mut builder = DiscoverRequest::builder();
+        for archetype in self.archetypes {
+            builder = builder.archetype(archetype);
+        }
+        if let Some(limit) = self.limit {
+            builder = builder.limit(limit);
+        }
+        if let Some(peer_id) = self.exclude {
+            builder = builder.exclude(peer_id);
+        }
+        if self.view.as_deref() == Some("contact") {
+            builder = builder.view(View::Contact);
+        }
+        if self.fill.is_some() {
+            builder = builder.fill(Fill::Any);
+        }
+        Ok(builder.build()?)
+    }
+}
+
+fn token(text: Option<&str>) -> Result<Option<LeaseToken>, Box<dyn StdError>> {
+    Ok(text.map(LeaseToken::parse).transpose()?)
+}
+
+/// Adds the peers with the text of their metadata, which a JSON value would change.
+fn add_page(result: &mut Value, page: Option<&DiscoveredPage>) {
+    let Some(page) = page else { return };
+    let peers = page.peers.iter().map(|peer| {
+        json!({
+            "peer_id": peer.peer_id,
+            "address": peer.address,
+            "port": peer.port,
+            "archetypes": peer.archetypes,
+            "metadata_text": peer.metadata.as_str(),
+        })
+    });
+    result["peers"] = peers.collect();
+    result["total"] = json!(page.info.total);
+}
+
+async fn follow(name: String, mut watch: Watch) {
+    while let Some(Ok(event)) = watch.next().await {
+        report_change(&name, &event);
+    }
+}
+
+fn report_change(source: &str, event: &WatchEvent) {
+    let message = match event {
+        WatchEvent::Started => json!({ "event": "started" }),
+        WatchEvent::Joined(peer) => {
+            json!({ "event": "joined", "peer_id": peer.peer_id, "metadata_text": peer.metadata.as_str() })
+        }
+        WatchEvent::Changed(peer) => {
+            json!({ "event": "changed", "peer_id": peer.peer_id, "metadata_text": peer.metadata.as_str() })
+        }
+        WatchEvent::Left(peer_id) => json!({ "event": "left", "peer_id": peer_id }),
+        WatchEvent::Reset => json!({ "event": "reset" }),
+        WatchEvent::Interrupted { .. } => json!({ "event": "interrupted" }),
+        WatchEvent::Resumed => json!({ "event": "resumed" }),
+        other => json!({ "event": format!("{other:?}") }),
+    };
+    report(source, message);
+}
+
+fn report_lease(source: &str, event: &Event) {
+    let name = match event {
+        Event::Registered(_) => "registered",
+        Event::Renewed(_) => "renewed",
+        Event::Secured { .. } => "secured",
+        Event::Unsecured { .. } => "unsecured",
+        Event::Moved { .. } => "moved",
+        Event::Forgotten => "forgotten",
+        Event::TakenOver { .. } => "taken_over",
+        Event::Failed { .. } => "failed",
+        Event::Expired => "expired",
+        Event::Recovered { .. } => "recovered",
+        Event::Refused { .. } => "refused",
+        Event::Deregistered => "deregistered",
+    };
+    let is_permanent = matches!(event, Event::Refused { retry_in: None, .. });
+    report(source, json!({ "event": name, "is_permanent": is_permanent }));
+}
+
+fn report(source: &str, mut message: Value) {
+    message["of"] = json!(source);
+    write(&message);
+}
+
+fn describe(error: &(dyn StdError + 'static)) -> Value {
+    let message = error.to_string();
+    let Some(error) = error.downcast_ref::<Error>() else {
+        return json!({ "kind": "other", "message": message });
+    };
+    match error {
+        Error::Refused { body, .. } => {
+            json!({ "kind": "refused", "code": body.code, "field": body.field, "message": message })
+        }
+        Error::Unreachable { .. } => json!({ "kind": "unreachable", "message": message }),
+        Error::TimedOut { .. } => json!({ "kind": "timed_out", "message": message }),
+        Error::Protocol { .. } => json!({ "kind": "protocol", "message": message }),
+        _ => json!({ "kind": "other", "message": message }),
+    }
+}
+
+/// Writes a message as one line. If the reader has gone, the process is about to be stopped.
+fn write(message: &Value) {
+    let _ = writeln!(io::stdout().lock(), "{message}");
+}
