@@ -10,9 +10,12 @@ mod cursor;
 mod error;
 mod holder;
 mod limits;
+mod lock;
 mod metric;
+mod nonce;
 mod query;
 mod registry;
+mod signed;
 mod source;
 mod standing;
 mod store;
@@ -27,12 +30,13 @@ pub use change::{
 pub use cursor::{Cursor, Position};
 pub use error::Error;
 pub use holder::{Claim, Holder, TokenHash};
-pub use limits::{InvalidLimits, Limits};
+pub use limits::{InvalidLimits, Limits, SignaturePolicy};
+pub use lock::{Lock, Signature, SignedPeer, Signing};
 pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
 pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
 pub use source::{Network, Source};
-pub use standing::{Held, Proof, Standing};
+pub use standing::{Held, Proof, Replacement, Standing};
 pub use store::{
     ArchetypeCensus, Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store,
     StoreError, Swept,

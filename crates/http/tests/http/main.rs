@@ -16,6 +16,7 @@ mod openapi;
 mod proxies;
 mod rates;
 mod shutdown;
+mod signed;
 mod support;
 mod time;
 mod transport;
