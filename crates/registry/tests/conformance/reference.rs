@@ -199,7 +199,8 @@ impl Reference {
             let signed = entry.signed.as_ref().map(|signed| &*signed.record);
             let signed = signed.filter(|_| query.view == View::Full);
             let signed_len = signed.map_or(0, |record| FullView::signed_len(record.len()));
-            let fits = list.bytes() + 1 + json.as_str().len() + signed_len <= query.page_bytes;
+            let fits =
+                list.bytes() + 1 + json.encoded().max_listed_len(query.view) + signed_len <= query.page_bytes;
             if list.len() == query.limit || (!fits && !list.is_empty() && !self.is(Fault::IgnoresPageBytes)) {
                 break;
             }
