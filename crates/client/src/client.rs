@@ -6,7 +6,7 @@ use std::sync::Arc;
 use aurora_discovery_protocol::{
     ChangesRequest, DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse,
     HealthResponse, HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse,
-    NetworkResponse, Order, RegisterRequest, RegisterResponse,
+    NetworkResponse, Order, RegisterRequest, RegisterResponse, SignedRegisterRequest,
 };
 use serde::Serialize;
 
@@ -52,6 +52,20 @@ impl Client {
     /// If the future is dropped, the service may or may not have carried out the request. Sending
     /// it again is safe.
     pub async fn register(&self, request: &RegisterRequest) -> Result<RegisterResponse, Error> {
+        self.post("register", request, RegisterResponse::from_body).await
+    }
+
+    /// Registers a peer by a signed registration. [`Signer`](crate::Signer) makes it, and signs it
+    /// again where that is needed.
+    ///
+    /// # Errors
+    /// See [`Error`]. The code is `name_locked` if another key has locked the name, `stale_signature`
+    /// if the clock of the client is wrong, and `stale_record` if the service knows a later record,
+    /// or if an earlier attempt of the same call succeeded and its response was lost.
+    ///
+    /// # Cancel safety
+    /// If the future is dropped, the service may or may not have carried out the request.
+    pub async fn register_signed(&self, request: &SignedRegisterRequest) -> Result<RegisterResponse, Error> {
         self.post("register", request, RegisterResponse::from_body).await
     }
 

@@ -76,6 +76,14 @@ pub enum Error {
         /// What is wrong with it.
         cause: String,
     },
+    /// The key file of a peer cannot be read or created.
+    #[error("the key file {} {cause}", path.display())]
+    KeyFile {
+        /// The path of the file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The event handler of a lease keeper panicked, so that the keeper stopped.
     #[error("the lease keeper stopped because of a panic in its event handler: {message}")]
     HandlerPanicked {
@@ -89,9 +97,11 @@ impl Error {
     /// limit or the capacity of the service.
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Options(_) | Self::Invalid(_) | Self::TokenFile { .. } | Self::HandlerPanicked { .. } => {
-                false
-            }
+            Self::Options(_)
+            | Self::Invalid(_)
+            | Self::TokenFile { .. }
+            | Self::KeyFile { .. }
+            | Self::HandlerPanicked { .. } => false,
             // A certificate may be renewed.
             Self::Unreachable { .. } | Self::Certificate { .. } | Self::TimedOut { .. } => true,
             Self::Refused { status, .. } | Self::Protocol { status, .. } => {

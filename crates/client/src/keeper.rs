@@ -151,9 +151,14 @@ impl LeaseKeeper {
         options: KeeperOptions,
         on_event: impl FnMut(Event) + Send + 'static,
     ) -> Result<Self, Error> {
-        let KeeperOptions { token_file, replace } = options;
+        let signer = options.signer()?;
+        let KeeperOptions { token_file, replace, .. } = options;
         let saved_token = token_file.map(SavedToken::open).transpose()?;
-        Ok(Self::spawn(Task::new(client, registration, saved_token, replace, on_event)))
+        let mut task = Task::new(client, registration, saved_token, replace, on_event);
+        if let Some(signer) = signer {
+            task.sign_with(signer);
+        }
+        Ok(Self::spawn(task))
     }
 
     fn spawn(task: Task<impl FnMut(Event) + Send + 'static>) -> Self {

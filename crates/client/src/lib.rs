@@ -6,9 +6,12 @@ mod client;
 mod enumeration;
 mod error;
 mod keeper;
+mod key_file;
 mod options;
+mod private_file;
 mod probe;
 mod retry;
+mod signer;
 mod tls;
 mod token_file;
 mod transport;
@@ -19,8 +22,10 @@ pub use client::Client;
 pub use enumeration::Enumeration;
 pub use error::Error;
 pub use keeper::{Event, KeeperOptions, LeaseKeeper};
+pub use key_file::KeyFile;
 pub use options::ClientOptions;
 pub use probe::{Probe, ProbeResponse};
+pub use signer::Signer;
 pub use token_file::TokenFile;
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchEvent};
@@ -31,8 +36,9 @@ pub use aurora_discovery_protocol::{
     DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder,
     DiscoverResponse, DiscoveredPage, ErrorBody, Fill, HealthResponse, HeartbeatEntries, HeartbeatEntry,
     HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid,
-    LeaseToken, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, Refusal,
-    RegisterRequest, RegisterRequestBuilder, RegisterResponse, Timestamp, Ttl, View,
+    LeaseToken, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey, Refusal,
+    RegisterRequest, RegisterRequestBuilder, RegisterResponse, SecretKey, SignedRecord,
+    SignedRegisterRequest, Timestamp, Ttl, View,
 };
 
 // The versions of the libraries that appear in this API.

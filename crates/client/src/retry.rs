@@ -45,12 +45,12 @@ pub(crate) fn full_jitter(failed: u32, first: Duration, highest: Duration, rando
 
 #[cfg(test)]
 mod tests {
-    use aurora_discovery_protocol::{Code, ErrorBody};
+    use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
 
     use super::*;
 
     fn refused(status: u16, retry_after: Option<u64>) -> Error {
-        let body = ErrorBody { error: "no".to_owned(), code: Code::Unavailable, field: None };
+        let body = ErrorBody::from(Refusal::new(Code::Unavailable, "no"));
         Error::Refused { status, body, retry_after: retry_after.map(Duration::from_secs) }
     }
 

@@ -1,13 +1,10 @@
 //! A file that keeps a lease token across restarts.
 
-use std::ffi::OsString;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use aurora_discovery_protocol::LeaseToken;
 
-use crate::Error;
+use crate::{Error, private_file};
 
 /// A file with the lease token of one peer, as text, so that a restarted client can prove that it
 /// is the holder. Only its owner may read it (mode 0600).
@@ -34,18 +31,8 @@ impl TokenFile {
     /// # Errors
     /// [`Error::TokenFile`] if the file cannot be read or does not contain a token.
     pub fn read(&self) -> Result<Option<LeaseToken>, Error> {
-        // A token and white space around it are shorter. The limit applies to files that are not
-        // token files, some of which have no end.
-        const MAX_BYTES: u64 = 1_024;
-        let file = match File::open(&self.path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(self.error("cannot be read", &error)),
-        };
-        let mut text = String::new();
-        file.take(MAX_BYTES)
-            .read_to_string(&mut text)
-            .map_err(|error| self.error("cannot be read", &error))?;
+        let text = private_file::read(&self.path).map_err(|error| self.error("cannot be read", &error))?;
+        let Some(text) = text else { return Ok(None) };
         LeaseToken::parse(text.trim()).map(Some).map_err(|_| {
             self.error(
                 "does not contain a lease token",
@@ -60,15 +47,8 @@ impl TokenFile {
     /// # Errors
     /// [`Error::TokenFile`] if the file cannot be written. It is then unchanged.
     pub fn write(&self, token: &LeaseToken) -> Result<(), Error> {
-        let new = self.new_path();
-        self.create(&new, token.as_str())
-            .and_then(|()| fs::rename(&new, &self.path))
-            .and_then(|()| sync_directory(&self.path))
-            .map_err(|error| {
-                // The error matters more than the file that may be left behind.
-                let _ = fs::remove_file(&new);
-                self.error("cannot be written", &error)
-            })
+        private_file::replace(&self.path, token.as_str())
+            .map_err(|error| self.error("cannot be written", &error))
     }
 
     /// Checks that the file can be written, without changing it.
@@ -76,38 +56,7 @@ impl TokenFile {
     /// # Errors
     /// [`Error::TokenFile`] if it cannot.
     pub fn check_writable(&self) -> Result<(), Error> {
-        let new = self.new_path();
-        // A rename cannot replace a directory.
-        let result = if self.path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) };
-        result
-            .and_then(|()| self.create(&new, ""))
-            .and_then(|()| fs::remove_file(&new))
-            .map_err(|error| self.error("cannot be written", &error))
-    }
-
-    /// The file that is renamed when it is complete. It is in the same directory, because a rename
-    /// is atomic only within a file system.
-    fn new_path(&self) -> PathBuf {
-        let mut name = self.path.file_name().map(OsString::from).unwrap_or_default();
-        name.push(".new");
-        self.path.with_file_name(name)
-    }
-
-    /// Creates and syncs a file. It must not exist yet, so that no other user can prepare a file
-    /// or a link at its path.
-    fn create(&self, path: &Path, text: &str) -> io::Result<()> {
-        // A crash may have left one behind.
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        writeln!(file, "{text}")?;
-        file.sync_all()
+        private_file::check_writable(&self.path).map_err(|error| self.error("cannot be written", &error))
     }
 
     fn error(&self, problem: &str, cause: &dyn std::fmt::Display) -> Error {
@@ -115,20 +64,10 @@ impl TokenFile {
     }
 }
 
-/// Makes a rename within the directory of `path` survive a loss of power.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if !cfg!(unix) {
-        // Other systems cannot open a directory as a file.
-        return Ok(());
-    }
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn token(text: &str) -> LeaseToken {

@@ -14,7 +14,7 @@ use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Limits, PutRequest, Query, Source, Store, StoreError, TokenHash, WebOrigin,
+    Claim, Limits, PutRequest, Query, Signing, Source, Store, StoreError, TokenHash, WebOrigin,
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -323,5 +323,6 @@ fn registration(n: u32) -> PutRequest {
         claim: claim(),
         token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random(token)),
+        signing: Signing::Unsigned,
     }
 }

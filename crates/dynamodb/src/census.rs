@@ -29,7 +29,9 @@ impl Core {
 
     fn count(&self, peers: &Peers, now: Timestamp) -> Census {
         let live = peers.values().filter(|stored| stored.is_live(now));
-        let known = peers.values().filter(|stored| stored.is_known(now, self.revival_window_millis));
+        let known = peers.values().filter(|stored| {
+            stored.is_known(now, self.revival_window_millis) && !stored.standing().is_tombstone()
+        });
         let by_archetype = by_archetype(live.clone(), 1, 1);
         let live = to_u64(live.count());
         Census {

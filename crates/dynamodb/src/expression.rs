@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::item::{
     EXPIRES_AT, GENERATION, Generation, Item, KEY, LANE, LAST_SEEN, MARKERS_EXPIRE_AT, PROVEN_AT,
-    RING_POSITION, StoredPeer, TIME_TO_LIVE, bytes, deletable_at, number, text,
+    RING_POSITION, StoredPeer, TIME_TO_LIVE, bytes, number, text,
 };
 use crate::lane::RingPosition;
 
@@ -83,7 +83,7 @@ impl Expression {
             vec![
                 (":e", number(renewed.expires_at.as_millis())),
                 (":seen", number(renewed.last_seen.as_millis())),
-                (":ttl", number(deletable_at(renewed.expires_at, revival_window_millis))),
+                (":ttl", number(renewed.deletable_at(revival_window_millis))),
                 (":marked", number(renewed.markers_expire_at)),
             ],
         );

@@ -20,9 +20,9 @@
 use std::collections::HashMap;
 
 use aurora_discovery_protocol::{
-    Address, Archetype, Archetypes, Metadata, PeerId, PeerJson, Registration, Timestamp, Ttl,
+    Address, Archetype, Archetypes, Metadata, PeerId, PeerJson, PublicKey, Registration, Timestamp, Ttl,
 };
-use aurora_discovery_registry::{Holder, OriginHash, Source, Standing, TokenHash};
+use aurora_discovery_registry::{Holder, Lock, OriginHash, SignedPeer, Source, Standing, TokenHash};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -51,6 +51,17 @@ const HOLDER: &str = "holder";
 const PAGE: &str = "page";
 /// Present and true if the peer is token-only.
 const TOKEN_ONLY: &str = "token_only";
+/// The key that locks the name, if a registration of it was signed. The next four are present with
+/// it.
+const KEY_OF_LOCK: &str = "key";
+/// The number of the record.
+const SEQ: &str = "seq";
+/// When the name was locked.
+const LOCKED_SINCE: &str = "locked";
+/// The signed registration. A tombstone has none.
+const RECORD: &str = "jws";
+/// When the peer deregistered, of a tombstone.
+const LEFT_AT: &str = "left";
 /// When the holder last proved itself. Items of earlier releases have none.
 pub(crate) const PROVEN_AT: &str = "proven";
 pub(crate) const GENERATION: &str = "gen";
@@ -76,6 +87,8 @@ pub(crate) struct StoredPeer {
     pub(crate) registered_at: Timestamp,
     pub(crate) ttl: Ttl,
     pub(crate) holder: Holder,
+    /// What is kept of its signature, if it signed.
+    pub(crate) signed: Option<SignedPeer>,
     /// When the holder last proved itself, if the item says so.
     pub(crate) stored_proof: Option<Timestamp>,
     pub(crate) generation: Generation,
@@ -117,7 +130,8 @@ impl StoredPeer {
     pub(crate) fn standing(&self) -> Standing {
         // Releases that stored no proof let every heartbeat renew the lease.
         let proven_at = self.stored_proof.unwrap_or(self.last_seen);
-        Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at }
+        let lock = self.signed.as_ref().map(|signed| signed.lock);
+        Standing { holder: self.holder, proven_at, ttl: self.ttl, expires_at: self.expires_at, lock }
     }
 
     /// The standing that protects this registration the most: as if it had just been proven. What
@@ -126,9 +140,16 @@ impl StoredPeer {
         Standing { proven_at: now, expires_at: now.plus_millis(1), ..self.standing() }
     }
 
-    /// Whether it is live, or dormant and a heartbeat can revive it.
+    /// Whether it is live, or dormant, or a tombstone.
     pub(crate) fn is_known(&self, now: Timestamp, revival_window_millis: u64) -> bool {
-        now < self.expires_at.plus_millis(revival_window_millis)
+        now < self.standing().known_until(revival_window_millis)
+    }
+
+    /// When DynamoDB may delete its item, in seconds since the epoch.
+    pub(crate) fn deletable_at(&self, revival_window_millis: u64) -> u64 {
+        // Rounded up, so that the item is not deleted before the last millisecond in which the peer
+        // is known.
+        self.standing().known_until(revival_window_millis).as_secs() + 1
     }
 
     pub(crate) fn archetypes(&self) -> &[Archetype] {
@@ -155,7 +176,7 @@ impl StoredPeer {
             (HOLDER.to_owned(), holder_bytes(&self.holder)),
             (GENERATION.to_owned(), bytes(self.generation.0)),
             (MARKERS_EXPIRE_AT.to_owned(), number(self.markers_expire_at)),
-            (TIME_TO_LIVE.to_owned(), number(deletable_at(self.expires_at, revival_window_millis))),
+            (TIME_TO_LIVE.to_owned(), number(self.deletable_at(revival_window_millis))),
         ]);
         if let Some(proven_at) = self.stored_proof {
             item.insert(PROVEN_AT.to_owned(), number(proven_at.as_millis()));
@@ -165,6 +186,9 @@ impl StoredPeer {
         }
         if self.holder.token_only {
             item.insert(TOKEN_ONLY.to_owned(), AttributeValue::Bool(true));
+        }
+        if let Some(signed) = &self.signed {
+            item.extend(signed_attributes(signed));
         }
         // An item without index keys is not on the index, although it is in the table.
         if self.indexed {
@@ -190,19 +214,13 @@ impl StoredPeer {
             registered_at: Timestamp::from_millis(number_of(item, REGISTERED_AT)?),
             ttl: Ttl::from_secs(number_of(item, LEASE_SECONDS)?),
             holder: holder_of(item)?,
+            signed: optional(item, KEY_OF_LOCK, signed_of)?,
             stored_proof: optional(item, PROVEN_AT, number_of)?.map(Timestamp::from_millis),
             generation: Generation(array_of(item, GENERATION)?),
             markers_expire_at: number_of(item, MARKERS_EXPIRE_AT)?,
             indexed: item.contains_key(LANE),
         })
     }
-}
-
-/// When DynamoDB may delete a peer's item, in seconds since the epoch.
-pub(crate) fn deletable_at(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
-    // Rounded up, so that the item is not deleted before the last millisecond of the revival
-    // window.
-    expires_at.plus_millis(revival_window_millis).as_secs() + 1
 }
 
 /// The key of a peer's item.
@@ -284,6 +302,32 @@ fn holder_of(item: &Item) -> Result<Holder, ItemError> {
     })
 }
 
+fn signed_attributes(SignedPeer { lock, record }: &SignedPeer) -> Item {
+    let Lock { key, seq, since, left_at } = lock;
+    let mut attributes = HashMap::from([
+        (KEY_OF_LOCK.to_owned(), bytes(key.to_bytes())),
+        (SEQ.to_owned(), number(*seq)),
+        (LOCKED_SINCE.to_owned(), number(since.as_millis())),
+    ]);
+    match left_at {
+        Some(left_at) => attributes.insert(LEFT_AT.to_owned(), number(left_at.as_millis())),
+        None => attributes.insert(RECORD.to_owned(), text(&**record)),
+    };
+    attributes
+}
+
+fn signed_of(item: &Item, key: &str) -> Result<SignedPeer, ItemError> {
+    let left_at = optional(item, LEFT_AT, number_of)?.map(Timestamp::from_millis);
+    let record = if left_at.is_some() { "" } else { text_of(item, RECORD)? };
+    let lock = Lock {
+        key: PublicKey::from_bytes(array_of(item, key)?),
+        seq: number_of(item, SEQ)?,
+        since: Timestamp::from_millis(number_of(item, LOCKED_SINCE)?),
+        left_at,
+    };
+    Ok(SignedPeer { lock, record: record.into() })
+}
+
 /// An attribute that items of earlier releases do not have.
 fn optional<'a, T>(
     item: &'a Item,
@@ -352,6 +396,7 @@ pub(crate) mod tests {
             registered_at: Timestamp::from_secs(1_759_000_000),
             ttl: Ttl::from_secs(300),
             holder,
+            signed: None,
             stored_proof: Some(Timestamp::from_secs(1_759_406_500)),
             generation: Generation([9; 8]),
             markers_expire_at: 1_759_900_000,
@@ -363,8 +408,13 @@ pub(crate) mod tests {
 
     #[test]
     fn a_peer_survives_encoding_and_parsing_unchanged() {
-        for indexed in [true, false] {
-            let peer = StoredPeer { indexed, ..stored("p", &["pepino", "two words"]) };
+        let since = Timestamp::from_secs(1_759_000_000);
+        let lock = Lock { key: PublicKey::from_bytes([5; 32]), seq: (1 << 53) - 1, since, left_at: None };
+        let signed = SignedPeer { lock, record: "a.b.c".into() };
+        let tombstone = signed.left(Timestamp::from_secs(1_759_406_401));
+        for (indexed, signed) in [(true, None), (true, Some(signed)), (false, Some(tombstone)), (false, None)]
+        {
+            let peer = StoredPeer { indexed, signed, ..stored("p", &["pepino", "two words"]) };
             let item = peer.to_item(&SECRET, 1_000).unwrap();
             assert_eq!(StoredPeer::from_item(&item).unwrap(), peer);
             assert!(is_peer(&item));

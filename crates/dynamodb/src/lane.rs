@@ -139,6 +139,11 @@ pub(crate) struct Secret([u8; Self::LEN]);
 impl Secret {
     pub(crate) const LEN: usize = 32;
 
+    /// The secret of the nonces for signed registrations, which reveals nothing of this one.
+    pub(crate) fn of_nonces(&self) -> [u8; 32] {
+        Sha256::new_with_prefix(self.0).chain_update(b" nonces").finalize().into()
+    }
+
     pub(crate) const fn from_bytes(bytes: [u8; Self::LEN]) -> Self {
         Self(bytes)
     }

@@ -12,9 +12,9 @@
 //! Markers have a time to live of their own. It ends two days after the time to live of the peer's
 //! item, so most heartbeats renew the peer's item only.
 
-use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_protocol::{Archetype, PeerId};
 
-use crate::item::{GENERATION, Item, StoredPeer, TIME_TO_LIVE, bytes, deletable_at, index_keys, key, number};
+use crate::item::{GENERATION, Item, StoredPeer, TIME_TO_LIVE, bytes, index_keys, key, number};
 use crate::lane::{LaneGroup, Secret, source_lane_key};
 
 /// How much longer a marker lives than its peer's item, in seconds: two days. Heartbeats therefore
@@ -53,17 +53,16 @@ impl StoredPeer {
         self.archetypes().iter().map(of_archetype).chain(of_source).collect()
     }
 
+    /// When markers that are written now expire, in seconds since the epoch.
+    pub(crate) fn marker_expiry(&self, revival_window_millis: u64) -> u64 {
+        self.deletable_at(revival_window_millis) + MARKER_SLACK_SECONDS
+    }
+
     /// The key of the source marker. An archetype does not begin with a space, so no marker of an
     /// archetype has it.
     pub(crate) fn source_marker_key(&self) -> String {
         format!("  {} {}", self.holder.source, self.registration.peer_id)
     }
-}
-
-/// When newly written markers expire for a peer whose lease ends at `expires_at`, in seconds since
-/// the epoch.
-pub(crate) fn marker_expiry(expires_at: Timestamp, revival_window_millis: u64) -> u64 {
-    deletable_at(expires_at, revival_window_millis) + MARKER_SLACK_SECONDS
 }
 
 fn archetype_marker_key(archetype: &Archetype, peer: &PeerId) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use aurora_discovery_protocol::{PeerId, PeerList, Timestamp};
+use aurora_discovery_protocol::{FullView, PeerId, PeerList, Timestamp, View};
 use aurora_discovery_registry::{Page, Query, Total};
 
 use crate::estimate::{scale, to_u64};
@@ -68,7 +68,11 @@ impl<'q> PageBuilder<'q> {
         }
         let peer = stored.json.encoded();
         // One byte more for the comma between two peers.
-        let bytes = peer.max_listed_len(self.query.view) + 1;
+        let signed = stored.signed.as_ref().map(|signed| &*signed.record);
+        let signed = signed.filter(|_| self.query.view == View::Full);
+        let bytes = peer.max_listed_len(self.query.view)
+            + signed.map_or(0, |record| FullView::signed_len(record.len()))
+            + 1;
         // The first peer is always added, so that an enumeration makes progress.
         let fits = self.peers.is_empty() || self.peers.bytes() + bytes <= self.query.page_bytes;
         if self.truncated || !fits || self.peers.len() >= self.query.limit {
@@ -78,7 +82,8 @@ impl<'q> PageBuilder<'q> {
         self.peers.push_in_view(self.query.view, peer, stored.last_seen, || {
             let seconds = |millis: u64| millis / 1_000;
             let expires_in = seconds(stored.expires_at.millis_since(self.now));
-            (expires_in, seconds(self.now.millis_since(stored.registered_at)))
+            let registered_ago = seconds(self.now.millis_since(stored.registered_at));
+            FullView { expires_in, registered_ago, signed }
         });
         if let Some(listed) = &mut self.listed {
             listed.insert(stored.registration.peer_id.clone());

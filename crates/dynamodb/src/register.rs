@@ -15,14 +15,13 @@
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{PeerJson, Timestamp};
-use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest, PutResult, StoreError};
+use aurora_discovery_registry::{ExceededLimit, Holder, PutRequest, PutResult, Standing, StoreError};
 use futures_util::future::join_all;
 
 use crate::core::{Core, Lookup, MAX_ATTEMPTS, new_generation};
 use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, Generation, Item, StoredPeer};
-use crate::marker;
 use crate::source_bound::Room;
 use crate::table::WriteOutcome;
 
@@ -85,9 +84,9 @@ impl Core {
     ) -> Result<Option<PutResult>, StoreError> {
         let stored = self.known(lookup, now);
         if let Some(stored) = stored
-            && let Err(held) = stored.standing().check_replacement(&put.claim, put.token_only, now)
+            && let Err(refusal) = stored.standing().check_registration(&put.replacement(), now)
         {
-            return Ok(Some(PutResult::Held(held)));
+            return Ok(Some(refusal));
         }
         let live = stored.filter(|stored| stored.is_live(now));
         if live.is_none() && self.is_full(now).await? {
@@ -113,7 +112,7 @@ impl Core {
 
     /// Whether the peer keeps its lease token, because the client proved that it has it.
     fn keeps_token(&self, lookup: &Lookup, put: &PutRequest, now: Timestamp) -> bool {
-        self.known(lookup, now).is_some_and(|stored| put.claim.has_token_of(&stored.holder))
+        self.known(lookup, now).is_some_and(|stored| put.keeps_token_of(&stored.holder))
     }
 
     /// The peer as the registration stores it.
@@ -129,11 +128,12 @@ impl Core {
             Lookup::Found(stored) if token_kept => stored.holder.token,
             _ => put.new_token,
         };
-        let expires_at = now + put.ttl;
-        StoredPeer {
+        let before = self.known(lookup, now).map(StoredPeer::standing);
+        let signature = put.signing.signature();
+        let mut peer = StoredPeer {
             json: PeerJson::new(&put.registration),
             registration: put.registration.clone(),
-            expires_at,
+            expires_at: now + put.ttl,
             last_seen: now,
             registered_at: now,
             ttl: put.ttl,
@@ -143,11 +143,14 @@ impl Core {
                 page: put.claim.page.page(),
                 token_only: put.token_only,
             },
+            signed: signature.map(|signature| Standing::sign(before.as_ref(), signature, now)),
             stored_proof: Some(now),
             generation,
-            markers_expire_at: marker::marker_expiry(expires_at, self.revival_window_millis),
+            markers_expire_at: 0,
             indexed: true,
-        }
+        };
+        peer.markers_expire_at = peer.marker_expiry(self.revival_window_millis);
+        peer
     }
 
     /// The condition for writing the peer: what its permission depends on has not changed.
@@ -157,7 +160,7 @@ impl Core {
             Lookup::Unreadable(item) => Expression::same_unreadable(item),
             Lookup::Found(stored) => {
                 let strongest = stored.strongest_standing(now);
-                let lasts = strongest.check_replacement(&put.claim, put.token_only, now).is_ok();
+                let lasts = strongest.check_registration(&put.replacement(), now).is_ok();
                 if lasts { Expression::same(stored.generation) } else { Expression::unchanged(stored) }
             }
         }

@@ -15,7 +15,6 @@ use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, StoredPeer};
 use crate::lane::RingPosition;
-use crate::marker;
 use crate::table::WriteOutcome;
 
 /// A renewal that is written extends the lease by a third of its duration more than requested, so
@@ -59,6 +58,9 @@ impl Core {
                 return Ok(Renewal::Unknown);
             }
             let standing = stored.standing();
+            if standing.is_tombstone() {
+                return Ok(Renewal::Unknown);
+            }
             let proven = match standing.check_renewal(claim, self.revival_window_millis, now) {
                 Ok(proof) => proof == Proof::Proven,
                 Err(held) => return Ok(Renewal::Held(held)),
@@ -94,12 +96,11 @@ impl Core {
         let proven_at = stored.standing().proven_at;
         let stored_proof = Some(if proven { now.max(proven_at) } else { proven_at });
         let writes_proof = proven || stored.stored_proof.is_none();
-        let markers_suffice =
-            item::deletable_at(expires_at, self.revival_window_millis) <= stored.markers_expire_at;
         let last_seen = now.max(stored.last_seen);
         let mut renewed = StoredPeer { expires_at, last_seen, stored_proof, indexed: true, ..stored.clone() };
+        let markers_suffice = renewed.deletable_at(self.revival_window_millis) <= stored.markers_expire_at;
         if !markers_suffice || !stored.indexed {
-            renewed.markers_expire_at = marker::marker_expiry(expires_at, self.revival_window_millis);
+            renewed.markers_expire_at = renewed.marker_expiry(self.revival_window_millis);
             // The markers are written before the peer, as in a registration. If the peer's item
             // were renewed first and the process crashed, its markers could expire before it.
             self.table.write_all(self.markers(&renewed).await?).await?;

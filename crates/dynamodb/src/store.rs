@@ -233,6 +233,10 @@ impl Store for DynamoStore {
         false
     }
 
+    async fn shared_secret(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        self.within_deadline(Box::pin(async { Ok(Some(self.core.secret().await?.of_nonces())) })).await
+    }
+
     fn metrics(&self) -> Vec<StoreMetric> {
         self.counters.metrics()
     }

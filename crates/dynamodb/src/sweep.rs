@@ -70,7 +70,7 @@ impl Core {
     /// Gives the source marker of a peer a new generation. The index has keys only, so this costs
     /// one write unit, half of what a deletion would. A failure is only logged: the marker then
     /// outlives a peer that is deleted, and expires by its time to live.
-    async fn update_source_marker(&self, stored: &StoredPeer, generation: Generation) {
+    pub(crate) async fn update_source_marker(&self, stored: &StoredPeer, generation: Generation) {
         if !self.is_bounded(stored.holder.source) {
             return;
         }

@@ -68,6 +68,8 @@ pub(crate) struct Index {
     bytes: u64,
     /// The part of `bytes` that the dormant peers count.
     dormant_bytes: u64,
+    /// How many of the dormant slots are tombstones.
+    tombstones: usize,
     counts: Counts,
     /// The change log.
     changes: Arc<ChangeLog>,
@@ -123,6 +125,7 @@ impl Index {
             dormant: DormantLists::new(),
             bytes: 0,
             dormant_bytes: 0,
+            tombstones: 0,
             counts: Counts::default(),
             now: Timestamp::default(),
             time_offset: AtomicI64::new(0),
@@ -179,6 +182,7 @@ impl Index {
             // The clock may have gone back since the lease ended.
             State::Dormant | State::Vacant => slot.expires_at().min(now),
         };
-        Standing { holder: tail.holder(), proven_at: tail.proven_at(), ttl: slot.ttl, expires_at }
+        let lock = self.slots.signature(number).map(|signed| signed.lock);
+        Standing { holder: tail.holder(), proven_at: tail.proven_at(), ttl: slot.ttl, expires_at, lock }
     }
 }

@@ -16,6 +16,7 @@ mod index;
 #[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub, reason = "`testing` exports it"))]
 mod journal;
 mod record;
+mod signature;
 mod store;
 
 pub use journal::{CheckpointError, CheckpointReport, OpenError, RecoveryReport, Unavailable};

@@ -6,6 +6,8 @@
 use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
 use aurora_discovery_registry::{Holder, OriginHash, Source, TokenHash};
 
+use crate::signature::StoredSignature;
+
 /// A change, or the complete state of a peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Record<'a> {
@@ -24,6 +26,7 @@ pub(crate) enum Record<'a> {
 pub(crate) struct Registered<'a> {
     pub(crate) dormant: bool,
     pub(crate) holder: Holder,
+    pub(crate) signed: Option<StoredSignature<'a>>,
     pub(crate) ttl: Ttl,
     pub(crate) registered_at: Timestamp,
     pub(crate) last_seen: Timestamp,
@@ -46,10 +49,15 @@ const DORMANT: u8 = 7;
 const TOKEN_ONLY: u8 = 1;
 /// The flag of a peer that a web page registered. The hash of the page's origin follows the flags.
 const HAS_PAGE: u8 = 2;
+/// The flag of a peer that signed. What is kept of its signature follows, after its length in four
+/// bytes.
+const SIGNED: u8 = 4;
 
 impl<'a> Record<'a> {
-    /// Maximum number of bytes of a [`Record::Registered`] before its JSON.
-    pub(crate) const HEAD: usize = 1 + 9 + TokenHash::LEN + 4 + 3 * 8 + 1 + OriginHash::LEN;
+    /// Maximum number of bytes of a [`Record::Registered`] without its JSON and the text of its
+    /// signature.
+    pub(crate) const HEAD: usize =
+        1 + 9 + TokenHash::LEN + 4 + 3 * 8 + 1 + OriginHash::LEN + 4 + StoredSignature::HEAD;
 
     /// Appends the encoded record.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
@@ -82,8 +90,19 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> Registered<'a> {
+    /// The same with other times, which are this much later.
+    pub(crate) fn shifted_by_millis(self, offset: i64) -> Self {
+        Self {
+            signed: self.signed.map(|signed| signed.shifted_by_millis(offset)),
+            registered_at: self.registered_at.shifted_by_millis(offset),
+            last_seen: self.last_seen.shifted_by_millis(offset),
+            expires_at: self.expires_at.shifted_by_millis(offset),
+            ..self
+        }
+    }
+
     fn encode(&self, out: &mut Vec<u8>) {
-        out.reserve(Record::HEAD + self.json.len());
+        out.reserve(Record::HEAD + self.json.len() + self.signed.map_or(0, |signed| signed.record.len()));
         out.push(if self.dormant { DORMANT } else { LIVE });
         out.extend_from_slice(&self.holder.source.to_bytes());
         out.extend_from_slice(&self.holder.token.to_bytes());
@@ -94,8 +113,14 @@ impl<'a> Registered<'a> {
         let Holder { page, token_only, .. } = self.holder;
         let token_only = if token_only { TOKEN_ONLY } else { 0 };
         let has_page = if page.is_some() { HAS_PAGE } else { 0 };
-        out.push(token_only | has_page);
+        let signed = if self.signed.is_some() { SIGNED } else { 0 };
+        out.push(token_only | has_page | signed);
         page.into_iter().for_each(|page| out.extend_from_slice(&page.to_bytes()));
+        if let Some(signed) = self.signed {
+            // A record is far shorter than 4 GiB.
+            out.extend_from_slice(&u32::try_from(signed.len()).unwrap_or(u32::MAX).to_be_bytes());
+            signed.encode(out);
+        }
         out.extend_from_slice(self.json.as_bytes());
     }
 
@@ -105,10 +130,11 @@ impl<'a> Registered<'a> {
         let ttl = Ttl::from_secs(u32::from_be_bytes(take(&mut rest)?));
         let [registered_at, last_seen, expires_at] =
             [timestamp(&mut rest)?, timestamp(&mut rest)?, timestamp(&mut rest)?];
-        let (token_only, page) = if has_flags { holder_flags(&mut rest)? } else { (false, None) };
+        let flags = if has_flags { Flags::decode(&mut rest)? } else { Flags::default() };
         Some(Self {
             dormant,
-            holder: Holder { source, token, page, token_only },
+            holder: Holder { source, token, page: flags.page, token_only: flags.token_only },
+            signed: flags.signed,
             ttl,
             registered_at,
             last_seen,
@@ -118,15 +144,32 @@ impl<'a> Registered<'a> {
     }
 }
 
-/// Whether a peer is token-only, and the origin of the page that registered it.
-fn holder_flags(rest: &mut &[u8]) -> Option<(bool, Option<OriginHash>)> {
-    let [flags] = take(rest)?;
-    // A later release may give the other bits a meaning that must not be ignored.
-    if flags & !(TOKEN_ONLY | HAS_PAGE) != 0 {
-        return None;
+/// What the flags of a record say, with what follows them.
+#[derive(Default)]
+struct Flags<'a> {
+    token_only: bool,
+    page: Option<OriginHash>,
+    signed: Option<StoredSignature<'a>>,
+}
+
+impl<'a> Flags<'a> {
+    fn decode(rest: &mut &'a [u8]) -> Option<Self> {
+        let [flags] = take(rest)?;
+        // A later release may give the other bits a meaning that must not be ignored.
+        if flags & !(TOKEN_ONLY | HAS_PAGE | SIGNED) != 0 {
+            return None;
+        }
+        let page = if flags & HAS_PAGE == 0 { None } else { Some(OriginHash::from_bytes(take(rest)?)) };
+        let signed = if flags & SIGNED == 0 { None } else { Some(signature(rest)?) };
+        Some(Self { token_only: flags & TOKEN_ONLY != 0, page, signed })
     }
-    let page = if flags & HAS_PAGE == 0 { None } else { Some(OriginHash::from_bytes(take(rest)?)) };
-    Some((flags & TOKEN_ONLY != 0, page))
+}
+
+fn signature<'a>(rest: &mut &'a [u8]) -> Option<StoredSignature<'a>> {
+    let len = usize::try_from(u32::from_be_bytes(take(rest)?)).ok()?;
+    let (signature, after) = rest.split_at_checked(len)?;
+    *rest = after;
+    StoredSignature::parse(signature)
 }
 
 fn encode_event(out: &mut Vec<u8>, kind: u8, at: Timestamp, peer: &str) {
@@ -164,6 +207,7 @@ mod tests {
                 page,
                 token_only,
             },
+            signed: None,
             ttl: Ttl::from_secs(300),
             registered_at: Timestamp::from_millis(1),
             last_seen: Timestamp::from_millis(2),
@@ -228,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_record_with_unknown_flags_is_not_read() {
-        assert_eq!(Record::decode(&[&head(7)[..], b"\x04{}"].concat()), None);
+        assert_eq!(Record::decode(&[&head(7)[..], b"\x08{}"].concat()), None);
     }
 
     proptest! {

@@ -16,7 +16,7 @@ use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
 use aurora_discovery_registry::{
     ArchetypeCensus, Census, Changes, Claim, Enumeration, Holder, Page, Position, PutRequest, PutResult,
-    Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
+    Query, Removal, Renewal, Replacement, Store, StoreError, StoreMetric, Swept,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -166,7 +166,8 @@ impl EmbeddedStore {
 
     /// Decides about a registration and applies it while holding the index exclusively.
     fn insert(&self, put: PutRequest, now: Timestamp) -> Result<(PutResult, Option<Commit>), StoreError> {
-        let PutRequest { registration, ttl, claim, token_only, new_token } = put;
+        let PutRequest { registration, ttl, claim, token_only, new_token, signing } = put;
+        let replacement = Replacement { claim: &claim, token_only, signing: &signing };
         let holder = Holder { source: claim.source, token: new_token, page: claim.page.page(), token_only };
         let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), &self.shared.keys);
         let mut record = Vec::with_capacity(entry.record_len());
@@ -174,7 +175,7 @@ impl EmbeddedStore {
         // From here to the append, the index stays locked: the decision, the record and the change
         // are one step, in the same order as those of other requests.
         let mut index = self.write(now);
-        let admission = match index.admit(&entry, &claim, now) {
+        let admission = match index.admit(&mut entry, &replacement, now) {
             Ok(admission) => admission,
             Err(refusal) => return Ok((refusal, None)),
         };
@@ -207,9 +208,9 @@ impl EmbeddedStore {
             RemovalDecision::Unknown => return Ok((Removal::Unknown, None)),
         };
         let mut record = Vec::new();
-        Record::Removed { peer: peer.as_str() }.encode(&mut record);
+        index.encode_deregistration(slot, now, &mut record);
         let commit = self.append(&record, || index.undo(peer.as_str(), Some(slot)))?;
-        index.remove(slot);
+        index.deregister(slot, now);
         Ok((Removal::Removed { was_live }, commit))
     }
 

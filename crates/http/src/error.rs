@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use aurora_discovery_protocol::{Code, ErrorBody, Invalid, Refusal};
+use aurora_discovery_protocol::{Code, ErrorBody, Invalid, Refusal, Timestamp};
 use aurora_discovery_registry::{Error, ExceededLimit, Held, StoreError};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
@@ -28,6 +28,17 @@ pub(crate) struct Failure {
     pub(crate) cause: Option<Cow<'static, str>>,
     /// The status, if it is not the usual one of the code.
     pub(crate) status: Option<StatusCode>,
+    /// What the client needs to sign again.
+    pub(crate) resign: Option<Box<Resign>>,
+}
+
+/// What a client needs to sign a registration again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Resign {
+    /// The highest number that is known.
+    Above { seq: u64 },
+    /// The time of the service, and a nonce to sign instead.
+    Now { timestamp: Timestamp, nonce: String },
 }
 
 impl Failure {
@@ -61,8 +72,16 @@ impl Failure {
 
     /// The body of the response.
     pub(crate) fn body(&self) -> Vec<u8> {
+        let mut body = ErrorBody::from(self.refusal.clone());
+        match self.resign.as_deref() {
+            Some(Resign::Above { seq }) => body.seq = Some(*seq),
+            Some(Resign::Now { timestamp, nonce }) => {
+                (body.timestamp, body.nonce) = (Some(*timestamp), Some(nonce.clone()));
+            }
+            None => {}
+        }
         // Serializing strings never fails.
-        serde_json::to_vec(&ErrorBody::from(self.refusal.clone())).unwrap_or_default()
+        serde_json::to_vec(&body).unwrap_or_default()
     }
 }
 
@@ -93,9 +112,11 @@ const fn status(code: Code) -> StatusCode {
         | Code::InvalidParameter
         | Code::InvalidCursor
         | Code::CursorExpired => StatusCode::BAD_REQUEST,
-        Code::NotHolder => StatusCode::FORBIDDEN,
+        Code::InvalidSignature | Code::StaleSignature => StatusCode::UNAUTHORIZED,
+        Code::NotHolder | Code::NameLocked => StatusCode::FORBIDDEN,
         Code::NotFound | Code::PeerNotRegistered => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+        Code::StaleRecord => StatusCode::CONFLICT,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
         Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -111,7 +132,7 @@ impl From<Refusal> for Failure {
             Code::RateLimited | Code::Unavailable => Some(SOON_SECONDS),
             _ => None,
         };
-        Self { refusal, retry_after_seconds, cause: None, status: None }
+        Self { refusal, retry_after_seconds, cause: None, status: None, resign: None }
     }
 }
 
@@ -119,6 +140,38 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
             Error::NotHolder(held) => not_holder(held),
+            Error::NameLocked(key) => Self::new(
+                Code::NameLocked,
+                format!("the name is locked to {key}; sign the registration with it, or use another peer_id"),
+            ),
+            Error::StaleRecord { seq } => Self {
+                resign: Some(Box::new(Resign::Above { seq })),
+                ..Self::new(
+                    Code::StaleRecord,
+                    format!("seq must be above {seq}; sign the registration again"),
+                )
+            },
+            Error::StaleSignature { timestamp, nonce } => Self {
+                resign: Some(Box::new(Resign::Now { timestamp, nonce })),
+                ..Self::new(
+                    Code::StaleSignature,
+                    format!(
+                        "the registration must be signed within 300 s of {timestamp} UTC, and its seq must \
+                         be at most that time in milliseconds and 300 s more; sign it again, with the \
+                         nonce instead of iat if the clock can't be set"
+                    ),
+                )
+            },
+            Error::SignatureRequired => Self::new(
+                Code::InvalidSignature,
+                "this service accepts signed registrations only; send {\"signed\": \"<JWS>\"}",
+            ),
+            Error::OtherAudience => in_field(
+                "signed.aud",
+                Code::InvalidSignature,
+                "signed.aud must be the name of this service, or left out if it has none",
+            ),
+            Error::InvalidRecord(refusal) => refusal.into(),
             Error::TooManyUnproven => Self {
                 retry_after_seconds: Some(FULL_RETRY_SECONDS),
                 ..Self::new(
@@ -153,22 +206,22 @@ impl From<Error> for Failure {
                     .into()
             }
             Error::Full(limit) => Self::new(Code::RegistryFull, format!("{limit}; {}", remedy(limit))),
-            Error::InvalidCursor => in_parameter(
+            Error::InvalidCursor => in_field(
                 "cursor",
                 Code::InvalidCursor,
                 "cursor must be the next_cursor of an earlier page of the same query",
             ),
-            Error::CursorExpired => in_parameter(
+            Error::CursorExpired => in_field(
                 "cursor",
                 Code::CursorExpired,
                 "the cursor has expired; restart the enumeration without a cursor",
             ),
-            Error::InvalidSince => in_parameter(
+            Error::InvalidSince => in_field(
                 "since",
                 Code::InvalidCursor,
                 "since must be empty, now, or the since of an earlier response to the same query",
             ),
-            Error::SinceExpired => in_parameter(
+            Error::SinceExpired => in_field(
                 "since",
                 Code::CursorExpired,
                 "the changes after since are no longer available; start over: request since=now, \
@@ -207,8 +260,8 @@ const fn remedy(limit: ExceededLimit) -> &'static str {
     }
 }
 
-fn in_parameter(parameter: &'static str, code: Code, message: &'static str) -> Failure {
-    Refusal { field: Some(parameter.into()), ..Refusal::new(code, message) }.into()
+fn in_field(field: &'static str, code: Code, message: &'static str) -> Failure {
+    Refusal { field: Some(field.into()), ..Refusal::new(code, message) }.into()
 }
 
 impl From<StoreError> for Failure {
@@ -242,7 +295,7 @@ impl From<serde_json::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
-    use aurora_discovery_protocol::{Timestamp, Ttl};
+    use aurora_discovery_protocol::{PublicKey, Ttl};
     use aurora_discovery_registry::ExceededLimit;
 
     use super::*;
@@ -272,6 +325,16 @@ mod tests {
         let (min, max) = (Ttl::from_secs(30), Ttl::from_secs(3_600));
         for (error, code, field, text) in [
             (Error::NotHolder(Held { until }), Code::NotHolder, None, "until 2025-10-02T12:00:00 UTC"),
+            (Error::NameLocked(PublicKey::from_bytes([7; 32])), Code::NameLocked, None, "did:key:z6Mk"),
+            (Error::StaleRecord { seq: 7 }, Code::StaleRecord, None, "above 7"),
+            (
+                Error::StaleSignature { timestamp: until, nonce: "n".to_owned() },
+                Code::StaleSignature,
+                None,
+                "within 300 s of 2025-10-02T12:00:00 UTC",
+            ),
+            (Error::SignatureRequired, Code::InvalidSignature, None, "signed registrations only"),
+            (Error::OtherAudience, Code::InvalidSignature, Some("signed.aud"), "name of this service"),
             (Error::TooManyUnproven, Code::RateLimited, None, "send the lease_token"),
             (Error::SourceIsLinkLocal, Code::InvalidField, Some("address"), "address must be sent"),
             (Error::AddressNotPublic, Code::InvalidField, Some("address"), "address must be public"),

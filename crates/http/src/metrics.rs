@@ -29,6 +29,7 @@ const OTHER_PATHS: &str = "other";
 pub(crate) struct Metrics {
     descriptions: Vec<Description>,
     pub(crate) registrations: Counter,
+    pub(crate) signed_registrations: Counter,
     renewals: Counter,
     pub(crate) revivals: Counter,
     pub(crate) deregistrations: Counter,
@@ -119,6 +120,8 @@ impl Default for Metrics {
         let mut all = Descriptions::default();
         let mut metrics = Self {
             registrations: all.counter("registrations", "Registrations accepted"),
+            signed_registrations: all
+                .counter("signed_registrations", "Registrations accepted that lock their name to a key"),
             renewals: all.counter("renewals", "Heartbeats that renewed a live peer's lease"),
             revivals: all.counter("revivals", "Heartbeats that revived a dormant peer"),
             deregistrations: all.counter("deregistrations", "Peers that deregistered"),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     Address, Archetype, Archetypes, ChangeKind, ChangesRequest, Code, DiscoverRequest, Fill, Invalid,
-    LeaseToken, Metadata, Order, PeerId, Timestamp, Ttl, View,
+    LeaseToken, Metadata, Order, PeerId, PublicKey, Timestamp, Ttl, View,
 };
 
 /// Implements parsing with `FromStr` and `TryFrom<&str>`.
@@ -40,6 +40,7 @@ parsed_from_text! {
     Metadata: Metadata::parse;
     Order: Order::parse;
     PeerId: PeerId::parse;
+    PublicKey: PublicKey::parse;
     Timestamp: Timestamp::parse;
     View: View::parse;
 }

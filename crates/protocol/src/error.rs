@@ -19,14 +19,23 @@ pub enum Code {
     InvalidCursor,
     /// The cursor was valid once but has expired. The client must restart the enumeration.
     CursorExpired,
+    /// A signed registration is not signed by the key that it names, or this service accepts no
+    /// other registrations.
+    InvalidSignature,
+    /// A signed registration is not recent. The response has the service's time and a nonce.
+    StaleSignature,
     /// Another client holds the peer's lease, which is still live.
     NotHolder,
+    /// The name is locked to a key that did not sign the registration.
+    NameLocked,
     /// The path does not exist.
     NotFound,
     /// The registry does not know the peer. The client must register it.
     PeerNotRegistered,
     /// The path exists, but not with this method.
     MethodNotAllowed,
+    /// The service knows a record of the peer with the same number or a higher one.
+    StaleRecord,
     /// The body is larger than the contract allows.
     BodyTooLarge,
     /// The caller sends more requests than it may.
@@ -43,16 +52,20 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the contract's order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::CursorExpired,
+        Self::InvalidSignature,
+        Self::StaleSignature,
         Self::NotHolder,
+        Self::NameLocked,
         Self::NotFound,
         Self::PeerNotRegistered,
         Self::MethodNotAllowed,
+        Self::StaleRecord,
         Self::BodyTooLarge,
         Self::RateLimited,
         Self::Internal,
@@ -69,10 +82,14 @@ impl Code {
             Self::InvalidParameter => "invalid_parameter",
             Self::InvalidCursor => "invalid_cursor",
             Self::CursorExpired => "cursor_expired",
+            Self::InvalidSignature => "invalid_signature",
+            Self::StaleSignature => "stale_signature",
             Self::NotHolder => "not_holder",
+            Self::NameLocked => "name_locked",
             Self::NotFound => "not_found",
             Self::PeerNotRegistered => "peer_not_registered",
             Self::MethodNotAllowed => "method_not_allowed",
+            Self::StaleRecord => "stale_record",
             Self::BodyTooLarge => "body_too_large",
             Self::RateLimited => "rate_limited",
             Self::Internal => "internal",

@@ -20,6 +20,7 @@ mod discover;
 mod encoded_peer;
 mod error;
 mod heartbeat;
+mod key;
 mod malformed;
 mod metadata;
 mod network;
@@ -29,6 +30,7 @@ mod peer_id;
 mod peer_list;
 mod request;
 mod response;
+mod signed;
 mod time;
 mod token;
 
@@ -42,15 +44,19 @@ pub use error::{Code, Invalid, Refusal};
 pub use heartbeat::{
     Heartbeat, HeartbeatEntries, HeartbeatEntry, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
 };
+pub use key::{PublicKey, SecretKey};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
 pub use peer::{Peer, PeerJson, Registration};
 pub use peer_id::PeerId;
-pub use peer_list::PeerList;
+pub use peer_list::{FullView, PeerList};
 pub use request::{DeregisterRequest, HeartbeatRequest, MAX_BODY_BYTES, RegisterRequest};
 pub use response::{
     DeregisterResponse, DiscoverResponse, DiscoveredPage, ErrorBody, HealthResponse, HeartbeatResponse,
     PageInfo, RegisterResponse, page_body,
+};
+pub use signed::{
+    Freshness, RecordContent, RecordTerms, RegisterBody, SignedRecord, SignedRegisterRequest, SignedTokenHash,
 };
 pub use time::{Timestamp, Ttl};
 pub use token::LeaseToken;

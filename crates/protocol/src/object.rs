@@ -43,6 +43,18 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Reads an object from a text that another value contains. `path` names that value in a
+    /// refusal, followed by a dot if its keys are to be named within it.
+    pub(crate) fn in_text(text: &'a str, path: &'static str) -> Result<Self, Refusal> {
+        let field = path.trim_end_matches('.');
+        let object = Self::read(text, path)
+            .map_err(|_| Invalid::rule("must contain a JSON object").in_field(field))?;
+        if let Some(key) = object.repeated() {
+            return Err(Invalid(format!("must not repeat the key {}", excerpt(key)).into()).in_field(field));
+        }
+        if numbers_fit(text) { Ok(object) } else { Err(NUMBER_RULE.in_field(field)) }
+    }
+
     fn read(text: &'a str, path: &'static str) -> Result<Self, serde_json::Error> {
         let Entries(entries) = serde_json::from_str(text)?;
         Ok(Self { entries, path })
@@ -59,6 +71,11 @@ impl<'a> Object<'a> {
     pub(crate) fn raw(&self, key: &str) -> Option<&'a RawValue> {
         let value = self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)?;
         (value.get() != "null").then_some(value)
+    }
+
+    /// Whether there is a value for `key`.
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.raw(key).is_some()
     }
 
     /// The value of `key`, parsed by `parse`. A refusal repeats the rule that `parse` reports.

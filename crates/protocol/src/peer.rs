@@ -47,6 +47,10 @@ pub struct Peer {
     /// Whole seconds since it registered, in the full view only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub registered_seconds_ago: Option<u64>,
+    /// The signed registration, a compact JWS, in the full view of a peer that signed.
+    /// [`SignedRecord`](crate::SignedRecord) verifies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed: Option<String>,
 }
 
 /// A registration as the JSON that `/discover` lists. It is encoded once, so that listing a peer

@@ -16,6 +16,26 @@ pub struct PeerList {
     last_seen: LastSeenTemplate,
 }
 
+/// What only the full view of a peer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FullView<'a> {
+    /// Whole seconds until the lease ends.
+    pub expires_in: u64,
+    /// Whole seconds since the peer registered.
+    pub registered_ago: u64,
+    /// The signed registration, a compact JWS, if the peer signed.
+    pub signed: Option<&'a str>,
+}
+
+impl FullView<'_> {
+    const SIGNED_KEY: &'static str = ",\"signed\":\"";
+
+    /// The bytes that a signed registration of this length takes in a list.
+    pub const fn signed_len(record: usize) -> usize {
+        Self::SIGNED_KEY.len() + record + 1
+    }
+}
+
 /// The part of a peer's JSON that contains `last_seen`, filled in with the time of the previous
 /// peer. Most peers of a page were seen on the same day, so that the date is formatted about
 /// once per page. Formatting the complete time for each peer costs a third of the page's time
@@ -91,20 +111,18 @@ impl PeerList {
         self.text.len().saturating_sub(Self::HEAD.len())
     }
 
-    /// Appends a peer in a view. `full` returns what only the full view has: the seconds until the
-    /// lease ends, and those since the peer registered.
-    pub fn push_in_view(
+    /// Appends a peer in a view. `full` returns what only the full view has.
+    pub fn push_in_view<'a>(
         &mut self,
         view: View,
         peer: EncodedPeer<'_>,
         last_seen: Timestamp,
-        full: impl FnOnce() -> (u64, u64),
+        full: impl FnOnce() -> FullView<'a>,
     ) {
         match view {
             View::Legacy => self.push(peer, last_seen),
             View::Full => {
-                let (expires_in, registered_ago) = full();
-                self.push_full(peer, last_seen, expires_in, registered_ago);
+                self.push_full(peer, last_seen, &full());
             }
             View::Contact => self.push_contact(peer),
         }
@@ -150,18 +168,20 @@ impl PeerList {
         self.len += other.len;
     }
 
-    fn push_full(
-        &mut self,
-        peer: EncodedPeer<'_>,
-        last_seen: Timestamp,
-        expires_in: u64,
-        registered_ago: u64,
-    ) {
+    fn push_full(&mut self, peer: EncodedPeer<'_>, last_seen: Timestamp, full: &FullView<'_>) {
         self.push(peer, last_seen);
         self.text.pop();
+        let FullView { expires_in, registered_ago, signed } = full;
         let extra =
-            format!(",\"expires_in_seconds\":{expires_in},\"registered_seconds_ago\":{registered_ago}}}");
+            format!(",\"expires_in_seconds\":{expires_in},\"registered_seconds_ago\":{registered_ago}");
         self.text.extend_from_slice(extra.as_bytes());
+        if let Some(signed) = signed {
+            // A compact JWS has no character that JSON escapes.
+            for part in [FullView::SIGNED_KEY, signed, "\""] {
+                self.text.extend_from_slice(part.as_bytes());
+            }
+        }
+        self.text.push(b'}');
     }
 
     /// The peers as a JSON array.
@@ -216,13 +236,20 @@ mod tests {
         let json = json("p");
         let mut list = PeerList::default();
         list.push(json.encoded(), Timestamp::default());
-        list.push_full(json.encoded(), Timestamp::default(), 7, 9);
+        let full = FullView { expires_in: 7, registered_ago: 9, signed: None };
+        list.push_full(json.encoded(), Timestamp::default(), &full);
+        let signed = FullView { signed: Some("a.b.c"), ..full };
+        let before = list.bytes();
+        list.push_in_view(View::Full, json.encoded(), Timestamp::default(), || signed);
+        let max = json.encoded().max_listed_len(View::Full) + FullView::signed_len("a.b.c".len());
+        assert!(list.bytes() - before <= max + 1, "the record counts for the size of a page");
         let peers: Vec<serde_json::Map<String, serde_json::Value>> =
             serde_json::from_slice(&list.to_array()).unwrap();
         let keys: Vec<_> = peers[0].keys().map(String::as_str).collect();
         assert_eq!(keys, ["address", "archetypes", "last_seen", "metadata", "peer_id", "port"]);
         assert_eq!(peers[1].len(), 8);
         assert_eq!(peers[1]["expires_in_seconds"], 7);
+        assert_eq!((peers[2].len(), peers[2]["signed"].as_str()), (9, Some("a.b.c")));
     }
 
     #[test]

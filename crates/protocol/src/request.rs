@@ -67,24 +67,41 @@ impl RegisterRequest {
     /// # Errors
     /// A [`Refusal`] that names the key and the rule it breaks.
     pub fn from_body(body: &[u8], ttl: RangeInclusive<Ttl>, bounds: DiscoverBounds) -> Result<Self, Refusal> {
-        let (shortest, longest) = (ttl.start().as_secs(), ttl.end().as_secs());
-        let object = Object::from_body(body)?;
+        Self::from_object(&Object::from_body(body)?, ttl, bounds)
+    }
+
+    pub(crate) fn from_object(
+        object: &Object<'_>,
+        ttl: RangeInclusive<Ttl>,
+        bounds: DiscoverBounds,
+    ) -> Result<Self, Refusal> {
         Ok(Self {
-            peer_id: object.required("peer_id", peer_id)?,
-            address: object.optional("address", |value| Address::parse(&string(value)?))?.flatten(),
-            port: object.optional("port", port)?.unwrap_or(0),
-            archetypes: object
-                .optional("archetypes", |value| Archetypes::parse(&strings(value)?))?
-                .unwrap_or_default(),
-            metadata: object.optional("metadata", Metadata::from_raw)?.unwrap_or_default(),
-            ttl: object
-                .optional("ttl_seconds", |value| integer(value, shortest, longest))?
-                .map(Ttl::from_secs),
-            lease_token: lease_token(&object)?,
-            token_only: object.optional("token_only", boolean)?.unwrap_or(false),
-            discover: discover(&object, bounds)?,
+            lease_token: lease_token(object)?,
+            discover: discover(object, bounds)?,
+            ..registration(object, ttl)?
         })
     }
+}
+
+/// The keys of a registration that it also has when it is signed.
+pub(crate) fn registration(
+    object: &Object<'_>,
+    ttl: RangeInclusive<Ttl>,
+) -> Result<RegisterRequest, Refusal> {
+    let (shortest, longest) = (ttl.start().as_secs(), ttl.end().as_secs());
+    Ok(RegisterRequest {
+        peer_id: object.required("peer_id", peer_id)?,
+        address: object.optional("address", |value| Address::parse(&string(value)?))?.flatten(),
+        port: object.optional("port", port)?.unwrap_or(0),
+        archetypes: object
+            .optional("archetypes", |value| Archetypes::parse(&strings(value)?))?
+            .unwrap_or_default(),
+        metadata: object.optional("metadata", Metadata::from_raw)?.unwrap_or_default(),
+        ttl: object.optional("ttl_seconds", |value| integer(value, shortest, longest))?.map(Ttl::from_secs),
+        lease_token: None,
+        token_only: object.optional("token_only", boolean)?.unwrap_or(false),
+        discover: None,
+    })
 }
 
 /// The body of `/heartbeat` for one peer. [`crate::Heartbeat`] reads it.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Code, LeaseToken, Peer, PeerId, PeerList, Refusal, Timestamp, Ttl};
+use crate::{Code, LeaseToken, Peer, PeerId, PeerList, PublicKey, Refusal, Timestamp, Ttl};
 
 // Responses that can carry a page are generic over it. A client reads the peers themselves
 // (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list
@@ -27,8 +27,13 @@ pub struct RegisterResponse<P = DiscoveredPage> {
     pub heartbeat_interval_seconds: u32,
     /// The source address of the request.
     pub observed_address: String,
-    /// The lease token, which proves from any address that a client is the holder.
-    pub lease_token: LeaseToken,
+    /// The lease token, which proves from any address that a client is the holder. `None` for a
+    /// signed registration, whose client chose the token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease_token: Option<LeaseToken>,
+    /// The key that the registration is signed with, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<PublicKey>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
@@ -156,6 +161,7 @@ impl RegisterResponse {
             heartbeat_interval_seconds: read.heartbeat_interval_seconds,
             observed_address: read.observed_address,
             lease_token: read.lease_token,
+            signed_by: read.signed_by,
             page: body.page(read.page),
         })
     }
@@ -229,6 +235,15 @@ pub struct ErrorBody {
     /// The key or parameter that caused the refusal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The highest `seq` of the peer that the service knows, with `stale_record`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// The service's time, with `stale_signature`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<Timestamp>,
+    /// A nonce to sign instead of `iat`, with `stale_signature`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<String>,
 }
 
 impl From<Refusal> for ErrorBody {
@@ -237,6 +252,9 @@ impl From<Refusal> for ErrorBody {
             error: refusal.message.into_owned(),
             code: refusal.code,
             field: refusal.field.map(String::from),
+            seq: None,
+            timestamp: None,
+            nonce: None,
         }
     }
 }

@@ -18,7 +18,8 @@ use aurora_discovery_protocol::{
 };
 use aurora_discovery_registry::{
     Caller, Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query,
-    Registry, Removal, Renewal, Standing, Store, StoreError, Swept, Total, WebOrigin, choose_diverse,
+    Registry, Removal, Renewal, SignedPeer, Standing, Store, StoreError, Swept, Total, WebOrigin,
+    choose_diverse,
 };
 
 /// Dormant peers are deleted by the next sweep, so that there is no revival window.
@@ -33,13 +34,15 @@ struct Entry {
     last_seen: Timestamp,
     proven_at: Timestamp,
     expires_at: Timestamp,
+    signed: Option<SignedPeer>,
 }
 
 impl Entry {
     /// What decides who may change the peer.
     fn standing(&self) -> Standing {
         let Self { holder, proven_at, ttl, expires_at, .. } = *self;
-        Standing { holder, proven_at, ttl, expires_at }
+        let lock = self.signed.as_ref().map(|signed| signed.lock);
+        Standing { holder, proven_at, ttl, expires_at, lock }
     }
 }
 
@@ -86,16 +89,17 @@ impl MemoryStore {
 #[async_trait]
 impl Store for MemoryStore {
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
-        let PutRequest { registration, ttl, claim, token_only, new_token } = put;
         let mut peers = self.peers();
-        let known = peers.get(&registration.peer_id);
-        if let Some(entry) = known
-            && let Err(held) = entry.standing().check_replacement(&claim, token_only, now)
-        {
-            return Ok(PutResult::Held(held));
+        let known = peers.get(&put.registration.peer_id);
+        let before = known.map(Entry::standing);
+        if let Some(Err(refusal)) = before.map(|before| before.check_registration(&put.replacement(), now)) {
+            return Ok(refusal);
         }
         // A client that presents the current token keeps it.
-        let kept = known.map(|entry| entry.holder).filter(|holder| claim.has_token_of(holder));
+        let kept = known.map(|entry| entry.holder).filter(|holder| put.keeps_token_of(holder));
+        let signature = put.signing.signature();
+        let signed = signature.map(|signature| Standing::sign(before.as_ref(), signature, now));
+        let PutRequest { registration, ttl, claim, token_only, new_token, .. } = put;
         let token = kept.map_or(new_token, |holder| holder.token);
         let entry = Entry {
             json: PeerJson::new(&registration),
@@ -106,6 +110,7 @@ impl Store for MemoryStore {
             last_seen: now,
             proven_at: now,
             expires_at: now + ttl,
+            signed,
         };
         peers.insert(registration.peer_id, entry);
         Ok(PutResult::Stored { token_kept: kept.is_some() })
@@ -115,6 +120,9 @@ impl Store for MemoryStore {
         let mut peers = self.peers();
         let Some(entry) = peers.get_mut(peer) else { return Ok(Renewal::Unknown) };
         let standing = entry.standing();
+        if standing.is_tombstone() {
+            return Ok(Renewal::Unknown);
+        }
         match standing.check_renewal(claim, REVIVAL_WINDOW_MILLIS, now) {
             Err(held) => return Ok(Renewal::Held(held)),
             Ok(Proof::Proven) if standing.proof_is_due(now) => entry.proven_at = now,
@@ -129,13 +137,23 @@ impl Store for MemoryStore {
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         let mut peers = self.peers();
-        let Some(entry) = peers.get(peer) else { return Ok(Removal::Unknown) };
+        let Some(entry) = peers.get_mut(peer) else { return Ok(Removal::Unknown) };
         let standing = entry.standing();
+        if standing.is_tombstone() {
+            return Ok(Removal::Unknown);
+        }
         if let Err(held) = standing.check_removal(claim, REVIVAL_WINDOW_MILLIS, now) {
             return Ok(Removal::Held(held));
         }
         let was_live = standing.is_live(now);
-        peers.remove(peer);
+        // The lock of a name outlives a deregistration, so that an old record can't be sent again.
+        match entry.signed.take() {
+            Some(signed) => {
+                entry.signed = Some(signed.left(now));
+                entry.expires_at = entry.expires_at.min(now);
+            }
+            None => drop(peers.remove(peer)),
+        }
         Ok(Removal::Removed { was_live })
     }
 
@@ -159,13 +177,14 @@ impl Store for MemoryStore {
     async fn census(&self, _archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
         let peers = self.peers();
         let live = peers.values().filter(|entry| now < entry.expires_at).count() as u64;
-        Ok(Census { live, dormant: peers.len() as u64 - live, ..Census::default() })
+        let gone = peers.values().filter(|entry| entry.standing().is_tombstone()).count() as u64;
+        Ok(Census { live, dormant: peers.len() as u64 - live - gone, ..Census::default() })
     }
 
     async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
         let mut peers = self.peers();
         let before = peers.len();
-        peers.retain(|_, entry| now < entry.expires_at);
+        peers.retain(|_, entry| now < entry.standing().known_until(REVIVAL_WINDOW_MILLIS));
         let ended = (before - peers.len()) as u64;
         Ok(Swept { expired: ended, evicted: ended })
     }

@@ -39,6 +39,7 @@ pub mod proof;
 pub mod race;
 pub mod restart;
 pub mod sampling;
+pub mod signed;
 mod statistics;
 pub mod token_only;
 pub mod unproven;

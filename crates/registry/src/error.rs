@@ -1,6 +1,6 @@
 //! Errors of the registry.
 
-use aurora_discovery_protocol::Ttl;
+use aurora_discovery_protocol::{PublicKey, Refusal, Timestamp, Ttl};
 
 use crate::{ExceededLimit, Held, StoreError};
 
@@ -11,6 +11,32 @@ pub enum Error {
     /// The caller did not prove to be the holder of the registration.
     #[error("the registration belongs to another client until {}", .0.until)]
     NotHolder(Held),
+    /// The name is locked to this key.
+    #[error("the name is locked to {0}")]
+    NameLocked(PublicKey),
+    /// The registry knows a record of the peer with this number, which is the same or higher.
+    #[error("the registry has record {seq} of the peer")]
+    StaleRecord {
+        /// The number.
+        seq: u64,
+    },
+    /// The signed registration was not made recently, by the clock of the service.
+    #[error("the signed registration is not recent")]
+    StaleSignature {
+        /// The time of the service.
+        timestamp: Timestamp,
+        /// A nonce that the client may sign instead of the time.
+        nonce: String,
+    },
+    /// The registration is not signed, and the operator requires it.
+    #[error("the registration is not signed")]
+    SignatureRequired,
+    /// The signed registration is for another service.
+    #[error("the signed registration is for another service")]
+    OtherAudience,
+    /// The signature or the content of the signed registration is not valid.
+    #[error(transparent)]
+    InvalidRecord(Refusal),
     /// The source of the request already keeps its maximum number of peers alive by unproven
     /// heartbeats.
     #[error("too many peers are kept alive from this address without proof")]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use aurora_discovery_protocol::LeaseToken;
+use aurora_discovery_protocol::{LeaseToken, SignedTokenHash};
 use sha2::{Digest, Sha256};
 
 use crate::{OriginHash, Source, WebOrigin};
@@ -21,6 +21,13 @@ impl TokenHash {
         let mut hash = [0; Self::LEN];
         hash.copy_from_slice(&Sha256::digest(token.as_str().as_bytes())[..Self::LEN]);
         Self(hash)
+    }
+
+    /// The hash that a signed registration has of its token.
+    pub fn of_signed(hash: &SignedTokenHash) -> Self {
+        let mut half = [0; Self::LEN];
+        half.copy_from_slice(&hash.0[..Self::LEN]);
+        Self(half)
     }
 
     /// The hash as bytes for a store.
@@ -49,7 +56,7 @@ pub struct Holder {
     pub token: TokenHash,
     /// The web page that made the registration, if one did.
     pub page: Option<OriginHash>,
-    /// Whether only the token may change, renew or end the registration.
+    /// Whether only the token may change, renew or end the registration. Always so if it is signed.
     pub token_only: bool,
 }
 

@@ -12,9 +12,12 @@ mod diverse;
 mod error;
 mod holder;
 mod limits;
+mod lock;
 mod metric;
+mod nonce;
 mod query;
 mod registry;
+mod signed;
 mod source;
 mod standing;
 mod store;
@@ -31,12 +34,13 @@ pub use cursor::{Cursor, Position};
 pub use diverse::{CANDIDATES_PER_PEER, choose_diverse, diverse_halves, interleave};
 pub use error::Error;
 pub use holder::{Claim, Holder, TokenHash};
-pub use limits::{InvalidLimits, Limits, Writes};
+pub use limits::{InvalidLimits, Limits, SignaturePolicy, Writes};
+pub use lock::{Lock, Signature, SignedPeer, Signing};
 pub use metric::{MetricValue, StoreMetric};
 pub use query::{Page, Query, Total};
 pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
 pub use source::{Network, Source, WideNetwork};
-pub use standing::{Held, Proof, Standing};
+pub use standing::{Held, Proof, Replacement, Standing};
 pub use store::{
     ArchetypeCensus, Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store,
     StoreError, Swept,

@@ -89,6 +89,23 @@ pub struct Limits {
     pub addresses: AddressPolicy,
     /// Whether the holder rule applies: only the holder may change a live registration.
     pub holder_rule: bool,
+    /// What the signatures of registrations mean.
+    pub signatures: SignaturePolicy,
+    /// The name of the service, for signed registrations that name the service they are for. Without
+    /// one, such registrations are refused.
+    pub audience: Option<String>,
+}
+
+/// What the signatures of registrations mean.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SignaturePolicy {
+    /// Nothing: signed registrations are read as if they were not signed, and locks don't hold.
+    Open,
+    /// A signature locks the name to its key. Other names need none.
+    #[default]
+    SignedPreferred,
+    /// As before, and registrations without a signature are refused.
+    SignedOnly,
 }
 
 impl Default for Limits {
@@ -117,6 +134,8 @@ impl Default for Limits {
             max_changes_bytes: 24 << 20,
             addresses: AddressPolicy::Any,
             holder_rule: true,
+            signatures: SignaturePolicy::SignedPreferred,
+            audience: None,
         }
     }
 }

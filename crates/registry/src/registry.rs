@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{
     DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId, PeerList,
-    RegisterRequest, Registration, Timestamp, Ttl,
+    PublicKey, RegisterRequest, Registration, Timestamp, Ttl,
 };
 
+use crate::nonce::Nonces;
 use crate::{
     Claim, Cursor, Enumeration, Error, Held, InvalidLimits, Limits, Page, PutRequest, PutResult, Query,
-    Removal, Renewal, Source, Store, StoreError, TokenHash, Total, WebOrigin, Writes,
+    Removal, Renewal, Signing, Source, Store, StoreError, TokenHash, Total, WebOrigin, Writes,
 };
 
 /// A registry of peers: the rules of the contract over any store.
@@ -21,6 +22,7 @@ pub struct Registry {
     limits: Limits,
     /// The difference between the times in responses and `now`, in milliseconds.
     time_offset: Arc<AtomicI64>,
+    pub(crate) nonces: Nonces,
     random_below: RandomBelow,
 }
 
@@ -43,8 +45,11 @@ pub struct Registered {
     pub peer_id: PeerId,
     /// The lease.
     pub lease: GrantedLease,
-    /// The lease token, which proves from any address that a client is the holder.
-    pub lease_token: LeaseToken,
+    /// The lease token, which proves from any address that a client is the holder. `None` if the
+    /// client of a signed registration chose it.
+    pub lease_token: Option<LeaseToken>,
+    /// The key that the name is locked to.
+    pub signed_by: Option<PublicKey>,
 }
 
 /// The result of acquiring or renewing a lease.
@@ -80,6 +85,7 @@ impl Registry {
             store,
             limits,
             time_offset: Arc::default(),
+            nonces: Nonces::default(),
             random_below: Arc::new(|below| fastrand::u32(..below)),
         })
     }
@@ -118,24 +124,43 @@ impl Registry {
     /// contains none, or if the operator lists only such addresses.
     ///
     /// # Errors
-    /// [`Error::TtlOutOfBounds`], [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`],
-    /// [`Error::AddressNotPublic`], [`Error::NotHolder`], [`Error::Full`], or the store's failure.
-    /// After any but the last, nothing has changed.
+    /// [`Error::SignatureRequired`], [`Error::NameLocked`], [`Error::TtlOutOfBounds`],
+    /// [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`], [`Error::AddressNotPublic`],
+    /// [`Error::NotHolder`], [`Error::Full`], or the store's failure. After any but the last, nothing
+    /// has changed.
     pub async fn register(
         &self,
-        request: RegisterRequest,
+        mut request: RegisterRequest,
         caller: &Caller,
         now: Timestamp,
     ) -> Result<Registered, Error> {
-        // Everything that can be refused without the store is checked first.
+        let signing = self.unsigned(&request.peer_id)?;
+        let new_token = random_token()?;
+        let token = request.lease_token.take();
+        let claim = self.claim(caller, token.as_ref());
+        let put = self.put_request(request, claim, TokenHash::of(&new_token), signing, caller)?;
+        let (registered, token_kept) = self.store_registration(put, now).await?;
+        // Only the hash of a token is stored, so that a token that remains valid is taken from the
+        // request.
+        let lease_token = if token_kept { token.unwrap_or(new_token) } else { new_token };
+        Ok(Registered { lease_token: Some(lease_token), ..registered })
+    }
+
+    /// The registration to store. Everything that can be refused without the store is checked here.
+    pub(crate) fn put_request(
+        &self,
+        request: RegisterRequest,
+        claim: Claim,
+        new_token: TokenHash,
+        signing: Signing,
+        caller: &Caller,
+    ) -> Result<PutRequest, Error> {
         let ttl = self.granted_ttl(request.ttl)?;
         let max = self.limits.max_archetypes_per_peer;
         if request.archetypes.as_slice().len() > max as usize {
             return Err(Error::TooManyArchetypes { max });
         }
-        let claim = self.claim(caller, request.lease_token.as_ref());
         let address = self.limits.addresses.address(request.address, caller.address)?;
-        let new_token = random_token()?;
         let registration = Registration {
             peer_id: request.peer_id,
             address,
@@ -143,16 +168,20 @@ impl Registry {
             archetypes: request.archetypes,
             metadata: request.metadata,
         };
-        let peer_id = registration.peer_id.clone();
-        let new_token_hash = TokenHash::of(&new_token);
-        let token_only = request.token_only;
-        let put = PutRequest { registration, ttl, claim, token_only, new_token: new_token_hash };
+        Ok(PutRequest { registration, ttl, claim, token_only: request.token_only, new_token, signing })
+    }
+
+    /// Stores a registration. Returns it without a token, and whether the token that the caller
+    /// presented remains valid.
+    pub(crate) async fn store_registration(
+        &self,
+        put: PutRequest,
+        now: Timestamp,
+    ) -> Result<(Registered, bool), Error> {
+        let (peer_id, ttl) = (put.registration.peer_id.clone(), put.ttl);
+        let signed_by = put.signing.signature().map(|signature| signature.key);
         match self.store.put(put, now).await? {
             PutResult::Stored { token_kept } => {
-                // Only the hash of a token is stored, so that a token that remains valid is taken
-                // from the request.
-                let lease_token =
-                    if token_kept { request.lease_token.unwrap_or(new_token) } else { new_token };
                 let heartbeat_interval_seconds = self.limits.heartbeat_interval_seconds(ttl);
                 let lease = GrantedLease {
                     ttl_expires: self.shown(now + ttl),
@@ -160,9 +189,11 @@ impl Registry {
                     heartbeat_interval_seconds,
                     revived: false,
                 };
-                Ok(Registered { peer_id, lease, lease_token })
+                Ok((Registered { peer_id, lease, lease_token: None, signed_by }, token_kept))
             }
             PutResult::Held(held) => Err(self.not_holder(held)),
+            PutResult::Locked { key } => Err(Error::NameLocked(key)),
+            PutResult::Stale { seq } => Err(Error::StaleRecord { seq }),
             PutResult::Full(shortage) => Err(Error::Full(shortage)),
         }
     }
@@ -275,7 +306,7 @@ impl Registry {
         Error::NotHolder(Held { until: self.shown(until) })
     }
 
-    fn claim(&self, caller: &Caller, token: Option<&LeaseToken>) -> Claim {
+    pub(crate) fn claim(&self, caller: &Caller, token: Option<&LeaseToken>) -> Claim {
         Claim {
             source: Source::of(caller.address),
             page: caller.page,

@@ -6,7 +6,7 @@
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
 
-use crate::{Claim, Holder};
+use crate::{Claim, Holder, Lock, PutResult, Signature, SignedPeer, Signing};
 
 /// The number of leases without proof after which any client may replace a live peer. If another
 /// client keeps the name alive, its holder can register it again after that time.
@@ -25,6 +25,19 @@ pub struct Standing {
     pub ttl: Ttl,
     /// When the lease ends.
     pub expires_at: Timestamp,
+    /// The lock of the name, if a registration of it was signed.
+    pub lock: Option<Lock>,
+}
+
+/// What decides whether a registration may replace another one.
+#[derive(Clone, Copy, Debug)]
+pub struct Replacement<'a> {
+    /// What the caller presents to prove that it is the holder.
+    pub claim: &'a Claim,
+    /// Whether only the token may change the registration from now on.
+    pub token_only: bool,
+    /// Whether the registration is signed.
+    pub signing: &'a Signing,
 }
 
 /// The refusal of a change, because the caller has not proved to be the holder.
@@ -50,7 +63,62 @@ impl Standing {
         now < self.expires_at
     }
 
-    /// Checks whether `claim` permits replacing this peer. `token_only` is the flag of the new
+    /// Whether the peer has deregistered, and only the lock of its name remains. To every call but a
+    /// registration it is unknown.
+    pub fn is_tombstone(&self) -> bool {
+        self.lock.is_some_and(|lock| lock.is_tombstone())
+    }
+
+    /// The time from which the peer is unknown: the end of its revival window, or of its lock if the
+    /// name is locked.
+    pub fn known_until(&self, revival_window_millis: u64) -> Timestamp {
+        match self.lock {
+            Some(lock) => lock.ends_at(self.expires_at),
+            None => self.expires_at.plus_millis(revival_window_millis),
+        }
+    }
+
+    /// Checks whether a registration may replace this peer. Only a signature by the key that locks a
+    /// name may replace it; a name that is not locked, by [`Standing::check_replacement`].
+    ///
+    /// # Errors
+    /// The refusal: [`PutResult::Locked`], [`PutResult::Stale`] or [`PutResult::Held`].
+    pub fn check_registration(&self, put: &Replacement<'_>, now: Timestamp) -> Result<(), PutResult> {
+        let is_in_force =
+            |lock: &Lock| now < lock.ends_at(self.expires_at) && *put.signing != Signing::Ignored;
+        let Some(lock) = self.lock.filter(is_in_force) else {
+            // Who signs first decides who may register from then on, so that it needs the same proof
+            // as a registration that makes the name token-only.
+            let token_only = put.token_only || put.signing.signature().is_some();
+            return self.check_replacement(put.claim, token_only, now).map_err(PutResult::Held);
+        };
+        match put.signing.signature() {
+            Some(signature) if signature.key == lock.key || signature.replaces == Some(lock.key) => {
+                if signature.seq > lock.seq {
+                    Ok(())
+                } else {
+                    Err(PutResult::Stale { seq: lock.seq })
+                }
+            }
+            Some(_) | None => Err(PutResult::Locked { key: lock.key }),
+        }
+    }
+
+    /// What a store keeps of a signature that [`Standing::check_registration`] has accepted. `before`
+    /// is the peer that it replaces, if there is one.
+    pub fn sign(before: Option<&Self>, signature: &Signature, now: Timestamp) -> SignedPeer {
+        let is_in_force = |(lock, expires_at): &(Lock, Timestamp)| now < lock.ends_at(*expires_at);
+        let before = before.and_then(|standing| standing.lock.map(|lock| (lock, standing.expires_at)));
+        // What a deregistered peer held does not count for its next registration.
+        let since = before
+            .filter(is_in_force)
+            .filter(|(lock, _)| !lock.is_tombstone())
+            .map_or(now, |(lock, _)| lock.since);
+        let Signature { key, seq, ref record, .. } = *signature;
+        SignedPeer { lock: Lock { key, seq, since, left_at: None }, record: record.clone() }
+    }
+
+    /// Checks whether `claim` permits replacing this peer, if its name is not locked. `token_only` is the flag of the new
     /// registration: from then on, only the token may change it.
     ///
     /// # Errors
@@ -124,6 +192,9 @@ impl Standing {
     }
 
     fn reserved_until(&self) -> Timestamp {
+        if let Some(lock) = self.lock {
+            return lock.ends_at(self.expires_at);
+        }
         self.expires_at.plus_millis(RESERVED_LEASES * self.ttl.as_millis())
     }
 
@@ -138,6 +209,9 @@ impl Standing {
         Held { until }
     }
 }
+
+#[cfg(test)]
+mod locked;
 
 #[cfg(test)]
 mod tests {
@@ -180,7 +254,7 @@ mod tests {
     /// A peer that registered at 0 from [`HOME`], with the lease of [`TTL`].
     fn standing(token_only: bool) -> Standing {
         let holder = Holder { source: claim(HOME).source, token: token(1), page: None, token_only };
-        Standing { holder, proven_at: at(0), ttl: TTL, expires_at: at(100) }
+        Standing { holder, proven_at: at(0), ttl: TTL, expires_at: at(100), lock: None }
     }
 
     #[test]

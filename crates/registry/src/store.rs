@@ -3,18 +3,27 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, Registration, Timestamp, Ttl};
+use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Timestamp, Ttl};
 
-use crate::{Changes, Claim, Held, Page, Position, Query, StoreMetric, TokenHash};
+use crate::{
+    Changes, Claim, Held, Holder, Page, Position, Query, Replacement, Signing, StoreMetric, TokenHash,
+};
 
 /// Keeps registrations and their leases.
 ///
 /// # What a store keeps for each peer
 /// A store keeps the registration, the lease, the holder, and the times at which the peer
 /// registered and was last seen. `expires_at` alone decides whether the peer is live. A peer is
-/// *live* while `now < expires_at`, *dormant* from then until `expires_at + revival_window`, and
+/// *live* while `now < expires_at`, *dormant* from then until [`Standing::known_until`], and
 /// *unknown* otherwise. A peer that the store has yet to delete makes no difference: every method
 /// decides by `now`.
+///
+/// For a peer that signed, a store also keeps a [`SignedPeer`]. When such a peer deregisters, its
+/// lock stays until [`Standing::known_until`], as a *tombstone*: the peer is unknown, but counts
+/// against the bounds of its source and of all peers.
+///
+/// [`Standing::known_until`]: crate::Standing::known_until
+/// [`SignedPeer`]: crate::SignedPeer
 ///
 /// # Time
 /// `now` comes from the caller. It may step backwards by as much as clocks do. A store must not
@@ -59,11 +68,10 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused as [`PutResult::Held`] if [`Standing::check_replacement`] does not permit it. A
-    /// caller that presents the current token keeps it. Otherwise `put.new_token` becomes the
-    /// token.
+    /// Refused if [`Standing::check_registration`] does not permit it. A caller
+    /// that presents the current token keeps it, unless the registration is signed. Otherwise `put.new_token` becomes the token.
     ///
-    /// [`Standing::check_replacement`]: crate::Standing::check_replacement
+    /// [`Standing::check_registration`]: crate::Standing::check_registration
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
 
     /// Renews the lease of a live peer, or revives a dormant peer, for the duration that was
@@ -183,6 +191,15 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
+    /// A secret that all processes that share the store have, so that each accepts the nonces of the
+    /// others. `None` if no other process shares it.
+    ///
+    /// # Errors
+    /// The store's failure.
+    async fn shared_secret(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        Ok(None)
+    }
+
     /// Sets what the store adds to `last_seen` where it lists peers, in milliseconds. A clock that
     /// neither pauses nor steps falls behind the system's clock, which clients compare `last_seen`
     /// with. Stores whose times are the system's need not do anything.
@@ -206,6 +223,29 @@ pub struct PutRequest {
     pub token_only: bool,
     /// The token of the peer, unless the caller presents the current one.
     pub new_token: TokenHash,
+    /// Whether the registration is signed. The token of one that is signed is always `new_token`,
+    /// and `token_only` is set.
+    pub signing: Signing,
+}
+
+impl PutRequest {
+    /// What decides whether it may replace another registration.
+    pub fn replacement(&self) -> Replacement<'_> {
+        Replacement { claim: &self.claim, token_only: self.token_only, signing: &self.signing }
+    }
+
+    /// Whether the token that the caller presents remains the token of the peer. `before` is the
+    /// holder of the registration that is replaced.
+    pub fn keeps_token_of(&self, before: &Holder) -> bool {
+        self.replacement().keeps_token_of(before)
+    }
+}
+
+impl Replacement<'_> {
+    /// As [`PutRequest::keeps_token_of`].
+    pub fn keeps_token_of(&self, before: &Holder) -> bool {
+        self.signing.signature().is_none() && self.claim.has_token_of(before)
+    }
 }
 
 /// The result of a [`PutRequest`].
@@ -219,6 +259,16 @@ pub enum PutResult {
     },
     /// The caller did not prove to be the holder.
     Held(Held),
+    /// The name is locked to this key, which did not sign the registration.
+    Locked {
+        /// The key.
+        key: PublicKey,
+    },
+    /// The store has a record of the name with this number, which is the same or higher.
+    Stale {
+        /// The number.
+        seq: u64,
+    },
     /// A bound is reached, and the store does not accept the newcomer.
     Full(ExceededLimit),
 }

@@ -1,7 +1,7 @@
 //! Leases, and the limits of a registry.
 
 use aurora_discovery_protocol::{DiscoverBounds, Order, Ttl};
-use aurora_discovery_registry::{AddressPolicy, Limits};
+use aurora_discovery_registry::{AddressPolicy, Limits, SignaturePolicy};
 use clap::builder::{PossibleValuesParser, TypedValueParser as _};
 use clap::{Args, value_parser};
 
@@ -70,6 +70,23 @@ pub struct RegistryArgs {
     /// Allow any client, not only the holder, to replace or deregister a live peer.
     #[arg(long, env = "AURORA_OPEN_REGISTRATIONS")]
     pub open_registrations: bool,
+    /// What signed registrations mean: `open` ignores signatures, `signed-preferred` locks a name to
+    /// the key that signs it, `signed-only` also refuses registrations without a signature.
+    #[arg(long, env = "AURORA_SIGNATURES", default_value = "signed-preferred", value_name = "POLICY", value_parser = signatures)]
+    pub signatures: SignaturePolicy,
+    /// The name of this service that a signed registration may give as `aud`, so that no other
+    /// service accepts it.
+    #[arg(long, env = "AURORA_AUDIENCE", value_name = "NAME")]
+    pub audience: Option<String>,
+}
+
+fn signatures(text: &str) -> Result<SignaturePolicy, String> {
+    match text {
+        "open" => Ok(SignaturePolicy::Open),
+        "signed-preferred" => Ok(SignaturePolicy::SignedPreferred),
+        "signed-only" => Ok(SignaturePolicy::SignedOnly),
+        _ => Err("must be open, signed-preferred or signed-only".to_owned()),
+    }
 }
 
 impl RegistryArgs {
@@ -114,6 +131,8 @@ impl RegistryArgs {
             inline_discover: DiscoverBounds { order: self.default_order, ..defaults.inline_discover },
             addresses: self.addresses,
             holder_rule: !self.open_registrations,
+            signatures: self.signatures,
+            audience: self.audience.clone(),
             ..defaults
         };
         limits
@@ -265,6 +284,8 @@ mod tests {
             "--addresses=public",
             "--max-page-bytes=20000",
             "--open-registrations",
+            "--signatures=signed-only",
+            "--audience=discovery.example",
         ]);
         let defaults = Limits::default();
         let expected = Limits {
@@ -282,9 +303,22 @@ mod tests {
             addresses: AddressPolicy::Public,
             page_bytes: 20_000,
             holder_rule: false,
+            signatures: SignaturePolicy::SignedOnly,
+            audience: Some("discovery.example".to_owned()),
             ..defaults
         };
         assert_eq!(given, Ok(expected));
+    }
+
+    #[test]
+    fn every_policy_of_signatures_can_be_set() {
+        for (name, policy) in
+            [("open", SignaturePolicy::Open), ("signed-preferred", SignaturePolicy::SignedPreferred)]
+        {
+            assert_eq!(limits(&[&format!("--signatures={name}")]).unwrap().signatures, policy);
+        }
+        let unknown = limits(&["--signatures=none"]).unwrap_err();
+        assert!(unknown.contains("must be open, signed-preferred or signed-only"), "{unknown}");
     }
 
     #[test]

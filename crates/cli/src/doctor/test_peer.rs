@@ -34,7 +34,7 @@ impl TestPeer {
         header: Option<(&str, &str)>,
     ) -> Result<ProbeResponse, Error> {
         // The token proves the holder if a proxy changes the source address between two requests.
-        let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
+        let token = self.registered.as_ref().and_then(|registered| registered.lease_token.clone());
         let body = json!({
             "peer_id": self.name, "archetypes": [self.name], "ttl_seconds": ttl_seconds, "lease_token": token,
         });
@@ -61,7 +61,7 @@ impl TestPeer {
     /// The body of a request of the holder. The token proves it also behind proxies and NATs that
     /// change the source address from one request to the next.
     fn proof(&self) -> Value {
-        let token = self.registered.as_ref().map(|registered| registered.lease_token.clone());
+        let token = self.registered.as_ref().and_then(|registered| registered.lease_token.clone());
         json!({"peer_id": self.name, "lease_token": token})
     }
 

@@ -110,10 +110,8 @@ impl Printer {
         match event {
             Event::Registered(response) => {
                 let (until, interval) = (response.ttl_expires, response.heartbeat_interval_seconds);
-                let token = match self.show_token {
-                    true => format!("; lease token {}", response.lease_token.as_str()),
-                    false => String::new(),
-                };
+                let token = response.lease_token.as_ref().filter(|_| self.show_token);
+                let token = token.map_or(String::new(), |token| format!("; lease token {}", token.as_str()));
                 format!("{id} is registered until {until} UTC; heartbeats every {interval} s{token}")
             }
             Event::Renewed(response) => format!("{id} is renewed until {} UTC", response.ttl_expires),

@@ -29,8 +29,8 @@ pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
         file.check_writable()?;
     }
     let response = args.connect.client()?.register(&registration).await?;
-    if let Some(file) = &file {
-        file.write(&response.lease_token)?;
+    if let (Some(file), Some(token)) = (&file, &response.lease_token) {
+        file.write(token)?;
     }
     if args.json {
         return print_json(&response);
@@ -48,7 +48,7 @@ pub(crate) async fn run(args: RegisterArgs) -> Result<(), Failure> {
     ))?;
     let token = match &file {
         Some(file) => format!("is in {}", escape(&file.path().to_string_lossy())),
-        None => response.lease_token.as_str().to_owned(),
+        None => response.lease_token.as_ref().map(|token| token.as_str().to_owned()).unwrap_or_default(),
     };
     print(format_args!("lease token (needed to change the registration from another address): {token}"))
 }

@@ -40,3 +40,22 @@ pub(super) async fn is_known(client: &Client, registration: &RegisterRequest) ->
         },
     }
 }
+
+/// The refusal of a heartbeat with the token of `registration`, if another client holds the id.
+pub(super) async fn held_by_another(
+    client: &Client,
+    registration: &RegisterRequest,
+) -> Result<Option<Error>, Error> {
+    let request = HeartbeatRequest {
+        lease_token: registration.lease_token.clone(),
+        ..HeartbeatRequest::new(registration.peer_id.clone())
+    };
+    match client.heartbeat(&request).await {
+        Ok(_) => Ok(None),
+        Err(error) => match error.code() {
+            Some(Code::NotHolder) => Ok(Some(error)),
+            Some(Code::PeerNotRegistered) => Ok(None),
+            _ => Err(error),
+        },
+    }
+}

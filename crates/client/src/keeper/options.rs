@@ -2,7 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::TokenFile;
+use aurora_discovery_protocol::SecretKey;
+
+use crate::{Error, Signer, TokenFile};
 
 /// The options of a lease keeper, for [`LeaseKeeper::start_with`](crate::LeaseKeeper::start_with).
 ///
@@ -16,13 +18,16 @@ use crate::TokenFile;
 pub struct KeeperOptions {
     pub(super) token_file: Option<TokenFile>,
     pub(super) replace: bool,
+    pub(super) key: Option<SecretKey>,
+    pub(super) replaces_key: Option<SecretKey>,
+    pub(super) audience: Option<String>,
 }
 
 impl KeeperOptions {
     /// The options of [`LeaseKeeper::start`](crate::LeaseKeeper::start): no token file, and a live
     /// registration from the same address is replaced.
     pub fn new() -> Self {
-        Self { token_file: None, replace: true }
+        Self { token_file: None, replace: true, key: None, replaces_key: None, audience: None }
     }
 
     /// Keeps the lease token in this file, which is created if it does not exist. A restarted peer
@@ -35,6 +40,23 @@ impl KeeperOptions {
         Self { token_file: Some(TokenFile::new(path)), ..self }
     }
 
+    /// Signs the registration with this key, which locks the name to it: from then on, no client
+    /// without the key can register the name, and a restarted peer needs no token. See
+    /// [`KeyFile`](crate::KeyFile).
+    pub fn key(self, key: SecretKey) -> Self {
+        Self { key: Some(key), ..self }
+    }
+
+    /// The key that the name is locked to so far, if [`KeeperOptions::key`] is a new one.
+    pub fn replaces_key(self, old: SecretKey) -> Self {
+        Self { replaces_key: Some(old), ..self }
+    }
+
+    /// Signs for the service with this name only, so that no other service accepts the registration.
+    pub fn audience(self, audience: impl Into<String>) -> Self {
+        Self { audience: Some(audience.into()), ..self }
+    }
+
     /// Whether the keeper may replace a live registration from the same address, for which it has
     /// no token. It may by default, so that a peer that crashed can register again at once. Without
     /// this permission it waits until the lease ends, and two keepers of one id on one host do not
@@ -44,6 +66,19 @@ impl KeeperOptions {
     /// from the keeper never is: the keeper waits until the other lease ends.
     pub fn replace(self, replace: bool) -> Self {
         Self { replace, ..self }
+    }
+
+    /// What signs the registrations, if they are signed.
+    pub(super) fn signer(&self) -> Result<Option<Signer>, Error> {
+        let Some(key) = self.key.clone() else { return Ok(None) };
+        let mut signer = Signer::new(key)?;
+        if let Some(old) = &self.replaces_key {
+            signer = signer.replacing(old.clone());
+        }
+        if let Some(audience) = &self.audience {
+            signer = signer.for_audience(audience);
+        }
+        Ok(Some(signer))
     }
 }
 

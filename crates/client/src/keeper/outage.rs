@@ -76,7 +76,7 @@ fn pause(failures: u32, highest: Duration, is_expired: bool, random: f64) -> Dur
 
 #[cfg(test)]
 mod tests {
-    use aurora_discovery_protocol::{Code, ErrorBody};
+    use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
 
     use super::*;
 
@@ -92,7 +92,7 @@ mod tests {
     async fn an_id_that_another_client_holds_is_tried_again_at_the_end_of_its_lease() {
         let refused = |seconds: Option<u64>| Error::Refused {
             status: 403,
-            body: ErrorBody { error: "held".to_owned(), code: Code::NotHolder, field: None },
+            body: ErrorBody::from(Refusal::new(Code::NotHolder, "held")),
             retry_after: seconds.map(Duration::from_secs),
         };
         let first = Outage::new().after_not_holder(&refused(Some(200)));

@@ -6,18 +6,18 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use aurora_discovery_protocol::{Code, HeartbeatRequest, RegisterRequest};
+use aurora_discovery_protocol::{Code, HeartbeatRequest, RegisterRequest, RegisterResponse};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
 use super::lease::Lease;
-use super::lookup::is_known;
+use super::lookup::{held_by_another, is_known};
 use super::observed_address::ObservedAddress;
 use super::outage::Outage;
 use super::release::{HeldLease, Release};
 use super::saved_token::SavedToken;
 use super::{Ended, Event};
-use crate::{Client, Error};
+use crate::{Client, Error, Signer};
 
 /// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
 /// started together spread out over time, and no heartbeat is sent late.
@@ -33,6 +33,8 @@ pub(super) struct Task<F> {
     outage: Option<Outage>,
     saved_token: Option<SavedToken>,
     observed_address: ObservedAddress,
+    /// What signs the registrations, if they are signed.
+    signer: Option<Signer>,
     /// Whether a live registration from the same address may be replaced without its token.
     may_replace: bool,
     /// Whether another client took over the id since the last registration.
@@ -76,11 +78,21 @@ impl<F: FnMut(Event) + Send> Task<F> {
             outage: None,
             saved_token,
             observed_address: ObservedAddress::default(),
+            signer: None,
             may_replace,
             was_taken_over: false,
             is_secured: false,
             update_failed: false,
         }
+    }
+
+    /// Signs the registrations. A token that is on disk remains the token of the peer.
+    pub(super) fn sign_with(&mut self, signer: Signer) {
+        let saved = self.saved_token.as_ref().and_then(SavedToken::token).cloned();
+        self.signer = Some(match saved {
+            Some(token) => signer.with_token(token),
+            None => signer,
+        });
     }
 
     /// Keeps the lease until `stopped`, and then deregisters the peer.
@@ -129,26 +141,42 @@ impl<F: FnMut(Event) + Send> Task<F> {
     async fn register(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
         // Normally the first registration is not token-only. A crash before the token is on disk
         // would make the id unusable, also for this peer, until its reservation ends.
-        let must_yield = !self.may_replace || self.was_taken_over;
+        let must_yield = match &self.signer {
+            // The key proves the holder, but another client that has it must not be replaced.
+            Some(_) if self.was_taken_over => {
+                held_by_another(&self.client, &self.registration).await?.map_or(Ok(false), Err)?
+            }
+            Some(_) => false,
+            None => !self.may_replace || self.was_taken_over,
+        };
         self.registration.token_only = must_yield && is_known(&self.client, &self.registration).await?;
         self.is_secured = false;
         self.state = State::Unresolved;
-        let response = self.client.register(&self.registration).await.inspect_err(|error| {
+        let response = self.send(self.registration.clone()).await.inspect_err(|error| {
             if !error.is_transient() {
                 self.state = State::Absent;
             }
         })?;
         self.was_taken_over = false;
-        self.registration.lease_token = Some(response.lease_token.clone());
+        self.registration.lease_token.clone_from(&response.lease_token);
         self.observed_address.registered(&response.observed_address);
         let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
         Ok((lease, Some(Event::Registered(Box::new(response)))))
     }
 
+    /// Sends a registration, signed if there is a key. The response has the token of the peer.
+    async fn send(&mut self, request: RegisterRequest) -> Result<RegisterResponse, Error> {
+        let Some(signer) = &mut self.signer else { return self.client.register(&request).await };
+        let mut response = signer.register(&self.client, &request).await?;
+        response.lease_token.get_or_insert_with(|| signer.token().clone());
+        Ok(response)
+    }
+
     /// Whether the registration differs from what it should be: it is token-only exactly if the
     /// token is on disk, and it lists the address at which the service sees the peer.
     fn needs_update(&self, lease: Lease) -> bool {
-        let differs = self.registration.token_only != self.is_saved();
+        // A signature protects more than a token-only registration does.
+        let differs = self.signer.is_none() && self.registration.token_only != self.is_saved();
         !self.update_failed && (differs || self.observed_address.has_moved(lease.ttl))
     }
 
@@ -158,10 +186,10 @@ impl<F: FnMut(Event) + Send> Task<F> {
         self.observed_address.tried();
         let token_only = self.is_saved();
         let request = RegisterRequest { token_only, discover: None, ..self.registration.clone() };
-        let response = self.client.register(&request).await?;
+        let response = self.send(request).await?;
         self.update_failed = false;
         self.registration.token_only = token_only;
-        self.registration.lease_token = Some(response.lease_token);
+        self.registration.lease_token = response.lease_token;
         let moved = self.observed_address.registered(&response.observed_address);
         let lease = Lease::new(sent_at, response.ttl_seconds, response.heartbeat_interval_seconds);
         Ok((lease, moved.map(|(from, to)| Event::Moved { from, to })))
@@ -237,7 +265,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
                 self.notify(Event::TakenOver { reason: error.to_string() })?;
                 Ok(Duration::ZERO)
             }
-            (Some(Code::NotHolder), None) => {
+            (Some(Code::NotHolder | Code::NameLocked), None) => {
                 self.state = State::HeldByAnother;
                 let retry_in = self.outage.get_or_insert_with(Outage::new).after_not_holder(&error);
                 self.notify(Event::Refused { reason: error.to_string(), retry_in: Some(retry_in) })?;

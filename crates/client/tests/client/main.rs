@@ -9,6 +9,7 @@ mod moved;
 mod peer;
 mod requests;
 mod server;
+mod signed;
 mod token_file;
 mod two_peers;
 #[cfg(feature = "watch")]

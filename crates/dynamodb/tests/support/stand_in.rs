@@ -17,7 +17,7 @@ use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Limits, Page, PutRequest, Query, Source, Store as _, TokenHash, WebOrigin,
+    Claim, Limits, Page, PutRequest, Query, Signing, Source, Store as _, TokenHash, WebOrigin,
 };
 use aws_sdk_dynamodb::types::AttributeValue;
 
@@ -87,6 +87,7 @@ pub(crate) fn put(name: &str, archetypes: &[&str], source: &str, token: u8) -> P
         claim: claim(source),
         token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random([token; 16])),
+        signing: Signing::Unsigned,
     }
 }
 

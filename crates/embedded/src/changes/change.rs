@@ -8,7 +8,9 @@
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::{ChangeKind, EncodedPeer, LeftEvent, PeerId, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{
+    ChangeKind, EncodedPeer, FullView, LeftEvent, PeerId, PeerList, Timestamp, View,
+};
 
 /// The hashed archetypes of a live peer.
 pub(crate) type ArchetypeHashes = Arc<[u64]>;
@@ -22,6 +24,8 @@ pub(crate) struct ListedPeer<'a> {
     pub(crate) expires_in: u64,
     /// Seconds since it registered.
     pub(crate) registered_ago: u64,
+    /// Its signed registration, if it signed.
+    pub(crate) signed: Option<&'a str>,
 }
 
 /// A complete change of one peer. It can be reported after the peer is gone.
@@ -29,11 +33,12 @@ pub(crate) struct ListedPeer<'a> {
 pub(super) struct Change {
     /// How many changes there were up to this one.
     pub(super) number: u64,
-    /// The peer's id, followed by the front and the back of its JSON if the peer is listed after
-    /// the change.
+    /// The peer's id, followed by the front and the back of its JSON and its signed registration, if
+    /// the peer is listed after the change.
     text: Box<[u8]>,
     id_len: usize,
     front_len: usize,
+    signed_len: usize,
     last_seen: Timestamp,
     expires_in: u64,
     registered_ago: u64,
@@ -73,11 +78,13 @@ impl Change {
         // One allocation holds all texts, because there may be a hundred thousand changes.
         let encoded = after.as_ref().map(|listed| listed.peer).unwrap_or_default();
         let (front, back) = (encoded.front(), encoded.back());
+        let signed = after.as_ref().and_then(|listed| listed.signed).unwrap_or_default().as_bytes();
         let change = Self {
             number: 0,
-            text: [peer, front, back].concat().into(),
+            text: [peer, front, back, signed].concat().into(),
             id_len: peer.len(),
             front_len: front.len(),
+            signed_len: signed.len(),
             last_seen: Timestamp::default(),
             expires_in: 0,
             registered_ago: 0,
@@ -120,8 +127,14 @@ impl Change {
     }
 
     fn encoded(&self) -> EncodedPeer<'_> {
-        let (front, back) = self.text[self.id_len..].split_at(self.front_len);
+        let text = &self.text[self.id_len..self.text.len() - self.signed_len];
+        let (front, back) = text.split_at(self.front_len);
         EncodedPeer::new(front, back)
+    }
+
+    fn signed(&self) -> Option<&str> {
+        let signed = &self.text[self.text.len() - self.signed_len..];
+        std::str::from_utf8(signed).ok().filter(|signed| !signed.is_empty())
     }
 
     /// Approximate memory use in bytes.
@@ -134,7 +147,7 @@ impl Change {
 
     /// An upper bound for the bytes that it takes in a list, without the comma.
     pub(super) fn max_listed_len(&self, view: View) -> usize {
-        self.id_len + self.encoded().max_listed_len(view)
+        self.id_len + self.encoded().max_listed_len(view) + FullView::signed_len(self.signed_len)
     }
 
     /// All archetypes that the peer has before or after the change, without those in between. Some
@@ -152,7 +165,9 @@ impl Change {
 
     /// Appends the peer as it was listed after the change.
     pub(super) fn list(&self, view: View, list: &mut PeerList) {
-        list.push_in_view(view, self.encoded(), self.last_seen, || (self.expires_in, self.registered_ago));
+        let Self { expires_in, registered_ago, .. } = *self;
+        let full = || FullView { expires_in, registered_ago, signed: self.signed() };
+        list.push_in_view(view, self.encoded(), self.last_seen, full);
     }
 
     /// The id of the peer.

@@ -65,6 +65,7 @@ impl ChangeLog {
             last_seen: Timestamp::from_secs(7),
             expires_in: 300,
             registered_ago: 0,
+            signed: None,
         };
         self.add(peer.as_bytes(), before.as_ref(), Some(listed), now);
     }

@@ -4,7 +4,7 @@
 //! by counts: another source, another address, more bytes, archetypes that no live peer has.
 
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Claim, ExceededLimit, Network, PutResult, Source};
+use aurora_discovery_registry::{ExceededLimit, Network, PutResult, Replacement, Source, Standing};
 
 use super::entry::Entry;
 use super::memory::source::PackedSource;
@@ -30,16 +30,25 @@ impl Index {
     /// needs the space of fewer.
     const MAX_EVICTED: usize = 64;
 
-    /// Whether `claim` permits to place `entry`. The index must be up to `now`. Changes nothing.
-    pub(crate) fn admit(&self, entry: &Entry, claim: &Claim, now: Timestamp) -> Result<Admission, PutResult> {
+    /// Whether `put` permits to place `entry`, which gets what is to be kept of the signature. The
+    /// index must be up to `now`. Changes nothing in the index.
+    pub(crate) fn admit(
+        &self,
+        entry: &mut Entry,
+        put: &Replacement<'_>,
+        now: Timestamp,
+    ) -> Result<Admission, PutResult> {
         let slot = self.find(&entry.peer_id, entry.hash);
+        let standing = slot.map(|slot| self.standing(slot, now));
         let mut token_kept = false;
-        if let Some(slot) = slot {
-            let standing = self.standing(slot, now);
-            let token_only = entry.content.holder.token_only;
-            standing.check_replacement(claim, token_only, now).map_err(PutResult::Held)?;
-            token_kept = claim.has_token_of(&standing.holder);
+        if let Some(standing) = &standing {
+            standing.check_registration(put, now)?;
+            token_kept = put.keeps_token_of(&standing.holder);
         }
+        if let Some(signature) = put.signing.signature() {
+            entry.content.signed = Some(Standing::sign(standing.as_ref(), signature, now));
+        }
+        let entry = &*entry;
         let (new_archetypes, archetype_bytes) = self.archetypes.new_among(entry.archetypes.as_slice());
         let bytes = entry.cost() + archetype_bytes;
         let live = slot.map(|slot| self.slots.slot_and_tail(slot));

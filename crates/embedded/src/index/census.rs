@@ -13,7 +13,7 @@ impl Index {
     pub(crate) fn census(&self, archetypes: usize) -> Census {
         Census {
             live: self.live.len() as u64,
-            dormant: self.schedule.dormant() as u64,
+            dormant: (self.schedule.dormant() - self.tombstones) as u64,
             archetypes: self.archetypes.live() as u64,
             by_archetype: self.archetypes.most_frequent(archetypes),
         }

@@ -36,6 +36,7 @@ impl Index {
             last_seen: slot.last_seen().shifted_by_millis(self.time_offset.load(Relaxed)),
             expires_in: slot.expires_at().millis_since(slot.last_seen()) / 1_000,
             registered_ago: slot.last_seen().millis_since(tail.registered_at) / 1_000,
+            signed: self.slots.signature(number).map(|signed| signed.record),
         });
         self.changes.add(&self.slots.encoded(number).peer_id(), before, listed, self.now);
     }

@@ -3,11 +3,13 @@
 use std::hash::{BuildHasher, RandomState};
 
 use aurora_discovery_protocol::{Archetypes, Host, Invalid, PeerId, PeerJson, Registration, Timestamp, Ttl};
-use aurora_discovery_registry::{Holder, Source};
+use aurora_discovery_registry::{Holder, SignedPeer, Source};
 
 use super::memory::arena::Content;
+use super::memory::slot::Slot;
 use super::memory::tail;
 use crate::record::{Record, Registered};
+use crate::signature::{self, StoredSignature};
 
 /// The secret keys that ids and addresses are hashed with, so that clients cannot construct
 /// collisions. Clones produce the same hashes.
@@ -98,7 +100,9 @@ impl Entry {
         let (json, registration) = PeerJson::parse(record.json)?;
         let Registered { dormant, holder, ttl, registered_at, last_seen, expires_at, .. } = *record;
         let lease = Lease { ttl, registered_at, last_seen, expires_at };
-        Ok(Self { dormant, ..Self::build(registration, json, holder, lease, keys) })
+        let mut entry = Self::build(registration, json, holder, lease, keys);
+        entry.content.signed = record.signed.map(SignedPeer::from);
+        Ok(Self { dormant, ..entry })
     }
 
     fn build(registration: Registration, json: PeerJson, holder: Holder, lease: Lease, keys: &Keys) -> Self {
@@ -108,6 +112,7 @@ impl Entry {
         let content = Content {
             json,
             holder,
+            signed: None,
             ttl: lease.ttl,
             registered_at: lease.registered_at,
             last_seen: lease.last_seen,
@@ -124,13 +129,15 @@ impl Entry {
     /// have yet.
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
-        let len = peer.front().len() + peer.back().len();
-        tail::cost(len, self.archetypes.as_slice().len(), self.content.host_key)
+        let text = Slot::allocated(peer.front().len() + peer.back().len());
+        let signature = self.content.signed.as_ref().map_or(0, signature::len);
+        tail::cost(text + signature, self.archetypes.as_slice().len(), self.content.host_key)
     }
 
     /// The length of its record.
     pub(crate) fn record_len(&self) -> usize {
-        Record::HEAD + self.content.json.as_str().len()
+        let signature = self.content.signed.as_ref().map_or(0, |signed| signed.record.len());
+        Record::HEAD + signature + self.content.json.as_str().len()
     }
 
     /// Appends its record.
@@ -139,6 +146,7 @@ impl Entry {
         let registered = Registered {
             dormant: self.dormant,
             holder: content.holder,
+            signed: content.signed.as_ref().map(StoredSignature::from),
             ttl: content.ttl,
             registered_at: content.registered_at,
             last_seen: content.last_seen,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::Swept;
+use aurora_discovery_registry::{Lock, Swept};
 
 use super::entry::text;
 use super::memory::tail::Links;
@@ -40,11 +40,13 @@ impl Index {
 
     /// Makes a slot's peer live or dormant, and adds it to the structures for that state.
     pub(super) fn enter_state(&mut self, number: u32, state: State) {
+        let lock = self.slots.signature(number).map(|signed| signed.lock);
         let (slot, tail) = self.slots.slot_and_tail_mut(number);
         slot.state = state;
         tail.scheduled = slot.expires_at();
         if state == State::Dormant {
-            tail.scheduled = tail.scheduled.plus_millis(self.limits.revival_window_millis);
+            tail.scheduled = dormant_until(lock, tail.scheduled, self.limits.revival_window_millis);
+            self.tombstones += usize::from(lock.is_some_and(|lock| lock.is_tombstone()));
             self.dormant_bytes += tail.cost();
             self.schedule.evictions().insert(tail.scheduled, number);
             self.link_dormant(number);
@@ -65,6 +67,7 @@ impl Index {
         match slot.state {
             State::Vacant => {}
             State::Dormant => {
+                self.tombstones -= usize::from(self.slots.is_tombstone(number));
                 self.dormant_bytes -= tail.cost();
                 self.schedule.evictions().remove(tail.scheduled, number);
                 self.unlink_dormant(number);
@@ -149,4 +152,13 @@ impl Index {
         self.enter_state(number, State::Dormant);
         true
     }
+}
+
+/// When a dormant peer is evicted.
+pub(super) fn dormant_until(
+    lock: Option<Lock>,
+    expires_at: Timestamp,
+    revival_window_millis: u64,
+) -> Timestamp {
+    lock.map_or(expires_at.plus_millis(revival_window_millis), |lock| lock.ends_at(expires_at))
 }

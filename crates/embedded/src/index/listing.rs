@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::atomic::Ordering::Relaxed;
 
-use aurora_discovery_protocol::{PeerList, Timestamp};
+use aurora_discovery_protocol::{FullView, PeerList, Timestamp, View};
 use aurora_discovery_registry::Query;
 
 use super::entry::IdHash;
@@ -70,7 +70,9 @@ impl Index {
 
     /// Lists slots in order until the next one does not fit on the page.
     pub(super) fn list(&self, slots: &[u32], query: &Query, now: Timestamp) -> PeerList {
-        let bytes: usize = slots.iter().map(|slot| self.slots[*slot].max_listed_len(query.view) + 1).sum();
+        let max_len =
+            |slot: u32| self.slots[slot].max_listed_len(query.view) + self.max_signed_len(slot, query.view);
+        let bytes: usize = slots.iter().map(|slot| max_len(*slot) + 1).sum();
         let all_fit = bytes <= query.page_bytes;
         let mut list = PeerList::with_capacity(bytes.min(query.page_bytes));
         let coarse_now = CoarseTime::of(now);
@@ -78,7 +80,7 @@ impl Index {
         for number in slots {
             let slot = &self.slots[*number];
             // The first peer is always listed, so that each page makes progress.
-            let fits = || list.bytes() + slot.max_listed_len(query.view) < query.page_bytes;
+            let fits = || list.bytes() + max_len(*number) < query.page_bytes;
             if !(all_fit || list.is_empty() || fits()) {
                 break;
             }
@@ -87,9 +89,19 @@ impl Index {
             list.push_in_view(query.view, self.slots.encoded(*number), last_seen, || {
                 let expires_in = slot.expires_at().millis_since(now) / 1_000;
                 let registered_ago = now.millis_since(self.slots.tail(*number).registered_at) / 1_000;
-                (expires_in, registered_ago)
+                let signed = self.slots.signature(*number).map(|signed| signed.record);
+                FullView { expires_in, registered_ago, signed }
             });
         }
         list
+    }
+
+    /// An upper bound of the bytes that a peer's signed registration takes in a list.
+    fn max_signed_len(&self, number: u32, view: View) -> usize {
+        // Other views don't need the tail, which is another place in memory.
+        if view != View::Full {
+            return 0;
+        }
+        self.slots.signature(number).map_or(0, |signed| FullView::signed_len(signed.record.len()))
     }
 }

@@ -1,7 +1,7 @@
 //! Registering and deregistering peers.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
-use aurora_discovery_registry::{Claim, Held};
+use aurora_discovery_registry::{Claim, Held, SignedPeer};
 
 use super::entry::{Entry, IdHash, text};
 use super::membership::Memberships;
@@ -56,6 +56,9 @@ impl Index {
     ) -> RemovalDecision {
         let Some(slot) = self.find(peer, hash) else { return RemovalDecision::Unknown };
         let standing = self.standing(slot, now);
+        if standing.is_tombstone() {
+            return RemovalDecision::Unknown;
+        }
         match standing.check_removal(claim, self.limits.revival_window_millis, now) {
             Ok(()) => RemovalDecision::Granted { slot, is_live: self.slots[slot].state == State::Live },
             Err(held) => RemovalDecision::Held(held),
@@ -75,13 +78,49 @@ impl Index {
         let registered = Registered {
             dormant: slot.state == State::Dormant,
             holder: tail.holder(),
+            signed: self.slots.signature(number),
             ttl: slot.ttl,
-            registered_at: tail.registered_at.shifted_by_millis(offset),
-            last_seen: slot.last_seen().shifted_by_millis(offset),
-            expires_at: slot.expires_at().shifted_by_millis(offset),
+            registered_at: tail.registered_at,
+            last_seen: slot.last_seen(),
+            expires_at: slot.expires_at(),
             json: text(&json),
         };
-        Record::Registered(registered).encode(out);
+        Record::Registered(registered.shifted_by_millis(offset)).encode(out);
+    }
+
+    /// Appends the record of a deregistration that was granted.
+    pub(crate) fn encode_deregistration(&self, number: u32, now: Timestamp, out: &mut Vec<u8>) {
+        let id = self.slots.encoded(number).peer_id();
+        let Some(signed) = self.slots.signature(number) else {
+            return Record::Removed { peer: text(&id) }.encode(out);
+        };
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        let json = self.slots.encoded(number).to_json();
+        let registered = Registered {
+            dormant: true,
+            holder: tail.holder(),
+            signed: Some(signed.left(now)),
+            ttl: slot.ttl,
+            registered_at: tail.registered_at,
+            last_seen: slot.last_seen(),
+            expires_at: slot.expires_at().min(now),
+            json: text(&json),
+        };
+        Record::Registered(registered.shifted_by_millis(self.time_offset())).encode(out);
+    }
+
+    /// Applies a deregistration that was granted. A peer that signed leaves a tombstone.
+    pub(crate) fn deregister(&mut self, number: u32, now: Timestamp) {
+        let Some(signed) = self.slots.signature(number) else { return self.remove(number) };
+        let left = SignedPeer::from(signed.left(now));
+        self.record_departure(number);
+        self.leave_state(number);
+        self.bytes -= self.slots.tail(number).cost();
+        self.slots.set_signature(number, &left);
+        self.bytes += self.slots.tail(number).cost();
+        let slot = &mut self.slots[number];
+        slot.set_lease(slot.last_seen(), slot.expires_at().min(now));
+        self.enter_state(number, State::Dormant);
     }
 
     /// Number of slots, including vacant ones. All slot numbers are below it.

@@ -65,6 +65,9 @@ impl Index {
     ) -> Renewal {
         let Some(number) = self.find(peer, hash) else { return Renewal::Unknown };
         let standing = self.standing(number, now);
+        if standing.is_tombstone() {
+            return Renewal::Unknown;
+        }
         let proof = match standing.check_renewal(claim, self.limits.revival_window_millis, now) {
             Ok(proof) => proof,
             Err(held) => return Renewal::Held(held),

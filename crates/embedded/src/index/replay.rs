@@ -4,6 +4,7 @@ use aurora_discovery_protocol::{PeerId, Timestamp};
 
 use super::dormant::DormantLists;
 use super::entry::{Entry, Keys};
+use super::lifecycle::dormant_until;
 use super::memory::source::Keeper;
 use super::undiscovered::LastListed;
 use super::{Index, Schedule, State};
@@ -97,6 +98,7 @@ impl Index {
         // A heartbeat after the registration that is reverted was acknowledged, so the restored
         // lease must last as long as that heartbeat promised.
         let renewed_at = slot
+            .filter(|slot| !self.slots.is_tombstone(*slot))
             .map(|slot| self.slots.slot_and_tail(slot))
             .filter(|(slot, tail)| slot.last_seen() > tail.registered_at);
         if let Some(renewed_at) = renewed_at.map(|(slot, _)| slot.last_seen()) {
@@ -126,6 +128,7 @@ impl Index {
         let mut evictions = Vec::new();
         let window = self.limits.revival_window_millis;
         for number in 0..self.slots.slot_count() {
+            let lock = self.slots.signature(number).map(|signed| signed.lock);
             let (slot, tail) = self.slots.slot_and_tail_mut(number);
             tail.set_proven_at(now);
             match slot.state {
@@ -134,7 +137,7 @@ impl Index {
                     // The clock may have been set back since the lease ended.
                     if slot.expires_at() > now {
                         slot.set_lease(slot.last_seen().min(now), now);
-                        tail.scheduled = now.plus_millis(window);
+                        tail.scheduled = dormant_until(lock, now, window);
                     }
                     evictions.push((tail.scheduled, number));
                 }

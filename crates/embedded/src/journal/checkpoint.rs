@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::batch::Unavailable;
 use super::file_name::{self, DirectoryListing};
-use super::format::{CHECKPOINT_END, FRAMES_OFFSET, FileHeader, FrameBuffer, Kind};
+use super::format::{CHECKPOINT_END, FRAMES_OFFSET, FileHeader, FrameBuffer, Kind, VERSION};
 use super::needed::NeededFiles;
 use crate::disk::{Disk, DiskFile};
 
@@ -84,7 +84,7 @@ impl CheckpointWriter {
     pub(crate) fn create(start: CheckpointStart) -> Result<Self, CheckpointError> {
         let CheckpointStart { disk, needed, generation, sequence, wait_durable, on_complete } = start;
         let salt = getrandom::u64().map_err(io::Error::other)?;
-        let header = FileHeader { kind: Kind::Checkpoint, generation, salt, sequence };
+        let header = FileHeader { version: VERSION, kind: Kind::Checkpoint, generation, salt, sequence };
         let file = disk.create(&file_name::unfinished_checkpoint(generation))?;
         file.write_at(&header.encode(), 0)?;
         Ok(Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::file_name;
-use super::format::{FRAMES_OFFSET, FileHeader, FrameBuffer, Kind};
+use super::format::{FRAMES_OFFSET, FileHeader, FrameBuffer, Kind, VERSION};
 use crate::disk::{Disk, DiskFile};
 
 /// Free space, in bytes, that a failed journal needs before it counts as healed. An empty frame
@@ -46,7 +46,7 @@ impl JournalFile {
         preallocate: u64,
     ) -> io::Result<Self> {
         let salt = getrandom::u64().map_err(io::Error::other)?;
-        let header = FileHeader { kind: Kind::Journal, generation, salt, sequence };
+        let header = FileHeader { version: VERSION, kind: Kind::Journal, generation, salt, sequence };
         let unfinished = file_name::unfinished_journal(generation);
         let file = disk.create(&unfinished)?;
         file.write_at(&header.encode(), 0)?;

@@ -5,8 +5,13 @@
 
 use crc32fast::Hasher;
 
-/// The version of the whole format. Files of other versions are refused.
-pub(crate) const VERSION: u32 = 1;
+/// The version of the whole format. Releases before signed registrations wrote version 1, and refuse
+/// files of version 2, whose records they would skip.
+pub(crate) const VERSION: u32 = 2;
+
+/// The earliest version that is read. The encoding of each record has its own number, so that both
+/// versions are read in the same way.
+const FIRST_VERSION: u32 = 1;
 
 /// The offset of the first frame. The two copies of the file header before it are in different
 /// sectors.
@@ -56,6 +61,8 @@ impl Kind {
 /// The header at the start of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FileHeader {
+    /// The version of the format. Records are appended only to files of the current one.
+    pub(crate) version: u32,
     pub(crate) kind: Kind,
     /// Orders the files: a checkpoint holds everything before the journal file of its own
     /// generation.
@@ -80,7 +87,7 @@ impl FileHeader {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut copy = Vec::with_capacity(FILE_HEADER);
         copy.extend_from_slice(&FILE_MAGIC);
-        copy.extend_from_slice(&VERSION.to_le_bytes());
+        copy.extend_from_slice(&self.version.to_le_bytes());
         copy.extend_from_slice(&self.kind.code().to_le_bytes());
         copy.extend_from_slice(&self.generation.to_le_bytes());
         copy.extend_from_slice(&self.salt.to_le_bytes());
@@ -114,14 +121,15 @@ impl FileHeader {
         if fields[..8] != FILE_MAGIC || u32_at(stored, 0) != checksum(0, &[fields]) {
             return ParsedHeader::Invalid;
         }
-        if u32_at(fields, 8) != VERSION {
-            return ParsedHeader::OtherVersion(u32_at(fields, 8));
+        let version = u32_at(fields, 8);
+        if !(FIRST_VERSION..=VERSION).contains(&version) {
+            return ParsedHeader::OtherVersion(version);
         }
         let kind =
             [Kind::Journal, Kind::Checkpoint].into_iter().find(|kind| kind.code() == u32_at(fields, 12));
         let Some(kind) = kind else { return ParsedHeader::Invalid };
         let [generation, salt, sequence] = [16, 24, 32].map(|at| u64_at(fields, at));
-        ParsedHeader::Valid(Self { kind, generation, salt, sequence })
+        ParsedHeader::Valid(Self { version, kind, generation, salt, sequence })
     }
 }
 

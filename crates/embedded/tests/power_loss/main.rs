@@ -13,8 +13,8 @@ use aurora_discovery_protocol::{
     Address, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, StoreError, Swept, TokenHash,
-    WebOrigin,
+    Claim, PutRequest, PutResult, Query, Removal, Renewal, Signing, Source, Store, StoreError, Swept,
+    TokenHash, WebOrigin,
 };
 use fastrand::Rng;
 use tokio::task::JoinSet;
@@ -271,6 +271,7 @@ fn put(peer: usize, port: u16) -> PutRequest {
         claim: claim(),
         token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random([1; 16])),
+        signing: Signing::Unsigned,
     }
 }
 

@@ -10,7 +10,7 @@ use aurora_discovery_embedded::testing::{LossyDisk, open_on};
 use aurora_discovery_protocol::{
     Address, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl,
 };
-use aurora_discovery_registry::{Claim, PutRequest, Source, Store, TokenHash, WebOrigin};
+use aurora_discovery_registry::{Claim, PutRequest, Signing, Source, Store, TokenHash, WebOrigin};
 
 const CAPACITY: u64 = 16 << 20;
 
@@ -33,6 +33,7 @@ fn put(peer: u32) -> PutRequest {
         claim,
         token_only: false,
         new_token: TokenHash::of(&LeaseToken::from_random([1; 16])),
+        signing: Signing::Unsigned,
     }
 }
 

@@ -12,8 +12,8 @@ use std::sync::Arc;
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_protocol::{LeaseToken, PeerId, Registration, Timestamp, Ttl, View};
 use aurora_discovery_registry::{
-    Claim, Enumeration, Limits, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash,
-    WebOrigin,
+    Claim, Enumeration, Limits, PutRequest, PutResult, Query, Removal, Renewal, Signing, Source, Store,
+    TokenHash, WebOrigin,
 };
 use fixture::{ExpectedPeer, Fixture};
 use serde_json::{Value, json};
@@ -220,7 +220,14 @@ fn claim(source: &str, token: Option<TokenHash>) -> Claim {
 
 fn put(registration: Registration, ttl: u32, claim: Claim) -> PutRequest {
     let new_token = TokenHash::of(&LeaseToken::from_random([7; 16]));
-    PutRequest { registration, ttl: Ttl::from_secs(ttl), claim, token_only: false, new_token }
+    PutRequest {
+        registration,
+        ttl: Ttl::from_secs(ttl),
+        claim,
+        token_only: false,
+        new_token,
+        signing: Signing::Unsigned,
+    }
 }
 
 /// The listed fields of every live peer that depend on its registration only, ordered by id.

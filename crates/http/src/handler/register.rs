@@ -1,6 +1,6 @@
 //! `POST /register`
 
-use aurora_discovery_protocol::{RegisterRequest, RegisterResponse};
+use aurora_discovery_protocol::{RegisterBody, RegisterResponse};
 use aurora_discovery_registry::Writes;
 use axum::response::Response;
 
@@ -13,11 +13,21 @@ use crate::response::json_with_peers;
 pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -> Result<Response, Failure> {
     let limits = context.registry().limits();
     let leases = limits.ttl_min..=limits.ttl_max;
-    let mut request = RegisterRequest::from_body(&body, leases, limits.inline_discover)?;
-    let page = InlinePage::begin(&context, request.discover.take(), Writes::Registration).await?;
-    let registered = context.registry().register(request, &context.caller, context.now).await?;
+    let mut request = RegisterBody::from_body(&body, leases, limits.inline_discover)?;
+    let page = InlinePage::begin(&context, request.take_discover(), Writes::Registration).await?;
+    let registered = match request {
+        RegisterBody::Unsigned(request) => {
+            context.registry().register(request, &context.caller, context.now).await?
+        }
+        RegisterBody::Signed(request) => {
+            context.registry().register_signed(request, &context.caller, context.now).await?
+        }
+    };
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().registrations.inc();
+    if registered.signed_by.is_some() {
+        context.metrics().signed_registrations.inc();
+    }
     let response = RegisterResponse {
         message: "Peer registered successfully".to_owned(),
         peer_id: registered.peer_id,
@@ -26,6 +36,7 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
         heartbeat_interval_seconds: registered.lease.heartbeat_interval_seconds,
         observed_address: context.caller.address.to_string(),
         lease_token: registered.lease_token,
+        signed_by: registered.signed_by,
         page: figures,
     };
     json_with_peers(peers, &response)

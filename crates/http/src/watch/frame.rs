@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use aurora_discovery_protocol::{Code, ErrorBody};
+use aurora_discovery_protocol::{Code, ErrorBody, Refusal};
 use aurora_discovery_registry::WatchEvent;
 use serde::Serialize;
 
@@ -37,13 +37,12 @@ pub(super) fn preface(cursor: &str, fresh: bool) -> Vec<u8> {
 
 /// An event saying that changes were missed, with the position at which the stream continues.
 pub(super) fn reset(cursor: &str) -> Vec<u8> {
-    let error = ErrorBody {
-        error: "the changes after the cursor are no longer available; start over: enumerate \
-                /discover with order=all, while this stream continues from since"
-            .to_owned(),
-        code: Code::CursorExpired,
-        field: None,
-    };
+    let refusal = Refusal::new(
+        Code::CursorExpired,
+        "the changes after the cursor are no longer available; start over: enumerate \
+         /discover with order=all, while this stream continues from since",
+    );
+    let error = ErrorBody::from(refusal);
     let mut frame = Vec::new();
     write(&mut frame, "reset", cursor, &position(cursor, Some(error)));
     frame

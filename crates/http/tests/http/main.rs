@@ -18,6 +18,7 @@ mod openapi;
 mod proxies;
 mod rates;
 mod shutdown;
+mod signed;
 mod support;
 mod time;
 mod transport;

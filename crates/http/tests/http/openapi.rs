@@ -74,7 +74,9 @@ fn the_document_lists_each_error_code_under_its_status() {
             "400",
             &["invalid_body", "invalid_field", "invalid_parameter", "invalid_cursor", "cursor_expired"][..],
         ),
-        ("register", "403", &["not_holder"]),
+        ("register", "401", &["invalid_signature", "stale_signature"]),
+        ("register", "403", &["not_holder", "name_locked"]),
+        ("register", "409", &["stale_record"]),
         ("register", "413", &["body_too_large"]),
         ("register", "503", &["registry_full", "unavailable"]),
         (

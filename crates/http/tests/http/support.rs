@@ -34,9 +34,13 @@ impl TestClock {
         self.0.fetch_add(seconds, Relaxed);
     }
 
+    pub(crate) fn now(&self) -> Timestamp {
+        Timestamp::from_secs(NOON + self.0.load(Relaxed))
+    }
+
     fn clock(&self) -> Clock {
-        let seconds = self.0.clone();
-        Clock::new(move || Timestamp::from_secs(NOON + seconds.load(Relaxed)))
+        let clock = Self(self.0.clone());
+        Clock::new(move || clock.now())
     }
 }
 

@@ -75,6 +75,23 @@ macro_rules! for_each_conformance_case {
                 only_the_token_makes_a_live_registration_token_only
                 a_free_name_can_be_registered_token_only
                 a_registration_with_the_token_can_end_token_only;
+            signed:
+                the_full_view_has_the_signed_registration
+                only_the_key_of_a_name_replaces_it
+                only_a_record_with_a_higher_number_replaces_one
+                the_key_replaces_without_the_token_from_any_source
+                the_first_signature_of_a_live_name_needs_its_token
+                a_free_name_can_be_signed_by_any_client
+                only_its_token_renews_or_deregisters_a_signed_peer
+                a_name_stays_locked_for_as_long_as_it_was_held
+                a_name_stays_locked_for_at_most_30_days
+                a_rotation_moves_the_lock_to_the_new_key
+                a_deregistered_name_stays_locked_for_ten_minutes
+                a_tombstone_is_neither_renewed_nor_deregistered_nor_counted
+                ignored_signatures_lock_no_name
+                locks_and_records_survive_a_restart
+                one_of_several_keys_gets_a_name
+                concurrent_records_leave_the_highest_number;
             page:
                 a_page_proves_nothing_by_its_address
                 a_page_is_the_holder_of_what_it_registered

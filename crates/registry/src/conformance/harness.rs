@@ -12,7 +12,9 @@ use crate::{
 
 mod request;
 
-pub(super) use request::{PutRequestBuilder, archetype, claim_from, claim_with, id, on_page, peer, token};
+pub(super) use request::{
+    PutRequestBuilder, archetype, claim_from, claim_with, id, key_of, on_page, peer, token,
+};
 
 /// An odd millisecond in the year 2100, so that no store that also reads the wall clock considers
 /// it past.

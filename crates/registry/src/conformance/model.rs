@@ -138,6 +138,9 @@ impl History<'_> {
             .with_ttl(self.any(&TTLS))
             .with_new_token(token(self.rng.u8(..)));
         put.token_only = self.rng.u8(..6) == 0;
+        if self.rng.u8(..4) == 0 {
+            put = put.signed_by(self.rng.u8(1..3), self.rng.u64(..40));
+        }
         put.claim = self.claim(name, put.claim);
         let placement = self.harness.put(&put, self.now).await;
         self.model.registered(put, placement, self.now);

@@ -114,7 +114,7 @@ fn candidate(name: &str, n: u8) -> PutRequest {
         .with_metadata(&format!("{{\"n\":{n}}}"))
 }
 
-async fn put_concurrently(harness: &Harness, puts: &[PutRequest], second: u64) -> Vec<PutResult> {
+pub(super) async fn put_concurrently(harness: &Harness, puts: &[PutRequest], second: u64) -> Vec<PutResult> {
     let calls: Vec<_> = puts
         .iter()
         .map(|put| {

@@ -6,12 +6,13 @@ mod biased;
 mod fairness;
 mod peer_life;
 mod reference;
+mod signed;
 
 use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_registry::conformance::{
     address, bounds, census, diverse, enumeration, fill, growth, holder, known, lifecycle, model, network,
-    page, proof, race, restart, sampling, token_only, unproven, values,
+    page, proof, race, restart, sampling, signed as signed_cases, token_only, unproven, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -67,6 +68,13 @@ mod a_fault_is_detected {
         IgnoresTokenOnly by token_only::only_its_token_replaces_renews_or_deregisters_a_live_token_only_peer as a_token_only_flag_that_is_ignored;
         ReservesNothing by token_only::a_token_only_name_is_reserved_for_three_leases_after_its_lease as a_token_only_name_that_is_not_reserved;
         AddressMakesTokenOnly by token_only::only_the_token_makes_a_live_registration_token_only as an_address_that_makes_a_name_token_only;
+        KeepsNoSignatures by signed_cases::the_full_view_has_the_signed_registration as a_signature_that_is_not_kept;
+        AcceptsAnyKey by signed_cases::only_the_key_of_a_name_replaces_it as a_key_that_is_not_checked;
+        AcceptsOldRecords by signed_cases::only_a_record_with_a_higher_number_replaces_one as an_old_record_that_is_accepted;
+        AddressSigns by signed_cases::the_first_signature_of_a_live_name_needs_its_token as an_address_that_signs;
+        ForgetsHowLongHeld by signed_cases::a_name_stays_locked_for_as_long_as_it_was_held as a_lock_that_forgets_its_start;
+        LeavesNoTombstone by signed_cases::a_deregistered_name_stays_locked_for_ten_minutes as a_deregistration_that_unlocks;
+        RestartUnlocks by signed_cases::locks_and_records_survive_a_restart as a_restart_that_unlocks;
         TrustsPages by page::a_page_proves_nothing_by_its_address as a_page_that_proves_itself_by_its_address;
         ForgetsPages by page::a_page_is_the_holder_of_what_it_registered as a_page_that_is_forgotten;
         WrongTokenRenews by proof::a_wrong_token_is_refused_in_any_heartbeat as a_wrong_token_that_renews;
@@ -163,6 +171,10 @@ mod the_reference_model_detects {
         IgnoresTokenOnly by model::random_histories_agree_with_the_reference_model as a_token_only_flag_that_is_ignored;
         ReservesNothing by model::random_histories_agree_with_the_reference_model as a_token_only_name_that_is_not_reserved;
         AddressMakesTokenOnly by model::random_histories_agree_with_the_reference_model as an_address_that_makes_a_name_token_only;
+        KeepsNoSignatures by model::random_histories_agree_with_the_reference_model as a_signature_that_is_not_kept;
+        AcceptsAnyKey by model::random_histories_agree_with_the_reference_model as a_key_that_is_not_checked;
+        AcceptsOldRecords by model::random_histories_agree_with_the_reference_model as an_old_record_that_is_accepted;
+        LeavesNoTombstone by model::random_histories_agree_with_the_reference_model as a_deregistration_that_unlocks;
         TrustsPages by model::random_histories_agree_with_the_reference_model as a_page_that_proves_itself_by_its_address;
         ForgetsPages by model::random_histories_agree_with_the_reference_model as a_page_that_is_forgotten;
         WrongTokenRenews by model::random_histories_agree_with_the_reference_model as a_wrong_token_that_renews;

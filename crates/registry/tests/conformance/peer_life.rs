@@ -7,8 +7,8 @@ use std::sync::Arc;
 use aurora_discovery_protocol::{Address, LeaseToken, PeerId, Registration, Timestamp, Ttl};
 use aurora_discovery_registry::conformance::Subject as _;
 use aurora_discovery_registry::{
-    Claim, Limits, Proof, PutRequest, PutResult, Removal, Renewal, Source, Standing, Store, TokenHash,
-    WebOrigin,
+    Claim, Limits, Proof, PutRequest, PutResult, Removal, Renewal, Signing, Source, Standing, Store,
+    TokenHash, WebOrigin,
 };
 
 use crate::reference::Reference;
@@ -107,7 +107,7 @@ fn put(claim: Claim, token_only: bool) -> PutRequest {
         archetypes: aurora_discovery_protocol::Archetypes::default(),
         metadata: aurora_discovery_protocol::Metadata::default(),
     };
-    PutRequest { registration, ttl: TTL, claim, token_only, new_token: token(1) }
+    PutRequest { registration, ttl: TTL, claim, token_only, new_token: token(1), signing: Signing::Unsigned }
 }
 
 /// A store with one peer, which registered from [`HOME`].
@@ -181,6 +181,7 @@ impl World {
                     PutResult::Stored { .. } => "200",
                     PutResult::Held(_) => "403",
                     PutResult::Full(_) => "503",
+                    PutResult::Locked { .. } | PutResult::Stale { .. } => panic!("no name is locked"),
                 }
             }
         }

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, PeerJson, PeerList, Timestamp};
+use aurora_discovery_protocol::{Archetype, FullView, PeerId, PeerJson, PeerList, Timestamp, View};
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
     Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query, Removal,
-    Renewal, Source, Standing, Store, StoreError, Swept, Total, choose_diverse,
+    Renewal, SignedPeer, Source, Standing, Store, StoreError, Swept, Total, choose_diverse,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -34,6 +34,7 @@ struct Entry {
     proven_at: Timestamp,
     /// The source whose unproven heartbeats keep the peer alive.
     kept_by: Option<Source>,
+    signed: Option<SignedPeer>,
     old_archetypes: Vec<Archetype>,
 }
 
@@ -48,6 +49,7 @@ impl Entry {
             proven_at: self.proven_at,
             ttl: self.put.ttl,
             expires_at: self.expires,
+            lock: self.signed.as_ref().map(|signed| signed.lock),
         }
     }
 }
@@ -101,7 +103,7 @@ impl Reference {
         let window = self.limits.revival_window_millis;
         let mut peers = self.peers();
         if !self.is(Fault::RevivesForever) {
-            peers.retain(|_, entry| now < entry.expires.plus_millis(window));
+            peers.retain(|_, entry| now < entry.standing().known_until(window));
         }
         if self.is(Fault::LeaseEndEvicts) {
             self.evict_excess_dormant(&mut peers, now);
@@ -131,13 +133,13 @@ impl Reference {
         let mut token_kept = false;
         let mut old_archetypes = Vec::new();
         if let Some(entry) = known {
-            if let Err(held) = self.check_replacement(entry, &put, now) {
+            if let Err(refusal) = self.check_registration(entry, &put, now) {
                 if self.is(Fault::RefusedPutRenews) {
                     entry.expires = lease;
                 }
-                return PutResult::Held(held);
+                return refusal;
             }
-            token_kept = put.claim.has_token_of(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
+            token_kept = put.keeps_token_of(&entry.holder) && !self.is(Fault::TokenAlwaysNew);
             token_kept |= self.is(Fault::TokenNeverNew);
             if self.is(Fault::KeepsOldArchetypes) {
                 old_archetypes = entry.put.registration.archetypes.as_slice().to_vec();
@@ -149,6 +151,9 @@ impl Reference {
         let token = peers.get(&id).filter(|_| token_kept).map_or(put.new_token, |entry| entry.holder.token);
         self.make_room(peers, &id, put.claim.source, now);
         let holder = self.holder(&put, token);
+        let before = peers.get(&id).map(Entry::standing).filter(|_| !self.is(Fault::ForgetsHowLongHeld));
+        let signature = put.signing.signature().filter(|_| !self.is(Fault::KeepsNoSignatures));
+        let signed = signature.map(|signature| Standing::sign(before.as_ref(), signature, now));
         let replaced = peers.get(&id).filter(|_| self.is(Fault::RegistrationReleasesNothing));
         let kept_by = replaced.and_then(|entry| entry.kept_by);
         let entry = Entry {
@@ -159,6 +164,7 @@ impl Reference {
             expires: lease,
             proven_at: now,
             kept_by,
+            signed,
             old_archetypes,
         };
         peers.insert(id, entry);
@@ -189,14 +195,19 @@ impl Reference {
         let mut list = PeerList::default();
         let mut listed = BTreeSet::new();
         for entry in entries.filter(|entry| entry.is_live(now)) {
-            let (json, registered) = (self.json(entry), now.millis_since(entry.registered) / 1_000);
-            let fits = list.bytes() + 1 + json.as_str().len() <= query.page_bytes;
+            let (json, registered_ago) = (self.json(entry), now.millis_since(entry.registered) / 1_000);
+            let signed = entry.signed.as_ref().map(|signed| &*signed.record);
+            let signed = signed.filter(|_| query.view == View::Full);
+            let signed_len = signed.map_or(0, |record| FullView::signed_len(record.len()));
+            let fits =
+                list.bytes() + 1 + json.encoded().max_listed_len(query.view) + signed_len <= query.page_bytes;
             if list.len() == query.limit || (!fits && !list.is_empty() && !self.is(Fault::IgnoresPageBytes)) {
                 break;
             }
             if listed.insert(entry.put.registration.peer_id.clone()) {
                 let expires_in = entry.expires.millis_since(now) / 1_000;
-                list.push_in_view(query.view, json.encoded(), entry.last_seen, || (expires_in, registered));
+                let full = || FullView { expires_in, registered_ago, signed };
+                list.push_in_view(query.view, json.encoded(), entry.last_seen, full);
             }
         }
         list
@@ -218,11 +229,14 @@ impl Reference {
 impl Subject for Reference {
     async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store> {
         for entry in self.peers().values_mut() {
-            if !self.is(Fault::RestartLosesLease) {
+            if !self.is(Fault::RestartLosesLease) && !entry.standing().is_tombstone() {
                 entry.expires = self.lease(&entry.put, now);
             }
             if !self.is(Fault::RestartKeepsProof) {
                 entry.proven_at = now;
+            }
+            if self.is(Fault::RestartUnlocks) {
+                entry.signed = None;
             }
             if self.is(Fault::RestartForgetsTokens) {
                 entry.holder.token = aurora_discovery_registry::TokenHash::from_bytes([0xee; 16]);
@@ -261,6 +275,9 @@ impl Store for Reference {
     async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
         let mut peers = self.known(now)?;
         let id = self.key(peer);
+        if peers.get(&id).is_some_and(|entry| entry.standing().is_tombstone()) {
+            return Ok(Renewal::Unknown);
+        }
         let Some(entry) = peers.get(&id) else {
             let created =
                 Renewal::Renewed { ttl: self.limits.ttl_default, revived: false, registered_at: now };
@@ -304,14 +321,21 @@ impl Store for Reference {
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         let mut peers = self.known(now)?;
         let id = self.key(peer);
-        match peers.get(&id) {
+        match peers.get_mut(&id) {
             None => Ok(Removal::Unknown),
+            Some(entry) if entry.standing().is_tombstone() => Ok(Removal::Unknown),
             Some(entry) => {
                 if let Err(held) = self.check_removal(entry, claim, now) {
                     return Ok(Removal::Held(held));
                 }
                 let was_live = entry.is_live(now) || self.is(Fault::DormantRemovedAsLive);
-                peers.remove(&id);
+                match entry.signed.take().filter(|_| !self.is(Fault::LeavesNoTombstone)) {
+                    Some(signed) => {
+                        entry.signed = Some(signed.left(now));
+                        entry.expires = entry.expires.min(now);
+                    }
+                    None => drop(peers.remove(&id)),
+                }
                 Ok(Removal::Removed { was_live })
             }
         }
@@ -385,7 +409,8 @@ impl Store for Reference {
 
     async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
         let peers = self.known(now)?;
-        let (live, dormant): (Vec<_>, Vec<_>) = peers.values().partition(|entry| entry.is_live(now));
+        let known = peers.values().filter(|entry| !entry.standing().is_tombstone());
+        let (live, dormant): (Vec<_>, Vec<_>) = known.partition(|entry| entry.is_live(now));
         let mut counts = BTreeMap::new();
         for archetype in live.iter().flat_map(|entry| entry.put.registration.archetypes.as_slice()) {
             *counts.entry(archetype.clone()).or_insert(0) += 1;

@@ -16,10 +16,11 @@
 //! - Only [`Slot::renew`] and [`Tail::prove`] modify data that others may read concurrently.
 
 use aurora_discovery_protocol::{EncodedPeer, PeerJson, Timestamp, Ttl};
-use aurora_discovery_registry::Holder;
+use aurora_discovery_registry::{Holder, SignedPeer};
 
 use super::slot::{Slot, State};
-use super::tail::Tail;
+use super::tail::{Protection, Tail};
+use crate::signature::{self, StoredSignature};
 
 /// All slots and tails.
 #[derive(Default)]
@@ -33,6 +34,7 @@ pub(crate) struct Arena {
 pub(crate) struct Content {
     pub(crate) json: PeerJson,
     pub(crate) holder: Holder,
+    pub(crate) signed: Option<SignedPeer>,
     pub(crate) ttl: Ttl,
     pub(crate) registered_at: Timestamp,
     pub(crate) last_seen: Timestamp,
@@ -91,6 +93,31 @@ impl Arena {
         tail.set_proven_at(content.proven_at);
         tail.host_key = content.host_key;
         tail.port = content.port;
+        if let Some(signed) = &content.signed {
+            tail.protection = Protection::Signed;
+            tail.long_text = signature::append(&tail.long_text, signed);
+        }
+    }
+
+    /// What is kept of a peer's signature, if it signed.
+    #[inline]
+    pub(crate) fn signature(&self, slot: u32) -> Option<StoredSignature<'_>> {
+        let tail = self.tail(slot);
+        if tail.protection != Protection::Signed {
+            return None;
+        }
+        StoredSignature::parse(tail.long_text.get(self[slot].len_in_tail()..)?)
+    }
+
+    /// Whether only the lock of a deregistered peer remains.
+    pub(crate) fn is_tombstone(&self, slot: u32) -> bool {
+        self.signature(slot).is_some_and(|signed| signed.lock.is_tombstone())
+    }
+
+    /// Replaces what is kept of a peer's signature.
+    pub(crate) fn set_signature(&mut self, slot: u32, signed: &SignedPeer) {
+        let (slot, tail) = self.slot_and_tail_mut(slot);
+        tail.long_text = signature::append(&tail.long_text[..slot.len_in_tail()], signed);
     }
 
     pub(crate) fn tail(&self, slot: u32) -> &Tail {
@@ -114,7 +141,9 @@ impl Arena {
         let head = &self[slot];
         // Few texts are long. The tail is read for these only, because it is a separate place in
         // memory.
-        head.encoded().unwrap_or_else(|| head.encoded_in(&self.tail(slot).long_text))
+        head.encoded().unwrap_or_else(|| {
+            head.encoded_in(self.tail(slot).long_text.get(..head.len_in_tail()).unwrap_or_default())
+        })
     }
 }
 
@@ -176,6 +205,7 @@ mod tests {
         Content {
             json,
             holder,
+            signed: None,
             ttl: Ttl::from_secs(60),
             registered_at: at,
             last_seen: at,

@@ -82,8 +82,23 @@ impl Slot {
     /// The peer's JSON, if it is stored in the slot.
     #[inline]
     pub(crate) fn encoded(&self) -> Option<EncodedPeer<'_>> {
-        let len = usize::from(self.front_len) + usize::from(self.back_len);
-        self.text.get(..len).map(|text| self.encoded_in(text))
+        self.text.get(..self.text_len()).map(|text| self.encoded_in(text))
+    }
+
+    /// The length of the front and the back, wherever they are stored.
+    #[inline]
+    fn text_len(&self) -> usize {
+        usize::from(self.front_len) + usize::from(self.back_len)
+    }
+
+    /// How many bytes of the text are in the tail: all or none.
+    pub(crate) fn len_in_tail(&self) -> usize {
+        Self::allocated(self.text_len())
+    }
+
+    /// How many bytes of a text of this length the tail has.
+    pub(crate) const fn allocated(text_len: usize) -> usize {
+        if text_len > Self::INLINE { text_len } else { 0 }
     }
 
     /// The peer's JSON, if it is stored in `text`.

@@ -6,7 +6,6 @@ use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Holder, OriginHash, TokenHash};
 
 use super::super::membership::Memberships;
-use super::slot::Slot;
 use super::source::{Keeper, PackedSource};
 
 /// Data that heartbeats and changes of a peer read. Most listings do not read it.
@@ -23,7 +22,7 @@ pub(crate) struct Tail {
     pub(crate) kept_by: Option<Keeper>,
     token: TokenHash,
     page: Option<OriginHash>,
-    token_only: bool,
+    pub(crate) protection: Protection,
     /// The published port.
     pub(crate) port: u16,
     pub(crate) links: Links,
@@ -33,8 +32,21 @@ pub(crate) struct Tail {
     /// address.
     pub(crate) host_key: u64,
     pub(crate) memberships: Memberships,
-    /// The text, if it does not fit into the slot; otherwise empty.
+    /// The text, if it does not fit into the slot. If the peer signed, what is kept of that follows.
+    /// Otherwise empty.
     pub(crate) long_text: Box<[u8]>,
+}
+
+/// What may change a registration in addition to the address that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Protection {
+    /// The lease token.
+    Address,
+    /// Only the lease token.
+    TokenOnly,
+    /// A signature; and only the lease token renews and deregisters the peer.
+    Signed,
 }
 
 /// The place of a peer in the list that its state belongs to.
@@ -70,7 +82,7 @@ impl Tail {
             kept_by: None,
             token: TokenHash::from_bytes([0; TokenHash::LEN]),
             page: None,
-            token_only: false,
+            protection: Protection::Address,
             port: 0,
             links: Links::Live { position: 0, in_network: 0 },
             scheduled: Timestamp::default(),
@@ -81,7 +93,8 @@ impl Tail {
     }
 
     pub(crate) fn holder(&self) -> Holder {
-        let Self { source, token, page, token_only, .. } = *self;
+        let Self { source, token, page, protection, .. } = *self;
+        let token_only = protection != Protection::Address;
         Holder { source: source.unpack(), token, page, token_only }
     }
 
@@ -89,7 +102,7 @@ impl Tail {
         self.source = PackedSource::new(holder.source);
         self.token = holder.token;
         self.page = holder.page;
-        self.token_only = holder.token_only;
+        self.protection = if holder.token_only { Protection::TokenOnly } else { Protection::Address };
     }
 
     pub(crate) fn proven_at(&self) -> Timestamp {
@@ -124,20 +137,19 @@ impl Tail {
 /// rounding.
 pub(crate) const ALLOCATION: u64 = 16;
 
-/// Bytes that a peer counts against the limit, from the length of its text, the number of its
-/// archetypes, and the key of its published host. An archetype that the index does not have yet
+/// Bytes that a peer counts against the limit, from the length of what its tail allocates for its
+/// text and its signature, the number of its archetypes, and the key of its published host. An archetype that the index does not have yet
 /// counts in addition, in its table.
 ///
 /// The constants are rounded from what the store takes at a million peers.
-pub(crate) fn cost(text: usize, archetypes: usize, host_key: u64) -> u64 {
+pub(crate) fn cost(allocated: usize, archetypes: usize, host_key: u64) -> u64 {
     /// The slot, the tail, and the entries in the table of ids, the dense arrays and the schedule, of
     /// a peer that is alone in its source and network, but not in its wide network.
     const PEER: u64 = 472;
     const ARCHETYPE: u64 = 24;
     /// The four counts of a published address that no other peer publishes.
     const ADDRESS: u64 = 112;
-    // A text that does not fit into the slot is allocated as a whole.
-    let long_text = if text > Slot::INLINE { text as u64 + ALLOCATION } else { 0 };
+    let long_text = if allocated > 0 { allocated as u64 + ALLOCATION } else { 0 };
     let address = if host_key == 0 { 0 } else { ADDRESS };
     PEER + long_text + archetypes as u64 * ARCHETYPE + address
 }
@@ -146,6 +158,7 @@ pub(crate) fn cost(text: usize, archetypes: usize, host_key: u64) -> u64 {
 mod tests {
     use std::mem::offset_of;
 
+    use super::super::slot::Slot;
     use super::*;
 
     #[test]
@@ -160,10 +173,8 @@ mod tests {
     }
 
     #[test]
-    fn a_text_counts_whole_from_the_first_byte_that_does_not_fit_the_slot() {
-        let inline = cost(Slot::INLINE, 0, 0);
-        assert_eq!(inline, cost(0, 0, 0));
-        assert_eq!(cost(Slot::INLINE + 1, 0, 0), inline + Slot::INLINE as u64 + 1 + ALLOCATION);
+    fn what_the_tail_allocates_counts_whole() {
+        assert_eq!(cost(1, 0, 0), cost(0, 0, 0) + 1 + ALLOCATION);
         assert_eq!(cost(0, 2, 1), cost(0, 0, 0) + 48 + 112);
     }
 

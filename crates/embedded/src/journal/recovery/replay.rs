@@ -22,7 +22,7 @@ use crate::disk::{Disk, DiskFile};
 use crate::journal::JournalOptions;
 use crate::journal::file_name::{self, DirectoryListing};
 use crate::journal::format::{
-    CHECKPOINT_END, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, follows, records,
+    CHECKPOINT_END, FileHeader, HEADER_BLOCK, Kind, ParsedHeader, VERSION, follows, records,
 };
 use crate::journal::needed::NeededFiles;
 use crate::journal::reader::{FrameReader, used_bytes};
@@ -148,7 +148,12 @@ impl<'a, F: FnMut(&[u8])> Replay<'a, F> {
             // next start from reporting them again.
             open.file.set_len(open.end).map_err(|error| self.errors.io("cut off", &before.0, error))?;
         }
-        Ok(ResumePoint::Continue(open))
+        // An earlier release must not read what is appended from here on.
+        if open.header.version < VERSION {
+            Ok(ResumePoint::Create(expected))
+        } else {
+            Ok(ResumePoint::Continue(open))
+        }
     }
 
     /// Reads one journal file. Returns `None` if it is damaged and dropped as a whole.

@@ -25,7 +25,7 @@ fn refusal(store: &EmbeddedStore, put: PutRequest, now: u64) -> Option<ExceededL
     match placement {
         PutResult::Stored { .. } => None,
         PutResult::Full(limit) => Some(limit),
-        PutResult::Held(held) => panic!("{held:?}"),
+        refusal => panic!("{refusal:?}"),
     }
 }
 

@@ -7,7 +7,7 @@ use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, LeaseToken, Metadata, Peer, PeerId, Registration, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Page, PutRequest, PutResult, Query, Removal, Renewal, Source, Store, TokenHash, WebOrigin,
+    Claim, Page, PutRequest, PutResult, Query, Removal, Renewal, Signing, Source, Store, TokenHash, WebOrigin,
 };
 
 use crate::EmbeddedStore;
@@ -52,6 +52,7 @@ pub(crate) fn put_at(peer: &str, source: &str, address: &str, archetypes: &[&str
         claim: claim(source, None),
         token_only: false,
         new_token: token(0),
+        signing: Signing::Unsigned,
     }
 }
 

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use aurora_discovery_protocol::{Timestamp, Ttl};
 use aurora_discovery_registry::{
-    Claim, Enumeration, Held, Holder, Limits, Proof, PutRequest, PutResult, Query, Removal, Renewal, Source,
-    Standing, Store, Total, WebOrigin,
+    Claim, Enumeration, Held, Holder, Limits, Proof, PutRequest, PutResult, Query, Removal, Renewal, Signing,
+    Source, Standing, Store, Total, WebOrigin,
 };
 use fastrand::Rng;
 
@@ -50,7 +50,7 @@ impl Model {
     fn standing(&self, peer: &KnownPeer, now: Timestamp) -> Standing {
         let expires = if self.live(peer) { peer.expires } else { peer.expires.min(now.as_millis()) };
         let KnownPeer { holder, proven_at, ttl, .. } = *peer;
-        Standing { holder, proven_at, ttl, expires_at: Timestamp::from_millis(expires) }
+        Standing { holder, proven_at, ttl, expires_at: Timestamp::from_millis(expires), lock: None }
     }
 
     /// Whether a registration is permitted, and whether it keeps the token.
@@ -148,7 +148,7 @@ impl History {
         let (ttl, new_token) = (Ttl::from_secs(self.rng.u32(30..600)), token(self.rng.u8(..4)));
         let token_only = self.rng.u8(..5) == 0;
         let registration = put(&peer, SOURCES[0], &archetypes).registration;
-        let put = PutRequest { registration, ttl, claim, token_only, new_token };
+        let put = PutRequest { registration, ttl, claim, token_only, new_token, signing: Signing::Unsigned };
         let placement = self.store.put_now(put, now);
         match self.model.replaces(&peer, &claim, token_only, now) {
             Err(held) => assert_eq!(placement, PutResult::Held(held)),

@@ -2,10 +2,12 @@
 
 use std::net::IpAddr;
 
-use aurora_discovery_protocol::{Address, Archetype, Archetypes, Metadata, PeerId, Registration, Ttl};
+use aurora_discovery_protocol::{
+    Address, Archetype, Archetypes, Metadata, PeerId, PublicKey, Registration, Ttl,
+};
 
 use super::HOLDER_SOURCE;
-use crate::{Claim, PutRequest, Source, TokenHash, WebOrigin};
+use crate::{Claim, PutRequest, Signature, Signing, Source, TokenHash, WebOrigin};
 
 pub(in crate::conformance) fn id(text: &str) -> PeerId {
     PeerId::parse(text).expect("a valid peer id")
@@ -35,6 +37,7 @@ pub(in crate::conformance) fn peer(name: &str) -> PutRequest {
         claim: claim_from(HOLDER_SOURCE),
         token_only: false,
         new_token: token(0),
+        signing: Signing::Unsigned,
     }
 }
 
@@ -57,12 +60,18 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an IP address")
 }
 
+/// The key of a number.
+pub(in crate::conformance) fn key_of(number: u8) -> PublicKey {
+    PublicKey::from_bytes([number; PublicKey::LEN])
+}
+
 /// Methods that change one property of a [`PutRequest`] made by [`peer`].
 pub(in crate::conformance) trait PutRequestBuilder: Sized {
     fn with_source(self, source: &str) -> Self;
     fn with_token(self, token: TokenHash) -> Self;
     fn with_new_token(self, token: TokenHash) -> Self;
     fn with_token_only(self) -> Self;
+    fn signed_by(self, key: u8, seq: u64) -> Self;
     fn with_page(self, origin: &str) -> Self;
     fn with_ttl(self, seconds: u32) -> Self;
     fn with_address(self, address: &str, port: u16) -> Self;
@@ -89,6 +98,17 @@ impl PutRequestBuilder for PutRequest {
 
     fn with_token_only(self) -> Self {
         Self { token_only: true, ..self }
+    }
+
+    /// The registration is signed by the key of this number. Its token is that of the same number.
+    fn signed_by(self, key: u8, seq: u64) -> Self {
+        let signature = Signature {
+            key: key_of(key),
+            seq,
+            replaces: None,
+            record: format!("header.{}-{key}-{seq}.signature", self.registration.peer_id).into(),
+        };
+        Self { token_only: true, new_token: token(key), signing: Signing::Signed(signature), ..self }
     }
 
     /// The request comes from a page whose `Origin` header is `origin`.

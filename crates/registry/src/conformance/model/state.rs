@@ -6,11 +6,14 @@ use aurora_discovery_protocol::{Archetype, PeerId, Timestamp, Ttl};
 
 use super::super::harness::{Listing, WINDOW};
 use crate::{
-    Claim, Held, Holder, Proof, PutRequest, PutResult, Query, Removal, Renewal, Standing, TokenHash,
+    Claim, Held, Holder, Lock, Proof, PutRequest, PutResult, Query, Removal, Renewal, SignedPeer, Standing,
+    TokenHash,
 };
 
 /// The revival window in milliseconds.
 const WINDOW_MILLIS: u64 = WINDOW * 1_000;
+/// The longest time for which a name stays locked after its lease, in milliseconds.
+const LOCKED_MILLIS: u64 = 30 * 86_400_000;
 /// The number of leases without proof after which any client may replace a peer.
 const UNPROVEN_LEASES: u64 = 12;
 /// The number of leases for which a token-only name stays reserved.
@@ -24,6 +27,10 @@ pub(super) struct Model {
 struct KnownPeer {
     put: PutRequest,
     holder: Holder,
+    signed: Option<SignedPeer>,
+    /// When its name was locked. The end of a lock depends on that of the lease, so that it may be
+    /// unknown whether a registration continued the lock.
+    locked: Range,
     lease_end: Range,
     proven_at: Range,
 }
@@ -63,28 +70,47 @@ impl Range {
         assert!(now >= self.earliest, "not live at {now:?}, but its lease runs: {self:?}");
         self.latest = self.latest.min(now);
     }
-
-    fn observed_known(&mut self, now: Timestamp) {
-        assert!(now < revival_end(self.latest), "revived at {now:?}, after the window: {self:?}");
-    }
-
-    fn observed_unknown(&mut self, now: Timestamp) {
-        assert!(now >= revival_end(self.earliest), "unknown at {now:?}, within the window: {self:?}");
-    }
-}
-
-fn revival_end(lease_end: Timestamp) -> Timestamp {
-    lease_end.plus_millis(WINDOW_MILLIS)
 }
 
 impl KnownPeer {
-    fn standing(&self, expires_at: Timestamp, proven_at: Timestamp) -> Standing {
-        Standing { holder: self.holder, proven_at, ttl: self.put.ttl, expires_at }
+    fn standing(&self, expires_at: Timestamp, proven_at: Timestamp, since: Timestamp) -> Standing {
+        let lock = self.signed.as_ref().map(|signed| Lock { since, ..signed.lock });
+        Standing { holder: self.holder, proven_at, ttl: self.put.ttl, expires_at, lock }
+    }
+
+    /// The earliest and the latest time at which the peer becomes unknown.
+    fn unknown_from(&self) -> Range {
+        let [earliest, latest] =
+            [self.weakest(), self.strongest()].map(|standing| standing.known_until(WINDOW_MILLIS));
+        Range { earliest, latest }
+    }
+
+    fn is_tombstone(&self) -> bool {
+        self.weakest().is_tombstone()
+    }
+
+    fn observed_known(&self, now: Timestamp) {
+        let end = self.unknown_from().latest;
+        assert!(now < end, "known at {now:?}, after {end:?}: {:?}", self.lease_end);
+    }
+
+    fn observed_unknown(&self, now: Timestamp) {
+        let end = self.unknown_from().earliest;
+        assert!(
+            now >= end || self.is_tombstone(),
+            "unknown at {now:?}, before {end:?}: {:?}",
+            self.lease_end
+        );
     }
 
     /// The standing that protects the peer the least, among those that are possible.
     fn weakest(&self) -> Standing {
-        self.standing(self.lease_end.earliest, self.proven_at.earliest)
+        self.standing(self.lease_end.earliest, self.proven_at.earliest, self.locked.latest)
+    }
+
+    /// The standing that protects the peer the most, among those that are possible.
+    fn strongest(&self) -> Standing {
+        self.standing(self.lease_end.latest, self.proven_at.latest, self.locked.earliest)
     }
 
     /// The store refused a change with `held`. `check` must refuse it in the same way for a
@@ -92,10 +118,14 @@ impl KnownPeer {
     /// restart, the end of a reservation can also be that of a lease.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
-        let ends = [0, reserved, WINDOW_MILLIS].map(|after| held.until.minus_millis(after));
+        let mut ends =
+            [0, reserved, WINDOW_MILLIS, LOCKED_MILLIS].map(|after| held.until.minus_millis(after)).to_vec();
+        // A lock ends as long after the lease as the lease ended after the lock began.
+        let since = [self.locked.earliest, self.locked.latest];
+        ends.extend(since.map(|since| since.plus_millis(held.until.millis_since(since) / 2)));
         let is_possible = |end: &Timestamp| {
-            let standing = self.standing(*end, self.proven_at.latest);
-            self.lease_end.contains(*end) && check(&standing) == Err(held)
+            let refuses = |since| check(&self.standing(*end, self.proven_at.latest, since)) == Err(held);
+            self.lease_end.contains(*end) && since.into_iter().any(refuses)
         };
         let possible: Vec<_> = ends.into_iter().filter(is_possible).collect();
         let (Some(earliest), Some(latest)) = (possible.iter().copied().min(), possible.iter().copied().max())
@@ -134,26 +164,38 @@ impl Model {
     pub(super) fn registered(&mut self, put: PutRequest, placement: PutResult, now: Timestamp) {
         let known = self.peers.get_mut(&put.registration.peer_id);
         let mut token = put.new_token;
-        let check = |standing: &Standing| standing.check_replacement(&put.claim, put.token_only, now);
+        let check = |standing: &Standing| standing.check_registration(&put.replacement(), now);
         match (placement, known) {
             (PutResult::Stored { token_kept }, None) => {
                 assert!(!token_kept, "an unknown peer has no token to keep");
             }
+            (refused @ (PutResult::Locked { .. } | PutResult::Stale { .. }), Some(known)) => {
+                assert_eq!(
+                    check(&known.strongest()),
+                    Err(refused),
+                    "{put:?} did not replace {:?}",
+                    known.strongest()
+                );
+                return known.observed_known(now);
+            }
             (PutResult::Stored { token_kept }, Some(known)) => {
                 assert_eq!(check(&known.weakest()), Ok(()), "{put:?} replaced {:?}", known.weakest());
                 if token_kept {
-                    known.lease_end.observed_known(now);
+                    known.observed_known(now);
                     assert!(
                         put.claim.has_token_of(&known.holder),
                         "the store kept a token that the caller did not present"
                     );
                     token = known.holder.token;
-                } else if put.claim.has_token_of(&known.holder) {
-                    known.lease_end.observed_unknown(now);
+                } else if put.keeps_token_of(&known.holder) {
+                    known.observed_unknown(now);
                 }
             }
             (PutResult::Held(held), Some(known)) => {
-                known.observed_refusal(held, check);
+                known.observed_refusal(held, |standing| match check(standing) {
+                    Err(PutResult::Held(held)) => Err(held),
+                    _ => Ok(()),
+                });
                 if !known.holder.token_only {
                     let silence = UNPROVEN_LEASES * known.put.ttl.as_millis();
                     let since = now.minus_millis(silence).plus_millis(1);
@@ -163,10 +205,21 @@ impl Model {
             }
             (refused, _) => panic!("{put:?} was refused: {refused:?}"),
         }
+        let before = self.peers.get(&put.registration.peer_id);
+        let sign = |before: Option<Standing>| {
+            put.signing.signature().map(|signature| Standing::sign(before.as_ref(), signature, now))
+        };
+        let (signed, longest) =
+            (sign(before.map(KnownPeer::weakest)), sign(before.map(KnownPeer::strongest)));
+        let since = |signed: &Option<SignedPeer>| signed.as_ref().map_or(now, |signed| signed.lock.since);
+        let locked = Range { earliest: since(&longest), latest: since(&signed) };
         let PutRequest { claim, token_only, ttl, .. } = put;
         let holder = Holder { source: claim.source, token, page: claim.page.page(), token_only };
         let (lease_end, proven_at) = (Range::of_lease(ttl, now), Range::exactly(now));
-        self.peers.insert(put.registration.peer_id.clone(), KnownPeer { put, holder, lease_end, proven_at });
+        self.peers.insert(
+            put.registration.peer_id.clone(),
+            KnownPeer { put, holder, signed, locked, lease_end, proven_at },
+        );
     }
 
     pub(super) fn renewed(&mut self, peer: &PeerId, claim: &Claim, renewal: Renewal, now: Timestamp) {
@@ -176,10 +229,11 @@ impl Model {
         let check = |standing: &Standing| standing.check_renewal(claim, WINDOW_MILLIS, now);
         match renewal {
             Renewal::Renewed { ttl, revived, .. } => {
+                assert!(!known.is_tombstone(), "{peer} has deregistered");
                 assert_eq!(ttl, known.put.ttl);
                 if revived {
                     known.lease_end.observed_not_live(now);
-                    known.lease_end.observed_known(now);
+                    known.observed_known(now);
                 } else {
                     known.lease_end.observed_live(now);
                 }
@@ -194,8 +248,10 @@ impl Model {
                 known.observed_refusal(held, |standing| check(standing).map(drop));
             }
             Renewal::Unknown => {
-                known.lease_end.observed_unknown(now);
-                self.peers.remove(peer);
+                known.observed_unknown(now);
+                if !known.is_tombstone() {
+                    self.peers.remove(peer);
+                }
             }
             Renewal::UnprovenLimit => panic!("the history has fewer peers than the bound"),
         }
@@ -209,17 +265,32 @@ impl Model {
         match removal {
             Removal::Held(held) => return known.observed_refusal(held, check),
             Removal::Removed { was_live } => {
+                assert!(!known.is_tombstone(), "{peer} has deregistered");
                 assert_eq!(check(&known.weakest()), Ok(()), "{claim:?} removed {:?}", known.weakest());
                 if was_live {
                     known.lease_end.observed_live(now);
                 } else {
                     known.lease_end.observed_not_live(now);
-                    known.lease_end.observed_known(now);
+                    known.observed_known(now);
                 }
             }
-            Removal::Unknown => known.lease_end.observed_unknown(now),
+            Removal::Unknown => {
+                known.observed_unknown(now);
+                if known.is_tombstone() {
+                    return;
+                }
+            }
         }
-        self.peers.remove(peer);
+        match (removal, &known.signed) {
+            (Removal::Removed { .. }, Some(signed)) => {
+                known.signed = Some(signed.left(now));
+                known.lease_end = Range {
+                    earliest: known.lease_end.earliest.min(now),
+                    latest: known.lease_end.latest.min(now),
+                };
+            }
+            _ => drop(self.peers.remove(peer)),
+        }
     }
 
     /// `whole` means that the pages are complete, so that a matching peer that they do not list is
@@ -246,14 +317,15 @@ impl Model {
     }
 
     pub(super) fn counted(&self, live: u64, dormant: u64, now: Timestamp) {
-        let count = |state: &dyn Fn(&Range) -> bool| {
-            self.peers.values().filter(|known| state(&known.lease_end)).map(|_| 1_u64).sum::<u64>()
+        let count = |state: &dyn Fn(&KnownPeer) -> bool| {
+            let known = self.peers.values().filter(|known| !known.is_tombstone());
+            known.filter(|known| state(known)).map(|_| 1_u64).sum::<u64>()
         };
-        let surely_live = count(&|end| now < end.earliest);
-        let maybe_live = count(&|end| now < end.latest);
+        let surely_live = count(&|known| now < known.lease_end.earliest);
+        let maybe_live = count(&|known| now < known.lease_end.latest);
         assert!((surely_live..=maybe_live).contains(&live), "{live} live: {surely_live} to {maybe_live}");
-        let surely_known = count(&|end| now < revival_end(end.earliest));
-        let maybe_known = count(&|end| now < revival_end(end.latest));
+        let surely_known = count(&|known| now < known.unknown_from().earliest);
+        let maybe_known = count(&|known| now < known.unknown_from().latest);
         let known = live + dormant;
         assert!(
             (surely_known..=maybe_known).contains(&known),
@@ -264,7 +336,7 @@ impl Model {
     /// Each peer that was live when the store stopped has one whole lease, and the start counts as
     /// its last proof. The same may be true of a peer that was dormant.
     pub(super) fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
-        for known in self.peers.values_mut() {
+        for known in self.peers.values_mut().filter(|known| !known.is_tombstone()) {
             let whole = Range::of_lease(known.put.ttl, now);
             known.lease_end.latest = whole.latest;
             known.proven_at.latest = now;

@@ -21,6 +21,16 @@ pub(crate) enum Fault {
     ReservesNothing,
     /// A client at the holder's address makes a registration token-only.
     AddressMakesTokenOnly,
+    /// A name that was signed once is not locked.
+    KeepsNoSignatures,
+    AcceptsAnyKey,
+    AcceptsOldRecords,
+    /// A client at the holder's address makes the first signature of a live name.
+    AddressSigns,
+    /// Each registration starts to hold the name anew.
+    ForgetsHowLongHeld,
+    LeavesNoTombstone,
+    RestartUnlocks,
     TrustsPages,
     /// A page's own registration is not recognized.
     ForgetsPages,

@@ -2,7 +2,9 @@
 //! built in.
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
-use aurora_discovery_registry::{Claim, Held, Holder, Proof, PutRequest, Source, TokenHash, WebOrigin};
+use aurora_discovery_registry::{
+    Claim, Held, Holder, Lock, Proof, PutRequest, PutResult, Replacement, Source, TokenHash, WebOrigin,
+};
 
 use super::{Entry, Fault, Peers, Reference};
 
@@ -17,12 +19,12 @@ impl Reference {
         }
     }
 
-    pub(super) fn check_replacement(
+    pub(super) fn check_registration(
         &self,
         entry: &Entry,
         put: &PutRequest,
         now: Timestamp,
-    ) -> Result<(), Held> {
+    ) -> Result<(), PutResult> {
         let mut standing = entry.standing();
         let claim = self.seen(&put.claim);
         match self.fault {
@@ -30,12 +32,22 @@ impl Reference {
             Some(Fault::ReservesNothing) if !entry.is_live(now) => return Ok(()),
             Some(Fault::NeverFreesNames) => standing.proven_at = now,
             Some(Fault::WrongTokenLocksOut) if is_wrong(&claim, entry) && entry.is_live(now) => {
-                return Err(Held { until: entry.expires });
+                return Err(PutResult::Held(Held { until: entry.expires }));
+            }
+            Some(Fault::AcceptsAnyKey) => standing.lock = None,
+            Some(Fault::AcceptsOldRecords) => {
+                standing.lock = standing.lock.map(|lock| Lock { seq: 0, ..lock });
+            }
+            Some(Fault::AddressSigns)
+                if standing.lock.is_none() && claim.comes_from(&entry.holder) && !entry.holder.token_only =>
+            {
+                return Ok(());
             }
             _ => {}
         }
         let token_only = put.token_only && !self.is(Fault::AddressMakesTokenOnly);
-        standing.check_replacement(&claim, token_only, now)
+        let put = Replacement { claim: &claim, token_only, signing: &put.signing };
+        standing.check_registration(&put, now)
     }
 
     pub(super) fn check_removal(&self, entry: &Entry, claim: &Claim, now: Timestamp) -> Result<(), Held> {

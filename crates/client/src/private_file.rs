@@ -1,0 +1,87 @@
+//! Files that only their owner may read.
+
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+
+/// The text of a small file, or `None` if it does not exist.
+pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
+    // What these files contain is shorter. The limit applies to other files, some of which have no
+    // end.
+    const MAX_BYTES: u64 = 1_024;
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text)?;
+    Ok(Some(text))
+}
+
+/// Replaces a file. When the call returns, the text survives a crash and a loss of power, and at no
+/// time does the file contain a part of it.
+pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
+    let new = new_path(path);
+    let replaced =
+        create(&new, text).and_then(|()| fs::rename(&new, path)).and_then(|()| sync_directory(path));
+    replaced.inspect_err(|_| {
+        // The error matters more than the file that may be left behind.
+        let _ = fs::remove_file(&new);
+    })
+}
+
+/// Creates a file that does not exist yet, durably and as a whole.
+pub(crate) fn create_new(path: &Path, text: &str) -> io::Result<()> {
+    let new = new_path(path);
+    // A link is made only if the path is free, while a rename would replace what is there.
+    let created = create(&new, text).and_then(|()| fs::hard_link(&new, path));
+    let removed = fs::remove_file(&new);
+    created.and(removed).and_then(|()| sync_directory(path))
+}
+
+/// Checks that a file can be written, without changing it.
+pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
+    let new = new_path(path);
+    // A rename cannot replace a directory.
+    let result = if path.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(()) };
+    result.and_then(|()| create(&new, "")).and_then(|()| fs::remove_file(&new))
+}
+
+/// The file that is renamed when it is complete. It is in the same directory, because a rename is
+/// atomic only within a file system.
+fn new_path(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map(OsString::from).unwrap_or_default();
+    name.push(".new");
+    path.with_file_name(name)
+}
+
+/// Creates and syncs a file. It must not exist yet, so that no other user can prepare a file or a
+/// link at its path.
+fn create(path: &Path, text: &str) -> io::Result<()> {
+    // A crash may have left one behind.
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    writeln!(file, "{text}")?;
+    file.sync_all()
+}
+
+/// Makes a rename within the directory of `path` survive a loss of power.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        // Other systems cannot open a directory as a file.
+        return Ok(());
+    }
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
+}
