@@ -14,8 +14,10 @@ use crate::verb::deregister::DeregisterArgs;
 use crate::verb::discover::DiscoverArgs;
 use crate::verb::heartbeat::HeartbeatArgs;
 use crate::verb::keep::KeepArgs;
+use crate::verb::keygen::KeygenArgs;
 use crate::verb::network::NetworkArgs;
 use crate::verb::register::RegisterArgs;
+use crate::verb::verify::VerifyArgs;
 
 /// Aurora Discovery: a service through which the peers of a network find each other.
 #[derive(Debug, Parser)]
@@ -44,6 +46,10 @@ pub(crate) enum Command {
     Network(NetworkArgs),
     /// Register a peer, renew its lease until stopped, then deregister it.
     Keep(KeepArgs),
+    /// Make a private key that signs a peer's registrations, and print its public key.
+    Keygen(KeygenArgs),
+    /// Verify a signed registration, without a service.
+    Verify(VerifyArgs),
     /// Run a service in memory with a dozen simulated peers, and show them live.
     Demo(DemoArgs),
     /// Check a service as peers and browsers use it, and print how to fix each problem.

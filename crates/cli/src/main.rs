@@ -9,6 +9,7 @@ mod demo;
 mod doctor;
 mod escape;
 mod failure;
+mod key;
 mod log;
 mod output;
 mod peer;
@@ -58,6 +59,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::CreateTable(args) => single_thread_runtime()?.block_on(create_table::run(args)),
         Command::Doctor(args) => single_thread_runtime()?.block_on(doctor::run(args)),
         Command::Cost(args) => cost::run(&args),
+        Command::Keygen(args) => verb::keygen::run(&args),
+        Command::Verify(args) => verb::verify::run(&args),
         Command::Settings => settings::print_table(),
         Command::Register(args) => single_thread_runtime()?.block_on(verb::register::run(args)),
         Command::Heartbeat(args) => single_thread_runtime()?.block_on(verb::heartbeat::run(args)),

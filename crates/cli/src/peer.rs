@@ -4,6 +4,7 @@ use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, RegisterR
 use clap::Args;
 
 use crate::failure::Failure;
+use crate::key::KeyArgs;
 use crate::token::TokenArgs;
 
 /// What a peer publishes.
@@ -30,6 +31,8 @@ pub(crate) struct PeerArgs {
     pub(crate) ttl: Option<u32>,
     #[command(flatten)]
     pub(crate) token: TokenArgs,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
 }
 
 impl PeerArgs {

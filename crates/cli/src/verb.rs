@@ -5,6 +5,8 @@ pub(crate) mod discover;
 pub(crate) mod health;
 pub(crate) mod heartbeat;
 pub(crate) mod keep;
+pub(crate) mod keygen;
 pub(crate) mod network;
 mod page;
 pub(crate) mod register;
+pub(crate) mod verify;

@@ -41,11 +41,12 @@ pub(crate) struct KeepArgs {
 pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let token_file = args.peer.token.file();
+    let key = args.peer.key.clone();
     let registration = args.peer.registration()?;
     let mut leave = pin!(leave_requested());
     let mut may_replace = false;
     loop {
-        let mut options = KeeperOptions::new().replace(may_replace);
+        let mut options = key.apply(KeeperOptions::new().replace(may_replace))?;
         if let Some(file) = &token_file {
             options = options.token_file(file.path());
         }

@@ -16,6 +16,7 @@ mod serve;
 mod setting;
 #[cfg(feature = "stand-in")]
 mod shared_table;
+mod signed;
 mod time;
 mod tls;
 mod usage_error;
