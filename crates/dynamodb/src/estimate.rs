@@ -155,7 +155,7 @@ mod tests {
 
     #[test]
     fn a_size_is_extrapolated_from_the_observed_part_of_the_ring() {
-        let seen = Observation { entries: 40, covered: RING / 250, peers_read: 30, live: 20 };
+        let seen = Observation { entries: 40, covered: RING / 250, peers_read: 30, live: 20, half_units: 0 };
         assert_eq!(seen.estimated_entries(), 10_000);
         assert_eq!(seen.estimated_live(), 6_667);
         assert_eq!(seen.entries_needed_for(20), 30);
@@ -179,7 +179,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn one_query_with_mostly_dormant_peers_triggers_sweeps_until_its_estimate_expires() {
         let sizes = SizeEstimates::default();
-        let seen = |live| Observation { entries: 100, covered: RING, peers_read: 100, live };
+        let seen = |live| Observation { entries: 100, covered: RING, peers_read: 100, live, half_units: 0 };
         sizes.add(&[], &seen(90));
         assert!(!sizes.any_mostly_dormant());
         sizes.add(&[Archetype::parse("a").unwrap()], &seen(10));

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_protocol::{Archetype, Timestamp};
 use aurora_discovery_registry::Source;
 use parking_lot::Mutex;
 use tokio::time::Instant;

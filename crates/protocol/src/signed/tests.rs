@@ -1,7 +1,7 @@
 use super::*;
 use crate::{Code, DiscoverBounds, Metadata, SecretKey};
 
-const BOUNDS: DiscoverBounds = DiscoverBounds { default: 20, max: 100 };
+const BOUNDS: DiscoverBounds = DiscoverBounds::new(20, 100);
 const TTL: RangeInclusive<Ttl> = Ttl::from_secs(30)..=Ttl::from_secs(600);
 
 fn key(number: u8) -> SecretKey {
