@@ -6,6 +6,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -38,8 +39,10 @@ struct Open {
     entries: HashMap<u64, Entry>,
     all: BTreeSet<u64>,
     groups: HashMap<Group, BTreeSet<u64>>,
-    /// All sources, ordered by their number of connections.
-    by_number: BTreeSet<(usize, Source)>,
+    /// All sources, ordered by their number of connections, and then by a keyed hash, so that no
+    /// address is better off than others.
+    by_number: BTreeSet<(usize, u64, Source)>,
+    hasher: RandomState,
 }
 
 struct Entry {
@@ -99,8 +102,8 @@ impl Connections {
         match Group::all_of(source).find(|group| self.is_full(open, *group, source)) {
             None if open.all.len() < self.max => Some(()),
             None => {
-                let larger = open.by_number.iter().rev().take_while(|(number, _)| *number > own);
-                let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(_, source)| *source).collect();
+                let larger = open.by_number.iter().rev().take_while(|(number, ..)| *number > own);
+                let largest: Vec<_> = larger.take(LARGEST_SOURCES).map(|(.., source)| *source).collect();
                 let mut largest = largest.into_iter().map(Group::Source);
                 largest.find_map(|group| open.displace(Some(group), 0)).or_else(|| open.displace(None, own))
             }
@@ -159,10 +162,11 @@ impl Open {
 
     /// Orders `source` by its number of connections, which was `before`.
     fn count(&mut self, source: Source, before: usize) {
-        self.by_number.remove(&(before, source));
+        let hash = self.hasher.hash_one(source);
+        self.by_number.remove(&(before, hash, source));
         let now = self.number_of(source);
         if now > 0 {
-            self.by_number.insert((now, source));
+            self.by_number.insert((now, hash, source));
         }
     }
 

@@ -35,7 +35,7 @@ const ORIGINS: [&str; 3] = ["https://one.example", "https://two.example", "null"
 const TTLS: [u32; 4] = [30, 60, 300, 3_600];
 
 pub async fn random_histories_agree_with_the_reference_model(subject: &dyn Subject) {
-    history(subject, subject.guarantees().scale.steps, 7).await;
+    history(subject, subject.guarantees().scale.steps, 9).await;
 }
 
 /// Runs `steps` random calls. Each result must be among those that the model allows. The same seed
