@@ -141,6 +141,8 @@ SETTINGS = {
     "AURORA_MAX_PAGE_BYTES": "MaxPageBytes",
     "AURORA_TRUSTED_HOPS": "TrustedHops",
     "AURORA_ADDRESSES": "Addresses",
+    "AURORA_SIGNATURES": "Signatures",
+    "AURORA_AUDIENCE": "Audience",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",
