@@ -71,8 +71,8 @@ pub fn choose_diverse<T, N: Eq + Hash>(
 /// much of the one as of the other.
 pub fn interleave<T>(uniform: Vec<T>, different: Vec<T>) -> Vec<T> {
     let mut merged = Vec::with_capacity(uniform.len() + different.len());
-    let (mut uniform, mut different) = (uniform.into_iter(), different.into_iter());
-    while let Some(peer) = uniform.next() {
+    let mut different = different.into_iter();
+    for peer in uniform {
         merged.push(peer);
         merged.extend(different.next());
     }
