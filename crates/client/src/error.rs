@@ -21,7 +21,7 @@ pub enum Error {
         /// The HTTP status.
         status: u16,
         /// The reason that the service gave.
-        body: ErrorBody,
+        body: Box<ErrorBody>,
         /// When to retry, if the service said so.
         retry_after: Option<Duration>,
     },

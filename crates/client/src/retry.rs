@@ -50,7 +50,7 @@ mod tests {
     use super::*;
 
     fn refused(status: u16, retry_after: Option<u64>) -> Error {
-        let body = ErrorBody::from(Refusal::new(Code::Unavailable, "no"));
+        let body = Box::new(ErrorBody::from(Refusal::new(Code::Unavailable, "no")));
         Error::Refused { status, body, retry_after: retry_after.map(Duration::from_secs) }
     }
 

@@ -156,7 +156,7 @@ impl Transport {
     fn refusal(&self, response: &RawResponse) -> Error {
         let (status, retry_after) = (response.status, retry_after(&response.headers));
         match serde_json::from_slice::<ErrorBody>(&response.body) {
-            Ok(body) => Error::Refused { status, body, retry_after },
+            Ok(body) => Error::Refused { status, body: Box::new(body), retry_after },
             Err(_) => {
                 let text = String::from_utf8_lossy(&response.body);
                 let cause = if text.contains("serves HTTPS") {

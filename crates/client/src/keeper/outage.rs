@@ -92,7 +92,7 @@ mod tests {
     async fn an_id_that_another_client_holds_is_tried_again_at_the_end_of_its_lease() {
         let refused = |seconds: Option<u64>| Error::Refused {
             status: 403,
-            body: ErrorBody::from(Refusal::new(Code::NotHolder, "held")),
+            body: Box::new(ErrorBody::from(Refusal::new(Code::NotHolder, "held"))),
             retry_after: seconds.map(Duration::from_secs),
         };
         let first = Outage::new().after_not_holder(&refused(Some(200)));

@@ -11,6 +11,7 @@ use super::{Index, Schedule, State};
 use crate::record::Record;
 
 /// A parsed record.
+#[expect(clippy::large_enum_variant, reason = "a record is applied at once, and not kept")]
 pub(crate) enum ParsedRecord {
     Registered(Entry),
     Expired { peer: PeerId, at: Timestamp },

@@ -2,8 +2,8 @@
 //!
 //! A change is sent once to each watcher, so a few kilobytes a second of changes can become
 //! megabytes. Each frame is charged when it is read. A stream reads only if the budget has room for
-//! as much as the stream read last, and a new stream only if there is room for a whole frame, so
-//! that clients gain nothing by reconnecting. A stream that may not read waits. Meanwhile it holds
+//! as much as the stream read last. A stream that resumes reads only if there is room for a whole
+//! frame, so that clients gain nothing by reconnecting. A stream that may not read waits. Meanwhile it holds
 //! only its position, and changes of the same peer collapse. The streams that have been behind for
 //! longest are sent away, so that the others can keep up.
 
@@ -72,9 +72,11 @@ impl Account {
         Self { budget, expected: units(FRAME_BYTES), failures: 0, caught_up_at: Instant::now(), patience }
     }
 
-    /// Records that there is no change left to send.
+    /// Records that there is no change left to send. The next frame then has only new changes, which
+    /// are probably few, so that a stream that keeps up need not wait for those that are behind.
     pub(super) fn caught_up(&mut self) {
         self.caught_up_at = Instant::now();
+        self.expected = NonZeroU32::MIN;
     }
 
     /// Charges a frame that was read.

@@ -90,6 +90,10 @@ impl EventStream {
     /// The next frame of the stream, once there is one.
     fn next(&mut self, context: &mut Context<'_>) -> Poll<Vec<u8>> {
         if let Some(preface) = self.preface.take() {
+            // A stream that starts at the present has nothing to catch up on.
+            if self.watching.poll_changes(context).is_pending() {
+                self.account.caught_up();
+            }
             return Poll::Ready(preface);
         }
         // Takes changes until a frame is full, and waits only if the change log has no more.

@@ -185,7 +185,7 @@ fn a_rotation_is_for_one_record_only() {
 fn a_body_is_signed_or_not() {
     let record = SignedRecord::sign(&registration(), &terms(5), &key(1)).unwrap();
     let read = |body: &str| RegisterBody::from_body(body.as_bytes(), TTL, BOUNDS);
-    let request = SignedRegisterRequest { signed: record.clone(), lease_token: None, discover: None };
+    let request = SignedRegisterRequest { signed: record, lease_token: None, discover: None };
     let body = serde_json::to_string(&request).unwrap();
     assert_eq!(read(&body).unwrap(), RegisterBody::Signed(request));
     let with_page = body.replace('}', r#","lease_token":"t","discover":{"limit":3},"unknown":1}"#);

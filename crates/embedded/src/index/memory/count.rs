@@ -12,7 +12,7 @@ pub(crate) struct CountTable {
 }
 
 /// Packed into 12 bytes instead of 16, because each peer adds up to six counts.
-#[repr(packed(4))]
+#[repr(Rust, packed(4))]
 struct Count {
     key: u64,
     count: u32,
