@@ -53,6 +53,7 @@ async fn start() -> (CargoLambda, Bootstrap) {
         ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
         // The suite tests the bound of the contract, not the lower default on a table.
         ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
+        ("AURORA_MAX_PAGE_BYTES", "1048576"),
     ];
     let process = Bootstrap::start(&emulator.runtime_api(), &settings);
     (emulator, process)

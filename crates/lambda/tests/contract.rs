@@ -73,6 +73,7 @@ async fn start(kind: Kind, needs: Needs) -> Option<Target> {
         ("AURORA_DYNAMODB_ENDPOINT", &endpoint),
         // The suite tests the bound of the contract, not the lower default on a table.
         ("AURORA_MAX_ARCHETYPES_PER_PEER", "32"),
+        ("AURORA_MAX_PAGE_BYTES", "1048576"),
     ];
     let process = Bootstrap::start(&api.authority(), &settings);
     let mut target = Target::new(gateway::start(kind, api).await, process);

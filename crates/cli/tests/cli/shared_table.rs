@@ -46,8 +46,8 @@ fn start(table: &str) -> (String, Running) {
 fn start_with(table: &str, variables: &[(&str, &OsStr)]) -> (String, Running) {
     let endpoint = endpoint();
     let mut arguments = vec!["--store", "dynamodb", "--table", table, "--dynamodb-endpoint", &endpoint];
-    // The suite tests the bound of the contract, not the lower default on a table.
-    arguments.extend(["--max-archetypes-per-peer", "32"]);
+    // The suite tests the bounds of the contract, not the lower defaults on a table.
+    arguments.extend(["--max-archetypes-per-peer", "32", "--max-page-bytes", "1048576"]);
     let Service { endpoint, running } = Service::start_with(&arguments, variables);
     (endpoint, running)
 }
