@@ -60,7 +60,7 @@ pub(crate) enum Command {
     /// it.
     #[cfg(feature = "dynamodb")]
     CreateTable(CreateTableArgs),
-    /// Print the settings of `serve` as the README lists them.
+    /// Print the settings of `serve` as the documentation lists them.
     #[command(hide = true)]
     Settings,
 }

@@ -42,7 +42,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     Ok(args)
 }
 
-/// Prints the settings as the README lists them.
+/// Prints the settings as the documentation lists them.
 pub(crate) fn print_table() -> Result<(), Failure> {
     print(aurora_discovery_settings::markdown_table(&subcommand(&command()), CONFIG).trim_end())
 }

@@ -8,10 +8,10 @@ mod contract;
 mod cost;
 mod demo;
 mod doctor;
+mod documentation;
 mod drain;
 mod keep;
 mod proxy;
-mod readme;
 mod serve;
 mod setting;
 #[cfg(feature = "stand-in")]
