@@ -196,7 +196,7 @@ const cases = {
 
   async "a service without changes to follow is polled"(browser, service) {
     const refusal = { error: "no change log is available", code: "not_available_here" };
-    const prepare = (page) => page.route("**/watch*", (route) => route.fulfill({ status: 501, json: refusal }));
+    const prepare = (page) => page.route(/\/watch(\?|$)/, (route) => route.fulfill({ status: 501, json: refusal }));
     await service.register({ peer_id: "first" });
     await inWindow(browser, service, { prepare, expected: /status of 501/ }, async (window) => {
       await window.untilText("#status", "Polling");

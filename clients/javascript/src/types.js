@@ -10,7 +10,7 @@
  * @property {string} [exclude] The id of a peer to leave out, normally the caller's own.
  * @property {"sample" | "all"} [order] A uniform random sample (default), or an enumeration.
  * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
- * @property {"legacy" | "full" | "contact"} [view] The representation of each peer.
+ * @property {"legacy" | "full" | "contact" | "observer"} [view] The representation of each peer.
  * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
  */
 

@@ -108,7 +108,7 @@ async function fetchSelected() {
     return;
   }
   try {
-    const { peers } = await client.discover({ archetypes: [figures.selected], limit: OF_ARCHETYPE, view: "full" });
+    const { peers } = await client.discover({ archetypes: [figures.selected], limit: OF_ARCHETYPE, view: "observer" });
     for (const peer of peers) {
       directory.put(peer, "found");
     }

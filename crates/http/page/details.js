@@ -101,7 +101,7 @@ export class Details {
   async #introduce(peer, found) {
     const archetypes = (peer.archetypes ?? []).slice(0, 8);
     try {
-      const { peers } = await this.#client().discover({ archetypes, exclude: peer.peer_id, limit: INTRODUCTIONS });
+      const { peers } = await this.#client().discover({ archetypes, exclude: peer.peer_id, limit: INTRODUCTIONS, view: "observer" });
       this.#introduced(peer.peer_id, peers.map(({ peer_id }) => peer_id));
       found.replaceChildren(...peers.map((other) => this.#link(other)));
       if (peers.length === 0) {

@@ -52,7 +52,7 @@ export class Feed {
   async #run() {
     const { signal } = this.#closed;
     try {
-      for await (const event of this.#client.watch({ view: "full" }, { signal })) {
+      for await (const event of this.#client.watch({ view: "observer" }, { signal })) {
         await this.#take(event);
       }
     } catch (error) {
@@ -152,7 +152,7 @@ export class Feed {
     let cursor;
     do {
       /** @type {import("./client/types.js").DiscoverResponse} */
-      const page = await this.#client.discover({ view: "full", order: "all", cursor }, options);
+      const page = await this.#client.discover({ view: "observer", order: "all", cursor }, options);
       this.#directory.total = page.total;
       if (page.total > WHOLE_UP_TO) {
         return this.#sample(options);
@@ -170,7 +170,7 @@ export class Feed {
   /** @param {{signal: AbortSignal}} options */
   async #sample(options) {
     const directory = this.#directory;
-    const { peers, total } = await this.#client.discover({ view: "full", limit: SAMPLE }, options);
+    const { peers, total } = await this.#client.discover({ view: "observer", limit: SAMPLE }, options);
     directory.total = total;
     if (!directory.isSample) {
       directory.clear();

@@ -89,7 +89,8 @@ export class PeerList {
 
   /** Updates the countdowns. */
   tick() {
-    for (const { entry, lease, bar } of this.#rows.values()) {
+    for (const { entry, row, lease, bar } of this.#rows.values()) {
+      row.classList.toggle("new", entry.isNew());
       const left = entry.secondsLeft();
       setText(lease, left > 0 ? duration(left) : "due");
       bar.style.width = `${entry.lease > 0 ? Math.min(100, (100 * left) / entry.lease) : 0}%`;
@@ -109,7 +110,6 @@ export class PeerList {
       setText(known.address, contact(peer));
       known.badges.replaceChildren(...this.#badges(entry));
     }
-    known.row.classList.toggle("new", entry.isNew());
     known.row.classList.toggle("own", entry.id === this.own);
     return known.row;
   }

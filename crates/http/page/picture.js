@@ -34,6 +34,11 @@ export class Picture {
   #dots = new Map();
   /** @type {Set<Dot>} */
   #departing = new Set();
+  /**
+   * The introductions that the page knows, by the id of the peer that got them.
+   * @type {Map<string, string[]>}
+   */
+  #met = new Map();
   /** @type {string[]} */
   #ranking = [];
   #view = { x: 0, y: 0, scale: 0 };
@@ -104,13 +109,10 @@ export class Picture {
    * @param {string[]} others
    */
   introduce(id, others) {
-    const dot = this.#dots.get(id);
-    const met = others.map((other) => this.#dots.get(other)).filter((other) => other !== undefined);
-    if (dot && met.length > 0) {
-      dot.links = met;
-      this.#layout.warm(0.4);
-      this.draw();
-    }
+    this.#met.set(id, others);
+    this.#lacksLinks = true;
+    this.#layout.warm(0.4);
+    this.draw();
   }
 
   /** Plans a frame. */
@@ -137,6 +139,7 @@ export class Picture {
       known && this.#classify(known);
     } else if (known) {
       this.#dots.delete(entry.id);
+      this.#met.delete(entry.id);
       this.#layout.nodes.delete(known);
       if (change !== "dropped") {
         known.leavesAt = performance.now();
@@ -182,6 +185,11 @@ export class Picture {
       byColour[dot.colour].push(dot);
     }
     for (const dot of dots) {
+      const met = this.#met.get(dot.entry.id);
+      if (met) {
+        dot.links = met.map((id) => this.#dots.get(id)).filter((other) => other !== undefined);
+        continue;
+      }
       dot.links = dot.links.filter((other) => this.#dots.get(/** @type {Dot} */ (other).entry.id) === other);
       for (let tries = 0; dot.links.length < wanted && tries < 3 * wanted; tries++) {
         // A rare archetype has too few peers.
@@ -301,7 +309,8 @@ export class Picture {
     }
     context.globalAlpha = this.#dots.size > 200 ? 0.4 : 0.6;
     context.strokeStyle = this.#colour("line");
-    context.lineWidth = this.#dots.size > 200 ? 0.7 : 1;
+    // A line of one pixel of the device is drawn much faster than a wider one.
+    context.lineWidth = this.#dots.size > 200 ? 1 / context.getTransform().a : 1;
     context.stroke();
     const shown = this.#pointed ?? this.#dots.get(this.own);
     if (shown) {

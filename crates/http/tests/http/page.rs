@@ -6,7 +6,12 @@ use crate::support::Service;
 
 const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
 
-async fn request(service: &Service, method: Method, path: &str, headers: &[(&str, &str)]) -> reqwest::Response {
+async fn request(
+    service: &Service,
+    method: Method,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> reqwest::Response {
     let mut request = service.client.request(method, service.url(path));
     for (name, value) in headers {
         request = request.header(*name, *value);
