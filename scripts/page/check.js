@@ -45,7 +45,7 @@ async function inWindow(browser, service, settings, run) {
 async function picture(window, name) {
   if (options.pictures) {
     await window.page.waitForTimeout(2_500); // until the picture of the network rests
-    await window.page.screenshot({ path: join(options.pictures, `${name}.png`), fullPage: true });
+    await window.page.screenshot({ path: join(options.pictures, `${name}.png`) });
   }
 }
 

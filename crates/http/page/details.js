@@ -3,7 +3,7 @@
 import { element, setText } from "./dom.js";
 import { message } from "./feed.js";
 import { verify } from "./signature.js";
-import { contact, duration, visible, visibleLines } from "./text.js";
+import { contact, countdown, duration, visible, visibleLines } from "./text.js";
 
 // The introductions that the button asks for.
 const INTRODUCTIONS = 8;
@@ -90,7 +90,7 @@ export class Details {
       const isListed = this.#directory.entries.get(this.#entry.id) === this.#entry;
       const left = this.#entry.secondsLeft();
       setText(this.#state, isListed ? "" : "This peer is no longer shown: it has left, or its lease has ended.");
-      setText(this.#lease, left > 0 ? duration(left) : "its next heartbeat is due");
+      setText(this.#lease, left > 0 ? countdown(left) : "its next heartbeat is due");
     }
   }
 

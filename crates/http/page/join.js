@@ -3,7 +3,7 @@
 import { DiscoveryError } from "./client/errors.js";
 import { element, setText } from "./dom.js";
 import { message } from "./feed.js";
-import { contact, duration, visible } from "./text.js";
+import { contact, countdown, duration, visible } from "./text.js";
 
 // The peers that each heartbeat asks for.
 const DISCOVERED = 8;
@@ -52,9 +52,9 @@ export class Join {
     const now = performance.now();
     if (this.#keeper && this.#endsAt > now) {
       const next = Math.max(0, (this.#nextAt - now) / 1_000);
-      const lease = duration((this.#endsAt - now) / 1_000);
+      const lease = countdown((this.#endsAt - now) / 1_000);
       // The list of peers has the seconds. Here a screen reader would read each of them.
-      setText(this.#elements.status.lastChild, ` Lease: ${lease}; next heartbeat in ${duration(next)}.`);
+      setText(this.#elements.status.lastChild, ` Lease: ${lease}; next heartbeat in ${countdown(next)}.`);
     }
   }
 

@@ -1,7 +1,7 @@
 // The list of peers, with a search.
 
 import { element, setText } from "./dom.js";
-import { contact, duration, number, visible } from "./text.js";
+import { contact, countdown, number, visible } from "./text.js";
 
 // The rows at first, and with each "Show more".
 const ROWS = 25;
@@ -92,7 +92,7 @@ export class PeerList {
     for (const { entry, row, lease, bar } of this.#rows.values()) {
       row.classList.toggle("new", entry.isNew());
       const left = entry.secondsLeft();
-      setText(lease, left > 0 ? duration(left) : "due");
+      setText(lease, left > 0 ? countdown(left) : "due");
       bar.style.width = `${entry.lease > 0 ? Math.min(100, (100 * left) / entry.lease) : 0}%`;
     }
   }

@@ -51,6 +51,15 @@ export function duration(seconds) {
 }
 
 /**
+ * The rest of a lease, such as `42 s` or `4:07 min`.
+ * @param {number} seconds
+ */
+export function countdown(seconds) {
+  const whole = Math.ceil(seconds);
+  return whole < 60 ? `${whole} s` : `${Math.floor(whole / 60)}:${String(whole % 60).padStart(2, "0")} min`;
+}
+
+/**
  * The address and the port of a peer.
  * @param {import("./client/types.js").Peer} peer
  */
