@@ -11,7 +11,7 @@
  * @property {"sample" | "diverse" | "all"} [order] A uniform random sample (default), one of which half
  *   comes from different networks, or an enumeration.
  * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
- * @property {"legacy" | "full" | "contact"} [view] The representation of each peer.
+ * @property {"legacy" | "full" | "contact" | "observer"} [view] The representation of each peer.
  * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
  */
 

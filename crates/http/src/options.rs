@@ -18,6 +18,9 @@ pub struct ServiceOptions {
     pub base_path: Option<String>,
     /// Whether scripts of other origins may read the responses.
     pub cors: bool,
+    /// Whether browsers get a page with a view of the network at `/`. `false` by default, for
+    /// transports that forward only the paths of the API.
+    pub page: bool,
     /// The maximum number of requests that are handled at once; others get 503. Each holds a body
     /// of up to 16 KiB. If this many requests are waiting for a disk, it is better for clients to
     /// try again.
@@ -52,6 +55,7 @@ impl Default for ServiceOptions {
             clock: Clock::default(),
             base_path: None,
             cors: true,
+            page: false,
             max_in_flight: 4_096,
             request_timeout: Duration::from_secs(10),
             log_one_in: 0,
@@ -67,7 +71,8 @@ impl Default for ServiceOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The options of the service. Here the rates of a source are limited by default.
+    /// The options of the service. Here the page is served and the rates of a
+    /// source are limited by default.
     pub service: ServiceOptions,
     /// The address to listen on. The default is loopback, because an operator should choose to run
     /// a registry that anyone can fill.
@@ -106,7 +111,11 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
-            service: ServiceOptions { rate_limits: Some(RateLimits::default()), ..ServiceOptions::default() },
+            service: ServiceOptions {
+                page: true,
+                rate_limits: Some(RateLimits::default()),
+                ..ServiceOptions::default()
+            },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             metrics_listen: None,
             tls: None,

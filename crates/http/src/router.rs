@@ -14,6 +14,7 @@ use crate::error::Failure;
 use crate::handler::{
     deregister, discover, health, heartbeat, livez, network, openapi, readyz, register, watch,
 };
+use crate::page;
 use crate::route::Route;
 use crate::service::Service;
 
@@ -25,6 +26,9 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         let methods = handler(route).options(preflight).fallback(method_not_allowed);
         let with_slash = format!("{}/", route.path());
         router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
+    }
+    if service.options.page {
+        router = page::add_to(router);
     }
     router.fallback(not_found).with_state(service)
 }
@@ -44,11 +48,11 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
     }
 }
 
-async fn preflight() -> StatusCode {
+pub(crate) async fn preflight() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn not_found(method: Method, uri: Uri) -> Response {
+pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
     const SHOWN_CHARS: usize = 64;
     if method == Method::OPTIONS {
         return preflight().await.into_response();
@@ -59,7 +63,7 @@ async fn not_found(method: Method, uri: Uri) -> Response {
     Failure::new(Code::NotFound, message).into_response()
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let Some(route) = Route::of(uri.path()) else { return not_found(method, uri).await };
     let message = format!("{} accepts {}, not {method}", route.path(), route.method());
     ([(ALLOW, route.allow())], Failure::new(Code::MethodNotAllowed, message)).into_response()

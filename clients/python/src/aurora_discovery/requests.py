@@ -23,7 +23,7 @@ class DiscoverRequest:
     enumeration page by page."""
     cursor: str | None = None
     """`next_cursor` of the previous page of an enumeration."""
-    view: Literal["legacy", "full", "contact"] | None = None
+    view: Literal["legacy", "full", "contact", "observer"] | None = None
     """The representation of each peer."""
     fill: Literal["any"] | None = None
     """`any`: fill a short sample with random peers of the whole network."""

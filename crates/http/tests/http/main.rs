@@ -15,6 +15,7 @@ mod metrics;
 mod network;
 mod open_network;
 mod openapi;
+mod page;
 mod proxies;
 mod rates;
 mod shutdown;
