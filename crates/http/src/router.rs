@@ -12,7 +12,8 @@ use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
 use crate::handler::{
-    deregister, discover, health, heartbeat, livez, network, openapi, readyz, register, watch,
+    block, blocks, deregister, discover, evict, health, heartbeat, livez, network, openapi, readyz, register,
+    unblock, watch,
 };
 use crate::route::Route;
 use crate::service::Service;
@@ -41,6 +42,10 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Network => get(network),
         Route::Watch => get(watch),
         Route::OpenApi => get(openapi),
+        Route::Evict => post(evict),
+        Route::Block => post(block),
+        Route::Unblock => post(unblock),
+        Route::Blocks => get(blocks),
     }
 }
 
@@ -48,7 +53,7 @@ async fn preflight() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-async fn not_found(method: Method, uri: Uri) -> Response {
+pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
     const SHOWN_CHARS: usize = 64;
     if method == Method::OPTIONS {
         return preflight().await.into_response();

@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod drain;
 mod keep;
+mod keys;
 mod proxy;
 mod readme;
 mod serve;
