@@ -78,8 +78,8 @@ def listed(service: Service) -> dict[str, object] | None:
 
 def public_record(service: Service) -> object:
     peer = listed(service)
-    if peer is None:
-        raise RuntimeError("the victim is not listed")
+    if peer is None or "signed" not in peer:
+        raise RuntimeError("the victim's record is not listed")
     return peer["signed"]
 
 
