@@ -10,6 +10,7 @@ use crate::create_table::CreateTableArgs;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
 use crate::serve::ServeArgs;
+use crate::verb::admin::{BlockArgs, BlocksArgs, EvictArgs};
 use crate::verb::deregister::DeregisterArgs;
 use crate::verb::discover::DiscoverArgs;
 use crate::verb::heartbeat::HeartbeatArgs;
@@ -46,10 +47,18 @@ pub(crate) enum Command {
     Network(NetworkArgs),
     /// Register a peer, renew its lease until stopped, then deregister it.
     Keep(KeepArgs),
-    /// Make a private key that signs a peer's registrations, and print its public key.
+    /// Make a private key that signs a peer's registrations, or an API key for a service.
     Keygen(KeygenArgs),
     /// Verify a signed registration, without a service.
     Verify(VerifyArgs),
+    /// Delete peers as an operator: one peer, those of a key, or those of a source.
+    Evict(EvictArgs),
+    /// Block a peer, a key or a source for some time, and delete its peers.
+    Block(BlockArgs),
+    /// End a block.
+    Unblock(EvictArgs),
+    /// List the blocks in force.
+    Blocks(BlocksArgs),
     /// Run a service in memory with a dozen simulated peers, and show them live.
     Demo(DemoArgs),
     /// Check a service as peers and browsers use it, and print how to fix each problem.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_discovery_client::{Client, ClientOptions};
+use aurora_discovery_client::{ApiKeyFile, Client, ClientOptions};
 use clap::Args;
 
 use crate::failure::Failure;
@@ -18,6 +18,9 @@ pub(crate) struct ConnectArgs {
     /// Trust only the certificate authorities in this PEM file, not those of the system.
     #[arg(long, env = "AURORA_CA_CERT", value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
+    /// The file with the API key, if the service requires one.
+    #[arg(long, env = "AURORA_API_KEY_FILE", value_name = "FILE")]
+    pub(crate) api_key_file: Option<PathBuf>,
     /// The timeout of one attempt.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=3_600))]
     pub(crate) timeout: u64,
@@ -40,6 +43,9 @@ impl ConnectArgs {
             let pem = fs::read(path)
                 .map_err(|error| Failure::flag("--ca-cert", format_args!("{}: {error}", path.display())))?;
             options = options.ca_certificates(pem);
+        }
+        if let Some(path) = &self.api_key_file {
+            options = options.api_key(&ApiKeyFile::new(path).read()?);
         }
         Client::new(options).map_err(|error| Failure::Usage(error.to_string()))
     }

@@ -68,6 +68,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Deregister(args) => single_thread_runtime()?.block_on(verb::deregister::run(args)),
         Command::Health(args) => single_thread_runtime()?.block_on(verb::health::run(args)),
         Command::Network(args) => single_thread_runtime()?.block_on(verb::network::run(args)),
+        Command::Evict(args) => single_thread_runtime()?.block_on(verb::admin::evict(args)),
+        Command::Block(args) => single_thread_runtime()?.block_on(verb::admin::block(args)),
+        Command::Unblock(args) => single_thread_runtime()?.block_on(verb::admin::unblock(args)),
+        Command::Blocks(args) => single_thread_runtime()?.block_on(verb::admin::blocks(args)),
         Command::Keep(args) => single_thread_runtime()?.block_on(verb::keep::run(args)),
     }
 }

@@ -92,11 +92,11 @@ async fn serve(
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
     announce(&server, &args, &location);
-    let tls = server.tls();
+    let (tls, keys, audit) = (server.tls(), server.keys(), server.audit_log());
     let reloading = async {
         loop {
             hangups.next().await;
-            reload(log, tls.clone()).await;
+            reload(log, tls.clone(), keys.clone(), audit.clone()).await;
         }
     };
     tokio::select! {

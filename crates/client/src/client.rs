@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{
-    ChangesRequest, DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverResponse,
-    HealthResponse, HeartbeatRequest, HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse,
-    NetworkResponse, Order, RegisterRequest, RegisterResponse, SignedRegisterRequest,
+    BlockRequest, BlockResponse, BlocksResponse, ChangesRequest, DeltaResponse, DeregisterRequest,
+    DeregisterResponse, DiscoverRequest, DiscoverResponse, EvictResponse, HealthResponse, HeartbeatRequest,
+    HeartbeatResponse, HeartbeatsRequest, HeartbeatsResponse, NetworkResponse, Order, RegisterRequest,
+    RegisterResponse, SignedRegisterRequest, SubjectRequest, UnblockResponse,
 };
 use serde::Serialize;
 
@@ -177,6 +178,40 @@ impl Client {
     pub async fn health(&self) -> Result<HealthResponse, Error> {
         let response = self.transport.exchange(&self.transport.get("health", &[])).await?;
         serde_json::from_slice(&response.body).map_err(|error| self.malformed(response.status, &error))
+    }
+
+    /// Deletes the peers of a subject, as an operator.
+    ///
+    /// # Errors
+    /// See [`Error`]. The code is `unauthorized` or `forbidden` if the API key does not permit it, and
+    /// `not_found` if no key permits it.
+    pub async fn evict(&self, request: &SubjectRequest) -> Result<EvictResponse, Error> {
+        self.post("admin/evict", request, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Blocks a subject, and deletes its peers, as an operator.
+    ///
+    /// # Errors
+    /// As [`Client::evict`].
+    pub async fn block(&self, request: &BlockRequest) -> Result<BlockResponse, Error> {
+        self.post("admin/block", request, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Ends the block of a subject, as an operator.
+    ///
+    /// # Errors
+    /// As [`Client::evict`]. The code is also `not_found` if the subject is not blocked, or if an
+    /// earlier attempt of the same call succeeded and its response was lost.
+    pub async fn unblock(&self, request: &SubjectRequest) -> Result<UnblockResponse, Error> {
+        self.post("admin/unblock", request, |body| serde_json::from_slice(body)).await
+    }
+
+    /// Lists the blocks in force, as an operator.
+    ///
+    /// # Errors
+    /// As [`Client::evict`].
+    pub async fn blocks(&self) -> Result<BlocksResponse, Error> {
+        self.get("admin/blocks", &[], |body| serde_json::from_slice(body)).await
     }
 
     async fn get<T>(

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use aurora_discovery_protocol::ApiKey;
 use reqwest::Url;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
@@ -95,6 +96,11 @@ impl ClientOptions {
     pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
+    }
+
+    /// Sends this API key with every request, for a service that requires one.
+    pub fn api_key(self, key: &ApiKey) -> Self {
+        self.header("authorization", format!("Bearer {}", key.as_str()))
     }
 
     /// Sends all requests through this proxy, `http://user:password@host:port`, instead of the one

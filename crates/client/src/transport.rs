@@ -200,7 +200,7 @@ impl Transport {
         // An HTTP URL always has path segments. Without them, the request would go to the base URL
         // and get 404.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push(path);
+            segments.pop_if_empty().extend(path.split('/'));
         }
         url
     }

@@ -11,6 +11,7 @@
 #![allow(missing_docs, reason = "the name of a case says what it tests")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a case fails by panicking")]
 
+pub mod admin;
 pub mod body;
 mod client;
 pub mod delta;
@@ -178,6 +179,10 @@ macro_rules! contract_suite {
                 head_is_like_get_without_a_body
                 a_trailing_slash_does_not_change_the_path
                 a_large_page_is_compressed_only_if_the_client_accepts_gzip;
+            admin:
+                administration_needs_a_key_that_permits_it
+                an_operator_evicts_a_peer
+                an_operator_blocks_a_peer_until_it_is_unblocked;
             full:
                 a_full_registry_rejects_newcomers_but_never_members;
         }

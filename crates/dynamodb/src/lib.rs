@@ -16,6 +16,7 @@ mod create;
 mod diverse;
 mod enumerate;
 mod estimate;
+mod evict;
 mod expression;
 mod failure;
 mod item;

@@ -70,6 +70,8 @@ pub(crate) struct Index {
     dormant_bytes: u64,
     /// How many of the dormant slots are tombstones.
     tombstones: usize,
+    /// How many of the live peers have signed.
+    signed: usize,
     counts: Counts,
     /// The change log.
     changes: Arc<ChangeLog>,
@@ -126,6 +128,7 @@ impl Index {
             bytes: 0,
             dormant_bytes: 0,
             tombstones: 0,
+            signed: 0,
             counts: Counts::default(),
             now: Timestamp::default(),
             time_offset: AtomicI64::new(0),
@@ -153,6 +156,11 @@ impl Index {
     /// Bytes that the known peers and their archetypes count against the limit.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes + self.archetypes.bytes()
+    }
+
+    /// The number of live peers that have signed.
+    pub(crate) fn signed(&self) -> usize {
+        self.signed
     }
 
     /// The change log.

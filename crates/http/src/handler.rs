@@ -1,5 +1,6 @@
 //! The handlers, one for each path, and their common input.
 
+mod admin;
 mod context;
 mod deregister;
 mod discover;
@@ -12,6 +13,7 @@ mod watch;
 
 use axum::body::Body;
 
+pub(crate) use admin::{block, blocks, evict, unblock};
 pub(crate) use deregister::deregister;
 pub(crate) use discover::discover;
 pub(crate) use health::{health, livez, readyz};

@@ -12,7 +12,8 @@ use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
 use crate::handler::{
-    deregister, discover, health, heartbeat, livez, network, openapi, readyz, register, watch,
+    block, blocks, deregister, discover, evict, health, heartbeat, livez, network, openapi, readyz, register,
+    unblock, watch,
 };
 use crate::page;
 use crate::route::Route;
@@ -45,6 +46,10 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Network => get(network),
         Route::Watch => get(watch),
         Route::OpenApi => get(openapi),
+        Route::Evict => post(evict),
+        Route::Block => post(block),
+        Route::Unblock => post(unblock),
+        Route::Blocks => get(blocks),
     }
 }
 

@@ -34,6 +34,7 @@ pub mod known;
 pub mod lifecycle;
 pub mod model;
 pub mod network;
+pub mod operator;
 pub mod page;
 pub mod proof;
 pub mod race;

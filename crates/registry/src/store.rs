@@ -3,7 +3,7 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Timestamp, Ttl};
+use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Subject, Timestamp, Ttl};
 
 use crate::{
     Changes, Claim, Held, Holder, Page, Position, Query, Replacement, Signing, StoreMetric, TokenHash,
@@ -104,6 +104,25 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`Standing::check_removal`]: crate::Standing::check_removal
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
+
+    /// Deletes the peers of all `subjects`, as decided by [`is_subject`]: live ones, dormant ones, and
+    /// the locks of names, also those that remain of deregistered peers. Each name is then free.
+    /// Returns the number of peers, without deregistered ones. The operator does not have to be a
+    /// holder.
+    ///
+    /// It may read all peers, so that its cost grows with the network.
+    ///
+    /// [`is_subject`]: crate::is_subject
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError>;
+
+    /// The list of blocks, which is empty at first. It is durable, and the same for all processes
+    /// that share the store.
+    async fn blocks(&self) -> Result<BlockList, StoreError>;
+
+    /// Replaces the list of blocks by `text` if it still has this version, and gives it another one.
+    /// Returns whether it did. When it returns, the list is durable. The store does not interpret
+    /// the text, which may have 128 KiB.
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError>;
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
     /// call, every subset of that size is equally likely, independently of earlier calls and of the
@@ -344,6 +363,37 @@ pub enum Removal {
     Held(Held),
     /// The store does not know the peer.
     Unknown,
+}
+
+/// How many peers an operator's eviction deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Live peers.
+    pub live: u64,
+    /// Dormant peers.
+    pub dormant: u64,
+}
+
+impl Evicted {
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { live: self.live + other.live, dormant: self.dormant + other.dormant }
+    }
+
+    /// All of them.
+    pub const fn total(self) -> u64 {
+        self.live + self.dormant
+    }
+}
+
+/// The list of blocks, as a store keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockList {
+    /// Changes whenever the list is replaced.
+    pub version: u64,
+    /// The list, which only the registry interprets.
+    pub text: String,
 }
 
 /// The result of requesting a page of an enumeration.

@@ -11,6 +11,7 @@ mod doctor;
 mod documentation;
 mod drain;
 mod keep;
+mod keys;
 mod proxy;
 mod serve;
 mod setting;
