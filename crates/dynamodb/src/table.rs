@@ -183,7 +183,26 @@ impl Table {
 
     /// Reads one page of the whole table.
     pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<ItemPage, StoreError> {
+        self.scan_page(limit, start, false).await
+    }
+
+    /// The same with strong consistency, which costs twice as much.
+    pub(crate) async fn scan_consistently(
+        &self,
+        limit: i32,
+        start: Option<Item>,
+    ) -> Result<ItemPage, StoreError> {
+        self.scan_page(limit, start, true).await
+    }
+
+    async fn scan_page(
+        &self,
+        limit: i32,
+        start: Option<Item>,
+        consistent: bool,
+    ) -> Result<ItemPage, StoreError> {
         let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
+        let call = call.consistent_read(consistent);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         let output = sent.map_err(|error| self.failure("Scan", &error))?;
         let consumed = units(output.consumed_capacity.as_ref());

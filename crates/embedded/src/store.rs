@@ -5,6 +5,7 @@ mod checkpoint;
 mod close;
 mod figure;
 mod open;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -15,8 +16,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
 use aurora_discovery_registry::{
-    ArchetypeCensus, Census, Changes, Claim, Enumeration, Holder, Page, Position, PutRequest, PutResult,
-    Query, Removal, Renewal, Replacement, Store, StoreError, StoreMetric, Swept,
+    ArchetypeCensus, Census, Changes, Claim, Enumeration, ExportPage, Holder, Import, Page, PeerState,
+    Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store, StoreError, StoreMetric,
+    Swept,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 
@@ -147,6 +149,18 @@ impl Store for EmbeddedStore {
 
     fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
         self.check_open().ok().map(|()| self.read(now).undiscovered_ratio(now))
+    }
+
+    async fn export(&self, after: Option<&Position>, now: Timestamp) -> Result<ExportPage, StoreError> {
+        self.check_open()?;
+        self.export_page(after, now)
+    }
+
+    async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
+        self.check_open()?;
+        let (import, commit) = self.import_peer(peer, now)?;
+        wait_for(commit).await?;
+        Ok(import)
     }
 
     fn metrics(&self) -> Vec<StoreMetric> {
