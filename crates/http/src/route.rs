@@ -25,13 +25,15 @@ pub enum Route {
     Network,
     /// `GET /watch`
     Watch,
+    /// `GET /sd/prometheus`
+    Prometheus,
     /// `GET /openapi.json`
     OpenApi,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
@@ -41,6 +43,7 @@ impl Route {
         Self::Readyz,
         Self::Network,
         Self::Watch,
+        Self::Prometheus,
         Self::OpenApi,
     ];
 
@@ -56,6 +59,7 @@ impl Route {
             Self::Readyz => "/readyz",
             Self::Network => "/network",
             Self::Watch => "/watch",
+            Self::Prometheus => "/sd/prometheus",
             Self::OpenApi => "/openapi.json",
         }
     }
@@ -71,6 +75,7 @@ impl Route {
             | Self::Readyz
             | Self::Network
             | Self::Watch
+            | Self::Prometheus
             | Self::OpenApi => Method::GET,
         }
     }
@@ -91,6 +96,7 @@ impl Route {
             | Self::Deregister
             | Self::Network
             | Self::Watch
+            | Self::Prometheus
             | Self::OpenApi => Some(Charge::Requests),
         }
     }

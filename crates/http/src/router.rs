@@ -12,7 +12,7 @@ use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
 use crate::handler::{
-    deregister, discover, health, heartbeat, livez, network, openapi, readyz, register, watch,
+    deregister, discover, health, heartbeat, livez, network, openapi, prometheus, readyz, register, watch,
 };
 use crate::route::Route;
 use crate::service::Service;
@@ -40,6 +40,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Readyz => get(readyz),
         Route::Network => get(network),
         Route::Watch => get(watch),
+        Route::Prometheus => get(prometheus),
         Route::OpenApi => get(openapi),
     }
 }
