@@ -9,7 +9,10 @@ mod cost;
 mod demo;
 mod doctor;
 mod drain;
+#[cfg(feature = "packaging")]
+mod generate;
 mod keep;
+mod manager;
 mod proxy;
 mod readme;
 mod serve;
@@ -19,5 +22,6 @@ mod shared_table;
 mod signed;
 mod time;
 mod tls;
+mod transfer;
 mod usage_error;
 mod verb;
