@@ -45,7 +45,7 @@ impl Endpoint {
         // An HTTP URL always has path segments. Without them, the request would go to the base URL
         // and get 404.
         if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().push(path);
+            segments.pop_if_empty().extend(path.split('/'));
         }
         if !parameters.is_empty() {
             url.query_pairs_mut().extend_pairs(parameters);

@@ -28,7 +28,8 @@ impl Retry {
     }
 
     /// The wait before the next attempt, or `None` if there is none. `failed` rounds of attempts
-    /// have been made in the time `elapsed`, and the latest ended with `error`. `random` is from 0 to 1.
+    /// have been made in the time `elapsed`, and the latest ended with `error`. `random` is from 0 to
+    /// 1.
     pub(crate) fn wait(self, failed: u32, elapsed: Duration, error: &Error, random: f64) -> Option<Duration> {
         if failed > self.retries || !error.is_transient() {
             return None;

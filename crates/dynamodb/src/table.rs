@@ -181,21 +181,8 @@ impl Table {
         })
     }
 
-    /// Reads one page of the whole table.
-    pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<ItemPage, StoreError> {
-        self.scan_page(limit, start, false).await
-    }
-
-    /// The same with strong consistency, which costs twice as much.
-    pub(crate) async fn scan_consistently(
-        &self,
-        limit: i32,
-        start: Option<Item>,
-    ) -> Result<ItemPage, StoreError> {
-        self.scan_page(limit, start, true).await
-    }
-
-    async fn scan_page(
+    /// Reads one page of the whole table, with eventual consistency unless `consistent`.
+    pub(crate) async fn scan(
         &self,
         limit: i32,
         start: Option<Item>,

@@ -20,7 +20,7 @@ impl Core {
         let foreign = || StoreError::Internal("a foreign position".to_owned());
         let start = after.map(|Position(bytes)| std::str::from_utf8(bytes).map(item::key));
         let start = start.transpose().map_err(|_| foreign())?;
-        let page = self.table.scan_consistently(ITEMS_PER_PAGE, start).await?;
+        let page = self.table.scan(ITEMS_PER_PAGE, start, true).await?;
         let mut exported = ExportPage::default();
         for item in page.items.iter().filter(|item| item::is_peer(item)) {
             match self.read(item) {
@@ -52,7 +52,8 @@ impl Core {
             let condition = match &lookup {
                 Lookup::Absent => Expression::absent(),
                 Lookup::Unreadable(item) => Expression::same_unreadable(item),
-                // The SDK retried a write that had timed out but was applied, and found its own result.
+                // The SDK retried a write that had timed out but was applied, and found its own
+                // result.
                 Lookup::Found(stored) if stored.generation == generation => return Ok(Import::Stored),
                 Lookup::Found(stored) if stored.is_known(now, self.revival_window_millis) => {
                     return Ok(Import::Known);

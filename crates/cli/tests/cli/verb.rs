@@ -199,8 +199,8 @@ fn watch_without_a_terminal_prints_tables_until_stopped() {
 #[test]
 fn a_verb_moves_on_to_the_next_endpoint_if_one_fails() {
     let service = Service::in_memory();
-    // Nothing listens on port 1. The probability that all runs start at the service is below 1 in 10^6,
-    // and a run that starts elsewhere must succeed as well.
+    // Nothing listens on port 1. The probability that all runs start at the service is below 1 in
+    // 10^6, and a run that starts elsewhere must succeed as well.
     let both = format!("http://127.0.0.1:1,{}", service.endpoint);
     for _ in 0..10 {
         ok(run_with(&["network", "--endpoint", &both, "--retries", "0"], &[]));
