@@ -109,11 +109,6 @@ class Scenario:
         self._service: Service | None = None
         self._proxies: list[Proxy] = []
 
-    @property
-    def needs(self) -> str | None:
-        """The feature that a client must have."""
-        return self._scenario.get("needs")
-
     def run(self) -> None:
         """Raises Mismatch at the first step that has another outcome than expected."""
         try:

@@ -129,8 +129,7 @@ impl Runner {
         let client = &self.client;
         match command {
             Command::Client { endpoints, timeout_seconds, retries, patience_seconds } => {
-                let [endpoint] = &endpoints[..] else { return Err("one endpoint is supported".into()) };
-                let mut options = ClientOptions::new(endpoint);
+                let mut options = ClientOptions::with_endpoints(endpoints);
                 if let Some(seconds) = timeout_seconds {
                     options = options.timeout(Duration::from_secs_f64(seconds));
                 }

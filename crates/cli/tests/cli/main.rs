@@ -10,8 +10,11 @@ mod demo;
 mod doctor;
 mod documentation;
 mod drain;
+#[cfg(feature = "packaging")]
+mod generate;
 mod keep;
 mod keys;
+mod manager;
 mod proxy;
 mod serve;
 mod setting;
@@ -20,5 +23,6 @@ mod shared_table;
 mod signed;
 mod time;
 mod tls;
+mod transfer;
 mod usage_error;
 mod verb;

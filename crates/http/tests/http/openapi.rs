@@ -115,6 +115,8 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("network", "401", &["unauthorized"]),
         ("network", "403", &["forbidden"]),
         ("network", "503", &["unavailable"]),
+        ("prometheus", "400", &["invalid_parameter", "invalid_cursor", "cursor_expired"]),
+        ("prometheus", "503", &["unavailable"]),
         ("openapi", "400", &["invalid_parameter"]),
         ("openapi", "503", &["unavailable"]),
     ] {
