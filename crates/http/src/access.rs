@@ -123,9 +123,8 @@ mod tests {
         let lines = scopes.map(|(key, scopes)| key_line(key, Scopes::parse(scopes).unwrap(), key));
         let ring = KeyRing::default();
         ring.replace(Keys::parse(&lines.join("\n")).unwrap());
-        let mut options = ServiceOptions::default();
-        options.keys = Some(ring);
-        options.require_key = Scopes::parse(require).unwrap_or_default();
+        let require_key = Scopes::parse(require).unwrap_or_default();
+        let options = ServiceOptions { keys: Some(ring), require_key, ..ServiceOptions::default() };
         let headers = headers
             .iter()
             .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));

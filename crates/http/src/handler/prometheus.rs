@@ -10,9 +10,9 @@ use crate::error::Failure;
 use crate::query::parameters;
 use crate::response::json;
 
-/// The maximum number of targets. Prometheus requests all of them at once, so that a longer list
-/// could take much of the service's memory.
-const MAX_TARGETS: usize = 10_000;
+/// The maximum number of peers that may match. Prometheus requests all of them at once, so that a
+/// longer list could take much of the service's time and memory.
+const MAX_PEERS: usize = 10_000;
 
 /// A target and its labels, as Prometheus reads them.
 #[derive(Serialize)]
@@ -35,13 +35,14 @@ pub(crate) async fn prometheus(context: Context, uri: Uri) -> Result<Response, F
     let bounds = context.registry().limits().discover;
     let request = DiscoverRequest::from_parameters(parameters.into_iter(), bounds)?;
     let mut request = DiscoverRequest { order: Order::All, limit: bounds.max, ..request };
-    let mut groups = Vec::new();
+    let (mut groups, mut matching) = (Vec::new(), 0);
     loop {
         context.may_make_page(request.limit).await?;
         let page = context.registry().discover(request.clone(), context.now).await?;
         let peers: Vec<Peer> = serde_json::from_slice(&page.peers.to_array())?;
-        groups.extend(peers.into_iter().filter(|peer| peer.port > 0).map(group));
-        if groups.len() > MAX_TARGETS {
+        matching += peers.len();
+        groups.extend(peers.iter().filter(|peer| peer.port > 0).map(group));
+        if matching > MAX_PEERS {
             let rule = Invalid::rule("must select fewer peers: more than 10000 match");
             return Err(rule.in_parameter("archetype").into());
         }
@@ -54,7 +55,7 @@ pub(crate) async fn prometheus(context: Context, uri: Uri) -> Result<Response, F
     json(&groups)
 }
 
-fn group(peer: Peer) -> TargetGroup {
+fn group(peer: &Peer) -> TargetGroup {
     let target = match &peer.address {
         Address::Ip(ip) if ip.is_ipv6() => format!("[{ip}]:{}", peer.port),
         address => format!("{address}:{}", peer.port),

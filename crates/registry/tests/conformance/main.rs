@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a reference that breaks must break the test")]
 
 mod biased;
+mod blocks;
 mod fairness;
 mod peer_life;
 mod reference;

@@ -67,6 +67,8 @@ pub(crate) struct Reference {
     peers: Arc<Mutex<Peers>>,
     closed: Arc<Mutex<bool>>,
     blocks: Arc<Mutex<BlockList>>,
+    /// Whether it claims that other processes share the peers.
+    shared: bool,
     /// Two puts with the fault `ChecksThenActs` wait here for each other after their checks.
     checked: Arc<Barrier>,
 }
@@ -79,12 +81,18 @@ impl Reference {
             peers: Arc::default(),
             closed: Arc::default(),
             blocks: Arc::default(),
+            shared: false,
             checked: Arc::new(Barrier::new(2)),
         }
     }
 
     pub(crate) fn with(fault: Fault) -> Self {
         Self { fault: Some(fault), ..Self::correct() }
+    }
+
+    /// The same store, as processes that share it see it. Clones have the same peers.
+    pub(crate) fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// What decides who may change a peer that has not been deleted yet.
@@ -482,6 +490,10 @@ impl Store for Reference {
 
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn sees_every_change(&self) -> bool {
+        !self.shared
     }
 
     async fn close(&self) -> Result<(), StoreError> {
