@@ -154,6 +154,9 @@ def correct_stacks() -> None:
     models.ChangeSet.apply = apply_or_roll_back
     # On AWS an update without changes creates an empty change set; in moto it is an error.
     models.Stack.has_parameters = has_parameters
+    # The resources need lists; descriptions and the next update need the text.
+    models.Stack.stack_parameters = property(text_of_lists)
+    models.Stack.parameter_list = property(described_parameters)
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
     # A resource that a condition excluded at creation cannot be modified, and one of a kind that moto
     # cannot modify stays as it is.
@@ -161,6 +164,15 @@ def correct_stacks() -> None:
     parsing.parse_and_update_resource = lambda name, resource, made, *account, **region: (
         None if made[name] is None else modify(name, resource, made, *account, **region) or made[name]
     )
+
+
+def text_of_lists(stack: Any) -> dict[str, Any]:
+    resolved = stack.resource_map.resolved_parameters
+    return {name: text(value) if isinstance(value, list) else value for name, value in resolved.items()}
+
+
+def described_parameters(stack: Any) -> list[dict[str, Any]]:
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in text_of_lists(stack).items()]
 
 
 def text(value: Any) -> str:

@@ -12,6 +12,7 @@ mod latency;
 mod openloop;
 mod pool;
 mod seed;
+mod signed;
 mod storm;
 mod watch;
 mod wire;
@@ -42,6 +43,8 @@ enum Tool {
     /// Sends requests at a fixed rate, however the service responds, and measures latency from the
     /// due times.
     Openloop(openloop::OpenLoop),
+    /// Measures the processor time of signed registrations.
+    Signed(signed::Signed),
     /// Sends heartbeats for many peers, as legacy clients do, during an outage of the service.
     Storm(storm::Storm),
     /// Watches a network that changes, and measures lost events and delays.
@@ -56,6 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Ids(tool) => Ok(tool.run()?),
         Tool::Isolation(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
+        Tool::Signed(tool) => tool.run(),
         Tool::Storm(tool) => Ok(tool.run()?),
         Tool::Watch(tool) => tool.run(),
     }

@@ -22,8 +22,14 @@ class Response:
 class Api:
     """One connection, opened when needed. Connection errors are raised as OSError or HTTPException."""
 
-    def __init__(self, address: str, source: str | None = None, seconds: float = REQUEST_SECONDS) -> None:
-        """Calls from the local address `source`, if one is given, and waits `seconds` for each response."""
+    def __init__(
+        self, address: str, source: str | None = None, seconds: float = REQUEST_SECONDS, key: str | None = None
+    ) -> None:
+        """Calls from the local address `source`, if one is given, with the API key `key`, if one is given, and waits
+        `seconds` for each response."""
+        self._headers = {"Content-Type": "application/json"}
+        if key is not None:
+            self._headers["Authorization"] = f"Bearer {key}"
         origin = None if source is None else (source, 0)
         self._connection = http.client.HTTPConnection(address, timeout=seconds, source_address=origin)
 
@@ -65,7 +71,7 @@ class Api:
         """Status, headers and the body as received."""
         content = None if body is None else json.dumps(body).encode()
         try:
-            self._connection.request(method, path, content, {"Content-Type": "application/json"})
+            self._connection.request(method, path, content, self._headers)
             response = self._connection.getresponse()
             return response.status, response.headers, response.read()
         except (OSError, http.client.HTTPException):

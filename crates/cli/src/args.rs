@@ -9,7 +9,12 @@ use crate::cost::CostArgs;
 use crate::create_table::CreateTableArgs;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+#[cfg(feature = "packaging")]
+use crate::generate::{CompletionsArgs, ManArgs};
+use crate::guide::EXIT_CODES;
 use crate::serve::ServeArgs;
+use crate::transfer::TransferArgs;
+use crate::verb::admin::{BlockArgs, BlocksArgs, EvictArgs};
 use crate::verb::deregister::DeregisterArgs;
 use crate::verb::discover::DiscoverArgs;
 use crate::verb::heartbeat::HeartbeatArgs;
@@ -19,9 +24,23 @@ use crate::verb::network::NetworkArgs;
 use crate::verb::register::RegisterArgs;
 use crate::verb::verify::VerifyArgs;
 
+/// What `--version` prints after the name: the version, the commit if the build recorded it in
+/// `BUILD_COMMIT`, and the features.
+fn long_version() -> String {
+    let commit = option_env!("BUILD_COMMIT").unwrap_or("not recorded");
+    let features = if cfg!(feature = "dynamodb") { "dynamodb" } else { "none" };
+    format!("{}\ncommit: {commit}\nfeatures: {features}", env!("CARGO_PKG_VERSION"))
+}
+
 /// Aurora Discovery: a service through which the peers of a network find each other.
 #[derive(Debug, Parser)]
-#[command(name = "aurora-discovery", version, propagate_version = true)]
+#[command(
+    name = "aurora-discovery",
+    version,
+    long_version = long_version(),
+    propagate_version = true,
+    after_help = EXIT_CODES
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -46,21 +65,39 @@ pub(crate) enum Command {
     Network(NetworkArgs),
     /// Register a peer, renew its lease until stopped, then deregister it.
     Keep(KeepArgs),
-    /// Make a private key that signs a peer's registrations, and print its public key.
+    /// Make a private key that signs a peer's registrations, or an API key for a service.
     Keygen(KeygenArgs),
     /// Verify a signed registration, without a service.
     Verify(VerifyArgs),
+    /// Delete peers as an operator: one peer, those of a key, or those of a source.
+    Evict(EvictArgs),
+    /// Block a peer, a key or a source for some time, and delete its peers.
+    Block(BlockArgs),
+    /// End a block.
+    Unblock(EvictArgs),
+    /// List the blocks in force.
+    Blocks(BlocksArgs),
     /// Run a service in memory with a dozen simulated peers, and show them live.
     Demo(DemoArgs),
     /// Check a service as peers and browsers use it, and print how to fix each problem.
     Doctor(DoctorArgs),
     /// Estimate the monthly cost of the stack on AWS, and what would lower it.
     Cost(CostArgs),
+    /// Write all registrations of a store, with their leases and holders, to standard output.
+    Export(TransferArgs),
+    /// Read registrations that `export` wrote from standard input into a store.
+    Import(TransferArgs),
     /// Create the table for `serve --store dynamodb` at a local endpoint; on AWS the stack creates
     /// it.
     #[cfg(feature = "dynamodb")]
     CreateTable(CreateTableArgs),
-    /// Print the settings of `serve` as the README lists them.
+    /// Print the script that completes the command in a shell.
+    #[cfg(feature = "packaging")]
+    Completions(CompletionsArgs),
+    /// Write the manual pages of the command into a directory.
+    #[cfg(feature = "packaging")]
+    Man(ManArgs),
+    /// Print the settings of `serve` as the documentation lists them.
     #[command(hide = true)]
     Settings,
 }

@@ -1,5 +1,6 @@
 //! The verbs of a client, one module each.
 
+pub(crate) mod admin;
 pub(crate) mod deregister;
 pub(crate) mod discover;
 pub(crate) mod health;

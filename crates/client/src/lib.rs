@@ -1,8 +1,12 @@
 #![cfg_attr(feature = "watch", doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "watch"), doc = "A client for Aurora Discovery, and a lease keeper.")]
 
+mod addresses;
+mod api_key_file;
 mod certificate;
 mod client;
+mod connections;
+mod endpoint;
 mod enumeration;
 mod error;
 mod keeper;
@@ -18,6 +22,7 @@ mod transport;
 #[cfg(feature = "watch")]
 mod watch;
 
+pub use api_key_file::ApiKeyFile;
 pub use client::Client;
 pub use enumeration::Enumeration;
 pub use error::Error;
@@ -32,13 +37,14 @@ pub use watch::{Watch, WatchEvent};
 
 // All types of the contract that requests and responses are made of.
 pub use aurora_discovery_protocol::{
-    Address, Archetype, ArchetypePeers, Archetypes, ChangeKind, ChangesRequest, Code, DeltaInfo,
-    DeltaResponse, DeregisterRequest, DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder,
-    DiscoverResponse, DiscoveredPage, ErrorBody, Fill, HealthResponse, HeartbeatEntries, HeartbeatEntry,
-    HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid,
-    LeaseToken, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey, Refusal,
+    Address, ApiKey, Archetype, ArchetypePeers, Archetypes, BlockReason, BlockRequest, BlockResponse,
+    BlocksResponse, ChangeKind, ChangesRequest, Code, DeltaInfo, DeltaResponse, DeregisterRequest,
+    DeregisterResponse, DiscoverRequest, DiscoverRequestBuilder, DiscoverResponse, DiscoveredPage, ErrorBody,
+    EvictResponse, Fill, HealthResponse, HeartbeatEntries, HeartbeatEntry, HeartbeatRequest,
+    HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse, Invalid, LeaseToken,
+    ListedBlock, Metadata, NetworkRates, NetworkResponse, Order, PageInfo, Peer, PeerId, PublicKey, Refusal,
     RegisterRequest, RegisterRequestBuilder, RegisterResponse, SecretKey, SignedRecord,
-    SignedRegisterRequest, Timestamp, Ttl, View,
+    SignedRegisterRequest, SourcePrefix, Subject, SubjectRequest, Timestamp, Ttl, UnblockResponse, View,
 };
 
 // The versions of the libraries that appear in this API.

@@ -11,6 +11,7 @@
 #![allow(missing_docs, reason = "the name of a case says what it tests")]
 #![allow(clippy::expect_used, clippy::panic, clippy::unwrap_used, reason = "a case fails by panicking")]
 
+pub mod admin;
 pub mod body;
 mod client;
 pub mod delta;
@@ -25,6 +26,7 @@ pub mod legacy;
 pub mod life;
 pub mod network;
 pub mod paging;
+pub mod prometheus;
 pub mod refusal;
 pub mod register;
 mod target;
@@ -123,6 +125,9 @@ macro_rules! contract_suite {
                 risks_are_sentences
                 the_rates_are_all_present_or_all_absent
                 the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value;
+            prometheus:
+                prometheus_gets_the_peers_of_an_archetype_that_accept_connections
+                prometheus_gets_all_peers_and_an_empty_list_if_none_matches;
             deregister:
                 a_deregistered_peer_is_removed_at_once
                 an_unknown_peer_can_not_be_deregistered;
@@ -178,6 +183,10 @@ macro_rules! contract_suite {
                 head_is_like_get_without_a_body
                 a_trailing_slash_does_not_change_the_path
                 a_large_page_is_compressed_only_if_the_client_accepts_gzip;
+            admin:
+                administration_needs_a_key_that_permits_it
+                an_operator_evicts_a_peer
+                an_operator_blocks_a_peer_until_it_is_unblocked;
             full:
                 a_full_registry_rejects_newcomers_but_never_members;
         }

@@ -52,6 +52,9 @@ pub struct Target {
     pub passes_repeated_headers: bool,
     /// Whether the service has a change log.
     pub has_change_log: bool,
+    /// The API key with which a case may administer the service. `None` if there is none, so that the
+    /// service has no administration.
+    pub admin_key: Option<String>,
     /// Advances the clock of the service by a number of seconds, if that is possible.
     pub advance_clock: Option<Box<dyn Fn(u64) + Send + Sync>>,
     /// Keeps the service running.
@@ -71,6 +74,7 @@ impl Target {
             passes_bodies_unchanged: true,
             passes_repeated_headers: true,
             has_change_log: true,
+            admin_key: None,
             advance_clock: None,
             guard: Box::new(guard),
         }

@@ -8,6 +8,8 @@ use crate::workload::{Architecture, MONTH_DAYS, Month, Workload};
 pub(crate) const MILLION: f64 = 1e6;
 pub(crate) const BYTES_PER_GB: f64 = 1_073_741_824.0;
 
+/// Bytes of the head of a response of the service itself.
+pub(crate) const RESPONSE_HEAD_BYTES: f64 = 410.0;
 /// The bytes that CloudWatch adds to each line when it bills logs.
 const LINE_OVERHEAD_BYTES: f64 = 26.0;
 /// Bytes of a line of the API's access log; a test compares it with the template's.
@@ -57,7 +59,7 @@ impl EndpointKind {
         }
     }
 
-    /// Bytes of a response's head: about 410 from the API itself, and those that the endpoint adds.
+    /// Bytes of a response's head: those of the service, and those that the endpoint adds.
     pub(crate) fn head_bytes(self) -> f64 {
         match self {
             Self::Rest => 640.0,

@@ -2,6 +2,7 @@
 
 mod advice;
 mod bill;
+mod machine;
 mod prices;
 mod text;
 mod units;
@@ -12,6 +13,7 @@ use serde::Serialize;
 
 use advice::Saving;
 use bill::{Bill, EndpointKind};
+use machine::MachineBill;
 pub use prices::{BUILT_IN as BUILT_IN_PRICES, PriceError, Prices};
 pub use workload::{Architecture, Cadence, Function, Workload};
 use workload::{MONTH_DAYS, Month};
@@ -53,6 +55,8 @@ struct Scenario {
     rest_api: Bill,
     http_api: Bill,
     function_url: Bill,
+    /// `serve` on a small machine of the operator's own.
+    own_machine: MachineBill,
 }
 
 impl Report {
@@ -87,7 +91,9 @@ impl Scenario {
     fn new(name: &'static str, workload: Workload, prices: &Prices) -> Self {
         let [rest_api, http_api, function_url] =
             EndpointKind::ALL.map(|endpoint| Bill::of(&workload, endpoint, prices));
-        Self { name, workload, month: workload.month(), rest_api, http_api, function_url }
+        let month = workload.month();
+        let own_machine = MachineBill::of(&workload, &month, prices);
+        Self { name, workload, month, rest_api, http_api, function_url, own_machine }
     }
 
     /// The bills, in the order of the kinds of endpoint.

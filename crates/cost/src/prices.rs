@@ -39,6 +39,13 @@ pub struct Prices {
     pub(crate) log_storage_per_gb_month: f64,
     pub(crate) metric_month: f64,
     pub(crate) alarm_metric_month: f64,
+    /// The type of the virtual machine.
+    pub(crate) machine_name: String,
+    pub(crate) machine_per_hour: f64,
+    pub(crate) machine_disk_gb: f64,
+    pub(crate) machine_disk_per_gb_month: f64,
+    /// A public IPv4 address.
+    pub(crate) machine_address_per_hour: f64,
 }
 
 impl Prices {
@@ -83,6 +90,11 @@ impl Prices {
             log_storage_per_gb_month: list.price("cloudwatch", "log_storage_per_gb_month")?,
             metric_month: list.price("cloudwatch", "metric_month")?,
             alarm_metric_month: list.price("cloudwatch", "alarm_metric_month")?,
+            machine_name: list.text("machine")?,
+            machine_per_hour: list.price("serve", "machine_per_hour")?,
+            machine_disk_gb: list.price("serve", "disk_gb")?,
+            machine_disk_per_gb_month: list.price("serve", "disk_per_gb_month")?,
+            machine_address_per_hour: list.price("serve", "address_per_hour")?,
         };
         list.expect_no_other_keys()?;
         Ok(prices)

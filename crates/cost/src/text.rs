@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use crate::bill::{ALARM_METRICS, Bill, EndpointKind};
+use crate::machine::MachineBill;
 use crate::workload::{Architecture, Cadence, Workload};
 use crate::worst::WorstBill;
 use crate::{Report, Scenario};
@@ -23,6 +24,11 @@ impl fmt::Display for Report {
         )?;
         if let Some(given) = scenarios.first() {
             writeln!(f, "{}", assumptions(&given.workload))?;
+            writeln!(
+                f,
+                "A machine of your own is a {} with one disk and a public address.",
+                prices.machine_name
+            )?;
         }
         for scenario in scenarios {
             writeln!(f, "\n{scenario}")?;
@@ -58,7 +64,14 @@ impl fmt::Display for Scenario {
             self.month.write_units / 1e6,
             self.month.read_units / 1e6,
         )?;
-        write!(f, "{}", table(self.bills()).trim_fmt())
+        writeln!(f, "{}", table(self.bills()).trim_fmt())?;
+        let MachineBill { machine, disk, address, egress, total, is_sufficient } = self.own_machine;
+        write!(
+            f,
+            "`serve` on a machine of your own: {total:.2} (machine {machine:.2}, disk {disk:.2}, address {address:.2}, \
+             egress {egress:.2})"
+        )?;
+        if is_sufficient { Ok(()) } else { f.write_str("; this network needs a larger one") }
     }
 }
 

@@ -6,6 +6,7 @@ use crate::units;
 
 /// Days of the billed month, as in the original service's estimate.
 pub(crate) const MONTH_DAYS: f64 = 30.0;
+pub(crate) const MONTH_HOURS: f64 = MONTH_DAYS * 24.0;
 const SECONDS_PER_DAY: f64 = 86_400.0;
 pub(crate) const MONTH_SECONDS: f64 = MONTH_DAYS * SECONDS_PER_DAY;
 

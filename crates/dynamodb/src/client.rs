@@ -22,7 +22,7 @@ use crate::options::DynamoOptions;
 use chain::config;
 #[cfg(not(feature = "credential-chain"))]
 use environment::config;
-pub(crate) use retry::is_transient_response;
+pub(crate) use retry::{Attempts, is_transient_response};
 
 /// The Region of a loopback endpoint, which does not have one.
 const LOCAL_REGION: &str = "us-east-1";

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::item::{
     EXPIRES_AT, GENERATION, Generation, Item, KEY, LANE, LAST_SEEN, MARKERS_EXPIRE_AT, PROVEN_AT,
-    RING_POSITION, StoredPeer, TIME_TO_LIVE, bytes, number, text,
+    RING_POSITION, StoredPeer, TIME_TO_LIVE, VERSION, bytes, number, text,
 };
 use crate::lane::RingPosition;
 
@@ -36,6 +36,11 @@ impl Expression {
     /// The registration is still the one that was read.
     pub(crate) fn same(generation: Generation) -> Self {
         Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", bytes(generation.0))])
+    }
+
+    /// The list of blocks still has this version.
+    pub(crate) fn same_version(version: u64) -> Self {
+        Self::new("#n = :n", &[("#n", VERSION)], vec![(":n", number(version))])
     }
 
     /// The peer is still as it was read: the same registration, the same end of the lease and the

@@ -5,7 +5,7 @@
 //! Expressions refer to every name by an alias, because DynamoDB reserves some words, such as
 //! `ttl`.
 //!
-//! There are four kinds of items:
+//! There are five kinds of items:
 //!
 //! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
 //!   While it is on the index, it also has the index keys of all peers.
@@ -16,13 +16,16 @@
 //! - A *source marker*, with a source and a peer's id in its key, if peers per source are bounded.
 //!   It lists the peer in the lane of the source that it registered from.
 //! - The *table item*, which has the secret of the hash.
+//! - The *block item*, which has the list of blocks.
 
 use std::collections::HashMap;
 
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, Metadata, PeerId, PeerJson, PublicKey, Registration, Timestamp, Ttl,
 };
-use aurora_discovery_registry::{Holder, Lock, OriginHash, SignedPeer, Source, Standing, TokenHash};
+use aurora_discovery_registry::{
+    BlockList, Holder, Lock, OriginHash, SignedPeer, Source, Standing, TokenHash,
+};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
@@ -67,10 +70,15 @@ pub(crate) const PROVEN_AT: &str = "proven";
 pub(crate) const GENERATION: &str = "gen";
 pub(crate) const MARKERS_EXPIRE_AT: &str = "marked";
 const SECRET: &str = "secret";
+const BLOCKS: &str = "blocks";
+/// The version of the list of blocks.
+pub(crate) const VERSION: &str = "version";
 
 /// The key of the item with the table's secret. Markers have two spaces in their keys, and this has
 /// one.
 const TABLE_KEY: &str = " table";
+/// The key of the item with the list of blocks.
+const BLOCKS_KEY: &str = " blocks";
 
 /// Distinguishes the registrations of a peer. It also changes when the peer is removed from the
 /// index.
@@ -263,6 +271,24 @@ pub(crate) fn secret_item(secret: &Secret) -> Item {
 /// Parses the table's secret.
 pub(crate) fn secret_of(item: &Item) -> Result<Secret, ItemError> {
     array_of(item, SECRET).map(Secret::from_bytes)
+}
+
+/// The key of the item with the list of blocks.
+pub(crate) fn blocks_key() -> Item {
+    key(BLOCKS_KEY)
+}
+
+/// The item with the list of blocks.
+pub(crate) fn blocks_item(list: &BlockList) -> Item {
+    let mut item = blocks_key();
+    item.insert(BLOCKS.to_owned(), text(list.text.clone()));
+    item.insert(VERSION.to_owned(), number(list.version));
+    item
+}
+
+/// Parses the list of blocks.
+pub(crate) fn blocks_of(item: &Item) -> Result<BlockList, ItemError> {
+    Ok(BlockList { version: number_of(item, VERSION)?, text: text_of(item, BLOCKS)?.to_owned() })
 }
 
 /// The key of an item, from its text.

@@ -16,6 +16,7 @@ mod create;
 mod diverse;
 mod enumerate;
 mod estimate;
+mod evict;
 mod expression;
 mod failure;
 mod item;
@@ -33,6 +34,7 @@ mod source_bound;
 mod store;
 mod sweep;
 mod table;
+mod transfer;
 mod window;
 
 pub use aws_sdk_dynamodb::Client;

@@ -84,7 +84,7 @@ impl Core {
         let mut half_units = 0;
         let mut start = None;
         loop {
-            let page = self.table.scan(rest, start).await?;
+            let page = self.table.scan(rest, start, false).await?;
             half_units += page.half_units;
             rest = rest.saturating_sub(i32::try_from(page.items.len()).unwrap_or(i32::MAX));
             // Markers and the table item are skipped: a snapshot has every peer with its

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Limits, Page, Position, PutRequest, PutResult, Query, Removal, Renewal,
-    Store, StoreError, StoreMetric, Swept,
+    BlockList, Census, Claim, Enumeration, Evicted, ExportPage, Import, Limits, Page, PeerState, Position,
+    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
@@ -204,6 +204,38 @@ impl Store for DynamoStore {
         self.change(Box::pin(self.core.remove(peer, claim, now))).await
     }
 
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
+        let mut evicted = Evicted::default();
+        for subject in subjects {
+            if let Subject::Peer(peer) = subject {
+                let one = self.change(Box::pin(self.core.evict_peer(peer, subjects, now))).await?;
+                evicted = evicted.plus(one);
+            }
+        }
+        if subjects.iter().all(|subject| matches!(subject, Subject::Peer(_))) {
+            return Ok(evicted);
+        }
+        // Each page has a deadline of its own, because there may be many.
+        let mut start = None;
+        loop {
+            let page = self.core.evict_page(subjects, start, now);
+            let (found, next) = self.change(Box::pin(page)).await?;
+            evicted = evicted.plus(found);
+            if next.is_none() {
+                return Ok(evicted);
+            }
+            start = next;
+        }
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        self.within_deadline(Box::pin(self.core.blocks())).await
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        self.within_deadline(Box::pin(self.core.replace_blocks(text, version))).await
+    }
+
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
         self.read(Box::pin(self.core.sample(query, now))).await
     }
@@ -227,6 +259,14 @@ impl Store for DynamoStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         self.within_deadline(Box::pin(self.core.check())).await
+    }
+
+    async fn export(&self, after: Option<&Position>, _now: Timestamp) -> Result<ExportPage, StoreError> {
+        self.within_deadline(Box::pin(self.core.export(after))).await
+    }
+
+    async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
+        self.change(Box::pin(self.core.import(peer, now))).await
     }
 
     fn sees_every_change(&self) -> bool {

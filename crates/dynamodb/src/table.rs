@@ -17,6 +17,7 @@ use aws_sdk_dynamodb::types::{
     ConsumedCapacity, ReturnConsumedCapacity, ReturnValuesOnConditionCheckFailure,
 };
 
+use crate::client::Attempts;
 use crate::counters::Counters;
 use crate::expression::Expression;
 use crate::failure::store_error;
@@ -132,7 +133,11 @@ impl Table {
     }
 
     /// Deletes one item if the condition holds.
+    ///
+    /// If there is no item after several attempts, one of them may have deleted it before its response
+    /// was lost. The item is gone in any case, so this counts as done.
     pub(crate) async fn delete(&self, key: Item, condition: Expression) -> Result<WriteOutcome, StoreError> {
+        let attempts = Attempts::default();
         let sent = self
             .client
             .delete_item()
@@ -143,11 +148,18 @@ impl Table {
             .set_expression_attribute_values(non_empty(condition.values))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .return_consumed_capacity(ReturnConsumedCapacity::Total)
+            .customize()
+            .interceptor(attempts.clone())
             .send()
             .await;
-        self.outcome_of("DeleteItem", sent, DeleteItemOutput::consumed_capacity, |error| match error {
-            DeleteItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
-            _ => None,
+        let outcome =
+            self.outcome_of("DeleteItem", sent, DeleteItemOutput::consumed_capacity, |error| match error {
+                DeleteItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
+                _ => None,
+            })?;
+        Ok(match outcome {
+            WriteOutcome::Refused(None) if attempts.were_several() => WriteOutcome::Done,
+            outcome => outcome,
         })
     }
 
@@ -181,9 +193,15 @@ impl Table {
         })
     }
 
-    /// Reads one page of the whole table.
-    pub(crate) async fn scan(&self, limit: i32, start: Option<Item>) -> Result<ItemPage, StoreError> {
+    /// Reads one page of the whole table, with eventual consistency unless `consistent`.
+    pub(crate) async fn scan(
+        &self,
+        limit: i32,
+        start: Option<Item>,
+        consistent: bool,
+    ) -> Result<ItemPage, StoreError> {
         let call = self.client.scan().table_name(&self.name).limit(limit).set_exclusive_start_key(start);
+        let call = call.consistent_read(consistent);
         let sent = call.return_consumed_capacity(ReturnConsumedCapacity::Total).send().await;
         let output = sent.map_err(|error| self.failure("Scan", &error))?;
         let consumed = units(output.consumed_capacity.as_ref());

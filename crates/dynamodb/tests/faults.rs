@@ -136,10 +136,14 @@ async fn operations_succeed_while_every_other_call_fails() {
         assert!(matches!(renewed, Ok(Renewal::Renewed { revived: false, .. })), "{fault:?}: {renewed:?}");
         let both = [("before".to_owned(), 9001), ("p".to_owned(), 9002)];
         assert_eq!(listed(&setup.store, &["a"], at(201)).await, both, "{fault:?}");
-        setup.proxy.rule(|_| Fault::None);
         for other in setup.others().await {
             assert_eq!(listed(&other, &["a"], at(201)).await, both);
             assert_eq!(listed(&other, &["b"], at(201)).await, both[1..]);
+        }
+        let removed = setup.store.remove(&id("p"), &claim(HOLDER), at(202)).await;
+        assert_eq!(removed, Ok(Removal::Removed { was_live: true }), "{fault:?}");
+        for other in setup.others().await {
+            assert_eq!(listed(&other, &["b"], at(203)).await, []);
         }
     }
 }

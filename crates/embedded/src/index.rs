@@ -25,6 +25,7 @@ mod renewal;
 mod replay;
 mod sample;
 mod schedule;
+mod transfer;
 mod undiscovered;
 
 #[cfg(test)]
@@ -70,6 +71,8 @@ pub(crate) struct Index {
     dormant_bytes: u64,
     /// How many of the dormant slots are tombstones.
     tombstones: usize,
+    /// How many of the live peers have signed.
+    signed: usize,
     counts: Counts,
     /// The change log.
     changes: Arc<ChangeLog>,
@@ -126,6 +129,7 @@ impl Index {
             bytes: 0,
             dormant_bytes: 0,
             tombstones: 0,
+            signed: 0,
             counts: Counts::default(),
             now: Timestamp::default(),
             time_offset: AtomicI64::new(0),
@@ -155,6 +159,11 @@ impl Index {
         self.bytes + self.archetypes.bytes()
     }
 
+    /// The number of live peers that have signed.
+    pub(crate) fn signed(&self) -> usize {
+        self.signed
+    }
+
     /// The change log.
     pub(crate) fn changes(&self) -> &Arc<ChangeLog> {
         &self.changes
@@ -165,7 +174,7 @@ impl Index {
     }
 
     /// The slot of a known peer. `hash` is the hash of its id.
-    fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
+    pub(crate) fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
         self.by_id.find(hash, |slot| self.slots.encoded(slot).has_id(peer))
     }
 

@@ -9,6 +9,7 @@
 //! With the feature `testing`, the module `testing` exports the journal and the file layer, for
 //! tests, benchmarks and fuzzing.
 
+mod block_file;
 mod changes;
 #[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub, reason = "`testing` exports it"))]
 mod disk;

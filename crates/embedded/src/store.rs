@@ -3,8 +3,10 @@
 mod change;
 mod checkpoint;
 mod close;
+mod evict;
 mod figure;
 mod open;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -13,15 +15,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
+use aurora_discovery_protocol::{Archetype, PeerId, Subject, Timestamp};
 use aurora_discovery_registry::{
-    ArchetypeCensus, Census, Changes, Claim, Enumeration, Holder, Page, Position, PutRequest, PutResult,
-    Query, Removal, Renewal, Replacement, Store, StoreError, StoreMetric, Swept,
+    ArchetypeCensus, BlockList, Census, Changes, Claim, Enumeration, Evicted, ExportPage, Holder, Import,
+    Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
+    StoreError, StoreMetric, Swept,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
+use tokio::task::spawn_blocking;
 
 pub use open::{EmbeddedOptions, RestoreReport};
 
+use crate::block_file::BlockFile;
 use crate::changes::ChangeLog;
 use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Undo};
 use crate::journal::{Commit, Journal, Unavailable};
@@ -38,6 +43,7 @@ pub struct EmbeddedStore {
     shared: Arc<Shared>,
     journal: Option<Arc<Journal<Undo>>>,
     checkpointer: Arc<Checkpointer>,
+    blocks: Arc<BlockFile>,
     restored: RestoreReport,
 }
 
@@ -91,6 +97,28 @@ impl Store for EmbeddedStore {
         let (removal, commit) = self.delete(peer, claim, now)?;
         wait_for(commit).await?;
         Ok(removal)
+    }
+
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
+        self.check_open()?;
+        self.evict_all(subjects, now).await
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        self.check_open()?;
+        Ok(self.blocks.list())
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        self.check_open()?;
+        self.check_journal()?;
+        let (blocks, text) = (Arc::clone(&self.blocks), text.to_owned());
+        let replaced = spawn_blocking(move || blocks.replace(&text, version)).await;
+        let replaced = replaced.map_err(|error| StoreError::Internal(error.to_string()))?;
+        replaced.map_err(|error| StoreError::Unavailable {
+            reason: format!("the list of blocks can't be written: {error}"),
+            retry_after_seconds: RETRY_AFTER_SECONDS,
+        })
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
@@ -147,6 +175,18 @@ impl Store for EmbeddedStore {
 
     fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
         self.check_open().ok().map(|()| self.read(now).undiscovered_ratio(now))
+    }
+
+    async fn export(&self, after: Option<&Position>, now: Timestamp) -> Result<ExportPage, StoreError> {
+        self.check_open()?;
+        self.export_page(after, now)
+    }
+
+    async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
+        self.check_open()?;
+        let (import, commit) = self.import_peer(peer, now)?;
+        wait_for(commit).await?;
+        Ok(import)
     }
 
     fn metrics(&self) -> Vec<StoreMetric> {

@@ -7,7 +7,7 @@ use aurora_discovery_protocol::{Code, ErrorBody, Invalid, Refusal, Timestamp};
 use aurora_discovery_registry::{Error, ExceededLimit, Held, StoreError};
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
-use http::header::RETRY_AFTER;
+use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 
 use crate::origin::UnknownClient;
@@ -93,6 +93,9 @@ impl IntoResponse for Failure {
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(RETRY_AFTER, retry_after(seconds));
         }
+        if self.refusal.code == Code::Unauthorized {
+            response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         response.extensions_mut().insert(self);
         response
     }
@@ -112,8 +115,8 @@ const fn status(code: Code) -> StatusCode {
         | Code::InvalidParameter
         | Code::InvalidCursor
         | Code::CursorExpired => StatusCode::BAD_REQUEST,
-        Code::InvalidSignature | Code::StaleSignature => StatusCode::UNAUTHORIZED,
-        Code::NotHolder | Code::NameLocked => StatusCode::FORBIDDEN,
+        Code::Unauthorized | Code::InvalidSignature | Code::StaleSignature => StatusCode::UNAUTHORIZED,
+        Code::NotHolder | Code::NameLocked | Code::Blocked | Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound | Code::PeerNotRegistered => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
         Code::StaleRecord => StatusCode::CONFLICT,
@@ -197,6 +200,21 @@ impl From<Error> for Failure {
                     .in_field("archetypes")
                     .into()
             }
+            Error::Blocked { until } => Self::new(
+                Code::Blocked,
+                format!(
+                    "an operator has blocked this peer, its key or this address until {until} UTC; ask the \
+                     operator"
+                ),
+            ),
+            Error::NotBlocked => Self::new(
+                Code::NotFound,
+                "no block of exactly this subject is in force; GET /admin/blocks lists all",
+            ),
+            Error::TooManyBlocks => Self::new(
+                Code::RegistryFull,
+                "the list of blocks has its maximum size; unblock others first, or block larger prefixes",
+            ),
             Error::NotRegistered => {
                 Self::new(Code::PeerNotRegistered, "no such peer is registered here; register it first")
             }
@@ -339,6 +357,9 @@ mod tests {
             (Error::SourceIsLinkLocal, Code::InvalidField, Some("address"), "address must be sent"),
             (Error::AddressNotPublic, Code::InvalidField, Some("address"), "address must be public"),
             (Error::TooManyArchetypes { max: 8 }, Code::InvalidField, Some("archetypes"), "at most 8"),
+            (Error::Blocked { until }, Code::Blocked, None, "until 2025-10-02T12:00:00 UTC"),
+            (Error::NotBlocked, Code::NotFound, None, "no block"),
+            (Error::TooManyBlocks, Code::RegistryFull, None, "maximum size"),
             (Error::NotRegistered, Code::PeerNotRegistered, None, "register"),
             (Error::TtlOutOfBounds { min, max }, Code::InvalidField, Some("ttl_seconds"), "from 30 to 3600"),
             (Error::Full(ExceededLimit::Site), Code::RegistryFull, None, "IPv6 /48 is reached; deregister"),

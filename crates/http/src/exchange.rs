@@ -19,6 +19,8 @@ use http::Method;
 use http::header::CONTENT_LENGTH;
 use tower::Service as _;
 
+use crate::access::Access;
+use crate::audit::{Audited, Entry};
 use crate::base_path::without_prefix;
 use crate::body::receive;
 use crate::compress::pack;
@@ -32,7 +34,7 @@ use crate::origin::Origin;
 use crate::rate::Charge;
 use crate::received::Received;
 use crate::route::Route;
-use crate::router::router;
+use crate::router::{not_found, router};
 use crate::service::Service;
 
 /// What a connection of the server knows about a request, in addition to its [`Origin`].
@@ -115,19 +117,23 @@ impl DiscoveryService {
         }
         let (method, route) = (parts.method.clone(), Route::of(parts.uri.path()));
         let accepts_gzip = accepts_gzip(&parts.headers);
+        let access = Access::of(&service.options, &parts.headers);
         let source = origin.address;
         let multiplexed = connection.as_ref().filter(|connection| connection.is_multiplexed()).cloned();
-        parts.extensions.insert(Received { source, body: body.clone(), connection });
+        parts.extensions.insert(Received { source, body: body.clone(), access: access.clone(), connection });
         // Pinned here, because it is large and would otherwise be moved for each future around it.
         let handler = pin!(self.handle(Request::from_parts(parts, Body::empty())));
-        let admitting = route.filter(|route| route.admits(&method));
+        let admitting = route.filter(|route| access.has(*route) && route.admits(&method));
         let is_free = malformed.is_some() || admitting.is_none_or(|route| route.charge().is_none());
         let is_over_rate = is_free && service.rates.take(Charge::Others, source, 1).is_err();
         let mut response = match (malformed, admitting) {
             (Some(refusal), _) => refusal.into_response(),
+            (None, _) if route.is_some_and(|route| !access.has(route)) => {
+                not_found(method.clone(), uri.clone()).await
+            }
             // A 404, a 405 and a preflight need no permit.
             (None, None) => handler.await,
-            (None, Some(route)) => match self.admit(route, source, unknown_client) {
+            (None, Some(route)) => match self.admit(route, source, unknown_client, &access) {
                 Ok(()) if !route.needs_permit() => handler.await,
                 Ok(()) => limited(service, origin.time_left, handler).await,
                 Err(refusal) => refusal.into_response(),
@@ -146,6 +152,23 @@ impl DiscoveryService {
         let (latency, status) = (started.elapsed(), response.status());
         let failure = response.extensions().get::<Failure>();
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
+        if let Some(audit) = &service.options.audit {
+            let sent = body.as_deref().unwrap_or_default();
+            let refused = || failure.and_then(|failure| Audited::of_refusal(route, failure, sent));
+            let done = response.extensions().get::<Audited>().cloned();
+            if let (Some(audited), Some(route)) = (done.or_else(refused), route) {
+                audit.write(&Entry {
+                    time: service.registry.shown(service.options.clock.now()),
+                    audited: &audited,
+                    client: source,
+                    api_key: access.key_name().map(AsRef::as_ref),
+                    path: route.path(),
+                    status: status.as_u16(),
+                    code: failure.map(|failure| failure.refusal.code),
+                    request_id: origin.request_id.as_str(),
+                });
+            }
+        }
         if service.log.wants(status) {
             let body = body.as_deref().unwrap_or_default();
             let path = uri.path();
@@ -155,13 +178,22 @@ impl DiscoveryService {
         response
     }
 
-    /// Whether a request may be handled: its client must be known and within its rate.
-    fn admit(&self, route: Route, source: IpAddr, unknown_client: Option<Failure>) -> Result<(), Failure> {
+    /// Whether a request may be handled: its client must be known and within its rate, and have the
+    /// key that the route needs.
+    fn admit(
+        &self,
+        route: Route,
+        source: IpAddr,
+        unknown_client: Option<Failure>,
+        access: &Access,
+    ) -> Result<(), Failure> {
         let Some(charge) = route.charge() else { return Ok(()) };
         if let Some(refusal) = unknown_client {
             return Err(refusal);
         }
-        self.service.rates.take(charge, source, 1)
+        // The rate also bounds how many keys a source can try.
+        self.service.rates.take(charge, source, 1)?;
+        route.scope().map_or(Ok(()), |scope| access.check(scope))
     }
 
     async fn handle(&self, request: Request) -> Response {

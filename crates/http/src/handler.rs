@@ -1,5 +1,6 @@
 //! The handlers, one for each path, and their common input.
 
+mod admin;
 mod context;
 mod deregister;
 mod discover;
@@ -7,16 +8,19 @@ mod health;
 mod heartbeat;
 mod inline_page;
 mod network;
+mod prometheus;
 mod register;
 mod watch;
 
 use axum::body::Body;
 
+pub(crate) use admin::{block, blocks, evict, unblock};
 pub(crate) use deregister::deregister;
 pub(crate) use discover::discover;
 pub(crate) use health::{health, livez, readyz};
 pub(crate) use heartbeat::heartbeat;
 pub(crate) use network::network;
+pub(crate) use prometheus::prometheus;
 pub(crate) use register::register;
 pub(crate) use watch::watch;
 

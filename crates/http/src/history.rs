@@ -36,7 +36,8 @@ impl Snapshot {
             at,
             live,
             // Dormant peers already left the network when their leases ended.
-            left: metrics.deregistrations.get().saturating_sub(metrics.dormant_deregistrations.get()),
+            left: metrics.deregistrations.get().saturating_sub(metrics.dormant_deregistrations.get())
+                + metrics.operator_evictions.get(),
             expired: metrics.expiries.get(),
             revived: metrics.revivals.get(),
             pages: metrics.pages.get(),

@@ -1,6 +1,8 @@
 #![doc = include_str!("../README.md")]
 
+mod access;
 mod admission;
+mod audit;
 mod base_path;
 mod body;
 mod budget;
@@ -43,6 +45,8 @@ mod tls;
 mod validity;
 mod watch;
 
+pub use access::{InvalidKeys, InvalidScopes, KeyFile, KeyFileError, KeyRing, Keys, Scope, Scopes, key_line};
+pub use audit::{AuditError, AuditLog};
 pub use clock::Clock;
 pub use exchange::DiscoveryService;
 pub use open_files::OpenFiles;

@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use aurora_discovery_protocol::Code;
-use aurora_discovery_registry::{GrantedLease, Swept};
+use aurora_discovery_registry::{Evicted, GrantedLease, Swept};
 use http::StatusCode;
 use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::counter::Counter;
@@ -36,6 +36,10 @@ pub(crate) struct Metrics {
     pub(crate) dormant_deregistrations: Counter,
     pub(crate) expiries: Counter,
     evictions: Counter,
+    /// Live peers that operators evicted.
+    pub(crate) operator_evictions: Counter,
+    dormant_operator_evictions: Counter,
+    pub(crate) audit_lines_lost: Counter,
     pub(crate) pages: Counter,
     pub(crate) deltas: Counter,
     pub(crate) watch_begun: Counter,
@@ -131,6 +135,11 @@ impl Default for Metrics {
                 .counter("dormant_deregistrations", "Dormant peers that deregistered"),
             expiries: all.counter("expiries", "Leases that expired"),
             evictions: all.counter("evictions", "Dormant peers that were deleted"),
+            operator_evictions: all.counter("operator_evictions", "Live peers that operators evicted"),
+            dormant_operator_evictions: all
+                .counter("dormant_operator_evictions", "Dormant peers that operators evicted"),
+            audit_lines_lost: all
+                .counter("audit_lines_lost", "Lines of the audit log that could not be written"),
             pages: all.counter("pages", "Pages of peers returned, including those within other responses"),
             deltas: all.counter("deltas", "Lists of changes since a cursor returned"),
             watch_begun: all.counter("watch_begun", "Streams of /watch opened"),
@@ -196,6 +205,11 @@ impl Metrics {
         if !was_live {
             self.dormant_deregistrations.inc();
         }
+    }
+
+    pub(crate) fn evicted_by_operator(&self, evicted: Evicted) {
+        self.operator_evictions.inc_by(evicted.live);
+        self.dormant_operator_evictions.inc_by(evicted.dormant);
     }
 
     pub(crate) fn swept(&self, swept: Swept) {

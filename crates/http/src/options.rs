@@ -4,6 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::access::{KeyRing, Scopes};
+use crate::audit::AuditLog;
 use crate::clock::Clock;
 use crate::rate::RateLimits;
 
@@ -21,6 +23,13 @@ pub struct ServiceOptions {
     /// Whether browsers get a page with a view of the network at `/`. `false` by default, for
     /// transports that forward only the paths of the API.
     pub page: bool,
+    /// The API keys that the service knows. `None` if it has none.
+    pub keys: Option<KeyRing>,
+    /// The log of registrations, refusals, removals and actions of operators. `None` if there is
+    /// none.
+    pub audit: Option<AuditLog>,
+    /// The scopes that a request needs a key for. Administration always needs one.
+    pub require_key: Scopes,
     /// The maximum number of requests that are handled at once; others get 503. Each holds a body
     /// of up to 16 KiB. If this many requests are waiting for a disk, it is better for clients to
     /// try again.
@@ -56,6 +65,9 @@ impl Default for ServiceOptions {
             base_path: None,
             cors: true,
             page: false,
+            keys: None,
+            audit: None,
+            require_key: Scopes::default(),
             max_in_flight: 4_096,
             request_timeout: Duration::from_secs(10),
             log_one_in: 0,
@@ -80,6 +92,11 @@ pub struct ServerOptions {
     /// The address for metrics. It is a separate listener, so that metrics are never public by
     /// accident. `None` disables it.
     pub metrics_listen: Option<SocketAddr>,
+    /// The file with the API keys, which replaces the service's own `keys`.
+    pub keys: Option<PathBuf>,
+    /// The file of the audit log, or `-` for standard output, which replaces the service's own
+    /// `audit`.
+    pub audit_log: Option<PathBuf>,
     /// The certificate and key for TLS; `None` disables TLS.
     pub tls: Option<TlsFiles>,
     /// The number of the operator's own proxies in front of the service, each of which appends to
@@ -118,6 +135,8 @@ impl Default for ServerOptions {
             },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             metrics_listen: None,
+            keys: None,
+            audit_log: None,
             tls: None,
             trusted_hops: 0,
             max_connections: 20_000,

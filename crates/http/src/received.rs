@@ -7,6 +7,7 @@ use axum::extract::FromRequestParts;
 use bytes::Bytes;
 use http::request::Parts;
 
+use crate::access::Access;
 use crate::connection::state::ConnectionState;
 use crate::error::Failure;
 
@@ -17,6 +18,8 @@ pub(crate) struct Received {
     pub(crate) source: IpAddr,
     /// The body, or why it could not be read. Only a handler that needs the body reports this.
     pub(crate) body: Result<Bytes, Failure>,
+    /// What the API key of the request permits.
+    pub(crate) access: Access,
     /// The connection that the request came on, if the transport keeps its state.
     pub(crate) connection: Option<Arc<ConnectionState>>,
 }

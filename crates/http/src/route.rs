@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, Method};
 
+use crate::access::Scope;
 use crate::rate::Charge;
 
 /// A path of the API.
@@ -25,13 +26,23 @@ pub enum Route {
     Network,
     /// `GET /watch`
     Watch,
+    /// `GET /sd/prometheus`
+    Prometheus,
     /// `GET /openapi.json`
     OpenApi,
+    /// `POST /admin/evict`
+    Evict,
+    /// `POST /admin/block`
+    Block,
+    /// `POST /admin/unblock`
+    Unblock,
+    /// `GET /admin/blocks`
+    Blocks,
 }
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
@@ -41,7 +52,12 @@ impl Route {
         Self::Readyz,
         Self::Network,
         Self::Watch,
+        Self::Prometheus,
         Self::OpenApi,
+        Self::Evict,
+        Self::Block,
+        Self::Unblock,
+        Self::Blocks,
     ];
 
     /// The path of the route; requests may append a slash.
@@ -56,7 +72,12 @@ impl Route {
             Self::Readyz => "/readyz",
             Self::Network => "/network",
             Self::Watch => "/watch",
+            Self::Prometheus => "/sd/prometheus",
             Self::OpenApi => "/openapi.json",
+            Self::Evict => "/admin/evict",
+            Self::Block => "/admin/block",
+            Self::Unblock => "/admin/unblock",
+            Self::Blocks => "/admin/blocks",
         }
     }
 
@@ -64,14 +85,21 @@ impl Route {
     /// route.
     pub const fn method(self) -> Method {
         match self {
-            Self::Register | Self::Heartbeat | Self::Deregister => Method::POST,
+            Self::Register
+            | Self::Heartbeat
+            | Self::Deregister
+            | Self::Evict
+            | Self::Block
+            | Self::Unblock => Method::POST,
             Self::Discover
             | Self::Health
             | Self::Livez
             | Self::Readyz
             | Self::Network
             | Self::Watch
-            | Self::OpenApi => Method::GET,
+            | Self::Prometheus
+            | Self::OpenApi
+            | Self::Blocks => Method::GET,
         }
     }
 
@@ -91,7 +119,22 @@ impl Route {
             | Self::Deregister
             | Self::Network
             | Self::Watch
-            | Self::OpenApi => Some(Charge::Requests),
+            | Self::Prometheus
+            | Self::OpenApi
+            | Self::Evict
+            | Self::Block
+            | Self::Unblock
+            | Self::Blocks => Some(Charge::Requests),
+        }
+    }
+
+    /// The scope that a request needs, if the operator requires a key for that scope.
+    pub(crate) const fn scope(self) -> Option<Scope> {
+        match self {
+            Self::Health | Self::Livez | Self::Readyz | Self::OpenApi => None,
+            Self::Discover | Self::Network | Self::Watch | Self::Prometheus => Some(Scope::Read),
+            Self::Register | Self::Heartbeat | Self::Deregister => Some(Scope::Write),
+            Self::Evict | Self::Block | Self::Unblock | Self::Blocks => Some(Scope::Admin),
         }
     }
 

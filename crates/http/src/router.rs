@@ -12,7 +12,8 @@ use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
 use crate::handler::{
-    deregister, discover, health, heartbeat, livez, network, openapi, readyz, register, watch,
+    block, blocks, deregister, discover, evict, health, heartbeat, livez, network, openapi, prometheus,
+    readyz, register, unblock, watch,
 };
 use crate::page;
 use crate::route::Route;
@@ -44,7 +45,12 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Readyz => get(readyz),
         Route::Network => get(network),
         Route::Watch => get(watch),
+        Route::Prometheus => get(prometheus),
         Route::OpenApi => get(openapi),
+        Route::Evict => post(evict),
+        Route::Block => post(block),
+        Route::Unblock => post(unblock),
+        Route::Blocks => get(blocks),
     }
 }
 

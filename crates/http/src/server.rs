@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use aurora_discovery_registry::{Registry, StoreError};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{JoinSet, spawn_blocking};
 use tokio::time::{Instant, sleep, sleep_until};
 
+use crate::access::{KeyFile, KeyFileError};
 use crate::admission::{Admitted, Connections};
+use crate::audit::{AuditError, AuditLog};
 use crate::certificate::keep_certificate;
 use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
@@ -50,6 +52,12 @@ pub enum ServeError {
     /// The TLS files can't be used.
     #[error("can't serve TLS: {0}")]
     Tls(#[from] TlsError),
+    /// The API keys can't be used.
+    #[error("can't read the API keys: {0}")]
+    Keys(#[from] KeyFileError),
+    /// The audit log can't be opened.
+    #[error("can't open the audit log: {0}")]
+    Audit(#[from] AuditError),
     /// The store failed to close.
     #[error("the store could not be closed: {0}")]
     Close(#[from] StoreError),
@@ -61,25 +69,33 @@ pub struct Server {
     local_addr: SocketAddr,
     metrics: Option<(TcpListener, SocketAddr)>,
     tls: Option<Arc<Tls>>,
+    keys: Option<KeyFile>,
     open_files: OpenFiles,
     options: ServerOptions,
     registry: Arc<Registry>,
 }
 
 impl Server {
-    /// Binds the listeners and reads the TLS files, so that errors in them appear before the server
-    /// starts.
+    /// Binds the listeners, reads the files of TLS and API keys, and opens the audit log, so that
+    /// errors in them appear before the server starts.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Listen`] and [`ServeError::Tls`].
-    pub async fn bind(options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
+    /// [`ServeError::Listen`], [`ServeError::Tls`], [`ServeError::Keys`] and [`ServeError::Audit`].
+    pub async fn bind(mut options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
         let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
+        let keys = options.keys.as_deref().map(KeyFile::load).transpose()?;
+        if let Some(keys) = &keys {
+            options.service.keys = Some(keys.ring().clone());
+        }
+        if let Some(path) = &options.audit_log {
+            options.service.audit = Some(AuditLog::open(path)?);
+        }
         let write_timeout = options.write_timeout;
         let (listener, local_addr) = listen(options.listen, write_timeout)?;
         let metrics = options.metrics_listen.map(|address| listen(address, write_timeout)).transpose()?;
         let open_files = OpenFiles::raise(options.max_connections);
-        Ok(Self { listener, local_addr, metrics, tls, open_files, options, registry })
+        Ok(Self { listener, local_addr, metrics, tls, keys, open_files, options, registry })
     }
 
     /// The address that the server listens on.
@@ -95,6 +111,16 @@ impl Server {
     /// The certificate, if the server has one. [`Tls::reload`] reads it again.
     pub fn tls(&self) -> Option<Arc<Tls>> {
         self.tls.clone()
+    }
+
+    /// The API keys, if they are in a file. [`KeyFile::reload`] reads it again.
+    pub fn keys(&self) -> Option<KeyFile> {
+        self.keys.clone()
+    }
+
+    /// The audit log, if there is one. [`AuditLog::reopen`] opens its file again.
+    pub fn audit_log(&self) -> Option<AuditLog> {
+        self.options.service.audit.clone()
     }
 
     /// The number of files that the system lets the server open.
@@ -146,6 +172,10 @@ impl Server {
         end_connections(connections, &service, options.shutdown_grace).await;
         // The sweep must not use the store after it is closed.
         background.shutdown().await;
+        if let Some(audit) = options.service.audit {
+            // If the runtime shuts down, the last lines may be lost.
+            let _ = spawn_blocking(move || audit.flush()).await;
+        }
         Ok(service.registry.store().close().await?)
     }
 }

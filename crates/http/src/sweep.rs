@@ -1,10 +1,11 @@
 //! The task that sweeps the registry: it removes expired peers from the lists, and evicts dormant
 //! ones.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_protocol::{Subject, Timestamp};
 use aurora_discovery_registry::StoreError;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -20,9 +21,14 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
     let mut interval = interval(INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut failing: Option<StoreError> = None;
+    let mut blocks = ObeyedBlocks::default();
     loop {
         interval.tick().await;
         service.rates.forget_idle_sources();
+        if let Some(audit) = &service.options.audit {
+            service.metrics.audit_lines_lost.inc_by(audit.take_lost());
+        }
+        blocks.obey(&service).await;
         match service.registry.store().sweep(service.options.clock.now()).await {
             Ok(swept) => {
                 service.metrics.swept(swept);
@@ -35,6 +41,33 @@ pub(crate) async fn sweep_forever(service: Arc<Service>) {
             Err(error) if failing.as_ref() != Some(&error) => {
                 tracing::warn!(cause = %error, "the sweep of expired leases failed");
                 failing = Some(error);
+            }
+            Err(_) => {}
+        }
+    }
+}
+
+/// The blocks that this process has enforced.
+#[derive(Default)]
+struct ObeyedBlocks {
+    enforced: Option<HashSet<Subject>>,
+    is_failing: bool,
+}
+
+impl ObeyedBlocks {
+    /// Reads the blocks of other processes, and evicts the peers that came before this process knew.
+    async fn obey(&mut self, service: &Service) {
+        match service.registry.obey_blocks(&mut self.enforced, service.options.clock.now()).await {
+            Ok(evicted) => {
+                self.is_failing = false;
+                if evicted > 0 {
+                    tracing::info!(peers = evicted, "evicted peers that another process has blocked");
+                }
+            }
+            // A failure that persists is logged once.
+            Err(error) if !self.is_failing => {
+                self.is_failing = true;
+                tracing::warn!(cause = %error, "the list of blocks can't be read");
             }
             Err(_) => {}
         }

@@ -2,7 +2,7 @@
 //! function itself.
 
 use aurora_discovery_dynamodb::DynamoOptions;
-use aurora_discovery_http::ServiceOptions;
+use aurora_discovery_http::{KeyRing, Keys, ServiceOptions};
 use aurora_discovery_registry::Limits;
 pub(crate) use aurora_discovery_settings::SettingError as SettingsError;
 use aurora_discovery_settings::{
@@ -30,9 +30,27 @@ struct Environment {
     /// client to `X-Forwarded-For`.
     #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_parser = clap::value_parser!(u8).range(0..=16))]
     trusted_hops: u8,
+    /// The API keys, as the file of `serve --keys` has them; `;` ends a line too. They are hashes, so
+    /// that they need no other protection than the function's settings.
+    #[arg(long, env = "AURORA_KEYS_TEXT")]
+    keys_text: Option<String>,
     /// Publish the function's counts as CloudWatch metrics.
     #[arg(long, env = "AURORA_CUSTOM_METRICS")]
     custom_metrics: bool,
+}
+
+impl Environment {
+    fn keys(&self, sources: &Sources) -> Result<Option<KeyRing>, SettingsError> {
+        let (name, require) = (sources.name("keys_text"), sources.name("require_key"));
+        let parse = |text| Keys::parse(text).map_err(|error| SettingsError::new(format!("{name}: {error}")));
+        match &self.keys_text {
+            Some(text) => Ok(Some(KeyRing::new(parse(text)?))),
+            None if self.service.require_key.is_some() => {
+                Err(SettingsError::new(format!("{require} requires {name}, the keys")))
+            }
+            None => Ok(None),
+        }
+    }
 }
 
 /// The settings of the process.
@@ -60,6 +78,7 @@ impl Settings {
         let (given, sources) = parsed.map_err(|error| SettingsError::new(error.to_string()))?;
         let mut service = given.service.options();
         service.log_one_in = if given.service.log_requests { 1 } else { LOG_ONE_IN };
+        service.keys = given.keys(&sources)?;
         Ok(Self {
             store: given.table.options(&sources)?,
             limits: given.registry.table_limits(&sources)?,
@@ -143,16 +162,26 @@ mod tests {
             let error = read(&["--table=t", flag]).unwrap_err();
             assert!(error.contains(rule), "{error}");
         }
+        let keys = |text: &str| read(&["--table=t", &format!("--keys-text={text}"), "--require-key=write"]);
+        let hash = "0a".repeat(32);
+        assert!(keys(&format!("a write {hash}; b read {}", "0b".repeat(32))).unwrap().service.keys.is_some());
+        assert!(keys(&format!("a all {hash}")).unwrap_err().contains("line 1"));
+        assert!(read(&["--table=t", "--require-key=write"]).unwrap_err().contains("AURORA_KEYS_TEXT"));
         assert!(read(&[]).unwrap_err().contains("AURORA_TABLE"));
     }
 
     /// Settings of the function that the template omits, each with the reason.
-    const NOT_IN_THE_TEMPLATE: [(&str, &str); 2] = [
+    const NOT_IN_THE_TEMPLATE: [(&str, &str); 4] = [
         ("AURORA_DYNAMODB_ENDPOINT", "the stack's table is at AWS's own endpoint"),
         (
             "AURORA_REQUEST_TIMEOUT",
             "TimeoutSeconds bounds an invocation, and a response must be ready before that",
         ),
+        (
+            "AURORA_KEYS_TEXT",
+            "the template is as large as CloudFormation accepts; docs/operations.md says how",
+        ),
+        ("AURORA_REQUIRE_KEY", "as AURORA_KEYS_TEXT"),
     ];
 
     #[test]

@@ -19,6 +19,8 @@ pub enum Code {
     InvalidCursor,
     /// The cursor was valid once but has expired. The client must restart the enumeration.
     CursorExpired,
+    /// The request needs an API key, and has none that the service knows.
+    Unauthorized,
     /// A signed registration is not signed by the key that it names, or this service accepts no
     /// other registrations.
     InvalidSignature,
@@ -28,6 +30,10 @@ pub enum Code {
     NotHolder,
     /// The name is locked to a key that did not sign the registration.
     NameLocked,
+    /// An operator has blocked the peer, the key that signed it, or the source of the request.
+    Blocked,
+    /// The API key of the request does not permit it.
+    Forbidden,
     /// The path does not exist.
     NotFound,
     /// The registry does not know the peer. The client must register it.
@@ -52,16 +58,19 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the contract's order.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidParameter,
         Self::InvalidCursor,
         Self::CursorExpired,
+        Self::Unauthorized,
         Self::InvalidSignature,
         Self::StaleSignature,
         Self::NotHolder,
         Self::NameLocked,
+        Self::Blocked,
+        Self::Forbidden,
         Self::NotFound,
         Self::PeerNotRegistered,
         Self::MethodNotAllowed,
@@ -82,10 +91,13 @@ impl Code {
             Self::InvalidParameter => "invalid_parameter",
             Self::InvalidCursor => "invalid_cursor",
             Self::CursorExpired => "cursor_expired",
+            Self::Unauthorized => "unauthorized",
             Self::InvalidSignature => "invalid_signature",
             Self::StaleSignature => "stale_signature",
             Self::NotHolder => "not_holder",
             Self::NameLocked => "name_locked",
+            Self::Blocked => "blocked",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::PeerNotRegistered => "peer_not_registered",
             Self::MethodNotAllowed => "method_not_allowed",

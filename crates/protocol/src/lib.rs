@@ -12,6 +12,8 @@
 //! [`View`]. The *full view* ([`View::Full`]) adds two keys.
 
 mod address;
+mod admin;
+mod api_key;
 mod archetype;
 mod builder;
 mod change;
@@ -31,10 +33,16 @@ mod peer_list;
 mod request;
 mod response;
 mod signed;
+mod source_prefix;
 mod time;
 mod token;
 
 pub use address::{Address, Host};
+pub use admin::{
+    BlockReason, BlockRequest, BlockResponse, BlocksResponse, EvictResponse, ListedBlock, Subject,
+    SubjectRequest, UnblockResponse,
+};
+pub use api_key::ApiKey;
 pub use archetype::{Archetype, Archetypes};
 pub use builder::{DiscoverRequestBuilder, RegisterRequestBuilder};
 pub use change::{Change, ChangeKind, ChangesRequest, DeltaInfo, DeltaResponse, LeftEvent, delta_body};
@@ -58,5 +66,6 @@ pub use response::{
 pub use signed::{
     Freshness, RecordContent, RecordTerms, RegisterBody, SignedRecord, SignedRegisterRequest, SignedTokenHash,
 };
+pub use source_prefix::SourcePrefix;
 pub use time::{Timestamp, Ttl};
 pub use token::LeaseToken;

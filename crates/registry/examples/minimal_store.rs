@@ -14,12 +14,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{
-    DiscoverRequest, PeerId, PeerJson, PeerList, RegisterRequest, Timestamp, Ttl,
+    DiscoverRequest, PeerId, PeerJson, PeerList, RegisterRequest, Subject, Timestamp, Ttl,
 };
 use aurora_discovery_registry::{
-    Caller, Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query,
-    Registry, Removal, Renewal, SignedPeer, Standing, Store, StoreError, Swept, Total, WebOrigin,
-    choose_diverse,
+    BlockList, Caller, Census, Claim, Enumeration, Evicted, Holder, Limits, Page, Position, Proof,
+    PutRequest, PutResult, Query, Registry, Removal, Renewal, SignedPeer, Standing, Store, StoreError, Swept,
+    Total, WebOrigin, choose_diverse, is_subject,
 };
 
 /// Dormant peers are deleted by the next sweep, so that there is no revival window.
@@ -47,11 +47,14 @@ impl Entry {
 }
 
 #[derive(Default)]
-struct MemoryStore(Mutex<BTreeMap<PeerId, Entry>>);
+struct MemoryStore {
+    peers: Mutex<BTreeMap<PeerId, Entry>>,
+    blocks: Mutex<BlockList>,
+}
 
 impl MemoryStore {
     fn peers(&self) -> MutexGuard<'_, BTreeMap<PeerId, Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lists the matching peers, in random order or in the order of their ids.
@@ -155,6 +158,35 @@ impl Store for MemoryStore {
             None => drop(peers.remove(peer)),
         }
         Ok(Removal::Removed { was_live })
+    }
+
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
+        let mut evicted = Evicted::default();
+        self.peers().retain(|id, entry| {
+            let standing = entry.standing();
+            let (key, source) = (standing.lock.map(|lock| lock.key), entry.holder.source);
+            let is_kept = !subjects.iter().any(|subject| is_subject(subject, id, key.as_ref(), source));
+            if !is_kept && standing.is_live(now) {
+                evicted.live += 1;
+            } else if !is_kept && !standing.is_tombstone() {
+                evicted.dormant += 1;
+            }
+            is_kept
+        });
+        Ok(evicted)
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        Ok(self.blocks.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
+        if blocks.version != version {
+            return Ok(false);
+        }
+        *blocks = BlockList { version: version + 1, text: text.to_owned() };
+        Ok(true)
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {

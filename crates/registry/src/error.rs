@@ -55,6 +55,18 @@ pub enum Error {
         /// The maximum number of archetypes of one peer.
         max: u32,
     },
+    /// An operator has blocked the peer, the key that signed it, or the source of the request.
+    #[error("the peer, its key or its address is blocked until {until}")]
+    Blocked {
+        /// When the block ends.
+        until: Timestamp,
+    },
+    /// The subject is not blocked.
+    #[error("the subject is not blocked")]
+    NotBlocked,
+    /// The list of blocks has its maximum size.
+    #[error("the list of blocks is full")]
+    TooManyBlocks,
     /// The registry does not know the peer.
     #[error("the peer is not registered")]
     NotRegistered,

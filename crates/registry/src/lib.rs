@@ -6,6 +6,7 @@
 //! no code recomputes it from the time at which the peer was last seen.
 
 mod address_policy;
+mod block;
 mod change;
 mod cursor;
 mod diverse;
@@ -15,6 +16,8 @@ mod limits;
 mod lock;
 mod metric;
 mod nonce;
+mod operator;
+mod peer_state;
 mod query;
 mod registry;
 mod signed;
@@ -27,6 +30,7 @@ mod web_origin;
 pub mod conformance;
 
 pub use address_policy::{AddressPolicy, UnknownPolicy};
+pub use block::{Block, is_subject};
 pub use change::{
     Changes, ChangesPage, Delta, LoggedChange, PositionLookup, Watch, WatchEvent, WatchRead, Watcher,
 };
@@ -37,12 +41,13 @@ pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits, SignaturePolicy, Writes};
 pub use lock::{Lock, Signature, SignedPeer, Signing};
 pub use metric::{MetricValue, StoreMetric};
+pub use peer_state::{ExportPage, Import, PeerState};
 pub use query::{Page, Query, Total};
 pub use registry::{Caller, Discovered, GrantedLease, Registered, Registry};
 pub use source::{Network, Source, WideNetwork};
 pub use standing::{Held, Proof, Replacement, Standing};
 pub use store::{
-    ArchetypeCensus, Census, Enumeration, ExceededLimit, PutRequest, PutResult, Removal, Renewal, Store,
-    StoreError, Swept,
+    ArchetypeCensus, BlockList, Census, Enumeration, Evicted, ExceededLimit, PutRequest, PutResult, Removal,
+    Renewal, Store, StoreError, Swept,
 };
 pub use web_origin::{OriginHash, WebOrigin};

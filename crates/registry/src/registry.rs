@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{
     DiscoverRequest, Fill, HeartbeatEntries, HeartbeatEntry, LeaseToken, Order, PageInfo, PeerId, PeerList,
-    PublicKey, RegisterRequest, Registration, Timestamp, Ttl,
+    PublicKey, RegisterRequest, Registration, Subject, Timestamp, Ttl,
 };
 
 use crate::nonce::Nonces;
+use crate::operator::BlockCopy;
 use crate::{
     Claim, Cursor, Enumeration, Error, Held, InvalidLimits, Limits, Page, PutRequest, PutResult, Query,
     Removal, Renewal, Signing, Source, Store, StoreError, TokenHash, Total, WebOrigin, Writes,
@@ -23,6 +24,7 @@ pub struct Registry {
     /// The difference between the times in responses and `now`, in milliseconds.
     time_offset: Arc<AtomicI64>,
     pub(crate) nonces: Nonces,
+    pub(crate) blocks: Arc<BlockCopy>,
     random_below: RandomBelow,
 }
 
@@ -86,6 +88,7 @@ impl Registry {
             limits,
             time_offset: Arc::default(),
             nonces: Nonces::default(),
+            blocks: Arc::default(),
             random_below: Arc::new(|below| fastrand::u32(..below)),
         })
     }
@@ -126,8 +129,8 @@ impl Registry {
     /// # Errors
     /// [`Error::SignatureRequired`], [`Error::NameLocked`], [`Error::TtlOutOfBounds`],
     /// [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`], [`Error::AddressNotPublic`],
-    /// [`Error::NotHolder`], [`Error::Full`], or the store's failure. After any but the last, nothing
-    /// has changed.
+    /// [`Error::NotHolder`], [`Error::Blocked`], [`Error::Full`], or the store's failure. After any but
+    /// the last, nothing has changed.
     pub async fn register(
         &self,
         mut request: RegisterRequest,
@@ -180,8 +183,15 @@ impl Registry {
     ) -> Result<(Registered, bool), Error> {
         let (peer_id, ttl) = (put.registration.peer_id.clone(), put.ttl);
         let signed_by = put.signing.signature().map(|signature| signature.key);
+        let source = put.claim.source;
+        self.check_block(&peer_id, signed_by.as_ref(), source, now).await?;
         match self.store.put(put, now).await? {
             PutResult::Stored { token_kept } => {
+                // A block that came meanwhile may have deleted the peers before this one was stored.
+                if let Err(blocked) = self.check_known_block(&peer_id, signed_by.as_ref(), source, now) {
+                    self.evict(&Subject::Peer(peer_id), now).await?;
+                    return Err(blocked);
+                }
                 let heartbeat_interval_seconds = self.limits.heartbeat_interval_seconds(ttl);
                 let lease = GrantedLease {
                     ttl_expires: self.shown(now + ttl),
@@ -202,8 +212,8 @@ impl Registry {
     ///
     /// # Errors
     /// [`Error::NotRegistered`] if the registry does not know the peer, [`Error::NotHolder`] if the
-    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`], or the store's
-    /// failure.
+    /// token is wrong or missing where it is needed, [`Error::TooManyUnproven`], [`Error::Blocked`], or
+    /// the store's failure.
     pub async fn heartbeat(
         &self,
         peer_id: &PeerId,
@@ -211,7 +221,9 @@ impl Registry {
         caller: &Caller,
         now: Timestamp,
     ) -> Result<GrantedLease, Error> {
-        self.granted_lease(self.store.renew(peer_id, &self.claim(caller, token), now).await, now)
+        let claim = self.claim(caller, token);
+        self.check_block(peer_id, None, claim.source, now).await?;
+        self.granted_lease(self.store.renew(peer_id, &claim, now).await, now)
     }
 
     /// Renews the leases of several peers. The results are in the order of `entries`, each as
@@ -225,8 +237,25 @@ impl Registry {
         let claim = |entry: &HeartbeatEntry| self.claim(caller, entry.lease_token.as_ref());
         let peers: Vec<_> =
             entries.as_slice().iter().map(|entry| (entry.peer_id.clone(), claim(entry))).collect();
-        let renewals = self.store.renew_many(&peers, now).await;
-        renewals.into_iter().map(|renewal| self.granted_lease(renewal, now)).collect()
+        let mut blocked = Vec::with_capacity(peers.len());
+        for (peer, claim) in &peers {
+            blocked.push(self.check_block(peer, None, claim.source, now).await.err());
+        }
+        let may_renew = |refusal: &Option<Error>| refusal.is_none();
+        let permitted: Vec<_> = if blocked.iter().all(may_renew) {
+            peers
+        } else {
+            let with_refusals = peers.into_iter().zip(&blocked);
+            with_refusals.filter(|(_, refusal)| may_renew(refusal)).map(|(peer, _)| peer).collect()
+        };
+        let renewals = self.store.renew_many(&permitted, now).await;
+        let mut leases = renewals.into_iter().map(|renewal| self.granted_lease(renewal, now));
+        let result = |refusal: Option<Error>| match refusal {
+            Some(refusal) => Err(refusal),
+            // There is a renewal for each peer that was permitted.
+            None => leases.next().unwrap_or(Err(Error::NotRegistered)),
+        };
+        blocked.into_iter().map(result).collect()
     }
 
     /// Deregisters a peer. Returns whether it was live.

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Timestamp, Ttl};
+use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Subject, Timestamp, Ttl};
 
 use crate::{
-    Changes, Claim, Held, Holder, Page, Position, Query, Replacement, Signing, StoreMetric, TokenHash,
+    Changes, Claim, ExportPage, Held, Holder, Import, Page, PeerState, Position, Query, Replacement, Signing,
+    StoreMetric, TokenHash,
 };
 
 /// Keeps registrations and their leases.
@@ -105,6 +106,25 @@ pub trait Store: Send + Sync + 'static {
     /// [`Standing::check_removal`]: crate::Standing::check_removal
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 
+    /// Deletes the peers of all `subjects`, as decided by [`is_subject`]: live ones, dormant ones, and
+    /// the locks of names, also those that remain of deregistered peers. Each name is then free.
+    /// Returns the number of peers, without deregistered ones. The operator does not have to be a
+    /// holder.
+    ///
+    /// It may read all peers, so that its cost grows with the network.
+    ///
+    /// [`is_subject`]: crate::is_subject
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError>;
+
+    /// The list of blocks, which is empty at first. It is durable, and the same for all processes
+    /// that share the store.
+    async fn blocks(&self) -> Result<BlockList, StoreError>;
+
+    /// Replaces the list of blocks by `text` if it still has this version, and gives it another one.
+    /// Returns whether it did. When it returns, the list is durable. The store does not interpret
+    /// the text, which may have 128 KiB.
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError>;
+
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
     /// call, every subset of that size is equally likely, independently of earlier calls and of the
     /// archetypes and ages of the peers. If both bounds (`limit` and `page_bytes`) allow it, all
@@ -179,6 +199,25 @@ pub trait Store: Send + Sync + 'static {
     /// `None` if the store can't determine this at a bounded cost.
     fn archetype_census(&self, _archetype: &Archetype, _now: Timestamp) -> Option<ArchetypeCensus> {
         None
+    }
+
+    /// One page of all peers that the store keeps, live, dormant and tombstones, with all that it
+    /// keeps of them, from the start or from `after`. Peers that change meanwhile may be missing or
+    /// in their earlier state. [`Store::import`] stores them elsewhere.
+    ///
+    /// # Errors
+    /// The store's failure, or that the store can't export and import peers.
+    async fn export(&self, _after: Option<&Position>, _now: Timestamp) -> Result<ExportPage, StoreError> {
+        Err(StoreError::cannot_move())
+    }
+
+    /// Stores a peer as [`Store::export`] listed it, without the checks of `put`, unless the store
+    /// knows a peer of this name. It is durable as a `put` is, and as atomic.
+    ///
+    /// # Errors
+    /// As for [`Store::export`].
+    async fn import(&self, _peer: PeerState, _now: Timestamp) -> Result<Import, StoreError> {
+        Err(StoreError::cannot_move())
     }
 
     /// The metrics that the store reports about its own work.
@@ -346,6 +385,37 @@ pub enum Removal {
     Unknown,
 }
 
+/// How many peers an operator's eviction deleted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evicted {
+    /// Live peers.
+    pub live: u64,
+    /// Dormant peers.
+    pub dormant: u64,
+}
+
+impl Evicted {
+    /// The sum of both.
+    #[must_use]
+    pub const fn plus(self, other: Self) -> Self {
+        Self { live: self.live + other.live, dormant: self.dormant + other.dormant }
+    }
+
+    /// All of them.
+    pub const fn total(self) -> u64 {
+        self.live + self.dormant
+    }
+}
+
+/// The list of blocks, as a store keeps it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BlockList {
+    /// Changes whenever the list is replaced.
+    pub version: u64,
+    /// The list, which only the registry interprets.
+    pub text: String,
+}
+
 /// The result of requesting a page of an enumeration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Enumeration {
@@ -405,4 +475,11 @@ pub enum StoreError {
     /// An unexpected failure.
     #[error("{0}")]
     Internal(String),
+}
+
+impl StoreError {
+    /// The store has no way to export or import its peers.
+    fn cannot_move() -> Self {
+        Self::Internal("this store can neither export nor import peers".to_owned())
+    }
 }

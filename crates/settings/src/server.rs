@@ -30,6 +30,15 @@ pub struct ServerArgs {
     /// The certificate's private key, in PEM; requires --tls-cert.
     #[arg(long, env = "AURORA_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
+    /// The API keys, a line each: a name, its scopes (read, write, admin; with commas between), and
+    /// the SHA-256 of the key in hexadecimal digits, as `keygen --scopes` prints it; read again on
+    /// SIGHUP.
+    #[arg(long, env = "AURORA_KEYS", value_name = "FILE")]
+    pub keys: Option<PathBuf>,
+    /// A file to which a line of JSON is appended for each registration, refusal, removal and action
+    /// of an operator, or - for standard output; opened again on SIGHUP.
+    #[arg(long, env = "AURORA_AUDIT_LOG", value_name = "FILE")]
+    pub audit_log: Option<PathBuf>,
     /// A prefix of paths that reaches the same routes as without it, such as /dev behind a proxy
     /// that does not remove it.
     #[arg(long, env = "AURORA_BASE_PATH", value_name = "PATH", value_parser = base_path)]
@@ -104,13 +113,15 @@ impl ServerArgs {
     ///
     /// # Errors
     ///
-    /// A certificate without a key or a key without a certificate, with the names that `sources`
-    /// gives them.
+    /// A certificate without a key, a key without a certificate, or required API keys without a list
+    /// of them, with the names that `sources` gives them.
     pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServerOptions, SettingError> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;
         options.metrics_listen = self.metrics_listen;
         options.tls = self.tls(sources)?;
+        options.keys = self.keys(service, sources)?;
+        options.audit_log.clone_from(&self.audit_log);
         options.trusted_hops = self.trusted_hops.into();
         options.max_connections = size(self.max_connections);
         options.header_timeout = Duration::from_secs(self.header_timeout);
@@ -136,6 +147,14 @@ impl ServerArgs {
             network_factor: self.network_rate_factor,
             site_factor: self.site_rate_factor,
         }
+    }
+
+    fn keys(&self, service: &ServiceArgs, sources: &Sources) -> Result<Option<PathBuf>, SettingError> {
+        if service.require_key.is_some() && self.keys.is_none() {
+            let (require, keys) = (sources.name("require_key"), sources.name("keys"));
+            return Err(SettingError::new(format!("{require} requires {keys}, the file with the keys")));
+        }
+        Ok(self.keys.clone())
     }
 
     fn tls(&self, sources: &Sources) -> Result<Option<TlsFiles>, SettingError> {
@@ -205,9 +224,8 @@ mod tests {
     fn every_setting_changes_the_options() {
         let defaults = options(&[]);
         let command = Serve::augment_args(clap::Command::new("serve"));
-        for arg in
-            command.get_arguments().filter_map(|arg| arg.get_long()).filter(|long| !long.starts_with("tls"))
-        {
+        let is_alone = |long: &&str| !long.starts_with("tls") && *long != "require-key";
+        for arg in command.get_arguments().filter_map(|arg| arg.get_long()).filter(is_alone) {
             let value = match arg {
                 "listen" | "metrics-listen" => "=127.0.0.1:9",
                 "no-cors" | "no-page" | "log-requests" => "",
@@ -218,6 +236,19 @@ mod tests {
         }
         let tls = options(&["--tls-cert=c", "--tls-key=k"]).unwrap();
         assert!(tls.contains(r#"TlsFiles { cert: "c", key: "k" }"#), "{tls}");
+    }
+
+    #[test]
+    fn required_keys_need_a_file_of_keys() {
+        let given = options(&["--keys=k", "--require-key=write"]).unwrap();
+        assert!(given.contains(r#"keys: Some("k")"#), "{given}");
+        assert_ne!(Ok(given), options(&["--keys=k", "--require-key=read,write"]));
+        let missing = options(&["--require-key=read"]).unwrap_err();
+        assert_eq!(missing, "--require-key requires AURORA_KEYS, the file with the keys");
+        for scopes in ["admin", "read,admin", "", "all"] {
+            let error = options(&["--keys=k", &format!("--require-key={scopes}")]).unwrap_err();
+            assert!(error.contains("read, write or read,write"), "{error}");
+        }
     }
 
     #[test]

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use aurora_discovery_http::ServiceOptions;
+use aurora_discovery_http::{InvalidScopes, Scope, Scopes, ServiceOptions};
 use clap::{Args, value_parser};
 
 /// How requests are handled.
 #[derive(Clone, Debug, Args)]
 pub struct ServiceArgs {
+    /// The requests that need an API key: `read` (listing and watching peers), `write` (registering,
+    /// renewing and deregistering them), or `read,write`; by default, none does.
+    #[arg(long, env = "AURORA_REQUIRE_KEY", value_name = "SCOPES", value_parser = required_scopes)]
+    pub require_key: Option<Scopes>,
     /// Omit the CORS headers, which allow requests from web pages of other origins.
     #[arg(long, env = "AURORA_NO_CORS")]
     pub no_cors: bool,
@@ -23,10 +27,19 @@ impl ServiceArgs {
     /// The options of the service. Either all successful requests are logged or none.
     pub fn options(&self) -> ServiceOptions {
         let mut options = ServiceOptions::default();
+        options.require_key = self.require_key.unwrap_or_default();
         options.cors = !self.no_cors;
         options.request_timeout = Duration::from_secs(self.request_timeout);
         // 0 logs no successful request, and 1 logs each.
         options.log_one_in = self.log_requests.into();
         options
+    }
+}
+
+fn required_scopes(text: &str) -> Result<Scopes, String> {
+    match Scopes::parse(text) {
+        Ok(scopes) if !scopes.has(Scope::Admin) => Ok(scopes),
+        Ok(_) => Err("must be read, write or read,write; administration always needs a key".to_owned()),
+        Err(InvalidScopes) => Err("must be read, write or read,write".to_owned()),
     }
 }

@@ -1,9 +1,10 @@
-//! What SIGHUP reads again: the certificate, its key, and the filter of the log.
+//! What SIGHUP reads again: the certificate, its key, the API keys, and the filter of the log. The
+//! audit log is opened again.
 
 use std::env;
 use std::sync::Arc;
 
-use aurora_discovery_http::Tls;
+use aurora_discovery_http::{AuditLog, KeyFile, Tls};
 use aurora_discovery_settings::ParseError;
 use tokio::task::spawn_blocking;
 
@@ -12,7 +13,10 @@ use crate::log::Log;
 use crate::settings;
 
 /// Reads everything again, and logs the result. What can't be used stays as it is.
-pub(super) async fn reload(log: &Log, tls: Option<Arc<Tls>>) {
+pub(super) async fn reload(log: &Log, tls: Option<Arc<Tls>>, keys: Option<KeyFile>, audit: Option<AuditLog>) {
+    if let Some(audit) = audit {
+        audit.reopen();
+    }
     // Parsing the settings reads a file and resolves host names. If the runtime shuts down, the
     // results do not matter.
     let settings = spawn_blocking(|| settings::parse(env::args_os()).map(|args| args.command));
@@ -21,6 +25,18 @@ pub(super) async fn reload(log: &Log, tls: Option<Arc<Tls>>) {
     }
     if let Some(tls) = tls {
         let _ = spawn_blocking(move || reload_certificate(&tls)).await;
+    }
+    if let Some(keys) = keys {
+        let _ = spawn_blocking(move || reload_keys(&keys)).await;
+    }
+}
+
+fn reload_keys(keys: &KeyFile) {
+    match keys.reload() {
+        Ok(count) => tracing::info!(keys = count, "read the API keys again"),
+        Err(error) => {
+            tracing::error!(cause = %error, "the API keys can't be read again; the previous ones stay in use");
+        }
     }
 }
 

@@ -4,8 +4,8 @@ use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_contract_tests::{Needs, Sources, Target};
 use aurora_discovery_contract_tests::{
-    body, delta, deregister, discover, header, heartbeat, holder, inline, legacy, network, paging, refusal,
-    register, token_only, web_page,
+    admin, body, delta, deregister, discover, header, heartbeat, holder, inline, legacy, network, paging,
+    prometheus, refusal, register, token_only, web_page,
 };
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -98,6 +98,8 @@ detected! {
     a_missing_deprecated_key: responses!("introduced_to_nobody_share" as "introduced_to_nobody")
         => network::the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value;
     samples_that_are_always_the_first_page: requests!("discover?" as "discover?order=all&") => discover::each_request_draws_its_own_sample;
+    a_label_of_another_name: responses!("__meta_aurora_peer_id" as "__meta_aurora_peer__")
+        => prometheus::prometheus_gets_the_peers_of_an_archetype_that_accept_connections;
     ignored_cursors: requests!("cursor=" as "cursed=") => paging::a_modified_cursor_is_rejected;
     an_ignored_fill: requests!("fill=any" as "filt=any") => discover::fill_adds_peers_without_a_rare_archetype;
     wrong_ids_of_departed_peers: responses!("\"left\":[\"" as "\"left\":[\"x")
@@ -134,6 +136,12 @@ detected! {
     a_405_without_allow: responses!("allow: " as "allowed: ") => refusal::a_wrong_method_gets_405_with_the_allowed_methods;
     errors_without_a_field: responses!(",\"field\":" as ",\"what\":") => refusal::an_invalid_parameter_is_named_in_the_error;
     errors_with_another_code: responses!("invalid_field" as "bad_request") => refusal::an_invalid_key_is_named_in_the_error;
+    administration_without_a_key: requests!("x-api-key: unknown" as "x-api-key: key-of-an-operator")
+        => admin::administration_needs_a_key_that_permits_it;
+    an_eviction_that_is_not_counted: responses!("\"evicted\":1" as "\"evicted\":0")
+        => admin::an_operator_evicts_a_peer;
+    a_block_that_only_evicts: requests!("POST /admin/block " as "POST /admin/evict ")
+        => admin::an_operator_blocks_a_peer_until_it_is_unblocked;
     a_400_instead_of_413: responses!("413 Payload Too Large" as "400 Bad Request")
         => body::a_body_may_have_at_most_16_kib;
 }
@@ -173,8 +181,9 @@ async fn start_behind_proxy(distortion: Distortion) -> Target {
             tokio::spawn(forward(client, upstream.clone(), distortion));
         }
     });
+    let admin_key = service.admin_key.clone();
     let guard = (service, proxy);
-    Target { sources: Sources::Forwarded, ..Target::new(format!("http://{address}"), guard) }
+    Target { sources: Sources::Forwarded, admin_key, ..Target::new(format!("http://{address}"), guard) }
 }
 
 /// Forwards one request. The connection ends after the response.

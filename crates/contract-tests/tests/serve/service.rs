@@ -6,13 +6,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use aurora_discovery_contract_tests::{Needs, Target};
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
-use aurora_discovery_http::{Clock, Server, ServerOptions};
+use aurora_discovery_http::{Clock, KeyRing, Keys, Scopes, Server, ServerOptions, key_line};
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Limits, Registry};
 use tempfile::TempDir;
 
 /// 2025-10-02T12:00:00, plus an odd number of milliseconds.
 const START_MILLIS: u64 = 1_759_406_400_789;
+
+/// The API key that may administer the service.
+const ADMIN_KEY: &str = "key-of-an-operator";
 
 /// Starts a service on an unused port with a simulated clock. It stops when the target is dropped.
 pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops: usize) -> Target {
@@ -25,6 +28,8 @@ pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops
     options.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     options.trusted_hops = trusted_hops;
     options.service.clock = clock.clone();
+    let keys = key_line("operator", Scopes::parse("admin").unwrap(), ADMIN_KEY);
+    options.service.keys = Some(KeyRing::new(Keys::parse(&keys).unwrap()));
     let mut limits = Limits::default();
     limits.max_peers = needs.max_peers.unwrap_or(limits.max_peers);
     let path = directory.as_ref().map(|directory| directory.path().to_owned());
@@ -34,6 +39,7 @@ pub(crate) async fn start(needs: Needs, directory: Option<TempDir>, trusted_hops
     let address = server.local_addr();
     let serving = tokio::spawn(server.serve(std::future::pending()));
     let mut target = Target::new(format!("http://{address}"), (directory, serving));
+    target.admin_key = Some(ADMIN_KEY.to_owned());
     target.advance_clock = Some(Box::new(move |seconds| {
         elapsed.fetch_add(seconds * 1_000, Ordering::Relaxed);
     }));

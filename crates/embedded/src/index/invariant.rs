@@ -22,7 +22,7 @@ struct Counted {
 impl Index {
     /// Panics if two parts of the index contradict each other.
     pub(crate) fn check_invariants(&mut self) {
-        let (mut bytes, mut dormant_bytes, mut memberships) = (0, 0, 0);
+        let (mut bytes, mut dormant_bytes, mut memberships, mut signed) = (0, 0, 0, 0);
         let mut states: HashMap<_, usize> = HashMap::new();
         let mut dormant: HashMap<_, HashSet<_>> = HashMap::new();
         let mut expected = Counted::default();
@@ -48,6 +48,7 @@ impl Index {
                 );
                 continue;
             }
+            signed += usize::from(self.slots.signature(number).is_some());
             expected.add(&self.quota, tail);
             assert!(
                 scheduled <= slot.expires_at(),
@@ -73,6 +74,7 @@ impl Index {
         let count = |state: State| states.get(&(state as u8)).copied().unwrap_or(0);
         assert_eq!((self.bytes, self.dormant_bytes), (bytes, dormant_bytes));
         assert_eq!(self.live.len(), count(State::Live));
+        assert_eq!(self.signed(), signed);
         let in_networks: usize = self.networks.iter().map(<[u32]>::len).sum();
         assert_eq!(in_networks, count(State::Live));
         assert!(self.networks.iter().all(|members| !members.is_empty()));

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Lock, Swept};
+use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
+use aurora_discovery_registry::{Lock, Swept, is_subject};
 
 use super::entry::text;
 use super::memory::tail::Links;
@@ -52,6 +52,7 @@ impl Index {
             self.link_dormant(number);
             return;
         }
+        self.signed += usize::from(lock.is_some());
         let in_network = self.networks.push(tail.source, number);
         tail.links = Links::Live { position: self.live.push(number), in_network };
         for membership in tail.memberships.as_mut_slice() {
@@ -73,6 +74,7 @@ impl Index {
                 self.unlink_dormant(number);
             }
             State::Live => {
+                self.signed -= usize::from(self.slots.signature(number).is_some());
                 self.quota.remove_live(tail);
                 self.schedule.expiries().remove(tail.scheduled, number);
                 self.set_keeper(number, None);
@@ -122,6 +124,27 @@ impl Index {
             self.archetypes.release(membership.archetype);
         }
         self.slots.release(number);
+    }
+
+    /// Whether one of the subjects has the peer in a slot.
+    pub(crate) fn is_of_any(&self, number: u32, subjects: &[Subject]) -> bool {
+        let (slot, tail) = self.slots.slot_and_tail(number);
+        if slot.state == State::Vacant {
+            return false;
+        }
+        let Ok(peer) = PeerId::parse(&self.id_of(number)) else { return false };
+        let key = self.slots.signature(number).map(|signed| signed.lock.key);
+        subjects.iter().any(|subject| is_subject(subject, &peer, key.as_ref(), tail.holder().source))
+    }
+
+    /// The id of the peer in a slot.
+    pub(crate) fn id_of(&self, number: u32) -> String {
+        text(&self.slots.encoded(number).peer_id()).to_owned()
+    }
+
+    /// Whether the peer in a slot is live. `None` if it has deregistered.
+    pub(crate) fn liveness_of(&self, number: u32) -> Option<bool> {
+        (!self.slots.is_tombstone(number)).then(|| self.slots[number].state == State::Live)
     }
 
     /// Deletes a peer that did not deregister, and passes the record to `log`.

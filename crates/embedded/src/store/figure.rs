@@ -31,13 +31,14 @@ impl EmbeddedStore {
     }
 
     fn index_figures(&self) -> Vec<StoreMetric> {
-        let (known, bytes, counts) = {
+        let (known, signed, bytes, counts) = {
             let index = self.shared.index.read();
-            (index.known(), index.bytes(), index.counts())
+            (index.known(), index.signed(), index.bytes(), index.counts())
         };
         let Counts { expired, revived, evicted_due, evicted_for_room, evicted_for_source } = counts;
         vec![
             gauge("peers", "Peers in the store, live and dormant", known as f64),
+            gauge("peers_signed", "Live peers whose registrations are signed", signed as f64),
             gauge("peers_bytes", "Bytes that the peers count against the limit of memory", bytes as f64),
             counter("leases_expired", "Leases that ended", expired),
             counter("peers_revived", "Dormant peers that a heartbeat revived", revived),

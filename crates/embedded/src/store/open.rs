@@ -13,6 +13,7 @@ use aurora_discovery_registry::Limits;
 use parking_lot::RwLock;
 
 use super::{EmbeddedStore, Shared};
+use crate::block_file::BlockFile;
 use crate::disk::{Disk, StdDisk};
 use crate::index::{Index, Keys, ParsedRecord, Undo};
 use crate::journal::{Hooks, Journal, JournalOptions, OpenError, RecoveryReport};
@@ -79,7 +80,8 @@ impl EmbeddedStore {
     pub fn in_memory(limits: Limits) -> Arc<Self> {
         let keys = Keys::new();
         let index = Index::new(limits, keys.clone());
-        Arc::new(Self::of(Arc::new(Shared::new(index, keys)), None, RestoreReport::default()))
+        let shared = Arc::new(Shared::new(index, keys));
+        Arc::new(Self::of(shared, None, BlockFile::in_memory(), RestoreReport::default()))
     }
 
     /// Opens a store on the given disk and ignores the directory that the options name.
@@ -97,7 +99,10 @@ impl EmbeddedStore {
         let EmbeddedOptions { limits, drop_damaged, heal_interval, preallocate, lock_wait, directory: _ } =
             options;
         let journal = JournalOptions { drop_damaged, heal_interval, preallocate, lock_wait };
-        let (recovered, mut loaded) = load(disk, journal, Index::loading(limits, keys.clone()), &keys)?;
+        let (recovered, mut loaded) =
+            load(Arc::clone(&disk), journal, Index::loading(limits, keys.clone()), &keys)?;
+        let blocks =
+            BlockFile::load(disk).map_err(|source| io_error("read the blocks in", &location, source))?;
         loaded.index.restore(now, |max| fastrand::u64(..=max));
 
         let census = loaded.index.census(0);
@@ -115,11 +120,16 @@ impl EmbeddedStore {
         let journal = recovered
             .start(Reverter(Arc::clone(&shared)))
             .map_err(|source| io_error("start the journal thread for", &location, source))?;
-        Ok(Arc::new(Self::of(shared, Some(Arc::new(journal)), restored)))
+        Ok(Arc::new(Self::of(shared, Some(Arc::new(journal)), blocks, restored)))
     }
 
-    fn of(shared: Arc<Shared>, journal: Option<Arc<Journal<Undo>>>, restored: RestoreReport) -> Self {
-        Self { shared, journal, checkpointer: Arc::default(), restored }
+    fn of(
+        shared: Arc<Shared>,
+        journal: Option<Arc<Journal<Undo>>>,
+        blocks: BlockFile,
+        restored: RestoreReport,
+    ) -> Self {
+        Self { shared, journal, checkpointer: Arc::default(), blocks: Arc::new(blocks), restored }
     }
 }
 

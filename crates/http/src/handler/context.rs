@@ -10,6 +10,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use tokio::task::yield_now;
 
+use crate::access::{Access, Scope};
 use crate::compress::too_many_unread;
 use crate::error::Failure;
 use crate::metrics::Metrics;
@@ -27,6 +28,8 @@ pub(crate) struct Context {
     pub(crate) caller: Caller,
     /// The time that leases depend on. Responses contain [`Context::timestamp`] instead.
     pub(crate) now: Timestamp,
+    /// What the API key of the request permits.
+    pub(crate) access: Access,
 }
 
 impl Context {
@@ -36,6 +39,12 @@ impl Context {
 
     pub(crate) fn metrics(&self) -> &Metrics {
         &self.service.metrics
+    }
+
+    /// Asks whether the caller may list peers. The service asks so itself for routes that only list
+    /// them.
+    pub(crate) fn may_read(&self) -> Result<(), Failure> {
+        self.access.check(Scope::Read)
     }
 
     /// Asks whether a page of up to `limit` peers may be made: its client must read the pages that
@@ -68,9 +77,10 @@ impl FromRequestParts<Arc<Service>> for Context {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Failure> {
-        let address = Received::of(parts)?.source;
+        let Received { source: address, access, .. } = Received::of(parts)?;
+        let (address, access) = (*address, access.clone());
         let caller = Caller { address, page: web_origin(&parts.headers) };
-        Ok(Self { service: service.clone(), caller, now: service.options.clock.now() })
+        Ok(Self { service: service.clone(), caller, now: service.options.clock.now(), access })
     }
 }
 

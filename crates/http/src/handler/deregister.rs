@@ -4,6 +4,7 @@ use aurora_discovery_protocol::{DeregisterRequest, DeregisterResponse};
 use axum::response::Response;
 
 use super::context::Context;
+use crate::audit::{Action, Audited};
 use crate::error::Failure;
 use crate::received::RequestBody;
 use crate::response::json;
@@ -16,5 +17,7 @@ pub(crate) async fn deregister(
     let registry = context.registry();
     let was_live = registry.deregister(&peer_id, lease_token.as_ref(), &context.caller, context.now).await?;
     context.metrics().deregistered(was_live);
-    json(&DeregisterResponse { message: "Peer deregistered".to_owned(), peer_id })
+    let response =
+        json(&DeregisterResponse { message: "Peer deregistered".to_owned(), peer_id: peer_id.clone() })?;
+    Ok(Audited { peer_id: Some(peer_id), ..Action::Deregistered.into() }.on(response))
 }

@@ -25,6 +25,7 @@ impl InlinePage {
         writes: Writes,
     ) -> Result<Self, Failure> {
         if let Some(request) = &request {
+            context.may_read()?;
             context.may_make_page(request.limit).await?;
         }
         Ok(match request {

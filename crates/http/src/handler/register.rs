@@ -6,6 +6,7 @@ use axum::response::Response;
 
 use super::context::Context;
 use super::inline_page::InlinePage;
+use crate::audit::{Action, Audited};
 use crate::error::Failure;
 use crate::received::RequestBody;
 use crate::response::json_with_peers;
@@ -28,6 +29,11 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
     if registered.signed_by.is_some() {
         context.metrics().signed_registrations.inc();
     }
+    let audited = Audited {
+        peer_id: Some(registered.peer_id.clone()),
+        signed_by: registered.signed_by,
+        ..Action::Registered.into()
+    };
     let response = RegisterResponse {
         message: "Peer registered successfully".to_owned(),
         peer_id: registered.peer_id,
@@ -39,5 +45,5 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
         signed_by: registered.signed_by,
         page: figures,
     };
-    json_with_peers(peers, &response)
+    Ok(audited.on(json_with_peers(peers, &response)?))
 }

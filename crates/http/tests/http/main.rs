@@ -5,16 +5,19 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod attacks;
+mod audit;
 mod contention;
 mod faults;
 mod headers;
 mod holders;
+mod keys;
 mod limits;
 mod log;
 mod metrics;
 mod network;
 mod open_network;
 mod openapi;
+mod operators;
 mod page;
 mod proxies;
 mod rates;

@@ -219,6 +219,12 @@ macro_rules! for_each_conformance_case {
                 an_enumeration_continues_or_has_expired_after_a_restart
                 a_network_recovers_from_an_outage_within_one_cadence
                 a_network_recovers_from_a_late_restart_within_one_cadence;
+            operator:
+                an_evicted_peer_is_unknown_and_its_name_is_free
+                evicting_a_key_deletes_its_peers_and_unlocks_their_names
+                evicting_a_source_deletes_the_peers_of_its_prefix
+                the_list_of_blocks_is_replaced_only_in_its_version
+                the_list_of_blocks_survives_a_restart;
             model:
                 random_histories_agree_with_the_reference_model;
         }

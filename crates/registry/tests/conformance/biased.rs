@@ -4,10 +4,10 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Timestamp, View};
+use aurora_discovery_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Subject, Timestamp, View};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Page, Position, PutRequest, PutResult, Query, Removal, Renewal, Store,
-    StoreError, Swept, Total,
+    BlockList, Census, Claim, Enumeration, Evicted, Page, Position, PutRequest, PutResult, Query, Removal,
+    Renewal, Store, StoreError, Swept, Total,
 };
 
 use crate::reference::Reference;
@@ -237,6 +237,18 @@ impl Store for Biased {
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         self.memory.lock().unwrap().deregistered(peer);
         self.inner.remove(peer, claim, now).await
+    }
+
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
+        self.inner.evict(subjects, now).await
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        self.inner.blocks().await
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        self.inner.replace_blocks(text, version).await
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a reference that breaks must break the test")]
 
 mod biased;
+mod blocks;
 mod fairness;
 mod peer_life;
 mod reference;
@@ -12,7 +13,7 @@ use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_registry::conformance::{
     address, bounds, census, diverse, enumeration, fill, growth, holder, known, lifecycle, model, network,
-    page, proof, race, restart, sampling, signed as signed_cases, token_only, unproven, values,
+    operator, page, proof, race, restart, sampling, signed as signed_cases, token_only, unproven, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -148,6 +149,11 @@ mod a_fault_is_detected {
         RestartLosesLease by restart::a_restart_gives_each_live_peer_one_full_lease as a_restart_that_ends_leases;
         ForgetsPages by restart::pages_and_token_only_names_are_recognized_after_a_restart as a_restart_without_the_page;
         RestartKeepsProof by restart::a_restart_counts_as_proof as a_restart_that_counts_as_no_proof;
+        EvictsLiveOnly by operator::an_evicted_peer_is_unknown_and_its_name_is_free as a_dormant_peer_that_is_not_evicted;
+        EvictsNoKeys by operator::evicting_a_key_deletes_its_peers_and_unlocks_their_names as a_key_that_is_not_evicted;
+        EvictsFirstOnly by operator::evicting_a_source_deletes_the_peers_of_its_prefix as a_source_that_is_evicted_in_part;
+        ReplacesAnyBlocks by operator::the_list_of_blocks_is_replaced_only_in_its_version as a_list_of_blocks_that_is_overwritten;
+        RestartForgetsBlocks by operator::the_list_of_blocks_survives_a_restart as a_restart_that_forgets_blocks;
         RestartForgetsTokens by restart::the_holder_is_recognized_after_a_restart as a_restart_that_forgets_tokens;
     }
 }

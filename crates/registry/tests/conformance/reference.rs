@@ -9,11 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, FullView, PeerId, PeerJson, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{
+    Archetype, FullView, PeerId, PeerJson, PeerList, Subject as Evictee, Timestamp, View,
+};
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Holder, Limits, Page, Position, Proof, PutRequest, PutResult, Query, Removal,
-    Renewal, SignedPeer, Source, Standing, Store, StoreError, Swept, Total, choose_diverse,
+    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Page, Position, Proof, PutRequest,
+    PutResult, Query, Removal, Renewal, SignedPeer, Source, Standing, Store, StoreError, Swept, Total,
+    choose_diverse, is_subject,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -63,6 +66,9 @@ pub(crate) struct Reference {
     limits: Limits,
     peers: Arc<Mutex<Peers>>,
     closed: Arc<Mutex<bool>>,
+    blocks: Arc<Mutex<BlockList>>,
+    /// Whether it claims that other processes share the peers.
+    shared: bool,
     /// Two puts with the fault `ChecksThenActs` wait here for each other after their checks.
     checked: Arc<Barrier>,
 }
@@ -74,12 +80,19 @@ impl Reference {
             limits: Limits::default(),
             peers: Arc::default(),
             closed: Arc::default(),
+            blocks: Arc::default(),
+            shared: false,
             checked: Arc::new(Barrier::new(2)),
         }
     }
 
     pub(crate) fn with(fault: Fault) -> Self {
         Self { fault: Some(fault), ..Self::correct() }
+    }
+
+    /// The same store, as processes that share it see it. Clones have the same peers.
+    pub(crate) fn shared(self) -> Self {
+        Self { shared: true, ..self }
     }
 
     /// What decides who may change a peer that has not been deleted yet.
@@ -242,6 +255,9 @@ impl Subject for Reference {
                 entry.holder.token = aurora_discovery_registry::TokenHash::from_bytes([0xee; 16]);
             }
         }
+        if self.is(Fault::RestartForgetsBlocks) {
+            *self.blocks.lock().unwrap() = BlockList::default();
+        }
         *self.closed.lock().unwrap() = false;
         Arc::new(Self { limits: limits.clone(), ..self.clone() })
     }
@@ -339,6 +355,41 @@ impl Store for Reference {
                 Ok(Removal::Removed { was_live })
             }
         }
+    }
+
+    async fn evict(&self, subjects: &[Evictee], now: Timestamp) -> Result<Evicted, StoreError> {
+        let mut peers = self.known(now)?;
+        let mut evicted = Evicted::default();
+        peers.retain(|id, entry| {
+            let key = entry.signed.as_ref().map(|signed| signed.lock.key);
+            let key = key.filter(|_| !self.is(Fault::EvictsNoKeys));
+            let is_live = entry.is_live(now);
+            let is_kept = !subjects.iter().any(|one| is_subject(one, id, key.as_ref(), entry.holder.source));
+            if is_kept || (self.is(Fault::EvictsLiveOnly) && !is_live) {
+                return true;
+            }
+            if self.is(Fault::EvictsFirstOnly) && evicted.total() > 0 {
+                return true;
+            }
+            if !entry.standing().is_tombstone() {
+                *(if is_live { &mut evicted.live } else { &mut evicted.dormant }) += 1;
+            }
+            false
+        });
+        Ok(evicted)
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        Ok(self.blocks.lock().unwrap().clone())
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        let mut blocks = self.blocks.lock().unwrap();
+        if blocks.version != version && !self.is(Fault::ReplacesAnyBlocks) {
+            return Ok(false);
+        }
+        *blocks = BlockList { version: version + 1, text: text.to_owned() };
+        Ok(true)
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
@@ -439,6 +490,10 @@ impl Store for Reference {
 
     async fn health(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn sees_every_change(&self) -> bool {
+        !self.shared
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_embedded::EmbeddedStore;
-use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
 use aurora_discovery_registry::{
-    Census, Claim, Enumeration, Page, Position, PutRequest, PutResult, Query, Removal, Renewal, Store,
-    StoreError, Swept,
+    BlockList, Census, Claim, Enumeration, Evicted, Page, Position, PutRequest, PutResult, Query, Removal,
+    Renewal, Store, StoreError, Swept,
 };
 use tokio::time::sleep;
 
@@ -41,6 +41,18 @@ impl Store for FaultyStore {
 
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
         self.0.remove(peer, claim, now).await
+    }
+
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
+        self.0.evict(subjects, now).await
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        self.0.blocks().await
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        self.0.replace_blocks(text, version).await
     }
 
     async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {

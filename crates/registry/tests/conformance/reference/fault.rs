@@ -4,6 +4,11 @@
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     NeverExpires,
+    EvictsLiveOnly,
+    EvictsNoKeys,
+    EvictsFirstOnly,
+    ReplacesAnyBlocks,
+    RestartForgetsBlocks,
     ExpiresEarly,
     RenewsForLong,
     HeartbeatCreates,

@@ -1,0 +1,119 @@
+//! The processor time of registrations and heartbeats in one process, without HTTP: signed and not.
+
+use std::error::Error;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Instant;
+
+use aurora_discovery_embedded::EmbeddedStore;
+use aurora_discovery_protocol::{
+    DiscoverBounds, Freshness, LeaseToken, PeerId, RecordTerms, RegisterBody, RegisterRequest, SecretKey,
+    SignedRecord, SignedTokenHash, Timestamp, Ttl,
+};
+use aurora_discovery_registry::{Caller, Limits, Registry, WebOrigin};
+
+const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+
+/// Measures the processor time of signed and unsigned registrations, of verifying a signature, and of
+/// heartbeats.
+#[derive(clap::Args)]
+pub(crate) struct Signed {
+    /// The number of peers.
+    #[arg(long, default_value_t = 20_000)]
+    count: u64,
+}
+
+impl Signed {
+    /// Prints microseconds per operation as one line of JSON.
+    pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
+        let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+        let requests = (0..self.count).map(request).collect::<Result<Vec<_>, _>>()?;
+        let started = Instant::now();
+        let records = requests.iter().map(sign).collect::<Result<Vec<_>, _>>()?;
+        let sign = self.micros(started);
+
+        let started = Instant::now();
+        for record in &records {
+            record.verify()?;
+        }
+        let verify = self.micros(started);
+
+        let unsigned: Vec<_> = requests.iter().map(serde_json::to_vec).collect::<Result<_, _>>()?;
+        let signed: Vec<_> = records
+            .iter()
+            .map(|record| serde_json::to_vec(&serde_json::json!({ "signed": record.as_str() })))
+            .collect::<Result<_, _>>()?;
+        let (unsigned, unsigned_heartbeat) = runtime.block_on(self.register(&unsigned, None))?;
+        let (signed, signed_heartbeat) = runtime.block_on(self.register(&signed, Some(&token()?)))?;
+        let figures = serde_json::json!({
+            "count": self.count,
+            "sign_micros": sign,
+            "verify_micros": verify,
+            "register_micros": unsigned,
+            "register_signed_micros": signed,
+            "heartbeat_micros": unsigned_heartbeat,
+            "heartbeat_signed_micros": signed_heartbeat,
+        });
+        println!("{figures}");
+        Ok(())
+    }
+
+    /// Registers all bodies with a registry of their own, and renews all leases. Returns the
+    /// microseconds of each.
+    async fn register(
+        &self,
+        bodies: &[Vec<u8>],
+        token: Option<&LeaseToken>,
+    ) -> Result<(f64, f64), Box<dyn Error>> {
+        let limits = Limits { max_peers_per_source: 0, ..Limits::default() };
+        let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits)?;
+        // Loopback has no bound of its own.
+        let caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), page: WebOrigin::None };
+        let started = Instant::now();
+        for body in bodies {
+            let leases = Ttl::from_secs(30)..=Ttl::from_secs(3_600);
+            match RegisterBody::from_body(body, leases, DiscoverBounds::new(20, 100))? {
+                RegisterBody::Signed(request) => registry.register_signed(request, &caller, NOW).await?,
+                RegisterBody::Unsigned(request) => registry.register(request, &caller, NOW).await?,
+            };
+        }
+        let register = self.micros(started);
+        let peers = (0..self.count).map(peer).collect::<Result<Vec<_>, _>>()?;
+        let started = Instant::now();
+        for peer in &peers {
+            registry.heartbeat(peer, token, &caller, NOW.plus_millis(60_000)).await?;
+        }
+        Ok((register, self.micros(started)))
+    }
+
+    fn micros(&self, started: Instant) -> f64 {
+        started.elapsed().as_secs_f64() * 1e6 / self.count as f64
+    }
+}
+
+fn peer(number: u64) -> Result<PeerId, Box<dyn Error>> {
+    Ok(PeerId::parse(&format!("peer-{number}"))?)
+}
+
+fn request(number: u64) -> Result<RegisterRequest, Box<dyn Error>> {
+    Ok(RegisterRequest { port: 9_000, ..RegisterRequest::new(peer(number)?) })
+}
+
+fn token() -> Result<LeaseToken, Box<dyn Error>> {
+    Ok(LeaseToken::parse("token")?)
+}
+
+fn sign(request: &RegisterRequest) -> Result<SignedRecord, Box<dyn Error>> {
+    // The SHA-256 of "token".
+    const HASH: [u8; 32] = [
+        0x3c, 0x46, 0x9e, 0x9d, 0x6c, 0x58, 0x75, 0xd3, 0x7a, 0x43, 0xf3, 0x53, 0xd4, 0xf8, 0x8e, 0x61, 0xfc,
+        0xf8, 0x12, 0xc6, 0x6e, 0xee, 0x34, 0x57, 0x46, 0x5a, 0x40, 0xb0, 0xda, 0x41, 0x53, 0xe0,
+    ];
+    let terms = RecordTerms {
+        seq: NOW.as_millis(),
+        freshness: Freshness::IssuedAt(NOW.as_secs()),
+        token_hash: SignedTokenHash(HASH),
+        audience: None,
+        replaces: None,
+    };
+    Ok(SignedRecord::sign(request, &terms, &SecretKey::from_random(&[1; 32]))?)
+}

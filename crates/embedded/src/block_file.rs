@@ -1,0 +1,109 @@
+//! The list of blocks, in a file of its own.
+//!
+//! It changes a few times a month, and no record depends on it, so that it needs no place in the
+//! order of the journal, nor another format of it. The file is replaced as a whole.
+
+use std::io;
+use std::sync::Arc;
+
+use aurora_discovery_registry::BlockList;
+use parking_lot::Mutex;
+
+use crate::disk::Disk;
+
+const NAME: &str = "blocks";
+/// The name of the file until it is complete.
+const NEW_NAME: &str = "blocks.new";
+
+/// The list, and the directory that it is kept in.
+pub(crate) struct BlockFile {
+    /// `None` if the store is in memory only.
+    disk: Option<Arc<dyn Disk>>,
+    list: Mutex<BlockList>,
+}
+
+impl BlockFile {
+    /// A list that ends with the process.
+    pub(crate) fn in_memory() -> Self {
+        Self { disk: None, list: Mutex::default() }
+    }
+
+    /// Reads the list. A directory without the file has an empty one.
+    pub(crate) fn load(disk: Arc<dyn Disk>) -> io::Result<Self> {
+        let text = match disk.list()?.iter().any(|name| name == NAME) {
+            true => read(&*disk)?,
+            false => String::new(),
+        };
+        Ok(Self { disk: Some(disk), list: Mutex::new(BlockList { version: 0, text }) })
+    }
+
+    pub(crate) fn list(&self) -> BlockList {
+        self.list.lock().clone()
+    }
+
+    /// Replaces the list if it has this version. Blocks until it is durable. After an error the list
+    /// is the one before, and the next start finds one of the two.
+    pub(crate) fn replace(&self, text: &str, version: u64) -> io::Result<bool> {
+        let mut list = self.list.lock();
+        if list.version != version {
+            return Ok(false);
+        }
+        if let Some(disk) = &self.disk {
+            write(&**disk, text)?;
+        }
+        *list = BlockList { version: version.wrapping_add(1), text: text.to_owned() };
+        Ok(true)
+    }
+}
+
+fn read(disk: &dyn Disk) -> io::Result<String> {
+    let file = disk.open(NAME)?;
+    let len = usize::try_from(file.len()?).map_err(io::Error::other)?;
+    let mut bytes = vec![0; len];
+    let read = file.read_at(&mut bytes, 0)?;
+    bytes.truncate(read);
+    // Damage to the file must not lose the lines that are whole.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn write(disk: &dyn Disk, text: &str) -> io::Result<()> {
+    let file = disk.create(NEW_NAME)?;
+    file.write_at(text.as_bytes(), 0)?;
+    file.sync_data()?;
+    disk.rename(NEW_NAME, NAME)?;
+    disk.sync_dir()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::disk::StdDisk;
+
+    fn open(directory: &tempfile::TempDir) -> BlockFile {
+        BlockFile::load(Arc::new(StdDisk::new(directory.path()).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn the_list_is_replaced_as_a_whole_and_found_by_the_next_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = open(&directory);
+        assert_eq!(file.list(), BlockList::default());
+        assert!(file.replace("one\ntwo\n", 0).unwrap());
+        assert!(!file.replace("three\n", 0).unwrap(), "another version");
+        assert_eq!(open(&directory).list().text, "one\ntwo\n");
+        assert!(file.replace("", 1).unwrap());
+        assert_eq!(open(&directory).list().text, "");
+        let names: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
+        assert_eq!(names.len(), 1);
+    }
+
+    #[test]
+    fn a_list_that_can_not_be_written_stays_as_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = open(&directory);
+        assert!(file.replace("one\n", 0).unwrap());
+        std::fs::create_dir(directory.path().join(NEW_NAME)).unwrap();
+        assert!(file.replace("two\n", 1).is_err());
+        assert_eq!((file.list().version, file.list().text.as_str()), (1, "one\n"));
+    }
+}

@@ -1,0 +1,63 @@
+//! The file with the API keys, which is read again on request.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{InvalidKeys, KeyRing, Keys};
+
+/// Why a file of keys can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFileError {
+    /// The file can't be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// The file has a line that is not a key.
+    #[error("{}: {source}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// The line, and its rule.
+        source: InvalidKeys,
+    },
+}
+
+/// A file with API keys, and the keys in use.
+#[derive(Clone, Debug)]
+pub struct KeyFile {
+    path: PathBuf,
+    ring: KeyRing,
+}
+
+impl KeyFile {
+    pub(crate) fn load(path: &Path) -> Result<Self, KeyFileError> {
+        Ok(Self { path: path.to_owned(), ring: KeyRing::new(read(path)?) })
+    }
+
+    /// Reads the file again. Returns the number of keys that requests are checked against from now
+    /// on.
+    ///
+    /// # Errors
+    /// The file can't be used. The keys in use stay.
+    pub fn reload(&self) -> Result<usize, KeyFileError> {
+        let keys = read(&self.path)?;
+        let count = keys.len();
+        self.ring.replace(keys);
+        Ok(count)
+    }
+
+    pub(crate) fn ring(&self) -> &KeyRing {
+        &self.ring
+    }
+}
+
+fn read(path: &Path) -> Result<Keys, KeyFileError> {
+    let text =
+        fs::read_to_string(path).map_err(|source| KeyFileError::Read { path: path.to_owned(), source })?;
+    Keys::parse(&text).map_err(|source| KeyFileError::Invalid { path: path.to_owned(), source })
+}

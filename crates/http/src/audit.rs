@@ -1,0 +1,144 @@
+//! The audit log: a line of JSON for each registration, refusal, removal and action of an operator.
+//!
+//! A thread writes the lines, so that no request waits for a disk. If the thread falls behind, lines
+//! are lost and counted, and no request is refused or delayed.
+
+mod event;
+mod file;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+use std::{io, thread};
+
+use file::{AuditFile, Message};
+
+pub(crate) use event::{Action, Audited, Entry};
+
+/// Lines that may wait to be written: some megabytes. A disk that stalls for longer than it takes to
+/// fill this loses lines.
+const MAX_WAITING: usize = 16_384;
+/// How long the end of the service waits for the last lines.
+const FLUSH_TIME: Duration = Duration::from_secs(2);
+
+/// The audit log can't be opened.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct AuditError {
+    /// The file.
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// An open audit log. Clones share it.
+#[derive(Clone, Debug)]
+pub struct AuditLog {
+    sender: SyncSender<Message>,
+    shared: Arc<Shared>,
+}
+
+/// What requests and the writing thread share.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Whether the file is to be opened again before the next line.
+    reopen: AtomicBool,
+    /// Lines that were not written and have not been counted yet.
+    lost: AtomicU64,
+}
+
+impl AuditLog {
+    /// Opens the file to append to it, or standard output if its name is `-`. It is created with
+    /// mode 0600, because it has the addresses of clients.
+    ///
+    /// # Errors
+    /// [`AuditError`] if it can't be opened.
+    pub fn open(path: &Path) -> Result<Self, AuditError> {
+        let error = |source| AuditError { path: path.to_owned(), source };
+        let file = AuditFile::open(path).map_err(error)?;
+        let (sender, messages) = sync_channel(MAX_WAITING);
+        let shared = Arc::new(Shared::default());
+        let of_thread = shared.clone();
+        let thread = thread::Builder::new().name("audit-log".to_owned());
+        thread.spawn(move || file.write_all(&messages, &of_thread)).map_err(error)?;
+        Ok(Self { sender, shared })
+    }
+
+    /// Opens the file again, after another process has renamed it.
+    pub fn reopen(&self) {
+        self.shared.reopen.store(true, Relaxed);
+        // Without lines, the thread would keep the renamed file open. If the queue is full, the next
+        // line has the same effect.
+        let _ = self.sender.try_send(Message::Wake);
+    }
+
+    /// Writes a line, unless too many wait.
+    pub(crate) fn write(&self, entry: &Entry<'_>) {
+        match self.sender.try_send(Message::Line(entry.to_line())) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.shared.lost.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// The number of lines that were lost since the last call.
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.shared.lost.swap(0, Relaxed)
+    }
+
+    /// Waits until all lines are written, for a short time. Blocks.
+    pub(crate) fn flush(&self) {
+        let (done, is_done) = sync_channel(1);
+        if self.sender.try_send(Message::Flush(done)).is_ok() {
+            let _ = is_done.recv_timeout(FLUSH_TIME);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn line(log: &AuditLog, text: &str) {
+        log.sender.send(Message::Line(format!("{text}\n"))).unwrap();
+    }
+
+    #[test]
+    fn lines_are_appended_and_a_renamed_file_is_replaced_on_request() {
+        let directory = tempfile::tempdir().unwrap();
+        let [path, old] = ["audit.jsonl", "audit.jsonl.1"].map(|name| directory.path().join(name));
+        fs::write(&path, "before\n").unwrap();
+        let log = AuditLog::open(&path).unwrap();
+        line(&log, "one");
+        log.flush();
+        fs::rename(&path, &old).unwrap();
+        line(&log, "two");
+        log.flush();
+        log.reopen();
+        line(&log, "three");
+        log.flush();
+        assert_eq!(fs::read_to_string(&old).unwrap(), "before\none\ntwo\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+        assert_eq!(log.take_lost(), 0);
+    }
+
+    #[test]
+    fn lines_that_can_not_be_written_are_counted_and_block_nothing() {
+        let log = AuditLog::open(Path::new("/dev/full")).unwrap();
+        for _ in 0..10 {
+            line(&log, "lost");
+        }
+        log.flush();
+        assert_eq!((log.take_lost(), log.take_lost()), (10, 0));
+    }
+
+    #[test]
+    fn a_file_that_can_not_be_opened_is_named() {
+        let error = AuditLog::open(Path::new("/no/such/directory/audit")).unwrap_err().to_string();
+        assert!(error.starts_with("/no/such/directory/audit: "), "{error}");
+    }
+}

@@ -1,0 +1,96 @@
+//! The audit log.
+
+use std::path::Path;
+
+use http::Method;
+use serde_json::{Value, json};
+
+use crate::operators::with_operator;
+use crate::support::Service;
+
+async fn audited(path: &Path) -> Service {
+    Service::with(|options| {
+        with_operator(options);
+        options.server.audit_log = Some(path.to_owned());
+    })
+    .await
+}
+
+/// The lines, without what differs from run to run.
+async fn lines(mut service: Service, path: &Path) -> Vec<Value> {
+    // The end of the service writes what waits.
+    service.stop();
+    service.stopped().await.unwrap();
+    let text = std::fs::read_to_string(path).unwrap();
+    let mut lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for line in &mut lines {
+        let line = line.as_object_mut().unwrap();
+        assert_eq!(line.remove("time").unwrap(), "2025-10-02T12:00:00");
+        assert_eq!(line.remove("request_id").unwrap().as_str().unwrap().len(), 16);
+    }
+    lines
+}
+
+#[tokio::test]
+async fn registrations_removals_refusals_and_actions_of_operators_have_a_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let service = audited(&path).await;
+    let home = service.host("203.0.113.7");
+    let token = home.token("p").await;
+    service.host("198.51.100.1").register("p").await.refused(403, "not_holder", None);
+    home.heartbeat("p").await.ok();
+    home.heartbeat("q").await.refused(404, "peer_not_registered", None);
+    service.get("/discover?limit=0").await.refused(400, "invalid_parameter", Some("limit"));
+    let deregister = json!({"peer_id": "p", "lease_token": token});
+    service.host("198.51.100.1").post("/deregister", &deregister).await.ok();
+    service.post("/admin/evict", r#"{"peer_id":"p"}"#).await.refused(401, "unauthorized", None);
+    let block = json!({"source": "10.0.0.0/8", "reason": "spam", "duration_seconds": 60});
+    service.admin("/admin/block", &block).await.ok();
+    service.admin("/admin/evict", &json!({"peer_id": "p"})).await.ok();
+    service.admin("/admin/blocks", &Value::Null).await.ok();
+    service.admin("/admin/unblock", &json!({"source": "10.0.0.0/8"})).await.ok();
+    let (peer, stranger, local) = ("203.0.113.7", "198.51.100.1", "127.0.0.1");
+    let expected = json!([
+        {"action": "registered", "peer_id": "p", "client": peer, "path": "/register", "status": 200},
+        {"action": "refused", "peer_id": "p", "client": stranger, "path": "/register", "status": 403,
+         "code": "not_holder"},
+        {"action": "refused", "peer_id": "q", "client": peer, "path": "/heartbeat", "status": 404,
+         "code": "peer_not_registered"},
+        {"action": "deregistered", "peer_id": "p", "client": stranger, "path": "/deregister", "status": 200},
+        {"action": "refused", "peer_id": "p", "client": local, "path": "/admin/evict", "status": 401,
+         "code": "unauthorized"},
+        {"action": "blocked", "subject": {"source": "10.0.0.0/8"}, "reason": "spam", "duration_seconds": 60,
+         "evicted": 0, "client": local, "api_key": "ops", "path": "/admin/block", "status": 200},
+        {"action": "evicted", "subject": {"peer_id": "p"}, "evicted": 0, "client": local, "api_key": "ops",
+         "path": "/admin/evict", "status": 200},
+        {"action": "unblocked", "subject": {"source": "10.0.0.0/8"}, "client": local, "api_key": "ops",
+         "path": "/admin/unblock", "status": 200},
+    ]);
+    let text_has_token = {
+        let lines = lines(service, &path).await;
+        assert_eq!(json!(lines), expected);
+        std::fs::read_to_string(&path).unwrap().contains(token.as_str().unwrap())
+    };
+    assert!(!text_has_token);
+}
+
+#[tokio::test]
+async fn a_log_that_can_not_be_written_refuses_no_request_and_is_counted() {
+    let service = audited(Path::new("/dev/full")).await;
+    for _ in 0..20 {
+        service.request(Method::POST, "/register", &[], r#"{"peer_id":"p"}"#).await.ok();
+    }
+    let is_counted = async {
+        loop {
+            let metrics = service.client.get(format!("http://{}/metrics", service.metrics));
+            let text = metrics.send().await.unwrap().text().await.unwrap();
+            if text.lines().any(|line| line == "aurora_audit_lines_lost_total 20") {
+                return;
+            }
+            // The lines are written, and counted, by other threads.
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(crate::support::TIMEOUT, is_counted).await.unwrap();
+}

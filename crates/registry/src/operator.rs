@@ -1,0 +1,210 @@
+//! What operators do: evicting peers, and blocking who registers them.
+//!
+//! The store keeps the list of blocks as one text. Each process has a copy, which it reads again
+//! every few seconds if other processes share the store.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aurora_discovery_protocol::{BlockRequest, ListedBlock, PeerId, PublicKey, Subject, Timestamp};
+
+use crate::block::Blocks;
+use crate::{Block, BlockList, Error, Evicted, Registry, Source, StoreError};
+
+/// How old the copy of the blocks may be before [`Registry::obey_blocks`] reads them again, in
+/// milliseconds.
+const REFRESH_MILLIS: u64 = 5_000;
+/// How old it may be before a request reads them, in milliseconds, where nothing else does: a block
+/// is in force everywhere after ten seconds.
+const MAX_AGE_MILLIS: u64 = 8_000;
+/// The maximum size of the list in bytes: about a thousand blocks. An item of DynamoDB may have
+/// 400 kB, and each process reads all of it every few seconds.
+const MAX_LIST_BYTES: usize = 128 << 10;
+/// How often a change of the list is tried again if another process changes it at the same time.
+const MAX_ATTEMPTS: usize = 16;
+
+/// The copy of the blocks of one process.
+#[derive(Debug, Default)]
+pub(crate) struct BlockCopy {
+    current: RwLock<Arc<Blocks>>,
+    /// Whether there is a block, so that most requests read nothing else.
+    any: AtomicBool,
+    /// When the copy was read, in milliseconds. Zero if it never was.
+    read_at: AtomicU64,
+}
+
+impl BlockCopy {
+    fn current(&self) -> Arc<Blocks> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn replace(&self, blocks: Blocks, now: Timestamp) {
+        let any = !blocks.is_empty();
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(blocks);
+        self.any.store(any, Relaxed);
+        self.read_at.store(now.as_millis(), Relaxed);
+    }
+
+    fn was_read(&self) -> bool {
+        self.read_at.load(Relaxed) > 0
+    }
+
+    /// Whether the copy is older than this. The clock may have gone back.
+    fn is_older(&self, millis: u64, now: Timestamp) -> bool {
+        self.read_at.load(Relaxed).abs_diff(now.as_millis()) >= millis
+    }
+}
+
+impl Registry {
+    /// Deletes the peers of a subject, live and dormant, and the locks of their names. Returns their
+    /// number.
+    ///
+    /// # Errors
+    /// The store's failure. Some of the peers may have been deleted.
+    pub async fn evict(&self, subject: &Subject, now: Timestamp) -> Result<Evicted, Error> {
+        Ok(self.store().evict(std::slice::from_ref(subject), now).await?)
+    }
+
+    /// Blocks a subject, and deletes its peers. An earlier block of the subject is replaced. Returns
+    /// the number of peers. `by` is the name of the operator's API key.
+    ///
+    /// # Errors
+    /// [`Error::TooManyBlocks`], or the store's failure. If deleting the peers fails, the block is
+    /// in force.
+    pub async fn block(&self, request: BlockRequest, by: &str, now: Timestamp) -> Result<Evicted, Error> {
+        let BlockRequest { subject, reason, duration } = request;
+        let ends_at = self.shown(now) + duration;
+        let block = Block { subject: subject.clone(), reason, ends_at, by: by.to_owned() };
+        self.change_blocks(&subject, Some(&block), now).await?;
+        self.evict(&subject, now).await
+    }
+
+    /// Ends the block of a subject.
+    ///
+    /// # Errors
+    /// [`Error::NotBlocked`], or the store's failure.
+    pub async fn unblock(&self, subject: &Subject, now: Timestamp) -> Result<(), Error> {
+        self.change_blocks(subject, None, now).await
+    }
+
+    /// The blocks in force, those that end first in front.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn blocks(&self, now: Timestamp) -> Result<Vec<ListedBlock>, Error> {
+        let now = self.shown(now);
+        let blocks = Blocks::parse(&self.store().blocks().await?.text).in_force(now);
+        let listed = blocks.into_iter().map(|Block { subject, reason, ends_at, by }| ListedBlock {
+            subject,
+            reason,
+            expires_in_seconds: ends_at.millis_since(now).div_ceil(1_000),
+            blocked_by: by.into(),
+        });
+        Ok(listed.collect())
+    }
+
+    /// Reads the blocks again if other processes may have changed them, and deletes the peers of
+    /// those that are not in `enforced`, which are then added to it. The owner of the clock calls
+    /// this about once a second. Returns the number of peers.
+    ///
+    /// Another process may have let a peer in before it knew of the block. Every process deletes such
+    /// peers once it knows itself, so that the last of them leaves none.
+    ///
+    /// # Errors
+    /// The store's failure.
+    pub async fn obey_blocks(
+        &self,
+        enforced: &mut Option<HashSet<Subject>>,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        let is_shared = !self.store().sees_every_change();
+        if !self.blocks.was_read() || (is_shared && self.blocks.is_older(REFRESH_MILLIS, now)) {
+            self.read_blocks(now).await?;
+        }
+        if !is_shared {
+            return Ok(0);
+        }
+        let in_force = self.blocks.current().in_force(self.shown(now));
+        let subjects: HashSet<_> = in_force.into_iter().map(|block| block.subject).collect();
+        // No peer was let in before this process knew the blocks that it found when it started.
+        let before = enforced.get_or_insert_with(|| subjects.clone());
+        let new: Vec<_> = subjects.iter().filter(|subject| !before.contains(subject)).cloned().collect();
+        let mut evicted = Evicted::default();
+        if !new.is_empty() {
+            evicted = self.store().evict(&new, now).await?;
+        }
+        *enforced = Some(subjects);
+        Ok(evicted.total())
+    }
+
+    /// Refuses a request about a peer if the peer, its key or the source is blocked.
+    pub(crate) async fn check_block(
+        &self,
+        peer: &PeerId,
+        key: Option<&PublicKey>,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        let may_change = !self.store().sees_every_change();
+        if !self.blocks.was_read() || (may_change && self.blocks.is_older(MAX_AGE_MILLIS, now)) {
+            self.read_blocks(now).await?;
+        }
+        self.check_known_block(peer, key, source, now)
+    }
+
+    /// The same by the copy of this process, whatever its age.
+    pub(crate) fn check_known_block(
+        &self,
+        peer: &PeerId,
+        key: Option<&PublicKey>,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        if !self.blocks.any.load(Relaxed) {
+            return Ok(());
+        }
+        match self.blocks.current().end_of(peer, key, source, self.shown(now)) {
+            Some(until) => Err(Error::Blocked { until }),
+            None => Ok(()),
+        }
+    }
+
+    async fn read_blocks(&self, now: Timestamp) -> Result<(), StoreError> {
+        let BlockList { text, .. } = self.store().blocks().await?;
+        self.blocks.replace(Blocks::parse(&text), now);
+        Ok(())
+    }
+
+    /// Replaces the block of a subject by another or by none, also while other processes change
+    /// other blocks.
+    async fn change_blocks(
+        &self,
+        subject: &Subject,
+        block: Option<&Block>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        for _ in 0..MAX_ATTEMPTS {
+            let BlockList { text, version } = self.store().blocks().await?;
+            let before = Blocks::parse(&text);
+            let in_force = before.in_force(self.shown(now));
+            if block.is_none() && !in_force.iter().any(|block| block.subject == *subject) {
+                return Err(Error::NotBlocked);
+            }
+            let after = before.changed(subject, block.cloned(), self.shown(now));
+            let text = after.to_text();
+            if text.len() > MAX_LIST_BYTES {
+                return Err(Error::TooManyBlocks);
+            }
+            if self.store().replace_blocks(&text, version).await? {
+                self.blocks.replace(after, now);
+                return Ok(());
+            }
+        }
+        Err(StoreError::Unavailable {
+            reason: "the blocks are being changed by too many concurrent requests".to_owned(),
+            retry_after_seconds: 1,
+        }
+        .into())
+    }
+}
