@@ -12,7 +12,8 @@ use flate2::write::GzEncoder;
 const EXTENSIONS: [&str; 4] = ["css", "html", "js", "svg"];
 /// Modules of the JavaScript client that the page does not load: types, and what needs a file
 /// system.
-const NOT_OF_THE_PAGE: [&str; 3] = ["index.js", "token-file.js", "types.js"];
+const NOT_OF_THE_PAGE: [&str; 5] =
+    ["index.js", "key-file.js", "private-file.js", "token-file.js", "types.js"];
 
 fn main() -> io::Result<()> {
     // The directory `page/client` is a link to the modules of the JavaScript client. Cargo follows

@@ -1,5 +1,6 @@
 // Chromium, the page in it, and what every case checks.
 
+import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import { readFile } from "node:fs/promises";
 import { chromium } from "playwright-core";
@@ -14,6 +15,7 @@ const ARGUMENTS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+const BROWSERS = ["/usr/bin/chromium", "/usr/bin/google-chrome"];
 // How long a loaded machine may take for anything.
 const PATIENCE_SECONDS = 60;
 const DESKTOP = { width: 1280, height: 900 };
@@ -21,7 +23,7 @@ const PHONE = { width: 390, height: 844 };
 
 /** Starts the browser with an empty profile. */
 export function startBrowser() {
-  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  const executablePath = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSync(path));
   return chromium.launch({ executablePath, args: ARGUMENTS, timeout: PATIENCE_SECONDS * 1_000 });
 }
 
