@@ -33,6 +33,7 @@ black-box $AURORA_DISCOVERY=(target / 'release/aurora-discovery'):
     scripts/check-packaging
     scripts/check-client-example
     scripts/check-clients
+    scripts/check-examples
     scripts/legacy-clients
     scripts/schemathesis
     scripts/kill9
@@ -91,10 +92,10 @@ docs $AURORA_DISCOVERY=(target / 'debug/aurora-discovery'): rustdoc
 rustdoc *args:
     RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --no-deps "$@"
 
-# Rewrite the generated sections of the README, and the stamp of the template
+# Rewrite the generated sections of the documentation, and the stamp of the template
 [group('docs')]
 generate:
-    UPDATE=1 cargo nextest run --package aurora-discovery --test cli --test-threads 1 the_readme
+    UPDATE=1 cargo nextest run --package aurora-discovery --test cli --test-threads 1 the_documentation
     scripts/check-infrastructure --stamp
 
 # Install what the benchmarks need (once)

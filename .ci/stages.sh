@@ -52,6 +52,7 @@ static_stages() {
   stage python check_python
   stage workflows scripts/check-workflows
   stage spelling .tools/venv/bin/typos
+  stage links .tools/venv/bin/python scripts/check-links
   stage licences cargo deny --log-level error check bans licenses sources
   # With the features of the tests, so that dependencies are checked once.
   stage clippy cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
@@ -79,10 +80,11 @@ check_python() {
   found=$(files_by_interpreter python3) || return 1
   mapfile -t scripts <<<"$found"
   local bin=.tools/venv/bin
-  "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure clients/python &&
-    "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure clients/python &&
+  "$bin/ruff" check --quiet "${scripts[@]}" scripts bench Infrastructure clients/python examples &&
+    "$bin/ruff" format --quiet --check "${scripts[@]}" scripts bench Infrastructure clients/python examples &&
     MYPYPATH=scripts:bench each_typed "${scripts[@]}" &&
     (cd clients/python && MYPYPATH=src ../../.tools/venv/bin/mypy --strict --no-error-summary src tests) &&
+    MYPYPATH=clients/python/src "$bin/mypy" --strict --no-error-summary examples &&
     (cd Infrastructure/tests && MYPYPATH=../../scripts ../../.tools/venv/bin/mypy --strict --no-error-summary .)
 }
 

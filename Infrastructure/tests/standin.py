@@ -156,6 +156,7 @@ def correct_stacks() -> None:
     models.Stack.has_parameters = has_parameters
     # The resources need lists; descriptions and the next update need the text.
     models.Stack.stack_parameters = property(text_of_lists)
+    models.Stack.parameter_list = property(described_parameters)
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
     # A resource that a condition excluded at creation cannot be modified, and one of a kind that moto
     # cannot modify stays as it is.
@@ -168,6 +169,10 @@ def correct_stacks() -> None:
 def text_of_lists(stack: Any) -> dict[str, Any]:
     resolved = stack.resource_map.resolved_parameters
     return {name: text(value) if isinstance(value, list) else value for name, value in resolved.items()}
+
+
+def described_parameters(stack: Any) -> list[dict[str, Any]]:
+    return [{"ParameterKey": name, "ParameterValue": value} for name, value in text_of_lists(stack).items()]
 
 
 def text(value: Any) -> str:

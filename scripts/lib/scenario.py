@@ -23,6 +23,8 @@ from lib.service import Service
 
 # How long a step may take. A step that passes ends as soon as its event arrives.
 STEP_SECONDS = 60.0
+# What names a file of the client in a step.
+FILES = frozenset({"token_file", "key_file", "replaces_key_file"})
 
 Json = dict[str, Any]
 
@@ -107,11 +109,6 @@ class Scenario:
         self._service: Service | None = None
         self._proxies: list[Proxy] = []
 
-    @property
-    def needs(self) -> str | None:
-        """The feature that a client must have."""
-        return self._scenario.get("needs")
-
     def run(self) -> None:
         """Raises Mismatch at the first step that has another outcome than expected."""
         try:
@@ -133,7 +130,7 @@ class Scenario:
         self._start_runner()
 
     def _start_service(self) -> None:
-        data = Path(self._directory.name) / "data" if self._scenario.get("store") == "disk" else None
+        data = self._path("data") if self._scenario.get("store") == "disk" else None
         self._service = Service(*self._scenario.get("serve", []), data=data)
         for proxy in self._proxies:
             proxy.upstream = self._service.address
@@ -142,8 +139,8 @@ class Scenario:
         if self._service and self._service.is_running():
             self._service.kill()
 
-    def _start_runner(self) -> None:
-        self._runner = Runner(self._command, self._scenario.get("clock"))
+    def _start_runner(self, clock: str | None = None) -> None:
+        self._runner = Runner(self._command, clock or self._scenario.get("clock"))
         self._step_client(self._scenario.get("client", {}))
 
     def _tear_down(self) -> None:
@@ -173,7 +170,8 @@ class Scenario:
     def _step_call(
         self, do: str, expect: Any = None, error: Json | None = None, save: Json | None = None, **arguments: Any
     ) -> None:
-        response = self._send({"do": do, **arguments})
+        paths = {name: str(self._path(value)) for name, value in arguments.items() if name in FILES}
+        response = self._send({"do": do, **arguments, **paths})
         if error is not None:
             match(error, response.get("error"), response)
             return
@@ -185,8 +183,6 @@ class Scenario:
             self._saved[name] = result[key]
 
     def _step_keep(self, name: str, **arguments: Any) -> None:
-        if "token_file" in arguments:
-            arguments["token_file"] = str(Path(self._directory.name) / arguments["token_file"])
         self._step_call("keep", name=name, **arguments)
 
     def _step_watch(self, name: str, **arguments: Any) -> None:
@@ -204,11 +200,11 @@ class Scenario:
                 event = self._runner.event(of)
             match({"event": wanted} if isinstance(wanted, str) else wanted, event, event)
 
-    def _step_crash(self, _: str) -> None:
-        """Kills the client, and starts a new one."""
+    def _step_crash(self, _: str, clock: str | None = None) -> None:
+        """Kills the client, and starts a new one, whose wall clock may have another offset."""
         assert self._runner
         self._runner.kill()
-        self._start_runner()
+        self._start_runner(clock)
 
     def _step_service(self, action: str) -> None:
         if action in ("stop", "restart"):
@@ -268,9 +264,18 @@ class Scenario:
             if not gaps or min(gaps) < gap_at_least:
                 raise Mismatch(f"the gaps were {gaps}")
 
+    def _step_file(self, name: str, text: str) -> None:
+        """Writes a file that only its owner may read."""
+        descriptor = os.open(self._path(name), os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+
     def _step_file_mode(self, name: str, mode: str) -> None:
-        path = Path(self._directory.name) / name
+        path = self._path(name)
         match(mode, f"{stat.S_IMODE(path.stat().st_mode):04o}", str(path))
+
+    def _path(self, name: str) -> Path:
+        return Path(self._directory.name) / name
 
     def _current_endpoint(self) -> Proxy:
         return max(self._proxies, key=lambda proxy: proxy.seen[-1].received if proxy.seen else 0.0)

@@ -1,9 +1,10 @@
 // The requests of the API.
 
-import { protocol } from "./errors.js";
+import { DiscoveryError, protocol } from "./errors.js";
 import { parseResponse } from "./json.js";
 import { LeaseKeeper } from "./keeper.js";
 import { deregisterBody, heartbeatBody, heartbeatsBody, parameters, registerBody } from "./requests.js";
+import { MAX_SIGNED } from "./signer.js";
 import { Transport } from "./transport.js";
 import { Watch } from "./watch.js";
 
@@ -43,12 +44,33 @@ export class Client {
   /**
    * Registers a peer, or replaces its registration and starts a new lease. The code is `not_holder` while
    * another client holds the id.
+   *
+   * A `signer` signs the registration, again if its clock is wrong. The `lease_token` of the request
+   * proves, with the first signature of a live name, that this client holds the name. The code is
+   * `name_locked` if another key has locked the name.
    * @param {import("./types.js").RegisterRequest} request
-   * @param {CallOptions} [options]
+   * @param {{signer?: import("./signer.js").Signer} & CallOptions} [options]
    * @returns {Promise<import("./types.js").RegisterResponse>}
    */
-  async register(request, options) {
-    return this.#call("register", registerBody(request), options);
+  async register(request, { signer, signal } = {}) {
+    if (!signer) {
+      return this.#call("register", registerBody(request), { signal });
+    }
+    let nonce;
+    for (let signed = 1; ; signed++) {
+      const body = await signer.body(request, nonce);
+      try {
+        const response = await this.#call("register", body, { signal });
+        signer.accepted();
+        // The service does not return the token, of which it has the hash.
+        return { lease_token: signer.token, ...response };
+      } catch (error) {
+        if (!(error instanceof DiscoveryError) || signed === MAX_SIGNED || !signer.learnsFrom(error)) {
+          throw error;
+        }
+        nonce = error.nonce;
+      }
+    }
   }
 
   /**

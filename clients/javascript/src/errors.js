@@ -6,8 +6,9 @@ const TRANSIENT_STATUSES = [429, 500, 502, 503, 504];
 /**
  * What failed: the service refused the request (`refused`), the connection could not be established
  * or broke (`unreachable`), there was no complete response in time (`timed_out`), or the response is
- * not one of the API (`protocol`).
- * @typedef {"refused" | "unreachable" | "timed_out" | "protocol"} ErrorKind
+ * not one of the API (`protocol`). Or the signed registration of a peer could not be verified
+ * (`invalid_record`).
+ * @typedef {"refused" | "unreachable" | "timed_out" | "protocol" | "invalid_record"} ErrorKind
  */
 
 /** The reason why a request failed, as a sentence that a person can act on. */
@@ -15,26 +16,39 @@ export class DiscoveryError extends Error {
   /**
    * @param {ErrorKind} kind
    * @param {string} message
-   * @param {{status?: number, code?: string, field?: string, retryAfterSeconds?: number, cause?: unknown}} [details]
+   * @param {{status?: number, retryAfterSeconds?: number, body?: any, cause?: unknown}} [details] `body` is
+   *   that of the service's refusal
    */
-  constructor(kind, message, { status, code, field, retryAfterSeconds, cause } = {}) {
+  constructor(kind, message, { status, retryAfterSeconds, body, cause } = {}) {
     super(message, { cause });
     this.name = "DiscoveryError";
     /** What failed. */
     this.kind = kind;
     /** The HTTP status, if there was a response. */
     this.status = status;
-    /** The error code of the API, if the service sent one. */
-    this.code = code;
-    /** The key or parameter at fault, if the service named one. */
-    this.field = field;
     /** When to retry, if the service said so. */
     this.retryAfterSeconds = retryAfterSeconds;
+    /** The error code of the API, if the service sent one.
+     * @type {string | undefined} */
+    this.code = body?.code;
+    /** The key or parameter at fault, if the service named one.
+     * @type {string | undefined} */
+    this.field = body?.field;
+    /** With `stale_record`: the highest number of a record of the peer.
+     * @type {number | undefined} */
+    this.seq = body?.seq;
+    /** With `stale_signature`: what to sign in place of the time.
+     * @type {string | undefined} */
+    this.nonce = body?.nonce;
+    /** With `stale_signature`: the time of the service.
+     * @type {string | undefined} */
+    this.timestamp = body?.timestamp;
   }
 
   /** Whether the same request may succeed later. */
   get isTransient() {
-    return this.status === undefined || TRANSIENT_STATUSES.includes(this.status);
+    const hasNoResponse = this.kind === "unreachable" || this.kind === "timed_out";
+    return hasNoResponse || TRANSIENT_STATUSES.includes(this.status ?? 0);
   }
 }
 
@@ -74,6 +88,14 @@ export function protocol(endpoint, status, what, retryAfterSeconds) {
 }
 
 /**
+ * The error for a signed registration that could not be verified.
+ * @param {string} problem
+ */
+export function invalidRecord(problem) {
+  return new DiscoveryError("invalid_record", `the signed registration ${problem}`);
+}
+
+/**
  * The error for a response with an error status.
  * @param {string} endpoint
  * @param {number} status
@@ -85,10 +107,10 @@ export function refusal(endpoint, status, headers, text) {
   const delay = headers.get("retry-after")?.trim() ?? "";
   const retryAfterSeconds = /^\d+$/.test(delay) ? Number(delay) : undefined;
   try {
-    const { error, code, field } = JSON.parse(text);
-    if (typeof error === "string" && typeof code === "string") {
-      const message = `the service refused: ${error} (${code}, HTTP ${status})`;
-      return new DiscoveryError("refused", message, { status, code, field, retryAfterSeconds });
+    const body = JSON.parse(text);
+    if (typeof body.error === "string" && typeof body.code === "string") {
+      const message = `the service refused: ${body.error} (${body.code}, HTTP ${status})`;
+      return new DiscoveryError("refused", message, { status, retryAfterSeconds, body });
     }
   } catch {
     // Not JSON.

@@ -7,11 +7,15 @@
 export { Client } from "./client.js";
 export { DiscoveryError } from "./errors.js";
 export { LeaseKeeper } from "./keeper.js";
+export { SecretKey } from "./secret-key.js";
+export { SignedRecord } from "./signed-record.js";
+export { Signer } from "./signer.js";
 export { Watch } from "./watch.js";
 
 /** @typedef {import("./client.js").CallOptions} CallOptions */
 /** @typedef {import("./errors.js").ErrorKind} ErrorKind */
 /** @typedef {import("./keeper.js").KeeperOptions} KeeperOptions */
+/** @typedef {import("./signer.js").SignerOptions} SignerOptions */
 /** @typedef {import("./transport.js").ClientOptions} ClientOptions */
 /** @typedef {import("./types.js").DeregisterRequest} DeregisterRequest */
 /** @typedef {import("./types.js").DeregisterResponse} DeregisterResponse */

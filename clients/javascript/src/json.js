@@ -37,6 +37,24 @@ export function parsePeer(text) {
   return peer;
 }
 
+/**
+ * The JSON object in `text`, which has been signed. Its `metadata_text` is the text of its metadata.
+ * @param {string} text
+ * @returns {any}
+ * @throws {SyntaxError} if `text` is not a JSON object, or repeats a key: parsers differ in which of its
+ *   values they take
+ */
+export function parseSigned(text) {
+  const value = parseObject(text);
+  const at = skip(SPACE, text, 0);
+  if ([...members(text, at)].length !== Object.keys(value).length) {
+    throw new SyntaxError("a repeated key");
+  }
+  value.metadata_text = "{}";
+  addMetadataText(value, text, at);
+  return value;
+}
+
 /** @param {string} text */
 function parseObject(text) {
   const value = JSON.parse(text);

@@ -2,6 +2,7 @@
 
 import { DiscoveryError } from "./errors.js";
 import { Lease, ObservedAddress, Outage } from "./lease.js";
+import { Signer } from "./signer.js";
 import { seconds, sleep } from "./time.js";
 
 // Statuses that say that the request itself is wrong, so that a retry cannot help. A lease that another
@@ -19,10 +20,18 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
  * any address, and no client without the token can change the registration. With `replace: false` the
  * keeper does not replace a live registration from the same address, such as that of a second copy of
  * the program, but waits until its lease ends.
+ *
+ * A `key` signs the registration, which locks the name to it: from then on, no client without the key can
+ * register the name, and a restarted peer needs no token. `replacesKey` is the key that the name is locked
+ * to so far, if `key` is a new one. With `audience`, only the service of that name accepts the
+ * registration.
  * @typedef {object} KeeperOptions
  * @property {(event: KeeperEvent) => void} [onEvent]
  * @property {import("./types.js").TokenStore} [tokenStore]
  * @property {boolean} [replace]
+ * @property {import("./secret-key.js").SecretKey} [key]
+ * @property {import("./secret-key.js").SecretKey} [replacesKey]
+ * @property {string} [audience]
  */
 
 /**
@@ -45,6 +54,9 @@ export class LeaseKeeper {
   #onEvent;
   #tokenStore;
   #mayReplace;
+  #signing;
+  /** @type {Signer | undefined} What signs the registrations, if they are signed. */
+  #signer;
   /** @type {string | undefined} */
   #savedToken;
   /** @type {State} */
@@ -74,12 +86,13 @@ export class LeaseKeeper {
    * @param {import("./types.js").RegisterRequest} registration
    * @param {KeeperOptions} options
    */
-  constructor(client, registration, { onEvent, tokenStore, replace = true }) {
+  constructor(client, registration, { onEvent, tokenStore, replace = true, key, replacesKey, audience }) {
     this.#client = client;
     this.#registration = { ...registration };
     this.#onEvent = onEvent;
     this.#tokenStore = tokenStore;
     this.#mayReplace = replace;
+    this.#signing = { key, replaces: replacesKey, audience };
     this.#kept = this.#keep();
   }
 
@@ -115,6 +128,8 @@ export class LeaseKeeper {
     try {
       this.#savedToken = await this.#tokenStore?.load();
       this.#registration.lease_token = this.#savedToken ?? this.#registration.lease_token;
+      const { key, replaces, audience } = this.#signing;
+      this.#signer = key && new Signer(key, { replaces, audience, token: this.#savedToken });
       for (;;) {
         await sleep(await this.#step(signal), signal);
       }
@@ -204,13 +219,11 @@ export class LeaseKeeper {
    * @returns {Promise<KeeperEvent>}
    */
   async #register(sentAt, signal) {
-    // Normally the first registration is not token-only. A crash before the token is stored would make
-    // the id unusable, also for this peer, until its reservation ends.
-    const mustYield = !this.#mayReplace || this.#wasTakenOver;
-    this.#registration.token_only = mustYield && (await this.#isKnown(signal));
+    this.#registration.token_only = await this.#mustYield(signal);
     this.#isSecured = false;
     this.#state = "unresolved";
-    const response = await this.#client.register(this.#registration, { signal }).catch((error) => {
+    const options = { signer: this.#signer, signal };
+    const response = await this.#client.register(this.#registration, options).catch((error) => {
       if (error instanceof DiscoveryError && !error.isTransient) {
         this.#state = "absent";
       }
@@ -221,6 +234,36 @@ export class LeaseKeeper {
     this.#observedAddress.registered(response.observed_address);
     this.#lease = new Lease(sentAt, response);
     return { type: "registered", response };
+  }
+
+  /**
+   * Whether the registration must not replace one of another client, and has to be token-only. Normally
+   * it is not. A crash before the token is stored would make the id unusable, also for this peer, until
+   * its reservation ends.
+   * @param {AbortSignal} signal
+   */
+  async #mustYield(signal) {
+    if (!this.#signer) {
+      return (!this.#mayReplace || this.#wasTakenOver) && (await this.#isKnown(signal));
+    }
+    if (this.#wasTakenOver) {
+      // The key proves the holder, but another client that has it must not be replaced.
+      await this.#checkIsFree(signal);
+    }
+    return false;
+  }
+
+  /**
+   * Rejects with the refusal if another client holds the id.
+   * @param {AbortSignal} signal
+   */
+  async #checkIsFree(signal) {
+    const { peer_id, lease_token } = this.#registration;
+    await this.#client.heartbeat({ peer_id, lease_token }, { signal }).catch((error) => {
+      if (!(error instanceof DiscoveryError) || error.code !== "peer_not_registered") {
+        throw error;
+      }
+    });
   }
 
   /**
@@ -235,7 +278,7 @@ export class LeaseKeeper {
   async #isKnown(signal) {
     const { peer_id, lease_token } = this.#registration;
     try {
-      await this.#client.heartbeat({ peer_id, lease_token: lease_token ?? crypto.randomUUID() }, { signal });
+      await this.#client.heartbeat({ peer_id, lease_token: lease_token ?? `none-${Math.random()}` }, { signal });
     } catch (error) {
       const code = error instanceof DiscoveryError ? error.code : undefined;
       if (code === "not_holder" || code === "peer_not_registered") {
@@ -251,7 +294,8 @@ export class LeaseKeeper {
    * stored, and it lists the address at which the service sees the peer.
    */
   #needsUpdate() {
-    const differs = this.#registration.token_only !== this.#isSaved();
+    // A signature protects more than a token-only registration does.
+    const differs = !this.#signer && this.#registration.token_only !== this.#isSaved();
     const hasMoved = this.#lease !== undefined && this.#observedAddress.hasMoved(this.#lease.ttl);
     return !this.#updateFailed && (differs || hasMoved);
   }
@@ -266,7 +310,7 @@ export class LeaseKeeper {
     this.#updateFailed = true;
     this.#observedAddress.tried();
     const request = { ...this.#registration, token_only: this.#isSaved(), discover: undefined };
-    const response = await this.#client.register(request, { signal });
+    const response = await this.#client.register(request, { signer: this.#signer, signal });
     this.#updateFailed = false;
     this.#registration.token_only = request.token_only;
     this.#registration.lease_token = response.lease_token;
@@ -347,13 +391,14 @@ export class LeaseKeeper {
       this.#notify({ type: "forgotten" });
       return 0;
     }
-    if (error.code === "not_holder") {
+    if (error.code === "not_holder" && isHeld) {
       this.#state = "held_by_another";
-      if (isHeld) {
-        this.#wasTakenOver = true;
-        this.#notify({ type: "taken_over", reason: error.message });
-        return 0;
-      }
+      this.#wasTakenOver = true;
+      this.#notify({ type: "taken_over", reason: error.message });
+      return 0;
+    }
+    if ((error.code === "not_holder" || error.code === "name_locked") && !isHeld) {
+      this.#state = "held_by_another";
       this.#outage ??= new Outage();
       const retryInSeconds = this.#outage.afterNotHolder(error);
       this.#notify({ type: "refused", reason: error.message, retryInSeconds });

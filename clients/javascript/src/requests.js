@@ -63,8 +63,11 @@ export function deregisterBody(request) {
   return JSON.stringify(request);
 }
 
-/** @param {import("./types.js").DiscoverRequest} [request] */
-function discoverKey(request) {
+/**
+ * The value of the key `discover` of another request.
+ * @param {import("./types.js").DiscoverRequest} [request]
+ */
+export function discoverKey(request) {
   if (request === undefined) {
     return undefined;
   }

@@ -27,6 +27,22 @@ export function sleep(duration, signal) {
 }
 
 /**
+ * A signal that is aborted with the first of `signals`, each of which then has one listener less.
+ * `AbortSignal.any` does the same, but Node has it from 20.3 on only.
+ * @param {AbortSignal[]} signals
+ */
+export function anySignal(...signals) {
+  const any = new AbortController();
+  for (const signal of signals) {
+    if (signal.aborted) {
+      any.abort(signal.reason);
+    }
+    signal.addEventListener("abort", () => any.abort(signal.reason), { once: true, signal: any.signal });
+  }
+  return any.signal;
+}
+
+/**
  * A uniform random wait below an upper bound, in seconds. The bound doubles with each failure, from
  * `first` to `highest`.
  * @param {number} failures

@@ -8,9 +8,10 @@
  * @property {string[]} [archetypes] List peers that have any of these archetypes (at most 8), or all.
  * @property {number} [limit] The maximum number of peers, 1 to 1000.
  * @property {string} [exclude] The id of a peer to leave out, normally the caller's own.
- * @property {"sample" | "all"} [order] A uniform random sample (default), or an enumeration.
+ * @property {"sample" | "diverse" | "all"} [order] A uniform random sample (default), one of which half
+ *   comes from different networks, or an enumeration.
  * @property {string} [cursor] `next_cursor` of the previous page of an enumeration.
- * @property {"legacy" | "full" | "contact"} [view] The representation of each peer.
+ * @property {"legacy" | "full" | "contact" | "observer"} [view] The representation of each peer.
  * @property {"any"} [fill] Fill a short sample with random peers of the whole network.
  */
 
@@ -59,6 +60,8 @@
  * @property {string} metadata_text The metadata as the peer wrote it, with every digit.
  * @property {number} [expires_in_seconds] When the lease ends, in the full view.
  * @property {number} [registered_seconds_ago] The age of the registration, in the full view.
+ * @property {string} [signed] The signed registration of a peer that signed, in the full view.
+ *   `SignedRecord.verify` verifies it.
  */
 
 /**
@@ -80,8 +83,9 @@
  */
 
 /**
- * With `discover` in the request, the response includes the page.
- * @typedef {{peer_id: string, observed_address: string, lease_token: string} & LeaseInfo & Partial<Page>} RegisterResponse
+ * `signed_by` is the key that locks the name, if the registration was signed. With `discover` in the
+ * request, the response includes the page.
+ * @typedef {{peer_id: string, observed_address: string, lease_token: string, signed_by?: string} & LeaseInfo & Partial<Page>} RegisterResponse
  */
 
 /**

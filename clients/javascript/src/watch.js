@@ -3,7 +3,7 @@
 import { DiscoveryError, protocol, timedOut, unreachable } from "./errors.js";
 import { parsePeer, parseResponse } from "./json.js";
 import { SseParser } from "./sse.js";
-import { fullJitter, sleep } from "./time.js";
+import { anySignal, fullJitter, sleep } from "./time.js";
 import { reason } from "./transport.js";
 
 // How long a stream may be silent, in seconds. The service sends a comment every 15 seconds, so that
@@ -50,7 +50,7 @@ export class Watch {
     this.#transport = transport;
     this.#parameters = parameters;
     this.#cursor = since;
-    this.#signal = signal ? AbortSignal.any([signal, this.#closed.signal]) : this.#closed.signal;
+    this.#signal = signal ? anySignal(signal, this.#closed.signal) : this.#closed.signal;
   }
 
   /** The cursor after the latest event, for `since` of a later watch. */
@@ -125,8 +125,11 @@ export class Watch {
     const since = this.#cursor === undefined ? [] : [["since", this.#cursor]];
     const query = new URLSearchParams([...this.#parameters, ...since]);
     const limit = new AbortController();
-    const signal = AbortSignal.any([this.#signal, limit.signal]);
-    const { endpoint, response } = await this.#transport.open(`watch?${query}`, signal);
+    const signal = anySignal(this.#signal, limit.signal);
+    const { endpoint, response } = await this.#transport.open(`watch?${query}`, signal).catch((error) => {
+      limit.abort();
+      throw error;
+    });
     const connection = new Connection(endpoint, response, limit);
     if (!response.headers.get("content-type")?.startsWith("text/event-stream")) {
       connection.close();

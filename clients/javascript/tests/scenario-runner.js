@@ -4,7 +4,8 @@
 import { createInterface } from "node:readline";
 import process from "node:process";
 
-import { Client, DiscoveryError } from "@aurora-alliance/discovery";
+import { Client, DiscoveryError, SignedRecord, Signer } from "@aurora-alliance/discovery";
+import { KeyFile } from "@aurora-alliance/discovery/key-file";
 import { TokenFile } from "@aurora-alliance/discovery/token-file";
 
 let client;
@@ -16,10 +17,25 @@ const commands = {
     const options = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
     client = new Client(endpoints, options);
   },
-  register: ({ request }) => client.register(request),
+  async key({ key_file }) {
+    return { public_key: (await keyIn(key_file)).publicKey };
+  },
+  async register({ request, key_file }) {
+    const key = await keyIn(key_file);
+    return client.register(request, { signer: key && new Signer(key) });
+  },
   heartbeat: ({ request }) => client.heartbeat(request),
   deregister: ({ request }) => client.deregister(request),
-  discover: ({ request }) => client.discover(request),
+  async discover({ request }) {
+    const page = await client.discover(request);
+    for (const peer of page.peers) {
+      if (peer.signed) {
+        const record = await SignedRecord.verify(peer.signed);
+        peer.signed = { ...record, is_dated: record.issued_at !== undefined };
+      }
+    }
+    return page;
+  },
   async enumerate({ request }) {
     const peer_ids = [];
     for await (const peer of client.enumerate(request)) {
@@ -29,15 +45,26 @@ const commands = {
   },
   network: () => client.network(),
   health: () => client.health(),
-  keep({ name, request, token_file, replace }) {
-    const tokenStore = token_file === undefined ? undefined : new TokenFile(token_file);
-    running.set(name, client.keep(request, { onEvent: (event) => report(name, event), tokenStore, replace }));
+  async keep({ name, request, token_file, replace, key_file, replaces_key_file, audience }) {
+    const options = {
+      onEvent: (event) => report(name, event),
+      tokenStore: token_file === undefined ? undefined : new TokenFile(token_file),
+      replace,
+      key: await keyIn(key_file),
+      replacesKey: await keyIn(replaces_key_file),
+      audience,
+    };
+    running.set(name, client.keep(request, options));
   },
   watch({ name, request }) {
     follow(name, client.watch(request));
   },
   stop: ({ name }) => running.get(name).stop(),
 };
+
+async function keyIn(path) {
+  return path === undefined ? undefined : new KeyFile(path).readOrCreate();
+}
 
 async function follow(name, watch) {
   for await (const event of watch) {

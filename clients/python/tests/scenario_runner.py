@@ -20,10 +20,13 @@ from aurora_discovery import (
     DiscoveryError,
     HeartbeatResponse,
     KeeperEvent,
+    KeyFile,
     LeaseKeeper,
     Page,
     RegisterRequest,
     RegisterResponse,
+    SignedRecord,
+    Signer,
     Watch,
     WatchEvent,
 )
@@ -58,14 +61,29 @@ def page(response: Page | None) -> Json:
             "port": peer.port,
             "archetypes": list(peer.archetypes),
             "metadata_text": peer.metadata_text,
+            "signed": record(peer.signed),
         }
         for peer in response.peers
     ]
     return {"peers": peers, "total": response.total}
 
 
+def record(text: str | None) -> Json | None:
+    """What a peer has signed, verified."""
+    if text is None:
+        return None
+    names = ("peer_id", "signed_by", "port", "archetypes", "metadata_text", "audience", "replaces")
+    verified = SignedRecord.verify(text)
+    values = {name: getattr(verified, name) for name in names}
+    return {**values, "is_dated": verified.issued_at is not None}
+
+
+def signer(key_file: str | None) -> Signer | None:
+    return Signer(KeyFile(key_file).read_or_create()) if key_file else None
+
+
 def lease(response: RegisterResponse | HeartbeatResponse) -> Json:
-    names = ("peer_id", "ttl_seconds", "heartbeat_interval_seconds", "observed_address", "lease_token")
+    names = ("peer_id", "ttl_seconds", "heartbeat_interval_seconds", "observed_address", "lease_token", "signed_by")
     return {name: getattr(response, name, None) for name in names} | page(response.page)
 
 
@@ -104,8 +122,11 @@ class Blocking:
     def client(self, endpoints: list[str], **options: Any) -> None:
         self._client = Client(endpoints, **client_options(options))
 
-    def register(self, request: Json) -> Json:
-        return lease(self._client.register(register_request(request)))
+    def key(self, key_file: str) -> Json:
+        return {"public_key": KeyFile(key_file).read_or_create().public_key}
+
+    def register(self, request: Json, key_file: str | None = None) -> Json:
+        return lease(self._client.register(register_request(request), signer=signer(key_file)))
 
     def heartbeat(self, request: Json) -> Json:
         return lease(self._client.heartbeat(**heartbeat_arguments(request)))
@@ -127,7 +148,9 @@ class Blocking:
 
     def keep(self, name: str, request: Json, **options: Any) -> None:
         self._running[name] = self._client.keep(
-            register_request(request), on_event=lambda event: write(event_message(name, event)), **options
+            register_request(request),
+            on_event=lambda event: write(event_message(name, event)),
+            **keeper_options(options),
         )
 
     def watch(self, name: str, request: Json | None = None) -> None:
@@ -164,8 +187,11 @@ class Asynchronous:
     async def client(self, endpoints: list[str], **options: Any) -> None:
         self._client = AsyncClient(endpoints, **client_options(options))
 
-    async def register(self, request: Json) -> Json:
-        return lease(await self._client.register(register_request(request)))
+    async def key(self, key_file: str) -> Json:
+        return {"public_key": KeyFile(key_file).read_or_create().public_key}
+
+    async def register(self, request: Json, key_file: str | None = None) -> Json:
+        return lease(await self._client.register(register_request(request), signer=signer(key_file)))
 
     async def heartbeat(self, request: Json) -> Json:
         return lease(await self._client.heartbeat(**heartbeat_arguments(request)))
@@ -187,7 +213,9 @@ class Asynchronous:
 
     async def keep(self, name: str, request: Json, **options: Any) -> None:
         self._running[name] = self._client.keep(
-            register_request(request), on_event=lambda event: write(event_message(name, event)), **options
+            register_request(request),
+            on_event=lambda event: write(event_message(name, event)),
+            **keeper_options(options),
         )
 
     async def watch(self, name: str, request: Json | None = None) -> None:
@@ -204,6 +232,14 @@ class Asynchronous:
 
 def client_options(options: Json) -> Json:
     return {name.removesuffix("_seconds"): value for name, value in options.items()}
+
+
+def keeper_options(options: Json) -> Json:
+    keys = {"key_file": "key", "replaces_key_file": "replaces_key"}
+    return {
+        keys.get(name, name): KeyFile(value).read_or_create() if name in keys else value
+        for name, value in options.items()
+    }
 
 
 def heartbeat_arguments(request: Json) -> Json:

@@ -9,7 +9,11 @@ use crate::cost::CostArgs;
 use crate::create_table::CreateTableArgs;
 use crate::demo::DemoArgs;
 use crate::doctor::DoctorArgs;
+#[cfg(feature = "packaging")]
+use crate::generate::{CompletionsArgs, ManArgs};
+use crate::guide::EXIT_CODES;
 use crate::serve::ServeArgs;
+use crate::transfer::TransferArgs;
 use crate::verb::admin::{BlockArgs, BlocksArgs, EvictArgs};
 use crate::verb::deregister::DeregisterArgs;
 use crate::verb::discover::DiscoverArgs;
@@ -20,9 +24,23 @@ use crate::verb::network::NetworkArgs;
 use crate::verb::register::RegisterArgs;
 use crate::verb::verify::VerifyArgs;
 
+/// What `--version` prints after the name: the version, the commit if the build recorded it in
+/// `BUILD_COMMIT`, and the features.
+fn long_version() -> String {
+    let commit = option_env!("BUILD_COMMIT").unwrap_or("not recorded");
+    let features = if cfg!(feature = "dynamodb") { "dynamodb" } else { "none" };
+    format!("{}\ncommit: {commit}\nfeatures: {features}", env!("CARGO_PKG_VERSION"))
+}
+
 /// Aurora Discovery: a service through which the peers of a network find each other.
 #[derive(Debug, Parser)]
-#[command(name = "aurora-discovery", version, propagate_version = true)]
+#[command(
+    name = "aurora-discovery",
+    version,
+    long_version = long_version(),
+    propagate_version = true,
+    after_help = EXIT_CODES
+)]
 pub(crate) struct Args {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -65,11 +83,21 @@ pub(crate) enum Command {
     Doctor(DoctorArgs),
     /// Estimate the monthly cost of the stack on AWS, and what would lower it.
     Cost(CostArgs),
+    /// Write all registrations of a store, with their leases and holders, to standard output.
+    Export(TransferArgs),
+    /// Read registrations that `export` wrote from standard input into a store.
+    Import(TransferArgs),
     /// Create the table for `serve --store dynamodb` at a local endpoint; on AWS the stack creates
     /// it.
     #[cfg(feature = "dynamodb")]
     CreateTable(CreateTableArgs),
-    /// Print the settings of `serve` as the README lists them.
+    /// Print the script that completes the command in a shell.
+    #[cfg(feature = "packaging")]
+    Completions(CompletionsArgs),
+    /// Write the manual pages of the command into a directory.
+    #[cfg(feature = "packaging")]
+    Man(ManArgs),
+    /// Print the settings of `serve` as the documentation lists them.
     #[command(hide = true)]
     Settings,
 }

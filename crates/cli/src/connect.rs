@@ -9,12 +9,20 @@ use clap::Args;
 
 use crate::failure::Failure;
 
-/// The endpoint of the service, and the options of the client.
+/// The endpoints of the service, and the options of the client.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectArgs {
-    /// The URL of the service; it may have a path.
-    #[arg(long, env = "AURORA_ENDPOINT", default_value = "http://127.0.0.1:8080", value_name = "URL")]
-    pub(crate) endpoint: String,
+    /// The URL of the service; it may have a path. A service may have several URLs, separated by
+    /// commas or given by repeating the flag: the command moves on to the next if one fails.
+    #[arg(
+        long = "endpoint",
+        env = "AURORA_ENDPOINT",
+        default_value = "http://127.0.0.1:8080",
+        value_name = "URL",
+        value_delimiter = ','
+    )]
+    pub(crate) endpoints: Vec<String>,
     /// Trust only the certificate authorities in this PEM file, not those of the system.
     #[arg(long, env = "AURORA_CA_CERT", value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
@@ -34,7 +42,7 @@ impl ConnectArgs {
     /// The client that these arguments describe.
     pub(crate) fn client(&self) -> Result<Client, Failure> {
         let timeout = Duration::from_secs(self.timeout);
-        let mut options = ClientOptions::new(&self.endpoint)
+        let mut options = ClientOptions::with_endpoints(&self.endpoints)
             .timeout(timeout)
             .patience(timeout.max(ClientOptions::DEFAULT_PATIENCE))
             .retries(self.retries)

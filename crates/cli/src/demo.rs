@@ -7,6 +7,8 @@ mod schedule;
 mod screen;
 
 use std::io::{self, Write as _};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::pin::pin;
 use std::time::Duration;
 
 use aurora_discovery_client::{Client, ClientOptions};
@@ -17,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use crate::failure::Failure;
+use crate::output::print;
 use crate::serve::MemoryService;
 use crate::signal::stop_requested;
 use crate::terminal::{self, LiveScreen};
@@ -39,6 +42,11 @@ pub(crate) struct DemoArgs {
     /// Stop after this time; by default the demo runs until Ctrl-C.
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) seconds: Option<u64>,
+    /// Listen on this address, so that peers of yours can join the network (127.0.0.1:8080 without a
+    /// value, the default endpoint of all commands). The service then keeps running when the time
+    /// of --seconds is over, until Ctrl-C.
+    #[arg(long, value_name = "ADDRESS", num_args = 0..=1, require_equals = true, default_missing_value = "127.0.0.1:8080")]
+    pub(crate) serve: Option<SocketAddr>,
     /// The number of peers in the network.
     #[arg(long, default_value_t = 12, value_parser = clap::value_parser!(u16).range(2..=200))]
     pub(crate) peers: u16,
@@ -46,7 +54,8 @@ pub(crate) struct DemoArgs {
 
 /// Runs the demo until its time is over or it is stopped, and prints a summary.
 pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
-    let service = MemoryService::start(limits()).await?;
+    let listen = args.serve.unwrap_or(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+    let service = MemoryService::start(limits(), listen).await?;
     let endpoint = service.endpoint();
     let options = ClientOptions::new(&endpoint).retries(0);
     let mut demo = Demo::new(Client::new(options)?, args)?;
@@ -56,12 +65,20 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
             None => std::future::pending().await,
         }
     };
-    tokio::select! {
-        result = demo.run() => result?,
-        () = time_is_up => {}
-        () = stop_requested() => {}
-    }
+    let mut stopped = pin!(stop_requested());
+    let stays = tokio::select! {
+        result = demo.run() => {
+            result?;
+            false
+        }
+        () = time_is_up => args.serve.is_some(),
+        () = &mut stopped => false,
+    };
     demo.finish().await?;
+    if stays {
+        print(format_args!("The peers have left; the service at {endpoint} runs until Ctrl-C"))?;
+        stopped.await;
+    }
     service.stop().await
 }
 

@@ -25,6 +25,9 @@ use crate::failure::Failure;
 
 /// Checks the service and prints the findings. Fails if a problem must be fixed.
 pub(crate) async fn run(args: DoctorArgs) -> Result<(), Failure> {
+    if args.connect.endpoints.len() > 1 {
+        return Err(Failure::flag("--endpoint", "must name one URL: each is checked by itself"));
+    }
     let client = args.connect.client()?;
     let mut report = Report::new(client.endpoint(), args.json);
     let (findings, is_reachable) = reach::examine(&client).await;

@@ -33,6 +33,9 @@ pub(crate) enum Failure {
     /// The verb has already printed its own message.
     #[error("failed")]
     AlreadyReported,
+    /// The program that `keep` ran ended with this exit code.
+    #[error("failed")]
+    ProgramEnded(u8),
     /// The log already has the message; the command ends with this exit code.
     #[error("failed")]
     Logged(u8),
@@ -59,7 +62,10 @@ impl Failure {
         match self {
             // The reader of the output has closed it, as `head` does.
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => None,
-            Self::Parse(ParseError::CommandLine(_)) | Self::AlreadyReported | Self::Logged(_) => None,
+            Self::Parse(ParseError::CommandLine(_))
+            | Self::AlreadyReported
+            | Self::ProgramEnded(_)
+            | Self::Logged(_) => None,
             Self::Parse(ParseError::Setting(_)) | Self::Usage(_) => Some(USAGE_ERROR),
             Self::Request(_) | Self::Output(_) | Self::Other(_) => Some(FAILED),
         }
@@ -69,7 +75,7 @@ impl Failure {
     pub(crate) fn report(&self) -> ExitCode {
         match self {
             Self::AlreadyReported => ExitCode::from(FAILED),
-            Self::Logged(code) => ExitCode::from(*code),
+            Self::ProgramEnded(code) | Self::Logged(code) => ExitCode::from(*code),
             Self::Parse(ParseError::CommandLine(error)) => {
                 // If the output is closed, the exit code still reports the failure.
                 let _ = error.print();

@@ -9,6 +9,9 @@ mod demo;
 mod doctor;
 mod escape;
 mod failure;
+#[cfg(feature = "packaging")]
+mod generate;
+mod guide;
 mod key;
 mod log;
 mod output;
@@ -19,6 +22,7 @@ mod signal;
 mod table;
 mod terminal;
 mod token;
+mod transfer;
 mod verb;
 
 use std::io;
@@ -36,6 +40,12 @@ use failure::Failure;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if std::env::args_os().len() <= 1 {
+        return match output::print(guide::GUIDE.trim_end()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => failure.report(),
+        };
+    }
     // Settings are parsed before a runtime exists, because `cost` and `--help` need none.
     let args = match settings::parse(std::env::args_os()) {
         Ok(args) => args,
@@ -62,6 +72,10 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Keygen(args) => verb::keygen::run(&args),
         Command::Verify(args) => verb::verify::run(&args),
         Command::Settings => settings::print_table(),
+        #[cfg(feature = "packaging")]
+        Command::Completions(args) => generate::completions(&args),
+        #[cfg(feature = "packaging")]
+        Command::Man(args) => generate::man(&args),
         Command::Register(args) => single_thread_runtime()?.block_on(verb::register::run(args)),
         Command::Heartbeat(args) => single_thread_runtime()?.block_on(verb::heartbeat::run(args)),
         Command::Discover(args) => single_thread_runtime()?.block_on(verb::discover::run(args)),
@@ -72,6 +86,8 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::Block(args) => single_thread_runtime()?.block_on(verb::admin::block(args)),
         Command::Unblock(args) => single_thread_runtime()?.block_on(verb::admin::unblock(args)),
         Command::Blocks(args) => single_thread_runtime()?.block_on(verb::admin::blocks(args)),
+        Command::Export(args) => single_thread_runtime()?.block_on(transfer::export(&args)),
+        Command::Import(args) => single_thread_runtime()?.block_on(transfer::import(&args)),
         Command::Keep(args) => single_thread_runtime()?.block_on(verb::keep::run(args)),
     }
 }

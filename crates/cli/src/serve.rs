@@ -1,29 +1,35 @@
 //! `serve`: the service itself.
 
 mod args;
+mod check;
 mod data;
 mod memory;
+mod notify;
 mod reload;
 mod self_signed;
 
 use std::io::{self, Write as _};
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_discovery_http::{Clock, Server, TlsFiles};
 use aurora_discovery_registry::{Limits, Registry, Store};
+use aurora_discovery_settings::{Sources, TableArgs};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
 use crate::failure::Failure;
 use crate::log::Log;
+use crate::output::print;
 use crate::settings;
 use crate::signal::{ReloadSignals, StopSignals, report_file_size_limit};
 
-pub(crate) use args::ServeArgs;
-use args::StoreKind;
+pub(crate) use args::{ServeArgs, StoreKind};
+pub(crate) use data::data_directory;
 pub(crate) use memory::MemoryService;
+use notify::{State, notify};
 use reload::reload;
 
 /// The exit code after a second signal.
@@ -31,6 +37,13 @@ const ENDED_AT_ONCE: i32 = 1;
 
 /// Runs the service until it is asked to stop.
 pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
+    if args.print_config {
+        return print(args.effective.trim_end());
+    }
+    if args.check {
+        check::check(&args)?;
+        return print("the settings are valid");
+    }
     // From here on, a signal leads to an orderly shutdown, and SIGHUP does not end the process.
     let stop = stop_at_signal();
     let hangups = ReloadSignals::receive();
@@ -49,6 +62,7 @@ fn stop_at_signal() -> impl Future<Output = ()> {
     let (stop, stopped) = oneshot::channel();
     tokio::spawn(async move {
         let signal = signals.next().await;
+        notify(State::Stopping);
         tracing::info!(signal, "stopping; a second signal ends the service at once");
         // If this fails, the service has already failed.
         let _ = stop.send(());
@@ -76,12 +90,13 @@ async fn serve(
             args.embedded.apply(&mut limits);
             // Only this process uses the store, so that its pauses need not count against peers.
             serving.service.clock = Clock::steady();
-            let opened = open_embedded(&args, &limits, serving.service.clock.clone()).await?;
+            let (directory, clock) = (args.directory()?, serving.service.clock.clone());
+            let opened = open_embedded(directory, args.drop_damaged, &limits, clock).await?;
             (limits, opened)
         }
         StoreKind::Dynamodb => {
             let limits = args.registry.table_limits(&args.sources)?;
-            let (opened, clock) = open_dynamodb(&args, &limits).await?;
+            let (opened, clock) = open_dynamodb(&args.table, &args.sources, &limits).await?;
             serving.service.clock = clock;
             (limits, opened)
         }
@@ -92,11 +107,15 @@ async fn serve(
     let registry = Registry::new(store, limits).map_err(|error| Failure::Usage(error.to_string()))?;
     let server = Server::bind(serving, Arc::new(registry)).await.map_err(Failure::other)?;
     announce(&server, &args, &location);
+    // From here on, the system accepts connections.
+    notify(State::Ready);
     let (tls, keys, audit) = (server.tls(), server.keys(), server.audit_log());
     let reloading = async {
         loop {
             hangups.next().await;
+            notify(State::Reloading);
             reload(log, tls.clone(), keys.clone(), audit.clone()).await;
+            notify(State::Ready);
         }
     };
     tokio::select! {
@@ -121,13 +140,18 @@ fn self_signed_certificate(args: &ServeArgs, has_another: bool) -> Result<TlsFil
 }
 
 /// A store, and a description of its location.
-type OpenedStore = (Arc<dyn Store>, String);
+pub(crate) type OpenedStore = (Arc<dyn Store>, String);
 
-async fn open_embedded(args: &ServeArgs, limits: &Limits, clock: Clock) -> Result<OpenedStore, Failure> {
-    let directory = args.directory()?;
+/// Opens the embedded store; without a directory, in memory.
+pub(crate) async fn open_embedded(
+    directory: Option<PathBuf>,
+    drop_damaged: bool,
+    limits: &Limits,
+    clock: Clock,
+) -> Result<OpenedStore, Failure> {
     let location =
         directory.as_ref().map_or("in memory".to_owned(), |path| format!("data: {}", path.display()));
-    let (limits, drop_damaged) = (limits.clone(), args.drop_damaged);
+    let limits = limits.clone();
     let options = EmbeddedOptions { directory, limits, drop_damaged, ..EmbeddedOptions::default() };
     let opened = spawn_blocking(move || EmbeddedStore::open(options, clock.now())).await;
     let store = opened
@@ -140,8 +164,12 @@ async fn open_embedded(args: &ServeArgs, limits: &Limits, clock: Clock) -> Resul
 
 /// Also returns the clock of DynamoDB. The processes that share a table have to agree on the time.
 #[cfg(feature = "dynamodb")]
-async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<(OpenedStore, Clock), Failure> {
-    let mut options = args.table.options(&args.sources)?;
+pub(crate) async fn open_dynamodb(
+    table: &TableArgs,
+    sources: &Sources,
+    limits: &Limits,
+) -> Result<(OpenedStore, Clock), Failure> {
+    let mut options = table.options(sources)?;
     options.store_time = true;
     let client = aurora_discovery_dynamodb::connect(&options)
         .await
@@ -157,9 +185,20 @@ async fn open_dynamodb(args: &ServeArgs, limits: &Limits) -> Result<(OpenedStore
 }
 
 #[cfg(not(feature = "dynamodb"))]
-async fn open_dynamodb(args: &ServeArgs, _: &Limits) -> Result<(OpenedStore, Clock), Failure> {
+pub(crate) async fn open_dynamodb(
+    _: &TableArgs,
+    sources: &Sources,
+    _: &Limits,
+) -> Result<(OpenedStore, Clock), Failure> {
+    Err(not_in_this_build(sources))
+}
+
+#[cfg(not(feature = "dynamodb"))]
+fn not_in_this_build(sources: &Sources) -> Failure {
     let rule = "dynamodb is not in this build; build the command with `--features dynamodb`";
-    Err(Failure::flag(args.sources.name("store"), rule))
+    let name = sources.name("store");
+    // Without sources, the name is the id.
+    Failure::flag(if name == "store" { "--store" } else { name }, rule)
 }
 
 /// Prints the address of the service on standard output, so that a script that requested a

@@ -8,7 +8,7 @@ use aurora_discovery_settings::{
     ParseError, SettingError, SettingsFile, Source, Sources, allow_switch_values, ignore_empty_variables,
 };
 use clap::error::{ContextKind, ContextValue};
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{Arg, ArgAction, ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use crate::args::{Args, Command};
 use crate::failure::Failure;
@@ -38,11 +38,46 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
         file.record_sources(&mut serve.sources);
         choose_memory_or_data(serve)?;
+        serve.effective = effective(&subcommand(&command), matches, serve);
     }
     Ok(args)
 }
 
-/// Prints the settings as the README lists them.
+/// The settings as the text of a settings file, each with the source of its value unless that is the
+/// default.
+fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -> String {
+    let is_setting = |arg: &&Arg| matches!(arg.get_action(), ArgAction::Set) && arg.get_id() != CONFIG;
+    let settings = command.get_arguments().filter(is_setting);
+    let lines = settings.filter_map(|arg| {
+        let id = arg.get_id().as_str();
+        let value = match id {
+            // One of these two may have replaced the other.
+            "memory" => serve.memory.to_string(),
+            "data" => serve.data.as_ref()?.to_string_lossy().into_owned(),
+            _ => matches.get_raw(id)?.next()?.to_string_lossy().into_owned(),
+        };
+        let source = match serve.sources.source(id) {
+            Source::Default => "",
+            Source::File => " # from the settings file",
+            Source::Environment => " # from the environment",
+            Source::Flag => " # from the command line",
+        };
+        Some(format!("{} = {}{source}\n", arg.get_long()?, toml_value(&value)))
+    });
+    lines.collect()
+}
+
+/// A value of the settings file. JSON and TOML write strings in the same way.
+fn toml_value(text: &str) -> String {
+    let is_plain = text.parse::<u64>().is_ok_and(|number| number.to_string() == text);
+    if is_plain || matches!(text, "true" | "false") {
+        text.to_owned()
+    } else {
+        serde_json::Value::from(text).to_string()
+    }
+}
+
+/// Prints the settings as the documentation lists them.
 pub(crate) fn print_table() -> Result<(), Failure> {
     print(aurora_discovery_settings::markdown_table(&subcommand(&command()), CONFIG).trim_end())
 }
@@ -52,10 +87,15 @@ pub(crate) fn unknown_variables() -> Vec<String> {
     aurora_discovery_settings::unknown_variables(&command())
 }
 
+/// The declaration of the command, with the switches of `serve` as it parses them.
+pub(crate) fn declaration() -> clap::Command {
+    Args::command().mut_subcommand(SERVE, allow_switch_values)
+}
+
 fn command() -> clap::Command {
     // `aurora-discovery serve --version` would otherwise name a program `aurora-discovery-serve`.
     let named = |subcommand: clap::Command| subcommand.display_name("aurora-discovery");
-    Args::command().mut_subcommand(SERVE, allow_switch_values).mut_subcommands(named)
+    declaration().mut_subcommands(named)
 }
 
 /// Leads from a verb that does not exist to the one that was probably meant.
@@ -171,6 +211,27 @@ mod tests {
         let given = serve(&["--metrics-listen", "localhost:2"], Some("listen = \"localhost:1\"")).unwrap();
         assert_eq!(given.server.listen, "127.0.0.1:1".parse().unwrap());
         assert_eq!(given.server.metrics_listen, Some("127.0.0.1:2".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_effective_settings_are_a_settings_file_that_leads_to_the_same_settings() {
+        let file = "ttl-min = 7\nlog-format = \"json\"\nmemory = true\n";
+        let given = serve(&["--ttl-max", "700", "--data", "a \"b\"", "--no-cors"], Some(file)).unwrap();
+        let text = &given.effective;
+        for line in [
+            "ttl-min = 7 # from the settings file\n",
+            "ttl-max = 700 # from the command line\n",
+            "log-format = \"json\" # from the settings file\n",
+            "data = \"a \\\"b\\\"\" # from the command line\n",
+            "memory = false",
+            "no-cors = true # from the command line\n",
+            "listen = \"127.0.0.1:8080\"\n",
+        ] {
+            assert!(text.contains(line), "{line} in {text}");
+        }
+        let again = serve(&[], Some(text)).unwrap();
+        assert_eq!(again.registry.ttl_max, 700);
+        assert_eq!((again.data, again.memory), (given.data, false));
     }
 
     #[test]

@@ -75,6 +75,62 @@ pub(crate) fn leave_requested() -> impl Future<Output = ()> {
     }
 }
 
+/// The signals that `keep` passes on to its program: SIGINT, SIGTERM, SIGHUP, SIGUSR1 and SIGUSR2.
+#[cfg(unix)]
+pub(crate) struct ForwardedSignals {
+    streams: Vec<(rustix::process::Signal, tokio::signal::unix::Signal)>,
+}
+
+/// A signal for a program.
+pub(crate) struct ForwardedSignal(#[cfg(unix)] rustix::process::Signal);
+
+#[cfg(unix)]
+impl ForwardedSignals {
+    /// Receives signals from now on. SIGINT is left out if standard input is a terminal, because
+    /// the terminal sends it to the program as well, and SIGHUP if it is ignored.
+    pub(crate) fn receive() -> Self {
+        use std::io::IsTerminal as _;
+
+        use rustix::process::Signal;
+        use tokio::signal::unix::{SignalKind, signal};
+
+        let mut kinds = vec![Signal::TERM, Signal::USR1, Signal::USR2];
+        kinds.extend((!std::io::stdin().is_terminal()).then_some(Signal::INT));
+        kinds.extend((!hangup_is_ignored()).then_some(Signal::HUP));
+        let receive = |kind: Signal| Some((kind, signal(SignalKind::from_raw(kind.as_raw())).ok()?));
+        Self { streams: kinds.into_iter().filter_map(receive).collect() }
+    }
+
+    /// The next signal.
+    pub(crate) async fn next(&mut self) -> ForwardedSignal {
+        std::future::poll_fn(|context| {
+            let received = |(kind, stream): &mut (_, tokio::signal::unix::Signal)| {
+                stream.poll_recv(context).is_ready().then_some(*kind)
+            };
+            match self.streams.iter_mut().find_map(received) {
+                Some(kind) => std::task::Poll::Ready(ForwardedSignal(kind)),
+                None => std::task::Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// The signal that asks a program to stop.
+    pub(crate) fn stop() -> ForwardedSignal {
+        ForwardedSignal(rustix::process::Signal::TERM)
+    }
+}
+
+#[cfg(unix)]
+impl ForwardedSignal {
+    /// Sends the signal to a program, unless it has ended.
+    pub(crate) fn send_to(&self, child: &tokio::process::Child) {
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        // A program that has just ended needs no signal.
+        let _ = pid.map(|pid| rustix::process::kill_process(pid, self.0));
+    }
+}
+
 /// Makes a write that exceeds the limit of the file size (`ulimit -f`) fail, as on a full disk. By
 /// default, SIGXFSZ ends the process.
 #[cfg(unix)]
@@ -108,6 +164,31 @@ fn hangup_is_ignored() -> bool {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
+}
+
+/// The console of this system sends Ctrl-C to the program as well.
+#[cfg(not(unix))]
+pub(crate) struct ForwardedSignals;
+
+#[cfg(not(unix))]
+impl ForwardedSignals {
+    pub(crate) fn receive() -> Self {
+        Self
+    }
+
+    pub(crate) async fn next(&mut self) -> ForwardedSignal {
+        std::future::pending().await
+    }
+
+    pub(crate) fn stop() -> ForwardedSignal {
+        ForwardedSignal()
+    }
+}
+
+#[cfg(not(unix))]
+impl ForwardedSignal {
+    /// This system has no signals.
+    pub(crate) fn send_to(&self, _: &tokio::process::Child) {}
 }
 
 /// Ctrl-C, the only signal of this system.

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use aurora_discovery_client::{
     Client, ClientOptions, DeregisterRequest, DiscoverRequest, DiscoveredPage, Error, Event, Fill,
-    HeartbeatRequest, KeeperOptions, LeaseKeeper, LeaseToken, PeerId, RegisterRequest, TryStreamExt as _,
-    View, Watch, WatchEvent, tokio,
+    HeartbeatRequest, KeeperOptions, KeyFile, LeaseKeeper, LeaseToken, PeerId, RegisterRequest, SecretKey,
+    SignedRecord, Signer, TryStreamExt as _, Ttl, View, Watch, WatchEvent, tokio,
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -26,8 +26,12 @@ enum Command {
         retries: Option<u32>,
         patience_seconds: Option<f64>,
     },
+    Key {
+        key_file: String,
+    },
     Register {
         request: Registration,
+        key_file: Option<String>,
     },
     Heartbeat {
         request: Heartbeat,
@@ -50,6 +54,9 @@ enum Command {
         request: Registration,
         token_file: Option<String>,
         replace: Option<bool>,
+        key_file: Option<String>,
+        replaces_key_file: Option<String>,
+        audience: Option<String>,
     },
     Watch {
         name: String,
@@ -70,6 +77,7 @@ struct Registration {
     archetypes: Vec<String>,
     metadata: Option<String>,
     ttl_seconds: Option<u32>,
+    lease_token: Option<String>,
     discover: Option<Query>,
 }
 
@@ -121,8 +129,7 @@ impl Runner {
         let client = &self.client;
         match command {
             Command::Client { endpoints, timeout_seconds, retries, patience_seconds } => {
-                let [endpoint] = &endpoints[..] else { return Err("one endpoint is supported".into()) };
-                let mut options = ClientOptions::new(endpoint);
+                let mut options = ClientOptions::with_endpoints(endpoints);
                 if let Some(seconds) = timeout_seconds {
                     options = options.timeout(Duration::from_secs_f64(seconds));
                 }
@@ -135,14 +142,22 @@ impl Runner {
                 self.client = Client::new(options)?;
                 Ok(json!({}))
             }
-            Command::Register { request } => {
-                let response = client.register(&request.build()?).await?;
+            Command::Key { key_file } => Ok(json!({ "public_key": key_in(key_file)?.public() })),
+            Command::Register { request, key_file } => {
+                let request = request.build()?;
+                let mut signer = key_file.map(key_in).transpose()?.map(Signer::new).transpose()?;
+                let response = match &mut signer {
+                    Some(signer) => signer.register(client, &request).await?,
+                    None => client.register(&request).await?,
+                };
+                let token = response.lease_token.as_ref().or(signer.as_ref().map(Signer::token));
                 let mut result = json!({
                     "peer_id": response.peer_id,
                     "ttl_seconds": response.ttl_seconds,
                     "heartbeat_interval_seconds": response.heartbeat_interval_seconds,
                     "observed_address": response.observed_address,
-                    "lease_token": response.lease_token,
+                    "lease_token": token,
+                    "signed_by": response.signed_by,
                 });
                 add_page(&mut result, response.page.as_ref());
                 Ok(result)
@@ -183,8 +198,17 @@ impl Runner {
             }
             Command::Network => Ok(json!({ "peers": client.network().await?.peers })),
             Command::Health => Ok(json!(client.health().await?)),
-            Command::Keep { name, request, token_file, replace } => {
+            Command::Keep { name, request, token_file, replace, key_file, replaces_key_file, audience } => {
                 let mut options = KeeperOptions::new().replace(replace.unwrap_or(true));
+                if let Some(path) = key_file {
+                    options = options.key(key_in(path)?);
+                }
+                if let Some(path) = replaces_key_file {
+                    options = options.replaces_key(key_in(path)?);
+                }
+                if let Some(audience) = audience {
+                    options = options.audience(audience);
+                }
                 if let Some(path) = token_file {
                     options = options.token_file(path);
                 }
@@ -218,7 +242,8 @@ impl Registration {
         if let Some(query) = self.discover {
             builder = builder.discover(query.build()?);
         }
-        Ok(builder.build()?)
+        let lease_token = token(self.lease_token.as_deref())?;
+        Ok(RegisterRequest { lease_token, ..builder.build()? })
     }
 }
 
@@ -234,14 +259,20 @@ impl Query {
         if let Some(peer_id) = self.exclude {
             builder = builder.exclude(peer_id);
         }
-        if self.view.as_deref() == Some("contact") {
-            builder = builder.view(View::Contact);
+        match self.view.as_deref() {
+            Some("contact") => builder = builder.view(View::Contact),
+            Some("full") => builder = builder.view(View::Full),
+            _ => {}
         }
         if self.fill.is_some() {
             builder = builder.fill(Fill::Any);
         }
         Ok(builder.build()?)
     }
+}
+
+fn key_in(path: String) -> Result<SecretKey, Error> {
+    KeyFile::new(path).read_or_create()
 }
 
 fn token(text: Option<&str>) -> Result<Option<LeaseToken>, Box<dyn StdError>> {
@@ -258,10 +289,34 @@ fn add_page(result: &mut Value, page: Option<&DiscoveredPage>) {
             "port": peer.port,
             "archetypes": peer.archetypes,
             "metadata_text": peer.metadata.as_str(),
+            "signed": peer.signed.as_deref().map(record),
         })
     });
     result["peers"] = peers.collect();
     result["total"] = json!(page.info.total);
+}
+
+/// What a peer has signed, verified.
+fn record(text: &str) -> Value {
+    let any_lease = Ttl::from_secs(0)..=Ttl::from_secs(u32::MAX);
+    let verified = SignedRecord::parse(text).and_then(|record| Ok((record.verify()?, record)));
+    let (key, record) = match verified {
+        Ok(verified) => verified,
+        Err(refusal) => return json!(refusal.to_string()),
+    };
+    match record.content(any_lease) {
+        Ok(content) => json!({
+            "peer_id": record.peer_id(),
+            "signed_by": key,
+            "port": content.registration.port,
+            "archetypes": content.registration.archetypes,
+            "metadata_text": content.registration.metadata.as_str(),
+            "is_dated": format!("{:?}", record.freshness()).starts_with("IssuedAt"),
+            "audience": record.audience(),
+            "replaces": content.replaces,
+        }),
+        Err(refusal) => json!(refusal.to_string()),
+    }
 }
 
 async fn follow(name: String, mut watch: Watch) {

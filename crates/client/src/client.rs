@@ -11,12 +11,16 @@ use aurora_discovery_protocol::{
 };
 use serde::Serialize;
 
-use crate::transport::Transport;
+use crate::transport::{Call, Transport};
 #[cfg(feature = "watch")]
 use crate::watch::Watch;
 use crate::{ClientOptions, Enumeration, Error};
 
-/// A client of one service. It is cheap to clone, and clones share their connections.
+/// A client of one service, which may have several endpoints. It is cheap to clone, and clones share
+/// their connections.
+///
+/// The client starts at a random endpoint. It stays with one that works, and moves on to the next
+/// when it fails. If the name of an endpoint has several addresses, it does the same with these.
 ///
 /// Every request is retried after transient failures, with exponentially growing waits and jitter.
 /// This is safe because every request of the contract may be sent twice.
@@ -30,17 +34,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Creates a client without connecting, from its options or only the URL of the service.
+    /// Creates a client without connecting, from its options or only the URLs of the service.
     ///
     /// # Errors
-    /// [`Error::Options`] if the endpoint is not an HTTP URL, or an option cannot be parsed.
+    /// [`Error::Options`] if an endpoint is not an HTTP URL, or an option cannot be parsed.
     pub fn new(options: impl Into<ClientOptions>) -> Result<Self, Error> {
         Ok(Self { transport: Arc::new(Transport::new(&options.into())?) })
     }
 
-    /// The URL of the service.
+    /// The URL that the next request goes to.
     pub fn endpoint(&self) -> String {
-        self.transport.endpoint()
+        self.transport.endpoint().text()
     }
 
     /// Registers a peer, or replaces its registration and starts a new lease.
@@ -176,8 +180,9 @@ impl Client {
     /// # Cancel safety
     /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn health(&self) -> Result<HealthResponse, Error> {
-        let response = self.transport.exchange(&self.transport.get("health", &[])).await?;
-        serde_json::from_slice(&response.body).map_err(|error| self.malformed(response.status, &error))
+        let response = self.transport.exchange(&Call::get("health", &[])).await?;
+        serde_json::from_slice(&response.body)
+            .map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 
     /// Deletes the peers of a subject, as an operator.
@@ -220,8 +225,8 @@ impl Client {
         parameters: &[(&str, Cow<'_, str>)],
         parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, Error> {
-        let response = self.transport.send(self.transport.get(path, parameters)).await?;
-        parse(&response.body).map_err(|error| self.malformed(response.status, &error))
+        let response = self.transport.send(&Call::get(path, parameters)).await?;
+        parse(&response.body).map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 
     async fn post<T>(
@@ -232,16 +237,11 @@ impl Client {
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Error::Options(format!("the request cannot be serialized: {error}")))?;
-        let response = self.transport.send(self.transport.post(path, body)).await?;
-        parse(&response.body).map_err(|error| self.malformed(response.status, &error))
+        let response = self.transport.send(&Call::post(path, body)).await?;
+        parse(&response.body).map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 
     pub(crate) fn transport(&self) -> &Transport {
         &self.transport
-    }
-
-    /// The error for a response whose body cannot be parsed.
-    pub(crate) fn malformed(&self, status: u16, cause: &dyn std::fmt::Display) -> Error {
-        self.transport.protocol(status, format!("a malformed body ({cause})"))
     }
 }

@@ -38,7 +38,7 @@ impl Enumeration {
         let response = self.client.discover(request).await?;
         let cursor = response.page.info.next_cursor.clone();
         if cursor.is_some() && cursor == request.cursor {
-            return Err(self.client.malformed(
+            return Err(self.client.transport().endpoint().malformed(
                 200,
                 &"the cursor of the next page is that of this one, so the list would not end",
             ));

@@ -119,6 +119,14 @@ impl Error {
         }
     }
 
+    /// The HTTP status of the response, if there was one.
+    pub fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused { status, .. } | Self::Protocol { status, .. } => Some(*status),
+            _ => None,
+        }
+    }
+
     /// When to retry, if the service said so.
     pub fn retry_after(&self) -> Option<Duration> {
         match self {

@@ -1,9 +1,12 @@
 #![cfg_attr(feature = "watch", doc = include_str!("../README.md"))]
 #![cfg_attr(not(feature = "watch"), doc = "A client for Aurora Discovery, and a lease keeper.")]
 
+mod addresses;
 mod api_key_file;
 mod certificate;
 mod client;
+mod connections;
+mod endpoint;
 mod enumeration;
 mod error;
 mod keeper;

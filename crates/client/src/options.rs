@@ -9,8 +9,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Error;
 
-/// The options of a client. [`ClientOptions::new`] sets defaults for everything except the
-/// endpoint.
+/// The options of a client. [`ClientOptions::new`] and [`ClientOptions::with_endpoints`] set defaults
+/// for everything except the endpoints.
 ///
 /// ```
 /// use std::time::Duration;
@@ -28,7 +28,7 @@ use crate::Error;
 #[derive(Clone)]
 #[must_use]
 pub struct ClientOptions {
-    pub(crate) endpoint: String,
+    pub(crate) endpoints: Vec<String>,
     pub(crate) timeout: Duration,
     pub(crate) retries: u32,
     pub(crate) patience: Duration,
@@ -50,8 +50,24 @@ impl ClientOptions {
     /// Default options for the service at `endpoint`, `http://host:port` or `https://host/stage`.
     /// Its path is the prefix of all requests.
     pub fn new(endpoint: impl Into<String>) -> Self {
+        Self::with_endpoints([endpoint])
+    }
+
+    /// Default options for a service with several endpoints, each as in [`ClientOptions::new`]. All
+    /// of them must serve the same registry. The client starts at a random one, stays with one that
+    /// works, and moves on to the next when it fails, without a wait until all have failed.
+    ///
+    /// ```
+    /// # use aurora_discovery_client::{Client, ClientOptions};
+    /// let options = ClientOptions::with_endpoints(["https://a.example", "https://b.example"]).retries(5);
+    /// let client = Client::new(options)?;
+    /// // Without further options:
+    /// let client = Client::new(["https://a.example", "https://b.example"])?;
+    /// # Ok::<(), aurora_discovery_client::Error>(())
+    /// ```
+    pub fn with_endpoints(endpoints: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
-            endpoint: endpoint.into(),
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
             timeout: Self::DEFAULT_TIMEOUT,
             retries: Self::DEFAULT_RETRIES,
             patience: Self::DEFAULT_PATIENCE,
@@ -70,7 +86,7 @@ impl ClientOptions {
     }
 
     /// The maximum number of retries after transient failures (no connection, 429, 500, 502, 503,
-    /// 504).
+    /// 504). With several endpoints, that of rounds over all of them.
     pub fn retries(self, retries: u32) -> Self {
         Self { retries, ..self }
     }
@@ -111,31 +127,18 @@ impl ClientOptions {
 
     /// Sends requests through this HTTP client, for example to share its connections or to use
     /// another TLS library. Its own configuration then replaces the options `ca_certificates`,
-    /// `user_agent` and `proxy`. It should not follow redirects, which turn a POST into a GET.
+    /// `user_agent` and `proxy`, and it chooses among the addresses of a name. It should not follow
+    /// redirects, which turn a POST into a GET.
     pub fn http_client(self, client: reqwest::Client) -> Self {
         Self { http_client: Some(client), ..self }
     }
 
-    /// The parsed endpoint.
-    pub(crate) fn base(&self) -> Result<Url, Error> {
-        let bad = |rule: &str| Error::Options(format!("the endpoint {:?} {rule}", self.endpoint));
-        if !self.endpoint.is_ascii() {
-            return Err(bad("must be ASCII: write an international host name as xn--…"));
+    /// The parsed endpoints.
+    pub(crate) fn bases(&self) -> Result<Vec<Url>, Error> {
+        if self.endpoints.is_empty() {
+            return Err(Error::Options("a client needs at least one endpoint".to_owned()));
         }
-        let base = Url::parse(&self.endpoint)
-            .map_err(|_| bad("must be a URL such as http://127.0.0.1:8080 or https://host/stage"))?;
-        if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
-            return Err(bad("must begin with http:// or https://"));
-        }
-        if !base.username().is_empty() || base.password().is_some() {
-            // Every error names the endpoint, so it must not hold a secret.
-            let rule = "the endpoint must not contain a user name or password: send an authorization header";
-            return Err(Error::Options(rule.to_owned()));
-        }
-        if base.query().is_some() || base.fragment().is_some() {
-            return Err(bad("must end with its path: no ? and no #"));
-        }
-        Ok(base)
+        self.endpoints.iter().map(|endpoint| base(endpoint)).collect()
     }
 
     /// The parsed headers. `Debug` hides their values.
@@ -152,6 +155,27 @@ impl ClientOptions {
         }
         Ok(headers)
     }
+}
+
+fn base(endpoint: &str) -> Result<Url, Error> {
+    let bad = |rule: &str| Error::Options(format!("the endpoint {endpoint:?} {rule}"));
+    if !endpoint.is_ascii() {
+        return Err(bad("must be ASCII: write an international host name as xn--…"));
+    }
+    let base = Url::parse(endpoint)
+        .map_err(|_| bad("must be a URL such as http://127.0.0.1:8080 or https://host/stage"))?;
+    if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
+        return Err(bad("must begin with http:// or https://"));
+    }
+    if !base.username().is_empty() || base.password().is_some() {
+        // Every error names the endpoint, so it must not hold a secret.
+        let rule = "the endpoint must not contain a user name or password: send an authorization header";
+        return Err(Error::Options(rule.to_owned()));
+    }
+    if base.query().is_some() || base.fragment().is_some() {
+        return Err(bad("must end with its path: no ? and no #"));
+    }
+    Ok(base)
 }
 
 impl fmt::Debug for ClientOptions {
@@ -189,6 +213,18 @@ impl From<&String> for ClientOptions {
     }
 }
 
+impl From<Vec<String>> for ClientOptions {
+    fn from(endpoints: Vec<String>) -> Self {
+        Self::with_endpoints(endpoints)
+    }
+}
+
+impl<const N: usize> From<[&str; N]> for ClientOptions {
+    fn from(endpoints: [&str; N]) -> Self {
+        Self::with_endpoints(endpoints)
+    }
+}
+
 impl From<&Self> for ClientOptions {
     fn from(options: &Self) -> Self {
         options.clone()
@@ -207,7 +243,7 @@ mod tests {
             "http://[::1]:1",
             "http://xn--mller-kva.example",
         ] {
-            assert!(ClientOptions::new(good).base().is_ok(), "{good}");
+            assert!(ClientOptions::new(good).bases().is_ok(), "{good}");
         }
         for bad in [
             "",
@@ -220,10 +256,12 @@ mod tests {
             "http://müller.example",
             "http://user:secret@host",
         ] {
-            let error = ClientOptions::new(bad).base().unwrap_err();
+            let error = ClientOptions::with_endpoints(["http://h", bad]).bases().unwrap_err();
             assert!(error.to_string().contains("must"), "{bad}: {error}");
             assert!(!error.to_string().contains("secret"), "{error}");
         }
+        let none = ClientOptions::from(Vec::new()).bases().unwrap_err();
+        assert!(none.to_string().contains("at least one endpoint"), "{none}");
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Method, Request};
 use tokio::time::Instant;
 
-use crate::transport::{RawResponse, Transport};
+use crate::transport::{Call, RawResponse};
 use crate::{Client, Error};
 
 /// A request that examines a service.
@@ -58,16 +58,6 @@ impl Probe {
     fn new(method: Method, path: &str, body: Option<Vec<u8>>) -> Self {
         Self { method, path: path.to_owned(), parameters: Vec::new(), headers: Vec::new(), body }
     }
-
-    fn request(self, transport: &Transport) -> Request {
-        let parameters: Vec<(&str, Cow<'_, str>)> =
-            self.parameters.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str()))).collect();
-        let mut request = transport.get(&self.path, &parameters);
-        *request.method_mut() = self.method;
-        request.headers_mut().extend(self.headers);
-        *request.body_mut() = self.body.map(Into::into);
-        request
-    }
 }
 
 /// The response to a probe.
@@ -106,15 +96,18 @@ impl Client {
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request.
     pub async fn probe(&self, probe: Probe) -> Result<ProbeResponse, Error> {
-        let transport = self.transport();
-        let request = probe.request(transport);
+        let Probe { method, path, parameters, headers, body } = probe;
+        let parameters: Vec<(&str, Cow<'_, str>)> =
+            parameters.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str()))).collect();
+        let call =
+            Call { method, headers: headers.into_iter().collect(), body, ..Call::get(&path, &parameters) };
         let started = Instant::now();
-        let RawResponse { status, headers, body, certificate } = transport.exchange(&request).await?;
+        let RawResponse { status, headers, body, certificate, .. } = self.transport().exchange(&call).await?;
         Ok(ProbeResponse { status, headers, body, certificate, elapsed: started.elapsed() })
     }
 
-    /// The host and the port of the endpoint.
+    /// The host and the port of the endpoint that the next request goes to.
     pub fn authority(&self) -> (String, u16) {
-        self.transport().authority()
+        self.transport().endpoint().authority()
     }
 }

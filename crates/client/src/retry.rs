@@ -22,8 +22,14 @@ impl Retry {
         Self { retries: options.retries, patience: options.patience }
     }
 
-    /// The wait before the next attempt, or `None` if there is none. `failed` attempts have been
-    /// made in the time `elapsed`, and the latest ended with `error`. `random` is from 0 to 1.
+    /// Whether another attempt may start after this time.
+    pub(crate) fn has_time(self, elapsed: Duration) -> bool {
+        elapsed < self.patience
+    }
+
+    /// The wait before the next attempt, or `None` if there is none. `failed` rounds of attempts
+    /// have been made in the time `elapsed`, and the latest ended with `error`. `random` is from 0 to
+    /// 1.
     pub(crate) fn wait(self, failed: u32, elapsed: Duration, error: &Error, random: f64) -> Option<Duration> {
         if failed > self.retries || !error.is_transient() {
             return None;

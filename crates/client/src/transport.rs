@@ -1,36 +1,62 @@
-//! Requests over HTTP: sends them, retries them where that is useful, and reads their responses up
-//! to a maximum length.
+//! Requests over HTTP: chooses an endpoint, retries where that is useful, and reads responses up to
+//! a maximum length.
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use aurora_discovery_protocol::ErrorBody;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::tls::TlsInfo;
-use reqwest::{Method, Request, Response, Url};
+use reqwest::{Method, Request, Response};
 use tokio::time::{Instant, sleep};
 
-use crate::certificate::rejection;
+use crate::addresses::Addresses;
+use crate::connections::{Connections, Pool};
+use crate::endpoint::Endpoint;
 use crate::retry::Retry;
-use crate::{ClientOptions, Error, tls};
+use crate::{ClientOptions, Error};
 
 /// The maximum length of a response body, in bytes. A page of the contract has at most 1 MiB of
 /// peers.
 const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Sends requests to one endpoint.
+/// Sends requests to the endpoints of one service. It stays with an endpoint that works, and moves
+/// on to the next when it fails.
 pub(crate) struct Transport {
-    http: reqwest::Client,
-    base: Url,
+    endpoints: Vec<Arc<Endpoint>>,
+    /// The endpoint that the next request goes to.
+    current: AtomicUsize,
+    connections: Connections,
     /// The caller's headers.
     headers: HeaderMap,
     timeout: Duration,
     retry: Retry,
 }
 
+/// A request, before an endpoint is chosen for it.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    pub(crate) method: Method,
+    pub(crate) path: &'a str,
+    pub(crate) parameters: &'a [(&'a str, Cow<'a, str>)],
+    /// In addition to those of the client.
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Vec<u8>>,
+}
+
+/// Where a request went: an endpoint, and the connections to it.
+#[derive(Debug)]
+pub(crate) struct Route {
+    pub(crate) endpoint: Arc<Endpoint>,
+    index: usize,
+    pool: Pool,
+}
+
 /// A response with its complete body.
 pub(crate) struct RawResponse {
+    pub(crate) endpoint: Arc<Endpoint>,
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
@@ -38,171 +64,163 @@ pub(crate) struct RawResponse {
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
+impl<'a> Call<'a> {
+    /// A GET request for `path` with these parameters.
+    pub(crate) fn get(path: &'a str, parameters: &'a [(&'a str, Cow<'a, str>)]) -> Self {
+        Self { method: Method::GET, path, parameters, headers: HeaderMap::new(), body: None }
+    }
+
+    /// A POST request with a JSON body for `path`.
+    pub(crate) fn post(path: &'a str, body: Vec<u8>) -> Self {
+        let json = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let headers = HeaderMap::from_iter([json]);
+        Self { method: Method::POST, path, parameters: &[], headers, body: Some(body) }
+    }
+}
+
 impl Transport {
     pub(crate) fn new(options: &ClientOptions) -> Result<Self, Error> {
-        let base = options.base()?;
+        Self::with_addresses(options, Addresses::default())
+    }
+
+    /// Resolves the names of the endpoints by `addresses`.
+    pub(crate) fn with_addresses(options: &ClientOptions, addresses: Addresses) -> Result<Self, Error> {
+        let bases = options.bases()?;
+        let connections = Connections::new(options, &bases, addresses)?;
         Ok(Self {
-            http: tls::http_client(options, &base)?,
-            base,
+            // Clients start at a random one, so that they spread over all.
+            current: AtomicUsize::new(fastrand::usize(..bases.len())),
+            endpoints: bases.into_iter().map(|base| Arc::new(Endpoint::new(base))).collect(),
+            connections,
             headers: options.headers()?,
             timeout: options.timeout,
             retry: Retry::new(options),
         })
     }
 
-    /// The URL of the service, as text for a person.
-    pub(crate) fn endpoint(&self) -> String {
-        self.base.as_str().trim_end_matches('/').to_owned()
+    /// The endpoint that the next request goes to.
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        &self.endpoints[self.current.load(Ordering::Relaxed)]
     }
 
-    /// The host and the port of the endpoint.
-    pub(crate) fn authority(&self) -> (String, u16) {
-        // Brackets around an IPv6 address are part of the URL, not of the address.
-        let host = self.base.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-        (host, self.base.port_or_known_default().unwrap_or_default())
-    }
-
-    /// A GET request for `path` with these parameters.
-    pub(crate) fn get(&self, path: &str, parameters: &[(&str, Cow<'_, str>)]) -> Request {
-        let mut url = self.url(path);
-        if !parameters.is_empty() {
-            url.query_pairs_mut().extend_pairs(parameters);
+    /// Leaves the endpoint of a failed request if another may do better. Returns whether that is
+    /// so. If its name has several addresses, the next connection goes to another of them.
+    pub(crate) fn failed(&self, route: &Route, error: &Error) -> bool {
+        // A rate belongs to the source of the requests, whichever endpoint they go to.
+        let is_local = error.is_transient() && error.status() != Some(429);
+        if is_local {
+            let next = (route.index + 1) % self.endpoints.len();
+            // A concurrent request may have left it already.
+            let _ = self.current.compare_exchange(route.index, next, Ordering::Relaxed, Ordering::Relaxed);
+            self.connections.failed(&route.pool, route.endpoint.host(), error);
         }
-        self.request(Method::GET, url)
+        is_local
     }
 
-    /// A POST request with a JSON body for `path`.
-    pub(crate) fn post(&self, path: &str, body: Vec<u8>) -> Request {
-        let mut request = self.request(Method::POST, self.url(path));
-        request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        *request.body_mut() = Some(body.into());
-        request
-    }
-
-    fn request(&self, method: Method, url: Url) -> Request {
-        let mut request = Request::new(method, url);
-        *request.headers_mut() = self.headers.clone();
-        *request.timeout_mut() = Some(self.timeout);
-        request
-    }
-
-    /// Sends a request until it succeeds, fails permanently, or uses up its retries or its time.
-    pub(crate) async fn send(&self, request: Request) -> Result<RawResponse, Error> {
+    /// Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A
+    /// round of attempts ends when every endpoint has failed. Only then is there a wait.
+    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<RawResponse, Error> {
         let started = Instant::now();
-        let mut failed = 0;
+        let (mut rounds, mut failed) = (0, 0);
         loop {
-            let error = match self.attempt(&request).await {
+            let route = self.route();
+            let error = match self.attempt(&route, call).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
             failed += 1;
-            let Some(wait) = self.retry.wait(failed, started.elapsed(), &error, fastrand::f64()) else {
+            let elapsed = started.elapsed();
+            if self.failed(&route, &error) && failed < self.endpoints.len() && self.retry.has_time(elapsed) {
+                tracing::debug!(%error, "a request failed and moves to the next endpoint");
+                continue;
+            }
+            failed = 0;
+            rounds += 1;
+            let Some(wait) = self.retry.wait(rounds, elapsed, &error, fastrand::f64()) else {
                 return Err(error);
             };
-            tracing::debug!(%error, ?wait, failed, "a request failed and will be retried");
+            tracing::debug!(%error, ?wait, rounds, "a request failed and will be retried");
             sleep(wait).await;
         }
     }
 
-    /// Makes one attempt. A response with an error status is an error.
-    async fn attempt(&self, request: &Request) -> Result<RawResponse, Error> {
-        let response = self.exchange(request).await?;
-        if (200..300).contains(&response.status) { Ok(response) } else { Err(self.refusal(&response)) }
+    /// Makes one attempt, without retries. A response with any status is a success.
+    pub(crate) async fn exchange(&self, call: &Call<'_>) -> Result<RawResponse, Error> {
+        self.exchange_by(&self.route(), call).await
     }
 
-    /// Makes one attempt. A response with any status is a success.
-    pub(crate) async fn exchange(&self, request: &Request) -> Result<RawResponse, Error> {
-        let request =
-            request.try_clone().ok_or_else(|| self.protocol(0, "a body that cannot be sent again"))?;
-        let response = self.http.execute(request).await.map_err(|error| self.failure(&error))?;
-        self.read(response).await
-    }
-
-    /// Opens a stream that has no end. The time limit applies until it begins.
+    /// Opens a stream that has no end, without retries. The time limit applies until it begins.
     #[cfg(feature = "watch")]
-    pub(crate) async fn open(&self, mut request: Request) -> Result<Response, Error> {
+    pub(crate) async fn open(&self, call: &Call<'_>) -> Result<(Route, Response), Error> {
         /// Longer than any process runs: `None` would mean the default of the HTTP client.
         const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+        let route = self.route();
+        let mut request = self.request(&route.endpoint, call);
         *request.timeout_mut() = Some(NO_LIMIT);
         let opened = async {
-            let response = self.http.execute(request).await.map_err(|error| self.failure(&error))?;
+            let response = self.execute(&route, request).await?;
             if response.status().is_success() {
                 return Ok(response);
             }
-            Err(self.refusal(&self.read(response).await?))
+            Err(route.endpoint.refusal(&self.read(&route.endpoint, response).await?))
         };
-        match tokio::time::timeout(self.timeout, opened).await {
-            Ok(result) => result,
-            Err(_) => Err(self.timed_out(self.timeout)),
+        let opened = tokio::time::timeout(self.timeout, opened).await;
+        let opened = opened.unwrap_or_else(|_| Err(route.endpoint.timed_out(self.timeout)));
+        match opened {
+            Ok(response) => Ok((route, response)),
+            Err(error) => {
+                self.failed(&route, &error);
+                Err(error)
+            }
         }
     }
 
-    async fn read(&self, mut response: Response) -> Result<RawResponse, Error> {
+    fn route(&self) -> Route {
+        let index = self.current.load(Ordering::Relaxed);
+        Route { endpoint: Arc::clone(&self.endpoints[index]), index, pool: self.connections.pool() }
+    }
+
+    /// Makes one attempt. A response with an error status is an error.
+    async fn attempt(&self, route: &Route, call: &Call<'_>) -> Result<RawResponse, Error> {
+        let response = self.exchange_by(route, call).await?;
+        let is_success = (200..300).contains(&response.status);
+        if is_success { Ok(response) } else { Err(route.endpoint.refusal(&response)) }
+    }
+
+    async fn exchange_by(&self, route: &Route, call: &Call<'_>) -> Result<RawResponse, Error> {
+        let response = self.execute(route, self.request(&route.endpoint, call)).await?;
+        self.read(&route.endpoint, response).await
+    }
+
+    fn request(&self, endpoint: &Endpoint, call: &Call<'_>) -> Request {
+        let mut request = Request::new(call.method.clone(), endpoint.url(call.path, call.parameters));
+        request.headers_mut().clone_from(&self.headers);
+        request.headers_mut().extend(call.headers.clone());
+        *request.timeout_mut() = Some(self.timeout);
+        *request.body_mut() = call.body.clone().map(Into::into);
+        request
+    }
+
+    async fn execute(&self, route: &Route, request: Request) -> Result<Response, Error> {
+        let response = route.pool.http.execute(request).await;
+        response.map_err(|error| route.endpoint.failure(&error, self.timeout))
+    }
+
+    async fn read(&self, endpoint: &Arc<Endpoint>, mut response: Response) -> Result<RawResponse, Error> {
         let status = response.status().as_u16();
         let headers = std::mem::take(response.headers_mut());
         let tls = response.extensions_mut().remove::<TlsInfo>();
         let certificate = tls.and_then(|tls| tls.peer_certificate().map(<[u8]>::to_vec));
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.failure(&error))? {
+        while let Some(chunk) =
+            response.chunk().await.map_err(|error| endpoint.failure(&error, self.timeout))?
+        {
             if body.len() + chunk.len() > MAX_RESPONSE_BYTES {
-                return Err(self.protocol(status, "more than 8 MiB"));
+                return Err(endpoint.protocol(status, "more than 8 MiB"));
             }
             body.extend_from_slice(&chunk);
         }
-        Ok(RawResponse { status, headers, body, certificate })
-    }
-
-    /// The error for a response with an error status.
-    fn refusal(&self, response: &RawResponse) -> Error {
-        let (status, retry_after) = (response.status, retry_after(&response.headers));
-        match serde_json::from_slice::<ErrorBody>(&response.body) {
-            Ok(body) => Error::Refused { status, body: Box::new(body), retry_after },
-            Err(_) => {
-                let text = String::from_utf8_lossy(&response.body);
-                let cause = if text.contains("serves HTTPS") {
-                    "a message that the port serves HTTPS: begin the URL with https://".to_owned()
-                } else {
-                    "a body that is not an error of the API".to_owned()
-                };
-                Error::Protocol { endpoint: self.endpoint(), status, cause, retry_after }
-            }
-        }
-    }
-
-    /// The error for a response that does not conform to the contract.
-    pub(crate) fn protocol(&self, status: u16, cause: impl Into<String>) -> Error {
-        Error::Protocol { endpoint: self.endpoint(), status, cause: cause.into(), retry_after: None }
-    }
-
-    /// The error for a response that was not complete after `timeout`.
-    pub(crate) fn timed_out(&self, timeout: Duration) -> Error {
-        Error::TimedOut { endpoint: self.endpoint(), timeout }
-    }
-
-    /// The error for a connection that could not be established, or that broke.
-    pub(crate) fn unreachable(&self, cause: impl Into<String>) -> Error {
-        Error::Unreachable { endpoint: self.endpoint(), cause: cause.into() }
-    }
-
-    fn failure(&self, error: &reqwest::Error) -> Error {
-        if error.is_timeout() {
-            return self.timed_out(self.timeout);
-        }
-        let cause = root_cause(error);
-        match rejection(&cause, &self.authority().0) {
-            Some((cause, remedy)) => Error::Certificate { endpoint: self.endpoint(), cause, remedy },
-            None => self.unreachable(cause),
-        }
-    }
-
-    fn url(&self, path: &str) -> Url {
-        let mut url = self.base.clone();
-        // An HTTP URL always has path segments. Without them, the request would go to the base URL
-        // and get 404.
-        if let Ok(mut segments) = url.path_segments_mut() {
-            segments.pop_if_empty().extend(path.split('/'));
-        }
-        url
+        Ok(RawResponse { endpoint: Arc::clone(endpoint), status, headers, body, certificate })
     }
 }
 
@@ -210,25 +228,10 @@ impl fmt::Debug for Transport {
     /// Leaves out headers and the proxy, which may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transport")
-            .field("base", &self.base.as_str())
+            .field("endpoints", &self.endpoints)
+            .field("current", &self.current)
             .field("timeout", &self.timeout)
             .field("retry", &self.retry)
             .finish_non_exhaustive()
     }
-}
-
-/// The innermost error, which has the reason. The outer ones only say that a request failed.
-pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut cause = error;
-    while let Some(deeper) = cause.source() {
-        cause = deeper;
-    }
-    cause.to_string()
-}
-
-/// The value of `Retry-After` in whole seconds. The contract never sends a date, so a date is
-/// ignored.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
 }

@@ -4,17 +4,20 @@ mod connection;
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use aurora_discovery_protocol::{Change, ChangeKind, ChangesRequest, Peer, PeerId};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt};
-use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use sse_stream::Sse;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use crate::endpoint::Endpoint;
 use crate::retry::full_jitter;
+use crate::transport::Call;
 use crate::{Client, Error};
 use connection::{Connection, ReadError};
 
@@ -42,7 +45,8 @@ pub enum WatchEvent {
     /// The service no longer has the changes since the last event, for example because it was
     /// restarted. Discard the known peers and enumerate again; the stream continues from here.
     Reset,
-    /// The connection failed. The stream will reconnect and continue where it was.
+    /// The connection failed. The stream will reconnect, at another endpoint if there is one, and
+    /// continue where it was.
     Interrupted {
         /// The reason.
         error: Error,
@@ -188,36 +192,39 @@ impl Watcher {
             self.connection = Some(self.connect().await?);
         }
         let Some(connection) = &mut self.connection else { return Ok(None) };
-        let transport = self.client.transport();
-        match timeout(SILENCE, connection.next()).await {
-            Err(_) => Err(transport.timed_out(SILENCE)),
-            Ok(None) => Err(transport.unreachable("the service closed the stream")),
-            Ok(Some(Ok(frame))) => self.read(frame),
+        let next = timeout(SILENCE, connection.next()).await;
+        let endpoint = Arc::clone(&connection.route.endpoint);
+        let error = match next {
+            Ok(Some(Ok(frame))) => return self.read(frame, &endpoint),
+            Ok(None) => endpoint.unreachable("the service closed the stream"),
+            Err(_) => endpoint.timed_out(SILENCE),
             // Only a broken connection is transient. The service would send anything else again.
-            Ok(Some(Err(ReadError::Broken(cause)))) => Err(transport.unreachable(cause)),
-            Ok(Some(Err(error))) => Err(transport.protocol(200, error.to_string())),
-        }
+            Ok(Some(Err(ReadError::Broken(cause)))) => endpoint.unreachable(cause),
+            Ok(Some(Err(error))) => endpoint.protocol(200, error.to_string()),
+        };
+        self.client.transport().failed(&connection.route, &error);
+        Err(error)
     }
 
     async fn connect(&mut self) -> Result<Connection, Error> {
-        let transport = self.client.transport();
-        let mut request = transport.get("watch", &self.request.parameters());
-        request.headers_mut().insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
-        let response = transport.open(request).await?;
+        let parameters = self.request.parameters();
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
+        let call = Call { headers, ..Call::get("watch", &parameters) };
+        let (route, response) = self.client.transport().open(&call).await?;
         let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         if !content_type.starts_with(b"text/event-stream") {
-            return Err(transport.protocol(response.status().as_u16(), "no stream of events"));
+            return Err(route.endpoint.protocol(response.status().as_u16(), "no stream of events"));
         }
-        Ok(Connection::new(response))
+        Ok(Connection::new(route, response))
     }
 
     /// Reads a frame and moves the cursor behind it.
-    fn read(&mut self, frame: Sse) -> Result<Option<WatchEvent>, Error> {
+    fn read(&mut self, frame: Sse, endpoint: &Endpoint) -> Result<Option<WatchEvent>, Error> {
         if let Some(millis) = frame.retry {
             self.requested_wait = Duration::from_millis(millis).min(HIGHEST_CEILING);
         }
         let data = frame.data.unwrap_or_default();
-        let malformed = |error: serde_json::Error| self.client.malformed(200, &error);
+        let malformed = |error: serde_json::Error| endpoint.malformed(200, &error);
         let change = |kind| Change::from_data(kind, data.as_bytes()).map(WatchEvent::from);
         let event = match frame.event.as_deref() {
             Some("start") => {

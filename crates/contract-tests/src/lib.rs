@@ -26,6 +26,7 @@ pub mod legacy;
 pub mod life;
 pub mod network;
 pub mod paging;
+pub mod prometheus;
 pub mod refusal;
 pub mod register;
 mod target;
@@ -124,6 +125,9 @@ macro_rules! contract_suite {
                 risks_are_sentences
                 the_rates_are_all_present_or_all_absent
                 the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value;
+            prometheus:
+                prometheus_gets_the_peers_of_an_archetype_that_accept_connections
+                prometheus_gets_all_peers_and_an_empty_list_if_none_matches;
             deregister:
                 a_deregistered_peer_is_removed_at_once
                 an_unknown_peer_can_not_be_deregistered;

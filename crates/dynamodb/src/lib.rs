@@ -34,6 +34,7 @@ mod source_bound;
 mod store;
 mod sweep;
 mod table;
+mod transfer;
 mod window;
 
 pub use aws_sdk_dynamodb::Client;

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use aurora_discovery_protocol::{FullView, PeerId, PeerList, Timestamp, View};
+use aurora_discovery_protocol::{FullView, PeerId, PeerList, Timestamp};
 use aurora_discovery_registry::{Page, Query, Total};
 
 use crate::estimate::{scale, to_u64};
@@ -69,7 +69,7 @@ impl<'q> PageBuilder<'q> {
         let peer = stored.json.encoded();
         // One byte more for the comma between two peers.
         let signed = stored.signed.as_ref().map(|signed| &*signed.record);
-        let signed = signed.filter(|_| self.query.view == View::Full);
+        let signed = signed.filter(|_| self.query.view.is_full());
         let bytes = peer.max_listed_len(self.query.view)
             + signed.map_or(0, |record| FullView::signed_len(record.len()))
             + 1;

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Enumeration, Evicted, Limits, Page, Position, PutRequest, PutResult, Query,
-    Removal, Renewal, Store, StoreError, StoreMetric, Swept,
+    BlockList, Census, Claim, Enumeration, Evicted, ExportPage, Import, Limits, Page, PeerState, Position,
+    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
@@ -259,6 +259,14 @@ impl Store for DynamoStore {
 
     async fn health(&self) -> Result<(), StoreError> {
         self.within_deadline(Box::pin(self.core.check())).await
+    }
+
+    async fn export(&self, after: Option<&Position>, _now: Timestamp) -> Result<ExportPage, StoreError> {
+        self.within_deadline(Box::pin(self.core.export(after))).await
+    }
+
+    async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
+        self.change(Box::pin(self.core.import(peer, now))).await
     }
 
     fn sees_every_change(&self) -> bool {

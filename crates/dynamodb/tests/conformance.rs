@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aurora_discovery_dynamodb::{CAPABILITIES, DynamoOptions};
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::conformance::{Bounds, Guarantees, Restart, Scale, Subject};
+use aurora_discovery_registry::conformance::{Bounds, Guarantees, Restart, Scale, Subject, export};
 use aurora_discovery_registry::{Limits, Store};
 use tokio::sync::OnceCell;
 
@@ -66,4 +66,15 @@ mod small_networks_from_a_snapshot {
 mod from_the_index {
     use super::Table;
     aurora_discovery_registry::conformance_suite!(Table::default());
+}
+
+#[tokio::test]
+async fn peers_move_to_another_table_with_all_that_is_kept_of_them() {
+    let (from, to) = (Table::default(), Table::default());
+    export::peers_move_to_another_store_with_all_that_is_kept_of_them(&from, &to).await;
+}
+
+#[tokio::test]
+async fn an_import_replaces_no_known_peer() {
+    export::an_import_replaces_no_known_peer(&Table::default(), &Table::default()).await;
 }

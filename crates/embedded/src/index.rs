@@ -25,6 +25,7 @@ mod renewal;
 mod replay;
 mod sample;
 mod schedule;
+mod transfer;
 mod undiscovered;
 
 #[cfg(test)]
@@ -173,7 +174,7 @@ impl Index {
     }
 
     /// The slot of a known peer. `hash` is the hash of its id.
-    fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
+    pub(crate) fn find(&self, peer: &PeerId, hash: IdHash) -> Option<u32> {
         self.by_id.find(hash, |slot| self.slots.encoded(slot).has_id(peer))
     }
 

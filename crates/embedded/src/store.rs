@@ -6,6 +6,7 @@ mod close;
 mod evict;
 mod figure;
 mod open;
+mod transfer;
 
 #[cfg(test)]
 mod tests;
@@ -16,8 +17,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, Subject, Timestamp};
 use aurora_discovery_registry::{
-    ArchetypeCensus, BlockList, Census, Changes, Claim, Enumeration, Evicted, Holder, Page, Position,
-    PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store, StoreError, StoreMetric, Swept,
+    ArchetypeCensus, BlockList, Census, Changes, Claim, Enumeration, Evicted, ExportPage, Holder, Import,
+    Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
+    StoreError, StoreMetric, Swept,
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::task::spawn_blocking;
@@ -173,6 +175,18 @@ impl Store for EmbeddedStore {
 
     fn undiscovered_ratio(&self, now: Timestamp) -> Option<f64> {
         self.check_open().ok().map(|()| self.read(now).undiscovered_ratio(now))
+    }
+
+    async fn export(&self, after: Option<&Position>, now: Timestamp) -> Result<ExportPage, StoreError> {
+        self.check_open()?;
+        self.export_page(after, now)
+    }
+
+    async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
+        self.check_open()?;
+        let (import, commit) = self.import_peer(peer, now)?;
+        wait_for(commit).await?;
+        Ok(import)
     }
 
     fn metrics(&self) -> Vec<StoreMetric> {

@@ -50,9 +50,10 @@ pub(crate) async fn pack(
     // A stream of events has no known length and is passed on unchanged.
     let Some(length) = response.body().size_hint().exact() else { return response };
     service.rates.charge(Charge::Pages, address, usize::try_from(length / 1024).unwrap_or(usize::MAX));
-    let may_compress = length >= MIN_BYTES;
+    // The files of the page are compressed already.
+    let may_compress = length >= MIN_BYTES && !response.headers().contains_key(CONTENT_ENCODING);
     if may_compress {
-        response.headers_mut().insert(VARY, ACCEPT_ENCODING);
+        response.headers_mut().entry(VARY).or_insert(ACCEPT_ENCODING);
     }
     if length < counted_from && !(may_compress && accepts_gzip) {
         return response;

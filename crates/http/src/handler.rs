@@ -8,6 +8,7 @@ mod health;
 mod heartbeat;
 mod inline_page;
 mod network;
+mod prometheus;
 mod register;
 mod watch;
 
@@ -19,6 +20,7 @@ pub(crate) use discover::discover;
 pub(crate) use health::{health, livez, readyz};
 pub(crate) use heartbeat::heartbeat;
 pub(crate) use network::network;
+pub(crate) use prometheus::prometheus;
 pub(crate) use register::register;
 pub(crate) use watch::watch;
 

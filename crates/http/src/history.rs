@@ -41,8 +41,12 @@ impl Snapshot {
             expired: metrics.expiries.get(),
             revived: metrics.revivals.get(),
             pages: metrics.pages.get(),
-            follows: metrics.deltas.get() + metrics.watch_begun.get(),
-            streams: metrics.watch_streams.get().try_into().unwrap_or_default(),
+            // Observers are not part of the network.
+            follows: metrics.deltas.get()
+                + metrics.watch_begun.get().saturating_sub(metrics.watch_observers_begun.get()),
+            streams: (metrics.watch_streams.get() - metrics.watch_observers.get())
+                .try_into()
+                .unwrap_or_default(),
         }
     }
 

@@ -27,6 +27,7 @@ mod open_files;
 mod options;
 mod origin;
 mod overflow;
+mod page;
 mod process;
 mod query;
 mod rate;

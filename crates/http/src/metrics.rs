@@ -43,6 +43,7 @@ pub(crate) struct Metrics {
     pub(crate) pages: Counter,
     pub(crate) deltas: Counter,
     pub(crate) watch_begun: Counter,
+    pub(crate) watch_observers_begun: Counter,
     pub(crate) connections_refused: Counter,
     pub(crate) connections_displaced: Counter,
     pub(crate) requests_shed: Counter,
@@ -51,6 +52,7 @@ pub(crate) struct Metrics {
     pub(crate) watch_cut_off: Counter,
     pub(crate) watch_sent_away: Counter,
     pub(crate) watch_streams: Gauge,
+    pub(crate) watch_observers: Gauge,
     connections_open: Gauge,
     requests_in_flight: Gauge,
     refusals: Family<[(&'static str, &'static str); 1], Counter>,
@@ -141,6 +143,8 @@ impl Default for Metrics {
             pages: all.counter("pages", "Pages of peers returned, including those within other responses"),
             deltas: all.counter("deltas", "Lists of changes since a cursor returned"),
             watch_begun: all.counter("watch_begun", "Streams of /watch opened"),
+            watch_observers_begun: all
+                .counter("watch_observers_begun", "Streams of /watch opened with view=observer"),
             connections_refused: all
                 .counter("connections_refused", "Connections refused because a limit was reached"),
             connections_displaced: all.counter(
@@ -157,6 +161,7 @@ impl Default for Metrics {
                 "Streams ended because all of them exceeded their bytes per second",
             ),
             watch_streams: all.gauge("watch_streams", "Open streams of /watch"),
+            watch_observers: all.gauge("watch_observers", "Open streams of /watch with view=observer"),
             connections_open: all.gauge("connections_open", "Open connections"),
             requests_in_flight: all.gauge("requests_in_flight", "Requests in progress"),
             refusals: all.refusals(),

@@ -20,6 +20,9 @@ pub struct ServiceOptions {
     pub base_path: Option<String>,
     /// Whether scripts of other origins may read the responses.
     pub cors: bool,
+    /// Whether browsers get a page with a view of the network at `/`. `false` by default, for
+    /// transports that forward only the paths of the API.
+    pub page: bool,
     /// The API keys that the service knows. `None` if it has none.
     pub keys: Option<KeyRing>,
     /// The log of registrations, refusals, removals and actions of operators. `None` if there is
@@ -61,6 +64,7 @@ impl Default for ServiceOptions {
             clock: Clock::default(),
             base_path: None,
             cors: true,
+            page: false,
             keys: None,
             audit: None,
             require_key: Scopes::default(),
@@ -79,7 +83,8 @@ impl Default for ServiceOptions {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ServerOptions {
-    /// The options of the service. Here the rates of a source are limited by default.
+    /// The options of the service. Here the page is served and the rates of a
+    /// source are limited by default.
     pub service: ServiceOptions,
     /// The address to listen on. The default is loopback, because an operator should choose to run
     /// a registry that anyone can fill.
@@ -123,7 +128,11 @@ pub struct ServerOptions {
 impl Default for ServerOptions {
     fn default() -> Self {
         Self {
-            service: ServiceOptions { rate_limits: Some(RateLimits::default()), ..ServiceOptions::default() },
+            service: ServiceOptions {
+                page: true,
+                rate_limits: Some(RateLimits::default()),
+                ..ServiceOptions::default()
+            },
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             metrics_listen: None,
             keys: None,

@@ -26,6 +26,8 @@ pub enum Route {
     Network,
     /// `GET /watch`
     Watch,
+    /// `GET /sd/prometheus`
+    Prometheus,
     /// `GET /openapi.json`
     OpenApi,
     /// `POST /admin/evict`
@@ -40,7 +42,7 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
@@ -50,6 +52,7 @@ impl Route {
         Self::Readyz,
         Self::Network,
         Self::Watch,
+        Self::Prometheus,
         Self::OpenApi,
         Self::Evict,
         Self::Block,
@@ -69,6 +72,7 @@ impl Route {
             Self::Readyz => "/readyz",
             Self::Network => "/network",
             Self::Watch => "/watch",
+            Self::Prometheus => "/sd/prometheus",
             Self::OpenApi => "/openapi.json",
             Self::Evict => "/admin/evict",
             Self::Block => "/admin/block",
@@ -93,6 +97,7 @@ impl Route {
             | Self::Readyz
             | Self::Network
             | Self::Watch
+            | Self::Prometheus
             | Self::OpenApi
             | Self::Blocks => Method::GET,
         }
@@ -114,6 +119,7 @@ impl Route {
             | Self::Deregister
             | Self::Network
             | Self::Watch
+            | Self::Prometheus
             | Self::OpenApi
             | Self::Evict
             | Self::Block
@@ -126,7 +132,7 @@ impl Route {
     pub(crate) const fn scope(self) -> Option<Scope> {
         match self {
             Self::Health | Self::Livez | Self::Readyz | Self::OpenApi => None,
-            Self::Discover | Self::Network | Self::Watch => Some(Scope::Read),
+            Self::Discover | Self::Network | Self::Watch | Self::Prometheus => Some(Scope::Read),
             Self::Register | Self::Heartbeat | Self::Deregister => Some(Scope::Write),
             Self::Evict | Self::Block | Self::Unblock | Self::Blocks => Some(Scope::Admin),
         }

@@ -12,9 +12,10 @@ use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
 use crate::handler::{
-    block, blocks, deregister, discover, evict, health, heartbeat, livez, network, openapi, readyz, register,
-    unblock, watch,
+    block, blocks, deregister, discover, evict, health, heartbeat, livez, network, openapi, prometheus,
+    readyz, register, unblock, watch,
 };
+use crate::page;
 use crate::route::Route;
 use crate::service::Service;
 
@@ -26,6 +27,9 @@ pub(crate) fn router(service: Arc<Service>) -> Router {
         let methods = handler(route).options(preflight).fallback(method_not_allowed);
         let with_slash = format!("{}/", route.path());
         router = router.route(route.path(), methods.clone()).route(&with_slash, methods);
+    }
+    if service.options.page {
+        router = page::add_to(router);
     }
     router.fallback(not_found).with_state(service)
 }
@@ -41,6 +45,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Readyz => get(readyz),
         Route::Network => get(network),
         Route::Watch => get(watch),
+        Route::Prometheus => get(prometheus),
         Route::OpenApi => get(openapi),
         Route::Evict => post(evict),
         Route::Block => post(block),
@@ -49,7 +54,7 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
     }
 }
 
-async fn preflight() -> StatusCode {
+pub(crate) async fn preflight() -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
@@ -64,7 +69,7 @@ pub(crate) async fn not_found(method: Method, uri: Uri) -> Response {
     Failure::new(Code::NotFound, message).into_response()
 }
 
-async fn method_not_allowed(method: Method, uri: Uri) -> Response {
+pub(crate) async fn method_not_allowed(method: Method, uri: Uri) -> Response {
     let Some(route) = Route::of(uri.path()) else { return not_found(method, uri).await };
     let message = format!("{} accepts {}, not {method}", route.path(), route.method());
     ([(ALLOW, route.allow())], Failure::new(Code::MethodNotAllowed, message)).into_response()

@@ -69,7 +69,11 @@ struct Contents {
 }
 
 impl Tls {
-    pub(crate) fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+    /// Reads a certificate and its key.
+    ///
+    /// # Errors
+    /// The files can't be read, or don't fit each other.
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
         let loaded = Loaded::of(files, Contents::read(files)?)?;
         Ok(Self { files: files.clone(), current: RwLock::new(loaded) })
     }

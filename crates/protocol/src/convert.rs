@@ -128,7 +128,7 @@ mod tests {
         for order in [Order::Sample, Order::Diverse, Order::All] {
             assert_eq!(order.to_string().parse(), Ok(order));
         }
-        for view in [View::Legacy, View::Full, View::Contact] {
+        for view in [View::Legacy, View::Full, View::Contact, View::Observer] {
             assert_eq!(view.to_string().parse(), Ok(view));
         }
         assert_eq!(Fill::Any.to_string().parse(), Ok(Fill::Any));

@@ -58,9 +58,17 @@ pub enum View {
     Full,
     /// The contact view: `peer_id`, `address` and `port` only, for clients that pay for traffic.
     Contact,
+    /// The full view for those that look at the network without being part of it: a peer that is
+    /// listed to them has not been discovered.
+    Observer,
 }
 
 impl View {
+    /// Whether peers have the keys of the full view.
+    pub const fn is_full(self) -> bool {
+        matches!(self, Self::Full | Self::Observer)
+    }
+
     /// The default, which clients omit: older services use another name for it.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_legacy(&self) -> bool {
@@ -72,6 +80,7 @@ impl View {
             Self::Legacy => "legacy",
             Self::Full => "full",
             Self::Contact => "contact",
+            Self::Observer => "observer",
         }
     }
 
@@ -81,7 +90,8 @@ impl View {
             "legacy" | "seed" => Ok(Self::Legacy),
             "full" => Ok(Self::Full),
             "contact" => Ok(Self::Contact),
-            _ => Err(Invalid::rule("must be legacy, full or contact")),
+            "observer" => Ok(Self::Observer),
+            _ => Err(Invalid::rule("must be legacy, full, contact or observer")),
         }
     }
 }

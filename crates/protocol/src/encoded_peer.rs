@@ -73,7 +73,7 @@ impl<'a> EncodedPeer<'a> {
         let contact = Self::PREFIX.len() + front + Self::SUFFIX.len();
         match view {
             View::Legacy => contact + Self::LAST_SEEN.len() + back,
-            View::Full => contact + Self::LAST_SEEN.len() + back + FULL_VIEW,
+            View::Full | View::Observer => contact + Self::LAST_SEEN.len() + back + FULL_VIEW,
             View::Contact => contact,
         }
     }

@@ -121,7 +121,7 @@ impl PeerList {
     ) {
         match view {
             View::Legacy => self.push(peer, last_seen),
-            View::Full => {
+            View::Full | View::Observer => {
                 self.push_full(peer, last_seen, &full());
             }
             View::Contact => self.push_contact(peer),

@@ -75,11 +75,9 @@ impl RegisterRequest {
         ttl: RangeInclusive<Ttl>,
         bounds: DiscoverBounds,
     ) -> Result<Self, Refusal> {
-        Ok(Self {
-            lease_token: lease_token(object)?,
-            discover: discover(object, bounds)?,
-            ..registration(object, ttl)?
-        })
+        // First, because `discover.exclude` is usually the same id, and its error would be misleading.
+        let request = registration(object, ttl)?;
+        Ok(Self { lease_token: lease_token(object)?, discover: discover(object, bounds)?, ..request })
     }
 }
 

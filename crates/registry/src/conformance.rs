@@ -25,6 +25,7 @@ mod cases;
 pub mod census;
 pub mod diverse;
 pub mod enumeration;
+pub mod export;
 pub mod fairness;
 pub mod fill;
 pub mod growth;

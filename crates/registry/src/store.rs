@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Subject, Timestamp, Ttl};
 
 use crate::{
-    Changes, Claim, Held, Holder, Page, Position, Query, Replacement, Signing, StoreMetric, TokenHash,
+    Changes, Claim, ExportPage, Held, Holder, Import, Page, PeerState, Position, Query, Replacement, Signing,
+    StoreMetric, TokenHash,
 };
 
 /// Keeps registrations and their leases.
@@ -198,6 +199,25 @@ pub trait Store: Send + Sync + 'static {
     /// `None` if the store can't determine this at a bounded cost.
     fn archetype_census(&self, _archetype: &Archetype, _now: Timestamp) -> Option<ArchetypeCensus> {
         None
+    }
+
+    /// One page of all peers that the store keeps, live, dormant and tombstones, with all that it
+    /// keeps of them, from the start or from `after`. Peers that change meanwhile may be missing or
+    /// in their earlier state. [`Store::import`] stores them elsewhere.
+    ///
+    /// # Errors
+    /// The store's failure, or that the store can't export and import peers.
+    async fn export(&self, _after: Option<&Position>, _now: Timestamp) -> Result<ExportPage, StoreError> {
+        Err(StoreError::cannot_move())
+    }
+
+    /// Stores a peer as [`Store::export`] listed it, without the checks of `put`, unless the store
+    /// knows a peer of this name. It is durable as a `put` is, and as atomic.
+    ///
+    /// # Errors
+    /// As for [`Store::export`].
+    async fn import(&self, _peer: PeerState, _now: Timestamp) -> Result<Import, StoreError> {
+        Err(StoreError::cannot_move())
     }
 
     /// The metrics that the store reports about its own work.
@@ -455,4 +475,11 @@ pub enum StoreError {
     /// An unexpected failure.
     #[error("{0}")]
     Internal(String),
+}
+
+impl StoreError {
+    /// The store has no way to export or import its peers.
+    fn cannot_move() -> Self {
+        Self::Internal("this store can neither export nor import peers".to_owned())
+    }
 }

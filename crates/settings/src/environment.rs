@@ -103,7 +103,9 @@ fn variable_not_in_utf8(command: &Command) -> Option<String> {
 /// `command`, with every switch also accepting a value (`--memory=false`). A source with higher
 /// precedence can then disable what another one enabled, and an environment variable can do both.
 pub fn allow_switch_values(command: Command) -> Command {
-    command.mut_args(|arg| if matches!(arg.get_action(), ArgAction::SetTrue) { switch(arg) } else { arg })
+    // A flag without a variable is no setting.
+    let is_switch = |arg: &Arg| matches!(arg.get_action(), ArgAction::SetTrue) && arg.get_env().is_some();
+    command.mut_args(|arg| if is_switch(&arg) { switch(arg) } else { arg })
 }
 
 fn switch(arg: Arg) -> Arg {

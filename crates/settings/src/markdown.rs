@@ -1,4 +1,4 @@
-//! The table of settings in the README.
+//! The table of settings in the documentation.
 
 use clap::{Arg, Command};
 

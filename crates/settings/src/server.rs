@@ -43,6 +43,9 @@ pub struct ServerArgs {
     /// that does not remove it.
     #[arg(long, env = "AURORA_BASE_PATH", value_name = "PATH", value_parser = base_path)]
     pub base_path: Option<String>,
+    /// Serve no page at /, which shows the network to people; browsers then get 404 there.
+    #[arg(long, env = "AURORA_NO_PAGE")]
+    pub no_page: bool,
     /// The number of your own proxies in front of the service that append the client address to
     /// `X-Forwarded-For`.
     #[arg(long, env = "AURORA_TRUSTED_HOPS", default_value_t = 0, value_name = "COUNT", value_parser = value_parser!(u8).range(0..=16))]
@@ -129,6 +132,7 @@ impl ServerArgs {
         options.shutdown_grace = Duration::from_secs(self.shutdown_grace);
         options.service = service.options();
         options.service.base_path.clone_from(&self.base_path);
+        options.service.page = !self.no_page;
         options.service.max_in_flight = size(self.max_in_flight);
         options.service.max_watchers = size(self.max_watchers);
         options.service.watch_bytes_per_second = self.watch_bytes_per_second;
@@ -224,7 +228,7 @@ mod tests {
         for arg in command.get_arguments().filter_map(|arg| arg.get_long()).filter(is_alone) {
             let value = match arg {
                 "listen" | "metrics-listen" => "=127.0.0.1:9",
-                "no-cors" | "log-requests" => "",
+                "no-cors" | "no-page" | "log-requests" => "",
                 _ => "=3",
             };
             let given = options(&[&format!("--{arg}{value}")]);

@@ -5,6 +5,8 @@ from .aio import AsyncClient, AsyncLeaseKeeper, AsyncWatch
 from .client import Client, LeaseKeeper, Watch
 from .errors import (
     DiscoveryError,
+    InvalidRecordError,
+    KeyFileError,
     ProtocolError,
     RefusedError,
     TimedOutError,
@@ -34,6 +36,7 @@ from .events import (
     Unsecured,
     WatchEvent,
 )
+from .key_file import KeyFile
 from .requests import DiscoverRequest, RegisterRequest
 from .responses import (
     HeartbeatResponse,
@@ -44,6 +47,9 @@ from .responses import (
     Peer,
     RegisterResponse,
 )
+from .secret_key import SecretKey
+from .signed_record import SignedRecord
+from .signer import Signer
 from .token_file import TokenFile
 
 __all__ = [
@@ -62,8 +68,11 @@ __all__ = [
     "HeartbeatResult",
     "HeartbeatsResponse",
     "Interrupted",
+    "InvalidRecordError",
     "Joined",
     "KeeperEvent",
+    "KeyFile",
+    "KeyFileError",
     "LeaseKeeper",
     "Left",
     "Moved",
@@ -80,7 +89,10 @@ __all__ = [
     "Renewed",
     "Reset",
     "Resumed",
+    "SecretKey",
     "Secured",
+    "SignedRecord",
+    "Signer",
     "Started",
     "TakenOver",
     "TimedOutError",

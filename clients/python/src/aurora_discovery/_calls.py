@@ -8,9 +8,10 @@ from typing import Any, TypeVar
 
 from ._json import parse_response
 from ._transport import Response, Transport
-from .errors import ProtocolError
+from .errors import ProtocolError, RefusedError
 from .requests import DiscoverRequest, RegisterRequest, deregister_body, heartbeat_body, heartbeats_body
 from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, RegisterResponse
+from .signer import MAX_SIGNED, Signer
 
 T = TypeVar("T")
 
@@ -21,8 +22,22 @@ class Calls:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
 
-    async def register(self, request: RegisterRequest) -> RegisterResponse:
-        return await self._post("register", request.body(), RegisterResponse.from_json)
+    async def register(self, request: RegisterRequest, signer: Signer | None = None) -> RegisterResponse:
+        if signer is None:
+            return await self._post("register", request.body(), RegisterResponse.from_json)
+        token, nonce, signed = signer.token, None, 0
+        while True:
+            body = signer.body(request, nonce)
+            signed += 1
+            try:
+                response = await self._post("register", body, lambda body: RegisterResponse.from_json(body, token))
+            except RefusedError as error:
+                if signed == MAX_SIGNED or not signer.learns_from(error):
+                    raise
+                nonce = error.nonce
+            else:
+                signer.accepted()
+                return response
 
     async def heartbeat(
         self, peer_id: str, lease_token: str | None = None, discover: DiscoverRequest | None = None

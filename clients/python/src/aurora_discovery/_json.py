@@ -36,6 +36,21 @@ def parse_peer(body: bytes) -> dict[str, Any]:
     return value
 
 
+def parse_signed(body: bytes) -> dict[str, Any]:
+    """The JSON object in `body`, which has been signed. Its `metadata_text` is the text of its metadata.
+
+    Raises ValueError if `body` is not a JSON object, or repeats a key: parsers differ in which of its
+    values they take.
+    """
+    text, value = _parse(body)
+    keys = [key for key, _ in _members(text, 0)]
+    if len(keys) != len(value):
+        raise ValueError("a repeated key")
+    value["metadata_text"] = "{}"
+    _add_metadata_text(value, text, 0)
+    return value
+
+
 def _parse(body: bytes) -> tuple[str, dict[str, Any]]:
     text = body.decode().strip(" \t\n\r")
     try:

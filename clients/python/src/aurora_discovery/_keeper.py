@@ -7,7 +7,7 @@ import os
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import NoReturn
 
@@ -31,6 +31,8 @@ from .events import (
 )
 from .requests import RegisterRequest
 from .responses import HeartbeatResponse, RegisterResponse
+from .secret_key import SecretKey
+from .signer import Signer
 from .token_file import TokenFile
 
 EventHandler = Callable[[KeeperEvent], None]
@@ -51,6 +53,21 @@ class State(Enum):
     HELD = auto()
 
 
+@dataclass(frozen=True)
+class Signing:
+    """How the registrations are signed, if there is a key."""
+
+    key: SecretKey | None = None
+    replaces: SecretKey | None = None
+    audience: str | None = None
+
+    def signer(self, token: str | None) -> Signer | None:
+        """What signs for a peer whose token is known, or with a new token."""
+        if self.key is None:
+            return None
+        return Signer(self.key, replaces=self.replaces, audience=self.audience, token=token)
+
+
 class Keeper:
     """Keeps one peer registered. Reads the token file, and checks that it can be written."""
 
@@ -60,6 +77,7 @@ class Keeper:
         on_event: EventHandler | None,
         token_file: str | os.PathLike[str] | None,
         may_replace: bool,
+        signing: Signing,
     ) -> None:
         self._token_file = TokenFile(token_file) if token_file is not None else None
         self._saved_token: str | None = None
@@ -70,6 +88,7 @@ class Keeper:
         self._registration = registration
         if self._saved_token:
             self._registration = replace(registration, lease_token=self._saved_token)
+        self._signer = signing.signer(self._saved_token)
         self._on_event = on_event
         self._may_replace = may_replace
         self._state = State.ABSENT
@@ -136,15 +155,12 @@ class Keeper:
         return self._succeeded(lease, event)
 
     async def _register(self, calls: Calls, sent_at: float) -> tuple[Lease, KeeperEvent | None]:
-        # Normally the first registration is not token-only. A crash before the token is on disk would
-        # make the id unusable, also for this peer, until its reservation ends.
-        must_yield = not self._may_replace or self._was_taken_over
-        token_only = must_yield and await self._is_known(calls)
+        token_only = await self._must_yield(calls)
         self._registration = replace(self._registration, token_only=token_only)
         self._is_secured = False
         self._state = State.UNRESOLVED
         try:
-            response = await calls.register(self._registration)
+            response = await calls.register(self._registration, self._signer)
         except DiscoveryError as error:
             if not error.is_transient:
                 self._state = State.ABSENT
@@ -153,6 +169,27 @@ class Keeper:
         self._registration = replace(self._registration, lease_token=response.lease_token)
         self._observed_address.registered(response.observed_address)
         return _lease(sent_at, response), Registered(response)
+
+    async def _must_yield(self, calls: Calls) -> bool:
+        """Whether the registration must not replace one of another client, and has to be token-only.
+
+        Normally it is not. A crash before the token is on disk would make the id unusable, also for
+        this peer, until its reservation ends.
+        """
+        if self._signer is None:
+            return (not self._may_replace or self._was_taken_over) and await self._is_known(calls)
+        if self._was_taken_over:
+            # The key proves the holder, but another client that has it must not be replaced.
+            await self._check_is_free(calls)
+        return False
+
+    async def _check_is_free(self, calls: Calls) -> None:
+        """Raises RefusedError if another client holds the id."""
+        try:
+            await calls.heartbeat(self._registration.peer_id, self._registration.lease_token)
+        except DiscoveryError as error:
+            if error.code != "peer_not_registered":
+                raise
 
     async def _is_known(self, calls: Calls) -> bool:
         """Whether the service knows the id, and its token, if there is one, is not the current one.
@@ -174,7 +211,8 @@ class Keeper:
     def _needs_update(self) -> bool:
         """Whether the registration differs from what it should be: it is token-only exactly if the
         token is on disk, and it lists the address at which the service sees the peer."""
-        differs = self._registration.token_only != self._is_saved()
+        # A signature protects more than a token-only registration does.
+        differs = self._signer is None and self._registration.token_only != self._is_saved()
         has_moved = self._lease is not None and self._observed_address.has_moved(self._lease.ttl)
         return not self._update_failed and (differs or has_moved)
 
@@ -183,7 +221,7 @@ class Keeper:
         self._update_failed = True
         self._observed_address.tried()
         request = replace(self._registration, token_only=self._is_saved(), discover=None)
-        response = await calls.register(request)
+        response = await calls.register(request, self._signer)
         self._update_failed = False
         self._registration = replace(
             self._registration, token_only=request.token_only, lease_token=response.lease_token
@@ -239,12 +277,13 @@ class Keeper:
             self._state = State.ABSENT
             self._notify(Forgotten())
             return 0.0
-        if error.code == "not_holder":
+        if error.code == "not_holder" and held:
             self._state = State.HELD_BY_ANOTHER
-            if held:
-                self._was_taken_over = True
-                self._notify(TakenOver(str(error)))
-                return 0.0
+            self._was_taken_over = True
+            self._notify(TakenOver(str(error)))
+            return 0.0
+        if error.code in ("not_holder", "name_locked") and not held:
+            self._state = State.HELD_BY_ANOTHER
             self._outage = self._outage or Outage()
             retry_in = self._outage.after_not_holder(error)
             self._notify(Refused(str(error), retry_in))

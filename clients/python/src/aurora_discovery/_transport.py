@@ -197,9 +197,8 @@ def refusal(endpoint: str, response: Response) -> DiscoveryError:
     """The error for a response with an error status."""
     retry_after = _retry_after(response.headers)
     try:
-        body = json.loads(response.body)
-        return RefusedError(response.status, str(body["error"]), str(body["code"]), body.get("field"), retry_after)
-    except (ValueError, KeyError, TypeError, RecursionError):
+        return RefusedError(response.status, json.loads(response.body), retry_after)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         cause = "a body that is not an error of the API"
         return ProtocolError(endpoint, response.status, cause, retry_after)
 

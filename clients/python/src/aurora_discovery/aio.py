@@ -14,13 +14,15 @@ import httpx
 from ._asynchronous import AsyncIo
 from ._calls import Calls
 from ._http import client_options
-from ._keeper import EventHandler, Keeper
+from ._keeper import EventHandler, Keeper, Signing
 from ._transport import DEFAULT_PATIENCE, DEFAULT_RETRIES, DEFAULT_TIMEOUT, Endpoints, Retry, Transport
 from ._watch import Watcher
 from .errors import DiscoveryError
 from .events import WatchEvent
 from .requests import DiscoverRequest, RegisterRequest
 from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, Peer, RegisterResponse
+from .secret_key import SecretKey
+from .signer import Signer
 
 
 class AsyncClient:
@@ -52,9 +54,9 @@ class AsyncClient:
         """The URL that the next request goes to."""
         return self._calls.transport.endpoints.current
 
-    async def register(self, request: RegisterRequest) -> RegisterResponse:
+    async def register(self, request: RegisterRequest, *, signer: Signer | None = None) -> RegisterResponse:
         """See `Client.register`."""
-        return await self._calls.register(request)
+        return await self._calls.register(request, signer)
 
     async def heartbeat(
         self, peer_id: str, *, lease_token: str | None = None, discover: DiscoverRequest | None = None
@@ -101,9 +103,13 @@ class AsyncClient:
         on_event: EventHandler | None = None,
         token_file: str | os.PathLike[str] | None = None,
         replace: bool = True,
+        key: SecretKey | None = None,
+        replaces_key: SecretKey | None = None,
+        audience: str | None = None,
     ) -> AsyncLeaseKeeper:
         """Starts to keep a peer registered, in a task of the running event loop. See `Client.keep`."""
-        return AsyncLeaseKeeper(self._calls, Keeper(registration, on_event, token_file, replace))
+        signing = Signing(key, replaces_key, audience)
+        return AsyncLeaseKeeper(self._calls, Keeper(registration, on_event, token_file, replace, signing))
 
     async def close(self) -> None:
         """Closes the connections."""

@@ -14,13 +14,15 @@ import httpx
 from ._blocking import BlockingIo, Stopped, run
 from ._calls import Calls
 from ._http import client_options
-from ._keeper import EventHandler, Keeper
+from ._keeper import EventHandler, Keeper, Signing
 from ._transport import DEFAULT_PATIENCE, DEFAULT_RETRIES, DEFAULT_TIMEOUT, Endpoints, Retry, Transport
 from ._watch import Watcher
 from .errors import DiscoveryError
 from .events import WatchEvent
 from .requests import DiscoverRequest, RegisterRequest
 from .responses import HeartbeatResponse, HeartbeatsResponse, Network, Page, Peer, RegisterResponse
+from .secret_key import SecretKey
+from .signer import Signer
 
 
 class Client:
@@ -66,10 +68,15 @@ class Client:
         """The URL that the next request goes to."""
         return self._endpoints.current
 
-    def register(self, request: RegisterRequest) -> RegisterResponse:
+    def register(self, request: RegisterRequest, *, signer: Signer | None = None) -> RegisterResponse:
         """Registers a peer, or replaces its registration and starts a new lease. The code is
-        `not_holder` while another client holds the id."""
-        return run(self._calls.register(request))
+        `not_holder` while another client holds the id.
+
+        `signer` signs the registration, again if its clock is wrong. The `lease_token` of `request`
+        proves, with the first signature of a live name, that this client holds the name. The code is
+        `name_locked` if another key has locked the name.
+        """
+        return run(self._calls.register(request, signer))
 
     def heartbeat(
         self, peer_id: str, *, lease_token: str | None = None, discover: DiscoverRequest | None = None
@@ -120,6 +127,9 @@ class Client:
         on_event: EventHandler | None = None,
         token_file: str | os.PathLike[str] | None = None,
         replace: bool = True,
+        key: SecretKey | None = None,
+        replaces_key: SecretKey | None = None,
+        audience: str | None = None,
     ) -> LeaseKeeper:
         """Starts to keep a peer registered, in a thread of its own. See LeaseKeeper.
 
@@ -131,9 +141,15 @@ class Client:
         With `replace=False` the keeper does not replace a live registration from the same address,
         such as that of a second copy of the program, but waits until its lease ends.
 
+        `key` signs the registration, which locks the name to it: from then on, no client without the
+        key can register the name, and a restarted peer needs no token. See KeyFile. `replaces_key` is
+        the key that the name is locked to so far, if `key` is a new one. With `audience`, only the
+        service of that name accepts the registration.
+
         Raises TokenFileError if the token file cannot be read or written.
         """
-        return LeaseKeeper(self, Keeper(registration, on_event, token_file, replace))
+        signing = Signing(key, replaces_key, audience)
+        return LeaseKeeper(self, Keeper(registration, on_event, token_file, replace, signing))
 
     def close(self) -> None:
         """Closes the connections."""

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
 # Statuses after which the same request may succeed later.
 TRANSIENT_STATUSES = frozenset({429, 500, 502, 503, 504})
 
@@ -27,12 +31,25 @@ class DiscoveryError(Exception):
 class RefusedError(DiscoveryError):
     """The service refused the request. `docs/api.md` lists the codes."""
 
-    def __init__(self, status: int, message: str, code: str, field: str | None, retry_after: float | None) -> None:
-        super().__init__(f"the service refused: {message} ({code}, HTTP {status})")
+    seq: int | None
+    """With `stale_record`: the highest number of a record of the peer."""
+    nonce: str | None
+    """With `stale_signature`: what to sign in place of the time."""
+    timestamp: datetime | None
+    """With `stale_signature`: the time of the service."""
+
+    def __init__(self, status: int, body: Mapping[str, Any], retry_after: float | None) -> None:
+        """Raises KeyError, TypeError or ValueError if `body` is not that of an error."""
         self.status = status
-        self.code = code
-        self.field = field
+        self.code = str(body["code"])
+        self.field = body.get("field")
         self.retry_after = retry_after
+        self.seq = body.get("seq")
+        self.nonce = body.get("nonce")
+        timestamp = body.get("timestamp")
+        # The API writes UTC without a suffix.
+        self.timestamp = None if timestamp is None else datetime.fromisoformat(timestamp).replace(tzinfo=UTC)
+        super().__init__(f"the service refused: {body['error']} ({self.code}, HTTP {status})")
 
 
 class UnreachableError(DiscoveryError):
@@ -69,6 +86,20 @@ class ProtocolError(DiscoveryError):
         )
         self.status = status
         self.retry_after = retry_after
+
+
+class InvalidRecordError(DiscoveryError):
+    """A signed registration could not be verified."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(f"the signed registration {problem}")
+
+
+class KeyFileError(DiscoveryError):
+    """The key file of a peer cannot be read or written."""
+
+    def __init__(self, path: str, cause: str) -> None:
+        super().__init__(f"the key file {path} {cause}")
 
 
 class TokenFileError(DiscoveryError):

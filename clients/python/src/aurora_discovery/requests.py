@@ -18,11 +18,12 @@ class DiscoverRequest:
     """The maximum number of peers, 1 to 1000."""
     exclude: str | None = None
     """The id of a peer to leave out, normally the caller's own."""
-    order: Literal["sample", "all"] | None = None
-    """A uniform random sample (the default), or an enumeration page by page."""
+    order: Literal["sample", "diverse", "all"] | None = None
+    """A uniform random sample (the default), one of which half comes from different networks, or an
+    enumeration page by page."""
     cursor: str | None = None
     """`next_cursor` of the previous page of an enumeration."""
-    view: Literal["legacy", "full", "contact"] | None = None
+    view: Literal["legacy", "full", "contact", "observer"] | None = None
     """The representation of each peer."""
     fill: Literal["any"] | None = None
     """`any`: fill a short sample with random peers of the whole network."""

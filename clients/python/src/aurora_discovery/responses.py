@@ -31,6 +31,9 @@ class Peer:
     """When the lease ends, in the full view."""
     registered_seconds_ago: int | None = None
     """The age of the registration, in the full view."""
+    signed: str | None = field(default=None, repr=False)
+    """The signed registration of a peer that signed, in the full view. `SignedRecord.verify` verifies
+    it."""
 
     @classmethod
     def from_json(cls, peer: Json) -> Self:
@@ -45,6 +48,7 @@ class Peer:
             metadata_text=peer.get("metadata_text", "{}"),
             expires_in_seconds=peer.get("expires_in_seconds"),
             registered_seconds_ago=peer.get("registered_seconds_ago"),
+            signed=peer.get("signed"),
         )
 
 
@@ -82,16 +86,20 @@ class RegisterResponse:
     """The address that the request came from."""
     lease_token: str = field(repr=False)
     """Proves that the caller is the holder. Keep it, and keep it secret."""
+    signed_by: str | None = None
+    """The key that locks the name, a `did:key`, if the registration was signed."""
     page: Page | None = None
     """The peers, if the request had `discover`."""
 
     @classmethod
-    def from_json(cls, response: Json) -> Self:
+    def from_json(cls, response: Json, own_token: str | None = None) -> Self:
+        """`own_token` is the one whose hash was signed. The service does not return it."""
         return cls(
             **_lease(response),
             peer_id=response["peer_id"],
             observed_address=response["observed_address"],
-            lease_token=response["lease_token"],
+            lease_token=response.get("lease_token") or own_token or response["lease_token"],
+            signed_by=response.get("signed_by"),
             page=_page(response),
         )
 

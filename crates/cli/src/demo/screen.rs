@@ -19,7 +19,7 @@ const ARCHETYPES: usize = 16;
 /// How long a heartbeat is highlighted.
 const PULSE: Duration = Duration::from_millis(350);
 /// The minimum number of lines of the log that are shown, for any number of peers.
-const MIN_LOG_LINES: usize = 6;
+const MIN_LOG_LINES: usize = 5;
 
 /// The lines of a frame: a header, the peers with their leases, and the end of the log.
 pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size) -> Vec<String> {
@@ -27,10 +27,17 @@ pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size)
     let room = size.lines.saturating_sub(lines.len() + 1);
     // The log gets at most half of a small terminal, and the peers get the rest.
     let min_log = MIN_LOG_LINES.min(room / 2);
-    let shown = room.saturating_sub(min_log + 1);
+    let most = room.saturating_sub(min_log + 1);
+    let count = network.members().count();
+    // The line about the peers that are left out takes the place of one.
+    let shown = if count > most { most.saturating_sub(1) } else { count };
     lines.extend(
         network.members().take(shown).map(|(id, member)| peer(network, id, member, now, size.columns)),
     );
+    if shown < count && most > 0 {
+        let rest = format!("… and {} more peers, which a taller terminal shows", count - shown);
+        lines.push(paint(&Style::new().dim(), &cut(&rest, size.columns)));
+    }
     lines.push(String::new());
     let room = size.lines.saturating_sub(lines.len() + 1);
     let mut log: Vec<_> = network.log().rev().take(room).map(|line| cut(line, size.columns)).collect();
@@ -100,4 +107,41 @@ fn lease(member: &Member, now: Instant) -> String {
 
 fn paint(style: &Style, text: &str) -> String {
     style.apply_to(text).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use aurora_discovery_protocol::RegisterRequest;
+    use console::measure_text_width;
+
+    use super::*;
+
+    fn shown(peers: usize, size: Size) -> Vec<String> {
+        let now = Instant::now();
+        let mut network = Network::new(now);
+        for number in 0..peers {
+            let id = format!("peer-{number:03}");
+            network.add(&RegisterRequest::builder(id).archetype("a-rather-long-archetype").build().unwrap());
+        }
+        lines(&network, "http://127.0.0.1:65535", now, size)
+    }
+
+    #[test]
+    fn the_default_network_fits_a_terminal_of_80_by_24_completely() {
+        let lines = shown(12, Size { columns: 80, lines: 24 });
+        assert_eq!(lines.iter().filter(|line| line.contains("peer-")).count(), 12);
+        assert!(!lines.iter().any(|line| line.contains("more peers")));
+        assert!(lines.len() < 24 && lines.iter().all(|line| measure_text_width(line) <= 80), "{lines:?}");
+    }
+
+    #[test]
+    fn a_network_that_does_not_fit_is_cut_and_the_screen_says_by_how_much() {
+        for (peers, height) in [(13, 24), (200, 24), (200, 80), (12, 12)] {
+            let lines = shown(peers, Size { columns: 80, lines: height });
+            let listed = lines.iter().filter(|line| line.contains("peer-")).count();
+            assert!(listed > 0 && lines.len() < height, "{lines:?}");
+            let rest = format!("… and {} more peers", peers - listed);
+            assert!(lines.iter().any(|line| line.contains(&rest)), "{rest}: {lines:?}");
+        }
+    }
 }

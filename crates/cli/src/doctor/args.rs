@@ -7,8 +7,6 @@ use crate::connect::ConnectArgs;
 /// Arguments of `doctor`.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct DoctorArgs {
-    #[command(flatten)]
-    pub(crate) connect: ConnectArgs,
     /// Also register a peer with a lease of this many seconds (30 without a value) and wait until
     /// it expires, which takes at most a third longer.
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "30", value_parser = clap::value_parser!(u32).range(1..=3_600))]
@@ -19,4 +17,6 @@ pub(crate) struct DoctorArgs {
     /// Print JSON.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) connect: ConnectArgs,
 }

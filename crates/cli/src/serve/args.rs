@@ -7,7 +7,7 @@ use aurora_discovery_settings::{
 };
 use clap::{Args, ValueEnum};
 
-use super::data::default_directory;
+use super::data::data_directory;
 use crate::failure::Failure;
 use crate::log::LogFormat;
 
@@ -18,40 +18,63 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "AURORA_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
+    /// Check the settings and the certificate, and end without starting the service.
+    #[arg(long, conflicts_with = "print_config")]
+    pub(crate) check: bool,
+    /// Print the effective settings with their sources, as a settings file, and end without
+    /// starting the service.
+    #[arg(long)]
+    pub(crate) print_config: bool,
+
     /// Where registrations are stored: in this process, or on a DynamoDB table that several
     /// processes can share.
-    #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
+    #[arg(
+        long,
+        env = "AURORA_STORE",
+        default_value = "embedded",
+        value_name = "STORE",
+        help_heading = "Store"
+    )]
     pub(crate) store: StoreKind,
     /// The data directory; by default systemd's `STATE_DIRECTORY`, or else `aurora-discovery` in
     /// the user's data directory.
-    #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY")]
+    #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY", help_heading = "Store")]
     pub(crate) data: Option<PathBuf>,
     /// Store everything in memory; the data is lost when the process ends.
-    #[arg(long, env = "AURORA_MEMORY")]
+    #[arg(long, env = "AURORA_MEMORY", help_heading = "Store")]
     pub(crate) memory: bool,
     /// Start even if records in the middle of the journal are damaged, and drop these records.
-    #[arg(long, env = "AURORA_DROP_DAMAGED")]
+    #[arg(long, env = "AURORA_DROP_DAMAGED", help_heading = "Store")]
     pub(crate) drop_damaged: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Store")]
     pub(crate) table: TableArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Leases and bounds")]
     pub(crate) registry: RegistryArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Bounds of the embedded store")]
     pub(crate) embedded: EmbeddedArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Connections")]
     pub(crate) server: ServerArgs,
     /// Serve HTTPS with a certificate for this machine that the service makes itself and keeps in
     /// the data directory; clients trust it with --ca-cert.
-    #[arg(long, env = "AURORA_TLS_SELF_SIGNED")]
+    #[arg(long, env = "AURORA_TLS_SELF_SIGNED", help_heading = "Connections")]
     pub(crate) tls_self_signed: bool,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Requests and responses")]
     pub(crate) service: ServiceArgs,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Log")]
     pub(crate) log: LogArgs,
     /// The format of the log on standard error; auto means text on a terminal and JSON otherwise.
-    #[arg(long, env = "AURORA_LOG_FORMAT", default_value = "auto", value_name = "FORMAT")]
+    #[arg(
+        long,
+        env = "AURORA_LOG_FORMAT",
+        default_value = "auto",
+        value_name = "FORMAT",
+        help_heading = "Log"
+    )]
     pub(crate) log_format: LogFormat,
 
+    /// The effective settings, as the text of a settings file.
+    #[arg(skip)]
+    pub(crate) effective: String,
     /// The source of each value.
     #[arg(skip)]
     pub(crate) sources: Sources,
@@ -67,10 +90,7 @@ impl ServeArgs {
         if self.memory {
             return Ok(None);
         }
-        let directory = self.data.clone().or_else(default_directory);
-        let rule = "is required, because none of STATE_DIRECTORY, XDG_DATA_HOME and HOME is set; name a \
-                    directory, or use --memory to store nothing";
-        directory.map(Some).ok_or_else(|| Failure::flag(self.sources.name("data"), rule))
+        data_directory(self.data.clone(), self.sources.name("data")).map(Some)
     }
 }
 

@@ -4,12 +4,24 @@ use std::env::{self, split_paths};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::failure::Failure;
+
 /// The name of the directory within the user's data directory.
 const NAME: &str = "aurora-discovery";
 
+/// The directory that a setting names, or the default. `setting` is the name of the setting.
+///
+/// # Errors
+/// Neither the setting nor the environment names a directory.
+pub(crate) fn data_directory(named: Option<PathBuf>, setting: &str) -> Result<PathBuf, Failure> {
+    let rule = "is required, because none of STATE_DIRECTORY, XDG_DATA_HOME and HOME is set; name a \
+                directory, or let `serve` store nothing with --memory";
+    named.or_else(default_directory).ok_or_else(|| Failure::flag(setting, rule))
+}
+
 /// The directory of the registry: the state directory that systemd provides, or else a directory in
 /// the user's data directory. `None` if the environment names neither.
-pub(super) fn default_directory() -> Option<PathBuf> {
+fn default_directory() -> Option<PathBuf> {
     directory(|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
 

@@ -1,6 +1,6 @@
 //! A service within the process that stores nothing.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 
-/// A running service in memory, on a free port of loopback. It ends with the runtime, unless it is
+/// A running service in memory. It ends with the runtime, unless it is
 /// stopped earlier.
 pub(crate) struct MemoryService {
     address: SocketAddr,
@@ -21,10 +21,10 @@ pub(crate) struct MemoryService {
 }
 
 impl MemoryService {
-    /// Starts a service.
-    pub(crate) async fn start(limits: Limits) -> Result<Self, Failure> {
+    /// Starts a service at this address.
+    pub(crate) async fn start(limits: Limits, listen: SocketAddr) -> Result<Self, Failure> {
         let mut options = ServerOptions::default();
-        options.listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        options.listen = listen;
         options.service.clock = Clock::steady();
         // Its only clients are in this process.
         options.shutdown_drain = Duration::ZERO;

@@ -1,19 +1,18 @@
 //! `discover`.
 
-use std::time::Duration;
+mod follow;
 
 use aurora_discovery_client::Client;
 use aurora_discovery_protocol::{Archetypes, DiscoverRequest, DiscoverResponse, Fill, Order, PeerId, View};
 use clap::Args;
-use tokio::time::sleep;
 
 use super::page::{self, Detail};
 use crate::connect::ConnectArgs;
-use crate::escape::escape;
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::signal::stop_requested;
-use crate::terminal::{self, LiveScreen, Size, cut};
+use crate::terminal;
+use follow::follow;
 
 /// Arguments of `discover`.
 #[derive(Clone, Debug, Args)]
@@ -42,10 +41,12 @@ pub(crate) struct DiscoverArgs {
     /// Print the response of the service as JSON; with --all one line per page.
     #[arg(long)]
     pub(crate) json: bool,
-    /// Repeat the request and redraw the table until Ctrl-C.
+    /// Follow the live peers until Ctrl-C, all of them and ordered by their ids: by the stream of
+    /// changes if the service has one, and otherwise, or with --full, --fill or --diverse, by
+    /// repeated requests.
     #[arg(long, conflicts_with = "all")]
     pub(crate) watch: bool,
-    /// The time between two requests of --watch.
+    /// The time between two requests of --watch, or without a terminal, between two printed lists.
     #[arg(long, default_value_t = 2, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) interval: u64,
     #[command(flatten)]
@@ -61,7 +62,7 @@ pub(crate) async fn run(args: DiscoverArgs) -> Result<(), Failure> {
     }
     if args.watch {
         return tokio::select! {
-            result = watch(&client, &request, &args) => result,
+            result = follow(&client, request, &args) => result,
             () = stop_requested() => Ok(()),
         };
     }
@@ -85,6 +86,11 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
 }
 
 impl DiscoverArgs {
+    /// Whether each request draws a sample, even to follow the peers.
+    fn is_sample(&self) -> bool {
+        self.fill || self.diverse
+    }
+
     fn detail(&self) -> Detail {
         if self.full { Detail::Full } else { Detail::Legacy }
     }
@@ -95,7 +101,7 @@ fn print_response(response: &DiscoverResponse, args: &DiscoverArgs) -> Result<()
         return print_json(response);
     }
     let width = terminal::size().map(|size| size.columns);
-    for line in page::lines(&response.page, response.timestamp, args.detail(), width) {
+    for line in page::lines(&response.page.peers, response.timestamp, args.detail(), width) {
         print(line)?;
     }
     print(page::summary(&response.page.info))
@@ -112,7 +118,8 @@ async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs
         let width = terminal::size().map(|size| size.columns);
         // Only the first page has a heading.
         let skipped = usize::from(listed > 0);
-        for line in page::lines(&response.page, response.timestamp, args.detail(), width).iter().skip(skipped)
+        for line in
+            page::lines(&response.page.peers, response.timestamp, args.detail(), width).iter().skip(skipped)
         {
             print(line)?;
         }
@@ -123,50 +130,4 @@ async fn list_all(client: &Client, request: DiscoverRequest, args: &DiscoverArgs
     } else {
         print(format_args!("{listed} live peer{}", if listed == 1 { "" } else { "s" }))
     }
-}
-
-async fn watch(client: &Client, request: &DiscoverRequest, args: &DiscoverArgs) -> Result<(), Failure> {
-    let mut screen = LiveScreen::new();
-    let mut shown = None;
-    loop {
-        let error = match client.discover(request).await {
-            Ok(response) => {
-                shown = Some(response);
-                None
-            }
-            // A service that is restarted comes back. The last table stays until then.
-            Err(error) if error.is_transient() => Some(error.to_string()),
-            Err(error) => return Err(error.into()),
-        };
-        // Without a terminal or with --json, responses are printed, and errors are warnings.
-        match (terminal::size(), &shown, error) {
-            (Some(size), shown, error) if !args.json => {
-                screen.draw(&frame(shown.as_ref(), error, &client.endpoint(), args.detail(), size), size)?;
-            }
-            (_, _, Some(error)) => failure::warn(error),
-            (_, Some(response), None) => print_response(response, args)?,
-            (_, None, None) => {}
-        }
-        sleep(Duration::from_secs(args.interval)).await;
-    }
-}
-
-/// One frame of `--watch`.
-fn frame(
-    shown: Option<&DiscoverResponse>,
-    error: Option<String>,
-    endpoint: &str,
-    detail: Detail,
-    size: Size,
-) -> Vec<String> {
-    let mut lines = Vec::new();
-    if let Some(response) = shown {
-        let summary = page::summary(&response.page.info);
-        lines.push(format!("{endpoint} · {} UTC · {summary} · Ctrl-C to stop", response.timestamp));
-        lines.push(String::new());
-        lines.extend(page::lines(&response.page, response.timestamp, detail, Some(size.columns)));
-    }
-    // The error is above the table, so that it is visible however long the table is.
-    lines.splice(0..0, error.map(|error| format!("! {}", escape(&error))));
-    lines.iter().map(|line| cut(line, size.columns)).collect()
 }

@@ -99,7 +99,7 @@ fn print_lease(peer_id: &PeerId, until: Timestamp, ttl: Ttl, interval: u32) -> R
 fn print_page(page: Option<&DiscoveredPage>, now: Timestamp) -> Result<(), Failure> {
     let Some(discovered) = page else { return Ok(()) };
     let width = terminal::size().map(|size| size.columns);
-    for line in page::lines(discovered, now, page::Detail::Legacy, width) {
+    for line in page::lines(&discovered.peers, now, page::Detail::Legacy, width) {
         print(line)?;
     }
     print(page::summary(&discovered.info))

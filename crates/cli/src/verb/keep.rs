@@ -1,6 +1,9 @@
 //! `keep`.
 
-use std::io::{self, Write as _};
+mod program;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
 use std::pin::pin;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,7 +17,7 @@ use crate::connect::ConnectArgs;
 use crate::escape::escape;
 use crate::failure::Failure;
 use crate::peer::PeerArgs;
-use crate::signal::{leave_requested, stop_requested};
+use crate::signal::{ForwardedSignals, leave_requested, stop_requested};
 
 /// Arguments of `keep`.
 #[derive(Debug, Args)]
@@ -33,29 +36,41 @@ pub(crate) struct KeepArgs {
     /// How long to wait for the service when the command is stopped. Docker waits for 10 s.
     #[arg(long, default_value_t = 8, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(0..=3_600))]
     pub(crate) shutdown_grace: u64,
+    /// A program to run while the peer is registered, with its arguments. It starts when the peer
+    /// is registered, and gets the signals that `keep` gets. When it ends, the peer is
+    /// deregistered, and `keep` ends with its exit code (128 plus the number of the signal that
+    /// ended it). What `keep` reports then goes to standard error.
+    #[arg(last = true, value_name = "COMMAND")]
+    pub(crate) command: Vec<OsString>,
     #[command(flatten)]
     pub(crate) connect: ConnectArgs,
 }
 
-/// Registers a peer, keeps its lease until the command is stopped, and deregisters it.
+/// Registers a peer, keeps its lease until the command is stopped or its program ends, and
+/// deregisters it.
 pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
     let client = args.connect.client()?;
     let token_file = args.peer.token.file();
     let key = args.peer.key.clone();
     let registration = args.peer.registration()?;
+    let grace = Duration::from_secs(args.shutdown_grace);
+    let runs_program = !args.command.is_empty();
     let mut leave = pin!(leave_requested());
+    let signals = runs_program.then(ForwardedSignals::receive);
     let mut may_replace = false;
-    loop {
+    let keeper = loop {
         let mut options = key.apply(KeeperOptions::new().replace(may_replace))?;
         if let Some(file) = &token_file {
             options = options.token_file(file.path());
         }
         let (live, mut found_live) = mpsc::channel(1);
+        let (registered, mut is_registered) = mpsc::channel(1);
         let mut printer = Printer {
             id: registration.peer_id.clone(),
             show_token: args.show_token,
             replaces: args.replace && !may_replace,
             live: Some(live),
+            registered: runs_program.then_some(registered),
         };
         let mut keeper =
             LeaseKeeper::start_with(client.clone(), registration.clone(), options, move |event| {
@@ -63,10 +78,15 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
             })?;
         tokio::select! {
             result = keeper.ended() => return Ok(result?),
-            () = &mut leave => return stop(keeper, Duration::from_secs(args.shutdown_grace)).await,
+            () = &mut leave => return stop(keeper, grace).await,
             // The first keeper has only found out that the id is live. The second one replaces it.
             Some(()) = found_live.recv(), if args.replace && !may_replace => may_replace = true,
+            Some(()) = is_registered.recv(), if runs_program => break keeper,
         }
+    };
+    match signals {
+        Some(signals) => program::run(keeper, &args.command, signals, grace).await,
+        None => stop(keeper, grace).await,
     }
 }
 
@@ -90,20 +110,29 @@ struct Printer {
     replaces: bool,
     /// Reports that the id is live, until the peer is registered.
     live: Option<mpsc::Sender<()>>,
+    /// Reports that the peer is registered, to start the program. `None` if there is none.
+    registered: Option<mpsc::Sender<()>>,
 }
 
 impl Printer {
     fn print(&mut self, event: &Event) {
         match event {
-            Event::Registered(_) => self.live = None,
+            Event::Registered(_) => {
+                self.live = None;
+                // Only the first report has an effect.
+                let _ = self.registered.as_ref().map(|registered| registered.try_send(()));
+            }
             Event::Refused { retry_in: Some(_), .. } => {
                 // A second report would have no effect.
                 let _ = self.live.as_ref().map(|live| live.try_send(()));
             }
             _ => {}
         }
+        // Standard output belongs to the program, if there is one.
+        let mut out: Box<dyn Write> =
+            if self.registered.is_some() { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
         // The lease matters more than its line of output.
-        let _ = writeln!(io::stdout(), "{} {}", now(), self.describe(event));
+        let _ = writeln!(out, "{} {}", now(), self.describe(event));
     }
 
     fn describe(&self, event: &Event) -> String {

@@ -1,6 +1,6 @@
 //! A page of peers as a table.
 
-use aurora_discovery_protocol::{Address, DiscoveredPage, PageInfo, Peer, Timestamp};
+use aurora_discovery_protocol::{Address, PageInfo, Peer, Timestamp};
 
 use crate::escape::escape;
 use crate::table;
@@ -14,16 +14,18 @@ pub(crate) enum Detail {
     Legacy,
     /// Also when the lease ends and when the peer registered.
     Full,
+    /// Without when the peer was last seen, which the stream of changes does not tell.
+    Followed,
 }
 
-/// The table of a page from a response at `now`, cut to `width` columns if given.
-pub(crate) fn lines(
-    page: &DiscoveredPage,
+/// The table of peers from a response at `now`, cut to `width` columns if given.
+pub(crate) fn lines<'p>(
+    peers: impl IntoIterator<Item = &'p Peer>,
     now: Timestamp,
     detail: Detail,
     width: Option<usize>,
 ) -> Vec<String> {
-    let rows: Vec<_> = page.peers.iter().map(|peer| row(peer, now, detail)).collect();
+    let rows: Vec<_> = peers.into_iter().map(|peer| row(peer, now, detail)).collect();
     table::lines(headings(detail), &rows, width)
 }
 
@@ -44,12 +46,16 @@ fn headings(detail: Detail) -> &'static [&'static str] {
     match detail {
         Detail::Legacy => &["PEER", "ADDRESS", "SEEN", "ARCHETYPES", "METADATA"],
         Detail::Full => &["PEER", "ADDRESS", "SEEN", "EXPIRES", "AGE", "ARCHETYPES", "METADATA"],
+        Detail::Followed => &["PEER", "ADDRESS", "ARCHETYPES", "METADATA"],
     }
 }
 
 fn row(peer: &Peer, now: Timestamp, detail: Detail) -> Vec<String> {
     let seen = now.millis_since(peer.last_seen.unwrap_or(now)) / MILLIS_PER_SECOND;
-    let mut cells = vec![peer.peer_id.to_string(), socket_address(&peer.address, peer.port), duration(seen)];
+    let mut cells = vec![peer.peer_id.to_string(), socket_address(&peer.address, peer.port)];
+    if detail != Detail::Followed {
+        cells.push(duration(seen));
+    }
     if detail == Detail::Full {
         cells.push(peer.expires_in_seconds.map(duration).unwrap_or_default());
         cells.push(peer.registered_seconds_ago.map(duration).unwrap_or_default());
@@ -96,7 +102,7 @@ mod tests {
     #[test]
     fn text_from_peers_is_escaped_in_the_table() {
         let response = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
-        let shown = lines(&response.page, response.timestamp, Detail::Full, None);
+        let shown = lines(&response.page.peers, response.timestamp, Detail::Full, None);
         assert_eq!(
             shown,
             [
@@ -111,7 +117,7 @@ mod tests {
     #[test]
     fn the_legacy_view_has_no_columns_for_the_lease() {
         let response = DiscoverResponse::from_body(BODY.as_bytes()).unwrap();
-        let shown = lines(&response.page, response.timestamp, Detail::Legacy, Some(30));
+        let shown = lines(&response.page.peers, response.timestamp, Detail::Legacy, Some(30));
         assert!(!shown[0].contains("EXPIRES"));
         assert!(shown.iter().all(|line| line.chars().count() <= 30));
     }

@@ -1,15 +1,15 @@
-//! The bill, as printed by the command and shown in the README.
+//! The bill, as printed by the command and shown in the documentation.
 
 use std::fs;
 
 use serde_json::Value;
 
 use crate::command::run;
-use crate::readme;
+use crate::documentation;
 
 const BEGIN: &str = "<!-- cost:begin -->\n";
 const END: &str = "<!-- cost:end -->";
-/// The example in the README: a hundred peers with a heartbeat a minute, like the original network.
+/// The example in the documentation: a hundred peers with a heartbeat a minute, like the original network.
 const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
 
 fn json(arguments: &[&str]) -> Value {
@@ -23,9 +23,9 @@ fn dollars(value: &Value) -> f64 {
 }
 
 #[test]
-fn the_readme_shows_what_the_command_prints() {
+fn the_documentation_shows_what_the_command_prints() {
     let printed = format!("```text\n$ aurora-discovery {}\n{}```\n", SHOWN.join(" "), run(&SHOWN).out);
-    readme::section_is(BEGIN, END, &printed);
+    documentation::section_is("cost.md", BEGIN, END, &printed);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! `demo`.
 
-use crate::command::{Running, run};
+use crate::command::{Running, Service, run};
 
 #[test]
 fn a_demo_ends_after_the_given_time() {
@@ -25,6 +25,17 @@ fn a_demo_shows_peers_that_join_leave_crash_and_expire_until_it_is_stopped() {
     }
     let counted = format!(" {} left, {} expired, ", times(&lines, " left: "), times(&lines, " expired: "));
     assert!(lines.last().unwrap().contains(&counted), "{counted}: {lines:?}");
+    assert_eq!(demo.wait(), Some(0));
+}
+
+#[test]
+fn a_demo_that_serves_listens_at_its_address_and_outlives_its_peers() {
+    let demo = Running::start(&["demo", "--seconds", "1", "--peers", "2", "--serve=127.0.0.1:0"]);
+    let Service { endpoint, running: mut demo } = Service::of(demo);
+    demo.line_with("The peers have left");
+    let registered = run(&["register", "alice", "--endpoint", endpoint.trim_end_matches(',')]);
+    assert_eq!((registered.code, registered.err.as_str()), (0, ""));
+    demo.signal("INT");
     assert_eq!(demo.wait(), Some(0));
 }
 

@@ -2,9 +2,10 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::command::{Running, Service};
+use crate::command::{Running, Service, command};
 
 #[test]
 fn a_kept_peer_is_listed_until_the_command_is_stopped() {
@@ -189,4 +190,51 @@ fn a_token_file_that_cannot_be_used_is_an_error_with_its_path() {
         "{}",
         output.err
     );
+}
+
+/// Starts `keep alice` with a script of the shell as its program.
+fn keep_with(service: &Service, script: &str) -> Running {
+    let command = command(&["keep", "alice", "--endpoint", &service.endpoint, "--", "sh", "-c", script]);
+    Running::spawn_with(command, Stdio::null())
+}
+
+#[test]
+fn a_program_runs_while_the_peer_is_registered_and_its_exit_code_is_that_of_the_command() {
+    let service = Service::in_memory();
+    for (script, code) in
+        [("echo started", 0), ("echo started; exit 7", 7), ("echo started; kill -9 $$", 137)]
+    {
+        let mut keep = keep_with(&service, script);
+        // What `keep` reports is not on standard output.
+        assert_eq!(keep.line(), "started");
+        assert_eq!(keep.wait(), Some(code), "{script}");
+        assert!(!service.call(&["discover"]).out.contains("alice"), "the peer is deregistered");
+    }
+}
+
+#[test]
+fn a_program_gets_the_signals_of_the_command_and_may_take_its_time() {
+    let service = Service::in_memory();
+    // The loop has an end, so that no process remains if the test fails.
+    let script = "trap 'echo hangup' HUP; trap 'echo bye; exit 3' TERM; echo started; \
+                  i=0; while [ $i -lt 6000 ]; do sleep 0.01; i=$((i + 1)); done";
+    let mut keep = keep_with(&service, script);
+    keep.line_with("started");
+    keep.signal("HUP");
+    assert_eq!(keep.line(), "hangup");
+    assert!(service.call(&["discover"]).out.contains("alice"));
+    keep.signal("TERM");
+    assert_eq!(keep.line(), "bye");
+    assert_eq!(keep.wait(), Some(3));
+    assert!(!service.call(&["discover"]).out.contains("alice"));
+}
+
+#[test]
+fn a_program_that_cannot_be_started_is_an_error_and_leaves_no_peer() {
+    let service = Service::in_memory();
+    let arguments = ["keep", "alice", "--endpoint", &service.endpoint, "--", "no/such/program"];
+    let output = crate::command::run(&arguments);
+    assert_eq!(output.code, 1);
+    assert!(output.err.contains("no/such/program can't be started"), "{}", output.err);
+    assert!(!service.call(&["discover"]).out.contains("alice"));
 }

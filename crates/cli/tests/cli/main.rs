@@ -8,11 +8,14 @@ mod contract;
 mod cost;
 mod demo;
 mod doctor;
+mod documentation;
 mod drain;
+#[cfg(feature = "packaging")]
+mod generate;
 mod keep;
 mod keys;
+mod manager;
 mod proxy;
-mod readme;
 mod serve;
 mod setting;
 #[cfg(feature = "stand-in")]
@@ -20,5 +23,6 @@ mod shared_table;
 mod signed;
 mod time;
 mod tls;
+mod transfer;
 mod usage_error;
 mod verb;

@@ -23,7 +23,7 @@ const LAG: Duration = Duration::from_secs(5);
 aurora_discovery_contract_tests::contract_suite!(serve);
 
 /// A new table, created by the command.
-fn table() -> String {
+pub(crate) fn table() -> String {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
     // The process id alone could also be that of an earlier process.
@@ -33,12 +33,12 @@ fn table() -> String {
     name
 }
 
-fn endpoint() -> String {
+pub(crate) fn endpoint() -> String {
     std::env::var("AURORA_DYNAMODB_ENDPOINT")
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
 }
 
-fn start(table: &str) -> (String, Running) {
+pub(crate) fn start(table: &str) -> (String, Running) {
     start_with(table, &[])
 }
 

@@ -27,7 +27,6 @@ fn an_invalid_command_line_exits_with_2_and_names_the_rule() {
         (&["cost", "--memory", "64"], "64 is not in 128..=10240"),
         (&["demo", "--peers", "1"], "1 is not in 2..=200"),
         (&["frobnicate"], "unrecognized subcommand"),
-        (&[], "Usage"),
     ] {
         let output = run(arguments);
         assert_eq!(output.code, 2, "{arguments:?}: {}", output.err);
@@ -56,7 +55,10 @@ fn an_unknown_verb_gets_a_suggestion() {
 #[test]
 fn the_version_names_the_program() {
     let version = run(&["--version"]);
-    assert_eq!(version.out, format!("aurora-discovery {}\n", env!("CARGO_PKG_VERSION")));
+    let first = format!("aurora-discovery {}\ncommit: ", env!("CARGO_PKG_VERSION"));
+    assert!(version.out.starts_with(&first), "{}", version.out);
+    assert!(version.out.contains("\nfeatures: "), "{}", version.out);
+    assert_eq!(run(&["-V"]).out, format!("aurora-discovery {}\n", env!("CARGO_PKG_VERSION")));
     for verb in ["serve", "discover", "doctor"] {
         assert_eq!(run(&[verb, "--version"]).out, version.out);
     }
@@ -90,4 +92,23 @@ fn help_exits_with_0() {
     ] {
         assert!(output.out.contains(verb), "{verb}");
     }
+}
+
+#[test]
+fn without_arguments_the_command_says_what_to_do_first() {
+    let output = run(&[]);
+    assert_eq!((output.code, output.err.as_str()), (0, ""));
+    for words in ["aurora-discovery demo", "serve --memory", "discover", "doctor", "help"] {
+        assert!(output.out.contains(words), "{}", output.out);
+    }
+}
+
+#[test]
+fn help_groups_the_flags_and_lists_the_exit_codes() {
+    let help = run(&["serve", "--help"]).out;
+    for heading in ["Store:", "Leases and bounds:", "Connections:", "Requests and responses:", "Log:"] {
+        assert!(help.contains(&format!("\n{heading}\n")), "{heading} in {help}");
+    }
+    assert!(run(&["discover", "--help"]).out.contains("\nConnection:\n"));
+    assert!(run(&["--help"]).out.contains("\nExit codes:\n"));
 }

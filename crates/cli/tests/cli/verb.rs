@@ -195,3 +195,60 @@ fn watch_without_a_terminal_prints_tables_until_stopped() {
     watch.signal("INT");
     assert_eq!(watch.wait(), Some(0));
 }
+
+#[test]
+fn a_verb_moves_on_to_the_next_endpoint_if_one_fails() {
+    let service = Service::in_memory();
+    // Nothing listens on port 1. The probability that all runs start at the service is below 1 in
+    // 10^6, and a run that starts elsewhere must succeed as well.
+    let both = format!("http://127.0.0.1:1,{}", service.endpoint);
+    for _ in 0..10 {
+        ok(run_with(&["network", "--endpoint", &both, "--retries", "0"], &[]));
+        ok(run_with(&["network", "--retries", "0"], &[("AURORA_ENDPOINT", &both)]));
+    }
+    let repeated = ["--endpoint", "http://127.0.0.1:1", "--endpoint", &service.endpoint, "--retries", "0"];
+    ok(run_with(&[&["discover"], &repeated[..]].concat(), &[]));
+    let checked = run_with(&[&["doctor"], &repeated[..]].concat(), &[]);
+    assert!(checked.code == 2 && checked.err.contains("--endpoint must name one URL"), "{}", checked.err);
+}
+
+#[test]
+fn watch_lists_all_peers_by_name_and_follows_the_changes() {
+    let service = Service::in_memory();
+    for name in ["e", "d", "c", "b", "a"] {
+        ok(service.call(&["register", name]));
+    }
+    // Pages of two peers stand for those of a thousand.
+    let arguments =
+        ["discover", "--watch", "--limit", "2", "--interval", "1", "--endpoint", &service.endpoint];
+    let mut watch = Running::start(&arguments);
+    let list = |watch: &mut Running| {
+        assert_eq!(watch.line(), "PEER  ADDRESS    ARCHETYPES  METADATA");
+        let mut names = String::new();
+        loop {
+            let line = watch.line();
+            if line.ends_with("live peers") {
+                return names;
+            }
+            names.push_str(line.split(' ').next().unwrap());
+        }
+    };
+    assert_eq!(list(&mut watch), "abcde");
+    ok(service.call(&["deregister", "c"]));
+    ok(service.call(&["register", "aa"]));
+    while list(&mut watch) != "aaabde" {}
+}
+
+#[test]
+fn watch_requests_the_list_repeatedly_where_a_stream_would_not_do() {
+    let service = Service::in_memory();
+    ok(service.call(&["register", "b"]));
+    ok(service.call(&["register", "a"]));
+    let arguments = ["discover", "--watch", "--full", "--interval", "1", "--endpoint", &service.endpoint];
+    let mut watch = Running::start(&arguments);
+    for _ in 0..2 {
+        assert!(watch.line().starts_with("PEER  ADDRESS    SEEN  EXPIRES"));
+        assert!(watch.line().starts_with("a ") && watch.line().starts_with("b "));
+        assert_eq!(watch.line(), "2 of 2 live peers");
+    }
+}

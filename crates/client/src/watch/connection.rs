@@ -7,13 +7,17 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use reqwest::Response;
 use sse_stream::{Sse, SseByteStream};
 
-use crate::transport::root_cause;
+use crate::endpoint::root_cause;
+use crate::transport::Route;
 
 /// The maximum number of bytes that are read without a complete event, so that memory is bounded.
 /// The largest registration takes less than a tenth of it.
 const MAX_EVENT_BYTES: usize = 256 * 1024;
+
 /// An open stream of events.
 pub(super) struct Connection {
+    /// The endpoint of the stream.
+    pub(super) route: Route,
     frames: BoxStream<'static, Result<Sse, sse_stream::Error>>,
     /// The number of bytes that were read since the latest frame.
     unframed: Arc<AtomicUsize>,
@@ -41,7 +45,7 @@ enum ChunkError {
 }
 
 impl Connection {
-    pub(super) fn new(response: Response) -> Self {
+    pub(super) fn new(route: Route, response: Response) -> Self {
         let unframed = Arc::new(AtomicUsize::new(0));
         let read = Arc::clone(&unframed);
         let chunks = stream::try_unfold((response, read), |(mut response, read)| async move {
@@ -52,7 +56,7 @@ impl Connection {
             read.fetch_add(chunk.len(), Ordering::Relaxed);
             Ok(Some((chunk, (response, read))))
         });
-        Self { frames: Box::pin(SseByteStream::new(Box::pin(chunks))), unframed }
+        Self { route, frames: Box::pin(SseByteStream::new(Box::pin(chunks))), unframed }
     }
 
     /// The next frame, or `None` at the end of the stream.

@@ -3,6 +3,7 @@
 // clippy.toml exempts test functions, but not the helpers that they call.
 #![allow(clippy::unwrap_used)]
 
+mod endpoints;
 mod holder;
 mod keeper;
 mod moved;

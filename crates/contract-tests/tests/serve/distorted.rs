@@ -5,7 +5,7 @@ use std::panic::AssertUnwindSafe;
 use aurora_discovery_contract_tests::{Needs, Sources, Target};
 use aurora_discovery_contract_tests::{
     admin, body, delta, deregister, discover, header, heartbeat, holder, inline, legacy, network, paging,
-    refusal, register, token_only, web_page,
+    prometheus, refusal, register, token_only, web_page,
 };
 use futures_util::FutureExt as _;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -98,6 +98,8 @@ detected! {
     a_missing_deprecated_key: responses!("introduced_to_nobody_share" as "introduced_to_nobody")
         => network::the_deprecated_name_of_the_undiscovered_ratio_has_the_same_value;
     samples_that_are_always_the_first_page: requests!("discover?" as "discover?order=all&") => discover::each_request_draws_its_own_sample;
+    a_label_of_another_name: responses!("__meta_aurora_peer_id" as "__meta_aurora_peer__")
+        => prometheus::prometheus_gets_the_peers_of_an_archetype_that_accept_connections;
     ignored_cursors: requests!("cursor=" as "cursed=") => paging::a_modified_cursor_is_rejected;
     an_ignored_fill: requests!("fill=any" as "filt=any") => discover::fill_adds_peers_without_a_rare_archetype;
     wrong_ids_of_departed_peers: responses!("\"left\":[\"" as "\"left\":[\"x")

@@ -84,7 +84,9 @@ impl Index {
             if !(all_fit || list.is_empty() || fits()) {
                 break;
             }
-            slot.last_listed.set(coarse_now);
+            if query.view != View::Observer {
+                slot.last_listed.set(coarse_now);
+            }
             let last_seen = slot.last_seen().shifted_by_millis(offset);
             list.push_in_view(query.view, self.slots.encoded(*number), last_seen, || {
                 let expires_in = slot.expires_at().millis_since(now) / 1_000;
@@ -99,7 +101,7 @@ impl Index {
     /// An upper bound of the bytes that a peer's signed registration takes in a list.
     fn max_signed_len(&self, number: u32, view: View) -> usize {
         // Other views don't need the tail, which is another place in memory.
-        if view != View::Full {
+        if !view.is_full() {
             return 0;
         }
         self.slots.signature(number).map_or(0, |signed| FullView::signed_len(signed.record.len()))

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::conformance::{Guarantees, Restart, Subject, model};
+use aurora_discovery_registry::conformance::{Guarantees, Restart, Subject, export, model};
 use aurora_discovery_registry::{Limits, Store};
 use tempfile::TempDir;
 
@@ -60,4 +60,15 @@ async fn long_histories_in_memory_agree_with_the_reference_model() {
 #[tokio::test]
 async fn long_histories_with_restarts_agree_with_the_reference_model() {
     model::history(&OnDisk::new(), 20_000, 1).await;
+}
+
+#[tokio::test]
+async fn peers_move_between_memory_and_disk_with_all_that_is_kept_of_them() {
+    export::peers_move_to_another_store_with_all_that_is_kept_of_them(&InMemory, &OnDisk::new()).await;
+    export::peers_move_to_another_store_with_all_that_is_kept_of_them(&OnDisk::new(), &InMemory).await;
+}
+
+#[tokio::test]
+async fn an_import_replaces_no_known_peer() {
+    export::an_import_replaces_no_known_peer(&InMemory, &OnDisk::new()).await;
 }

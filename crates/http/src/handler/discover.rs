@@ -1,6 +1,8 @@
 //! `GET /discover`: the live peers, or the changes since a cursor (`since`).
 
-use aurora_discovery_protocol::{ChangesRequest, DeltaInfo, DiscoverRequest, DiscoverResponse, delta_body};
+use aurora_discovery_protocol::{
+    ChangesRequest, DeltaInfo, DiscoverRequest, DiscoverResponse, View, delta_body,
+};
 use aurora_discovery_registry::{ChangesPage, Discovered};
 use axum::body::Body;
 use axum::response::Response;
@@ -21,15 +23,21 @@ pub(crate) async fn discover(context: Context, uri: Uri) -> Result<Response, Fai
     }
     let request = DiscoverRequest::from_parameters(parameters.into_iter(), bounds)?;
     context.may_make_page(request.limit).await?;
+    let is_observer = request.view == View::Observer;
     let Discovered { peers, info } = context.registry().discover(request, context.now).await?;
-    context.metrics().pages.inc();
+    if !is_observer {
+        context.metrics().pages.inc();
+    }
     json_with_peers(Some(peers), &DiscoverResponse { page: info, timestamp: context.timestamp() })
 }
 
 fn changes(context: &Context, request: ChangesRequest) -> Result<Response, Failure> {
+    let is_observer = request.view == View::Observer;
     let ChangesPage { joined, changed, left, since, more } =
         context.registry().changes(request, context.now)?;
-    context.metrics().deltas.inc();
+    if !is_observer {
+        context.metrics().deltas.inc();
+    }
     let count = joined.len() + changed.len() + left.len();
     let figures = DeltaInfo { count, since, more, timestamp: context.timestamp() };
     Ok(Response::new(Body::from(delta_body(&joined, &changed, &left, &figures)?)))

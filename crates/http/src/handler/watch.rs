@@ -1,6 +1,6 @@
 //! `GET /watch`: changes as server-sent events.
 
-use aurora_discovery_protocol::ChangesRequest;
+use aurora_discovery_protocol::{ChangesRequest, View};
 use aurora_discovery_registry::Registry;
 use axum::Extension;
 use axum::body::Body;
@@ -27,6 +27,7 @@ pub(crate) async fn watch(
 ) -> Result<Response, Failure> {
     let request = request(&context, &uri, &headers)?;
     let watchers = &context.service.watchers;
+    let is_observer = request.view == View::Observer;
     let permit = watchers.permit(context.caller.address);
     let watching = Registry::watch(&context.service.registry, request, context.now)?;
     // Checked after the request itself, so that an invalid request gets its 400 even at the limit.
@@ -36,8 +37,11 @@ pub(crate) async fn watch(
         )
     })?;
     let stream = received.connection.map(StreamGuard::new);
-    let events = Body::new(watchers.stream(watching, permit, stream));
-    Ok(([(CONTENT_TYPE, "text/event-stream"), (X_ACCEL_BUFFERING, "no")], events).into_response())
+    let mut events = watchers.stream(watching, permit, stream);
+    if is_observer {
+        events = events.for_observer();
+    }
+    Ok(([(CONTENT_TYPE, "text/event-stream"), (X_ACCEL_BUFFERING, "no")], Body::new(events)).into_response())
 }
 
 fn request(context: &Context, uri: &Uri, headers: &HeaderMap) -> Result<ChangesRequest, Failure> {

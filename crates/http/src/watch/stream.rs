@@ -42,6 +42,7 @@ pub(crate) struct EventStream {
     account: Account,
     metrics: Arc<Metrics>,
     connection: Option<StreamGuard>,
+    is_observer: bool,
     _permit: Share,
 }
 
@@ -79,8 +80,18 @@ impl EventStream {
             account,
             metrics,
             connection,
+            is_observer: false,
             _permit: permit,
         }
+    }
+
+    /// The stream of a client that is not part of the network: it does not count as one that follows
+    /// the changes.
+    pub(crate) fn for_observer(mut self) -> Self {
+        self.metrics.watch_observers.inc();
+        self.metrics.watch_observers_begun.inc();
+        self.is_observer = true;
+        self
     }
 
     fn sleep(&mut self, duration: Duration) {
@@ -179,6 +190,9 @@ impl Body for EventStream {
 impl Drop for EventStream {
     fn drop(&mut self) {
         self.metrics.watch_streams.dec();
+        if self.is_observer {
+            self.metrics.watch_observers.dec();
+        }
         if self.connection.as_ref().is_some_and(StreamGuard::is_overdue) {
             self.metrics.watch_cut_off.inc();
         }

@@ -18,6 +18,7 @@ mod network;
 mod open_network;
 mod openapi;
 mod operators;
+mod page;
 mod proxies;
 mod rates;
 mod shutdown;

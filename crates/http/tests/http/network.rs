@@ -33,6 +33,34 @@ async fn a_request_for_changes_ends_the_silence() {
 }
 
 #[tokio::test]
+async fn an_observer_changes_no_figure() {
+    let service = service_after_a_minute().await;
+    for id in ["a", "b"] {
+        service.post("/register", &json!({ "peer_id": id }).to_string()).await.ok();
+    }
+    // Peers count as discovered for one lease after their registration.
+    for _ in 0..2 {
+        service.clock.advance(200);
+        service.post("/heartbeat", r#"{"peer_ids":["a","b"]}"#).await.ok();
+    }
+    for path in ["/discover", "/discover?order=all", "/discover?since=now"] {
+        let separator = if path.contains('?') { '&' } else { '?' };
+        service.get(&format!("{path}{separator}view=observer")).await.ok();
+    }
+    let stream = service.client.get(service.url("/watch?view=observer")).send().await.unwrap();
+    assert!(stream.status().is_success());
+    let figures = network(&service).await;
+    assert_eq!(figures["undiscovered_ratio"], 1.0, "{figures}");
+    assert!(figures["at_risk"].to_string().contains("no client has requested"), "{figures}");
+    drop(stream);
+
+    service.get("/discover?view=full").await.ok();
+    let figures = network(&service).await;
+    assert_eq!(figures["undiscovered_ratio"], 0.0, "{figures}");
+    assert!(!figures["at_risk"].to_string().contains("no client has requested"), "{figures}");
+}
+
+#[tokio::test]
 async fn a_dormant_peer_that_deregisters_does_not_leave_again() {
     let service = service_after_a_minute().await;
     service.post("/register", r#"{"peer_id":"a","archetypes":["x"],"ttl_seconds":30}"#).await.ok();

@@ -115,6 +115,8 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("network", "401", &["unauthorized"]),
         ("network", "403", &["forbidden"]),
         ("network", "503", &["unavailable"]),
+        ("prometheus", "400", &["invalid_parameter", "invalid_cursor", "cursor_expired"]),
+        ("prometheus", "503", &["unavailable"]),
         ("openapi", "400", &["invalid_parameter"]),
         ("openapi", "503", &["unavailable"]),
     ] {
@@ -210,7 +212,7 @@ fn the_document_describes_every_query_parameter_with_its_bounds() {
     assert_eq!(parameter("archetype")["maxItems"], DiscoverRequest::MAX_ARCHETYPES);
     assert_eq!(parameter("archetype")["items"]["maxLength"], Archetype::MAX_CHARS);
     assert_eq!(parameter("order")["enum"], json!(["sample", "diverse", "all"]));
-    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "contact", "seed"]));
+    assert_eq!(parameter("view")["enum"], json!(["legacy", "full", "contact", "observer", "seed"]));
     assert_eq!(parameter("fill")["enum"], json!(["any"]));
     let inline = DOCUMENT["components"]["schemas"]["Discover"]["properties"].as_object().unwrap();
     // Changes can only be requested by `/discover` itself, not within another request.

@@ -139,7 +139,7 @@ async fn the_legacy_view_of_a_watch_has_two_names() {
     }
     let refusal = service.get("/watch?view=half").await;
     refusal.refused(400, "invalid_parameter", Some("view"));
-    assert_eq!(refusal.json()["error"], "view must be legacy, full or contact");
+    assert_eq!(refusal.json()["error"], "view must be legacy, full, contact or observer");
 }
 
 /// A client that closes its side may still read, so a watcher that has left is noticed when the next

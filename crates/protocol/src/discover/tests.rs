@@ -45,7 +45,7 @@ fn the_legacy_view_has_a_deprecated_alias_and_clients_send_neither_name() {
         let inline = RawValue::from_string(format!(r#"{{"view":"{name}"}}"#)).unwrap();
         assert_eq!(DiscoverRequest::from_value(&inline, BOUNDS).unwrap(), DiscoverRequest::new(1_000));
     }
-    assert!(query(&[("view", "half")]).unwrap_err().message.contains("legacy, full or contact"));
+    assert!(query(&[("view", "half")]).unwrap_err().message.contains("legacy, full, contact or observer"));
     let written = serde_json::to_string(&DiscoverRequest::new(1_000)).unwrap();
     assert!(!written.contains("view"), "{written}");
     let full = DiscoverRequest { view: View::Full, ..DiscoverRequest::new(1_000) };

@@ -1,0 +1,120 @@
+// Files that only their owner may read (mode 0600), for Node, Deno and Bun.
+
+import { link, open, readFile, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import process from "node:process";
+
+// What these files contain is shorter.
+const MAX_BYTES = 1_024;
+
+/**
+ * The text of a small file, or nothing if it does not exist. A longer file is read as an empty text.
+ * @param {string} path
+ */
+export async function read(path) {
+  try {
+    const { size } = await stat(path);
+    return size <= MAX_BYTES ? (await readFile(path, "utf8")).trim() : "";
+  } catch (error) {
+    if (/** @type {any} */ (error).code === "ENOENT") {
+      return undefined;
+    }
+    throw error;
+  }
+}
+
+/**
+ * Replaces a file. When it resolves, the text survives a crash and a loss of power, and at no time does
+ * the file contain a part of it.
+ * @param {string} path
+ * @param {string} text
+ */
+export async function replace(path, text) {
+  try {
+    await create(newPath(path), `${text}\n`);
+    await rename(newPath(path), path);
+    await syncDirectory(path);
+  } catch (error) {
+    // The error matters more than the file that may be left behind.
+    await rm(newPath(path), { force: true }).catch(() => {});
+    throw error;
+  }
+}
+
+/**
+ * Creates a file that does not exist yet, durably and as a whole.
+ * @param {string} path
+ * @param {string} text
+ */
+export async function createNew(path, text) {
+  await create(newPath(path), `${text}\n`);
+  try {
+    // A link is made only if the path is free, while a rename would replace what is there.
+    await link(newPath(path), path);
+  } finally {
+    await rm(newPath(path), { force: true });
+  }
+  await syncDirectory(path);
+}
+
+/**
+ * Checks that a file can be written, without changing it.
+ * @param {string} path
+ */
+export async function checkWritable(path) {
+  await create(newPath(path), "");
+  await rm(newPath(path));
+}
+
+/**
+ * Whether the mode of a file lets other users read or write it. Windows has no modes.
+ * @param {string} path
+ */
+export async function isReadableByOthers(path) {
+  return process.platform !== "win32" && ((await stat(path)).mode & 0o077) !== 0;
+}
+
+/**
+ * The file that is renamed when it is complete. A rename is atomic only within a file system.
+ * @param {string} path
+ */
+function newPath(path) {
+  return `${path}.new`;
+}
+
+/**
+ * Creates and syncs a file. It must not exist yet, so that no other user can prepare a file or a link at
+ * its path.
+ * @param {string} path
+ * @param {string} text
+ */
+async function create(path, text) {
+  // A crash may have left one behind.
+  await rm(path, { force: true });
+  const file = await open(path, "wx", 0o600);
+  try {
+    await file.writeFile(text);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+/**
+ * Makes a rename within the directory of `path` survive a loss of power.
+ * @param {string} path
+ */
+async function syncDirectory(path) {
+  let directory;
+  try {
+    directory = await open(dirname(path), "r");
+  } catch {
+    // Some systems cannot open a directory as a file.
+    return;
+  }
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}

@@ -1,0 +1,128 @@
+// Signed registrations of peers, as readers verify them.
+
+import { fromBase64url } from "./encoding.js";
+import { invalidRecord } from "./errors.js";
+import * as jws from "./jws.js";
+
+export const RECORD_TYPE = "aurora-peer+jws";
+export const ROTATION_TYPE = "aurora-rotation+jws";
+
+/**
+ * A signed registration whose signature is verified. It has what the peer itself has signed, while the
+ * other values of a listed peer are those that the service states.
+ */
+export class SignedRecord {
+  /**
+   * @param {string} text
+   * @param {string} key
+   * @param {any} payload
+   * @param {string} [replaces]
+   */
+  constructor(text, key, payload, replaces) {
+    /** The compact JWS, as the peer signed it. */
+    this.text = text;
+    /** The key that signed, a `did:key`. */
+    this.signed_by = key;
+    /** @type {string} */
+    this.peer_id = payload.peer_id;
+    /** The number of this record among those of its peer. A later record has a higher one.
+     * @type {number} */
+    this.seq = payload.seq;
+    /** Nothing if the service lists the address that it sees.
+     * @type {string | undefined} */
+    this.address = payload.address ?? undefined;
+    /** @type {number} */
+    this.port = payload.port ?? 0;
+    /** @type {string[]} */
+    this.archetypes = payload.archetypes ?? [];
+    /** @type {Record<string, any>} */
+    this.metadata = payload.metadata ?? {};
+    /** The metadata as the peer wrote it, with every digit.
+     * @type {string} */
+    this.metadata_text = payload.metadata_text;
+    /** When the record was signed, in seconds since the Unix epoch by the clock of the peer. Nothing if the
+     * peer, whose clock was wrong, has signed a nonce of the service instead.
+     * @type {number | undefined} */
+    this.issued_at = payload.iat ?? undefined;
+    /** The service that the record is for, if it names one.
+     * @type {string | undefined} */
+    this.audience = payload.aud ?? undefined;
+    /** The key that `signed_by` replaces, which has signed so too. */
+    this.replaces = replaces;
+  }
+
+  /**
+   * Verifies a record, such as `peer.signed` of the full view. Rejects with a DiscoveryError of the kind
+   * `invalid_record` if the signature is not by the key that the record names, or if the service could
+   * not have accepted the record.
+   * @param {string} text
+   */
+  static async verify(text) {
+    const { key, payload } = await jws.verify(text, RECORD_TYPE);
+    check(payload);
+    const replaces = isGiven(payload.replaces) ? await oldKey(payload.replaces, payload, key) : undefined;
+    return new SignedRecord(text, key, payload, replaces);
+  }
+}
+
+/** @param {any} payload */
+function check(payload) {
+  const { peer_id, seq, address, port, archetypes, metadata, iat, nonce, token_hash, aud, replaces } = payload;
+  const isText = (/** @type {unknown} */ value) => typeof value === "string";
+  const isAbsentOr = (/** @type {(value: any) => boolean} */ holds, /** @type {any} */ value) =>
+    !isGiven(value) || holds(value);
+  const rules = {
+    lease_token: !("lease_token" in payload),
+    peer_id: isText(peer_id) && /^[\x21-\x7e]{1,128}$/.test(peer_id),
+    seq: isInteger(seq, Number.MAX_SAFE_INTEGER),
+    address: isAbsentOr(isText, address),
+    port: isAbsentOr((value) => isInteger(value, 65_535), port),
+    archetypes: isAbsentOr((value) => Array.isArray(value) && value.every(isText), archetypes),
+    metadata: isAbsentOr((value) => typeof value === "object" && !Array.isArray(value), metadata),
+    iat: isGiven(iat) !== isGiven(nonce) && isAbsentOr((value) => isInteger(value, Number.MAX_SAFE_INTEGER), iat),
+    nonce: isAbsentOr(isText, nonce),
+    token_hash: isHash(token_hash),
+    aud: isAbsentOr(isText, aud),
+    replaces: isAbsentOr(isText, replaces),
+  };
+  const broken = Object.entries(rules).find(([, holds]) => !holds);
+  if (broken) {
+    throw invalidRecord(`has a payload whose ${broken[0]} breaks its rule`);
+  }
+}
+
+/** @param {unknown} value */
+function isGiven(value) {
+  return value !== undefined && value !== null;
+}
+
+/**
+ * @param {unknown} value
+ * @param {number} highest
+ */
+function isInteger(value, highest) {
+  return typeof value === "number" && Number.isInteger(value) && value >= 0 && value <= highest;
+}
+
+/** @param {unknown} value */
+function isHash(value) {
+  try {
+    return fromBase64url(value).length === 32;
+  } catch {
+    return false;
+  }
+}
+
+/**
+ * The key that has signed its replacement by `newKey`, for this record only.
+ * @param {string} text
+ * @param {any} record
+ * @param {string} newKey
+ */
+async function oldKey(text, record, newKey) {
+  const { key, payload } = await jws.verify(text, ROTATION_TYPE);
+  if (payload.peer_id !== record.peer_id || payload.key !== newKey || payload.seq !== record.seq) {
+    throw invalidRecord("replaces a key by a statement for another record");
+  }
+  return key;
+}

@@ -1,0 +1,111 @@
+// Signs registrations.
+
+import { base64url, utf8 } from "./encoding.js";
+import { sign } from "./jws.js";
+import { discoverKey, registerBody } from "./requests.js";
+import { RECORD_TYPE, ROTATION_TYPE } from "./signed-record.js";
+
+/**
+ * How often a registration is signed: once more because of a wrong clock, and once more because of a
+ * record that this client does not know.
+ */
+export const MAX_SIGNED = 3;
+
+/**
+ * `replaces` is the key that the name is locked to so far, if the key is a new one. With `audience`, only
+ * the service of that name accepts the registrations. `token` is the lease token of the peer, if it has
+ * one already.
+ * @typedef {object} SignerOptions
+ * @property {import("./secret-key.js").SecretKey} [replaces]
+ * @property {string} [audience]
+ * @property {string} [token]
+ */
+
+/**
+ * Signs the registrations of one peer with its key, by the clock of the service if the local one is
+ * wrong. Pass it to `Client.register`.
+ */
+export class Signer {
+  #key;
+  #replaces;
+  #audience;
+  #token;
+  /** How far the service's clock is ahead of the local one, in milliseconds. */
+  #clockOffset = 0;
+  #lastSeq = 0;
+
+  /**
+   * @param {import("./secret-key.js").SecretKey} key
+   * @param {SignerOptions} [options]
+   */
+  constructor(key, { replaces, audience, token } = {}) {
+    this.#key = key;
+    this.#replaces = replaces;
+    this.#audience = audience;
+    this.#token = token ?? base64url(crypto.getRandomValues(new Uint8Array(16)));
+  }
+
+  /** The public key, as a `did:key`. */
+  get publicKey() {
+    return this.#key.publicKey;
+  }
+
+  /** The token with which the peer renews and deregisters. Only its hash is signed. */
+  get token() {
+    return this.#token;
+  }
+
+  /**
+   * The JSON body of a signed registration.
+   * @param {import("./types.js").RegisterRequest} request
+   * @param {string} [nonce]
+   */
+  async body(request, nonce) {
+    const now = Date.now() + this.#clockOffset;
+    const seq = Math.max(now, this.#lastSeq + 1);
+    this.#lastSeq = seq;
+    const statement = { peer_id: request.peer_id, key: this.publicKey, seq };
+    const terms = {
+      seq,
+      ...(nonce === undefined ? { iat: Math.floor(now / 1_000) } : { nonce }),
+      token_hash: base64url(new Uint8Array(await crypto.subtle.digest("SHA-256", utf8(this.#token)))),
+      aud: this.#audience,
+      replaces: this.#replaces && (await sign(JSON.stringify(statement), ROTATION_TYPE, this.#replaces)),
+    };
+    const registration = registerBody({
+      ...request,
+      lease_token: undefined,
+      token_only: undefined,
+      discover: undefined,
+    });
+    const payload = `${registration.slice(0, -1)},${JSON.stringify(terms).slice(1)}`;
+    const { lease_token, discover } = request;
+    const signed = await sign(payload, RECORD_TYPE, this.#key);
+    return JSON.stringify({ signed, lease_token, discover: discoverKey(discover) });
+  }
+
+  /** Records that the service has accepted a registration: the old key is replaced. */
+  accepted() {
+    this.#replaces = undefined;
+  }
+
+  /**
+   * Takes over what a refusal says about the service. Returns whether signing again may help.
+   * @param {import("./errors.js").DiscoveryError} error
+   */
+  learnsFrom({ code, seq, timestamp }) {
+    if (code === "stale_record" && seq !== undefined) {
+      this.#lastSeq = Math.max(this.#lastSeq, seq);
+      return true;
+    }
+    if (code === "stale_signature" && timestamp !== undefined) {
+      // The API writes UTC without a suffix.
+      const now = Date.parse(`${timestamp}Z`);
+      this.#clockOffset = now - Date.now();
+      // A number by the wrong clock may be too far ahead.
+      this.#lastSeq = Math.min(this.#lastSeq, now);
+      return true;
+    }
+    return false;
+  }
+}

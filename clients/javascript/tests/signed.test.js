@@ -1,0 +1,79 @@
+// Tests of signed registrations that need no service.
+
+import assert from "node:assert/strict";
+import { chmod, mkdtemp, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import process from "node:process";
+import { after, before, test } from "node:test";
+
+import { SecretKey, SignedRecord } from "@aurora-alliance/discovery";
+import { KeyFile } from "@aurora-alliance/discovery/key-file";
+
+// The records that other libraries have made.
+const vectors = JSON.parse(await readFile(process.env.VECTORS, "utf8"));
+let directory;
+
+before(async () => {
+  directory = await mkdtemp(join(tmpdir(), "keys-"));
+});
+
+after(() => rm(directory, { recursive: true }));
+
+for (const { name, jws, expected } of vectors.vectors) {
+  // Other records are refused whoever reads them. These are only too old, or for another service.
+  const isReadable = ["accepted", "stale_signature"].includes(expected) || name === "another audience";
+  test(`${name} is ${isReadable ? "verified" : "refused"}`, async () => {
+    if (isReadable) {
+      assert.equal((await SignedRecord.verify(jws)).peer_id, "alice");
+    } else {
+      await assert.rejects(SignedRecord.verify(jws), { kind: "invalid_record", isTransient: false });
+    }
+  });
+}
+
+test("a record has what was signed", async () => {
+  const [first, second] = await Promise.all(vectors.ours.map(SignedRecord.verify));
+  assert.equal(first.signed_by, vectors.key);
+  assert.deepEqual([first.port, first.archetypes, first.seq], [9000, ["日本語"], 1_800_000_000_000]);
+  assert.equal(first.metadata_text, '{ "version": 1.0 }');
+  assert.deepEqual([second.audience, second.metadata_text], ["discovery.example", "{}"]);
+});
+
+test("a text that is no JWS is refused", async () => {
+  const [good] = vectors.ours;
+  for (const bad of ["", "a.b", `${good}.`, `${good}=`, `${good}A`, `${good.slice(0, -1)}B`, good.replaceAll(".", ".."), "é.é.é"]) {
+    await assert.rejects(SignedRecord.verify(bad), { kind: "invalid_record" }, bad);
+  }
+});
+
+test("a key is made once and then read", async () => {
+  const path = join(directory, "alice.key");
+  const file = new KeyFile(path);
+  assert.equal(await file.read(), undefined);
+  const { publicKey } = await file.readOrCreate();
+  assert.equal((await file.readOrCreate()).publicKey, publicKey);
+  await assert.rejects(file.create(), /cannot be created/);
+  assert.equal((await file.read()).publicKey, publicKey);
+  assert.deepEqual(await readdir(directory), ["alice.key"]);
+  await chmod(path, 0o640);
+  await assert.rejects(file.read(), /chmod 600/);
+});
+
+test("a file without a key is refused", async () => {
+  const path = join(directory, "other.key");
+  const [one, other] = await Promise.all([1, 2].map(async () => {
+    const key = await SecretKey.generate({ extractable: true });
+    return key.toJwk();
+  }));
+  for (const text of ["", "{}", "[]", JSON.stringify({ ...one, x: other.x })]) {
+    await writeFile(path, text, { mode: 0o600 });
+    await assert.rejects(new KeyFile(path).read(), /is not a key file/, text);
+  }
+});
+
+test("a key is not extractable unless that is requested", async () => {
+  const key = await SecretKey.generate();
+  await assert.rejects(key.toJwk());
+  assert.match(key.publicKey, /^did:key:z6Mk/);
+});

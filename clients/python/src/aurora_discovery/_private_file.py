@@ -1,0 +1,90 @@
+"""Files that only their owner may read (mode 0600). All functions raise OSError."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from pathlib import Path
+
+# What these files contain is shorter. The limit applies to other files, some of which have no end.
+_MAX_BYTES = 1_024
+
+
+def read(path: Path) -> str | None:
+    """The text of a small file, or None if it does not exist."""
+    try:
+        with path.open("rb") as file:
+            return file.read(_MAX_BYTES).decode("ascii", "replace").strip()
+    except FileNotFoundError:
+        return None
+
+
+def replace(path: Path, text: str) -> None:
+    """Replaces a file. When the call returns, the text survives a crash and a loss of power, and at no
+    time does the file contain a part of it."""
+    new = _new_path(path)
+    try:
+        _create(new, f"{text}\n")
+        os.replace(new, path)
+        _sync_directory(path)
+    except OSError:
+        # The error matters more than the file that may be left behind.
+        with contextlib.suppress(OSError):
+            new.unlink(missing_ok=True)
+        raise
+
+
+def create_new(path: Path, text: str) -> None:
+    """Creates a file that does not exist yet, durably and as a whole."""
+    new = _new_path(path)
+    _create(new, f"{text}\n")
+    try:
+        # A link is made only if the path is free, while a rename would replace what is there.
+        os.link(new, path)
+    finally:
+        new.unlink(missing_ok=True)
+    _sync_directory(path)
+
+
+def check_writable(path: Path) -> None:
+    """Checks that a file can be written, without changing it."""
+    if path.is_dir():
+        # A rename cannot replace a directory.
+        raise IsADirectoryError("it is a directory")
+    _create(_new_path(path), "")
+    _new_path(path).unlink()
+
+
+def is_readable_by_others(path: Path) -> bool:
+    """Whether the mode of a file lets other users read or write it. Only POSIX systems have modes."""
+    return os.name == "posix" and path.stat().st_mode & 0o077 != 0
+
+
+def _new_path(path: Path) -> Path:
+    """The file that is renamed when it is complete. It is in the same directory, because a rename is
+    atomic only within a file system."""
+    return path.with_name(f"{path.name}.new")
+
+
+def _create(path: Path, text: str) -> None:
+    """Creates and syncs a file. It must not exist yet, so that no other user can prepare a file or a
+    link at its path."""
+    # A crash may have left one behind.
+    path.unlink(missing_ok=True)
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_directory(path: Path) -> None:
+    """Makes a rename within the directory of `path` survive a loss of power."""
+    if os.name != "posix":
+        # Other systems cannot open a directory as a file.
+        return
+    descriptor = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,44 @@
+//! `serve --check`: checks the settings without starting the service.
+
+use aurora_discovery_http::Tls;
+
+use super::StoreKind;
+use super::args::ServeArgs;
+use crate::failure::Failure;
+
+/// Checks the settings, and that the certificate and its key can be used. Opens no store and no
+/// port.
+///
+/// # Errors
+/// What `serve` would end with.
+pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
+    let serving = args.server.options(&args.service, &args.sources)?;
+    let limits = match args.store {
+        StoreKind::Embedded => {
+            args.directory()?;
+            let mut limits = args.registry.limits(&args.sources)?;
+            args.embedded.apply(&mut limits);
+            limits
+        }
+        StoreKind::Dynamodb => {
+            check_table(args)?;
+            args.registry.table_limits(&args.sources)?
+        }
+    };
+    limits.check().map_err(|error| Failure::Usage(error.to_string()))?;
+    if let Some(files) = &serving.tls {
+        Tls::load(files).map_err(Failure::other)?;
+    }
+    Ok(())
+}
+
+#[cfg(feature = "dynamodb")]
+fn check_table(args: &ServeArgs) -> Result<(), Failure> {
+    args.table.options(&args.sources)?;
+    Ok(())
+}
+
+#[cfg(not(feature = "dynamodb"))]
+fn check_table(args: &ServeArgs) -> Result<(), Failure> {
+    Err(super::not_in_this_build(&args.sources))
+}

@@ -1,0 +1,33 @@
+//! Tells systemd the state of the service, as a unit with `Type=notify` expects it.
+
+/// What the service tells.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum State {
+    /// It serves requests.
+    Ready,
+    /// It reads its files again. [`State::Ready`] follows.
+    Reloading,
+    /// It has begun to stop.
+    Stopping,
+}
+
+/// Tells the service manager, if one listens. Nothing depends on it, so a failure is only reported.
+#[cfg(target_os = "linux")]
+pub(super) fn notify(state: State) {
+    use sd_notify::NotifyState;
+
+    let sent = match state {
+        State::Ready => sd_notify::notify(&[NotifyState::Ready]),
+        // systemd orders the messages of a reload by this time.
+        State::Reloading => NotifyState::monotonic_usec_now()
+            .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now])),
+        State::Stopping => sd_notify::notify(&[NotifyState::Stopping]),
+    };
+    if let Err(error) = sent {
+        tracing::warn!(?state, cause = %error, "the service manager can't be notified");
+    }
+}
+
+/// This system has no such service manager.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn notify(_: State) {}

@@ -1,0 +1,82 @@
+//! The program that `keep` runs while the peer is registered.
+
+use std::ffi::OsString;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use aurora_discovery_client::LeaseKeeper;
+use tokio::process::{Child, Command};
+
+use super::stop;
+use crate::failure::{Failure, warn};
+use crate::signal::ForwardedSignals;
+
+/// What shells add to the number of the signal that ended a program.
+const ENDED_BY_SIGNAL: u8 = 128;
+/// The exit code of a program of which the system tells neither a code nor a signal.
+const ENDED_WITHOUT_CODE: u8 = 1;
+
+/// Runs `command` until it ends, and then deregisters the peer. If the registration is permanently
+/// refused meanwhile, asks the program to stop.
+///
+/// # Errors
+/// [`Failure::ProgramEnded`] with the exit code of the program, unless it is 0. The keeper's error, if
+/// it ended first.
+pub(super) async fn run(
+    mut keeper: LeaseKeeper,
+    command: &[OsString],
+    mut signals: ForwardedSignals,
+    grace: Duration,
+) -> Result<(), Failure> {
+    let mut child = match start(command) {
+        Ok(child) => child,
+        Err(failure) => {
+            deregister(keeper, grace).await;
+            return Err(failure);
+        }
+    };
+    let mut refusal = None;
+    let status = loop {
+        tokio::select! {
+            status = child.wait() => break status.map_err(Failure::other)?,
+            signal = signals.next() => signal.send_to(&child),
+            result = keeper.ended(), if refusal.is_none() => {
+                refusal = Some(result);
+                ForwardedSignals::stop().send_to(&child);
+            }
+        }
+    };
+    if let Some(Err(error)) = refusal {
+        return Err(error.into());
+    }
+    deregister(keeper, grace).await;
+    match exit_code(status) {
+        0 => Ok(()),
+        code => Err(Failure::ProgramEnded(code)),
+    }
+}
+
+fn start(command: &[OsString]) -> Result<Child, Failure> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Failure::Usage("no program is given after --".to_owned()));
+    };
+    let started = Command::new(program).args(arguments).spawn();
+    started
+        .map_err(|error| Failure::Other(format!("{} can't be started: {error}", program.to_string_lossy())))
+}
+
+/// The exit code is that of the program, even if the peer can't be deregistered.
+async fn deregister(keeper: LeaseKeeper, grace: Duration) {
+    if let Err(failure) = stop(keeper, grace).await {
+        warn(failure);
+    }
+}
+
+/// The exit code of a program, as shells report it.
+fn exit_code(status: ExitStatus) -> u8 {
+    #[cfg(unix)]
+    if let Some(signal) = std::os::unix::process::ExitStatusExt::signal(&status) {
+        return ENDED_BY_SIGNAL.saturating_add(u8::try_from(signal).unwrap_or_default());
+    }
+    status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(ENDED_WITHOUT_CODE)
+}

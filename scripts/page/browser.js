@@ -1,0 +1,125 @@
+// Chromium, the page in it, and what every case checks.
+
+import { createRequire } from "node:module";
+import { readFile } from "node:fs/promises";
+import { chromium } from "playwright-core";
+
+const ARGUMENTS = [
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--no-proxy-server",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+];
+// How long a loaded machine may take for anything.
+const PATIENCE_SECONDS = 60;
+const DESKTOP = { width: 1280, height: 900 };
+const PHONE = { width: 390, height: 844 };
+
+/** Starts the browser with an empty profile. */
+export function startBrowser() {
+  const executablePath = process.env.CHROMIUM ?? "/usr/bin/chromium";
+  return chromium.launch({ executablePath, args: ARGUMENTS, timeout: PATIENCE_SECONDS * 1_000 });
+}
+
+/** The page of a service, in a window of its own. */
+export class Window {
+  /** What went wrong in the page. */
+  problems = [];
+  /** The addresses of all requests. */
+  requested = [];
+  /** The bytes of the files of the page, with their headers, as they were sent. */
+  fileBytes = 0;
+  #files = new Set();
+
+  static async open(browser, service, { dark = false, phone = false, prepare = undefined } = {}) {
+    const window = new Window();
+    window.context = await browser.newContext({
+      viewport: phone ? PHONE : DESKTOP,
+      deviceScaleFactor: phone ? 2 : 1,
+      colorScheme: dark ? "dark" : "light",
+      hasTouch: phone,
+      // Another origin would not be a secure context, in which the page verifies signatures.
+      permissions: ["clipboard-read", "clipboard-write"],
+    });
+    window.context.setDefaultTimeout(PATIENCE_SECONDS * 1_000);
+    window.page = await window.context.newPage();
+    await window.#observe(service);
+    await prepare?.(window.page);
+    await window.page.goto(service.url);
+    return window;
+  }
+
+  close() {
+    return this.context.close();
+  }
+
+  /** Waits until an expression of the page is true. */
+  until(expression, argument) {
+    return this.page.waitForFunction(expression, argument, { polling: 100 });
+  }
+
+  untilText(selector, text) {
+    return this.until(([found, part]) => document.querySelector(found)?.textContent.includes(part), [selector, text]);
+  }
+
+  /** The violations that axe finds. */
+  async violations() {
+    const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+    // The evaluation of a script is not subject to the policy of the page.
+    await this.page.evaluate(axe);
+    const { violations } = await this.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+    return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target}: ${failureSummary}`));
+  }
+
+  /** The milliseconds until the first content was painted. */
+  firstPaint() {
+    return this.page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
+  }
+
+  /** The frames per second while `milliseconds` pass, and how often the canvas changed. */
+  frames(milliseconds) {
+    return this.page.evaluate(
+      (duration) =>
+        new Promise((resolve) => {
+          const started = performance.now();
+          let frames = 0;
+          const count = () => {
+            frames += 1;
+            const elapsed = performance.now() - started;
+            return elapsed < duration ? requestAnimationFrame(count) : resolve((frames * 1_000) / elapsed);
+          };
+          requestAnimationFrame(count);
+        }),
+      milliseconds,
+    );
+  }
+
+  async #observe(service) {
+    const { page } = this;
+    page.on("pageerror", (error) => this.problems.push(`an exception: ${error.stack ?? error}`));
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) {
+        this.problems.push(`${message.type()} in the console: ${message.text()} (${message.location().url})`);
+      }
+    });
+    const session = await this.context.newCDPSession(page);
+    await session.send("Network.enable");
+    session.on("Network.requestWillBeSent", ({ requestId, request }) => {
+      this.requested.push(request.url);
+      const path = new URL(request.url).pathname;
+      if (path === "/" || path.startsWith("/page/")) {
+        this.#files.add(requestId);
+      }
+    });
+    session.on("Network.loadingFinished", ({ requestId, encodedDataLength }) => {
+      if (this.#files.has(requestId)) {
+        this.fileBytes += encodedDataLength;
+      }
+    });
+    this.isOwn = (url) => url.startsWith(`${service.url}/`);
+  }
+}
