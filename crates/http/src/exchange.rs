@@ -152,30 +152,41 @@ impl DiscoveryService {
         let (latency, status) = (started.elapsed(), response.status());
         let failure = response.extensions().get::<Failure>();
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
-        if let Some(audit) = &service.options.audit {
-            let sent = body.as_deref().unwrap_or_default();
-            let refused = || failure.and_then(|failure| Audited::of_refusal(route, failure, sent));
-            let done = response.extensions().get::<Audited>().cloned();
-            if let (Some(audited), Some(route)) = (done.or_else(refused), route) {
-                audit.write(&Entry {
-                    time: service.registry.shown(service.options.clock.now()),
-                    audited: &audited,
-                    client: source,
-                    api_key: access.key_name().map(AsRef::as_ref),
-                    path: route.path(),
-                    status: status.as_u16(),
-                    code: failure.map(|failure| failure.refusal.code),
-                    request_id: origin.request_id.as_str(),
-                });
-            }
-        }
+        let sent = body.as_deref().unwrap_or_default();
+        self.audit(route, sent, &response, &access, &origin);
         if service.log.wants(status) {
-            let body = body.as_deref().unwrap_or_default();
-            let path = uri.path();
+            let (path, body) = (uri.path(), sent);
             Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();
         }
         service.headers.complete(&mut response, &method, origin.request_id);
         response
+    }
+
+    /// Writes what happened to the audit log, if it is something that the log has.
+    fn audit(
+        &self,
+        route: Option<Route>,
+        body: &[u8],
+        response: &Response,
+        access: &Access,
+        origin: &Origin,
+    ) {
+        let Some(audit) = &self.service.options.audit else { return };
+        let failure = response.extensions().get::<Failure>();
+        let refused = || failure.and_then(|failure| Audited::of_refusal(route, failure, body));
+        let audited = response.extensions().get::<Audited>().cloned().or_else(refused);
+        if let (Some(audited), Some(route)) = (audited, route) {
+            audit.write(&Entry {
+                time: self.service.registry.shown(self.service.options.clock.now()),
+                audited: &audited,
+                client: origin.address,
+                api_key: access.key_name().map(AsRef::as_ref),
+                path: route.path(),
+                status: response.status().as_u16(),
+                code: failure.map(|failure| failure.refusal.code),
+                request_id: origin.request_id.as_str(),
+            });
+        }
     }
 
     /// Whether a request may be handled: its client must be known and within its rate, and have the
