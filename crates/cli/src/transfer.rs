@@ -240,6 +240,6 @@ mod tests {
         let moved = with_whole_lease(peer.clone(), at(200), at(5_000));
         assert_eq!((moved.expires_at, moved.proven_at), (at(5_300), at(5_000)));
         assert_eq!(with_whole_lease(peer.clone(), at(400), at(5_000)), peer);
-        assert_eq!(with_whole_lease(peer.clone(), at(200), at(50)).expires_at, at(400));
+        assert_eq!(with_whole_lease(peer, at(200), at(50)).expires_at, at(400));
     }
 }

@@ -44,12 +44,11 @@ pub(super) async fn follow(
             follower.list().await?;
         }
         match terminal::size() {
-            Some(size) if !args.json => {
-                if is_tick || follower.has_changed {
-                    follower.has_changed = false;
-                    screen.draw(&follower.frame(size), size)?;
-                }
+            Some(size) if !args.json && (is_tick || follower.has_changed) => {
+                follower.has_changed = false;
+                screen.draw(&follower.frame(size), size)?;
             }
+            // Without a terminal, or with --json.
             _ if is_tick => follower.print()?,
             _ => {}
         }
