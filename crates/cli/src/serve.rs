@@ -79,6 +79,13 @@ async fn serve(
             let opened = open_embedded(&args, &limits, serving.service.clock.clone()).await?;
             (limits, opened)
         }
+        StoreKind::Valkey => {
+            let mut limits = args.registry.limits(&args.sources)?;
+            args.embedded.apply(&mut limits);
+            let (opened, clock) = open_valkey(&args, &limits).await?;
+            serving.service.clock = clock;
+            (limits, opened)
+        }
         StoreKind::Dynamodb => {
             let limits = args.registry.table_limits(&args.sources)?;
             let (opened, clock) = open_dynamodb(&args, &limits).await?;
@@ -136,6 +143,26 @@ async fn open_embedded(args: &ServeArgs, limits: &Limits, clock: Clock) -> Resul
     let restored = store.restored();
     tracing::info!(live = restored.live, dormant = restored.dormant, "opened the store");
     Ok((store, location))
+}
+
+/// Also returns the clock of the server. The processes that share it have to agree on the time.
+#[cfg(feature = "valkey")]
+async fn open_valkey(args: &ServeArgs, limits: &Limits) -> Result<(OpenedStore, Clock), Failure> {
+    let options = args.valkey.options(&args.sources)?;
+    let location = format!("Valkey: {}", options.name);
+    if options.weak_durability {
+        tracing::warn!("--valkey-weak-durability: a crash of the server may lose acknowledged registrations");
+    }
+    let store =
+        aurora_discovery_valkey::ValkeyStore::open(options, limits.clone()).await.map_err(Failure::other)?;
+    let clock = Clock::new(store.clock());
+    Ok(((Arc::new(store), location), clock))
+}
+
+#[cfg(not(feature = "valkey"))]
+async fn open_valkey(args: &ServeArgs, _: &Limits) -> Result<(OpenedStore, Clock), Failure> {
+    let rule = "valkey is not in this build; build the command with `--features valkey`";
+    Err(Failure::flag(args.sources.name("store"), rule))
 }
 
 /// Also returns the clock of DynamoDB. The processes that share a table have to agree on the time.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aurora_discovery_settings::{
-    EmbeddedArgs, LogArgs, RegistryArgs, ServerArgs, ServiceArgs, Sources, TableArgs,
+    EmbeddedArgs, LogArgs, RegistryArgs, ServerArgs, ServiceArgs, Sources, TableArgs, ValkeyArgs,
 };
 use clap::{Args, ValueEnum};
 
@@ -18,8 +18,8 @@ pub(crate) struct ServeArgs {
     #[arg(long, env = "AURORA_CONFIG", value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
-    /// Where registrations are stored: in this process, or on a DynamoDB table that several
-    /// processes can share.
+    /// Where registrations are stored: in this process, or on a Valkey server or a DynamoDB table
+    /// that several processes can share.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     pub(crate) store: StoreKind,
     /// The data directory; by default systemd's `STATE_DIRECTORY`, or else `aurora-discovery` in
@@ -32,6 +32,8 @@ pub(crate) struct ServeArgs {
     /// Start even if records in the middle of the journal are damaged, and drop these records.
     #[arg(long, env = "AURORA_DROP_DAMAGED")]
     pub(crate) drop_damaged: bool,
+    #[command(flatten)]
+    pub(crate) valkey: ValkeyArgs,
     #[command(flatten)]
     pub(crate) table: TableArgs,
     #[command(flatten)]
@@ -79,6 +81,8 @@ impl ServeArgs {
 pub(crate) enum StoreKind {
     /// This process, in memory and on its disk.
     Embedded,
+    /// A Valkey server.
+    Valkey,
     /// A DynamoDB table.
     Dynamodb,
 }

@@ -20,4 +20,6 @@ mod signed;
 mod time;
 mod tls;
 mod usage_error;
+#[cfg(feature = "stand-in")]
+mod valkey;
 mod verb;
