@@ -20,7 +20,7 @@ const DEFAULT_SENTINEL_PORT: u16 = 26_379;
 /// Establishes connections to the primary, wherever it is at the time.
 pub(crate) enum Connector {
     /// To one address.
-    Direct(Client),
+    Direct(Box<Client>),
     /// To the address that a Sentinel names.
     Sentinel(Box<Mutex<SentinelClient>>),
 }
@@ -50,7 +50,7 @@ impl Connector {
             let settings = info.redis_settings().clone().set_password(password);
             info = info.set_redis_settings(settings);
         }
-        Ok(Self::Direct(Client::open(info).map_err(invalid)?))
+        Ok(Self::Direct(Box::new(Client::open(info).map_err(invalid)?)))
     }
 
     /// Connects to the primary. `response_timeout` is for each command.
