@@ -23,8 +23,11 @@ const EVICT: &str = "evict";
 const DELETE: &str = "delete";
 /// How long to wait before the next attempt to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(100);
-/// How long the server may wait for disks and replicas, in milliseconds.
-const CONFIRM_MILLIS: u32 = 2_000;
+/// How long the server may wait for disks and replicas at first, in milliseconds. It asks the replicas
+/// once each time, and a replica that has not synced its disk by then reports that only later.
+const FIRST_CONFIRM_MILLIS: u32 = 4;
+/// How long it may wait in the end, each time twice as long as before.
+const LAST_CONFIRM_MILLIS: u32 = 1_024;
 
 /// Writes what is in the queue.
 pub(crate) struct Writer {
@@ -128,7 +131,7 @@ impl Writer {
             push_arguments(&mut pipeline, item);
         }
         if let Some(confirmation) = confirmation {
-            confirmation.push(&mut pipeline, CONFIRM_MILLIS);
+            confirmation.push(&mut pipeline, FIRST_CONFIRM_MILLIS);
         }
         let count = 1 + usize::from(confirmation.is_some());
         let replies = connection.send_packed_commands(&pipeline, 0, count).await.map_err(Failure::Unknown)?;
@@ -148,7 +151,17 @@ impl Writer {
         let mut reply = parse_reply(script, batch.len())
             .ok_or_else(|| Failure::Unknown(unexpected("the script returned another list")))?;
         if let Some(confirmation) = confirmation {
-            reply.durable = Some(confirmation.check(replies.next()));
+            let mut durable = confirmation.check(replies.next());
+            let mut millis = FIRST_CONFIRM_MILLIS;
+            while durable.is_err() && millis < LAST_CONFIRM_MILLIS {
+                millis *= 2;
+                let mut again = Pipeline::new();
+                confirmation.push(&mut again, millis);
+                let replies =
+                    connection.send_packed_commands(&again, 0, 1).await.map_err(Failure::Unknown)?;
+                durable = confirmation.check(replies.into_iter().next());
+            }
+            reply.durable = Some(durable);
         }
         Ok(reply)
     }

@@ -1,5 +1,6 @@
 //! The Valkey server that `scripts/valkey run` has started, and servers of single tests.
 #![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::env;
 use std::net::TcpListener;
