@@ -119,7 +119,7 @@ mod tests {
         assert!(problems(true, &good, false).is_empty());
         assert!(problems(true, &HashMap::new(), false).is_empty(), "not known");
         let first = |has_waitaof, settings, weak| problems(has_waitaof, &settings, weak).swap_remove(0);
-        assert!(first(false, good.clone(), false).contains("Redis 7.2"));
+        assert!(first(false, good, false).contains("Redis 7.2"));
         assert!(first(true, settings("allkeys-lru", "yes", "always"), true).contains("noeviction"));
         assert!(first(true, settings("noeviction", "no", "always"), false).contains("appendonly yes"));
         assert!(first(true, settings("noeviction", "yes", "everysec"), false).contains("appendfsync always"));

@@ -1,4 +1,5 @@
 //! The conformance suite of stores on a Valkey server.
+#![allow(clippy::expect_used, reason = "a test fails by panicking")]
 
 #[path = "support/server.rs"]
 mod support;
@@ -23,7 +24,7 @@ impl Default for OnValkey {
 #[async_trait]
 impl Subject for OnValkey {
     async fn open(&self, limits: &Limits, _now: Timestamp) -> Arc<dyn Store> {
-        Arc::new(ValkeyStore::open(self.0.clone(), limits.clone()).await.unwrap())
+        Arc::new(ValkeyStore::open(self.0.clone(), limits.clone()).await.expect("the server can be used"))
     }
 
     fn guarantees(&self) -> Guarantees {
