@@ -16,7 +16,7 @@ use std::sync::Arc;
 use aurora_discovery_embedded::{EmbeddedOptions, EmbeddedStore};
 use aurora_discovery_http::{Clock, Server, TlsFiles};
 use aurora_discovery_registry::{Limits, Registry, Store};
-use aurora_discovery_settings::{Sources, TableArgs};
+use aurora_discovery_settings::{Sources, TableArgs, ValkeyArgs};
 use tokio::sync::oneshot;
 use tokio::task::spawn_blocking;
 
@@ -94,6 +94,13 @@ async fn serve(
             let opened = open_embedded(directory, args.drop_damaged, &limits, clock).await?;
             (limits, opened)
         }
+        StoreKind::Valkey => {
+            let mut limits = args.registry.limits(&args.sources)?;
+            args.embedded.apply(&mut limits);
+            let (opened, clock) = open_valkey(&args.valkey, &args.sources, &limits).await?;
+            serving.service.clock = clock;
+            (limits, opened)
+        }
         StoreKind::Dynamodb => {
             let limits = args.registry.table_limits(&args.sources)?;
             let (opened, clock) = open_dynamodb(&args.table, &args.sources, &limits).await?;
@@ -162,6 +169,33 @@ pub(crate) async fn open_embedded(
     Ok((store, location))
 }
 
+/// Also returns the clock of the server. The processes that share it have to agree on the time.
+#[cfg(feature = "valkey")]
+pub(crate) async fn open_valkey(
+    valkey: &ValkeyArgs,
+    sources: &Sources,
+    limits: &Limits,
+) -> Result<(OpenedStore, Clock), Failure> {
+    let options = valkey.options(sources)?;
+    let location = format!("Valkey: {}", options.name);
+    if options.weak_durability {
+        tracing::warn!("--valkey-weak-durability: a crash of the server may lose acknowledged registrations");
+    }
+    let store =
+        aurora_discovery_valkey::ValkeyStore::open(options, limits.clone()).await.map_err(Failure::other)?;
+    let clock = Clock::new(store.clock());
+    Ok(((Arc::new(store), location), clock))
+}
+
+#[cfg(not(feature = "valkey"))]
+pub(crate) async fn open_valkey(
+    _: &ValkeyArgs,
+    sources: &Sources,
+    _: &Limits,
+) -> Result<(OpenedStore, Clock), Failure> {
+    Err(not_in_this_build(sources, "valkey"))
+}
+
 /// Also returns the clock of DynamoDB. The processes that share a table have to agree on the time.
 #[cfg(feature = "dynamodb")]
 pub(crate) async fn open_dynamodb(
@@ -190,12 +224,12 @@ pub(crate) async fn open_dynamodb(
     sources: &Sources,
     _: &Limits,
 ) -> Result<(OpenedStore, Clock), Failure> {
-    Err(not_in_this_build(sources))
+    Err(not_in_this_build(sources, "dynamodb"))
 }
 
-#[cfg(not(feature = "dynamodb"))]
-fn not_in_this_build(sources: &Sources) -> Failure {
-    let rule = "dynamodb is not in this build; build the command with `--features dynamodb`";
+#[cfg(not(all(feature = "dynamodb", feature = "valkey")))]
+fn not_in_this_build(sources: &Sources, feature: &str) -> Failure {
+    let rule = format!("{feature} is not in this build; build the command with `--features {feature}`");
     let name = sources.name("store");
     // Without sources, the name is the id.
     Failure::flag(if name == "store" { "--store" } else { name }, rule)

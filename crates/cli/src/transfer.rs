@@ -8,7 +8,7 @@ use std::time::Duration;
 use aurora_discovery_http::Clock;
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{Import, Limits, PeerState, Store, StoreError};
-use aurora_discovery_settings::{Sources, TableArgs};
+use aurora_discovery_settings::{Sources, TableArgs, ValkeyArgs};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::failure::{Failure, warn};
 use crate::output::print;
-use crate::serve::{StoreKind, data_directory, open_dynamodb, open_embedded};
+use crate::serve::{StoreKind, data_directory, open_dynamodb, open_embedded, open_valkey};
 
 /// The version of the format.
 const VERSION: u32 = 1;
@@ -31,12 +31,14 @@ const FOREVER_MILLIS: u64 = 100 * 365 * 86_400_000;
 /// Arguments of `export` and `import`.
 #[derive(Debug, Args)]
 pub(crate) struct TransferArgs {
-    /// Where registrations are stored: in a data directory, or on a DynamoDB table.
+    /// Where registrations are stored: in a data directory, on a Valkey server, or on a DynamoDB table.
     #[arg(long, env = "AURORA_STORE", default_value = "embedded", value_name = "STORE")]
     store: StoreKind,
     /// The data directory, whose service must be stopped; the default is that of `serve`.
     #[arg(long, env = "AURORA_DATA", value_name = "DIRECTORY")]
     data: Option<PathBuf>,
+    #[command(flatten)]
+    valkey: ValkeyArgs,
     #[command(flatten)]
     table: TableArgs,
 }
@@ -187,6 +189,11 @@ async fn open(args: &TransferArgs) -> Result<(Arc<dyn Store>, Clock), Failure> {
             let limits = Limits { revival_window_millis: FOREVER_MILLIS, ..Limits::default() };
             let clock = Clock::steady();
             let (store, _) = open_embedded(Some(directory), false, &limits, clock.clone()).await?;
+            Ok((store, clock))
+        }
+        StoreKind::Valkey => {
+            let limits = Limits { revival_window_millis: FOREVER_MILLIS, ..Limits::default() };
+            let ((store, _), clock) = open_valkey(&args.valkey, &Sources::default(), &limits).await?;
             Ok((store, clock))
         }
         StoreKind::Dynamodb => {

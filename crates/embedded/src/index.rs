@@ -23,6 +23,7 @@ mod quota;
 mod registration;
 mod renewal;
 mod replay;
+mod replica;
 mod sample;
 mod schedule;
 mod transfer;
@@ -52,6 +53,8 @@ use entry::IdHash;
 pub(crate) use entry::{Entry, Keys, Lease};
 pub(crate) use registration::RemovalDecision;
 pub(crate) use replay::{ParsedRecord, Undo};
+pub use replica::LeaseState;
+pub(crate) use replica::RenewalDecision;
 
 /// All known peers.
 pub(crate) struct Index {

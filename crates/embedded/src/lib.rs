@@ -23,6 +23,12 @@ mod store;
 pub use journal::{CheckpointError, CheckpointReport, OpenError, RecoveryReport, Unavailable};
 pub use store::{EmbeddedOptions, EmbeddedStore, RestoreReport};
 
+/// A copy of the peers of a store that several processes share, for crates that implement one.
+pub mod replica {
+    pub use crate::index::LeaseState;
+    pub use crate::store::{Applied, Change, RemoteState, Replica};
+}
+
 /// The journal and the file layer, without the store.
 #[cfg(any(test, feature = "testing"))]
 pub mod testing {

@@ -6,6 +6,7 @@ mod close;
 mod evict;
 mod figure;
 mod open;
+mod replica;
 mod transfer;
 
 #[cfg(test)]
@@ -21,10 +22,11 @@ use aurora_discovery_registry::{
     Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
     StoreError, StoreMetric, Swept,
 };
-use parking_lot::{RwLock, RwLockReadGuard};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use tokio::task::spawn_blocking;
 
 pub use open::{EmbeddedOptions, RestoreReport};
+pub use replica::{Applied, Change, RemoteState, Replica};
 
 use crate::block_file::BlockFile;
 use crate::changes::ChangeLog;
@@ -59,6 +61,8 @@ struct Shared {
     checkpoint_wanted: AtomicBool,
     /// Changes that were not made durable and could not be reverted. Expected to stay zero.
     failed_reverts: AtomicU64,
+    /// The peers that were evicted, if the store is a replica.
+    evicted: Option<Mutex<Vec<PeerId>>>,
 }
 
 /// Due work that is done per exclusive lock of the index: about a tenth of a millisecond.
@@ -293,6 +297,9 @@ impl EmbeddedStore {
     /// Appends a record that no request waits for. If it is lost, the next checkpoint makes up for
     /// it.
     fn append_in_background(&self, record: &Record<'_>) {
+        if let (Some(evicted), Record::Removed { peer }) = (&self.shared.evicted, record) {
+            evicted.lock().extend(PeerId::parse(peer).ok());
+        }
         let Some(journal) = &self.journal else { return };
         let mut bytes = Vec::with_capacity(Record::HEAD);
         record.encode(&mut bytes);

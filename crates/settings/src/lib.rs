@@ -13,6 +13,7 @@ mod service;
 mod source;
 mod table;
 mod unknown;
+mod valkey;
 
 pub use environment::{ParseError, allow_switch_values, ignore_empty_variables, matches, parse};
 #[cfg(feature = "file")]
@@ -25,6 +26,7 @@ pub use service::ServiceArgs;
 pub use source::{Source, Sources};
 pub use table::TableArgs;
 pub use unknown::unknown_variables;
+pub use valkey::ValkeyArgs;
 
 /// A setting that breaks its rule, as a sentence that names its source and the rule.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -157,8 +157,8 @@ impl RegistryArgs {
     }
 }
 
-/// Limits that only the embedded store enforces. On a shared table each would need another counter
-/// that every registration writes to.
+/// Limits that a DynamoDB table does not enforce, where each would need another counter that every
+/// registration writes to.
 #[derive(Clone, Debug, Args)]
 pub struct EmbeddedArgs {
     /// The maximum total size of all registrations.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use aurora_discovery_settings::{
-    EmbeddedArgs, LogArgs, RegistryArgs, ServerArgs, ServiceArgs, Sources, TableArgs,
+    EmbeddedArgs, LogArgs, RegistryArgs, ServerArgs, ServiceArgs, Sources, TableArgs, ValkeyArgs,
 };
 use clap::{Args, ValueEnum};
 
@@ -26,8 +26,8 @@ pub(crate) struct ServeArgs {
     #[arg(long)]
     pub(crate) print_config: bool,
 
-    /// Where registrations are stored: in this process, or on a DynamoDB table that several
-    /// processes can share.
+    /// Where registrations are stored: in this process, or on a Valkey server or a DynamoDB table
+    /// that several processes can share.
     #[arg(
         long,
         env = "AURORA_STORE",
@@ -46,6 +46,8 @@ pub(crate) struct ServeArgs {
     /// Start even if records in the middle of the journal are damaged, and drop these records.
     #[arg(long, env = "AURORA_DROP_DAMAGED", help_heading = "Store")]
     pub(crate) drop_damaged: bool,
+    #[command(flatten, next_help_heading = "Store")]
+    pub(crate) valkey: ValkeyArgs,
     #[command(flatten, next_help_heading = "Store")]
     pub(crate) table: TableArgs,
     #[command(flatten, next_help_heading = "Leases and bounds")]
@@ -99,6 +101,8 @@ impl ServeArgs {
 pub(crate) enum StoreKind {
     /// This process, in memory and on its disk.
     Embedded,
+    /// A Valkey server.
+    Valkey,
     /// A DynamoDB table.
     Dynamodb,
 }

@@ -20,6 +20,12 @@ pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
             args.embedded.apply(&mut limits);
             limits
         }
+        StoreKind::Valkey => {
+            check_valkey(args)?;
+            let mut limits = args.registry.limits(&args.sources)?;
+            args.embedded.apply(&mut limits);
+            limits
+        }
         StoreKind::Dynamodb => {
             check_table(args)?;
             args.registry.table_limits(&args.sources)?
@@ -32,6 +38,17 @@ pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
     Ok(())
 }
 
+#[cfg(feature = "valkey")]
+fn check_valkey(args: &ServeArgs) -> Result<(), Failure> {
+    args.valkey.options(&args.sources)?;
+    Ok(())
+}
+
+#[cfg(not(feature = "valkey"))]
+fn check_valkey(args: &ServeArgs) -> Result<(), Failure> {
+    Err(super::not_in_this_build(&args.sources, "valkey"))
+}
+
 #[cfg(feature = "dynamodb")]
 fn check_table(args: &ServeArgs) -> Result<(), Failure> {
     args.table.options(&args.sources)?;
@@ -40,5 +57,5 @@ fn check_table(args: &ServeArgs) -> Result<(), Failure> {
 
 #[cfg(not(feature = "dynamodb"))]
 fn check_table(args: &ServeArgs) -> Result<(), Failure> {
-    Err(super::not_in_this_build(&args.sources))
+    Err(super::not_in_this_build(&args.sources, "dynamodb"))
 }

@@ -25,4 +25,6 @@ mod time;
 mod tls;
 mod transfer;
 mod usage_error;
+#[cfg(feature = "stand-in")]
+mod valkey;
 mod verb;

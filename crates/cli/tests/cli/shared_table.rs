@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use crate::command::{Running, Service, run};
 use crate::time::libfaketime;
+use crate::transfer::moves_through_a_shared_store;
 
 /// The maximum delay until another process's write is visible.
 const LAG: Duration = Duration::from_secs(5);
@@ -23,7 +24,7 @@ const LAG: Duration = Duration::from_secs(5);
 aurora_discovery_contract_tests::contract_suite!(serve);
 
 /// A new table, created by the command.
-pub(crate) fn table() -> String {
+fn table() -> String {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
     // The process id alone could also be that of an earlier process.
@@ -33,12 +34,12 @@ pub(crate) fn table() -> String {
     name
 }
 
-pub(crate) fn endpoint() -> String {
+fn endpoint() -> String {
     std::env::var("AURORA_DYNAMODB_ENDPOINT")
         .expect("AURORA_DYNAMODB_ENDPOINT is not set; run this by scripts/dynamodb-local run local …")
 }
 
-pub(crate) fn start(table: &str) -> (String, Running) {
+fn start(table: &str) -> (String, Running) {
     start_with(table, &[])
 }
 
@@ -174,4 +175,14 @@ async fn concurrent_registrations_and_heartbeats_from_two_processes_leave_one_re
         }
         assert!(!is_last, "the processes still disagree: {listed:?}");
     }
+}
+
+#[test]
+fn a_network_moves_from_a_directory_to_a_table_and_back() {
+    let (name, endpoint) = (table(), endpoint());
+    let on_table = ["--store", "dynamodb", "--table", &name, "--dynamodb-endpoint", &endpoint];
+    moves_through_a_shared_store(&on_table, || {
+        let (endpoint, running) = start(&name);
+        Service { endpoint, running }
+    });
 }

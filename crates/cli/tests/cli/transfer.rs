@@ -89,24 +89,20 @@ fn an_import_reports_what_it_cannot_read() {
     assert!(!Path::new(&path("missing")).exists(), "an export creates nothing");
 }
 
+/// Moves a network from a directory to a shared store, which the arguments name, and to another
+/// directory.
 #[cfg(feature = "stand-in")]
-#[test]
-fn a_network_moves_from_a_directory_to_a_table_and_back() {
-    use crate::shared_table::{endpoint, start, table};
-
+pub(crate) fn moves_through_a_shared_store(store: &[&str], start: impl FnOnce() -> Service) {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
     let (from, to, token) = (path("from"), path("to"), path("token"));
     fill(Path::new(&from), &token);
-    let (name, dynamodb) = (table(), endpoint());
-    let on_table = ["--store", "dynamodb", "--table", &name, "--dynamodb-endpoint", &dynamodb];
-    let imported = import(&on_table, &export(&["--data", &from]));
+    let imported = import(store, &export(&["--data", &from]));
     assert_eq!((imported.code, imported.out.as_str()), (0, "2 peers imported\n"), "{}", imported.err);
-    let (url, running) = start(&name);
-    let service = Service { endpoint: url, running };
+    let service = start();
     alice_is_held(&service, &token);
     drop(service);
-    let back = import(&["--data", &to], &export(&on_table));
+    let back = import(&["--data", &to], &export(store));
     assert_eq!((back.code, back.out.as_str()), (0, "2 peers imported\n"), "{}", back.err);
     alice_is_held(&Service::on(Path::new(&to)), &token);
 }

@@ -114,7 +114,7 @@ impl Index {
     }
 
     /// The keeper of a peer after a heartbeat. `None` if the heartbeat counts against no limit.
-    fn keeper(&self, claim: &Claim, proof: Proof) -> Option<Keeper> {
+    pub(super) fn keeper(&self, claim: &Claim, proof: Proof) -> Option<Keeper> {
         match proof {
             Proof::Unproven if self.limits.max_peers_per_source > 0 => Keeper::new(claim.source),
             Proof::Proven | Proof::Unproven => None,
@@ -122,7 +122,7 @@ impl Index {
     }
 
     /// Whether a keeper may keep no further peer alive.
-    fn is_at_limit(&self, keeper: Option<Keeper>) -> bool {
+    pub(super) fn is_at_limit(&self, keeper: Option<Keeper>) -> bool {
         keeper.is_some_and(|keeper| self.quota.kept_by(keeper) >= self.limits.max_peers_per_source)
     }
 }

@@ -38,7 +38,7 @@ impl EmbeddedStore {
 
     /// The slots of the subjects' peers in a range of slots from `from`, and the end of the range.
     /// It is empty after the last slot. A slot that an id determines is found at once.
-    fn search(&self, subjects: &[Subject], from: u32) -> (Vec<u32>, u32) {
+    pub(super) fn search(&self, subjects: &[Subject], from: u32) -> (Vec<u32>, u32) {
         let index = self.shared.index.read();
         if let [Subject::Peer(peer)] = subjects {
             return (index.find_peer(peer).into_iter().collect(), from);

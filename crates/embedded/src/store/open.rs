@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::Limits;
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{EmbeddedStore, Shared};
 use crate::block_file::BlockFile;
@@ -123,6 +123,14 @@ impl EmbeddedStore {
         Ok(Arc::new(Self::of(shared, Some(Arc::new(journal)), blocks, restored)))
     }
 
+    /// Opens an empty store without a disk that keeps a list of the peers that it evicts.
+    pub(super) fn in_memory_of_replica(limits: Limits) -> Self {
+        let keys = Keys::new();
+        let mut shared = Shared::new(Index::new(limits, keys.clone()), keys);
+        shared.evicted = Some(Mutex::default());
+        Self::of(Arc::new(shared), None, BlockFile::in_memory(), RestoreReport::default())
+    }
+
     fn of(
         shared: Arc<Shared>,
         journal: Option<Arc<Journal<Undo>>>,
@@ -142,6 +150,7 @@ impl Shared {
             closed: AtomicBool::new(false),
             checkpoint_wanted: AtomicBool::new(false),
             failed_reverts: AtomicU64::new(0),
+            evicted: None,
         }
     }
 }

@@ -48,6 +48,10 @@ impl Keeper {
     pub(crate) fn key(self) -> u64 {
         self.0.get()
     }
+
+    pub(crate) fn source(self) -> Source {
+        PackedSource(self.0.get()).unpack()
+    }
 }
 
 /// A network as a key of a table. Networks of different kinds have different keys.

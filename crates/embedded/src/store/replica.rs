@@ -1,0 +1,312 @@
+//! A replica: the index of peers that a shared store keeps.
+
+use std::sync::Arc;
+
+use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
+use aurora_discovery_registry::{
+    Claim, Evicted, Holder, Import, Limits, PeerState, PutRequest, PutResult, Removal, Renewal, Replacement,
+};
+
+use super::{EmbeddedStore, Shared};
+use crate::index::{Entry, Index, Keys, Lease, LeaseState, ParsedRecord, RemovalDecision, RenewalDecision};
+
+/// A copy in memory of the peers of a store that several processes share.
+///
+/// A replica decides about changes by the rules and bounds of the embedded store, and applies them at
+/// once. It passes each as a [`Change`] to its caller, in order and while the index is locked. The
+/// caller writes the change to the shared store, on the condition that the peer there still is as it
+/// was when the replica decided, and otherwise calls [`Replica::revert`]. Changes of other processes
+/// come in through [`Replica::apply`].
+#[derive(Clone)]
+pub struct Replica {
+    store: Arc<EmbeddedStore>,
+}
+
+/// A change that the replica has decided and applied.
+#[derive(Debug)]
+pub struct Change {
+    /// The peer.
+    pub peer: PeerId,
+    /// The state on which the decision is based. `None` if the peer was unknown.
+    pub before: Option<LeaseState>,
+    /// The state after the change. `None` if the peer is deleted.
+    pub after: Option<LeaseState>,
+    /// The whole peer, in the encoding of [`RemoteState::Peer`]. `None` if the change concerns only
+    /// the lease.
+    pub record: Option<Box<[u8]>>,
+    /// The record of the peer before the change, where the change replaces or deletes it.
+    undo: Option<Box<[u8]>>,
+}
+
+/// The state of a peer, as another process has written it.
+#[derive(Clone, Copy, Debug)]
+pub enum RemoteState<'a> {
+    /// The whole peer.
+    Peer(&'a LeaseState, &'a [u8]),
+    /// A new lease of the same registration.
+    Lease(&'a LeaseState),
+    /// The peer was deleted.
+    Deleted,
+}
+
+/// The result of applying the change of another process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The replica has the change.
+    Done,
+    /// The lease is of a registration that the replica does not have.
+    UnknownRegistration,
+    /// The record can't be parsed, or is not of this peer and lease. The replica does not have the
+    /// peer.
+    Unreadable,
+}
+
+/// Slots that are looked at per exclusive lock of the index.
+const RETAIN_STEPS: u32 = 4_096;
+
+impl Replica {
+    /// An empty replica.
+    pub fn new(limits: Limits) -> Self {
+        Self { store: Arc::new(EmbeddedStore::in_memory_of_replica(limits)) }
+    }
+
+    /// The store that lists and counts the peers. It must not be used to change them.
+    pub fn peers(&self) -> &EmbeddedStore {
+        &self.store
+    }
+
+    /// Decides about a registration. If it is accepted, it is applied and passed to `queue`.
+    pub fn put(&self, put: PutRequest, now: Timestamp, queue: impl FnOnce(Change)) -> PutResult {
+        let PutRequest { registration, ttl, claim, token_only, new_token, signing } = put;
+        let replacement = Replacement { claim: &claim, token_only, signing: &signing };
+        let holder = Holder { source: claim.source, token: new_token, page: claim.page.page(), token_only };
+        let keys = &self.shared().keys;
+        let mut entry = Entry::new(registration, holder, Lease::begin(ttl, now), keys);
+        let mut index = self.store.write(now);
+        let admission = match index.admit(&mut entry, &replacement, now) {
+            Ok(admission) => admission,
+            Err(refusal) => return refusal,
+        };
+        if let (true, Some(token)) = (admission.token_kept, claim.token) {
+            entry.content.holder.token = token;
+        }
+        index.make_room(&entry, &admission, &mut |record| self.store.append_in_background(record));
+        let before = admission.slot.map(|slot| index.lease_state(slot));
+        let undo = record_of(&index, admission.slot);
+        index.insert(&entry, admission.slot);
+        let mut record = Vec::with_capacity(entry.record_len());
+        entry.encode(&mut record);
+        let after = index.find_peer(&entry.peer_id).map(|slot| index.lease_state(slot));
+        queue(Change { peer: entry.peer_id, before, after, record: Some(record.into()), undo });
+        PutResult::Stored { token_kept: admission.token_kept }
+    }
+
+    /// Decides about a heartbeat. If it changes the lease, the change is applied and passed to
+    /// `queue`.
+    pub fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp, queue: impl FnOnce(Change)) -> Renewal {
+        let hash = self.shared().keys.peer(peer.as_str().as_bytes());
+        if let RenewalDecision::Unchanged(renewal) =
+            self.store.read(now).decide_renewal(peer, hash, claim, now)
+        {
+            return renewal;
+        }
+        let mut index = self.store.write(now);
+        match index.decide_renewal(peer, hash, claim, now) {
+            RenewalDecision::Unchanged(renewal) => renewal,
+            RenewalDecision::Change { renewal, slot, after } => {
+                let before = Some(index.lease_state(slot));
+                index.set_lease_state(slot, &after);
+                if matches!(renewal, Renewal::Renewed { revived: true, .. }) {
+                    index.count_revival();
+                }
+                let peer = peer.clone();
+                queue(Change { peer, before, after: Some(after), record: None, undo: None });
+                renewal
+            }
+        }
+    }
+
+    /// Decides about a deregistration. If it is granted, it is applied and passed to `queue`.
+    pub fn remove(
+        &self,
+        peer: &PeerId,
+        claim: &Claim,
+        now: Timestamp,
+        queue: impl FnOnce(Change),
+    ) -> Removal {
+        let hash = self.shared().keys.peer(peer.as_str().as_bytes());
+        let mut index = self.store.write(now);
+        let (slot, was_live) = match index.check_removal(peer, hash, claim, now) {
+            RemovalDecision::Granted { slot, is_live } => (slot, is_live),
+            RemovalDecision::Held(held) => return Removal::Held(held),
+            RemovalDecision::Unknown => return Removal::Unknown,
+        };
+        let before = Some(index.lease_state(slot));
+        let undo = record_of(&index, Some(slot));
+        index.deregister(slot, now);
+        let tombstone = index.find_peer(peer);
+        let after = tombstone.map(|slot| index.lease_state(slot));
+        queue(Change { peer: peer.clone(), before, after, record: record_of(&index, tombstone), undo });
+        Removal::Removed { was_live }
+    }
+
+    /// Deletes peers of `subjects`, whoever holds them, and passes each deletion to `queue` with what it
+    /// adds to the count. `from` is 0 at first; `None` is returned at the end, and otherwise where the
+    /// next call continues.
+    pub fn evict(
+        &self,
+        subjects: &[Subject],
+        from: u32,
+        now: Timestamp,
+        mut queue: impl FnMut(Change, Evicted),
+    ) -> Option<u32> {
+        let (slots, until) = self.store.search(subjects, from);
+        let mut index = self.store.write(now);
+        for slot in slots {
+            if slot >= index.slot_count() || !index.is_of_any(slot, subjects) {
+                continue;
+            }
+            let Ok(peer) = PeerId::parse(&index.id_of(slot)) else { continue };
+            let count = match index.liveness_of(slot) {
+                Some(true) => Evicted { live: 1, dormant: 0 },
+                Some(false) => Evicted { live: 0, dormant: 1 },
+                None => Evicted::default(),
+            };
+            let (before, undo) = (Some(index.lease_state(slot)), record_of(&index, Some(slot)));
+            index.remove(slot);
+            queue(Change { peer, before, after: None, record: None, undo }, count);
+        }
+        (until != from).then_some(until)
+    }
+
+    /// Inserts a peer of another store, unless one of its name is known, and passes it to `queue`.
+    pub fn import(&self, state: PeerState, now: Timestamp, queue: impl FnOnce(Change)) -> Import {
+        let mut index = self.store.write(now);
+        let entry = Entry::import(state, -index.time_offset(), now, &self.shared().keys);
+        if index.find_peer(&entry.peer_id).is_some() {
+            return Import::Known;
+        }
+        let mut record = Vec::with_capacity(entry.record_len());
+        entry.encode(&mut record);
+        index.insert(&entry, None);
+        let after = index.find_peer(&entry.peer_id).map(|slot| index.lease_state(slot));
+        queue(Change { peer: entry.peer_id, before: None, after, record: Some(record.into()), undo: None });
+        Import::Stored
+    }
+
+    /// Reverts changes, in the order in which `changes` returns them, which is the reverse of the
+    /// order in which they were made. It is called while the index is locked, so that no other change
+    /// is decided in between. A peer that has changed again stays as it is.
+    pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) {
+        let mut index = self.shared().write();
+        for change in changes() {
+            let slot = index.find_peer(&change.peer);
+            let current = slot.map(|slot| index.lease_state(slot));
+            let is_current = match (&current, &change.after) {
+                (Some(current), Some(after)) => current.is_same(after),
+                (current, after) => current.is_none() && after.is_none(),
+            };
+            if !is_current {
+                continue;
+            }
+            let Some(before) = &change.before else {
+                slot.into_iter().for_each(|slot| index.remove(slot));
+                continue;
+            };
+            let mut slot = slot;
+            if let Some(undo) = &change.undo
+                && let Ok(ParsedRecord::Registered(entry)) = ParsedRecord::parse(undo, &self.shared().keys)
+            {
+                index.insert(&entry, slot);
+                slot = index.find_peer(&change.peer);
+            }
+            slot.into_iter().for_each(|slot| index.set_lease_state(slot, before));
+        }
+    }
+
+    /// Applies the change of another process.
+    pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>) -> Applied {
+        match state {
+            RemoteState::Peer(lease, record) => self.apply_peer(peer, lease, record),
+            RemoteState::Lease(lease) => self.apply_lease(peer, lease),
+            RemoteState::Deleted => {
+                let mut index = self.shared().write();
+                index.find_peer(peer).into_iter().for_each(|slot| index.remove(slot));
+                Applied::Done
+            }
+        }
+    }
+
+    fn apply_peer(&self, peer: &PeerId, lease: &LeaseState, record: &[u8]) -> Applied {
+        let entry = entry_of(peer, lease, record, &self.shared().keys);
+        let mut index = self.shared().write();
+        let slot = index.find_peer(peer);
+        let Some(mut entry) = entry else {
+            slot.into_iter().for_each(|slot| index.remove(slot));
+            return Applied::Unreadable;
+        };
+        if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
+            return Applied::Done;
+        }
+        entry.dormant = lease.left_at.is_some() || !index.is_before(lease.expires_at);
+        index.insert(&entry, slot);
+        if let Some(slot) = index.find_peer(peer) {
+            index.set_lease_state(slot, lease);
+        }
+        Applied::Done
+    }
+
+    fn apply_lease(&self, peer: &PeerId, lease: &LeaseState) -> Applied {
+        let mut index = self.shared().write();
+        let Some(slot) = index.find_peer(peer) else { return Applied::UnknownRegistration };
+        let current = index.lease_state(slot);
+        let same_registration = current.registered_at == lease.registered_at
+            && current.token == lease.token
+            && current.left_at == lease.left_at;
+        if !same_registration {
+            return Applied::UnknownRegistration;
+        }
+        index.set_lease_state(slot, lease);
+        Applied::Done
+    }
+
+    /// Deletes the peers that `keep` does not select by their ids.
+    pub fn retain(&self, keep: impl Fn(&str) -> bool) {
+        let mut next = Some(0);
+        while let Some(first) = next {
+            next = self.shared().write().retain(first, RETAIN_STEPS, &keep);
+        }
+    }
+
+    /// Takes the peers that were evicted since the last call: dormant ones, to make room for others or
+    /// because their time was over.
+    pub fn take_evicted(&self) -> Vec<PeerId> {
+        self.shared().evicted.as_ref().map(|evicted| std::mem::take(&mut *evicted.lock())).unwrap_or_default()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.store.shared
+    }
+}
+
+/// The peer of a record, with this lease. `None` if the record can't be parsed, or is of another peer or
+/// registration.
+fn entry_of(peer: &PeerId, lease: &LeaseState, record: &[u8], keys: &Keys) -> Option<Entry> {
+    let Ok(ParsedRecord::Registered(mut entry)) = ParsedRecord::parse(record, keys) else { return None };
+    let content = &mut entry.content;
+    let left_at = content.signed.as_ref().and_then(|signed| signed.lock.left_at);
+    let is_of_lease = content.registered_at == lease.registered_at
+        && content.holder.token == lease.token
+        && left_at == lease.left_at;
+    content.expires_at = lease.expires_at;
+    content.last_seen = lease.last_seen;
+    content.proven_at = lease.proven_at;
+    (entry.peer_id == *peer && is_of_lease).then_some(entry)
+}
+
+/// The record of the peer in a slot.
+fn record_of(index: &Index, slot: Option<u32>) -> Option<Box<[u8]>> {
+    let mut record = Vec::new();
+    index.record(slot?, 0, &mut record);
+    Some(record.into())
+}

@@ -1,0 +1,48 @@
+//! The list of blocks, in a key of its own. It changes a few times a month, so that no process keeps a
+//! copy of it or follows its changes.
+
+use aurora_discovery_registry::{BlockList, StoreError};
+use redis::{Pipeline, Value};
+
+use crate::failure::{may_have_taken_effect, unavailable};
+use crate::shared::Shared;
+use crate::writer::LAST_CONFIRM_MILLIS;
+
+const REPLACE: &str = include_str!("script/replace_blocks.lua");
+const VERSION_FIELD: &str = "version";
+const TEXT_FIELD: &str = "text";
+
+/// Reads the list.
+pub(crate) async fn read(shared: &Shared) -> Result<BlockList, StoreError> {
+    let failed = |error: redis::RedisError| unavailable(error.to_string());
+    let mut connection = shared.connector.connect(shared.options.response_timeout).await.map_err(failed)?;
+    let mut command = redis::cmd("HMGET");
+    command.arg(&shared.keys.blocks).arg(VERSION_FIELD).arg(TEXT_FIELD);
+    let (version, text): (Option<u64>, Option<String>) =
+        command.query_async(&mut connection).await.map_err(failed)?;
+    Ok(BlockList { version: version.unwrap_or_default(), text: text.unwrap_or_default() })
+}
+
+/// Replaces the list if it has this version, and waits until that is durable.
+pub(crate) async fn replace(shared: &Shared, text: &str, version: u64) -> Result<bool, StoreError> {
+    let failed = |error: redis::RedisError| unavailable(error.to_string());
+    let mut connection = shared.connector.connect(shared.options.response_timeout).await.map_err(failed)?;
+    let mut pipeline = Pipeline::new();
+    pipeline.cmd("EVAL").arg(REPLACE).arg(1).arg(&shared.keys.blocks).arg(version).arg(text);
+    let confirmation = shared.confirmation();
+    if let Some(confirmation) = confirmation {
+        confirmation.push(&mut pipeline, LAST_CONFIRM_MILLIS);
+    }
+    let count = 1 + usize::from(confirmation.is_some());
+    let sent = connection.send_packed_commands(&pipeline, 0, count).await;
+    let mut replies = sent.map_err(|error| may_have_taken_effect(&error.to_string()))?.into_iter();
+    let is_replaced = match replies.next() {
+        Some(Value::Int(replaced)) => replaced == 1,
+        Some(Value::ServerError(error)) => return Err(unavailable(error.to_string())),
+        _ => return Err(may_have_taken_effect("the script returned no number")),
+    };
+    if let Some(confirmation) = confirmation.filter(|_| is_replaced) {
+        confirmation.check(replies.next()).map_err(|cause| may_have_taken_effect(&cause))?;
+    }
+    Ok(is_replaced)
+}

@@ -1,0 +1,87 @@
+//! The confirmation that what was written before on the same connection is durable.
+
+use redis::{Pipeline, Value};
+
+use crate::options::ValkeyOptions;
+
+/// What confirms a registration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Confirmation {
+    /// The primary and this many replicas have it on disk.
+    Disks { replicas: u32 },
+    /// This many replicas have it in memory.
+    Memory { replicas: u32 },
+}
+
+impl Confirmation {
+    /// What the options require. `None` if a response of the server is enough.
+    pub(crate) fn required(options: &ValkeyOptions) -> Option<Self> {
+        match (options.weak_durability, options.replicas) {
+            (false, replicas) => Some(Self::Disks { replicas }),
+            (true, 0) => None,
+            (true, replicas) => Some(Self::Memory { replicas }),
+        }
+    }
+
+    /// Adds the command, which waits for at most `millis` milliseconds.
+    pub(crate) fn push(self, pipeline: &mut Pipeline, millis: u32) {
+        match self {
+            Self::Disks { replicas } => pipeline.cmd("WAITAOF").arg(1).arg(replicas).arg(millis),
+            Self::Memory { replicas } => pipeline.cmd("WAIT").arg(replicas).arg(millis),
+        };
+    }
+
+    /// Checks the reply.
+    pub(crate) fn check(self, reply: Option<Value>) -> Result<(), String> {
+        match (self, reply) {
+            (_, Some(Value::ServerError(error))) => Err(error.to_string()),
+            (Self::Disks { replicas }, Some(Value::Array(counts))) => {
+                let [Value::Int(local), Value::Int(remote)] = counts[..] else {
+                    return Err("WAITAOF returned another list".to_owned());
+                };
+                if local < 1 {
+                    return Err("the primary did not sync its disk in time".to_owned());
+                }
+                enough(remote, replicas)
+            }
+            (Self::Memory { replicas }, Some(Value::Int(count))) => enough(count, replicas),
+            _ => Err("the server did not confirm it".to_owned()),
+        }
+    }
+}
+
+fn enough(count: i64, replicas: u32) -> Result<(), String> {
+    if count >= i64::from(replicas) {
+        return Ok(());
+    }
+    Err(format!("{count} of {replicas} replicas confirmed it in time"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_counts_of_waitaof_are_checked() {
+        let disks = Confirmation::Disks { replicas: 1 };
+        let reply = |local, remote| Some(Value::Array(vec![Value::Int(local), Value::Int(remote)]));
+        assert_eq!(disks.check(reply(1, 1)), Ok(()));
+        assert_eq!(disks.check(reply(1, 2)), Ok(()));
+        assert!(disks.check(reply(0, 1)).unwrap_err().contains("primary"));
+        assert!(disks.check(reply(1, 0)).unwrap_err().contains("0 of 1 replicas"));
+        assert!(disks.check(Some(Value::Int(1))).is_err() && disks.check(None).is_err());
+        let memory = Confirmation::Memory { replicas: 2 };
+        assert_eq!(memory.check(Some(Value::Int(2))), Ok(()));
+        assert!(memory.check(Some(Value::Int(1))).is_err());
+    }
+
+    #[test]
+    fn weak_durability_needs_no_disk() {
+        let required = |weak_durability, replicas| {
+            Confirmation::required(&ValkeyOptions { weak_durability, replicas, ..ValkeyOptions::new("") })
+        };
+        assert_eq!(required(false, 0), Some(Confirmation::Disks { replicas: 0 }));
+        assert_eq!(required(true, 0), None);
+        assert_eq!(required(true, 1), Some(Confirmation::Memory { replicas: 1 }));
+    }
+}

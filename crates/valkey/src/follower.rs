@@ -1,0 +1,286 @@
+//! Follows the log, so that the replica has the changes of all processes.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_discovery_embedded::replica::{Applied, RemoteState};
+use aurora_discovery_protocol::PeerId;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
+use tokio::time::Instant;
+
+use crate::clock::Moment;
+use crate::entry::{LogEntry, LoggedChange, Nonce, StreamId, array, bytes, peer_id};
+use crate::failure::{unavailable, unexpected};
+use crate::lease;
+use crate::queue::Outcome;
+use crate::shared::Shared;
+
+/// How long the server waits for an entry before it responds that there is none. The replica counts as
+/// current for a multiple of it.
+const BLOCK_MILLIS: u64 = 1_000;
+/// The entries of one response.
+const MAX_ENTRIES: usize = 256;
+/// The peers that are read at once.
+const SCAN_COUNT: usize = 1_000;
+const RECONNECT_DELAY: Duration = Duration::from_millis(200);
+
+/// Follows the log.
+pub(crate) struct Follower {
+    shared: Arc<Shared>,
+    /// The last entry that the replica has. `None` before all peers were read.
+    last: Option<Last>,
+}
+
+/// An entry of the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Last {
+    id: StreamId,
+    /// `None` if the log was never written to.
+    nonce: Option<Nonce>,
+}
+
+impl Follower {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared, last: None }
+    }
+
+    /// Runs until the task is aborted.
+    pub(crate) async fn run(mut self) {
+        loop {
+            if let Err(error) = self.follow().await {
+                tracing::warn!(cause = %error, "lost the log of changes in Valkey");
+            }
+            tokio::time::sleep(RECONNECT_DELAY).await;
+        }
+    }
+
+    /// Follows the log over one connection, until it fails.
+    async fn follow(&mut self) -> RedisResult<()> {
+        // A response may take as long as the server waits for an entry.
+        let timeout = self.shared.options.response_timeout + Duration::from_millis(BLOCK_MILLIS);
+        let mut connection = self.shared.connector.connect(timeout).await?;
+        self.sample_time(&mut connection).await?;
+        if !self.log_has_last(&mut connection).await? {
+            self.load(&mut connection).await?;
+        }
+        loop {
+            if self.shared.clock.needs_sample() {
+                self.sample_time(&mut connection).await?;
+            }
+            self.read(&mut connection).await?;
+        }
+    }
+
+    /// Reads what has been added to the log, or waits for it.
+    async fn read(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let Some(last) = self.last else { return Err(unexpected("no peers were read")) };
+        let asked_at = Instant::now();
+        let mut command = redis::cmd("XREAD");
+        command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK_MILLIS);
+        command.arg("STREAMS").arg(&self.shared.keys.log).arg(last.id.to_string());
+        let entries = match connection.send_packed_command(&command).await? {
+            Value::Nil => Vec::new(),
+            reply => entries_of(reply).ok_or_else(|| unexpected("XREAD returned no entries"))?,
+        };
+        let is_all = entries.len() < MAX_ENTRIES;
+        for entry in entries {
+            let Some(entry) = LogEntry::parse(entry) else {
+                // What it changed is not known.
+                self.shared.counters.unreadable.add(1);
+                return self.load(connection).await;
+            };
+            if entry.previous != self.last.and_then(|last| last.nonce) {
+                tracing::warn!(entry = %entry.id, "the log lacks entries; reading all peers again");
+                return self.load(connection).await;
+            }
+            if !self.shared.queue.is_own(entry.nonce) {
+                self.apply(connection, &entry).await?;
+            }
+            self.advance(Last { id: entry.id, nonce: Some(entry.nonce) });
+        }
+        if is_all {
+            self.shared.set_current(asked_at);
+        }
+        Ok(())
+    }
+
+    fn advance(&mut self, last: Last) {
+        self.last = Some(last);
+        self.shared.position.send_replace(last.id);
+    }
+
+    async fn apply(&self, connection: &mut MultiplexedConnection, entry: &LogEntry) -> RedisResult<()> {
+        for (id, value) in &entry.changes {
+            let (Some(peer), Some(change)) = (peer_id(id), LoggedChange::parse(value)) else {
+                self.skip(id);
+                continue;
+            };
+            let state = match &change {
+                LoggedChange::Peer(lease, record) => RemoteState::Peer(lease, record),
+                LoggedChange::Lease(lease) => RemoteState::Lease(lease),
+                LoggedChange::Deleted => RemoteState::Deleted,
+            };
+            match self.shared.replica.apply(&peer, state) {
+                Applied::Done => {}
+                Applied::Unreadable => self.skip(id),
+                // The replica has evicted the peer, which was revived at the same time.
+                Applied::UnknownRegistration => self.read_peer(connection, &peer).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_peer(&self, connection: &mut MultiplexedConnection, peer: &PeerId) -> RedisResult<()> {
+        match stored_peer(connection, &self.shared, peer).await? {
+            (Some(lease), Some(record)) => self.load_peer(peer.as_str().as_bytes(), &lease, &record),
+            _ => _ = self.shared.replica.apply(peer, RemoteState::Deleted),
+        }
+        Ok(())
+    }
+
+    /// Whether the log of this server has the last entry that the replica has. Otherwise the server has
+    /// other changes, or the log was trimmed.
+    async fn log_has_last(&self, connection: &mut MultiplexedConnection) -> RedisResult<bool> {
+        let Some(Last { id, nonce: Some(nonce) }) = self.last else { return Ok(false) };
+        let mut command = redis::cmd("XRANGE");
+        command.arg(&self.shared.keys.log).arg(id.to_string()).arg(id.to_string());
+        let reply = connection.send_packed_command(&command).await?;
+        let entry = array(reply).and_then(|entries| entries.into_iter().next()).and_then(LogEntry::parse);
+        Ok(entry.is_some_and(|entry| entry.nonce == nonce))
+    }
+
+    /// Reads all peers. Nothing is written in the meantime by this process, and what other processes
+    /// write is in the log after the entry at which this begins.
+    async fn load(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let shared = Arc::clone(&self.shared);
+        shared.set_outdated();
+        let _turn = shared.turn.lock().await;
+        shared.counters.loads.add(1);
+        shared.replica.revert(|| {
+            let outcome = Outcome::Failed(unavailable("all peers are read again from Valkey"));
+            let mut changes: Vec<_> =
+                shared.queue.take_all().into_iter().filter_map(|item| item.finish(outcome.clone())).collect();
+            changes.reverse();
+            changes
+        });
+        shared.queue.forget_all();
+        self.last = None;
+        let started = Instant::now();
+        let last = self.last_entry(connection).await?;
+        let mut stored = HashSet::new();
+        let mut cursor = b"0".to_vec();
+        loop {
+            let mut command = redis::cmd("HSCAN");
+            command.arg(&shared.keys.leases).arg(&cursor).arg("COUNT").arg(SCAN_COUNT);
+            let reply = connection.send_packed_command(&command).await?;
+            let (next, leases) = scanned(reply).ok_or_else(|| unexpected("HSCAN returned no leases"))?;
+            self.load_peers(connection, &leases, &mut stored).await?;
+            cursor = next;
+            if cursor == b"0" {
+                break;
+            }
+        }
+        shared.replica.retain(|id| stored.contains(id));
+        self.advance(last);
+        shared.set_current(started);
+        tracing::info!(
+            peers = stored.len(),
+            millis = started.elapsed().as_millis(),
+            "read all peers from Valkey"
+        );
+        Ok(())
+    }
+
+    async fn last_entry(&self, connection: &mut MultiplexedConnection) -> RedisResult<Last> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(&self.shared.keys.log).arg("+").arg("-").arg("COUNT").arg(1);
+        let reply = connection.send_packed_command(&command).await?;
+        let entries = array(reply).ok_or_else(|| unexpected("XREVRANGE returned no entries"))?;
+        let Some(entry) = entries.into_iter().next() else {
+            return Ok(Last { id: StreamId::default(), nonce: None });
+        };
+        let entry =
+            LogEntry::parse(entry).ok_or_else(|| unexpected("the last entry of the log is not readable"))?;
+        Ok(Last { id: entry.id, nonce: Some(entry.nonce) })
+    }
+
+    /// Loads the peers with these leases, and adds their ids to `stored`.
+    async fn load_peers(
+        &self,
+        connection: &mut MultiplexedConnection,
+        leases: &[(Vec<u8>, Vec<u8>)],
+        stored: &mut HashSet<String>,
+    ) -> RedisResult<()> {
+        if leases.is_empty() {
+            return Ok(());
+        }
+        let mut command = redis::cmd("HMGET");
+        command.arg(&self.shared.keys.peers);
+        for (id, _) in leases {
+            command.arg(id);
+        }
+        let reply = connection.send_packed_command(&command).await?;
+        let records = array(reply).ok_or_else(|| unexpected("HMGET returned no records"))?;
+        for ((id, lease), record) in leases.iter().zip(records) {
+            self.load_peer(id, lease, &bytes(record).unwrap_or_default());
+            stored.extend(String::from_utf8(id.clone()).ok());
+        }
+        Ok(())
+    }
+
+    fn load_peer(&self, id: &[u8], lease: &[u8], record: &[u8]) {
+        let Some((peer, lease)) = peer_id(id).zip(lease::parse(lease)) else { return self.skip(id) };
+        if self.shared.replica.apply(&peer, RemoteState::Peer(&lease, record)) == Applied::Unreadable {
+            self.skip(id);
+        }
+    }
+
+    fn skip(&self, id: &[u8]) {
+        self.shared.counters.unreadable.add(1);
+        let peer = String::from_utf8_lossy(id);
+        tracing::warn!(%peer, "skipped a peer in Valkey that can't be parsed");
+    }
+
+    async fn sample_time(&self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
+        let sent = Moment::now();
+        let (seconds, micros): (u64, u32) = redis::cmd("TIME").query_async(connection).await?;
+        let told = Duration::from_secs(seconds) + Duration::from_micros(micros.into());
+        self.shared.clock.observe(told, sent, Moment::now());
+        Ok(())
+    }
+}
+
+/// The lease and the record of a peer, as stored.
+pub(crate) async fn stored_peer(
+    connection: &mut MultiplexedConnection,
+    shared: &Shared,
+    peer: &PeerId,
+) -> RedisResult<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+    let mut pipeline = redis::pipe();
+    pipeline.cmd("HGET").arg(&shared.keys.leases).arg(peer.as_str());
+    pipeline.cmd("HGET").arg(&shared.keys.peers).arg(peer.as_str());
+    pipeline.query_async(connection).await
+}
+
+/// The entries in a reply to `XREAD` for one stream.
+fn entries_of(reply: Value) -> Option<Vec<Value>> {
+    let [stream] = <[Value; 1]>::try_from(array(reply)?).ok()?;
+    let [_, entries] = <[Value; 2]>::try_from(array(stream)?).ok()?;
+    array(entries)
+}
+
+/// The next cursor, and pairs of names and values.
+type Scanned = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
+
+/// The reply to `HSCAN`.
+fn scanned(reply: Value) -> Option<Scanned> {
+    let [cursor, fields] = <[Value; 2]>::try_from(array(reply)?).ok()?;
+    let mut fields = array(fields)?.into_iter();
+    let mut pairs = Vec::new();
+    while let (Some(name), Some(value)) = (fields.next(), fields.next()) {
+        pairs.push((bytes(name)?, bytes(value)?));
+    }
+    Some((bytes(cursor)?, pairs))
+}

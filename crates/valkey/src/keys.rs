@@ -1,0 +1,47 @@
+//! The keys of a registry. The only file that knows their names.
+
+/// The keys of one registry. All are in one hash slot, so that one script may use them all.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    /// Hash: the id of a peer → its lease, see `lease.rs`.
+    pub(crate) leases: String,
+    /// Hash: the id of a peer → its record, in the encoding of the embedded store's journal.
+    pub(crate) peers: String,
+    /// Stream: the changes, one entry for each batch.
+    pub(crate) log: String,
+    /// String: the nonce of the last entry of the log.
+    pub(crate) head: String,
+    /// Hash: the version of this layout, and the secret that the processes share.
+    pub(crate) meta: String,
+    /// Hash: the version and the text of the list of blocks.
+    pub(crate) blocks: String,
+}
+
+impl Keys {
+    /// The keys of the registry with this name.
+    pub(crate) fn new(name: &str) -> Self {
+        let key = |part: &str| format!("{{aurora:{name}}}:{part}");
+        Self {
+            leases: key("leases"),
+            peers: key("peers"),
+            log: key("log"),
+            head: key("head"),
+            meta: key("meta"),
+            blocks: key("blocks"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_keys_of_a_registry_have_one_hash_tag() {
+        let Keys { leases, peers, log, head, meta, blocks } = Keys::new("dev");
+        for key in [&leases, &peers, &log, &head, &meta, &blocks] {
+            assert!(key.starts_with("{aurora:dev}:"), "{key}");
+        }
+        assert_eq!(leases, "{aurora:dev}:leases");
+    }
+}

@@ -1,0 +1,50 @@
+//! The options of a Valkey store.
+
+use std::time::Duration;
+
+/// The options of a Valkey store, in addition to the registry's `Limits`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ValkeyOptions {
+    /// Where the server is: `redis://`, `rediss://` (with TLS), `valkey://` or `valkeys://`, then
+    /// `[user[:password]@]host[:port][/database]`. With `+sentinel` after the scheme, the hosts are
+    /// Sentinels, separated by commas, and the path is `/service[/database]`.
+    pub url: String,
+    /// The password, if it is not in the URL.
+    pub password: Option<String>,
+    /// The name of the registry. Registries with different names share a server without knowing of
+    /// each other.
+    pub name: String,
+    /// The number of replicas that must have a registration on disk before it is acknowledged, in
+    /// addition to the primary.
+    pub replicas: u32,
+    /// Whether a server is accepted that can't confirm that a change is on disk. A registration that
+    /// was acknowledged may then be lost in a crash of the server.
+    pub weak_durability: bool,
+    /// How long one operation may take, including retries, before it fails as unavailable. Shorter
+    /// than the ten seconds that clients wait.
+    pub deadline: Duration,
+    /// How long the server may take to respond to a command before the connection counts as broken.
+    /// Longer than a sync of a busy disk.
+    pub response_timeout: Duration,
+    /// Whether the caller takes `now` from [`ValkeyStore::clock`](crate::ValkeyStore::clock). Changes
+    /// then fail as unavailable if the server has not told the time for a minute. `false`: the
+    /// caller's own clock is trusted, as in tests.
+    pub store_time: bool,
+}
+
+impl ValkeyOptions {
+    /// The options of a server, with defaults for everything else.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            password: None,
+            name: "default".to_owned(),
+            replicas: 0,
+            weak_durability: false,
+            deadline: Duration::from_secs(5),
+            response_timeout: Duration::from_secs(3),
+            store_time: true,
+        }
+    }
+}

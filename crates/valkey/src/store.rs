@@ -1,0 +1,354 @@
+//! The store: decides by the replica, and waits until the decision is written.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aurora_discovery_embedded::replica::{Applied, Change, RemoteState};
+use aurora_discovery_protocol::{Archetype, PeerId, Subject, Timestamp};
+use aurora_discovery_registry::{
+    ArchetypeCensus, BlockList, Census, Changes, Claim, Delta, Enumeration, Evicted, ExportPage, Import,
+    Limits, Page, PeerState, Position, PositionLookup, PutRequest, PutResult, Query, Removal, Renewal, Store,
+    StoreError, StoreMetric, Swept, Watch,
+};
+use futures_util::future::join_all;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::blocks;
+use crate::check::{check_layout, check_server};
+use crate::entry::StreamId;
+use crate::failure::{OpenError, unavailable};
+use crate::follower::{Follower, stored_peer};
+use crate::lease;
+use crate::options::ValkeyOptions;
+use crate::queue::Outcome;
+use crate::shared::Shared;
+use crate::writer::Writer;
+
+/// How long reading all peers may take at the start.
+const LOAD_TIMEOUT: Duration = Duration::from_secs(120);
+/// How often a change is decided again before it is looked up what is stored. By then it is not the log
+/// that is late.
+const CONFLICTS_BEFORE_A_LOOK: u32 = 2;
+
+/// The store on a Valkey server, shared with any number of other processes.
+pub struct ValkeyStore {
+    shared: Arc<Shared>,
+    secret: [u8; 32],
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl ValkeyStore {
+    /// Connects, checks that the server keeps what the store promises, and reads all peers. Must be
+    /// called in a Tokio runtime. `limits` must be those of the registry that uses the store.
+    ///
+    /// # Errors
+    /// [`OpenError`] describes the problem and what the operator can do about it.
+    pub async fn open(options: ValkeyOptions, limits: Limits) -> Result<Self, OpenError> {
+        let shared = Arc::new(Shared::new(options, limits)?);
+        let mut connection = shared.connector.connect(shared.options.response_timeout).await?;
+        check_server(&mut connection, &shared.options).await?;
+        let secret = check_layout(&mut connection, &shared.keys).await?;
+        let tasks = [
+            tokio::spawn(Follower::new(Arc::clone(&shared)).run()),
+            tokio::spawn(Writer::new(Arc::clone(&shared)).run()),
+        ];
+        let store = Self { shared, secret, tasks };
+        let loaded = async {
+            while store.shared.check_current().is_err() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let too_slow = |_| OpenError("reading all peers from Valkey took too long".to_owned());
+        tokio::time::timeout(LOAD_TIMEOUT, loaded).await.map_err(too_slow)?;
+        Ok(store)
+    }
+
+    /// The clock of the server, which all processes that share it agree on. It never reads the wall
+    /// clock of this machine.
+    pub fn clock(&self) -> impl Fn() -> Timestamp + Send + Sync + Clone + 'static {
+        let shared = Arc::clone(&self.shared);
+        move || shared.clock.now()
+    }
+
+    /// Decides about a change, and waits until it is written. If another process has changed the peer,
+    /// it is decided again, on what the peer is then.
+    async fn change<T>(
+        &self,
+        peer: &PeerId,
+        now: Timestamp,
+        durable: bool,
+        decide: impl Fn(&mut dyn FnMut(Change)) -> T + Send + Sync,
+    ) -> Result<T, StoreError>
+    where
+        T: Send,
+    {
+        self.shared.check_current()?;
+        let mut conflicts = 0;
+        loop {
+            let mut outcome = None;
+            let result = decide(&mut |change| outcome = Some(self.queue(change, now, durable)));
+            // A refusal, or a heartbeat that changes nothing.
+            let Some(outcome) = outcome else { return Ok(result) };
+            match outcome.await {
+                Ok(Outcome::Written) => return Ok(result),
+                Ok(Outcome::Conflict(last)) => {
+                    conflicts += 1;
+                    self.reached(last).await;
+                    if conflicts >= CONFLICTS_BEFORE_A_LOOK {
+                        self.look_again(peer).await?;
+                    }
+                }
+                Ok(Outcome::Failed(error)) => return Err(error),
+                Err(_) => return Err(unavailable("the store is closed")),
+            }
+        }
+    }
+
+    /// Deletes the peers of `subjects` among those that the replica searches in one step. Returns their
+    /// number, and where the search continues. If another process has changed some of them meanwhile, the
+    /// step is repeated.
+    async fn evict_some(
+        &self,
+        subjects: &[Subject],
+        from: u32,
+        now: Timestamp,
+    ) -> Result<(Evicted, Option<u32>), StoreError> {
+        let mut evicted = Evicted::default();
+        loop {
+            let mut outcomes = Vec::new();
+            let next = self.shared.replica.evict(subjects, from, now, |change, count| {
+                outcomes.push((change.peer.clone(), count, self.queue(change, now, true)));
+            });
+            let mut is_complete = true;
+            for (peer, count, outcome) in outcomes {
+                match outcome.await {
+                    Ok(Outcome::Written) => evicted = evicted.plus(count),
+                    Ok(Outcome::Conflict(last)) => {
+                        is_complete = false;
+                        self.reached(last).await;
+                        self.look_again(&peer).await?;
+                    }
+                    Ok(Outcome::Failed(error)) => return Err(error),
+                    Err(_) => return Err(unavailable("the store is closed")),
+                }
+            }
+            if is_complete {
+                return Ok((evicted, next));
+            }
+        }
+    }
+
+    /// Queues a change, after the evictions that it is based on.
+    fn queue(&self, change: Change, now: Timestamp, durable: bool) -> oneshot::Receiver<Outcome> {
+        for peer in self.shared.replica.take_evicted() {
+            self.shared.queue.evict(peer, now);
+        }
+        self.shared.queue.push(change, durable)
+    }
+
+    /// Waits until the replica has the log up to an entry.
+    async fn reached(&self, entry: StreamId) {
+        let mut position = self.shared.position.subscribe();
+        // The sender lives as long as the store.
+        let _ = position.wait_for(|position| *position >= entry).await;
+    }
+
+    /// Looks at what is stored of a peer. A peer that can't be parsed is deleted, so that its name can
+    /// be registered again.
+    async fn look_again(&self, peer: &PeerId) -> Result<(), StoreError> {
+        let failed = |error: redis::RedisError| unavailable(error.to_string());
+        let mut connection =
+            self.shared.connector.connect(self.shared.options.response_timeout).await.map_err(failed)?;
+        let (stored, record) = stored_peer(&mut connection, &self.shared, peer).await.map_err(failed)?;
+        let Some(stored) = stored else {
+            self.shared.replica.apply(peer, RemoteState::Deleted);
+            return Ok(());
+        };
+        let applied = lease::parse(&stored).map(|lease| {
+            let state = RemoteState::Peer(&lease, record.as_deref().unwrap_or_default());
+            self.shared.replica.apply(peer, state)
+        });
+        if applied != Some(Applied::Done) {
+            // If another process has deleted it, this fails, which makes no difference.
+            let _ = self.shared.queue.delete(peer.clone(), stored).await;
+        }
+        Ok(())
+    }
+
+    /// Runs an operation within the deadline.
+    async fn within_deadline<T>(
+        &self,
+        operation: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        let deadline = Instant::now() + self.shared.options.deadline;
+        // Boxed, because each async layer around it would otherwise contain a copy of its state.
+        tokio::time::timeout_at(deadline, Box::pin(operation)).await.unwrap_or_else(|_| {
+            let millis = self.shared.options.deadline.as_millis();
+            Err(unavailable(format!(
+                "Valkey did not confirm the change within {millis} ms; it may have taken effect"
+            )))
+        })
+    }
+
+    fn stop(&self) {
+        self.shared.closed.store(true, Relaxed);
+        self.tasks.iter().for_each(JoinHandle::abort);
+        self.shared.queue.close();
+    }
+}
+
+impl Drop for ValkeyStore {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[async_trait]
+impl Store for ValkeyStore {
+    async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError> {
+        let peer = put.registration.peer_id.clone();
+        let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.put(put.clone(), now, queue);
+        self.within_deadline(self.change(&peer, now, true, decide)).await
+    }
+
+    async fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Renewal, StoreError> {
+        let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.renew(peer, claim, now, queue);
+        self.within_deadline(self.change(peer, now, false, decide)).await
+    }
+
+    async fn renew_many(
+        &self,
+        peers: &[(PeerId, Claim)],
+        now: Timestamp,
+    ) -> Vec<Result<Renewal, StoreError>> {
+        // All are queued at once, so that they are written together.
+        join_all(peers.iter().map(|(peer, claim)| self.renew(peer, claim, now))).await
+    }
+
+    async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError> {
+        let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.remove(peer, claim, now, queue);
+        self.within_deadline(self.change(peer, now, true, decide)).await
+    }
+
+    async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
+        self.shared.check_current()?;
+        let (mut evicted, mut from) = (Evicted::default(), Some(0));
+        while let Some(first) = from {
+            let (some, next) = self.within_deadline(self.evict_some(subjects, first, now)).await?;
+            (evicted, from) = (evicted.plus(some), next);
+        }
+        Ok(evicted)
+    }
+
+    async fn blocks(&self) -> Result<BlockList, StoreError> {
+        self.within_deadline(blocks::read(&self.shared)).await
+    }
+
+    async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError> {
+        self.within_deadline(blocks::replace(&self.shared, text, version)).await
+    }
+
+    async fn sample(&self, query: &Query, now: Timestamp) -> Result<Page, StoreError> {
+        let now = self.shared.listed_time(now)?;
+        self.shared.replica.peers().sample(query, now).await
+    }
+
+    async fn enumerate(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<Enumeration, StoreError> {
+        let now = self.shared.listed_time(now)?;
+        self.shared.replica.peers().enumerate(query, after, now).await
+    }
+
+    async fn census(&self, archetypes: usize, now: Timestamp) -> Result<Census, StoreError> {
+        let now = self.shared.listed_time(now)?;
+        self.shared.replica.peers().census(archetypes, now).await
+    }
+
+    async fn sweep(&self, now: Timestamp) -> Result<Swept, StoreError> {
+        let now = self.shared.listed_time(now)?;
+        let swept = self.shared.replica.peers().sweep(now).await?;
+        for peer in self.shared.replica.take_evicted() {
+            self.shared.queue.evict(peer, now);
+        }
+        Ok(swept)
+    }
+
+    async fn health(&self) -> Result<(), StoreError> {
+        self.shared.check_current()?;
+        self.shared.is_durable()
+    }
+
+    async fn ready(&self) -> Result<(), StoreError> {
+        self.shared.check_current()
+    }
+
+    fn sees_every_change(&self) -> bool {
+        false
+    }
+
+    fn archetype_census(&self, archetype: &Archetype, now: Timestamp) -> Option<ArchetypeCensus> {
+        let now = self.shared.listed_time(now).ok()?;
+        self.shared.replica.peers().archetype_census(archetype, now)
+    }
+
+    async fn export(&self, after: Option<&Position>, now: Timestamp) -> Result<ExportPage, StoreError> {
+        self.shared.check_current()?;
+        self.shared.replica.peers().export(after, now).await
+    }
+
+    async fn import(&self, peer: PeerState, now: Timestamp) -> Result<Import, StoreError> {
+        let id = peer.registration.peer_id.clone();
+        let decide = |queue: &mut dyn FnMut(Change)| self.shared.replica.import(peer.clone(), now, queue);
+        self.within_deadline(self.change(&id, now, true, decide)).await
+    }
+
+    fn metrics(&self) -> Vec<StoreMetric> {
+        [self.shared.counters.metrics(), self.shared.replica.peers().metrics()].concat()
+    }
+
+    fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+
+    async fn shared_secret(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        Ok(Some(self.secret))
+    }
+
+    async fn close(&self) -> Result<(), StoreError> {
+        self.stop();
+        Ok(())
+    }
+}
+
+impl Changes for ValkeyStore {
+    fn head(&self, now: Timestamp) -> Result<Position, StoreError> {
+        self.shared.replica.peers().head(self.shared.listed_time(now)?)
+    }
+
+    fn delta(
+        &self,
+        query: &Query,
+        after: &Position,
+        now: Timestamp,
+    ) -> Result<PositionLookup<Delta>, StoreError> {
+        self.shared.replica.peers().delta(query, after, self.shared.listed_time(now)?)
+    }
+
+    fn watch(
+        &self,
+        query: &Query,
+        after: Option<&Position>,
+        now: Timestamp,
+    ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError> {
+        self.shared.replica.peers().watch(query, after, self.shared.listed_time(now)?)
+    }
+}

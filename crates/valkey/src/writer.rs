@@ -1,0 +1,272 @@
+//! Writes changes in batches, one after the other, each with one script.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aurora_discovery_embedded::replica::Change;
+use redis::aio::MultiplexedConnection;
+use redis::{Pipeline, RedisError, RedisResult, Value};
+
+use crate::entry::{Nonce, StreamId, bytes};
+use crate::failure::{had_no_effect, is_refusal, may_have_taken_effect, unexpected};
+use crate::lease;
+use crate::queue::{Item, Outcome};
+use crate::shared::Shared;
+
+const SCRIPT: &str = include_str!("script/commit.lua");
+/// The entries that the log keeps. With the largest batches, they take 256 MB.
+const LOG_ENTRIES: u32 = 16_384;
+/// The kinds of changes that the script knows.
+const SET: &str = "set";
+const EVICT: &str = "evict";
+const DELETE: &str = "delete";
+/// How long to wait before the next attempt to connect.
+const RECONNECT_DELAY: Duration = Duration::from_millis(100);
+/// How long the server may wait for disks and replicas at first, in milliseconds. It asks the replicas
+/// once each time, and a replica that has not synced its disk by then reports that only later.
+const FIRST_CONFIRM_MILLIS: u32 = 4;
+/// How long it may wait in the end, each time twice as long as before.
+pub(crate) const LAST_CONFIRM_MILLIS: u32 = 1_024;
+
+/// Writes what is in the queue.
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    script_hash: String,
+    connection: Option<MultiplexedConnection>,
+}
+
+/// The reply to a batch.
+struct Reply {
+    /// The last entry of the log.
+    last: StreamId,
+    /// Whether each change was written.
+    written: Vec<bool>,
+    /// Whether those that were written are on as many disks as required, or why that is not known.
+    /// `None` if none of them has to be.
+    durable: Option<Result<(), String>>,
+}
+
+/// A batch that got no reply of the script.
+enum Failure {
+    /// The server has not executed it.
+    Refused(RedisError),
+    /// Whether the server has executed it is not known.
+    Unknown(RedisError),
+}
+
+impl Writer {
+    pub(crate) fn new(shared: Arc<Shared>) -> Self {
+        let script_hash = redis::Script::new(SCRIPT).get_hash().to_owned();
+        Self { shared, script_hash, connection: None }
+    }
+
+    /// Runs until the task is aborted.
+    pub(crate) async fn run(mut self) {
+        let shared = Arc::clone(&self.shared);
+        loop {
+            shared.queue.filled().await;
+            // While the follower reads all peers again, nothing is written.
+            let _turn = shared.turn.lock().await;
+            if let Err(error) = self.connect().await {
+                self.fail_waiting(&error);
+                tokio::time::sleep(RECONNECT_DELAY).await;
+                continue;
+            }
+            self.write_batch().await;
+        }
+    }
+
+    async fn connect(&mut self) -> RedisResult<()> {
+        if self.connection.is_some() {
+            return Ok(());
+        }
+        let mut connection = self.shared.connector.connect(self.shared.options.response_timeout).await?;
+        let () = redis::cmd("SCRIPT").arg("LOAD").arg(SCRIPT).query_async(&mut connection).await?;
+        self.connection = Some(connection);
+        self.shared.counters.connections.add(1);
+        Ok(())
+    }
+
+    async fn write_batch(&mut self) {
+        let nonce = Nonce::random();
+        let batch = self.shared.queue.take_batch(nonce);
+        if batch.is_empty() {
+            self.shared.queue.forget(nonce);
+            return;
+        }
+        match self.send(nonce, &batch).await {
+            Ok(reply) => self.settle(nonce, batch, &reply),
+            Err(Failure::Refused(error)) => {
+                tracing::warn!(cause = %error, "Valkey refused a batch of changes");
+                self.connection = None;
+                self.shared.counters.failures.add(1);
+                let outcome = Outcome::Failed(had_no_effect(&error));
+                self.revert(|shared| {
+                    shared.queue.forget(nonce);
+                    [batch, shared.queue.take_all()].concat_items(&outcome)
+                });
+            }
+            Err(Failure::Unknown(error)) => {
+                tracing::warn!(cause = %error, "the connection to Valkey failed during a batch of changes");
+                self.connection = None;
+                self.shared.counters.failures.add(1);
+                self.give_up(nonce, batch, &error);
+            }
+        }
+    }
+
+    /// Sends a batch, and waits until it is as durable as it has to be.
+    async fn send(&mut self, nonce: Nonce, batch: &[Item]) -> Result<Reply, Failure> {
+        let Some(connection) = &mut self.connection else {
+            return Err(Failure::Refused(unexpected("there is no connection")));
+        };
+        let confirmation = self.shared.confirmation().filter(|_| batch.iter().any(Item::is_durable));
+        let mut pipeline = Pipeline::new();
+        let keys = &self.shared.keys;
+        pipeline.cmd("EVALSHA").arg(&self.script_hash).arg(4);
+        pipeline.arg(&keys.leases).arg(&keys.peers).arg(&keys.log).arg(&keys.head);
+        pipeline.arg(nonce.to_string()).arg(LOG_ENTRIES);
+        for item in batch {
+            push_arguments(&mut pipeline, item);
+        }
+        if let Some(confirmation) = confirmation {
+            confirmation.push(&mut pipeline, FIRST_CONFIRM_MILLIS);
+        }
+        let count = 1 + usize::from(confirmation.is_some());
+        let replies = connection.send_packed_commands(&pipeline, 0, count).await.map_err(Failure::Unknown)?;
+        let mut replies = replies.into_iter();
+        let script = match replies.next() {
+            Some(Value::ServerError(error)) => {
+                let error = RedisError::from(error);
+                return Err(if is_refusal(&error) {
+                    Failure::Refused(error)
+                } else {
+                    Failure::Unknown(error)
+                });
+            }
+            Some(Value::Array(values)) => values,
+            _ => return Err(Failure::Unknown(unexpected("the script returned no list"))),
+        };
+        let mut reply = parse_reply(script, batch.len())
+            .ok_or_else(|| Failure::Unknown(unexpected("the script returned another list")))?;
+        if let Some(confirmation) = confirmation {
+            let mut durable = confirmation.check(replies.next());
+            let mut millis = FIRST_CONFIRM_MILLIS;
+            while durable.is_err() && millis < LAST_CONFIRM_MILLIS {
+                millis *= 2;
+                let mut again = Pipeline::new();
+                confirmation.push(&mut again, millis);
+                let replies =
+                    connection.send_packed_commands(&again, 0, 1).await.map_err(Failure::Unknown)?;
+                durable = confirmation.check(replies.into_iter().next());
+            }
+            reply.durable = Some(durable);
+        }
+        Ok(reply)
+    }
+
+    /// Tells the requests of a batch what became of their changes.
+    fn settle(&self, nonce: Nonce, batch: Vec<Item>, reply: &Reply) {
+        let conflict = Outcome::Conflict(reply.last);
+        let is_conflict =
+            |(item, written): &(&Item, &bool)| !**written && !matches!(item, Item::Evict { .. });
+        let conflicts: HashSet<_> = batch
+            .iter()
+            .zip(&reply.written)
+            .filter(is_conflict)
+            .map(|(item, _)| item.peer().clone())
+            .collect();
+        let (mut written, mut refused) = (Vec::new(), Vec::new());
+        for (item, is_written) in batch.into_iter().zip(&reply.written) {
+            if *is_written { written.push(item) } else { refused.push(item) }
+        }
+        if written.is_empty() {
+            self.shared.queue.forget(nonce);
+        } else {
+            self.shared.queue.acknowledge(nonce);
+        }
+        if !conflicts.is_empty() {
+            self.shared.counters.conflicts.add(conflicts.len() as u64);
+            // What was decided on a change that is not written has to be decided again.
+            self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].concat_items(&conflict));
+        }
+        for item in written {
+            let outcome = match &reply.durable {
+                Some(Err(cause)) if item.is_durable() => Outcome::Failed(may_have_taken_effect(cause)),
+                _ => Outcome::Written,
+            };
+            item.finish(outcome);
+        }
+        if let Some(durable) = &reply.durable {
+            self.shared.set_durable(durable);
+        }
+    }
+
+    /// Ends a batch whose effect is not known. What waits may depend on it, so it is not written.
+    fn give_up(&self, nonce: Nonce, batch: Vec<Item>, error: &RedisError) {
+        let unknown = Outcome::Failed(may_have_taken_effect(&error.to_string()));
+        let unwritten = Outcome::Failed(had_no_effect(error));
+        self.revert(|shared| {
+            let has_come_up = shared.queue.forget(nonce);
+            let mut changes = [shared.queue.take_all()].concat_items(&unwritten);
+            let of_batch = [batch].concat_items(&unknown);
+            if !has_come_up {
+                changes.extend(of_batch);
+            }
+            changes
+        });
+    }
+
+    /// Fails what waits, because there is no connection.
+    fn fail_waiting(&self, error: &RedisError) {
+        let outcome = Outcome::Failed(had_no_effect(error));
+        self.revert(|shared| [shared.queue.take_all()].concat_items(&outcome));
+    }
+
+    /// Reverts what `take` returns: the changes in the reverse of their order.
+    fn revert(&self, take: impl FnOnce(&Shared) -> Vec<Change>) {
+        self.shared.replica.revert(|| take(&self.shared));
+    }
+}
+
+impl Item {
+    fn is_durable(&self) -> bool {
+        matches!(self, Self::Change { durable: true, .. })
+    }
+}
+
+/// Finishes several lists of items, each later than those of the list before.
+trait ConcatItems {
+    /// The changes of all items, the latest first.
+    fn concat_items(self, outcome: &Outcome) -> Vec<Change>;
+}
+
+impl<const N: usize> ConcatItems for [Vec<Item>; N] {
+    fn concat_items(self, outcome: &Outcome) -> Vec<Change> {
+        let items = self.into_iter().flatten();
+        let mut changes: Vec<_> = items.filter_map(|item| item.finish(outcome.clone())).collect();
+        changes.reverse();
+        changes
+    }
+}
+
+fn push_arguments(pipeline: &mut Pipeline, item: &Item) {
+    let (kind, expected, lease, record): (_, Vec<u8>, _, &[u8]) = match item {
+        Item::Change { change, .. } => {
+            let text = |lease: Option<_>| lease.map(lease::to_text).unwrap_or_default();
+            let expected = text(change.before.as_ref()).into_bytes();
+            (SET, expected, text(change.after.as_ref()), change.record.as_deref().unwrap_or_default())
+        }
+        Item::Evict { now, .. } => (EVICT, now.as_millis().to_string().into_bytes(), String::new(), &[]),
+        Item::Delete { lease, .. } => (DELETE, lease.clone(), String::new(), &[]),
+    };
+    pipeline.arg(kind).arg(item.peer().as_str()).arg(expected).arg(lease).arg(record);
+}
+
+fn parse_reply(values: Vec<Value>, changes: usize) -> Option<Reply> {
+    let mut values = values.into_iter();
+    let last = StreamId::parse(&bytes(values.next()?)?)?;
+    let written: Vec<_> = values.map(|value| value == Value::Int(1)).collect();
+    (written.len() == changes).then_some(Reply { last, written, durable: None })
+}

@@ -1,0 +1,185 @@
+//! The Valkey server that `scripts/valkey run` has started, and servers of single tests.
+#![allow(dead_code, reason = "each test uses a part")]
+#![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::env;
+use std::net::TcpListener;
+use std::process::{self, Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+use aurora_discovery_protocol::{Address, Archetypes, Metadata, PeerId, Registration, Timestamp, Ttl};
+use aurora_discovery_registry::{
+    Claim, Limits, PutRequest, PutResult, Query, Signing, Source, Store, StoreError, TokenHash, WebOrigin,
+};
+use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
+use redis::aio::MultiplexedConnection;
+use tempfile::TempDir;
+
+/// The variables that `scripts/valkey run` sets: the URL of the server, and the path of its program.
+const URL: &str = "AURORA_TEST_VALKEY_URL";
+const SERVER: &str = "AURORA_TEST_VALKEY_SERVER";
+
+/// Longer than anything here takes on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
+
+pub(crate) const NOW: Timestamp = Timestamp::from_secs(1_759_406_400);
+pub(crate) const TTL: Ttl = Ttl::from_secs(300);
+
+/// The options of a registry that no other test uses. Its time is the caller's.
+pub(crate) fn fresh_registry() -> ValkeyOptions {
+    registry_on(env::var(URL).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_URL"))
+}
+
+fn registry_on(url: String) -> ValkeyOptions {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let mut options = ValkeyOptions::new(url);
+    options.name = format!("test-{}-{}", process::id(), COUNT.fetch_add(1, Relaxed));
+    options.store_time = false;
+    options
+}
+
+pub(crate) async fn open(options: &ValkeyOptions) -> ValkeyStore {
+    ValkeyStore::open(options.clone(), Limits::default()).await.expect("the server can be used")
+}
+
+/// A connection of the test.
+pub(crate) async fn connection(options: &ValkeyOptions) -> MultiplexedConnection {
+    let client = redis::Client::open(options.url.as_str()).expect("a URL");
+    client.get_multiplexed_async_connection().await.expect("the server is up")
+}
+
+/// Sends a command, and ignores what it returns.
+pub(crate) async fn send(connection: &mut MultiplexedConnection, command: &str) {
+    let mut words = command.split(' ');
+    let mut built = redis::cmd(words.next().expect("a command"));
+    words.for_each(|word| _ = built.arg(word));
+    let _: redis::Value = built.query_async(connection).await.expect("the command works");
+}
+
+pub(crate) fn peer(name: &str) -> PeerId {
+    PeerId::parse(name).expect("an id")
+}
+
+pub(crate) fn claim(from: &str) -> Claim {
+    let source = Source::of(from.parse().expect("an address"));
+    Claim { source, page: WebOrigin::None, token: None, holder_rule_disabled: false }
+}
+
+pub(crate) fn registration(name: &str, from: &str) -> PutRequest {
+    PutRequest {
+        registration: Registration {
+            peer_id: peer(name),
+            address: Address::parse("192.0.2.1").expect("an address").expect("one that is listed"),
+            port: 9_000,
+            archetypes: Archetypes::parse(&["pepino"]).expect("archetypes"),
+            metadata: Metadata::parse("{}").expect("metadata"),
+        },
+        ttl: TTL,
+        claim: claim(from),
+        token_only: false,
+        new_token: TokenHash::from_bytes(fastrand::u128(..).to_be_bytes()),
+        signing: Signing::Unsigned,
+    }
+}
+
+/// Registers a peer from its home address.
+pub(crate) async fn register(store: &ValkeyStore, name: &str) -> Result<PutResult, StoreError> {
+    store.put(registration(name, HOME), NOW).await
+}
+
+pub(crate) const HOME: &str = "203.0.113.7";
+pub(crate) const STORED: Result<PutResult, StoreError> = Ok(PutResult::Stored { token_kept: false });
+
+/// The number of live peers that the store lists.
+pub(crate) async fn listed(store: &ValkeyStore, now: Timestamp) -> Result<u64, StoreError> {
+    let query = Query {
+        archetypes: Vec::new(),
+        exclude: None,
+        view: aurora_discovery_protocol::View::default(),
+        limit: 1_000,
+        page_bytes: 1 << 20,
+        diverse: false,
+        fill: false,
+    };
+    store.sample(&query, now).await.map(|page| page.total.value())
+}
+
+/// Waits until a condition holds.
+pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: impl Fn() -> F) {
+    let waiting = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("{what}"));
+}
+
+/// A server of one test.
+pub(crate) struct OwnServer {
+    process: Child,
+    directory: TempDir,
+    port: u16,
+}
+
+impl OwnServer {
+    pub(crate) async fn start() -> Self {
+        let port =
+            TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
+        let directory = tempfile::tempdir().expect("a directory");
+        let process = Self::spawn(&directory, port);
+        let server = Self { process, directory, port };
+        server.wait_until_ready().await;
+        server
+    }
+
+    fn spawn(directory: &TempDir, port: u16) -> Child {
+        let program = env::var(SERVER).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_SERVER");
+        Command::new(program)
+            .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
+            .args(["--port", &port.to_string(), "--loglevel", "warning"])
+            .arg("--dir")
+            .arg(directory.path())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("the server starts")
+    }
+
+    /// Kills the server as a crash would.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().expect("it runs");
+        self.process.wait().expect("it ends");
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.process = Self::spawn(&self.directory, self.port);
+        self.wait_until_ready().await;
+    }
+
+    pub(crate) fn registry(&self) -> ValkeyOptions {
+        registry_on(format!("redis://127.0.0.1:{}", self.port))
+    }
+
+    pub(crate) fn registry_named(&self, name: &str) -> ValkeyOptions {
+        let mut options = self.registry();
+        name.clone_into(&mut options.name);
+        options
+    }
+
+    async fn wait_until_ready(&self) {
+        let url = format!("redis://127.0.0.1:{}", self.port);
+        let client = redis::Client::open(url).expect("a URL");
+        eventually("the server starts", || async {
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+            redis::cmd("PING").query_async::<String>(&mut connection).await.is_ok()
+        })
+        .await;
+    }
+}
+
+impl Drop for OwnServer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
