@@ -47,6 +47,7 @@ class OperationsDocument(unittest.TestCase):
             "LimitNOFILE",
             "StateDirectory",
             "ExecReload",
+            "Type",
         }  # keywords of the AWS CLI and of systemd
         self.assertGreater(len(assigned), 6)
         self.assertEqual(assigned - parameters, set())
