@@ -56,6 +56,8 @@ static_stages() {
   stage licences cargo deny --log-level error check bans licenses sources
   # With the features of the tests, so that dependencies are checked once.
   stage clippy cargo clippy --workspace --all-targets --features stand-in -- --deny warnings
+  # The command as the README builds it: the stages before and after enable more features.
+  stage command cargo check --package aurora-discovery --quiet
   stage package check_package
   stage rustdoc env RUSTDOCFLAGS="--deny warnings" cargo doc --workspace --features stand-in --no-deps --quiet
 }
