@@ -9,11 +9,11 @@
 pub(crate) mod attack;
 mod chart;
 mod graph;
-mod host;
 mod order;
 mod population;
 mod scenario;
 mod service;
+mod service_host;
 mod simulation;
 mod summary;
 mod view;

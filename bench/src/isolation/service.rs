@@ -3,11 +3,11 @@
 
 use std::error::Error;
 
-use super::host::Host;
 use super::scenario::{Sampler, Scenario};
+use super::service_host::ServiceHost;
 
 pub(crate) struct Service {
-    hosts: Vec<Host>,
+    hosts: Vec<ServiceHost>,
     /// Whether the hosts are partitioned.
     partitioned: bool,
     /// Whether there is an outage.
@@ -20,7 +20,7 @@ pub(crate) struct Service {
 
 impl Service {
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
-        let hosts = (0..scenario.hosts()).map(|_| Host::new(scenario)).collect::<Result<_, _>>()?;
+        let hosts = (0..scenario.hosts()).map(|_| ServiceHost::new(scenario)).collect::<Result<_, _>>()?;
         Ok(Self { hosts, partitioned: false, outage: false, deregistered: Vec::new(), restored: Vec::new() })
     }
 
@@ -97,7 +97,7 @@ impl Service {
 
     /// The hosts that see a peer's requests: its own, and the other one unless they are
     /// partitioned.
-    fn reached_by(&mut self, peer: u32) -> &mut [Host] {
+    fn reached_by(&mut self, peer: u32) -> &mut [ServiceHost] {
         let home = self.home(peer);
         if self.partitioned { &mut self.hosts[home..=home] } else { &mut self.hosts }
     }

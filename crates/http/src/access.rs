@@ -23,6 +23,9 @@ const X_API_KEY: &str = "x-api-key";
 /// The scheme of a key in `Authorization`, which is compared without regard to case.
 const BEARER: &str = "bearer ";
 
+/// The maximum number of keys of a request that are looked up, each of which costs a hash.
+const MAX_KEYS: usize = 4;
+
 /// What the API key of a request permits.
 #[derive(Clone, Debug)]
 pub(crate) struct Access {
@@ -52,7 +55,7 @@ impl Access {
         let has_admin = keys.scopes().has(Scope::Admin);
         let mut presented = Presented::None;
         // A gateway may use one of the headers for a key of its own.
-        for text in texts(headers) {
+        for text in texts(headers).take(MAX_KEYS) {
             presented = match keys.find(text) {
                 Some(key) => Presented::Known { name: key.name.clone(), scopes: key.scopes },
                 None => Presented::Unknown,

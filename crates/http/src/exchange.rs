@@ -153,7 +153,7 @@ impl DiscoveryService {
         let failure = response.extensions().get::<Failure>();
         service.metrics.responded(route, status, failure.map(|failure| failure.refusal.code), latency);
         let sent = body.as_deref().unwrap_or_default();
-        self.audit(route, sent, &response, &access, &origin);
+        self.audit(admitting, sent, &response, &access, &origin);
         if service.log.wants(status) {
             let (path, body) = (uri.path(), sent);
             Exchange { route, path, method: &method, body, origin: &origin, status, failure, latency }.log();

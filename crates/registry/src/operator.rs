@@ -104,12 +104,14 @@ impl Registry {
         Ok(listed.collect())
     }
 
-    /// Reads the blocks again if other processes may have changed them, and deletes the peers of
-    /// those that are not in `enforced`, which are then added to it. The owner of the clock calls
-    /// this about once a second. Returns the number of peers.
+    /// Reads the blocks again every few seconds, and deletes the peers of those that are not in
+    /// `enforced`, which are then added to it. The owner of the clock calls this about once a second.
+    /// Returns the number of peers.
     ///
-    /// Another process may have let a peer in before it knew of the block. Every process deletes such
-    /// peers once it knows itself, so that the last of them leaves none.
+    /// Another process may have let a peer in before it knew of the block. Every process therefore
+    /// deletes the peers of a block as soon as it knows of the block, so that none remains after the
+    /// last process has done so. It also completes what a request left undone that ended after the
+    /// block was stored.
     ///
     /// # Errors
     /// The store's failure.
@@ -118,17 +120,19 @@ impl Registry {
         enforced: &mut Option<HashSet<Subject>>,
         now: Timestamp,
     ) -> Result<u64, StoreError> {
-        let is_shared = !self.store().sees_every_change();
-        if !self.blocks.was_read() || (is_shared && self.blocks.is_older(REFRESH_MILLIS, now)) {
+        if !self.blocks.was_read() || self.blocks.is_older(REFRESH_MILLIS, now) {
             self.read_blocks(now).await?;
-        }
-        if !is_shared {
-            return Ok(0);
         }
         let in_force = self.blocks.current().in_force(self.shown(now));
         let subjects: HashSet<_> = in_force.into_iter().map(|block| block.subject).collect();
-        // No peer was let in before this process knew the blocks that it found when it started.
-        let before = enforced.get_or_insert_with(|| subjects.clone());
+        // On a shared store, the process that stored the blocks that are found at the start has deleted
+        // their peers, and doing it again could read a whole table. A store of one process may have
+        // stopped in between.
+        let is_shared = !self.store().sees_every_change();
+        let before = enforced.get_or_insert_with(|| match is_shared {
+            true => subjects.clone(),
+            false => HashSet::new(),
+        });
         let new: Vec<_> = subjects.iter().filter(|subject| !before.contains(subject)).cloned().collect();
         let mut evicted = Evicted::default();
         if !new.is_empty() {
@@ -153,7 +157,7 @@ impl Registry {
         self.check_known_block(peer, key, source, now)
     }
 
-    /// The same by the copy of this process, whatever its age.
+    /// [`Registry::check_block`] by the copy of this process, whatever its age.
     pub(crate) fn check_known_block(
         &self,
         peer: &PeerId,

@@ -1,9 +1,10 @@
 //! The options of a Valkey store.
 
+use std::fmt;
 use std::time::Duration;
 
 /// The options of a Valkey store, in addition to the registry's `Limits`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ValkeyOptions {
     /// Where the server is: `redis://`, `rediss://` (with TLS), `valkey://` or `valkeys://`, then
@@ -31,6 +32,13 @@ pub struct ValkeyOptions {
     /// then fail as unavailable if the server has not told the time for a minute. `false`: the
     /// caller's own clock is trusted, as in tests.
     pub store_time: bool,
+}
+
+/// Without the password, and without the URL, which may contain it.
+impl fmt::Debug for ValkeyOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ValkeyOptions").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 impl ValkeyOptions {

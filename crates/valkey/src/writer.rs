@@ -4,12 +4,14 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_embedded::replica::Change;
+use aurora_discovery_embedded::replica::{Change, RemoteState};
+use aurora_discovery_protocol::PeerId;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
 use crate::entry::{Nonce, StreamId, bytes};
 use crate::failure::{had_no_effect, is_refusal, may_have_taken_effect, unexpected};
+use crate::follower::stored_peer;
 use crate::lease;
 use crate::queue::{Item, Outcome};
 use crate::shared::Shared;
@@ -96,7 +98,7 @@ impl Writer {
             return;
         }
         match self.send(nonce, &batch).await {
-            Ok(reply) => self.settle(nonce, batch, &reply),
+            Ok(reply) => self.settle(nonce, batch, &reply).await,
             Err(Failure::Refused(error)) => {
                 tracing::warn!(cause = %error, "Valkey refused a batch of changes");
                 self.connection = None;
@@ -167,7 +169,7 @@ impl Writer {
     }
 
     /// Tells the requests of a batch what became of their changes.
-    fn settle(&self, nonce: Nonce, batch: Vec<Item>, reply: &Reply) {
+    async fn settle(&mut self, nonce: Nonce, batch: Vec<Item>, reply: &Reply) {
         let conflict = Outcome::Conflict(reply.last);
         let is_conflict =
             |(item, written): &(&Item, &bool)| !**written && !matches!(item, Item::Evict { .. });
@@ -190,6 +192,7 @@ impl Writer {
             self.shared.counters.conflicts.add(conflicts.len() as u64);
             // What was decided on a change that is not written has to be decided again.
             self.revert(|shared| [refused, shared.queue.take_of(&conflicts)].concat_items(&conflict));
+            self.read_again(&conflicts).await;
         }
         for item in written {
             let outcome = match &reply.durable {
@@ -200,6 +203,30 @@ impl Writer {
         }
         if let Some(durable) = &reply.durable {
             self.shared.set_durable(durable);
+        }
+    }
+
+    /// Takes over what is stored of peers that another process has changed. The follower may have applied
+    /// that change before this process reverted its own, so that the revert has undone it.
+    async fn read_again(&mut self, peers: &HashSet<PeerId>) {
+        let Some(connection) = &mut self.connection else { return };
+        for peer in peers {
+            let (lease, record) = match stored_peer(connection, &self.shared, peer).await {
+                Ok(stored) => stored,
+                Err(error) => {
+                    tracing::warn!(cause = %error, "a peer that another process has changed can't be read");
+                    self.connection = None;
+                    return;
+                }
+            };
+            let state = lease.as_deref().and_then(lease::parse);
+            let state = match (&lease, &state) {
+                (None, _) => RemoteState::Deleted,
+                (Some(_), Some(lease)) => RemoteState::Peer(lease, record.as_deref().unwrap_or_default()),
+                // The request that has the conflict deletes what can't be parsed.
+                (Some(_), None) => continue,
+            };
+            self.shared.replica.apply(peer, state);
         }
     }
 

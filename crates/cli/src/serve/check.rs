@@ -1,12 +1,12 @@
 //! `serve --check`: checks the settings without starting the service.
 
-use aurora_discovery_http::Tls;
+use aurora_discovery_http::{KeyFile, Tls};
 
 use super::StoreKind;
 use super::args::ServeArgs;
 use crate::failure::Failure;
 
-/// Checks the settings, and that the certificate and its key can be used. Opens no store and no
+/// Checks the settings, and that the certificate, its key and the file of API keys can be used. Opens no store and no
 /// port.
 ///
 /// # Errors
@@ -34,6 +34,9 @@ pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
     limits.check().map_err(|error| Failure::Usage(error.to_string()))?;
     if let Some(files) = &serving.tls {
         Tls::load(files).map_err(Failure::other)?;
+    }
+    if let Some(file) = &serving.keys {
+        KeyFile::load(file).map_err(Failure::other)?;
     }
     Ok(())
 }

@@ -112,7 +112,7 @@ fn an_error_names_the_source_of_the_value() {
         (
             &["serve"],
             &[("AURORA_STORE", "paper")],
-            "AURORA_STORE = \"paper\": must be one of embedded, dynamodb",
+            "AURORA_STORE = \"paper\": must be one of embedded, valkey, dynamodb",
         ),
         (&["serve"], &[("AURORA_MEMORY", "perhaps")], "AURORA_MEMORY = \"perhaps\": "),
         (&["serve"], &[("AURORA_LOG", "loud")], "AURORA_LOG = \"loud\": must be a level"),

@@ -8,8 +8,8 @@ use super::memory::source::Keeper;
 use super::undiscovered::CoarseTime;
 use super::{Index, State};
 
-/// The lease of a peer, and what identifies its registration. Two states of a peer on which the rules
-/// decide differently have different lease states.
+/// The lease of a peer, and what identifies its registration. If two leases
+/// of a peer are equal, the rules decide about it in the same way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseState {
     /// When the lease ends.

@@ -195,8 +195,8 @@ impl Replica {
     }
 
     /// Reverts changes, in the order in which `changes` returns them, which is the reverse of the
-    /// order in which they were made. It is called while the index is locked, so that no other change
-    /// is decided in between. A peer that has changed again stays as it is.
+    /// order in which they were made. `changes` is called while the index is locked, so that no other
+    /// change is decided in between. A peer that has changed again stays as it is.
     pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) {
         let mut index = self.shared().write();
         for change in changes() {

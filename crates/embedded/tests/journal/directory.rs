@@ -13,11 +13,11 @@ use tempfile::TempDir;
 use super::{Event, Opened, open_disk, options, wait};
 
 /// A directory `data` that tests remove or replace.
-struct Place {
+struct DataDirectory {
     parent: TempDir,
 }
 
-impl Place {
+impl DataDirectory {
     fn new() -> Self {
         Self { parent: tempfile::tempdir().unwrap() }
     }
@@ -77,27 +77,27 @@ fn assert_refused(opened: &Opened) {
 
 #[test]
 fn no_removal_of_files_releases_the_lock() {
-    let place = Place::new();
-    let opened = place.open().unwrap();
-    fs::remove_file(place.data().join("lock")).unwrap();
-    assert!(matches!(place.open().err(), Some(OpenError::Locked { .. })));
+    let directory = DataDirectory::new();
+    let opened = directory.open().unwrap();
+    fs::remove_file(directory.data().join("lock")).unwrap();
+    assert!(matches!(directory.open().err(), Some(OpenError::Locked { .. })));
     checkpoint(&opened, b"kept");
-    fs::remove_file(place.data().join("lock")).unwrap();
-    assert!(matches!(place.open().err(), Some(OpenError::Locked { .. })));
+    fs::remove_file(directory.data().join("lock")).unwrap();
+    assert!(matches!(directory.open().err(), Some(OpenError::Locked { .. })));
     drop(opened);
-    assert_eq!(place.open().unwrap().records, [b"kept"]);
+    assert_eq!(directory.open().unwrap().records, [b"kept"]);
 }
 
 /// Earlier releases lock only this file.
 #[test]
 fn a_locked_lock_file_is_respected() {
-    let place = Place::new();
-    drop(place.open().unwrap());
-    let lock = fs::File::open(place.data().join("lock")).unwrap();
+    let directory = DataDirectory::new();
+    drop(directory.open().unwrap());
+    let lock = fs::File::open(directory.data().join("lock")).unwrap();
     lock.try_lock().unwrap();
-    assert!(matches!(place.open().err(), Some(OpenError::Locked { .. })));
+    assert!(matches!(directory.open().err(), Some(OpenError::Locked { .. })));
     drop(lock);
-    place.open().unwrap();
+    directory.open().unwrap();
 }
 
 #[test]
@@ -112,10 +112,10 @@ fn opening_waits_for_another_process_to_release_the_directory() {
 
 #[test]
 fn nothing_is_acknowledged_after_the_directory_was_removed() {
-    let place = Place::new();
-    let opened = place.open().unwrap();
+    let directory = DataDirectory::new();
+    let opened = directory.open().unwrap();
     opened.append(b"before");
-    fs::remove_dir_all(place.data()).unwrap();
+    fs::remove_dir_all(directory.data()).unwrap();
     assert_refused(&opened);
     assert!(opened.journal.begin_checkpoint().is_err());
 }
@@ -123,10 +123,10 @@ fn nothing_is_acknowledged_after_the_directory_was_removed() {
 #[test]
 fn an_idle_journal_notices_that_a_needed_file_was_removed() {
     for name in ["checkpoint-0000000002", "journal-0000000002"] {
-        let place = Place::new();
-        let opened = place.open().unwrap();
+        let directory = DataDirectory::new();
+        let opened = directory.open().unwrap();
         checkpoint(&opened, b"kept");
-        fs::remove_file(place.data().join(name)).unwrap();
+        fs::remove_file(directory.data().join(name)).unwrap();
         // Within a second.
         while opened.journal.health().is_ok() {
             thread::yield_now();
@@ -137,32 +137,32 @@ fn an_idle_journal_notices_that_a_needed_file_was_removed() {
 
 #[test]
 fn a_journal_heals_when_its_directory_is_moved_back() {
-    let place = Place::new();
-    let opened = place.open().unwrap();
+    let directory = DataDirectory::new();
+    let opened = directory.open().unwrap();
     opened.append(b"before");
-    place.replace_by_copy();
+    directory.replace_by_copy();
     assert_refused(&opened);
-    place.move_back();
+    directory.move_back();
     while opened.events.recv().unwrap() != Event::Healed {}
     opened.append(b"after");
     drop(opened);
-    assert_eq!(place.open().unwrap().records, [&b"before"[..], b"after"]);
+    assert_eq!(directory.open().unwrap().records, [&b"before"[..], b"after"]);
 }
 
 #[test]
 fn a_checkpoint_leaves_a_directory_alone_that_replaced_its_own() {
-    let place = Place::new();
-    let opened = place.open().unwrap();
+    let directory = DataDirectory::new();
+    let opened = directory.open().unwrap();
     opened.append(b"kept");
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
     checkpoint.push(b"kept").unwrap();
-    place.replace_by_copy();
-    let before = contents(&place.data());
+    directory.replace_by_copy();
+    let before = contents(&directory.data());
     checkpoint.finish().unwrap_err();
-    assert_eq!(contents(&place.data()), before);
+    assert_eq!(contents(&directory.data()), before);
     drop(opened);
-    assert_eq!(place.open().unwrap().records, [b"kept"]);
-    place.move_back();
-    let records = place.open().unwrap().records;
+    assert_eq!(directory.open().unwrap().records, [b"kept"]);
+    directory.move_back();
+    let records = directory.open().unwrap().records;
     assert!(records.iter().all(|record| record == b"kept") && !records.is_empty());
 }

@@ -35,7 +35,11 @@ pub struct KeyFile {
 }
 
 impl KeyFile {
-    pub(crate) fn load(path: &Path) -> Result<Self, KeyFileError> {
+    /// Reads the keys of a file.
+    ///
+    /// # Errors
+    /// The file can't be read, or has a line that is not a key; the error says which.
+    pub fn load(path: &Path) -> Result<Self, KeyFileError> {
         Ok(Self { path: path.to_owned(), ring: KeyRing::new(read(path)?) })
     }
 

@@ -1,6 +1,6 @@
 //! `GET /sd/prometheus`: the live peers as targets for Prometheus (`http_sd_configs`).
 
-use aurora_discovery_protocol::{Address, Archetype, DiscoverRequest, Invalid, Order, Peer};
+use aurora_discovery_protocol::{Address, Archetype, DiscoverRequest, Invalid, Order, Peer, View};
 use axum::response::Response;
 use http::Uri;
 use serde::Serialize;
@@ -34,7 +34,8 @@ pub(crate) async fn prometheus(context: Context, uri: Uri) -> Result<Response, F
     parameters.retain(|(name, _)| name == "archetype");
     let bounds = context.registry().limits().discover;
     let request = DiscoverRequest::from_parameters(parameters.into_iter(), bounds)?;
-    let mut request = DiscoverRequest { order: Order::All, limit: bounds.max, ..request };
+    let mut request =
+        DiscoverRequest { order: Order::All, limit: bounds.max, view: View::Observer, ..request };
     let (mut groups, mut matching) = (Vec::new(), 0);
     loop {
         context.may_make_page(request.limit).await?;
@@ -51,7 +52,6 @@ pub(crate) async fn prometheus(context: Context, uri: Uri) -> Result<Response, F
             None => break,
         }
     }
-    context.metrics().pages.inc();
     json(&groups)
 }
 

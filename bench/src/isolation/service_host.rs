@@ -15,13 +15,13 @@ use super::scenario::{Sampler, Scenario};
 /// 2025-10-02T12:00:00, the start of the simulated time.
 const EPOCH_SECONDS: u64 = 1_759_406_400;
 
-pub(crate) struct Host {
+pub(crate) struct ServiceHost {
     registry: Registry,
     orders: Orders,
     k: u32,
 }
 
-impl Host {
+impl ServiceHost {
     pub(crate) fn new(scenario: &Scenario) -> Result<Self, Box<dyn Error>> {
         // The scenario may use leases beyond the default limits.
         let lease = Ttl::from_secs(scenario.lease_seconds);
