@@ -48,7 +48,7 @@ async def agent(client: AsyncClient, name: str) -> None:
     server = await asyncio.start_server(lambda reader, writer: answer(name, reader, writer), "127.0.0.1")
     port: int = server.sockets[0].getsockname()[1]
     others = DiscoverRequest(archetypes=[GREETERS], exclude=name)
-    # The watch begins before the agent looks who is there, so that it misses nobody.
+    # The watch begins before the first list, so that it misses no peer that joins in between.
     async with server, client.watch(others) as watch:
         await anext(watch)
         async with client.keep(RegisterRequest(name, port=port, archetypes=[GREETERS])):

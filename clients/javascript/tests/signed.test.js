@@ -21,7 +21,7 @@ before(async () => {
 after(() => rm(directory, { recursive: true }));
 
 for (const { name, jws, expected } of vectors.vectors) {
-  // Other records are refused whoever reads them. These are only too old, or for another service.
+  // Every reader refuses the other records. These are only too old, or for another service.
   const isReadable = ["accepted", "stale_signature"].includes(expected) || name === "another audience";
   test(`${name} is ${isReadable ? "verified" : "refused"}`, async () => {
     if (isReadable) {

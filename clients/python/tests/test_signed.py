@@ -11,7 +11,7 @@ from pathlib import Path
 from aurora_discovery import InvalidRecordError, KeyFile, KeyFileError, SecretKey, SignedRecord
 
 VECTORS = Path(__file__).resolve().parents[3] / "crates/protocol/tests/vectors/signed.json"
-# Other records are refused whoever reads them. These are only too old, or for another service.
+# Every reader refuses the other records. These are only too old, or for another service.
 READABLE = {"accepted", "stale_signature"}
 
 

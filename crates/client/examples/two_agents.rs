@@ -41,7 +41,7 @@ async fn agent(client: &Client, name: &'static str, everyone_is_done: &Barrier) 
     let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
     let port = listener.local_addr()?.port();
     let answering = tokio::spawn(answer(name, listener));
-    // The watch begins before the agent looks who is there, so that it misses nobody.
+    // The watch begins before the first list, so that it misses no peer that joins in between.
     let others = DiscoverRequest::builder().archetype(GREETERS).exclude(name).build()?;
     let mut watch = client.watch(others.clone());
     watch.next().await.ok_or("the watch ended")??;
