@@ -37,8 +37,9 @@ impl Index {
         };
         let keeper = self.keeper(claim, proof);
         if tail.kept_by != keeper {
-            // A source at its limit must not be able to hold up readers. Leases that are due still
-            // count, so the index has to be up to date for a refusal.
+            // A refusal here needs no exclusive access, so a source at its limit cannot hold up
+            // readers. Leases that have ended but are not processed yet still count, so a refusal
+            // is certain only if no work is due.
             let is_refused = self.is_at_limit(keeper) && !self.is_due(now);
             return is_refused.then_some(Renewal::UnprovenLimit);
         }
@@ -106,8 +107,8 @@ impl Index {
         self.leave_state(number);
         let slot = &mut self.slots[number];
         slot.set_lease(now, now + slot.ttl);
-        // While it was dormant, no page could list it. Like a newcomer, it is exempt from the count
-        // of undiscovered peers for one lease.
+        // No page could list the peer while it was dormant. Like a newcomer, it is exempt from the
+        // count of undiscovered peers for one lease.
         slot.last_listed.set(CoarseTime::of(now));
         self.enter_state(number, State::Live);
         self.record_change(number, None);

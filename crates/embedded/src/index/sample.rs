@@ -214,7 +214,7 @@ impl Scope<'_> {
 }
 
 /// Draws distinct random numbers below a bound. Every sequence of distinct numbers is equally
-/// likely, because a number that was drawn before is drawn again.
+/// likely, because a number that was drawn before is replaced by a further draw.
 struct Draws {
     /// An open-addressed hash set of the drawn numbers. The lowest bits of a number select its
     /// bucket, with linear probing. Most numbers find their bucket empty, so the processor rarely

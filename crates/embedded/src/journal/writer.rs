@@ -131,8 +131,8 @@ impl<U: 'static> Writer<U> {
         };
     }
 
-    /// The preallocation of a journal file that is written during a checkpoint. The checkpoint
-    /// needs the space of a small disk more.
+    /// The preallocation of a journal file that is written during a checkpoint, in bytes. On a
+    /// small disk it is smaller, to leave space for the checkpoint.
     fn checkpoint_preallocation(&self) -> u64 {
         const SHARE_OF_FREE: u64 = 16;
         self.disk.free().map_or(self.preallocate, |free| self.preallocate.min(free / SHARE_OF_FREE))
