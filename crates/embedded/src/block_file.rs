@@ -1,4 +1,4 @@
-//! The list of blocks, in a file of its own.
+//! The list of blocks, in its own file.
 //!
 //! The list is not in the journal. It changes a few times a month, and no record of the journal
 //! depends on it, so its order among the records does not matter. With its own file, the format of

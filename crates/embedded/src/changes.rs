@@ -9,7 +9,7 @@
 //! keeps the newest changes within a bound of count and bytes, so a slow follower costs no memory.
 //! When the changes that a follower still needs have been dropped, its position has expired, and it
 //! has to enumerate the peers again. Changes of one peer within a second take one place in the log,
-//! so a peer that registers again and again does not push out the changes of others.
+//! so a peer that registers very often does not push out the changes of other peers.
 
 mod change;
 mod collapse;

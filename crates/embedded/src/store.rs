@@ -295,8 +295,8 @@ impl EmbeddedStore {
         self.journal.as_ref().map(append).transpose().map_err(|error| unavailable(&error))
     }
 
-    /// Appends a record that no request waits for. If it is lost, the next checkpoint makes up for
-    /// it.
+    /// Appends a record that no request waits for. If it is lost, the next checkpoint contains its
+    /// effect.
     fn append_in_background(&self, record: &Record<'_>) {
         if let (Some(evicted), Record::Removed { peer }) = (&self.shared.evicted, record) {
             evicted.lock().extend(PeerId::parse(peer).ok());

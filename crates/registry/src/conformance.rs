@@ -51,7 +51,8 @@ pub mod values;
 #[async_trait]
 pub trait Subject: Send + Sync {
     /// Opens the store within `limits`. It is empty when it is opened for the first time. When it
-    /// is opened again after [`Store::close`], it contains what it has kept.
+    /// is opened again after [`Store::close`], it contains the peers that [`Guarantees::restart`]
+    /// describes.
     async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store>;
 
     /// What the store guarantees where the contract leaves a choice.

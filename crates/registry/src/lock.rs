@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use aurora_discovery_protocol::{PublicKey, Timestamp};
 
-/// The longest time for which a name stays locked after its lease, in milliseconds: 30 days, so that
-/// a name whose key is lost becomes free some day.
+/// The longest time for which a name stays locked after its lease, in milliseconds: 30 days, so
+/// that a name whose key is lost becomes free again.
 const MAX_LOCKED_MILLIS: u64 = 30 * 86_400_000;
 /// How long the lock of a deregistered peer remains, in milliseconds. The lock has the highest
 /// `seq`, so that nobody can register the peer again with one of its earlier records. After this

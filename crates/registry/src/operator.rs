@@ -204,6 +204,8 @@ impl Registry {
             if text.len() > MAX_LIST_BYTES {
                 return Err(Error::TooManyBlocks);
             }
+            // `replace_blocks` fails if another process has changed the list since it was read.
+            // Then the change is made again, on the new list.
             if self.store().replace_blocks(&text, version).await? {
                 self.blocks.replace(after, now);
                 return Ok(());

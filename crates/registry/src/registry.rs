@@ -244,6 +244,7 @@ impl Registry {
             blocked.push(self.check_block(peer, None, claim.source, now).await.err());
         }
         let may_renew = |refusal: &Option<Error>| refusal.is_none();
+        // Usually no peer is blocked, and the list is passed on without copying it.
         let permitted: Vec<_> = if blocked.iter().all(may_renew) {
             peers
         } else {

@@ -136,8 +136,10 @@ impl Standing {
         }
         // A wrong token counts as no token, so that a restarted client that still has an old token
         // is not locked out. Only the current token can make a live registration token-only.
-        // Otherwise a neighbour at the same address could lock out the holder for good.
+        // Otherwise a neighbour at the same address could lock out the holder permanently.
         let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
+        // A replacement is refused only while the peer is live or its name is reserved, so `held`
+        // does not need the revival window.
         if by_address && !token_only { Ok(()) } else { Err(self.held(now, 0)) }
     }
 

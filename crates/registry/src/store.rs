@@ -159,7 +159,7 @@ pub trait Store: Send + Sync + 'static {
     /// `after`.
     ///
     /// Over all pages, each peer that is live and matches from the first page to the last is listed
-    /// exactly once, whatever other peers come and go. A page may be shorter than its bounds and
+    /// exactly once, even while other peers come and go. A page may be shorter than its bounds and
     /// even empty; a next position means that more may follow.
     async fn enumerate(
         &self,

@@ -82,7 +82,7 @@ impl LossyDisk {
     }
 
     /// Makes every file sync fail from now on, or succeed again. A failed sync keeps a random part
-    /// of the writes, and the rest is lost for good.
+    /// of the writes, and the rest is lost permanently.
     pub fn set_sync_fails(&self, fails: bool) {
         self.shared.state.lock().sync_fails = fails;
     }

@@ -1,7 +1,7 @@
 //! Admission of registrations, and eviction of dormant peers to make room for them.
 //!
-//! Limits apply to what a registration adds. A live peer keeps what it has, so only what it grows
-//! by counts: another source, another address, more bytes, archetypes that no live peer has.
+//! Limits apply to what a registration adds. A live peer may keep what it has. Only what it adds
+//! counts: another source, another address, more bytes, or archetypes that no live peer has.
 
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{ExceededLimit, Network, PutResult, Replacement, Source, Standing};

@@ -1,6 +1,6 @@
 //! Heartbeats: renewing live peers and reviving dormant ones.
 //!
-//! A heartbeat that proves nothing may come from anyone. The source of the latest one is the
+//! A heartbeat that proves nothing may come from any client. The source of the latest one is the
 //! *keeper* of the peer, and each source keeps a limited number of peers. A proven heartbeat, a
 //! registration and the end of the lease release the peer from its keeper.
 

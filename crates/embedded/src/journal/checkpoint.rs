@@ -21,8 +21,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// and the journal's syncs would stall.
 const SYNC_EVERY: u64 = 4 << 20;
 
-/// Why a checkpoint was not taken. The journal continues and keeps everything, and a later
-/// checkpoint makes up for it.
+/// Why a checkpoint was not taken. The journal continues and keeps all records until a later
+/// checkpoint succeeds.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {

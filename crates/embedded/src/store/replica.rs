@@ -61,7 +61,7 @@ pub enum Applied {
     Unreadable,
 }
 
-/// Slots that are looked at per exclusive lock of the index.
+/// The number of slots that [`Replica::retain`] examines per exclusive lock of the index.
 const RETAIN_STEPS: u32 = 4_096;
 
 impl Replica {
@@ -105,6 +105,8 @@ impl Replica {
     /// `queue`.
     pub fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp, queue: impl FnOnce(Change)) -> Renewal {
         let hash = self.shared().keys.peer(peer.as_str().as_bytes());
+        // Most heartbeats change nothing. Only if this one does, the decision is made again with
+        // exclusive access to the index.
         if let RenewalDecision::Unchanged(renewal) =
             self.store.read(now).decide_renewal(peer, hash, claim, now)
         {
@@ -180,7 +182,8 @@ impl Replica {
         (until != from).then_some(until)
     }
 
-    /// Inserts a peer of another store, unless one of its name is known, and passes it to `queue`.
+    /// Inserts a peer from another store and passes the change to `queue`, unless a peer of this
+    /// name is known.
     pub fn import(&self, state: PeerState, now: Timestamp, queue: impl FnOnce(Change)) -> Import {
         let mut index = self.store.write(now);
         let entry = Entry::import(state, -index.time_offset(), now, &self.shared().keys);
@@ -203,6 +206,7 @@ impl Replica {
         for change in changes() {
             let slot = index.find_peer(&change.peer);
             let current = slot.map(|slot| index.lease_state(slot));
+            // The change is reverted only if it is the latest one of its peer.
             let is_current = match (&current, &change.after) {
                 (Some(current), Some(after)) => current.is_same(after),
                 (current, after) => current.is_none() && after.is_none(),
@@ -214,6 +218,8 @@ impl Replica {
                 slot.into_iter().for_each(|slot| index.remove(slot));
                 continue;
             };
+            // The record restores the registration, if the change replaced or deleted it. The lease
+            // is restored in any case.
             let mut slot = slot;
             if let Some(undo) = &change.undo
                 && let Ok(ParsedRecord::Registered(entry)) = ParsedRecord::parse(undo, &self.shared().keys)
@@ -246,6 +252,7 @@ impl Replica {
             slot.into_iter().for_each(|slot| index.remove(slot));
             return Applied::Unreadable;
         };
+        // The replica has this state already, for example because the change is its own.
         if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
             return Applied::Done;
         }

@@ -18,7 +18,7 @@ use state::Model;
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ARCHETYPES: [&str; 4] = ["w", "x", "y", "z"];
 /// Two sources in one IPv4 network, two addresses of one IPv6 source, another source in their
-/// network, and two sources that are near none of these.
+/// network, and two sources outside these networks.
 const SOURCES: [&str; 7] = [
     "203.0.113.1",
     "203.0.113.200",

@@ -1,4 +1,4 @@
-//! The storage of all peers. Each has a fixed slot for as long as it is known.
+//! The memory in which all peers are stored. Each peer has a fixed slot for as long as it is known.
 //!
 //! A sample reads one random place per listed peer, and spends its time waiting for memory. So each
 //! peer is stored in one place: the slot number determines the address without a look-up table, and
