@@ -88,7 +88,8 @@ pub(crate) struct Index {
     swept: Swept,
     /// Distinguishes the slots of this process from those of an earlier one.
     incarnation: u64,
-    /// When the stored peers were loaded; the start of the epoch if there was nothing to load.
+    /// When the stored peers were loaded. The default, the Unix epoch, if there was nothing to
+    /// load.
     opened_at: Timestamp,
 }
 

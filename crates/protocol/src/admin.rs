@@ -37,7 +37,7 @@ impl Subject {
     /// Parses a subject of a kind.
     ///
     /// # Errors
-    /// [`Invalid`] for an unknown kind, or for the rule that the text breaks.
+    /// [`Invalid`] if the kind is unknown, or if the text breaks a rule of the kind.
     pub fn parse(kind: &str, text: &str) -> Result<Self, Invalid> {
         match kind {
             "peer_id" => PeerId::parse(text).map(Self::Peer),

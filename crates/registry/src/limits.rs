@@ -20,8 +20,8 @@ const STEADY_LEASES: u64 = 3;
 /// of the types that they apply to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum number of peers, live and dormant. Two million take little more than a gigabyte
-    /// of memory.
+    /// The maximum number of peers, live and dormant. Two million peers take little more than a
+    /// gigabyte of memory.
     pub max_peers: u64,
     /// The maximum total size of all registrations in bytes, so that large registrations cannot
     /// take the space that was planned for many small ones.
@@ -69,7 +69,8 @@ pub struct Limits {
     pub heartbeat_interval_min_seconds: u32,
     /// The bounds of `limit` for `/discover`, and its default order.
     pub discover: DiscoverBounds,
-    /// The same for a `discover` key in another request, where a small response is expected.
+    /// The bounds of `limit` and the default order for a `discover` key in another request, whose
+    /// sender expects a small response.
     pub inline_discover: DiscoverBounds,
     /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
     /// clients should not need that much memory.
@@ -223,8 +224,8 @@ impl Limits {
     /// drawn independently each time, so that peers that came back in the same second after a
     /// restart soon spread out.
     ///
-    /// The interval is at most a third of the lease. For a steady peer it is almost half of the
-    /// lease, because such a peer has shown that its heartbeats arrive. Two whole intervals then
+    /// The interval of most peers is at most a third of the lease. A steady peer has shown that its
+    /// heartbeats arrive, so its interval may be almost half of the lease. Two whole intervals then
     /// fit into the lease, so that one heartbeat may be lost.
     pub fn heartbeat_cadence(&self, ttl: Ttl, steady: bool) -> RangeInclusive<u32> {
         // `ttl - 1` makes two intervals end strictly before the lease does, even if `ttl` is even.

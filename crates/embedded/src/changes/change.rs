@@ -72,8 +72,8 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
     /// The maximum number of states that a merged change keeps. A peer that only changes its
-    /// content needs one; one that changes its archetypes all the time takes another place in the
-    /// log whenever this number is reached.
+    /// content needs one state. A peer that keeps changing its archetypes takes another place in
+    /// the log whenever this number is reached.
     const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {

@@ -47,7 +47,7 @@ impl Index {
         }
     }
 
-    /// Whether `claim` permits to deregister a peer. The index must be up to `now`.
+    /// Whether `claim` permits deregistering a peer. The index must be up to `now`.
     pub(crate) fn check_removal(
         &self,
         peer: &PeerId,

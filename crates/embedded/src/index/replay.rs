@@ -93,8 +93,8 @@ impl Index {
         Unrecorded { proven_at: tail.proven_at(), kept_by: tail.kept_by, last_listed }
     }
 
-    /// Reverts a change, from the parts of its [`Undo`]. Leases that heartbeats have extended since
-    /// then stay extended.
+    /// Reverts a change. The arguments are the two parts of its [`Undo`]. Leases that heartbeats
+    /// have extended since then stay extended.
     pub(crate) fn revert(&mut self, before: ParsedRecord, unrecorded: Option<Unrecorded>) {
         let ParsedRecord::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);

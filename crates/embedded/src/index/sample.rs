@@ -218,7 +218,7 @@ impl Scope<'_> {
 struct Draws {
     /// An open-addressed hash set of the drawn numbers. The lowest bits of a number select its
     /// bucket, with linear probing. Most numbers find their bucket empty, so the processor rarely
-    /// mispredicts.
+    /// mispredicts the branch.
     seen: Vec<u32>,
     bound: u32,
     drawn: u32,

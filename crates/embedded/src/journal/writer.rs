@@ -33,7 +33,8 @@ pub(crate) struct Writer<U> {
 impl<U: 'static> Writer<U> {
     /// Writes batches until the journal is closed.
     pub(crate) fn run(mut self) {
-        // However this thread ends, callers must not wait for it forever.
+        // When this thread ends, for any reason, the guard refuses all records, so that no caller
+        // waits forever.
         let _guard = ExitGuard(Arc::clone(&self.queue));
         if self.queue.health().is_err() && !self.heal_or_close() {
             return;

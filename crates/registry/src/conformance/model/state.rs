@@ -122,7 +122,9 @@ impl KnownPeer {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
         let mut ends =
             [0, reserved, WINDOW_MILLIS, LOCKED_MILLIS].map(|after| held.until.minus_millis(after)).to_vec();
-        // A lock ends as long after the lease as the lease ended after the lock began.
+        // A lock outlasts the lease by the time from the beginning of the lock to the end of the
+        // lease. The end of the lease is therefore halfway between the beginning and the end of the
+        // lock.
         let since = [self.locked.earliest, self.locked.latest];
         ends.extend(since.map(|since| since.plus_millis(held.until.millis_since(since) / 2)));
         let is_possible = |end: &Timestamp| {
