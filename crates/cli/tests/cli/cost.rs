@@ -9,7 +9,8 @@ use crate::documentation;
 
 const BEGIN: &str = "<!-- cost:begin -->\n";
 const END: &str = "<!-- cost:end -->";
-/// The example in the documentation: a hundred peers with a heartbeat a minute, like the original network.
+/// The example in the documentation: a hundred peers that send one heartbeat a minute, as in the
+/// original network.
 const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
 
 fn json(arguments: &[&str]) -> Value {

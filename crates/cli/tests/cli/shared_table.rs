@@ -27,7 +27,7 @@ aurora_discovery_contract_tests::contract_suite!(serve);
 fn table() -> String {
     static TABLES: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
-    // The process id alone could also be that of an earlier process.
+    // A process id alone is not unique, because an earlier process may have had the same one.
     let name = format!("aurora-peers-serve-{process}-{:x}-{next}", fastrand::u64(..));
     let created = run(&["create-table", "--table", &name, "--dynamodb-endpoint", &endpoint()]);
     assert_eq!((created.code, created.err.as_str()), (0, ""));
@@ -47,13 +47,14 @@ fn start(table: &str) -> (String, Running) {
 fn start_with(table: &str, variables: &[(&str, &OsStr)]) -> (String, Running) {
     let endpoint = endpoint();
     let mut arguments = vec!["--store", "dynamodb", "--table", table, "--dynamodb-endpoint", &endpoint];
-    // The suite tests the bounds of the contract, not the lower defaults on a table.
+    // The suite tests the limits of the API. The defaults on a table are lower.
     arguments.extend(["--max-archetypes-per-peer", "32", "--max-page-bytes", "1048576"]);
     let Service { endpoint, running } = Service::start_with(&arguments, variables);
     (endpoint, running)
 }
 
-/// It uses DynamoDB's clock, and its limit of peers is based on an estimate.
+/// Skips tests with special needs: the service uses DynamoDB's clock, and it enforces the limit of
+/// peers by an estimate.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;
@@ -71,7 +72,7 @@ fn id() -> PeerId {
 }
 
 /// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
-/// the lag.
+/// the maximum delay.
 async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
     let started = Instant::now();
     loop {

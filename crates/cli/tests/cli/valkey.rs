@@ -22,7 +22,7 @@ aurora_discovery_contract_tests::contract_suite!(serve);
 fn registry() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    // The process id alone could also be that of an earlier process.
+    // A process id alone is not unique, because an earlier process may have had the same one.
     format!("serve-{process}-{:x}-{next}", fastrand::u64(..))
 }
 
@@ -39,7 +39,7 @@ fn start(registry: &str, more: &[&str]) -> (String, Running) {
     (endpoint, running)
 }
 
-/// It uses the clock of the server.
+/// Skips tests that set the clock, because the service uses the clock of the server.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs.settable_clock {
         return None;
@@ -59,7 +59,7 @@ fn id() -> PeerId {
 }
 
 /// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
-/// the lag.
+/// the maximum delay.
 async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
     let started = Instant::now();
     loop {
