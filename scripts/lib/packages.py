@@ -12,12 +12,12 @@ CLIENTS = ROOT / "clients"
 
 
 def install_python(directory: Path) -> Path:
-    """Builds the wheel and installs it, with what signing needs, into an empty environment. Returns its
-    interpreter."""
+    """Builds the wheel and installs it, with the dependencies for signing, into an empty environment.
+    Returns the interpreter of the environment."""
     tools = ROOT / ".tools/venv/bin/python"
     run([tools, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", directory, CLIENTS / "python"])
     [wheel] = directory.glob("*.whl")
-    # Its own pip would take longer to install than the client.
+    # The environment gets no pip, because installing that would take longer than installing the client.
     run([sys.executable, "-m", "venv", "--without-pip", directory / "environment"])
     interpreter = directory / "environment/bin/python"
     install: list[str | Path] = ["--python", interpreter, "install", "--quiet", "--disable-pip-version-check"]
