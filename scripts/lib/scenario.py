@@ -247,7 +247,7 @@ class Scenario:
         )
         text = json.dumps({key: value for key, value in body.items() if key != "metadata"})
         if "metadata" in body:
-            # Metadata that is given as text is sent unchanged.
+            # The metadata is given as JSON text, which is sent unchanged.
             text = f'{text[:-1]}, "metadata": {body["metadata"]}}}'
         connection.request("POST", f"/{path}", text.encode())
         response = connection.getresponse()
