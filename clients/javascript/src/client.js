@@ -45,9 +45,9 @@ export class Client {
    * Registers a peer, or replaces its registration and starts a new lease. The code is `not_holder` while
    * another client holds the id.
    *
-   * A `signer` signs the registration, again if its clock is wrong. The `lease_token` of the request
-   * proves, with the first signature of a live name, that this client holds the name. The code is
-   * `name_locked` if another key has locked the name.
+   * A `signer` signs the registration, and signs it again if the local clock is wrong. The first signature
+   * of a live name needs the `lease_token` in the request as the proof that this client holds the name.
+   * The code is `name_locked` if another key has locked the name.
    * @param {import("./types.js").RegisterRequest} request
    * @param {{signer?: import("./signer.js").Signer} & CallOptions} [options]
    * @returns {Promise<import("./types.js").RegisterResponse>}

@@ -147,8 +147,8 @@ export class LeaseKeeper {
       return;
     }
     if (this.#state === "unresolved" && !this.#mayReplace && lease_token === undefined) {
-      // Without its token, a registration of another client at the same address would be removed. The
-      // keeper's own ends by itself.
+      // Without the token, the request could remove the registration of another client at the same
+      // address. The lease of this keeper ends by itself.
       return;
     }
     if (this.#state !== "absent") {
@@ -237,9 +237,9 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the registration must not replace one of another client, and has to be token-only. Normally
-   * it is not. A crash before the token is stored would make the id unusable, also for this peer, until
-   * its reservation ends.
+   * Whether the registration must not replace one of another client, and therefore has to be token-only.
+   * Otherwise it is not token-only at first: if the peer crashed before the token is stored, no client
+   * could use the id until its reservation ends, not even this one.
    * @param {AbortSignal} signal
    */
   async #mustYield(signal) {
@@ -267,7 +267,7 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the service knows the id, and its token, if there is one, is not the current one.
+   * Whether the service knows the id, and this client does not have its current token.
    *
    * A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a known
    * one. A known id is then registered token-only, which replaces only a dormant peer. The order

@@ -154,7 +154,7 @@ class Members:
         for _ in range(min(missing, max(allowed, 0))):
             self._open()
         if missing <= 0:
-            # Opens that were not needed are not saved up.
+            # A crowd that opened no connections for a while must not open them all at once later.
             self._started = time.monotonic() - self._opens / self._plan.opens_per_second
 
     def _open(self) -> None:

@@ -24,7 +24,7 @@ MEMBER_SOURCES = [f"10.1.{network}.1" for network in range(1, 11)]
 MEMBERS_PER_SOURCE = 5
 HEARTBEATS_PER_SECOND = 500
 NEWCOMERS_PER_SECOND = 5
-# A response that is later than this is counted as none.
+# A response that arrives later than this counts as missing.
 PATIENCE_SECONDS = 10.0
 LEASE_SECONDS = 3600
 START_SECONDS = 60.0

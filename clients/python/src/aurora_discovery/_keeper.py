@@ -112,8 +112,8 @@ class Keeper:
         if self._state is State.HELD_BY_ANOTHER:
             return
         if self._state is State.UNRESOLVED and not self._may_replace and token is None:
-            # Without its token, a registration of another client at the same address would be
-            # removed. The keeper's own ends by itself.
+            # Without the token, the request could remove the registration of another client at the
+            # same address. The lease of this keeper ends by itself.
             return
         if self._state is not State.ABSENT:
             try:
@@ -171,10 +171,11 @@ class Keeper:
         return _lease(sent_at, response), Registered(response)
 
     async def _must_yield(self, calls: Calls) -> bool:
-        """Whether the registration must not replace one of another client, and has to be token-only.
+        """Whether the registration must not replace one of another client, and therefore has to be
+        token-only.
 
-        Normally it is not. A crash before the token is on disk would make the id unusable, also for
-        this peer, until its reservation ends.
+        Otherwise it is not token-only at first: if the peer crashed before the token is on disk,
+        no client could use the id until its reservation ends, not even this one.
         """
         if self._signer is None:
             return (not self._may_replace or self._was_taken_over) and await self._is_known(calls)
@@ -192,7 +193,7 @@ class Keeper:
                 raise
 
     async def _is_known(self, calls: Calls) -> bool:
-        """Whether the service knows the id, and its token, if there is one, is not the current one.
+        """Whether the service knows the id, and this client does not have its current token.
 
         A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
         known one. A known id is then registered token-only, which replaces only a dormant peer. The

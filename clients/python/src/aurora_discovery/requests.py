@@ -124,6 +124,6 @@ def _optional(lease_token: str | None, discover: DiscoverRequest | None) -> dict
 
 
 def _refuse_string(name: str, values: object) -> None:
-    """A string is a sequence of strings too, but never the one that was meant."""
+    """Rejects a string, because Python would take it for a sequence of its characters."""
     if isinstance(values, str):
         raise TypeError(f"{name} must be a sequence of strings, not a string")

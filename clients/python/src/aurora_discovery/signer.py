@@ -86,7 +86,7 @@ class Signer:
         if error.code == "stale_signature" and error.timestamp is not None:
             now = int(error.timestamp.timestamp() * 1_000)
             self._clock_offset = now - _milliseconds()
-            # A number by the wrong clock may be too far ahead.
+            # A number that was derived from the wrong clock may be too far ahead.
             self._last_seq = min(self._last_seq, now)
             return True
         return False
