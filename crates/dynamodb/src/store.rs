@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
+use aurora_discovery_protocol::{PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
     BlockList, Census, Claim, Enumeration, Evicted, ExportPage, Import, Limits, Page, PeerState, Position,
     PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
@@ -187,7 +187,8 @@ impl Store for DynamoStore {
         // One deadline for all renewals. Those that completed by then are reported, and the rest
         // are unavailable.
         let deadline = self.deadline();
-        let lookups = match self.change(Box::pin(self.core.look_up_all(peers))).await {
+        let ids = peers.iter().map(|(peer, _)| peer);
+        let lookups = match self.change(Box::pin(self.core.look_up_all(ids))).await {
             Ok(lookups) => lookups,
             Err(error) => return vec![Err(error); peers.len()],
         };
@@ -226,6 +227,14 @@ impl Store for DynamoStore {
             }
             start = next;
         }
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        self.read(Box::pin(self.core.locking_keys(peers, now))).await
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {
