@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{PeerId, Timestamp};
-use aurora_discovery_registry::{Limits, Standing, Swept};
+use aurora_discovery_registry::{KnownPeer, Limits, Standing, Swept};
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
@@ -183,6 +183,14 @@ impl Index {
 
     pub(crate) fn find_peer(&self, peer: &PeerId) -> Option<u32> {
         self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
+    }
+
+    /// What is known of a peer. The index must be up to `now`.
+    pub(crate) fn known_peer(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<KnownPeer> {
+        let number = self.find(peer, hash)?;
+        let standing = self.standing(number, now);
+        let record = self.slots.signature(number).map(|signed| signed.record.into());
+        (!standing.is_tombstone()).then_some(KnownPeer { standing, record })
     }
 
     /// What is known about the lease and the holder of a slot's peer. The index must be up to
