@@ -9,6 +9,8 @@ export CARGO_TERM_COLOR=never
 # The stages that were asked for (none: all), and those that ran.
 wanted=()
 ran=()
+# The stage that runs beside the others, if any.
+background=
 
 select_stages() {
   wanted=("$@")
@@ -26,6 +28,30 @@ stage() {
     exit 1
   fi
   echo "== $name passed in $((SECONDS - started)) s"
+}
+
+# Starts a command as a stage beside those that follow. `await_background` ends it.
+background() {
+  is_wanted "$1" || return 0
+  background=$1
+  shift
+  echo "== $background starts in the background"
+  background_output=$(mktemp)
+  "$@" >"$background_output" 2>&1 &
+  background_process=$!
+  trap 'kill "$background_process" 2>/dev/null || true; rm -f "$background_output"' EXIT
+}
+
+# Waits for the stage in the background, and prints what it printed.
+await_background() {
+  [ -z "$background" ] || stage "$background" background_outcome
+}
+
+background_outcome() {
+  local status=0
+  wait "$background_process" || status=$?
+  cat "$background_output"
+  return "$status"
 }
 
 is_wanted() {

@@ -42,9 +42,10 @@ def binary() -> Path:
 class Service:
     """One running `serve`, killed at the end of its `with` block."""
 
-    def __init__(self, *options: str, data: Path | None = None, port: int = 0) -> None:
+    def __init__(self, *options: str, data: Path | None = None, port: int = 0, under: tuple[str, ...] = ()) -> None:
+        """Starts the command, as the argument of the command `under`, if one is given."""
         store = ["--data", str(data)] if data else [] if "--store" in options else ["--memory"]
-        command = [str(binary()), "serve", "--listen", f"127.0.0.1:{port}", *store, *options]
+        command = [*under, str(binary()), "serve", "--listen", f"127.0.0.1:{port}", *store, *options]
         self.output: list[str] = []
         self._process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

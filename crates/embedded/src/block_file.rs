@@ -1,7 +1,8 @@
-//! The list of blocks, in a file of its own.
+//! The list of blocks, in its own file.
 //!
-//! It changes a few times a month, and no record depends on it, so that it needs no place in the
-//! order of the journal, nor another format of it. The file is replaced as a whole.
+//! The list is not in the journal. It changes a few times a month, and no record of the journal
+//! depends on it, so its order among the records does not matter. With its own file, the format of
+//! the journal need not change. Each change of the list replaces the whole file.
 
 use std::io;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ const NAME: &str = "blocks";
 /// The name of the file until it is complete.
 const NEW_NAME: &str = "blocks.new";
 
-/// The list, and the directory that it is kept in.
+/// The list, and the directory that contains its file.
 pub(crate) struct BlockFile {
     /// `None` if the store is in memory only.
     disk: Option<Arc<dyn Disk>>,
@@ -23,12 +24,12 @@ pub(crate) struct BlockFile {
 }
 
 impl BlockFile {
-    /// A list that ends with the process.
+    /// A list in memory only. It is lost when the process ends.
     pub(crate) fn in_memory() -> Self {
         Self { disk: None, list: Mutex::default() }
     }
 
-    /// Reads the list. A directory without the file has an empty one.
+    /// Reads the list. If the directory has no such file, the list is empty.
     pub(crate) fn load(disk: Arc<dyn Disk>) -> io::Result<Self> {
         let text = match disk.list()?.iter().any(|name| name == NAME) {
             true => read(&*disk)?,
@@ -41,8 +42,9 @@ impl BlockFile {
         self.list.lock().clone()
     }
 
-    /// Replaces the list if it has this version. Blocks until it is durable. After an error the list
-    /// is the one before, and the next start finds one of the two.
+    /// Replaces the list if its version is `version`, and returns whether it did. Blocks until the
+    /// new list is durable. After an error, the list in memory is unchanged, and the next start may
+    /// find the old list or the new one.
     pub(crate) fn replace(&self, text: &str, version: u64) -> io::Result<bool> {
         let mut list = self.list.lock();
         if list.version != version {
@@ -62,7 +64,7 @@ fn read(disk: &dyn Disk) -> io::Result<String> {
     let mut bytes = vec![0; len];
     let read = file.read_at(&mut bytes, 0)?;
     bytes.truncate(read);
-    // Damage to the file must not lose the lines that are whole.
+    // If a part of the file is damaged, the other lines are still read.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -9,7 +9,7 @@
 //! keeps the newest changes within a bound of count and bytes, so a slow follower costs no memory.
 //! When the changes that a follower still needs have been dropped, its position has expired, and it
 //! has to enumerate the peers again. Changes of one peer within a second take one place in the log,
-//! so a peer that registers again and again does not push out the changes of others.
+//! so a peer that registers very often does not push out the changes of other peers.
 
 mod change;
 mod collapse;
@@ -131,7 +131,8 @@ impl ChangeLog {
         self.position_at(self.log.lock().end()).encode()
     }
 
-    /// The net effect of the changes after a position. The index should be up to date.
+    /// The net effect of the changes after a position. The caller first ends the leases that are
+    /// due, so that the response includes these changes.
     pub(crate) fn delta(&self, query: &Query, after: &Position) -> PositionLookup<Delta> {
         let from = match self.offset_of(after) {
             PositionLookup::Known(from) => from,
@@ -206,7 +207,8 @@ impl ChangeLog {
         LogPosition { epoch: self.epoch, offset }
     }
 
-    /// The number of changes before a position of this run.
+    /// The offset of a position: the number of changes before it. It is known only if the position
+    /// is of this run.
     fn offset_of(&self, position: &Position) -> PositionLookup<u64> {
         match LogPosition::decode(position) {
             None => PositionLookup::Foreign,

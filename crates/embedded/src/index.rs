@@ -2,8 +2,8 @@
 //! of the times at which leases end.
 //!
 //! This module does not block, lock or access the disk. A caller that holds the index exclusively
-//! first calls [`Index::advance`] with `now`. After that the stored states are accurate at `now`,
-//! and all counts are exact.
+//! first calls [`Index::advance`] with `now`, until nothing is due any more. The index is then *up
+//! to `now`*: the stored states are those at `now`, and all counts are exact.
 
 mod admission;
 mod archetype;
@@ -68,9 +68,9 @@ pub(crate) struct Index {
     schedule: Schedule,
     quota: Quota,
     dormant: DormantLists,
-    /// Bytes that the peers count against the limit, without their archetypes.
+    /// The size of all peers in bytes, without their archetypes, as it counts against `max_bytes`.
     bytes: u64,
-    /// The part of `bytes` that the dormant peers count.
+    /// The part of `bytes` that belongs to dormant peers.
     dormant_bytes: u64,
     /// How many of the dormant slots are tombstones.
     tombstones: usize,
@@ -81,13 +81,15 @@ pub(crate) struct Index {
     changes: Arc<ChangeLog>,
     /// The time of the latest advance, at which changes are recorded.
     now: Timestamp,
-    /// What is added to `last_seen` where a peer is listed, in milliseconds.
+    /// The number of milliseconds that is added to `last_seen` when a peer is listed.
     time_offset: AtomicI64,
-    /// What [`Index::advance`] did and has not reported yet.
+    /// The leases that ended and the dormant peers that were evicted since the last
+    /// [`Index::take_swept`].
     swept: Swept,
     /// Distinguishes the slots of this process from those of an earlier one.
     incarnation: u64,
-    /// When the stored peers were loaded; the start of the epoch if there was nothing to load.
+    /// When the stored peers were loaded. The default, the Unix epoch, if there was nothing to
+    /// load.
     opened_at: Timestamp,
 }
 
@@ -147,7 +149,7 @@ impl Index {
         self.time_offset.load(Relaxed)
     }
 
-    /// Sets what is added to `last_seen` where a peer is listed, in milliseconds.
+    /// Sets the number of milliseconds that is added to `last_seen` when a peer is listed.
     pub(crate) fn set_time_offset(&self, millis: i64) {
         self.time_offset.store(millis, Relaxed);
     }
@@ -157,7 +159,7 @@ impl Index {
         self.slots.occupied()
     }
 
-    /// Bytes that the known peers and their archetypes count against the limit.
+    /// The size of the known peers and their archetypes in bytes, as it counts against `max_bytes`.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes + self.archetypes.bytes()
     }
@@ -193,13 +195,13 @@ impl Index {
         (!standing.is_tombstone()).then_some(KnownPeer { standing, record })
     }
 
-    /// What is known about the lease and the holder of a slot's peer. The index must be up to
-    /// `now`, or the peer live at `now`.
+    /// The data from which the rules decide about the peer in a slot. The index must be up to
+    /// `now`, unless the peer is live at `now`.
     fn standing(&self, number: u32, now: Timestamp) -> Standing {
         let (slot, tail) = self.slots.slot_and_tail(number);
         let expires_at = match slot.state {
             State::Live => slot.expires_at(),
-            // The clock may have gone back since the lease ended.
+            // The clock may have gone back since the lease ended. The peer is dormant nevertheless.
             State::Dormant | State::Vacant => slot.expires_at().min(now),
         };
         let lock = self.slots.signature(number).map(|signed| signed.lock);

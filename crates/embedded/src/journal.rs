@@ -118,12 +118,12 @@ impl<U: Send + 'static> Journal<U> {
     /// durable. Never blocks on the disk.
     ///
     /// With an `undo`, a failure of the disk reverts the change. Without one, the change stays and
-    /// the record is counted as lost. Evictions and revivals, which no request waits for, are
-    /// appended without: they are *background records*.
+    /// the record is counted as lost. Evictions, expirations and revivals are appended without an
+    /// `undo`, because no request waits for them. They are called *background records*.
     ///
     /// # Errors
-    /// While the disk fails, if it lags 32 MiB behind, or if the record exceeds 1 MiB. The record
-    /// is not appended then.
+    /// While the disk fails, if 32 MiB of records are waiting for the disk, or if the record
+    /// exceeds 1 MiB. The record is not appended then.
     pub fn append(&self, record: &[u8], undo: Option<U>) -> Result<Commit, Unavailable> {
         self.queue.append(record, undo)
     }

@@ -49,8 +49,8 @@ const DORMANT: u8 = 7;
 const TOKEN_ONLY: u8 = 1;
 /// The flag of a peer that a web page registered. The hash of the page's origin follows the flags.
 const HAS_PAGE: u8 = 2;
-/// The flag of a peer that signed. What is kept of its signature follows, after its length in four
-/// bytes.
+/// The flag of a peer that signed. Its lock and its signed registration follow, after their length
+/// in four bytes.
 const SIGNED: u8 = 4;
 
 impl<'a> Record<'a> {
@@ -90,7 +90,7 @@ impl<'a> Record<'a> {
 }
 
 impl<'a> Registered<'a> {
-    /// The same with other times, which are this much later.
+    /// The same record with `offset` milliseconds added to all times.
     pub(crate) fn shifted_by_millis(self, offset: i64) -> Self {
         Self {
             signed: self.signed.map(|signed| signed.shifted_by_millis(offset)),
@@ -144,7 +144,7 @@ impl<'a> Registered<'a> {
     }
 }
 
-/// What the flags of a record say, with what follows them.
+/// The flags of a record, and the data that follows them.
 #[derive(Default)]
 struct Flags<'a> {
     token_only: bool,
@@ -155,7 +155,8 @@ struct Flags<'a> {
 impl<'a> Flags<'a> {
     fn decode(rest: &mut &'a [u8]) -> Option<Self> {
         let [flags] = take(rest)?;
-        // A later release may give the other bits a meaning that must not be ignored.
+        // A record with other flags is not read: a later release may have given them a meaning that
+        // must not be ignored.
         if flags & !(TOKEN_ONLY | HAS_PAGE | SIGNED) != 0 {
             return None;
         }

@@ -1,10 +1,12 @@
-//! What is kept of the signature of a peer, as bytes: after its text in the tail, and in its record
-//! on disk. Other peers take no memory for it.
+//! The lock and the signed registration of a peer that signed, encoded as bytes. They follow the
+//! text of the peer in its tail, and are a part of its record on disk. A peer that did not sign
+//! takes no memory for them.
 
 use aurora_discovery_protocol::{PublicKey, Timestamp};
 use aurora_discovery_registry::{Lock, SignedPeer};
 
-/// What is kept of a signature, borrowed from where it is stored.
+/// The lock and the signed registration of a peer, borrowed from the bytes in which they are
+/// stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StoredSignature<'a> {
     pub(crate) lock: Lock,
@@ -21,8 +23,8 @@ impl<'a> StoredSignature<'a> {
         Self::HEAD + self.record.len()
     }
 
-    /// Appends the bytes. Numbers are big-endian, and times are in milliseconds. A peer that has not
-    /// left has the time zero there.
+    /// Appends the bytes. Numbers are big-endian, and times are in milliseconds. `left_at` is zero
+    /// if the peer has not deregistered.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         let Lock { key, seq, since, left_at } = self.lock;
         out.extend_from_slice(&key.to_bytes());
@@ -32,7 +34,7 @@ impl<'a> StoredSignature<'a> {
         out.extend_from_slice(self.record.as_bytes());
     }
 
-    /// Reads bytes that [`StoredSignature::encode`] wrote. `None` for others.
+    /// Reads bytes that [`StoredSignature::encode`] wrote. `None` if the bytes are invalid.
     pub(crate) fn parse(bytes: &'a [u8]) -> Option<Self> {
         let (key, rest) = bytes.split_first_chunk()?;
         let (numbers, record) = rest.split_at_checked(3 * 8)?;
@@ -48,12 +50,12 @@ impl<'a> StoredSignature<'a> {
         Some(Self { lock, record: std::str::from_utf8(record).ok()? })
     }
 
-    /// What remains when the peer deregisters.
+    /// The lock that remains when the peer deregisters at `now`.
     pub(crate) fn left(self, now: Timestamp) -> Self {
         Self { lock: Lock { left_at: Some(now), ..self.lock }, record: "" }
     }
 
-    /// The same with other times, which are this much later.
+    /// The same with `offset` milliseconds added to all times.
     pub(crate) fn shifted_by_millis(self, offset: i64) -> Self {
         let Lock { since, left_at, .. } = self.lock;
         let left_at = left_at.map(|at| at.shifted_by_millis(offset));
@@ -73,12 +75,12 @@ impl From<StoredSignature<'_>> for SignedPeer {
     }
 }
 
-/// The number of bytes that are kept for a peer.
+/// The number of bytes that [`append`] adds to a text.
 pub(crate) fn len(signed: &SignedPeer) -> usize {
     StoredSignature::from(signed).len()
 }
 
-/// A text followed by what is kept of a signature.
+/// A text, followed by the encoded lock and signed registration.
 pub(crate) fn append(text: &[u8], signed: &SignedPeer) -> Box<[u8]> {
     let signed = StoredSignature::from(signed);
     let mut bytes = Vec::with_capacity(text.len() + signed.len());

@@ -165,7 +165,7 @@ impl Store for EmbeddedStore {
     }
 
     async fn ready(&self) -> Result<(), StoreError> {
-        // Without space on the disk, heartbeats and lists still work.
+        // A store whose disk is full is ready, because heartbeats and lists still work.
         self.check_open()
     }
 
@@ -266,7 +266,8 @@ impl EmbeddedStore {
         Ok((Removal::Removed { was_live }, commit))
     }
 
-    /// Does a bounded part of the work that is due. Returns whether more is due.
+    /// Ends some of the leases and evicts some of the dormant peers that are due. Returns whether
+    /// more is due.
     fn sweep_step(&self, now: Timestamp) -> bool {
         let mut index = self.shared.write();
         index.advance(now, ADVANCE_STEPS, &mut |record| self.append_in_background(record));
@@ -302,8 +303,8 @@ impl EmbeddedStore {
         self.journal.as_ref().map(append).transpose().map_err(|error| unavailable(&error))
     }
 
-    /// Appends a record that no request waits for. If it is lost, the next checkpoint makes up for
-    /// it.
+    /// Appends a record that no request waits for. If it is lost, the next checkpoint contains its
+    /// effect.
     fn append_in_background(&self, record: &Record<'_>) {
         if let (Some(evicted), Record::Removed { peer }) = (&self.shared.evicted, record) {
             evicted.lock().extend(PeerId::parse(peer).ok());
@@ -320,7 +321,8 @@ impl EmbeddedStore {
         self.journal.as_ref().map_or(Ok(()), |journal| journal.health()).map_err(|error| unavailable(&error))
     }
 
-    /// Fails if a change could not even be made durable later, by a checkpoint.
+    /// Fails if the data directory was removed or replaced. Not even a later checkpoint could then
+    /// make a change durable.
     fn check_directory(&self) -> Result<(), StoreError> {
         let health = self.journal.as_ref().map_or(Ok(()), |journal| journal.health());
         health.or_else(|error| if error.is_misplaced() { Err(unavailable(&error)) } else { Ok(()) })

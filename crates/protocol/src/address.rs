@@ -46,10 +46,11 @@ impl Address {
     /// Converts an IP address that a peer published.
     ///
     /// # Errors
-    /// [`Invalid`] if the address does not identify a single host.
+    /// [`Invalid`] if the address is link-local or does not identify a single host.
     pub fn from_ip(ip: IpAddr) -> Result<Self, Invalid> {
         let ip = ip.to_canonical();
-        // A form that embeds an IPv4 address reaches that address.
+        // Traffic to an IPv6 address that embeds an IPv4 address ends at the IPv4 address. The
+        // rules therefore apply to the IPv4 address.
         let host = embedded_ipv4(ip).map_or(ip, IpAddr::V4);
         let link_local = match host {
             IpAddr::V4(v4) => v4.is_link_local(),
@@ -109,7 +110,7 @@ impl Address {
 }
 
 impl Host {
-    /// Whether each reader reaches a different host under this address: private (RFC 1918),
+    /// Whether the address means a different host on each network. True for private (RFC 1918),
     /// loopback, carrier-grade NAT (RFC 6598) and unique local (RFC 4193) addresses.
     pub fn is_local(&self) -> bool {
         match self {
@@ -124,9 +125,10 @@ impl Host {
 }
 
 impl Host {
-    /// Whether a host in any other network may reach this one: not a [local](Host::is_local) address,
-    /// not one that is reserved for documentation, benchmarks or the future, and not a name that only
-    /// a local network resolves. Whether the host exists is not checked.
+    /// Whether hosts in other networks may be able to reach this one. They cannot reach a
+    /// [local](Host::is_local) address, an address that is reserved for documentation, benchmarks
+    /// or future use, or a name that only a local network resolves. This function does not check
+    /// that the host exists.
     pub fn is_public(&self) -> bool {
         match self {
             _ if self.is_local() => false,
@@ -137,7 +139,8 @@ impl Host {
                 let is_reserved = first == 0 || first >= 240;
                 !(is_for_benchmarks || is_for_protocols || is_reserved || v4.is_documentation())
             }
-            // Only 2000::/3 is assigned to networks, except for 2001:db8::/32 and 3fff::/20.
+            // Networks get their addresses from 2000::/3. In it, 2001:db8::/32 and 3fff::/20 are
+            // reserved for documentation.
             Self::Ip(IpAddr::V6(v6)) => {
                 let [first, second, ..] = v6.segments();
                 let is_documentation =
@@ -149,8 +152,9 @@ impl Host {
     }
 }
 
-/// Whether a name in lower case is not one that each network resolves by itself: one without a dot,
-/// or under a domain that is reserved for local use (RFC 2606, 6761, 6762, 8375, and `internal`).
+/// Whether the public DNS may resolve a name, which must be in lower case. It does not resolve
+/// names without a dot, or names under a domain that is reserved for local use (RFC 2606, 6761,
+/// 6762, 8375, and `internal`).
 fn is_public_name(name: &str) -> bool {
     const LOCAL: [&str; 6] = ["localhost", "local", "internal", "invalid", "test", "example"];
     let labels: Vec<&str> = name.split('.').collect();
@@ -174,17 +178,18 @@ fn embedded_ipv4(ip: IpAddr) -> Option<Ipv4Addr> {
         [0x64, 0xFF9B, 0, 0, 0, 0] => Some(of(g, h)),
         [0x64, 0xFF9B, 1, ..] => Some(ipv4_of_local_nat64(v6)),
         [0x2002, high, low, ..] => Some(of(high, low)),
-        // The address of the client's NAT, with all bits inverted.
+        // Teredo inverts all bits of the address of the client's NAT.
         [0x2001, 0, ..] => Some(of(!g, !h)),
         _ => None,
     }
 }
 
 /// The IPv4 address in an address of `64:ff9b:1::/48`, which networks use for a NAT64 of their own
-/// (RFC 8215). Its place depends on the length of the network's prefix: 48, 56, 64 or 96 bits. All
-/// bytes after it are zero (RFC 6052, section 2.2), which tells them apart.
+/// (RFC 8215). The position of the IPv4 address depends on the length of the network's NAT64
+/// prefix: 48, 56, 64 or 96 bits. All bytes after the IPv4 address are zero (RFC 6052, section
+/// 2.2), so the length is deduced from the number of zeros at the end.
 fn ipv4_of_local_nat64(ip: Ipv6Addr) -> Ipv4Addr {
-    // The ninth byte is never a part of it.
+    // The ninth byte is reserved. It is never a part of the IPv4 address.
     let [.., a, b, _, c, d, e, f, g, h, i] = ip.octets();
     let bytes = match [e, f, g, h, i] {
         [0, 0, 0, 0, 0] => [a, b, c, d],
@@ -195,8 +200,8 @@ fn ipv4_of_local_nat64(ip: Ipv6Addr) -> Ipv4Addr {
     Ipv4Addr::from(bytes)
 }
 
-/// The IPv4 address in a name of a service that resolves every name to the address in it, such as
-/// `app.192-0-2-1.example` or `192.0.2.1.example`.
+/// The IPv4 address that a DNS name contains, such as `app.192-0-2-1.example` or
+/// `192.0.2.1.example`. Some DNS services resolve every such name to the address in it.
 fn ipv4_in_name(name: &str) -> Option<Ipv4Addr> {
     let labels: Vec<&str> = name.trim_end_matches('.').split('.').collect();
     let dotted = labels.windows(4).map(|four| four.join("."));
@@ -217,8 +222,8 @@ fn ends_in_a_number(name: &str) -> bool {
 }
 
 impl From<IpAddr> for Address {
-    /// Accepts the source address of a connection without checking its kind, because the network
-    /// itself vouches for it.
+    /// Converts an address without checking its kind. Meant for the source address of a connection:
+    /// the peer has already used it to send data.
     fn from(ip: IpAddr) -> Self {
         Self::Ip(ip.to_canonical())
     }

@@ -1,4 +1,4 @@
-//! The requests and responses of administration.
+//! The requests and responses of the `/admin` routes, with which operators evict and block peers.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -25,7 +25,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The name of its kind, which is its key in JSON.
+    /// The name of the subject's kind, which is also its key in JSON.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Peer(_) => "peer_id",
@@ -37,7 +37,7 @@ impl Subject {
     /// Parses a subject of a kind.
     ///
     /// # Errors
-    /// [`Invalid`] for an unknown kind, or for the rule that the text breaks.
+    /// [`Invalid`] if the kind is unknown, or if the text breaks a rule of the kind.
     pub fn parse(kind: &str, text: &str) -> Result<Self, Invalid> {
         match kind {
             "peer_id" => PeerId::parse(text).map(Self::Peer),
@@ -77,7 +77,7 @@ impl fmt::Display for Subject {
 /// The body of `/admin/evict` and `/admin/unblock`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct SubjectRequest {
-    /// Whom it is about.
+    /// The subject to evict or to unblock.
     #[serde(flatten)]
     pub subject: Subject,
 }
@@ -95,19 +95,19 @@ impl SubjectRequest {
 /// The body of `/admin/block`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct BlockRequest {
-    /// Whom to block.
+    /// The subject to block.
     #[serde(flatten)]
     pub subject: Subject,
-    /// Why, for other operators.
+    /// The reason, which other operators can read.
     pub reason: BlockReason,
-    /// How long, in seconds.
+    /// The duration of the block, in seconds.
     #[serde(rename = "duration_seconds")]
     pub duration: Ttl,
 }
 
 impl BlockRequest {
-    /// The longest block: ten years, in seconds. A block has an end, so that lists don't grow for
-    /// ever, and a source that has a new owner is served again.
+    /// The longest block: ten years, in seconds. Every block ends. The list of blocks therefore
+    /// does not grow forever, and an address that gets a new owner is served again.
     pub const MAX_SECONDS: u32 = 315_360_000;
 
     /// Reads a body.
@@ -126,7 +126,7 @@ impl BlockRequest {
     }
 }
 
-/// The reason of a block: 1 to 200 characters, without control characters.
+/// The reason for a block: 1 to 200 characters, without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct BlockReason(Box<str>);
@@ -197,23 +197,23 @@ pub struct UnblockResponse {
 /// The response to `/admin/blocks`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlocksResponse {
-    /// The blocks in force, those that end first in front.
+    /// The blocks in force, in the order in which they end.
     pub blocks: Vec<ListedBlock>,
-    /// Their number.
+    /// The number of blocks in the list.
     pub count: usize,
 }
 
 /// A block that is in force.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ListedBlock {
-    /// Who is blocked.
+    /// The blocked subject.
     #[serde(flatten)]
     pub subject: Subject,
-    /// Why.
+    /// The reason for the block.
     pub reason: BlockReason,
-    /// In how many seconds it ends.
+    /// The number of seconds until the block ends.
     pub expires_in_seconds: u64,
-    /// The name of the API key that blocked it.
+    /// The name of the API key that set the block.
     pub blocked_by: Cow<'static, str>,
 }
 

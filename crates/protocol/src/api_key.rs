@@ -1,4 +1,4 @@
-//! The key with which an operator, or a client that an operator trusts, is known to the service.
+//! API keys, by which the service recognizes operators and the clients that they trust.
 
 use std::fmt;
 
@@ -14,8 +14,8 @@ pub struct ApiKey(Box<str>);
 impl ApiKey {
     /// The maximum length of a key, in characters.
     pub const MAX_LEN: usize = 256;
-    /// The number of random bytes in a key that the command makes. Nobody can search through the
-    /// keys with a given hash, so that a fast hash protects them.
+    /// The number of random bytes in a generated key. There are too many keys of this length to
+    /// find one by trial, so it is safe to store a key as the result of a fast hash.
     pub const RANDOM_BYTES: usize = 32;
 
     /// Makes a key from random bytes.
@@ -26,7 +26,7 @@ impl ApiKey {
     /// Parses a key that a caller presents.
     ///
     /// # Errors
-    /// [`Invalid`] if the text cannot be a key.
+    /// [`Invalid`] if the text is empty, too long, or contains characters other than visible ASCII.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if visible && (1..=Self::MAX_LEN).contains(&text.len()) {

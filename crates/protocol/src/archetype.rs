@@ -29,14 +29,14 @@ impl Archetype {
     /// Parses an archetype that a peer registers with.
     ///
     /// # Errors
-    /// [`Invalid`] if the text breaks the rule above.
+    /// [`Invalid`] if the text breaks a rule of [`Archetype`].
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         if text.chars().any(is_invisible) {
             return Err(Invalid::rule(
                 "must not contain invisible characters: bidirectional controls, soft hyphens, zero-width spaces",
             ));
         }
-        // Within a word, joiners belong to the spelling of some scripts.
+        // Some scripts need joiners within a word, so they are refused only at its ends.
         if text.starts_with(JOINERS) || text.ends_with(JOINERS) {
             return Err(Invalid::rule("must not begin or end with a zero-width joiner"));
         }
@@ -44,10 +44,11 @@ impl Archetype {
     }
 
     /// Parses an archetype that a store or a service has kept, or that a query names. Earlier
-    /// versions accepted invisible characters; such peers can still be listed and found.
+    /// versions accepted invisible characters. Peers with such archetypes can still be listed and
+    /// found.
     ///
     /// # Errors
-    /// [`Invalid`] if the text breaks the rule of every version.
+    /// [`Invalid`] if the text breaks a rule that all versions have had.
     pub fn parse_stored(text: &str) -> Result<Self, Invalid> {
         // A character has at most four bytes, so the length in bytes rejects long texts without
         // counting their characters.
@@ -80,7 +81,7 @@ impl Archetype {
 /// The zero-width non-joiner and the zero-width joiner.
 const JOINERS: [char; 2] = ['\u{200C}', '\u{200D}'];
 
-/// Whether a character is shown as nothing, or changes the order in which others are shown.
+/// Whether a character is not shown, or changes the order in which other characters are shown.
 const fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -126,7 +127,8 @@ impl fmt::Display for Archetype {
 impl TryFrom<String> for Archetype {
     type Error = Invalid;
 
-    /// Lenient, because one peer must not make a list of many unreadable.
+    /// Accepts invisible characters, as [`Archetype::parse_stored`] does. Otherwise one stored peer
+    /// could make a whole list unreadable.
     fn try_from(text: String) -> Result<Self, Invalid> {
         Self::parse_stored(&text)
     }

@@ -1,5 +1,5 @@
-//! Builders of requests from plain text. They parse each value when it is set and report the first
-//! one that breaks its rule, with the name of its key.
+//! Builders of requests from plain text. A builder parses each value when it is set. `build`
+//! reports the first value that breaks its rule, with the name of its key.
 
 use std::fmt::Display;
 
@@ -8,12 +8,13 @@ use crate::{
     LeaseToken, Metadata, Order, PeerId, Refusal, RegisterRequest, Ttl, View,
 };
 
-/// A request that is built value by value, or the first refusal.
+/// A request of which some values are set, or the refusal of the first invalid value.
 #[derive(Clone, Debug)]
 struct Building<T>(Result<T, Refusal>);
 
 impl<T> Building<T> {
-    /// Sets a value, unless an earlier one or this one is refused.
+    /// Calls `set` to set a value, unless an earlier value was refused. If `set` fails, its refusal
+    /// replaces the request.
     fn set(&mut self, set: impl FnOnce(&mut T) -> Result<(), Refusal>) {
         if let Ok(request) = &mut self.0
             && let Err(refusal) = set(request)
@@ -99,9 +100,9 @@ impl RegisterRequestBuilder {
         self.set("lease_token", Ok(token), |request, token| request.lease_token = Some(token))
     }
 
-    /// Whether only the token may change, renew or end the registration from now on. Set it once
-    /// the token is stored: without the token, the id stays reserved for three leases after the
-    /// last.
+    /// Whether only the token may change, renew or end the registration from now on. Set it only
+    /// after the token has been saved: a peer that loses its token cannot register under its id
+    /// until three leases after the end of its last lease.
     pub fn token_only(self, token_only: bool) -> Self {
         self.set("token_only", Ok(token_only), |request, token_only| request.token_only = token_only)
     }
@@ -139,11 +140,11 @@ impl RegisterRequestBuilder {
 pub struct DiscoverRequestBuilder(Building<DiscoverRequest>);
 
 impl DiscoverRequest {
-    /// The limit of a request that names none: a peer that regularly requests about twenty others
+    /// The limit of a request that sets none. A peer that regularly requests about twenty others
     /// stays connected to the network.
     pub const DEFAULT_LIMIT: u32 = 20;
 
-    /// Builds a query from plain values. Without any, it is a sample of all peers.
+    /// Builds a query from plain values. A query without any value requests a sample of all peers.
     ///
     /// ```
     /// use aurora_discovery_protocol::DiscoverRequest;

@@ -1,4 +1,5 @@
-//! Requests for changes and their responses, for clients that already know the network.
+//! Requests for the changes since an earlier response, and their responses. Clients that already
+//! know the network use them instead of listing all peers again.
 
 use std::borrow::Cow;
 
@@ -12,8 +13,8 @@ use crate::{
 /// The parameters of a request to `/discover?since=…` or `/watch`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangesRequest {
-    /// Report changes of peers that carry any of these archetypes or did before the change. If
-    /// empty, report changes of all peers.
+    /// Report changes of peers that carry any of these archetypes, or carried one before the
+    /// change. If empty, report changes of all peers.
     pub archetypes: Vec<Archetype>,
     /// The maximum number of peers in one response of `/discover`. It does not apply to `/watch`,
     /// whose response is an unbounded stream.
@@ -29,7 +30,7 @@ pub struct ChangesRequest {
 impl ChangesRequest {
     /// The query parameter that turns `/discover` into a request for changes.
     pub const SINCE: &str = "since";
-    /// The value of `since` that means from now on, as an empty value does.
+    /// The value of `since` that requests changes from now on. An empty value means the same.
     const NOW: &str = "now";
 
     /// A request to follow all peers from now on.
@@ -148,7 +149,8 @@ impl DeltaResponse {
             changed: Vec<Peer>,
             left: Vec<PeerId>,
         }
-        // Two passes, because serde's `flatten` cannot carry metadata as the peer wrote it.
+        // The body is parsed twice, because serde's `flatten` cannot return metadata as the peer
+        // wrote it.
         let Lists { joined, changed, left } = serde_json::from_slice(body)?;
         Ok(Self { joined, changed, left, info: serde_json::from_slice(body)? })
     }

@@ -1,5 +1,6 @@
-//! Conversions between the contract's types and text that users of a library expect: `FromStr`,
-//! `TryFrom<&str>`, `AsRef<str>` and `Display`. Each one delegates to the type's own parser.
+//! Conversions between the types of the API and text, as users of a Rust library expect them:
+//! `FromStr`, `TryFrom<&str>`, `AsRef<str>` and `Display`. Each one delegates to the type's own
+//! parser.
 
 use std::fmt;
 use std::str::FromStr;
@@ -71,7 +72,8 @@ macro_rules! displayed_as_text {
 
 displayed_as_text!(ChangeKind Fill Metadata Order View);
 
-/// `Address::parse` accepts a blank, which only a registration may have.
+/// Parses an address that a list contains. Unlike [`Address::parse`], it refuses a blank address,
+/// because only a registration may leave the address blank.
 fn listed_address(text: &str) -> Result<Address, Invalid> {
     Address::parse(text)?
         .ok_or(Invalid::rule("must be the address of one host: it is empty or the unspecified address"))

@@ -12,8 +12,8 @@ use crate::{Archetype, Invalid, PeerId, Refusal};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Order {
-    /// A uniform random sample, drawn independently for each request. Requests leave it out, so that
-    /// a service whose default is another order returns that order.
+    /// A uniform random sample, drawn independently for each request. A request with this order
+    /// omits the `order` parameter, so that the operator's default order applies.
     #[default]
     Sample,
     /// A random sample, drawn independently for each request: half of it uniform, and half from
@@ -58,8 +58,8 @@ pub enum View {
     Full,
     /// The contact view: `peer_id`, `address` and `port` only, for clients that pay for traffic.
     Contact,
-    /// The full view for those that look at the network without being part of it: a peer that is
-    /// listed to them has not been discovered.
+    /// The full view, for callers that look at the network without being a part of it. A peer that
+    /// is listed in this view does not count as discovered.
     Observer,
 }
 
@@ -69,7 +69,8 @@ impl View {
         matches!(self, Self::Full | Self::Observer)
     }
 
-    /// The default, which clients omit: older services use another name for it.
+    /// Whether the view is the default. Requests omit the default, because older services know it
+    /// by another name, `seed`.
     #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
     fn is_legacy(&self) -> bool {
         *self == Self::Legacy
@@ -128,8 +129,9 @@ pub struct DiscoverBounds {
     pub default: u32,
     /// The maximum limit that a caller may request.
     pub max: u32,
-    /// The order if the caller gives neither one nor a cursor. A sample of either kind: an
-    /// enumeration is never the default, because its pages do not fit the clients that expect one.
+    /// The order if the caller gives neither an order nor a cursor. It must be one of the two
+    /// samples: a client that gives no order does not expect an enumeration, which continues over
+    /// several pages.
     pub order: Order,
 }
 
@@ -202,7 +204,7 @@ impl DiscoverRequest {
     }
 
     /// The query parameters that express this request, as names and values that are not yet
-    /// encoded. Parameters that have the contract's default value are left out, so that the request
+    /// encoded. Parameters that have the API's default value are left out. The request therefore
     /// also works on a service that knows only the original parameters.
     pub fn parameters(&self) -> Vec<(&'static str, Cow<'_, str>)> {
         let archetypes = self.archetypes.iter().map(|archetype| ("archetype", archetype.as_str().into()));
@@ -254,8 +256,8 @@ fn string_or_list(value: &RawValue) -> Result<Vec<Cow<'_, str>>, Invalid> {
     }
 }
 
-/// A request of which some parameters have been read. [`DiscoverRequestBuilder::build`] applies
-/// the defaults and the rules that concern several parameters.
+/// A request of which some parameters have been set. [`DiscoverRequestBuilder::build`] applies the
+/// defaults and the rules that concern several parameters.
 #[derive(Default)]
 struct DiscoverRequestBuilder {
     /// The number of archetypes in the request, including empty and repeated ones. The bound
@@ -291,7 +293,8 @@ impl DiscoverRequestBuilder {
 
     fn build(mut self, bounds: DiscoverBounds) -> Result<DiscoverRequest, (&'static str, Invalid)> {
         // The order of the archetypes does not change the meaning of a query. Sorting them gives
-        // equal queries one form, on which the check in a cursor relies.
+        // equal queries one form. This matters for a cursor, which contains a hash of the
+        // archetypes of its query.
         self.archetypes.sort_unstable();
         self.archetypes.dedup();
         if self.archetypes_given > DiscoverRequest::MAX_ARCHETYPES {

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 
 use crate::{PeerId, Timestamp, View};
 
-/// A peer's JSON without the 58 bytes that the JSON of every peer has in common, about a fifth of
-/// it.
+/// A peer's JSON without the 59 bytes that the JSON of every peer has in common. They are about a
+/// fifth of a typical peer.
 ///
 /// The JSON of a peer is `{"peer_id":"` *front* `,"last_seen":"YYYY-MM-DDTHH:MM:SS","metadata":`
 /// *back* `}`.
@@ -27,7 +27,7 @@ impl<'a> EncodedPeer<'a> {
     pub(crate) const PREFIX: &'static str = "{\"peer_id\":\"";
     pub(crate) const LAST_SEEN: &'static str = ",\"last_seen\":\"1970-01-01T00:00:00\",\"metadata\":";
     pub(crate) const SUFFIX: &'static str = "}";
-    /// The offset of `last_seen` in the part between front and back.
+    /// The offset of the value of `last_seen` in [`EncodedPeer::LAST_SEEN`], in bytes.
     pub(crate) const LAST_SEEN_AT: usize = ",\"last_seen\":\"".len();
 
     /// Combines the front and the back that a store has kept.
@@ -61,14 +61,17 @@ impl<'a> EncodedPeer<'a> {
         Self::PREFIX.len() + self.front.len() + Self::LAST_SEEN.len() + self.back.len() + Self::SUFFIX.len()
     }
 
-    /// An upper bound of the bytes that the peer takes in a list, not counting the comma before it.
+    /// An upper bound of the number of bytes that the peer takes in a list, without the comma
+    /// before it and without a signed registration.
     pub const fn max_listed_len(&self, view: View) -> usize {
         Self::max_listed_len_of(self.front.len(), self.back.len(), view)
     }
 
-    /// The same for a peer whose front and back have these lengths.
+    /// Like [`EncodedPeer::max_listed_len`], for a peer whose front and back have these lengths in
+    /// bytes.
     pub const fn max_listed_len_of(front: usize, back: usize, view: View) -> usize {
-        /// The size of the two extra keys of the full view, with their largest values.
+        /// The maximum size of the keys `expires_in_seconds` and `registered_seconds_ago` with
+        /// their values.
         const FULL_VIEW: usize = 96;
         let contact = Self::PREFIX.len() + front + Self::SUFFIX.len();
         match view {
@@ -80,7 +83,7 @@ impl<'a> EncodedPeer<'a> {
 
     /// The part of the front before the archetypes: the id, the address and the port.
     pub(crate) fn contact(&self) -> &'a [u8] {
-        // JSON escapes quotes within a string, so these bytes occur only where the key is.
+        // JSON escapes quotes within a string, so these bytes can only be the key itself.
         const ARCHETYPES: &[u8] = b",\"archetypes\":";
         let end = self.front.windows(ARCHETYPES.len()).position(|window| window == ARCHETYPES);
         &self.front[..end.unwrap_or(self.front.len())]
@@ -107,7 +110,7 @@ impl<'a> EncodedPeer<'a> {
     /// The peer's id. An id is visible ASCII, so that JSON escapes only the quote and the backslash
     /// in it.
     pub fn peer_id(&self) -> Cow<'a, [u8]> {
-        // The first quote or backslash decides: a quote ends an id without escapes.
+        // If a quote comes before any backslash, the id contains no escapes and ends at the quote.
         match self.front.iter().position(|byte| is_escaped(*byte)) {
             Some(end) if self.front[end] == b'"' => Cow::Borrowed(&self.front[..end]),
             _ => Cow::Owned(unescape(self.front)),
@@ -119,7 +122,7 @@ const fn is_escaped(byte: u8) -> bool {
     matches!(byte, b'"' | b'\\')
 }
 
-/// The unescaped characters up to the closing quote.
+/// Removes the escapes from the text up to its closing quote.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut characters = text.iter().copied();
     let mut unescaped = Vec::new();

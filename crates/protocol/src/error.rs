@@ -1,11 +1,11 @@
-//! The errors of the contract.
+//! The errors of the API.
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The contract's error codes. The `http` crate maps each code to an HTTP status.
+/// The API's error codes. The `http` crate maps each code to an HTTP status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Code {
@@ -19,16 +19,18 @@ pub enum Code {
     InvalidCursor,
     /// The cursor was valid once but has expired. The client must restart the enumeration.
     CursorExpired,
-    /// The request needs an API key, and has none that the service knows.
+    /// The request needs an API key. It has none, or one that the service does not know.
     Unauthorized,
-    /// A signed registration is not signed by the key that it names, or this service accepts no
-    /// other registrations.
+    /// A signature is missing or not valid: the registration is not signed by the key that it
+    /// names, it is for another service, or it is unsigned and this service accepts signed
+    /// registrations only.
     InvalidSignature,
-    /// A signed registration is not recent. The response has the service's time and a nonce.
+    /// A signed registration was not made recently. The response contains the service's time, and a
+    /// nonce that the client can sign instead of its own time.
     StaleSignature,
     /// Another client holds the peer's lease, which is still live.
     NotHolder,
-    /// The name is locked to a key that did not sign the registration.
+    /// The peer's name is locked to a key, and the registration is not signed by that key.
     NameLocked,
     /// An operator has blocked the peer, the key that signed it, or the source of the request.
     Blocked,
@@ -40,7 +42,8 @@ pub enum Code {
     PeerNotRegistered,
     /// The path exists, but not with this method.
     MethodNotAllowed,
-    /// The service knows a record of the peer with the same number or a higher one.
+    /// The service already has a signed registration of the peer with the same `seq` or a higher
+    /// one.
     StaleRecord,
     /// The peer has no mailbox: its registration is not signed, or does not ask for one.
     NoMailbox,
@@ -48,7 +51,7 @@ pub enum Code {
     RepeatedMessage,
     /// The body is larger than the contract allows.
     BodyTooLarge,
-    /// The caller sends more requests than it may.
+    /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats without proof.
     RateLimited,
     /// The receiver's mailbox has no room for another message of this sender.
     MailboxFull,
@@ -56,14 +59,14 @@ pub enum Code {
     Internal,
     /// This deployment of the service does not support the request.
     NotAvailableHere,
-    /// A bound is reached, and the registry does not accept the newcomer.
+    /// A limit of the registry is reached, so that it does not accept the registration.
     RegistryFull,
     /// The service cannot currently guarantee the result of the request, for example durability.
     Unavailable,
 }
 
 impl Code {
-    /// All codes, in the contract's order.
+    /// All codes, in the order in which they are declared.
     pub const ALL: [Self; 25] = [
         Self::InvalidBody,
         Self::InvalidField,
@@ -157,7 +160,7 @@ impl Invalid {
     }
 }
 
-/// A refusal that the caller can act on: the content of the contract's error body.
+/// A refusal that the caller can act on. It is the content of the API's error body.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Refusal {

@@ -59,7 +59,7 @@ pub struct HeartbeatsRequest {
     pub discover: Option<DiscoverRequest>,
 }
 
-/// From 1 to 100 peers without duplicates, in the order in which the caller wrote them first.
+/// From 1 to 100 peers without duplicates, in the order in which they first occur in the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct HeartbeatEntries(Vec<HeartbeatEntry>);
@@ -90,7 +90,8 @@ impl HeartbeatEntries {
         for entry in entries {
             match distinct.iter_mut().find(|other| other.peer_id == entry.peer_id) {
                 None => distinct.push(entry),
-                // A repetition must not drop the proof.
+                // The entry keeps the first token that the request contains for the peer, even if
+                // an entry without a token comes first.
                 Some(first) => first.lease_token = first.lease_token.take().or(entry.lease_token),
             }
         }
@@ -114,7 +115,8 @@ impl HeartbeatEntries {
     fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
         let entries: Vec<&RawValue> =
             serde_json::from_str(value.get()).map_err(|_| Invalid::rule("must be a list"))?;
-        // Counted first, so that a long list is not parsed at all.
+        // The entries are counted first, so that those of a list that is too long are not parsed.
+        // `new` reports the same rule for an empty list.
         if entries.len() > Self::MAX_COUNT {
             return Self::new(Vec::new());
         }
@@ -183,11 +185,11 @@ pub enum HeartbeatResult {
     Renewed {
         /// The peer.
         peer_id: PeerId,
-        /// A time until which the lease runs at least.
+        /// The earliest time at which the lease can end.
         ttl_expires: Timestamp,
         /// The duration of the lease, in seconds.
         ttl_seconds: Ttl,
-        /// The requested time until the next heartbeat, in seconds.
+        /// The time after which the service expects the next heartbeat, in seconds.
         heartbeat_interval_seconds: u32,
     },
     /// The lease was not renewed.
@@ -196,8 +198,7 @@ pub enum HeartbeatResult {
         peer_id: PeerId,
         /// One sentence that a person can act on.
         error: String,
-        /// The error code: `peer_not_registered`, `not_holder`, `rate_limited`, or the reason why
-        /// the store failed.
+        /// The error code, for example `peer_not_registered`, `not_holder` or `rate_limited`.
         code: Code,
     },
 }

@@ -9,17 +9,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Invalid, PeerId};
 
-/// The start of the text of every Ed25519 key: the method, base58 and the code of the key's type.
+/// The start of every `did:key` of an Ed25519 key: the DID method, `z` for base58, and the first
+/// characters that the multicodec of Ed25519 encodes to.
 const PREFIX: &str = "did:key:z6Mk";
-/// The method and the letter of base58, before what is encoded.
+/// The offset of the base58 text: it follows the DID method and the letter `z`, which means base58.
 const BASE58_AT: usize = "did:key:z".len();
 /// The multicodec of an Ed25519 public key, as a varint.
 const MULTICODEC: [u8; 2] = [0xed, 0x01];
 /// The length of a signature in bytes.
 pub(crate) const SIGNATURE_LEN: usize = 64;
 
-/// An Ed25519 public key. Its text is a `did:key`. That the bytes are a usable key shows only when
-/// a signature is verified.
+/// An Ed25519 public key. Its text form is a `did:key`. Parsing accepts any 32 bytes. No signature
+/// verifies with bytes that are not a valid key.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct PublicKey([u8; Self::LEN]);
@@ -57,13 +58,15 @@ impl PublicKey {
         key.try_into().ok().map(Self)
     }
 
-    /// The key that owns a name: the name is the key's `did:key`.
+    /// The key that owns the name `peer`, if the name is a `did:key`. Such a name belongs to its
+    /// key.
     pub fn of_name(peer: &PeerId) -> Option<Self> {
         Self::decode(peer.as_str())
     }
 
-    /// Whether `signature` is one of `message` by this key. Strict: keys and signatures of small
-    /// order are refused, for which one signature would be valid for many messages.
+    /// Whether `signature` is the signature of `message` by this key. The verification is strict.
+    /// It refuses keys and signatures of small order, with which one signature is valid for many
+    /// messages.
     pub(crate) fn verifies(&self, message: &[u8], signature: &[u8; SIGNATURE_LEN]) -> bool {
         let signature = Signature::from_bytes(signature);
         VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
@@ -97,7 +100,7 @@ impl From<PublicKey> for String {
     }
 }
 
-/// An Ed25519 private key. `Debug` hides its value, and memory that held it is erased.
+/// An Ed25519 private key. `Debug` hides its value, and dropping it erases its memory.
 #[derive(Clone)]
 pub struct SecretKey(SigningKey);
 
@@ -129,7 +132,7 @@ impl SecretKey {
     /// Reads a private JSON Web Key of Ed25519.
     ///
     /// # Errors
-    /// [`Invalid`] if the text is none, or its public part belongs to another key.
+    /// [`Invalid`] if the text is not such a key, or if its `x` is not the public key of its `d`.
     pub fn from_jwk(text: &str) -> Result<Self, Invalid> {
         const RULE: Invalid =
             Invalid::rule("must be a private JSON Web Key of Ed25519 (kty OKP, with x and d)");

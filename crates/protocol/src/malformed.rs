@@ -1,4 +1,5 @@
-//! Describes a request body that is not a JSON object, so that its sender sees what arrived.
+//! Describes a request body that is not a JSON object. The description tells the sender what the
+//! service received, and what to send instead.
 
 use std::fmt::Display;
 
@@ -6,7 +7,7 @@ use serde::de::IgnoredAny;
 
 use crate::Refusal;
 
-/// The refusal of `body`, which `error` says is not a JSON object.
+/// The refusal of a `body` that is not a JSON object. `error` is the parser's error.
 #[cold]
 pub(crate) fn refuse(body: &[u8], error: impl Display) -> Refusal {
     let (received, remedy) = match body {
@@ -29,7 +30,7 @@ pub(crate) fn refuse(body: &[u8], error: impl Display) -> Refusal {
     Refusal::body(format!("the body {received}; {remedy}"))
 }
 
-/// Describes a body that does not begin as an object.
+/// Describes a body that does not begin with `{`.
 fn kind(text: &str) -> &'static str {
     let is_json = serde_json::from_str::<IgnoredAny>(text).is_ok();
     match text.as_bytes() {

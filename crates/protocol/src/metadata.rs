@@ -32,7 +32,8 @@ impl Metadata {
         if numbers_fit(text) { Ok(metadata) } else { Err(NUMBER_RULE) }
     }
 
-    /// Reads the metadata in a body, whose numbers were checked together.
+    /// Reads the metadata in a request body. `Object::from_body` has already checked the numbers in
+    /// the body.
     pub(crate) fn from_raw(value: &RawValue) -> Result<Self, Invalid> {
         let text = value.get();
         if !text.starts_with('{') {
@@ -60,11 +61,12 @@ impl Metadata {
         &self.0
     }
 
-    /// Converts the metadata into a value of the caller's type. Only this fails if a number does
-    /// not fit that type, as `1e999` does not fit a `serde_json::Value`; the text is still there.
+    /// Converts the metadata into a value of the caller's type. The conversion fails if a number
+    /// does not fit that type, as `1e999` does not fit a `serde_json::Value`. `as_str` still
+    /// returns the text.
     ///
     /// # Errors
-    /// The errors of `serde_json`.
+    /// The errors of `serde_json`, if the metadata does not have the form of the type.
     pub fn to_value<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_str(&self.0)
     }
@@ -85,13 +87,14 @@ impl Serialize for Metadata {
 
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // Lenient, because one peer must not make a list of many unreadable.
+        // The structure is not checked again, so that one peer with unusual metadata cannot make a
+        // whole list unreadable.
         Self::from_stored(&Box::<RawValue>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
-/// Checks what the syntax of JSON does not: depth, repeated keys and lone surrogates. The syntax of
-/// `text` has already been checked.
+/// Checks rules that go beyond the syntax of JSON: the depth, and that there are no repeated keys
+/// and no lone surrogates. The syntax of `text` has already been checked.
 fn check_structure(text: &str) -> Result<(), Invalid> {
     /// An open object, with its keys so far, or an open list.
     enum Open<'a> {

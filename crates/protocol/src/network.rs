@@ -13,12 +13,13 @@ pub struct NetworkResponse {
     pub peers: u64,
     /// The most frequent archetypes, in descending order.
     pub archetypes: Vec<ArchetypePeers>,
-    /// The rates of the last minutes. They are missing during the first minute of a process, and
-    /// wherever several processes share the peers, because none of them sees every change.
+    /// The rates of the last minutes. They are missing during the first minute of a process. They
+    /// are also missing if several processes share the store, because no process then sees every
+    /// change.
     #[serde(flatten)]
     pub rates: Option<NetworkRates>,
     /// The ratio of live peers, from 0 to 1, that no page of peers has listed during their last
-    /// lease. It is an estimate, and missing where the store cannot know it.
+    /// lease. It is an estimate. It is missing if the store does not measure it.
     #[serde(flatten, with = "undiscovered_ratio")]
     pub undiscovered_ratio: Option<f64>,
     /// The risks to the network, one sentence each. Empty if none is known.
@@ -30,7 +31,8 @@ impl NetworkResponse {
     pub const MAX_ARCHETYPES: usize = 100;
 }
 
-/// `undiscovered_ratio`, and the deprecated name of the same value for one release.
+/// Writes the value under `undiscovered_ratio` and under its deprecated name, and reads it from
+/// either. The deprecated name will be removed after one release.
 mod undiscovered_ratio {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 

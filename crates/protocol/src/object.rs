@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use crate::{Invalid, Refusal, malformed};
 
-/// The keys of one JSON object, without duplicates. The values are still text.
+/// The keys of one JSON object, each with its value as unparsed JSON text.
 pub(crate) struct Object<'a> {
     entries: Vec<(Cow<'a, str>, &'a RawValue)>,
     /// The prefix of a key's name in a refusal: `discover.` in a nested object, otherwise empty.
@@ -16,7 +16,7 @@ pub(crate) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Reads the body of a request.
+    /// Reads the body of a request. Refuses repeated keys, and numbers that do not fit a double.
     pub(crate) fn from_body(body: &'a [u8]) -> Result<Self, Refusal> {
         let text = std::str::from_utf8(body).map_err(|error| malformed::refuse(body, error))?;
         let object = Self::read(text, "").map_err(|error| malformed::refuse(body, error))?;
@@ -43,8 +43,9 @@ impl<'a> Object<'a> {
         }
     }
 
-    /// Reads an object from a text that another value contains. `path` names that value in a
-    /// refusal, followed by a dot if its keys are to be named within it.
+    /// Reads an object from the text that another value contains, such as the payload of a JWS.
+    /// `path` is the name of that value in a refusal. If it ends with a dot, refusals also name the
+    /// key within the object, as in `signed.seq`.
     pub(crate) fn in_text(text: &'a str, path: &'static str) -> Result<Self, Refusal> {
         let field = path.trim_end_matches('.');
         let object = Self::read(text, path)
@@ -67,7 +68,7 @@ impl<'a> Object<'a> {
         keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
     }
 
-    /// The value of `key` as text. `null` is equivalent to leaving the key out.
+    /// The value of `key` as JSON text. A `null` is equivalent to leaving the key out.
     pub(crate) fn raw(&self, key: &str) -> Option<&'a RawValue> {
         let value = self.entries.iter().find(|(name, _)| name == key).map(|(_, value)| *value)?;
         (value.get() != "null").then_some(value)
@@ -106,13 +107,14 @@ impl<'a> Object<'a> {
     }
 }
 
-/// Other parsers fail on a number that fits no double, or read it as infinity.
+/// The rule for numbers. Many JSON parsers fail on a number that does not fit a double, or read it
+/// as infinity.
 pub(crate) const NUMBER_RULE: Invalid =
     Invalid::rule("must not contain a number beyond the range of a double (about 1.8e308)");
 
 /// Whether every number in a JSON text fits a double. The syntax of `text` was checked before.
 pub(crate) fn numbers_fit(text: &str) -> bool {
-    // Most values are strings.
+    // Most values are strings. They contain no numbers.
     if text.starts_with('"') {
         return true;
     }
@@ -186,6 +188,7 @@ pub(crate) fn integer(value: &RawValue, min: u32, max: u32) -> Result<u32, Inval
         .ok_or_else(|| Invalid(format!("must be an integer from {min} to {max}").into()))
 }
 
+/// An integer that is not written as plain digits, such as `9e3`.
 fn whole_number(text: &str) -> Option<u32> {
     let number: f64 = serde_json::from_str(text).ok()?;
     // `f64` represents every `u32` exactly, so printing the number without a fraction loses

@@ -56,8 +56,8 @@ pub struct Peer {
 /// A registration as the JSON that `/discover` lists. It is encoded once, so that listing a peer
 /// only copies bytes.
 ///
-/// The keys have the order of the original service. `last_seen` is a gap of fixed position and
-/// length that is filled when the peer is listed.
+/// The keys have the order of the original service. The value of `last_seen` is a placeholder of
+/// fixed length. The time is filled in when the peer is listed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerJson {
     text: Box<str>,
@@ -69,8 +69,8 @@ impl PeerJson {
     /// Encodes a registration.
     pub fn new(registration: &Registration) -> Self {
         let Registration { peer_id, address, port, archetypes, metadata } = registration;
-        // Serializing strings and lists of strings cannot fail. An empty text here would fail every
-        // test of this module.
+        // Serializing strings and lists of strings cannot fail. If it did, the empty text would
+        // fail every test of this module.
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let archetypes = serde_json::to_string(archetypes).unwrap_or_default();
         let mut text = format!(
@@ -78,8 +78,8 @@ impl PeerJson {
             quoted(peer_id.as_str()),
             quoted(&address.to_string()),
         );
-        // The longest id, address and archetypes take far less than 64 KiB, even if every character
-        // is escaped.
+        // The length always fits: the longest id, address and archetypes take far less than 64 KiB,
+        // even if every character is escaped.
         let front = u16::try_from(text.len().saturating_sub(EncodedPeer::PREFIX.len())).unwrap_or(u16::MAX);
         text.reserve_exact(
             EncodedPeer::LAST_SEEN.len() + metadata.as_str().len() + EncodedPeer::SUFFIX.len(),
@@ -91,8 +91,8 @@ impl PeerJson {
     }
 
     /// Parses text that [`PeerJson::new`] wrote. It checks the syntax and every key except the
-    /// content of `metadata`, which was checked when the peer registered. A store parses up to a
-    /// million such texts when it starts.
+    /// content of `metadata`, which was checked when the peer registered. This must be fast,
+    /// because a store parses up to a million such texts when it starts.
     ///
     /// # Errors
     /// [`Invalid`] if the text is not a registration in this form.
@@ -106,7 +106,7 @@ impl PeerJson {
             archetypes: Archetypes::parse_stored(&stored.archetypes)?,
             metadata: Metadata::from_stored(stored.metadata)?,
         };
-        // JSON with another order of keys or other white space is written again in the standard
+        // JSON with another order of keys or other white space is encoded again in the standard
         // form.
         match Self::front_of(text, stored.metadata.get()) {
             Some(front) => Ok((Self { text: text.into(), front }, registration)),
@@ -121,7 +121,7 @@ impl PeerJson {
         u16::try_from(front.len()).ok()
     }
 
-    /// The JSON, with a gap as the value of `last_seen`.
+    /// The JSON, with a placeholder as the value of `last_seen`.
     pub fn as_str(&self) -> &str {
         &self.text
     }

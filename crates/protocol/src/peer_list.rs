@@ -16,7 +16,7 @@ pub struct PeerList {
     last_seen: LastSeenTemplate,
 }
 
-/// What only the full view of a peer has.
+/// The values that only the full view of a peer contains.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FullView<'a> {
     /// Whole seconds until the lease ends.
@@ -30,19 +30,19 @@ pub struct FullView<'a> {
 impl FullView<'_> {
     const SIGNED_KEY: &'static str = ",\"signed\":\"";
 
-    /// The bytes that a signed registration of this length takes in a list.
+    /// The number of bytes that a signed registration of `record` bytes takes in a list.
     pub const fn signed_len(record: usize) -> usize {
         Self::SIGNED_KEY.len() + record + 1
     }
 }
 
-/// The part of a peer's JSON that contains `last_seen`, filled in with the time of the previous
-/// peer. Most peers of a page were seen on the same day, so that the date is formatted about
-/// once per page. Formatting the complete time for each peer costs a third of the page's time
+/// The part of a peer's JSON that contains `last_seen`, filled in with the time of an earlier peer.
+/// Most peers of a page were seen on the same day, so that the date is formatted about once per
+/// page. Formatting the complete time for each peer costs a third of the page's time
 /// (docs/decisions/0013-plainer-index.md).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct LastSeenTemplate {
-    /// The start of that day, in seconds since the epoch.
+    /// The start of the day in `text`, in seconds since the epoch.
     midnight: u64,
     text: [u8; EncodedPeer::LAST_SEEN.len()],
 }
@@ -80,9 +80,10 @@ impl LastSeenTemplate {
     }
 }
 
-/// Where the time is in the template, and where its time of day is.
+/// The position of the time in the template.
 const LAST_SEEN: Range<usize> = EncodedPeer::LAST_SEEN_AT..EncodedPeer::LAST_SEEN_AT + Timestamp::WIRE_LEN;
 
+/// The position of `HH:MM:SS` in the template.
 const TIME_OF_DAY: Range<usize> = LAST_SEEN.end - "HH:MM:SS".len()..LAST_SEEN.end;
 
 impl PeerList {
@@ -106,12 +107,13 @@ impl PeerList {
         self.len == 0
     }
 
-    /// The size of the peers in bytes, including separators.
+    /// The size of the listed peers in bytes, including the commas between them.
     pub fn bytes(&self) -> usize {
         self.text.len().saturating_sub(Self::HEAD.len())
     }
 
-    /// Appends a peer in a view. `full` returns what only the full view has.
+    /// Appends a peer in a view. `full` is called only for the full view, and returns the values
+    /// that only that view contains.
     pub fn push_in_view<'a>(
         &mut self,
         view: View,

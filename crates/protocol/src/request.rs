@@ -79,13 +79,14 @@ impl RegisterRequest {
         ttl: RangeInclusive<Ttl>,
         bounds: DiscoverBounds,
     ) -> Result<Self, Refusal> {
-        // First, because `discover.exclude` is usually the same id, and its error would be misleading.
+        // The registration is parsed before `discover`, whose `exclude` usually repeats the peer's
+        // id. An invalid id is therefore reported as `peer_id` and not as `discover.exclude`.
         let request = registration(object, ttl)?;
         Ok(Self { lease_token: lease_token(object)?, discover: discover(object, bounds)?, ..request })
     }
 }
 
-/// The keys of a registration that it also has when it is signed.
+/// Reads the keys that unsigned and signed registrations have in common.
 pub(crate) fn registration(
     object: &Object<'_>,
     ttl: RangeInclusive<Ttl>,

@@ -19,16 +19,16 @@ pub struct RegisterResponse<P = DiscoveredPage> {
     pub message: String,
     /// The registered id.
     pub peer_id: PeerId,
-    /// A time until which the lease runs at least.
+    /// The earliest time at which the lease can end.
     pub ttl_expires: Timestamp,
     /// The duration of the lease, in seconds.
     pub ttl_seconds: Ttl,
-    /// The requested time until the next heartbeat, in seconds.
+    /// The time after which the service expects the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
     /// The source address of the request.
     pub observed_address: String,
-    /// The lease token, which proves from any address that a client is the holder. `None` for a
-    /// signed registration, whose client chose the token.
+    /// The lease token. A client that presents it is recognized as the holder from any address.
+    /// `None` for a signed registration, because its client chose the token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
     /// The key that the registration is signed with, if it is.
@@ -48,14 +48,14 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     pub peer_id: PeerId,
     /// The time at which the lease was renewed.
     pub timestamp: Timestamp,
-    /// A time until which the lease runs at least.
+    /// The earliest time at which the lease can end.
     pub ttl_expires: Timestamp,
     /// The duration of the lease, in seconds.
     pub ttl_seconds: Ttl,
-    /// The requested time until the next heartbeat, in seconds.
+    /// The time after which the service expects the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
-    /// The source address of the request. A peer that moved sees that it changed. `None` from
-    /// services that do not report it.
+    /// The source address of the request. A peer can tell from it that its own address has changed.
+    /// `None` from services that do not report it.
     #[serde(default, deserialize_with = "address_if_valid", skip_serializing_if = "Option::is_none")]
     pub observed_address: Option<IpAddr>,
     /// The messages that wait in the peer's mailbox, if the request asks for them and the peer has
@@ -88,9 +88,9 @@ pub struct DiscoverResponse<P = DiscoveredPage> {
 
 /// A page as a client reads it.
 ///
-/// It does not implement `Deserialize`, because serde's `flatten` cannot carry metadata as the peer
-/// wrote it, and fails on numbers that do not fit a double. `from_body` of each response therefore
-/// separates the list from the other keys first.
+/// It does not implement `Deserialize`, because serde's `flatten` cannot return metadata as the
+/// peer wrote it, and fails on numbers that do not fit a double. `from_body` of each response
+/// therefore separates the list from the other keys first.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct DiscoveredPage {
     /// The peers.
@@ -116,7 +116,8 @@ pub struct PageInfo {
     pub next_cursor: Option<String>,
 }
 
-/// Reads an address. Another text counts as none, because a client can do without.
+/// Reads an IP address. Any other text is read as `None`, so that it does not make the whole
+/// response unreadable.
 pub(crate) fn address_if_valid<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<IpAddr>, D::Error> {
@@ -143,7 +144,7 @@ impl Body {
         serde_json::from_slice(&self.rest)
     }
 
-    /// The page, if the other keys have its figures.
+    /// The page, if the other keys contained `info`, the data about the list.
     pub(crate) fn page(self, info: Option<PageInfo>) -> Option<DiscoveredPage> {
         info.map(|info| DiscoveredPage { peers: self.peers, info })
     }
@@ -210,7 +211,9 @@ impl DiscoverResponse {
 /// followed by every key of `rest`.
 ///
 /// # Errors
-/// The errors of `serde_json`. `rest` must serialize to an object with at least one key.
+/// The errors of `serde_json`.
+///
+/// The body is valid JSON only if `rest` serializes to an object with at least one key.
 pub fn page_body<T: Serialize>(peers: PeerList, rest: &T) -> Result<Vec<u8>, serde_json::Error> {
     let mut body = peers.into_open_object();
     let brace_at = body.len();
@@ -240,13 +243,13 @@ pub struct ErrorBody {
     /// The key or parameter that caused the refusal, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
-    /// The highest `seq` of the peer that the service knows, with `stale_record`.
+    /// With `stale_record`: the highest `seq` that the service knows of the peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seq: Option<u64>,
-    /// The service's time, with `stale_signature`.
+    /// With `stale_signature`: the service's time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timestamp: Option<Timestamp>,
-    /// A nonce to sign instead of `iat`, with `stale_signature`.
+    /// With `stale_signature`: a nonce that the client can sign instead of `iat`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub nonce: Option<String>,
 }

@@ -1,5 +1,6 @@
-//! Signed registrations: a registration as the payload of a JWS, which the service keeps and hands
-//! on as it is, so that a reader can verify it without trusting the service.
+//! Signed registrations. A signed registration, or *record*, is a JWS whose payload is the
+//! registration. The service stores and lists it unchanged, so that a reader can verify it without
+//! trusting the service.
 
 mod body;
 mod jws;
@@ -23,22 +24,23 @@ pub use body::{RegisterBody, SignedRegisterRequest};
 pub use message::{MessageTerms, SignedMessage};
 pub use sign::RecordTerms;
 
-/// The type of a signed registration.
+/// The `typ` in the header of a signed registration.
 const RECORD_TYPE: &str = "aurora-peer+jws";
+/// The key of a request body that contains a signed registration.
 const FIELD: &str = "signed";
 /// The prefix of the payload's keys in a refusal.
 const PATH: &str = "signed.";
 /// The largest integer that every JSON parser reads exactly: 2^53 − 1.
 const MAX_INTEGER: u64 = (1 << 53) - 1;
 
-/// A signed registration that has the right form. [`SignedRecord::verify`] checks the signature.
+/// A signed registration that has been parsed. [`SignedRecord::verify`] checks the signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SignedRecord {
     jws: Jws,
     claims: Claims,
 }
 
-/// The part of the payload that decides whether the signature is worth verifying.
+/// The keys of the payload that can be checked without verifying the signature, which is expensive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Claims {
     peer_id: PeerId,
@@ -47,7 +49,7 @@ struct Claims {
     audience: Option<String>,
 }
 
-/// How a signed registration shows that it was made recently.
+/// The evidence that a signed registration was made recently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Freshness {
     /// When it was signed, in seconds since the Unix epoch (`iat`).
@@ -56,19 +58,20 @@ pub enum Freshness {
     Nonce(String),
 }
 
-/// The SHA-256 of the token that the client chose. The token itself stays secret, although the
-/// record is public.
+/// The SHA-256 of the lease token that the client chose. Records are public, so a record contains
+/// the hash and not the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SignedTokenHash(pub [u8; 32]);
 
-/// What a signed registration says.
+/// The content of a signed registration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RecordContent {
     /// The registration. It has no token and no request for peers.
     pub registration: RegisterRequest,
     /// The hash of the token with which the peer renews and deregisters.
     pub token_hash: SignedTokenHash,
-    /// The key that this record's key replaces. Its signature is verified.
+    /// The key that this record's key replaces. That key has signed the replacement, and its
+    /// signature has been verified.
     pub replaces: Option<PublicKey>,
 }
 
@@ -80,12 +83,14 @@ struct Opted {
 }
 
 impl SignedRecord {
-    /// Parses a record, without verifying its signature. Reads only what decides whether the
-    /// signature is worth verifying.
+    /// Parses a record without verifying its signature. Of the payload, it reads only the keys that
+    /// the registry checks before it verifies the signature. [`SignedRecord::content`] reads the
+    /// others.
     ///
     /// # Errors
-    /// A [`Refusal`]: `invalid_field` if it is no JWS of an object without duplicate keys, or a key
-    /// breaks its rule, and `invalid_signature` if its header is not accepted.
+    /// A [`Refusal`] with `invalid_field` if the text is not a compact JWS, if the payload is not a
+    /// JSON object without duplicate keys, or if a key breaks its rule. A [`Refusal`] with
+    /// `invalid_signature` if the header or the length of the signature is not accepted.
     pub fn parse(text: &str) -> Result<Self, Refusal> {
         let jws = Jws::parse(text, RECORD_TYPE, FIELD)?;
         let claims = Claims::read(&jws.payload)?;
@@ -132,8 +137,8 @@ impl SignedRecord {
         &self.jws.text
     }
 
-    /// The key that the record says it was signed with. Only [`SignedRecord::verify`] shows whether
-    /// it was.
+    /// The key that the record names as its signer. [`SignedRecord::verify`] checks that this key
+    /// did sign it.
     pub fn claimed_key(&self) -> PublicKey {
         self.jws.key
     }
@@ -143,17 +148,17 @@ impl SignedRecord {
         &self.claims.peer_id
     }
 
-    /// The number of this record among those of its peer. A later record has a higher one.
+    /// The sequence number of the record. A later record of the same peer has a higher number.
     pub fn seq(&self) -> u64 {
         self.claims.seq
     }
 
-    /// How the record shows that it was made recently.
+    /// The evidence that the record was made recently.
     pub fn freshness(&self) -> &Freshness {
         &self.claims.freshness
     }
 
-    /// The service that the record is for, if it names one.
+    /// The name of the service that the record is for, if it names one.
     pub fn audience(&self) -> Option<&str> {
         self.claims.audience.as_deref()
     }
@@ -181,7 +186,8 @@ impl Claims {
     }
 }
 
-/// An integer from 0 to 2^53 − 1, which every JSON parser reads exactly, in digits.
+/// An integer from 0 to 2^53 − 1, which every JSON parser reads exactly. It must be written as
+/// plain digits.
 fn safe_integer(value: &RawValue) -> Result<u64, Invalid> {
     let parsed = value.get().parse().ok().filter(|integer| *integer <= MAX_INTEGER);
     parsed.ok_or(Invalid::rule("must be an integer from 0 to 9007199254740991"))

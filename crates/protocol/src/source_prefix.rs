@@ -7,15 +7,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// The shortest prefixes. A shorter one is more likely a typing error than what an operator wants.
+/// The shortest prefixes that are accepted, in bits. A shorter one would cover so many addresses
+/// that it is probably a typing error.
 const MIN_V4_BITS: u8 = 8;
 const MIN_V6_BITS: u8 = 16;
-/// The longest prefixes: an IPv4 address, and an IPv6 /64, which is one source.
+/// The longest prefixes, in bits: a single IPv4 address, and an IPv6 /64, which the registry treats
+/// as one source.
 const MAX_V4_BITS: u8 = 32;
 const MAX_V6_BITS: u8 = 64;
 
-/// A prefix of source addresses, such as `203.0.113.0/24` or `2001:db8::/48`. An address without a
-/// length is an IPv4 address or the /64 of an IPv6 address, which is one source.
+/// A prefix of source addresses, such as `203.0.113.0/24` or `2001:db8::/48`. An address that is
+/// written without a length means a single IPv4 address, or the /64 of an IPv6 address. Each of
+/// these is one source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct SourcePrefix {
@@ -29,7 +32,7 @@ impl SourcePrefix {
     ///
     /// # Errors
     /// [`Invalid`] for other texts, for lengths that are too short or too long, and for addresses
-    /// with bits after the prefix.
+    /// with bits that are not zero after the prefix.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         const FORM: Invalid =
             Invalid::rule("must be an IP address or a prefix such as 203.0.113.0/24 or 2001:db8::/48");
@@ -58,7 +61,7 @@ impl SourcePrefix {
     }
 }
 
-/// An address with zeros after its first bits.
+/// The address with all bits after the first `bits` set to zero.
 fn masked(address: IpAddr, bits: u8) -> IpAddr {
     match address {
         IpAddr::V4(v4) => {

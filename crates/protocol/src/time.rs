@@ -70,8 +70,8 @@ impl Timestamp {
         Self::from_millis(self.0.saturating_add_signed(millis))
     }
 
-    /// The start of the day. Times of one day have the first eleven bytes of the wire format in
-    /// common.
+    /// The start of the day. Times on the same day have the first eleven bytes of the wire format,
+    /// `YYYY-MM-DDT`, in common.
     pub(crate) const fn midnight(self) -> Self {
         Self(self.0 - self.0 % (SECONDS_PER_DAY * MILLIS_PER_SECOND))
     }
@@ -83,7 +83,8 @@ impl Timestamp {
         let time = EPOCH.checked_add(since_epoch).unwrap_or(EPOCH);
         let (century, year) = (time.year() / 100, time.year() % 100);
         let mut out = *b"0000-00-00T00:00:00";
-        // jiff's own `Display` takes twice as long, and a heartbeat's response has two times.
+        // The digits are written here because jiff's own `Display` takes twice as long, and each
+        // response to a heartbeat contains two times.
         write_pairs(&mut out, [(0, century), (2, year)]);
         write_pairs(&mut out, [(5, time.month()), (8, time.day())]);
         write_pairs(&mut out, [(11, time.hour()), (14, time.minute()), (17, time.second())]);
@@ -103,7 +104,8 @@ fn parse(text: &str) -> Option<Timestamp> {
     let time = DateTime::strptime("%Y-%m-%dT%H:%M:%S", text).ok()?;
     let seconds = u64::try_from(time.duration_since(EPOCH).as_secs()).ok()?;
     let timestamp = Timestamp::from_secs(seconds);
-    // jiff accepts other formats too. Comparing with the written form rejects them.
+    // jiff also accepts other notations. They differ from what `to_wire` writes, so the comparison
+    // rejects them.
     (timestamp.to_wire() == *text.as_bytes()).then_some(timestamp)
 }
 

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Invalid;
 
-/// A lease token: opaque text of 1 to 128 visible ASCII characters. It proves that a client is the
-/// holder of a lease, from any address. `Debug` hides its value.
+/// A lease token: opaque text of 1 to 128 visible ASCII characters. A client that presents it is
+/// recognized as the holder of the lease from any address. `Debug` hides its value.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct LeaseToken(Box<str>);
@@ -18,8 +18,8 @@ pub struct LeaseToken(Box<str>);
 impl LeaseToken {
     /// The maximum length of a token, in characters.
     pub const MAX_LEN: usize = 128;
-    /// The number of random bytes in a token that the service creates, so that a token cannot be
-    /// guessed.
+    /// The number of random bytes in a token that the service creates. They are enough that nobody
+    /// can guess a token.
     pub const RANDOM_BYTES: usize = 16;
 
     /// Creates a token from random bytes.
@@ -30,7 +30,7 @@ impl LeaseToken {
     /// Parses a token that a caller presents.
     ///
     /// # Errors
-    /// [`Invalid`] if the text cannot be a token.
+    /// [`Invalid`] if the text is empty, too long, or contains characters other than visible ASCII.
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let visible = text.bytes().all(|byte| byte.is_ascii_graphic());
         if visible && (1..=Self::MAX_LEN).contains(&text.len()) {

@@ -38,7 +38,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// What decides who may change the peer.
+    /// The data from which the rules decide which client may change the peer.
     fn standing(&self) -> Standing {
         let Self { holder, proven_at, ttl, expires_at, .. } = *self;
         let lock = self.signed.as_ref().map(|signed| signed.lock);
@@ -149,7 +149,8 @@ impl Store for MemoryStore {
             return Ok(Removal::Held(held));
         }
         let was_live = standing.is_live(now);
-        // The lock of a name outlives a deregistration, so that an old record can't be sent again.
+        // A signed peer leaves the lock of its name behind. Because of the lock, nobody can
+        // register the peer again with one of its old records.
         match entry.signed.take() {
             Some(signed) => {
                 entry.signed = Some(signed.left(now));
@@ -199,7 +200,8 @@ impl Store for MemoryStore {
         after: Option<&Position>,
         now: Timestamp,
     ) -> Result<Enumeration, StoreError> {
-        // This store never issues a position, so that every position is foreign.
+        // This store lists everything on one page and never issues a position. A position that it
+        // is given is therefore foreign.
         Ok(match after {
             None => Enumeration::Page(self.page(query, now, false), None),
             Some(_) => Enumeration::Foreign,

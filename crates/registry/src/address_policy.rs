@@ -8,8 +8,8 @@ use aurora_discovery_protocol::Address;
 
 use crate::Error;
 
-/// Which addresses the operator lets peers publish. It decides about registrations only: an address
-/// that is stored already stays.
+/// Which addresses the operator lets peers publish. The policy applies to new registrations only.
+/// Addresses that are already stored stay listed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressPolicy {
     /// Any address of one host.
@@ -18,8 +18,8 @@ pub enum AddressPolicy {
     /// Only addresses that a host in another network may reach, for a network that spans the
     /// internet. A private address means a different host to each reader.
     Public,
-    /// Only the address that the registration came from, whatever address it publishes: peers can't
-    /// direct others at a victim.
+    /// Only the address that the registration came from. An address in the registration is ignored,
+    /// so that no peer can direct others at a victim.
     Observed,
 }
 
@@ -27,12 +27,12 @@ impl AddressPolicy {
     /// All policies.
     pub const ALL: [Self; 3] = [Self::Any, Self::Public, Self::Observed];
 
-    /// The address to list, from the one in a registration and the one that the registration came
-    /// from.
+    /// The address to list. `published` is the address in the registration, and `source` is the
+    /// address that the registration came from.
     ///
     /// # Errors
-    /// [`Error::SourceIsLinkLocal`] if the latter is needed and reaches no other network, and
-    /// [`Error::AddressNotPublic`] if the policy wants a public address.
+    /// [`Error::SourceIsLinkLocal`] if `source` would be listed but is link-local, and
+    /// [`Error::AddressNotPublic`] if the policy requires a public address.
     pub(crate) fn address(self, published: Option<Address>, source: IpAddr) -> Result<Address, Error> {
         let published = published.filter(|_| self != Self::Observed);
         let address = match published {
@@ -60,7 +60,7 @@ impl fmt::Display for AddressPolicy {
     }
 }
 
-/// A text that names no policy.
+/// The error for a text that is not the name of a policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnknownPolicy;
 

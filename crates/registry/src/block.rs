@@ -1,4 +1,5 @@
-//! Blocks: who may not register, until when and why.
+//! Blocks: the peers, keys and sources that an operator has blocked from registering and sending
+//! heartbeats.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -11,19 +12,19 @@ use crate::Source;
 /// A subject that an operator has blocked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Who is blocked.
+    /// The blocked subject.
     pub subject: Subject,
-    /// Why.
+    /// The reason for the block.
     pub reason: BlockReason,
-    /// Until when, by the clock that responses show.
+    /// When the block ends, by the clock whose times responses contain.
     pub ends_at: Timestamp,
-    /// The name of the API key that blocked it, without white space.
+    /// The name of the API key that set the block. It contains no white space.
     pub by: String,
 }
 
 impl Block {
-    /// The line that stands for it where it is stored. Only the reason, which comes last, has white
-    /// space.
+    /// The block as one line of the stored list. Spaces separate the fields. The reason comes last,
+    /// because it is the only field that may contain spaces.
     fn line(&self) -> String {
         let Self { subject, reason, ends_at, by } = self;
         format!("{} {} {subject} {by} {}", ends_at.as_millis(), subject.kind(), reason.as_str())
@@ -38,7 +39,8 @@ impl Block {
     }
 }
 
-/// Whether `subject` has the peer with this id and source, and the key that signed it.
+/// Whether a peer belongs to `subject`. `key` is the key that signed the registration of the peer,
+/// and `source` is the source of the registration. A peer whose name is a key belongs to that key.
 pub fn is_subject(subject: &Subject, peer: &PeerId, key: Option<&PublicKey>, source: Source) -> bool {
     match subject {
         Subject::Peer(id) => id == peer,
@@ -54,7 +56,7 @@ fn has_source(prefix: &SourcePrefix, source: Source) -> bool {
     })
 }
 
-/// The blocks of a service, and an index of them.
+/// The blocks of a service, with maps to look them up.
 #[derive(Debug, Default)]
 pub(crate) struct Blocks {
     all: Vec<Block>,
@@ -64,8 +66,8 @@ pub(crate) struct Blocks {
 }
 
 impl Blocks {
-    /// The blocks in a text that [`Blocks::to_text`] wrote. Lines of other releases that this one
-    /// can't read are skipped.
+    /// Reads the blocks from a text that [`Blocks::to_text`] wrote. Lines that this release can't
+    /// read, because another release wrote them, are skipped.
     pub(crate) fn parse(text: &str) -> Self {
         Self::of(text.lines().filter_map(Block::parse).collect())
     }
@@ -82,7 +84,7 @@ impl Blocks {
         Self { all, ..blocks }
     }
 
-    /// A line for each block.
+    /// The stored list: one line for each block.
     pub(crate) fn to_text(&self) -> String {
         self.all.iter().fold(String::new(), |mut text, block| {
             // Writing to a string never fails.
@@ -95,21 +97,23 @@ impl Blocks {
         self.all.is_empty()
     }
 
-    /// The blocks that are in force, those that end first in front.
+    /// The blocks that are in force, in the order in which they end.
     pub(crate) fn in_force(&self, now: Timestamp) -> Vec<Block> {
         let mut blocks: Vec<_> = self.all.iter().filter(|block| now < block.ends_at).cloned().collect();
         blocks.sort_by(|one, two| (one.ends_at, &one.subject).cmp(&(two.ends_at, &two.subject)));
         blocks
     }
 
-    /// The blocks in force, without those of `subject`, and with `block`.
+    /// The blocks in force, after the block of `subject` is replaced by `block`, or removed if
+    /// `block` is `None`.
     pub(crate) fn changed(&self, subject: &Subject, block: Option<Block>, now: Timestamp) -> Self {
         let others = self.in_force(now).into_iter().filter(|other| other.subject != *subject);
         Self::of(others.chain(block).collect())
     }
 
-    /// When the block of a registration or a heartbeat ends, if there is one: of the peer, of its
-    /// key, or of the source of the request.
+    /// When the block ends that applies to a registration or a heartbeat. `None` if none applies.
+    /// The peer, its key or the source of the request may be blocked. If several are, the latest
+    /// end counts.
     pub(crate) fn end_of(
         &self,
         peer: &PeerId,

@@ -12,15 +12,16 @@ use crate::{Cursor, Error, Position, Query, Registry, StoreError};
 /// A change occurs when a live peer starts or stops matching a query, or when it registers again
 /// with different content while it matches. Renewing a lease and registering again with the same
 /// content are not changes. Changes are recorded in the order in which they took effect, each with
-/// the peer as it was listed at that moment. A store may merge changes of one peer within a second,
-/// at the place of the last. A follower that reads in between may then learn of a peer that it
-/// knows as one that joined, or that a peer left which it does not know. A change can be read as
-/// soon as its effect is visible to [`crate::Store::sample`], or earlier.
+/// the peer as it was listed at that moment. A store may merge the changes of one peer within a
+/// second into one, at the place of the last. A follower that reads between them may then be told
+/// that a peer joined that it already knows, or that a peer left that it does not know. A change
+/// can be read no later than its effect is visible to [`crate::Store::sample`].
 ///
 /// # Positions
 /// A position is a point between two changes of one run of the store. A client that takes
-/// [`Changes::head`], enumerates, and then reads changes from that position misses nothing. A
-/// position has expired if it is from another run, or if changes after it are no longer in the log.
+/// [`Changes::head`], enumerates the peers, and then reads the changes after that position misses
+/// no change. A position has expired if it is from another run, or if changes after it are no
+/// longer in the log.
 pub trait Changes: Send + Sync {
     /// The position after all changes so far.
     ///

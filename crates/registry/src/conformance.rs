@@ -1,5 +1,5 @@
-//! The suite that every store must pass. Each case is named after the sentence of the contract
-//! ([`Store`]) that it proves.
+//! The suite that every store must pass. The name of each case is the statement of the contract
+//! ([`Store`]) that it tests.
 //!
 //! The crate of a store runs the suite with one line in its tests, which expands to one test per
 //! case:
@@ -52,7 +52,8 @@ pub mod values;
 #[async_trait]
 pub trait Subject: Send + Sync {
     /// Opens the store within `limits`. It is empty when it is opened for the first time. When it
-    /// is opened again after [`Store::close`], it contains what it has kept.
+    /// is opened again after [`Store::close`], it contains the peers that [`Guarantees::restart`]
+    /// describes.
     async fn open(&self, limits: &Limits, now: Timestamp) -> Arc<dyn Store>;
 
     /// What the store guarantees where the contract leaves a choice.
@@ -61,8 +62,8 @@ pub trait Subject: Send + Sync {
     }
 }
 
-/// What a store guarantees where the contract leaves a choice. The default is the
-/// strictest in-memory store.
+/// What a store guarantees where the contract leaves a choice. The defaults are those of a store
+/// that keeps all peers in memory, enforces every bound exactly and counts exactly.
 #[derive(Clone, Debug)]
 pub struct Guarantees {
     /// What the store contains after it was closed and opened again.

@@ -50,8 +50,8 @@ impl Cursor {
         // page to page, because they do not change the order in which peers are enumerated.
         let mut hash = Sha256::new();
         for archetype in archetypes {
-            // No archetype contains a zero byte, so that the zero as separator makes the input
-            // unambiguous: two different sets never hash the same bytes.
+            // No archetype contains a zero byte. With zero as the separator, two different sets of
+            // archetypes therefore never give the same input to the hash.
             hash.update(archetype.as_str().as_bytes());
             hash.update([0]);
         }

@@ -20,9 +20,10 @@ pub const fn diverse_halves(limit: usize) -> (usize, usize) {
 /// Chooses a diverse sample of up to `limit` candidates: distinct peers in random order, each with
 /// its network. `random` returns a number below its argument.
 ///
-/// It alternates between the next candidate in their order and a candidate of another network. The
-/// networks are drawn uniformly, each once, and give their first candidate that is not chosen yet.
-/// When they are exhausted, candidates follow in their order.
+/// The function alternates between two steps. First it takes the next candidate in the given order.
+/// Then it draws a network uniformly, from those that it has not drawn yet, and takes the first
+/// candidate of that network that is not chosen yet. When all networks have been drawn, it takes
+/// the remaining candidates in the given order.
 ///
 /// ```
 /// use aurora_discovery_registry::choose_diverse;
@@ -38,15 +39,17 @@ pub fn choose_diverse<T, N: Eq + Hash>(
 ) -> Vec<T> {
     let (peers, networks): (Vec<T>, Vec<N>) = candidates.into_iter().unzip();
     let mut peers: Vec<Option<T>> = peers.into_iter().map(Some).collect();
-    // The candidates of each network are linked from the first one to the last one. The candidates
-    // are in random order, so the first one is any of its network with the same probability.
+    // The candidates of each network form a linked list: `firsts` has the first candidate of each
+    // network, and `following` the next candidate after each one. The candidates are in random
+    // order, so each candidate of a network is equally likely to be the first.
     let mut following = vec![None; peers.len()];
     let mut firsts = HashMap::new();
     for (index, network) in networks.into_iter().enumerate().rev() {
         following[index] = firsts.insert(network, index);
     }
     let mut networks: Vec<usize> = firsts.into_values().collect();
-    // The order of a hash map would make the result of a seeded generator random.
+    // A hash map has a random order. Without sorting, the result would be random even if `random`
+    // is a seeded generator.
     networks.sort_unstable();
     let mut chosen = Vec::with_capacity(limit.min(peers.len()));
     let mut in_order = 0..peers.len();
@@ -57,7 +60,7 @@ pub fn choose_diverse<T, N: Eq + Hash>(
             let drawn = random(u32::try_from(networks.len()).unwrap_or(u32::MAX));
             let first = networks.swap_remove(drawn as usize);
             let mut of_network = std::iter::successors(Some(first), |index| following[*index]);
-            // A network whose candidates are all chosen is passed over.
+            // If all candidates of the network are chosen already, another network is drawn.
             if let Some(peer) = of_network.find_map(|index| peers[index].take()) {
                 chosen.push(peer);
                 break;
@@ -67,8 +70,8 @@ pub fn choose_diverse<T, N: Eq + Hash>(
     chosen
 }
 
-/// Merges the halves of a diverse sample, so that a page that is cut by its size in bytes keeps as
-/// much of the one as of the other.
+/// Merges the halves of a diverse sample alternately. A page that is cut off at its maximum size in
+/// bytes then keeps equally many peers of both halves.
 pub fn interleave<T>(uniform: Vec<T>, different: Vec<T>) -> Vec<T> {
     let mut merged = Vec::with_capacity(uniform.len() + different.len());
     let mut different = different.into_iter();
@@ -107,7 +110,7 @@ mod tests {
             distinct.sort_unstable();
             distinct.dedup();
             assert_eq!((chosen.len(), distinct.len()), (20, 20));
-            // Ten places for eleven networks, of which one has ninety candidates.
+            // Ten peers come from eleven different networks. Ninety candidates are in one of these.
             assert!(chosen.iter().filter(|peer| **peer >= 90).count() >= 9, "{chosen:?}");
         }
         let chosen = choose(&[(0, 0), (1, 0), (2, 0), (3, 1), (4, 0)], 4);

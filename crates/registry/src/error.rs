@@ -14,10 +14,11 @@ pub enum Error {
     /// The name is locked to this key.
     #[error("the name is locked to {0}")]
     NameLocked(PublicKey),
-    /// The registry knows a record of the peer with this number, which is the same or higher.
+    /// The registry already has a signed registration of the peer with this sequence number, which
+    /// is the same as that of the new one or higher.
     #[error("the registry has record {seq} of the peer")]
     StaleRecord {
-        /// The number.
+        /// The sequence number that the registry has.
         seq: u64,
     },
     /// The signed registration was not made recently, by the clock of the service.
@@ -28,7 +29,7 @@ pub enum Error {
         /// A nonce that the client may sign instead of the time.
         nonce: String,
     },
-    /// The registration is not signed, and the operator requires it.
+    /// The registration is not signed, and the operator requires signatures.
     #[error("the registration is not signed")]
     SignatureRequired,
     /// The signed registration is for another service.
@@ -41,8 +42,8 @@ pub enum Error {
     /// heartbeats.
     #[error("too many peers are kept alive from this address without proof")]
     TooManyUnproven,
-    /// The registration leaves the address out, and no other network can reach the source of the
-    /// request.
+    /// The peer would be listed with the source address of the request, which is link-local, so
+    /// that no other network can reach it.
     #[error("the request came from a link-local address")]
     SourceIsLinkLocal,
     /// The address of the registration is one that no host in another network can reach, and the
@@ -78,7 +79,7 @@ pub enum Error {
         /// The maximum duration of a lease.
         max: Ttl,
     },
-    /// A bound is reached, and the registry does not accept the newcomer.
+    /// A bound is reached, so that the registry does not accept the registration.
     #[error("the registry is full: {0}")]
     Full(ExceededLimit),
     /// The cursor was not issued for this query.

@@ -1,4 +1,4 @@
-//! The holder of a registration, and what a caller presents to prove to be it.
+//! The holder of a registration, and what a caller presents to prove that it is the holder.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ impl TokenHash {
         Self(hash)
     }
 
-    /// The hash that a signed registration has of its token.
+    /// Converts the hash of the token that a signed registration contains.
     pub fn of_signed(hash: &SignedTokenHash) -> Self {
         let mut half = [0; Self::LEN];
         half.copy_from_slice(&hash.0[..Self::LEN]);
@@ -56,7 +56,8 @@ pub struct Holder {
     pub token: TokenHash,
     /// The web page that made the registration, if one did.
     pub page: Option<OriginHash>,
-    /// Whether only the token may change, renew or end the registration. Always so if it is signed.
+    /// Whether only the token may change, renew or end the registration. Set for every signed
+    /// registration.
     pub token_only: bool,
 }
 
@@ -75,23 +76,26 @@ pub struct Claim {
 }
 
 impl Claim {
-    /// Whether this caller has the token of `holder`. If so, it keeps the token. A caller that is
-    /// recognized only by its source gets a new token, because the old one may belong to another
-    /// client at the same address.
+    /// Whether this caller has the token of `holder`. A caller that registers again with the
+    /// current token keeps it. A caller that is recognized only by its source gets a new token,
+    /// because the current one may belong to another client at the same address.
     pub fn has_token_of(&self, holder: &Holder) -> bool {
-        // The comparison need not take constant time. Its inputs are hashes of random secrets, so
-        // that its duration reveals nothing about a secret.
+        // The comparison need not take constant time. It compares hashes, and the duration of a
+        // comparison of hashes reveals nothing about the tokens.
         self.token == Some(holder.token)
     }
 
-    /// Whether the request comes from the source of `holder`, which is the proof of legacy clients:
-    /// they know no tokens. Clients behind one address can change each other's registrations.
+    /// Whether the request comes from the source of `holder`. If a web page sent it, the same page
+    /// must have made the registration. Legacy clients, which know no tokens, prove themselves in
+    /// this way. As a consequence, clients behind one address can change each other's
+    /// registrations.
     pub fn comes_from(&self, holder: &Holder) -> bool {
         self.source == holder.source && self.page.trusts_address(holder.page)
     }
 
-    /// Whether the request comes from the network of `holder`. Addresses of one client vary within
-    /// it, for example behind carrier-grade NAT or with IPv6 privacy addresses.
+    /// Whether the request comes from the network of `holder`: the same IPv4 /24 or IPv6 /48. The
+    /// addresses of one client vary within its network, for example behind carrier-grade NAT or
+    /// with IPv6 privacy addresses. For web pages, the rule of [`Claim::comes_from`] applies.
     pub fn comes_from_near(&self, holder: &Holder) -> bool {
         self.source.is_near(holder.source) && self.page.trusts_address(holder.page)
     }

@@ -6,22 +6,22 @@ use aurora_discovery_protocol::{DiscoverBounds, Order, Timestamp, Ttl};
 
 use crate::AddressPolicy;
 
-/// The inverse of the fraction by which a heartbeat interval may be shortened at random. A fifth
-/// spreads the peers of one second over twenty seconds of a 100-second interval, and costs a tenth
-/// more heartbeats.
+/// A heartbeat interval is shortened at random by up to one part in this many. With a fifth, peers
+/// whose heartbeats fall into the same second are spread over twenty seconds of a 100-second
+/// interval. It costs a tenth more heartbeats.
 const JITTER_PART: u32 = 5;
 /// The number of leases after which a peer counts as steady. Most peers that leave early have left
 /// by then.
 const STEADY_LEASES: u64 = 3;
 
-/// What a registry accepts and returns at most. Each field gives the reason for its default.
+/// The limits of a registry. The documentation of each field gives the reason for its default.
 ///
-/// Bounds of the contract that cannot be changed (of a peer id or a request body) are constants of
-/// the types that they apply to.
+/// Bounds of the API that an operator cannot change, such as the length of a peer id, are constants
+/// of the types that they apply to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The maximum number of peers, live and dormant. Two million take little more than a gigabyte
-    /// of memory.
+    /// The maximum number of peers, live and dormant. Two million peers take little more than a
+    /// gigabyte of memory.
     pub max_peers: u64,
     /// The maximum total size of all registrations in bytes, so that large registrations cannot
     /// take the space that was planned for many small ones.
@@ -30,8 +30,8 @@ pub struct Limits {
     /// cluster, but one machine cannot fill the registry. Loopback is exempt, because programs on
     /// the service's own machine are trusted.
     ///
-    /// Of this limit and the next four, 0 means that there is none, for a service whose clients all
-    /// come from one proxy, for example.
+    /// For this limit and the next four, 0 means no limit. An operator needs it, for example, if
+    /// all clients of the service come from one proxy.
     pub max_peers_per_source: u32,
     /// The maximum number of live peers from one network: an IPv4 /24 or an IPv6 /56. A provider
     /// assigns an IPv6 subscriber up to 256 sources.
@@ -69,14 +69,15 @@ pub struct Limits {
     pub heartbeat_interval_min_seconds: u32,
     /// The bounds of `limit` for `/discover`, and its default order.
     pub discover: DiscoverBounds,
-    /// The same for a `discover` key in another request, where a small response is expected.
+    /// The bounds of `limit` and the default order for a `discover` key in another request, whose
+    /// sender expects a small response.
     pub inline_discover: DiscoverBounds,
     /// The maximum size of the peers in one page, in bytes. API Gateway and Lambda allow 6 MB, but
     /// clients should not need that much memory.
     pub page_bytes: usize,
-    /// The maximum cost of a page in read units, where a store is billed for each read. A page in a
-    /// request that changes peers then has only a part of this and of `page_bytes`; see
-    /// [`Limits::page_bytes_beside`]. `None`: reads cost nothing.
+    /// The maximum cost of a page in read units, for a store whose provider bills each read. A page
+    /// in the response to a request that also changes peers then gets only a part of this and of
+    /// `page_bytes`; see [`Limits::page_bytes_beside`]. `None` if reads are not billed.
     pub page_read_units: Option<u32>,
     /// The maximum number of changes in the change log. If a tenth of a million peers is replaced
     /// every five minutes, there are 670 changes per second. The default then covers a minute and a
@@ -99,12 +100,14 @@ pub struct Limits {
 /// What the signatures of registrations mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SignaturePolicy {
-    /// Nothing: signed registrations are read as if they were not signed, and locks don't hold.
+    /// Signatures have no effect. Signed registrations are treated as unsigned ones, and locks are
+    /// ignored.
     Open,
-    /// A signature locks the name to its key. Other names need none.
+    /// A signature locks the name to its key. Names that are not locked can be registered without a
+    /// signature, unless the name is itself a key.
     #[default]
     SignedPreferred,
-    /// As before, and registrations without a signature are refused.
+    /// A signature locks the name to its key, and registrations without a signature are refused.
     SignedOnly,
 }
 
@@ -145,22 +148,23 @@ impl Default for Limits {
 #[error("{0}")]
 pub struct InvalidLimits(String);
 
-/// What a request writes before its page is read.
+/// What a request writes, if its response also contains a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writes {
-    /// None, or the renewal of this many leases.
+    /// The renewal of this many leases. 0 if the request writes nothing.
     Renewals(usize),
     /// A registration.
     Registration,
 }
 
-/// A page beside a registration has as large a share as one beside so many renewals. A registration that
-/// replaces all its archetypes leaves little of what a request may cost on a table.
+/// The number of renewals that a registration counts as, when it shares the permitted cost of a
+/// request with a page. On a DynamoDB table, a registration that replaces all its archetypes leaves
+/// little of that cost.
 const REGISTRATION_AS_RENEWALS: usize = 16;
 
 impl Limits {
-    /// The maximum size of a page in the response to a request that also makes these writes, in bytes.
-    /// Where reads are billed, the page shares with the writes what a request may cost.
+    /// The maximum size of a page in the response to a request that also makes these writes, in
+    /// bytes. If reads are billed, the page and the writes share the permitted cost of the request.
     pub fn page_bytes_beside(&self, writes: Writes) -> usize {
         let share = match writes {
             Writes::Renewals(leases) => leases.max(1),
@@ -220,8 +224,8 @@ impl Limits {
     /// drawn independently each time, so that peers that came back in the same second after a
     /// restart soon spread out.
     ///
-    /// The interval is at most a third of the lease. For a steady peer it is almost half of the
-    /// lease, because such a peer has shown that its heartbeats arrive. Two whole intervals then
+    /// The interval of most peers is at most a third of the lease. A steady peer has shown that its
+    /// heartbeats arrive, so its interval may be almost half of the lease. Two whole intervals then
     /// fit into the lease, so that one heartbeat may be lost.
     pub fn heartbeat_cadence(&self, ttl: Ttl, steady: bool) -> RangeInclusive<u32> {
         // `ttl - 1` makes two intervals end strictly before the lease does, even if `ttl` is even.

@@ -1,15 +1,16 @@
-//! Names that are locked to a key, because a registration of them was signed.
+//! Locks: a signed registration locks the name of its peer to the key that signed it.
 
 use std::sync::Arc;
 
 use aurora_discovery_protocol::{PublicKey, Timestamp};
 
-/// The longest time for which a name stays locked after its lease, in milliseconds: 30 days, so that
-/// a name whose key is lost becomes free some day.
+/// The longest time for which a name stays locked after its lease, in milliseconds: 30 days, so
+/// that a name whose key is lost becomes free again.
 const MAX_LOCKED_MILLIS: u64 = 30 * 86_400_000;
-/// How long the record of a deregistered peer is remembered, in milliseconds. A record is accepted
-/// for 300 s after its `iat`, which may be 300 s ahead, so that a record that was accepted once
-/// can't be accepted again after that time.
+/// How long the lock of a deregistered peer remains, in milliseconds. The lock has the highest
+/// `seq`, so that nobody can register the peer again with one of its earlier records. After this
+/// time, no earlier record is accepted anyway: a record is accepted until 300 s after its `iat`,
+/// and its `iat` may be at most 300 s ahead of the service's clock.
 const TOMBSTONE_MILLIS: u64 = 600_000;
 
 /// The lock of a name. A store keeps it with the peer.
@@ -17,7 +18,7 @@ const TOMBSTONE_MILLIS: u64 = 600_000;
 pub struct Lock {
     /// The key that locks the name.
     pub key: PublicKey,
-    /// The highest number of a record that was accepted for the name.
+    /// The highest sequence number of a record that was accepted for the name.
     pub seq: u64,
     /// When the name was locked. A rotation does not change it.
     pub since: Timestamp,
@@ -26,9 +27,10 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// When the lock ends, for a lease that ends at `expires_at`: after as long as the name was held,
-    /// so that a name that was held for a moment is not blocked for long. Until then the peer is
-    /// dormant.
+    /// When the lock ends, if the lease ends at `expires_at`. The lock outlasts the lease by the
+    /// time for which the name was held, up to 30 days. A name that was held only for a moment is
+    /// therefore not locked for long. Between the end of the lease and the end of the lock, the
+    /// peer is dormant. If the peer has deregistered, the lock ends ten minutes after that.
     pub fn ends_at(&self, expires_at: Timestamp) -> Timestamp {
         match self.left_at {
             Some(left_at) => left_at.plus_millis(TOMBSTONE_MILLIS),
@@ -55,7 +57,7 @@ pub struct SignedPeer {
 }
 
 impl SignedPeer {
-    /// What remains of the peer when it deregisters.
+    /// The lock that remains when the peer deregisters at `now`.
     #[must_use]
     pub fn left(&self, now: Timestamp) -> Self {
         Self { lock: Lock { left_at: Some(now), ..self.lock }, record: Arc::default() }
@@ -67,9 +69,9 @@ impl SignedPeer {
 pub struct Signature {
     /// The key that signed.
     pub key: PublicKey,
-    /// The number of the record.
+    /// The sequence number of the record.
     pub seq: u64,
-    /// The key that signed that `key` replaces it.
+    /// The old key, if it has signed a statement that `key` replaces it.
     pub replaces: Option<PublicKey>,
     /// The signed registration, a compact JWS.
     pub record: Arc<str>,
@@ -78,12 +80,12 @@ pub struct Signature {
 /// Whether a registration is signed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Signing {
-    /// It is not.
+    /// The registration is not signed.
     #[default]
     Unsigned,
-    /// It is, and locks the name.
+    /// The registration is signed, and locks the name.
     Signed(Signature),
-    /// The operator ignores signatures, and locks that earlier ones made.
+    /// The operator ignores signatures, and also the locks that earlier signatures created.
     Ignored,
 }
 

@@ -1,7 +1,7 @@
-//! Nonces for clients whose clock is wrong: they sign one instead of the time.
+//! Nonces for clients whose clock is wrong. Such a client signs a nonce instead of the time.
 //!
-//! A nonce is an authentication code of the peer, the key and the minute, so that nothing has to be
-//! stored, and no other registration can use it.
+//! A nonce is a message authentication code (HMAC) over the peer, the key and the minute. The
+//! service recognizes its nonces without storing them, and no other peer or key can use a nonce.
 
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ const MINUTE: u64 = 60_000;
 /// How many minutes a nonce is accepted after the one in which it was issued.
 const LIFE_MINUTES: u64 = 5;
 
-/// What nonces are made of.
+/// Issues nonces and recognizes them.
 #[derive(Clone)]
 pub(crate) struct Nonces {
     /// The secret of this process, for a store that no other process shares. After a restart, older
@@ -29,7 +29,9 @@ pub(crate) struct Nonces {
 impl Default for Nonces {
     fn default() -> Self {
         let mut secret = [0; 32];
-        // A secret that is only hard to guess: whoever guesses it gains a longer life for nonces.
+        // The fallback is not cryptographically secure. This is acceptable: a client that guessed
+        // the secret could only make nonces for records that it signs itself, and so make these
+        // records valid for longer.
         if getrandom::fill(&mut secret).is_err() {
             fastrand::fill(&mut secret);
         }
@@ -75,7 +77,8 @@ fn minute(time: Timestamp) -> u64 {
 }
 
 fn code(secret: &[u8; 32], peer: &PeerId, key: &PublicKey, minute: u64) -> Hmac<Sha256> {
-    // HMAC fills a key that is shorter than a block of the hash with zeros.
+    // `Hmac::new` takes a key of one block. HMAC itself fills a shorter key with zeros, so this is
+    // the standard result.
     let mut block = [0; 64];
     block[..secret.len()].copy_from_slice(secret);
     let mut code = Hmac::<Sha256>::new(&block.into());

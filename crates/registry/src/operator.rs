@@ -1,7 +1,7 @@
-//! What operators do: evicting peers, and blocking who registers them.
+//! The operations of operators: evicting peers, and blocking peers, keys and sources.
 //!
-//! The store keeps the list of blocks as one text. Each process has a copy, which it reads again
-//! every few seconds if other processes share the store.
+//! The store keeps the list of blocks as one text. Each process has a copy in memory, and reads the
+//! list again every few seconds, because other processes that share the store may have changed it.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
@@ -15,8 +15,9 @@ use crate::{Block, BlockList, Error, Evicted, Registry, Source, StoreError};
 /// How old the copy of the blocks may be before [`Registry::obey_blocks`] reads them again, in
 /// milliseconds.
 const REFRESH_MILLIS: u64 = 5_000;
-/// How old it may be before a request reads them, in milliseconds, where nothing else does: a block
-/// is in force everywhere after ten seconds.
+/// How old the copy may be before a request reads the blocks itself, in milliseconds. This is
+/// needed in a process that does not call [`Registry::obey_blocks`]. Every block is thus in force
+/// in all processes within ten seconds.
 const MAX_AGE_MILLIS: u64 = 8_000;
 /// The maximum size of the list in bytes: about a thousand blocks. An item of DynamoDB may have
 /// 400 kB, and each process reads all of it every few seconds.
@@ -28,7 +29,7 @@ const MAX_ATTEMPTS: usize = 16;
 #[derive(Debug, Default)]
 pub(crate) struct BlockCopy {
     current: RwLock<Arc<Blocks>>,
-    /// Whether there is a block, so that most requests read nothing else.
+    /// Whether there is any block. If there is none, as usual, requests read only this flag.
     any: AtomicBool,
     /// When the copy was read, in milliseconds. Zero if it never was.
     read_at: AtomicU64,
@@ -50,15 +51,16 @@ impl BlockCopy {
         self.read_at.load(Relaxed) > 0
     }
 
-    /// Whether the copy is older than this. The clock may have gone back.
+    /// Whether the copy is at least `millis` old. The absolute difference is compared, because the
+    /// clock may have gone back since the copy was read.
     fn is_older(&self, millis: u64, now: Timestamp) -> bool {
         self.read_at.load(Relaxed).abs_diff(now.as_millis()) >= millis
     }
 }
 
 impl Registry {
-    /// Deletes the peers of a subject, live and dormant, and the locks of their names. Returns their
-    /// number.
+    /// Deletes the peers of a subject, live and dormant, and the locks of their names. Returns the
+    /// number of deleted peers.
     ///
     /// # Errors
     /// The store's failure. Some of the peers may have been deleted.
@@ -66,12 +68,12 @@ impl Registry {
         Ok(self.store().evict(std::slice::from_ref(subject), now).await?)
     }
 
-    /// Blocks a subject, and deletes its peers. An earlier block of the subject is replaced. Returns
-    /// the number of peers. `by` is the name of the operator's API key.
+    /// Blocks a subject, and deletes its peers. An earlier block of the subject is replaced.
+    /// Returns the number of deleted peers. `by` is the name of the operator's API key.
     ///
     /// # Errors
-    /// [`Error::TooManyBlocks`], or the store's failure. If deleting the peers fails, the block is
-    /// in force.
+    /// [`Error::TooManyBlocks`], or the store's failure. If only the deletion of the peers failed,
+    /// the block is in force nevertheless.
     pub async fn block(&self, request: BlockRequest, by: &str, now: Timestamp) -> Result<Evicted, Error> {
         let BlockRequest { subject, reason, duration } = request;
         let ends_at = self.shown(now) + duration;
@@ -88,7 +90,7 @@ impl Registry {
         self.change_blocks(subject, None, now).await
     }
 
-    /// The blocks in force, those that end first in front.
+    /// The blocks in force, in the order in which they end.
     ///
     /// # Errors
     /// The store's failure.
@@ -104,14 +106,15 @@ impl Registry {
         Ok(listed.collect())
     }
 
-    /// Reads the blocks again every few seconds, and deletes the peers of those that are not in
-    /// `enforced`, which are then added to it. The owner of the clock calls this about once a second.
-    /// Returns the number of peers.
+    /// Reads the blocks again if the copy is more than a few seconds old, and deletes the peers of
+    /// all blocks that are not in `enforced`. Then replaces `enforced` by the subjects of the
+    /// blocks in force. The owner of the clock calls this about once a second, with `enforced` from
+    /// the previous call, or `None` at first. Returns the number of deleted peers.
     ///
-    /// Another process may have let a peer in before it knew of the block. Every process therefore
-    /// deletes the peers of a block as soon as it knows of the block, so that none remains after the
-    /// last process has done so. It also completes what a request left undone that ended after the
-    /// block was stored.
+    /// Another process may have accepted a peer before it knew of the block. Every process
+    /// therefore deletes the peers of a block as soon as it knows of the block, so that none
+    /// remains after the last process has done so. This also completes a request that stored a
+    /// block and ended before it had deleted the peers.
     ///
     /// # Errors
     /// The store's failure.
@@ -125,9 +128,10 @@ impl Registry {
         }
         let in_force = self.blocks.current().in_force(self.shown(now));
         let subjects: HashSet<_> = in_force.into_iter().map(|block| block.subject).collect();
-        // On a shared store, the process that stored the blocks that are found at the start has deleted
-        // their peers, and doing it again could read a whole table. A store of one process may have
-        // stopped in between.
+        // At the first call, blocks may already be in the list. On a shared store they count as
+        // enforced: the process that stored them deletes their peers, and doing it again could read
+        // a whole table. If the store belongs to one process, that process may have stopped after
+        // storing a block and before deleting the peers, so the peers are deleted now.
         let is_shared = !self.store().sees_every_change();
         let before = enforced.get_or_insert_with(|| match is_shared {
             true => subjects.clone(),
@@ -157,7 +161,7 @@ impl Registry {
         self.check_known_block(peer, key, source, now)
     }
 
-    /// [`Registry::check_block`] by the copy of this process, whatever its age.
+    /// Like [`Registry::check_block`], but uses the copy of this process, whatever its age.
     pub(crate) fn check_known_block(
         &self,
         peer: &PeerId,
@@ -180,8 +184,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Replaces the block of a subject by another or by none, also while other processes change
-    /// other blocks.
+    /// Sets the block of a subject, or removes it if `block` is `None`. If another process changes
+    /// the list at the same time, it reads the list again and retries.
     async fn change_blocks(
         &self,
         subject: &Subject,
@@ -200,6 +204,8 @@ impl Registry {
             if text.len() > MAX_LIST_BYTES {
                 return Err(Error::TooManyBlocks);
             }
+            // `replace_blocks` fails if another process has changed the list since it was read.
+            // Then the change is made again, on the new list.
             if self.store().replace_blocks(&text, version).await? {
                 self.blocks.replace(after, now);
                 return Ok(());

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Holder, Lock, OriginHash, Position, SignedPeer, Source, Standing, TokenHash};
 
-/// Everything that a store keeps of a peer: of a live or dormant one, or of a tombstone.
+/// Everything that a store keeps of a live peer, a dormant peer, or a tombstone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerState {
     /// What the peer published.
@@ -26,12 +26,12 @@ pub struct PeerState {
     pub expires_at: Timestamp,
     /// Its holder.
     pub holder: Holder,
-    /// What is kept of its signature, if it signed.
+    /// The lock of its name and its signed registration, if it signed.
     pub signed: Option<SignedPeer>,
 }
 
 impl PeerState {
-    /// What decides who may change it.
+    /// The data from which the rules decide which client may change the peer.
     pub fn standing(&self) -> Standing {
         let lock = self.signed.as_ref().map(|signed| signed.lock);
         let Self { holder, proven_at, ttl, expires_at, .. } = *self;
@@ -40,7 +40,8 @@ impl PeerState {
 
     /// The state as one line of JSON. It contains no token, only the hash of one.
     pub fn to_json(&self) -> String {
-        // Serializing strings, numbers and lists cannot fail. An empty line fails every test.
+        // Serializing strings, numbers and lists cannot fail. If it did, the empty line would fail
+        // every test of this module.
         serde_json::to_string(&Line::from(self.clone())).unwrap_or_default()
     }
 
@@ -60,7 +61,7 @@ impl PeerState {
 pub struct ExportPage {
     /// The peers.
     pub peers: Vec<PeerState>,
-    /// How many peers cannot be exported, because what is stored of them cannot be parsed.
+    /// The number of peers that are left out, because their stored data cannot be parsed.
     pub skipped: u64,
     /// The start of the next page, or `None` after the last one.
     pub next: Option<Position>,
@@ -191,7 +192,8 @@ impl From<SignedLine> for SignedPeer {
 
 fn source(text: &str) -> Option<Source> {
     let address = text.strip_suffix("/64").unwrap_or(text).parse().ok()?;
-    // Anything else than what `Source` writes is a mistake, for example a single IPv6 address.
+    // Text that `Source` would not write, for example a single IPv6 address, is refused as a
+    // mistake.
     Some(Source::of(address)).filter(|source| source.to_string() == text)
 }
 

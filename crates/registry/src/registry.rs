@@ -1,4 +1,4 @@
-//! The registry: applies the rules of the contract to requests and delegates to the store.
+//! The registry: applies the rules of the API to requests, and calls the store.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::{
     Removal, Renewal, Signing, Source, Store, StoreError, TokenHash, Total, WebOrigin, Writes,
 };
 
-/// A registry of peers: the rules of the contract over any store.
+/// A registry of peers: the rules of the API on top of any store.
 #[derive(Clone)]
 pub struct Registry {
     store: Arc<dyn Store>,
     limits: Limits,
-    /// The difference between the times in responses and `now`, in milliseconds.
+    /// The number of milliseconds that is added to a time when a response contains it.
     time_offset: Arc<AtomicI64>,
     pub(crate) nonces: Nonces,
     pub(crate) blocks: Arc<BlockCopy>,
@@ -47,21 +47,21 @@ pub struct Registered {
     pub peer_id: PeerId,
     /// The lease.
     pub lease: GrantedLease,
-    /// The lease token, which proves from any address that a client is the holder. `None` if the
-    /// client of a signed registration chose it.
+    /// The lease token. A client that presents it is recognized as the holder from any address.
+    /// `None` if the client of a signed registration chose the token.
     pub lease_token: Option<LeaseToken>,
-    /// The key that the name is locked to.
+    /// The key that the name is locked to, if the registration is signed.
     pub signed_by: Option<PublicKey>,
 }
 
 /// The result of acquiring or renewing a lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GrantedLease {
-    /// A time until which the lease runs at least.
+    /// The earliest time at which the lease can end.
     pub ttl_expires: Timestamp,
     /// The duration of the lease.
     pub ttl: Ttl,
-    /// The requested time until the next heartbeat, in seconds.
+    /// The time after which the service expects the next heartbeat, in seconds.
     pub heartbeat_interval_seconds: u32,
     /// Whether the heartbeat revived a dormant peer.
     pub revived: bool,
@@ -111,26 +111,26 @@ impl Registry {
         &*self.store
     }
 
-    /// Sets the difference between the times in responses and `now`, in milliseconds; see
+    /// Sets the number of milliseconds that is added to a time when a response contains it; see
     /// [`Store::set_time_offset`].
     pub fn set_time_offset(&self, millis: i64) {
         self.time_offset.store(millis, Relaxed);
         self.store.set_time_offset(millis);
     }
 
-    /// A time as responses contain it.
+    /// The time as responses contain it: with the offset added.
     pub fn shown(&self, time: Timestamp) -> Timestamp {
         time.shifted_by_millis(self.time_offset.load(Relaxed))
     }
 
-    /// Registers a peer. The address of the caller becomes the peer's address if the request
-    /// contains none, or if the operator lists only such addresses.
+    /// Registers a peer. The peer is listed with the address of the caller if the request contains
+    /// no address, or if the operator lists only the addresses of callers.
     ///
     /// # Errors
     /// [`Error::SignatureRequired`], [`Error::NameLocked`], [`Error::TtlOutOfBounds`],
     /// [`Error::TooManyArchetypes`], [`Error::SourceIsLinkLocal`], [`Error::AddressNotPublic`],
-    /// [`Error::NotHolder`], [`Error::Blocked`], [`Error::Full`], or the store's failure. After any but
-    /// the last, nothing has changed.
+    /// [`Error::NotHolder`], [`Error::Blocked`], [`Error::Full`], or the store's failure. Unless
+    /// the store failed, nothing has changed.
     pub async fn register(
         &self,
         mut request: RegisterRequest,
@@ -143,13 +143,14 @@ impl Registry {
         let claim = self.claim(caller, token.as_ref());
         let put = self.put_request(request, claim, TokenHash::of(&new_token), signing, caller)?;
         let (registered, token_kept) = self.store_registration(put, now).await?;
-        // Only the hash of a token is stored, so that a token that remains valid is taken from the
-        // request.
+        // The store has only the hash of the token. If the current token remains valid, the
+        // response therefore repeats the one from the request.
         let lease_token = if token_kept { token.unwrap_or(new_token) } else { new_token };
         Ok(Registered { lease_token: Some(lease_token), ..registered })
     }
 
-    /// The registration to store. Everything that can be refused without the store is checked here.
+    /// Builds the registration to store. Checks every rule that does not depend on the contents of
+    /// the store.
     pub(crate) fn put_request(
         &self,
         request: RegisterRequest,
@@ -187,7 +188,8 @@ impl Registry {
         self.check_block(&peer_id, signed_by.as_ref(), source, now).await?;
         match self.store.put(put, now).await? {
             PutResult::Stored { token_kept } => {
-                // A block that came meanwhile may have deleted the peers before this one was stored.
+                // An operator may have set a block in the meantime, and its peers may have been
+                // deleted before this peer was stored. This peer is therefore deleted now.
                 if let Err(blocked) = self.check_known_block(&peer_id, signed_by.as_ref(), source, now) {
                     self.evict(&Subject::Peer(peer_id), now).await?;
                     return Err(blocked);
@@ -242,6 +244,7 @@ impl Registry {
             blocked.push(self.check_block(peer, None, claim.source, now).await.err());
         }
         let may_renew = |refusal: &Option<Error>| refusal.is_none();
+        // Usually no peer is blocked, and the list is passed on without copying it.
         let permitted: Vec<_> = if blocked.iter().all(may_renew) {
             peers
         } else {
@@ -252,7 +255,7 @@ impl Registry {
         let mut leases = renewals.into_iter().map(|renewal| self.granted_lease(renewal, now));
         let result = |refusal: Option<Error>| match refusal {
             Some(refusal) => Err(refusal),
-            // There is a renewal for each peer that was permitted.
+            // The store returns one renewal for each peer in `permitted`.
             None => leases.next().unwrap_or(Err(Error::NotRegistered)),
         };
         blocked.into_iter().map(result).collect()
@@ -284,8 +287,8 @@ impl Registry {
         self.discover_beside(Writes::Renewals(0), request, now).await
     }
 
-    /// The same for a page in the response to a request that also makes these writes; see
-    /// [`Limits::page_bytes_beside`].
+    /// Like [`Registry::discover`], for a page in the response to a request that also makes these
+    /// writes; see [`Limits::page_bytes_beside`].
     ///
     /// # Errors
     /// As [`Registry::discover`].
@@ -351,8 +354,8 @@ impl Registry {
     ) -> Result<GrantedLease, Error> {
         match renewal? {
             Renewal::Renewed { ttl, revived, registered_at } => {
-                // A revived peer has recently lost its lease. It is not steady, however long ago it
-                // registered.
+                // A revived peer missed its heartbeats recently, so it does not count as steady,
+                // however long ago it registered.
                 let steady = !revived && Limits::is_steady(ttl, registered_at, now);
                 let cadence = self.limits.heartbeat_cadence(ttl, steady);
                 let spread = cadence.end() - cadence.start();

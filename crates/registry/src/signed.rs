@@ -1,7 +1,7 @@
-//! Signed registrations: the checks that come before the store.
+//! Signed registrations: the checks that the registry makes before it calls the store.
 //!
-//! The signature is verified before the store is asked. The rate per source bounds how much work
-//! that is, and no store then has to know how to verify.
+//! The registry verifies the signature, so that no store has to know how to verify one. The rate
+//! limit per source bounds the work that verification costs.
 
 use aurora_discovery_protocol::{
     Freshness, PeerId, PublicKey, RegisterRequest, SignedRecord, SignedRegisterRequest, Timestamp, Ttl,
@@ -9,7 +9,8 @@ use aurora_discovery_protocol::{
 
 use crate::{Caller, Error, Registered, Registry, Signature, SignaturePolicy, Signing, TokenHash};
 
-/// How far the time of a record may be from that of the service, in milliseconds.
+/// The maximum difference between the time of a record and the time of the service, in
+/// milliseconds.
 const MAX_SKEW_MILLIS: u64 = 300_000;
 
 impl Registry {
@@ -17,8 +18,8 @@ impl Registry {
     ///
     /// # Errors
     /// As [`Registry::register`], and [`Error::OtherAudience`], [`Error::StaleSignature`],
-    /// [`Error::InvalidRecord`] and [`Error::StaleRecord`]. After any but the store's failure, nothing
-    /// has changed.
+    /// [`Error::InvalidRecord`] and [`Error::StaleRecord`]. Unless the store failed, nothing has
+    /// changed.
     pub async fn register_signed(
         &self,
         request: SignedRegisterRequest,
@@ -32,7 +33,8 @@ impl Registry {
                 Some(self.verify(&record, self.shown(now)).await?)
             }
         };
-        // The bounds of the lease are checked with those of other registrations.
+        // Any duration of the lease is accepted here. `put_request` checks the operator's bounds,
+        // as it does for unsigned registrations.
         let any_ttl = Ttl::from_secs(0)..=Ttl::from_secs(u32::MAX);
         let content = record.content(any_ttl).map_err(Error::InvalidRecord)?;
         let signing = verified.map_or(Signing::Ignored, |key| {
@@ -49,25 +51,27 @@ impl Registry {
         let new_token = TokenHash::of_signed(&content.token_hash);
         let put = self.put_request(registration, claim, new_token, signing, caller)?;
         let (registered, token_kept) = self.store_registration(put, now).await?;
-        // Without a signature, a token that remains valid is not the one that the record names.
+        // The client chose the token, so the response normally has none. If the operator ignores
+        // signatures, a token that the client presented may remain valid instead, and the response
+        // then repeats it.
         Ok(Registered { lease_token: lease_token.filter(|_| token_kept), ..registered })
     }
 
-    /// How a registration without a signature is treated.
+    /// Whether a registration without a signature is accepted, and how the store has to treat it.
     pub(crate) fn unsigned(&self, peer: &PeerId) -> Result<Signing, Error> {
         match self.limits().signatures {
             SignaturePolicy::Open => Ok(Signing::Ignored),
             SignaturePolicy::SignedOnly => Err(Error::SignatureRequired),
             SignaturePolicy::SignedPreferred => match PublicKey::of_name(peer) {
-                // The name of a key belongs to the key, whether it is registered or not.
+                // A name that is a key belongs to that key, even if no peer has registered it.
                 Some(key) => Err(Error::NameLocked(key)),
                 None => Ok(Signing::Unsigned),
             },
         }
     }
 
-    /// Checks all of a record that does not depend on the store's peers. `now` is the time that
-    /// responses show.
+    /// Checks every rule for a record that does not depend on the peers in the store. `now` is the
+    /// time that responses contain.
     async fn verify(&self, record: &SignedRecord, now: Timestamp) -> Result<PublicKey, Error> {
         if record.audience().is_some_and(|audience| self.limits().audience.as_deref() != Some(audience)) {
             return Err(Error::OtherAudience);
@@ -77,7 +81,8 @@ impl Registry {
             Freshness::IssuedAt(seconds) => is_near(now, *seconds),
             Freshness::Nonce(nonce) => self.nonces.accepts(nonce, self.store(), peer, &key, now).await?,
         };
-        // A number far ahead would leave none above it to the holder of a key that was stolen.
+        // The sequence number must not be far ahead of the time. Otherwise, a thief of the key
+        // could use the highest number, and the owner of the key could never replace that record.
         let is_ahead = record.seq() > now.as_millis().saturating_add(MAX_SKEW_MILLIS);
         if !is_recent || is_ahead {
             let nonce = self.nonces.issue(self.store(), peer, &key, now).await?;
@@ -94,6 +99,6 @@ impl Registry {
 /// Whether a time in seconds is at most [`MAX_SKEW_MILLIS`] from `now`.
 pub(crate) fn is_near(now: Timestamp, seconds: u64) -> bool {
     let issued_at = seconds.saturating_mul(1_000);
-    // Seconds are whole, so that the current second counts as now.
+    // `iat` has whole seconds, so `now` is rounded down to whole seconds as well.
     (now.as_secs() * 1_000).abs_diff(issued_at) <= MAX_SKEW_MILLIS
 }

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The network that a request came from: an IPv4 address, or the /64 of an IPv6 address, which is
-/// what a provider assigns to one subscriber.
+/// Where a request came from: an IPv4 address, or the /64 of an IPv6 address, which is what a
+/// provider assigns to one subscriber.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Source {
     /// An IPv4 address. An IPv4-mapped IPv6 address counts as the IPv4 address.
@@ -30,7 +30,8 @@ impl Source {
         }
     }
 
-    /// Whether both sources are in one network of a typical subscriber: an IPv4 /24 or an IPv6 /48.
+    /// Whether both sources are in the same IPv4 /24 or IPv6 /48, within which the addresses of a
+    /// typical subscriber vary.
     pub fn is_near(self, other: Self) -> bool {
         match (self, other) {
             (Self::V4(one), Self::V4(two)) => one.to_bits() >> 8 == two.to_bits() >> 8,
@@ -58,8 +59,8 @@ impl Source {
     }
 
     /// The wide network of this source, at the granularity of a provider: an IPv4 /16 or an IPv6
-    /// /32. A diverse sample draws from different ones. One party may have many of them, but each
-    /// costs it much more than an address does.
+    /// /32. A diverse sample draws peers from different wide networks. One party may use many wide
+    /// networks, but each costs it much more than an address does.
     pub fn wide_network(self) -> WideNetwork {
         WideNetwork(match self {
             Self::V4(v4) => 1 << 32 | u64::from(v4.to_bits() >> 16),
@@ -111,7 +112,7 @@ pub enum Network {
 pub struct WideNetwork(u64);
 
 impl WideNetwork {
-    /// A number that differs between any two networks, of at most 33 bits.
+    /// A number of at most 33 bits that identifies the network.
     pub const fn key(self) -> u64 {
         self.0
     }

@@ -29,7 +29,7 @@ pub struct Standing {
     pub lock: Option<Lock>,
 }
 
-/// What decides whether a registration may replace another one.
+/// The properties of a registration that decide whether it may replace another one.
 #[derive(Clone, Copy, Debug)]
 pub struct Replacement<'a> {
     /// What the caller presents to prove that it is the holder.
@@ -43,8 +43,9 @@ pub struct Replacement<'a> {
 /// The refusal of a change, because the caller has not proved to be the holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
-    /// When the protection of the registration ends, unless it is renewed: at the end of the lease
-    /// while it runs, otherwise of the reservation, otherwise of the revival window.
+    /// When the protection of the registration ends, unless it is renewed. While the lease runs,
+    /// this is the end of the lease. After that it is the end of the reservation of a token-only
+    /// name, or else the end of the revival window.
     pub until: Timestamp,
 }
 
@@ -63,8 +64,8 @@ impl Standing {
         now < self.expires_at
     }
 
-    /// Whether the peer has deregistered, and only the lock of its name remains. To every call but a
-    /// registration it is unknown.
+    /// Whether the peer has deregistered, and only the lock of its name remains. Registrations are
+    /// checked against the lock. For all other calls the peer is unknown.
     pub fn is_tombstone(&self) -> bool {
         self.lock.is_some_and(|lock| lock.is_tombstone())
     }
@@ -78,8 +79,11 @@ impl Standing {
         }
     }
 
-    /// Checks whether a registration may replace this peer. Only a signature by the key that locks a
-    /// name may replace it; a name that is not locked, by [`Standing::check_replacement`].
+    /// Checks whether a registration may replace this peer.
+    ///
+    /// If the name is locked, the locking key must have signed the registration, or must have
+    /// signed that the new key replaces it. The sequence number must also be higher than that of
+    /// the last record. If the name is not locked, [`Standing::check_replacement`] decides.
     ///
     /// # Errors
     /// The refusal: [`PutResult::Locked`], [`PutResult::Stale`] or [`PutResult::Held`].
@@ -87,8 +91,8 @@ impl Standing {
         let is_in_force =
             |lock: &Lock| now < lock.ends_at(self.expires_at) && *put.signing != Signing::Ignored;
         let Some(lock) = self.lock.filter(is_in_force) else {
-            // Who signs first decides who may register from then on, so that it needs the same proof
-            // as a registration that makes the name token-only.
+            // The first signature of a name decides who may register it from then on. It therefore
+            // needs the same proof as a registration that makes the name token-only.
             let token_only = put.token_only || put.signing.signature().is_some();
             return self.check_replacement(put.claim, token_only, now).map_err(PutResult::Held);
         };
@@ -104,12 +108,14 @@ impl Standing {
         }
     }
 
-    /// What a store keeps of a signature that [`Standing::check_registration`] has accepted. `before`
-    /// is the peer that it replaces, if there is one.
+    /// The data that a store keeps for a signature that [`Standing::check_registration`] has
+    /// accepted. `before` is the standing of the peer that the registration replaces, if there is
+    /// one.
     pub fn sign(before: Option<&Self>, signature: &Signature, now: Timestamp) -> SignedPeer {
         let is_in_force = |(lock, expires_at): &(Lock, Timestamp)| now < lock.ends_at(*expires_at);
         let before = before.and_then(|standing| standing.lock.map(|lock| (lock, standing.expires_at)));
-        // What a deregistered peer held does not count for its next registration.
+        // A registration continues a lock that is in force, so that the name counts as held since
+        // that lock began. After a deregistration, a new lock begins.
         let since = before
             .filter(is_in_force)
             .filter(|(lock, _)| !lock.is_tombstone())
@@ -118,8 +124,9 @@ impl Standing {
         SignedPeer { lock: Lock { key, seq, since, left_at: None }, record: record.clone() }
     }
 
-    /// Checks whether `claim` permits replacing this peer, if its name is not locked. `token_only` is the flag of the new
-    /// registration: from then on, only the token may change it.
+    /// Checks whether `claim` permits replacing this peer, if its name is not locked. `token_only`
+    /// is the flag of the new registration, which says that only the token may change it from then
+    /// on.
     ///
     /// # Errors
     /// [`Held`] if it does not.
@@ -127,10 +134,12 @@ impl Standing {
         if claim.holder_rule_disabled || claim.has_token_of(&self.holder) || self.is_free(now) {
             return Ok(());
         }
-        // A wrong token counts as none, so that a restarted client with an old token is not locked
-        // out. Only the current token can make a live registration token-only: a neighbour at the
-        // same address must not be able to lock out the holder for good.
+        // A wrong token counts as no token, so that a restarted client that still has an old token
+        // is not locked out. Only the current token can make a live registration token-only.
+        // Otherwise a neighbour at the same address could lock out the holder permanently.
         let by_address = !self.holder.token_only && claim.comes_from(&self.holder);
+        // A replacement is refused only while the peer is live or its name is reserved, so `held`
+        // does not need the revival window.
         if by_address && !token_only { Ok(()) } else { Err(self.held(now, 0)) }
     }
 
@@ -144,6 +153,7 @@ impl Standing {
         revival_window_millis: u64,
         now: Timestamp,
     ) -> Result<(), Held> {
+        // After the reservation of a token-only name has ended, its address counts as proof again.
         let by_address = !self.is_reserved(now) && claim.comes_from(&self.holder);
         if claim.holder_rule_disabled || claim.has_token_of(&self.holder) || by_address {
             return Ok(());
@@ -165,7 +175,8 @@ impl Standing {
         if claim.has_token_of(&self.holder) {
             return Ok(Proof::Proven);
         }
-        // A wrong token tells its sender that the name was taken over in the meantime.
+        // A client whose token is wrong has lost the name to another client in the meantime. The
+        // refusal tells the client so.
         if claim.token.is_some() || (self.holder.token_only && !claim.holder_rule_disabled) {
             return Err(self.held(now, revival_window_millis));
         }
@@ -173,8 +184,8 @@ impl Standing {
         Ok(if proven { Proof::Proven } else { Proof::Unproven })
     }
 
-    /// Whether a proven heartbeat has to store the time of the proof: the stored one is more than a
-    /// lease old.
+    /// Whether a proven heartbeat has to store the time of the proof. It has to if the stored time
+    /// is more than a lease ago.
     pub fn proof_is_due(&self, now: Timestamp) -> bool {
         now.millis_since(self.proven_at) > self.ttl.as_millis()
     }
@@ -183,7 +194,8 @@ impl Standing {
     fn is_free(&self, now: Timestamp) -> bool {
         let lapsed = !self.is_live(now) && !self.is_reserved(now);
         let abandoned = now.millis_since(self.proven_at) >= UNPROVEN_LEASES * self.ttl.as_millis();
-        // Heartbeats of a token-only peer carry its token, so it is never kept alive unproven.
+        // A token-only peer is never abandoned: heartbeats renew it only with its token, so every
+        // one of them is a proof.
         lapsed || (abandoned && !self.holder.token_only)
     }
 
@@ -192,6 +204,7 @@ impl Standing {
     }
 
     fn reserved_until(&self) -> Timestamp {
+        // A signed peer is token-only. Its name stays reserved for as long as it is locked.
         if let Some(lock) = self.lock {
             return lock.ends_at(self.expires_at);
         }

@@ -16,8 +16,8 @@ use crate::{
 /// A store keeps the registration, the lease, the holder, and the times at which the peer
 /// registered and was last seen. `expires_at` alone decides whether the peer is live. A peer is
 /// *live* while `now < expires_at`, *dormant* from then until [`Standing::known_until`], and
-/// *unknown* otherwise. A peer that the store has yet to delete makes no difference: every method
-/// decides by `now`.
+/// *unknown* otherwise. A store may delete an unknown peer later, but no method may show the
+/// difference: every method decides by `now`.
 ///
 /// For a peer that signed, a store also keeps a [`SignedPeer`]. When such a peer deregisters, its
 /// lock stays until [`Standing::known_until`], as a *tombstone*: the peer is unknown, but counts
@@ -27,8 +27,8 @@ use crate::{
 /// [`SignedPeer`]: crate::SignedPeer
 ///
 /// # Time
-/// `now` comes from the caller. It may step backwards by as much as clocks do. A store must not
-/// fail or lose data because of that, and a renewal with an older `now` never shortens a lease.
+/// `now` comes from the caller. It may step backwards, as clocks do. A store must not fail or lose
+/// data because of that, and a renewal with an older `now` never shortens a lease.
 ///
 /// # Atomicity and order
 /// Each method is atomic for each peer. Concurrent callers observe one order of `put`, `renew` and
@@ -69,8 +69,9 @@ pub trait Store: Send + Sync + 'static {
     /// Registers a peer. If it is known, the whole registration is replaced and a new lease of
     /// `put.ttl` starts.
     ///
-    /// Refused if [`Standing::check_registration`] does not permit it. A caller
-    /// that presents the current token keeps it, unless the registration is signed. Otherwise `put.new_token` becomes the token.
+    /// Refused if [`Standing::check_registration`] does not permit it. A caller that presents the
+    /// current token keeps it, unless the registration is signed. In all other cases
+    /// `put.new_token` becomes the token.
     ///
     /// [`Standing::check_registration`]: crate::Standing::check_registration
     async fn put(&self, put: PutRequest, now: Timestamp) -> Result<PutResult, StoreError>;
@@ -106,10 +107,10 @@ pub trait Store: Send + Sync + 'static {
     /// [`Standing::check_removal`]: crate::Standing::check_removal
     async fn remove(&self, peer: &PeerId, claim: &Claim, now: Timestamp) -> Result<Removal, StoreError>;
 
-    /// Deletes the peers of all `subjects`, as decided by [`is_subject`]: live ones, dormant ones, and
-    /// the locks of names, also those that remain of deregistered peers. Each name is then free.
-    /// Returns the number of peers, without deregistered ones. The operator does not have to be a
-    /// holder.
+    /// Deletes the live and dormant peers of all `subjects`, as decided by [`is_subject`], and the
+    /// locks of their names. Tombstones are deleted as well. The names are then free. Returns the
+    /// number of deleted peers, without tombstones. The holder rules do not apply, because an
+    /// operator makes the request.
     ///
     /// It may read all peers, so that its cost grows with the network.
     ///
@@ -120,9 +121,9 @@ pub trait Store: Send + Sync + 'static {
     /// that share the store.
     async fn blocks(&self) -> Result<BlockList, StoreError>;
 
-    /// Replaces the list of blocks by `text` if it still has this version, and gives it another one.
-    /// Returns whether it did. When it returns, the list is durable. The store does not interpret
-    /// the text, which may have 128 KiB.
+    /// Replaces the list of blocks by `text`, if its version is still `version`, and gives it
+    /// another version. Returns whether the list was replaced. The new list is durable when this
+    /// returns. The store does not interpret the text, which has at most 128 KiB.
     async fn replace_blocks(&self, text: &str, version: u64) -> Result<bool, StoreError>;
 
     /// Lists a uniform random sample of the live peers that match, without repetition. For each
@@ -142,12 +143,13 @@ pub trait Store: Send + Sync + 'static {
     /// # Diverse samples
     /// If `query.diverse` is set, half of the list (rounded up) is uniform as above, and the rest
     /// comes from different wide networks ([`Source::wide_network`]) of the peers that match. The
-    /// networks are drawn uniformly, and then a peer of each. A network that has no other peer than
-    /// those of the uniform half is passed over. Where there are fewer networks than places, the
-    /// other places are uniform, so that a list is never shorter than that of a uniform sample.
+    /// networks are drawn uniformly, and one peer is drawn from each. A network is skipped if all
+    /// its matching peers are in the uniform half already. If there are not enough networks, the
+    /// rest of the list is drawn uniformly, so that a diverse sample is never shorter than a
+    /// uniform one.
     ///
-    /// A store that can't draw from all networks of the matching peers draws from those of a
-    /// uniform sample of candidates, and documents their number
+    /// A store that can't draw from the networks of all matching peers draws a uniform sample of
+    /// candidates, uses the networks of these, and documents the number of candidates
     /// ([`choose_diverse`](crate::choose_diverse)).
     ///
     /// [`Source::wide_network`]: crate::Source::wide_network
@@ -157,7 +159,7 @@ pub trait Store: Send + Sync + 'static {
     /// `after`.
     ///
     /// Over all pages, each peer that is live and matches from the first page to the last is listed
-    /// exactly once, whatever other peers come and go. A page may be shorter than its bounds and
+    /// exactly once, even while other peers come and go. A page may be shorter than its bounds and
     /// even empty; a next position means that more may follow.
     async fn enumerate(
         &self,
@@ -201,9 +203,10 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// One page of all peers that the store keeps, live, dormant and tombstones, with all that it
-    /// keeps of them, from the start or from `after`. Peers that change meanwhile may be missing or
-    /// in their earlier state. [`Store::import`] stores them elsewhere.
+    /// One page of an export of everything that the store keeps: live peers, dormant peers and
+    /// tombstones. The page begins at the start or after `after`. A peer that changes during an
+    /// export may be missing from it, or be in its earlier state. [`Store::import`] stores them
+    /// elsewhere.
     ///
     /// # Errors
     /// The store's failure, or that the store can't export and import peers.
@@ -211,8 +214,8 @@ pub trait Store: Send + Sync + 'static {
         Err(StoreError::cannot_move())
     }
 
-    /// Stores a peer as [`Store::export`] listed it, without the checks of `put`, unless the store
-    /// knows a peer of this name. It is durable as a `put` is, and as atomic.
+    /// Stores a peer as [`Store::export`] returned it, unless the store knows a peer of this name.
+    /// The checks of `put` do not apply. An import is durable and atomic like a `put`.
     ///
     /// # Errors
     /// As for [`Store::export`].
@@ -235,8 +238,8 @@ pub trait Store: Send + Sync + 'static {
         None
     }
 
-    /// A secret that all processes that share the store have, so that each accepts the nonces of the
-    /// others. `None` if no other process shares it.
+    /// A secret that is the same in all processes that share the store, so that each process
+    /// accepts the nonces of the others. `None` if no other process shares the store.
     ///
     /// # Errors
     /// The store's failure.
@@ -244,9 +247,10 @@ pub trait Store: Send + Sync + 'static {
         Ok(None)
     }
 
-    /// Sets what the store adds to `last_seen` where it lists peers, in milliseconds. A clock that
-    /// neither pauses nor steps falls behind the system's clock, which clients compare `last_seen`
-    /// with. Stores whose times are the system's need not do anything.
+    /// Sets the number of milliseconds that the store adds to `last_seen` when it lists a peer.
+    /// `now` may come from a clock that leaves out pauses, and that therefore falls behind the
+    /// system's clock. Clients compare `last_seen` with the system's clock. A store that is always
+    /// given the time of the system's clock need not do anything.
     fn set_time_offset(&self, _millis: i64) {}
 
     /// Makes everything durable and ends the store's background work. Later calls fail as
@@ -267,13 +271,13 @@ pub struct PutRequest {
     pub token_only: bool,
     /// The token of the peer, unless the caller presents the current one.
     pub new_token: TokenHash,
-    /// Whether the registration is signed. The token of one that is signed is always `new_token`,
-    /// and `token_only` is set.
+    /// Whether the registration is signed. If it is, `token_only` is set, and `new_token` always
+    /// becomes the token.
     pub signing: Signing,
 }
 
 impl PutRequest {
-    /// What decides whether it may replace another registration.
+    /// The properties that decide whether it may replace another registration.
     pub fn replacement(&self) -> Replacement<'_> {
         Replacement { claim: &self.claim, token_only: self.token_only, signing: &self.signing }
     }
@@ -286,7 +290,7 @@ impl PutRequest {
 }
 
 impl Replacement<'_> {
-    /// As [`PutRequest::keeps_token_of`].
+    /// Like [`PutRequest::keeps_token_of`].
     pub fn keeps_token_of(&self, before: &Holder) -> bool {
         self.signing.signature().is_none() && self.claim.has_token_of(before)
     }
@@ -308,16 +312,17 @@ pub enum PutResult {
         /// The key.
         key: PublicKey,
     },
-    /// The store has a record of the name with this number, which is the same or higher.
+    /// The store already has a record of the name with this sequence number, which is the same as
+    /// that of the new one or higher.
     Stale {
-        /// The number.
+        /// The sequence number that the store has.
         seq: u64,
     },
-    /// A bound is reached, and the store does not accept the newcomer.
+    /// A bound is reached, so that the store does not accept the registration.
     Full(ExceededLimit),
 }
 
-/// The bound that a newcomer would exceed.
+/// The bound that a registration would exceed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ExceededLimit {
     /// `max_peers`.
@@ -367,7 +372,7 @@ pub enum Renewal {
         /// When the peer registered.
         registered_at: Timestamp,
     },
-    /// The claim must not renew the lease; see [`Store::renew`].
+    /// The claim does not permit renewing the lease; see [`Store::renew`].
     Held(Held),
     /// The heartbeat proves nothing, and its source already keeps its maximum number of peers alive
     /// by such heartbeats. Stores that several processes share need not count them.
@@ -400,13 +405,13 @@ pub struct Evicted {
 }
 
 impl Evicted {
-    /// The sum of both.
+    /// The sum of both counts, live and dormant.
     #[must_use]
     pub const fn plus(self, other: Self) -> Self {
         Self { live: self.live + other.live, dormant: self.dormant + other.dormant }
     }
 
-    /// All of them.
+    /// The number of all evicted peers.
     pub const fn total(self) -> u64 {
         self.live + self.dormant
     }
@@ -449,7 +454,7 @@ pub struct Census {
 /// The live peers of one archetype.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ArchetypeCensus {
-    /// Their number.
+    /// The number of live peers.
     pub peers: u64,
     /// Whether some of them are known to come from different sources. Peers on the service's own
     /// machine count as different sources. It may be `false` if almost all peers come from one.
@@ -483,7 +488,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// The store has no way to export or import its peers.
+    /// The error of a store that does not implement export and import.
     fn cannot_move() -> Self {
         Self::Internal("this store can neither export nor import peers".to_owned())
     }

@@ -4,15 +4,16 @@ use sha2::{Digest, Sha256};
 
 /// The origin of the page that sent a request, as the `Origin` header states it.
 ///
-/// A browser sends requests of any page that its user visits, from the user's own address. The
-/// address of such a request therefore proves nothing about the page.
+/// Any page that a user visits can make the user's browser send requests, which come from the
+/// user's address. The address of such a request therefore does not prove that the user's own
+/// client sent it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum WebOrigin {
     /// There is no `Origin` header: the request does not come from a page.
     #[default]
     None,
-    /// The page hides its origin (`null`), or the header is not one origin. It equals no origin,
-    /// not even itself.
+    /// The page hides its origin (`null`), or the header is not one origin. Two such pages never
+    /// count as the same page.
     Opaque,
     /// The page has this origin.
     Page(OriginHash),
@@ -46,8 +47,9 @@ impl WebOrigin {
         }
     }
 
-    /// Whether the address of the request may prove that its client holds a registration that was
-    /// made from the page `registered_by`, or from none.
+    /// Whether the address of a request from this origin may count as proof that its client is the
+    /// holder. `registered_by` is the page that made the registration, or `None` if no page made
+    /// it.
     pub fn trusts_address(self, registered_by: Option<OriginHash>) -> bool {
         match self {
             Self::None => true,

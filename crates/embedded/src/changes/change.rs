@@ -1,10 +1,11 @@
 //! A single change: how a peer was listed before and after it.
 //!
-//! Successive changes of one peer may be merged into one. Some followers have seen a part of them
-//! already, so a merged change keeps the states in between. A follower that reads all changes each
-//! time learns exactly whether a peer joined or changed. For others, the end of a page may lie
-//! between merged changes, and then a peer that they know may join again. A peer that is not known
-//! may leave. No follower is left with a peer that is not listed.
+//! Successive changes of one peer may be merged into one. Some followers have read a part of them
+//! already, so a merged change keeps the states in between. A follower that reads all available
+//! changes each time learns exactly whether a peer joined or changed. For a follower that reads
+//! page by page, the end of a page may lie between merged changes. It may then be told that a peer
+//! joined that it already knows, or that a peer left that it does not know. Both do no harm: no
+//! follower keeps a peer that is no longer listed.
 
 use std::sync::Arc;
 
@@ -31,7 +32,7 @@ pub(crate) struct ListedPeer<'a> {
 /// A complete change of one peer. It can be reported after the peer is gone.
 #[derive(Clone)]
 pub(super) struct Change {
-    /// How many changes there were up to this one.
+    /// The number of this change. The changes of a run are numbered from 1.
     pub(super) number: u64,
     /// The peer's id, followed by the front and the back of its JSON and its signed registration, if
     /// the peer is listed after the change.
@@ -44,12 +45,13 @@ pub(super) struct Change {
     registered_ago: u64,
     /// The archetypes before the first of the merged changes, if the peer was listed.
     before: Option<ArchetypeHashes>,
-    /// What the merged changes before this one made of `before`, in order.
+    /// The states of the peer after the earlier changes that were merged into this one, in order. A
+    /// change of the content alone adds no state.
     between: Vec<State>,
     after: Option<ArchetypeHashes>,
 }
 
-/// The archetypes of a peer from a change on; `None` if it is not listed.
+/// The archetypes of a peer after the change with this number. `None` if it was not listed.
 #[derive(Clone)]
 struct State {
     number: u64,
@@ -70,8 +72,8 @@ impl Change {
     /// reference counts, the pointer in the log and the overhead of three allocations.
     const COST: usize = size_of::<Self>() + 16 + 24 + 3 * 16;
     /// The maximum number of states that a merged change keeps. A peer that only changes its
-    /// content needs one; one that changes its archetypes all the time takes another place in the
-    /// log whenever this number is reached.
+    /// content needs one state. A peer that keeps changing its archetypes takes another place in
+    /// the log whenever this number is reached.
     const MAX_STATES: usize = 32;
 
     pub(super) fn new(peer: &[u8], before: Option<&ArchetypeHashes>, after: Option<ListedPeer<'_>>) -> Self {
@@ -116,7 +118,8 @@ impl Change {
         Self { before, between, ..self }
     }
 
-    /// The archetypes of the peer after the changes up to `seen`.
+    /// The archetypes of the peer that a follower knows if it has read the changes up to the number
+    /// `seen`. `None` if the peer was not listed then.
     fn seen_before(&self, seen: u64) -> Option<&ArchetypeHashes> {
         let last_seen = self.between.iter().rev().find(|state| state.number <= seen);
         last_seen.map_or(&self.before, |state| &state.archetypes).as_ref()
@@ -145,7 +148,8 @@ impl Change {
         Self::COST + self.text.len() + 8 * self.archetypes().count() + between.sum::<usize>()
     }
 
-    /// An upper bound for the bytes that it takes in a list, without the comma.
+    /// An upper bound for the number of bytes that the change takes in a list, without the comma
+    /// before it.
     pub(super) fn max_listed_len(&self, view: View) -> usize {
         self.id_len + self.encoded().max_listed_len(view) + FullView::signed_len(self.signed_len)
     }
@@ -214,8 +218,10 @@ impl Filter {
         self.matches(change.seen_before(seen))
     }
 
-    /// Whether a follower may know the peer from before the change, or from an enumeration since.
-    /// Its position does not tell: a page may have ended before a change that was merged later.
+    /// Whether the peer matched before the change or in a state in between, so that a follower may
+    /// know it. The position of a follower does not answer this: the follower may have learned of
+    /// the peer from an enumeration, or from a page that ended before a change that was merged
+    /// later.
     fn may_know(&self, change: &Change) -> bool {
         let mut states = change.between.iter().map(|state| state.archetypes.as_ref());
         self.matches(change.before.as_ref()) || states.any(|archetypes| self.matches(archetypes))

@@ -67,8 +67,8 @@ impl Collapse {
             match (*matched_before, self.filter.matches_after(last)) {
                 (false, true) => last.list(view, &mut joined),
                 (true, true) => last.list(view, &mut changed),
-                // Also for a peer that joined and left within the page: the follower may have seen
-                // it in an enumeration in between.
+                // A peer that joined and left within the page is reported as well, because the
+                // follower may have seen it in an enumeration in between.
                 (_, false) => left.extend(last.peer_id()),
             }
         }

@@ -66,7 +66,8 @@ impl Log {
     /// watcher must be woken. `peer` is the hash of the peer's id.
     pub(super) fn push(&mut self, mut change: Change, peer: u64, now: Timestamp) -> bool {
         self.end += 1;
-        // Watchers of a state in between were woken when it began.
+        // This wakes the watchers of the change itself. The watchers of the states that are merged
+        // into it below were woken when those states began.
         let must_wake = self.subscriptions.record(&change, self.end);
         change.number = self.end;
         let recent = self.recent.find(peer, now);
@@ -86,9 +87,9 @@ impl Log {
         must_wake
     }
 
-    /// Takes a change out of the log that `later` can be merged with.
+    /// Takes the change with this number out of the log, if `later` can be merged with it.
     fn take_mergeable(&mut self, number: u64, later: &Change) -> Option<Arc<Change>> {
-        // Two ids may have the same hash.
+        // Two ids may have the same hash, so the ids are compared.
         let earlier = self.changes.get(&number)?;
         if earlier.id_bytes() != later.id_bytes() || !earlier.has_room() {
             return None;
@@ -101,7 +102,7 @@ impl Log {
     fn append(&mut self, change: Change) {
         self.bytes += change.cost();
         self.changes.insert(change.number, Arc::new(change));
-        // A single change that exceeds the limit of bytes is dropped as well.
+        // A single change that is larger than the limit of bytes is dropped at once.
         while self.changes.len() > self.max_changes || self.bytes > self.max_bytes {
             let Some((number, oldest)) = self.changes.pop_first() else { break };
             self.bytes -= oldest.cost();

@@ -3,8 +3,9 @@
 use aurora_discovery_protocol::Timestamp;
 use hashbrown::HashMap;
 
-/// Changes of a peer are merged for this long after the first of them. It bounds the changes of one
-/// peer in the log, and followers that keep up see each of them nevertheless.
+/// For how long after the first change of a peer its further changes are merged with it, in
+/// milliseconds. This limits a peer to about one place in the log per second. A follower that reads
+/// each change before the next one still sees every change.
 const MERGE_MILLIS: u64 = 1_000;
 
 /// The last change of each peer that changed within the last second or so.
@@ -12,7 +13,7 @@ const MERGE_MILLIS: u64 = 1_000;
 pub(super) struct RecentChanges {
     /// By the hash of the peer's id.
     by_peer: HashMap<u64, Recent>,
-    /// The number of entries at which the old ones are removed.
+    /// The number of entries at which outdated ones are removed.
     purge_at: usize,
 }
 
@@ -41,10 +42,12 @@ impl RecentChanges {
     pub(super) fn begin(&mut self, peer: u64, number: u64, now: Timestamp, max: usize) {
         if self.by_peer.len() >= self.purge_at {
             self.by_peer.retain(|_, recent| recent.is_current(now));
-            // Half of the entries are removed at least, so that a purge costs little per change.
+            // Removing an entry is always possible: the next change of its peer is then not merged.
             if self.by_peer.len() > max {
                 self.by_peer.clear();
             }
+            // The next purge comes when the number of entries has doubled, so that purges cost
+            // little per change.
             self.purge_at = (2 * self.by_peer.len()).max(64);
         }
         self.by_peer.insert(peer, Recent { number, began: now });

@@ -56,8 +56,8 @@ impl Watch for Watcher {
 
     fn read(&mut self, max_bytes: usize) -> WatchRead<LoggedChange> {
         // The changes between the start of the wait and the first wake-up do not concern this
-        // watcher, and may have been dropped from the log by now. Skipping them avoids a false
-        // `Lost`.
+        // watcher, and may have been dropped from the log by now. Without skipping them, the
+        // watcher could be reported as lagging although it missed nothing.
         self.offset = self.signal.first_change().map_or(self.offset, |first| self.offset.max(first));
         let (mut occurrences, mut bytes, mut examined, from) = (Vec::new(), 0, 0, self.offset);
         loop {
@@ -105,7 +105,7 @@ impl Watch for Watcher {
         if log.subscriptions.may_have_changes(&self.filter, self.offset) {
             return Poll::Ready(());
         }
-        // Nothing up to the end concerns this watcher, so it waits from there.
+        // No change up to the end of the log concerns this watcher, so it waits from there.
         self.offset = log.end();
         let replaced = self.signal.arm(context.waker());
         log.subscriptions.wait(&self.filter, self.number, &self.signal);

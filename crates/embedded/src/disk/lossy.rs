@@ -33,8 +33,8 @@ impl LossyDisk {
         Self::with(seed, BTreeMap::new(), BTreeMap::new())
     }
 
-    /// The same disk with syncs that succeed but do not make anything durable. A test that passes
-    /// on such a disk proves nothing.
+    /// The same disk with syncs that succeed but do not make anything durable. Every test of
+    /// durability must fail on such a disk.
     pub fn without_sync(self) -> Self {
         self.shared.state.lock().syncs = false;
         self
@@ -82,7 +82,7 @@ impl LossyDisk {
     }
 
     /// Makes every file sync fail from now on, or succeed again. A failed sync keeps a random part
-    /// of the writes, and the rest is lost for good.
+    /// of the writes, and the rest is lost permanently.
     pub fn set_sync_fails(&self, fails: bool) {
         self.shared.state.lock().sync_fails = fails;
     }

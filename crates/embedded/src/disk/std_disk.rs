@@ -56,10 +56,12 @@ impl Disk for StdDisk {
     }
 
     fn lock(&self) -> io::Result<Option<Box<dyn DiskLock>>> {
-        // A handle of its own, so that dropping it releases the lock.
+        // The lock has its own handle of the directory, so that dropping the handle releases the
+        // lock.
         let directory = self.open_with(".", OFlags::RDONLY | OFlags::DIRECTORY)?;
-        // Also keeps out earlier releases, and processes on other machines: network file systems
-        // share the locks of files, but not those of directories.
+        // The lock on this file keeps out earlier releases, which lock only the file. It also keeps
+        // out processes on other machines, because network file systems share the locks of files,
+        // but not those of directories.
         let file = self.open_with(LOCK_NAME, OFlags::RDWR | OFlags::CREATE)?;
         let is_locked = try_lock(&directory)? && try_lock(&file)?;
         Ok(is_locked.then(|| Box::new(FileLocks { _held: [directory, file] }) as Box<dyn DiskLock>))

@@ -1,7 +1,7 @@
 //! Admission of registrations, and eviction of dormant peers to make room for them.
 //!
-//! Limits apply to what a registration adds. A live peer keeps what it has, so only what it grows
-//! by counts: another source, another address, more bytes, archetypes that no live peer has.
+//! Limits apply to what a registration adds. A live peer may keep what it has. Only what it adds
+//! counts: another source, another address, more bytes, or archetypes that no live peer has.
 
 use aurora_discovery_protocol::Timestamp;
 use aurora_discovery_registry::{ExceededLimit, Network, PutResult, Replacement, Source, Standing};
@@ -20,8 +20,8 @@ pub(crate) struct Admission {
     pub(crate) slot: Option<u32>,
     /// Whether the token that the caller presented stays valid.
     pub(crate) token_kept: bool,
-    /// Bytes that the peer will count against the limit, with the archetypes that only it will
-    /// have.
+    /// The size of the peer in bytes, as it will count against `max_bytes`, including the
+    /// archetypes that no live peer has yet.
     bytes: u64,
 }
 
@@ -30,8 +30,9 @@ impl Index {
     /// needs the space of fewer.
     const MAX_EVICTED: usize = 64;
 
-    /// Whether `put` permits to place `entry`, which gets what is to be kept of the signature. The
-    /// index must be up to `now`. Changes nothing in the index.
+    /// Checks whether the rules and the limits permit the registration `entry`. If the registration
+    /// is signed, this also sets the lock and the record in `entry`. The index must be up to `now`,
+    /// and is not changed.
     pub(crate) fn admit(
         &self,
         entry: &mut Entry,
@@ -91,7 +92,7 @@ impl Index {
         let is_full = |key: fn(&AddressKeys) -> u64, max: u32| {
             before.as_ref().map(key) != Some(key(&keys)) && is_reached(self.quota.live_at(key(&keys)), max)
         };
-        // A source may take half of a limit, but always one place.
+        // A source may use half of a limit, but always at least one peer.
         let share = |max: u32| if max == 1 { 1 } else { max / 2 };
         let (per_endpoint, per_host) = (self.limits.max_peers_per_address, self.limits.max_peers_per_host);
         if is_full(|keys| keys.endpoint, per_endpoint)
@@ -104,8 +105,8 @@ impl Index {
     }
 
     /// The limit of the whole registry that a registration would exceed even if all dormant peers
-    /// were evicted. `added` has the archetypes that no live peer has, and all bytes that the peer
-    /// will count.
+    /// were evicted. `added` is the number of its archetypes that no live peer has, and the size of
+    /// the peer in bytes.
     fn exceeded_of_all(
         &self,
         entry: &Entry,
@@ -113,7 +114,7 @@ impl Index {
         live: Option<&Tail>,
     ) -> Option<ExceededLimit> {
         let (new_archetypes, bytes) = added;
-        // Archetypes that only this peer has, and gives up.
+        // The archetypes that no other live peer has, and that this peer gives up.
         let (given_up, given_up_bytes) = live.map_or((0, 0), |tail| {
             self.archetypes.only_of(tail.memberships.as_slice(), entry.archetypes.as_slice())
         });
@@ -141,7 +142,7 @@ impl Index {
             Some(slot) => (0, self.slots.tail(slot).cost()),
             None => (1, 0),
         };
-        // The bound keeps the index from being locked for long.
+        // The number of evictions is bounded, so that the index is not locked for long.
         for _ in 0..Self::MAX_EVICTED {
             let fits = (added == 0 || self.known() as u64 + added <= self.limits.max_peers)
                 && (admission.bytes <= freed

@@ -21,14 +21,15 @@ pub(crate) struct ArchetypeTable {
     free: Vec<u32>,
     /// Archetypes with live members, ordered by the number of members.
     ranking: BTreeSet<(u32, u32)>,
-    /// Bytes that all archetypes count against the limit.
+    /// The size of all archetypes in bytes, as it counts against `max_bytes`.
     bytes: u64,
-    /// The part of `bytes` that the archetypes with live members count.
+    /// The part of `bytes` that belongs to archetypes with live members.
     live_bytes: u64,
 }
 
-/// Bytes that an archetype counts against the limit. They belong to the archetype rather than to
-/// any of its peers, so that no peer's cost changes with those of others.
+/// The size of an archetype in bytes, as it counts against `max_bytes`. It is not a part of the
+/// size of any peer, so that the size of a peer does not depend on which archetypes other peers
+/// have.
 fn cost(name: &str) -> u64 {
     /// The entry, its places in the table of names and in the ranking, and the allocation of a
     /// short list of members.
@@ -116,26 +117,25 @@ impl ArchetypeTable {
         self.ranking.len()
     }
 
-    /// Bytes that all archetypes count against the limit.
+    /// The size of all archetypes in bytes, as it counts against `max_bytes`.
     pub(crate) fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Bytes that the archetypes with live members count against the limit.
+    /// The size of the archetypes with live members in bytes, as it counts against `max_bytes`.
     pub(crate) fn live_bytes(&self) -> u64 {
         self.live_bytes
     }
 
-    /// How many of these archetypes have no live members, and the bytes that they count against the
-    /// limit.
+    /// The number of these archetypes that have no live members, and their size in bytes.
     pub(crate) fn new_among(&self, archetypes: &[Archetype]) -> (usize, u64) {
         let is_new = |name: &&str| self.find(name).is_none_or(|number| self.members(number).len() == 0);
         let new = archetypes.iter().map(Archetype::key).filter(is_new);
         new.fold((0, 0), |(count, bytes), name| (count + 1, bytes + cost(name)))
     }
 
-    /// How many archetypes of a live peer only that peer has, other than those that it keeps, and
-    /// the bytes that they count against the limit.
+    /// The number of archetypes that no other live peer has and that this live peer gives up, and
+    /// their size in bytes. `kept` are the archetypes of its new registration.
     pub(crate) fn only_of(&self, memberships: &[Membership], kept: &[Archetype]) -> (usize, u64) {
         let alone = memberships.iter().filter(|membership| self.members(membership.archetype).len() == 1);
         let names = alone.map(|membership| self.name(membership.archetype));

@@ -23,7 +23,8 @@ impl Index {
     pub(crate) fn archetype_census(&self, archetype: &Archetype) -> ArchetypeCensus {
         let Some(number) = self.archetypes.find(archetype.key()) else { return ArchetypeCensus::default() };
         let members = self.archetypes.members(number).as_slice();
-        // The members are in the order in which they came, so one source may have many in a row.
+        // One source may have registered many peers in a row, so the compared members are taken
+        // from the whole list, at equal distances.
         let compared = members.iter().step_by(members.len().div_ceil(COMPARED).max(1));
         let mut sources = compared.map(|slot| self.slots.tail(*slot).holder().source);
         let several_sources = sources.next().is_some_and(|first| {

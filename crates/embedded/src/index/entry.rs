@@ -19,8 +19,8 @@ pub(crate) struct Keys {
     addresses: RandomState,
 }
 
-/// The hash of a peer's id. Only 32 bits, because it is stored for every peer, so that a table can
-/// grow without reading ids.
+/// The hash of a peer's id. The table of ids stores it for every peer, so that it can grow without
+/// reading the ids. The hash has only 32 bits to save memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct IdHash(u32);
 
@@ -117,7 +117,7 @@ impl Entry {
             registered_at: lease.registered_at,
             last_seen: lease.last_seen,
             expires_at: lease.expires_at,
-            // A registration is a proof. Records do not have the time of the last one.
+            // A registration counts as a proof. Records do not contain the time of the last proof.
             proven_at: lease.last_seen,
             host_key,
             port,
@@ -125,8 +125,8 @@ impl Entry {
         Self { peer_id, hash, archetypes, dormant: false, content }
     }
 
-    /// Bytes that the peer will count against the limit, without archetypes that the index does not
-    /// have yet.
+    /// The size of the peer in bytes, as it will count against `max_bytes`, without archetypes that
+    /// the index does not have yet.
     pub(crate) fn cost(&self) -> u64 {
         let peer = self.content.json.encoded();
         let text = Slot::allocated(peer.front().len() + peer.back().len());

@@ -16,8 +16,8 @@ impl Index {
         self.schedule.is_due(now)
     }
 
-    /// Applies what is due at `now`, in at most `steps` steps. Each change is passed to `log` in
-    /// order.
+    /// Ends leases and evicts dormant peers that are due at `now`, in at most `steps` steps. Passes
+    /// the record of each change to `log`, in order.
     pub(crate) fn advance(&mut self, now: Timestamp, steps: usize, log: &mut dyn FnMut(&Record<'_>)) {
         self.now = now;
         for _ in 0..steps {
@@ -33,7 +33,8 @@ impl Index {
         }
     }
 
-    /// What [`Index::advance`] has done since the last call of this method, for any caller.
+    /// The number of leases that ended and of dormant peers that were evicted since the last call
+    /// of this method. [`Index::advance`] counts them, whichever operation calls it.
     pub(crate) fn take_swept(&mut self) -> Swept {
         std::mem::take(&mut self.swept)
     }
@@ -126,7 +127,7 @@ impl Index {
         self.slots.release(number);
     }
 
-    /// Whether one of the subjects has the peer in a slot.
+    /// Whether the peer in a slot belongs to one of the subjects.
     pub(crate) fn is_of_any(&self, number: u32, subjects: &[Subject]) -> bool {
         let (slot, tail) = self.slots.slot_and_tail(number);
         if slot.state == State::Vacant {
@@ -167,7 +168,8 @@ impl Index {
             return false;
         }
         self.counts.expired += 1;
-        // On disk, times are those of the wall clock, with which the next process starts.
+        // This record has the time of the wall clock, because the next process starts with the wall
+        // clock's time.
         let at = expires_at.shifted_by_millis(self.time_offset.load(Relaxed));
         log(&Record::Expired { peer: text(&self.slots.encoded(number).peer_id()), at });
         self.record_departure(number);

@@ -54,15 +54,17 @@ impl Index {
 
     /// Prefetches the memory that [`Index::excluded`] and [`Index::list`] are about to read. These
     /// places are far apart, and waiting for one after the other would take most of the time of a
-    /// listing. When all are requested at once, the waits overlap. The excluded peer takes two reads
-    /// after each other: its entry in the table of ids is requested before the slots, and its slot
-    /// among them, when the entry has arrived.
+    /// listing. When all are requested at once, the waits overlap. The excluded peer needs two
+    /// reads, one after the other: first its entry in the table of ids, and then its slot. The
+    /// entry is requested before all slots, and the excluded slot after half of the others, when
+    /// the entry has probably arrived.
     pub(super) fn touch(&self, slots: &[u32], scope: &Scope<'_>) {
         let (before, after) = slots.split_at(slots.len() / 2);
         let touched = |slots: &[u32]| slots.iter().fold(0, |all, slot| all ^ self.slots[*slot].touch());
         black_box(scope.excluded.map(|hash| self.by_id.touch(hash)));
         black_box(touched(before));
-        // The first slot with this hash is almost always the peer's; reading another costs nothing.
+        // The first slot with this hash is almost always that of the peer. Reading another slot
+        // would do no harm.
         let excluded = scope.excluded.and_then(|hash| self.by_id.find(hash, |_| true));
         black_box(excluded.map(|slot| (self.slots[slot].touch(), self.slots.tail(slot).touch())));
         black_box(touched(after));

@@ -14,8 +14,8 @@
 //!   Without this, a page takes 1.3 to 1.7 times as long.
 //! - **Data that a listing does not read is stored elsewhere** ([`tail`]): the holder, the
 //!   memberships, and texts that are too long for a slot. What a heartbeat reads is in one line.
-//! - **What is kept of a signature follows the text in the tail** (`signature.rs`), so that a peer
-//!   that did not sign takes no memory for it.
+//! - **The lock and the record of a signed peer follow the text in the tail** (`signature.rs`), so
+//!   that a peer that did not sign takes no memory for them.
 //! - **All slots of a page are touched before the first one is copied** (`Index::touch`): reading
 //!   one byte of each cache line makes the processor fetch all of them at the same time. Without
 //!   this, a page takes 1.8 to 2.1 times as long.

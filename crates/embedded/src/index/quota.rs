@@ -21,17 +21,17 @@ pub(crate) struct Quota {
     kept: CountTable,
 }
 
-/// What a peer counts for by the address that it publishes, as keys of one table. The host is
-/// hashed with a secret key, so that clients cannot construct collisions.
+/// The keys of the four counts that a peer increases by publishing its address. All counts are in
+/// one table. The host is hashed with a secret key, so that clients cannot construct collisions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct AddressKeys {
     /// The address, whatever the port.
     pub(crate) host: u64,
-    /// The address, of the peers of one source.
+    /// The address, counting only the peers of one source.
     pub(crate) host_share: u64,
     /// The address and port.
     pub(crate) endpoint: u64,
-    /// The address and port, of the peers of one source.
+    /// The address and port, counting only the peers of one source.
     pub(crate) endpoint_share: u64,
 }
 
@@ -58,8 +58,8 @@ impl Quota {
         self.kept.get(keeper.key())
     }
 
-    /// What a peer counts for by its published address. `None` if no limit applies to it, which a
-    /// `host_key` of zero says.
+    /// The keys for the published address of a peer. `None` if no limit applies to the address;
+    /// `host_key` is zero then.
     pub(crate) fn address_keys(&self, host_key: u64, port: u16, source: PackedSource) -> Option<AddressKeys> {
         let source = source.key();
         (host_key != 0).then(|| AddressKeys {
@@ -70,7 +70,7 @@ impl Quota {
         })
     }
 
-    /// What the peer of a tail counts for by its published address.
+    /// The keys for the published address of the peer in a tail.
     pub(crate) fn address_keys_of(&self, tail: &Tail) -> Option<AddressKeys> {
         self.address_keys(tail.host_key, tail.port, tail.source)
     }

@@ -25,7 +25,8 @@ impl Index {
     pub(crate) fn insert(&mut self, entry: &Entry, slot: Option<u32>) {
         let number = slot.unwrap_or_else(|| self.allocate_slot(entry));
         let listed_before = self.recorded_archetypes(number);
-        // To followers, an identical registration is only a renewal.
+        // For followers of the change log, registering again with the same content is only a
+        // renewal, and not a change.
         let is_renewal = listed_before.is_some()
             && !entry.dormant
             && self.slots.encoded(number).to_json() == entry.content.json.as_str().as_bytes();
@@ -46,7 +47,7 @@ impl Index {
         }
     }
 
-    /// Whether `claim` permits to deregister a peer. The index must be up to `now`.
+    /// Whether `claim` permits deregistering a peer. The index must be up to `now`.
     pub(crate) fn check_removal(
         &self,
         peer: &PeerId,
@@ -65,9 +66,9 @@ impl Index {
         }
     }
 
-    /// Appends the record of the peer in a slot, or nothing if the slot is vacant. `offset` is
-    /// added to its times, in milliseconds: [`Index::time_offset`] for the next process, 0 for this
-    /// one.
+    /// Appends the record of the peer in a slot, or nothing if the slot is vacant. `offset`, in
+    /// milliseconds, is added to its times. It is [`Index::time_offset`] if the reader of the
+    /// record uses the wall clock, and 0 if it uses the clock of this index.
     pub(crate) fn record(&self, number: u32, offset: i64, out: &mut Vec<u8>) {
         let (slot, tail) = self.slots.slot_and_tail(number);
         if slot.state == State::Vacant {

@@ -1,6 +1,6 @@
 //! Heartbeats: renewing live peers and reviving dormant ones.
 //!
-//! A heartbeat that proves nothing may come from anyone. The source of the latest one is the
+//! A heartbeat that proves nothing may come from any client. The source of the latest one is the
 //! *keeper* of the peer, and each source keeps a limited number of peers. A proven heartbeat, a
 //! registration and the end of the lease release the peer from its keeper.
 
@@ -37,8 +37,9 @@ impl Index {
         };
         let keeper = self.keeper(claim, proof);
         if tail.kept_by != keeper {
-            // A source at its limit must not be able to hold up readers. Leases that are due still
-            // count, so the index has to be up to date for a refusal.
+            // A refusal here needs no exclusive access, so a source at its limit cannot hold up
+            // readers. Leases that have ended but are not processed yet still count, so a refusal
+            // is certain only if no work is due.
             let is_refused = self.is_at_limit(keeper) && !self.is_due(now);
             return is_refused.then_some(Renewal::UnprovenLimit);
         }
@@ -49,7 +50,7 @@ impl Index {
         Some(Renewal::Renewed { ttl: standing.ttl, revived: false, registered_at: tail.registered_at })
     }
 
-    /// Whether a heartbeat would revive the peer. The index must be up to date.
+    /// Whether a heartbeat would revive the peer. The index must be up to the current time.
     pub(crate) fn is_dormant(&self, peer: &PeerId, hash: IdHash) -> bool {
         self.find(peer, hash).is_some_and(|number| self.slots[number].state == State::Dormant)
     }
@@ -106,8 +107,8 @@ impl Index {
         self.leave_state(number);
         let slot = &mut self.slots[number];
         slot.set_lease(now, now + slot.ttl);
-        // While it was dormant, no page could list it. Like a newcomer, it is exempt from the count
-        // of undiscovered peers for one lease.
+        // No page could list the peer while it was dormant. Like a newcomer, it is exempt from the
+        // count of undiscovered peers for one lease.
         slot.last_listed.set(CoarseTime::of(now));
         self.enter_state(number, State::Live);
         self.record_change(number, None);

@@ -19,7 +19,7 @@ pub(crate) enum ParsedRecord {
     Removed { peer: PeerId },
 }
 
-/// What reverts a change.
+/// The data with which a change is reverted.
 pub(crate) struct Undo {
     /// The record of the state before the change.
     pub(crate) record: Box<[u8]>,
@@ -27,7 +27,8 @@ pub(crate) struct Undo {
     pub(crate) unrecorded: Option<Unrecorded>,
 }
 
-/// The part of a peer's state that is not in its record, because a start does not need it.
+/// The part of a peer's state that is not in its record, because the store does not need it after a
+/// restart.
 #[derive(Debug)]
 pub(crate) struct Unrecorded {
     proven_at: Timestamp,
@@ -74,7 +75,8 @@ impl Index {
         }
     }
 
-    /// What reverts a change of the peer in a slot. Without a slot, the change adds the peer.
+    /// The data with which a change of the peer in a slot is reverted. `slot` is `None` if the
+    /// change adds the peer.
     pub(crate) fn undo(&self, peer: &str, slot: Option<u32>) -> Undo {
         let mut record = Vec::new();
         match slot {
@@ -91,8 +93,8 @@ impl Index {
         Unrecorded { proven_at: tail.proven_at(), kept_by: tail.kept_by, last_listed }
     }
 
-    /// Reverts a change, from the parts of its [`Undo`]. Leases that heartbeats have extended since
-    /// then stay extended.
+    /// Reverts a change. The arguments are the two parts of its [`Undo`]. Leases that heartbeats
+    /// have extended since then stay extended.
     pub(crate) fn revert(&mut self, before: ParsedRecord, unrecorded: Option<Unrecorded>) {
         let ParsedRecord::Registered(mut entry) = before else { return self.replay(before) };
         let slot = self.find(&entry.peer_id, entry.hash);

@@ -1,4 +1,5 @@
-//! What a replica needs of the index: the lease of a peer as a value, which can be compared and set.
+//! The operations of the index for a replica: reading, comparing and setting the lease of a peer as
+//! one value.
 
 use aurora_discovery_protocol::{PeerId, Timestamp, Ttl};
 use aurora_discovery_registry::{Claim, Proof, Renewal, Source, TokenHash};
@@ -37,14 +38,14 @@ pub(crate) enum RenewalDecision {
 }
 
 impl LeaseState {
-    /// Whether this is the same lease, whoever keeps it. The index forgets the keeper of a peer when its
-    /// lease ends.
+    /// Whether both are the same lease, without regard to `kept_by`. The index forgets the keeper
+    /// of a peer when its lease ends, so it cannot be compared.
     pub fn is_same(&self, other: &Self) -> bool {
         Self { kept_by: None, ..*self } == Self { kept_by: None, ..*other }
     }
 
-    /// The end of a lease that a heartbeat at `now` renews. A third more than granted, so that only
-    /// about every other heartbeat changes anything.
+    /// The end of a lease that a heartbeat at `now` renews. The lease is extended by a third more
+    /// than was granted, so that only about every other heartbeat has to change it.
     fn renewed_until(ttl: Ttl, now: Timestamp) -> Timestamp {
         (now + ttl).plus_millis(ttl.as_millis() / 3)
     }
@@ -65,7 +66,7 @@ impl Index {
         }
     }
 
-    /// Sets the lease of the peer in a slot. What identifies the registration must be the same.
+    /// Sets the lease of the peer in a slot. `state` must be a lease of the same registration.
     pub(crate) fn set_lease_state(&mut self, number: u32, state: &LeaseState) {
         let is_live = state.left_at.is_none() && self.now < state.expires_at;
         let (slot, tail) = self.slots.slot_and_tail_mut(number);
@@ -81,7 +82,7 @@ impl Index {
             self.leave_state(number);
             self.slots[number].set_lease(state.last_seen, state.expires_at);
             if is_live && !was_live {
-                // No page could list it while it was dormant.
+                // No page could list the peer while it was dormant.
                 self.slots[number].last_listed.set(CoarseTime::of(self.now));
             }
             self.enter_state(number, if is_live { State::Live } else { State::Dormant });
@@ -120,7 +121,7 @@ impl Index {
         let revived = self.slots[slot].state == State::Dormant;
         let mut after = LeaseState { kept_by: keeper.map(Keeper::source), ..before };
         if revived || before.expires_at < now + standing.ttl {
-            // Another process may be ahead by a little.
+            // The clock of another process may be slightly ahead of `now`.
             after.last_seen = before.last_seen.max(now);
             after.expires_at = LeaseState::renewed_until(standing.ttl, now);
         }

@@ -214,11 +214,11 @@ impl Scope<'_> {
 }
 
 /// Draws distinct random numbers below a bound. Every sequence of distinct numbers is equally
-/// likely, because a number that was drawn before is drawn again.
+/// likely, because a number that was drawn before is replaced by a further draw.
 struct Draws {
     /// An open-addressed hash set of the drawn numbers. The lowest bits of a number select its
     /// bucket, with linear probing. Most numbers find their bucket empty, so the processor rarely
-    /// mispredicts.
+    /// mispredicts the branch.
     seen: Vec<u32>,
     bound: u32,
     drawn: u32,

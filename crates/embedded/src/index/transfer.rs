@@ -12,7 +12,7 @@ impl Index {
     /// vacant.
     ///
     /// # Errors
-    /// A sentence that describes why what is stored cannot be parsed.
+    /// A sentence that says why the stored data cannot be parsed.
     pub(crate) fn export(&self, number: u32) -> Result<Option<PeerState>, String> {
         let mut bytes = Vec::new();
         self.record(number, self.time_offset(), &mut bytes);

@@ -41,8 +41,8 @@ impl Unavailable {
         &self.reason
     }
 
-    /// Whether the open files are no longer those that the next start would read. Nothing that the
-    /// store still accepts would survive it, not even by a later checkpoint.
+    /// Whether the open files are no longer those that the next start would read. No change that
+    /// the store accepts now would survive that start, not even if a later checkpoint contained it.
     pub(crate) fn is_misplaced(&self) -> bool {
         self.is_misplaced
     }
@@ -99,8 +99,8 @@ impl Batch {
     pub(crate) fn resolve(&self, outcome: Result<(), Unavailable>) {
         let wakers = {
             let mut wakers = self.wakers.lock();
-            // Only the outcome that is set first counts. Each batch is taken from the queue by the
-            // one thread that settles it, so a second one comes only from a drop.
+            // Only the first outcome counts. The journal's thread sets it when the batch is written
+            // or has failed. A second outcome can only come from dropping the batch after that.
             let _ = self.outcome.set(outcome);
             std::mem::take(&mut *wakers)
         };

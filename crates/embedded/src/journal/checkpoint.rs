@@ -10,7 +10,8 @@ use super::format::{CHECKPOINT_END, FRAMES_OFFSET, FileHeader, FrameBuffer, Kind
 use super::needed::NeededFiles;
 use crate::disk::{Disk, DiskFile};
 
-/// Bytes of records per frame. One damaged bit costs a frame, so some tens of peers.
+/// Bytes of records per frame. One damaged bit makes one frame unreadable, that is, some tens of
+/// peers.
 const FRAME_BYTES: usize = 8 << 10;
 
 /// Bytes per write: small, so that the journal's own writes are not delayed.
@@ -20,8 +21,8 @@ const WRITE_BYTES: usize = 256 << 10;
 /// and the journal's syncs would stall.
 const SYNC_EVERY: u64 = 4 << 20;
 
-/// Why a checkpoint was not taken. The journal continues and keeps everything, and a later
-/// checkpoint makes up for it.
+/// Why a checkpoint was not taken. The journal continues and keeps all records until a later
+/// checkpoint succeeds.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckpointError {
@@ -126,8 +127,8 @@ impl CheckpointWriter {
     /// Completes the checkpoint and removes the files that it replaces. Blocks on the disk.
     ///
     /// # Errors
-    /// If a disk operation fails, or the journal failed after the checkpoint began. Nothing has
-    /// changed then.
+    /// If a disk operation fails, or the journal failed after the checkpoint began. No older file
+    /// has been removed then.
     pub fn finish(mut self) -> Result<CheckpointReport, CheckpointError> {
         if !self.frame.is_empty() {
             self.end_frame(self.frames);
@@ -176,7 +177,8 @@ impl CheckpointWriter {
         Ok(())
     }
 
-    /// The next checkpoint or start removes files that remain.
+    /// Removes the files that this checkpoint replaces. If one cannot be removed, the next
+    /// checkpoint or start removes it.
     fn remove_older(&self) {
         let names = self
             .disk

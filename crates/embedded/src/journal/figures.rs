@@ -30,8 +30,8 @@ pub struct JournalFigures {
     pub sync_buckets: [u64; SYNC_BUCKETS_MICROS.len() + 1],
     /// Batches that failed.
     pub failures: u64,
-    /// Background records that were lost because the disk failed. The next
-    /// checkpoint makes up for them.
+    /// Background records that were lost because the disk failed. The next checkpoint contains
+    /// their effects.
     pub lost_records: u64,
 }
 

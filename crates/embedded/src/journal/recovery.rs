@@ -89,7 +89,7 @@ pub(super) fn recover(
             file
         }
     };
-    // Only after the journal is known to continue: until then nothing is deleted.
+    // Files are deleted only now, when it is certain that the journal can continue.
     let older = checkpoint.map(|generation| listing.older_than(generation)).unwrap_or_default();
     remove(disk.as_ref(), listing.unfinished.iter().chain(&older));
     recovery.duration = started.elapsed();

@@ -33,7 +33,8 @@ pub(crate) struct Writer<U> {
 impl<U: 'static> Writer<U> {
     /// Writes batches until the journal is closed.
     pub(crate) fn run(mut self) {
-        // However this thread ends, callers must not wait for it forever.
+        // When this thread ends, for any reason, the guard refuses all records, so that no caller
+        // waits forever.
         let _guard = ExitGuard(Arc::clone(&self.queue));
         if self.queue.health().is_err() && !self.heal_or_close() {
             return;
@@ -131,8 +132,8 @@ impl<U: 'static> Writer<U> {
         };
     }
 
-    /// The preallocation of a journal file that is written during a checkpoint. The checkpoint
-    /// needs the space of a small disk more.
+    /// The preallocation of a journal file that is written during a checkpoint, in bytes. On a
+    /// small disk it is smaller, to leave space for the checkpoint.
     fn checkpoint_preallocation(&self) -> u64 {
         const SHARE_OF_FREE: u64 = 16;
         self.disk.free().map_or(self.preallocate, |free| self.preallocate.min(free / SHARE_OF_FREE))

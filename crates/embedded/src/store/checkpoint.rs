@@ -14,8 +14,9 @@ use crate::journal::{CheckpointError, CheckpointReport, Journal, Unavailable};
 /// Growth of the journal that triggers a checkpoint. A start reads this much in about a second.
 const MAX_JOURNAL_BYTES: u64 = 64 << 20;
 
-/// The same on a small disk, which the journal would soon fill, so that no checkpoint would fit any
-/// more. Small, but large enough to be worth the work.
+/// The minimum growth of the journal that triggers a checkpoint, on a disk with little free space.
+/// If the journal grew further there, no checkpoint would fit on the disk any more. A checkpoint
+/// for less growth would not be worth its cost.
 const SMALL_DISK_JOURNAL_BYTES: u64 = 4 << 20;
 
 /// The pause after a failed checkpoint. Each further failure doubles it. On a disk that is too

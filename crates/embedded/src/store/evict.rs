@@ -1,4 +1,4 @@
-//! Eviction by an operator: deletes the peers of some subjects, whoever holds them.
+//! Eviction by an operator: deletes the peers of some subjects. The holder rules do not apply.
 
 use aurora_discovery_protocol::{Subject, Timestamp};
 use aurora_discovery_registry::{Evicted, StoreError};
@@ -36,8 +36,9 @@ impl EmbeddedStore {
         }
     }
 
-    /// The slots of the subjects' peers in a range of slots from `from`, and the end of the range.
-    /// It is empty after the last slot. A slot that an id determines is found at once.
+    /// Searches the next slots from `from` on for peers of the subjects. Returns the slots of these
+    /// peers, and the slot at which the next search begins. It is `from` itself if there are no
+    /// more slots to search. A peer id as the only subject needs no search: its slot is looked up.
     pub(super) fn search(&self, subjects: &[Subject], from: u32) -> (Vec<u32>, u32) {
         let index = self.shared.index.read();
         if let [Subject::Peer(peer)] = subjects {
@@ -47,7 +48,7 @@ impl EmbeddedStore {
         ((from..until).filter(|slot| index.is_of_any(*slot, subjects)).collect(), until)
     }
 
-    /// Deletes the peers in these slots that are still of the subjects.
+    /// Deletes the peers in these slots that still belong to the subjects.
     fn evict_slots(
         &self,
         slots: &[u32],

@@ -12,11 +12,11 @@ use crate::index::{Entry, Index, Keys, Lease, LeaseState, ParsedRecord, RemovalD
 
 /// A copy in memory of the peers of a store that several processes share.
 ///
-/// A replica decides about changes by the rules and bounds of the embedded store, and applies them at
-/// once. It passes each as a [`Change`] to its caller, in order and while the index is locked. The
-/// caller writes the change to the shared store, on the condition that the peer there still is as it
-/// was when the replica decided, and otherwise calls [`Replica::revert`]. Changes of other processes
-/// come in through [`Replica::apply`].
+/// A replica decides about changes by the rules and bounds of the embedded store, and applies them
+/// at once. It passes each as a [`Change`] to its caller, in order and while the index is locked.
+/// The caller writes the change to the shared store, on the condition that the peer there is still
+/// as it was when the replica decided. If it is not, the caller calls [`Replica::revert`]. Changes
+/// of other processes come in through [`Replica::apply`].
 #[derive(Clone)]
 pub struct Replica {
     store: Arc<EmbeddedStore>,
@@ -56,12 +56,12 @@ pub enum Applied {
     Done,
     /// The lease is of a registration that the replica does not have.
     UnknownRegistration,
-    /// The record can't be parsed, or is not of this peer and lease. The replica does not have the
-    /// peer.
+    /// The record can't be parsed, or is not of this peer and lease. The replica has deleted its
+    /// copy of the peer.
     Unreadable,
 }
 
-/// Slots that are looked at per exclusive lock of the index.
+/// The number of slots that [`Replica::retain`] examines per exclusive lock of the index.
 const RETAIN_STEPS: u32 = 4_096;
 
 impl Replica {
@@ -105,6 +105,8 @@ impl Replica {
     /// `queue`.
     pub fn renew(&self, peer: &PeerId, claim: &Claim, now: Timestamp, queue: impl FnOnce(Change)) -> Renewal {
         let hash = self.shared().keys.peer(peer.as_str().as_bytes());
+        // Most heartbeats change nothing. Only if this one does, the decision is made again with
+        // exclusive access to the index.
         if let RenewalDecision::Unchanged(renewal) =
             self.store.read(now).decide_renewal(peer, hash, claim, now)
         {
@@ -150,9 +152,10 @@ impl Replica {
         Removal::Removed { was_live }
     }
 
-    /// Deletes peers of `subjects`, whoever holds them, and passes each deletion to `queue` with what it
-    /// adds to the count. `from` is 0 at first; `None` is returned at the end, and otherwise where the
-    /// next call continues.
+    /// Deletes peers of `subjects` in a part of the slots. The holder rules do not apply. Passes
+    /// each deletion to `queue`, together with the number of live and dormant peers that it
+    /// deletes. `from` is 0 in the first call. Returns `from` for the next call, or `None` at the
+    /// end.
     pub fn evict(
         &self,
         subjects: &[Subject],
@@ -179,7 +182,8 @@ impl Replica {
         (until != from).then_some(until)
     }
 
-    /// Inserts a peer of another store, unless one of its name is known, and passes it to `queue`.
+    /// Inserts a peer from another store and passes the change to `queue`, unless a peer of this
+    /// name is known.
     pub fn import(&self, state: PeerState, now: Timestamp, queue: impl FnOnce(Change)) -> Import {
         let mut index = self.store.write(now);
         let entry = Entry::import(state, -index.time_offset(), now, &self.shared().keys);
@@ -194,14 +198,15 @@ impl Replica {
         Import::Stored
     }
 
-    /// Reverts changes, in the order in which `changes` returns them, which is the reverse of the
-    /// order in which they were made. `changes` is called while the index is locked, so that no other
-    /// change is decided in between. A peer that has changed again stays as it is.
+    /// Reverts the changes that `changes` returns, in that order. The newest change must come
+    /// first. `changes` is called while the index is locked, so that no other change is decided in
+    /// between. A peer that has changed again since then stays as it is.
     pub fn revert(&self, changes: impl FnOnce() -> Vec<Change>) {
         let mut index = self.shared().write();
         for change in changes() {
             let slot = index.find_peer(&change.peer);
             let current = slot.map(|slot| index.lease_state(slot));
+            // The change is reverted only if it is the latest one of its peer.
             let is_current = match (&current, &change.after) {
                 (Some(current), Some(after)) => current.is_same(after),
                 (current, after) => current.is_none() && after.is_none(),
@@ -213,6 +218,8 @@ impl Replica {
                 slot.into_iter().for_each(|slot| index.remove(slot));
                 continue;
             };
+            // The record restores the registration, if the change replaced or deleted it. The lease
+            // is restored in any case.
             let mut slot = slot;
             if let Some(undo) = &change.undo
                 && let Ok(ParsedRecord::Registered(entry)) = ParsedRecord::parse(undo, &self.shared().keys)
@@ -245,6 +252,7 @@ impl Replica {
             slot.into_iter().for_each(|slot| index.remove(slot));
             return Applied::Unreadable;
         };
+        // The replica has this state already, for example because the change is its own.
         if slot.is_some_and(|slot| index.lease_state(slot) == *lease) {
             return Applied::Done;
         }
@@ -278,8 +286,8 @@ impl Replica {
         }
     }
 
-    /// Takes the peers that were evicted since the last call: dormant ones, to make room for others or
-    /// because their time was over.
+    /// Takes the ids of the dormant peers that were evicted since the last call, to make room for
+    /// others or because their revival window or lock had ended.
     pub fn take_evicted(&self) -> Vec<PeerId> {
         self.shared().evicted.as_ref().map(|evicted| std::mem::take(&mut *evicted.lock())).unwrap_or_default()
     }

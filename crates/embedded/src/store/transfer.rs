@@ -11,7 +11,7 @@ use crate::journal::Commit;
 const SLOTS_PER_PAGE: u32 = 256;
 
 impl EmbeddedStore {
-    /// The peers in the slots from `after`.
+    /// A page of the peers in the slots from `after` on.
     pub(super) fn export_page(
         &self,
         after: Option<&Position>,

@@ -1,5 +1,5 @@
-//! A million draws while peers come and go. No peer and no pair of peers is drawn more often than
-//! others.
+//! Tests of a million draws while peers come and go. No peer and no pair of peers may be drawn more
+//! often than others.
 #![allow(clippy::unwrap_used, reason = "an unfair sample fails the test")]
 
 use aurora_discovery_embedded::EmbeddedStore;

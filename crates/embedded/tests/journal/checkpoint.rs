@@ -73,7 +73,7 @@ fn a_checkpoint_is_abandoned_if_the_journal_fails_meanwhile() {
     let mut checkpoint = opened.journal.begin_checkpoint().unwrap();
     disk.set_sync_fails(true);
     let undone = opened.journal.append(b"undone", Some(1)).unwrap();
-    // The store would write this before it learns of the failure.
+    // A store could write this record before it learns of the failure.
     checkpoint.push(b"undone").unwrap();
     assert!(wait(undone).is_err());
     disk.set_sync_fails(false);
@@ -251,7 +251,8 @@ fn run_checkpoint(opened: &Opened) -> bool {
     pushed && durable && checkpoint.finish().is_ok()
 }
 
-/// Records are keys here. The same key may come from the checkpoint and from the journal.
+/// The keys of the records, each once. The first byte of a record is its key. The same key may come
+/// from the checkpoint and from the journal.
 fn last_of_each(records: &[Vec<u8>]) -> Vec<u8> {
     let mut keys: Vec<u8> = records.iter().map(|record| record[0]).collect();
     keys.dedup();

@@ -1,4 +1,5 @@
-//! Hundreds of damaged directories: each is refused, or opens with all that was not cut off.
+//! Damages a directory in hundreds of ways. Each time, the journal is refused, or it opens with all
+//! records before a reported truncation.
 
 use aurora_discovery_embedded::OpenError;
 use aurora_discovery_embedded::testing::LossyDisk;
@@ -7,7 +8,7 @@ use fastrand::Rng;
 use super::{Opened, dropping_damage, open, open_with, options};
 
 const CHECKPOINT: &str = "checkpoint-0000000002";
-/// It continues the checkpoint, and the last journal continues it.
+/// The journal file that follows the checkpoint. The last journal file follows it.
 const EARLIER: &str = "journal-0000000002";
 const LAST: &str = "journal-0000000003";
 
@@ -93,7 +94,8 @@ impl Directory {
             disk.write_file(name, contents.to_vec());
             disk
         };
-        // No format that writes data once can tell this from an end that was never written.
+        // If the file is cut exactly at the end of a batch, it looks like a file to which no more
+        // was written. This loss cannot be detected.
         let ends_at_a_batch = name == LAST && self.complete_ends.iter().any(|end| end == used(contents));
         let dropped = open_with(&mutated(), dropping_damage()).unwrap();
         assert!(is_subsequence(&dropped.records, &self.records), "{mutation}");

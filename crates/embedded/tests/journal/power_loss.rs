@@ -109,8 +109,8 @@ impl Run {
         }
     }
 
-    /// The disk fails for a while. Changes that were not acknowledged are undone, and must stay
-    /// undone.
+    /// Makes the disk fail for a while. Changes that were not acknowledged are undone, and must
+    /// stay undone.
     fn fail_for_a_while(&mut self, disk: &LossyDisk, opened: &Opened, rng: &mut Rng) {
         self.await_pending();
         let before = self.changes.len();

@@ -32,7 +32,8 @@ type State = Option<u16>;
 #[derive(Clone, Debug, Default)]
 struct Expected {
     acknowledged: State,
-    /// Requested later and never acknowledged, so each of these may have happened or not.
+    /// The states from later requests that were never acknowledged. Each of these requests may have
+    /// taken effect or not.
     possible: Vec<State>,
 }
 
@@ -180,7 +181,7 @@ impl Simulation {
             tokio::task::yield_now().await;
         }
         if !self.disk.has_lost_power() {
-            // Once the journal has healed, refused changes have not happened and never will.
+            // Once the journal has healed, it is certain that refused changes did not take effect.
             self.peers.iter_mut().for_each(|peer| peer.possible.clear());
         }
     }

@@ -1,4 +1,4 @@
-//! A disk that is small compared with a day's writes, but large enough for the peers.
+//! Tests on a disk that is small compared with a day's writes, but large enough for all peers.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,5 +1,5 @@
-//! Data directories of released versions open without loss. `scripts/make-fixture` adds those of
-//! the next release.
+//! Tests that data directories of released versions open without loss. `scripts/make-fixture` adds
+//! a directory for the next release.
 
 #![allow(clippy::panic, clippy::unwrap_used, reason = "a directory that does not open fails the test")]
 

@@ -4,7 +4,7 @@
 //! tell the service. Each costs it as much as a request that it passes on.
 
 /// What an HTTP/2 client sends first (RFC 9113, 3.4).
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The length of the fields before the payload of each frame: length, type, flags and stream.
 const FRAME_HEADER_BYTES: usize = 9;
 const HEADERS: u8 = 1;

@@ -3,12 +3,18 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::task::coop::poll_proceed;
 
 use super::heads::HeadCounter;
 use super::state::ConnectionState;
+
+/// How much of its budget a task spends on the head of an HTTP/2 request. The runtime gives a task a
+/// budget of 128 each time it runs, so other tasks run after four heads. A head can refer to another
+/// header thousands of times and take as long to decode as a hundred usual requests.
+const HEAD_COST: usize = 32;
 
 /// An I/O stream that records reads and writes in the state of its connection.
 #[derive(Debug)]
@@ -46,15 +52,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        // A TLS stream can have more data without asking the socket, which would check the budget.
+        let budget = ready!(poll_proceed(context));
         // A read may complete without data, at the end of the stream.
         let before = buffer.filled().len();
         let this = &mut *self;
         let polled = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if polled.is_ready() {
+            budget.made_progress();
+        }
         let received = &buffer.filled()[before..];
         if !received.is_empty() {
             this.state.bytes_received(received.len());
             let heads = this.heads.count(received);
             this.state.heads_received(heads);
+            spend_budget(heads * HEAD_COST, context);
             // The library would decode all that has arrived before the connection's deadline is
             // computed.
             if this.state.has_too_many_refused_heads() {
@@ -62,6 +74,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for MonitoredIo<S> {
             }
         }
         polled
+    }
+}
+
+/// Spends up to `units` of the task's budget. When none is left, the runtime runs the task again after
+/// the others.
+fn spend_budget(units: usize, context: &mut Context<'_>) {
+    for _ in 0..units {
+        let Poll::Ready(unit) = poll_proceed(context) else { return };
+        unit.made_progress();
     }
 }
 
@@ -100,5 +121,41 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for MonitoredIo<S> {
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
         self.record_if_blocked(shut)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use tokio::task::coop::has_budget_remaining;
+
+    use super::super::heads::PREFACE;
+    use super::super::state::Timeouts;
+    use super::*;
+    use crate::options::ServerOptions;
+
+    /// How often a task reads one head before it must let others run.
+    async fn reads_at_once(heads: u8) -> usize {
+        let empty_heads = (1..=heads).map(|head| [0, 0, 0, 1, 0, 0, 0, 0, 2 * head - 1]);
+        let bytes = [PREFACE.to_vec(), empty_heads.flatten().collect()].concat();
+        let state = ConnectionState::new(Timeouts::from(&ServerOptions::default()));
+        let mut io = MonitoredIo::new(&bytes[..], Arc::new(state));
+        let mut read = async |length: usize| {
+            let mut bytes = vec![0; length];
+            let mut buffer = ReadBuf::new(&mut bytes);
+            poll_fn(|context| Poll::Ready(Pin::new(&mut io).poll_read(context, &mut buffer).is_ready())).await
+        };
+        assert!(read(PREFACE.len()).await);
+        let mut reads = 0;
+        while has_budget_remaining() && read(9).await {
+            reads += 1;
+        }
+        reads
+    }
+
+    #[tokio::test]
+    async fn a_task_that_reads_heads_lets_others_run_after_a_few() {
+        assert_eq!(tokio::spawn(reads_at_once(100)).await.unwrap(), 4);
     }
 }

@@ -83,7 +83,7 @@ fn an_operators_default_order_applies_to_requests_without_one() {
     };
     assert_eq!(inline("{}"), Order::Diverse);
     assert_eq!(inline(r#"{"order":"sample"}"#), Order::Sample);
-    // Clients leave out the contract's default, so that the operator's applies.
+    // Clients omit the API's default order, so that the operator's default applies.
     let written = serde_json::to_string(&DiscoverRequest::new(20)).unwrap();
     assert!(!written.contains("order"), "{written}");
 }

@@ -9,7 +9,7 @@ use crate::object::{Object, string};
 use crate::request::{discover, lease_token};
 use crate::{DiscoverBounds, DiscoverRequest, Invalid, LeaseToken, Refusal, RegisterRequest, Ttl};
 
-/// The keys of a registration, which a signed one has in its payload.
+/// The keys that a signed registration must have in its payload, and not beside `signed`.
 const SIGNED_KEYS: [&str; 8] =
     ["peer_id", "address", "port", "archetypes", "metadata", "ttl_seconds", "token_only", "mail"];
 
@@ -28,7 +28,8 @@ pub struct SignedRegisterRequest {
     /// The signed registration.
     #[serde(serialize_with = "as_text")]
     pub signed: SignedRecord,
-    /// The token of the registration that the first signature of a name replaces.
+    /// The current lease token of the peer. It is needed when the first signed registration of a
+    /// name replaces an unsigned one that still holds the name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
     /// A request for peers to list in the same response.
@@ -41,7 +42,7 @@ fn as_text<S: Serializer>(record: &SignedRecord, serializer: S) -> Result<S::Ok,
 }
 
 impl RegisterBody {
-    /// Takes the request for peers out of the body.
+    /// Removes the request for peers from the body and returns it.
     pub fn take_discover(&mut self) -> Option<DiscoverRequest> {
         match self {
             Self::Unsigned(request) => request.discover.take(),

@@ -1,4 +1,5 @@
-//! Compact JWS (RFC 7515), restricted to what a signed registration may use.
+//! Compact JWS (RFC 7515), restricted to the header parameters and the algorithm that signed
+//! registrations use.
 
 use std::borrow::Cow;
 
@@ -10,7 +11,7 @@ use crate::key::SIGNATURE_LEN;
 use crate::object::{Object, string};
 use crate::{Code, Invalid, PublicKey, Refusal, SecretKey};
 
-/// A JWS that has the right form. Its signature is not verified yet.
+/// A JWS that has been parsed. Its signature has not been verified.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Jws {
     /// The whole text.
@@ -38,7 +39,8 @@ impl Jws {
             return Err(malformed());
         };
         let signed_len = header.len() + 1 + payload.len();
-        // Padding and unused bits are refused, so that a JWS has one text.
+        // Padding and unused bits that are not zero are refused, so that each JWS has exactly one
+        // text form.
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed());
         let decode_text = |part: &str| String::from_utf8(decode(part)?).map_err(|_| malformed());
         let (header, payload) = (decode_text(header)?, decode_text(payload)?);
@@ -68,7 +70,7 @@ impl Jws {
     }
 }
 
-/// A refusal of what a signature depends on.
+/// A refusal with the code `invalid_signature`.
 pub(super) fn invalid_signature(field: &'static str, rule: &str) -> Refusal {
     Refusal {
         code: Code::InvalidSignature,
@@ -77,14 +79,15 @@ pub(super) fn invalid_signature(field: &'static str, rule: &str) -> Refusal {
     }
 }
 
-/// The key that a header names. Parameters that change nothing about the signature are ignored.
+/// Checks a header and returns the key that it names. Parameters that do not affect the
+/// verification, such as `jku`, are ignored.
 fn key_of(header: &str, typ: &str, field: &'static str) -> Result<PublicKey, Refusal> {
     let header = Object::in_text(header, field)?;
     if header.has("crit") {
         return Err(invalid_signature(field, "must have no crit in its header: no extension is supported"));
     }
     let is = |name: &str, values: &[&str]| text_of(&header, name).is_some_and(|v| values.contains(&&*v));
-    // RFC 9864 has replaced EdDSA by Ed25519, and older libraries still write it.
+    // RFC 9864 replaced the name EdDSA by Ed25519. Older libraries still write EdDSA.
     if !is("alg", &["Ed25519", "EdDSA"]) {
         return Err(invalid_signature(field, "must have the alg Ed25519 in its header"));
     }

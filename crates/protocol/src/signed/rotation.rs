@@ -1,8 +1,8 @@
-//! Rotation: the old key of a name says that a new one replaces it.
+//! Key rotation: the old key of a name signs a statement that a new key replaces it.
 //!
 //! The statement is a JWS of the type `aurora-rotation+jws` by the old key. Its payload names the
-//! peer, the new key, and the `seq` of the one record that may carry it, so that it can't be used
-//! again after the name has moved on.
+//! peer, the new key, and the `seq` of the one record that may contain the statement. Because of
+//! the `seq`, nobody can use the statement again after the name has been rotated to another key.
 
 use super::jws::{Jws, invalid_signature};
 use super::{SignedRecord, safe_integer};
@@ -14,7 +14,8 @@ const ROTATION_TYPE: &str = "aurora-rotation+jws";
 const FIELD: &str = "signed.replaces";
 const PATH: &str = "signed.replaces.";
 
-/// The key that the statement `text` replaces by the key of `record`. Verifies its signature.
+/// Checks that the statement `text` belongs to `record`, verifies its signature, and returns the
+/// old key, which signed it.
 pub(super) fn old_key(text: &str, record: &SignedRecord) -> Result<PublicKey, Refusal> {
     let jws = Jws::parse(text, ROTATION_TYPE, FIELD)?;
     let payload = Object::in_text(&jws.payload, PATH)?;
@@ -28,7 +29,7 @@ pub(super) fn old_key(text: &str, record: &SignedRecord) -> Result<PublicKey, Re
     jws.verify()
 }
 
-/// The statement that `new` replaces `old`.
+/// Signs the statement that `new` replaces `old` in the record `seq` of `peer`.
 pub(super) fn sign(peer: &PeerId, seq: u64, old: &SecretKey, new: PublicKey) -> String {
     let payload = serde_json::json!({ "peer_id": peer, "key": new, "seq": seq });
     Jws::sign(&payload.to_string(), ROTATION_TYPE, old)

@@ -1,4 +1,4 @@
-//! Making signed registrations.
+//! Signing registrations.
 
 use serde::Serialize;
 
@@ -9,19 +9,19 @@ use super::jws::Jws;
 use super::{Freshness, RECORD_TYPE, SignedRecord, SignedTokenHash, rotation};
 use crate::{Refusal, RegisterRequest, SecretKey};
 
-/// What a signed registration has in addition to the registration.
+/// The values that a signed registration contains in addition to the registration.
 #[derive(Clone, Debug)]
 pub struct RecordTerms<'a> {
-    /// The number of the record, above those of all earlier ones. By convention the time in
-    /// milliseconds since the Unix epoch.
+    /// The sequence number of the record. It must be higher than those of all earlier records of
+    /// the peer. By convention it is the time in milliseconds since the Unix epoch.
     pub seq: u64,
-    /// How the record shows that it is recent.
+    /// The evidence that the record is recent.
     pub freshness: Freshness,
-    /// The hash of the token with which the peer will renew and deregister.
+    /// The hash of the lease token with which the peer will renew its lease and deregister.
     pub token_hash: SignedTokenHash,
-    /// The service that the record is for, if for one only.
+    /// The name of the only service that may accept the record. `None` if any service may.
     pub audience: Option<&'a str>,
-    /// The key that has signed this peer's records so far, if this record changes it.
+    /// The old key, if this record replaces the key of the peer by another one.
     pub replaces: Option<&'a SecretKey>,
 }
 
@@ -42,7 +42,8 @@ struct Payload<'a> {
 }
 
 impl SignedRecord {
-    /// Signs a registration. Its `lease_token`, `token_only` and `discover` are left out.
+    /// Signs a registration. The record does not contain its `lease_token`, `token_only` and
+    /// `discover`.
     ///
     /// # Errors
     /// A [`Refusal`] if the record would not be accepted, for example because `seq` is too large.
@@ -68,7 +69,8 @@ impl SignedRecord {
             replaces,
             registration: &public,
         };
-        // Serializing text and numbers never fails. Parsing the result would fail otherwise.
+        // Serializing text and numbers never fails. If it did, parsing the empty payload would
+        // fail.
         let payload = serde_json::to_string(&payload).unwrap_or_default();
         Self::parse(&Jws::sign(&payload, RECORD_TYPE, key))
     }

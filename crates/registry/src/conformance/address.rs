@@ -1,10 +1,11 @@
-//! Bounds per published address: the network cannot be directed at a victim.
+//! Bounds on the peers that publish one address. They prevent peers from directing the network at a
+//! victim.
 
 use super::Subject;
 use super::harness::{Harness, PutRequestBuilder as _, at, claim_from, peer, renewed};
 use crate::{ExceededLimit, Limits, PutRequest, PutResult};
 
-/// The address of a host that peers from elsewhere publish.
+/// The address of a victim. The peers that publish it register from other addresses.
 const VICTIM: &str = "192.0.2.80";
 const PORT: u16 = 80;
 /// Small bounds per address and port, and per address.

@@ -7,9 +7,9 @@ use super::harness::{Harness, PutRequestBuilder as _, all_peers, at, id, peer, p
 use super::statistics::assert_uniform;
 use crate::{Query, Total};
 
-/// The peers of one network.
+/// The number of peers that share one network.
 const CROWD: u32 = 60;
-/// The peers that are alone in their networks.
+/// The number of peers that are each alone in their network.
 const ALONE: u32 = 12;
 const LIMIT: usize = 10;
 
@@ -42,8 +42,9 @@ pub async fn half_of_a_diverse_sample_comes_from_different_networks(subject: &dy
         for _ in 0..harness.guarantees.scale.draws / 10 {
             let listed = harness.sample(&diverse(query.clone(), LIMIT), at(0)).await.ids();
             assert_eq!(listed.len(), LIMIT);
-            // Five places go to different networks, of which the crowd has one. A uniform sample
-            // lists fewer than two of these peers on average.
+            // Five of the ten peers come from different networks, and the crowd is in only one of
+            // these. A uniform sample would list fewer than two peers from outside the crowd on
+            // average.
             let alone = listed.iter().filter(|name| is_alone(name)).count();
             assert!(alone >= 4, "{listed:?}");
         }
@@ -60,8 +61,9 @@ pub async fn each_peer_keeps_half_of_its_uniform_rate_in_diverse_samples(subject
                 *counts.entry(name).or_default() += 1;
             }
         }
-        // The uniform half alone lists a peer in 5 of 72 samples. Of the crowd, the other half lists
-        // one more peer in some samples, and all peers of the crowd are equally likely.
+        // The uniform half lists each peer in 5 of 72 samples. The other half lists at most one
+        // peer of the crowd in each sample. All peers of the crowd are equally likely to be that
+        // peer.
         counts.retain(|name, _| !is_alone(name));
         let listed: u32 = counts.values().sum();
         let (least, most) = (draws * 5 * CROWD / (CROWD + ALONE), draws * 6);

@@ -1,4 +1,4 @@
-//! Enumerations: each peer is listed once, whatever other peers come and go.
+//! Enumerations: each peer is listed once, even while other peers come and go.
 
 use super::Subject;
 use super::harness::{

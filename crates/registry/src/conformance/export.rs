@@ -1,4 +1,5 @@
-//! Moving peers from one store to another. A crate that writes a store calls it in its tests.
+//! Cases about moving peers from one store to another. They need two stores, so they are not a part
+//! of the suite. The crate of a store calls them in its own tests.
 
 use aurora_discovery_protocol::Timestamp;
 
@@ -48,7 +49,8 @@ async fn register_each_kind(harness: &Harness) {
     harness.renew_as("plain", &claim_with(token(2), OTHER_SOURCE), at(90)).await;
 }
 
-/// All that a store keeps of a peer moves to another store, whose rules are then the same.
+/// Everything that a store keeps of a peer moves to another store. The other store then decides
+/// about the peer in the same way.
 pub async fn peers_move_to_another_store_with_all_that_is_kept_of_them(from: &dyn Subject, to: &dyn Subject) {
     let now = at(100);
     let (source, target) = (Harness::open(from).await, Harness::open(to).await);

@@ -49,7 +49,8 @@ pub enum PairDistribution {
 }
 
 impl FairnessTest {
-    /// In a longer test, the leases that must outlast it would end.
+    /// The maximum number of rounds. In a longer test, leases would end that must last until the
+    /// end of the test.
     pub const MAX_ROUNDS: u32 = 30;
 }
 

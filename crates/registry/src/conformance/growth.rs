@@ -1,4 +1,5 @@
-//! Growth: a member may keep or reduce what it has, and counts as a newcomer for what it adds.
+//! Growth: a member may always keep or reduce what it has. For what it adds, it counts as a
+//! newcomer.
 
 use super::Subject;
 use super::harness::{

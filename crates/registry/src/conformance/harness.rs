@@ -1,4 +1,4 @@
-//! Helpers that the cases share.
+//! Helpers for the cases.
 
 use std::sync::Arc;
 
@@ -16,8 +16,8 @@ pub(super) use request::{
     PutRequestBuilder, archetype, claim_from, claim_with, id, key_of, on_page, peer, token,
 };
 
-/// An odd millisecond in the year 2100, so that no store that also reads the wall clock considers
-/// it past.
+/// The time at which each case starts. It is not a whole second. It is in the year 2100, so that it
+/// is in the future even for a store that also reads the wall clock.
 const START_MILLIS: u64 = 4_102_444_800_123;
 /// The source of peers, unless a case says otherwise.
 pub(super) const HOLDER_SOURCE: &str = "203.0.113.1";

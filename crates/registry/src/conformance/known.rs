@@ -68,7 +68,8 @@ pub async fn registering_a_known_peer_again_evicts_no_peer(subject: &dyn Subject
     assert_eq!(revivable(&harness, &["p0", "p1"], 1_101).await, ["p0", "p1"]);
 }
 
-/// A neighbour behind the same address has as many dormant peers as it may have.
+/// A neighbour behind the same address registers until their source has as many known peers as it
+/// may have.
 pub async fn the_end_of_a_lease_evicts_no_peer(subject: &dyn Subject) {
     let Some(harness) = with_two_live_peers_per_source(subject).await else { return };
     for (second, pair) in [(0, ["victim", "n0"]), (500, ["n1", "n2"])] {

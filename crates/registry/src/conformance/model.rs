@@ -1,6 +1,6 @@
-//! Random histories, checked against a reference model. The model is a map from each peer to the
-//! ranges in which its lease ends and its holder last proved itself. [`crate::Standing`] decides,
-//! in the model as in a store.
+//! Random histories, checked against a reference model. For each peer, the model has the range in
+//! which its lease ends and the range in which its holder last proved itself. As in a store,
+//! [`crate::Standing`] decides in the model which client may change a peer.
 
 use aurora_discovery_protocol::Timestamp;
 use fastrand::Rng;
@@ -18,7 +18,7 @@ use state::Model;
 const IDS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 const ARCHETYPES: [&str; 4] = ["w", "x", "y", "z"];
 /// Two sources in one IPv4 network, two addresses of one IPv6 source, another source in their
-/// network, and two sources that are near none of these.
+/// network, and two sources outside these networks.
 const SOURCES: [&str; 7] = [
     "203.0.113.1",
     "203.0.113.200",
@@ -28,7 +28,8 @@ const SOURCES: [&str; 7] = [
     "198.51.100.7",
     STRANGER,
 ];
-/// A source from which no peer registers in the middle of [`History::outlive_the_proof`].
+/// The source of the heartbeats in [`History::outlive_the_proof`]. No peer registers while they are
+/// sent.
 const STRANGER: &str = "192.0.2.9";
 /// The `Origin` headers of pages.
 const ORIGINS: [&str; 3] = ["https://one.example", "https://two.example", "null"];

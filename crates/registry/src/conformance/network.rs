@@ -1,4 +1,5 @@
-//! Bounds per network: a provider assigns one client many sources.
+//! Bounds on the peers of one network. They are needed because a provider may assign many sources
+//! to one client.
 
 use super::Subject;
 use super::harness::{

@@ -1,4 +1,4 @@
-//! What operators do: evicting peers, and the list of blocks.
+//! The operations of operators: evicting peers, and replacing the list of blocks.
 
 use aurora_discovery_protocol::{Subject as Evictee, Timestamp};
 

@@ -1,4 +1,4 @@
-//! Proven and unproven heartbeats, and names without proof for twelve leases.
+//! Proven and unproven heartbeats, and peers whose holder has not proved itself for twelve leases.
 
 use super::Subject;
 use super::harness::{
@@ -9,7 +9,8 @@ use crate::{Claim, Held, PutRequest, PutResult, Removal, Renewal};
 
 /// The time without proof after which any client may replace a peer, in seconds.
 const UNPROVEN: u64 = 12 * TTL;
-/// The interval of heartbeats in these cases, in seconds. A store writes the lease each time.
+/// The interval of heartbeats in these cases, in seconds. It is so long that a store has to write
+/// the lease each time.
 const INTERVAL: usize = 150;
 /// A client that tries to take names over.
 const TAKER: &str = "192.0.2.200";
@@ -34,8 +35,9 @@ impl Harness {
         assert!(matches!(in_time, PutResult::Stored { .. }), "{name} was not replaced: {in_time:?}");
     }
 
-    /// Registers a peer at `start`, lets it send one heartbeat with `claim` in the course of many
-    /// unproven ones, and asserts that this heartbeat is proven, or not.
+    /// Registers a peer at `start` and keeps it alive by unproven heartbeats, among which one
+    /// heartbeat with `claim` is sent. Asserts that this one is proven if `proven` is set, and
+    /// unproven otherwise.
     async fn assert_proof(&self, start: u64, put: &PutRequest, claim: &Claim, proven: bool) {
         let name = put.registration.peer_id.as_str();
         let heartbeat = start + 3_000;

@@ -23,7 +23,7 @@ fn mine(name: &str, seq: u64) -> PutRequest {
     peer(name).signed_by(MINE, seq)
 }
 
-/// The same registration, by a key that replaces the key of number `old`.
+/// The same registration, with the statement that its key replaces the key of number `old`.
 fn replacing(old: u8, put: PutRequest) -> PutRequest {
     let Signing::Signed(signature) = put.signing else { panic!("the registration is signed") };
     let signature = Signature { replaces: Some(key_of(old)), ..signature };
@@ -37,7 +37,7 @@ impl Harness {
         listing.peers.into_iter().find(|peer| peer.peer_id.as_str() == name)?.signed
     }
 
-    /// Everyone but the holder of the key `MINE` is refused.
+    /// Asserts that the store refuses every registration that the key `MINE` did not sign.
     async fn assert_locked(&self, name: &str, now: Timestamp) {
         let by_token = peer(name).with_token(token(MINE));
         for attempt in

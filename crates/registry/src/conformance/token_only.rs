@@ -10,7 +10,7 @@ use crate::{Claim, Held, PutRequest, PutResult, Removal, Renewal};
 /// The time for which a name with a lease of [`TTL`] stays reserved, in milliseconds.
 const RESERVED_MILLIS: u64 = 3 * TTL * 1_000;
 
-/// What clients present that do not have the token of [`token_only`].
+/// The claims of clients that do not have the token of a [`token_only`] registration.
 fn other_clients() -> [Claim; 4] {
     [
         claim_from(HOLDER_SOURCE),

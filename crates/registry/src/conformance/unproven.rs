@@ -7,7 +7,8 @@ use super::harness::{
 };
 use crate::{Claim, Limits, PutRequest, Renewal};
 
-/// The lease of these peers must be written to last longer, so that no heartbeat is left out.
+/// A time, in seconds, at which a store cannot skip the write of a heartbeat. A lease of 300 s that
+/// began at 0 ends at 400 s at the latest, and a heartbeat at this time must extend it to 500 s.
 const LATE: u64 = 200;
 
 /// Peer `n`, from a network of its own.

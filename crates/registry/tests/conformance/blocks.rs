@@ -1,4 +1,4 @@
-//! Blocks, as several processes with one store obey them.
+//! Tests that all processes that share a store enforce a block.
 
 use std::sync::Arc;
 

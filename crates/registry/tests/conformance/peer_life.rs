@@ -71,7 +71,7 @@ fn on_page(origin: &str, claim: Claim) -> Claim {
     Claim { page: WebOrigin::of_header(origin.as_bytes()), ..claim }
 }
 
-/// The claims that give a proof when they come with `request`.
+/// The claims that count as `proof` in a request of this kind.
 fn claims(proof: &str, request: &str) -> Vec<Claim> {
     let page = on_page("https://app.example", from(HOME));
     let (wrong_home, wrong_away) = (with(2, from(HOME)), with(2, from(AWAY)));
@@ -187,7 +187,7 @@ impl World {
         }
     }
 
-    /// Lets time pass until an event.
+    /// Advances the time to an event.
     async fn pass(&mut self, event: &str) {
         let end = self.standing().unwrap().expires_at;
         match event {
@@ -262,7 +262,8 @@ async fn the_table_has_one_row_per_request_and_state_and_agrees_with_the_code() 
     }
 }
 
-/// Plays a row with each of `claims`. Each of its next states must be reached.
+/// Sends the request of a row with each of `claims`, and compares the response and the next state
+/// with the row. Each next state in the row must be reached.
 async fn follow(row: &Row, claims: &[Claim]) {
     let mut reached = BTreeSet::new();
     for claim in claims {

@@ -93,12 +93,12 @@ impl Reference {
         Self { fault: Some(fault), ..Self::correct() }
     }
 
-    /// The same store, as processes that share it see it. Clones have the same peers.
+    /// The same store, claiming that other processes share its peers. Clones have the same peers.
     pub(crate) fn shared(self) -> Self {
         Self { shared: true, ..self }
     }
 
-    /// What decides who may change a peer that has not been deleted yet.
+    /// The standing of a peer. `None` if the peer was deleted.
     pub(crate) fn standing_of(&self, id: &PeerId) -> Option<Standing> {
         self.peers().get(id).map(Entry::standing)
     }

@@ -1,5 +1,5 @@
-//! Signed registrations through the registry: what it checks before the store, and the vectors that
-//! other libraries made.
+//! Tests of signed registrations: the checks that the registry makes before it calls the store, and
+//! test vectors that other libraries made.
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! The storage of all peers. Each has a fixed slot for as long as it is known.
+//! The memory in which all peers are stored. Each peer has a fixed slot for as long as it is known.
 //!
 //! A sample reads one random place per listed peer, and spends its time waiting for memory. So each
 //! peer is stored in one place: the slot number determines the address without a look-up table, and
@@ -99,7 +99,7 @@ impl Arena {
         }
     }
 
-    /// What is kept of a peer's signature, if it signed.
+    /// The lock and the record of a peer, if it signed.
     #[inline]
     pub(crate) fn signature(&self, slot: u32) -> Option<StoredSignature<'_>> {
         let tail = self.tail(slot);
@@ -114,7 +114,7 @@ impl Arena {
         self.signature(slot).is_some_and(|signed| signed.lock.is_tombstone())
     }
 
-    /// Replaces what is kept of a peer's signature.
+    /// Replaces the lock and the record of a peer.
     pub(crate) fn set_signature(&mut self, slot: u32, signed: &SignedPeer) {
         let (slot, tail) = self.slot_and_tail_mut(slot);
         tail.long_text = signature::append(&tail.long_text[..slot.len_in_tail()], signed);

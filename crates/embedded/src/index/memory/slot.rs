@@ -6,8 +6,9 @@ use aurora_discovery_protocol::{EncodedPeer, Timestamp, Ttl, View};
 
 use super::super::undiscovered::LastListed;
 
-/// A peer or a vacancy: all data that listing and renewing the peer reads, in adjacent cache lines.
-/// A text that is too long is stored in the slot's [`Tail`](super::tail::Tail).
+/// The slot of a peer, or a vacant slot. It has all data that listing and renewing the peer reads,
+/// in adjacent cache lines. A text that is too long is stored in the slot's
+/// [`Tail`](super::tail::Tail).
 ///
 /// Aligned to four cache lines, because the time of a listing depends on the number of cache lines
 /// that it waits for.
@@ -109,7 +110,8 @@ impl Slot {
     }
 
     /// Reads one byte of each cache line, which fetches the slot into the cache. The number of
-    /// reads is constant, so that no misprediction stops the processor from running ahead.
+    /// reads is constant, so that no mispredicted branch keeps the processor from requesting the
+    /// next slots early.
     pub(crate) fn touch(&self) -> u8 {
         const LINE: usize = 64;
         const SECOND: usize = LINE - Slot::HEAD;

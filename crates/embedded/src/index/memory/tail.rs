@@ -32,20 +32,21 @@ pub(crate) struct Tail {
     /// address.
     pub(crate) host_key: u64,
     pub(crate) memberships: Memberships,
-    /// The text, if it does not fit into the slot. If the peer signed, what is kept of that follows.
-    /// Otherwise empty.
+    /// The text, if it does not fit into the slot. If the peer signed, its lock and its record
+    /// follow. Empty if there is neither.
     pub(crate) long_text: Box<[u8]>,
 }
 
-/// What may change a registration in addition to the address that it came from.
+/// What a client has to present to change a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Protection {
-    /// The lease token.
+    /// The lease token, or a request from the address that the registration came from.
     Address,
-    /// Only the lease token.
+    /// The lease token.
     TokenOnly,
-    /// A signature; and only the lease token renews and deregisters the peer.
+    /// A signature to replace the registration, and the lease token to renew or deregister the
+    /// peer.
     Signed,
 }
 
@@ -122,7 +123,7 @@ impl Tail {
         self.memberships.as_slice().iter().any(|membership| membership.archetype == archetype)
     }
 
-    /// Bytes that the peer counts against the limit.
+    /// The size of the peer in bytes, as it counts against `max_bytes`.
     pub(crate) fn cost(&self) -> u64 {
         cost(self.long_text.len(), self.memberships.as_slice().len(), self.host_key)
     }
@@ -137,14 +138,15 @@ impl Tail {
 /// rounding.
 pub(crate) const ALLOCATION: u64 = 16;
 
-/// Bytes that a peer counts against the limit, from the length of what its tail allocates for its
-/// text and its signature, the number of its archetypes, and the key of its published host. An archetype that the index does not have yet
-/// counts in addition, in its table.
+/// The size of a peer in bytes, as it counts against `max_bytes`. `allocated` is the length of
+/// `long_text`, `archetypes` the number of archetypes, and `host_key` the key of the published
+/// host. The archetypes themselves count in addition, in the table of archetypes.
 ///
-/// The constants are rounded from what the store takes at a million peers.
+/// The constants are rounded from the memory that the store takes with a million peers.
 pub(crate) fn cost(allocated: usize, archetypes: usize, host_key: u64) -> u64 {
-    /// The slot, the tail, and the entries in the table of ids, the dense arrays and the schedule, of
-    /// a peer that is alone in its source and network, but not in its wide network.
+    /// The slot, the tail, and the entries in the table of ids, the dense arrays, the schedule, and
+    /// the counts of its source and networks. The peer is assumed to be the only one of its source
+    /// and its network, but not of its wide network.
     const PEER: u64 = 472;
     const ARCHETYPE: u64 = 24;
     /// The four counts of a published address that no other peer publishes.

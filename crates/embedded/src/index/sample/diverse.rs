@@ -1,8 +1,9 @@
 //! Diverse samples: half uniform, half from different wide networks.
 //!
 //! A query for all peers draws from all networks, which [`NetworkLists`] keeps. There are no such
-//! lists per archetype, because a peer would have a place in several: a query by archetype draws a
-//! uniform sample of candidates, and its networks are those of the candidates.
+//! lists per archetype, because they would take memory for each archetype of each peer. A query by
+//! archetype therefore draws a uniform sample of candidates, and draws from the networks of these
+//! candidates.
 //!
 //! [`NetworkLists`]: super::super::networks::NetworkLists
 
@@ -52,13 +53,14 @@ impl Index {
         while from_networks.len() < different
             && let Some(network) = networks.next(random)
         {
-            // All draws of a sample hit a listed peer at most as often as there are listed peers, so
-            // the cost stays proportional to the size of the sample.
+            // A draw within a network is rejected only if it hits a listed peer. Each network is
+            // drawn at most once, so each listed peer is hit at most once. The cost therefore stays
+            // proportional to the size of the sample.
             let members = self.networks.at(network);
             let mut draws = Draws::new(u32::try_from(members.len()).unwrap_or(u32::MAX), 1);
             from_networks.extend(take_unlisted(members, &mut draws, 1, &mut listed, random));
         }
-        // There are too few networks. The uniform draws go on.
+        // If there are too few networks, the uniform draws continue.
         let missing = different - from_networks.len();
         from_networks.extend(take_unlisted(live.as_slice(), &mut draws, missing, &mut listed, random));
         (interleave(uniform, from_networks), total_of_one(live, excluded))

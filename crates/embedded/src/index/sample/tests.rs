@@ -227,7 +227,8 @@ fn the_estimated_total_of_a_union_is_unbiased() {
     let totals = (0..1_000).map(|_| index.sample(&query, NOW).total);
     let sum: u64 =
         totals.inspect(|total| assert!(matches!(total, Total::Estimate(_)))).map(Total::value).sum();
-    // The mean of a thousand estimates of 1,800 places, of which 5 in 9 count, by 64 draws each,
-    // has a standard deviation of 3.5. It is off by 20 once in a hundred million runs.
+    // The query has 1,800 positions, of which 5 in 9 count. The mean of a thousand estimates from
+    // 64 draws each has a standard deviation of 3.5. It is off by 20 once in a hundred million
+    // runs.
     assert!((980..1_020).contains(&(sum / 1_000)), "{sum}");
 }

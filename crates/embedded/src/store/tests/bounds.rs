@@ -1,4 +1,4 @@
-//! Bounds: what a registration may add, and which dormant peers make room for it.
+//! Tests of the bounds: what a registration may add, and which dormant peers are evicted for it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

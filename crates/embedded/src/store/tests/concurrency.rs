@@ -1,4 +1,5 @@
-//! Threads call all operations of a store concurrently, and its invariants hold afterwards.
+//! Tests in which threads call all operations of a store concurrently. Afterwards, the invariants
+//! of the index must hold.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

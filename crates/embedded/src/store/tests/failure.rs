@@ -37,7 +37,7 @@ fn begin<'a, T>(
     operation
 }
 
-/// Waits until the journal has healed by itself.
+/// Lets the disk work again, and waits until the journal has healed.
 fn heal(store: &EmbeddedStore, disk: &LossyDisk) {
     disk.set_sync_fails(false);
     while block_on(store.health()).is_err() {
@@ -122,7 +122,7 @@ fn a_failed_replacement_leaves_the_peer_as_it_was() {
     let disk = LossyDisk::new(1);
     let store = open(&disk, at(0));
     store.put_now(put("p", HOME, &["old"]), at(0));
-    // A stranger keeps it alive without proof, and the last page that lists it is old.
+    // A stranger keeps the peer alive without proof, and the last page that listed the peer is old.
     store.renew_as("p", &claim("198.51.100.1", None), at(200));
     listed(&store, &["old"], at(200));
     let state = || {

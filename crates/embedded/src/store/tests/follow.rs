@@ -1,5 +1,5 @@
-//! A client that follows the changes always knows the live peers. Tested with random histories and
-//! with threads.
+//! Tests that a client that follows the changes always knows the live peers, with random histories
+//! and with threads.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,11 +31,12 @@ struct Follower {
     watch: Box<dyn Watch>,
     /// The peers as the watch reports them.
     watched: BTreeMap<String, Content>,
-    /// Whether each read takes all changes that there are. The end of a page may lie between changes
-    /// that are merged later, and then a known peer may be reported as joined.
+    /// Whether each read takes all available changes. If it does not, a page may end between
+    /// changes that are merged later, and a peer that the client knows may then be reported as
+    /// joined.
     whole: bool,
-    /// Whether the client has caught up since its enumeration. From then on every change must be
-    /// new to it, if it reads all of them each time.
+    /// Whether the client has read all changes since its enumeration. From then on, if it reads all
+    /// available changes each time, no change may tell it something that it knows already.
     exact: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Proofs of the holder, and the peers that unproven heartbeats keep alive.
+//! Tests of what proves the holder, and of the limit on peers that unproven heartbeats keep alive.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ fn within(max_peers_per_source: u32) -> Arc<EmbeddedStore> {
     EmbeddedStore::in_memory(Limits { max_peers_per_source, ..Limits::default() })
 }
 
-/// Registers peers from sources of their own in one network.
+/// Registers peers, each from a different source in one network.
 fn register(store: &EmbeddedStore, peers: &[&str], now: u64) {
     for (n, peer) in (1..).zip(peers) {
         let placement = store.put_now(put(peer, &format!("203.0.113.{n}"), &[]), at(now));

@@ -1,5 +1,5 @@
-//! Random histories against a small reference model. In addition to the conformance suite, the
-//! clock goes back, power is lost, and the invariants of the index are checked.
+//! Compares random histories with a small reference model. Unlike in the conformance suite, the
+//! clock may also go back, the power may fail, and the invariants of the index are checked.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;

@@ -21,8 +21,8 @@ pub(super) struct PairCounts {
 
 /// The counts of one round, by the indices of the watched peers.
 struct Round {
-    /// The number of samples that the peer requested. It cannot be in them, so that they do not
-    /// count.
+    /// The number of samples that the peer requested. They cannot list the peer, so they do not
+    /// count for its pairs.
     requested: Vec<u64>,
     /// The number of samples that the first peer requested and that listed the second.
     requested_and_listed: Vec<Vec<u64>>,

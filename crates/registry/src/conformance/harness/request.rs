@@ -1,4 +1,4 @@
-//! What peers and callers send to a store.
+//! Registrations and claims that the cases send to a store.
 
 use std::net::IpAddr;
 
@@ -21,8 +21,8 @@ pub(in crate::conformance) fn token(byte: u8) -> TokenHash {
     TokenHash::from_bytes([byte; TokenHash::LEN])
 }
 
-/// The registration of a peer from [`HOLDER_SOURCE`] that publishes this address and has a lease of
-/// [`TTL`](super::TTL).
+/// The registration of a peer that registers from [`HOLDER_SOURCE`], publishes that address, and
+/// has a lease of [`TTL`](super::TTL).
 pub(in crate::conformance) fn peer(name: &str) -> PutRequest {
     let registration = Registration {
         peer_id: id(name),
@@ -60,7 +60,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an IP address")
 }
 
-/// The key of a number.
+/// The public key whose bytes all have this value.
 pub(in crate::conformance) fn key_of(number: u8) -> PublicKey {
     PublicKey::from_bytes([number; PublicKey::LEN])
 }
@@ -100,7 +100,7 @@ impl PutRequestBuilder for PutRequest {
         Self { token_only: true, ..self }
     }
 
-    /// The registration is signed by the key of this number. Its token is that of the same number.
+    /// The registration is signed by the key `key_of(key)`, and its token is `token(key)`.
     fn signed_by(self, key: u8, seq: u64) -> Self {
         let signature = Signature {
             key: key_of(key),

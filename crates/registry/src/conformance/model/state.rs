@@ -1,4 +1,4 @@
-//! The states that the contract allows.
+//! The reference model: the states that the contract allows for each peer.
 
 use std::collections::HashMap;
 
@@ -28,8 +28,9 @@ struct KnownPeer {
     put: PutRequest,
     holder: Holder,
     signed: Option<SignedPeer>,
-    /// When its name was locked. The end of a lock depends on that of the lease, so that it may be
-    /// unknown whether a registration continued the lock.
+    /// When its name was locked. A registration continues a lock that is still in force, and begins
+    /// a new one otherwise. The end of a lock depends on the end of the lease, so the model may not
+    /// know which of the two happened.
     locked: Range,
     lease_end: Range,
     proven_at: Range,
@@ -59,7 +60,7 @@ impl Range {
     }
 }
 
-/// What a result says about the end of a lease.
+/// Narrows the range of a lease's end by what a result of the store shows.
 impl Range {
     fn observed_live(&mut self, now: Timestamp) {
         assert!(now < self.latest, "live at {now:?}, but its lease ended: {self:?}");
@@ -113,14 +114,17 @@ impl KnownPeer {
         self.standing(self.lease_end.latest, self.proven_at.latest, self.locked.earliest)
     }
 
-    /// The store refused a change with `held`. `check` must refuse it in the same way for a
-    /// possible end of the lease, which narrows the range. There may be two such ends: after a
-    /// restart, the end of a reservation can also be that of a lease.
+    /// Records that the store refused a change with `held`. `check` must return the same refusal
+    /// for at least one possible end of the lease. The range is narrowed to the ends for which it
+    /// does. There may be two such ends: after a restart, `held.until` may be the end of a lease or
+    /// of a reservation.
     fn observed_refusal(&mut self, held: Held, check: impl Fn(&Standing) -> Result<(), Held>) {
         let reserved = RESERVED_LEASES * self.put.ttl.as_millis();
         let mut ends =
             [0, reserved, WINDOW_MILLIS, LOCKED_MILLIS].map(|after| held.until.minus_millis(after)).to_vec();
-        // A lock ends as long after the lease as the lease ended after the lock began.
+        // A lock outlasts the lease by the time from the beginning of the lock to the end of the
+        // lease. The end of the lease is therefore halfway between the beginning and the end of the
+        // lock.
         let since = [self.locked.earliest, self.locked.latest];
         ends.extend(since.map(|since| since.plus_millis(held.until.millis_since(since) / 2)));
         let is_possible = |end: &Timestamp| {
@@ -334,7 +338,8 @@ impl Model {
     }
 
     /// Each peer that was live when the store stopped has one whole lease, and the start counts as
-    /// its last proof. The same may be true of a peer that was dormant.
+    /// its last proof. For all other peers the model allows both: the earlier lease and proof, and
+    /// those from the start.
     pub(super) fn restarted(&mut self, stopped: Timestamp, now: Timestamp) {
         for known in self.peers.values_mut().filter(|known| !known.is_tombstone()) {
             let whole = Range::of_lease(known.put.ttl, now);

@@ -1,4 +1,4 @@
-//! The newcomers that the reference store accepts.
+//! The bounds of the reference store: which registrations it accepts.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +18,8 @@ struct Candidate<'p> {
 }
 
 impl Candidate<'_> {
-    /// Whether this is a newcomer for a property, which a member also is if it did not have it.
+    /// Whether the registration counts as a newcomer for a property. A member does if its current
+    /// registration does not have the property.
     fn is_new<T: PartialEq>(&self, property: impl Fn(&Registration, Source) -> T) -> bool {
         let wanted = property(self.registration, self.source);
         self.member.is_none_or(|entry| wanted != property(&entry.put.registration, entry.holder.source))
@@ -202,7 +203,8 @@ impl Reference {
         }
     }
 
-    /// The fault of a store that limits the dormant peers of a source to its limit of live peers.
+    /// Implements the fault `LeaseEndEvicts`: the store allows a source only as many dormant peers
+    /// as it may have live ones.
     pub(super) fn evict_excess_dormant(&self, peers: &mut Peers, now: Timestamp) {
         let bound = usize::try_from(self.limits.max_peers_per_source).unwrap();
         let sources: BTreeSet<_> = peers.values().map(|entry| entry.holder.source).collect();

@@ -32,7 +32,8 @@ pub(crate) enum Fault {
     AcceptsOldRecords,
     /// A client at the holder's address makes the first signature of a live name.
     AddressSigns,
-    /// Each registration starts to hold the name anew.
+    /// Each registration begins a new lock, so that the name no longer counts as held since the
+    /// first one.
     ForgetsHowLongHeld,
     LeavesNoTombstone,
     RestartUnlocks,

@@ -95,7 +95,7 @@ impl Reference {
         kept >= bound && bound > 0 && !loopback && !already && !self.is(Fault::UnboundedUnproven)
     }
 
-    /// Stores what a heartbeat proves.
+    /// Stores the time of the proof or the keeper, depending on what a heartbeat proves.
     pub(super) fn note_proof(&self, entry: &mut Entry, proof: Proof, claim: &Claim, now: Timestamp) {
         match proof {
             Proof::Unproven => entry.kept_by = Some(claim.source),
