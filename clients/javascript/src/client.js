@@ -3,7 +3,7 @@
 import { DiscoveryError, protocol } from "./errors.js";
 import { parseResponse } from "./json.js";
 import { LeaseKeeper } from "./keeper.js";
-import { deregisterBody, heartbeatBody, heartbeatsBody, parameters, registerBody } from "./requests.js";
+import { deregisterBody, heartbeatBody, heartbeatsBody, mailBody, mailboxBody, parameters, registerBody } from "./requests.js";
 import { MAX_SIGNED } from "./signer.js";
 import { Transport } from "./transport.js";
 import { Watch } from "./watch.js";
@@ -106,6 +106,28 @@ export class Client {
   }
 
   /**
+   * Leaves a message in the mailbox of another peer. `LeaseKeeper.connections` does so for you. The code is
+   * `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take mail.
+   * @param {import("./types.js").MailRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").MailResponse>}
+   */
+  async mail(request, options) {
+    return this.#call("mail", mailBody(request), options);
+  }
+
+  /**
+   * Fetches the messages in the mailbox of a peer. Each stays there until it is acknowledged, or for a
+   * minute.
+   * @param {import("./types.js").MailboxRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").MailboxResponse>}
+   */
+  async mailbox(request, options) {
+    return this.#call("mailbox", mailboxBody(request), options, request.wait_seconds);
+  }
+
+  /**
    * Requests one page of live peers.
    * @param {import("./types.js").DiscoverRequest} [request]
    * @param {CallOptions} [options]
@@ -179,9 +201,10 @@ export class Client {
    * @param {string} path
    * @param {string} [body]
    * @param {CallOptions} [options]
+   * @param {number} [waitSeconds]
    */
-  async #call(path, body, { signal } = {}) {
-    return parsed(await this.#transport.send(path, body, signal));
+  async #call(path, body, { signal } = {}, waitSeconds) {
+    return parsed(await this.#transport.send(path, body, signal, waitSeconds));
   }
 }
 

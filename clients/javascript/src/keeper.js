@@ -1,5 +1,6 @@
 // The lease keeper: registers a peer, renews its lease, and recovers from failures.
 
+import { Connections } from "./connections.js";
 import { DiscoveryError } from "./errors.js";
 import { Lease, ObservedAddress, Outage } from "./lease.js";
 import { Signer } from "./signer.js";
@@ -63,6 +64,8 @@ export class LeaseKeeper {
   #state = "absent";
   /** @type {Lease | undefined} */
   #lease;
+  /** @type {RTCIceServer[]} Those that the service named last. */
+  #iceServers = [];
   /** @type {Outage | undefined} */
   #outage;
   #observedAddress = new ObservedAddress();
@@ -120,6 +123,23 @@ export class LeaseKeeper {
     });
     await this.#released;
     await this.ended();
+  }
+
+  /**
+   * Starts to connect the peer with others that can't be dialled, as browsers can't. The keeper must have
+   * a key, and `mail: true` in its registration. Needs a platform with WebRTC, such as a browser.
+   * @param {import("./connections.js").ConnectionOptions} [options]
+   * @throws {TypeError} without a key or a mailbox
+   */
+  connections(options = {}) {
+    const { peer_id, mail } = this.#registration;
+    const { key } = this.#signing;
+    if (!key || !mail) {
+      throw new TypeError("connections need a keeper with a key, and mail: true in its registration");
+    }
+    const token = () => (this.#state === "held" ? this.#registration.lease_token : undefined);
+    const now = () => this.#signer?.now() ?? Date.now();
+    return new Connections(this.#client, { peer_id, key, token, now, iceServers: () => this.#iceServers }, options);
   }
 
   /** Keeps the lease until that is permanently impossible, or until the keeper has to stop. */
@@ -233,6 +253,7 @@ export class LeaseKeeper {
     this.#registration.lease_token = response.lease_token;
     this.#observedAddress.registered(response.observed_address);
     this.#lease = new Lease(sentAt, response);
+    this.#iceServers = response.ice_servers ?? [];
     return { type: "registered", response };
   }
 
@@ -331,6 +352,8 @@ export class LeaseKeeper {
       this.#observedAddress.heartbeat(response.observed_address);
     }
     this.#lease = new Lease(sentAt, response);
+    // The credentials of a TURN server expire.
+    this.#iceServers = response.ice_servers ?? this.#iceServers;
     return { type: "renewed", response };
   }
 
