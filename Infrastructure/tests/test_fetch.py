@@ -47,7 +47,7 @@ class Fetch(unittest.TestCase):
         self.responses.append((status, key, reason))
 
     def client(self) -> Any:
-        # Untyped, because boto3 has no types.
+        # Typed as Any, because boto3 has no types.
         boto3: Any = importlib.import_module("boto3")
         return boto3.client("s3")
 
@@ -82,7 +82,8 @@ class Fetch(unittest.TestCase):
                 self.assertEqual(status, "FAILED")
                 self.assertIn(reason, text)
                 self.assertIn("set ArtifactBucket", text)
-                # CloudFormation then deletes what was not created.
+                # After a failed creation, CloudFormation deletes the resource, although it was not
+                # created.
                 self.assertEqual(self.request("Delete", physical=key)[0], "SUCCESS")
         self.assertEqual(self.keys(), [])
 

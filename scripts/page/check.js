@@ -10,7 +10,7 @@ import { Window, startBrowser } from "./browser.js";
 import { Service, peer } from "./service.js";
 
 const MAX_FILE_BYTES = 100_000;
-// How long frames are counted, in milliseconds.
+// The period in which frames are counted, in milliseconds.
 const FRAMES_FOR = 3_000;
 const HOSTILE = '<img src=x onerror="document.title=\'broken\'">\u202e<b>x</b>';
 
@@ -192,7 +192,8 @@ const cases = {
           const response = await route.fetch();
           const body = await response.json();
           for (const listed of body.peers) {
-            // Another character within the signature, which is not one of the ambiguous last bits.
+            // Changes a character within the signature. The last character is left alone, because some
+            // of its bits are not part of the signature.
             const forged = () => listed.signed.slice(0, -20) + (listed.signed.at(-20) === "A" ? "B" : "A") + listed.signed.slice(-19);
             listed[key] = value ?? forged();
           }

@@ -64,7 +64,7 @@ class RegisterRequest:
     lease_token: str | None = field(default=None, repr=False)
     """Proves that the caller is the holder."""
     token_only: bool = False
-    """From now on only the token replaces, renews and deregisters the peer."""
+    """From now on, only a client with the token can replace, renew or deregister the peer."""
     discover: DiscoverRequest | None = None
     """If given, the response includes this page of peers."""
 

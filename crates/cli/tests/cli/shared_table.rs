@@ -38,13 +38,14 @@ fn start(table: &str) -> (String, Running) {
 fn start_with(table: &str, variables: &[(&str, &OsStr)]) -> (String, Running) {
     let endpoint = endpoint();
     let mut arguments = vec!["--store", "dynamodb", "--table", table, "--dynamodb-endpoint", &endpoint];
-    // The suite tests the bounds of the contract, not the lower defaults on a table.
+    // The suite tests the limits of the API. The defaults on a table are lower.
     arguments.extend(["--max-archetypes-per-peer", "32", "--max-page-bytes", "1048576"]);
     let Service { endpoint, running } = Service::start_with(&arguments, variables);
     (endpoint, running)
 }
 
-/// It uses DynamoDB's clock, and its limit of peers is based on an estimate.
+/// Skips tests with special needs: the service uses DynamoDB's clock, and it enforces the limit of
+/// peers by an estimate.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs != Needs::NONE {
         return None;

@@ -32,7 +32,7 @@ fn start(registry: &str, more: &[&str]) -> (String, Running) {
     (endpoint, running)
 }
 
-/// It uses the clock of the server.
+/// Skips tests that set the clock, because the service uses the clock of the server.
 async fn serve(needs: Needs) -> Option<Target> {
     if needs.settable_clock {
         return None;
