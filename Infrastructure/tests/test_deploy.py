@@ -282,7 +282,7 @@ class Failures(Deployment):
 
 
 class Leftovers(Deployment):
-    """Resources that an earlier stack, or an operator by hand, left in the account."""
+    """Resources that an earlier stack, or a person, left in the account."""
 
     def test_remains_of_deleted_stacks_are_removed_or_replaced(self) -> None:
         region, groups = "us-west-2", ["/aws/lambda/aurora-discovery-dev", "/aws/apigateway/aurora-p2p-dev"]

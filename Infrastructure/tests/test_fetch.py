@@ -52,8 +52,7 @@ class Fetch(unittest.TestCase):
         return boto3.client("s3")
 
     def request(self, kind: str, **changes: str) -> tuple[str, str, str]:
-        """Sends a request for the release's zip, with changed properties. Returns the response that
-        CloudFormation gets."""
+        """The response that CloudFormation gets to a request for the release's zip, with changed properties."""
         properties = {"Bucket": BUCKET, "Url": self.url, "Sha256": hashlib.sha256(RELEASE).hexdigest()}
         physical = changes.pop("physical", None)
         event = {"RequestType": kind, "ResourceProperties": properties | changes}

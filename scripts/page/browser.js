@@ -68,6 +68,20 @@ export class Window {
     return this.until(([found, part]) => document.querySelector(found)?.textContent.includes(part), [selector, text]);
   }
 
+  /** Registers this browser as a peer. */
+  async join(id) {
+    await this.untilText("#status", "Live");
+    await this.page.fill("#peer-id", id);
+    await this.page.click("#join-button");
+    await this.untilText("#join-status", `Registered as ${id}`);
+  }
+
+  /** Says a line on the only channel. */
+  async say(line) {
+    await this.page.fill("#channels input", line);
+    await this.page.press("#channels input", "Enter");
+  }
+
   /** The violations that axe finds. */
   async violations() {
     const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");

@@ -54,6 +54,55 @@ const noViolations = async (window, what) => {
   expect(violations.length === 0, `axe on ${what}: ${violations.join("\n")}`);
 };
 
+/**
+ * Runs in a page. Tries to connect with what a dishonest service or peer could hand on, and returns what
+ * happened.
+ */
+const CONNECT_FORGED = async (url) => {
+  const { Client } = await import("/page/client/client.js");
+  const { SecretKey } = await import("/page/client/secret-key.js");
+  const client = new Client(url);
+  const join = async (peer_id, options = {}) => {
+    const key = await SecretKey.generate();
+    const keeper = client.keep({ peer_id, mail: true }, { key });
+    let channels = 0;
+    const connections = keeper.connections({ onConnection: () => (channels += 1), ...options });
+    const listed = async () => (await client.discover({ view: "full", limit: 100 })).peers.find((peer) => peer.peer_id === peer_id);
+    while (!(await listed())) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return { keeper, connections, listed: await listed(), channels: () => channels };
+  };
+  const name = (error) => error.code ?? error.name;
+  const [carol, dave, thief] = [await join("carol"), await join("dave"), await join("thief")];
+  const outcome = {};
+  // The service hands on a record of dave that another key has signed: only that key could answer.
+  await thief.keeper.stop();
+  const forged = { ...dave.listed, signed: thief.listed.signed };
+  outcome.otherName = await carol.connections.connect(forged).catch(name);
+  outcome.unknown = await carol.connections.connect(thief.listed).catch(name);
+  // Erin registers again with another key, so that the answer is not by the key that was discovered.
+  const erin = await join("erin");
+  await erin.keeper.stop();
+  erin.connections.close();
+  const other = await join("erin");
+  outcome.swapped = await carol.connections.connect(erin.listed).catch(name);
+  // A message that is handed on twice opens one channel.
+  const original = client.mailbox.bind(client);
+  client.mailbox = async (...parameters) => {
+    const response = await original(...parameters);
+    return { ...response, mail: [...response.mail, ...response.mail] };
+  };
+  await carol.connections.connect(dave.listed);
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  outcome.repeated = dave.channels();
+  for (const { keeper, connections } of [carol, dave, other]) {
+    connections.close();
+    await keeper.stop();
+  }
+  return outcome;
+};
+
 const cases = {
   async "twelve peers are seen, searched and filtered"(browser, service) {
     await service.fill(12);
@@ -136,7 +185,7 @@ const cases = {
     for (const [key, value, text] of [
       ["port", 9_002, "lists another port"],
       ["metadata", { n: 2 }, "lists another metadata"],
-      ["signed", undefined, "not by this key"],
+      ["signed", undefined, "not by the key that its kid names"],
     ]) {
       const prepare = (page) =>
         page.route("**/discover*", async (route) => {
@@ -183,6 +232,45 @@ const cases = {
       await page.click("#leave-button");
       await window.untilText("#join-status", "Deregistered");
       await window.untilText("#events", "visitor left");
+    });
+  },
+
+  async "two windows open a channel and exchange a line"(browser, service) {
+    await inWindow(browser, service, {}, async (alice, page) => {
+      await alice.join("alice");
+      await inWindow(browser, service, {}, async (bob) => {
+        await bob.join("bob");
+        await alice.untilText("#rows", "bob");
+        const started = performance.now();
+        await page.locator("#rows button", { hasText: "bob" }).click();
+        await page.getByRole("button", { name: "Open a channel" }).click();
+        await alice.untilText("#channels", "bob has accepted this channel");
+        figures.channel_ms = Math.round(performance.now() - started);
+        await bob.untilText("#channels", "alice has opened this channel");
+        await alice.say("Good day, Bob.");
+        await bob.untilText("#channels", "alice: Good day, Bob.");
+        await bob.say(HOSTILE);
+        await alice.untilText("#channels", "bob: <img src=x");
+        expect((await page.title()) === "Aurora Discovery", "a script of a peer ran");
+        await noViolations(alice, "a page with a channel");
+        await picture(alice, "page-channel");
+        await bob.page.click("#channels button:has-text('Close')");
+        await alice.untilText("#channels", "The channel is closed.");
+      });
+    });
+  },
+
+  async "a channel needs the peer that signed"(browser, service) {
+    await inWindow(browser, service, { expected: /status of 404/ }, async (alice, page) => {
+      await alice.join("alice");
+      await inWindow(browser, service, {}, async (bob) => {
+        await bob.join("bob");
+        const outcome = await page.evaluate(CONNECT_FORGED, service.url);
+        expect(outcome.swapped === "TimeoutError", `an answer of another key got ${outcome.swapped}`);
+        expect(outcome.unknown === "peer_not_registered", `an offer to nobody got ${outcome.unknown}`);
+        expect(outcome.otherName === "TypeError", `the record of another peer got ${outcome.otherName}`);
+        expect(outcome.repeated === 1, `an offer that was sent twice opened ${outcome.repeated} channels`);
+      });
     });
   },
 

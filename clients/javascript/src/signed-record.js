@@ -40,6 +40,8 @@ export class SignedRecord {
     /** The metadata as the peer wrote it, with every digit.
      * @type {string} */
     this.metadata_text = payload.metadata_text;
+    /** Whether the peer has a mailbox, so that others can open a channel to it. */
+    this.mail = payload.mail === true;
     /** When the record was signed, in seconds since the Unix epoch by the clock of the peer. Nothing if the
      * peer, whose clock was wrong, has signed a nonce of the service instead.
      * @type {number | undefined} */

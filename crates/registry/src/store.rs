@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Subject, Timestamp, Ttl};
 
 use crate::{
-    Changes, Claim, ExportPage, Held, Holder, Import, Page, PeerState, Position, Query, Replacement, Signing,
-    StoreMetric, TokenHash,
+    Changes, Claim, ExportPage, Held, Holder, Import, Mailboxes, Page, PeerState, Position, Query,
+    Replacement, Signing, StoreMetric, TokenHash,
 };
 
 /// Keeps registrations and their leases.
@@ -116,6 +116,16 @@ pub trait Store: Send + Sync + 'static {
     ///
     /// [`is_subject`]: crate::is_subject
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError>;
+
+    /// The keys that lock the names of these peers, in the same order. A name stays locked after the
+    /// end of the lease, and after a deregistration, until [`Standing::known_until`].
+    ///
+    /// [`Standing::known_until`]: crate::Standing::known_until
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError>;
 
     /// The list of blocks, which is empty at first. It is durable, and the same for all processes
     /// that share the store.
@@ -230,6 +240,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The store's change log, if it has one.
     fn changes(&self) -> Option<&dyn Changes> {
+        None
+    }
+
+    /// The mailboxes of the store's peers, if it keeps any.
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
         None
     }
 

@@ -155,8 +155,7 @@ class Members:
         for _ in range(min(missing, max(allowed, 0))):
             self._open()
         if missing <= 0:
-            # No connection is missing. Resets the budget, so that unused opens do not add up to a later
-            # burst.
+            # A crowd that opened no connections for a while must not open them all at once later.
             self._started = time.monotonic() - self._opens / self._plan.opens_per_second
 
     def _open(self) -> None:

@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from lib.api import Api
@@ -71,6 +72,10 @@ class Attack:
     packet_bytes: int = 1_500
     # The request with which newcomers discover peers.
     discover: str = DISCOVER
+    # Whether the service limits what the attackers may do in a second, so that others are as fast as before.
+    is_limited: bool = True
+    # The status of the newcomers' registrations.
+    newcomers_get: int = 200
 
     def plans(self, form: Form) -> list[Plan]:
         raise NotImplementedError
@@ -122,7 +127,7 @@ def attacked(attack: Attack, form: Form) -> Outcome:
 @contextmanager
 def honest_clients(service: Service, attack: Attack) -> Iterator[list[Clients]]:
     fill(service.port)
-    kinds: list[Callable[[int, str], Population]] = [Members, Newcomers]
+    kinds: list[Callable[[int, str], Population]] = [Members, partial(Newcomers, expected=attack.newcomers_get)]
     clients = [Clients(kind, service.port, attack.discover) for kind in kinds]
     try:
         yield clients

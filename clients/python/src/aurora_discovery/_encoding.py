@@ -13,8 +13,8 @@ def base64url(data: bytes) -> str:
 def from_base64url(text: str) -> bytes:
     """The bytes of a text.
 
-    Raises ValueError for a text that `base64url` would not write, so that only one text is accepted for
-    the same bytes.
+    Raises ValueError for a text that `base64url` would not write. Each sequence of bytes therefore has
+    exactly one valid text.
     """
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if base64url(data) != text:

@@ -127,9 +127,8 @@ class Keeper:
         if self._state is State.HELD_BY_ANOTHER:
             return
         if self._state is State.UNRESOLVED and not self._may_replace and token is None:
-            # It is unknown whether the id belongs to this keeper or to another client at the same
-            # address, whose registration a deregistration without a token would remove. If it is the
-            # keeper's own, its lease ends by itself.
+            # Without the token, the request could remove the registration of another client at the
+            # same address. The lease of this keeper ends by itself.
             return
         if self._state is not State.ABSENT:
             try:
@@ -189,11 +188,11 @@ class Keeper:
         return _lease(sent_at, response), Registered(response)
 
     async def _must_yield(self, calls: Calls) -> bool:
-        """Whether the registration has to be token-only, so that it replaces no live registration of
-        another client.
+        """Whether the registration must not replace one of another client, and therefore has to be
+        token-only.
 
-        Normally it is not: after a crash before the token is on disk, no client, not even this peer,
-        could use the id until its reservation ends.
+        Otherwise it is not token-only at first: if the peer crashed before the token is on disk,
+        no client could use the id until its reservation ends, not even this one.
         """
         if self._signer is None:
             return (not self._may_replace or self._was_taken_over) and await self._is_known(calls)
@@ -212,8 +211,7 @@ class Keeper:
                 raise
 
     async def _is_known(self, calls: Calls) -> bool:
-        """Whether another client may hold the id: the service knows it, and the keeper has no token, or
-        one that is not current.
+        """Whether the service knows the id, and this client does not have its current token.
 
         The heartbeat that asks for this changes nothing if its token is wrong. It gets 404 for an
         unknown id and 403 for a known one. The keeper registers a known id token-only, which replaces a

@@ -73,10 +73,9 @@ class Client:
         """Registers a peer, or replaces its registration and starts a new lease. The code is
         `not_holder` while another client holds the id.
 
-        `signer` signs the registration, and signs it again if the local clock is wrong. The
-        `lease_token` of `request` is needed when the registration of a live peer is signed for the first
-        time: it proves that this client already holds the name. The code is `name_locked` if another key
-        has locked the name.
+        `signer` signs the registration, and signs it again if the local clock is wrong. The first
+        signature of a live name needs the `lease_token` in `request` as the proof that this client holds
+        the name. The code is `name_locked` if another key has locked the name.
         """
         return run(self._calls.register(request, signer))
 

@@ -124,6 +124,6 @@ def _optional(lease_token: str | None, discover: DiscoverRequest | None) -> dict
 
 
 def _refuse_string(name: str, values: object) -> None:
-    """Rejects a string: Python would treat it as a sequence of its characters."""
+    """Rejects a string, because Python would take it for a sequence of its characters."""
     if isinstance(values, str):
         raise TypeError(f"{name} must be a sequence of strings, not a string")

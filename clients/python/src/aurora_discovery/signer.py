@@ -87,8 +87,7 @@ class Signer:
         if error.code == "stale_signature" and error.timestamp is not None:
             now = int(error.timestamp.timestamp() * 1_000)
             self._clock_offset = now - _milliseconds()
-            # Sequence numbers are times. One that was taken from a clock that is ahead is higher than
-            # the service's time, so numbering restarts there.
+            # A number that was derived from the wrong clock may be too far ahead.
             self._last_seq = min(self._last_seq, now)
             return True
         return False

@@ -219,7 +219,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
 
     async fn renew(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
         let RegisterRequest { peer_id, lease_token, discover, .. } = self.registration.clone();
-        let request = HeartbeatRequest { peer_id, lease_token, discover };
+        let request = HeartbeatRequest { lease_token, discover, ..HeartbeatRequest::new(peer_id) };
         let response = self.client.heartbeat(&request).await?;
         if self.registration.address.is_none() {
             self.observed_address.heartbeat(response.observed_address);

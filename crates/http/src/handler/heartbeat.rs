@@ -2,14 +2,16 @@
 
 use aurora_discovery_protocol::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
-    PeerId,
+    Mail, PeerId,
 };
 use aurora_discovery_registry::{Error, GrantedLease, Writes};
 use axum::response::Response;
 
 use super::context::Context;
 use super::inline_page::InlinePage;
+use crate::audit::RefusedPeers;
 use crate::error::Failure;
+use crate::mail::listed;
 use crate::rate::Charge;
 use crate::received::RequestBody;
 use crate::response::json_with_peers;
@@ -21,11 +23,12 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
     }
 }
 
-async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Failure> {
+async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
     // An invalid cursor must fail the request before the lease is renewed.
-    let page = InlinePage::begin(&context, request.discover, Writes::Renewals(1)).await?;
+    let page = InlinePage::begin(&context, request.discover.take(), Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
     let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;
+    let mail = waiting_mail(&context, &request).await;
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().renewed([&lease]);
     let response = HeartbeatResponse {
@@ -36,9 +39,20 @@ async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Fa
         ttl_seconds: lease.ttl,
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
         observed_address: Some(context.caller.address),
+        mail,
         page: figures,
     };
     json_with_peers(peers, &response)
+}
+
+/// The messages that wait for the peer, if the heartbeat asks for them. The lease is renewed already,
+/// so that a failure only leaves them out.
+async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<Vec<Mail>> {
+    let token = request.lease_token.as_ref().filter(|_| request.mail)?;
+    let (peer, acknowledged) = (&request.peer_id, request.acknowledge.as_slice());
+    let letters =
+        context.registry().collect_mail(peer, token, acknowledged, &context.caller, context.now).await;
+    letters.ok().map(|letters| listed(letters, context.now))
 }
 
 async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {
@@ -55,16 +69,33 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     }
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().renewed(leases.iter().flatten());
+    let renewed = leases.iter().filter(|lease| lease.is_ok()).count();
     let entries = request.peer_ids.as_slice();
+    let results: Vec<_> =
+        entries.iter().zip(leases).map(|(entry, lease)| result(&entry.peer_id, lease)).collect();
+    let refused = context.service.options.audit.as_ref().map(|_| refused(&results));
     let response = HeartbeatsResponse {
         message: "Heartbeats updated".to_owned(),
         timestamp: context.timestamp(),
         observed_address: Some(context.caller.address),
-        renewed: leases.iter().filter(|lease| lease.is_ok()).count(),
-        results: entries.iter().zip(leases).map(|(entry, lease)| result(&entry.peer_id, lease)).collect(),
+        renewed,
+        results,
         page: figures,
     };
-    json_with_peers(peers, &response)
+    let mut response = json_with_peers(peers, &response)?;
+    if let Some(refused) = refused {
+        response.extensions_mut().insert(refused);
+    }
+    Ok(response)
+}
+
+/// The peers that were refused, for the audit log.
+fn refused(results: &[HeartbeatResult]) -> RefusedPeers {
+    let refused = |result: &HeartbeatResult| match result {
+        HeartbeatResult::Refused { peer_id, code, .. } => Some((peer_id.clone(), *code)),
+        HeartbeatResult::Renewed { .. } => None,
+    };
+    RefusedPeers(results.iter().filter_map(refused).collect())
 }
 
 fn result(peer_id: &PeerId, lease: Result<GrantedLease, Error>) -> HeartbeatResult {

@@ -2,6 +2,7 @@
 
 mod admission;
 mod fault;
+mod mail;
 mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,13 +11,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{
-    Archetype, FullView, PeerId, PeerJson, PeerList, Subject as Evictee, Timestamp, View,
+    Archetype, FullView, PeerId, PeerJson, PeerList, PublicKey, Subject as Evictee, Timestamp, View,
 };
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Page, Position, Proof, PutRequest,
-    PutResult, Query, Removal, Renewal, SignedPeer, Source, Standing, Store, StoreError, Swept, Total,
-    choose_diverse, is_subject,
+    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Lock, Mailbox, Mailboxes, Page, Position,
+    Proof, PutRequest, PutResult, Query, Removal, Renewal, SignedPeer, Source, Standing, Store, StoreError,
+    Swept, Total, choose_diverse, is_subject,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -67,6 +68,7 @@ pub(crate) struct Reference {
     peers: Arc<Mutex<Peers>>,
     closed: Arc<Mutex<bool>>,
     blocks: Arc<Mutex<BlockList>>,
+    mailboxes: Arc<Mutex<BTreeMap<PeerId, Mailbox>>>,
     /// Whether it claims that other processes share the peers.
     shared: bool,
     /// Two puts with the fault `ChecksThenActs` wait here for each other after their checks.
@@ -81,6 +83,7 @@ impl Reference {
             peers: Arc::default(),
             closed: Arc::default(),
             blocks: Arc::default(),
+            mailboxes: Arc::default(),
             shared: false,
             checked: Arc::new(Barrier::new(2)),
         }
@@ -358,6 +361,8 @@ impl Store for Reference {
     }
 
     async fn evict(&self, subjects: &[Evictee], now: Timestamp) -> Result<Evicted, StoreError> {
+        // A request may end here.
+        tokio::task::yield_now().await;
         let mut peers = self.known(now)?;
         let mut evicted = Evicted::default();
         peers.retain(|id, entry| {
@@ -377,6 +382,17 @@ impl Store for Reference {
             false
         });
         Ok(evicted)
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        let known = self.known(now)?;
+        let lock = |peer| known.get(peer).and_then(|entry| entry.standing().lock);
+        let is_named = |lock: &Lock| !(self.is(Fault::NamesNoLeftKeys) && lock.is_tombstone());
+        Ok(peers.iter().map(|peer| lock(peer).filter(is_named).map(|lock| lock.key)).collect())
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {
@@ -494,6 +510,10 @@ impl Store for Reference {
 
     fn sees_every_change(&self) -> bool {
         !self.shared
+    }
+
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
+        Some(self)
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -7,6 +7,8 @@ pub(crate) enum Fault {
     EvictsLiveOnly,
     EvictsNoKeys,
     EvictsFirstOnly,
+    /// The key of a deregistered peer is not named.
+    NamesNoLeftKeys,
     ReplacesAnyBlocks,
     RestartForgetsBlocks,
     ExpiresEarly,
@@ -116,6 +118,15 @@ pub(crate) enum Fault {
     ChecksThenActs,
     SweepEvictsDormant,
     WorksWhenClosed,
+    /// Collecting a message deletes it.
+    MailIsReadOnce,
+    MailNeverExpires,
+    MailForgetsSessions,
+    /// A message that a mailbox has no room for is dropped in silence.
+    MailRefusesNothing,
+    /// All peers have one mailbox.
+    MailForAll,
+    MailOfAnySource,
     RestartLosesLease,
     RestartForgetsTokens,
 }
