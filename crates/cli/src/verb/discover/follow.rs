@@ -127,8 +127,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Requests the list. After a transient failure, which is shown, the next tick requests it
-    /// again.
+    /// Requests the list. After a transient failure or an expired cursor, which is shown, the next
+    /// tick requests it again.
     async fn list(&mut self) -> Result<(), Failure> {
         self.must_list = true;
         match self.request_list().await {
