@@ -43,7 +43,7 @@ pub(crate) async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> 
     }
 }
 
-/// A peer is registered at one process, and discovered, renewed and deregistered at another. `start`
+/// Registers a peer at one process, and discovers, renews and deregisters it at another. `start`
 /// starts a process on an empty registry.
 pub(crate) async fn two_processes_share_a_peer(start: impl Fn() -> (String, Running)) {
     let ((one, _first), (other, _second)) = (start(), start());

@@ -1,5 +1,5 @@
-//! `serve --store valkey` as users start it: the HTTP test suite on a Valkey server, and two processes
-//! on one registry.
+//! `serve --store valkey` as users start it: the HTTP test suite on a Valkey server, and two
+//! processes on one registry.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};

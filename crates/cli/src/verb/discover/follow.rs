@@ -27,8 +27,8 @@ pub(super) async fn follow(
 ) -> Result<(), Failure> {
     let mut follower = Follower::new(client, request, args);
     let mut screen = LiveScreen::new();
-    // A tick requests the list if there is no stream, and prints it if there is no terminal. A frame
-    // redraws the terminal if something has changed.
+    // A tick requests the list if there is no stream, and prints it if there is no terminal. A
+    // frame redraws the terminal if something has changed.
     let (mut ticks, mut frames) = (interval(Duration::from_secs(args.interval)), interval(FRAME));
     for timer in [&mut ticks, &mut frames] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
