@@ -10,7 +10,7 @@ WIDTH, LEFT, RIGHT = 860, 78, 18
 HEIGHT, ABOVE = 120, 58
 # The header, and the footer with the axis.
 HEAD, FOOT = 36, 44
-# The look of each line of a panel: its colour, its width and its dashes.
+# The style of each line of a panel: its colour, its width and its dashes.
 LOOKS = [("#0b6bcb", 2.6, "none"), ("#c2410c", 2, "7 4"), ("#6d28d9", 2, "2 3")]
 GRID = "#d5d9de"
 
@@ -24,7 +24,7 @@ class Panel:
     max: float
     """The value at the top."""
     marks: list[float] = field(default_factory=list)
-    """The values with a line of the grid."""
+    """The values at which a grid line is drawn."""
 
 
 def draw(title: str, panels: list[Panel], start: float, end: float, step: float, events: dict[float, str]) -> str:

@@ -1,4 +1,5 @@
-"""Two services on one Valkey server, one of which is killed under peers whose clients know both."""
+"""Kills one of two services on a Valkey server, under the load of peers whose clients have the URLs of
+both."""
 
 from __future__ import annotations
 
@@ -24,14 +25,15 @@ PEERS, CLIENTS = 10_000, 500
 LEASE = 60
 # When the service is killed and started again, and when the run ends, in seconds.
 KILL, RESTART, END = 30, 30 + 2 * LEASE, 30 + 3 * LEASE
-# A short form.
+# The number of peers in the short form.
 SHORT_PEERS = 500
 # The counts that the tool prints.
 REGISTERED, RENEWED, LOST, FAILED, REFUSED = range(5)
 
 
 def run(short: bool) -> None:
-    """Prints the figures. Unless it is a short run, they and the picture are also written to the documentation."""
+    """Runs the benchmark and prints the figures. Unless the run is short, also writes the figures and
+    the picture into the documentation."""
     peers = SHORT_PEERS if short else PEERS
     seen = measure(peers)
     rows = table(seen)
@@ -45,7 +47,8 @@ def run(short: bool) -> None:
 
 
 def measure(peers: int) -> dict[str, Any]:
-    """One run. Returns what the clients and the surviving service saw in each second."""
+    """One run. Returns, for each second, the counts of the clients and the number of peers that the
+    surviving service lists."""
     with scratch() as folder, standalone(folder / "valkey") as valkey:
         store = ["--store", "valkey", "--valkey-url", valkey.url, "--max-peers", "1000000"]
         with Service(*store) as survivor, Service(*store) as victim:
@@ -118,7 +121,7 @@ def table(seen: dict[str, Any]) -> str:
 
 
 def picture(seen: dict[str, Any]) -> str:
-    """The run over time."""
+    """The chart of the run over time."""
     seconds, peers, clients = seen["seconds"], seen["peers"], seen["clients"]
 
     def rate(kind: int) -> list[tuple[float, float]]:

@@ -18,9 +18,9 @@ from lib.valkey import Cluster, holds, server_program, wait_for
 
 Victim = Literal["primary", "replica"]
 REGISTERING_CLIENTS = 8
-# How long the clients go on after registrations succeed again.
+# How long the clients continue after registrations succeed again.
 AFTERWARDS_SECONDS = 1.0
-# Until then, requests that were under way at the kill may still be acknowledged.
+# For this long after the kill, requests that were in progress at the kill may still be acknowledged.
 SETTLED_SECONDS = 0.2
 KEYS = "{aurora:default}:leases"
 
@@ -35,7 +35,8 @@ class Round:
     discovers: list[tuple[float, float, bool]]
     """When each discover ended, how long it took, and whether it succeeded."""
     lost: int
-    """The registrations of all rounds that were acknowledged, and are not in Valkey or not listed."""
+    """The number of registrations of all rounds that were acknowledged, but are missing in Valkey or not
+    listed."""
 
     @property
     def pause_seconds(self) -> float:
@@ -45,12 +46,12 @@ class Round:
 
     @property
     def failed_discovers(self) -> int:
-        """The discovers that got no list."""
+        """The number of discovers that failed."""
         return sum(not succeeded for _, _, succeeded in self.discovers)
 
 
 class Load:
-    """Clients that register and discover until they are told to stop."""
+    """Clients that register and discover until `stop` is called."""
 
     def __init__(self, address: str, first: int) -> None:
         self.address = address
@@ -67,7 +68,7 @@ class Load:
             thread.start()
 
     def register(self) -> None:
-        """Registers one peer after the other."""
+        """Registers new peers, one after the other."""
         api = Api(self.address)
         while not self.stopping.is_set():
             with self.lock:
@@ -108,7 +109,7 @@ class Load:
 
 
 def succeeds(request: object) -> bool:
-    """Whether a request gets 200."""
+    """Whether a request gets the status 200."""
     assert callable(request)
     try:
         return bool(request() == 200)
@@ -142,7 +143,8 @@ def rounds(victim: Victim, count: int, directory: Path) -> Iterator[Round]:
 
 
 def kill(cluster: Cluster, victim: Victim, load: Load) -> float:
-    """Kills a server under load, and starts it again when registrations succeed. Returns when it was killed."""
+    """Kills a server under load, and starts it again when registrations succeed. Returns the time of the
+    kill."""
     time.sleep(random.uniform(0.5, 1.5))
     primary = cluster.primary()
     replicas = [server for server in cluster.servers if server is not primary]
@@ -158,12 +160,13 @@ def kill(cluster: Cluster, victim: Victim, load: Load) -> float:
 
 
 def stored(cluster: Cluster) -> set[str]:
-    """The ids of the peers on the primary."""
+    """The ids of the peers that the primary stores."""
     return {peer.decode() for peer in cluster.primary().command("HKEYS", KEYS)}
 
 
 def listed(service: Service) -> set[str]:
-    """The ids of the peers that the service lists. It may read all of them again just now."""
+    """The ids of the peers that the service lists. Waits until the service is ready, because it may be
+    reading all peers again."""
     api = Api(service.address)
     wait_for("the service is ready", lambda: holds(lambda: api.health().status == 200))
     return {peer["peer_id"] for peer in api.all_peers()}

@@ -14,11 +14,11 @@ from typing import Any
 
 from lib.service import ROOT, wait_until
 
-# The configuration of the unit files, for machines named one, two and three.
+# The configuration that belongs to the unit files, for three machines named one, two and three.
 PACKAGED = ROOT / "packaging/systemd/valkey"
 SERVICE_NAME = "aurora"
 DURABLE = 'appendonly yes\nappendfsync always\nsave ""\n'
-# Longer than anything here takes on a busy machine.
+# The time limit of every wait: longer than any of them takes on a busy machine.
 PATIENCE_SECONDS = 120.0
 
 
@@ -68,7 +68,7 @@ def reply(stream: Any) -> Any:
 
 
 def holds(condition: Any) -> bool:
-    """Whether a condition holds. An error of the network counts as not."""
+    """Whether a condition holds. A network error counts as a condition that does not hold."""
     try:
         return bool(condition())
     except OSError:
@@ -91,24 +91,25 @@ class Server:
     process: subprocess.Popen[bytes] | None = None
 
     def configure(self, text: str) -> None:
-        """Writes its configuration, apart from the port and the directory."""
+        """Writes the server's configuration: `text`, with the port and the directory in addition."""
         self.directory.mkdir(exist_ok=True)
         local = f"bind 127.0.0.1\nport {self.port}\ndir {self.directory}\nloglevel warning\n"
         (self.directory / "valkey.conf").write_text(local + text)
 
     def start(self) -> None:
-        """Starts it as what it was configured to be, or was made by Sentinels."""
+        """Starts the server, in the role that its configuration file has, which Sentinels may have
+        changed."""
         with (self.directory / "log").open("ab") as log:
             arguments = [self.program, str(self.directory / "valkey.conf")]
             self.process = subprocess.Popen(arguments, stdout=log, stderr=log)
         wait_for("a server starts", lambda: self.command("PING") == b"PONG")
 
     def command(self, *words: str) -> Any:
-        """Sends it a command."""
+        """Sends a command to the server."""
         return command(self.port, *words, password=self.password)
 
     def kill(self) -> None:
-        """Kills it as a loss of power would."""
+        """Kills the server, as a loss of power would."""
         if self.process is not None:
             self.process.kill()
             self.process.wait()
@@ -120,7 +121,7 @@ class Server:
         return f"redis://127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        """Processor time so far."""
+        """The processor time of the server since its start, in seconds."""
         assert self.process is not None
         after_name = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
@@ -131,21 +132,21 @@ class Server:
         return dict(line.split(":", 1) for line in lines if ":" in line)
 
     def is_primary(self) -> bool:
-        """Whether it says that it is the primary."""
+        """Whether the server reports that it is the primary."""
         return self.process is not None and self.command("ROLE")[0] == b"master"
 
     def is_synced(self) -> bool:
-        """Whether it is a replica that has all data."""
+        """Whether the server is a replica that is connected to its primary."""
         return self.process is not None and self.info("replication").get("master_link_status") == "up"
 
 
 def packaged(name: str) -> str:
-    """A file of the unit files."""
+    """The content of a packaged file."""
     return (PACKAGED / name).read_text()
 
 
 def one(pattern: str, text: str) -> str:
-    """What the only match of a pattern captures."""
+    """The text that the only match of a pattern captures."""
     [found] = re.findall(pattern, text, flags=re.MULTILINE)
     return str(found)
 
@@ -157,7 +158,7 @@ def without(text: str, *names: str) -> str:
 
 @contextmanager
 def standalone(directory: Path) -> Iterator[Server]:
-    """One server, killed in the end."""
+    """Starts one server, and kills it at the end of the block."""
     server = Server(server_program(), directory)
     try:
         server.configure(DURABLE)
@@ -168,7 +169,7 @@ def standalone(directory: Path) -> Iterator[Server]:
 
 
 class Cluster:
-    """A primary, two replicas and three Sentinels, configured as by the unit files."""
+    """A primary, two replicas and three Sentinels, with the packaged configuration."""
 
     def __init__(self, program: str, directory: Path) -> None:
         self.settings = packaged("aurora-discovery.env")
@@ -186,7 +187,7 @@ class Cluster:
             raise
 
     def start_servers(self, text: str) -> None:
-        """Starts the servers, and waits until the replicas have what the primary has."""
+        """Starts the servers, and waits until the replicas have the data of the primary."""
         port = self.servers[0].port
         of_replicas = re.sub(r"^#replicaof one 6379$", f"replicaof 127.0.0.1 {port}", text, flags=re.MULTILINE)
         for server in self.servers:
@@ -232,7 +233,7 @@ class Cluster:
         return primaries[0]
 
     def heal(self, killed: Server) -> None:
-        """Starts a server that was killed. Sentinels make it a replica."""
+        """Starts a server that was killed. The Sentinels make it a replica."""
         wait_for("there is a primary", lambda: bool(self.primary()))
         killed.start()
         wait_for("all servers are up", self.is_complete)

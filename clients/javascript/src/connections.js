@@ -1,5 +1,6 @@
-// Channels between peers that can't be dialled, such as browsers. They are WebRTC's, and the two session
-// descriptions that it needs travel through the mailboxes of the service.
+// Channels between peers that accept no connections, such as browsers. A channel is a WebRTC data
+// channel. WebRTC needs two session descriptions for it, an offer and an answer, which the peers send to
+// each other through the mailboxes of the service.
 
 import { base64url } from "./encoding.js";
 import { DiscoveryError } from "./errors.js";
@@ -8,24 +9,27 @@ import { SignedRecord } from "./signed-record.js";
 import { anySignal, fullJitter, seconds, sleep } from "./time.js";
 
 const MESSAGE_TYPE = "aurora-mail+jws";
-// How long a request for mail waits, in seconds, if the service lets requests wait.
+// How long a request for mail asks the service to wait for mail, in seconds.
 const WAIT_SECONDS = 25;
-// How often an idle peer asks otherwise: twice in the life of a message.
+// The interval between two requests of an idle peer, in seconds, if the service does not let requests
+// wait: half of the time for which the service keeps a message.
 const IDLE_POLL_SECONDS = 30;
-// How old a message may be, and how long the offers that were answered are known, in seconds.
+// The maximum age of a message, in seconds. Received offers are remembered for twice as long, so that a
+// repeated offer is not answered again.
 const MAX_AGE_SECONDS = 300;
-// A description has all its candidates. A STUN or TURN server that does not respond delays it by this at
-// most, in seconds.
+// A description is sent once it has all its candidates, but at most this many seconds after gathering
+// began, in case a STUN or TURN server does not respond.
 const GATHERING_SECONDS = 3;
 const PATIENCE_SECONDS = 30;
-// The offers that are answered at the same time. More are dropped, because each holds a connection.
+// The maximum number of offers that are answered at the same time. Further offers are dropped, because
+// each one takes a connection.
 const MAX_ANSWERING = 16;
 // The upper bounds of the wait after a failure, in seconds.
 const FIRST_CEILING = 1;
 const HIGHEST_CEILING = 30;
 
 /**
- * The other side of a channel. It has proved that it holds the key.
+ * The peer at the other end of a channel. It has proved that it holds the key `signed_by`.
  * @typedef {{peer_id: string, signed_by: string}} Remote
  */
 
@@ -51,7 +55,8 @@ const HIGHEST_CEILING = 30;
  */
 
 /**
- * A connection in the making: the other side, and what happens with its channel.
+ * An offer whose channel is not open yet: the other peer, the connection, and the function that takes
+ * the open channel.
  * @typedef {object} Attempt
  * @property {Remote} remote
  * @property {RTCPeerConnection} connection
@@ -66,7 +71,7 @@ export class Connections {
   #closed = new AbortController();
   /** Ends the wait between two requests for mail. */
   #wake = new AbortController();
-  /** @type {Map<string, Attempt>} The offers of this peer without an answer, by session. */
+  /** @type {Map<string, Attempt>} The offers of this peer whose channel is not open yet, by session. */
   #offers = new Map();
   /** @type {Map<string, number>} When offers were received, by sender and session. */
   #seen = new Map();
@@ -87,12 +92,12 @@ export class Connections {
   }
 
   /**
-   * Opens a channel to a peer, as the full view lists it. The other side has proved that it holds the key
-   * that has signed `peer.signed`.
+   * Opens a channel to a peer of the full view. When the promise resolves, the other peer has proved
+   * that it holds the key that has signed `peer.signed`.
    *
    * Rejects with a DiscoveryError if the service refuses the offer: `peer_not_registered` if the peer is
-   * not live, `no_mailbox` if it does not take mail. Rejects with an Error of the name `TimeoutError` if
-   * there is no channel within 30 s.
+   * not live, `no_mailbox` if it does not accept mail. Rejects with an Error of the name `TimeoutError`
+   * if there is no channel within 30 s.
    * @param {{peer_id: string, signed?: string}} peer
    * @param {{signal?: AbortSignal}} [options]
    * @returns {Promise<RTCDataChannel>}
@@ -127,8 +132,9 @@ export class Connections {
   }
 
   /**
-   * Yields an open channel to a peer, and after it has closed another one, until `signal` is aborted or
-   * the loop ends. Waits between attempts grow up to 30 s. Throws a permanent refusal of the service.
+   * Yields an open channel to a peer. After that channel has closed, yields a new one, and so on, until
+   * `signal` is aborted or the loop ends. Waits between attempts grow up to 30 s. Throws a permanent
+   * refusal of the service.
    * @param {{peer_id: string, signed?: string}} peer
    * @param {{signal?: AbortSignal}} [options]
    * @returns {AsyncGenerator<RTCDataChannel, void, undefined>}
@@ -156,7 +162,7 @@ export class Connections {
     this.#closed.abort();
   }
 
-  /** Receives mail until the end, whatever fails. */
+  /** Requests mail until `close` is called. Each request acknowledges the messages of the previous one. */
   async #receive() {
     const { signal } = this.#closed;
     /** @type {string[]} */
@@ -171,7 +177,7 @@ export class Connections {
           const request = { peer_id: this.#local.peer_id, lease_token, acknowledge, wait_seconds: WAIT_SECONDS };
           const { mail, next_poll_seconds } = await this.#client.mailbox(request, { signal });
           acknowledge = mail.map(({ id }) => id);
-          // Each is answered by itself. One that can't be read or verified is dropped.
+          // The messages are handled concurrently. One that can't be parsed or verified is dropped.
           mail.forEach(({ from, message }) => this.#take(from, message).catch(() => undefined));
           failures = 0;
           const isIdle = mail.length === 0 && this.#offers.size === 0 && next_poll_seconds > 0;
@@ -205,7 +211,8 @@ export class Connections {
     const remote = { peer_id: from, signed_by: key };
     if (type === "answer") {
       const offer = this.#offers.get(sid);
-      // Nobody else can answer, not even the service: the fingerprint in the description is signed.
+      // Only the holder of the key can answer, because the description, with the fingerprint of the
+      // connection's certificate, is signed. Not even the service can put itself in between.
       if (offer && isSame(offer.remote, remote)) {
         await offer.connection.setRemoteDescription({ type, sdp });
       }
@@ -216,7 +223,8 @@ export class Connections {
   }
 
   /**
-   * Answers an offer. If this peer has offered a connection to the same peer, the smaller id yields.
+   * Answers an offer. If both peers have sent each other an offer, only the peer with the smaller id
+   * answers: it uses the other peer's offer and gives up its own.
    * @param {Remote} remote
    * @param {string} sid
    * @param {string} sdp
@@ -253,7 +261,7 @@ export class Connections {
   }
 
   /**
-   * Sends the local description of a connection, when it has its candidates.
+   * Sends the local description of a connection once it has its candidates.
    * @param {"offer" | "answer"} type
    * @param {string} sid
    * @param {string} to
@@ -269,7 +277,7 @@ export class Connections {
     try {
       await this.#client.mail({ to, lease_token: this.#local.token() ?? "", message }, { signal });
     } catch (error) {
-      // The response to an earlier attempt was lost.
+      // `repeated_message` means that an earlier attempt succeeded and its response was lost.
       if (!(error instanceof DiscoveryError) || error.code !== "repeated_message") {
         throw error;
       }
@@ -282,7 +290,8 @@ export class Connections {
   }
 
   /**
-   * Waits until the only channel of a connection is open. The connection ends with it.
+   * Waits until the only channel of a connection is open. When the channel closes, the connection is
+   * closed too.
    * @param {RTCDataChannel} channel
    * @param {RTCPeerConnection} connection
    * @param {AbortSignal} signal
@@ -297,7 +306,7 @@ export class Connections {
   }
 
   /**
-   * Waits until a channel is closed, or its other side can't be reached any more.
+   * Waits until a channel is closed or its connection has failed, and then closes the connection.
    * @param {RTCDataChannel} channel
    * @param {AbortSignal} signal
    */
@@ -311,7 +320,7 @@ export class Connections {
   }
 
   /**
-   * Whether an offer was not received before.
+   * Whether an offer is received for the first time. Remembers it.
    * @param {string} session
    */
   #isNew(session) {

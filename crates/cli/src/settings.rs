@@ -43,8 +43,8 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     Ok(args)
 }
 
-/// The settings as the text of a settings file, each with the source of its value unless that is the
-/// default.
+/// The settings as the text of a settings file, each with the source of its value unless that is
+/// the default.
 fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -> String {
     let is_setting = |arg: &&Arg| matches!(arg.get_action(), ArgAction::Set) && arg.get_id() != CONFIG;
     let settings = command.get_arguments().filter(is_setting);

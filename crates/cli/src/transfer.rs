@@ -64,7 +64,7 @@ struct End {
 pub(crate) async fn export(args: &TransferArgs) -> Result<(), Failure> {
     if args.store == StoreKind::Embedded {
         let directory = data_directory(args.data.clone(), "--data")?;
-        // Opening a store would create it.
+        // Checked first, because opening a store would create the directory.
         if !directory.is_dir() {
             return Err(Failure::flag("--data", format_args!("{} is no directory", directory.display())));
         }
@@ -103,7 +103,7 @@ pub(crate) async fn export(args: &TransferArgs) -> Result<(), Failure> {
     }
 }
 
-/// Reads what [`export`] wrote from standard input into a store.
+/// Reads the output of [`export`] from standard input, and imports its peers into a store.
 pub(crate) async fn import(args: &TransferArgs) -> Result<(), Failure> {
     let (store, clock) = open(args).await?;
     let result = import_into(&store, &clock).await;
@@ -115,7 +115,7 @@ pub(crate) async fn import(args: &TransferArgs) -> Result<(), Failure> {
     print(format_args!("{stored} peers imported"))
 }
 
-/// How many peers an import found.
+/// How many peers an import has stored, and how many the store knew already.
 #[derive(Default)]
 struct Imported {
     stored: u64,

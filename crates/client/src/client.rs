@@ -16,8 +16,8 @@ use crate::transport::{Call, Transport};
 use crate::watch::Watch;
 use crate::{ClientOptions, Enumeration, Error};
 
-/// A client of one service, which may have several endpoints. It is cheap to clone, and clones share
-/// their connections.
+/// A client of one service, which may have several endpoints. It is cheap to clone, and clones
+/// share their connections.
 ///
 /// The client starts at a random endpoint. It stays with one that works, and moves to the next one
 /// when a request fails. If the name of an endpoint has several addresses, it does the same with
@@ -66,9 +66,10 @@ impl Client {
     /// record.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `name_locked` if another key has locked the name, `stale_signature`
-    /// if the clock of the client is wrong, and `stale_record` if the service knows a later record,
-    /// or if an earlier attempt of the same call succeeded and its response was lost.
+    /// See [`Error`]. The code is `name_locked` if another key has locked the name,
+    /// `stale_signature` if the clock of the client is wrong, and `stale_record` if the service
+    /// knows a later record, or if an earlier attempt of the same call succeeded and its response
+    /// was lost.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request.

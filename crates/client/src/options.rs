@@ -9,8 +9,8 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 
 use crate::Error;
 
-/// The options of a client. [`ClientOptions::new`] and [`ClientOptions::with_endpoints`] set defaults
-/// for everything except the endpoints.
+/// The options of a client. [`ClientOptions::new`] and [`ClientOptions::with_endpoints`] set
+/// defaults for everything except the endpoints.
 ///
 /// ```
 /// use std::time::Duration;

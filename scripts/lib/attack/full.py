@@ -1,4 +1,4 @@
-"""Newcomers of many networks against a registry that has its maximum number of peers."""
+"""A flood of new peers from many networks on a registry that already has its maximum number of peers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib.attack.scene import FILLERS, Attack, Form, Scene, until
 from lib.service import Service, wait_until
 
 REGISTRATIONS, SHORT_REGISTRATIONS = 1_000_000, 20_000
-# For a service that takes 5,000 registrations a second.
+# The time limit for all registrations of the flood: enough for a service that handles 5,000 a second.
 PATIENCE_SECONDS = 200.0
 BATCH = 16
 PREFIX = "flood-"
@@ -24,7 +24,7 @@ METRICS = re.compile(r"http://[\d.:]+/metrics")
 
 @dataclass(frozen=True)
 class Flood:
-    """Batches of registrations, each with names of its own."""
+    """Makes batches of registrations. No name repeats."""
 
     def __call__(self, number: int) -> bytes:
         first = number * BATCH
@@ -43,7 +43,7 @@ class FullRegistry(Attack):
         "0",
     )
     newcomers_get = 503
-    # Without rates, the flood takes what the processors leave.
+    # The service has no rate limit in this attack, so the flood takes all processor time that is left.
     is_limited = False
     sources = tuple(f"10.70.{network}.1" for network in range(8))
 
@@ -69,7 +69,8 @@ class FullRegistry(Attack):
 
 
 def refused(service: Service) -> int:
-    """The registrations that were refused because the registry is full, by the service's own count."""
+    """The number of registrations that the service refused because the registry is full, by its own
+    count."""
     found: list[str] = []
 
     def is_announced() -> bool:

@@ -96,7 +96,7 @@ fn judge(observed: IpAddr, route: Option<Route>) -> Finding {
             format!("check that {observed} is the address of this machine or of its network, not of a proxy"),
         );
     };
-    // The cases are in order: a direct connection, a NAT, a certain proxy, a possible proxy.
+    // The four cases: a direct connection, a NAT, certainly a proxy, and possibly a proxy.
     let proxied = "set --trusted-hops to the number of your own proxies, and configure each to append to X-Forwarded-For";
     if observed == local {
         Finding::ok(CHECK, format!("the service sees this machine as {observed}, its own address"))

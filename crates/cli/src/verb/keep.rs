@@ -79,7 +79,8 @@ pub(crate) async fn run(args: KeepArgs) -> Result<(), Failure> {
         tokio::select! {
             result = keeper.ended() => return Ok(result?),
             () = &mut leave => return stop(keeper, grace).await,
-            // The first keeper has only found out that the id is live. The second one replaces it.
+            // The first keeper, which must not replace a live registration, has found one. It is
+            // dropped, and a second keeper replaces the registration.
             Some(()) = found_live.recv(), if args.replace && !may_replace => may_replace = true,
             Some(()) = is_registered.recv(), if runs_program => break keeper,
         }

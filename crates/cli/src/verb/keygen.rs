@@ -23,8 +23,8 @@ pub(crate) struct KeygenArgs {
     pub(crate) name: Option<String>,
 }
 
-/// Makes a private key, and prints its public key, which can be used as a peer's id. Or makes an API
-/// key, and prints its line in the list of keys.
+/// Makes a private key, and prints its public key, which can be used as a peer's id. Or makes an
+/// API key, and prints its line in the list of keys.
 pub(crate) fn run(args: &KeygenArgs) -> Result<(), Failure> {
     let Some(scopes) = args.scopes else {
         return print(KeyFile::new(&args.path).create()?.public());

@@ -12,7 +12,8 @@ const BEGIN: &str = "<!-- cost:begin -->\n";
 const END: &str = "<!-- cost:end -->";
 const SIZES_BEGIN: &str = "<!-- cost-sizes:begin -->\n";
 const SIZES_END: &str = "<!-- cost-sizes:end -->";
-/// The example in the documentation: a hundred peers with a heartbeat a minute, like the original network.
+/// The example in the documentation: a hundred peers that send one heartbeat a minute, as in the
+/// original network.
 const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
 
 fn json(arguments: &[&str]) -> Value {

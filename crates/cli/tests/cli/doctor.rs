@@ -203,7 +203,7 @@ fn processes_behind_one_endpoint_without_a_shared_registry_are_reported() {
 fn a_service_that_accepts_registrations_and_lists_no_peer_is_reported() {
     let service = Service::in_memory();
     let address = authority(&service.endpoint);
-    // An older service, whose response to a registration lacks most keys.
+    // Simulates a service of an older version, whose response to a registration lacks most keys.
     let forgetful = Proxy::routing(move |line| {
         if line.starts_with("POST /register") {
             Destination::Response("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{\"message\":\"ok\"}")

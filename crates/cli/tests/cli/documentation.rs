@@ -27,7 +27,7 @@ fn the_documentation_lists_every_setting_that_the_command_declares() {
     section_is("settings.md", SETTINGS_BEGIN, SETTINGS_END, &run(&["settings"]).out);
 }
 
-/// The sources of all crates and of the attacks.
+/// Appends all source files below a directory to `text`.
 fn sources(directory: &Path, text: &mut String) {
     for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
         let path = entry.path();

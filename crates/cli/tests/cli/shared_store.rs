@@ -1,4 +1,4 @@
-//! What holds for processes on one shared store, whatever the store is.
+//! Tests of processes on one shared store, for each kind of store.
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ pub(crate) const LAG: Duration = Duration::from_secs(5);
 pub(crate) fn unused_name(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let (process, next) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    // The process id alone could also be that of an earlier process.
+    // A process id alone is not unique, because an earlier process may have had the same one.
     format!("{prefix}-{process}-{:x}-{next}", fastrand::u64(..))
 }
 
@@ -30,7 +30,7 @@ pub(crate) fn id() -> PeerId {
 }
 
 /// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
-/// the lag.
+/// the maximum delay.
 pub(crate) async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
     let started = Instant::now();
     loop {
@@ -43,7 +43,7 @@ pub(crate) async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> 
     }
 }
 
-/// A peer is registered at one process, and discovered, renewed and deregistered at another. `start`
+/// Registers a peer at one process, and discovers, renews and deregisters it at another. `start`
 /// starts a process on an empty registry.
 pub(crate) async fn two_processes_share_a_peer(start: impl Fn() -> (String, Running)) {
     let ((one, _first), (other, _second)) = (start(), start());

@@ -26,8 +26,8 @@ fn import(arguments: &[&str], exported: &str) -> Completed {
     }
 }
 
-/// Runs a service on a directory, registers alice with a new token in a file and bob without one, and
-/// stops the service.
+/// Runs a service on a directory, and registers two peers there: alice with a new token in a file,
+/// and bob without a token. Then stops the service.
 fn fill(data: &Path, token: &str) {
     let mut service = Service::on(data);
     let alice = ["register", "alice", "--port", "9000", "--archetype", "pepino", "--token-file", token];

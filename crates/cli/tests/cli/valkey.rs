@@ -1,5 +1,5 @@
-//! `serve --store valkey` as users start it: the HTTP test suite on a Valkey server, and two processes
-//! on one registry.
+//! `serve --store valkey` as users start it: the HTTP test suite on a Valkey server, and two
+//! processes on one registry.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -58,8 +58,8 @@ fn command(server: &str, line: &str) {
     assert_eq!(reply, "+OK\r\n", "{line}");
 }
 
-/// Runs the line of the guide, and the service as the user that it creates: with the password in the
-/// environment, and in a file.
+/// Runs the ACL command of the guide, and then two services as the user that it creates. One gets
+/// the password from the environment, the other one from a file.
 #[tokio::test]
 async fn the_permissions_that_the_guide_lists_are_enough() {
     let guide = include_str!("../../../../docs/operations.md");

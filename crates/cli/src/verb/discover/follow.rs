@@ -27,6 +27,8 @@ pub(super) async fn follow(
 ) -> Result<(), Failure> {
     let mut follower = Follower::new(client, request, args);
     let mut screen = LiveScreen::new();
+    // A tick requests the list if there is no stream, and prints it if there is no terminal. A
+    // frame redraws the terminal if something has changed.
     let (mut ticks, mut frames) = (interval(Duration::from_secs(args.interval)), interval(FRAME));
     for timer in [&mut ticks, &mut frames] {
         timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -90,7 +92,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    /// The next event of the stream. Never completes without one.
+    /// The next event of the stream. Without a stream, it never completes.
     async fn next_event(&mut self) -> Option<Result<WatchEvent, Error>> {
         match &mut self.stream {
             Some(stream) => stream.next().await,
@@ -109,7 +111,8 @@ impl<'a> Follower<'a> {
                 self.peers.remove(&peer);
             }
             Some(Ok(WatchEvent::Resumed)) => self.error = None,
-            // A service that is restarted comes back. The last list stays until then.
+            // The service may be restarting, and the stream reconnects. Until then, the last list
+            // stays visible.
             Some(Ok(WatchEvent::Interrupted { error, .. })) => self.failed(&error),
             // The service has no change log, or is of a version without streams.
             Some(Err(error)) if matches!(error.code(), Some(Code::NotAvailableHere | Code::NotFound)) => {
@@ -124,7 +127,8 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// Requests the list. A failure that may pass is remembered, and the list is requested again.
+    /// Requests the list. After a transient failure or an expired cursor, which is shown, the next
+    /// tick requests it again.
     async fn list(&mut self) -> Result<(), Failure> {
         self.must_list = true;
         match self.request_list().await {

@@ -20,8 +20,8 @@ const ENDED_WITHOUT_CODE: u8 = 1;
 /// refused meanwhile, asks the program to stop.
 ///
 /// # Errors
-/// [`Failure::ProgramEnded`] with the exit code of the program, unless it is 0. The keeper's error, if
-/// it ended first.
+/// [`Failure::ProgramEnded`] with the exit code of the program, unless it is 0. The keeper's error,
+/// if it ended first.
 pub(super) async fn run(
     mut keeper: LeaseKeeper,
     command: &[OsString],
