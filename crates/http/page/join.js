@@ -97,7 +97,7 @@ export class Join {
       if (this.#keeper === keeper) {
         this.#end();
         this.#say(message(error), "failed");
-        this.#markField(error instanceof DiscoveryError ? error.field : undefined);
+        this.#markField(error instanceof DiscoveryError ? error.field?.replace("signed.", "") : undefined);
       }
     });
   }
