@@ -20,6 +20,7 @@ use crate::counters::Counters;
 use crate::entry::StreamId;
 use crate::failure::{OpenError, unavailable};
 use crate::keys::Keys;
+use crate::mail::MailConnection;
 use crate::options::ValkeyOptions;
 use crate::queue::Queue;
 
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) clock: StoreClock,
     pub(crate) counters: Counters,
+    pub(crate) mail: MailConnection,
     /// Held by the writer during a batch, and by the follower while it reads all peers.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// The last entry of the log that the replica has.
@@ -63,6 +65,7 @@ impl Shared {
             queue: Queue::default(),
             clock: StoreClock::default(),
             counters: Counters::default(),
+            mail: MailConnection::default(),
             turn: tokio::sync::Mutex::default(),
             position: watch::Sender::default(),
             closed: AtomicBool::new(false),
