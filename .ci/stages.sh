@@ -79,6 +79,7 @@ static_stages() {
   stage workflows scripts/check-workflows
   stage spelling .tools/venv/bin/typos
   stage links .tools/venv/bin/python scripts/check-links
+  stage book scripts/check-book
   stage licences cargo deny --log-level error check bans licenses sources
   # With the features of the tests, so that dependencies are checked once.
   stage clippy cargo clippy --workspace --all-targets --features stand-in -- --deny warnings

@@ -14,6 +14,8 @@ UNSET = {
     "AllowedCidrs": "",
     "WebAclArn": "",
     "AddressRateLimit": 0,
+    "ApiKeys": "",
+    "RequireKey": "",
     "PermissionsBoundary": "",
     "MaxReadUnits": 0,
     "MaxWriteUnits": 0,

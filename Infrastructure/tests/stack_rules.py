@@ -143,6 +143,8 @@ SETTINGS = {
     "AURORA_ADDRESSES": "Addresses",
     "AURORA_SIGNATURES": "Signatures",
     "AURORA_AUDIENCE": "Audience",
+    "AURORA_KEYS_TEXT": "ApiKeys",
+    "AURORA_REQUIRE_KEY": "RequireKey",
     "AURORA_OPEN_REGISTRATIONS": "HolderRule",
     "AURORA_NO_CORS": "EnableCORS",
     "AURORA_LOG": "LogLevel",

@@ -82,6 +82,31 @@ class Release(unittest.TestCase):
         calls = [call for call in self.calls().splitlines() if call.startswith("docker")]
         self.assertEqual(calls, expected)
 
+    def test_the_archive_of_a_target_becomes_a_debian_package(self) -> None:
+        self.tool("cargo", "true")
+        self.dist.mkdir()
+        command = self.clone / "aurora-discovery"
+        command.write_text("the command")
+        archive = self.dist / "aurora-discovery-aarch64-unknown-linux-musl.tar.gz"
+        subprocess.run(["tar", "-czf", archive, "-C", self.clone, command.name], check=True)
+        self.release("deb", "aarch64-unknown-linux-musl")
+        unpacked = self.clone / "target/aarch64-unknown-linux-musl/release" / command.name
+        self.assertEqual(unpacked.read_text(), "the command")
+        self.assertRegex(self.calls(), "cargo deb --no-build .* --target aarch64-unknown-linux-musl ")
+
+    def test_the_clients_and_the_installer_are_files_of_the_release(self) -> None:
+        self.tool("pip", "touch dist/aurora_discovery-1.0.0-py3-none-any.whl")
+        self.tool("npm", "touch ../../dist/aurora-alliance-discovery-1.0.0.tgz")
+        (self.clone / "clients/javascript").mkdir(parents=True)
+        (self.clone / "packaging").mkdir()
+        shutil.copy(ROOT / "packaging/install.sh", self.clone / "packaging")
+        self.release("clients")
+        self.release("checksums")
+        subprocess.run(["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=self.dist, check=True)
+        summed = {line.split()[1] for line in (self.dist / "SHA256SUMS").read_text().splitlines()}
+        names = {"aurora_discovery-1.0.0-py3-none-any.whl", "aurora-alliance-discovery-1.0.0.tgz", "install.sh"}
+        self.assertEqual(summed, names)
+
     def test_the_template_names_the_release_and_its_checksums(self) -> None:
         self.dist.mkdir()
         for name in ("aurora-lambda-arm64.zip", "aurora-lambda-x86_64.zip", "x.tar.gz", "x.cdx.json"):

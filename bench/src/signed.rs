@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::net::{IpAddr, Ipv4Addr};
-use std::time::Instant;
 
 use aurora_discovery_embedded::EmbeddedStore;
 use aurora_discovery_protocol::{
@@ -10,50 +9,72 @@ use aurora_discovery_protocol::{
     SignedRecord, SignedTokenHash, Timestamp, Ttl,
 };
 use aurora_discovery_registry::{Caller, Limits, Registry, WebOrigin};
+use rustix::time::{ClockId, clock_gettime};
+use serde::Serialize;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
+/// Heartbeats of each peer. They take a hundredth of the time of a registration.
+const HEARTBEATS: u64 = 20;
 
 /// Measures the processor time of signed and unsigned registrations, of verifying a signature, and of
 /// heartbeats.
 #[derive(clap::Args)]
 pub(crate) struct Signed {
-    /// The number of peers.
+    /// The number of peers of a round.
     #[arg(long, default_value_t = 20_000)]
     count: u64,
+    /// The number of rounds.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+}
+
+/// Microseconds of each round.
+#[derive(Default, Serialize)]
+struct Figures {
+    count: u64,
+    sign: Vec<f64>,
+    verify: Vec<f64>,
+    register: Vec<f64>,
+    register_signed: Vec<f64>,
+    heartbeat: Vec<f64>,
+    heartbeat_signed: Vec<f64>,
 }
 
 impl Signed {
     /// Prints microseconds per operation as one line of JSON.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
+        // On one thread, whose time is measured.
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let requests = (0..self.count).map(request).collect::<Result<Vec<_>, _>>()?;
-        let started = Instant::now();
-        let records = requests.iter().map(sign).collect::<Result<Vec<_>, _>>()?;
-        let sign = self.micros(started);
-
-        let started = Instant::now();
-        for record in &records {
-            record.verify()?;
-        }
-        let verify = self.micros(started);
-
         let unsigned: Vec<_> = requests.iter().map(serde_json::to_vec).collect::<Result<_, _>>()?;
-        let signed: Vec<_> = records
-            .iter()
-            .map(|record| serde_json::to_vec(&serde_json::json!({ "signed": record.as_str() })))
-            .collect::<Result<_, _>>()?;
-        let (unsigned, unsigned_heartbeat) = runtime.block_on(self.register(&unsigned, None))?;
-        let (signed, signed_heartbeat) = runtime.block_on(self.register(&signed, Some(&token()?)))?;
-        let figures = serde_json::json!({
-            "count": self.count,
-            "sign_micros": sign,
-            "verify_micros": verify,
-            "register_micros": unsigned,
-            "register_signed_micros": signed,
-            "heartbeat_micros": unsigned_heartbeat,
-            "heartbeat_signed_micros": signed_heartbeat,
-        });
-        println!("{figures}");
+        let mut figures = Figures { count: self.count, ..Figures::default() };
+        for round in 0..self.rounds {
+            let started = ThreadTime::now();
+            let records = requests.iter().map(sign).collect::<Result<Vec<_>, _>>()?;
+            figures.sign.push(started.micros_per(self.count));
+            let started = ThreadTime::now();
+            for record in &records {
+                record.verify()?;
+            }
+            figures.verify.push(started.micros_per(self.count));
+            let signed: Vec<_> = records
+                .iter()
+                .map(|record| serde_json::to_vec(&serde_json::json!({ "signed": record.as_str() })))
+                .collect::<Result<_, _>>()?;
+            // They take turns going first.
+            for is_signed in [round % 2 == 0, round % 2 != 0] {
+                let (bodies, token) = if is_signed { (&signed, Some(token()?)) } else { (&unsigned, None) };
+                let (register, heartbeat) = runtime.block_on(self.register(bodies, token.as_ref()))?;
+                let (registers, heartbeats) = if is_signed {
+                    (&mut figures.register_signed, &mut figures.heartbeat_signed)
+                } else {
+                    (&mut figures.register, &mut figures.heartbeat)
+                };
+                registers.push(register);
+                heartbeats.push(heartbeat);
+            }
+        }
+        println!("{}", serde_json::to_string(&figures)?);
         Ok(())
     }
 
@@ -68,7 +89,7 @@ impl Signed {
         let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits)?;
         // Loopback has no bound of its own.
         let caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), page: WebOrigin::None };
-        let started = Instant::now();
+        let started = ThreadTime::now();
         for body in bodies {
             let leases = Ttl::from_secs(30)..=Ttl::from_secs(3_600);
             match RegisterBody::from_body(body, leases, DiscoverBounds::new(20, 100))? {
@@ -76,17 +97,29 @@ impl Signed {
                 RegisterBody::Unsigned(request) => registry.register(request, &caller, NOW).await?,
             };
         }
-        let register = self.micros(started);
+        let register = started.micros_per(self.count);
         let peers = (0..self.count).map(peer).collect::<Result<Vec<_>, _>>()?;
-        let started = Instant::now();
-        for peer in &peers {
-            registry.heartbeat(peer, token, &caller, NOW.plus_millis(60_000)).await?;
+        let started = ThreadTime::now();
+        for number in 1..=HEARTBEATS {
+            for peer in &peers {
+                registry.heartbeat(peer, token, &caller, NOW.plus_millis(number * 10_000)).await?;
+            }
         }
-        Ok((register, self.micros(started)))
+        Ok((register, started.micros_per(self.count * HEARTBEATS)))
+    }
+}
+
+/// The processor time of this thread.
+struct ThreadTime(f64);
+
+impl ThreadTime {
+    fn now() -> Self {
+        let time = clock_gettime(ClockId::ThreadCPUTime);
+        Self(time.tv_sec as f64 * 1e6 + time.tv_nsec as f64 / 1e3)
     }
 
-    fn micros(&self, started: Instant) -> f64 {
-        started.elapsed().as_secs_f64() * 1e6 / self.count as f64
+    fn micros_per(&self, operations: u64) -> f64 {
+        (Self::now().0 - self.0) / operations as f64
     }
 }
 

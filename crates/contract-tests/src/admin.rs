@@ -51,7 +51,7 @@ pub async fn an_operator_blocks_a_peer_until_it_is_unblocked(target: &Target) {
     let block = json!({"peer_id": id, "reason": "a test", "duration_seconds": 3_600});
     let Some(blocked) = admin(target, "POST", "/admin/block", &block).await else { return };
     assert_eq!(blocked.ok(), json!({"message": "Blocked", "evicted": 1}));
-    for path in ["/register", "/heartbeat"] {
+    for path in ["/register", "/heartbeat", "/deregister"] {
         client.post(path, &peer.to_string()).await.refused(403, "blocked", None);
     }
     let listed = admin(target, "GET", "/admin/blocks", &Value::Null).await.expect("the blocks").ok();

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore, IndexKeyCounts, connect, create_table};
 use aurora_discovery_protocol::{
-    Address, Archetype, Archetypes, LeaseToken, Metadata, PeerId, Registration, Timestamp, Ttl, View,
+    Address, Archetype, Archetypes, Freshness, LeaseToken, Metadata, PeerId, RecordTerms, RegisterRequest,
+    Registration, SecretKey, SignedRecord, SignedTokenHash, Timestamp, Ttl, View,
 };
 use aurora_discovery_registry::{
-    Claim, Limits, PutRequest, Query, Signing, Source, Store, StoreError, TokenHash, WebOrigin,
+    Claim, Limits, PutRequest, Query, Signature, Signing, Source, Store, StoreError, TokenHash, WebOrigin,
 };
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use serde::Serialize;
@@ -110,6 +111,10 @@ impl Bench {
         self.count(name, &store, 20, async |n| store.put(registration(n + 1), at(1)).await.map(drop)).await?;
         let name = "register again from another source, 2 archetypes";
         self.count(name, &store, 20, async |n| store.put(moved(n + 1), at(1)).await.map(drop)).await?;
+        let name = "register, new, signed, 2 archetypes";
+        self.count(name, &store, 20, async |n| store.put(signed(n, 1)?, at(1)).await.map(drop)).await?;
+        let name = "register again, signed, 2 archetypes";
+        self.count(name, &store, 20, async |n| store.put(signed(n, 2)?, at(1)).await.map(drop)).await?;
         let name = "deregister, 2 archetypes";
         self.count(name, &store, 20, async |n| {
             let PutRequest { registration, claim, .. } = moved(n + 1);
@@ -298,6 +303,32 @@ fn moved(n: u32) -> PutRequest {
     put.claim.source = Source::of([198, 51, 100, 7].into());
     put.claim.token = Some(put.new_token);
     put
+}
+
+/// A signed registration of the same form, of another peer.
+fn signed(n: u32, seq: u64) -> std::result::Result<PutRequest, StoreError> {
+    const FIRST: u32 = 1_000_000;
+    let put = registration(FIRST + n);
+    let Registration { peer_id, address, port, archetypes, metadata } = put.registration.clone();
+    let request = RegisterRequest {
+        address: Some(address),
+        port,
+        archetypes,
+        metadata,
+        ..RegisterRequest::new(peer_id)
+    };
+    let terms = RecordTerms {
+        seq,
+        freshness: Freshness::IssuedAt(at(0).as_secs()),
+        token_hash: SignedTokenHash([7; 32]),
+        audience: None,
+        replaces: None,
+    };
+    let key = SecretKey::from_random(&[1; 32]);
+    let record = SignedRecord::sign(&request, &terms, &key)
+        .map_err(|refusal| StoreError::Internal(refusal.to_string()))?;
+    let signature = Signature { key: key.public(), seq, replaces: None, record: record.as_str().into() };
+    Ok(PutRequest { token_only: true, signing: Signing::Signed(signature), ..put })
 }
 
 /// A registration like that of a legacy client: about 250 bytes of JSON when listed. All peers have

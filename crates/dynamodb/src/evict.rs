@@ -2,7 +2,7 @@
 //!
 //! The list is one item, which each process reads again every few seconds.
 
-use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
+use aurora_discovery_protocol::{PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{BlockList, Evicted, StoreError, is_subject};
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
@@ -72,6 +72,22 @@ impl Core {
         let is_known = stored.is_known(now, self.revival_window_millis) && !stored.standing().is_tombstone();
         let is_live = stored.is_live(now);
         Evicted { live: u64::from(is_known && is_live), dormant: u64::from(is_known && !is_live) }
+    }
+
+    /// The keys that lock the names of these peers. Takes one call per hundred peers.
+    pub(crate) async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        let window = self.revival_window_millis;
+        let key = |lookup| match lookup {
+            Lookup::Found(stored) if stored.is_known(now, window) => {
+                stored.signed.map(|signed| signed.lock.key)
+            }
+            Lookup::Found(_) | Lookup::Absent | Lookup::Unreadable(_) => None,
+        };
+        Ok(self.look_up_all(peers.iter()).await?.into_iter().map(key).collect())
     }
 
     pub(crate) async fn blocks(&self) -> Result<BlockList, StoreError> {

@@ -34,12 +34,15 @@ impl Core {
 
     /// What the table currently has under the keys of these peers, in the same order. Takes one
     /// call per hundred peers.
-    pub(crate) async fn look_up_all(&self, peers: &[(PeerId, Claim)]) -> Result<Vec<Lookup>, StoreError> {
-        let keys = peers.iter().map(|(peer, _)| item::peer_key(peer)).collect();
+    pub(crate) async fn look_up_all(
+        &self,
+        peers: impl Iterator<Item = &PeerId> + Clone + Send,
+    ) -> Result<Vec<Lookup>, StoreError> {
+        let keys = peers.clone().map(item::peer_key).collect();
         let items = self.table.read_all_consistent(keys).await?;
         let mut read: HashMap<_, _> =
             items.into_iter().filter_map(|item| Some((item::key_of(&item)?.to_owned(), item))).collect();
-        Ok(peers.iter().map(|(peer, _)| self.classify(read.remove(peer.as_str()))).collect())
+        Ok(peers.map(|peer| self.classify(read.remove(peer.as_str()))).collect())
     }
 
     /// The same as [`Core::renew`], for a peer that was read already.

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{MailId, PeerId, Subject, Timestamp};
+use aurora_discovery_protocol::{MailId, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Delivery, Enumeration, Evicted, ExportPage, Import, KnownPeer, Letter, Limits,
-    MailSignal, Mailboxes, Page, PeerState, Position,
-    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
+    BlockList, Census, Claim, Delivery, Enumeration, Evicted, ExportPage, Import, KnownPeer, Letter, Limits, MailSignal, Mailboxes, Page, PeerState, Position,
+    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreClock, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::clock::{DateReader, StoreClock};
+use crate::clock::{DateReader, RESOLUTION};
 use crate::core::Core;
 use crate::counters::{Counters, Units};
 use crate::failure::unavailable;
@@ -80,7 +79,7 @@ impl DynamoStore {
     )]
     pub fn new(client: Client, options: DynamoOptions, limits: &Limits) -> Self {
         let counters = Arc::new(Counters::default());
-        let clock = Arc::new(StoreClock::default());
+        let clock = Arc::new(StoreClock::new(RESOLUTION));
         let dated = client.config().to_builder().interceptor(DateReader(Arc::clone(&clock)));
         let client = Client::from_conf(dated.build());
         let table = Table::new(client, options.table.clone(), Arc::clone(&counters));
@@ -188,7 +187,8 @@ impl Store for DynamoStore {
         // One deadline for all renewals. Those that completed by then are reported, and the rest
         // are unavailable.
         let deadline = self.deadline();
-        let lookups = match self.change(Box::pin(self.core.look_up_all(peers))).await {
+        let ids = peers.iter().map(|(peer, _)| peer);
+        let lookups = match self.change(Box::pin(self.core.look_up_all(ids))).await {
             Ok(lookups) => lookups,
             Err(error) => return vec![Err(error); peers.len()],
         };
@@ -227,6 +227,14 @@ impl Store for DynamoStore {
             }
             start = next;
         }
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        self.read(Box::pin(self.core.locking_keys(peers, now))).await
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

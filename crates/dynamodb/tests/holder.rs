@@ -12,8 +12,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use aurora_discovery_dynamodb::{DynamoOptions, DynamoStore};
-use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Claim, PutResult, Removal, Renewal, Store};
+use aurora_discovery_protocol::{PublicKey, Timestamp};
+use aurora_discovery_registry::{Claim, PutRequest, PutResult, Removal, Renewal, Signature, Signing, Store};
 use aws_sdk_dynamodb::types::AttributeValue;
 use tokio::sync::Notify;
 
@@ -148,4 +148,37 @@ async fn a_heartbeat_between_a_strangers_read_and_write_protects_the_peer() {
     assert!(matches!(proven, PutResult::Held(_)), "{proven:?}");
     let unproven = replaced_while(at(3_600), &claim(STRANGER)).await;
     assert_eq!(unproven, PutResult::Stored { token_kept: false }, "it proves nothing");
+}
+
+/// A record of a name by the key with this number.
+fn signed(name: &str, key: u8, seq: u64) -> PutRequest {
+    let record = format!("header.{name}-{key}-{seq}.signature").into();
+    let signature = Signature { key: PublicKey::from_bytes([key; 32]), seq, replaces: None, record };
+    PutRequest { token_only: true, signing: Signing::Signed(signature), ..put(name, &[], HOLDER, key) }
+}
+
+#[tokio::test]
+async fn of_two_processes_that_sign_an_unused_name_at_once_one_key_gets_it() {
+    let options = fresh_table().await;
+    let (one, other) = (open(&options).await, open(&options).await);
+    for round in 0..20 {
+        let name = format!("p{round}");
+        let (first, second) =
+            tokio::join!(one.put(signed(&name, 1, 1), at(0)), other.put(signed(&name, 2, 1), at(0)));
+        let results = [first.unwrap(), second.unwrap()];
+        let stored = |result: &PutResult| matches!(result, PutResult::Stored { .. });
+        let (winner, refused) = if stored(&results[0]) { (1, results[1]) } else { (2, results[0]) };
+        assert!(results.iter().any(stored), "{name}: {results:?}");
+        assert_eq!(refused, PutResult::Locked { key: PublicKey::from_bytes([winner; 32]) }, "{name}");
+        // Two records of the key itself: the higher one stays, whatever their order.
+        let [low, high] = [2, 3].map(|seq| signed(&name, winner, seq));
+        let (low, high) = tokio::join!(one.put(low, at(1)), other.put(high, at(1)));
+        assert!(matches!(high, Ok(PutResult::Stored { .. })), "{name}: {high:?}");
+        let is_older = matches!(low, Ok(PutResult::Stored { .. } | PutResult::Stale { seq: 3 }));
+        assert!(is_older, "{name}: {low:?}");
+        for store in [&one, &other] {
+            let again = store.put(signed(&name, winner, 3), at(1)).await;
+            assert_eq!(again, Ok(PutResult::Stale { seq: 3 }), "{name}");
+        }
+    }
 }

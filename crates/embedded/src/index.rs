@@ -35,7 +35,7 @@ mod invariant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
-use aurora_discovery_protocol::{PeerId, Timestamp};
+use aurora_discovery_protocol::{PeerId, PublicKey, Timestamp};
 use aurora_discovery_registry::{KnownPeer, Limits, Standing, Swept};
 
 use crate::changes::ChangeLog;
@@ -185,6 +185,11 @@ impl Index {
 
     pub(crate) fn find_peer(&self, peer: &PeerId) -> Option<u32> {
         self.find(peer, self.keys.peer(peer.as_str().as_bytes()))
+    }
+
+    /// The key that locks a name. The index must be up to date.
+    pub(crate) fn locking_key(&self, peer: &PeerId) -> Option<PublicKey> {
+        self.slots.signature(self.find_peer(peer)?).map(|signed| signed.lock.key)
     }
 
     /// What is known of a peer. The index must be up to `now`.

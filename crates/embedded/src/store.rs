@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Archetype, PeerId, Subject, Timestamp};
+use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
     ArchetypeCensus, BlockList, Census, Changes, Claim, Enumeration, Evicted, ExportPage, Holder, Import,
     Mailboxes, Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
@@ -109,6 +109,16 @@ impl Store for EmbeddedStore {
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
         self.check_open()?;
         self.evict_all(subjects, now).await
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        self.check_open()?;
+        let index = self.read(now);
+        Ok(peers.iter().map(|peer| index.locking_key(peer)).collect())
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

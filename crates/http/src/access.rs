@@ -163,6 +163,16 @@ mod tests {
     }
 
     #[test]
+    fn at_most_four_keys_of_a_request_are_looked_up() {
+        let with_unknown_before = |count| {
+            let headers = [vec![("x-api-key", "x"); count], vec![("x-api-key", "w")]].concat();
+            code(&access("write", &headers), Scope::Write)
+        };
+        assert_eq!(with_unknown_before(3), None);
+        assert_eq!(with_unknown_before(4), Some(Code::Unauthorized));
+    }
+
+    #[test]
     fn either_header_may_have_the_key() {
         let of_gateway = access("write", &[("x-api-key", "gateway"), ("authorization", "Bearer w")]);
         let of_proxy = access("write", &[("x-api-key", "w"), ("authorization", "Bearer session")]);

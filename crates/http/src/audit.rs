@@ -15,7 +15,7 @@ use std::{io, thread};
 
 use file::{AuditFile, Message};
 
-pub(crate) use event::{Action, Audited, Entry};
+pub(crate) use event::{Action, Audited, Entry, RefusedPeers};
 
 /// Lines that may wait to be written: some megabytes. A disk that stalls for longer than it takes to
 /// fill this loses lines.

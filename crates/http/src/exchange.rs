@@ -20,7 +20,7 @@ use http::header::CONTENT_LENGTH;
 use tower::Service as _;
 
 use crate::access::Access;
-use crate::audit::{Audited, Entry};
+use crate::audit::{Action, Audited, Entry, RefusedPeers};
 use crate::base_path::without_prefix;
 use crate::body::receive;
 use crate::compress::pack;
@@ -171,21 +171,29 @@ impl DiscoveryService {
         access: &Access,
         origin: &Origin,
     ) {
-        let Some(audit) = &self.service.options.audit else { return };
+        let (Some(audit), Some(route)) = (&self.service.options.audit, route) else { return };
         let failure = response.extensions().get::<Failure>();
         let refused = || failure.and_then(|failure| Audited::of_refusal(route, failure, body));
-        let audited = response.extensions().get::<Audited>().cloned().or_else(refused);
-        if let (Some(audited), Some(route)) = (audited, route) {
+        let write = |audited: &Audited, code| {
             audit.write(&Entry {
                 time: self.service.registry.shown(self.service.options.clock.now()),
-                audited: &audited,
+                audited,
                 client: origin.address,
                 api_key: access.key_name().map(AsRef::as_ref),
                 path: route.path(),
                 status: response.status().as_u16(),
-                code: failure.map(|failure| failure.refusal.code),
+                code,
                 request_id: origin.request_id.as_str(),
             });
+        };
+        if let Some(audited) = response.extensions().get::<Audited>().cloned().or_else(refused) {
+            write(&audited, failure.map(|failure| failure.refusal.code));
+        }
+        if let Some(RefusedPeers(peers)) = response.extensions().get() {
+            for (peer, code) in peers {
+                let audited = Audited { peer_id: Some(peer.clone()), ..Action::Refused.into() };
+                write(&audited, Some(*code));
+            }
         }
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Figures {
     pub(crate) network: Option<NetworkResponse>,
     pub(crate) store: Vec<StoreMetric>,
     pub(crate) is_healthy: bool,
+    /// The number of blocks in force, as this process knows them.
+    pub(crate) blocks: usize,
     /// When the TLS certificate expires, in seconds since 1970, if there is one.
     pub(crate) certificate_expires_at: Option<u64>,
 }
@@ -98,6 +100,9 @@ impl Figures {
         let help = "Whether the service keeps its guarantees, as /health reports it: 1 or 0";
         let healthy = encoder.encode_descriptor("healthy", help, None, MetricType::Gauge)?;
         encode_gauge(healthy, self.is_healthy.into())?;
+        let help = "Blocks of operators in force, as this process knows them";
+        let blocks = encoder.encode_descriptor("blocks", help, None, MetricType::Gauge)?;
+        encode_gauge(blocks, u64::try_from(self.blocks).unwrap_or(u64::MAX))?;
         if let Some(expires_at) = self.certificate_expires_at {
             let name = "tls_certificate_expiration_timestamp_seconds";
             let help = "When the TLS certificate expires, in seconds since 1970";
@@ -214,12 +219,14 @@ mod tests {
             network: Some(network),
             store: figures,
             is_healthy: false,
+            blocks: 3,
             certificate_expires_at: Some(1_759_406_400),
         };
         let text = exposition(figures, Some(ProcessFigures::read(SystemTime::UNIX_EPOCH))).unwrap();
         for line in [
             concat!("aurora_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
             "aurora_healthy 0",
+            "aurora_blocks 3",
             "aurora_tls_certificate_expiration_timestamp_seconds 1759406400",
             "process_start_time_seconds 0",
             "aurora_peers_live 7",

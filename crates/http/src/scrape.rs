@@ -95,6 +95,7 @@ impl Source {
             census,
             store: store.metrics(),
             is_healthy: store.health().await.is_ok(),
+            blocks: service.registry.known_blocks(now),
             certificate_expires_at: self.tls.as_ref().and_then(|tls| tls.expires_at()),
         }
     }

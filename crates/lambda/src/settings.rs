@@ -171,17 +171,12 @@ mod tests {
     }
 
     /// Settings of the function that the template omits, each with the reason.
-    const NOT_IN_THE_TEMPLATE: [(&str, &str); 4] = [
+    const NOT_IN_THE_TEMPLATE: [(&str, &str); 2] = [
         ("AURORA_DYNAMODB_ENDPOINT", "the stack's table is at AWS's own endpoint"),
         (
             "AURORA_REQUEST_TIMEOUT",
             "TimeoutSeconds bounds an invocation, and a response must be ready before that",
         ),
-        (
-            "AURORA_KEYS_TEXT",
-            "the template is as large as CloudFormation accepts; docs/operations.md says how",
-        ),
-        ("AURORA_REQUIRE_KEY", "as AURORA_KEYS_TEXT"),
     ];
 
     #[test]

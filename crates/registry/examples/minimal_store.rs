@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{
-    DiscoverRequest, PeerId, PeerJson, PeerList, RegisterRequest, Subject, Timestamp, Ttl,
+    DiscoverRequest, PeerId, PeerJson, PeerList, PublicKey, RegisterRequest, Subject, Timestamp, Ttl,
 };
 use aurora_discovery_registry::{
     BlockList, Caller, Census, Claim, Enumeration, Evicted, Holder, Limits, Page, Position, Proof,
@@ -175,6 +175,19 @@ impl Store for MemoryStore {
             is_kept
         });
         Ok(evicted)
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        let known = self.peers();
+        let lock = |peer: &PeerId| {
+            let standing = known.get(peer)?.standing();
+            standing.lock.filter(|_| now < standing.known_until(REVIVAL_WINDOW_MILLIS))
+        };
+        Ok(peers.iter().map(|peer| lock(peer).map(|lock| lock.key)).collect())
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

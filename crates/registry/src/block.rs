@@ -97,6 +97,11 @@ impl Blocks {
         self.all.is_empty()
     }
 
+    /// Whether a key is blocked.
+    pub(crate) fn has_keys(&self, now: Timestamp) -> bool {
+        self.keys.values().any(|ends_at| now < *ends_at)
+    }
+
     /// The blocks that are in force, in the order in which they end.
     pub(crate) fn in_force(&self, now: Timestamp) -> Vec<Block> {
         let mut blocks: Vec<_> = self.all.iter().filter(|block| now < block.ends_at).cloned().collect();

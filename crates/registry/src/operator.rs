@@ -10,7 +10,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use aurora_discovery_protocol::{BlockRequest, ListedBlock, PeerId, PublicKey, Subject, Timestamp};
 
 use crate::block::Blocks;
-use crate::{Block, BlockList, Error, Evicted, Registry, Source, StoreError};
+use crate::{Block, BlockList, Claim, Error, Evicted, Registry, Source, StoreError};
 
 /// How old the copy of the blocks may be before [`Registry::obey_blocks`] reads them again, in
 /// milliseconds.
@@ -159,6 +159,57 @@ impl Registry {
             self.read_blocks(now).await?;
         }
         self.check_known_block(peer, key, source, now)
+    }
+
+    /// Like [`Registry::check_block`], for a request about a peer that may be registered: also refuses
+    /// it if the key that locks the name is blocked. The store is asked for it only while a key is.
+    pub(crate) async fn check_block_of_known(
+        &self,
+        peer: &PeerId,
+        source: Source,
+        now: Timestamp,
+    ) -> Result<(), Error> {
+        self.check_block(peer, None, source, now).await?;
+        if !self.is_a_key_blocked(now) {
+            return Ok(());
+        }
+        let keys = self.store().locking_keys(std::slice::from_ref(peer), now).await?;
+        self.check_known_block(peer, keys.into_iter().flatten().next().as_ref(), source, now)
+    }
+
+    /// Like [`Registry::check_block_of_known`], for several peers. Returns the refusal of each, or none.
+    pub(crate) async fn check_blocks_of_known(
+        &self,
+        peers: &[(PeerId, Claim)],
+        now: Timestamp,
+    ) -> Vec<Option<Error>> {
+        let mut refusals = Vec::with_capacity(peers.len());
+        for (peer, claim) in peers {
+            refusals.push(self.check_block(peer, None, claim.source, now).await.err());
+        }
+        if !self.is_a_key_blocked(now) {
+            return refusals;
+        }
+        let ids: Vec<_> = peers.iter().map(|(peer, _)| peer.clone()).collect();
+        let keys = match self.store().locking_keys(&ids, now).await {
+            Ok(keys) => keys,
+            Err(error) => return vec![Some(error.into()); peers.len()],
+        };
+        for ((refusal, (peer, claim)), key) in refusals.iter_mut().zip(peers).zip(keys) {
+            if let (None, Some(key)) = (&refusal, key) {
+                *refusal = self.check_known_block(peer, Some(&key), claim.source, now).err();
+            }
+        }
+        refusals
+    }
+
+    fn is_a_key_blocked(&self, now: Timestamp) -> bool {
+        self.blocks.any.load(Relaxed) && self.blocks.current().has_keys(self.shown(now))
+    }
+
+    /// The number of blocks in force, by the copy of this process.
+    pub fn known_blocks(&self, now: Timestamp) -> usize {
+        self.blocks.current().in_force(self.shown(now)).len()
     }
 
     /// Like [`Registry::check_block`], but uses the copy of this process, whatever its age.

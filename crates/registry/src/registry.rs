@@ -227,7 +227,7 @@ impl Registry {
         now: Timestamp,
     ) -> Result<GrantedLease, Error> {
         let claim = self.claim(caller, token);
-        self.check_block(peer_id, None, claim.source, now).await?;
+        self.check_block_of_known(peer_id, claim.source, now).await?;
         self.granted_lease(self.store.renew(peer_id, &claim, now).await, now)
     }
 
@@ -242,10 +242,7 @@ impl Registry {
         let claim = |entry: &HeartbeatEntry| self.claim(caller, entry.lease_token.as_ref());
         let peers: Vec<_> =
             entries.as_slice().iter().map(|entry| (entry.peer_id.clone(), claim(entry))).collect();
-        let mut blocked = Vec::with_capacity(peers.len());
-        for (peer, claim) in &peers {
-            blocked.push(self.check_block(peer, None, claim.source, now).await.err());
-        }
+        let blocked = self.check_blocks_of_known(&peers, now).await;
         let may_renew = |refusal: &Option<Error>| refusal.is_none();
         // Usually no peer is blocked, and the list is passed on without copying it.
         let permitted: Vec<_> = if blocked.iter().all(may_renew) {
@@ -267,7 +264,7 @@ impl Registry {
     /// Deregisters a peer. Returns whether it was live.
     ///
     /// # Errors
-    /// [`Error::NotHolder`], [`Error::NotRegistered`], or the store's failure.
+    /// [`Error::NotHolder`], [`Error::NotRegistered`], [`Error::Blocked`], or the store's failure.
     pub async fn deregister(
         &self,
         peer_id: &PeerId,
@@ -275,7 +272,9 @@ impl Registry {
         caller: &Caller,
         now: Timestamp,
     ) -> Result<bool, Error> {
-        match self.store.remove(peer_id, &self.claim(caller, token), now).await? {
+        let claim = self.claim(caller, token);
+        self.check_block_of_known(peer_id, claim.source, now).await?;
+        match self.store.remove(peer_id, &claim, now).await? {
             Removal::Removed { was_live } => Ok(was_live),
             Removal::Held(held) => Err(self.not_holder(held)),
             Removal::Unknown => Err(Error::NotRegistered),

@@ -117,6 +117,16 @@ pub trait Store: Send + Sync + 'static {
     /// [`is_subject`]: crate::is_subject
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError>;
 
+    /// The keys that lock the names of these peers, in the same order. A name stays locked after the
+    /// end of the lease, and after a deregistration, until [`Standing::known_until`].
+    ///
+    /// [`Standing::known_until`]: crate::Standing::known_until
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError>;
+
     /// The list of blocks, which is empty at first. It is durable, and the same for all processes
     /// that share the store.
     async fn blocks(&self) -> Result<BlockList, StoreError>;

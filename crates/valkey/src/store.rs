@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_embedded::replica::{Applied, Change, RemoteState};
-use aurora_discovery_protocol::{Archetype, MailId, PeerId, Subject, Timestamp};
+use aurora_discovery_protocol::{Archetype, MailId, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
     ArchetypeCensus, BlockList, Census, Changes, Claim, Delivery, Delta, Enumeration, Evicted, ExportPage, Import,
     KnownPeer, Letter, Limits, MailSignal, Mailboxes, Page, PeerState, Position, PositionLookup, PutRequest, PutResult, Query, Removal, Renewal, Store,
@@ -244,6 +244,15 @@ impl Store for ValkeyStore {
             (evicted, from) = (evicted.plus(some), next);
         }
         Ok(evicted)
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        self.shared.check_current()?;
+        self.shared.replica.peers().locking_keys(peers, now).await
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

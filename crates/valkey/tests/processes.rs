@@ -1,13 +1,18 @@
 //! Several processes on one registry, as several stores.
 #![allow(clippy::expect_used, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "support/gate.rs"]
+mod gate;
 #[path = "support/server.rs"]
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_registry::{PutResult, Removal, Renewal, Store as _};
+use aurora_discovery_protocol::PublicKey;
+use aurora_discovery_registry::{PutRequest, PutResult, Removal, Renewal, Signature, Signing, Store as _};
 use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
+use gate::Gate;
 use support::{
     HOME, NOW, STORED, TTL, claim, connection, eventually, fresh_registry, listed, open, peer, register,
 };
@@ -50,6 +55,33 @@ async fn of_two_processes_that_register_an_unused_name_at_once_one_succeeds() {
             [at_one.unwrap(), at_other.unwrap()].map(|result| matches!(result, PutResult::Stored { .. }));
         assert!(stored[0] != stored[1], "{name}: {stored:?}");
     }
+}
+
+#[tokio::test]
+async fn a_conflict_brings_no_deleted_peer_back() {
+    let options = fresh_registry();
+    let one = open(&options).await;
+    let gate = Gate::in_front_of(&options.url).await;
+    let mut behind = options.clone();
+    behind.url.clone_from(&gate.url);
+    (behind.response_timeout, behind.deadline) = (support::LONG, support::LONG);
+    let other = Arc::new(open(&behind).await);
+    assert_eq!(register(&one, "p").await, STORED);
+    lists(&other, 1).await;
+    // The client of the other process goes away while the deletion is on its way to the server.
+    let deleting = Arc::clone(&other);
+    let request = tokio::spawn(async move { deleting.remove(&peer("p"), &claim(HOME), NOW).await });
+    gate.holds_a_batch().await;
+    request.abort();
+    let removed = one.remove(&peer("p"), &claim(HOME), NOW).await;
+    assert_eq!(removed, Ok(Removal::Removed { was_live: true }));
+    assert_eq!(register(&one, "q").await, STORED);
+    // The log has the deletion before that.
+    lists(&other, 1).await;
+    gate.open();
+    // The next batch is written when the conflict is settled.
+    assert_eq!(register(&other, "r").await, STORED);
+    assert_eq!(listed(&other, NOW).await, Ok(2));
 }
 
 #[tokio::test]
@@ -120,4 +152,37 @@ async fn dormant_peers_are_deleted_from_the_server_when_their_time_is_over() {
     };
     tokio::time::timeout(support::LONG, waiting).await.expect("the peer is deleted");
     assert_eq!(one.renew(&peer("p"), &claim(HOME), NOW).await, Ok(Renewal::Unknown));
+}
+
+/// A record of a name by the key with this number.
+fn signed(name: &str, key: u8, seq: u64) -> PutRequest {
+    let record = format!("header.{name}-{key}-{seq}.signature").into();
+    let signature = Signature { key: PublicKey::from_bytes([key; 32]), seq, replaces: None, record };
+    PutRequest { token_only: true, signing: Signing::Signed(signature), ..support::registration(name, HOME) }
+}
+
+#[tokio::test]
+async fn of_two_processes_that_sign_an_unused_name_at_once_one_key_gets_it() {
+    let (_, one, other) = two().await;
+    for round in 0..20 {
+        let name = format!("p{round}");
+        let (first, second) =
+            tokio::join!(one.put(signed(&name, 1, 1), NOW), other.put(signed(&name, 2, 1), NOW));
+        let results = [first.unwrap(), second.unwrap()];
+        let stored = |result: &PutResult| matches!(result, PutResult::Stored { .. });
+        let (winner, refused) = if stored(&results[0]) { (1, results[1]) } else { (2, results[0]) };
+        assert!(results.iter().any(stored), "{name}: {results:?}");
+        assert_eq!(refused, PutResult::Locked { key: PublicKey::from_bytes([winner; 32]) }, "{name}");
+        // Two records of the key itself: the higher one stays, whatever their order.
+        let [low, high] = [2, 3].map(|seq| signed(&name, winner, seq));
+        let (low, high) =
+            tokio::join!(one.put(low, NOW.plus_millis(1_000)), other.put(high, NOW.plus_millis(1_000)));
+        assert!(matches!(high, Ok(PutResult::Stored { .. })), "{name}: {high:?}");
+        let is_older = matches!(low, Ok(PutResult::Stored { .. } | PutResult::Stale { seq: 3 }));
+        assert!(is_older, "{name}: {low:?}");
+        for store in [&one, &other] {
+            let again = store.put(signed(&name, winner, 3), NOW.plus_millis(1_000)).await;
+            assert_eq!(again, Ok(PutResult::Stale { seq: 3 }), "{name}");
+        }
+    }
 }

@@ -6,12 +6,11 @@ use super::StoreKind;
 use super::args::ServeArgs;
 use crate::failure::Failure;
 
-/// Checks the settings, and that the certificate, its key, the file of API keys
-/// and the secret of TURN servers can be used. Opens no store and no
-/// port.
+/// Checks the settings, and that the certificate, its key, the file of API keys and the secret of TURN
+/// servers can be used. Opens no store and no port.
 ///
 /// # Errors
-/// What `serve` would end with.
+/// The error with which `serve` would end.
 pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
     let serving = args.server.options(&args.service, &args.sources)?;
     let limits = match args.store {

@@ -10,9 +10,13 @@ fn check_reports_whether_serve_would_start_and_changes_nothing() {
     let valid = run(&arguments);
     assert_eq!((valid.code, valid.out.as_str(), valid.err.as_str()), (0, "the settings are valid\n", ""));
     assert!(!data.exists());
+    let keys = directory.path().join("keys");
+    std::fs::write(&keys, "# nothing\nalice").unwrap();
     for (flags, code, message) in [
         (&["--ttl-min", "600"][..], 2, "default lease (300 s)"),
         (&["--tls-cert", "no/such/file", "--tls-key", "no/such/file"], 1, "no/such/file"),
+        (&["--keys", "no/such/keys"], 1, "no/such/keys"),
+        (&["--keys", keys.to_str().unwrap()], 1, "line 2"),
         (&["--print-config"], 2, "cannot be used with"),
     ] {
         let output = run(&[&arguments[..], flags].concat());

@@ -47,6 +47,11 @@ pub(crate) struct Audited {
     pub(crate) evicted: Option<u64>,
 }
 
+/// The peers that a request for several was refused for. An extension of its response, which is a
+/// success.
+#[derive(Clone, Debug)]
+pub(crate) struct RefusedPeers(pub(crate) Vec<(PeerId, Code)>);
+
 impl From<Action> for Audited {
     fn from(action: Action) -> Self {
         Self {
@@ -69,9 +74,8 @@ impl Audited {
     }
 
     /// What the log says about a refusal. `None` if it says nothing: about requests that neither
-    /// change a peer nor lack a key, and about rates, which would fill it.
-    pub(crate) fn of_refusal(route: Option<Route>, failure: &Failure, body: &[u8]) -> Option<Self> {
-        let route = route?;
+    /// change anything nor lack a key, and about rates, which would fill it.
+    pub(crate) fn of_refusal(route: Route, failure: &Failure, body: &[u8]) -> Option<Self> {
         let scope = route.scope()?;
         let changes_peers = scope != Scope::Read && !matches!(route, Route::Mail | Route::Mailbox);
         let lacks_key = matches!(failure.refusal.code, Code::Unauthorized | Code::Forbidden);

@@ -9,6 +9,7 @@ use axum::response::Response;
 
 use super::context::Context;
 use super::inline_page::InlinePage;
+use crate::audit::RefusedPeers;
 use crate::error::Failure;
 use crate::mail::listed;
 use crate::rate::Charge;
@@ -70,16 +71,33 @@ async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, 
     }
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().renewed(leases.iter().flatten());
+    let renewed = leases.iter().filter(|lease| lease.is_ok()).count();
     let entries = request.peer_ids.as_slice();
+    let results: Vec<_> =
+        entries.iter().zip(leases).map(|(entry, lease)| result(&entry.peer_id, lease)).collect();
+    let refused = context.service.options.audit.as_ref().map(|_| refused(&results));
     let response = HeartbeatsResponse {
         message: "Heartbeats updated".to_owned(),
         timestamp: context.timestamp(),
         observed_address: Some(context.caller.address),
-        renewed: leases.iter().filter(|lease| lease.is_ok()).count(),
-        results: entries.iter().zip(leases).map(|(entry, lease)| result(&entry.peer_id, lease)).collect(),
+        renewed,
+        results,
         page: figures,
     };
-    json_with_peers(peers, &response)
+    let mut response = json_with_peers(peers, &response)?;
+    if let Some(refused) = refused {
+        response.extensions_mut().insert(refused);
+    }
+    Ok(response)
+}
+
+/// The peers that were refused, for the audit log.
+fn refused(results: &[HeartbeatResult]) -> RefusedPeers {
+    let refused = |result: &HeartbeatResult| match result {
+        HeartbeatResult::Refused { peer_id, code, .. } => Some((peer_id.clone(), *code)),
+        HeartbeatResult::Renewed { .. } => None,
+    };
+    RefusedPeers(results.iter().filter_map(refused).collect())
 }
 
 fn result(peer_id: &PeerId, lease: Result<GrantedLease, Error>) -> HeartbeatResult {

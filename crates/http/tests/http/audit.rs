@@ -76,6 +76,39 @@ async fn registrations_removals_refusals_and_actions_of_operators_have_a_line() 
 }
 
 #[tokio::test]
+async fn refused_peers_of_a_heartbeat_for_several_have_a_line_each() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let service = audited(&path).await;
+    service.post("/register", r#"{"peer_id":"q"}"#).await.ok();
+    let block = json!({"peer_id": "p", "reason": "spam", "duration_seconds": 60});
+    service.admin("/admin/block", &block).await.ok();
+    service.post("/heartbeat", &json!({"peer_ids": ["p", "q", "x"]}).to_string()).await.ok();
+    let lines = lines(service, &path).await;
+    let refused = |peer: &str, code: &str| {
+        json!({"action": "refused", "peer_id": peer, "client": "127.0.0.1", "path": "/heartbeat", "status": 200,
+               "code": code})
+    };
+    assert_eq!(lines[2..], [refused("p", "blocked"), refused("x", "peer_not_registered")]);
+}
+
+#[tokio::test]
+async fn a_route_that_the_service_does_not_have_has_no_line() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("audit.jsonl");
+    let service = Service::with(|options| options.server.audit_log = Some(path.clone())).await;
+    let peer = r#"{"peer_id":"p"}"#;
+    // Nobody may administer the service.
+    service.post("/admin/evict", peer).await.refused(404, "not_found", None);
+    service.get("/register").await.refused(405, "method_not_allowed", None);
+    service.get("/nowhere").await.refused(404, "not_found", None);
+    service.post("/heartbeat", peer).await.refused(404, "peer_not_registered", None);
+    let lines = lines(service, &path).await;
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert_eq!(lines[0]["path"], "/heartbeat");
+}
+
+#[tokio::test]
 async fn a_log_that_can_not_be_written_refuses_no_request_and_is_counted() {
     let service = audited(Path::new("/dev/full")).await;
     for _ in 0..20 {

@@ -92,7 +92,7 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("heartbeat", "503", &["unavailable"]),
         ("deregister", "400", &["invalid_body", "invalid_field", "invalid_parameter"]),
         ("deregister", "401", &["unauthorized"]),
-        ("deregister", "403", &["not_holder", "forbidden"]),
+        ("deregister", "403", &["not_holder", "blocked", "forbidden"]),
         ("deregister", "404", &["peer_not_registered"]),
         ("deregister", "413", &["body_too_large"]),
         ("mail", "400", &["invalid_body", "invalid_field", "invalid_parameter"]),

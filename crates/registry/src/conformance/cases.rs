@@ -236,6 +236,7 @@ macro_rules! for_each_conformance_case {
                 an_evicted_peer_is_unknown_and_its_name_is_free
                 evicting_a_key_deletes_its_peers_and_unlocks_their_names
                 evicting_a_source_deletes_the_peers_of_its_prefix
+                the_key_that_locks_a_name_is_known_while_it_does
                 the_list_of_blocks_is_replaced_only_in_its_version
                 the_list_of_blocks_survives_a_restart;
             model:

@@ -1,6 +1,6 @@
 //! The operations of operators: evicting peers, and replacing the list of blocks.
 
-use aurora_discovery_protocol::{Subject as Evictee, Timestamp};
+use aurora_discovery_protocol::{PeerId, PublicKey, Subject as Evictee, Timestamp};
 
 use super::harness::{
     HOLDER_SOURCE, Harness, NEIGHBOUR_SOURCE, OTHER_SOURCE, PutRequestBuilder as _, TTL_AND_A_THIRD, at,
@@ -12,6 +12,10 @@ use crate::{BlockList, Evicted, Limits, Removal, Renewal};
 impl Harness {
     async fn evict(&self, subjects: &[Evictee], now: Timestamp) -> Evicted {
         self.store.evict(subjects, now).await.expect("evict does not fail")
+    }
+
+    async fn locking_keys(&self, peers: &[PeerId], now: Timestamp) -> Vec<Option<PublicKey>> {
+        self.store.locking_keys(peers, now).await.expect("locking_keys does not fail")
     }
 
     async fn blocks(&self) -> BlockList {
@@ -92,6 +96,23 @@ pub async fn evicting_a_source_deletes_the_peers_of_its_prefix(subject: &dyn Sub
     // Where a peer sent its heartbeats from does not matter, only where it registered.
     harness.renew_as("other", &claim_from(HOLDER_SOURCE), at(2)).await;
     assert_eq!(harness.evict(&[of_source(HOLDER_SOURCE)], at(2)).await, Evicted::default());
+}
+
+pub async fn the_key_that_locks_a_name_is_known_while_it_does(subject: &dyn Subject) {
+    let harness = Harness::open(subject).await;
+    harness.register(&peer("live").signed_by(1, 1).with_ttl(1_800), at(0)).await;
+    harness.register(&peer("dormant").signed_by(2, 1), at(0)).await;
+    harness.register(&peer("unsigned").with_ttl(1_800), at(0)).await;
+    let now = at(TTL_AND_A_THIRD);
+    harness.register(&peer("left").signed_by(3, 1), now).await;
+    harness.remove("left", &claim_with(token(3), HOLDER_SOURCE), now).await;
+    let peers: Vec<_> = ["dormant", "nobody", "live", "unsigned", "left"].map(id).into();
+    let [one, two, three] = [1, 2, 3].map(|number| Some(key_of(number)));
+    assert_eq!(harness.locking_keys(&peers, now).await, [two, None, one, None, three]);
+    assert_eq!(harness.locking_keys(&peers[4..], now).await, [three]);
+    // Both locks have ended: ten minutes after the deregistration, and as long after the lease as it ran.
+    let later = at(TTL_AND_A_THIRD + 600);
+    assert_eq!(harness.locking_keys(&peers, later).await, [None, None, one, None, None]);
 }
 
 pub async fn the_list_of_blocks_is_replaced_only_in_its_version(subject: &dyn Subject) {

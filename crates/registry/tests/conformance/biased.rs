@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{Peer, PeerId, PeerJson, PeerList, Registration, Subject, Timestamp, View};
+use aurora_discovery_protocol::{
+    Peer, PeerId, PeerJson, PeerList, PublicKey, Registration, Subject, Timestamp, View,
+};
 use aurora_discovery_registry::{
     BlockList, Census, Claim, Enumeration, Evicted, Page, Position, PutRequest, PutResult, Query, Removal,
     Renewal, Store, StoreError, Swept, Total,
@@ -241,6 +243,14 @@ impl Store for Biased {
 
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
         self.inner.evict(subjects, now).await
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        self.inner.locking_keys(peers, now).await
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

@@ -154,6 +154,7 @@ mod a_fault_is_detected {
         EvictsLiveOnly by operator::an_evicted_peer_is_unknown_and_its_name_is_free as a_dormant_peer_that_is_not_evicted;
         EvictsNoKeys by operator::evicting_a_key_deletes_its_peers_and_unlocks_their_names as a_key_that_is_not_evicted;
         EvictsFirstOnly by operator::evicting_a_source_deletes_the_peers_of_its_prefix as a_source_that_is_evicted_in_part;
+        NamesNoLeftKeys by operator::the_key_that_locks_a_name_is_known_while_it_does as a_key_of_a_deregistered_peer_that_is_forgotten;
         ReplacesAnyBlocks by operator::the_list_of_blocks_is_replaced_only_in_its_version as a_list_of_blocks_that_is_overwritten;
         RestartForgetsBlocks by operator::the_list_of_blocks_survives_a_restart as a_restart_that_forgets_blocks;
         MailIsReadOnce by mail_cases::a_message_waits_until_it_is_acknowledged as a_message_that_is_read_once;

@@ -11,11 +11,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_protocol::{
-    Archetype, FullView, PeerId, PeerJson, PeerList, Subject as Evictee, Timestamp, View,
+    Archetype, FullView, PeerId, PeerJson, PeerList, PublicKey, Subject as Evictee, Timestamp, View,
 };
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Mailbox, Mailboxes, Page, Position,
+    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Lock, Mailbox, Mailboxes, Page, Position,
     Proof, PutRequest, PutResult, Query, Removal, Renewal, SignedPeer, Source, Standing, Store, StoreError,
     Swept, Total, choose_diverse, is_subject,
 };
@@ -361,6 +361,8 @@ impl Store for Reference {
     }
 
     async fn evict(&self, subjects: &[Evictee], now: Timestamp) -> Result<Evicted, StoreError> {
+        // A request may end here.
+        tokio::task::yield_now().await;
         let mut peers = self.known(now)?;
         let mut evicted = Evicted::default();
         peers.retain(|id, entry| {
@@ -380,6 +382,17 @@ impl Store for Reference {
             false
         });
         Ok(evicted)
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        let known = self.known(now)?;
+        let lock = |peer| known.get(peer).and_then(|entry| entry.standing().lock);
+        let is_named = |lock: &Lock| !(self.is(Fault::NamesNoLeftKeys) && lock.is_tombstone());
+        Ok(peers.iter().map(|peer| lock(peer).filter(is_named).map(|lock| lock.key)).collect())
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

@@ -29,11 +29,11 @@ fn from(address: &str) -> Caller {
     Caller { address: address.parse::<IpAddr>().unwrap(), page: WebOrigin::None }
 }
 
-fn key(number: u8) -> SecretKey {
+pub(crate) fn key(number: u8) -> SecretKey {
     SecretKey::from_random(&[number; 32])
 }
 
-fn token(text: &str) -> LeaseToken {
+pub(crate) fn token(text: &str) -> LeaseToken {
     LeaseToken::parse(text).unwrap()
 }
 
@@ -42,7 +42,7 @@ fn peer(name: &str) -> RegisterRequest {
 }
 
 /// The terms of a record that is made at a time. Its token is `mine`.
-fn terms(now: Timestamp) -> RecordTerms<'static> {
+pub(crate) fn terms(now: Timestamp) -> RecordTerms<'static> {
     RecordTerms {
         seq: now.as_millis(),
         freshness: Freshness::IssuedAt(now.as_secs()),
@@ -52,7 +52,7 @@ fn terms(now: Timestamp) -> RecordTerms<'static> {
     }
 }
 
-fn signed(name: &str, by: u8, terms: &RecordTerms<'_>) -> SignedRegisterRequest {
+pub(crate) fn signed(name: &str, by: u8, terms: &RecordTerms<'_>) -> SignedRegisterRequest {
     let signed = SignedRecord::sign(&peer(name), terms, &key(by)).unwrap();
     SignedRegisterRequest { signed, lease_token: None, discover: None }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_embedded::EmbeddedStore;
-use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
+use aurora_discovery_protocol::{PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
     BlockList, Census, Claim, Enumeration, Evicted, Page, Position, PutRequest, PutResult, Query, Removal,
     Renewal, Store, StoreError, Swept,
@@ -45,6 +45,14 @@ impl Store for FaultyStore {
 
     async fn evict(&self, subjects: &[Subject], now: Timestamp) -> Result<Evicted, StoreError> {
         self.0.evict(subjects, now).await
+    }
+
+    async fn locking_keys(
+        &self,
+        peers: &[PeerId],
+        now: Timestamp,
+    ) -> Result<Vec<Option<PublicKey>>, StoreError> {
+        self.0.locking_keys(peers, now).await
     }
 
     async fn blocks(&self) -> Result<BlockList, StoreError> {

@@ -7,6 +7,8 @@ pub(crate) enum Fault {
     EvictsLiveOnly,
     EvictsNoKeys,
     EvictsFirstOnly,
+    /// The key of a deregistered peer is not named.
+    NamesNoLeftKeys,
     ReplacesAnyBlocks,
     RestartForgetsBlocks,
     ExpiresEarly,
