@@ -6,8 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use async_trait::async_trait;
 use aurora_discovery_protocol::{MailId, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Delivery, Enumeration, Evicted, ExportPage, Import, KnownPeer, Letter, Limits, MailSignal, Mailboxes, Page, PeerState, Position,
-    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreClock, StoreError, StoreMetric, Swept,
+    BlockList, Census, Claim, Delivery, Enumeration, Evicted, ExportPage, Import, KnownPeer, Letter, Limits,
+    MailSignal, Mailboxes, Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Store,
+    StoreClock, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;

@@ -77,8 +77,11 @@ impl IceServers {
     /// The servers for a peer, with a credential of its own for TURN. `now` is the time that responses
     /// show. `None` if the operator has configured none.
     pub(crate) fn of_peer(&self, peer: &PeerId, now: Timestamp) -> Option<Vec<IceServer>> {
-        let stun = (!self.stun.is_empty())
-            .then(|| IceServer { urls: self.stun.clone(), username: None, credential: None });
+        let stun = (!self.stun.is_empty()).then(|| IceServer {
+            urls: self.stun.clone(),
+            username: None,
+            credential: None,
+        });
         let turn = self.turn.as_ref().map(|turn| {
             // What coturn's `use-auth-secret` expects.
             let username = format!("{}:{peer}", now.as_secs() + CREDENTIAL_SECONDS);

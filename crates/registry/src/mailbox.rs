@@ -229,7 +229,10 @@ mod tests {
             let end = Timestamp::from_secs(end);
             assert_eq!(mailbox.next_end(), Some(end));
             mailbox.forget(end.minus_millis(1));
-            assert_eq!((mailbox.next_end(), mailbox.last_end()), (Some(end), Some(Timestamp::from_secs(130))));
+            assert_eq!(
+                (mailbox.next_end(), mailbox.last_end()),
+                (Some(end), Some(Timestamp::from_secs(130)))
+            );
             mailbox.forget(end);
             assert_eq!(mailbox.shares().count(), shares);
         }

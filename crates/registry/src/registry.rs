@@ -203,7 +203,8 @@ impl Registry {
                     heartbeat_interval_seconds,
                     revived: false,
                 };
-                let registered = Registered { peer_id, lease, lease_token: None, signed_by, has_mailbox: false };
+                let registered =
+                    Registered { peer_id, lease, lease_token: None, signed_by, has_mailbox: false };
                 Ok((registered, token_kept))
             }
             PutResult::Held(held) => Err(self.not_holder(held)),

@@ -329,7 +329,10 @@ mod tests {
         assert!(error(&["--turn-urls=turn:a"]).starts_with("--turn-urls requires AURORA_TURN_SECRET"));
         assert!(error(&["--turn-secret=f"]).starts_with("--turn-secret requires AURORA_TURN_URLS"));
         for wrong in ["", "stun:a", "turn:", "turn:a,", "turn:a b", "https://a"] {
-            assert!(error(&[&format!("--turn-urls={wrong}"), "--turn-secret=f"]).contains("turn:"), "{wrong}");
+            assert!(
+                error(&[&format!("--turn-urls={wrong}"), "--turn-secret=f"]).contains("turn:"),
+                "{wrong}"
+            );
         }
         assert!(error(&["--stun-urls=turn:a"]).contains("stun:"));
     }

@@ -9,9 +9,9 @@ use async_trait::async_trait;
 use aurora_discovery_embedded::replica::{Applied, Change, RemoteState};
 use aurora_discovery_protocol::{Archetype, MailId, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
-    ArchetypeCensus, BlockList, Census, Changes, Claim, Delivery, Delta, Enumeration, Evicted, ExportPage, Import,
-    KnownPeer, Letter, Limits, MailSignal, Mailboxes, Page, PeerState, Position, PositionLookup, PutRequest, PutResult, Query, Removal, Renewal, Store,
-    StoreError, StoreMetric, Swept, Watch,
+    ArchetypeCensus, BlockList, Census, Changes, Claim, Delivery, Delta, Enumeration, Evicted, ExportPage,
+    Import, KnownPeer, Letter, Limits, MailSignal, Mailboxes, Page, PeerState, Position, PositionLookup,
+    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept, Watch,
 };
 use futures_util::future::join_all;
 use tokio::sync::oneshot;

@@ -3,7 +3,9 @@
 use aurora_discovery_protocol::PeerId;
 use aurora_discovery_registry::Mailbox;
 
-use super::{GENERATION, Generation, Item, ItemError, TIME_TO_LIVE, array_of, bytes, key, number, text, text_of};
+use super::{
+    GENERATION, Generation, Item, ItemError, TIME_TO_LIVE, array_of, bytes, key, number, text, text_of,
+};
 
 const MAILBOX: &str = "mail";
 

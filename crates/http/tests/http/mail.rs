@@ -305,7 +305,9 @@ async fn a_peer_with_a_mailbox_is_told_of_ice_servers() {
     });
     let service = service.await;
     let registered = register(&service, "a", 1).await;
-    let [stun, turn] = registered["ice_servers"].as_array().unwrap().as_slice() else { panic!("two servers") };
+    let [stun, turn] = registered["ice_servers"].as_array().unwrap().as_slice() else {
+        panic!("two servers")
+    };
     assert_eq!(*stun, json!({"urls": ["stun:stun.example:3478"]}));
     // Twelve hours after noon.
     assert_eq!(turn["username"], "1759449600:a");

@@ -61,7 +61,11 @@ pub async fn a_message_waits_until_it_is_acknowledged(subject: &dyn Subject) {
     let one = letter("a", 1, at_millis(7));
     send(mailboxes, "b", one.clone(), at_millis(7)).await;
     for second in [1, 2] {
-        assert_eq!(collect(mailboxes, "b", &[2], at(second)).await, std::slice::from_ref(&one), "the id of no message");
+        assert_eq!(
+            collect(mailboxes, "b", &[2], at(second)).await,
+            std::slice::from_ref(&one),
+            "the id of no message"
+        );
     }
     assert_eq!(collect(mailboxes, "b", &[1], at(3)).await, []);
     assert_eq!(collect(mailboxes, "b", &[1], at(3)).await, [], "again");
