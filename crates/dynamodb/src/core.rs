@@ -145,12 +145,23 @@ impl Core {
         refusal: Option<Item>,
         attempt: u32,
     ) -> Result<Lookup, StoreError> {
+        let item = self.read_again(item::peer_key(peer), refusal, attempt).await?;
+        Ok(self.classify(item))
+    }
+
+    /// The same for an item of any kind.
+    pub(crate) async fn read_again(
+        &self,
+        key: Item,
+        refusal: Option<Item>,
+        attempt: u32,
+    ) -> Result<Option<Item>, StoreError> {
         match refusal {
-            Some(item) if attempt == 0 => Ok(self.classify(Some(item))),
+            Some(item) if attempt == 0 => Ok(Some(item)),
             _ => {
                 let longest = 1_u64 << attempt.min(MAX_PAUSE_EXPONENT);
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..longest))).await;
-                self.look_up(peer).await
+                self.table.get(key).await
             }
         }
     }

@@ -5,7 +5,7 @@
 //! Expressions refer to every name by an alias, because DynamoDB reserves some words, such as
 //! `ttl`.
 //!
-//! There are five kinds of items:
+//! There are six kinds of items:
 //!
 //! - A *peer*, with the peer's id as its key. It has the registration, the lease and the holder.
 //!   While it is on the index, it also has the index keys of all peers.
@@ -17,6 +17,9 @@
 //!   It lists the peer in the lane of the source that it registered from.
 //! - The *table item*, which has the secret of the hash.
 //! - The *block item*, which has the list of blocks.
+//! - A *mailbox*, with the id of its peer in its key. It has the messages that wait for the peer.
+
+mod mailbox;
 
 use std::collections::HashMap;
 
@@ -31,6 +34,8 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Deserialize, Serialize};
 
 use crate::lane::{LaneGroup, NetworkClass, RingPosition, Secret};
+
+pub(crate) use mailbox::{mailbox_item, mailbox_key, mailbox_of};
 
 /// An item in the SDK's representation.
 pub(crate) type Item = HashMap<String, AttributeValue>;

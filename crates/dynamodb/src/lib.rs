@@ -21,6 +21,7 @@ mod expression;
 mod failure;
 mod item;
 mod lane;
+mod mail;
 mod marker;
 mod options;
 mod page;

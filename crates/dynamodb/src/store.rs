@@ -4,10 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use async_trait::async_trait;
-use aurora_discovery_protocol::{PeerId, PublicKey, Subject, Timestamp};
+use aurora_discovery_protocol::{MailId, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Enumeration, Evicted, ExportPage, Import, Limits, Page, PeerState, Position,
-    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreClock, StoreError, StoreMetric, Swept,
+    BlockList, Census, Claim, Delivery, Enumeration, Evicted, ExportPage, Import, KnownPeer, Letter, Limits,
+    MailSignal, Mailboxes, Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Store,
+    StoreClock, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
@@ -278,6 +279,10 @@ impl Store for DynamoStore {
         self.change(Box::pin(self.core.import(peer, now))).await
     }
 
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
+        Some(self)
+    }
+
     fn sees_every_change(&self) -> bool {
         false
     }
@@ -293,5 +298,29 @@ impl Store for DynamoStore {
     async fn close(&self) -> Result<(), StoreError> {
         self.closed.store(true, Ordering::Release);
         Ok(())
+    }
+}
+
+#[async_trait]
+impl Mailboxes for DynamoStore {
+    async fn peer(&self, peer: &PeerId, now: Timestamp) -> Result<Option<KnownPeer>, StoreError> {
+        self.read(Box::pin(self.core.known_peer(peer, now))).await
+    }
+
+    async fn deliver(&self, to: &PeerId, letter: Letter, now: Timestamp) -> Result<Delivery, StoreError> {
+        self.change(Box::pin(async { self.core.deliver(to, &letter, now).await })).await
+    }
+
+    async fn collect(
+        &self,
+        peer: &PeerId,
+        acknowledged: &[MailId],
+        now: Timestamp,
+    ) -> Result<Vec<Letter>, StoreError> {
+        self.change(Box::pin(self.core.collect(peer, acknowledged, now))).await
+    }
+
+    fn signal(&self, _: &PeerId) -> Option<Box<dyn MailSignal>> {
+        None
     }
 }

@@ -69,6 +69,11 @@ impl MailStore {
         self.state.lock().forget(now, mailboxes)
     }
 
+    /// Wakes those that wait for messages to `to`, of which one is kept elsewhere.
+    pub(crate) fn wake(&self, to: &PeerId) {
+        self.waiters.wake(to);
+    }
+
     /// Waits for messages to `peer`.
     pub(crate) fn wait(&self, peer: &PeerId) -> Waiter {
         self.waiters.add(peer)

@@ -18,6 +18,7 @@ mod gzip;
 mod handler;
 mod header;
 mod history;
+mod ice;
 mod limit;
 mod listener;
 mod log;
@@ -50,8 +51,9 @@ pub use access::{InvalidKeys, InvalidScopes, KeyFile, KeyFileError, KeyRing, Key
 pub use audit::{AuditError, AuditLog};
 pub use clock::Clock;
 pub use exchange::DiscoveryService;
+pub use ice::{IceError, IceServers};
 pub use open_files::OpenFiles;
-pub use options::{ServerOptions, ServiceOptions, TlsFiles};
+pub use options::{IceOptions, ServerOptions, ServiceOptions, TlsFiles};
 pub use origin::{Origin, RequestId, UnknownClient};
 pub use rate::{Rate, RateLimits};
 pub use route::Route;

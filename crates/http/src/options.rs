@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::access::{KeyRing, Scopes};
 use crate::audit::AuditLog;
 use crate::clock::Clock;
+use crate::ice::IceServers;
 use crate::rate::RateLimits;
 
 /// Options of the service, independent of the transport.
@@ -59,6 +60,8 @@ pub struct ServiceOptions {
     /// How long a request to `/mailbox` may wait for a message at most. With 0, none waits, for
     /// transports that pay for each second.
     pub max_mail_wait: Duration,
+    /// The STUN and TURN servers that peers with a mailbox are told of.
+    pub ice_servers: IceServers,
 }
 
 impl Default for ServiceOptions {
@@ -79,6 +82,7 @@ impl Default for ServiceOptions {
             watch_bytes_per_second: 8 << 20,
             watch_keep_alive: Duration::from_secs(15),
             max_mail_wait: Duration::from_secs(25),
+            ice_servers: IceServers::default(),
         }
     }
 }
@@ -101,6 +105,8 @@ pub struct ServerOptions {
     /// The file of the audit log, or `-` for standard output, which replaces the service's own
     /// `audit`.
     pub audit_log: Option<PathBuf>,
+    /// The STUN and TURN servers, which replace the service's own `ice_servers` if there are any.
+    pub ice: IceOptions,
     /// The certificate and key for TLS; `None` disables TLS.
     pub tls: Option<TlsFiles>,
     /// The number of the operator's own proxies in front of the service, each of which appends to
@@ -141,6 +147,7 @@ impl Default for ServerOptions {
             metrics_listen: None,
             keys: None,
             audit_log: None,
+            ice: IceOptions::default(),
             tls: None,
             trusted_hops: 0,
             max_connections: 20_000,
@@ -152,6 +159,17 @@ impl Default for ServerOptions {
             shutdown_grace: Duration::from_secs(8),
         }
     }
+}
+
+/// The servers with which peers find a path to each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IceOptions {
+    /// The URLs of STUN servers.
+    pub stun: Vec<String>,
+    /// The URLs of TURN servers.
+    pub turn: Vec<String>,
+    /// The file with the secret from which the TURN servers derive passwords, as this service does.
+    pub turn_secret: Option<PathBuf>,
 }
 
 /// A certificate and its key, as PEM files.

@@ -19,9 +19,10 @@ use crate::clock::keep_time;
 use crate::connection::ConnectionServer;
 use crate::connection::state::ConnectionState;
 use crate::exchange::DiscoveryService;
+use crate::ice::{IceError, IceServers};
 use crate::listener;
 use crate::open_files::OpenFiles;
-use crate::options::ServerOptions;
+use crate::options::{IceOptions, ServerOptions};
 use crate::overflow::Overflow;
 use crate::rate::Charge;
 use crate::scrape::serve_metrics;
@@ -58,6 +59,9 @@ pub enum ServeError {
     /// The audit log can't be opened.
     #[error("can't open the audit log: {0}")]
     Audit(#[from] AuditError),
+    /// The secret of the TURN servers can't be used.
+    #[error("can't read the secret of the TURN servers: {0}")]
+    Ice(#[from] IceError),
     /// The store failed to close.
     #[error("the store could not be closed: {0}")]
     Close(#[from] StoreError),
@@ -76,12 +80,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Binds the listeners, reads the files of TLS and API keys, and opens the audit log, so that
+    /// Binds the listeners, reads the files of TLS, API keys and TURN, and opens the audit log, so that
     /// errors in them appear before the server starts.
     ///
     /// # Errors
     ///
-    /// [`ServeError::Listen`], [`ServeError::Tls`], [`ServeError::Keys`] and [`ServeError::Audit`].
+    /// [`ServeError::Listen`], [`ServeError::Tls`], [`ServeError::Keys`], [`ServeError::Audit`] and
+    /// [`ServeError::Ice`].
     pub async fn bind(mut options: ServerOptions, registry: Arc<Registry>) -> Result<Self, ServeError> {
         let tls = options.tls.as_ref().map(Tls::load).transpose()?.map(Arc::new);
         let keys = options.keys.as_deref().map(KeyFile::load).transpose()?;
@@ -90,6 +95,9 @@ impl Server {
         }
         if let Some(path) = &options.audit_log {
             options.service.audit = Some(AuditLog::open(path)?);
+        }
+        if options.ice != IceOptions::default() {
+            options.service.ice_servers = IceServers::load(&options.ice)?;
         }
         let write_timeout = options.write_timeout;
         let (listener, local_addr) = listen(options.listen, write_timeout)?;

@@ -54,7 +54,7 @@ pub use heartbeat::{
     Heartbeat, HeartbeatEntries, HeartbeatEntry, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
 };
 pub use key::{PublicKey, SecretKey};
-pub use mail::{Mail, MailId, MailRequest, MailResponse, MailboxRequest, MailboxResponse};
+pub use mail::{IceServer, Mail, MailId, MailRequest, MailResponse, MailboxRequest, MailboxResponse};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
 pub use peer::{Peer, PeerJson, Registration};

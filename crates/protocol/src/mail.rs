@@ -116,6 +116,19 @@ pub struct Mail {
     pub sent_seconds_ago: u64,
 }
 
+/// A STUN or TURN server, in the form that `RTCPeerConnection` of a browser takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IceServer {
+    /// Its URLs.
+    pub urls: Vec<String>,
+    /// The user name for TURN, which contains the time at which the credential ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The password for TURN.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+}
+
 impl MailRequest {
     /// Reads a body. The signature of the message is not verified.
     ///

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Code, LeaseToken, Mail, Peer, PeerId, PeerList, PublicKey, Refusal, Timestamp, Ttl};
+use crate::{Code, IceServer, LeaseToken, Mail, Peer, PeerId, PeerList, PublicKey, Refusal, Timestamp, Ttl};
 
 // Responses that can carry a page are generic over it. A client reads the peers themselves
 // (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list
@@ -34,6 +34,10 @@ pub struct RegisterResponse<P = DiscoveredPage> {
     /// The key that the registration is signed with, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<PublicKey>,
+    /// The STUN and TURN servers with which a peer that has a mailbox finds paths to others, if the
+    /// operator has configured any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_servers: Option<Vec<IceServer>>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
@@ -62,6 +66,9 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     /// a mailbox.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mail: Option<Vec<Mail>>,
+    /// As in [`RegisterResponse`], if the response has mail.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ice_servers: Option<Vec<IceServer>>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
@@ -167,6 +174,7 @@ impl RegisterResponse {
             observed_address: read.observed_address,
             lease_token: read.lease_token,
             signed_by: read.signed_by,
+            ice_servers: read.ice_servers,
             page: body.page(read.page),
         })
     }
@@ -189,6 +197,7 @@ impl HeartbeatResponse {
             heartbeat_interval_seconds: read.heartbeat_interval_seconds,
             observed_address: read.observed_address,
             mail: read.mail,
+            ice_servers: read.ice_servers,
             page: body.page(read.page),
         })
     }

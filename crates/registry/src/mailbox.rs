@@ -2,6 +2,8 @@
 //!
 //! Every store keeps one [`Mailbox`] for each receiver, and changes it by its methods only.
 
+mod text;
+
 use std::collections::VecDeque;
 
 use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
@@ -168,6 +170,12 @@ impl Mailbox {
         letters.chain(seen).min()
     }
 
+    /// When all in the mailbox is too old. `None` if it is empty and remembers no session.
+    pub fn last_end(&self) -> Option<Timestamp> {
+        // A session is remembered for longer than its message waits.
+        self.seen.iter().map(|seen| seen.at.plus_millis(Self::SEEN_MILLIS)).max()
+    }
+
     /// What each source has in the mailbox, in bytes. A source may be there several times.
     pub fn shares(&self) -> impl Iterator<Item = (Source, usize)> {
         let letters = self.letters.iter().map(|letter| (letter.source, letter.bytes()));
@@ -221,10 +229,13 @@ mod tests {
             let end = Timestamp::from_secs(end);
             assert_eq!(mailbox.next_end(), Some(end));
             mailbox.forget(end.minus_millis(1));
-            assert_eq!(mailbox.next_end(), Some(end));
+            assert_eq!(
+                (mailbox.next_end(), mailbox.last_end()),
+                (Some(end), Some(Timestamp::from_secs(130)))
+            );
             mailbox.forget(end);
             assert_eq!(mailbox.shares().count(), shares);
         }
-        assert_eq!(mailbox, Mailbox::default());
+        assert_eq!((mailbox.last_end(), &mailbox), (None, &Mailbox::default()));
     }
 }

@@ -52,6 +52,8 @@ pub struct Registered {
     pub lease_token: Option<LeaseToken>,
     /// The key that the name is locked to, if the registration is signed.
     pub signed_by: Option<PublicKey>,
+    /// Whether the peer has a mailbox.
+    pub has_mailbox: bool,
 }
 
 /// The result of acquiring or renewing a lease.
@@ -201,7 +203,9 @@ impl Registry {
                     heartbeat_interval_seconds,
                     revived: false,
                 };
-                Ok((Registered { peer_id, lease, lease_token: None, signed_by }, token_kept))
+                let registered =
+                    Registered { peer_id, lease, lease_token: None, signed_by, has_mailbox: false };
+                Ok((registered, token_kept))
             }
             PutResult::Held(held) => Err(self.not_holder(held)),
             PutResult::Locked { key } => Err(Error::NameLocked(key)),

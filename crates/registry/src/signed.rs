@@ -45,6 +45,7 @@ impl Registry {
                 record: record.as_str().into(),
             })
         });
+        let has_mailbox = verified.is_some() && content.registration.mail;
         let token_only = verified.is_some() || content.registration.token_only;
         let registration = RegisterRequest { token_only, ..content.registration };
         let claim = self.claim(caller, lease_token.as_ref());
@@ -54,7 +55,7 @@ impl Registry {
         // The client chose the token, so the response normally has none. If the operator ignores
         // signatures, a token that the client presented may remain valid instead, and the response
         // then repeats it.
-        Ok(Registered { lease_token: lease_token.filter(|_| token_kept), ..registered })
+        Ok(Registered { lease_token: lease_token.filter(|_| token_kept), has_mailbox, ..registered })
     }
 
     /// Whether a registration without a signature is accepted, and how the store has to treat it.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use aurora_discovery_http::{Rate, RateLimits, ServerOptions, ServiceOptions, TlsFiles};
+use aurora_discovery_http::{IceOptions, Rate, RateLimits, ServerOptions, ServiceOptions, TlsFiles};
 use clap::{Args, value_parser};
 
 use crate::listen::socket_address;
@@ -39,6 +39,18 @@ pub struct ServerArgs {
     /// of an operator, or - for standard output; opened again on SIGHUP.
     #[arg(long, env = "AURORA_AUDIT_LOG", value_name = "FILE")]
     pub audit_log: Option<PathBuf>,
+    /// The URLs of STUN servers that peers with a mailbox are told of, with commas between, such as
+    /// stun:stun.example.org:3478.
+    #[arg(long, env = "AURORA_STUN_URLS", value_name = "URLS", value_parser = stun_urls)]
+    pub stun_urls: Option<UrlList>,
+    /// The URLs of TURN servers that peers with a mailbox are told of, with a password each, such as
+    /// turn:turn.example.org:3478; requires --turn-secret.
+    #[arg(long, env = "AURORA_TURN_URLS", value_name = "URLS", value_parser = turn_urls)]
+    pub turn_urls: Option<UrlList>,
+    /// The file with the secret that the TURN servers derive passwords from: coturn's
+    /// static-auth-secret; requires --turn-urls.
+    #[arg(long, env = "AURORA_TURN_SECRET", value_name = "FILE")]
+    pub turn_secret: Option<PathBuf>,
     /// A prefix of paths that reaches the same routes as without it, such as /dev behind a proxy
     /// that does not remove it.
     #[arg(long, env = "AURORA_BASE_PATH", value_name = "PATH", value_parser = base_path)]
@@ -113,8 +125,8 @@ impl ServerArgs {
     ///
     /// # Errors
     ///
-    /// A certificate without a key, a key without a certificate, or required API keys without a list
-    /// of them, with the names that `sources` gives them.
+    /// A certificate without a key, a key without a certificate, TURN servers without their secret, a
+    /// secret without servers, or required API keys without a list of them, with the names that `sources` gives them.
     pub fn options(&self, service: &ServiceArgs, sources: &Sources) -> Result<ServerOptions, SettingError> {
         let mut options = ServerOptions::default();
         options.listen = self.listen;
@@ -122,6 +134,7 @@ impl ServerArgs {
         options.tls = self.tls(sources)?;
         options.keys = self.keys(service, sources)?;
         options.audit_log.clone_from(&self.audit_log);
+        options.ice = self.ice(sources)?;
         options.trusted_hops = self.trusted_hops.into();
         options.max_connections = size(self.max_connections);
         options.header_timeout = Duration::from_secs(self.header_timeout);
@@ -157,6 +170,27 @@ impl ServerArgs {
         Ok(self.keys.clone())
     }
 
+    fn ice(&self, sources: &Sources) -> Result<IceOptions, SettingError> {
+        let (urls_name, secret_name) = (sources.name("turn_urls"), sources.name("turn_secret"));
+        match (&self.turn_urls, &self.turn_secret) {
+            (Some(_), None) => {
+                let rule = format!("{urls_name} requires {secret_name}, the file with the servers' secret");
+                return Err(SettingError::new(rule));
+            }
+            (None, Some(_)) => {
+                let rule = format!("{secret_name} requires {urls_name}, the servers that have this secret");
+                return Err(SettingError::new(rule));
+            }
+            _ => {}
+        }
+        let urls = |list: &Option<UrlList>| list.clone().unwrap_or_default().0;
+        Ok(IceOptions {
+            stun: urls(&self.stun_urls),
+            turn: urls(&self.turn_urls),
+            turn_secret: self.turn_secret.clone(),
+        })
+    }
+
     fn tls(&self, sources: &Sources) -> Result<Option<TlsFiles>, SettingError> {
         let (cert_name, key_name) = (sources.name("tls_cert"), sources.name("tls_key"));
         match (self.tls_cert.clone(), self.tls_key.clone()) {
@@ -170,6 +204,30 @@ impl ServerArgs {
             ))),
         }
     }
+}
+
+/// URLs of servers.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UrlList(Vec<String>);
+
+fn stun_urls(text: &str) -> Result<UrlList, String> {
+    url_list(text, &["stun:", "stuns:"])
+}
+
+fn turn_urls(text: &str) -> Result<UrlList, String> {
+    url_list(text, &["turn:", "turns:"])
+}
+
+fn url_list(text: &str, schemes: &[&str]) -> Result<UrlList, String> {
+    let is_url = |url: &str| {
+        let host = schemes.iter().find_map(|scheme| url.strip_prefix(scheme));
+        host.is_some_and(|host| !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_graphic()))
+    };
+    let urls: Vec<_> = text.split(',').map(|url| url.trim().to_owned()).collect();
+    if urls.iter().all(|url| is_url(url)) {
+        return Ok(UrlList(urls));
+    }
+    Err(format!("must be URLs that begin with {}, with commas between", schemes.join(" or ")))
 }
 
 /// A path without a slash at its end.
@@ -224,10 +282,12 @@ mod tests {
     fn every_setting_changes_the_options() {
         let defaults = options(&[]);
         let command = Serve::augment_args(clap::Command::new("serve"));
-        let is_alone = |long: &&str| !long.starts_with("tls") && *long != "require-key";
+        let is_alone =
+            |long: &&str| !long.starts_with("tls") && !long.starts_with("turn") && *long != "require-key";
         for arg in command.get_arguments().filter_map(|arg| arg.get_long()).filter(is_alone) {
             let value = match arg {
                 "listen" | "metrics-listen" => "=127.0.0.1:9",
+                "stun-urls" => "=stun:a",
                 "no-cors" | "no-page" | "log-requests" => "",
                 _ => "=3",
             };
@@ -259,6 +319,22 @@ mod tests {
         for text in ["", "/", "/a//b", "/a?b", "/a b", "/é", "https://h/dev"] {
             assert!(base_path(text).unwrap_err().contains("such as /dev"), "{text}");
         }
+    }
+
+    #[test]
+    fn turn_servers_require_their_secret_and_a_secret_its_servers() {
+        let turn = options(&["--turn-urls=turn:a, turns:b:1?transport=tcp", "--turn-secret=f"]).unwrap();
+        assert!(turn.contains(r#"["turn:a", "turns:b:1?transport=tcp"]"#), "{turn}");
+        let error = |arguments: &[&str]| options(arguments).unwrap_err();
+        assert!(error(&["--turn-urls=turn:a"]).starts_with("--turn-urls requires AURORA_TURN_SECRET"));
+        assert!(error(&["--turn-secret=f"]).starts_with("--turn-secret requires AURORA_TURN_URLS"));
+        for wrong in ["", "stun:a", "turn:", "turn:a,", "turn:a b", "https://a"] {
+            assert!(
+                error(&[&format!("--turn-urls={wrong}"), "--turn-secret=f"]).contains("turn:"),
+                "{wrong}"
+            );
+        }
+        assert!(error(&["--stun-urls=turn:a"]).contains("stun:"));
     }
 
     #[test]

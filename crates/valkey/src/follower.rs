@@ -31,6 +31,8 @@ pub(crate) struct Follower {
     shared: Arc<Shared>,
     /// The last entry that the replica has. `None` before all peers were read.
     last: Option<Last>,
+    /// The last arrival of a message that was read.
+    last_arrival: StreamId,
 }
 
 /// An entry of the log.
@@ -43,7 +45,7 @@ struct Last {
 
 impl Follower {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared, last: None }
+        Self { shared, last: None, last_arrival: StreamId::default() }
     }
 
     /// Runs until the task is aborted.
@@ -62,6 +64,7 @@ impl Follower {
         let timeout = self.shared.options.response_timeout + Duration::from_millis(BLOCK_MILLIS);
         let mut connection = self.shared.connector.connect(timeout).await?;
         self.sample_time(&mut connection).await?;
+        self.last_arrival = self.newest_arrival(&mut connection).await?;
         if !self.log_has_last(&mut connection).await? {
             self.load(&mut connection).await?;
         }
@@ -79,11 +82,14 @@ impl Follower {
         let (asked_at, unseen) = (Instant::now(), self.shared.queue.unseen());
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK_MILLIS);
-        command.arg("STREAMS").arg(&self.shared.keys.log).arg(last.id.to_string());
-        let entries = match connection.send_packed_command(&command).await? {
-            Value::Nil => Vec::new(),
-            reply => entries_of(reply).ok_or_else(|| unexpected("XREAD returned no entries"))?,
-        };
+        command.arg("STREAMS").arg(&self.shared.keys.log).arg(&self.shared.keys.arrivals);
+        command.arg(last.id.to_string()).arg(self.last_arrival.to_string());
+        let (mut entries, mut arrivals) = (Vec::new(), Vec::new());
+        let reply = connection.send_packed_command(&command).await?;
+        for (stream, new) in streams_of(reply).ok_or_else(|| unexpected("XREAD returned no entries"))? {
+            if stream == self.shared.keys.log.as_bytes() { entries = new } else { arrivals = new }
+        }
+        self.wake(arrivals);
         let is_all = entries.len() < MAX_ENTRIES;
         for entry in entries {
             let Some(entry) = LogEntry::parse(entry) else {
@@ -110,6 +116,23 @@ impl Follower {
             self.shared.set_current(asked_at);
         }
         Ok(())
+    }
+
+    /// Wakes the requests that wait for the messages that have arrived.
+    fn wake(&mut self, arrivals: Vec<Value>) {
+        for (id, peer) in arrivals.into_iter().filter_map(arrival) {
+            self.last_arrival = self.last_arrival.max(id);
+            peer.iter().for_each(|peer| self.shared.replica.mail_arrived(peer));
+        }
+    }
+
+    /// The arrival after which this process begins to read. Nothing waits for earlier ones.
+    async fn newest_arrival(&self, connection: &mut MultiplexedConnection) -> RedisResult<StreamId> {
+        let mut command = redis::cmd("XREVRANGE");
+        command.arg(&self.shared.keys.arrivals).arg("+").arg("-").arg("COUNT").arg(1);
+        let reply = connection.send_packed_command(&command).await?;
+        let newest = array(reply).and_then(|entries| entries.into_iter().next()).and_then(arrival);
+        Ok(newest.map(|(id, _)| id).unwrap_or_default())
     }
 
     fn advance(&mut self, last: Last) {
@@ -270,11 +293,23 @@ pub(crate) async fn stored_peer(
     pipeline.query_async(connection).await
 }
 
-/// The entries in a reply to `XREAD` for one stream.
-fn entries_of(reply: Value) -> Option<Vec<Value>> {
-    let [stream] = <[Value; 1]>::try_from(array(reply)?).ok()?;
-    let [_, entries] = <[Value; 2]>::try_from(array(stream)?).ok()?;
-    array(entries)
+/// The streams with new entries in a reply to `XREAD`, and their entries.
+fn streams_of(reply: Value) -> Option<Vec<(Vec<u8>, Vec<Value>)>> {
+    if reply == Value::Nil {
+        return Some(Vec::new());
+    }
+    let stream = |stream: Value| {
+        let [name, entries] = <[Value; 2]>::try_from(array(stream)?).ok()?;
+        Some((bytes(name)?, array(entries)?))
+    };
+    array(reply)?.into_iter().map(stream).collect()
+}
+
+/// The place of an arrival, and the receiver of the message if it can be parsed.
+fn arrival(entry: Value) -> Option<(StreamId, Option<PeerId>)> {
+    let [id, fields] = <[Value; 2]>::try_from(array(entry)?).ok()?;
+    let receiver = array(fields)?.into_iter().nth(1).and_then(bytes);
+    Some((StreamId::parse(&bytes(id)?)?, receiver.and_then(|peer| peer_id(&peer))))
 }
 
 /// The next cursor, and pairs of names and values.

@@ -1,5 +1,7 @@
 //! The keys of a registry. The only file that knows their names.
 
+use aurora_discovery_protocol::PeerId;
+
 /// The keys of one registry. All are in one hash slot, so that one script may use them all.
 #[derive(Clone, Debug)]
 pub(crate) struct Keys {
@@ -15,6 +17,10 @@ pub(crate) struct Keys {
     pub(crate) meta: String,
     /// Hash: the version and the text of the list of blocks.
     pub(crate) blocks: String,
+    /// Stream: the receivers of messages that have arrived.
+    pub(crate) arrivals: String,
+    /// The prefix of the keys of mailboxes, each of which is a string.
+    mailboxes: String,
 }
 
 impl Keys {
@@ -28,7 +34,14 @@ impl Keys {
             head: key("head"),
             meta: key("meta"),
             blocks: key("blocks"),
+            arrivals: key("arrivals"),
+            mailboxes: key("mail:"),
         }
+    }
+
+    /// The key of the mailbox of a peer.
+    pub(crate) fn mailbox(&self, peer: &PeerId) -> String {
+        format!("{}{peer}", self.mailboxes)
     }
 }
 
@@ -38,8 +51,9 @@ mod tests {
 
     #[test]
     fn all_keys_of_a_registry_have_one_hash_tag() {
-        let Keys { leases, peers, log, head, meta, blocks } = Keys::new("dev");
-        for key in [&leases, &peers, &log, &head, &meta, &blocks] {
+        let mailbox = Keys::new("dev").mailbox(&PeerId::parse("p}{").unwrap());
+        let Keys { leases, peers, log, head, meta, blocks, arrivals, .. } = Keys::new("dev");
+        for key in [&leases, &peers, &log, &head, &meta, &blocks, &arrivals, &mailbox] {
             assert!(key.starts_with("{aurora:dev}:"), "{key}");
         }
         assert_eq!(leases, "{aurora:dev}:leases");

@@ -10,6 +10,7 @@ mod failure;
 mod follower;
 mod keys;
 mod lease;
+mod mail;
 mod options;
 mod queue;
 mod shared;

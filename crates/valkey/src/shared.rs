@@ -19,6 +19,7 @@ use crate::counters::Counters;
 use crate::entry::StreamId;
 use crate::failure::{OpenError, unavailable};
 use crate::keys::Keys;
+use crate::mail::MailConnection;
 use crate::options::ValkeyOptions;
 use crate::queue::Queue;
 
@@ -35,6 +36,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Queue,
     pub(crate) clock: StoreClock,
     pub(crate) counters: Counters,
+    pub(crate) mail: MailConnection,
     /// Held by the writer during a batch, and by the follower while it reads all peers.
     pub(crate) turn: tokio::sync::Mutex<()>,
     /// The last entry of the log that the replica has.
@@ -62,6 +64,7 @@ impl Shared {
             queue: Queue::default(),
             clock: StoreClock::new(Duration::from_micros(1)),
             counters: Counters::default(),
+            mail: MailConnection::default(),
             turn: tokio::sync::Mutex::default(),
             position: watch::Sender::default(),
             closed: AtomicBool::new(false),

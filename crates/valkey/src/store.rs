@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aurora_discovery_embedded::replica::{Applied, Change, RemoteState};
-use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Subject, Timestamp};
+use aurora_discovery_protocol::{Archetype, MailId, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
-    ArchetypeCensus, BlockList, Census, Changes, Claim, Delta, Enumeration, Evicted, ExportPage, Import,
-    Limits, Page, PeerState, Position, PositionLookup, PutRequest, PutResult, Query, Removal, Renewal, Store,
-    StoreError, StoreMetric, Swept, Watch,
+    ArchetypeCensus, BlockList, Census, Changes, Claim, Delivery, Delta, Enumeration, Evicted, ExportPage,
+    Import, KnownPeer, Letter, Limits, MailSignal, Mailboxes, Page, PeerState, Position, PositionLookup,
+    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept, Watch,
 };
 use futures_util::future::join_all;
 use tokio::sync::oneshot;
@@ -24,6 +24,7 @@ use crate::entry::StreamId;
 use crate::failure::{OpenError, unavailable};
 use crate::follower::{Follower, stored_peer};
 use crate::lease;
+use crate::mail;
 use crate::options::ValkeyOptions;
 use crate::queue::Outcome;
 use crate::shared::Shared;
@@ -328,6 +329,10 @@ impl Store for ValkeyStore {
         Some(self)
     }
 
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
+        Some(self)
+    }
+
     async fn shared_secret(&self) -> Result<Option<[u8; 32]>, StoreError> {
         Ok(Some(self.secret))
     }
@@ -359,5 +364,32 @@ impl Changes for ValkeyStore {
         now: Timestamp,
     ) -> Result<PositionLookup<Box<dyn Watch>>, StoreError> {
         self.shared.replica.peers().watch(query, after, self.shared.listed_time(now)?)
+    }
+}
+
+#[async_trait]
+impl Mailboxes for ValkeyStore {
+    async fn peer(&self, peer: &PeerId, now: Timestamp) -> Result<Option<KnownPeer>, StoreError> {
+        self.shared.check_current()?;
+        self.shared.replica.peers().peer(peer, now).await
+    }
+
+    async fn deliver(&self, to: &PeerId, letter: Letter, now: Timestamp) -> Result<Delivery, StoreError> {
+        self.shared.check_current()?;
+        self.within_deadline(mail::deliver(&self.shared, to, &letter, now)).await
+    }
+
+    async fn collect(
+        &self,
+        peer: &PeerId,
+        acknowledged: &[MailId],
+        now: Timestamp,
+    ) -> Result<Vec<Letter>, StoreError> {
+        self.shared.check_current()?;
+        self.within_deadline(mail::collect(&self.shared, peer, acknowledged, now)).await
+    }
+
+    fn signal(&self, peer: &PeerId) -> Option<Box<dyn MailSignal>> {
+        self.shared.replica.peers().signal(peer)
     }
 }

@@ -9,8 +9,10 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aurora_discovery_protocol::PublicKey;
-use aurora_discovery_registry::{PutRequest, PutResult, Removal, Renewal, Signature, Signing, Store as _};
+use aurora_discovery_protocol::{MailId, PublicKey};
+use aurora_discovery_registry::{
+    Delivery, Letter, PutRequest, PutResult, Removal, Renewal, SidHash, Signature, Signing, Store as _,
+};
 use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
 use gate::Gate;
 use support::{
@@ -185,4 +187,29 @@ async fn of_two_processes_that_sign_an_unused_name_at_once_one_key_gets_it() {
             assert_eq!(again, Ok(PutResult::Stale { seq: 3 }), "{name}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_message_that_comes_through_one_process_wakes_those_that_wait_at_another() {
+    let (_, one, other) = two().await;
+    let (one, other) = (one.mailboxes().unwrap(), other.mailboxes().unwrap());
+    let to = peer("b");
+    let mut signal = other.signal(&to).unwrap();
+    for number in 1..=2 {
+        let from = peer("a");
+        let letter = Letter {
+            id: MailId::new(number),
+            source: claim(HOME).source,
+            sid: SidHash::of(&from, &number.to_string()),
+            from,
+            message: "a.b.c".into(),
+            sent_at: NOW,
+        };
+        assert_eq!(one.deliver(&to, letter.clone(), NOW).await, Ok(Delivery::Delivered));
+        let woken = std::future::poll_fn(|context| signal.poll_arrival(context));
+        tokio::time::timeout(support::LONG, woken).await.expect("the other process is woken");
+        assert_eq!(other.collect(&to, &[], NOW).await, Ok(vec![letter]));
+        assert_eq!(other.collect(&to, &[MailId::new(number)], NOW).await, Ok(Vec::new()));
+    }
+    assert_eq!(one.collect(&to, &[], NOW).await, Ok(Vec::new()));
 }

@@ -1,13 +1,13 @@
 //! `serve --check`: checks the settings without starting the service.
 
-use aurora_discovery_http::{KeyFile, Tls};
+use aurora_discovery_http::{IceServers, KeyFile, Tls};
 
 use super::StoreKind;
 use super::args::ServeArgs;
 use crate::failure::Failure;
 
-/// Checks the settings, and that the certificate, its key and the file of API keys can be used.
-/// Opens neither a store nor a port.
+/// Checks the settings, and that the certificate, its key, the file of API keys and the secret of the
+/// TURN servers can be used. Opens neither a store nor a port.
 ///
 /// # Errors
 /// The error with which `serve` would end.
@@ -38,6 +38,7 @@ pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
     if let Some(file) = &serving.keys {
         KeyFile::load(file).map_err(Failure::other)?;
     }
+    IceServers::load(&serving.ice).map_err(Failure::other)?;
     Ok(())
 }
 

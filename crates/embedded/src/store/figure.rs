@@ -18,7 +18,10 @@ impl EmbeddedStore {
             figures.extend(self.checkpoint_gauges());
         }
         figures.extend(self.change_figures());
-        figures.extend(self.mail_figures());
+        // The mailboxes of a replica are elsewhere.
+        if self.shared.evicted.is_none() {
+            figures.extend(self.mail_figures());
+        }
         figures
     }
 

@@ -231,6 +231,12 @@ impl Replica {
         }
     }
 
+    /// Wakes those that wait for messages to a peer, because one has arrived. The mailboxes themselves
+    /// are in the shared store.
+    pub fn mail_arrived(&self, peer: &PeerId) {
+        self.store.mail.wake(peer);
+    }
+
     /// Applies the change of another process.
     pub fn apply(&self, peer: &PeerId, state: RemoteState<'_>) -> Applied {
         match state {

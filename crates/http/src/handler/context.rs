@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use aurora_discovery_protocol::Timestamp;
+use aurora_discovery_protocol::{IceServer, PeerId, Timestamp};
 use aurora_discovery_registry::{Caller, Registry, WebOrigin};
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
@@ -65,6 +65,11 @@ impl Context {
             return Err(too_many_unread());
         }
         self.service.rates.take(Charge::Pages, address, 1)
+    }
+
+    /// The STUN and TURN servers for a peer with a mailbox, if the operator has configured any.
+    pub(crate) fn ice_servers(&self, peer: &PeerId) -> Option<Vec<IceServer>> {
+        self.service.options.ice_servers.of_peer(peer, self.timestamp())
     }
 
     /// The time of the request as the response shows it.

@@ -33,14 +33,16 @@ async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response
     context.metrics().renewed([&lease]);
     let response = HeartbeatResponse {
         message: "Heartbeat updated".to_owned(),
-        peer_id: request.peer_id,
-        timestamp: context.timestamp(),
         ttl_expires: lease.ttl_expires,
         ttl_seconds: lease.ttl,
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
+        timestamp: context.timestamp(),
         observed_address: Some(context.caller.address),
+        // Only a peer with a mailbox gets mail.
+        ice_servers: mail.as_ref().and_then(|_| context.ice_servers(&request.peer_id)),
         mail,
         page: figures,
+        peer_id: request.peer_id,
     };
     json_with_peers(peers, &response)
 }

@@ -34,6 +34,7 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
         signed_by: registered.signed_by,
         ..Action::Registered.into()
     };
+    let ice_servers = if registered.has_mailbox { context.ice_servers(&registered.peer_id) } else { None };
     let response = RegisterResponse {
         message: "Peer registered successfully".to_owned(),
         peer_id: registered.peer_id,
@@ -43,6 +44,7 @@ pub(crate) async fn register(context: Context, RequestBody(body): RequestBody) -
         observed_address: context.caller.address.to_string(),
         lease_token: registered.lease_token,
         signed_by: registered.signed_by,
+        ice_servers,
         page: figures,
     };
     Ok(audited.on(json_with_peers(peers, &response)?))

@@ -293,6 +293,35 @@ async fn messages_of_one_source_leave_room_in_a_mailbox() {
 }
 
 #[tokio::test]
+async fn a_peer_with_a_mailbox_is_told_of_ice_servers() {
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, "north").unwrap();
+    let service = Service::with(|options| {
+        let ice = &mut options.server.ice;
+        ice.stun = vec!["stun:stun.example:3478".to_owned()];
+        ice.turn = vec!["turn:turn.example:3478".to_owned()];
+        ice.turn_secret = Some(secret);
+    });
+    let service = service.await;
+    let registered = register(&service, "a", 1).await;
+    let [stun, turn] = registered["ice_servers"].as_array().unwrap().as_slice() else {
+        panic!("two servers")
+    };
+    assert_eq!(*stun, json!({"urls": ["stun:stun.example:3478"]}));
+    // Twelve hours after noon.
+    assert_eq!(turn["username"], "1759449600:a");
+    service.clock.advance(1);
+    let heartbeat = async |more: Value| service.post("/heartbeat", &fetch("a", &more)).await.ok();
+    let renewed = heartbeat(json!({"mail": true})).await;
+    assert_eq!(renewed["ice_servers"][1]["username"], "1759449601:a");
+    assert_ne!(renewed["ice_servers"][1]["credential"], turn["credential"]);
+    assert_eq!(heartbeat(json!({})).await.get("ice_servers"), None);
+    let unsigned = service.post("/register", r#"{"peer_id":"u","mail":true}"#).await.ok();
+    assert_eq!(unsigned.get("ice_servers"), None);
+}
+
+#[tokio::test]
 async fn a_full_mailbox_says_when_to_try_again() {
     let service = two_peers().await;
     for session in 1..=2 {
