@@ -47,7 +47,7 @@ def find(client: Client, skill: str) -> tuple[Peer, SignedRecord]:
         try:
             record = SignedRecord.verify(peer.signed or "")
         except InvalidRecordError:
-            # It has not signed, or not this.
+            # The peer has not signed its registration, or its record is not valid.
             continue
         if record.peer_id == peer.peer_id and skill in record.archetypes:
             return peer, record
@@ -55,7 +55,7 @@ def find(client: Client, skill: str) -> tuple[Peer, SignedRecord]:
 
 
 def ask(address: str, port: int, text: str) -> str:
-    """What the peer makes of a text."""
+    """The text that the peer returns for `text`."""
     with socket.create_connection((address, port), SECONDS) as connection:
         connection.sendall(text.encode())
         return connection.recv(MAX_BYTES).decode(errors="replace")

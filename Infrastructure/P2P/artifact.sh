@@ -1,5 +1,5 @@
 # Finds the function's code for deploy.sh, which reads this file. artifact.ps1 does the same on Windows.
-# The variables that it does not set are those of deploy.sh.
+# deploy.sh sets the variables that this file reads and does not set.
 # shellcheck shell=bash disable=SC2154
 
 # Sets artifact to a file.

@@ -164,8 +164,8 @@ check_logs() {
   done
 }
 
-# Sets bucket, key and version. An artifact that is already stored is not uploaded again, so that a
-# deployment without changes stays one.
+# Sets bucket, key and version. An artifact that is already stored is not uploaded again, so that
+# deploying the same code changes nothing.
 upload() {
   local sum stored="None None"
   bucket=aurora-p2p-artifacts-$account-$region key=$stack/aurora-lambda-$architecture.zip
@@ -184,8 +184,8 @@ upload() {
   [ "$version" != None ] || version=""
 }
 
-# A stack that exists without its bucket has failed, or the bucket was deleted by hand. Neither would
-# create the bucket in an update.
+# If a stack exists without its bucket, its creation has failed, or the bucket was deleted by hand. In
+# neither case would an update create the bucket.
 create_bucket() {
   if attempt aws cloudformation describe-stacks --stack-name "$ARTIFACTS_STACK" --query 'Stacks[0].StackStatus' --output text; then
     case $reply in

@@ -9,14 +9,14 @@ from typing import Any
 from template import Finding, Template, branches, of_type, only
 
 PATHS = {"/", "/register", "/discover", "/heartbeat", "/health", "/deregister", "/{proxy+}"}
-# The contract's CORS headers of a refusal, in API Gateway's notation for constants. Preflights
-# reach the function, which sends the others.
+# The CORS headers that the API specifies for a refusal, in API Gateway's notation for constants.
+# Preflight requests reach the function, which sends the other CORS headers.
 CORS = {
     "Access-Control-Allow-Origin": "'*'",
     "Access-Control-Expose-Headers": "'Retry-After,x-request-id'",
 }
-# Responses that the gateway generates itself: type, status (None: unchanged), the contract's error
-# code, and whether Retry-After is sent.
+# Responses that the gateway generates itself, by type: the status (None: unchanged), the error code of
+# the API, and whether Retry-After is sent.
 GATEWAY_RESPONSES = {
     "THROTTLED": ("429", "rate_limited", True),
     "REQUEST_TOO_LARGE": ("413", "body_too_large", False),

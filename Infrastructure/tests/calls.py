@@ -9,7 +9,7 @@ CALL_START = re.compile(r"(?<![\w'-])aws (?=(?:(?:sts|s3api|cloudformation|apiga
 # deploy.ps1 passes long-running calls to Invoke-WithEvents as a list of words.
 LIST_CALL_START = re.compile(r"Invoke-WithEvents (?=\(?@\()")
 CALL_END = "\n|;&<>)}"
-# Names that differ between the scripts and mean the same.
+# Names that differ between the scripts but mean the same.
 ALIASES = {
     "stack": "stackname",
     "parameters": "parameter",

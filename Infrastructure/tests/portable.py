@@ -1,4 +1,5 @@
-"""Finds what macOS lacks: features of bash 4 and later, and options of GNU's tools. macOS has bash 3.2 and BSD's."""
+"""Finds code that does not work on macOS, which has bash 3.2 and BSD's tools: features of bash 4 and
+later, and options of GNU's tools."""
 
 from __future__ import annotations
 
@@ -17,7 +18,7 @@ UNPORTABLE = {
     r"\bEPOCHSECONDS\b|\bEPOCHREALTIME\b|\bBASHPID\b": "this variable is from bash 4 or later",
     r"printf\s+(-v\s+\w+\s+)?['\"]%\(": "printf %(…)T is from bash 4.2",
     r"\bread\b[^|;]*\s-[a-zA-Z]*[iN]\b": "read -i and -N are from bash 4",
-    # An empty array is an unset variable until bash 4.4.
+    # Before bash 4.4, an empty array counts as an unset variable.
     r"(?<!\+)\"\$\{(?!BASH_REMATCH)\w+\[@\]\}\"": 'with set -u, write ${x[@]+"${x[@]}"}',
     r"\bdate\b[^|;)]*\s(-d|-I|--)": "GNU date: use date +%s and arithmetic",
     r"\bsed\b[^|;]*\s(-i(?!\s*'')|-r|-z|--)": "GNU sed",

@@ -1,7 +1,7 @@
 """The rules that the template must satisfy. A rule yields a sentence for each violation.
 
-They cover what no stand-in checks: API Gateway's semantics and least privilege. `test_template.py` also breaks
-copies of the template deliberately and verifies that the rules fail.
+They cover what the stand-in for AWS does not check: API Gateway's semantics and least privilege.
+`test_template.py` also breaks copies of the template deliberately and verifies that the rules fail.
 """
 
 from __future__ import annotations

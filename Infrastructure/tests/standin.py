@@ -1,4 +1,5 @@
-"""A stand-in for AWS on loopback: moto, corrected where deploy.sh would notice a difference from CloudFormation.
+"""A stand-in for AWS on loopback: moto, with corrections where its differences from CloudFormation
+affect deploy.sh.
 
 It cannot check API Gateway's and CloudFormation's own semantics; `rules.py` does.
 Run as a script, this file is the server; `Cloud` starts and stops it.
@@ -78,7 +79,7 @@ class Cloud:
         raise RuntimeError(f"the stand-in did not start: see {self._log.name}")
 
 
-# All that deploy.sh may need besides curl and the AWS CLI: bash, and these of the coreutils.
+# The programs that deploy.sh may need besides the AWS CLI: bash, curl, and some of the coreutils.
 TOOLS = ("bash", "cat", "cut", "dirname", "env", "mktemp", "rm", "sha256sum", "sleep", "curl")
 
 
@@ -111,8 +112,9 @@ def aws_version(aws: Path) -> str:
 
 
 def correct_stacks() -> None:
-    """Adds what moto's change sets lack: outputs, empty change sets, rollback, versions, the account's role."""
-    # Untyped, because methods are replaced.
+    """Adds what moto's change sets lack: outputs, empty change sets, rollback, versions, and the
+    account's role."""
+    # Typed as Any, because methods are replaced.
     models: Any = importlib.import_module("moto.cloudformation.models")
     responses: Any = importlib.import_module("moto.cloudformation.responses")
     parsing: Any = importlib.import_module("moto.cloudformation.parsing")
@@ -152,9 +154,9 @@ def correct_stacks() -> None:
     models.CloudFormationBackend.describe_stack_resource = describe_stack_resource
     answer_describe_events(responses.CloudFormationResponse)
     models.ChangeSet.apply = apply_or_roll_back
-    # On AWS an update without changes creates an empty change set; in moto it is an error.
+    # On AWS, an update without changes creates an empty change set, while moto reports an error.
     models.Stack.has_parameters = has_parameters
-    # The resources need lists; descriptions and the next update need the text.
+    # Resources need parameters as lists, but descriptions and the next update need them as text.
     models.Stack.stack_parameters = property(text_of_lists)
     models.Stack.parameter_list = property(described_parameters)
     responses.CloudFormationResponse._validate_different_update = lambda *_: None
@@ -187,7 +189,7 @@ EARLY_VALIDATION = (
 
 
 def name_conflicts(change_set: Any) -> list[str]:
-    """Alarms that exist with a name that the stack would give to one of its own."""
+    """Existing alarms whose name the stack would give to one of its own alarms."""
     from moto.cloudwatch.models import cloudwatch_backends
 
     stack, prefix = change_set.stack, f"aurora-p2p-{change_set.parameters.get('Environment')}-"
@@ -209,7 +211,7 @@ def describe_events(response: Any) -> tuple[int, dict[str, str], str]:
 
 
 def describe_stack_resource(backend: Any, stack_name: str, name: str) -> tuple[Any, Any]:
-    """As in moto, where it fails if a condition excluded any resource of the stack."""
+    """Replaces moto's function, which fails if a condition excluded any resource of the stack."""
     stack = backend.get_stack(stack_name)
     resource = stack.resource_map[name] if name in stack.template_dict["Resources"] else None
     if resource is None:
@@ -219,7 +221,8 @@ def describe_stack_resource(backend: Any, stack_name: str, name: str) -> tuple[A
 
 
 def answer_describe_events(response: Any) -> None:
-    """Adds the action to a class of moto, whose model of CloudFormation is older than the action."""
+    """Adds the action DescribeEvents to a class of moto, whose model of CloudFormation is older than the
+    action."""
     parse = response.parse_parameters
 
     def parse_parameters(self: Any, request: Any) -> None:
@@ -266,13 +269,14 @@ def tolerate_missing_buckets() -> None:
 
 
 def remember_validations() -> None:
-    """Lets the server validate each template once. That takes seconds, and the tests deploy few different ones."""
+    """Caches the validation of templates, which takes seconds, because the tests deploy only a few
+    different ones."""
     models: Any = importlib.import_module("moto.cloudformation.models")
     validate = models.validate_template_cfn_lint
 
     @functools.cache
     def errors(template: str) -> list[Any]:
-        """Without warnings, which moto takes for errors."""
+        """Removes warnings, which moto treats as errors."""
         return [match for match in validate(template) if match.rule.id.startswith("E")]
 
     models.validate_template_cfn_lint = errors

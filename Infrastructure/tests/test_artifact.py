@@ -87,7 +87,7 @@ class Artifacts(unittest.TestCase):
         )
 
     def found(self, **variables: str) -> tuple[str, bytes]:
-        """What the script printed, and the artifact that it found."""
+        """The output of the script, and the artifact that it found."""
         run = self.run_function('find_artifact; cat "$artifact" >found', **variables)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         return run.stdout, (self.clone / "found").read_bytes()

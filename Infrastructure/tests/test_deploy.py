@@ -282,7 +282,7 @@ class Failures(Deployment):
 
 
 class Leftovers(Deployment):
-    """What an earlier stack, or a hand, left in the account."""
+    """Resources that an earlier stack, or a person, left in the account."""
 
     def test_remains_of_deleted_stacks_are_removed_or_replaced(self) -> None:
         region, groups = "us-west-2", ["/aws/lambda/aurora-discovery-dev", "/aws/apigateway/aurora-p2p-dev"]
@@ -325,7 +325,7 @@ class Leftovers(Deployment):
         comparison = ["--comparison-operator", "GreaterThanThreshold"]
         self.aws(region, "cloudwatch", "put-metric-alarm", *alarm, *limits, *comparison)
 
-        # The CLI of Debian 12 does not know describe-events.
+        # The AWS CLI of Debian 12 does not have the command describe-events.
         old = self.rejected(region)
         self.assertIn("removing stack aurora-p2p-artifacts, which is CREATE_COMPLETE and has no bucket", old)
         self.assertIn(f"creating the private bucket {bucket}", old)
@@ -337,13 +337,15 @@ class Leftovers(Deployment):
         self.assertIn("with identifier 'aurora-p2p-dev-errors' already exists", explained)
 
     def help_of_cloudformation(self) -> str:
-        """The CLI's list of the commands of CloudFormation, which it prints for an unknown one."""
+        """The commands of CloudFormation that the CLI has. It lists them in the error for an unknown
+        one."""
         environment = self.cloud.environment(self.folder, "us-east-1")
         command = ["aws", "cloudformation", "unknown"]
         return subprocess.run(command, env=environment, capture_output=True, text=True, check=False).stderr
 
     def newer_cli(self) -> Path:
-        """Version 1 from PyPI, which knows describe-events, as a CLI that calls itself version 2."""
+        """A CLI that reports version 2 and has describe-events: version 1 from PyPI, with another
+        version number."""
         script = self.folder / "newer-aws"
         version = '[ "${*: -1}" != --version ] || { echo aws-cli/2.35.0; exit; }'
         script.write_text(f'#!{shutil.which("bash")}\n{version}\nexec "{Path(sys.executable).parent}/aws" "$@"\n')

@@ -59,7 +59,7 @@ class OperationsDocument(unittest.TestCase):
 
     def test_documented_metrics_exist(self) -> None:
         folder = self.enterContext(tempfile.TemporaryDirectory(prefix="aurora-operations-"))
-        # With a certificate, because one metric is its end.
+        # With a certificate, because one metric is the time at which it expires.
         with Service("--metrics-listen", "127.0.0.1:0", "--tls-self-signed", data=Path(folder)) as service:
             found: list[str] = []
 

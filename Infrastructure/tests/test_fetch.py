@@ -47,12 +47,12 @@ class Fetch(unittest.TestCase):
         self.responses.append((status, key, reason))
 
     def client(self) -> Any:
-        # Untyped, because boto3 has no types.
+        # Typed as Any, because boto3 has no types.
         boto3: Any = importlib.import_module("boto3")
         return boto3.client("s3")
 
     def request(self, kind: str, **changes: str) -> tuple[str, str, str]:
-        """What CloudFormation hears of a request for the release's zip, with changed properties."""
+        """The response that CloudFormation gets to a request for the release's zip, with changed properties."""
         properties = {"Bucket": BUCKET, "Url": self.url, "Sha256": hashlib.sha256(RELEASE).hexdigest()}
         physical = changes.pop("physical", None)
         event = {"RequestType": kind, "ResourceProperties": properties | changes}
@@ -82,7 +82,8 @@ class Fetch(unittest.TestCase):
                 self.assertEqual(status, "FAILED")
                 self.assertIn(reason, text)
                 self.assertIn("set ArtifactBucket", text)
-                # CloudFormation then deletes what was not created.
+                # After a failed creation, CloudFormation deletes the resource, although it was not
+                # created.
                 self.assertEqual(self.request("Delete", physical=key)[0], "SUCCESS")
         self.assertEqual(self.keys(), [])
 

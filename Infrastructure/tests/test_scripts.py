@@ -60,7 +60,8 @@ class PowerShell(unittest.TestCase):
         self.assertNotEqual(syntax_errors("if ($x -eq { 'y' }"), [])
 
     def test_the_exit_code_of_every_aws_call_that_must_succeed_is_checked(self) -> None:
-        """In PowerShell, a native command that fails throws no error."""
+        """In PowerShell, a native command that fails throws no error, so each exit code has to be
+        checked."""
         self.assertIn("$ErrorActionPreference = 'Continue'", POWERSHELL)
         self.assertEqual(unchecked_calls(POWERSHELL), [])
         without_check = re.sub(r"(delete-stack --stack-name \S+\n).*LASTEXITCODE.*\n", r"\1", POWERSHELL)
@@ -74,7 +75,7 @@ class PowerShell(unittest.TestCase):
 
 
 class Portability(unittest.TestCase):
-    """macOS has bash 3.2 and BSD's tools, and its users run the documented commands too."""
+    """macOS has bash 3.2 and BSD's tools, and users of macOS run the documented commands too."""
 
     def test_deploy_sh_needs_nothing_newer_than_bash_3_2_and_no_gnu_tools(self) -> None:
         self.assertEqual(unportable(BASH), [])
@@ -162,7 +163,8 @@ class Both(unittest.TestCase):
             self.assertIn(f"Test-Response '{response}'", POWERSHELL)
 
     def test_both_scripts_print_the_same_messages(self) -> None:
-        """Each message of deploy.sh is in deploy.ps1, apart from the notation of variables and options."""
+        """Each message of deploy.sh is also in deploy.ps1. Only the notation of variables and options
+        differs."""
         for message in re.findall(r'(?:fail|say) "([^"]{20,})"', BASH):
             if "must be" in message or "curl" in message:
                 continue  # PowerShell reports invalid option values itself and does not use curl

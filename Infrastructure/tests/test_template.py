@@ -43,7 +43,7 @@ def deployment(template: Template, condition: str) -> dict[str, Any]:
     return next(resource for resource in found if resource["Condition"] == condition)
 
 
-# Ways to break a copy, by the rule that must detect them.
+# Ways to break a copy of the template, by the rule that must detect them.
 BREAKS: dict[Rule, list[Break]] = {
     api.every_route_of_the_rest_api_reaches_the_function: [
         lambda t: t["Resources"].pop("DeregisterMethod"),

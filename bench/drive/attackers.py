@@ -1,4 +1,5 @@
-"""Networks in which one party owns many peers: tables and the picture of docs/isolation.md, beside the closed form."""
+"""Networks in which one party owns many peers: makes the tables and the picture of docs/isolation.md,
+which compare measurements with closed-form expectations."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ HONEST = 1_000
 HONEST_NETWORKS = 100
 SHARES = [0.1, 0.5, 0.9, 0.99]
 NETWORKS = [1, 4, 16, 64, 256]
-# The target in the network of docs/isolation.md: 100,000 peers, of which nine in ten are the attacker's.
+# The target scenario of docs/isolation.md: 100,000 peers, of which nine in ten are the attacker's.
 TARGET = {"honest": 10_000, "honest-networks": 500, "share": 0.9, "networks": 16}
 KINDS = ["Uniform", "Diverse", "DiverseByArchetype"]
 
@@ -43,13 +44,15 @@ NAMES = {
 
 
 def expected_share(share: float, networks: int, honest_networks: int, k: int = K) -> float:
-    """The attacker's expected share of a diverse response."""
+    """The attacker's expected share of a diverse response. Half of the response is a uniform sample of
+    the peers, and the other half are peers from different networks, which are drawn at random."""
     uniform, different = k - k // 2, k // 2
     return (uniform * share + different * networks / (networks + honest_networks)) / k
 
 
 def expected_captured(share: float, networks: int, honest_networks: int, k: int = K) -> float:
-    """The probability that a diverse response lists only peers of the attacker, at most."""
+    """An upper bound of the probability that a diverse response lists only peers of the attacker: all of
+    the uniform half, and all networks of the other half."""
     uniform, different = k - k // 2, k // 2
     return share**uniform * comb(networks, different) / comb(networks + honest_networks, different)
 
@@ -73,7 +76,7 @@ def flags(options: dict[str, float]) -> list[str]:
 
 def row_of(cell: Measured) -> Row:
     share, networks = cell["share"], cell["networks"]
-    # An attacker with few peers has no more networks than peers.
+    # An attacker with few peers cannot occupy more networks than it has peers.
     occupied = min(networks, cell["attackers"])
     seen = [cell["kinds"][kind] for kind in KINDS]
     uniform, diverse, by_archetype = seen
@@ -114,7 +117,7 @@ def small(value: float) -> str:
 
 
 def draw(cells: list[Measured]) -> str:
-    """The attacker's share of responses by the number of its networks, as a picture in SVG."""
+    """Draws the attacker's share of responses by the number of its networks, in SVG."""
     left, top, width, height = 70, 60, 560, 300
     colours = {0.1: "#8250df", 0.5: "#1a7f37", 0.9: "#0969da", 0.99: "#cf222e"}
 

@@ -1,5 +1,5 @@
-"""The requests for comparing the duties of two functions: registrations and heartbeats, valid and
-invalid ones."""
+"""The requests by which `duties` compares two functions: valid and invalid registrations and
+heartbeats."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ GOOD_METADATA = [
 GOOD_ADDRESSES = ["", "0.0.0.0", "::", "::ffff:0.0.0.0", "127.0.0.1", "2001:DB8:0:0::1", "::ffff:10.0.0.1"]
 GOOD_ADDRESSES += ["peer.example.org", "localhost", "_p2p.example.", "1.2.example"]
 GOOD_ARCHETYPES = ["[]", "null", '["b","a","b"]', '["ética","研究","🐹","two words","\\u00e9\\"\\\\"]', names(32, 9)]
-# Each with its source address.
+# Valid registrations, each with its source address.
 GOOD_REGISTRATIONS = [
     (json.dumps(seed_like(PEER)), HOME_V4),
     (json.dumps(seed_like(PEER), indent=2), HOME_V4),

@@ -22,8 +22,8 @@ from drive.recorder import Call, Recorder
 COMPARED_KEYS = ("message", "peer_id", "ttl_seconds", "observed_address", "code", "field")
 RANDOM_HEADERS = ("x-request-id", "retry-after")
 MILLIS, SECONDS = ("expires_at", "seen", "since"), ("ttl", "marked")
-# The maximum difference between two times that should be equal, on a busy machine. The rules use
-# larger steps.
+# The maximum difference between two times that should be equal, on a busy machine. Differences that the
+# rules intend are larger.
 SLACK_SECONDS = 10
 SOURCE_BYTES = 9
 
@@ -76,8 +76,8 @@ class Side:
 
 
 def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
-    """Ends the benchmark if the functions differ. Returns the calls of each operation, which are
-    the same for both."""
+    """Compares the functions, and ends the benchmark if they differ. Returns the DynamoDB calls of each
+    operation, which are the same for both."""
     operations: dict[str, Any] = {}
     # The first function to run creates the table's secret.
     for number, pair in enumerate([(ours, theirs), (theirs, ours)]):
@@ -96,7 +96,7 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
 @contextmanager
 def side(function: Function, table: Table) -> Iterator[Side]:
     recorder = Recorder(table.endpoint)
-    # Hides the warnings about the items that the check breaks on purpose.
+    # Only errors are logged, because the check breaks items on purpose, about which the functions warn.
     settings = {"AURORA_TABLE": table.name, "AURORA_DYNAMODB_ENDPOINT": recorder.endpoint, "AURORA_LOG": "error"}
     try:
         with started(replace(function, settings=function.settings | settings)) as (api, _, _):
@@ -106,7 +106,8 @@ def side(function: Function, table: Table) -> Iterator[Side]:
 
 
 def warm_up(each: Side) -> None:
-    """The calls that a process makes once: for the table's secret, and for the number of peers."""
+    """Lets a process make the DynamoDB calls that it makes only once: for the table's secret, and for
+    the number of peers."""
     peer = {"peer_id": f"warm-{each.recorder.server_port}"}
     for path in ("/register", "/heartbeat"):
         expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
@@ -139,8 +140,8 @@ def check_items(one: Side, other: Side, table: Table) -> None:
 
 
 def check_lives(one: Side, other: Side, table: Table) -> dict[str, Any]:
-    """The life of a peer, once with each function: the same calls in the same order, units and
-    items."""
+    """Runs the life of a peer once with each function. Both must make the same calls in the same order,
+    use the same units and leave the same items."""
     lives = [life(each, table) for each in (one, other)]
     for step, first, second in zip(LIFE, *lives, strict=True):
         expect_same(step.what, one, other, first[1:], second[1:])
@@ -220,7 +221,7 @@ def plain(item: dict[str, Any], began: float) -> dict[str, Any]:
 
 
 class Moment(float):
-    """Seconds since a request; two values are equal if they are close."""
+    """Seconds since a request. Two values count as equal if they differ by at most `SLACK_SECONDS`."""
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Moment) and abs(float(self) - float(other)) <= SLACK_SECONDS

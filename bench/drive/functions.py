@@ -1,4 +1,4 @@
-"""Functions as Lambda runs them: processes that request events from our Runtime API, and the
+"""Runs functions as Lambda does: as processes that request events from a local Runtime API. Measures the
 processor time that they use."""
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ class RuntimeHandler(BaseHTTPRequestHandler):
     """One connection of a function to its Runtime API."""
 
     protocol_version = "HTTP/1.1"
-    # Head and body are sent together. Otherwise the body would wait for an acknowledgement.
+    # Buffers writes, so that head and body are sent together. Otherwise the body would wait for the
+    # acknowledgement of the head.
     wbufsize = -1
     server: RuntimeApi
 
@@ -120,7 +121,7 @@ class RuntimeHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def started(function: Function) -> Iterator[tuple[RuntimeApi, Process, float]]:
-    """The function, waiting for its first event, and the seconds until then."""
+    """Starts the function. Yields it when it waits for its first event, with the seconds until then."""
     api = RuntimeApi()
     began = time.monotonic()
     process = subprocess.Popen(
@@ -158,7 +159,7 @@ def environment(port: int) -> dict[str, str]:
 
 
 def event(path: str, body: dict[str, Any] | str, source: str = "203.0.113.7", method: str = "POST") -> dict[str, Any]:
-    """An event of a REST API, as AWS documents it."""
+    """An event that a REST API sends to a function, in the format that AWS documents."""
     headers = {
         "Accept": "*/*",
         "Content-Type": "application/json",

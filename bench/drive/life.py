@@ -1,4 +1,5 @@
-"""The life of a peer, request by request, with changes to its items that neither function knows of."""
+"""The life of a peer, request by request. Between requests, the check changes the peer's items without
+the functions' knowledge."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from drive.functions import dynamodb
 
 HOME, OTHER_SOURCE = "203.0.113.7", "198.51.100.1"
 HOUR = 3_600
-# The range, in seconds, of the next heartbeat's time for a lease of 300.
+# The possible intervals, in seconds, until the next heartbeat for a lease of 300 s.
 THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
 
 
@@ -48,8 +49,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Step:
-    """One request in a peer's life. The change happens before it, or, with `in_between`, before its
-    first put."""
+    """One request in a peer's life. `before` changes the table before the request, and `in_between`
+    before the first put of the request."""
 
     what: str
     status: int
@@ -118,5 +119,5 @@ LIFE = [
 
 
 def due() -> dict[str, int]:
-    """A lease and markers that end soon."""
+    """The values for a lease and markers that end soon."""
     return {"soon": int((time.time() + 60) * 1000), "now": int(time.time())}

@@ -52,6 +52,7 @@ def run(server: Measured, script: str, connections: int, seconds: int, *argument
 
 def redis_sets(server: Process, connections: int, seconds: float) -> Run:
     """Durable SETs of 250 B to random keys for about `seconds`, with Redis's own tool."""
+    # redis-benchmark takes a number of requests, not a duration. A short run estimates the rate.
     guess = redis_benchmark(server, connections, 10_000)
     return redis_benchmark(server, connections, max(10_000, int(guess.per_second * seconds)))
 

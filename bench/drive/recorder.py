@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 TARGET_HEADER = "X-Amz-Target"
-# Placeholders of names and values in an expression, whose choice does not matter.
+# Placeholders of names and values in an expression. Their choice does not matter, so they are replaced
+# before a comparison.
 ALIAS = re.compile(r"#\w+")
 VALUE = re.compile(r":\w+")
 
@@ -61,8 +62,7 @@ class Recorder(ThreadingHTTPServer):
         parts = urlsplit(endpoint)
         self.upstream = (parts.hostname or "", parts.port or 80)
         self.calls: list[Call] = []
-        # Runs once, before the next put is passed on. This simulates another process that is
-        # faster.
+        # Runs once, before the next put is passed on. This simulates another process that writes first.
         self.before_put: Callable[[], None] | None = None
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
@@ -71,7 +71,7 @@ class Recorder(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_port}"
 
     def take_calls(self) -> list[Call]:
-        """Returns the calls since the last time, and forgets them."""
+        """Returns the calls since the last invocation of this method, and forgets them."""
         calls, self.calls = self.calls, []
         return calls
 

@@ -34,7 +34,7 @@ def at_most(work: str, value: float, target: float, detail: str, unit: str = "×
 
 
 def median_ratio(over: list[float], under: list[float]) -> float:
-    """The median of the ratios of alternating runs."""
+    """The median of the ratios of paired runs, which alternate."""
     return median(above / below for above, below in zip(over, under, strict=True))
 
 

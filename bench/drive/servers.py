@@ -44,14 +44,15 @@ class Process:
         return f"127.0.0.1:{self.port}"
 
     def cpu_seconds(self) -> float:
-        # The Linux clock id of another process. /proc has a resolution of hundredths of a second,
-        # too coarse for a few hundred requests.
+        # Computes the Linux clock id for the processor time of another process. The times in /proc have
+        # a resolution of hundredths of a second, which is too coarse for a few hundred requests.
         return time.clock_gettime((~self.process.pid << 3) | CPUCLOCK_SCHED)
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A directory on the disk to measure, never one in memory."""
+    """A temporary directory on the disk to measure. The system's temporary directory may be in
+    memory."""
     parent = TARGET / "bench"
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
@@ -80,7 +81,8 @@ def fill(service: Service, peers: int, first: int = 0) -> None:
 
 @contextmanager
 def baseline(service: Service, member: str, discover: str) -> Iterator[Process]:
-    """The baseline: constants with the length of the service's responses to these two requests."""
+    """The baseline: a server that sends constant responses, as long as the service's responses to these
+    two requests."""
     api = Api(service.address)
     heartbeat_bytes, headers = length_and_headers(api, "POST", "/heartbeat", {"peer_id": member})
     discover_bytes, discover_headers = length_and_headers(api, "GET", discover, None)

@@ -17,14 +17,14 @@ MAX_METADATA_LEVELS = 16
 TTL_SECONDS = 300
 TTL_BOUNDS = (30, 3600)
 
-# Numbers keep their text, so numbers of any length that fits a body are allowed.
+# Permits integers of any length that fits into a body, because numbers keep their text.
 sys.set_int_max_str_digits(MAX_BODY_BYTES)
 
 VISIBLE = re.compile(r"[!-~]{1,128}")
 # 1 to 64 characters, no control characters, no white space at the ends.
 ARCHETYPE = re.compile(r"(?=\S)[^\x00-\x1f\x7f-\x9f]{1,64}(?<=\S)")
 LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
-# Resolvers read a name whose last label is a number as an IPv4 address.
+# Excludes names whose last label is a number, because resolvers read these as IPv4 addresses.
 NAME = re.compile(rf"(?=.{{1,253}}\Z)(?:{LABEL}\.)*(?!(?:[0-9]+|0[xX][0-9A-Fa-f]*)\.?\Z){LABEL}\.?")
 OPENING = re.compile(r"[ \t\n\r]*\{[ \t\n\r]*")
 COLON = re.compile(r"[ \t\n\r]*:[ \t\n\r]*")
@@ -60,7 +60,7 @@ class Registration:
 
 
 class RepeatedKey(ValueError):
-    """An object has the same key twice."""
+    """A JSON object has the same key twice."""
 
 
 def registration(body: str) -> Registration:
@@ -204,7 +204,8 @@ def checked_metadata(value: Any, text: str) -> str:
         raise invalid("metadata", "must be a JSON object")
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise invalid("metadata", f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
-    # Values can nest no deeper than the number of their opening brackets, so most need no walk.
+    # Values cannot nest deeper than their number of opening brackets, so the depth of most values need
+    # not be computed.
     if text.count("{") + text.count("[") > MAX_METADATA_LEVELS and levels(value) > MAX_METADATA_LEVELS:
         raise invalid("metadata", f"must be nested at most {MAX_METADATA_LEVELS} levels deep")
     if "\\u" in text:

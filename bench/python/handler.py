@@ -1,9 +1,9 @@
 """Registration and heartbeat as `bootstrap` implements them, in Python with boto3.
 
-The behaviour is the same: validation of bodies, the holder rule, markers that are written before the peer, lease
-tokens, and heartbeats that are written only when they are due. `bench/serverless` verifies this on one table before it
-measures. Everything that no request of the benchmark uses is omitted: other routes, a discover within a heartbeat,
-heartbeats for many peers, HTTP APIs and function URLs, settings.
+The behaviour is the same: validation of bodies, the holder rule, markers that are written before the
+peer, lease tokens, and heartbeats that are written only when they are due. `bench/serverless` verifies
+this on one table before it measures. It omits everything that no request of the benchmark uses: other
+routes, a discover within a heartbeat, heartbeats for many peers, HTTP APIs and function URLs, settings.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from peers import compact
 
 HEARTBEAT_INTERVAL_MAX_SECONDS = 200
 HEARTBEAT_INTERVAL_MIN_SECONDS = 10
-# An interval is shortened at random by up to this part of it.
+# An interval is shortened at random by up to one part in this many (a fifth).
 JITTER_PART = 5
 # A peer counts as steady after this many leases.
 STEADY_LEASES = 3
@@ -60,7 +60,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if refusal.field is not None:
             response["field"] = refusal.field
         if refusal.retry_after is not None:
-            # Clients that were rejected in the same second must not all return in the same second.
+            # The random wait spreads out clients that were rejected in the same second.
             headers["retry-after"] = str(random.randint(refusal.retry_after, 2 * refusal.retry_after))
         if status == 405:
             headers["allow"] = "POST, OPTIONS"
@@ -122,7 +122,8 @@ def parsed(read: Callable[[Any], Any], text: Any) -> Any:
 
 
 def source_bytes(address: body.Address) -> bytes:
-    """A byte for the kind, followed by an IPv4 address or the /64 of an IPv6 address, which one subscriber gets."""
+    """The source of a request: a byte for the kind, followed by an IPv4 address or the /64 of an IPv6
+    address, because a subscriber gets a whole /64."""
     if address.version == 4:
         return b"\x04" + bytes(4) + address.packed
     return b"\x06" + address.packed[:8]

@@ -17,7 +17,7 @@ from body import Refusal, Registration
 MAX_PEERS = 2_000_000
 FULL_RETRY_SECONDS = 30
 REVIVAL_WINDOW_MILLIS = 24 * 3_600 * 1_000
-# Markers outlive the peer's item, so that heartbeats rarely have to renew them.
+# How much longer than the peer's item its markers last, so that heartbeats rarely have to renew them.
 MARKER_SLACK_SECONDS = 2 * 86_400
 # The maximum number of attempts if other processes change the peer at the same time.
 MAX_ATTEMPTS = 64
@@ -110,7 +110,7 @@ def register(registration: Registration, source: bytes, now: int) -> str:
 
 
 def renew(peer_id: str, now: int) -> Renewed:
-    """Reads the peer, and writes only if its lease must be extended."""
+    """Renews the lease of a peer. Writes the item only if its lease has to be extended."""
     found = table.get(peer_id)
     revived = False
     for attempt in range(MAX_ATTEMPTS):
@@ -163,7 +163,8 @@ def write_renewal(stored: Stored, now: int) -> None:
 
 
 def check_holder(current: Stored | None, claim: Claim, now: int) -> None:
-    """Rejects clients that may not replace a live peer, and newcomers to a full registry."""
+    """Raises Refusal for a client that may not replace a live peer, and for a new peer if the registry
+    is full."""
     if current is None or not current.is_live(now):
         if table.size.at_least(MAX_PEERS):
             raise Refusal(503, "registry_full", "the registry accepts no new peers", retry_after=FULL_RETRY_SECONDS)
@@ -202,7 +203,8 @@ def unchanged(stored: Stored) -> dict[str, Any]:
 
 
 def item_after_conflict(conflict: table.ConditionFailed, peer_id: str, attempt: int) -> dict[str, Any] | None:
-    """The item after a failed condition: first the one in the error; later it is read again after a random pause."""
+    """The current item after a failed condition. At the first attempt, the error contains it. Later
+    attempts read it after a random pause."""
     if attempt == 0 and conflict.item is not None:
         return conflict.item
     time.sleep(random.randrange(1 << min(attempt, MAX_PAUSE_EXPONENT)) / 1_000)
@@ -210,7 +212,8 @@ def item_after_conflict(conflict: table.ConditionFailed, peer_id: str, attempt: 
 
 
 def drop_markers(replaced: Stored, kept: list[str]) -> None:
-    """Deletes markers. Every read ignores those that remain, so the registration does not fail if this does."""
+    """Deletes markers. A failure does not fail the registration, because every read ignores markers that
+    remain."""
     peer_id = replaced.item["peer_id"]
     for archetype in replaced.archetypes():
         if archetype not in kept:

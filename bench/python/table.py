@@ -20,7 +20,8 @@ INDEX = "LastSeenIndex"
 SECRET_KEY = " table"
 LANES = 16
 LANE_WIDTH = 1 << 60
-# How many entries of a lane are counted, at half a read unit, and how long the result is used.
+# How many entries of a lane are read for an estimate, for half a read unit, and for how many seconds the
+# estimate is used.
 PROBED_ENTRIES = 50
 SIZE_HOLDS_SECONDS = 60
 WRITE_BATCH = 25
@@ -49,7 +50,7 @@ RETRY_SOON_SECONDS = 1
 RETRY_LATER_SECONDS = 30
 
 TABLE = os.environ["AURORA_TABLE"]
-# An attempt takes at most a second, so that all attempts fit into the time that a client waits.
+# An attempt takes at most a second, so that all four attempts fit into the time that a client waits.
 CONFIG = Config(connect_timeout=1, read_timeout=1, retries={"mode": "standard", "total_max_attempts": 4})
 
 table = boto3.resource("dynamodb", endpoint_url=os.environ.get("AURORA_DYNAMODB_ENDPOINT"), config=CONFIG).Table(TABLE)
@@ -162,7 +163,7 @@ def position_of(peer_id: str) -> bytes:
 
 
 def lane_of(archetype: str, position: bytes) -> str:
-    """The index key of the peers that carry an archetype, or of all where it is empty."""
+    """The index key of the peers with an archetype, or of all peers if `archetype` is empty."""
     return f"{archetype}#{position[0] >> 4:x}"
 
 
@@ -190,6 +191,8 @@ class Size:
         entries = page["Items"]
         if "LastEvaluatedKey" not in page:
             return len(entries) * LANES
+        # Positions are uniform within a lane, so the part of the lane that the entries cover gives the
+        # number of peers in the lane.
         reach = int.from_bytes(bytes(entries[-1]["h"]), "big") - lane * LANE_WIDTH + 1
         return len(entries) * LANES * LANE_WIDTH // reach
 

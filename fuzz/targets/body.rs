@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 
 /// Registrations are twice as likely, because they have the most fields.
-const PATHS: [&str; 4] = ["/register", "/register", "/heartbeat", "/deregister"];
+const PATHS: [&str; 6] = ["/register", "/register", "/heartbeat", "/deregister", "/mail", "/mailbox"];
 
 fuzz_target!(|data: &[u8]| {
     let Some((choice, body)) = data.split_first() else { return };

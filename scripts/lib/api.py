@@ -25,8 +25,8 @@ class Api:
     def __init__(
         self, address: str, source: str | None = None, seconds: float = REQUEST_SECONDS, key: str | None = None
     ) -> None:
-        """Calls from the local address `source`, if one is given, with the API key `key`, if one is given, and waits
-        `seconds` for each response."""
+        """Sends requests from the local address `source` and with the API key `key`, if they are given,
+        and waits at most `seconds` for each response."""
         self._headers = {"Content-Type": "application/json"}
         if key is not None:
             self._headers["Authorization"] = f"Bearer {key}"
@@ -68,7 +68,7 @@ class Api:
         return Response(status, headers, json.loads(content) if content else None)
 
     def exchange(self, method: str, path: str, body: object = None) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Status, headers and the body as received."""
+        """The status, the headers, and the body as received."""
         content = None if body is None else json.dumps(body).encode()
         try:
             self._connection.request(method, path, content, self._headers)

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from lib.service import ROOT
 
-# Near zero on a quiet machine. A higher value means that other processes affected the results.
+# The load of the machine before the run. It is near zero on a quiet machine. A higher value means that
+# other processes affected the results.
 LOAD_BEFORE = os.getloadavg()[0]
 
 
 def set_into_document(name: str, table: str, document: Path) -> None:
-    """Replaces what stands between the document's markers of this name."""
+    """Replaces the text between the markers of this name in the document."""
     begin, end = f"<!-- {name}:begin -->", f"<!-- {name}:end -->"
     before, _, rest = document.read_text().partition(begin)
     _, _, after = rest.partition(end)

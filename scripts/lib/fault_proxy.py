@@ -1,4 +1,5 @@
-"""An HTTP proxy in front of a service, which delays, refuses, loses and rewrites on demand."""
+"""An HTTP proxy in front of a service. On demand, it delays or refuses requests, and loses or rewrites
+responses."""
 
 from __future__ import annotations
 
@@ -19,7 +20,7 @@ INTERVAL = re.compile(rb'"heartbeat_interval_seconds":\d+')
 
 @dataclass
 class Fault:
-    """What happens to the next requests for a path (of any path if it is empty)."""
+    """What happens to the next requests for a path, or for any path if it is empty."""
 
     path: str = ""
     times: int = 1
@@ -39,7 +40,8 @@ class Seen:
     path: str
     received: float
     answered: float | None = None
-    """Before the first byte of the response was sent, so that a client cannot react earlier."""
+    """The time just before the first byte of the response was sent, so that a client cannot react
+    earlier."""
 
 
 @dataclass
@@ -48,7 +50,7 @@ class Proxy:
 
     upstream: str
     prefix: str = ""
-    """The only paths that the endpoint has begin with it."""
+    """The prefix of all paths of the endpoint."""
     heartbeat_interval: int | None = None
     """The interval that responses request in place of the service's own."""
     replace: tuple[str, str] = ("", "")
@@ -76,14 +78,14 @@ class Proxy:
             self._faults.append(fault)
 
     def hold(self) -> None:
-        """Lets new requests wait, and returns when no earlier one is in progress."""
+        """Holds new requests back, and returns when no earlier one is in progress."""
         with self._lock:
             self._is_held = True
             if not self._lock.wait_for(lambda: self._in_flight == 0, UPSTREAM_SECONDS):
                 raise TimeoutError("a request did not end")
 
     def release(self) -> None:
-        """Forwards the requests that wait."""
+        """Forwards the requests that are held back."""
         with self._lock:
             self._is_held = False
             self._lock.notify_all()
@@ -101,7 +103,7 @@ class Proxy:
         self._server.server_close()
         self.cut()
 
-    # What the handler calls.
+    # The methods below are called by the handler.
 
     def opened(self, connection: socket.socket) -> None:
         with self._lock:
@@ -112,12 +114,13 @@ class Proxy:
             self._connections.discard(connection)
 
     def begin(self, path: str, is_stream: bool) -> tuple[Seen, Fault]:
-        """Records a request, waits while requests are held, and takes the fault that it gets."""
+        """Records a request, and waits while requests are held back. Returns the record and the fault
+        that applies to the request."""
         seen = Seen(path, time.monotonic())
         with self._lock:
             self.seen.append(seen)
             self._lock.wait_for(lambda: not self._is_held)
-            # A stream has no end to wait for.
+            # A stream does not end, so `hold` must not wait for it.
             self._in_flight += not is_stream
             for fault in self._faults:
                 if fault.path in ("", path):
@@ -138,7 +141,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 64
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that closes its connection is no error."""
+        """Logs nothing: a client may close its connection."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -161,7 +164,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._handle()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Scenarios report what matters."""
+        """Logs nothing: scenarios report what matters."""
 
     def _handle(self) -> None:
         if self.proxy.is_dead:
@@ -225,7 +228,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _head(self, status: int, headers: dict[str, str]) -> None:
         if self.seen:
             self.seen.answered = time.monotonic()
-        # HTTP/1.0: each connection carries one request.
+        # Each connection carries one request, as in HTTP/1.0.
         self.send_response_only(status)
         for name, value in {**headers, "connection": "close"}.items():
             self.send_header(name, value)

@@ -1,4 +1,4 @@
-"""A network of the check's own, in which clients have many source addresses."""
+"""A network namespace for a check, in which clients have many source addresses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,15 @@ import os
 import subprocess
 import sys
 
-# The service treats loopback as one proxy's address, so clients need addresses of another network.
+# The service treats loopback addresses as those of a proxy, so clients need addresses of another
+# network.
 NETWORK = "10.0.0.0/8"
 INSIDE = "AURORA_CHECK_IN_NAMESPACE"
 
 
 def run_inside() -> int | None:
-    """Runs this script again in a network namespace of its own, and returns its exit code. Returns None inside."""
+    """Runs this script again in a new network namespace, and returns its exit code. Within that
+    namespace, sets the network up and returns None."""
     if INSIDE in os.environ:
         set_up()
         return None

@@ -23,7 +23,7 @@ class Window:
 
 @dataclass(frozen=True)
 class Latencies:
-    """In seconds: the median over windows of the value in each window."""
+    """Latencies in seconds. Each is the median, over all windows, of the value within a window."""
 
     p50: float
     p99: float

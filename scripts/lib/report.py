@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-# The first few failures show the problem; thousands more of the same would hide it.
+# The number of failures that are printed. The first few show the problem, and thousands more would hide
+# it.
 FAILURES_SHOWN = 10
 
 

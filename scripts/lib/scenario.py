@@ -23,7 +23,7 @@ from lib.service import Service
 
 # How long a step may take. A step that passes ends as soon as its event arrives.
 STEP_SECONDS = 60.0
-# What names a file of the client in a step.
+# The keys of a step that name a file of the client.
 FILES = frozenset({"token_file", "key_file", "replaces_key_file"})
 
 Json = dict[str, Any]
@@ -34,7 +34,8 @@ class Mismatch(AssertionError):
 
 
 class Runner:
-    """A client's runner as a process: commands in, results and events out, one JSON object a line."""
+    """A client's runner as a process. It reads commands and writes results and events, one JSON object a
+    line."""
 
     def __init__(self, command: list[str], clock: str | None) -> None:
         environment = dict(os.environ)
@@ -49,7 +50,8 @@ class Runner:
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            # `faketime` may be a parent of the client.
+            # Starts a new process group, because `faketime` may be a parent of the client, and both have
+            # to be killed.
             start_new_session=True,
         )
         self._results: queue.SimpleQueue[Json] = queue.SimpleQueue()
@@ -110,7 +112,7 @@ class Scenario:
         self._proxies: list[Proxy] = []
 
     def run(self) -> None:
-        """Raises Mismatch at the first step that has another outcome than expected."""
+        """Runs all steps. Raises Mismatch at the first step that has another outcome than expected."""
         try:
             self._set_up()
             for number, step in enumerate(self._scenario["steps"], 1):
@@ -162,7 +164,7 @@ class Scenario:
     # The steps, by name. README.md describes them.
 
     def _step_client(self, options: Json) -> None:
-        """Creates the client anew, with these options."""
+        """Creates the client again, with these options."""
         suffix = self._scenario.get("endpoint_suffix", "")
         endpoints = [proxy.url + suffix for proxy in self._proxies]
         self._step_call("client", endpoints=endpoints, **options)
@@ -221,7 +223,8 @@ class Scenario:
             {"hold": proxy.hold, "release": proxy.release, "cut": proxy.cut}[action]()
 
     def _step_endpoint(self, action: str) -> None:
-        """Kills the endpoint that got the last request, revives all, or checks which one got it."""
+        """Kills the endpoint that got the last request, revives all endpoints, or checks which one got
+        the last request."""
         if action == "revive":
             for proxy in self._proxies:
                 proxy.is_dead = False
@@ -237,14 +240,14 @@ class Scenario:
     def _step_other(
         self, path: str, body: Json, source: str = "127.0.0.1", status: int = 200, expect: Any = None
     ) -> None:
-        """Another client sends a request, past the proxies."""
+        """Sends a request of another client directly to the service, not through a proxy."""
         assert self._service
         connection = http.client.HTTPConnection(
             "127.0.0.1", self._service.port, timeout=STEP_SECONDS, source_address=(source, 0)
         )
         text = json.dumps({key: value for key, value in body.items() if key != "metadata"})
         if "metadata" in body:
-            # It is the text of the metadata.
+            # The metadata is given as JSON text, which is sent unchanged.
             text = f'{text[:-1]}, "metadata": {body["metadata"]}}}'
         connection.request("POST", f"/{path}", text.encode())
         response = connection.getresponse()
@@ -285,7 +288,7 @@ class Scenario:
         response = self._runner.send(command)
         peers = (response.get("result") or {}).get("peers")
         if isinstance(peers, list):
-            # A sample has no order.
+            # The order of a sample is random, so the peers are sorted.
             peers.sort(key=lambda peer: peer["peer_id"])
         return response
 

@@ -14,17 +14,17 @@ from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# A start replays the journal. That takes seconds for a million peers, and a check registers far
-# fewer.
+# How long a start may take. It replays the journal, which takes seconds for a million peers, and a check
+# registers far fewer.
 START_SECONDS = 60.0
-# Longer than the service's own grace period for requests in flight.
+# How long a stop may take: longer than the service's grace period for requests in progress.
 STOP_SECONDS = 60.0
 
 ADDRESS = re.compile(r"127\.0\.0\.1:(\d+)")
 
 
 class StartFailed(RuntimeError):
-    """The service exited, or printed no address, before it listened."""
+    """The service exited before it listened, or printed no address."""
 
 
 def binary() -> Path:
@@ -43,7 +43,8 @@ class Service:
     """One running `serve`, killed at the end of its `with` block."""
 
     def __init__(self, *options: str, data: Path | None = None, port: int = 0, under: tuple[str, ...] = ()) -> None:
-        """Starts the command, as the argument of the command `under`, if one is given."""
+        """Starts the command. With `under`, runs it as the argument of that command, such as a
+        profiler."""
         store = ["--data", str(data)] if data else [] if "--store" in options else ["--memory"]
         command = [*under, str(binary()), "serve", "--listen", f"127.0.0.1:{port}", *store, *options]
         self.output: list[str] = []

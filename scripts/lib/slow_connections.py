@@ -19,7 +19,7 @@ TICKS_PER_SECOND = 20
 
 
 class Behaviour(Enum):
-    """The behaviour of a connection after it is open."""
+    """What a connection does after it is open."""
 
     IDLE = "idle"
     SLOW_HEAD = "slow head"

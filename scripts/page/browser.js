@@ -1,4 +1,4 @@
-// Chromium, the page in it, and what every case checks.
+// Starts Chromium, opens the page in it, and makes the checks that every case needs.
 
 import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -16,7 +16,7 @@ const ARGUMENTS = [
   "--disable-sync",
 ];
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/google-chrome"];
-// How long a loaded machine may take for anything.
+// The time limit of every wait, long enough for a loaded machine.
 const PATIENCE_SECONDS = 60;
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
@@ -68,10 +68,25 @@ export class Window {
     return this.until(([found, part]) => document.querySelector(found)?.textContent.includes(part), [selector, text]);
   }
 
+  /** Registers this browser as a peer. */
+  async join(id) {
+    await this.untilText("#status", "Live");
+    await this.page.fill("#peer-id", id);
+    await this.page.click("#join-button");
+    await this.untilText("#join-status", `Registered as ${id}`);
+  }
+
+  /** Says a line on the only channel. */
+  async say(line) {
+    await this.page.fill("#channels input", line);
+    await this.page.press("#channels input", "Enter");
+  }
+
   /** The violations that axe finds. */
   async violations() {
     const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-    // The evaluation of a script is not subject to the policy of the page.
+    // The content security policy of the page does not apply to scripts that the browser's driver
+    // evaluates.
     await this.page.evaluate(axe);
     const { violations } = await this.page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
     return violations.flatMap(({ id, nodes }) => nodes.map(({ target, failureSummary }) => `${id} at ${target}: ${failureSummary}`));

@@ -10,7 +10,7 @@ import { Window, startBrowser } from "./browser.js";
 import { Service, peer } from "./service.js";
 
 const MAX_FILE_BYTES = 100_000;
-// How long frames are counted, in milliseconds.
+// The period in which frames are counted, in milliseconds.
 const FRAMES_FOR = 3_000;
 const HOSTILE = '<img src=x onerror="document.title=\'broken\'">\u202e<b>x</b>';
 
@@ -52,6 +52,55 @@ async function picture(window, name) {
 const noViolations = async (window, what) => {
   const violations = await window.violations();
   expect(violations.length === 0, `axe on ${what}: ${violations.join("\n")}`);
+};
+
+/**
+ * Runs in a page. Tries to connect with what a dishonest service or peer could hand on, and returns what
+ * happened.
+ */
+const CONNECT_FORGED = async (url) => {
+  const { Client } = await import("/page/client/client.js");
+  const { SecretKey } = await import("/page/client/secret-key.js");
+  const client = new Client(url);
+  const join = async (peer_id, options = {}) => {
+    const key = await SecretKey.generate();
+    const keeper = client.keep({ peer_id, mail: true }, { key });
+    let channels = 0;
+    const connections = keeper.connections({ onConnection: () => (channels += 1), ...options });
+    const listed = async () => (await client.discover({ view: "full", limit: 100 })).peers.find((peer) => peer.peer_id === peer_id);
+    while (!(await listed())) {
+      await new Promise((resolve) => setTimeout(resolve, 50));
+    }
+    return { keeper, connections, listed: await listed(), channels: () => channels };
+  };
+  const name = (error) => error.code ?? error.name;
+  const [carol, dave, thief] = [await join("carol"), await join("dave"), await join("thief")];
+  const outcome = {};
+  // The service hands on a record of dave that another key has signed: only that key could answer.
+  await thief.keeper.stop();
+  const forged = { ...dave.listed, signed: thief.listed.signed };
+  outcome.otherName = await carol.connections.connect(forged).catch(name);
+  outcome.unknown = await carol.connections.connect(thief.listed).catch(name);
+  // Erin registers again with another key, so that the answer is not by the key that was discovered.
+  const erin = await join("erin");
+  await erin.keeper.stop();
+  erin.connections.close();
+  const other = await join("erin");
+  outcome.swapped = await carol.connections.connect(erin.listed).catch(name);
+  // A message that is handed on twice opens one channel.
+  const original = client.mailbox.bind(client);
+  client.mailbox = async (...parameters) => {
+    const response = await original(...parameters);
+    return { ...response, mail: [...response.mail, ...response.mail] };
+  };
+  await carol.connections.connect(dave.listed);
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  outcome.repeated = dave.channels();
+  for (const { keeper, connections } of [carol, dave, other]) {
+    connections.close();
+    await keeper.stop();
+  }
+  return outcome;
 };
 
 const cases = {
@@ -136,14 +185,15 @@ const cases = {
     for (const [key, value, text] of [
       ["port", 9_002, "lists another port"],
       ["metadata", { n: 2 }, "lists another metadata"],
-      ["signed", undefined, "not by this key"],
+      ["signed", undefined, "not by the key that its kid names"],
     ]) {
       const prepare = (page) =>
         page.route("**/discover*", async (route) => {
           const response = await route.fetch();
           const body = await response.json();
           for (const listed of body.peers) {
-            // Another character within the signature, which is not one of the ambiguous last bits.
+            // Changes a character within the signature. The last character is left alone, because some
+            // of its bits are not part of the signature.
             const forged = () => listed.signed.slice(0, -20) + (listed.signed.at(-20) === "A" ? "B" : "A") + listed.signed.slice(-19);
             listed[key] = value ?? forged();
           }
@@ -182,6 +232,45 @@ const cases = {
       await page.click("#leave-button");
       await window.untilText("#join-status", "Deregistered");
       await window.untilText("#events", "visitor left");
+    });
+  },
+
+  async "two windows open a channel and exchange a line"(browser, service) {
+    await inWindow(browser, service, {}, async (alice, page) => {
+      await alice.join("alice");
+      await inWindow(browser, service, {}, async (bob) => {
+        await bob.join("bob");
+        await alice.untilText("#rows", "bob");
+        const started = performance.now();
+        await page.locator("#rows button", { hasText: "bob" }).click();
+        await page.getByRole("button", { name: "Open a channel" }).click();
+        await alice.untilText("#channels", "bob has accepted this channel");
+        figures.channel_ms = Math.round(performance.now() - started);
+        await bob.untilText("#channels", "alice has opened this channel");
+        await alice.say("Good day, Bob.");
+        await bob.untilText("#channels", "alice: Good day, Bob.");
+        await bob.say(HOSTILE);
+        await alice.untilText("#channels", "bob: <img src=x");
+        expect((await page.title()) === "Aurora Discovery", "a script of a peer ran");
+        await noViolations(alice, "a page with a channel");
+        await picture(alice, "page-channel");
+        await bob.page.click("#channels button:has-text('Close')");
+        await alice.untilText("#channels", "The channel is closed.");
+      });
+    });
+  },
+
+  async "a channel needs the peer that signed"(browser, service) {
+    await inWindow(browser, service, { expected: /status of 404/ }, async (alice, page) => {
+      await alice.join("alice");
+      await inWindow(browser, service, {}, async (bob) => {
+        await bob.join("bob");
+        const outcome = await page.evaluate(CONNECT_FORGED, service.url);
+        expect(outcome.swapped === "TimeoutError", `an answer of another key got ${outcome.swapped}`);
+        expect(outcome.unknown === "peer_not_registered", `an offer to nobody got ${outcome.unknown}`);
+        expect(outcome.otherName === "TypeError", `the record of another peer got ${outcome.otherName}`);
+        expect(outcome.repeated === 1, `an offer that was sent twice opened ${outcome.repeated} channels`);
+      });
     });
   },
 

@@ -1,4 +1,4 @@
-// The built command on a free port of loopback, and peers for it.
+// Runs the built command on a free port of loopback, and makes peers for it.
 
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -54,7 +54,7 @@ export class Service {
 export function peer(number) {
   const round = Math.floor(number / NAMES.length);
   const name = NAMES[number % NAMES.length];
-  // Earlier archetypes are more frequent.
+  // Archetypes at the beginning of the list are more frequent.
   const archetype = ARCHETYPES[Math.floor(((number * 0.618) % 1) ** 1.7 * ARCHETYPES.length)];
   return {
     peer_id: round === 0 ? name : `${name}-${round + 1}`,

@@ -3,7 +3,7 @@
 import { DiscoveryError, protocol } from "./errors.js";
 import { parseResponse } from "./json.js";
 import { LeaseKeeper } from "./keeper.js";
-import { deregisterBody, heartbeatBody, heartbeatsBody, parameters, registerBody } from "./requests.js";
+import { deregisterBody, heartbeatBody, heartbeatsBody, mailBody, mailboxBody, parameters, registerBody } from "./requests.js";
 import { MAX_SIGNED } from "./signer.js";
 import { Transport } from "./transport.js";
 import { Watch } from "./watch.js";
@@ -45,9 +45,9 @@ export class Client {
    * Registers a peer, or replaces its registration and starts a new lease. The code is `not_holder` while
    * another client holds the id.
    *
-   * A `signer` signs the registration, again if its clock is wrong. The `lease_token` of the request
-   * proves, with the first signature of a live name, that this client holds the name. The code is
-   * `name_locked` if another key has locked the name.
+   * A `signer` signs the registration, and signs it again if the local clock is wrong. The first signature
+   * of a live name needs the `lease_token` in the request as the proof that this client holds the name.
+   * The code is `name_locked` if another key has locked the name.
    * @param {import("./types.js").RegisterRequest} request
    * @param {{signer?: import("./signer.js").Signer} & CallOptions} [options]
    * @returns {Promise<import("./types.js").RegisterResponse>}
@@ -103,6 +103,28 @@ export class Client {
    */
   async deregister(request, options) {
     return this.#call("deregister", deregisterBody(request), options);
+  }
+
+  /**
+   * Leaves a message in the mailbox of another peer. `LeaseKeeper.connections` does so for you. The code is
+   * `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take mail.
+   * @param {import("./types.js").MailRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").MailResponse>}
+   */
+  async mail(request, options) {
+    return this.#call("mail", mailBody(request), options);
+  }
+
+  /**
+   * Fetches the messages in the mailbox of a peer. Each stays there until it is acknowledged, or for a
+   * minute.
+   * @param {import("./types.js").MailboxRequest} request
+   * @param {CallOptions} [options]
+   * @returns {Promise<import("./types.js").MailboxResponse>}
+   */
+  async mailbox(request, options) {
+    return this.#call("mailbox", mailboxBody(request), options, request.wait_seconds);
   }
 
   /**
@@ -179,9 +201,10 @@ export class Client {
    * @param {string} path
    * @param {string} [body]
    * @param {CallOptions} [options]
+   * @param {number} [waitSeconds]
    */
-  async #call(path, body, { signal } = {}) {
-    return parsed(await this.#transport.send(path, body, signal));
+  async #call(path, body, { signal } = {}, waitSeconds) {
+    return parsed(await this.#transport.send(path, body, signal, waitSeconds));
   }
 }
 

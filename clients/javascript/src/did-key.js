@@ -12,7 +12,7 @@ const LENGTH = MULTICODEC.length + 32;
  * @param {Uint8Array} bytes
  */
 export function didKey(bytes) {
-  // The first byte is not zero, so that the number has all digits.
+  // The first byte is not zero, so the digits of the number represent all bytes.
   let number = [...MULTICODEC, ...bytes].reduce((sum, byte) => sum * 256n + BigInt(byte), 0n);
   let digits = "";
   while (number > 0n) {
@@ -23,11 +23,11 @@ export function didKey(bytes) {
 }
 
 /**
- * The 32 bytes of a `did:key` of an Ed25519 key, or nothing if `text` is none.
+ * The 32 bytes of a `did:key` of an Ed25519 key, or `undefined` if `text` is not one.
  * @param {unknown} text
  */
 export function publicBytes(text) {
-  // A longer text would only cost time.
+  // No valid text is longer. The limit bounds the time for other texts.
   if (typeof text !== "string" || !text.startsWith(PREFIX) || text.length > PREFIX.length + 2 * LENGTH) {
     return undefined;
   }

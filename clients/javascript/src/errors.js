@@ -4,9 +4,9 @@
 const TRANSIENT_STATUSES = [429, 500, 502, 503, 504];
 
 /**
- * What failed: the service refused the request (`refused`), the connection could not be established
- * or broke (`unreachable`), there was no complete response in time (`timed_out`), or the response is
- * not one of the API (`protocol`). Or the signed registration of a peer could not be verified
+ * What failed: the service refused the request (`refused`), the connection could not be established or
+ * broke (`unreachable`), there was no complete response in time (`timed_out`), or the response does not
+ * conform to the API (`protocol`). Or the signed registration of a peer could not be verified
  * (`invalid_record`).
  * @typedef {"refused" | "unreachable" | "timed_out" | "protocol" | "invalid_record"} ErrorKind
  */
@@ -26,7 +26,7 @@ export class DiscoveryError extends Error {
     this.kind = kind;
     /** The HTTP status, if there was a response. */
     this.status = status;
-    /** When to retry, if the service said so. */
+    /** How many seconds to wait before a retry, if the response has `Retry-After`. */
     this.retryAfterSeconds = retryAfterSeconds;
     /** The error code of the API, if the service sent one.
      * @type {string | undefined} */
@@ -34,7 +34,7 @@ export class DiscoveryError extends Error {
     /** The key or parameter at fault, if the service named one.
      * @type {string | undefined} */
     this.field = body?.field;
-    /** With `stale_record`: the highest number of a record of the peer.
+    /** With `stale_record`: the highest sequence number of a record of the peer.
      * @type {number | undefined} */
     this.seq = body?.seq;
     /** With `stale_signature`: what to sign in place of the time.

@@ -5,6 +5,7 @@
  */
 
 export { Client } from "./client.js";
+export { Connections } from "./connections.js";
 export { DiscoveryError } from "./errors.js";
 export { LeaseKeeper } from "./keeper.js";
 export { SecretKey } from "./secret-key.js";
@@ -13,6 +14,8 @@ export { Signer } from "./signer.js";
 export { Watch } from "./watch.js";
 
 /** @typedef {import("./client.js").CallOptions} CallOptions */
+/** @typedef {import("./connections.js").ConnectionOptions} ConnectionOptions */
+/** @typedef {import("./connections.js").Remote} Remote */
 /** @typedef {import("./errors.js").ErrorKind} ErrorKind */
 /** @typedef {import("./keeper.js").KeeperOptions} KeeperOptions */
 /** @typedef {import("./signer.js").SignerOptions} SignerOptions */
@@ -29,6 +32,11 @@ export { Watch } from "./watch.js";
 /** @typedef {import("./types.js").HeartbeatsResponse} HeartbeatsResponse */
 /** @typedef {import("./types.js").KeeperEvent} KeeperEvent */
 /** @typedef {import("./types.js").LeaseInfo} LeaseInfo */
+/** @typedef {import("./types.js").Mail} Mail */
+/** @typedef {import("./types.js").MailRequest} MailRequest */
+/** @typedef {import("./types.js").MailResponse} MailResponse */
+/** @typedef {import("./types.js").MailboxRequest} MailboxRequest */
+/** @typedef {import("./types.js").MailboxResponse} MailboxResponse */
 /** @typedef {import("./types.js").Network} Network */
 /** @typedef {import("./types.js").Page} Page */
 /** @typedef {import("./types.js").Peer} Peer */

@@ -38,11 +38,12 @@ export function parsePeer(text) {
 }
 
 /**
- * The JSON object in `text`, which has been signed. Its `metadata_text` is the text of its metadata.
+ * The JSON object in `text`, which a peer has signed. Gets a key `metadata_text` with the text of its
+ * metadata.
  * @param {string} text
  * @returns {any}
- * @throws {SyntaxError} if `text` is not a JSON object, or repeats a key: parsers differ in which of its
- *   values they take
+ * @throws {SyntaxError} if `text` is not a JSON object, or repeats a key, because JSON parsers differ in
+ * which of the values they take
  */
 export function parseSigned(text) {
   const value = parseObject(text);
@@ -85,7 +86,7 @@ function isObject(value) {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-// The text was parsed before, so that the walks below need not check it.
+// `JSON.parse` has accepted the text before, so the functions below need not check its syntax.
 
 /**
  * The keys of the object at `at`, and where their values start.

@@ -58,7 +58,7 @@ function publicKeyOf(header, typ) {
   if ("crit" in header) {
     throw invalidRecord("has crit in its header, and no extension is supported");
   }
-  // RFC 9864 has replaced EdDSA by Ed25519, and older libraries still write it.
+  // RFC 9864 has replaced the name EdDSA by Ed25519, but older libraries still write EdDSA.
   if (header.alg !== "Ed25519" && header.alg !== "EdDSA") {
     throw invalidRecord("has another alg than Ed25519 in its header");
   }
@@ -85,7 +85,7 @@ async function verifies(bytes, message, signature) {
     const key = await crypto.subtle.importKey("raw", bytes, "Ed25519", false, ["verify"]);
     return await crypto.subtle.verify("Ed25519", key, signature, message);
   } catch (error) {
-    // Not every platform imports bytes that are no point of the curve.
+    // Some platforms refuse to import bytes that are not a point of the curve.
     if (error instanceof DOMException && error.name === "DataError") {
       return false;
     }
@@ -94,8 +94,8 @@ async function verifies(bytes, message, signature) {
 }
 
 /**
- * Whether eight times the point is the neutral element. With such keys, one signature is valid for many
- * messages, and not every platform refuses them.
+ * Whether a point has small order, that is, eight times the point is the neutral element. With such a
+ * key, one signature is valid for many messages. Not every platform refuses these keys.
  *
  * The y of these points are 0 (order 4), 1 and -1 (orders 1 and 2), and the roots of d y^4 + 2 y^2 - 1
  * (order 8), with d = -121665/121666.

@@ -1,5 +1,6 @@
 // The lease keeper: registers a peer, renews its lease, and recovers from failures.
 
+import { Connections } from "./connections.js";
 import { DiscoveryError } from "./errors.js";
 import { Lease, ObservedAddress, Outage } from "./lease.js";
 import { Signer } from "./signer.js";
@@ -63,6 +64,8 @@ export class LeaseKeeper {
   #state = "absent";
   /** @type {Lease | undefined} */
   #lease;
+  /** @type {RTCIceServer[]} Those that the service named last. */
+  #iceServers = [];
   /** @type {Outage | undefined} */
   #outage;
   #observedAddress = new ObservedAddress();
@@ -122,6 +125,23 @@ export class LeaseKeeper {
     await this.ended();
   }
 
+  /**
+   * Starts to connect the peer with others that can't be dialled, as browsers can't. The keeper must have
+   * a key, and `mail: true` in its registration. Needs a platform with WebRTC, such as a browser.
+   * @param {import("./connections.js").ConnectionOptions} [options]
+   * @throws {TypeError} without a key or a mailbox
+   */
+  connections(options = {}) {
+    const { peer_id, mail } = this.#registration;
+    const { key } = this.#signing;
+    if (!key || !mail) {
+      throw new TypeError("connections need a keeper with a key, and mail: true in its registration");
+    }
+    const token = () => (this.#state === "held" ? this.#registration.lease_token : undefined);
+    const now = () => this.#signer?.now() ?? Date.now();
+    return new Connections(this.#client, { peer_id, key, token, now, iceServers: () => this.#iceServers }, options);
+  }
+
   /** Keeps the lease until that is permanently impossible, or until the keeper has to stop. */
   async #keep() {
     const { signal } = this.#stop;
@@ -147,8 +167,8 @@ export class LeaseKeeper {
       return;
     }
     if (this.#state === "unresolved" && !this.#mayReplace && lease_token === undefined) {
-      // Without its token, a registration of another client at the same address would be removed. The
-      // keeper's own ends by itself.
+      // Without the token, the request could remove the registration of another client at the same
+      // address. The lease of this keeper ends by itself.
       return;
     }
     if (this.#state !== "absent") {
@@ -233,13 +253,14 @@ export class LeaseKeeper {
     this.#registration.lease_token = response.lease_token;
     this.#observedAddress.registered(response.observed_address);
     this.#lease = new Lease(sentAt, response);
+    this.#iceServers = response.ice_servers ?? [];
     return { type: "registered", response };
   }
 
   /**
-   * Whether the registration must not replace one of another client, and has to be token-only. Normally
-   * it is not. A crash before the token is stored would make the id unusable, also for this peer, until
-   * its reservation ends.
+   * Whether the registration must not replace one of another client, and therefore has to be token-only.
+   * Otherwise it is not token-only at first: if the peer crashed before the token is stored, no client
+   * could use the id until its reservation ends, not even this one.
    * @param {AbortSignal} signal
    */
   async #mustYield(signal) {
@@ -267,7 +288,7 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the service knows the id, and its token, if there is one, is not the current one.
+   * Whether the service knows the id, and this client does not have its current token.
    *
    * A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a known
    * one. A known id is then registered token-only, which replaces only a dormant peer. The order
@@ -331,6 +352,8 @@ export class LeaseKeeper {
       this.#observedAddress.heartbeat(response.observed_address);
     }
     this.#lease = new Lease(sentAt, response);
+    // The credentials of a TURN server expire.
+    this.#iceServers = response.ice_servers ?? this.#iceServers;
     return { type: "renewed", response };
   }
 

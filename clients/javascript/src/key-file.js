@@ -1,4 +1,4 @@
-// A file that keeps the private key of a peer, for Node, Deno and Bun.
+// A file that contains the private key of a peer, for Node, Deno and Bun.
 
 import { createNew, isReadableByOthers, read } from "./private-file.js";
 import { SecretKey } from "./secret-key.js";

@@ -5,15 +5,15 @@ import { fullJitter, seconds } from "./time.js";
 // The minimum interval between two heartbeats in seconds, whatever the service requests, so that no
 // response can make a peer flood the service.
 const SHORTEST_INTERVAL = 0.5;
-// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
-// started together spread out over time, and no heartbeat is sent late.
+// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter
+// spreads out peers that started together. It never makes a heartbeat late.
 const INTERVAL_JITTER = 0.1;
-// The upper bound of the first wait after a failure in seconds, in addition to the client's retries.
+// The upper bound of the first wait after a failure, in seconds. The client has already retried by then.
 const FIRST_CEILING = 1;
-// The upper bound of any wait while there is no lease.
+// The upper bound of any wait while there is no lease, in seconds.
 const HIGHEST_CEILING = 60;
-// The longest `Retry-After` that is honored while another client holds the id. Its lease may last
-// longer, but that client may also end it at any time.
+// The longest `Retry-After`, in seconds, that is honored while another client holds the id. Its lease
+// may last longer, but that client may also end it at any time.
 const LONGEST_WAIT_FOR_HOLDER = 300;
 
 /**
@@ -52,7 +52,7 @@ export class Outage {
   #failures = 0;
   #isExpired = false;
 
-  /** In seconds. */
+  /** The time since the first failure, in seconds. */
   duration() {
     return seconds() - this.#since;
   }
@@ -61,7 +61,8 @@ export class Outage {
    * Counts a failure. Returns the seconds until the next attempt.
    *
    * While the lease runs, retries are fast at first, to save it. After it has ended, they are about as
-   * frequent as heartbeats. Otherwise all clients would come back at once after a long outage.
+   * frequent as heartbeats, because fast retries of all clients would overload a service that comes back
+   * after a long outage.
    * @param {import("./errors.js").DiscoveryError} error
    * @param {Lease} [lease]
    */
@@ -123,7 +124,8 @@ export class ObservedAddress {
   heartbeat(observed) {
     const seen = observed === undefined ? undefined : canonical(observed);
     const listed = this.#registered;
-    // A client with two families may use either for a request. That is no move.
+    // A host with IPv4 and IPv6 may use either for a request. A change of the family is therefore not a
+    // move.
     const isNew =
       seen !== undefined && listed !== undefined && seen !== listed && seen.includes(":") === listed.includes(":");
     this.#isConfirmed = isNew && seen === this.#candidate;
@@ -148,7 +150,8 @@ export class ObservedAddress {
 }
 
 /**
- * The pause on top of `Retry-After` spreads out clients that got the same value.
+ * The seconds of `Retry-After`, at most `longest`, plus `pause`, which spreads out clients that received
+ * the same value.
  * @param {import("./errors.js").DiscoveryError} error
  * @param {number} longest
  * @param {number} pause
@@ -158,7 +161,8 @@ function after(error, longest, pause) {
 }
 
 /**
- * An IPv4 address may be written as an IPv6 address.
+ * The address. An IPv4 address in the notation of IPv6, such as `::ffff:192.0.2.1`, becomes a plain IPv4
+ * address.
  * @param {string} address
  */
 function canonical(address) {

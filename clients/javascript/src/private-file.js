@@ -4,11 +4,12 @@ import { link, open, readFile, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import process from "node:process";
 
-// What these files contain is shorter.
+// Keys and tokens are shorter. The limit, in bytes, protects against a path of another file.
 const MAX_BYTES = 1_024;
 
 /**
- * The text of a small file, or nothing if it does not exist. A longer file is read as an empty text.
+ * The text of a small file, or `undefined` if it does not exist. For a file that is too long, an empty
+ * text, which is no valid key or token.
  * @param {string} path
  */
 export async function read(path) {
@@ -24,8 +25,8 @@ export async function read(path) {
 }
 
 /**
- * Replaces a file. When it resolves, the text survives a crash and a loss of power, and at no time does
- * the file contain a part of it.
+ * Replaces a file. When it resolves, the text survives a crash and a loss of power. A reader sees the
+ * old text or the new one, never a part.
  * @param {string} path
  * @param {string} text
  */
@@ -35,7 +36,8 @@ export async function replace(path, text) {
     await rename(newPath(path), path);
     await syncDirectory(path);
   } catch (error) {
-    // The error matters more than the file that may be left behind.
+    // The caller gets the first error. A file that can't be removed either is replaced by the next
+    // attempt.
     await rm(newPath(path), { force: true }).catch(() => {});
     throw error;
   }
@@ -49,7 +51,7 @@ export async function replace(path, text) {
 export async function createNew(path, text) {
   await create(newPath(path), `${text}\n`);
   try {
-    // A link is made only if the path is free, while a rename would replace what is there.
+    // Creating a link fails if the path exists, while a rename would replace the file there.
     await link(newPath(path), path);
   } finally {
     await rm(newPath(path), { force: true });
@@ -75,7 +77,8 @@ export async function isReadableByOthers(path) {
 }
 
 /**
- * The file that is renamed when it is complete. A rename is atomic only within a file system.
+ * The temporary file, which is renamed when it is complete. A rename is atomic only within a file
+ * system.
  * @param {string} path
  */
 function newPath(path) {
@@ -83,13 +86,13 @@ function newPath(path) {
 }
 
 /**
- * Creates and syncs a file. It must not exist yet, so that no other user can prepare a file or a link at
- * its path.
+ * Creates and syncs a file. The flag `wx` fails if the path exists, so that the text cannot end up in a
+ * file or behind a link that another user has prepared.
  * @param {string} path
  * @param {string} text
  */
 async function create(path, text) {
-  // A crash may have left one behind.
+  // An earlier crash may have left the file behind.
   await rm(path, { force: true });
   const file = await open(path, "wx", 0o600);
   try {

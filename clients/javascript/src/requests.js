@@ -11,6 +11,7 @@ const REGISTER_KEYS = [
   "ttl_seconds",
   "lease_token",
   "token_only",
+  "mail",
   "discover",
 ];
 
@@ -55,6 +56,18 @@ export function heartbeatBody(request) {
 export function heartbeatsBody(request) {
   checkKeys(request, ["peer_ids", "discover"]);
   return JSON.stringify({ ...request, discover: discoverKey(request.discover) });
+}
+
+/** @param {import("./types.js").MailRequest} request */
+export function mailBody(request) {
+  checkKeys(request, ["to", "lease_token", "message"]);
+  return JSON.stringify(request);
+}
+
+/** @param {import("./types.js").MailboxRequest} request */
+export function mailboxBody(request) {
+  checkKeys(request, ["peer_id", "lease_token", "acknowledge", "wait_seconds"]);
+  return JSON.stringify(request);
 }
 
 /** @param {import("./types.js").DeregisterRequest} request */

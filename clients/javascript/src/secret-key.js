@@ -6,8 +6,8 @@ import { base64url, fromBase64url, utf8 } from "./encoding.js";
 const RULE = "must be a private JSON Web Key of Ed25519 (kty OKP, with x and d)";
 
 /**
- * An Ed25519 private key. It is WebCrypto's, so that a page can keep it where scripts cannot read it:
- * `pair` may be stored in IndexedDB.
+ * An Ed25519 private key. WebCrypto holds it, so that a page can store `pair` in IndexedDB although no
+ * script can read the private part.
  */
 export class SecretKey {
   #pair;
@@ -43,7 +43,7 @@ export class SecretKey {
   /**
    * Reads a private JSON Web Key of Ed25519 (RFC 8037).
    * @param {string | JsonWebKey} jwk
-   * @throws {TypeError} if it is none, or its public part belongs to another key
+   * @throws {TypeError} if it is not such a key, or its public part belongs to another key
    */
   static async fromJwk(jwk) {
     try {
@@ -69,7 +69,7 @@ export class SecretKey {
     return this.#publicKey;
   }
 
-  /** WebCrypto's keys. */
+  /** The keys as WebCrypto represents them. */
   get pair() {
     return this.#pair;
   }

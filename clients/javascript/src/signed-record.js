@@ -8,8 +8,8 @@ export const RECORD_TYPE = "aurora-peer+jws";
 export const ROTATION_TYPE = "aurora-rotation+jws";
 
 /**
- * A signed registration whose signature is verified. It has what the peer itself has signed, while the
- * other values of a listed peer are those that the service states.
+ * A signed registration whose signature has been verified. Its values are those that the peer itself has
+ * signed. The other values of a listed peer come from the service.
  */
 export class SignedRecord {
   /**
@@ -25,10 +25,10 @@ export class SignedRecord {
     this.signed_by = key;
     /** @type {string} */
     this.peer_id = payload.peer_id;
-    /** The number of this record among those of its peer. A later record has a higher one.
+    /** The sequence number of this record. A later record of the same peer has a higher one.
      * @type {number} */
     this.seq = payload.seq;
-    /** Nothing if the service lists the address that it sees.
+    /** `undefined` if the service lists the address that it sees.
      * @type {string | undefined} */
     this.address = payload.address ?? undefined;
     /** @type {number} */
@@ -40,6 +40,8 @@ export class SignedRecord {
     /** The metadata as the peer wrote it, with every digit.
      * @type {string} */
     this.metadata_text = payload.metadata_text;
+    /** Whether the peer has a mailbox, so that others can open a channel to it. */
+    this.mail = payload.mail === true;
     /** When the record was signed, in seconds since the Unix epoch by the clock of the peer. Nothing if the
      * peer, whose clock was wrong, has signed a nonce of the service instead.
      * @type {number | undefined} */
@@ -114,7 +116,8 @@ function isHash(value) {
 }
 
 /**
- * The key that has signed its replacement by `newKey`, for this record only.
+ * The old key that has signed its replacement by `newKey`. Rejects if it has signed that for another
+ * record.
  * @param {string} text
  * @param {any} record
  * @param {string} newKey

@@ -55,13 +55,18 @@ export class Signer {
     return this.#token;
   }
 
+  /** The time of the service as far as it is known, in milliseconds since the Unix epoch. */
+  now() {
+    return Date.now() + this.#clockOffset;
+  }
+
   /**
    * The JSON body of a signed registration.
    * @param {import("./types.js").RegisterRequest} request
    * @param {string} [nonce]
    */
   async body(request, nonce) {
-    const now = Date.now() + this.#clockOffset;
+    const now = this.now();
     const seq = Math.max(now, this.#lastSeq + 1);
     this.#lastSeq = seq;
     const statement = { peer_id: request.peer_id, key: this.publicKey, seq };

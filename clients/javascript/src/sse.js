@@ -1,10 +1,11 @@
-// A parser of server-sent events. `EventSource` hides the status of a response, and is not in Node.
+// A parser of server-sent events. The platform's `EventSource` is not used, because it hides the status
+// of a response, and Node does not have it.
 
-// Bounds the memory that a stream without a complete event takes. The largest registration takes less
-// than a tenth of it.
+// The maximum length of an event, so that a stream without a complete event takes bounded memory. The
+// largest registration takes less than a tenth of it.
 const MAX_EVENT_LENGTH = 256 * 1024;
 
-// A `\r` at the end may be half of a line end, so that it waits for the next chunk.
+// A `\r` at the end may be the first half of `\r\n`, so it stays unread until the next chunk.
 const LINE_END = /\r\n|\n|\r(?!$)/;
 
 /**

@@ -1,4 +1,5 @@
-// Durations, on the monotonic clock: a wrong or changed wall clock has no effect on a client.
+// Durations. They are measured on the monotonic clock, so that a wrong or changed wall clock has no
+// effect on a client.
 
 /** The seconds since some moment in the past. */
 export function seconds() {
@@ -27,8 +28,8 @@ export function sleep(duration, signal) {
 }
 
 /**
- * A signal that is aborted with the first of `signals`, each of which then has one listener less.
- * `AbortSignal.any` does the same, but Node has it from 20.3 on only.
+ * A signal that is aborted when the first of `signals` is. The listeners on the other signals are then
+ * removed. `AbortSignal.any` does the same, but Node before 20.3 does not have it.
  * @param {AbortSignal[]} signals
  */
 export function anySignal(...signals) {

@@ -28,8 +28,8 @@ export class TokenFile {
   }
 
   /**
-   * Replaces the file. When it resolves, the token survives a crash and a loss of power, and at no time
-   * does the file contain a part of a token.
+   * Replaces the file. When it resolves, the token survives a crash and a loss of power. A reader sees
+   * the old token or the new one, never a part.
    * @param {string} token
    */
   async save(token) {

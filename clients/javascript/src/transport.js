@@ -66,16 +66,17 @@ export class Transport {
    * @param {string} path with its query
    * @param {string} [body]
    * @param {AbortSignal} [signal]
+   * @param {number} [waitSeconds] how long the service may wait, in addition to the time limit
    * @returns {Promise<{endpoint: string, status: number, text: string}>}
    */
-  async send(path, body, signal) {
+  async send(path, body, signal, waitSeconds = 0) {
     const { retries, patienceSeconds } = this.#options;
     const started = seconds();
     let rounds = 0;
     let failed = 0;
     for (;;) {
       const endpoint = this.endpoint;
-      const response = await this.#attempt(endpoint, path, body, signal);
+      const response = await this.#attempt(endpoint, path, body, signal, waitSeconds);
       if (!(response instanceof DiscoveryError)) {
         return response;
       }
@@ -137,19 +138,21 @@ export class Transport {
   /**
    * @param {string} endpoint
    * @param {string} path
-   * @param {string} [body]
-   * @param {AbortSignal} [signal]
+   * @param {string | undefined} body
+   * @param {AbortSignal | undefined} signal
+   * @param {number} waitSeconds
    */
-  async #attempt(endpoint, path, body, signal) {
+  async #attempt(endpoint, path, body, signal, waitSeconds) {
     try {
-      return await this.#within(endpoint, signal, async (limited) => {
+      const exchange = async (/** @type {AbortSignal} */ limited) => {
         const response = await this.#fetch(endpoint, path, body, limited);
         const text = await readText(endpoint, response);
         if (!response.ok) {
           throw refusal(endpoint, response.status, response.headers, text);
         }
         return { endpoint, status: response.status, text };
-      });
+      };
+      return await this.#within(endpoint, signal, exchange, waitSeconds);
     } catch (error) {
       if (error instanceof DiscoveryError) {
         return error;
@@ -165,10 +168,11 @@ export class Transport {
    * @param {string} endpoint
    * @param {AbortSignal | undefined} signal
    * @param {(signal: AbortSignal, keepOpen: () => void) => Promise<T>} exchange
+   * @param {number} [waitSeconds]
    */
-  async #within(endpoint, signal, exchange) {
+  async #within(endpoint, signal, exchange, waitSeconds = 0) {
     signal?.throwIfAborted();
-    const { timeoutSeconds } = this.#options;
+    const timeoutSeconds = this.#options.timeoutSeconds + waitSeconds;
     const limit = new AbortController();
     const timer = setTimeout(() => limit.abort(), timeoutSeconds * 1_000);
     const abort = () => limit.abort();

@@ -26,6 +26,7 @@
  * @property {number} [ttl_seconds] The lease to request.
  * @property {string} [lease_token] Proves that the caller is the holder.
  * @property {boolean} [token_only] From now on only the token replaces, renews and deregisters the peer.
+ * @property {boolean} [mail] The peer has a mailbox. The registration has to be signed.
  * @property {DiscoverRequest} [discover] If given, the response includes this page of peers.
  */
 
@@ -46,6 +47,35 @@
  * @typedef {object} DeregisterRequest
  * @property {string} peer_id
  * @property {string} [lease_token] Proves that the caller is the holder.
+ */
+
+/**
+ * @typedef {object} MailRequest
+ * @property {string} to The peer that receives the message.
+ * @property {string} lease_token That of the sender, whom the message names.
+ * @property {string} message A compact JWS, at most 4,096 bytes.
+ */
+
+/**
+ * @typedef {object} MailboxRequest
+ * @property {string} peer_id
+ * @property {string} lease_token
+ * @property {string[]} [acknowledge] The ids of messages to delete.
+ * @property {number} [wait_seconds] How long to wait if there is no message, 0 (default) to 25.
+ */
+
+/**
+ * A message that waits for its receiver.
+ * @typedef {{id: string, from: string, message: string, sent_seconds_ago: number}} Mail
+ */
+
+/**
+ * @typedef {{expires_in_seconds: number}} MailResponse
+ */
+
+/**
+ * `next_poll_seconds` is the time until the next request, 0 if requests can wait.
+ * @typedef {{mail: Mail[], next_poll_seconds: number}} MailboxResponse
  */
 
 /**
@@ -85,12 +115,12 @@
 /**
  * `signed_by` is the key that locks the name, if the registration was signed. With `discover` in the
  * request, the response includes the page.
- * @typedef {{peer_id: string, observed_address: string, lease_token: string, signed_by?: string} & LeaseInfo & Partial<Page>} RegisterResponse
+ * @typedef {{peer_id: string, observed_address: string, lease_token: string, signed_by?: string, ice_servers?: RTCIceServer[]} & LeaseInfo & Partial<Page>} RegisterResponse
  */
 
 /**
  * With `discover` in the request, the response includes the page.
- * @typedef {{peer_id: string, timestamp: string, observed_address?: string} & LeaseInfo & Partial<Page>} HeartbeatResponse
+ * @typedef {{peer_id: string, timestamp: string, observed_address?: string, ice_servers?: RTCIceServer[]} & LeaseInfo & Partial<Page>} HeartbeatResponse
  */
 
 /**

@@ -58,7 +58,7 @@ export class Watch {
     return this.#cursor;
   }
 
-  /** Closes the connection and ends the watch. A call of `next` that waits is done. */
+  /** Closes the connection and ends the watch. A pending call of `next` then resolves with `done`. */
   close() {
     this.#hasEnded = true;
     this.#closed.abort();
@@ -98,7 +98,7 @@ export class Watch {
     return { done: true, value: undefined };
   }
 
-  /** Connects if necessary and reads one frame. Nothing means that it carries no event. */
+  /** Connects if necessary and reads one frame. Returns `undefined` if the frame carries no event. */
   async #step() {
     if (this.#wait > 0) {
       await sleep(this.#wait, this.#signal);
@@ -145,7 +145,7 @@ export class Watch {
   }
 
   /**
-   * Reads a frame and moves the cursor behind it.
+   * Reads a frame and moves the cursor past it.
    * @param {Connection} connection
    * @param {import("./sse.js").Frame} frame
    */
@@ -199,7 +199,7 @@ export class Watch {
     this.#disconnect();
     this.#failures += 1;
     const requested = Math.min(error.retryAfterSeconds ?? this.#requestedWait, HIGHEST_CEILING);
-    // The jitter on top spreads out clients that got the same `Retry-After`.
+    // The jitter on top spreads out clients that received the same `Retry-After`.
     this.#wait = requested + fullJitter(this.#failures, FIRST_CEILING, HIGHEST_CEILING);
     return { type: "interrupted", error, retryInSeconds: this.#wait };
   }

@@ -1,5 +1,5 @@
 // Each call ends when its signal is aborted. Scenarios cannot test this, because other languages have no
-// signals.
+// abort signals.
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
@@ -8,7 +8,7 @@ import { after, before, test } from "node:test";
 
 import { Client } from "@aurora-alliance/discovery";
 
-// It never responds.
+// A server that never responds.
 const server = createServer();
 let client;
 

@@ -10,7 +10,7 @@ import { after, before, test } from "node:test";
 import { SecretKey, SignedRecord } from "@aurora-alliance/discovery";
 import { KeyFile } from "@aurora-alliance/discovery/key-file";
 
-// The records that other libraries have made.
+// Records that other libraries have made.
 const vectors = JSON.parse(await readFile(process.env.VECTORS, "utf8"));
 let directory;
 
@@ -21,7 +21,8 @@ before(async () => {
 after(() => rm(directory, { recursive: true }));
 
 for (const { name, jws, expected } of vectors.vectors) {
-  // Every reader refuses the other records. These are only too old, or for another service.
+  // The expected results of records that a reader accepts. The service also refuses those of them that
+  // are too old or for another service.
   const isReadable = ["accepted", "stale_signature"].includes(expected) || name === "another audience";
   test(`${name} is ${isReadable ? "verified" : "refused"}`, async () => {
     if (isReadable) {

@@ -33,7 +33,7 @@ from aurora_discovery import (
 
 Json = dict[str, Any]
 
-# Events come from other threads.
+# Other threads than that of the results write events.
 _output = threading.Lock()
 
 
@@ -69,7 +69,7 @@ def page(response: Page | None) -> Json:
 
 
 def record(text: str | None) -> Json | None:
-    """What a peer has signed, verified."""
+    """The content of a signed record, after its verification."""
     if text is None:
         return None
     names = ("peer_id", "signed_by", "port", "archetypes", "metadata_text", "audience", "replaces")

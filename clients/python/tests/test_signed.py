@@ -11,12 +11,13 @@ from pathlib import Path
 from aurora_discovery import InvalidRecordError, KeyFile, KeyFileError, SecretKey, SignedRecord
 
 VECTORS = Path(__file__).resolve().parents[3] / "crates/protocol/tests/vectors/signed.json"
-# Every reader refuses the other records. These are only too old, or for another service.
+# The expected results of records that a reader accepts. The service also refuses those of them that are
+# too old or for another service.
 READABLE = {"accepted", "stale_signature"}
 
 
 class Vectors(unittest.TestCase):
-    """The records that other libraries have made."""
+    """Verifies records that other libraries have made."""
 
     def test_each_record_is_verified_or_refused(self) -> None:
         for vector in json.loads(VECTORS.read_text())["vectors"]:

@@ -1,5 +1,5 @@
-//! `completions` and `man`: what packages install beside the command, generated from its own
-//! declaration.
+//! `completions` and `man`: files that packages install beside the command. They are generated from
+//! the declaration of its arguments.
 
 use std::path::PathBuf;
 

@@ -23,7 +23,7 @@ pub(crate) struct KeyArgs {
 }
 
 impl KeyArgs {
-    /// What signs a single registration, if it is signed.
+    /// The signer of a single registration; `None` without `--key`.
     pub(crate) fn signer(&self) -> Result<Option<Signer>, Failure> {
         let Some(key) = self.read()? else { return Ok(None) };
         let mut signer = Signer::new(key)?;

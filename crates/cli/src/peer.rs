@@ -49,6 +49,7 @@ impl PeerArgs {
             ttl: self.ttl.map(Ttl::from_secs),
             lease_token: self.token.token,
             token_only: false,
+            mail: false,
             discover: None,
         })
     }

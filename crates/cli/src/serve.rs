@@ -55,8 +55,8 @@ pub(crate) async fn run(args: ServeArgs) -> Result<(), Failure> {
     serve(args, &log, stop, hangups).await.map_err(|failure| log.report(failure))
 }
 
-/// Completes at the first signal to stop. The second one ends the process at once, at any time:
-/// what the service has acknowledged is durable.
+/// Completes at the first signal to stop. A second signal ends the process at once. That is safe at
+/// any time, because everything that the service has acknowledged is durable.
 fn stop_at_signal() -> impl Future<Output = ()> {
     let mut signals = StopSignals::receive();
     let (stop, stopped) = oneshot::channel();
@@ -64,7 +64,7 @@ fn stop_at_signal() -> impl Future<Output = ()> {
         let signal = signals.next().await;
         notify(State::Stopping);
         tracing::info!(signal, "stopping; a second signal ends the service at once");
-        // If this fails, the service has already failed.
+        // If there is no receiver, the service has already failed.
         let _ = stop.send(());
         let signal = signals.next().await;
         tracing::warn!(signal, "ended at once; requests in progress get no response");
@@ -88,7 +88,8 @@ async fn serve(
         StoreKind::Embedded => {
             let mut limits = args.registry.limits(&args.sources)?;
             args.embedded.apply(&mut limits);
-            // Only this process uses the store, so that its pauses need not count against peers.
+            // Only this process uses the store, so it can use a clock that stands still while the
+            // process or the machine is paused: leases don't end because of a pause.
             serving.service.clock = Clock::steady();
             let (directory, clock) = (args.directory()?, serving.service.clock.clone());
             let opened = open_embedded(directory, args.drop_damaged, &limits, clock).await?;
@@ -169,7 +170,8 @@ pub(crate) async fn open_embedded(
     Ok((store, location))
 }
 
-/// Also returns the clock of the server. The processes that share it have to agree on the time.
+/// Opens the store on a Valkey server. Also returns the server's clock, because the processes that
+/// share the store have to agree on the time.
 #[cfg(feature = "valkey")]
 pub(crate) async fn open_valkey(
     valkey: &ValkeyArgs,
@@ -196,7 +198,8 @@ pub(crate) async fn open_valkey(
     Err(not_in_this_build(sources, "valkey"))
 }
 
-/// Also returns the clock of DynamoDB. The processes that share a table have to agree on the time.
+/// Opens the store on a DynamoDB table. Also returns DynamoDB's clock, because the processes that
+/// share the table have to agree on the time.
 #[cfg(feature = "dynamodb")]
 pub(crate) async fn open_dynamodb(
     table: &TableArgs,
@@ -210,7 +213,8 @@ pub(crate) async fn open_dynamodb(
         .map_err(|error| Failure::dynamodb_unavailable(&error))?;
     let location = format!("table: {}", options.table);
     let store = aurora_discovery_dynamodb::DynamoStore::new(client, options, limits);
-    // The first response tells the time. Without one, requests get 503 until the sweep has it.
+    // The clock needs a response of DynamoDB. If this request gets none, requests get 503 until the
+    // sweep has received one.
     if let Err(error) = store.health().await {
         tracing::warn!(cause = %error, "the table does not respond yet");
     }
@@ -231,7 +235,7 @@ pub(crate) async fn open_dynamodb(
 fn not_in_this_build(sources: &Sources, feature: &str) -> Failure {
     let rule = format!("{feature} is not in this build; build the command with `--features {feature}`");
     let name = sources.name("store");
-    // Without sources, the name is the id.
+    // Without recorded sources, the name is only the id of the setting.
     Failure::flag(if name == "store" { "--store" } else { name }, rule)
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
     let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(lead)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
-        // The sources come from the command with the defaults of the file applied.
+        // The sources are determined from the command to which the file's defaults were applied.
         serve.sources = Sources::of(&subcommand(&command), matches, Source::Flag);
         file.record_sources(&mut serve.sources);
         choose_memory_or_data(serve)?;
@@ -51,7 +51,7 @@ fn effective(command: &clap::Command, matches: &ArgMatches, serve: &ServeArgs) -
     let lines = settings.filter_map(|arg| {
         let id = arg.get_id().as_str();
         let value = match id {
-            // One of these two may have replaced the other.
+            // If both were set, one of them has replaced the other.
             "memory" => serve.memory.to_string(),
             "data" => serve.data.as_ref()?.to_string_lossy().into_owned(),
             _ => matches.get_raw(id)?.next()?.to_string_lossy().into_owned(),
@@ -82,7 +82,7 @@ pub(crate) fn print_table() -> Result<(), Failure> {
     print(aurora_discovery_settings::markdown_table(&subcommand(&command()), CONFIG).trim_end())
 }
 
-/// Warnings about environment variables that look like settings and are none.
+/// Warnings about environment variables that are named like settings but are not settings.
 pub(crate) fn unknown_variables() -> Vec<String> {
     aurora_discovery_settings::unknown_variables(&command())
 }
@@ -98,7 +98,7 @@ fn command() -> clap::Command {
     declaration().mut_subcommands(named)
 }
 
-/// Leads from a verb that does not exist to the one that was probably meant.
+/// Adds a suggestion to the error for an unknown subcommand: the one that was probably meant.
 fn lead(mut error: ParseError) -> ParseError {
     if let ParseError::CommandLine(error) = &mut error
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
@@ -114,7 +114,7 @@ fn lead(mut error: ParseError) -> ParseError {
     error
 }
 
-/// What to use instead of a verb that other programs have.
+/// The subcommand to use instead of one that other programs have.
 fn suggestion(word: &str) -> Option<&'static str> {
     Some(match word {
         "list" | "ls" | "peers" => "`aurora-discovery discover` lists the live peers",
@@ -128,7 +128,7 @@ fn suggestion(word: &str) -> Option<&'static str> {
     })
 }
 
-/// Removes the verbs that help does not list from the similar ones.
+/// Removes subcommands that the help does not list from clap's suggestions of similar ones.
 fn hide_hidden(error: &mut clap::Error) {
     let command = Args::command();
     let is_listed = |name: &String| command.find_subcommand(name).is_some_and(|found| !found.is_hide_set());
@@ -144,8 +144,8 @@ fn subcommand(command: &clap::Command) -> clap::Command {
     command.find_subcommand(SERVE).cloned().unwrap_or_default()
 }
 
-/// The file that the command line or the environment names. Any other mistake there is reported
-/// later.
+/// The settings file that the command line or the environment names. Mistakes in other arguments
+/// are ignored here, and reported when the command line is parsed.
 fn config_path(command: &clap::Command, arguments: &[OsString]) -> Option<PathBuf> {
     let lenient = command.clone().ignore_errors(true);
     let matches = lenient.try_get_matches_from(arguments).ok()?;

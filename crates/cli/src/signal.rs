@@ -9,8 +9,8 @@ pub(crate) struct StopSignals {
 
 #[cfg(unix)]
 impl StopSignals {
-    /// Receives signals from now on, so that one that arrives before it is waited for is not lost.
-    /// If signals can't be received, the system's default handling stays.
+    /// Starts to receive signals, so that one that arrives before the first call of `next` is not
+    /// lost. If signals can't be received, the system's default handling stays.
     pub(crate) fn receive() -> Self {
         use tokio::signal::unix::{SignalKind, signal};
 
@@ -187,7 +187,7 @@ impl ForwardedSignals {
 
 #[cfg(not(unix))]
 impl ForwardedSignal {
-    /// This system has no signals.
+    /// Other systems have no signals to send.
     pub(crate) fn send_to(&self, _: &tokio::process::Child) {}
 }
 
@@ -207,7 +207,7 @@ impl StopSignals {
     }
 }
 
-/// This system has no signal for it.
+/// Other systems have no such signal.
 #[cfg(not(unix))]
 pub(crate) struct ReloadSignals;
 

@@ -20,12 +20,14 @@ use crate::serve::{StoreKind, data_directory, open_dynamodb, open_embedded, open
 
 /// The version of the format.
 const VERSION: u32 = 1;
-/// The number of peers that are imported concurrently. A sync of the journal serves all of them.
+/// The number of peers that are imported concurrently. One sync of the journal makes all of them
+/// durable.
 const CONCURRENT_IMPORTS: usize = 64;
 /// How often a call is repeated while the store is unavailable, for example because a table
 /// throttles.
 const MAX_RETRIES: u32 = 10;
-/// A revival window of a century. Only the service evicts dormant peers, by its own window.
+/// A revival window of a century, so that opening the store evicts no dormant peer. The service
+/// evicts them by its own window.
 const FOREVER_MILLIS: u64 = 100 * 365 * 86_400_000;
 
 /// Arguments of `export` and `import`.
@@ -172,8 +174,9 @@ async fn import_into(store: &Arc<dyn Store>, clock: &Clock) -> Result<Imported, 
     Ok(imported)
 }
 
-/// Gives a peer that was live when it was exported a whole lease from `now`, because its heartbeats
-/// could not arrive. For the same reason its holder counts as proven, as after a restart.
+/// Gives a peer that was live when it was exported a whole lease from `now`, because it could send
+/// no heartbeats to the store since then. For the same reason, its holder counts as having proven
+/// its hold just now, as after a restart.
 fn with_whole_lease(peer: PeerState, exported_at: Timestamp, now: Timestamp) -> PeerState {
     if !peer.standing().is_live(exported_at) {
         return peer;
@@ -214,7 +217,8 @@ async fn import_one(store: Arc<dyn Store>, clock: Clock, peer: PeerState) -> Res
     }
 }
 
-/// Waits before a call is repeated, if the store is only unavailable.
+/// Waits before a call is repeated, if the store is temporarily unavailable. Returns any other
+/// error.
 async fn wait_for_store(error: StoreError, retries: &mut u32) -> Result<(), Failure> {
     match error {
         StoreError::Unavailable { retry_after_seconds, .. } if *retries < MAX_RETRIES => {

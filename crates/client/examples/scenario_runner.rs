@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-/// A command, with the names that the API gives to the parts of requests.
+/// A command. Its keys have the names that the API uses in requests.
 #[derive(Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 enum Command {
@@ -279,7 +279,8 @@ fn token(text: Option<&str>) -> Result<Option<LeaseToken>, Box<dyn StdError>> {
     Ok(text.map(LeaseToken::parse).transpose()?)
 }
 
-/// Adds the peers with the text of their metadata, which a JSON value would change.
+/// Adds the peers. Their metadata stays the text that they wrote, because parsing it as JSON would
+/// change numbers.
 fn add_page(result: &mut Value, page: Option<&DiscoveredPage>) {
     let Some(page) = page else { return };
     let peers = page.peers.iter().map(|peer| {
@@ -296,7 +297,7 @@ fn add_page(result: &mut Value, page: Option<&DiscoveredPage>) {
     result["total"] = json!(page.info.total);
 }
 
-/// What a peer has signed, verified.
+/// The content of a signed record, after its verification.
 fn record(text: &str) -> Value {
     let any_lease = Ttl::from_secs(0)..=Ttl::from_secs(u32::MAX);
     let verified = SignedRecord::parse(text).and_then(|record| Ok((record.verify()?, record)));
@@ -383,7 +384,8 @@ fn describe(error: &(dyn StdError + 'static)) -> Value {
     }
 }
 
-/// Writes a message as one line. If the reader has gone, the process is about to be stopped.
+/// Writes a message as one line. A failure is ignored: if the reader has gone, the process is about
+/// to be stopped.
 fn write(message: &Value) {
     let _ = writeln!(io::stdout().lock(), "{message}");
 }

@@ -13,13 +13,15 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 type Lookup = dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync;
 
-/// Resolves host names. Each client has its own random order of the addresses of a name, so that
-/// clients spread over them, and it keeps that order, so that a client stays with an address that
-/// works. The order of the families is the system's.
+/// Resolves host names, and sorts the addresses of a name into the order in which this client tries
+/// them. Each client draws its own random order, so that clients spread over the addresses. It
+/// keeps that order, so that it stays with an address that works. Whether IPv4 or IPv6 comes first
+/// is as in the system's result.
 #[derive(Clone)]
 pub(crate) struct Addresses(Arc<Inner>);
 
 struct Inner {
+    /// The random key of the hashes by which addresses are sorted.
     order: RandomState,
     /// How often the client has moved on to the next address.
     moves: AtomicUsize,
@@ -29,7 +31,7 @@ struct Inner {
 }
 
 impl Addresses {
-    /// Finds the addresses of a name with `lookup`.
+    /// Resolves names with `lookup`.
     pub(crate) fn new<F>(lookup: impl Fn(String) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = io::Result<Vec<SocketAddr>>> + Send + 'static,
@@ -47,14 +49,14 @@ impl Addresses {
         self.0.several.lock().unwrap_or_else(PoisonError::into_inner).contains(name)
     }
 
-    /// Puts the next address of every name first.
+    /// Moves on: from now on, every name resolves with its next address first.
     pub(crate) fn move_on(&self) {
         self.0.moves.fetch_add(1, Ordering::Relaxed);
     }
 }
 
 impl Default for Addresses {
-    /// Finds addresses as the system does.
+    /// Resolves names with the system's resolver.
     fn default() -> Self {
         Self::new(async |name: String| Ok(tokio::net::lookup_host((name, 0)).await?.collect()))
     }
@@ -76,6 +78,9 @@ impl Inner {
         let is_ipv4 = found.first().is_some_and(SocketAddr::is_ipv4);
         let (mut preferred, mut other): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|address| address.is_ipv4() == is_ipv4);
+        // A resolver may return the addresses in another order each time. Their keyed hashes give an
+        // order that is random for each client and constant within one. Each failure then moves the
+        // start of that order by one.
         for family in [&mut preferred, &mut other] {
             family.sort_by_cached_key(|address| self.order.hash_one(address));
             family.dedup();

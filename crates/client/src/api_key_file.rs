@@ -1,4 +1,4 @@
-//! A file that keeps an API key.
+//! A file that contains an API key.
 
 use std::path::{Path, PathBuf};
 
@@ -8,14 +8,14 @@ use crate::{Error, private_file};
 
 /// A file with an API key, which only its owner may read (mode 0600).
 ///
-/// The calls block for as long as the file system needs.
+/// All methods block the calling thread during file I/O.
 #[derive(Clone, Debug)]
 pub struct ApiKeyFile {
     path: PathBuf,
 }
 
 impl ApiKeyFile {
-    /// Names the file, without opening it.
+    /// Refers to the file at `path`, without opening it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }

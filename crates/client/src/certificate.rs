@@ -1,4 +1,4 @@
-//! Why a server's certificate was rejected, and what helps.
+//! Explains why a server's certificate was rejected, and how to fix it.
 
 use std::net::IpAddr;
 

@@ -1,4 +1,4 @@
-//! The requests of the contract.
+//! The client, with a method for each request of the API.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -19,11 +19,12 @@ use crate::{ClientOptions, Enumeration, Error};
 /// A client of one service, which may have several endpoints. It is cheap to clone, and clones share
 /// their connections.
 ///
-/// The client starts at a random endpoint. It stays with one that works, and moves on to the next
-/// when it fails. If the name of an endpoint has several addresses, it does the same with these.
+/// The client starts at a random endpoint. It stays with one that works, and moves to the next one
+/// when a request fails. If the name of an endpoint has several addresses, it does the same with
+/// these.
 ///
 /// Every request is retried after transient failures, with exponentially growing waits and jitter.
-/// This is safe because every request of the contract may be sent twice.
+/// This is safe because a request of the API does no harm if it arrives twice.
 ///
 /// # Runtime
 /// All async calls need a tokio runtime with time and I/O enabled, of either flavor. Creating a
@@ -51,7 +52,7 @@ impl Client {
     ///
     /// # Errors
     /// See [`Error`]. The code is `not_holder` while another client holds a live lease of this id,
-    /// or a token-only one that ended less than three leases ago.
+    /// or held a token-only one that ended less than three lease durations ago.
     ///
     /// # Cancel safety
     /// If the future is dropped, the service may or may not have carried out the request. Sending
@@ -60,8 +61,9 @@ impl Client {
         self.post("register", request, RegisterResponse::from_body).await
     }
 
-    /// Registers a peer by a signed registration. [`Signer`](crate::Signer) makes it, and signs it
-    /// again where that is needed.
+    /// Registers a peer with a signed registration. Most callers use [`Signer`](crate::Signer)
+    /// instead, which signs, sends, and signs again if the service reports a wrong clock or a later
+    /// record.
     ///
     /// # Errors
     /// See [`Error`]. The code is `name_locked` if another key has locked the name, `stale_signature`
@@ -74,7 +76,8 @@ impl Client {
         self.post("register", request, RegisterResponse::from_body).await
     }
 
-    /// Renews a lease, or revives a dormant peer.
+    /// Renews a lease, or revives a dormant peer, that is, one whose lease has ended but which the
+    /// service still remembers.
     ///
     /// # Errors
     /// See [`Error`]. The code is `peer_not_registered` if the service does not know the peer,
@@ -129,8 +132,8 @@ impl Client {
     }
 
     /// Requests the changes since a cursor, or only the current cursor if the request has none. To
-    /// miss nothing, request the current cursor first, then enumerate, and then request changes
-    /// from that cursor.
+    /// follow all peers without missing a change, request the current cursor first, then enumerate
+    /// the peers, and then request the changes since that cursor.
     ///
     /// # Errors
     /// See [`Error`]. The code is `cursor_expired` if the service no longer has the changes since
@@ -160,7 +163,7 @@ impl Client {
         Watch::new(self.clone(), request.into())
     }
 
-    /// Requests the figures of the network.
+    /// Requests statistics of the whole network.
     ///
     /// # Errors
     /// See [`Error`].
@@ -185,16 +188,16 @@ impl Client {
             .map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 
-    /// Deletes the peers of a subject, as an operator.
+    /// Deletes all peers of a subject. Needs the API key of an operator.
     ///
     /// # Errors
-    /// See [`Error`]. The code is `unauthorized` or `forbidden` if the API key does not permit it, and
-    /// `not_found` if no key permits it.
+    /// See [`Error`]. The code is `unauthorized` or `forbidden` if the API key does not permit it,
+    /// and `not_found` if the service has no key that does.
     pub async fn evict(&self, request: &SubjectRequest) -> Result<EvictResponse, Error> {
         self.post("admin/evict", request, |body| serde_json::from_slice(body)).await
     }
 
-    /// Blocks a subject, and deletes its peers, as an operator.
+    /// Blocks a subject, and deletes its peers. Needs the API key of an operator.
     ///
     /// # Errors
     /// As [`Client::evict`].
@@ -202,7 +205,7 @@ impl Client {
         self.post("admin/block", request, |body| serde_json::from_slice(body)).await
     }
 
-    /// Ends the block of a subject, as an operator.
+    /// Ends the block of a subject. Needs the API key of an operator.
     ///
     /// # Errors
     /// As [`Client::evict`]. The code is also `not_found` if the subject is not blocked, or if an
@@ -211,7 +214,7 @@ impl Client {
         self.post("admin/unblock", request, |body| serde_json::from_slice(body)).await
     }
 
-    /// Lists the blocks in force, as an operator.
+    /// Lists the blocks in force. Needs the API key of an operator.
     ///
     /// # Errors
     /// As [`Client::evict`].

@@ -47,19 +47,22 @@ impl Connections {
         self.pool.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Stops using the connections of `failed`, over which a request to `host` failed, if new ones
-    /// may do better: the name of the host has several addresses, or the machine at the other end
-    /// may be gone. Requests in progress continue.
+    /// Handles the failure of a request to `host` over the connections of `failed`. Replaces the
+    /// pool if new connections may do better: if the name of the host has several addresses, of
+    /// which the next one is tried, or after a timeout, because the machine at the other end may be
+    /// gone. Requests in progress continue on the old connections.
     pub(crate) fn failed(&self, failed: &Pool, host: &str, error: &Error) {
         let Some(builder) = &self.builder else { return };
         if !builder.addresses.are_several(host) && !matches!(error, Error::TimedOut { .. }) {
             return;
         }
         let mut pool = self.pool.write().unwrap_or_else(PoisonError::into_inner);
-        // A concurrent request may have replaced it already.
+        // Several concurrent requests may fail together. Only the first one replaces the pool,
+        // because each replacement moves on by one address.
         if pool.generation == failed.generation {
             builder.addresses.move_on();
-            // The same options were accepted before. Otherwise the old connections have to do.
+            // Building succeeded with the same options before. If it fails now, the old pool stays
+            // in use.
             if let Ok(http) = builder.build() {
                 *pool = Pool { http, generation: failed.generation + 1 };
             }
@@ -96,7 +99,7 @@ impl Builder {
             // Following a redirect would turn a POST into a GET.
             .redirect(redirect::Policy::none())
             .tcp_nodelay(true)
-            // Probes return the certificate.
+            // Exposes the server's certificate, which probes return.
             .tls_info(true)
             .tls_backend_preconfigured(self.tls.clone());
         if let Some(proxy) = &self.proxy {

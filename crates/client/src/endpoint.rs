@@ -22,7 +22,7 @@ impl Endpoint {
         Self { base }
     }
 
-    /// The URL as text for a person.
+    /// The URL as errors show it: without a slash at its end.
     pub(crate) fn text(&self) -> String {
         self.base.as_str().trim_end_matches('/').to_owned()
     }
@@ -34,7 +34,7 @@ impl Endpoint {
         (host, self.base.port_or_known_default().unwrap_or_default())
     }
 
-    /// The host as it is in the URL.
+    /// The host as it is in the URL, with brackets around an IPv6 address.
     pub(crate) fn host(&self) -> &str {
         self.base.host_str().unwrap_or_default()
     }
@@ -70,7 +70,7 @@ impl Endpoint {
         }
     }
 
-    /// The error for a response that does not conform to the contract.
+    /// The error for a response that does not conform to the API.
     pub(crate) fn protocol(&self, status: u16, cause: impl Into<String>) -> Error {
         Error::Protocol { endpoint: self.text(), status, cause: cause.into(), retry_after: None }
     }
@@ -118,8 +118,7 @@ pub(crate) fn root_cause(error: &(dyn std::error::Error + 'static)) -> String {
     cause.to_string()
 }
 
-/// The value of `Retry-After` in whole seconds. The contract never sends a date, so a date is
-/// ignored.
+/// The value of `Retry-After` in whole seconds. The API never sends a date, so a date is ignored.
 fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
     Some(Duration::from_secs(seconds))

@@ -12,7 +12,7 @@ pub enum Error {
     /// The client cannot be created with these options.
     #[error("{0}")]
     Options(String),
-    /// A value of the request breaks its rule, so that it was not sent.
+    /// A value of the request is invalid, so the request was not sent.
     #[error(transparent)]
     Invalid(#[from] Refusal),
     /// The service refused the request.
@@ -40,7 +40,7 @@ pub enum Error {
         endpoint: String,
         /// Why the certificate was rejected.
         cause: String,
-        /// What to do, as a clause.
+        /// What the user can do, as a clause.
         remedy: String,
     },
     /// There was no complete response in time.
@@ -53,8 +53,8 @@ pub enum Error {
         /// The time limit of one attempt.
         timeout: Duration,
     },
-    /// The response does not conform to the contract. Another program runs at the endpoint, or a
-    /// proxy is in front of the service.
+    /// The response does not conform to the API. Probably another program runs at the endpoint, or
+    /// a proxy in front of the service sent the response.
     #[error(
         "{endpoint} responded with HTTP {status} and {cause}; check that it is the endpoint of Aurora Discovery"
     )]
@@ -65,7 +65,7 @@ pub enum Error {
         status: u16,
         /// What is wrong with the response.
         cause: String,
-        /// When to retry, if the response said so.
+        /// How long to wait before a retry, if the response has `Retry-After`.
         retry_after: Option<Duration>,
     },
     /// The token file of a lease keeper cannot be read or written.

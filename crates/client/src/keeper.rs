@@ -105,7 +105,7 @@ pub struct LeaseKeeper {
     task: Option<JoinHandle<Ended>>,
     /// The message of the event handler's panic.
     panic: Option<String>,
-    /// The lease that the keeper holds after a panic.
+    /// The lease that the keeper still held when its event handler panicked. `stop` releases it.
     held: Option<HeldLease>,
 }
 
@@ -189,11 +189,12 @@ impl LeaseKeeper {
         self.panic.clone().map_or(Ok(()), |message| Err(Error::HandlerPanicked { message }))
     }
 
-    /// Deregisters the peer and stops. It does so after a panic of the event handler as well.
+    /// Deregisters the peer and stops, also after a panic of the event handler.
     ///
-    /// A peer that another client has taken over is not deregistered. To know, the keeper sends one
-    /// heartbeat with its token first: the service would accept the deregistration from an old
-    /// holder at the same address.
+    /// A peer that another client has taken over is not deregistered. The keeper first sends a
+    /// heartbeat with its token, which the service refuses if another client holds the id. A
+    /// deregistration alone would not show this: the service accepts it, whatever its token, from
+    /// the address of the current holder.
     ///
     /// # Errors
     /// The errors of [`Client::heartbeat`] and [`Client::deregister`], except that an unknown peer

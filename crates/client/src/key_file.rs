@@ -1,4 +1,4 @@
-//! A file that keeps the private key of a peer.
+//! A file that contains the private key of a peer.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,14 +10,14 @@ use crate::{Error, private_file};
 /// A file with the private key of one peer, as a JSON Web Key. Only its owner may read it (mode
 /// 0600).
 ///
-/// The calls block for as long as the file system needs.
+/// All methods block the calling thread during file I/O.
 #[derive(Clone, Debug)]
 pub struct KeyFile {
     path: PathBuf,
 }
 
 impl KeyFile {
-    /// Names the file, without opening it.
+    /// Refers to the file at `path`, without opening it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -63,7 +63,7 @@ impl KeyFile {
         }
     }
 
-    /// A key that others could have read may not be the owner's alone.
+    /// Rejects a file that other users may read, because one of them may have copied the key.
     #[cfg(unix)]
     fn check_mode(&self) -> Result<(), Error> {
         use std::os::unix::fs::PermissionsExt as _;

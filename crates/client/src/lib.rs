@@ -35,7 +35,7 @@ pub use token_file::TokenFile;
 #[cfg(feature = "watch")]
 pub use watch::{Watch, WatchEvent};
 
-// All types of the contract that requests and responses are made of.
+// All types of the API that requests and responses consist of.
 pub use aurora_discovery_protocol::{
     Address, ApiKey, Archetype, ArchetypePeers, Archetypes, BlockReason, BlockRequest, BlockResponse,
     BlocksResponse, ChangeKind, ChangesRequest, Code, DeltaInfo, DeltaResponse, DeregisterRequest,

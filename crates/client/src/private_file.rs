@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 /// The text of a small file, or `None` if it does not exist.
 pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
-    // What these files contain is shorter. The limit applies to other files, some of which have no
-    // end.
+    // Keys and tokens are shorter. The limit protects against a path of another file, such as
+    // `/dev/zero`, which has no end.
     const MAX_BYTES: u64 = 1_024;
     let file = match File::open(path) {
         Ok(file) => file,
@@ -20,14 +20,15 @@ pub(crate) fn read(path: &Path) -> io::Result<Option<String>> {
     Ok(Some(text))
 }
 
-/// Replaces a file. When the call returns, the text survives a crash and a loss of power, and at no
-/// time does the file contain a part of it.
+/// Replaces a file. When the call returns, the text survives a crash and a loss of power. A reader
+/// sees the old text or the new one, never a part.
 pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
     let new = new_path(path);
     let replaced =
         create(&new, text).and_then(|()| fs::rename(&new, path)).and_then(|()| sync_directory(path));
     replaced.inspect_err(|_| {
-        // The error matters more than the file that may be left behind.
+        // The caller gets the first error. A file that can't be removed either is replaced by the
+        // next attempt.
         let _ = fs::remove_file(&new);
     })
 }
@@ -35,7 +36,7 @@ pub(crate) fn replace(path: &Path, text: &str) -> io::Result<()> {
 /// Creates a file that does not exist yet, durably and as a whole.
 pub(crate) fn create_new(path: &Path, text: &str) -> io::Result<()> {
     let new = new_path(path);
-    // A link is made only if the path is free, while a rename would replace what is there.
+    // Creating a link fails if the path exists, while a rename would replace the file there.
     let created = create(&new, text).and_then(|()| fs::hard_link(&new, path));
     let removed = fs::remove_file(&new);
     created.and(removed).and_then(|()| sync_directory(path))
@@ -49,18 +50,18 @@ pub(crate) fn check_writable(path: &Path) -> io::Result<()> {
     result.and_then(|()| create(&new, "")).and_then(|()| fs::remove_file(&new))
 }
 
-/// The file that is renamed when it is complete. It is in the same directory, because a rename is
-/// atomic only within a file system.
+/// The temporary file, which is renamed when it is complete. It is in the same directory, because a
+/// rename is atomic only within a file system.
 fn new_path(path: &Path) -> PathBuf {
     let mut name = path.file_name().map(OsString::from).unwrap_or_default();
     name.push(".new");
     path.with_file_name(name)
 }
 
-/// Creates and syncs a file. It must not exist yet, so that no other user can prepare a file or a
-/// link at its path.
+/// Creates and syncs a file. `create_new` fails if the path exists, so that the text cannot end up
+/// in a file or behind a link that another user has prepared.
 fn create(path: &Path, text: &str) -> io::Result<()> {
-    // A crash may have left one behind.
+    // An earlier crash may have left the file behind.
     match fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}

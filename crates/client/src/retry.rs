@@ -6,8 +6,8 @@ use crate::{ClientOptions, Error};
 
 /// The upper bound of the first wait. It doubles with each further wait.
 const FIRST_CEILING: Duration = Duration::from_millis(200);
-/// The maximum of that upper bound. Longer waits do not help a service, and callers would have to
-/// wait.
+/// The maximum of that upper bound. Longer waits would delay callers without relieving the service
+/// further.
 const HIGHEST_CEILING: Duration = Duration::from_secs(10);
 
 /// The retry policy of a client.
@@ -28,15 +28,15 @@ impl Retry {
     }
 
     /// The wait before the next attempt, or `None` if there is none. `failed` rounds of attempts
-    /// have been made in the time `elapsed`, and the latest ended with `error`. `random` is from 0 to
-    /// 1.
+    /// have been made in the time `elapsed`, and the last attempt ended with `error`. `random` is
+    /// from 0 to 1.
     pub(crate) fn wait(self, failed: u32, elapsed: Duration, error: &Error, random: f64) -> Option<Duration> {
         if failed > self.retries || !error.is_transient() {
             return None;
         }
         let jitter = full_jitter(failed, FIRST_CEILING, HIGHEST_CEILING, random);
-        // All refused clients may have got the same `Retry-After`. The jitter on top spreads them
-        // out.
+        // All clients that were refused may have received the same `Retry-After`. The jitter on top
+        // spreads their retries out.
         let wait = error.retry_after().map_or(jitter, |delay| delay.saturating_add(jitter));
         (elapsed.saturating_add(wait) < self.patience).then_some(wait)
     }

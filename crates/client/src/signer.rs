@@ -10,21 +10,22 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Client, Error};
 
-/// How often a registration is signed again because of what the service answered: once because of a
-/// wrong clock, and once because of a record that this client does not know.
+/// How often a registration is signed at most: the first time, once more if the local clock is
+/// wrong, and once more if the service knows a later record.
 const MAX_SIGNED: u32 = 3;
 
-/// Signs the registrations of one peer with its key, by the clock of the service if the local one is
-/// wrong.
+/// Signs the registrations of one peer with its key. If the local clock is wrong, it uses the time
+/// of the service.
 #[derive(Debug)]
 pub struct Signer {
     key: SecretKey,
-    /// The key that signed before. Not needed any more once a registration has been accepted.
+    /// The old key of a peer that changes its key. `None` once the service has accepted a
+    /// registration with the new key.
     replaces: Option<SecretKey>,
     audience: Option<String>,
     /// The token with which the peer renews and deregisters. Only its hash is in the record.
     token: LeaseToken,
-    /// What the service's clock is ahead of the local one, in milliseconds.
+    /// How far the service's clock is ahead of the local one, in milliseconds.
     clock_offset: i64,
     last_seq: u64,
 }
@@ -70,9 +71,11 @@ impl Signer {
         &self.token
     }
 
-    /// Signs `registration` and sends it. The token in it proves, with the first signature of a live
-    /// name, that this client holds the name. Signs again if the service says that the clock is
-    /// wrong or that it knows a later record.
+    /// Signs `registration` and sends it. Signs and sends it again if the service says that the
+    /// clock is wrong or that it knows a later record.
+    ///
+    /// The lease token in `registration` is needed when the registration of a live peer is signed
+    /// for the first time: it proves that this client already holds the name.
     ///
     /// # Errors
     /// See [`Error`]. The code is `name_locked` if another key has locked the name.
@@ -106,7 +109,8 @@ impl Signer {
         }
     }
 
-    /// Takes over what a refusal says about the service. Returns whether signing again may help.
+    /// Adopts the sequence number or the time of the service from a refusal. Returns whether
+    /// signing again may help.
     fn learns_from(&mut self, body: &ErrorBody) -> bool {
         match (body.code, body.seq, body.timestamp) {
             (Code::StaleRecord, Some(seq), _) => {
@@ -115,7 +119,8 @@ impl Signer {
             }
             (Code::StaleSignature, _, Some(timestamp)) => {
                 self.clock_offset = difference(timestamp.as_millis(), local_millis());
-                // A number by the wrong clock may be too far ahead.
+                // Sequence numbers are times. One that was taken from a clock that is ahead is
+                // higher than the service's time, so numbering restarts there.
                 self.last_seq = self.last_seq.min(timestamp.as_millis());
                 true
             }
@@ -128,6 +133,9 @@ impl Signer {
         registration: &RegisterRequest,
         nonce: Option<String>,
     ) -> Result<SignedRegisterRequest, Error> {
+        // Each record of a peer needs a higher sequence number than the one before. The time in
+        // milliseconds has that property also across restarts, unless two records are signed within
+        // a millisecond or the clock has gone back.
         let now = local_millis().saturating_add_signed(self.clock_offset);
         self.last_seq = now.max(self.last_seq.saturating_add(1));
         let terms = RecordTerms {
@@ -145,12 +153,13 @@ impl Signer {
     }
 }
 
+/// The local time, in milliseconds since 1970.
 fn local_millis() -> u64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// `a - b`, as far as it fits.
+/// `a - b`, clamped to the range of `i64`.
 fn difference(a: u64, b: u64) -> i64 {
     let difference = i128::from(a) - i128::from(b);
     i64::try_from(difference).unwrap_or(if a > b { i64::MAX } else { i64::MIN })

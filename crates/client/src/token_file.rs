@@ -9,14 +9,14 @@ use crate::{Error, private_file};
 /// A file with the lease token of one peer, as text, so that a restarted client can prove that it
 /// is the holder. Only its owner may read it (mode 0600).
 ///
-/// The calls block for as long as the file system needs.
+/// All methods block the calling thread during file I/O.
 #[derive(Clone, Debug)]
 pub struct TokenFile {
     path: PathBuf,
 }
 
 impl TokenFile {
-    /// Names the file, without opening it.
+    /// Refers to the file at `path`, without opening it.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
@@ -41,8 +41,8 @@ impl TokenFile {
         })
     }
 
-    /// Replaces the file. When the call returns, the token survives a crash and a loss of power,
-    /// and at no time does the file contain a part of a token.
+    /// Replaces the file. When the call returns, the token survives a crash and a loss of power. A
+    /// reader sees the old token or the new one, never a part.
     ///
     /// # Errors
     /// [`Error::TokenFile`] if the file cannot be written. It is then unchanged.

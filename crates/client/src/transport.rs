@@ -18,12 +18,15 @@ use crate::endpoint::Endpoint;
 use crate::retry::Retry;
 use crate::{ClientOptions, Error};
 
-/// The maximum length of a response body, in bytes. A page of the contract has at most 1 MiB of
-/// peers.
+/// The maximum length of a response body, in bytes. A page of the API has at most 1 MiB of peers.
 const MAX_RESPONSE_BYTES: usize = 8 * 1024 * 1024;
 
-/// Sends requests to the endpoints of one service. It stays with an endpoint that works, and moves
-/// on to the next when it fails.
+/// Sends requests to the endpoints of one service.
+///
+/// All requests go to the current endpoint. The first one is chosen at random, so that clients
+/// spread over the endpoints. When a request fails in a way in which another endpoint may succeed,
+/// the next endpoint of the list becomes the current one. The client never moves back by itself: it
+/// stays with an endpoint as long as that works.
 pub(crate) struct Transport {
     endpoints: Vec<Arc<Endpoint>>,
     /// The endpoint that the next request goes to.
@@ -41,7 +44,7 @@ pub(crate) struct Call<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) parameters: &'a [(&'a str, Cow<'a, str>)],
-    /// In addition to those of the client.
+    /// Headers of this request, in addition to those of the client.
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
 }
@@ -83,7 +86,7 @@ impl Transport {
         Self::with_addresses(options, Addresses::default())
     }
 
-    /// Resolves the names of the endpoints by `addresses`.
+    /// Resolves the host names of the endpoints with `addresses`.
     pub(crate) fn with_addresses(options: &ClientOptions, addresses: Addresses) -> Result<Self, Error> {
         let bases = options.bases()?;
         let connections = Connections::new(options, &bases, addresses)?;
@@ -103,14 +106,16 @@ impl Transport {
         &self.endpoints[self.current.load(Ordering::Relaxed)]
     }
 
-    /// Leaves the endpoint of a failed request if another may do better. Returns whether that is
-    /// so. If its name has several addresses, the next connection goes to another of them.
+    /// Handles the failure of a request at `route`. Returns whether another endpoint may do better.
+    /// If so, the next endpoint becomes the current one, and if the host name of the failed
+    /// endpoint has several addresses, new connections go to the next of them.
     pub(crate) fn failed(&self, route: &Route, error: &Error) -> bool {
-        // A rate belongs to the source of the requests, whichever endpoint they go to.
+        // A rate limit (429) counts the requests of a source at all endpoints together, so another
+        // endpoint would refuse the request as well.
         let is_local = error.is_transient() && error.status() != Some(429);
         if is_local {
             let next = (route.index + 1) % self.endpoints.len();
-            // A concurrent request may have left it already.
+            // Does nothing if a concurrent request has already moved on.
             let _ = self.current.compare_exchange(route.index, next, Ordering::Relaxed, Ordering::Relaxed);
             self.connections.failed(&route.pool, route.endpoint.host(), error);
         }
@@ -118,7 +123,9 @@ impl Transport {
     }
 
     /// Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A
-    /// round of attempts ends when every endpoint has failed. Only then is there a wait.
+    /// round has one attempt at each endpoint, without waits in between. The client waits, and
+    /// counts a retry, only after a whole round has failed. An error that another endpoint would
+    /// return as well ends the round early.
     pub(crate) async fn send(&self, call: &Call<'_>) -> Result<RawResponse, Error> {
         let started = Instant::now();
         let (mut rounds, mut failed) = (0, 0);
@@ -152,7 +159,8 @@ impl Transport {
     /// Opens a stream that has no end, without retries. The time limit applies until it begins.
     #[cfg(feature = "watch")]
     pub(crate) async fn open(&self, call: &Call<'_>) -> Result<(Route, Response), Error> {
-        /// Longer than any process runs: `None` would mean the default of the HTTP client.
+        /// Ten years, which is effectively no limit. `None` would apply the default of the HTTP
+        /// client, which the caller may have supplied.
         const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
         let route = self.route();
         let mut request = self.request(&route.endpoint, call);

@@ -33,14 +33,14 @@ const HIGHEST_CEILING: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum WatchEvent {
-    /// The stream has begun and will deliver every change from here on. Enumerate the peers now,
-    /// and no change is missed.
+    /// The stream has begun and will deliver every change from here on. A caller that enumerates
+    /// the peers now misses no change.
     Started,
-    /// The peer is listed from now on. It may already be known.
+    /// The peer is listed from now on. The caller may already know it.
     Joined(Peer),
     /// The peer registered again with different content.
     Changed(Peer),
-    /// The peer is no longer listed. It may be unknown.
+    /// The peer is no longer listed. The caller may never have seen it.
     Left(PeerId),
     /// The service no longer has the changes since the last event, for example because it was
     /// restarted. Discard the known peers and enumerate again; the stream continues from here.
@@ -156,8 +156,8 @@ struct Watcher {
     is_started: bool,
     /// Failures since the latest event.
     failures: u32,
-    /// How long the service wants clients to wait before they reconnect. It draws a value at random
-    /// for each stream.
+    /// How long to wait before a reconnection, as the service requested. The service draws a random
+    /// value for each stream, so that clients do not reconnect all at once.
     requested_wait: Duration,
 }
 
@@ -198,7 +198,8 @@ impl Watcher {
             Ok(Some(Ok(frame))) => return self.read(frame, &endpoint),
             Ok(None) => endpoint.unreachable("the service closed the stream"),
             Err(_) => endpoint.timed_out(SILENCE),
-            // Only a broken connection is transient. The service would send anything else again.
+            // Only a broken connection is transient. After another error, the service would send
+            // the same event again.
             Ok(Some(Err(ReadError::Broken(cause)))) => endpoint.unreachable(cause),
             Ok(Some(Err(error))) => endpoint.protocol(200, error.to_string()),
         };
@@ -218,7 +219,7 @@ impl Watcher {
         Ok(Connection::new(route, response))
     }
 
-    /// Reads a frame and moves the cursor behind it.
+    /// Reads a frame and moves the cursor past it.
     fn read(&mut self, frame: Sse, endpoint: &Endpoint) -> Result<Option<WatchEvent>, Error> {
         if let Some(millis) = frame.retry {
             self.requested_wait = Duration::from_millis(millis).min(HIGHEST_CEILING);

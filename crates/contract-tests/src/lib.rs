@@ -24,6 +24,7 @@ pub mod holder;
 pub mod inline;
 pub mod legacy;
 pub mod life;
+pub mod mail;
 pub mod network;
 pub mod paging;
 pub mod prometheus;
@@ -131,6 +132,16 @@ macro_rules! contract_suite {
             deregister:
                 a_deregistered_peer_is_removed_at_once
                 an_unknown_peer_can_not_be_deregistered;
+            mail:
+                a_message_waits_for_its_receiver_until_it_is_acknowledged
+                a_heartbeat_fetches_and_acknowledges_mail
+                a_message_to_an_absent_peer_is_refused_at_once
+                only_a_signed_peer_that_asks_for_it_has_a_mailbox
+                a_mailbox_opens_with_the_token_alone
+                a_message_names_its_sender_and_is_signed_by_its_key
+                a_repeated_message_is_refused
+                one_sender_leaves_room_for_others
+                a_request_that_waits_gets_the_next_message;
             holder:
                 only_the_holder_can_replace_or_deregister_a_live_peer
                 the_holder_is_identified_by_its_address

@@ -53,6 +53,7 @@ impl Subject for Table {
             },
             exact_totals: self.snapshots,
             exact_census: self.snapshots,
+            mail: false,
             scale: Scale { peers: 120, draws: 400, steps: 500 },
         }
     }

@@ -36,7 +36,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use aurora_discovery_protocol::{PeerId, PublicKey, Timestamp};
-use aurora_discovery_registry::{Limits, Standing, Swept};
+use aurora_discovery_registry::{KnownPeer, Limits, Standing, Swept};
 
 use crate::changes::ChangeLog;
 use archetype::ArchetypeTable;
@@ -190,6 +190,14 @@ impl Index {
     /// The key that locks a name. The index must be up to date.
     pub(crate) fn locking_key(&self, peer: &PeerId) -> Option<PublicKey> {
         self.slots.signature(self.find_peer(peer)?).map(|signed| signed.lock.key)
+    }
+
+    /// What is known of a peer. The index must be up to `now`.
+    pub(crate) fn known_peer(&self, peer: &PeerId, hash: IdHash, now: Timestamp) -> Option<KnownPeer> {
+        let number = self.find(peer, hash)?;
+        let standing = self.standing(number, now);
+        let record = self.slots.signature(number).map(|signed| signed.record.into());
+        (!standing.is_tombstone()).then_some(KnownPeer { standing, record })
     }
 
     /// The data from which the rules decide about the peer in a slot. The index must be up to

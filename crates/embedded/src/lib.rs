@@ -16,6 +16,7 @@ mod disk;
 mod index;
 #[cfg_attr(not(any(test, feature = "testing")), allow(unreachable_pub, reason = "`testing` exports it"))]
 mod journal;
+mod mail;
 mod record;
 mod signature;
 mod store;

@@ -5,6 +5,7 @@ mod checkpoint;
 mod close;
 mod evict;
 mod figure;
+mod mail;
 mod open;
 mod replica;
 mod transfer;
@@ -19,7 +20,7 @@ use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Subject, Timestamp};
 use aurora_discovery_registry::{
     ArchetypeCensus, BlockList, Census, Changes, Claim, Enumeration, Evicted, ExportPage, Holder, Import,
-    Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
+    Mailboxes, Page, PeerState, Position, PutRequest, PutResult, Query, Removal, Renewal, Replacement, Store,
     StoreError, StoreMetric, Swept,
 };
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
@@ -32,6 +33,7 @@ use crate::block_file::BlockFile;
 use crate::changes::ChangeLog;
 use crate::index::{Entry, Index, Keys, Lease, RemovalDecision, Undo};
 use crate::journal::{Commit, Journal, Unavailable};
+use crate::mail::MailStore;
 use crate::record::Record;
 use change::IndexWriteGuard;
 use checkpoint::Checkpointer;
@@ -46,6 +48,7 @@ pub struct EmbeddedStore {
     journal: Option<Arc<Journal<Undo>>>,
     checkpointer: Arc<Checkpointer>,
     blocks: Arc<BlockFile>,
+    mail: MailStore,
     restored: RestoreReport,
 }
 
@@ -161,6 +164,7 @@ impl Store for EmbeddedStore {
         while self.sweep_step(now) {
             tokio::task::yield_now().await;
         }
+        self.sweep_mail(now).await;
         self.checkpoint_if_wanted();
         Ok(self.shared.write().take_swept())
     }
@@ -176,6 +180,10 @@ impl Store for EmbeddedStore {
     }
 
     fn changes(&self) -> Option<&dyn Changes> {
+        Some(self)
+    }
+
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
         Some(self)
     }
 

@@ -12,6 +12,7 @@ import { Figures } from "./figures.js";
 import { Join } from "./join.js";
 import { PeerList } from "./peers.js";
 import { Picture } from "./picture.js";
+import { Talk } from "./talk.js";
 
 // The time between two requests for the figures, in milliseconds.
 const FIGURES_EVERY = 5_000;
@@ -27,7 +28,8 @@ const directory = new Directory();
 let client = new Client(endpoint, { patienceSeconds: 10 });
 let feed = new Feed(client, directory, report);
 
-const details = new Details(byId("details"), directory, () => client, (id, others) => picture.introduce(id, others));
+const talk = new Talk(byId("talk"), byId("channels"));
+const details = new Details(byId("details"), directory, () => client, talk, (id, others) => picture.introduce(id, others));
 const open = (/** @type {string} */ id) => details.open(id);
 const picture = new Picture(byId("picture"), byId("hover"), directory, open);
 const list = new PeerList(
@@ -53,6 +55,7 @@ const join = new Join(
     leave: byId("leave-button"),
   },
   () => client,
+  talk,
   (id, others) => {
     picture.own = id;
     list.own = id;

@@ -13,6 +13,7 @@ export class Details {
   #dialog;
   #directory;
   #client;
+  #talk;
   #introduced;
   /** @type {import("./directory.js").Entry | undefined} */
   #entry;
@@ -25,13 +26,15 @@ export class Details {
    * @param {any} dialog
    * @param {import("./directory.js").Directory} directory
    * @param {() => import("./client/client.js").Client} client
+   * @param {import("./talk.js").Talk} talk
    * @param {(id: string, others: string[]) => void} introduced is called with the peers that the service
    *   would introduce to this one
    */
-  constructor(dialog, directory, client, introduced) {
+  constructor(dialog, directory, client, talk, introduced) {
     this.#dialog = dialog;
     this.#directory = directory;
     this.#client = client;
+    this.#talk = talk;
     this.#introduced = introduced;
     dialog.addEventListener("close", () => (this.#entry = undefined));
     // A click beside the dialog is one on its backdrop.
@@ -53,6 +56,12 @@ export class Details {
     const { peer } = entry;
     const signature = element("dd", { class: "signature" }, "Not signed: the service alone vouches for it.");
     const found = element("ul", { class: "found" });
+    const progress = element("p", { role: "status" });
+    const connect = element(
+      "button",
+      { type: "button", hidden: true, click: () => this.#connect(peer, connect, progress) },
+      "Open a channel",
+    );
     this.#lease = element("dd");
     this.#state = element("p", { class: "state", role: "status" });
     this.#dialog.replaceChildren(
@@ -71,13 +80,18 @@ export class Details {
           ["Metadata", element("pre", { tabindex: "0", "aria-label": "Metadata" }, visibleLines(pretty(peer)))],
         ]),
         element("button", { type: "button", click: () => this.#introduce(peer, found) }, "Whom would it discover now?"),
+        connect,
+        progress,
         found,
       ),
     );
     this.tick();
     if (/** @type {any} */ (peer).signed) {
       setText(signature, "Verifying");
-      verify(/** @type {any} */ (peer)).then((result) => showVerification(signature, result));
+      verify(/** @type {any} */ (peer)).then((result) => {
+        showVerification(signature, result);
+        connect.hidden = !result.mail || !this.#talk.isReady;
+      });
     }
     if (!this.#dialog.open) {
       this.#dialog.showModal();
@@ -109,6 +123,24 @@ export class Details {
       }
     } catch (error) {
       found.replaceChildren(element("li", {}, message(error)));
+    }
+  }
+
+  /**
+   * @param {import("./client/types.js").Peer} peer
+   * @param {any} button
+   * @param {HTMLElement} progress
+   */
+  async #connect(peer, button, progress) {
+    button.disabled = true;
+    setText(progress, "Connecting");
+    try {
+      await this.#talk.connect(peer);
+      this.#dialog.close();
+    } catch (error) {
+      setText(progress, message(error));
+    } finally {
+      button.disabled = false;
     }
   }
 

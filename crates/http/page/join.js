@@ -1,6 +1,7 @@
 // Registers this browser as a peer, and keeps it registered until it leaves or the page is closed.
 
 import { DiscoveryError } from "./client/errors.js";
+import { SecretKey } from "./client/secret-key.js";
 import { element, setText } from "./dom.js";
 import { message } from "./feed.js";
 import { contact, countdown, duration, visible } from "./text.js";
@@ -14,6 +15,7 @@ const KEPT = 40;
 export class Join {
   #elements;
   #client;
+  #talk;
   #onPeer;
   #open;
   /** @type {import("./client/keeper.js").LeaseKeeper | undefined} */
@@ -28,13 +30,15 @@ export class Join {
   /**
    * @param {Record<"form" | "status" | "found" | "join" | "discover" | "leave", any>} elements
    * @param {() => import("./client/client.js").Client} client
+   * @param {import("./talk.js").Talk} talk
    * @param {(id: string, others: string[]) => void} onPeer is called with the own id, or none, and the
    *   peers that it has discovered
    * @param {(id: string) => void} open is called when a peer is selected
    */
-  constructor(elements, client, onPeer, open) {
+  constructor(elements, client, talk, onPeer, open) {
     this.#elements = elements;
     this.#client = client;
+    this.#talk = talk;
     this.#onPeer = onPeer;
     this.#open = open;
     const { form, discover, leave } = elements;
@@ -58,7 +62,7 @@ export class Join {
     }
   }
 
-  #join() {
+  async #join() {
     const { form } = this.#elements;
     this.#markField();
     const archetypes = form.archetypes.value.split(",").map((/** @type {string} */ part) => part.trim()).filter(Boolean);
@@ -81,8 +85,14 @@ export class Join {
     };
     this.#say("Registering", "busy");
     this.#setJoined(true);
-    const keeper = this.#client().keep(this.#registration, { onEvent: (event) => this.#take(event) });
+    // Where the browser can't sign, the peer has no mailbox, so that nobody can open a channel to it.
+    const key = await SecretKey.generate().catch(() => undefined);
+    this.#registration.mail = key && true;
+    const keeper = this.#client().keep(this.#registration, { key, onEvent: (event) => this.#take(event) });
     this.#keeper = keeper;
+    if (key) {
+      this.#talk.start(keeper);
+    }
     keeper.ended().catch((error) => {
       if (this.#keeper === keeper) {
         this.#end();
@@ -141,6 +151,7 @@ export class Join {
 
   #end() {
     this.#keeper = undefined;
+    this.#talk.stop();
     this.#found.clear();
     this.#elements.found.replaceChildren();
     this.#setJoined(false);

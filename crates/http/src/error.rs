@@ -14,6 +14,8 @@ use crate::origin::UnknownClient;
 
 /// When to try again if a bound is reached: leases end and peers deregister within about a minute.
 const FULL_RETRY_SECONDS: u32 = 30;
+/// When to try again if a mailbox is full: most receivers wait for messages, and fetch them at once.
+const MAILBOX_RETRY_SECONDS: u32 = 5;
 /// When to try again if no better value is known: a short overload has usually passed by then.
 const SOON_SECONDS: u32 = 1;
 
@@ -37,8 +39,8 @@ pub(crate) struct Failure {
 pub(crate) enum Resign {
     /// The highest number that is known.
     Above { seq: u64 },
-    /// The time of the service, and a nonce to sign instead.
-    Now { timestamp: Timestamp, nonce: String },
+    /// The time of the service, and a nonce to sign instead of a time, if one is accepted.
+    Now { timestamp: Timestamp, nonce: Option<String> },
 }
 
 impl Failure {
@@ -76,7 +78,7 @@ impl Failure {
         match self.resign.as_deref() {
             Some(Resign::Above { seq }) => body.seq = Some(*seq),
             Some(Resign::Now { timestamp, nonce }) => {
-                (body.timestamp, body.nonce) = (Some(*timestamp), Some(nonce.clone()));
+                (body.timestamp, body.nonce) = (Some(*timestamp), nonce.clone());
             }
             None => {}
         }
@@ -119,9 +121,9 @@ const fn status(code: Code) -> StatusCode {
         Code::NotHolder | Code::NameLocked | Code::Blocked | Code::Forbidden => StatusCode::FORBIDDEN,
         Code::NotFound | Code::PeerNotRegistered => StatusCode::NOT_FOUND,
         Code::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-        Code::StaleRecord => StatusCode::CONFLICT,
+        Code::StaleRecord | Code::NoMailbox | Code::RepeatedMessage => StatusCode::CONFLICT,
         Code::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-        Code::RateLimited => StatusCode::TOO_MANY_REQUESTS,
+        Code::RateLimited | Code::MailboxFull => StatusCode::TOO_MANY_REQUESTS,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         Code::NotAvailableHere => StatusCode::NOT_IMPLEMENTED,
         Code::RegistryFull | Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
@@ -132,6 +134,7 @@ impl From<Refusal> for Failure {
     fn from(refusal: Refusal) -> Self {
         let retry_after_seconds = match refusal.code {
             Code::RegistryFull => Some(FULL_RETRY_SECONDS),
+            Code::MailboxFull => Some(MAILBOX_RETRY_SECONDS),
             Code::RateLimited | Code::Unavailable => Some(SOON_SECONDS),
             _ => None,
         };
@@ -155,7 +158,7 @@ impl From<Error> for Failure {
                 )
             },
             Error::StaleSignature { timestamp, nonce } => Self {
-                resign: Some(Box::new(Resign::Now { timestamp, nonce })),
+                resign: Some(Box::new(Resign::Now { timestamp, nonce: Some(nonce) })),
                 ..Self::new(
                     Code::StaleSignature,
                     format!(
@@ -250,6 +253,47 @@ impl From<Error> for Failure {
                 "a service with a shared registry keeps no change log; request samples \
                  periodically, or enumerate with order=all",
             ),
+            Error::ReceiverNotLive => in_field(
+                "to",
+                Code::PeerNotRegistered,
+                "the receiver is not live; try again once /discover lists it",
+            ),
+            Error::NoMailbox { is_receiver: true } => in_field(
+                "to",
+                Code::NoMailbox,
+                "the receiver has no mailbox: its registration is not signed, or does not have mail set to true",
+            ),
+            Error::NoMailbox { is_receiver: false } => Self::new(
+                Code::NoMailbox,
+                "the peer has no mailbox; sign its registration, with mail set to true",
+            ),
+            Error::StaleMessage { timestamp } => Self {
+                resign: Some(Box::new(Resign::Now { timestamp, nonce: None })),
+                ..in_field(
+                    "message.iat",
+                    Code::StaleSignature,
+                    "message.iat must be within 300 s of the timestamp of this response; sign the message again",
+                )
+            },
+            Error::RepeatedMessage => in_field(
+                "message.sid",
+                Code::RepeatedMessage,
+                "the receiver was sent this message, or another with its sid, within the last 120 s",
+            ),
+            Error::MailboxFull => Self::new(
+                Code::MailboxFull,
+                "the receiver has not fetched earlier messages, of which two may be of one sender; try again",
+            ),
+            Error::TooMuchMail => Self {
+                retry_after_seconds: Some(MAILBOX_RETRY_SECONDS),
+                ..Self::new(
+                    Code::RateLimited,
+                    "too many messages from this address wait for their receivers; try again later",
+                )
+            },
+            Error::NoMailboxes => {
+                Self::new(Code::NotAvailableHere, "this service keeps no mailboxes for its peers")
+            }
             Error::Store(error) => error.into(),
         }
     }
@@ -321,7 +365,10 @@ mod tests {
     #[test]
     fn only_failures_that_can_be_retried_have_a_retry_time() {
         for code in Code::ALL {
-            let may_retry = matches!(code, Code::RateLimited | Code::RegistryFull | Code::Unavailable);
+            let may_retry = matches!(
+                code,
+                Code::RateLimited | Code::MailboxFull | Code::RegistryFull | Code::Unavailable
+            );
             assert_eq!(Failure::new(code, "").retry_after_seconds.is_some(), may_retry, "{code}");
         }
     }
@@ -345,6 +392,14 @@ mod tests {
             (Error::NotHolder(Held { until }), Code::NotHolder, None, "until 2025-10-02T12:00:00 UTC"),
             (Error::NameLocked(PublicKey::from_bytes([7; 32])), Code::NameLocked, None, "did:key:z6Mk"),
             (Error::StaleRecord { seq: 7 }, Code::StaleRecord, None, "above 7"),
+            (Error::ReceiverNotLive, Code::PeerNotRegistered, Some("to"), "not live"),
+            (Error::NoMailbox { is_receiver: true }, Code::NoMailbox, Some("to"), "the receiver"),
+            (Error::NoMailbox { is_receiver: false }, Code::NoMailbox, None, "sign its registration"),
+            (Error::StaleMessage { timestamp: until }, Code::StaleSignature, Some("message.iat"), "300 s"),
+            (Error::RepeatedMessage, Code::RepeatedMessage, Some("message.sid"), "120 s"),
+            (Error::MailboxFull, Code::MailboxFull, None, "two"),
+            (Error::TooMuchMail, Code::RateLimited, None, "from this address"),
+            (Error::NoMailboxes, Code::NotAvailableHere, None, "no mailboxes"),
             (
                 Error::StaleSignature { timestamp: until, nonce: "n".to_owned() },
                 Code::StaleSignature,

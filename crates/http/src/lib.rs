@@ -21,6 +21,7 @@ mod history;
 mod limit;
 mod listener;
 mod log;
+mod mail;
 mod metrics;
 mod network;
 mod open_files;

@@ -43,7 +43,7 @@ pub struct ServiceOptions {
     /// The rates of one source; others get 429. `None` by default, for transports whose callers are
     /// throttled before they reach the service, as by API Gateway.
     pub rate_limits: Option<RateLimits>,
-    /// The maximum number of open `/watch` streams, an eighth of them from one source; others get
+    /// The maximum number of open `/watch` streams and requests that wait for mail, an eighth of them from one source; others get
     /// 503. Each occupies its connection for as long as its client likes. The default leaves half
     /// of [`max_connections`](ServerOptions::max_connections) for other requests.
     pub max_watchers: usize,
@@ -56,6 +56,9 @@ pub struct ServiceOptions {
     /// How often a stream without changes sends a comment. Proxies close connections that are
     /// silent for half a minute.
     pub watch_keep_alive: Duration,
+    /// How long a request to `/mailbox` may wait for a message at most. With 0, none waits, for
+    /// transports that pay for each second.
+    pub max_mail_wait: Duration,
 }
 
 impl Default for ServiceOptions {
@@ -75,6 +78,7 @@ impl Default for ServiceOptions {
             max_watchers: 10_000,
             watch_bytes_per_second: 8 << 20,
             watch_keep_alive: Duration::from_secs(15),
+            max_mail_wait: Duration::from_secs(25),
         }
     }
 }

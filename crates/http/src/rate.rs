@@ -11,6 +11,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use aurora_discovery_protocol::{Code, PeerId, Refusal};
 use aurora_discovery_registry::{Network, Source};
 
 use crate::error::Failure;
@@ -68,7 +69,15 @@ pub(crate) enum Charge {
     Pages,
     /// New connections, and what a connection costs without a request.
     Connections,
+    /// Messages to other peers.
+    Mail,
 }
+
+/// How many messages a source may send: sixteen times as many as a sender, because a household, an
+/// office or a machine may have many.
+const MAIL: Rate = Rate { per_second: 8, burst: 480 };
+/// How many messages a sender may send in a minute. It needs two for each peer that it connects to.
+const MAIL_PER_MINUTE: u32 = 30;
 
 /// The buckets of all sources.
 #[derive(Debug)]
@@ -78,6 +87,9 @@ pub(crate) struct Rates {
     others: Option<Limiter>,
     pages: Option<Limiter>,
     connections: Option<Limiter>,
+    mail: Option<Limiter>,
+    /// The messages of each sender, however many addresses it sends them from.
+    senders: Buckets<PeerId>,
 }
 
 impl RateLimits {
@@ -111,6 +123,8 @@ impl Rates {
             others: limiter(|limits| limits.requests),
             pages: limiter(RateLimits::pages),
             connections: limiter(RateLimits::connections),
+            mail: limiter(|_| MAIL),
+            senders: Buckets::per_minute(MAIL_PER_MINUTE),
         }
     }
 
@@ -123,6 +137,17 @@ impl Rates {
             return Ok(());
         };
         limiter.take(source, count).map_err(Failure::rate_limited)
+    }
+
+    /// Counts a message of a sender that has proved itself, so that no other client uses up its rate.
+    pub(crate) fn send_mail(&self, sender: &PeerId) -> Result<(), Failure> {
+        self.senders.take(sender, NonZeroU32::MIN).map_err(|wait| Failure {
+            refusal: Refusal::new(
+                Code::RateLimited,
+                "a peer may send 30 messages a minute; wait for Retry-After seconds",
+            ),
+            ..Failure::rate_limited(wait)
+        })
     }
 
     /// Counts what turned out to cost more than was taken. Later requests wait until it is paid.
@@ -140,6 +165,7 @@ impl Rates {
             Charge::Others => &self.others,
             Charge::Pages => &self.pages,
             Charge::Connections => &self.connections,
+            Charge::Mail => &self.mail,
         };
         let source = Source::of(address);
         limiter.as_ref().filter(|_| !source.is_loopback()).map(|limiter| (limiter, source))
@@ -148,8 +174,9 @@ impl Rates {
     /// Removes the buckets that are full again, so that their number depends on the sources of the
     /// last moments only.
     pub(crate) fn forget_idle_sources(&self) {
-        let Self { requests, heartbeats, others, pages, connections } = self;
-        [requests, heartbeats, others, pages, connections]
+        let Self { requests, heartbeats, others, pages, connections, mail, senders } = self;
+        senders.forget_idle();
+        [requests, heartbeats, others, pages, connections, mail]
             .into_iter()
             .flatten()
             .for_each(Limiter::forget_idle);

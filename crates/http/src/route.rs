@@ -16,6 +16,10 @@ pub enum Route {
     Heartbeat,
     /// `POST /deregister`
     Deregister,
+    /// `POST /mail`
+    Mail,
+    /// `POST /mailbox`
+    Mailbox,
     /// `GET /health`
     Health,
     /// `GET /livez`
@@ -42,11 +46,13 @@ pub enum Route {
 
 impl Route {
     /// Every route.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Register,
         Self::Discover,
         Self::Heartbeat,
         Self::Deregister,
+        Self::Mail,
+        Self::Mailbox,
         Self::Health,
         Self::Livez,
         Self::Readyz,
@@ -67,6 +73,8 @@ impl Route {
             Self::Discover => "/discover",
             Self::Heartbeat => "/heartbeat",
             Self::Deregister => "/deregister",
+            Self::Mail => "/mail",
+            Self::Mailbox => "/mailbox",
             Self::Health => "/health",
             Self::Livez => "/livez",
             Self::Readyz => "/readyz",
@@ -88,6 +96,8 @@ impl Route {
             Self::Register
             | Self::Heartbeat
             | Self::Deregister
+            | Self::Mail
+            | Self::Mailbox
             | Self::Evict
             | Self::Block
             | Self::Unblock => Method::POST,
@@ -117,6 +127,8 @@ impl Route {
             Self::Register
             | Self::Discover
             | Self::Deregister
+            | Self::Mail
+            | Self::Mailbox
             | Self::Network
             | Self::Watch
             | Self::Prometheus
@@ -133,7 +145,9 @@ impl Route {
         match self {
             Self::Health | Self::Livez | Self::Readyz | Self::OpenApi => None,
             Self::Discover | Self::Network | Self::Watch | Self::Prometheus => Some(Scope::Read),
-            Self::Register | Self::Heartbeat | Self::Deregister => Some(Scope::Write),
+            Self::Register | Self::Heartbeat | Self::Deregister | Self::Mail | Self::Mailbox => {
+                Some(Scope::Write)
+            }
             Self::Evict | Self::Block | Self::Unblock | Self::Blocks => Some(Scope::Admin),
         }
     }

@@ -12,8 +12,8 @@ use http::{Method, StatusCode, Uri};
 
 use crate::error::Failure;
 use crate::handler::{
-    block, blocks, deregister, discover, evict, health, heartbeat, livez, network, openapi, prometheus,
-    readyz, register, unblock, watch,
+    block, blocks, deregister, discover, evict, health, heartbeat, livez, mail, mailbox, network, openapi,
+    prometheus, readyz, register, unblock, watch,
 };
 use crate::page;
 use crate::route::Route;
@@ -40,6 +40,8 @@ fn handler(route: Route) -> MethodRouter<Arc<Service>> {
         Route::Discover => get(discover),
         Route::Heartbeat => post(heartbeat),
         Route::Deregister => post(deregister),
+        Route::Mail => post(mail),
+        Route::Mailbox => post(mailbox),
         Route::Health => get(health),
         Route::Livez => get(livez),
         Route::Readyz => get(readyz),

@@ -61,10 +61,26 @@ impl Watchers {
             permit,
             self.keep_alive,
             Account::new(self.bytes.clone()),
-            self.end.subscribe(),
+            self.ended(),
             self.metrics.clone(),
             connection,
         )
+    }
+
+    /// Completes when all streams are to end.
+    pub(crate) fn ended(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut end = self.end.subscribe();
+        async move {
+            // The sender is gone, so nothing will end the stream.
+            if end.wait_for(|end| *end).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// How often a stream without changes sends a comment.
+    pub(crate) fn keep_alive(&self) -> Duration {
+        self.keep_alive
     }
 
     /// Ends all streams. Clients reconnect on their own.

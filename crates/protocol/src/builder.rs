@@ -242,7 +242,7 @@ impl DiscoverRequestBuilder {
 impl HeartbeatRequest {
     /// A heartbeat of one peer.
     pub const fn new(peer_id: PeerId) -> Self {
-        Self { peer_id, lease_token: None, discover: None }
+        Self { peer_id, lease_token: None, mail: false, acknowledge: Vec::new(), discover: None }
     }
 }
 

@@ -45,10 +45,16 @@ pub enum Code {
     /// The service already has a signed registration of the peer with the same `seq` or a higher
     /// one.
     StaleRecord,
+    /// The peer has no mailbox: its registration is not signed, or does not ask for one.
+    NoMailbox,
+    /// The receiver was sent this message, or one of the same session, before.
+    RepeatedMessage,
     /// The body is larger than the contract allows.
     BodyTooLarge,
     /// The caller exceeds a rate limit, or keeps too many peers alive by heartbeats without proof.
     RateLimited,
+    /// The receiver's mailbox has no room for another message of this sender.
+    MailboxFull,
     /// An internal error. The log contains the cause.
     Internal,
     /// This deployment of the service does not support the request.
@@ -61,7 +67,7 @@ pub enum Code {
 
 impl Code {
     /// All codes, in the order in which they are declared.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidBody,
         Self::InvalidField,
         Self::InvalidParameter,
@@ -78,8 +84,11 @@ impl Code {
         Self::PeerNotRegistered,
         Self::MethodNotAllowed,
         Self::StaleRecord,
+        Self::NoMailbox,
+        Self::RepeatedMessage,
         Self::BodyTooLarge,
         Self::RateLimited,
+        Self::MailboxFull,
         Self::Internal,
         Self::NotAvailableHere,
         Self::RegistryFull,
@@ -105,8 +114,11 @@ impl Code {
             Self::PeerNotRegistered => "peer_not_registered",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::StaleRecord => "stale_record",
+            Self::NoMailbox => "no_mailbox",
+            Self::RepeatedMessage => "repeated_message",
             Self::BodyTooLarge => "body_too_large",
             Self::RateLimited => "rate_limited",
+            Self::MailboxFull => "mailbox_full",
             Self::Internal => "internal",
             Self::NotAvailableHere => "not_available_here",
             Self::RegistryFull => "registry_full",

@@ -6,7 +6,8 @@ use serde::ser::SerializeStruct as _;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use crate::object::{Object, string};
+use crate::mail::acknowledged;
+use crate::object::{Object, boolean, string};
 use crate::request::{discover, lease_token, peer_id};
 use crate::response::{Body, address_if_valid};
 use crate::{
@@ -33,7 +34,10 @@ impl Heartbeat {
         let Some(peer_ids) = object.optional("peer_ids", HeartbeatEntries::from_raw)? else {
             let peer_id = object.required("peer_id", peer_id)?;
             let (lease_token, discover) = (lease_token(&object)?, discover(&object, bounds)?);
-            return Ok(Self::One(HeartbeatRequest { peer_id, lease_token, discover }));
+            let mail = object.optional("mail", boolean)?.unwrap_or(false);
+            // An older client may have a key of this name with another meaning.
+            let acknowledge = if mail { acknowledged(&object)? } else { Vec::new() };
+            return Ok(Self::One(HeartbeatRequest { peer_id, lease_token, mail, acknowledge, discover }));
         };
         if object.raw("peer_id").is_some() {
             let rule = Invalid::rule(
@@ -239,6 +243,22 @@ mod tests {
         let ids: Vec<_> = many.peer_ids.as_slice().iter().map(|entry| entry.peer_id.as_str()).collect();
         assert_eq!(ids, ["b", "a"]);
         assert_eq!(read(&serde_json::to_string(&many).unwrap()), Ok(Heartbeat::Many(many)));
+    }
+
+    #[test]
+    fn a_heartbeat_may_fetch_and_acknowledge_mail() {
+        let body = r#"{"peer_id":"a","mail":true,"acknowledge":["0000000000000007"]}"#;
+        let Ok(Heartbeat::One(one)) = read(body) else { panic!("one peer") };
+        assert_eq!((one.mail, one.acknowledge.as_slice()), (true, &[crate::MailId::new(7)][..]));
+        assert_eq!(serde_json::to_string(&one).unwrap(), body);
+        let Ok(Heartbeat::One(without)) = read(r#"{"peer_id":"a","acknowledge":7}"#) else {
+            panic!("one peer")
+        };
+        assert_eq!(without, HeartbeatRequest::new(without.peer_id.clone()), "a key without a meaning");
+        for (wrong, field) in [(r#""mail":1"#, "mail"), (r#""mail":true,"acknowledge":[1]"#, "acknowledge")] {
+            let refusal = read(&format!(r#"{{"peer_id":"a",{wrong}}}"#)).unwrap_err();
+            assert_eq!(refusal.field.as_deref(), Some(field));
+        }
     }
 
     #[test]

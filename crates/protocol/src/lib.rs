@@ -23,6 +23,7 @@ mod encoded_peer;
 mod error;
 mod heartbeat;
 mod key;
+mod mail;
 mod malformed;
 mod metadata;
 mod network;
@@ -53,6 +54,7 @@ pub use heartbeat::{
     Heartbeat, HeartbeatEntries, HeartbeatEntry, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
 };
 pub use key::{PublicKey, SecretKey};
+pub use mail::{Mail, MailId, MailRequest, MailResponse, MailboxRequest, MailboxResponse};
 pub use metadata::Metadata;
 pub use network::{ArchetypePeers, NetworkRates, NetworkResponse};
 pub use peer::{Peer, PeerJson, Registration};
@@ -64,7 +66,8 @@ pub use response::{
     PageInfo, RegisterResponse, page_body,
 };
 pub use signed::{
-    Freshness, RecordContent, RecordTerms, RegisterBody, SignedRecord, SignedRegisterRequest, SignedTokenHash,
+    Freshness, MessageTerms, RecordContent, RecordTerms, RegisterBody, SignedMessage, SignedRecord,
+    SignedRegisterRequest, SignedTokenHash,
 };
 pub use source_prefix::SourcePrefix;
 pub use time::{Timestamp, Ttl};

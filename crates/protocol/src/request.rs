@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::object::{Object, boolean, integer, string, strings};
 use crate::{
-    Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, Metadata, PeerId, Refusal, Ttl,
+    Address, Archetypes, DiscoverBounds, DiscoverRequest, LeaseToken, MailId, Metadata, PeerId, Refusal, Ttl,
 };
 
 /// The maximum size of a request body, in bytes. The largest registration, written with escapes,
@@ -39,6 +39,9 @@ pub struct RegisterRequest {
     /// Whether only the token may change, renew or end the registration from now on.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub token_only: bool,
+    /// Whether the peer has a mailbox. It has an effect in a signed registration only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mail: bool,
     /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,
@@ -57,6 +60,7 @@ impl RegisterRequest {
             ttl: None,
             lease_token: None,
             token_only: false,
+            mail: false,
             discover: None,
         }
     }
@@ -99,6 +103,7 @@ pub(crate) fn registration(
         ttl: object.optional("ttl_seconds", |value| integer(value, shortest, longest))?.map(Ttl::from_secs),
         lease_token: None,
         token_only: object.optional("token_only", boolean)?.unwrap_or(false),
+        mail: false,
         discover: None,
     })
 }
@@ -111,6 +116,12 @@ pub struct HeartbeatRequest {
     /// The lease token, which proves that the caller is the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
+    /// Whether the response is to have the messages that wait in the peer's mailbox.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub mail: bool,
+    /// The messages that the peer has received, which are deleted.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub acknowledge: Vec<MailId>,
     /// A request for peers to list in the same response.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub discover: Option<DiscoverRequest>,

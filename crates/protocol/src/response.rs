@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Code, LeaseToken, Peer, PeerId, PeerList, PublicKey, Refusal, Timestamp, Ttl};
+use crate::{Code, LeaseToken, Mail, Peer, PeerId, PeerList, PublicKey, Refusal, Timestamp, Ttl};
 
 // Responses that can carry a page are generic over it. A client reads the peers themselves
 // (`DiscoveredPage`, with `from_body`). The service serializes only the data about the list
@@ -58,6 +58,10 @@ pub struct HeartbeatResponse<P = DiscoveredPage> {
     /// `None` from services that do not report it.
     #[serde(default, deserialize_with = "address_if_valid", skip_serializing_if = "Option::is_none")]
     pub observed_address: Option<IpAddr>,
+    /// The messages that wait in the peer's mailbox, if the request asks for them and the peer has
+    /// a mailbox.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail: Option<Vec<Mail>>,
     /// The page for the `discover` key of the request.
     #[serde(flatten)]
     pub page: Option<P>,
@@ -184,6 +188,7 @@ impl HeartbeatResponse {
             ttl_seconds: read.ttl_seconds,
             heartbeat_interval_seconds: read.heartbeat_interval_seconds,
             observed_address: read.observed_address,
+            mail: read.mail,
             page: body.page(read.page),
         })
     }

@@ -4,6 +4,7 @@
 
 mod body;
 mod jws;
+mod message;
 mod rotation;
 mod sign;
 
@@ -11,14 +12,16 @@ use std::ops::RangeInclusive;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::object::{Object, string};
+use crate::object::{Object, boolean, string};
 use crate::request::{peer_id, registration};
 use crate::{Invalid, PeerId, PublicKey, Refusal, RegisterRequest, Ttl};
 use jws::Jws;
 
 pub use body::{RegisterBody, SignedRegisterRequest};
+pub use message::{MessageTerms, SignedMessage};
 pub use sign::RecordTerms;
 
 /// The `typ` in the header of a signed registration.
@@ -72,6 +75,13 @@ pub struct RecordContent {
     pub replaces: Option<PublicKey>,
 }
 
+/// The key of a payload with which a peer asks for a mailbox.
+#[derive(Deserialize)]
+struct Opted {
+    #[serde(default)]
+    mail: bool,
+}
+
 impl SignedRecord {
     /// Parses a record without verifying its signature. Of the payload, it reads only the keys that
     /// the registry checks before it verifies the signature. [`SignedRecord::content`] reads the
@@ -108,11 +118,18 @@ impl SignedRecord {
             return Err(payload.refuse("lease_token", rule));
         }
         let replaces = payload.optional("replaces", |value| string(value).map(String::from))?;
+        let mail = payload.optional("mail", boolean)?.unwrap_or(false);
         Ok(RecordContent {
-            registration: registration(&payload, ttl)?,
+            registration: RegisterRequest { mail, ..registration(&payload, ttl)? },
             token_hash: payload.required("token_hash", token_hash)?,
             replaces: replaces.map(|jws| rotation::old_key(&jws, self)).transpose()?,
         })
+    }
+
+    /// Whether the peer of a record that was accepted before has a mailbox.
+    pub fn has_mailbox(text: &str) -> bool {
+        let payload = || URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok();
+        payload().and_then(|payload| serde_json::from_slice(&payload).ok()).is_some_and(|Opted { mail }| mail)
     }
 
     /// The compact JWS, as the peer signed it.

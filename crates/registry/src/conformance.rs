@@ -33,6 +33,7 @@ mod harness;
 pub mod holder;
 pub mod known;
 pub mod lifecycle;
+pub mod mail;
 pub mod model;
 pub mod network;
 pub mod operator;
@@ -73,6 +74,8 @@ pub struct Guarantees {
     pub exact_totals: bool,
     /// Whether `census` reflects changes immediately.
     pub exact_census: bool,
+    /// Whether the store keeps mailboxes.
+    pub mail: bool,
     /// The size of the larger cases.
     pub scale: Scale,
 }
@@ -84,6 +87,7 @@ impl Default for Guarantees {
             bounds: Bounds::default(),
             exact_totals: true,
             exact_census: true,
+            mail: true,
             scale: Scale::default(),
         }
     }

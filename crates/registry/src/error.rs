@@ -97,6 +97,33 @@ pub enum Error {
     /// The store has no change log.
     #[error("the store has no change log")]
     NoChangeLog,
+    /// The receiver of a message is not live.
+    #[error("the receiver of the message is not live")]
+    ReceiverNotLive,
+    /// The peer has no mailbox: its registration is not signed, or does not ask for one.
+    #[error("the peer has no mailbox")]
+    NoMailbox {
+        /// Whether the peer is the receiver of a message, and not the caller.
+        is_receiver: bool,
+    },
+    /// The message was not signed recently, by the clock of the service.
+    #[error("the message was not signed recently")]
+    StaleMessage {
+        /// The time of the service.
+        timestamp: Timestamp,
+    },
+    /// The receiver was sent a message of the same session before.
+    #[error("the receiver was sent this message before")]
+    RepeatedMessage,
+    /// The mailbox of the receiver has no room for the message.
+    #[error("the mailbox is full")]
+    MailboxFull,
+    /// The source of the sender uses its share of the memory for messages.
+    #[error("too many messages from this address wait for their receivers")]
+    TooMuchMail,
+    /// The store keeps no messages.
+    #[error("the store has no mailboxes")]
+    NoMailboxes,
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -14,6 +14,8 @@ mod error;
 mod holder;
 mod limits;
 mod lock;
+mod mail;
+mod mailbox;
 mod metric;
 mod nonce;
 mod operator;
@@ -24,6 +26,8 @@ mod signed;
 mod source;
 mod standing;
 mod store;
+#[cfg(feature = "store-clock")]
+mod store_clock;
 mod web_origin;
 
 #[cfg(feature = "conformance")]
@@ -40,6 +44,8 @@ pub use error::Error;
 pub use holder::{Claim, Holder, TokenHash};
 pub use limits::{InvalidLimits, Limits, SignaturePolicy, Writes};
 pub use lock::{Lock, Signature, SignedPeer, Signing};
+pub use mail::{AcceptedMail, KnownPeer, MailSignal, Mailboxes};
+pub use mailbox::{Delivery, Letter, Mailbox, SidHash};
 pub use metric::{MetricValue, StoreMetric};
 pub use peer_state::{ExportPage, Import, PeerState};
 pub use query::{Page, Query, Total};
@@ -50,4 +56,6 @@ pub use store::{
     ArchetypeCensus, BlockList, Census, Enumeration, Evicted, ExceededLimit, PutRequest, PutResult, Removal,
     Renewal, Store, StoreError, Swept,
 };
+#[cfg(feature = "store-clock")]
+pub use store_clock::{Moment, StoreClock};
 pub use web_origin::{OriginHash, WebOrigin};

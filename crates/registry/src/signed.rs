@@ -97,7 +97,7 @@ impl Registry {
 }
 
 /// Whether a time in seconds is at most [`MAX_SKEW_MILLIS`] from `now`.
-fn is_near(now: Timestamp, seconds: u64) -> bool {
+pub(crate) fn is_near(now: Timestamp, seconds: u64) -> bool {
     let issued_at = seconds.saturating_mul(1_000);
     // `iat` has whole seconds, so `now` is rounded down to whole seconds as well.
     (now.as_secs() * 1_000).abs_diff(issued_at) <= MAX_SKEW_MILLIS

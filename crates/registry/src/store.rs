@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use aurora_discovery_protocol::{Archetype, PeerId, PublicKey, Registration, Subject, Timestamp, Ttl};
 
 use crate::{
-    Changes, Claim, ExportPage, Held, Holder, Import, Page, PeerState, Position, Query, Replacement, Signing,
-    StoreMetric, TokenHash,
+    Changes, Claim, ExportPage, Held, Holder, Import, Mailboxes, Page, PeerState, Position, Query,
+    Replacement, Signing, StoreMetric, TokenHash,
 };
 
 /// Keeps registrations and their leases.
@@ -240,6 +240,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// The store's change log, if it has one.
     fn changes(&self) -> Option<&dyn Changes> {
+        None
+    }
+
+    /// The mailboxes of the store's peers, if it keeps any.
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
         None
     }
 

@@ -28,7 +28,7 @@ impl Subject for OnValkey {
     }
 
     fn guarantees(&self) -> Guarantees {
-        Guarantees { restart: Restart::LeasesContinue, ..Guarantees::default() }
+        Guarantees { restart: Restart::LeasesContinue, mail: false, ..Guarantees::default() }
     }
 }
 

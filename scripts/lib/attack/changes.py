@@ -1,4 +1,4 @@
-"""Attacks on those who follow changes, and by one source at full speed."""
+"""Attacks on clients that follow changes, and attacks by one source at full speed."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ SMALL_METADATA, LARGE_METADATA = 200, 3_900
 PIPELINED = 16
 # Defaults of the service.
 KEEP_ALIVE_SECONDS, WRITE_TIMEOUT_SECONDS = 15.0, 30.0
-# Connections are examined once in a while.
+# The service examines its connections only at intervals.
 SLACK_SECONDS = 5.0
 
 
 def changing(peer: str) -> bytes:
-    """Registrations of one peer, each with other metadata, so that each is a change in any order."""
+    """Registrations of one peer, each with different metadata, so that each is a change in whichever
+    order they arrive."""
     return b"".join(http1.registration(peer, letter * SMALL_METADATA) for letter in ascii_lowercase)
 
 
@@ -47,7 +48,7 @@ class Followers:
         return self._api.discover(since=self._cursor, limit=1).status != 200
 
     def check(self) -> None:
-        """The first change was made before the attack, and another one is made now."""
+        """Makes a change after the attack. The other change was made before it."""
         # The service may have closed the connection, which was idle during the attack.
         self._api.close()
         self._register("followed-later")
@@ -90,7 +91,8 @@ class ChangeFlush(Attack):
         self._followers = Followers(scene)
 
     def observe(self, scene: Scene) -> None:
-        """Continues for long enough to flush 65,536 changes."""
+        """Continues until the change log, which holds 65,536 changes, has dropped those from before the
+        attack."""
         began = time.monotonic()
         if until(2.0 if scene.form.short else 45.0, self._followers.has_lost):
             scene.notes.append(f"flushed {time.monotonic() - began:.0f} s after the measurement")
@@ -154,7 +156,7 @@ class VanishedWatchers(Attack):
 
 
 class FullSpeed(Attack):
-    """One source sends as many requests as the service takes."""
+    """One source sends as many requests as the service accepts."""
 
     def __init__(self, kind: str, request: Callable[[int], bytes]) -> None:
         self.name = f"full-speed-{kind}"

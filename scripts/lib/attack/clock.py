@@ -1,4 +1,4 @@
-"""A stopped process and steps of the wall clock, which may end no lease and make none longer."""
+"""A stopped process, and steps of the wall clock. Neither may shorten or extend a lease."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ LEASE_SECONDS = 4
 PEERS = [f"sleeper-{number}" for number in range(20)]
 # A service that forgets a peer as soon as its lease has ended.
 FORGETFUL = ("--ttl-min", "1", "--revival-hours", "0")
-# The service takes a delay of more than a second for a pause, and a busy machine delays requests.
+# The service treats a delay of more than a second as a pause, and a busy machine delays requests.
 SLACK_SECONDS = 4.0
 DAY = 86_400
-# The readers of the clock see a step within a tick.
+# The service reads the clock at intervals, and has seen a step after this time.
 STEP_SECONDS = 1.5
 SHOWN_SECONDS = 8.0
 
@@ -59,7 +59,8 @@ def step_by_a_day() -> list[str] | None:
 
 @contextmanager
 def faked(library: Path, file: Path) -> Iterator[None]:
-    """Processes that are started meanwhile have the wall clock that `file` says."""
+    """Processes that are started within the block have a wall clock that is shifted by the offset in
+    `file`."""
     settings = {
         "LD_PRELOAD": str(library),
         "FAKETIME_TIMESTAMP_FILE": str(file),
@@ -75,7 +76,7 @@ def faked(library: Path, file: Path) -> Iterator[None]:
 
 
 def step(file: Path, shift: int) -> None:
-    # The file is replaced at once, so that the service never reads a part of it.
+    # The file is replaced atomically, so that the service never reads a part of it.
     new = file.with_suffix(".new")
     new.write_text(f"{shift:+d}")
     new.rename(file)

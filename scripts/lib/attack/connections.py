@@ -9,8 +9,8 @@ from lib.attack.crowd import Plan
 from lib.attack.kernel import held_by
 from lib.attack.scene import Attack, Form, Scene
 
-# The smallest that Linux grants is about this: what the attacker does not read stays at the
-# service.
+# About the smallest receive buffer that Linux grants, so that what the attacker does not read stays at
+# the service.
 SMALL_BUFFER = 4096
 PAGE = "/discover?limit=1000"
 
@@ -61,8 +61,8 @@ class HeaderAmplification(Attack):
 class UnreadPages(Attack):
     name = "unread-pages"
     title = "1,500 connections of one address request pages of 1 MB and read nothing"
-    # The kernel takes a whole page into its buffers, as it does after a while for a distant client
-    # with a fast network.
+    # With packets of this size, the kernel accepts a whole page into its buffers, as it does after a
+    # while for a distant client with a fast network.
     packet_bytes = 65_536
 
     def plans(self, form: Form) -> list[Plan]:
@@ -94,7 +94,8 @@ class NetworkFlood(Attack):
     max_connections = 3_000
     options = ("--max-connections", str(max_connections))
     sources = tuple(f"10.50.0.{host}" for host in range(1, 251))
-    # A quarter, and half as many that the service is about to close. Without the share, it is all.
+    # The network may hold a quarter of the connections, and half as many again that the service is about
+    # to close. Without that limit, the flood would hold all of them.
     share = max_connections * 3 // 8
 
     def plans(self, form: Form) -> list[Plan]:
@@ -107,7 +108,7 @@ class NetworkFlood(Attack):
 
 @dataclass(frozen=True)
 class PageRequests:
-    """Requests for pages, each on a stream of its own."""
+    """Requests for pages, each on its own stream."""
 
     at_first: int = 32
 

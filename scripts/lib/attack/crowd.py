@@ -1,4 +1,4 @@
-"""Many connections that all do the same, driven by one process at a low priority."""
+"""Many connections with the same behaviour, driven by one process at a low priority."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ CLOSED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
 @dataclass(frozen=True)
 class Repeat:
-    """The same bytes as every message."""
+    """Makes the same bytes for every message."""
 
     content: bytes
 
@@ -77,7 +77,7 @@ class Crowd:
         self._counts: Counts | None = None
 
     def wait_until_open(self) -> None:
-        """Returns when each connection was tried once."""
+        """Returns when the crowd has tried to open each connection once."""
         if not self._pipe.poll(START_SECONDS):
             raise TimeoutError(f"the attackers have not connected after {START_SECONDS:.0f} s")
         self._pipe.recv()
@@ -149,12 +149,13 @@ class Members:
                 self._remove(member)
 
     def _open_missing(self) -> None:
+        # A rate limit: the number of opens that the time since the start permits, less those made.
         allowed = int((time.monotonic() - self._started) * self._plan.opens_per_second) - self._opens
         missing = self._plan.connections - len(self._members)
         for _ in range(min(missing, max(allowed, 0))):
             self._open()
         if missing <= 0:
-            # Opens that were not needed are not saved up.
+            # A crowd that opened no connections for a while must not open them all at once later.
             self._started = time.monotonic() - self._opens / self._plan.opens_per_second
 
     def _open(self) -> None:
@@ -190,7 +191,7 @@ class Members:
         return True
 
     def _read(self, member: Member) -> None:
-        # Linux drops the bytes without copying them.
+        # With MSG_TRUNC, Linux drops the bytes without copying them.
         received = member.socket.recv_into(self._buffer, READ_BYTES, socket.MSG_TRUNC)
         if received == 0:
             raise ConnectionResetError

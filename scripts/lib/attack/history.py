@@ -1,4 +1,5 @@
-"""Whether the service handles the requests for one name as if one after the other (Wing and Gong's check)."""
+"""Checks linearizability (Wing and Gong): whether the responses to concurrent requests for one name are
+possible if the service handled the requests one after the other."""
 
 from __future__ import annotations
 
@@ -27,7 +28,7 @@ class Call:
     received: float
     status: int
     new_token: str = ""
-    # The port that a discover response listed, or None if it listed no peer.
+    # The port that a discover response lists, or None if it lists no peer.
     listed: int | None = None
 
 
@@ -36,7 +37,8 @@ class Impossible(Exception):
 
 
 def after(state: State | None, call: Call) -> State | None:
-    """The state after a call, or `Impossible`: the holder rule of docs/api.md for leases that don't end."""
+    """The state after a call, by the holder rule of docs/api.md, for leases that don't end. Raises
+    Impossible if the service can't have given this response in this state."""
     by_token = state is not None and call.token == state.token
     proven = by_token or (state is not None and call.source == state.holder)
     if call.operation == "discover":
@@ -52,8 +54,7 @@ def after(state: State | None, call: Call) -> State | None:
         require(call.status == 403)
         return state
     require(call.status == 200)
-    # The current token stays valid for the client that sent it; another registration gets a new
-    # one.
+    # A registration with the current token keeps the token; any other one gets a new token.
     require(not by_token or call.new_token == call.token)
     require(state is None or by_token or call.new_token != state.token)
     return State(call.source, call.new_token, call.port)
@@ -65,8 +66,11 @@ def require(possible: bool) -> None:
 
 
 def is_linearizable(calls: list[Call]) -> bool:
-    """Whether some order of the calls, in which no call precedes one that had ended before it was sent, explains every
-    response. The name is unknown before the first call."""
+    """Whether every response is explained by some order of the calls. In that order, a call that ended
+    before another one was sent comes first. The name is unknown before the first call."""
+    # A depth-first search over all permitted orders. A node is the set of calls that are already in the
+    # order (a bit for each) and the state after them. What follows depends on these two only, so each
+    # node is visited once.
     everything = (1 << len(calls)) - 1
     seen: set[tuple[int, State | None]] = set()
     pending: list[tuple[int, State | None]] = [(0, None)]
@@ -86,7 +90,8 @@ def is_linearizable(calls: list[Call]) -> bool:
 
 
 def next_calls(calls: list[Call], done: int) -> Iterator[int]:
-    """The calls that may come next: those sent before any other open call had its response."""
+    """The calls that may come next in the order: those that were sent before the first response to any
+    of the remaining calls."""
     left = [index for index in range(len(calls)) if not done >> index & 1]
     first_end = min(calls[index].received for index in left)
     return (index for index in left if calls[index].sent <= first_end)

@@ -19,12 +19,12 @@ from lib.attack import http1
 from lib.attack.crowd import SPAWN
 from lib.probe import quantile
 
-# Each in a network of its own, since networks have bounds too.
+# Each source is in another network, because the service also limits the networks of clients.
 MEMBER_SOURCES = [f"10.1.{network}.1" for network in range(1, 11)]
 MEMBERS_PER_SOURCE = 5
 HEARTBEATS_PER_SECOND = 500
 NEWCOMERS_PER_SECOND = 5
-# A response that is later than this is counted as none.
+# A response that arrives later than this counts as missing.
 PATIENCE_SECONDS = 10.0
 LEASE_SECONDS = 3600
 START_SECONDS = 60.0
@@ -33,7 +33,7 @@ RECEIVE_BYTES = 1 << 16
 
 @dataclass
 class Experience:
-    """What the clients of one process saw in one period."""
+    """What the clients of one process measured in one period."""
 
     # In seconds, from when each request was due until its response.
     latencies: list[float] = field(default_factory=list)
@@ -57,7 +57,7 @@ class Population(Protocol):
 
 
 class Clients:
-    """A population in a process of its own."""
+    """A population in its own process."""
 
     def __init__(self, start: Callable[[int, str], Population], port: int, discover: str) -> None:
         ours, theirs = SPAWN.Pipe()
@@ -96,7 +96,7 @@ class Member:
     peer: str
     source: str
     socket: socket.socket | None = None
-    # When the request was due whose response is missing.
+    # When the request that waits for a response was due.
     due: float | None = None
     received: bytes = b""
 
@@ -124,7 +124,8 @@ class Members:
             (started + number / HEARTBEATS_PER_SECOND, self._members[number % len(self._members)])
             for number in range(int(seconds * HEARTBEATS_PER_SECOND))
         ]
-        # Requests whose member still waits for a response when they are due.
+        # The due times of requests that cannot be sent yet, because their member still waits for an
+        # earlier response. Latency counts from the due time, so this delay is part of the result.
         late: dict[Member, list[float]] = {member: [] for member in self._members}
         position, end = 0, started + seconds + PATIENCE_SECONDS
         while (now := time.perf_counter()) < end:
@@ -137,7 +138,7 @@ class Members:
             if position == len(schedule) and not waiting:
                 return seen
             until = schedule[position][0] if position < len(schedule) else end
-            # Unlike epoll, this waits for less than a millisecond.
+            # `select` can wait for less than a millisecond, which `epoll` cannot.
             readable, _, _ = select.select(list(waiting), [], [], max(0.0, until - time.perf_counter()))
             for ready in readable:
                 self._receive(waiting[ready], seen)

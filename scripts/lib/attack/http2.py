@@ -1,4 +1,4 @@
-"""Frames of HTTP/2 as bytes: as little of the protocol as the attacks need."""
+"""Frames of HTTP/2 as bytes: only the parts of the protocol that the attacks need."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ END_STREAM_AND_HEADERS = 0x5
 INITIAL_WINDOW_SIZE = 4
 MAX_WINDOW = (1 << 31) - 1
 DEFAULT_WINDOW = 65_535
-# The first entry of the dynamic table, as one byte.
+# A reference to the first entry of the dynamic table, as one byte.
 INDEXED_ENTRY = b"\xbe"
 METHOD_GET, SCHEME_HTTP = b"\x82", b"\x86"
 
@@ -30,12 +30,12 @@ def stream_id(number: int) -> int:
 
 
 def get(path: str) -> bytes:
-    """The header block of a GET request. It changes no dynamic table."""
+    """The header block of a GET request. It does not change the dynamic table."""
     return METHOD_GET + SCHEME_HTTP + b"\x04" + string(path.encode()) + b"\x01" + string(b"a")
 
 
 def added_to_table(name: bytes, value: bytes) -> bytes:
-    """A field that becomes the first entry of the dynamic table."""
+    """A header field that is added to the dynamic table as its first entry."""
     return b"\x40" + string(name) + string(value)
 
 

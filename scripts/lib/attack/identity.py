@@ -20,7 +20,8 @@ ATTACKER = "10.2.0.1"
 NAME, TOKEN = "victim", "the-token-of-the-victim"
 OWNER, THIEF = Key(1), Key(2)
 PORT, STOLEN_PORT = 9000, 6666
-# Long enough that a busy machine makes all attempts on the dormant name before its lock ends, one lease later.
+# The name's lock ends one lease after it becomes dormant. The lease is so long that even a busy machine
+# makes all attempts before.
 DORMANT_LEASE_SECONDS = 20
 BLOCKED_SOURCES = [f"10.2.0.{host}" for host in range(1, 51)]
 
@@ -84,7 +85,7 @@ def public_record(service: Service) -> object:
 
 
 def take_over(service: Service, finding: Finding, source: str, token: str | None = None) -> None:
-    """Every way to take the name without its key, with a stolen token if there is one."""
+    """Tries every way to take the name without its key, with a stolen token if there is one."""
     api, seq = Api(service.address, source), sequence()
     mine: dict[str, Any] = {"port": STOLEN_PORT}
     proof = {} if token is None else {"lease_token": token}
@@ -171,7 +172,8 @@ def replay_after_eviction(finding: Finding) -> None:
         signed, operator = public_record(service), Api(service.address, key="ops")
         operator.call("POST", "/admin/evict", {"peer_id": NAME})
         api = Api(service.address, ATTACKER)
-        # The record is recent, and says what its owner signed. It is worth one lease, because nobody else can renew it.
+        # The service accepts the record, because it is recent and signed by the owner. The attacker
+        # gains one lease, which only the owner can renew.
         replayed = api.call("POST", "/register", {"signed": signed})
         finding.note = f"the record alone got {replayed.status}, for one lease"
         expect_unchanged(service, finding)
@@ -234,7 +236,8 @@ REQUIRE = ("--require-key", "read,write")
 
 @contextmanager
 def keys(**scopes: str) -> Iterator[tuple[str, str]]:
-    """The options of a service with keys whose text is their name."""
+    """The options of a service that accepts the API keys of these names. The text of each key is its
+    name."""
     with tempfile.TemporaryDirectory(prefix="aurora-identity-") as folder:
         path = Path(folder) / "keys"
         lines = [f"{name} {scope} {hashlib.sha256(name.encode()).hexdigest()}" for name, scope in scopes.items()]

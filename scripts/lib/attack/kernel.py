@@ -1,4 +1,4 @@
-"""What the kernel says about memory, connections and processors."""
+"""Measurements from the kernel of memory, connections and processors."""
 
 from __future__ import annotations
 
@@ -57,9 +57,9 @@ class Usage:
 
     process_bytes: int
     tcp_bytes: int
-    # Of all processors, 0 to 1.
+    # The load of all processors together, 0 to 1.
     busy: float
-    # Of one processor.
+    # The service's load, as a ratio of one processor.
     service_cpu: float
     written_per_second: float
 
@@ -104,6 +104,6 @@ class Monitor:
 
 
 def processor_times() -> tuple[int, int]:
-    """Ticks of all processors so far: all, and the idle ones."""
+    """The ticks of all processors so far: the total, and the idle ones."""
     ticks = [int(value) for value in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return sum(ticks), ticks[IDLE] + ticks[IOWAIT]

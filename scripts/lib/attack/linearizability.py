@@ -1,4 +1,5 @@
-"""Concurrent requests for one name, whose responses must be those of some order of them."""
+"""Sends concurrent requests for one name. Their responses must be possible in some sequential order of
+the requests (see `history`)."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from lib.attack.scene import Form
 from lib.service import Service
 
 CLIENTS, CALLS_PER_CLIENT = 6, 5
-# Two clients share an address, so that each may replace the other's registration.
+# The last byte of each client's address. Two clients each share an address, so that each may replace the
+# other's registration.
 HOSTS = [1, 1, 2, 2, 3, 3]
 SHARES = {"register": 40, "heartbeat": 20, "deregister": 20, "discover": 20}
 RESPONSE_SECONDS = 30.0
@@ -31,7 +33,7 @@ class Tally:
 
 
 def check(form: Form, seed: int) -> Tally:
-    """Runs histories, each for a name of its own and from addresses of its own."""
+    """Runs histories. Each has its own name and its own addresses."""
     random.seed(seed)
     tally = Tally(SHORT_HISTORIES if form.short else LONG_HISTORIES, 0, 0, [])
     with Service() as service:
@@ -48,7 +50,7 @@ def check(form: Form, seed: int) -> Tally:
 
 
 def accepts_an_unregistered_port(calls: list[Call]) -> bool:
-    """Whether the check itself misses a wrong response."""
+    """Whether the check accepts a response that is wrong on purpose, which would make it useless."""
     listing = next((call for call in calls if call.listed is not None), None)
     wrong = [replace(call, listed=0) if call is listing else call for call in calls]
     return listing is not None and is_linearizable(wrong)
@@ -59,7 +61,7 @@ def overlaps(call: Call, calls: list[Call]) -> bool:
 
 
 class Client:
-    """One caller: at most one request at a time."""
+    """One client, with at most one request at a time."""
 
     def __init__(self, port: int, source: str) -> None:
         self.source = source

@@ -1,4 +1,4 @@
-"""Slow readers: one that reads steadily is served, one that hardly reads is disconnected."""
+"""Slow readers: the service must serve one that reads steadily, and disconnect one that hardly reads."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SlowReaders(Attack):
     title = "one client reads a page at 256 kbit/s; two others read 10 bytes each half second"
 
     def __init__(self, short: bool) -> None:
-        # The steady reader takes more than twice as long as the time-out.
+        # The page is so large that the steady reader takes more than twice the write timeout for it.
         self._write_timeout, peers = (3, 250) if short else (15, 1_000)
         self._page = f"/discover?limit={peers}"
         self.options = ("--write-timeout", str(self._write_timeout))
@@ -79,7 +79,7 @@ class SlowReaders(Attack):
         self._ended.set()
 
     def _await_cut(self, scene: Scene, size: str, source: str) -> None:
-        # The steady reader has taken more than two of these time-outs.
+        # The steady reader has taken more than two write timeouts.
         cut = until(2.0 * self._write_timeout, lambda: held_by(scene.port, (source,)) == 0)
         scene.expect(cut, f"a reader of 20 bytes a second of a {size} page is still connected")
         scene.notes.append(f"trickling reader of a {size} page: {'cut' if cut else 'still connected'}")

@@ -13,7 +13,7 @@ ALPHABET = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"
 
 
 class Key:
-    """The key of a seed of 32 equal bytes."""
+    """The key whose seed consists of 32 equal bytes."""
 
     def __init__(self, seed: int) -> None:
         self._private = Ed25519PrivateKey.from_private_bytes(bytes([seed] * 32))
@@ -45,7 +45,8 @@ def record(key: Key, peer: str, token: str, kid: str | None = None, **more: obje
 
 
 def rotation(old: Key, peer: str, new: Key, seq: int, kid: str | None = None) -> str:
-    """The statement of a key that another one replaces it, for the record with this number."""
+    """The statement, signed by the old key, that the new key replaces it. It is valid only for the
+    record with this sequence number."""
     return old.sign("aurora-rotation+jws", {"peer_id": peer, "key": new.did, "seq": seq}, kid)
 
 

@@ -20,7 +20,7 @@ from lib.attack.kernel import Monitor, Usage, held_by
 from lib.namespace import set_packet_bytes
 from lib.service import Service
 
-# Large enough that a page of them has 1 MB.
+# Peers that fill the registry, with metadata so large that a page of them has 1 MB.
 FILLERS, FILLER_METADATA = 1_000, "x" * 900
 FILLER_SOURCES = [f"10.3.0.{host}" for host in range(1, 21)]
 DISCOVER = "/discover?limit=20"
@@ -31,7 +31,7 @@ class Form:
     """How long and how large the attacks are."""
 
     short: bool
-    # Of load, without and with each attack.
+    # How long the load lasts, both without and with each attack.
     seconds: float
 
 
@@ -41,16 +41,16 @@ LONG = Form(False, 15.0)
 
 @dataclass
 class Scene:
-    """What an attack sees of the run."""
+    """The parts of a run that an attack uses."""
 
     service: Service
     form: Form
     crowds: list[Crowd] = field(default_factory=list)
-    # What else the attack measured, for the table.
+    # Other measurements of the attack, for the table.
     notes: list[str] = field(default_factory=list)
     # The honest peers that the attack itself registered.
     registered: set[str] = field(default_factory=set)
-    # What was lost, or held for too long.
+    # What the service lost, or kept for too long.
     failures: list[str] = field(default_factory=list)
 
     @property
@@ -68,9 +68,9 @@ class Attack:
     name: str
     title: str
     options: tuple[str, ...] = ()
-    # That of an Ethernet.
+    # The packet size of Ethernet.
     packet_bytes: int = 1_500
-    # What newcomers discover.
+    # The request with which newcomers discover peers.
     discover: str = DISCOVER
     # Whether the service limits what the attackers may do in a second, so that others are as fast as before.
     is_limited: bool = True
@@ -92,7 +92,7 @@ class Attack:
 
 @dataclass
 class Outcome:
-    """What an attack did."""
+    """The results of an attack."""
 
     attack: Attack
     without: float
@@ -105,12 +105,13 @@ class Outcome:
     # Requests of honest clients without a response or with another status than 200.
     refused: int
     notes: list[str]
-    # Those requests by kind, and what the attack found.
+    # These requests by kind, and the failures that the attack itself found.
     failures: list[str]
 
 
 def attacked(attack: Attack, form: Form) -> Outcome:
-    """Runs an attack against a service of its own, kills the service, and looks for what was lost."""
+    """Runs an attack against a new service, kills the service, and checks that nothing acknowledged was
+    lost."""
     set_packet_bytes(attack.packet_bytes)
     with tempfile.TemporaryDirectory(prefix="aurora-attack-") as folder:
         data = Path(folder) / "data"
@@ -175,7 +176,7 @@ def run(attack: Attack, scene: Scene, clients: list[Clients]) -> tuple[Outcome, 
 
 @dataclass
 class Measured:
-    """What members and newcomers saw in a period: the p99 of each, in seconds, and what failed."""
+    """What members and newcomers measured in a period: the p99 of each, in seconds, and the failures."""
 
     p99: float
     newcomer_p99: float
@@ -212,7 +213,7 @@ def fillers() -> list[str]:
 
 
 def fill(port: int) -> None:
-    """Registers the fillers, each source's in one go."""
+    """Registers the fillers, source by source."""
     names = fillers()
     for number, source in enumerate(FILLER_SOURCES):
         own = names[number :: len(FILLER_SOURCES)]

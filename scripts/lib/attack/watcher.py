@@ -12,7 +12,7 @@ RETRY_SECONDS = 0.2
 
 
 class Watcher:
-    """Collects the peers that joined or changed, from a thread of its own."""
+    """Collects the peers that joined or changed, in its own thread."""
 
     def __init__(self, port: int, source: str, archetype: str) -> None:
         self.seen: set[str] = set()

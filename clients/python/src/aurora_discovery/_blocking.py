@@ -28,7 +28,7 @@ def run(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 class Stopped(Exception):
-    """A wait was interrupted, because its lease keeper has to stop."""
+    """A lease keeper has to stop, which interrupted its wait."""
 
 
 class BlockingIo:

@@ -12,7 +12,7 @@ _LENGTH = len(_MULTICODEC) + 32
 
 def did_key(public: bytes) -> str:
     """The text of a public key of 32 bytes."""
-    # The first byte is not zero, so that the number has all digits.
+    # The first byte is not zero, so the digits of the number represent all bytes.
     number = int.from_bytes(_MULTICODEC + public, "big")
     digits = ""
     while number:
@@ -27,7 +27,7 @@ def public_bytes(text: str) -> bytes:
     Raises ValueError for any other text.
     """
     number = 0
-    # A longer text would only cost time.
+    # No valid text is longer. The limit bounds the time for other texts.
     for character in text.removeprefix(_PREFIX)[: 2 * _LENGTH]:
         number = number * len(_ALPHABET) + _ALPHABET.index(character)
     data = number.to_bytes(_LENGTH, "big") if number.bit_length() <= 8 * _LENGTH else b""

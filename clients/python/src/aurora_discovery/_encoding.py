@@ -13,7 +13,8 @@ def base64url(data: bytes) -> str:
 def from_base64url(text: str) -> bytes:
     """The bytes of a text.
 
-    Raises ValueError for a text that `base64url` does not write, so that bytes have one text.
+    Raises ValueError for a text that `base64url` would not write. Each sequence of bytes therefore has
+    exactly one valid text.
     """
     data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
     if base64url(data) != text:

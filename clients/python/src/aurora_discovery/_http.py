@@ -1,4 +1,4 @@
-"""What the blocking and the asynchronous use of httpx share."""
+"""What the blocking and the asynchronous client share in their use of httpx."""
 
 from __future__ import annotations
 

@@ -37,10 +37,11 @@ def parse_peer(body: bytes) -> dict[str, Any]:
 
 
 def parse_signed(body: bytes) -> dict[str, Any]:
-    """The JSON object in `body`, which has been signed. Its `metadata_text` is the text of its metadata.
+    """The JSON object in `body`, which a peer has signed. Gets a key `metadata_text` with the text of
+    its metadata.
 
-    Raises ValueError if `body` is not a JSON object, or repeats a key: parsers differ in which of its
-    values they take.
+    Raises ValueError if `body` is not a JSON object, or repeats a key, because JSON parsers differ in
+    which of the values they take.
     """
     text, value = _parse(body)
     keys = [key for key, _ in _members(text, 0)]
@@ -70,7 +71,7 @@ def _add_metadata_text(peer: object, text: str, at: int) -> None:
             peer["metadata_text"] = text[start : _DECODER.raw_decode(text, start)[1]]
 
 
-# The text was parsed before, so that the walks below need not check it.
+# `json.loads` has accepted the text before, so the functions below need not check its syntax.
 
 
 def _members(text: str, at: int) -> Iterator[tuple[str, int]]:

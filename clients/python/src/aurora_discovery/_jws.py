@@ -53,7 +53,7 @@ def verify(text: str, typ: str) -> Jws:
 def _key_of(header: dict[str, Any], typ: str) -> str:
     if "crit" in header:
         raise InvalidRecordError("has crit in its header, and no extension is supported")
-    # RFC 9864 has replaced EdDSA by Ed25519, and older libraries still write it.
+    # RFC 9864 has replaced the name EdDSA by Ed25519, but older libraries still write EdDSA.
     if header.get("alg") not in ("Ed25519", "EdDSA"):
         raise InvalidRecordError("has another alg than Ed25519 in its header")
     if header.get("typ") != typ:
@@ -79,8 +79,8 @@ def _verifies(public: bytes, message: bytes, signature: bytes) -> bool:
 
 
 def _is_of_small_order(point: bytes) -> bool:
-    """Whether eight times the point is the neutral element. With such keys, one signature is valid for
-    many messages, and OpenSSL accepts them.
+    """Whether a point has small order, that is, eight times the point is the neutral element. With such
+    a key, one signature is valid for many messages. OpenSSL accepts these keys.
 
     The y of these points are 0 (order 4), 1 and -1 (orders 1 and 2), and the roots of
     d y^4 + 2 y^2 - 1 (order 8), with d = -121665/121666.

@@ -1,5 +1,17 @@
 """The lease keeper, which both clients share: registers a peer, renews its lease, and recovers from
-failures."""
+failures.
+
+The keeper is a loop of steps. Each step registers the peer, updates its registration or sends a
+heartbeat, and returns the seconds until the next step:
+
+- After a success: the interval that the service requested, shortened by a random jitter. 0 if the
+  registration has to be updated.
+- If the service no longer knows the peer, or another client has taken over the id: 0, and the next step
+  tries to register the peer.
+- If the service refuses a registration because another client holds the id: the time in `Retry-After`,
+  but at most 300 s, plus a random wait.
+- After any other failure: a random wait whose upper bound doubles with each failure, plus `Retry-After`.
+  `_lease.Outage` has the bounds."""
 
 from __future__ import annotations
 
@@ -48,7 +60,7 @@ class State(Enum):
     ABSENT = auto()
     """The peer is not registered."""
     UNRESOLVED = auto()
-    """The result of the last registration is unknown."""
+    """A registration was sent, and its result is unknown, because no response has arrived."""
     HELD_BY_ANOTHER = auto()
     HELD = auto()
 
@@ -62,14 +74,16 @@ class Signing:
     audience: str | None = None
 
     def signer(self, token: str | None) -> Signer | None:
-        """What signs for a peer whose token is known, or with a new token."""
+        """The signer for a peer with this token, or with a new token if it is None. None if there is no
+        key."""
         if self.key is None:
             return None
         return Signer(self.key, replaces=self.replaces, audience=self.audience, token=token)
 
 
 class Keeper:
-    """Keeps one peer registered. Reads the token file, and checks that it can be written."""
+    """Keeps one peer registered. The constructor reads the token file, and checks that it can be
+    written."""
 
     def __init__(
         self,
@@ -84,7 +98,8 @@ class Keeper:
         if self._token_file:
             self._saved_token = self._token_file.read()
             self._token_file.check_writable()
-        # The registration, with the current token. `token_only` is as the service last accepted it.
+        # The registration that is sent, with the current token. While the peer is registered,
+        # `token_only` is the value that the service accepted.
         self._registration = registration
         if self._saved_token:
             self._registration = replace(registration, lease_token=self._saved_token)
@@ -97,8 +112,8 @@ class Keeper:
         self._observed_address = ObservedAddress()
         self._was_taken_over = False
         self._is_secured = False
-        # Whether the last update failed. A heartbeat has to succeed before the next one, because the
-        # service may refuse the update while it would renew the lease.
+        # Whether the last update failed. The next update then waits until a heartbeat has succeeded: if
+        # the service refuses updates, the keeper must still renew the lease.
         self._update_failed = False
 
     async def keep(self, calls: Calls) -> NoReturn:
@@ -112,14 +127,15 @@ class Keeper:
         if self._state is State.HELD_BY_ANOTHER:
             return
         if self._state is State.UNRESOLVED and not self._may_replace and token is None:
-            # Without its token, a registration of another client at the same address would be
-            # removed. The keeper's own ends by itself.
+            # Without the token, the request could remove the registration of another client at the
+            # same address. The lease of this keeper ends by itself.
             return
         if self._state is not State.ABSENT:
             try:
                 if token is not None:
-                    # A deregistration with an old token counts as one without a token, and the
-                    # address may prove it. A heartbeat with an old token is always refused.
+                    # The service treats a deregistration with an old token like one without a token, and
+                    # accepts it from the holder's address. It always refuses a heartbeat with an old
+                    # token, so the heartbeat shows whether another client holds the id.
                     await calls.heartbeat(self._registration.peer_id, token)
                 await calls.deregister(self._registration.peer_id, token)
             except DiscoveryError as error:
@@ -133,7 +149,8 @@ class Keeper:
         self._notify(Deregistered())
 
     def _notify(self, event: KeeperEvent) -> None:
-        """Calls the event handler. It is not called again after it has failed, which ends the keeper."""
+        """Calls the event handler. An exception in it ends the keeper, and the handler is not called
+        again, because its state may be inconsistent."""
         handler, self._on_event = self._on_event, None
         if handler:
             handler(event)
@@ -171,15 +188,17 @@ class Keeper:
         return _lease(sent_at, response), Registered(response)
 
     async def _must_yield(self, calls: Calls) -> bool:
-        """Whether the registration must not replace one of another client, and has to be token-only.
+        """Whether the registration must not replace one of another client, and therefore has to be
+        token-only.
 
-        Normally it is not. A crash before the token is on disk would make the id unusable, also for
-        this peer, until its reservation ends.
+        Otherwise it is not token-only at first: if the peer crashed before the token is on disk,
+        no client could use the id until its reservation ends, not even this one.
         """
         if self._signer is None:
             return (not self._may_replace or self._was_taken_over) and await self._is_known(calls)
         if self._was_taken_over:
-            # The key proves the holder, but another client that has it must not be replaced.
+            # A signature would replace even another client that has the same key, such as a copy of this
+            # program. After a takeover, the keeper therefore registers only if the id is free.
             await self._check_is_free(calls)
         return False
 
@@ -192,12 +211,12 @@ class Keeper:
                 raise
 
     async def _is_known(self, calls: Calls) -> bool:
-        """Whether the service knows the id, and its token, if there is one, is not the current one.
+        """Whether the service knows the id, and this client does not have its current token.
 
-        A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
-        known one. A known id is then registered token-only, which replaces only a dormant peer. The
-        order matters: if the response to a token-only registration is lost, the id is reserved under
-        a token that no client knows.
+        The heartbeat that asks for this changes nothing if its token is wrong. It gets 404 for an
+        unknown id and 403 for a known one. The keeper registers a known id token-only, which replaces a
+        dormant peer but not a live one. It does not register an unknown id token-only: if the response
+        were lost, the id would be reserved under a token that no client knows.
         """
         own = self._registration.lease_token
         try:
@@ -211,7 +230,7 @@ class Keeper:
     def _needs_update(self) -> bool:
         """Whether the registration differs from what it should be: it is token-only exactly if the
         token is on disk, and it lists the address at which the service sees the peer."""
-        # A signature protects more than a token-only registration does.
+        # A signed registration is not made token-only, because the signature protects the name already.
         differs = self._signer is None and self._registration.token_only != self._is_saved()
         has_moved = self._lease is not None and self._observed_address.has_moved(self._lease.ttl)
         return not self._update_failed and (differs or has_moved)

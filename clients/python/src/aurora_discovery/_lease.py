@@ -12,15 +12,15 @@ from .errors import DiscoveryError
 # The minimum interval between two heartbeats in seconds, whatever the service requests, so that no
 # response can make a peer flood the service.
 _SHORTEST_INTERVAL = 0.5
-# How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
-# started together spread out over time, and no heartbeat is sent late.
+# How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter spreads
+# out peers that started together. It never makes a heartbeat late.
 _INTERVAL_JITTER = 0.1
-# The upper bound of the first wait after a failure in seconds, in addition to the client's retries.
+# The upper bound of the first wait after a failure, in seconds. The client has already retried by then.
 _FIRST_CEILING = 1.0
-# The upper bound of any wait while there is no lease.
+# The upper bound of any wait while there is no lease, in seconds.
 _HIGHEST_CEILING = 60.0
-# The longest `Retry-After` that is honored while another client holds the id. Its lease may last
-# longer, but that client may also end it at any time.
+# The longest `Retry-After`, in seconds, that is honored while another client holds the id. Its lease may
+# last longer, but that client may also end it at any time.
 _LONGEST_WAIT_FOR_HOLDER = 300.0
 
 
@@ -57,7 +57,8 @@ class Outage:
         """Counts a failure. Returns the seconds until the next attempt.
 
         While the lease runs, retries are fast at first, to save it. After it has ended, they are about
-        as frequent as heartbeats. Otherwise all clients would come back at once after a long outage.
+        as frequent as heartbeats, because fast retries of all clients would overload a service that
+        comes back after a long outage.
         """
         self._failures += 1
         highest = lease.interval if lease else _HIGHEST_CEILING
@@ -102,7 +103,8 @@ class ObservedAddress:
     def heartbeat(self, observed: str | None) -> None:
         """Records the address of a heartbeat. A service of an older version reports none."""
         seen = _canonical(observed or "")
-        # A client with two families may use either for a request. That is no move.
+        # A host with IPv4 and IPv6 may use either for a request. A change of the family is therefore not
+        # a move.
         if not (seen and self._registered and seen != self._registered and _family(seen) == _family(self._registered)):
             seen = None
         self._is_confirmed = seen is not None and seen == self._candidate
@@ -121,7 +123,7 @@ class ObservedAddress:
 
 
 def _after(error: DiscoveryError, longest: float, pause: float) -> float:
-    # The pause on top of `Retry-After` spreads out clients that got the same value.
+    # The pause on top of `Retry-After` spreads out clients that received the same value.
     return min(error.retry_after or 0.0, longest) + pause
 
 

@@ -6,7 +6,8 @@ import contextlib
 import os
 from pathlib import Path
 
-# What these files contain is shorter. The limit applies to other files, some of which have no end.
+# Keys and tokens are shorter. The limit protects against a path of another file, such as `/dev/zero`,
+# which has no end.
 _MAX_BYTES = 1_024
 
 
@@ -20,15 +21,16 @@ def read(path: Path) -> str | None:
 
 
 def replace(path: Path, text: str) -> None:
-    """Replaces a file. When the call returns, the text survives a crash and a loss of power, and at no
-    time does the file contain a part of it."""
+    """Replaces a file. When the call returns, the text survives a crash and a loss of power. A reader
+    sees the old text or the new one, never a part."""
     new = _new_path(path)
     try:
         _create(new, f"{text}\n")
         os.replace(new, path)
         _sync_directory(path)
     except OSError:
-        # The error matters more than the file that may be left behind.
+        # The caller gets the first error. A file that can't be removed either is replaced by the next
+        # attempt.
         with contextlib.suppress(OSError):
             new.unlink(missing_ok=True)
         raise
@@ -39,7 +41,7 @@ def create_new(path: Path, text: str) -> None:
     new = _new_path(path)
     _create(new, f"{text}\n")
     try:
-        # A link is made only if the path is free, while a rename would replace what is there.
+        # Creating a link fails if the path exists, while a rename would replace the file there.
         os.link(new, path)
     finally:
         new.unlink(missing_ok=True)
@@ -61,15 +63,15 @@ def is_readable_by_others(path: Path) -> bool:
 
 
 def _new_path(path: Path) -> Path:
-    """The file that is renamed when it is complete. It is in the same directory, because a rename is
-    atomic only within a file system."""
+    """The temporary file, which is renamed when it is complete. It is in the same directory, because a
+    rename is atomic only within a file system."""
     return path.with_name(f"{path.name}.new")
 
 
 def _create(path: Path, text: str) -> None:
-    """Creates and syncs a file. It must not exist yet, so that no other user can prepare a file or a
-    link at its path."""
-    # A crash may have left one behind.
+    """Creates and syncs a file. O_EXCL fails if the path exists, so that the text cannot end up in a
+    file or behind a link that another user has prepared."""
+    # An earlier crash may have left the file behind.
     path.unlink(missing_ok=True)
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:

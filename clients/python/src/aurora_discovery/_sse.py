@@ -10,8 +10,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-# Bounds the memory that a stream without a complete event takes. The largest registration takes less
-# than a tenth of it.
+# The maximum length of an event, in bytes, so that a stream without a complete event takes bounded
+# memory. The largest registration takes less than a tenth of it.
 MAX_EVENT_BYTES = 256 * 1024
 
 _LINE_END = re.compile(rb"\r\n|\n|\r(?!\Z)")
@@ -38,7 +38,7 @@ class SseParser:
 
     def feed(self, chunk: bytes) -> Iterator[Frame]:
         """The frames that `chunk` completes. Raises ValueError if an event is too long."""
-        # A `\r` at the end may be half of a line end, so that it waits for the next chunk.
+        # A `\r` at the end may be the first half of `\r\n`, so it stays unread until the next chunk.
         *lines, self._unread = _LINE_END.split(self._unread + chunk)
         for line in lines:
             if not line:

@@ -25,7 +25,8 @@ MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 
 # The upper bound of the first wait between retries, in seconds. It doubles with each further wait.
 _FIRST_CEILING = 0.2
-# The maximum of that upper bound. Longer waits do not help a service, and callers would have to wait.
+# The maximum of that upper bound. Longer waits would delay callers without relieving the service
+# further.
 _HIGHEST_CEILING = 10.0
 
 
@@ -66,7 +67,7 @@ class Stream(Protocol):
 
 
 class Io(Protocol):
-    """Sends requests and waits. The errors are UnreachableError, TimedOutError and ProtocolError."""
+    """Sends requests and waits. The methods raise UnreachableError, TimedOutError and ProtocolError."""
 
     async def exchange(self, request: Request, timeout: float) -> Response: ...
 
@@ -86,17 +87,20 @@ class Retry:
     patience: float = DEFAULT_PATIENCE
 
     def wait(self, failed: int, elapsed: float, error: DiscoveryError) -> float | None:
-        """The seconds before the next attempt, or None if there is none. `failed` attempts have been
-        made in `elapsed` seconds, and the latest ended with `error`."""
+        """The seconds before the next attempt, or None if there is none. `failed` rounds of attempts
+        have been made in `elapsed` seconds, and the last attempt ended with `error`."""
         if failed > self.retries or not error.is_transient:
             return None
-        # All refused clients may have got the same `Retry-After`. The jitter on top spreads them out.
+        # All clients that were refused may have received the same `Retry-After`. The jitter on top
+        # spreads their retries out.
         wait = (error.retry_after or 0.0) + full_jitter(failed, _FIRST_CEILING, _HIGHEST_CEILING)
         return wait if elapsed + wait < self.patience else None
 
 
 class Endpoints:
-    """The URLs of a service. A client stays with one that works and moves on when it fails."""
+    """The URLs of a service. All requests go to the current one. When a request fails in a way in which
+    another endpoint may succeed, the next URL of the list becomes the current one. The client never
+    moves back by itself: it stays with an endpoint as long as that works."""
 
     def __init__(self, urls: str | Sequence[str]) -> None:
         self._urls = [_check(url) for url in ([urls] if isinstance(urls, str) else urls)]
@@ -138,7 +142,8 @@ class Transport:
         return await self.io.exchange(Request(self.endpoints.current, path), self.timeout)
 
     async def open(self, path: str, parameters: Sequence[tuple[str, str]], silence: float) -> tuple[str, Stream]:
-        """Opens a stream, without retries. Returns it with its endpoint, which is left on failure."""
+        """Opens a stream, without retries. Returns the endpoint and the stream. After a failure, the
+        next request goes to another endpoint if that may do better."""
         endpoint = self.endpoints.current
         request = Request(endpoint, f"{path}?{urlencode(parameters)}")
         try:
@@ -151,16 +156,20 @@ class Transport:
         return endpoint, opened
 
     def failed(self, endpoint: str, error: DiscoveryError) -> bool:
-        """Leaves `endpoint` if another may do better. Returns whether that is so."""
-        # A rate belongs to the source of the requests, whichever endpoint they go to.
+        """Handles the failure of a request to `endpoint`: moves to the next endpoint if that may do
+        better. Returns whether that is so."""
+        # A rate limit (429) counts the requests of a source at all endpoints together, so another
+        # endpoint would refuse the request as well.
         is_local = error.is_transient and error.status != 429
         if is_local:
             self.endpoints.leave(endpoint)
         return is_local
 
     async def _send(self, path: str, body: bytes | None) -> Response:
-        """Sends a request until it succeeds, fails permanently, or uses up its retries or its time.
-        A round of attempts ends when every endpoint has failed. Only then is there a wait."""
+        """Sends a request until it succeeds, fails permanently, or uses up its retries or its time. A
+        round has one attempt at each endpoint, without waits in between. The client waits, and counts a
+        retry, only after a whole round has failed. An error that another endpoint would return as well
+        ends the round early."""
         started = time.monotonic()
         rounds = failed = 0
         while True:

@@ -91,7 +91,7 @@ class Watcher:
         return stream
 
     def _read(self, frame: Frame) -> WatchEvent | None:
-        """Reads a frame and moves the cursor behind it."""
+        """Reads a frame and moves the cursor past it."""
         if frame.retry is not None:
             self._requested_wait = min(frame.retry / 1_000, _HIGHEST_CEILING)
         try:
@@ -124,10 +124,10 @@ class Watcher:
                 return None
 
     def _interrupted(self, error: DiscoveryError) -> float:
-        """The seconds until the next attempt."""
+        """Schedules the next attempt. Returns the seconds until then."""
         self._failures += 1
         requested = self._requested_wait if error.retry_after is None else error.retry_after
-        # The jitter on top spreads out clients that got the same `Retry-After`.
+        # The jitter on top spreads out clients that received the same `Retry-After`.
         jitter = full_jitter(self._failures, _FIRST_CEILING, _HIGHEST_CEILING)
         self._wait = min(requested, _HIGHEST_CEILING) + jitter
         return self._wait

@@ -214,7 +214,7 @@ class AsyncLeaseKeeper:
         try:
             await self._keeper.release(self._calls)
         except Exception as error:
-            # The first error is the one that is raised.
+            # If the keeper has failed before, that first error is the one that is raised.
             self._error = self._error or error
 
     def _take_error(self) -> None:

@@ -29,8 +29,8 @@ class Client:
     """A client of one service, which threads may share.
 
     Every request is retried after transient failures (no connection, 429, 500, 502, 503, 504), with
-    exponentially growing waits and jitter. This is safe because every request of the API may be sent
-    twice. All calls raise DiscoveryError; its `code` says what the service refused.
+    exponentially growing waits and jitter. This is safe because a request of the API does no harm if it
+    arrives twice. All calls raise DiscoveryError; its `code` says what the service refused.
     """
 
     def __init__(
@@ -47,12 +47,13 @@ class Client:
         """Creates a client without connecting.
 
         `endpoints` is the URL of the service, `http://host:port` or `https://host/stage`, or several
-        URLs of the same service. The client starts at a random one, stays with one that works, and
-        moves on when it fails.
+        URLs of the same service. The client starts at a random one, stays with one that works, and moves
+        to the next one when a request fails.
 
-        `timeout` is the time limit of one attempt, and `patience` that of a request with its retries,
-        in seconds. `headers` are sent with every request. `verify` is as in httpx. `http_client`
-        replaces both; the caller closes it.
+        `timeout` is the time limit of one attempt, and `patience` that of a request with its retries, in
+        seconds. `headers` are sent with every request. `verify` determines how certificates are
+        verified, as in httpx. With `http_client`, the client uses that HTTP client instead of its own,
+        ignores `headers` and `verify`, and leaves closing to the caller.
 
         Raises ValueError if an endpoint is not an HTTP URL.
         """
@@ -72,17 +73,18 @@ class Client:
         """Registers a peer, or replaces its registration and starts a new lease. The code is
         `not_holder` while another client holds the id.
 
-        `signer` signs the registration, again if its clock is wrong. The `lease_token` of `request`
-        proves, with the first signature of a live name, that this client holds the name. The code is
-        `name_locked` if another key has locked the name.
+        `signer` signs the registration, and signs it again if the local clock is wrong. The first
+        signature of a live name needs the `lease_token` in `request` as the proof that this client holds
+        the name. The code is `name_locked` if another key has locked the name.
         """
         return run(self._calls.register(request, signer))
 
     def heartbeat(
         self, peer_id: str, *, lease_token: str | None = None, discover: DiscoverRequest | None = None
     ) -> HeartbeatResponse:
-        """Renews a lease, or revives a dormant peer. The code is `peer_not_registered` if the peer has
-        to register, and `not_holder` if the token is not the current one."""
+        """Renews a lease, or revives a dormant peer, that is, one whose lease has ended but which the
+        service still remembers. The code is `peer_not_registered` if the peer has to register, and
+        `not_holder` if the token is not the current one."""
         return run(self._calls.heartbeat(peer_id, lease_token, discover))
 
     def heartbeats(
@@ -113,7 +115,7 @@ class Client:
         return Watch(Watcher(self._calls.transport, request or DiscoverRequest(), since))
 
     def network(self) -> Network:
-        """Requests the figures of the network."""
+        """Requests statistics of the whole network."""
         return run(self._calls.network())
 
     def health(self) -> str | None:
@@ -138,12 +140,12 @@ class Client:
         `token_file` keeps the lease token on disk, readable only by its owner. A restarted peer is then
         still the holder, from any address, and no client without the token can change the registration.
 
-        With `replace=False` the keeper does not replace a live registration from the same address,
-        such as that of a second copy of the program, but waits until its lease ends.
+        With `replace=False`, the keeper does not replace a live registration from the same address, such
+        as that of another copy of the program. It waits until that lease ends.
 
-        `key` signs the registration, which locks the name to it: from then on, no client without the
-        key can register the name, and a restarted peer needs no token. See KeyFile. `replaces_key` is
-        the key that the name is locked to so far, if `key` is a new one. With `audience`, only the
+        `key` signs the registration, which locks the name to it: from then on, no client without the key
+        can register the name, and a restarted peer needs no token. See KeyFile. `replaces_key` is the
+        old key, to which the name is still locked, if `key` is a new one. With `audience`, only the
         service of that name accepts the registration.
 
         Raises TokenFileError if the token file cannot be read or written.
@@ -266,7 +268,7 @@ class LeaseKeeper:
         try:
             run(self._keeper.release(self._calls))
         except Exception as error:
-            # The first error is the one that is raised.
+            # If the keeper has failed before, that first error is the one that is raised.
             self._error = self._error or error
 
     def _keep(self, calls: Calls) -> None:

@@ -20,7 +20,7 @@ class DiscoveryError(Exception):
     field: str | None = None
     """The key or parameter at fault, if the service named one."""
     retry_after: float | None = None
-    """When to retry, in seconds, if the service said so."""
+    """How many seconds to wait before a retry, if the response has `Retry-After`."""
 
     @property
     def is_transient(self) -> bool:
@@ -32,7 +32,7 @@ class RefusedError(DiscoveryError):
     """The service refused the request. `docs/api.md` lists the codes."""
 
     seq: int | None
-    """With `stale_record`: the highest number of a record of the peer."""
+    """With `stale_record`: the highest sequence number of a record of the peer."""
     nonce: str | None
     """With `stale_signature`: what to sign in place of the time."""
     timestamp: datetime | None
@@ -77,8 +77,8 @@ class TimedOutError(DiscoveryError):
 
 
 class ProtocolError(DiscoveryError):
-    """The response does not conform to the API. Another program runs at the endpoint, or a proxy is
-    in front of the service."""
+    """The response does not conform to the API. Probably another program runs at the endpoint, or a
+    proxy in front of the service sent the response."""
 
     def __init__(self, endpoint: str, status: int, cause: str, retry_after: float | None = None) -> None:
         super().__init__(

@@ -11,13 +11,13 @@ from .responses import HeartbeatResponse, Peer, RegisterResponse
 
 @dataclass(frozen=True)
 class Started:
-    """The watch has begun and will deliver every change from here on. Enumerate the peers now, and no
-    change is missed."""
+    """The watch has begun and will deliver every change from here on. A caller that enumerates the peers
+    now misses no change."""
 
 
 @dataclass(frozen=True)
 class Joined:
-    """The peer is listed from now on. It may already be known."""
+    """The peer is listed from now on. The caller may already know it."""
 
     peer: Peer
 
@@ -31,7 +31,7 @@ class Changed:
 
 @dataclass(frozen=True)
 class Left:
-    """The peer is no longer listed. It may be unknown."""
+    """The peer is no longer listed. The caller may never have seen it."""
 
     peer_id: str
 

@@ -1,4 +1,4 @@
-"""A file that keeps the private key of a peer."""
+"""A file that contains the private key of a peer."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class RegisterRequest:
     lease_token: str | None = field(default=None, repr=False)
     """Proves that the caller is the holder."""
     token_only: bool = False
-    """From now on only the token replaces, renews and deregisters the peer."""
+    """From now on, only a client with the token can replace, renew or deregister the peer."""
     discover: DiscoverRequest | None = None
     """If given, the response includes this page of peers."""
 
@@ -124,6 +124,6 @@ def _optional(lease_token: str | None, discover: DiscoverRequest | None) -> dict
 
 
 def _refuse_string(name: str, values: object) -> None:
-    """A string is a sequence of strings too, but never the one that was meant."""
+    """Rejects a string, because Python would take it for a sequence of its characters."""
     if isinstance(values, str):
         raise TypeError(f"{name} must be a sequence of strings, not a string")

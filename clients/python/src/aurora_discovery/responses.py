@@ -24,7 +24,7 @@ class Peer:
     last_seen: datetime | None = None
     """When the lease was last acquired or renewed, in UTC. None in the contact view."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
-    """The metadata as Python reads it: a number that does not fit a double is infinite."""
+    """The metadata parsed as JSON: a number that does not fit a double is infinite."""
     metadata_text: str = "{}"
     """The metadata as the peer wrote it, with every digit."""
     expires_in_seconds: int | None = None
@@ -93,7 +93,7 @@ class RegisterResponse:
 
     @classmethod
     def from_json(cls, response: Json, own_token: str | None = None) -> Self:
-        """`own_token` is the one whose hash was signed. The service does not return it."""
+        """`own_token` is the token whose hash was signed. The service does not return it."""
         return cls(
             **_lease(response),
             peer_id=response["peer_id"],
@@ -167,7 +167,7 @@ class HeartbeatsResponse:
 
 @dataclass(frozen=True)
 class Network:
-    """The figures of the network."""
+    """Statistics of the whole network."""
 
     peers: int
     archetypes: Mapping[str, int]

@@ -35,7 +35,7 @@ class SecretKey:
     def from_jwk(cls, text: str) -> Self:
         """Reads a private JSON Web Key of Ed25519 (RFC 8037).
 
-        Raises ValueError if the text is none, or its public part belongs to another key.
+        Raises ValueError if the text is not such a key, or if its public part belongs to another key.
         """
         from ._ed25519 import Ed25519PrivateKey
 

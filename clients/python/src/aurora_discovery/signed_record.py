@@ -24,8 +24,8 @@ _PEER_ID = re.compile(r"[\x21-\x7e]{1,128}")
 
 @dataclass(frozen=True)
 class SignedRecord:
-    """A signed registration whose signature is verified. It has what the peer itself has signed, while
-    the other values of a listed peer are those that the service states."""
+    """A signed registration whose signature has been verified. Its values are those that the peer itself
+    has signed. The other values of a listed peer come from the service."""
 
     text: str = field(repr=False)
     """The compact JWS, as the peer signed it."""
@@ -33,7 +33,7 @@ class SignedRecord:
     """The key that signed, a `did:key`."""
     peer_id: str
     seq: int
-    """The number of this record among those of its peer. A later record has a higher one."""
+    """The sequence number of this record. A later record of the same peer has a higher one."""
     address: str | None = None
     """None if the service lists the address that it sees."""
     port: int = 0
@@ -43,12 +43,12 @@ class SignedRecord:
     metadata_text: str = "{}"
     """The metadata as the peer wrote it, with every digit."""
     issued_at: datetime | None = None
-    """When the record was signed, by the clock of the peer. None if the peer, whose clock was wrong, has
-    signed a nonce of the service instead."""
+    """When the record was signed, by the clock of the peer. None if the peer has signed a nonce of the
+    service instead, because its clock was wrong."""
     audience: str | None = None
     """The service that the record is for, if it names one."""
     replaces: str | None = None
-    """The key that `signed_by` replaces, which has signed so too."""
+    """The old key that `signed_by` replaces. It has signed the replacement."""
 
     @classmethod
     def verify(cls, text: str) -> Self:
@@ -119,7 +119,8 @@ def _is_hash(value: object) -> bool:
 
 
 def _old_key(text: str, record: dict[str, Any], new_key: str) -> str:
-    """The key that has signed its replacement by `new_key`, for this record only."""
+    """The old key that has signed its replacement by `new_key`. Raises InvalidRecordError if it has
+    signed that for another record."""
     rotation = _jws.verify(text, ROTATION_TYPE)
     try:
         payload = parse_signed(rotation.payload)

@@ -15,14 +15,14 @@ from .requests import RegisterRequest, encode
 from .secret_key import SecretKey
 from .signed_record import RECORD_TYPE, ROTATION_TYPE
 
-# How often a registration is signed: once more because of a wrong clock, and once more because of a
-# record that this client does not know.
+# How often a registration is signed at most: the first time, once more if the local clock is wrong, and
+# once more if the service knows a later record.
 MAX_SIGNED = 3
 
 
 class Signer:
-    """Signs the registrations of one peer with its key, by the clock of the service if the local one
-    is wrong. Pass it to `Client.register`. One thread at a time may use it."""
+    """Signs the registrations of one peer with its key. If the local clock is wrong, it uses the time of
+    the service. Pass it to `Client.register`. One thread at a time may use it."""
 
     def __init__(
         self,
@@ -32,9 +32,9 @@ class Signer:
         audience: str | None = None,
         token: str | None = None,
     ) -> None:
-        """`replaces` is the key that the name is locked to so far, if `key` is a new one. With
-        `audience`, only the service of that name accepts the registrations. `token` is the lease
-        token of the peer, if it has one already."""
+        """`replaces` is the old key, to which the name is still locked, if `key` is a new one. With
+        `audience`, only the service of that name accepts the registrations. `token` is the lease token
+        of the peer, if it has one already."""
         self._key = key
         self._replaces = replaces
         self._audience = audience
@@ -79,14 +79,15 @@ class Signer:
         self._replaces = None
 
     def learns_from(self, error: RefusedError) -> bool:
-        """Takes over what a refusal says about the service. Returns whether signing again may help."""
+        """Adopts the sequence number or the time of the service from a refusal. Returns whether signing
+        again may help."""
         if error.code == "stale_record" and error.seq is not None:
             self._last_seq = max(self._last_seq, error.seq)
             return True
         if error.code == "stale_signature" and error.timestamp is not None:
             now = int(error.timestamp.timestamp() * 1_000)
             self._clock_offset = now - _milliseconds()
-            # A number by the wrong clock may be too far ahead.
+            # A number that was derived from the wrong clock may be too far ahead.
             self._last_seq = min(self._last_seq, now)
             return True
         return False

@@ -87,8 +87,8 @@ impl Schedule {
         while self.leaving.join_next().await.is_some() {}
     }
 
-    /// First each event once, so that a short demo shows them all. Then random events, which keep
-    /// the number of peers near the configured one.
+    /// The next event: at first each kind once, so that a short demo shows them all, and then
+    /// random ones, which keep the number of peers near the configured one.
     fn next_action(&mut self) -> Action {
         const FIRST: [Action; 4] = [Action::Crash, Action::Leave, Action::Join, Action::Join];
         let first = FIRST.get(self.actions).copied();

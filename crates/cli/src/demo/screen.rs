@@ -11,7 +11,7 @@ use crate::terminal::{Size, cut, fit};
 
 /// The width of a lease's bar.
 const BAR_STEPS: u32 = 18;
-/// Its width including the seconds after it.
+/// The width of the bar and the seconds after it.
 const LEASE: usize = 25;
 /// The width of names and archetypes.
 const NAME: usize = 12;
@@ -29,7 +29,7 @@ pub(super) fn lines(network: &Network, endpoint: &str, now: Instant, size: Size)
     let min_log = MIN_LOG_LINES.min(room / 2);
     let most = room.saturating_sub(min_log + 1);
     let count = network.members().count();
-    // The line about the peers that are left out takes the place of one.
+    // The line that counts the omitted peers takes the place of one peer.
     let shown = if count > most { most.saturating_sub(1) } else { count };
     lines.extend(
         network.members().take(shown).map(|(id, member)| peer(network, id, member, now, size.columns)),

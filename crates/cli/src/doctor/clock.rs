@@ -14,7 +14,7 @@ const CHECK: &str = "clock";
 /// A larger difference, in seconds, misleads clients that compare `last_seen` with their own clock.
 const WARN_SECONDS: f64 = 2.0;
 /// Legacy clients ignore peers whose `last_seen` is more than 300 s ago. With a heartbeat every 200
-/// s, this much remains.
+/// s, the clocks may differ by this much, in seconds.
 const FAIL_SECONDS: f64 = 100.0;
 /// Times are in whole seconds, so on average they are half a second old.
 const ROUNDING: f64 = 0.5;
@@ -45,8 +45,8 @@ pub(crate) async fn examine(client: &Client) -> Vec<Finding> {
     vec![judge(service - local, header, uncertain)]
 }
 
-/// How many seconds the service, and the sender of `Date`, are ahead; both are accurate to
-/// `uncertain` seconds.
+/// Judges how many seconds the service, and the sender of the `Date` header, are ahead. Both values
+/// are accurate to `uncertain` seconds.
 fn judge(service: f64, header: Option<f64>, uncertain: f64) -> Finding {
     // Within the uncertainty, the clocks may agree.
     let difference = service.abs();

@@ -89,7 +89,8 @@ fn judge(preflight: &ProbeResponse, request: &ProbeResponse, refused: &ProbeResp
     Finding::ok(CHECK, "pages of any origin can send preflights and read responses and errors")
 }
 
-/// A cached list of peers that is served again isolates the peers that receive it.
+/// Checks that responses are not cached. Peers that receive the same cached list become isolated
+/// from the rest of the network.
 fn cache(request: &ProbeResponse) -> Finding {
     if let Some(age) = request.header("age") {
         return Finding::fail(
@@ -118,7 +119,7 @@ fn allows_origin(response: &ProbeResponse) -> bool {
 }
 
 fn allows_json(preflight: &ProbeResponse) -> bool {
-    // A POST needs no permission for its method; a JSON content type does.
+    // CORS permits the method POST without asking, but not a JSON content type.
     let headers = "access-control-allow-headers";
     allows_origin(preflight) && (lists(preflight, headers, "content-type") || lists(preflight, headers, "*"))
 }

@@ -11,9 +11,9 @@ use super::reach::explain;
 use super::test_peer::{TestPeer, describe_refusal, outcome, search_log};
 
 const CHECK: &str = "expiry";
-/// A lease lasts at most this part (a third) longer than the response said.
+/// A lease lasts longer than the response said by at most one part in this many (a third).
 const MAX_EXTENSION_PART: u32 = 3;
-/// The maximum delay of a list.
+/// The maximum time until a change is visible in a list.
 const LAG: Duration = Duration::from_secs(6);
 /// The list is requested this much before the end of the lease, because the response takes time.
 const BEFORE_THE_END: Duration = Duration::from_secs(2);

@@ -46,7 +46,8 @@ impl Finding {
         Self { check, verdict: Verdict::Warn, message: message.into(), fix: Some(fix.into()) }
     }
 
-    /// A check that could not be carried out. Without a finding, it would look like a success.
+    /// A check that could not be carried out. It is reported because a missing finding would look
+    /// like a success.
     pub(crate) fn unchecked(check: &'static str, reason: &str) -> Self {
         let fix = "fix the problem that is reported above, and run the doctor again";
         Self::warn(check, format!("not checked: {reason}"), fix)

@@ -12,8 +12,8 @@ use super::test_peer::{TestPeer, describe_refusal, outcome, search_log};
 
 const CHECK: &str = "lease";
 const LEAVE: &str = "leave";
-/// The maximum delay of a list: five seconds, which the API allows for a shared store, and one
-/// second for the network.
+/// The maximum time until a change is visible in a list: five seconds, which the API allows for a
+/// shared store, and one second for the network.
 const LAG: Duration = Duration::from_secs(6);
 /// The interval between two requests for the list.
 const POLL_INTERVAL: Duration = Duration::from_millis(250);
@@ -75,7 +75,8 @@ async fn check_renewal(client: &Client, peer: &TestPeer) -> Result<Finding, Erro
     };
     let renewed = peer.heartbeat(client).await?;
     if renewed.status != 200 {
-        // One process lists the peer and another does not know it, so they share no registry.
+        // One process lists the peer and another one does not know it, so the two do not share a
+        // registry.
         let fix = if renewed.status == 404 {
             "let all processes behind this endpoint share one table (--store dynamodb), or route all requests to one"
                 .to_owned()

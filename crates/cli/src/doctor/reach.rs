@@ -20,7 +20,7 @@ const SECONDS_PER_DAY: u64 = 24 * 3_600;
 /// A certificate that expires earlier should have been renewed: ACME clients do so 30 days before.
 const RENEWAL_DAYS: u64 = 14;
 
-/// Runs these checks. Also returns whether the other checks are worth running.
+/// Runs these checks. Also returns whether the other checks can succeed.
 pub(crate) async fn examine(client: &Client) -> (Vec<Finding>, bool) {
     let health = match client.probe(Probe::get("health")).await {
         Ok(health) => health,
@@ -58,10 +58,11 @@ pub(crate) fn explain(error: &Error) -> (String, String) {
     (message, fix.to_owned())
 }
 
-/// The message comes from the system, the resolver, TLS or HTTP, which all phrase it differently.
+/// How to fix a failed connection, by the words in its `cause`. The message may come from the
+/// system, the resolver, TLS or HTTP, which all phrase it differently.
 fn unreachable(cause: &str) -> &'static str {
     let cause = cause.to_ascii_lowercase();
-    // The first match counts, so that specific words come before general ones.
+    // The first match counts, so specific words come before general ones.
     let causes = [
         ("ca:true", "make a certificate for the server, as the message says, and pass it with --ca-cert"),
         ("subject alternative name", "make a certificate for the name in --endpoint, as the message says"),

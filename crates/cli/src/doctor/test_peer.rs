@@ -11,8 +11,8 @@ pub(crate) struct TestPeer {
     name: String,
     /// Whether the service accepted a registration.
     pub(crate) is_accepted: bool,
-    /// The response to its last registration; `None` also if an older service accepted it, whose
-    /// response lacks some keys.
+    /// The response to its last registration; also `None` if a service of an older version accepted
+    /// it, whose response lacks some keys.
     pub(crate) registered: Option<RegisterResponse>,
 }
 
@@ -58,7 +58,7 @@ impl TestPeer {
         client.probe(Probe::post("deregister", self.proof().to_string())).await
     }
 
-    /// The body of a request of the holder. The token proves it also behind proxies and NATs that
+    /// The body of a request by the holder. Its token proves the holder even if proxies or NATs
     /// change the source address from one request to the next.
     fn proof(&self) -> Value {
         let token = self.registered.as_ref().and_then(|registered| registered.lease_token.clone());
@@ -76,8 +76,8 @@ impl TestPeer {
     }
 }
 
-/// Whether a page lists a peer. Other entries may be malformed: what a stranger published is not
-/// judged here.
+/// Whether a page lists a peer. Other entries may be malformed, because this check is not about the
+/// peers of others.
 fn lists(page: &[u8], name: &str) -> Option<bool> {
     #[derive(Deserialize)]
     struct Page<'a> {

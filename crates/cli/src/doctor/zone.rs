@@ -13,7 +13,7 @@ const LOCAL_TIME: &str = "/etc/localtime";
 const UTC: [&str; 10] =
     ["", "UTC", "UTC0", "UCT", "GMT", "GMT0", "Etc/UTC", "Etc/UCT", "Etc/GMT", "Universal"];
 
-/// Reports a time zone of this machine other than UTC. Without a finding, the zone is UTC or
+/// Reports the time zone of this machine if it is not UTC. Returns no finding if the zone is UTC or
 /// unknown.
 pub(crate) fn examine() -> Vec<Finding> {
     let of_process = env::var_os("TZ").map(|zone| zone.to_string_lossy().trim_start_matches(':').to_owned());

@@ -86,8 +86,8 @@ impl ServeArgs {
     /// The directory of the registry; `None` for a registry in memory.
     ///
     /// # Errors
-    /// If neither a setting nor the environment names a directory. The current directory is not a
-    /// default: a start from another one would find no peers.
+    /// If neither a setting nor the environment names a directory. The current directory is not the
+    /// default, because a service that is started from another directory would find no peers.
     pub(super) fn directory(&self) -> Result<Option<PathBuf>, Failure> {
         if self.memory {
             return Ok(None);

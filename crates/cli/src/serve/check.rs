@@ -10,7 +10,7 @@ use crate::failure::Failure;
 /// no store and no port.
 ///
 /// # Errors
-/// What `serve` would end with.
+/// The error with which `serve` would end.
 pub(super) fn check(args: &ServeArgs) -> Result<(), Failure> {
     let serving = args.server.options(&args.service, &args.sources)?;
     let limits = match args.store {

@@ -12,7 +12,7 @@ const NAME: &str = "aurora-discovery";
 /// The directory that a setting names, or the default. `setting` is the name of the setting.
 ///
 /// # Errors
-/// Neither the setting nor the environment names a directory.
+/// If neither the setting nor the environment names a directory.
 pub(crate) fn data_directory(named: Option<PathBuf>, setting: &str) -> Result<PathBuf, Failure> {
     let rule = "is required, because none of STATE_DIRECTORY, XDG_DATA_HOME and HOME is set; name a \
                 directory, or let `serve` store nothing with --memory";

@@ -12,8 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::failure::Failure;
 
-/// A running service in memory. It ends with the runtime, unless it is
-/// stopped earlier.
+/// A running service in memory. It ends with the runtime, unless it is stopped earlier.
 pub(crate) struct MemoryService {
     address: SocketAddr,
     stop: oneshot::Sender<()>,

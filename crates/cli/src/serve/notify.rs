@@ -1,17 +1,18 @@
 //! Tells systemd the state of the service, as a unit with `Type=notify` expects it.
 
-/// What the service tells.
+/// The states of the service that systemd knows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State {
     /// It serves requests.
     Ready,
-    /// It reads its files again. [`State::Ready`] follows.
+    /// It reloads its files. [`State::Ready`] follows.
     Reloading,
     /// It has begun to stop.
     Stopping,
 }
 
-/// Tells the service manager, if one listens. Nothing depends on it, so a failure is only reported.
+/// Sends the state to the service manager, if there is one. The service does not depend on it, so a
+/// failure is only logged.
 #[cfg(target_os = "linux")]
 pub(super) fn notify(state: State) {
     use sd_notify::NotifyState;

@@ -1,5 +1,5 @@
-//! What SIGHUP reads again: the certificate, its key, the API keys, and the filter of the log. The
-//! audit log is opened again.
+//! Handles SIGHUP: reloads the certificate, its key, the API keys and the filter of the log, and
+//! reopens the audit log.
 
 use std::env;
 use std::sync::Arc;
@@ -12,7 +12,8 @@ use crate::args::Command;
 use crate::log::Log;
 use crate::settings;
 
-/// Reads everything again, and logs the result. What can't be used stays as it is.
+/// Reloads everything, and logs the result. If a file can't be used, its previous content stays in
+/// effect.
 pub(super) async fn reload(log: &Log, tls: Option<Arc<Tls>>, keys: Option<KeyFile>, audit: Option<AuditLog>) {
     if let Some(audit) = audit {
         audit.reopen();
@@ -40,7 +41,8 @@ fn reload_keys(keys: &KeyFile) {
     }
 }
 
-/// The settings file may have another filter; flags and the environment can't change.
+/// Applies the log filter of the settings file, which may have changed. Flags and the environment
+/// can't change.
 fn set_filter(log: &Log, settings: Result<Command, ParseError>) {
     match settings {
         Ok(Command::Serve(args)) => {

@@ -1,7 +1,7 @@
 //! The certificate of `--tls-self-signed`: for trying HTTPS on a laptop or in a test network.
 //!
-//! It is kept in the data directory, because clients have to trust the file, and a certificate that
-//! changed with each start would have to be distributed each time.
+//! Clients have to trust this certificate, so the operator distributes it to them. It is kept in
+//! the data directory, because otherwise it would have to be distributed again after each start.
 
 use std::fs;
 use std::io::{self, Write as _};

@@ -86,7 +86,7 @@ fn request(args: &DiscoverArgs) -> Result<DiscoverRequest, Failure> {
 }
 
 impl DiscoverArgs {
-    /// Whether each request draws a sample, even to follow the peers.
+    /// Whether each request draws a random sample, also with `--watch`.
     fn is_sample(&self) -> bool {
         self.fill || self.diverse
     }

@@ -49,7 +49,8 @@ pub(crate) async fn run(args: HeartbeatArgs) -> Result<(), Failure> {
 async fn renew_one(args: &HeartbeatArgs, peer_id: PeerId) -> Result<(), Failure> {
     let others = DiscoverRequest { exclude: Some(peer_id.clone()), ..DiscoverRequest::new(PEERS) };
     let lease_token = args.token.clone().require()?;
-    let request = HeartbeatRequest { peer_id, lease_token, discover: args.discover.then_some(others) };
+    let discover = args.discover.then_some(others);
+    let request = HeartbeatRequest { lease_token, discover, ..HeartbeatRequest::new(peer_id) };
     let response = args.connect.client()?.heartbeat(&request).await?;
     if args.json {
         return print_json(&response);

@@ -106,7 +106,7 @@ async fn stop(keeper: LeaseKeeper, grace: Duration) -> Result<(), Failure> {
 struct Printer {
     id: PeerId,
     show_token: bool,
-    /// Whether a live registration will be replaced.
+    /// Whether the keeper will replace a live registration.
     replaces: bool,
     /// Reports that the id is live, until the peer is registered.
     live: Option<mpsc::Sender<()>>,
@@ -119,7 +119,8 @@ impl Printer {
         match event {
             Event::Registered(_) => {
                 self.live = None;
-                // Only the first report has an effect.
+                // Only the first report has an effect, so one that does not fit into the channel is
+                // dropped.
                 let _ = self.registered.as_ref().map(|registered| registered.try_send(()));
             }
             Event::Refused { retry_in: Some(_), .. } => {
@@ -131,7 +132,7 @@ impl Printer {
         // Standard output belongs to the program, if there is one.
         let mut out: Box<dyn Write> =
             if self.registered.is_some() { Box::new(io::stderr()) } else { Box::new(io::stdout()) };
-        // The lease matters more than its line of output.
+        // If the output can't be written, the lease must still be kept.
         let _ = writeln!(out, "{} {}", now(), self.describe(event));
     }
 

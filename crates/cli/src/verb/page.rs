@@ -10,11 +10,12 @@ const MILLIS_PER_SECOND: u64 = 1_000;
 /// The columns of the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Detail {
-    /// Those of the legacy view.
+    /// The columns of the legacy view.
     Legacy,
-    /// Also when the lease ends and when the peer registered.
+    /// The columns of the legacy view, and when the lease ends and when the peer registered.
     Full,
-    /// Without when the peer was last seen, which the stream of changes does not tell.
+    /// The columns of the legacy view except when the peer was last seen, which the stream of
+    /// changes does not contain.
     Followed,
 }
 

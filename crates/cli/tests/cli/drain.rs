@@ -22,8 +22,8 @@ struct Client {
 }
 
 impl Client {
-    /// Sends a request and reads its response. Only the connection is tried again, if it is
-    /// refused. Returns the status.
+    /// Sends a request and reads its response. Connects again if the connection is refused, but
+    /// never repeats a request. Returns the status.
     fn post(&mut self, path: &str, body: &str) -> u16 {
         let connection = self.connection.get_or_insert_with(|| connect(self.address));
         let length = body.len();
@@ -113,7 +113,8 @@ fn no_request_of_a_busy_client_is_lost_in_a_restart() {
 fn a_second_signal_ends_the_service_at_once() {
     let mut service = Service::start(&["--memory", "--shutdown-drain", "3600"]);
     service.running.signal("TERM");
-    // Two signals of one kind that arrive together count as one.
+    // The second signal is of another kind, because two of one kind that arrive together count as
+    // one.
     service.running.signal("INT");
     assert_eq!(service.running.wait(), Some(1));
 }

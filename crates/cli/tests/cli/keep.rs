@@ -31,7 +31,8 @@ fn a_peer_that_another_client_deregistered_is_registered_again() {
     wait_until_listed(&service, "alice");
 }
 
-/// A lease of a few seconds may end while this machine pauses; the next heartbeat revives it.
+/// Waits, because a lease of a few seconds may end while this machine is paused. The next heartbeat
+/// then revives the peer.
 fn wait_until_listed(service: &Service, peer: &str) {
     let begun = Instant::now();
     while !service.call(&["discover"]).out.contains(peer) {
@@ -205,7 +206,8 @@ fn a_program_runs_while_the_peer_is_registered_and_its_exit_code_is_that_of_the_
         [("echo started", 0), ("echo started; exit 7", 7), ("echo started; kill -9 $$", 137)]
     {
         let mut keep = keep_with(&service, script);
-        // What `keep` reports is not on standard output.
+        // Standard output has only the output of the program, because `keep` reports on standard
+        // error.
         assert_eq!(keep.line(), "started");
         assert_eq!(keep.wait(), Some(code), "{script}");
         assert!(!service.call(&["discover"]).out.contains("alice"), "the peer is deregistered");

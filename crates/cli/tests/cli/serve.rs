@@ -46,7 +46,7 @@ fn output_that_cannot_be_written_does_not_stop_the_service() {
     child.wait().unwrap();
     assert_eq!(health.code, 0, "{}", health.err);
 
-    // The log is not needed either.
+    // The service also works if its log cannot be written.
     let silent = command(&["serve", "--memory", "--listen", "127.0.0.1:0", "--log", "info"]);
     let mut service = Service::of(Running::spawn_with(silent, full()));
     assert_eq!(service.call(&["health"]).code, 0);
@@ -54,7 +54,7 @@ fn output_that_cannot_be_written_does_not_stop_the_service() {
     assert_eq!(service.running.wait(), Some(0));
 }
 
-/// SIGXFSZ would end the service.
+/// By default, the signal SIGXFSZ, which the system sends at the limit, would end the service.
 #[test]
 fn reaching_the_file_size_limit_is_treated_as_a_full_disk() {
     let directory = tempfile::tempdir().unwrap();

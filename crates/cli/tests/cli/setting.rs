@@ -25,8 +25,8 @@ fn settings_are_read_from_a_file_and_errors_name_it() {
 fn a_flag_overrides_the_environment_and_the_environment_overrides_the_file() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("aurora.toml");
-    // The default lease is shorter than the shortest lease. The error names the default that
-    // applied.
+    // The default lease is shorter than the minimum lease, which is an error. It names the source
+    // of the default that applied.
     fs::write(&path, "memory = true\nttl-min = 600\npeer-ttl-minutes = 2\n").unwrap();
     let file = ("AURORA_CONFIG", path.to_str().unwrap());
     let minutes = ("AURORA_PEER_TTL_MINUTES", "3");
@@ -51,7 +51,8 @@ fn an_empty_variable_counts_as_unset_for_every_command() {
         ("AURORA_CONFIG", ""),
         ("AURORA_DATA", ""),
     ];
-    // A shortest lease that is too long makes `serve` exit once all variables are read.
+    // The minimum lease is longer than the default lease, so `serve` exits once it has read all
+    // variables.
     let output = run_with(&["serve", "--memory", "--ttl-min", "600"], &empty);
     assert!(output.code == 2 && output.err.contains("default lease"), "{}", output.err);
 
@@ -69,7 +70,8 @@ fn a_misspelt_variable_is_a_warning_that_names_the_setting() {
     let misspelt = [("AURORA_TTL_MXA", "60")];
     let warning =
         "AURORA_TTL_MXA is not a setting and is ignored; the most similar setting is AURORA_TTL_MAX";
-    // A shortest lease that is too long makes `serve` exit once its log has started.
+    // The minimum lease is longer than the default lease, so `serve` exits once its log has
+    // started.
     let output = run_with(&["serve", "--memory", "--ttl-min", "600"], &misspelt);
     assert!(output.err.contains(warning), "{}", output.err);
     let output = run_with(&["cost"], &misspelt);
@@ -91,7 +93,7 @@ fn a_variable_that_is_not_utf_8_is_named() {
         (&["health"], "AURORA_ENDPOINT"),
         (&["heartbeat", "a"], "AURORA_LEASE_TOKEN"),
     ] {
-        // A path may have any bytes.
+        // A path may contain any bytes.
         let output = run_with_bytes(arguments, &[(name, not_text), ("AURORA_TLS_CERT", not_text)]);
         assert_eq!((output.code, output.err), (2, format!("error: {name}: must be valid UTF-8\n")));
     }

@@ -1,4 +1,5 @@
-//! A pause of the process and a step of the wall clock move no lease on the embedded store.
+//! On the embedded store, neither a pause of the process nor a step of the wall clock changes when
+//! a lease ends.
 //!
 //! These tests wait in real time, because they are about the system's clocks and a real process.
 
@@ -13,8 +14,8 @@ use crate::command::Service;
 
 /// The lease of the peers. It leaves some seconds for a slow machine to run a few commands.
 const LEASE: Duration = Duration::from_secs(4);
-/// How much longer a lease may seem to last: a busy machine delays commands, and the service takes
-/// a delay of more than a second for a pause.
+/// How much longer a lease may seem to last: a busy machine delays commands, and the service treats
+/// a delay of more than a second as a pause.
 const SLACK: Duration = Duration::from_secs(4);
 const DAY: i64 = 86_400;
 const PEERS: [&str; 3] = ["alice", "bob", "carol"];

@@ -140,7 +140,8 @@ fn a_self_signed_certificate_is_trusted_by_clients_that_have_it() {
     assert!(memory.err.contains("--tls-self-signed keeps its certificate"), "{}", memory.err);
 }
 
-/// The certificate of `openssl req -x509`: that of an authority, which many use for a server.
+/// By default, `openssl req -x509` makes the certificate of an authority. Many users give it to a
+/// server.
 #[test]
 fn an_error_about_the_certificate_of_an_authority_has_the_command_that_makes_a_good_one() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,15 +1,15 @@
-//! Finds out whether an id is free, without changing anything.
+//! Finds out whether an id is free, without changing a registration.
 
 use aurora_discovery_protocol::{Code, HeartbeatRequest, LeaseToken, RegisterRequest};
 
 use crate::{Client, Error};
 
-/// Whether the service knows the id of `registration`, and its token, if there is one, is not the
-/// current one.
+/// Whether another client may hold the id of `registration`: the service knows the id, and the
+/// registration has no token, or one that is not current.
 ///
 /// A keeper that must not replace a live registration asks this first, and makes its registration
 /// token-only if the id is known. The API has no registration that is conditional on a free id, but
-/// two of its rules add up to one:
+/// two of its rules together have that effect:
 ///
 /// - A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a
 ///   known one, live or dormant.
@@ -17,8 +17,8 @@ use crate::{Client, Error};
 ///   dormant one.
 ///
 /// The second rule alone would be enough. But if the response to the token-only registration is
-/// lost, the id is reserved under a token that no client knows. It is therefore used for dormant
-/// ids only.
+/// lost, the id is reserved under a token that no client knows. The keeper therefore sends one only
+/// for an id that the service knows.
 ///
 /// Two keepers that register an unknown id at the same moment may replace each other. The first one
 /// then reports that it was taken over. A service of an older version ignores tokens in heartbeats,
@@ -41,7 +41,8 @@ pub(super) async fn is_known(client: &Client, registration: &RegisterRequest) ->
     }
 }
 
-/// The refusal of a heartbeat with the token of `registration`, if another client holds the id.
+/// Sends a heartbeat with the token of `registration`. Returns the refusal of the service if
+/// another client holds the id, and otherwise `None`.
 pub(super) async fn held_by_another(
     client: &Client,
     registration: &RegisterRequest,

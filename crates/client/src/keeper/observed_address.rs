@@ -30,7 +30,8 @@ impl ObservedAddress {
     /// Records the address of a heartbeat. A service of an older version reports none.
     pub(super) fn heartbeat(&mut self, observed: Option<IpAddr>) {
         let seen = observed.map(|address| address.to_canonical());
-        // A client with two families may use either for a request. That is no move.
+        // A host with IPv4 and IPv6 may use either for a request. A change of the family is
+        // therefore not a move.
         let is_new = |seen: &IpAddr| {
             self.registered.is_some_and(|listed| listed != *seen && listed.is_ipv4() == seen.is_ipv4())
         };

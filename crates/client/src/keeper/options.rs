@@ -34,8 +34,8 @@ impl KeeperOptions {
     /// then proves with it that it is the holder, from any address.
     ///
     /// Once the token is on disk, the registration becomes token-only: without the token, no client
-    /// can replace, renew or deregister it while its lease runs and for three leases after, not
-    /// even from the same address.
+    /// can replace, renew or deregister it, not even from the same address. This holds while its
+    /// lease runs and for three lease durations after its end.
     pub fn token_file(self, path: impl Into<PathBuf>) -> Self {
         Self { token_file: Some(TokenFile::new(path)), ..self }
     }
@@ -47,12 +47,13 @@ impl KeeperOptions {
         Self { key: Some(key), ..self }
     }
 
-    /// The key that the name is locked to so far, if [`KeeperOptions::key`] is a new one.
+    /// Names the old key, to which the name is still locked, if [`KeeperOptions::key`] is a new
+    /// one.
     pub fn replaces_key(self, old: SecretKey) -> Self {
         Self { replaces_key: Some(old), ..self }
     }
 
-    /// Signs for the service with this name only, so that no other service accepts the registration.
+    /// Names the only service that may accept the signed registrations.
     pub fn audience(self, audience: impl Into<String>) -> Self {
         Self { audience: Some(audience.into()), ..self }
     }
@@ -68,7 +69,7 @@ impl KeeperOptions {
         Self { replace, ..self }
     }
 
-    /// What signs the registrations, if they are signed.
+    /// The signer of the registrations, or `None` without a key.
     pub(super) fn signer(&self) -> Result<Option<Signer>, Error> {
         let Some(key) = self.key.clone() else { return Ok(None) };
         let mut signer = Signer::new(key)?;

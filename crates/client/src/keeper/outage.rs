@@ -8,7 +8,7 @@ use super::lease::Lease;
 use crate::Error;
 use crate::retry::full_jitter;
 
-/// The upper bound of the first wait after a failure, in addition to the client's retries.
+/// The upper bound of the first wait after a failure. The client has already retried by then.
 const FIRST_CEILING: Duration = Duration::from_secs(1);
 /// The upper bound of any wait while there is no lease.
 const HIGHEST_CEILING: Duration = Duration::from_secs(60);
@@ -58,14 +58,15 @@ impl Outage {
     }
 }
 
-/// The pause on top of `Retry-After` spreads out clients that got the same value.
+/// The wait of `Retry-After`, at most `longest`, plus `pause`, which spreads out clients that
+/// received the same value. Without `Retry-After`, only `pause`.
 fn honor_retry_after(error: &Error, longest: Duration, pause: Duration) -> Duration {
     error.retry_after().map_or(pause, |delay| delay.min(longest).saturating_add(pause))
 }
 
 /// The wait after a failure. While the lease runs, retries are fast at first, to save it. After it
-/// has ended, there is nothing left to save, and retries are about as frequent as heartbeats.
-/// Otherwise all clients would come back at once at the end of a long outage.
+/// has ended, there is nothing left to save, and retries are about as frequent as heartbeats. Fast
+/// retries of all clients would overload a service that comes back after a long outage.
 fn pause(failures: u32, highest: Duration, is_expired: bool, random: f64) -> Duration {
     if is_expired {
         highest.mul_f64(f64::midpoint(1.0, random))

@@ -4,7 +4,7 @@ use aurora_discovery_protocol::{Code, DeregisterRequest, HeartbeatRequest, Lease
 
 use crate::{Client, Error};
 
-/// What is needed to deregister a peer.
+/// A registration that may be released: the data for its deregistration.
 #[derive(Debug)]
 pub(super) struct HeldLease {
     pub(super) client: Client,
@@ -39,8 +39,9 @@ impl HeldLease {
     async fn deregister(&self) -> Result<(), Error> {
         let request = DeregisterRequest { peer_id: self.peer_id.clone(), lease_token: self.token.clone() };
         if self.token.is_some() {
-            // A deregistration with an old token counts as one without a token, and the address may
-            // prove it. A heartbeat with an old token is always refused.
+            // The service treats a deregistration with an old token like one without a token, and
+            // accepts it from the holder's address. It always refuses a heartbeat with an old
+            // token, so the heartbeat shows whether another client holds the id.
             let heartbeat = HeartbeatRequest {
                 lease_token: self.token.clone(),
                 ..HeartbeatRequest::new(self.peer_id.clone())

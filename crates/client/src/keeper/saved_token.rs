@@ -7,7 +7,7 @@ use tokio::task::spawn_blocking;
 
 use crate::{Error, TokenFile};
 
-/// A token file whose content is known.
+/// A token file, and the token that it contains now.
 #[derive(Debug)]
 pub(super) struct SavedToken {
     file: TokenFile,

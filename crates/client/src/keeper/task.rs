@@ -1,4 +1,20 @@
 //! The keeper's task: registers the peer, renews its lease, and recovers from failures.
+//!
+//! The task is a loop. Each step registers the peer, updates its registration or sends a heartbeat.
+//! The outcome determines the wait before the next step:
+//!
+//! - After a success: the interval that the service requested, shortened by a random jitter. No
+//!   wait if the registration has to be updated.
+//! - If the service no longer knows the peer, or another client has taken over the id: no wait, and
+//!   the next step tries to register the peer.
+//! - If the service refuses a registration because another client holds the id: the time in
+//!   `Retry-After`, which may be the rest of that client's lease, but at most 300 s, plus a random
+//!   wait.
+//! - After any other failure: a random wait whose upper bound doubles with each failure, plus
+//!   `Retry-After`. The `outage` module has the bounds.
+//!
+//! The loop ends when the service permanently refuses a registration, or when the event handler
+//! panics.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -19,21 +35,22 @@ use super::saved_token::SavedToken;
 use super::{Ended, Event};
 use crate::{Client, Error, Signer};
 
-/// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. Peers that
-/// started together spread out over time, and no heartbeat is sent late.
+/// How much earlier than requested a heartbeat may be sent, as a ratio of the interval. The jitter
+/// spreads out peers that started together. It never makes a heartbeat late.
 const INTERVAL_JITTER: f64 = 0.1;
 
 /// The task that sends the requests.
 pub(super) struct Task<F> {
     client: Client,
-    /// The registration, with the current token. `token_only` is as the service last accepted it.
+    /// The registration that is sent, with the current token. While the peer is registered,
+    /// `token_only` is the value that the service accepted.
     registration: RegisterRequest,
     on_event: F,
     state: State,
     outage: Option<Outage>,
     saved_token: Option<SavedToken>,
     observed_address: ObservedAddress,
-    /// What signs the registrations, if they are signed.
+    /// Signs the registrations. `None` if they are not signed.
     signer: Option<Signer>,
     /// Whether a live registration from the same address may be replaced without its token.
     may_replace: bool,
@@ -41,8 +58,8 @@ pub(super) struct Task<F> {
     was_taken_over: bool,
     /// Whether [`Event::Secured`] was reported for this registration.
     is_secured: bool,
-    /// Whether the last update failed. A heartbeat has to succeed before the next one, because the
-    /// service may refuse the update while it would renew the lease.
+    /// Whether the last update failed. The next update then waits until a heartbeat has succeeded:
+    /// if the service refuses updates, the keeper must still renew the lease.
     update_failed: bool,
 }
 
@@ -51,7 +68,7 @@ pub(super) struct Task<F> {
 enum State {
     /// The peer is not registered.
     Absent,
-    /// The result of the last registration is unknown.
+    /// A registration was sent, and its result is unknown, because no response has arrived.
     Unresolved,
     /// Another client holds the id.
     HeldByAnother,
@@ -116,7 +133,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
     async fn keep(&mut self) -> Result<Infallible, Error> {
         loop {
             let pause = self.step().await?;
-            // A timer waits for the next millisecond even if the time is zero.
+            // tokio rounds the deadline of a timer up to the next millisecond, so even a zero wait
+            // would take time.
             if !pause.is_zero() {
                 sleep(pause).await;
             }
@@ -139,10 +157,12 @@ impl<F: FnMut(Event) + Send> Task<F> {
     }
 
     async fn register(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
-        // Normally the first registration is not token-only. A crash before the token is on disk
-        // would make the id unusable, also for this peer, until its reservation ends.
+        // The first registration is normally not token-only: after a crash before the token is on
+        // disk, no client, not even this peer, could use the id until its reservation ends.
         let must_yield = match &self.signer {
-            // The key proves the holder, but another client that has it must not be replaced.
+            // A signature would replace even another client that has the same key, such as a copy
+            // of this program. After a takeover, the keeper therefore registers only if the id is
+            // free.
             Some(_) if self.was_taken_over => {
                 held_by_another(&self.client, &self.registration).await?.map_or(Ok(false), Err)?
             }
@@ -164,7 +184,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ok((lease, Some(Event::Registered(Box::new(response)))))
     }
 
-    /// Sends a registration, signed if there is a key. The response has the token of the peer.
+    /// Sends a registration, signed if there is a key. The returned response to a signed
+    /// registration has the signer's token.
     async fn send(&mut self, request: RegisterRequest) -> Result<RegisterResponse, Error> {
         let Some(signer) = &mut self.signer else { return self.client.register(&request).await };
         let mut response = signer.register(&self.client, &request).await?;
@@ -175,7 +196,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
     /// Whether the registration differs from what it should be: it is token-only exactly if the
     /// token is on disk, and it lists the address at which the service sees the peer.
     fn needs_update(&self, lease: Lease) -> bool {
-        // A signature protects more than a token-only registration does.
+        // A signed registration is not made token-only, because the signature protects the name
+        // already.
         let differs = self.signer.is_none() && self.registration.token_only != self.is_saved();
         !self.update_failed && (differs || self.observed_address.has_moved(lease.ttl))
     }
@@ -197,7 +219,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
 
     async fn renew(&mut self, sent_at: Instant) -> Result<(Lease, Option<Event>), Error> {
         let RegisterRequest { peer_id, lease_token, discover, .. } = self.registration.clone();
-        let request = HeartbeatRequest { peer_id, lease_token, discover };
+        let request = HeartbeatRequest { lease_token, discover, ..HeartbeatRequest::new(peer_id) };
         let response = self.client.heartbeat(&request).await?;
         if self.registration.address.is_none() {
             self.observed_address.heartbeat(response.observed_address);
@@ -295,8 +317,9 @@ impl<F: FnMut(Event) + Send> Task<F> {
         let may_hold = match self.state {
             State::Absent => false,
             State::HeldByAnother => return Ok(()),
-            // Without its token, a registration of another client at the same address would be
-            // removed. The keeper's own ends by itself.
+            // It is unknown whether the id belongs to this keeper or to another client at the same
+            // address, whose registration a deregistration without a token would remove. If it is
+            // the keeper's own, its lease ends by itself.
             State::Unresolved if !self.may_replace && self.registration.lease_token.is_none() => {
                 return Ok(());
             }
@@ -322,8 +345,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         }
     }
 
-    /// Calls the event handler. It is not called again after a panic, which ends the task, so that
-    /// it cannot observe its own broken state.
+    /// Calls the event handler. A panic in it ends the task, and the handler is not called again,
+    /// because its state may be inconsistent.
     fn notify(&mut self, event: Event) -> Result<(), Error> {
         catch_unwind(AssertUnwindSafe(|| (self.on_event)(event)))
             .map_err(|payload| Error::HandlerPanicked { message: panic_message(&*payload) })

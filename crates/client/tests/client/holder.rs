@@ -57,7 +57,7 @@ async fn a_peer_whose_id_was_taken_over_reports_it_and_registers_again_when_the_
     }
     let before = server.received().len();
     taken.store(false, Ordering::Relaxed);
-    // One refusal may have been on its way.
+    // One more refusal may have been in transit when `taken` changed.
     let event = match events.recv().await {
         Some(Event::Refused { retry_in: Some(_), .. }) => {
             clock.advance(60).await;
@@ -67,7 +67,8 @@ async fn a_peer_whose_id_was_taken_over_reports_it_and_registers_again_when_the_
     };
     assert!(matches!(event, Some(Event::Registered(_))), "{event:?}");
     assert!(matches!(events.recv().await, Some(Event::Recovered { .. })));
-    // Its old token would have been refused by another holder.
+    // Each attempt has the old token, so that the service refuses it while another client holds the
+    // id.
     let attempts = server.received().split_off(before);
     assert!(attempts.iter().all(|received| received.body.contains(r#""lease_token":"the-token""#)));
 }
@@ -98,7 +99,7 @@ async fn a_peer_that_was_taken_over_is_not_deregistered() {
     let clock = Clock::pause();
     let taken = Arc::new(AtomicBool::new(false));
     let server = service(&taken).await;
-    // It stops after it has noticed.
+    // The keeper stops after it has noticed the takeover.
     let (keeper, mut events) = keep(&server);
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));
     taken.store(true, Ordering::Relaxed);
@@ -107,7 +108,7 @@ async fn a_peer_that_was_taken_over_is_not_deregistered() {
     assert!(matches!(events.recv().await, Some(Event::Refused { .. })));
     keeper.stop().await.unwrap();
     assert!(events.recv().await.is_none());
-    // It stops before it could notice.
+    // The keeper stops before it could notice the takeover.
     taken.store(false, Ordering::Relaxed);
     let (keeper, mut events) = keep(&server);
     assert!(matches!(events.recv().await, Some(Event::Registered(_))));

@@ -52,7 +52,7 @@ async fn a_rate_limited_keeper_waits_as_told_and_does_not_register_again() {
         "/register" => registered_as(300, 1, "the-token", "127.0.0.1"),
         "/heartbeat" if n == 1 => {
             let body = r#"{"error":"too many requests","code":"rate_limited"}"#;
-            // The wait is of real time, since the server has a real socket.
+            // The test waits in real time, because the server has a real socket.
             Action::Respond(429, &[("retry-after", "1")], body.to_owned())
         }
         _ => renewed(300),

@@ -45,14 +45,14 @@ async fn a_peer_that_two_heartbeats_saw_at_a_new_address_registers_there_at_most
     let Some(Event::Moved { from, to }) = events.recv().await else { panic!("not moved") };
     assert_eq!([from, to], [HOME, AWAY].map(|address| address.parse::<IpAddr>().unwrap()));
     assert!(registrations(&server)[1].body.contains(r#""lease_token":"the-token""#));
-    // Back home, but less than a lease after it has moved.
+    // The peer is back at its first address, less than a lease after it moved.
     *address.lock().unwrap() = HOME;
     for _ in 0..2 {
         clock.advance(100).await;
         assert!(matches!(events.recv().await, Some(Event::Renewed(_))));
     }
     assert_eq!(registrations(&server).len(), 2);
-    // The registration takes the place of the heartbeat that is due.
+    // The keeper registers in place of the heartbeat that is due.
     clock.advance(100).await;
     assert!(matches!(events.recv().await, Some(Event::Moved { .. })));
     assert_eq!(registrations(&server).len(), 3);

@@ -56,8 +56,8 @@ pub(crate) fn keep_with(
     Ok((keeper, events))
 }
 
-/// A clock that only the test moves. tokio moves a paused clock whenever all tasks wait, also when
-/// they wait for the network, unless a blocking task runs.
+/// A clock that only the test moves. By itself, tokio moves a paused clock whenever all tasks wait,
+/// even for the network. A running blocking task prevents that.
 pub(crate) struct Clock {
     _running: mpsc::Sender<()>,
 }

@@ -12,7 +12,8 @@ const TTL: u32 = 300;
 const INTERVAL: u32 = 100;
 const HOME: &str = "192.0.2.1";
 
-/// A service that keeps a token that it knows, as the API says, and otherwise returns `new_token`.
+/// A service that accepts everything, and whose registrations get the token `new_token`. It calls
+/// `before` before each response.
 async fn service(
     new_token: &'static str,
     mut before: impl FnMut(usize, &Received) + Send + 'static,
@@ -88,8 +89,8 @@ async fn a_new_token_replaces_the_one_in_the_file() {
     assert!(bodies(&server)[1].contains(r#""lease_token":"second","token_only":true"#));
 }
 
-/// The directory disappears while the first registration is on its way, so that its token cannot be
-/// written: the state after a crash at that moment.
+/// Deletes the directory during the first registration, so that its token cannot be written. This
+/// is the state after a crash at that moment.
 async fn registered_without_a_saved_token(path: &Path) -> ScriptedServer {
     let directory = path.parent().unwrap().to_owned();
     service("first", move |n, _| {

@@ -8,6 +8,7 @@ use super::EmbeddedStore;
 use crate::changes::ChangeFigures;
 use crate::index::Counts;
 use crate::journal::{JournalFigures, SYNC_BUCKETS_MICROS};
+use crate::mail::MailFigures;
 
 impl EmbeddedStore {
     pub(super) fn all_figures(&self) -> Vec<StoreMetric> {
@@ -17,6 +18,7 @@ impl EmbeddedStore {
             figures.extend(self.checkpoint_gauges());
         }
         figures.extend(self.change_figures());
+        figures.extend(self.mail_figures());
         figures
     }
 
@@ -27,6 +29,17 @@ impl EmbeddedStore {
             gauge("changes_bytes", "Memory that the changes in the change log use, in bytes", bytes as f64),
             gauge("watchers", "Open watchers of changes", watchers as f64),
             counter("wakeups", "Times that a change woke a waiting watcher", wakeups),
+        ]
+    }
+
+    fn mail_figures(&self) -> [StoreMetric; 5] {
+        let MailFigures { waiting, bytes, delivered, acknowledged, expired } = self.mail.figures();
+        [
+            gauge("mail_waiting", "Messages that wait for their receivers", waiting as f64),
+            gauge("mail_bytes", "Bytes that messages count against the limit of memory", bytes as f64),
+            counter("mail_delivered", "Messages put into a mailbox", delivered),
+            counter("mail_acknowledged", "Messages that their receivers acknowledged", acknowledged),
+            counter("mail_expired", "Messages deleted because no receiver acknowledged them", expired),
         ]
     }
 

@@ -17,6 +17,7 @@ use crate::block_file::BlockFile;
 use crate::disk::{Disk, StdDisk};
 use crate::index::{Index, Keys, ParsedRecord, Undo};
 use crate::journal::{Hooks, Journal, JournalOptions, OpenError, RecoveryReport};
+use crate::mail::MailStore;
 use load::load;
 
 /// The options of a store.
@@ -137,7 +138,8 @@ impl EmbeddedStore {
         blocks: BlockFile,
         restored: RestoreReport,
     ) -> Self {
-        Self { shared, journal, checkpointer: Arc::default(), blocks: Arc::new(blocks), restored }
+        let blocks = Arc::new(blocks);
+        Self { shared, journal, checkpointer: Arc::default(), blocks, mail: MailStore::default(), restored }
     }
 }
 

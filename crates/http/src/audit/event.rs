@@ -77,8 +77,9 @@ impl Audited {
     /// change anything nor lack a key, and about rates, which would fill it.
     pub(crate) fn of_refusal(route: Route, failure: &Failure, body: &[u8]) -> Option<Self> {
         let scope = route.scope()?;
+        let changes_peers = scope != Scope::Read && !matches!(route, Route::Mail | Route::Mailbox);
         let lacks_key = matches!(failure.refusal.code, Code::Unauthorized | Code::Forbidden);
-        if failure.refusal.code == Code::RateLimited || (scope == Scope::Read && !lacks_key) {
+        if failure.refusal.code == Code::RateLimited || (!changes_peers && !lacks_key) {
             return None;
         }
         Some(Self { peer_id: peer_in(body), ..Action::Refused.into() })

@@ -2,7 +2,7 @@
 
 use aurora_discovery_protocol::{
     Heartbeat, HeartbeatRequest, HeartbeatResponse, HeartbeatResult, HeartbeatsRequest, HeartbeatsResponse,
-    PeerId,
+    Mail, PeerId,
 };
 use aurora_discovery_registry::{Error, GrantedLease, Writes};
 use axum::response::Response;
@@ -11,6 +11,7 @@ use super::context::Context;
 use super::inline_page::InlinePage;
 use crate::audit::RefusedPeers;
 use crate::error::Failure;
+use crate::mail::listed;
 use crate::rate::Charge;
 use crate::received::RequestBody;
 use crate::response::json_with_peers;
@@ -22,11 +23,12 @@ pub(crate) async fn heartbeat(context: Context, RequestBody(body): RequestBody) 
     }
 }
 
-async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Failure> {
+async fn one(context: Context, mut request: HeartbeatRequest) -> Result<Response, Failure> {
     // An invalid cursor must fail the request before the lease is renewed.
-    let page = InlinePage::begin(&context, request.discover, Writes::Renewals(1)).await?;
+    let page = InlinePage::begin(&context, request.discover.take(), Writes::Renewals(1)).await?;
     let token = request.lease_token.as_ref();
     let lease = context.registry().heartbeat(&request.peer_id, token, &context.caller, context.now).await?;
+    let mail = waiting_mail(&context, &request).await;
     let (peers, figures) = page.finish(&context).await?;
     context.metrics().renewed([&lease]);
     let response = HeartbeatResponse {
@@ -37,9 +39,20 @@ async fn one(context: Context, request: HeartbeatRequest) -> Result<Response, Fa
         ttl_seconds: lease.ttl,
         heartbeat_interval_seconds: lease.heartbeat_interval_seconds,
         observed_address: Some(context.caller.address),
+        mail,
         page: figures,
     };
     json_with_peers(peers, &response)
+}
+
+/// The messages that wait for the peer, if the heartbeat asks for them. The lease is renewed already,
+/// so that a failure only leaves them out.
+async fn waiting_mail(context: &Context, request: &HeartbeatRequest) -> Option<Vec<Mail>> {
+    let token = request.lease_token.as_ref().filter(|_| request.mail)?;
+    let (peer, acknowledged) = (&request.peer_id, request.acknowledge.as_slice());
+    let letters =
+        context.registry().collect_mail(peer, token, acknowledged, &context.caller, context.now).await;
+    letters.ok().map(|letters| listed(letters, context.now))
 }
 
 async fn many(context: Context, request: HeartbeatsRequest) -> Result<Response, Failure> {

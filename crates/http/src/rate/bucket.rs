@@ -39,10 +39,18 @@ impl<K: Hash + Eq + Clone> Buckets<K> {
     pub(crate) fn new(rate: Rate, factor: u32) -> Option<Self> {
         let per_second = NonZeroU32::new(rate.per_second.saturating_mul(factor))?;
         let burst = NonZeroU32::new(rate.burst.saturating_mul(factor)).unwrap_or(NonZeroU32::MIN);
-        let quota = Quota::per_second(per_second).allow_burst(burst);
+        Some(Self::of(Quota::per_second(per_second).allow_burst(burst)))
+    }
+
+    /// Buckets of `count` tokens, which fill in a minute.
+    pub(crate) fn per_minute(count: u32) -> Self {
+        Self::of(Quota::per_minute(NonZeroU32::new(count).unwrap_or(NonZeroU32::MIN)))
+    }
+
+    fn of(quota: Quota) -> Self {
         let states = States::default();
         let limiter = RateLimiter::new(quota, States(states.0.clone()), Elapsed::default());
-        Some(Self { limiter, states, quota })
+        Self { limiter, states, quota }
     }
 
     /// Takes `count` tokens, or returns how long it takes until they are there. A count above the

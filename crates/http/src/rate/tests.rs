@@ -142,3 +142,25 @@ async fn a_refusal_says_when_the_bucket_has_enough_tokens() {
     assert_eq!(take(3).unwrap_err().retry_after_seconds, Some(1));
     assert_eq!(take(2), Ok(()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_sender_has_thirty_messages_a_minute_even_without_other_rates() {
+    let rates = Rates::new(None);
+    let [one, other] = ["a", "b"].map(|name| PeerId::parse(name).unwrap());
+    let accepted = |sender: &PeerId| (0..100).filter(|_| rates.send_mail(sender).is_ok()).count();
+    assert_eq!((accepted(&one), accepted(&other)), (30, 30));
+    let refusal = rates.send_mail(&one).unwrap_err();
+    assert_eq!((refusal.refusal.code, refusal.retry_after_seconds), (Code::RateLimited, Some(2)));
+    advance(Duration::from_secs(10)).await;
+    assert_eq!(accepted(&one), 5);
+    advance(Duration::from_secs(70)).await;
+    rates.forget_idle_sources();
+    assert_eq!(rates.senders.keys(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_sends_as_many_messages_as_sixteen_senders() {
+    let rates = Rates::new(Some(LIMITS));
+    let mail = |address: &str| rates.accepted(Charge::Mail, [address.to_owned()], 1_000);
+    assert_eq!((mail("203.0.113.7"), mail("203.0.113.8"), mail("127.0.0.1")), (480, 480, 1_000));
+}

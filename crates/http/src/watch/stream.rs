@@ -13,7 +13,6 @@ use std::time::Duration;
 use aurora_discovery_registry::{WatchRead, Watcher};
 use bytes::Bytes;
 use hyper::body::{Body, Frame};
-use tokio::sync::watch;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::budget::{Account, OverBudget};
@@ -52,7 +51,7 @@ impl EventStream {
         permit: Share,
         keep_alive: Duration,
         account: Account,
-        mut end: watch::Receiver<bool>,
+        end: impl Future<Output = ()> + Send + 'static,
         metrics: Arc<Metrics>,
         connection: Option<StreamGuard>,
     ) -> Self {
@@ -68,12 +67,7 @@ impl EventStream {
         Self {
             preface: Some(frame::preface(&watching.cursor(), fresh)),
             watching,
-            end: Some(Box::pin(async move {
-                // The sender is gone, so nothing will end the stream.
-                if end.wait_for(|end| *end).await.is_err() {
-                    std::future::pending::<()>().await;
-                }
-            })),
+            end: Some(Box::pin(end)),
             timer: Box::pin(sleep(keep_alive)),
             pausing: false,
             keep_alive,

@@ -13,6 +13,7 @@ mod holders;
 mod keys;
 mod limits;
 mod log;
+mod mail;
 mod metrics;
 mod network;
 mod open_network;

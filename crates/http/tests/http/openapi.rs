@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use aurora_discovery_http::Route;
 use aurora_discovery_protocol::{
     Address, Archetype, Archetypes, BlockReason, BlockRequest, Code, DiscoverRequest, HeartbeatEntries,
-    LeaseToken, MAX_BODY_BYTES, Metadata, NetworkResponse, PeerId,
+    LeaseToken, MAX_BODY_BYTES, MailboxRequest, Metadata, NetworkResponse, PeerId, SignedMessage,
 };
 use aurora_discovery_registry::Limits;
 use http::Method;
@@ -95,6 +95,18 @@ fn the_document_lists_each_error_code_under_its_status() {
         ("deregister", "403", &["not_holder", "blocked", "forbidden"]),
         ("deregister", "404", &["peer_not_registered"]),
         ("deregister", "413", &["body_too_large"]),
+        ("mail", "400", &["invalid_body", "invalid_field", "invalid_parameter"]),
+        ("mail", "401", &["unauthorized", "invalid_signature", "stale_signature"]),
+        ("mail", "403", &["not_holder", "blocked", "forbidden"]),
+        ("mail", "404", &["peer_not_registered"]),
+        ("mail", "409", &["no_mailbox", "repeated_message"]),
+        ("mail", "501", &["not_available_here"]),
+        ("mail", "503", &["unavailable"]),
+        ("mailbox", "401", &["unauthorized"]),
+        ("mailbox", "403", &["not_holder", "blocked", "forbidden"]),
+        ("mailbox", "404", &["peer_not_registered"]),
+        ("mailbox", "409", &["no_mailbox"]),
+        ("mailbox", "503", &["unavailable"]),
         ("discover", "400", &["invalid_parameter", "invalid_cursor", "cursor_expired"]),
         ("discover", "401", &["unauthorized"]),
         ("discover", "403", &["forbidden"]),
@@ -133,7 +145,11 @@ fn the_document_lists_each_error_code_under_its_status() {
             BTreeSet::from(["method_not_allowed".to_owned()]),
             "{method} {path}"
         );
-        let limited: &[&str] = if is_free(path) { &[] } else { &["rate_limited"] };
+        let limited: &[&str] = match path {
+            _ if is_free(path) => &[],
+            "/mail" => &["mailbox_full", "rate_limited"],
+            _ => &["rate_limited"],
+        };
         let limited: BTreeSet<_> = limited.iter().map(|code| (*code).to_owned()).collect();
         assert_eq!(codes(operation, "429"), limited, "{method} {path}");
         assert_eq!(codes(operation, "500"), BTreeSet::from(["internal".to_owned()]), "{method} {path}");
@@ -172,6 +188,11 @@ fn the_bounds_in_the_document_match_the_code() {
         (
             &schemas["NetworkResponse"]["properties"]["archetypes"]["maxItems"],
             NetworkResponse::MAX_ARCHETYPES,
+        ),
+        (&schemas["SignedMessage"]["maxLength"], SignedMessage::MAX_LEN),
+        (
+            &schemas["MailboxRequest"]["properties"]["wait_seconds"]["maximum"],
+            MailboxRequest::MAX_WAIT_SECONDS as usize,
         ),
         (&schemas["BlockReason"]["maxLength"], BlockReason::MAX_CHARS),
         (

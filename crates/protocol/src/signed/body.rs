@@ -10,8 +10,8 @@ use crate::request::{discover, lease_token};
 use crate::{DiscoverBounds, DiscoverRequest, Invalid, LeaseToken, Refusal, RegisterRequest, Ttl};
 
 /// The keys that a signed registration must have in its payload, and not beside `signed`.
-const SIGNED_KEYS: [&str; 7] =
-    ["peer_id", "address", "port", "archetypes", "metadata", "ttl_seconds", "token_only"];
+const SIGNED_KEYS: [&str; 8] =
+    ["peer_id", "address", "port", "archetypes", "metadata", "ttl_seconds", "token_only", "mail"];
 
 /// The body of `/register`.
 #[derive(Clone, Debug, PartialEq, Eq)]

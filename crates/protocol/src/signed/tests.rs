@@ -55,6 +55,22 @@ fn a_signed_registration_round_trips() {
 }
 
 #[test]
+fn a_signed_registration_may_ask_for_a_mailbox() {
+    for mail in [true, false] {
+        let record =
+            SignedRecord::sign(&RegisterRequest { mail, ..registration() }, &terms(5), &key(1)).unwrap();
+        assert_eq!(SignedRecord::has_mailbox(record.as_str()), mail);
+        assert_eq!(record.content(TTL).unwrap().registration.mail, mail);
+    }
+    for no_record in ["", "a.b.c", "a.e30.c", "a.eyJtYWlsIjo3fQ.c"] {
+        assert!(!SignedRecord::has_mailbox(no_record), "{no_record}");
+    }
+    let payload = format!(r#"{{"peer_id":"p","seq":1,"iat":1,"token_hash":"{}","mail":1}}"#, hash());
+    let refusal = SignedRecord::parse(&jws(&header(), &payload)).unwrap().content(TTL).unwrap_err();
+    assert_eq!(refusal.field.as_deref(), Some("signed.mail"));
+}
+
+#[test]
 fn secrets_are_left_out_of_what_is_signed() {
     let lease_token = Some(crate::LeaseToken::parse("secret").unwrap());
     let secret = RegisterRequest { lease_token, token_only: true, ..registration() };
@@ -194,6 +210,7 @@ fn a_body_is_signed_or_not() {
     assert!(matches!(read(r#"{"peer_id":"p","signed":null}"#).unwrap(), RegisterBody::Unsigned(_)));
     let both = read(&body.replace('}', r#","peer_id":"p"}"#)).unwrap_err();
     assert_eq!(both.field.as_deref(), Some("peer_id"));
+    assert_eq!(read(&body.replace('}', r#","mail":true}"#)).unwrap_err().field.as_deref(), Some("mail"));
     let number = read(r#"{"signed":7}"#).unwrap_err();
     assert_eq!(number.field.as_deref(), Some("signed"));
 }

@@ -53,6 +53,19 @@ macro_rules! for_each_conformance_case {
                 a_sweep_does_not_change_any_response
                 a_second_sweep_finds_nothing_to_do
                 a_closed_store_is_unavailable;
+            mail:
+                a_message_waits_until_it_is_acknowledged
+                messages_wait_in_the_order_in_which_they_were_sent
+                a_message_waits_for_its_receiver_alone
+                a_message_waits_for_a_minute
+                a_session_is_refused_again_for_two_minutes
+                a_mailbox_has_eight_messages_and_two_of_one_sender
+                a_mailbox_has_sixteen_kibibytes
+                a_source_has_four_messages_in_a_mailbox
+                concurrent_messages_stay_within_the_bounds
+                an_acknowledgement_and_a_message_at_once_lose_nothing
+                a_signal_tells_of_messages_that_arrive
+                a_store_knows_live_and_dormant_peers_and_their_records;
             holder:
                 another_client_can_neither_replace_nor_deregister_a_live_peer
                 a_refusal_reports_the_end_of_the_lease

@@ -5,6 +5,7 @@
 mod biased;
 mod blocks;
 mod fairness;
+mod mail;
 mod peer_life;
 mod reference;
 mod signed;
@@ -12,8 +13,9 @@ mod signed;
 use std::panic::AssertUnwindSafe;
 
 use aurora_discovery_registry::conformance::{
-    address, bounds, census, diverse, enumeration, fill, growth, holder, known, lifecycle, model, network,
-    operator, page, proof, race, restart, sampling, signed as signed_cases, token_only, unproven, values,
+    address, bounds, census, diverse, enumeration, fill, growth, holder, known, lifecycle,
+    mail as mail_cases, model, network, operator, page, proof, race, restart, sampling,
+    signed as signed_cases, token_only, unproven, values,
 };
 use futures_util::FutureExt as _;
 use reference::{Fault, Reference};
@@ -155,6 +157,13 @@ mod a_fault_is_detected {
         NamesNoLeftKeys by operator::the_key_that_locks_a_name_is_known_while_it_does as a_key_of_a_deregistered_peer_that_is_forgotten;
         ReplacesAnyBlocks by operator::the_list_of_blocks_is_replaced_only_in_its_version as a_list_of_blocks_that_is_overwritten;
         RestartForgetsBlocks by operator::the_list_of_blocks_survives_a_restart as a_restart_that_forgets_blocks;
+        MailIsReadOnce by mail_cases::a_message_waits_until_it_is_acknowledged as a_message_that_is_read_once;
+        MailNeverExpires by mail_cases::a_message_waits_for_a_minute as a_message_that_never_expires;
+        MailForgetsSessions by mail_cases::a_session_is_refused_again_for_two_minutes as a_session_that_is_forgotten;
+        MailRefusesNothing by mail_cases::a_mailbox_has_eight_messages_and_two_of_one_sender as a_mailbox_that_drops_messages;
+        MailRefusesNothing by mail_cases::a_mailbox_has_sixteen_kibibytes as a_mailbox_that_drops_long_messages;
+        MailForAll by mail_cases::a_message_waits_for_its_receiver_alone as a_mailbox_that_peers_share;
+        MailOfAnySource by mail_cases::a_source_has_four_messages_in_a_mailbox as a_source_that_fills_a_mailbox;
         RestartForgetsTokens by restart::the_holder_is_recognized_after_a_restart as a_restart_that_forgets_tokens;
     }
 }

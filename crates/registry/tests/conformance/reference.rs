@@ -2,6 +2,7 @@
 
 mod admission;
 mod fault;
+mod mail;
 mod proof;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,9 +15,9 @@ use aurora_discovery_protocol::{
 };
 use aurora_discovery_registry::conformance::{Guarantees, Restart, Scale, Subject};
 use aurora_discovery_registry::{
-    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Lock, Page, Position, Proof, PutRequest,
-    PutResult, Query, Removal, Renewal, SignedPeer, Source, Standing, Store, StoreError, Swept, Total,
-    choose_diverse, is_subject,
+    BlockList, Census, Claim, Enumeration, Evicted, Holder, Limits, Lock, Mailbox, Mailboxes, Page, Position,
+    Proof, PutRequest, PutResult, Query, Removal, Renewal, SignedPeer, Source, Standing, Store, StoreError,
+    Swept, Total, choose_diverse, is_subject,
 };
 use tokio::sync::Barrier;
 use tokio::time::timeout;
@@ -67,6 +68,7 @@ pub(crate) struct Reference {
     peers: Arc<Mutex<Peers>>,
     closed: Arc<Mutex<bool>>,
     blocks: Arc<Mutex<BlockList>>,
+    mailboxes: Arc<Mutex<BTreeMap<PeerId, Mailbox>>>,
     /// Whether it claims that other processes share the peers.
     shared: bool,
     /// Two puts with the fault `ChecksThenActs` wait here for each other after their checks.
@@ -81,6 +83,7 @@ impl Reference {
             peers: Arc::default(),
             closed: Arc::default(),
             blocks: Arc::default(),
+            mailboxes: Arc::default(),
             shared: false,
             checked: Arc::new(Barrier::new(2)),
         }
@@ -507,6 +510,10 @@ impl Store for Reference {
 
     fn sees_every_change(&self) -> bool {
         !self.shared
+    }
+
+    fn mailboxes(&self) -> Option<&dyn Mailboxes> {
+        Some(self)
     }
 
     async fn close(&self) -> Result<(), StoreError> {

@@ -65,7 +65,7 @@ struct Follower<'a> {
     listed: Option<(PageInfo, Timestamp)>,
     /// The stream of changes. Without it, the list is requested repeatedly.
     stream: Option<Watch>,
-    /// Whether the list has to be requested, although there is a stream.
+    /// Whether the list has to be requested again, although there is a stream.
     must_list: bool,
     /// Whether something has changed since the last frame.
     has_changed: bool,
@@ -75,7 +75,7 @@ struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     fn new(client: &'a Client, request: DiscoverRequest, args: &'a DiscoverArgs) -> Self {
-        // The stream tells neither renewals, which the full view shows, nor other samples.
+        // The stream does not report renewals, which the full view shows, and it draws no samples.
         let is_streamed = !(args.full || args.is_sample());
         Self {
             client,
@@ -142,7 +142,7 @@ impl<'a> Follower<'a> {
         Ok(())
     }
 
-    /// The sample that is requested, or else all peers that match.
+    /// Requests a sample if the arguments ask for one, and otherwise all peers that match.
     async fn request_list(&self) -> Result<(Vec<Peer>, PageInfo, Timestamp), Error> {
         let first =
             if self.args.is_sample() { Some(self.client.discover(&self.request).await?) } else { None };

@@ -11,9 +11,9 @@ use super::stop;
 use crate::failure::{Failure, warn};
 use crate::signal::ForwardedSignals;
 
-/// What shells add to the number of the signal that ended a program.
+/// As in shells, the exit code of a program that a signal ended is this plus the signal's number.
 const ENDED_BY_SIGNAL: u8 = 128;
-/// The exit code of a program of which the system tells neither a code nor a signal.
+/// The exit code if the system reports neither a code nor a signal.
 const ENDED_WITHOUT_CODE: u8 = 1;
 
 /// Runs `command` until it ends, and then deregisters the peer. If the registration is permanently

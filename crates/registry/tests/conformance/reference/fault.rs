@@ -118,6 +118,15 @@ pub(crate) enum Fault {
     ChecksThenActs,
     SweepEvictsDormant,
     WorksWhenClosed,
+    /// Collecting a message deletes it.
+    MailIsReadOnce,
+    MailNeverExpires,
+    MailForgetsSessions,
+    /// A message that a mailbox has no room for is dropped in silence.
+    MailRefusesNothing,
+    /// All peers have one mailbox.
+    MailForAll,
+    MailOfAnySource,
     RestartLosesLease,
     RestartForgetsTokens,
 }

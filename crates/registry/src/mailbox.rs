@@ -1,0 +1,230 @@
+//! The mailbox of one peer: the messages that wait for it, and the rules that bound them.
+//!
+//! Every store keeps one [`Mailbox`] for each receiver, and changes it by its methods only.
+
+use std::collections::VecDeque;
+
+use aurora_discovery_protocol::{MailId, PeerId, Timestamp};
+use sha2::{Digest, Sha256};
+
+use crate::Source;
+
+/// The maximum number of messages in a mailbox.
+const MAX_LETTERS: usize = 8;
+/// The maximum size of all messages in a mailbox, in bytes: four of the longest.
+const MAX_BYTES: usize = 16 * 1024;
+/// How many of the messages one sender may have there: an offer, and the answer to one that crossed it.
+const MAX_OF_SENDER: usize = 2;
+/// How many of them one source may have there, whatever names it sends under, so that no source
+/// alone can keep a mailbox full. Loopback is exempt.
+const MAX_OF_SOURCE: usize = 4;
+/// How many sessions a mailbox remembers. A receiver of more within two minutes has to remember them
+/// itself.
+const MAX_SEEN: usize = 64;
+
+/// A message that waits for its receiver.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// What the receiver acknowledges it by.
+    pub id: MailId,
+    /// The sender.
+    pub from: PeerId,
+    /// The source of the request that sent it.
+    pub source: Source,
+    /// Which session of the sender it is part of.
+    pub sid: SidHash,
+    /// The message, a compact JWS.
+    pub message: Box<str>,
+    /// When it was sent.
+    pub sent_at: Timestamp,
+}
+
+/// A sender and a session of it. A receiver is sent one message of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SidHash(u64);
+
+/// The result of delivering a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The message waits for its receiver.
+    Delivered,
+    /// The receiver was sent a message of this session before.
+    Repeated,
+    /// The mailbox has no room for the message, or for another message of its sender.
+    MailboxFull,
+    /// The source of the sender has its maximum of messages in this mailbox, or in all.
+    SourceFull,
+    /// The store has no room for messages.
+    StoreFull,
+}
+
+/// The messages that wait for one receiver, in the order in which they were sent, and the sessions
+/// that it was sent a message of.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mailbox {
+    letters: VecDeque<Letter>,
+    seen: VecDeque<Seen>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Seen {
+    sid: SidHash,
+    source: Source,
+    at: Timestamp,
+}
+
+impl SidHash {
+    /// The hash of a sender and a session.
+    pub fn of(from: &PeerId, sid: &str) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(from.as_str());
+        // A space is in no id.
+        hash.update(" ");
+        hash.update(sid);
+        let mut start = [0; 8];
+        start.copy_from_slice(&hash.finalize()[..8]);
+        Self(u64::from_be_bytes(start))
+    }
+}
+
+impl Letter {
+    /// How long a message waits, in milliseconds. A peer that is offered a connection later than this
+    /// would answer to one that has given up.
+    pub const LIFE_MILLIS: u64 = 60_000;
+
+    /// The memory that it takes while it waits, in bytes.
+    pub fn bytes(&self) -> usize {
+        size_of::<Self>() + self.from.as_str().len() + self.message.len()
+    }
+
+    fn is_over(&self, now: Timestamp) -> bool {
+        now.millis_since(self.sent_at) >= Self::LIFE_MILLIS
+    }
+}
+
+impl Mailbox {
+    /// How long a session is remembered, in milliseconds.
+    pub const SEEN_MILLIS: u64 = 120_000;
+    /// What a session that is remembered counts for in a store, in bytes. It includes a whole mailbox,
+    /// because each has a session.
+    pub const SEEN_BYTES: usize = 512;
+
+    /// Adds a message, if the bounds permit it.
+    pub fn deliver(&mut self, letter: Letter, now: Timestamp) -> Delivery {
+        self.forget(now);
+        if self.seen.iter().any(|seen| seen.sid == letter.sid) {
+            return Delivery::Repeated;
+        }
+        let count =
+            |is_like: &dyn Fn(&Letter) -> bool| self.letters.iter().filter(|one| is_like(one)).count();
+        let bytes: usize = self.letters.iter().map(|one| one.message.len()).sum();
+        if self.letters.len() >= MAX_LETTERS
+            || bytes + letter.message.len() > MAX_BYTES
+            || count(&|one| one.from == letter.from) >= MAX_OF_SENDER
+        {
+            return Delivery::MailboxFull;
+        }
+        if !letter.source.is_loopback() && count(&|one| one.source == letter.source) >= MAX_OF_SOURCE {
+            return Delivery::SourceFull;
+        }
+        if self.seen.len() >= MAX_SEEN {
+            self.seen.pop_front();
+        }
+        self.seen.push_back(Seen { sid: letter.sid, source: letter.source, at: letter.sent_at });
+        self.letters.push_back(letter);
+        Delivery::Delivered
+    }
+
+    /// Deletes the messages with these ids. Returns their number.
+    pub fn acknowledge(&mut self, ids: &[MailId]) -> usize {
+        let before = self.letters.len();
+        self.letters.retain(|letter| !ids.contains(&letter.id));
+        before - self.letters.len()
+    }
+
+    /// The messages that wait, in the order in which they were sent.
+    pub fn letters(&self, now: Timestamp) -> impl Iterator<Item = &Letter> {
+        self.letters.iter().filter(move |letter| !letter.is_over(now))
+    }
+
+    /// Deletes what is too old. Returns the number of messages that were deleted.
+    pub fn forget(&mut self, now: Timestamp) -> usize {
+        let before = self.letters.len();
+        self.letters.retain(|letter| !letter.is_over(now));
+        self.seen.retain(|seen| now.millis_since(seen.at) < Self::SEEN_MILLIS);
+        before - self.letters.len()
+    }
+
+    /// The number of messages in the mailbox, with those that are too old.
+    pub fn waiting(&self) -> usize {
+        self.letters.len()
+    }
+
+    /// When [`Mailbox::forget`] next has something to delete. `None` if the mailbox is empty and
+    /// remembers no session.
+    pub fn next_end(&self) -> Option<Timestamp> {
+        let letters = self.letters.iter().map(|letter| letter.sent_at.plus_millis(Letter::LIFE_MILLIS));
+        let seen = self.seen.iter().map(|seen| seen.at.plus_millis(Self::SEEN_MILLIS));
+        letters.chain(seen).min()
+    }
+
+    /// What each source has in the mailbox, in bytes. A source may be there several times.
+    pub fn shares(&self) -> impl Iterator<Item = (Source, usize)> {
+        let letters = self.letters.iter().map(|letter| (letter.source, letter.bytes()));
+        letters.chain(self.seen.iter().map(|seen| (seen.source, Self::SEEN_BYTES)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn letter(number: u64, from: &str, at: u64) -> Letter {
+        let from = PeerId::parse(from).unwrap();
+        Letter {
+            id: MailId::new(number),
+            sid: SidHash::of(&from, &number.to_string()),
+            from,
+            source: Source::of("127.0.0.1".parse().unwrap()),
+            message: "m".into(),
+            sent_at: Timestamp::from_secs(at),
+        }
+    }
+
+    #[test]
+    fn a_session_is_of_one_sender() {
+        let hash = |from: &str, sid| SidHash::of(&PeerId::parse(from).unwrap(), sid);
+        assert_eq!(hash("a", "bc"), hash("a", "bc"));
+        assert!(hash("a", "bc") != hash("ab", "c") && hash("a", "bc") != hash("b", "bc"));
+    }
+
+    #[test]
+    fn a_mailbox_remembers_a_bounded_number_of_sessions() {
+        let mut mailbox = Mailbox::default();
+        let now = Timestamp::from_secs(0);
+        for number in 0..=MAX_SEEN as u64 {
+            assert_eq!(mailbox.deliver(letter(number, "a", 0), now), Delivery::Delivered);
+            assert_eq!(mailbox.acknowledge(&[MailId::new(number)]), 1);
+        }
+        assert_eq!(mailbox.seen.len(), MAX_SEEN);
+        assert_eq!(mailbox.deliver(letter(1, "a", 0), now), Delivery::Repeated);
+        assert_eq!(mailbox.deliver(letter(0, "a", 0), now), Delivery::Delivered, "forgotten");
+    }
+
+    #[test]
+    fn the_next_end_is_that_of_a_message_and_then_of_its_session() {
+        let mut mailbox = Mailbox::default();
+        assert_eq!(mailbox.next_end(), None);
+        mailbox.deliver(letter(1, "a", 10), Timestamp::from_secs(10));
+        assert_eq!(mailbox.shares().count(), 2);
+        for (end, shares) in [(70, 1), (130, 0)] {
+            let end = Timestamp::from_secs(end);
+            assert_eq!(mailbox.next_end(), Some(end));
+            mailbox.forget(end.minus_millis(1));
+            assert_eq!(mailbox.next_end(), Some(end));
+            mailbox.forget(end);
+            assert_eq!(mailbox.shares().count(), shares);
+        }
+        assert_eq!(mailbox, Mailbox::default());
+    }
+}
