@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aurora_discovery_protocol::{Archetype, PeerId, Timestamp};
-use aurora_discovery_registry::{Limits, Query, StoreError};
+use aurora_discovery_registry::{Limits, Query, StoreClock, StoreError};
 use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::cache::{DormantPeers, LastCensus, SnapshotCache};
-use crate::clock::StoreClock;
 use crate::counters::Counters;
 use crate::estimate::{SizeEstimates, scale, to_u64};
 use crate::expression::Expression;

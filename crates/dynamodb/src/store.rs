@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use aurora_discovery_protocol::{PeerId, Subject, Timestamp};
 use aurora_discovery_registry::{
     BlockList, Census, Claim, Enumeration, Evicted, ExportPage, Import, Limits, Page, PeerState, Position,
-    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreError, StoreMetric, Swept,
+    PutRequest, PutResult, Query, Removal, Renewal, Store, StoreClock, StoreError, StoreMetric, Swept,
 };
 use aws_sdk_dynamodb::Client;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, StreamExt as _};
 use tokio::time::Instant;
 
-use crate::clock::{DateReader, StoreClock};
+use crate::clock::{DateReader, RESOLUTION};
 use crate::core::Core;
 use crate::counters::{Counters, Units};
 use crate::failure::unavailable;
@@ -79,7 +79,7 @@ impl DynamoStore {
     )]
     pub fn new(client: Client, options: DynamoOptions, limits: &Limits) -> Self {
         let counters = Arc::new(Counters::default());
-        let clock = Arc::new(StoreClock::default());
+        let clock = Arc::new(StoreClock::new(RESOLUTION));
         let dated = client.config().to_builder().interceptor(DateReader(Arc::clone(&clock)));
         let client = Client::from_conf(dated.build());
         let table = Table::new(client, options.table.clone(), Arc::clone(&counters));

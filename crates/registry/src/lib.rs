@@ -24,6 +24,8 @@ mod signed;
 mod source;
 mod standing;
 mod store;
+#[cfg(feature = "store-clock")]
+mod store_clock;
 mod web_origin;
 
 #[cfg(feature = "conformance")]
@@ -50,4 +52,6 @@ pub use store::{
     ArchetypeCensus, BlockList, Census, Enumeration, Evicted, ExceededLimit, PutRequest, PutResult, Removal,
     Renewal, Store, StoreError, Swept,
 };
+#[cfg(feature = "store-clock")]
+pub use store_clock::{Moment, StoreClock};
 pub use web_origin::{OriginHash, WebOrigin};

@@ -14,6 +14,10 @@ pub struct ValkeyArgs {
     /// The file with the password, if it is not in the URL.
     #[arg(long, env = "AURORA_VALKEY_PASSWORD_FILE", value_name = "FILE")]
     pub valkey_password_file: Option<PathBuf>,
+    /// The file with the certificates of the authorities (PEM) that are trusted with TLS, instead of those
+    /// that the system trusts.
+    #[arg(long, env = "AURORA_VALKEY_CA_FILE", value_name = "FILE")]
+    pub valkey_ca_file: Option<PathBuf>,
     /// The name of the registry on the server, which may hold several.
     #[arg(long, env = "AURORA_VALKEY_NAME", default_value = "default", value_name = "NAME")]
     pub valkey_name: String,
@@ -46,15 +50,23 @@ impl ValkeyArgs {
             )));
         };
         let mut options = aurora_discovery_valkey::ValkeyOptions::new(url);
-        if let Some(file) = &self.valkey_password_file {
+        let read = |file: &Option<PathBuf>, setting| {
+            let Some(file) = file else { return Ok(None) };
             let unreadable = |error| {
-                let name = sources.name("valkey_password_file");
+                let name = sources.name(setting);
                 crate::SettingError::new(format!("{name}: {} can't be read: {error}", file.display()))
             };
-            let password = std::fs::read_to_string(file).map_err(unreadable)?;
+            std::fs::read(file).map(Some).map_err(unreadable)
+        };
+        if let Some(password) = read(&self.valkey_password_file, "valkey_password_file")? {
+            let password = String::from_utf8(password).map_err(|_| {
+                let name = sources.name("valkey_password_file");
+                crate::SettingError::new(format!("{name}: the password is not text"))
+            })?;
             // Editors add a line end.
             options.password = Some(password.trim_end_matches(['\r', '\n']).to_owned());
         }
+        options.ca_certificates = read(&self.valkey_ca_file, "valkey_ca_file")?;
         options.name.clone_from(&self.valkey_name);
         options.replicas = self.valkey_replicas;
         options.weak_durability = self.valkey_weak_durability;
@@ -87,6 +99,7 @@ mod tests {
         let set = options(&[
             "--valkey-url=valkeys://host",
             &format!("--valkey-password-file={}", file.display()),
+            &format!("--valkey-ca-file={}", file.display()),
             "--valkey-name=dev",
             "--valkey-replicas=1",
             "--valkey-weak-durability",
@@ -95,8 +108,11 @@ mod tests {
         let set = set.unwrap();
         assert_eq!((set.url.as_str(), set.password.as_deref()), ("valkeys://host", Some("secret")));
         assert_eq!((set.name.as_str(), set.replicas, set.weak_durability), ("dev", 1, true));
-        let unreadable =
-            options(&["--valkey-url=redis://host", "--valkey-password-file=/no/file"]).unwrap_err();
-        assert!(unreadable.contains("--valkey-password-file: /no/file can't be read"), "{unreadable}");
+        assert_eq!(set.ca_certificates.as_deref(), Some(&b"secret\n"[..]));
+        for setting in ["--valkey-password-file", "--valkey-ca-file"] {
+            let unreadable =
+                options(&["--valkey-url=redis://host", &format!("{setting}=/no/file")]).unwrap_err();
+            assert!(unreadable.contains(&format!("{setting}: /no/file can't be read")), "{unreadable}");
+        }
     }
 }

@@ -4,9 +4,9 @@
 use aurora_discovery_registry::{BlockList, StoreError};
 use redis::{Pipeline, Value};
 
+use crate::confirmation::LAST_MILLIS;
 use crate::failure::{may_have_taken_effect, unavailable};
 use crate::shared::Shared;
-use crate::writer::LAST_CONFIRM_MILLIS;
 
 const REPLACE: &str = include_str!("script/replace_blocks.lua");
 const VERSION_FIELD: &str = "version";
@@ -30,10 +30,7 @@ pub(crate) async fn replace(shared: &Shared, text: &str, version: u64) -> Result
     let mut pipeline = Pipeline::new();
     pipeline.cmd("EVAL").arg(REPLACE).arg(1).arg(&shared.keys.blocks).arg(version).arg(text);
     let confirmation = shared.confirmation();
-    if let Some(confirmation) = confirmation {
-        confirmation.push(&mut pipeline, LAST_CONFIRM_MILLIS);
-    }
-    let count = 1 + usize::from(confirmation.is_some());
+    let count = 1 + confirmation.map_or(0, |first| first.push_first(&mut pipeline, LAST_MILLIS));
     let sent = connection.send_packed_commands(&pipeline, 0, count).await;
     let mut replies = sent.map_err(|error| may_have_taken_effect(&error.to_string()))?.into_iter();
     let is_replaced = match replies.next() {
@@ -42,7 +39,7 @@ pub(crate) async fn replace(shared: &Shared, text: &str, version: u64) -> Result
         _ => return Err(may_have_taken_effect("the script returned no number")),
     };
     if let Some(confirmation) = confirmation.filter(|_| is_replaced) {
-        confirmation.check(replies.next()).map_err(|cause| may_have_taken_effect(&cause))?;
+        confirmation.check(replies.last()).map_err(|cause| may_have_taken_effect(&cause))?;
     }
     Ok(is_replaced)
 }

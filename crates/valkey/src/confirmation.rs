@@ -4,6 +4,14 @@ use redis::{Pipeline, Value};
 
 use crate::options::ValkeyOptions;
 
+/// How long the server may wait at first, in milliseconds, until the replicas have the changes in memory.
+const MEMORY_MILLIS: u32 = 256;
+/// How long the server may wait for disks and replicas at first, in milliseconds. It asks the replicas
+/// once each time, and a replica that has not synced its disk by then reports that only a second later.
+pub(crate) const FIRST_MILLIS: u32 = 4;
+/// How long it may wait in the end, each time twice as long as before.
+pub(crate) const LAST_MILLIS: u32 = 1_024;
+
 /// What confirms a registration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Confirmation {
@@ -23,7 +31,24 @@ impl Confirmation {
         }
     }
 
-    /// Adds the command, which waits for at most `millis` milliseconds.
+    /// Adds the commands that follow the changes, the last of which confirms them. Returns their number.
+    ///
+    /// A replica that is asked together with the changes responds before it has synced its disk. So the
+    /// primary first waits until enough replicas have the changes in memory: what it asks them then,
+    /// they read after they have synced. `millis` is how long the last command waits at most.
+    pub(crate) fn push_first(self, pipeline: &mut Pipeline, millis: u32) -> usize {
+        let asks_replicas = match self {
+            Self::Disks { replicas } if replicas > 0 => {
+                pipeline.cmd("WAIT").arg(replicas).arg(MEMORY_MILLIS);
+                true
+            }
+            _ => false,
+        };
+        self.push(pipeline, millis);
+        1 + usize::from(asks_replicas)
+    }
+
+    /// Adds the command that confirms, which waits for at most `millis` milliseconds.
     pub(crate) fn push(self, pipeline: &mut Pipeline, millis: u32) {
         match self {
             Self::Disks { replicas } => pipeline.cmd("WAITAOF").arg(1).arg(replicas).arg(millis),
@@ -73,6 +98,24 @@ mod tests {
         let memory = Confirmation::Memory { replicas: 2 };
         assert_eq!(memory.check(Some(Value::Int(2))), Ok(()));
         assert!(memory.check(Some(Value::Int(1))).is_err());
+    }
+
+    #[test]
+    fn replicas_are_asked_for_their_disks_after_they_have_the_changes_in_memory() {
+        let commands = |confirmation: Confirmation| {
+            let mut pipeline = Pipeline::new();
+            let count = confirmation.push_first(&mut pipeline, FIRST_MILLIS);
+            let name = |command: &redis::Cmd| match command.args_iter().next() {
+                Some(redis::Arg::Simple(name)) => String::from_utf8_lossy(name).into_owned(),
+                _ => String::new(),
+            };
+            let names: Vec<_> = pipeline.cmd_iter().map(name).collect();
+            assert_eq!(names.len(), count);
+            names
+        };
+        assert_eq!(commands(Confirmation::Disks { replicas: 1 }), ["WAIT", "WAITAOF"]);
+        assert_eq!(commands(Confirmation::Disks { replicas: 0 }), ["WAITAOF"]);
+        assert_eq!(commands(Confirmation::Memory { replicas: 1 }), ["WAIT"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::sentinel::{SentinelClient, SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _, RedisResult,
-    TlsMode,
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _,
+    RedisConnectionInfo, RedisResult, TlsCertificates, TlsMode,
 };
 use tokio::sync::Mutex;
 
@@ -29,8 +29,8 @@ pub(crate) enum Connector {
 #[derive(Debug, PartialEq, Eq)]
 struct SentinelUrl<'a> {
     tls: bool,
-    user: Option<&'a str>,
-    password: Option<&'a str>,
+    /// `user`, or `user:password`, as in the URL.
+    credentials: &'a str,
     hosts: Vec<(&'a str, u16)>,
     service: &'a str,
     database: i64,
@@ -43,14 +43,12 @@ impl Connector {
             let client = sentinel_client(options)?;
             return Ok(Self::Sentinel(Box::new(Mutex::new(client))));
         }
-        let invalid =
-            |error: redis::RedisError| OpenError(format!("the URL of Valkey is not valid: {error}"));
-        let mut info: ConnectionInfo = options.url.as_str().into_connection_info().map_err(invalid)?;
-        if let Some(password) = &options.password {
-            let settings = info.redis_settings().clone().set_password(password);
-            info = info.set_redis_settings(settings);
-        }
-        Ok(Self::Direct(Box::new(Client::open(info).map_err(invalid)?)))
+        let info = info(options, &options.url)?;
+        let client = match certificates(options)? {
+            Some(certificates) => Client::build_with_tls(info, certificates),
+            None => Client::open(info),
+        };
+        Ok(Self::Direct(Box::new(client.map_err(invalid)?)))
     }
 
     /// Connects to the primary. `response_timeout` is for each command.
@@ -69,6 +67,28 @@ impl Connector {
             _ => Err(unexpected("the server is not the primary")),
         }
     }
+}
+
+fn invalid(error: redis::RedisError) -> OpenError {
+    OpenError(format!("the URL of Valkey is not valid: {error}"))
+}
+
+/// The parts of the URL of one server, with the password of the options.
+fn info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo, OpenError> {
+    let info: ConnectionInfo = url.into_connection_info().map_err(invalid)?;
+    let Some(password) = &options.password else { return Ok(info) };
+    let settings = info.redis_settings().clone().set_password(password);
+    Ok(info.set_redis_settings(settings))
+}
+
+/// The authorities that are trusted instead of the system's.
+fn certificates(options: &ValkeyOptions) -> Result<Option<TlsCertificates>, OpenError> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
+    let Some(pem) = &options.ca_certificates else { return Ok(None) };
+    if !pem.windows(BEGIN.len()).any(|window| window == BEGIN) {
+        return Err(OpenError("the file of trusted authorities has no certificate in PEM format".to_owned()));
+    }
+    Ok(Some(TlsCertificates { client_tls: None, root_cert: Some(pem.clone()) }))
 }
 
 fn sentinel_client(options: &ValkeyOptions) -> Result<SentinelClient, OpenError> {
@@ -92,14 +112,20 @@ fn sentinel_client(options: &ValkeyOptions) -> Result<SentinelClient, OpenError>
     });
     let mut builder = SentinelClientBuilder::new(hosts, url.service, SentinelServerType::Master)?
         .set_client_to_redis_db(url.database);
-    if let Some(user) = url.user {
+    let login = url.login(options)?;
+    if let Some(user) = login.username() {
         builder = builder.set_client_to_redis_username(user);
     }
-    if let Some(password) = options.password.as_deref().or(url.password) {
+    if let Some(password) = login.password() {
         builder = builder.set_client_to_redis_password(password);
     }
     if url.tls {
         builder = builder.set_client_to_redis_tls_mode(TlsMode::Secure);
+    }
+    if let Some(certificates) = certificates(options)? {
+        builder = builder
+            .set_client_to_redis_certificates(certificates.clone())
+            .set_client_to_sentinel_certificates(certificates);
     }
     Ok(builder.build()?)
 }
@@ -113,23 +139,23 @@ impl<'a> SentinelUrl<'a> {
             _ => return None,
         };
         let (authority, path) = rest.split_once('/')?;
-        let (credentials, hosts) =
-            authority.rsplit_once('@').map_or((None, authority), |(c, h)| (Some(c), h));
-        let (user, password) = match credentials.map(|text| text.split_once(':').unwrap_or((text, ""))) {
-            Some((user, password)) => (Some(user), Some(password)),
-            None => (None, None),
-        };
+        let (credentials, hosts) = authority.rsplit_once('@').unwrap_or(("", authority));
         let hosts = hosts.split(',').map(host_and_port).collect::<Option<Vec<_>>>()?;
         let (service, database) = path.split_once('/').unwrap_or((path, "0"));
-        let present = |text: Option<&'a str>| text.filter(|text| !text.is_empty());
         (!service.is_empty()).then_some(Self {
             tls,
-            user: present(user),
-            password: present(password),
+            credentials,
             hosts,
             service,
             database: database.parse().ok()?,
         })
+    }
+
+    /// The user and the password for the server, written as in the URL of one server.
+    fn login(&self, options: &ValkeyOptions) -> Result<RedisConnectionInfo, OpenError> {
+        let separator = if self.credentials.is_empty() { "" } else { "@" };
+        let url = format!("redis://{}{separator}localhost", self.credentials);
+        Ok(info(options, &url)?.redis_settings().clone())
     }
 }
 
@@ -151,13 +177,47 @@ mod tests {
     fn a_url_of_sentinels_names_hosts_and_a_service() {
         let url = SentinelUrl::parse("redis+sentinel://a:1,b,[2001:db8::1]:3/main").unwrap();
         assert_eq!(url.hosts, [("a", 1), ("b", 26_379), ("2001:db8::1", 3)]);
-        assert_eq!((url.service, url.database, url.tls, url.user), ("main", 0, false, None));
+        assert_eq!((url.service, url.database, url.tls, url.credentials), ("main", 0, false, ""));
         let url = SentinelUrl::parse("valkeys+sentinel://app:p@ss@a/main/2").unwrap();
-        assert_eq!((url.user, url.password, url.hosts), (Some("app"), Some("p@ss"), vec![("a", 26_379)]));
+        assert_eq!((url.credentials, url.hosts), ("app:p@ss", vec![("a", 26_379)]));
         assert_eq!((url.database, url.tls), (2, true));
         for other in ["redis+sentinel://a", "redis+sentinel://a/", "redis+sentinel:///main", "redis://a/main"]
         {
             assert_eq!(SentinelUrl::parse(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn a_login_is_in_the_url_and_its_password_may_be_elsewhere() {
+        let login = |url: &str, password: Option<&str>| {
+            let options = ValkeyOptions { password: password.map(str::to_owned), ..ValkeyOptions::new(url) };
+            let login = match SentinelUrl::parse(url) {
+                Some(sentinel) => sentinel.login(&options).unwrap(),
+                None => info(&options, url).unwrap().redis_settings().clone(),
+            };
+            (login.username().map(str::to_owned), login.password().map(str::to_owned))
+        };
+        let both = |user: Option<&str>, password: Option<&str>| {
+            (user.map(str::to_owned), password.map(str::to_owned))
+        };
+        for (scheme, path) in [("redis", ""), ("redis+sentinel", "/main")] {
+            let login =
+                |credentials: &str, password| login(&format!("{scheme}://{credentials}a{path}"), password);
+            assert_eq!(login("", None), both(None, None), "{scheme}");
+            assert_eq!(login("app:p%40s%2Fs@", None), both(Some("app"), Some("p@s/s")), "{scheme}");
+            assert_eq!(login("app@", Some("secret")), both(Some("app"), Some("secret")), "{scheme}");
+            assert_eq!(login(":url@", Some("file")), both(None, Some("file")), "{scheme}");
+        }
+    }
+
+    #[test]
+    fn authorities_need_tls_and_a_certificate() {
+        let refusal = |url: &str, pem: &str| {
+            let options = ValkeyOptions { ca_certificates: Some(pem.into()), ..ValkeyOptions::new(url) };
+            Connector::new(&options).err().unwrap().to_string()
+        };
+        assert!(refusal("rediss://a", "no certificate").contains("no certificate in PEM format"));
+        let plain = refusal("redis://a", "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n");
+        assert!(plain.contains("not valid"), "{plain}");
     }
 }

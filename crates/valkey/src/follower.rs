@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use aurora_discovery_embedded::replica::{Applied, RemoteState};
 use aurora_discovery_protocol::PeerId;
+use aurora_discovery_registry::Moment;
 use redis::aio::MultiplexedConnection;
 use redis::{RedisResult, Value};
 use tokio::time::Instant;
 
-use crate::clock::Moment;
 use crate::entry::{LogEntry, LoggedChange, Nonce, StreamId, array, bytes, peer_id};
 use crate::failure::{unavailable, unexpected};
 use crate::lease;
@@ -76,7 +76,7 @@ impl Follower {
     /// Reads what has been added to the log, or waits for it.
     async fn read(&mut self, connection: &mut MultiplexedConnection) -> RedisResult<()> {
         let Some(last) = self.last else { return Err(unexpected("no peers were read")) };
-        let asked_at = Instant::now();
+        let (asked_at, unseen) = (Instant::now(), self.shared.queue.unseen());
         let mut command = redis::cmd("XREAD");
         command.arg("COUNT").arg(MAX_ENTRIES).arg("BLOCK").arg(BLOCK_MILLIS);
         command.arg("STREAMS").arg(&self.shared.keys.log).arg(last.id.to_string());
@@ -99,6 +99,12 @@ impl Follower {
                 self.apply(connection, &entry).await?;
             }
             self.advance(Last { id: entry.id, nonce: Some(entry.nonce) });
+        }
+        if is_all && self.shared.queue.lacks_any(&unseen) {
+            // Another server became the primary without them, and its log continues where this process
+            // stopped reading.
+            tracing::warn!("the log lacks changes of this process; reading all peers again");
+            return self.load(connection).await;
         }
         if is_all {
             self.shared.set_current(asked_at);

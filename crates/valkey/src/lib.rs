@@ -2,7 +2,6 @@
 
 mod blocks;
 mod check;
-mod clock;
 mod confirmation;
 mod connection;
 mod counters;

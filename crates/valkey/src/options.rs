@@ -13,6 +13,9 @@ pub struct ValkeyOptions {
     pub url: String,
     /// The password, if it is not in the URL.
     pub password: Option<String>,
+    /// The certificates of the authorities that are trusted with TLS, in PEM format, instead of those
+    /// that the system trusts.
+    pub ca_certificates: Option<Vec<u8>>,
     /// The name of the registry. Registries with different names share a server without knowing of
     /// each other.
     pub name: String,
@@ -47,6 +50,7 @@ impl ValkeyOptions {
         Self {
             url: url.into(),
             password: None,
+            ca_certificates: None,
             name: "default".to_owned(),
             replicas: 0,
             weak_durability: false,

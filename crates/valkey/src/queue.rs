@@ -182,6 +182,18 @@ impl Queue {
         }
     }
 
+    /// The batches that the server has confirmed, and that have not come up in the log yet.
+    pub(crate) fn unseen(&self) -> Vec<Nonce> {
+        let state = self.state.lock();
+        state.sent.iter().filter(|(_, sent)| sent.acknowledged).map(|(nonce, _)| *nonce).collect()
+    }
+
+    /// Whether one of these has still not come up.
+    pub(crate) fn lacks_any(&self, unseen: &[Nonce]) -> bool {
+        let state = self.state.lock();
+        unseen.iter().any(|nonce| state.sent.contains_key(nonce))
+    }
+
     /// A batch without effect, or without a known effect. If it comes up in the log later, it counts
     /// as that of another process. Returns whether it has come up already.
     pub(crate) fn forget(&self, nonce: Nonce) -> bool {

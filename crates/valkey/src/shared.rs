@@ -8,12 +8,11 @@ use std::time::Duration;
 
 use aurora_discovery_embedded::replica::Replica;
 use aurora_discovery_protocol::Timestamp;
-use aurora_discovery_registry::{Limits, StoreError};
+use aurora_discovery_registry::{Limits, StoreClock, StoreError};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::clock::StoreClock;
 use crate::confirmation::Confirmation;
 use crate::connection::Connector;
 use crate::counters::Counters;
@@ -61,7 +60,7 @@ impl Shared {
             listed_for: Duration::from_secs(limits.ttl_default.as_secs().into()),
             replica: Replica::new(limits),
             queue: Queue::default(),
-            clock: StoreClock::default(),
+            clock: StoreClock::new(Duration::from_micros(1)),
             counters: Counters::default(),
             turn: tokio::sync::Mutex::default(),
             position: watch::Sender::default(),

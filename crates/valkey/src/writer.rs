@@ -9,6 +9,7 @@ use aurora_discovery_protocol::PeerId;
 use redis::aio::MultiplexedConnection;
 use redis::{Pipeline, RedisError, RedisResult, Value};
 
+use crate::confirmation::{FIRST_MILLIS, LAST_MILLIS};
 use crate::entry::{Nonce, StreamId, bytes};
 use crate::failure::{had_no_effect, is_refusal, may_have_taken_effect, unexpected};
 use crate::follower::stored_peer;
@@ -25,11 +26,6 @@ const EVICT: &str = "evict";
 const DELETE: &str = "delete";
 /// How long to wait before the next attempt to connect.
 const RECONNECT_DELAY: Duration = Duration::from_millis(100);
-/// How long the server may wait for disks and replicas at first, in milliseconds. It asks the replicas
-/// once each time, and a replica that has not synced its disk by then reports that only later.
-const FIRST_CONFIRM_MILLIS: u32 = 4;
-/// How long it may wait in the end, each time twice as long as before.
-pub(crate) const LAST_CONFIRM_MILLIS: u32 = 1_024;
 
 /// Writes what is in the queue.
 pub(crate) struct Writer {
@@ -132,10 +128,7 @@ impl Writer {
         for item in batch {
             push_arguments(&mut pipeline, item);
         }
-        if let Some(confirmation) = confirmation {
-            confirmation.push(&mut pipeline, FIRST_CONFIRM_MILLIS);
-        }
-        let count = 1 + usize::from(confirmation.is_some());
+        let count = 1 + confirmation.map_or(0, |first| first.push_first(&mut pipeline, FIRST_MILLIS));
         let replies = connection.send_packed_commands(&pipeline, 0, count).await.map_err(Failure::Unknown)?;
         let mut replies = replies.into_iter();
         let script = match replies.next() {
@@ -153,9 +146,9 @@ impl Writer {
         let mut reply = parse_reply(script, batch.len())
             .ok_or_else(|| Failure::Unknown(unexpected("the script returned another list")))?;
         if let Some(confirmation) = confirmation {
-            let mut durable = confirmation.check(replies.next());
-            let mut millis = FIRST_CONFIRM_MILLIS;
-            while durable.is_err() && millis < LAST_CONFIRM_MILLIS {
+            let mut durable = confirmation.check(replies.last());
+            let mut millis = FIRST_MILLIS;
+            while durable.is_err() && millis < LAST_MILLIS {
                 millis *= 2;
                 let mut again = Pipeline::new();
                 confirmation.push(&mut again, millis);

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use aurora_discovery_registry::{Limits, Renewal, Store as _, StoreError};
 use aurora_discovery_valkey::{ValkeyOptions, ValkeyStore};
+use support::proxy::{Fault, Proxy};
 use support::{
-    HOME, NOW, OwnServer, STORED, claim, connection, eventually, listed, open, peer, register, send,
+    HOME, NOW, OwnServer, STORED, claim, connection, eventually, listed, open, peer, register, registry_at,
+    send,
 };
 
 fn is_unavailable<T>(result: Result<T, StoreError>) -> String {
@@ -156,4 +158,40 @@ async fn a_server_that_would_delete_peers_or_has_no_disk_is_refused_at_the_start
         assert_eq!(opened.is_ok(), !setting.starts_with("maxmemory"), "{setting}");
         send(&mut connection, &format!("CONFIG SET {restored}")).await;
     }
+}
+
+/// Redis 7.0 has no WAITAOF, and reports that as this proxy does.
+#[tokio::test]
+async fn a_server_without_waitaof_is_refused_unless_weak_durability_is_accepted() {
+    let server = OwnServer::start().await;
+    let proxy = Proxy::start(server.port()).await;
+    proxy.inject(Fault::Reply("COMMAND", "*1\r\n*-1"));
+    refuses_without_the_flag(&registry_at(proxy.port())).await;
+}
+
+#[tokio::test]
+async fn redis_before_7_2_is_refused_unless_weak_durability_is_accepted() {
+    let program = "redis-server";
+    let version = std::process::Command::new(program).arg("--version").output();
+    let version = version.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    if !version.is_ok_and(|version| version.contains(" v=7.0.")) {
+        eprintln!("skipped: Redis 7.0 is not installed (Debian 12: apt-get install redis-server)");
+        return;
+    }
+    let server = OwnServer::run(program, &[]).await;
+    refuses_without_the_flag(&server.registry()).await;
+}
+
+/// The store opens a server without `WAITAOF` with the flag only, and works on it.
+async fn refuses_without_the_flag(options: &ValkeyOptions) {
+    let refused = ValkeyStore::open(options.clone(), Limits::default()).await.err().expect("refused");
+    let reason = refused.to_string();
+    assert!(reason.contains("no WAITAOF") && reason.contains("--valkey-weak-durability"), "{reason}");
+    let mut weak = options.clone();
+    weak.weak_durability = true;
+    let (one, other) = (open(&weak).await, open(&weak).await);
+    assert_eq!(register(&one, "p").await, STORED);
+    eventually("the other process has it", || async { listed(&other, NOW).await == Ok(1) }).await;
+    let renewed = other.renew(&peer("p"), &claim(HOME), NOW.plus_millis(200_000)).await;
+    assert!(matches!(renewed, Ok(Renewal::Renewed { .. })), "{renewed:?}");
 }

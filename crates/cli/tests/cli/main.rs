@@ -19,6 +19,8 @@ mod proxy;
 mod serve;
 mod setting;
 #[cfg(feature = "stand-in")]
+mod shared_store;
+#[cfg(feature = "stand-in")]
 mod shared_table;
 mod signed;
 mod time;

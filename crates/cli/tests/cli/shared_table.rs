@@ -3,32 +3,23 @@
 
 use std::ffi::OsStr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use aurora_discovery_client::{Client, ClientOptions, Error};
 use aurora_discovery_contract_tests::{Needs, Target};
-use aurora_discovery_protocol::{
-    Code, DeregisterRequest, DiscoverRequest, HeartbeatRequest, PeerId, RegisterRequest,
-};
+use aurora_discovery_protocol::{HeartbeatRequest, RegisterRequest};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::command::{Running, Service, run};
+use crate::shared_store::{LAG, client, id, ports, two_processes_share_a_peer, unused_name};
 use crate::time::libfaketime;
 use crate::transfer::moves_through_a_shared_store;
-
-/// The maximum delay until another process's write is visible.
-const LAG: Duration = Duration::from_secs(5);
 
 aurora_discovery_contract_tests::contract_suite!(serve);
 
 /// A new table, created by the command.
 fn table() -> String {
-    static TABLES: AtomicU32 = AtomicU32::new(0);
-    let (process, next) = (std::process::id(), TABLES.fetch_add(1, Ordering::Relaxed));
-    // The process id alone could also be that of an earlier process.
-    let name = format!("aurora-peers-serve-{process}-{:x}-{next}", fastrand::u64(..));
+    let name = unused_name("aurora-peers-serve");
     let created = run(&["create-table", "--table", &name, "--dynamodb-endpoint", &endpoint()]);
     assert_eq!((created.code, created.err.as_str()), (0, ""));
     name
@@ -62,46 +53,10 @@ async fn serve(needs: Needs) -> Option<Target> {
     Some(Target { has_change_log: false, ..Target::new(url, serving) })
 }
 
-fn client(url: &str) -> Client {
-    Client::new(ClientOptions::new(url)).unwrap()
-}
-
-fn id() -> PeerId {
-    PeerId::parse("peer").unwrap()
-}
-
-/// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
-/// the lag.
-async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
-    let started = Instant::now();
-    loop {
-        let is_last = started.elapsed() > LAG;
-        let listed = client.discover(&DiscoverRequest::new(1_000)).await.unwrap();
-        let ports: Vec<u16> = listed.page.peers.iter().map(|peer| peer.port).collect();
-        if satisfy(&ports) || is_last {
-            return ports;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_peer_registered_at_one_process_is_discovered_renewed_and_deregistered_at_another() {
     let table = table();
-    let ((one, _first), (other, _second)) = (start(&table), start(&table));
-    let (one, other) = (client(&one), client(&other));
-    assert_eq!(ports(&other, |_| true).await, [0_u16; 0]);
-
-    one.register(&RegisterRequest { port: 9_000, ..RegisterRequest::new(id()) }).await.unwrap();
-    assert_eq!(ports(&other, |ports| !ports.is_empty()).await, [9_000]);
-    other.heartbeat(&HeartbeatRequest::new(id())).await.unwrap();
-    other.deregister(&DeregisterRequest { peer_id: id(), lease_token: None }).await.unwrap();
-
-    assert_eq!(ports(&one, <[u16]>::is_empty).await, [0_u16; 0]);
-    let unknown = one.heartbeat(&HeartbeatRequest::new(id())).await.unwrap_err();
-    assert!(
-        matches!(&unknown, Error::Refused { body, .. } if body.code == Code::PeerNotRegistered),
-        "{unknown:?}"
-    );
+    two_processes_share_a_peer(|| start(&table)).await;
 }
 
 #[tokio::test]

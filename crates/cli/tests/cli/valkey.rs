@@ -1,29 +1,22 @@
 //! `serve --store valkey` as users start it: the HTTP test suite on a Valkey server, and two processes
 //! on one registry.
 
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::ffi::OsStr;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use aurora_discovery_client::{Client, ClientOptions, Error};
 use aurora_discovery_contract_tests::{Needs, Target};
-use aurora_discovery_protocol::{
-    Code, DeregisterRequest, DiscoverRequest, HeartbeatRequest, PeerId, RegisterRequest,
-};
 
-use crate::command::{Running, Service, run};
+use crate::command::{Running, Service, run, run_with};
+use crate::shared_store::{two_processes_share_a_peer, unused_name};
 use crate::transfer::moves_through_a_shared_store;
-
-/// The maximum delay until another process's write is visible.
-const LAG: Duration = Duration::from_secs(5);
 
 aurora_discovery_contract_tests::contract_suite!(serve);
 
 /// The name of a registry that no other test uses.
 fn registry() -> String {
-    static COUNT: AtomicU32 = AtomicU32::new(0);
-    let (process, next) = (std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-    // The process id alone could also be that of an earlier process.
-    format!("serve-{process}-{:x}-{next}", fastrand::u64(..))
+    unused_name("serve")
 }
 
 fn url() -> String {
@@ -50,43 +43,63 @@ async fn serve(needs: Needs) -> Option<Target> {
     Some(Target::new(url, serving))
 }
 
-fn client(url: &str) -> Client {
-    Client::new(ClientOptions::new(url)).unwrap()
-}
-
-fn id() -> PeerId {
-    PeerId::parse("peer").unwrap()
-}
-
-/// The ports of the peers that `client` lists: as soon as they satisfy the condition, or else after
-/// the lag.
-async fn ports(client: &Client, satisfy: impl Fn(&[u16]) -> bool) -> Vec<u16> {
-    let started = Instant::now();
-    loop {
-        let is_last = started.elapsed() > LAG;
-        let listed = client.discover(&DiscoverRequest::new(1_000)).await.unwrap();
-        let ports: Vec<u16> = listed.page.peers.iter().map(|peer| peer.port).collect();
-        if satisfy(&ports) || is_last {
-            return ports;
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_peer_registered_at_one_process_is_discovered_renewed_and_deregistered_at_another() {
     let registry = registry();
-    let ((one, _first), (other, _second)) = (start(&registry, &[]), start(&registry, &[]));
-    let (one, other) = (client(&one), client(&other));
-    one.register(&RegisterRequest { port: 9_000, ..RegisterRequest::new(id()) }).await.unwrap();
-    assert_eq!(ports(&other, |ports| !ports.is_empty()).await, [9_000]);
-    other.heartbeat(&HeartbeatRequest::new(id())).await.unwrap();
-    other.deregister(&DeregisterRequest { peer_id: id(), lease_token: None }).await.unwrap();
-    assert_eq!(ports(&one, <[u16]>::is_empty).await, [0_u16; 0]);
-    let unknown = one.heartbeat(&HeartbeatRequest::new(id())).await.unwrap_err();
-    assert!(
-        matches!(&unknown, Error::Refused { body, .. } if body.code == Code::PeerNotRegistered),
-        "{unknown:?}"
+    two_processes_share_a_peer(|| start(&registry, &[])).await;
+}
+
+/// Sends a command to the server, and expects `OK`.
+fn command(server: &str, line: &str) {
+    let mut server = TcpStream::connect(server.strip_prefix("redis://").unwrap()).unwrap();
+    server.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+    let mut reply = String::new();
+    BufReader::new(server).read_line(&mut reply).unwrap();
+    assert_eq!(reply, "+OK\r\n", "{line}");
+}
+
+/// Runs the line of the guide, and the service as the user that it creates: with the password in the
+/// environment, and in a file.
+#[tokio::test]
+async fn the_permissions_that_the_guide_lists_are_enough() {
+    let guide = include_str!("../../../../docs/operations.md");
+    let line = guide.lines().find(|line| line.starts_with("ACL SETUSER aurora on >PASSWORD ")).unwrap();
+    let (registry, url) = (registry(), url());
+    let line = line.replace("aurora on >PASSWORD", &format!("{registry} on >a/b"));
+    command(&url, &line.replace("NAME", &registry));
+
+    let login = |login: &str| url.replace("redis://", &format!("redis://{registry}{login}@"));
+    let arguments = ["--store", "valkey", "--valkey-name", &registry];
+    let in_environment = login(":a%2Fb");
+    let variables = [("AURORA_VALKEY_URL", OsStr::new(&in_environment))];
+    let directory = tempfile::tempdir().unwrap();
+    let (password, in_file) = (directory.path().join("password"), login(""));
+    std::fs::write(&password, "a/b\n").unwrap();
+    let password = ["--valkey-url", &in_file, "--valkey-password-file", password.to_str().unwrap()];
+
+    let is_first = AtomicBool::new(true);
+    two_processes_share_a_peer(|| {
+        let Service { endpoint, running } = if is_first.swap(false, Ordering::Relaxed) {
+            Service::start_with(&arguments, &variables)
+        } else {
+            Service::start(&[&arguments[..], &password].concat())
+        };
+        (endpoint, running)
+    })
+    .await;
+
+    let wrong = login(":wrong");
+    let refused = run_with(
+        &[&["serve", "--listen", "127.0.0.1:0"], &arguments[..]].concat(),
+        &[("AURORA_VALKEY_URL", &wrong)],
     );
+    assert_eq!(refused.code, 1, "{}", refused.err);
+    assert!(
+        refused.err.contains("uthentication failed") && !refused.err.contains("wrong"),
+        "{}",
+        refused.err
+    );
+    command(&url, &format!("ACL SETUSER {registry} off"));
 }
 
 #[test]

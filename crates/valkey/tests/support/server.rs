@@ -2,6 +2,9 @@
 #![allow(dead_code, reason = "each test uses a part")]
 #![allow(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "proxy.rs"]
+pub(crate) mod proxy;
+
 use std::env;
 use std::net::TcpListener;
 use std::process::{self, Child, Command, Stdio};
@@ -29,6 +32,11 @@ pub(crate) const TTL: Ttl = Ttl::from_secs(300);
 /// The options of a registry that no other test uses. Its time is the caller's.
 pub(crate) fn fresh_registry() -> ValkeyOptions {
     registry_on(env::var(URL).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_URL"))
+}
+
+/// The same on a server or a proxy at a port of this machine.
+pub(crate) fn registry_at(port: u16) -> ValkeyOptions {
+    registry_on(format!("redis://127.0.0.1:{port}"))
 }
 
 fn registry_on(url: String) -> ValkeyOptions {
@@ -115,8 +123,13 @@ pub(crate) async fn eventually<F: Future<Output = bool>>(what: &str, condition: 
     tokio::time::timeout(LONG, waiting).await.unwrap_or_else(|_| panic!("{what}"));
 }
 
+fn valkey() -> String {
+    env::var(SERVER).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_SERVER")
+}
+
 /// A server of one test.
 pub(crate) struct OwnServer {
+    program: String,
     process: Child,
     directory: TempDir,
     port: u16,
@@ -124,22 +137,40 @@ pub(crate) struct OwnServer {
 
 impl OwnServer {
     pub(crate) async fn start() -> Self {
+        Self::run(&valkey(), &[]).await
+    }
+
+    /// A replica, which has all data of the primary when this returns.
+    pub(crate) async fn replica_of(primary: &Self) -> Self {
+        let port = primary.port.to_string();
+        let replica = Self::run(&valkey(), &["--replicaof", "127.0.0.1", &port]).await;
+        eventually("the replica is synced", || async {
+            let mut connection = connection(&replica.registry()).await;
+            let info: String = redis::cmd("INFO").query_async(&mut connection).await.expect("it is up");
+            info.contains("master_link_status:up")
+        })
+        .await;
+        replica
+    }
+
+    /// Another server with the same protocol.
+    pub(crate) async fn run(program: &str, more: &[&str]) -> Self {
         let port =
             TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port").port();
         let directory = tempfile::tempdir().expect("a directory");
-        let process = Self::spawn(&directory, port);
-        let server = Self { process, directory, port };
+        let process = Self::spawn(program, &directory, port, more);
+        let server = Self { program: program.to_owned(), process, directory, port };
         server.wait_until_ready().await;
         server
     }
 
-    fn spawn(directory: &TempDir, port: u16) -> Child {
-        let program = env::var(SERVER).expect("`scripts/valkey run` sets AURORA_TEST_VALKEY_SERVER");
+    fn spawn(program: &str, directory: &TempDir, port: u16, more: &[&str]) -> Child {
         Command::new(program)
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--appendfsync", "always"])
             .args(["--port", &port.to_string(), "--loglevel", "warning"])
             .arg("--dir")
             .arg(directory.path())
+            .args(more)
             .stdout(Stdio::null())
             .spawn()
             .expect("the server starts")
@@ -152,12 +183,16 @@ impl OwnServer {
     }
 
     pub(crate) async fn restart(&mut self) {
-        self.process = Self::spawn(&self.directory, self.port);
+        self.process = Self::spawn(&self.program, &self.directory, self.port, &[]);
         self.wait_until_ready().await;
     }
 
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     pub(crate) fn registry(&self) -> ValkeyOptions {
-        registry_on(format!("redis://127.0.0.1:{}", self.port))
+        registry_at(self.port)
     }
 
     pub(crate) fn registry_named(&self, name: &str) -> ValkeyOptions {

@@ -1,0 +1,237 @@
+//! The time of a shared store, carried on this machine's monotonic clock.
+//!
+//! Processes that share a store have to agree on the time, or one whose clock is a day ahead would
+//! end all leases. So no process uses its own wall clock. The registry itself takes the time as an
+//! argument; this is for stores whose server tells it.
+//!
+//! The monotonic clock of Linux stops while the machine is suspended. There the time since the last
+//! sample is also measured by `CLOCK_BOOTTIME`, which continues.
+
+use std::time::Duration;
+
+use aurora_discovery_protocol::Timestamp;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// How old the last sample may be before a new one should be taken. Within this time, monotonic
+/// clocks of different machines drift apart by less than a millisecond.
+const REFRESH: Duration = Duration::from_secs(10);
+/// How old the last sample may be before changes fail. By then the server has not responded for so
+/// long that they would fail anyway, unless its responses do not tell the time.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// The clock of a shared store. It has no time before the first sample.
+#[derive(Debug)]
+pub struct StoreClock {
+    /// The unit in which the server tells the time: the time may be up to one unit later.
+    resolution: Duration,
+    last: Mutex<Option<Sample>>,
+}
+
+/// The time of the server at a moment, since the epoch.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    time: Duration,
+    at: Moment,
+}
+
+/// A moment on the clocks of this machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
+    monotonic: Instant,
+    /// The time since the machine started, suspensions included. Zero where the system has no such
+    /// clock.
+    since_boot: Duration,
+}
+
+impl Moment {
+    /// This moment.
+    pub fn now() -> Self {
+        Self { monotonic: Instant::now(), since_boot: since_boot() }
+    }
+
+    /// The time since an earlier moment. The two clocks differ by the time for which the machine
+    /// was suspended.
+    fn since(self, earlier: Self) -> Duration {
+        let awake = self.monotonic.saturating_duration_since(earlier.monotonic);
+        awake.max(self.since_boot.saturating_sub(earlier.since_boot))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn since_boot() -> Duration {
+    use rustix::time::{ClockId, clock_gettime};
+    Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn since_boot() -> Duration {
+    Duration::ZERO
+}
+
+impl StoreClock {
+    /// The clock of a server that tells the time in units of `resolution`.
+    pub fn new(resolution: Duration) -> Self {
+        Self { resolution, last: Mutex::default() }
+    }
+
+    /// The time; the epoch before the first sample.
+    pub fn now(&self) -> Timestamp {
+        let time = self.last.lock().map_or(Duration::ZERO, |sample| sample.carried_to(Moment::now()));
+        Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// Whether the last sample is so old that a new one should be taken.
+    pub fn needs_sample(&self) -> bool {
+        self.is_older_than(REFRESH, Moment::now())
+    }
+
+    /// Whether the last sample is too old for changes.
+    pub fn is_stale(&self) -> bool {
+        self.is_older_than(MAX_AGE, Moment::now())
+    }
+
+    /// Whether there has been a sample.
+    pub fn is_set(&self) -> bool {
+        self.last.lock().is_some()
+    }
+
+    fn is_older_than(&self, age: Duration, now: Moment) -> bool {
+        self.last.lock().is_none_or(|sample| now.since(sample.at) >= age)
+    }
+
+    /// Takes the time that the server told, since the epoch, in response to a request that was sent
+    /// at `sent` and responded to at `received`.
+    pub fn observe(&self, told: Duration, sent: Moment, received: Moment) {
+        // The server told the time at some moment between the two.
+        let latest = told + self.resolution + received.since(sent);
+        let mut last = self.last.lock();
+        let time = match *last {
+            None => told + (latest - told) / 2,
+            // Responses to concurrent requests may come in any order.
+            Some(sample) if sample.at.monotonic > received.monotonic => return,
+            // A time that the sample does not contradict stays as it is, so that the clock is steady
+            // although the server tells it in whole units.
+            Some(sample) => sample.carried_to(received).clamp(told, latest),
+        };
+        *last = Some(Sample { time, at: received });
+    }
+}
+
+impl Sample {
+    fn carried_to(self, now: Moment) -> Duration {
+        self.time + now.since(self.at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOLD: Duration = Duration::from_secs(1_759_406_400);
+    const RESOLUTION: Duration = Duration::from_secs(1);
+
+    impl Moment {
+        fn after(self, elapsed: Duration) -> Self {
+            Self { monotonic: self.monotonic + elapsed, since_boot: self.since_boot + elapsed }
+        }
+
+        fn after_a_suspension_of(self, elapsed: Duration) -> Self {
+            Self { since_boot: self.since_boot + elapsed, ..self }
+        }
+    }
+
+    fn carried(clock: &StoreClock, at: Moment) -> Duration {
+        clock.last.lock().unwrap().carried_to(at)
+    }
+
+    fn ages(clock: &StoreClock, now: Moment) -> [bool; 2] {
+        [REFRESH, MAX_AGE].map(|age| clock.is_older_than(age, now))
+    }
+
+    #[test]
+    fn before_the_first_sample_the_clock_is_stale() {
+        let clock = StoreClock::new(RESOLUTION);
+        assert!(clock.needs_sample() && clock.is_stale() && !clock.is_set());
+        let start = Moment::now();
+        clock.observe(TOLD, start, start);
+        assert!(clock.is_set());
+        for (age, expected) in
+            [(Duration::ZERO, [false, false]), (REFRESH, [true, false]), (MAX_AGE, [true, true])]
+        {
+            assert_eq!(ages(&clock, start.after(age)), expected, "{age:?}");
+        }
+    }
+
+    #[test]
+    fn the_time_continues_while_the_machine_is_suspended() {
+        const HOUR: Duration = Duration::from_secs(3_600);
+        let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
+        clock.observe(TOLD, start, start);
+        let resumed = start.after_a_suspension_of(HOUR);
+        assert_eq!(carried(&clock, resumed), TOLD + RESOLUTION / 2 + HOUR);
+        assert_eq!(ages(&clock, resumed), [true, true]);
+        // A request that was sent before and whose response arrived afterwards says little.
+        clock.observe(TOLD + RESOLUTION, start, resumed);
+        assert_eq!(carried(&clock, resumed), TOLD + RESOLUTION / 2 + HOUR);
+        let later = resumed.after(RESOLUTION);
+        clock.observe(TOLD + HOUR + RESOLUTION, resumed, later);
+        assert_eq!(carried(&clock, later), TOLD + HOUR + 3 * RESOLUTION / 2);
+        assert_eq!(ages(&clock, later), [false, false]);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_time_since_boot_is_at_least_the_uptime() {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let seconds: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        assert!(since_boot().as_secs_f64() + 0.1 >= seconds && seconds > 0.0);
+    }
+
+    #[test]
+    fn dates_that_do_not_contradict_the_carried_time_leave_it_unchanged() {
+        let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
+        clock.observe(TOLD, start, start);
+        let first = carried(&clock, start);
+        assert_eq!(first, TOLD + RESOLUTION / 2);
+        for millis in (0..100_000).step_by(137) {
+            let elapsed = Duration::from_millis(millis);
+            let now = start.after(elapsed);
+            clock.observe(Duration::from_secs((first + elapsed).as_secs()), now, now);
+            assert_eq!(carried(&clock, now), first + elapsed, "{millis}");
+        }
+    }
+
+    #[test]
+    fn a_carried_time_that_a_date_contradicts_moves_to_the_nearest_possible_one() {
+        let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
+        clock.observe(TOLD, start, start);
+        let [sent, received] = [10, 12].map(|seconds| start.after(Duration::from_secs(seconds)));
+        clock.observe(TOLD + Duration::from_secs(86_400), sent, received);
+        assert_eq!(carried(&clock, received), TOLD + Duration::from_secs(86_400));
+        clock.observe(TOLD, sent, received);
+        assert_eq!(carried(&clock, received), TOLD + RESOLUTION + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_response_that_was_received_earlier_than_the_last_sample_is_ignored() {
+        let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
+        let later = start.after(Duration::from_secs(5));
+        clock.observe(TOLD, later, later);
+        clock.observe(TOLD + Duration::from_secs(60), start, start);
+        assert_eq!(carried(&clock, later), TOLD + RESOLUTION / 2);
+    }
+
+    #[test]
+    fn a_server_that_tells_the_time_precisely_is_believed_within_the_round_trip() {
+        let (clock, start) = (StoreClock::new(Duration::ZERO), Moment::now());
+        let round_trip = Duration::from_millis(10);
+        let received = start.after(round_trip);
+        clock.observe(TOLD, start, received);
+        assert_eq!(carried(&clock, received), TOLD + round_trip / 2);
+        // Another server whose clock is a second ahead.
+        let (ahead, later) = (TOLD + Duration::from_secs(1), received.after(round_trip));
+        clock.observe(ahead, received, later);
+        assert_eq!(carried(&clock, later), ahead);
+    }
+}
