@@ -8,6 +8,7 @@
 mod baseline;
 mod fill;
 mod isolation;
+mod keepers;
 mod latency;
 mod openloop;
 mod pool;
@@ -40,6 +41,8 @@ enum Tool {
     Ids(seed::Ids),
     /// Simulates a network, and counts its components and its unknown peers.
     Isolation(isolation::Isolation),
+    /// Keeps peers registered with clients that know several services.
+    Keepers(keepers::Keepers),
     /// Sends requests at a fixed rate, however the service responds, and measures latency from the
     /// due times.
     Openloop(openloop::OpenLoop),
@@ -58,6 +61,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         Tool::Fill(tool) => Ok(tool.run()?),
         Tool::Ids(tool) => Ok(tool.run()?),
         Tool::Isolation(tool) => tool.run(),
+        Tool::Keepers(tool) => tool.run(),
         Tool::Openloop(tool) => Ok(tool.run()?),
         Tool::Signed(tool) => tool.run(),
         Tool::Storm(tool) => Ok(tool.run()?),

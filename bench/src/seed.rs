@@ -67,7 +67,8 @@ pub(crate) fn archetype(index: u64) -> &'static str {
     ARCHETYPES[index]
 }
 
-fn address(number: u64) -> Ipv4Addr {
+/// The address of peer `number`.
+pub(crate) fn address(number: u64) -> Ipv4Addr {
     let [.., b, c, d] = number.to_be_bytes();
     Ipv4Addr::new(10, b, c, d)
 }
