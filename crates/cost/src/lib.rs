@@ -2,6 +2,7 @@
 
 mod advice;
 mod bill;
+mod cluster;
 mod machine;
 mod prices;
 mod text;
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 use advice::Saving;
 use bill::{Bill, EndpointKind};
+use cluster::ClusterBill;
 use machine::MachineBill;
 pub use prices::{BUILT_IN as BUILT_IN_PRICES, PriceError, Prices};
 pub use workload::{Architecture, Cadence, Function, Workload};
@@ -57,6 +59,8 @@ struct Scenario {
     function_url: Bill,
     /// `serve` on a small machine of the operator's own.
     own_machine: MachineBill,
+    /// `serve` on two of three such machines, with Valkey on all three.
+    own_cluster: ClusterBill,
 }
 
 impl Report {
@@ -93,7 +97,8 @@ impl Scenario {
             EndpointKind::ALL.map(|endpoint| Bill::of(&workload, endpoint, prices));
         let month = workload.month();
         let own_machine = MachineBill::of(&workload, &month, prices);
-        Self { name, workload, month, rest_api, http_api, function_url, own_machine }
+        let own_cluster = ClusterBill::of(&workload, &month, prices);
+        Self { name, workload, month, rest_api, http_api, function_url, own_machine, own_cluster }
     }
 
     /// The bills, in the order of the kinds of endpoint.

@@ -46,6 +46,11 @@ pub struct Prices {
     pub(crate) machine_disk_per_gb_month: f64,
     /// A public IPv4 address.
     pub(crate) machine_address_per_hour: f64,
+    /// The type of the virtual machines of a large network on Valkey.
+    pub(crate) large_machine_name: String,
+    pub(crate) large_machine_per_hour: f64,
+    /// Traffic between two zones of a Region, billed in each direction.
+    pub(crate) between_zones_per_gb: f64,
 }
 
 impl Prices {
@@ -95,6 +100,9 @@ impl Prices {
             machine_disk_gb: list.price("serve", "disk_gb")?,
             machine_disk_per_gb_month: list.price("serve", "disk_per_gb_month")?,
             machine_address_per_hour: list.price("serve", "address_per_hour")?,
+            large_machine_name: list.text("large_machine")?,
+            large_machine_per_hour: list.price("serve", "large_machine_per_hour")?,
+            between_zones_per_gb: list.price("serve", "between_zones_per_gb")?,
         };
         list.expect_no_other_keys()?;
         Ok(prices)

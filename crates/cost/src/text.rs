@@ -6,6 +6,7 @@ use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 
 use crate::bill::{ALARM_METRICS, Bill, EndpointKind};
+use crate::cluster::ClusterBill;
 use crate::machine::MachineBill;
 use crate::workload::{Architecture, Cadence, Workload};
 use crate::worst::WorstBill;
@@ -71,7 +72,23 @@ impl fmt::Display for Scenario {
             "`serve` on a machine of your own: {total:.2} (machine {machine:.2}, disk {disk:.2}, address {address:.2}, \
              egress {egress:.2})"
         )?;
-        if is_sufficient { Ok(()) } else { f.write_str("; this network needs a larger one") }
+        writeln!(f, "{}", if is_sufficient { "" } else { "; this network needs a larger one" })?;
+        let ClusterBill {
+            machine_name,
+            machines,
+            disks,
+            addresses,
+            between_zones,
+            egress,
+            total,
+            is_sufficient,
+        } = &self.own_cluster;
+        write!(
+            f,
+            "`serve` on Valkey, on three {machine_name} of your own: {total:.2} (machines {machines:.2}, disks \
+             {disks:.2}, addresses {addresses:.2}, between zones {between_zones:.2}, egress {egress:.2})"
+        )?;
+        if *is_sufficient { Ok(()) } else { f.write_str("; this network needs larger ones") }
     }
 }
 

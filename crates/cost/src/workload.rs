@@ -91,6 +91,8 @@ pub(crate) struct Month {
     /// Discovers that are part of a heartbeat and need no request; included in `discovers`.
     #[serde(rename = "riding")]
     pub(crate) included_discovers: f64,
+    /// The heartbeats that a shared store writes. A written one covers the next ones.
+    pub(crate) written_heartbeats: f64,
     /// Registrations and deregistrations.
     pub(crate) changes: f64,
     pub(crate) requests: f64,
@@ -129,6 +131,7 @@ impl Workload {
             heartbeats,
             discovers,
             included_discovers,
+            written_heartbeats: written,
             changes,
             requests,
             write_units: written * units::HEARTBEAT_WRITES + changes * units::change_writes(self.archetypes),

@@ -1,5 +1,6 @@
 //! The bill, as printed by the command and shown in the documentation.
 
+use std::fmt::Write as _;
 use std::fs;
 
 use serde_json::Value;
@@ -9,6 +10,8 @@ use crate::documentation;
 
 const BEGIN: &str = "<!-- cost:begin -->\n";
 const END: &str = "<!-- cost:end -->";
+const SIZES_BEGIN: &str = "<!-- cost-sizes:begin -->\n";
+const SIZES_END: &str = "<!-- cost-sizes:end -->";
 /// The example in the documentation: a hundred peers with a heartbeat a minute, like the original network.
 const SHOWN: [&str; 5] = ["cost", "--peers", "100", "--heartbeat", "60"];
 
@@ -26,6 +29,35 @@ fn dollars(value: &Value) -> f64 {
 fn the_documentation_shows_what_the_command_prints() {
     let printed = format!("```text\n$ aurora-discovery {}\n{}```\n", SHOWN.join(" "), run(&SHOWN).out);
     documentation::section_is("cost.md", BEGIN, END, &printed);
+}
+
+/// The documentation compares the ways to run the service for networks of these sizes.
+#[test]
+fn the_documentation_shows_the_totals_of_three_sizes() {
+    let mut table = String::new();
+    writeln!(
+        table,
+        "| US dollars per month | 100 peers | 10,000 peers | 1,000,000 peers |\n|---|---|---|---|"
+    )
+    .unwrap();
+    let sizes = ["100", "10000", "1000000"].map(|peers| json(&["--peers", peers])["scenarios"][0].clone());
+    for (name, bill) in [
+        ("DynamoDB behind a REST API", "rest_api"),
+        ("DynamoDB behind an HTTP API", "http_api"),
+        ("one machine, embedded store", "own_machine"),
+        ("three machines, Valkey", "own_cluster"),
+    ] {
+        let cell = |scenario: &Value| {
+            let Value::Object(bill) = &scenario[bill] else { panic!("{scenario}") };
+            let note =
+                if bill.get("is_sufficient") == Some(&Value::Bool(false)) { " (too small)" } else { "" };
+            let machine = bill.get("machine_name").and_then(Value::as_str);
+            let machine = machine.map_or_else(String::new, |machine| format!(" ({machine})"));
+            format!("{:.2}{machine}{note}", dollars(&bill["total"]))
+        };
+        writeln!(table, "| {name} | {} |", sizes.each_ref().map(cell).join(" | ")).unwrap();
+    }
+    documentation::section_is("cost.md", SIZES_BEGIN, SIZES_END, &table);
 }
 
 #[test]
