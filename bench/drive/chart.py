@@ -50,7 +50,7 @@ def draw(title: str, panels: list[Panel], start: float, end: float, step: float,
             svg.append(text(LEFT - 8, y + 4.5, f"{value:,g}", 'text-anchor="end"'))
         for at, label in events.items():
             svg.append(f'<path d="M{across(at):.1f} {top}v{HEIGHT}" stroke="#6b5a1e" stroke-dasharray="3 3"/>')
-            svg.append(text(across(at) + 4, top + 12, label, 'font-size="11" fill="#6b5a1e"'))
+            svg.append(text(across(at) + 4, top + HEIGHT * 0.35, label, 'font-size="11" fill="#6b5a1e"'))
         legend = LEFT
         for (name, points), (colour, width, dashes) in zip(panel.lines.items(), LOOKS, strict=False):
             look = f'fill="none" stroke="{colour}" stroke-width="{width}" stroke-dasharray="{dashes}"'

@@ -18,8 +18,9 @@ from lib.valkey import Cluster, holds, server_program, wait_for
 
 Victim = Literal["primary", "replica"]
 REGISTERING_CLIENTS = 8
-# How long the clients continue after registrations succeed again.
+# How long the clients continue after registrations succeed again, and at least after the kill.
 AFTERWARDS_SECONDS = 1.0
+LOADED_SECONDS = 4.5
 # For this long after the kill, requests that were in progress at the kill may still be acknowledged.
 SETTLED_SECONDS = 0.2
 KEYS = "{aurora:default}:leases"
@@ -153,7 +154,7 @@ def kill(cluster: Cluster, victim: Victim, load: Load) -> float:
     killed.kill()
     settled = killed_at + SETTLED_SECONDS
     wait_for("registrations succeed again", lambda: load.has_acknowledged_after(settled))
-    time.sleep(AFTERWARDS_SECONDS)
+    time.sleep(max(AFTERWARDS_SECONDS, killed_at + LOADED_SECONDS - time.monotonic()))
     load.stop()
     cluster.heal(killed)
     return killed_at

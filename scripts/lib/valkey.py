@@ -17,6 +17,8 @@ from lib.service import ROOT, wait_until
 # The configuration that belongs to the unit files, for three machines named one, two and three.
 PACKAGED = ROOT / "packaging/systemd/valkey"
 SERVICE_NAME = "aurora"
+# How long after its last response a server counts as down, for each Sentinel, as the configuration says.
+DOWN_AFTER_MILLIS = (1000, 1200, 1400)
 DURABLE = 'appendonly yes\nappendfsync always\nsave ""\n'
 # The time limit of every wait: longer than any of them takes on a busy machine.
 PATIENCE_SECONDS = 120.0
@@ -179,8 +181,8 @@ class Cluster:
         self.sentinels: list[tuple[int, subprocess.Popen[bytes]]] = []
         try:
             self.start_servers(text)
-            for number in range(3):
-                self.start_sentinel(program, directory / f"sentinel-{number}")
+            for number, millis in enumerate(DOWN_AFTER_MILLIS):
+                self.start_sentinel(program, directory / f"sentinel-{number}", millis)
             wait_for("the Sentinels know each other and the replicas", self.is_complete)
         except BaseException:
             self.stop()
@@ -196,12 +198,13 @@ class Cluster:
             server.start()
             wait_for("a replica is synced", lambda server=server: server.is_primary() or server.is_synced())
 
-    def start_sentinel(self, program: str, home: Path) -> None:
+    def start_sentinel(self, program: str, home: Path, down_after_millis: int) -> None:
         """Starts a Sentinel."""
         port = free_port()
         home.mkdir()
         text = without(packaged("sentinel.conf"), "port", "dir")
         text = text.replace(" one 6379 ", f" 127.0.0.1 {self.servers[0].port} ")
+        text = text.replace(f"{SERVICE_NAME} 1000\n", f"{SERVICE_NAME} {down_after_millis}\n")
         configuration = home / "sentinel.conf"
         configuration.write_text(f"bind 127.0.0.1\nport {port}\ndir {home}\n{text}")
         with (home / "log").open("wb") as log:

@@ -48,7 +48,7 @@ impl Connector {
             Some(certificates) => Client::build_with_tls(info, certificates),
             None => Client::open(info),
         };
-        Ok(Self::Direct(Box::new(client.map_err(invalid)?)))
+        Ok(Self::Direct(Box::new(client.map_err(|error| invalid(&error))?)))
     }
 
     /// Connects to the primary. `response_timeout` is for each command.
@@ -69,13 +69,13 @@ impl Connector {
     }
 }
 
-fn invalid(error: redis::RedisError) -> OpenError {
+fn invalid(error: &redis::RedisError) -> OpenError {
     OpenError(format!("the URL of Valkey is not valid: {error}"))
 }
 
 /// The parts of the URL of one server, with the password of the options.
 fn info(options: &ValkeyOptions, url: &str) -> Result<ConnectionInfo, OpenError> {
-    let info: ConnectionInfo = url.into_connection_info().map_err(invalid)?;
+    let info: ConnectionInfo = url.into_connection_info().map_err(|error| invalid(&error))?;
     let Some(password) = &options.password else { return Ok(info) };
     let settings = info.redis_settings().clone().set_password(password);
     Ok(info.set_redis_settings(settings))
