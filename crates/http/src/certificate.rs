@@ -13,8 +13,8 @@ use crate::tls::Tls;
 /// files days before the old certificate expires.
 const CHECK_INTERVAL: Duration = Duration::from_secs(60);
 const DAY: Duration = Duration::from_secs(24 * 3_600);
-/// How long before its end the log warns of a certificate: ACME clients renew 30 days before it,
-/// so that their renewals have then failed for two weeks.
+/// The log warns when a certificate has less time left than this. ACME clients renew 30 days before
+/// the expiry, so their renewals have then failed for two weeks.
 const WARNING_PERIOD: Duration = Duration::from_secs(14 * 24 * 3_600);
 
 /// Keeps the certificate up to date until the future is dropped.

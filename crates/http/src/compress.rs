@@ -66,7 +66,7 @@ pub(crate) async fn pack(
     let compressed =
         if may_compress && accepts_gzip { service.compressor.compress(&body).await } else { None };
     if compressed.is_some() {
-        // The router has set it to the length of what was compressed.
+        // The router set the length of the body before compression.
         parts.headers.remove(CONTENT_LENGTH);
         parts.headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
     }

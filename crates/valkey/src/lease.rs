@@ -9,11 +9,13 @@ use aurora_discovery_registry::{Source, TokenHash};
 /// What stands for a missing source or time.
 const NONE: &str = "-";
 
-/// Seven fields with one space between them: the end of the lease, when the peer was last seen, when it
-/// registered, when its holder was proven, when it left, the hash of its token, and its keeper. Times
-/// are in milliseconds, and bytes hexadecimal.
+/// Formats a lease as seven fields separated by single spaces: when it ends, when the peer was last
+/// seen, when it registered, when its holder was last proven, when it left, the hash of its token, and
+/// the source that keeps it alive. Times are decimal milliseconds since the Unix epoch. The hash and the
+/// source are lower-case hexadecimal. A field without a value is `-`.
 ///
-/// The same leases have equal texts, apart from the keeper at the end: the script compares them.
+/// `commit.lua` compares leases as texts, so each lease has exactly one text. For a change of the kind
+/// `set`, it ignores the last field.
 pub(crate) fn to_text(lease: &LeaseState) -> String {
     let LeaseState { expires_at, last_seen, registered_at, proven_at, left_at, token, kept_by } = lease;
     let mut text = String::with_capacity(128);

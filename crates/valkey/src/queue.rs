@@ -27,8 +27,9 @@ pub(crate) struct Queue {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Item>,
-    /// The batches that this process has sent and not seen in the log yet, with whether it has seen
-    /// them.
+    /// The batches that this process has taken for sending. The follower skips their entries in the
+    /// log, because the replica in memory has their changes already. A batch leaves when the follower
+    /// has seen its entry and the server has acknowledged it.
     sent: HashMap<Nonce, Sent>,
     closed: bool,
 }
