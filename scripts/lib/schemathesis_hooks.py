@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import schemathesis
 
 VECTORS = Path(__file__).resolve().parents[2] / "crates/protocol/tests/vectors/signed.json"
 SIGNED_RECORD = json.loads(VECTORS.read_text())["vectors"][0]["jws"]
+KEY = json.loads(urlsafe_b64decode(SIGNED_RECORD.split(".")[0] + "=="))["kid"]
+# The service checks the form of a message, and leaves the signature to its receiver.
+SIGNATURE = "A" * 86
 
 
 @schemathesis.hook
@@ -27,3 +31,13 @@ def before_call(context: Any, case: Any, arguments: Any) -> None:
     # responds with 401.
     if isinstance(case.body, dict) and isinstance(case.body.get("signed"), str):
         case.body["signed"] = SIGNED_RECORD
+    if isinstance(case.body, dict) and isinstance(case.body.get("message"), str):
+        case.body["message"] = message_to(case.body.get("to"))
+
+
+def message_to(peer: object) -> str:
+    """A message in the form that the service requires, which is too old."""
+    header = {"alg": "Ed25519", "typ": "aurora-mail+jws", "kid": KEY}
+    payload = {"from": "sender", "to": peer, "sid": "S" * 22, "iat": 1_759_406_400, "type": "offer", "sdp": "v=0"}
+    parts = (urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in (header, payload))
+    return ".".join([*parts, SIGNATURE])
