@@ -60,7 +60,7 @@ pub struct ServiceOptions {
     /// How long a request to `/mailbox` may wait for a message at most. With 0, none waits, for
     /// transports that pay for each second.
     pub max_mail_wait: Duration,
-    /// The STUN and TURN servers that peers with a mailbox are told of.
+    /// The STUN and TURN servers that responses name to peers with a mailbox.
     pub ice_servers: IceServers,
 }
 

@@ -98,7 +98,7 @@ async fn a_route_that_the_service_does_not_have_has_no_line() {
     let path = directory.path().join("audit.jsonl");
     let service = Service::with(|options| options.server.audit_log = Some(path.clone())).await;
     let peer = r#"{"peer_id":"p"}"#;
-    // Nobody may administer the service.
+    // Without API keys the service has no administration.
     service.post("/admin/evict", peer).await.refused(404, "not_found", None);
     service.get("/register").await.refused(405, "method_not_allowed", None);
     service.get("/nowhere").await.refused(404, "not_found", None);
