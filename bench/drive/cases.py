@@ -1,4 +1,4 @@
-"""The requests by which `duties` compares two functions: valid and invalid registrations and
+"""The requests with which `equivalence` compares two functions: valid and invalid registrations and
 heartbeats."""
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ PEER = "123e4567-e89b-12d3-a456-426614174000"
 
 
 def seed_like(peer: str) -> dict[str, Any]:
-    """The registration of the original clients."""
+    """A registration as legacy clients send it."""
     return {
         "peer_id": peer,
         "address": "192.168.1.100",
@@ -21,7 +21,7 @@ def seed_like(peer: str) -> dict[str, Any]:
 
 
 def of(peer: str = PEER, **raw: str) -> str:
-    """The registration of a peer; the values are given as JSON."""
+    """The registration of a peer. The values of `raw` are JSON texts, which may be invalid."""
     return ",".join([f'{{"peer_id":"{peer}"', *(f'"{key}":{value}' for key, value in raw.items())]) + "}"
 
 

@@ -1,6 +1,6 @@
-"""Checks whether two functions behave the same. On one table, both must send the same
-responses, make the same DynamoDB calls, and leave the same items. Each must also continue what the
-other one started."""
+"""Checks whether two functions behave the same. On one table, both must send the same responses, make
+the same DynamoDB calls, and leave the same items. Each must also renew, and protect from other
+clients, the peers that the other one registered."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
     """Compares the functions, and ends the benchmark if they differ. Returns the DynamoDB calls of each
     operation, which are the same for both."""
     operations: dict[str, Any] = {}
-    # The first function to run creates the table's secret.
+    # The function that runs first creates the table's secret, so each function runs first once.
     for number, pair in enumerate([(ours, theirs), (theirs, ours)]):
         table = Table(endpoint, f"bench-duties-{number}")
         create_table(endpoint, table.name)
@@ -96,7 +96,8 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
 @contextmanager
 def side(function: Function, table: Table) -> Iterator[Side]:
     recorder = Recorder(table.endpoint)
-    # Only errors are logged, because the check breaks items on purpose, about which the functions warn.
+    # Only errors are logged: the check makes items unreadable on purpose, and the functions would warn
+    # about each.
     settings = {"AURORA_TABLE": table.name, "AURORA_DYNAMODB_ENDPOINT": recorder.endpoint, "AURORA_LOG": "error"}
     try:
         with started(replace(function, settings=function.settings | settings)) as (api, _, _):
@@ -106,8 +107,8 @@ def side(function: Function, table: Table) -> Iterator[Side]:
 
 
 def warm_up(each: Side) -> None:
-    """Lets a process make the DynamoDB calls that it makes only once: for the table's secret, and for
-    the number of peers."""
+    """Sends a registration and a heartbeat, so that a process makes the DynamoDB calls whose results it
+    caches: those for the table's secret and for the number of peers."""
     peer = {"peer_id": f"warm-{each.recorder.server_port}"}
     for path in ("/register", "/heartbeat"):
         expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
@@ -179,8 +180,8 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
 
 
 def check_interoperability(one: Side, other: Side, lister: Side) -> None:
-    """Each function renews what the other registered, defends it against other clients, and accepts
-    its token. Both kinds of peers are listed."""
+    """Checks that each function renews a peer that the other one registered, rejects other clients that
+    want to replace it, and accepts its token. `lister` must list the peers of both functions."""
     for first, second in ((one, other), (other, one)):
         peer = f"by-{first.recorder.server_port}"
         what = f"a peer registered by {first.name}, at {second.name}"

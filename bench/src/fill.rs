@@ -1,4 +1,4 @@
-//! Registers many peers, like those of the original clients, as fast as the service accepts them.
+//! Registers many peers, like those of legacy clients, as fast as the service accepts them.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use crate::pool::Pool;
 use crate::{seed, wire};
 
-/// Long enough for one sync on a slow disk. A server that sends no response at all in that time
-/// hangs.
+/// If no response arrives for this long, the tool gives up, because the server hangs. One sync of a
+/// slow disk takes less time.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Registers many peers like those of the original clients.
+/// Registers many peers like those of legacy clients.
 #[derive(clap::Args)]
 pub(crate) struct Fill {
     #[arg(long)]

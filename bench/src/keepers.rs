@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::seed;
 
-/// Keeps peers registered, and prints what each second brought as JSON.
+/// Keeps peers registered, and prints the counts at the end of each second as JSON.
 #[derive(clap::Args)]
 pub(crate) struct Keepers {
     /// The services; every client knows all of them.
@@ -30,7 +30,7 @@ pub(crate) struct Keepers {
     seconds: u64,
 }
 
-/// How many peers register at once in the beginning, and after how long the next ones.
+/// In the beginning, this many peers register at once. The next ones follow after the interval.
 const STARTED_AT_ONCE: u64 = 20;
 const START_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -58,6 +58,7 @@ impl Counts {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// The counts, in the order in which `bench/drive/survival.py` reads them.
     fn values(&self) -> [u64; 5] {
         [&self.registered, &self.renewed, &self.lost, &self.failed, &self.refused]
             .map(|count| count.load(Relaxed))

@@ -1,8 +1,7 @@
 //! The tools of the benchmarks: a baseline server, a loader of peers, an open-loop load generator,
 //! and a simulated network.
 //!
-//! The drivers `bench/speed`, `bench/size` and `bench/isolation` start these tools, which can also
-//! be run manually.
+//! The scripts in `bench/` start these tools, which can also be run manually.
 #![allow(clippy::print_stdout, reason = "the tools print their results on standard output")]
 
 mod baseline;
@@ -34,7 +33,7 @@ enum Tool {
     /// Serves constant responses with the headers of the service: the limit of the HTTP library.
     #[command(name = "bare")]
     Baseline(baseline::Baseline),
-    /// Registers many peers like those of the original clients, as fast as the service accepts
+    /// Registers many peers like those of legacy clients, as fast as the service accepts
     /// them.
     Fill(fill::Fill),
     /// Prints the ids that `fill` registers, one per line.
