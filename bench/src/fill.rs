@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::pool::Pool;
-use crate::{seed, wire};
+use crate::{synthetic, wire};
 
 /// If no response arrives for this long, the tool gives up, because the server hangs. One sync of a
 /// slow disk takes less time.
@@ -52,7 +52,7 @@ impl Fill {
             while pool.has_idle()
                 && let Some(number) = numbers.next()
             {
-                let body = seed::registration(number, self.ttl_seconds);
+                let body = synthetic::registration(number, self.ttl_seconds);
                 pool.send(&wire::post(self.target, "/register", &body), ())?;
             }
             let before = ended;

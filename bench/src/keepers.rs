@@ -11,7 +11,7 @@ use aurora_discovery_client::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::seed;
+use crate::synthetic;
 
 /// Keeps peers registered, and prints the counts at the end of each second as JSON.
 #[derive(clap::Args)]
@@ -78,10 +78,10 @@ impl Keepers {
         let mut keepers = Vec::new();
         for (peer, client) in (0..self.peers).zip(clients.iter().cycle()) {
             let registration = RegisterRequest {
-                address: Address::parse(&seed::address(peer).to_string())?,
+                address: Address::parse(&synthetic::address(peer).to_string())?,
                 port: 9_000,
                 ttl: Some(Ttl::from_secs(self.ttl_seconds)),
-                ..RegisterRequest::new(PeerId::parse(&seed::peer_id(peer))?)
+                ..RegisterRequest::new(PeerId::parse(&synthetic::peer_id(peer))?)
             };
             let counts = Arc::clone(&counts);
             keepers.push(LeaseKeeper::start(client.clone(), registration, move |event| counts.count(&event)));

@@ -11,9 +11,9 @@ mod keepers;
 mod latency;
 mod openloop;
 mod pool;
-mod seed;
 mod signed;
 mod storm;
+mod synthetic;
 mod watch;
 mod wire;
 
@@ -37,7 +37,7 @@ enum Tool {
     /// them.
     Fill(fill::Fill),
     /// Prints the ids that `fill` registers, one per line.
-    Ids(seed::Ids),
+    Ids(synthetic::Ids),
     /// Simulates a network, and counts its components and its unknown peers.
     Isolation(isolation::Isolation),
     /// Keeps peers registered with clients that know several services.

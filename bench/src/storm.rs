@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{seed, wire};
+use crate::{synthetic, wire};
 
 /// How long one attempt waits for its response, as in legacy clients.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -113,7 +113,7 @@ impl HeartbeatSender {
         let own = (number..storm.peers).step_by(usize::try_from(storm.connections).unwrap_or(1));
         let mut due: Vec<_> = own
             .map(|peer| {
-                let body = format!(r#"{{"peer_id":"{}"}}"#, seed::peer_id(peer));
+                let body = format!(r#"{{"peer_id":"{}"}}"#, synthetic::peer_id(peer));
                 (interval.mul_f64(fastrand::f64()), wire::post(storm.target, "/heartbeat", &body))
             })
             .collect();
