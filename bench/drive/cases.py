@@ -9,7 +9,7 @@ from typing import Any
 PEER = "123e4567-e89b-12d3-a456-426614174000"
 
 
-def seed_like(peer: str) -> dict[str, Any]:
+def legacy_registration(peer: str) -> dict[str, Any]:
     """A registration as legacy clients send it."""
     return {
         "peer_id": peer,
@@ -51,8 +51,8 @@ GOOD_ADDRESSES += ["peer.example.org", "localhost", "_p2p.example.", "1.2.exampl
 GOOD_ARCHETYPES = ["[]", "null", '["b","a","b"]', '["ética","研究","🐹","two words","\\u00e9\\"\\\\"]', names(32, 9)]
 # Valid registrations, each with its source address.
 GOOD_REGISTRATIONS = [
-    (json.dumps(seed_like(PEER)), HOME_V4),
-    (json.dumps(seed_like(PEER), indent=2), HOME_V4),
+    (json.dumps(legacy_registration(PEER)), HOME_V4),
+    (json.dumps(legacy_registration(PEER), indent=2), HOME_V4),
     (of(), HOME_V6),
     (of(), MAPPED),
     (of(), NO_SOURCE),
