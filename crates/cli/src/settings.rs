@@ -98,7 +98,8 @@ fn command() -> clap::Command {
     declaration().mut_subcommands(named)
 }
 
-/// Adds a suggestion to the error for an unknown subcommand: the one that was probably meant.
+/// Adds a suggestion to the error for an unknown subcommand: the subcommand that the user probably
+/// meant.
 fn lead(mut error: ParseError) -> ParseError {
     if let ParseError::CommandLine(error) = &mut error
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
@@ -114,7 +115,7 @@ fn lead(mut error: ParseError) -> ParseError {
     error
 }
 
-/// The subcommand to use instead of one that other programs have.
+/// The subcommand to use, if the user has typed the name that other programs give to it.
 fn suggestion(word: &str) -> Option<&'static str> {
     Some(match word {
         "list" | "ls" | "peers" => "`aurora-discovery discover` lists the live peers",

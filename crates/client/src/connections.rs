@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Other systems have no further addresses of loopback.
+    /// Only Linux has further addresses of loopback without configuration.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn of_a_name_with_several_addresses_one_that_fails_is_left_for_another_that_works() {

@@ -91,7 +91,8 @@ impl Transport {
         let bases = options.bases()?;
         let connections = Connections::new(options, &bases, addresses)?;
         Ok(Self {
-            // Clients start at a random one, so that they spread over all.
+            // Each client starts at a random endpoint, so that the clients are distributed over all
+            // endpoints.
             current: AtomicUsize::new(fastrand::usize(..bases.len())),
             endpoints: bases.into_iter().map(|base| Arc::new(Endpoint::new(base))).collect(),
             connections,

@@ -75,7 +75,7 @@ pub struct RecordContent {
     pub replaces: Option<PublicKey>,
 }
 
-/// The key of a payload with which a peer asks for a mailbox.
+/// The part of a payload that says whether the peer wants a mailbox.
 #[derive(Deserialize)]
 struct Opted {
     #[serde(default)]

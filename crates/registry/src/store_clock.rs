@@ -1,11 +1,12 @@
-//! The time of a shared store, carried on this machine's monotonic clock.
+//! The clock of a shared store, which follows the time that the store's server reports.
 //!
-//! Processes that share a store have to agree on the time, or one whose clock is a day ahead would
-//! end all leases. So no process uses its own wall clock. The registry itself takes the time as an
-//! argument; this is for stores whose server tells it.
+//! Processes that share a store have to agree on the time. Otherwise, one whose clock is a day ahead
+//! would end all leases. Therefore no process uses its own wall clock. Each takes samples of the
+//! server's time from its responses, and adds the time that has passed since the last sample by this
+//! machine's monotonic clock.
 //!
-//! The monotonic clock of Linux stops while the machine is suspended. There the time since the last
-//! sample is also measured by `CLOCK_BOOTTIME`, which continues.
+//! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the last
+//! sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.
 
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use tokio::time::Instant;
 /// clocks of different machines drift apart by less than a millisecond.
 const REFRESH: Duration = Duration::from_secs(10);
 /// How old the last sample may be before changes fail. By then the server has not responded for so
-/// long that they would fail anyway, unless its responses do not tell the time.
+/// long that they would fail anyway, unless its responses do not contain the time.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The clock of a shared store. It has no time before the first sample.
 #[derive(Debug)]
 pub struct StoreClock {
-    /// The unit in which the server tells the time: the time may be up to one unit later.
+    /// The unit to which the server rounds down the time that it reports.
     resolution: Duration,
     last: Mutex<Option<Sample>>,
 }
@@ -70,7 +71,7 @@ fn since_boot() -> Duration {
 }
 
 impl StoreClock {
-    /// The clock of a server that tells the time in units of `resolution`.
+    /// The clock of a server that reports the time in units of `resolution`, rounded down.
     pub fn new(resolution: Duration) -> Self {
         Self { resolution, last: Mutex::default() }
     }
@@ -100,18 +101,18 @@ impl StoreClock {
         self.last.lock().is_none_or(|sample| now.since(sample.at) >= age)
     }
 
-    /// Takes the time that the server told, since the epoch, in response to a request that was sent
-    /// at `sent` and responded to at `received`.
+    /// Takes a sample: the time since the epoch that the server reported in response to a request. The
+    /// request was sent at `sent`, and its response arrived at `received`.
     pub fn observe(&self, told: Duration, sent: Moment, received: Moment) {
-        // The server told the time at some moment between the two.
+        // The server read its clock at some moment between `sent` and `received`.
         let latest = told + self.resolution + received.since(sent);
         let mut last = self.last.lock();
         let time = match *last {
             None => told + (latest - told) / 2,
             // Responses to concurrent requests may come in any order.
             Some(sample) if sample.at.monotonic > received.monotonic => return,
-            // A time that the sample does not contradict stays as it is, so that the clock is steady
-            // although the server tells it in whole units.
+            // The clock is corrected only as far as the sample contradicts it. It therefore runs
+            // steadily, although the server reports the time in whole units.
             Some(sample) => sample.carried_to(received).clamp(told, latest),
         };
         *last = Some(Sample { time, at: received });
@@ -171,7 +172,8 @@ mod tests {
         let resumed = start.after_a_suspension_of(HOUR);
         assert_eq!(carried(&clock, resumed), TOLD + RESOLUTION / 2 + HOUR);
         assert_eq!(ages(&clock, resumed), [true, true]);
-        // A request that was sent before and whose response arrived afterwards says little.
+        // The server may have reported the time of this response before or after the suspension, so the
+        // sample does not contradict the clock.
         clock.observe(TOLD + RESOLUTION, start, resumed);
         assert_eq!(carried(&clock, resumed), TOLD + RESOLUTION / 2 + HOUR);
         let later = resumed.after(RESOLUTION);

@@ -129,7 +129,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ended { result, held }
     }
 
-    /// Keeps the lease until that is permanently impossible.
+    /// Runs steps until one fails permanently.
     async fn keep(&mut self) -> Result<Infallible, Error> {
         loop {
             let pause = self.step().await?;
@@ -193,8 +193,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ok(response)
     }
 
-    /// Whether the registration differs from what it should be: it is token-only exactly if the
-    /// token is on disk, and it lists the address at which the service sees the peer.
+    /// Whether the registration has to be updated. It should be token-only exactly if the token is on
+    /// disk, and it should list the address at which the service sees the peer.
     fn needs_update(&self, lease: Lease) -> bool {
         // A signed registration is not made token-only, because the signature protects the name
         // already.

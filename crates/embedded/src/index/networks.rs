@@ -147,7 +147,7 @@ mod tests {
         }
     }
 
-    /// Any byte: addresses of one /16 differ in it.
+    /// The third byte of an address. Any value would do, because it does not affect the /16.
     fn rng_free(network: u8) -> u8 {
         network.wrapping_mul(7)
     }
