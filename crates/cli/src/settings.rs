@@ -31,7 +31,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         let serve = file.apply(subcommand(&command), CONFIG)?;
         command = command.mut_subcommand(SERVE, |_| serve);
     }
-    let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(lead)?;
+    let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(with_suggestion)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
         // The sources are determined from the command to which the file's defaults were applied.
@@ -100,7 +100,7 @@ fn command() -> clap::Command {
 
 /// Adds a suggestion to the error for an unknown subcommand: the subcommand that the user probably
 /// meant.
-fn lead(mut error: ParseError) -> ParseError {
+fn with_suggestion(mut error: ParseError) -> ParseError {
     if let ParseError::CommandLine(error) = &mut error
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
     {
