@@ -1,9 +1,9 @@
-"""An agent that needs a skill finds another one that has it, and lets it work.
+"""An agent that needs a skill finds another agent that has it, and sends it a task.
 
     python examples/find_by_skill.py http://127.0.0.1:8080
 
-The skill is an archetype. The other agent signs its registration, so that the service can neither invent
-it nor change what it says. Needs `pip install './clients/python[signed]'`.
+The skill is an archetype. The other agent signs its registration, so that the service can neither forge
+nor change it. Needs `pip install './clients/python[signed]'`.
 """
 
 from __future__ import annotations

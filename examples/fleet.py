@@ -2,8 +2,8 @@
 
     python examples/fleet.py http://127.0.0.1:8080 --heartbeats 3
 
-A hundred is the most that one heartbeat takes. An agent that the service no longer knows is registered
-again, as the others go on.
+One heartbeat request renews at most a hundred leases. If the service no longer knows an agent, the host
+registers that agent again.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def renew(
             if result.code == "peer_not_registered":
                 tokens[agent.peer_id] = client.register(agent).lease_token
                 print(f"registered {agent.peer_id} again")
-        # The shortest, because one heartbeat serves all.
+        # The shortest interval, because one request renews all leases.
         wait = interval or min(intervals, default=1.0)
 
 

@@ -59,7 +59,7 @@ async def agent(client: AsyncClient, name: str) -> None:
             peer = found[0]
             print(f"{name} found {peer.peer_id} at {peer.address} port {peer.port}")
             print(f"{peer.peer_id} answered {name}: {await greet(name, peer.address, peer.port)}")
-            # The other one may not have found this agent yet.
+            # Stays registered until the other agent is done, too, which may not have found this one yet.
             await everyone_is_done.wait()
 
 

@@ -8,13 +8,13 @@
 # --to DIRECTORY  where the command goes; by default, ~/.local/bin
 # --from URL      the files of another release or fork
 #
-# The checksum detects a damaged file. Who built it, its provenance says:
+# The checksum detects a damaged file. To verify who built the archive, check its provenance:
 # gh attestation verify ARCHIVE --repo aurora-alliance/aurora-discovery
 set -eu
 
 releases=https://github.com/aurora-alliance/aurora-discovery/releases
 
-# Called in the last line, so that a script that was cut off does nothing.
+# main is called in the last line, so that an incompletely downloaded script does nothing.
 main() {
   from=$releases/latest/download to=${HOME:-}/.local/bin
   while [ $# -gt 0 ]; do
@@ -37,7 +37,7 @@ main() {
   [ "$expected" = "$(sum "$directory/$archive")" ] || fail "$archive differs from its checksum; nothing was installed"
   tar -xzf "$directory/$archive" -C "$directory" aurora-discovery
   mkdir -p "$to"
-  # Renamed, because a running command can't be overwritten.
+  # Replaces an installed command by a rename, because a running command can't be overwritten.
   cp "$directory/aurora-discovery" "$to/.aurora-discovery.new"
   chmod 755 "$to/.aurora-discovery.new"
   mv "$to/.aurora-discovery.new" "$to/aurora-discovery"

@@ -1,8 +1,9 @@
-# Finds the function's code for deploy.sh, which reads this file. artifact.ps1 does the same on Windows.
-# deploy.sh sets the variables that this file reads and does not set.
+# The functions with which deploy.sh finds the Lambda function's code. deploy.sh sources this file, and sets
+# the variables that are not set here. artifact.ps1 does the same on Windows.
 # shellcheck shell=bash disable=SC2154
 
-# Sets artifact to a file.
+# Sets artifact to the zip to deploy. Downloads it if a URL is given. If none is given, uses the zip of this
+# version's release, or else builds the function.
 find_artifact() {
   local release="" cargo="" docker=""
   case $artifact in
@@ -25,8 +26,9 @@ find_artifact() {
   esac
 }
 
-# Downloads the zip of the release that cloudformation.yaml names, if this checkout is of its version,
-# from the repository of the clone. Otherwise sets release to the reason.
+# Downloads the zip of this version's release from the repository that this checkout was cloned from. This
+# is possible if cloudformation.yaml names a release of the same version. Otherwise sets release to the
+# reason.
 use_release() {
   local line version="" url="" arm64="" x86_64="" sum pin='Pinned: \{Url: "(.*)", Arm64: "(.*)", X86: "(.*)"\}'
   while IFS= read -r line; do
@@ -78,7 +80,8 @@ download() {
   artifact=$work/artifact.zip
 }
 
-# Builds the function for this machine's Rust. If that is impossible, sets cargo to what is missing.
+# Builds the function with the Rust toolchain of this machine. If that is impossible, sets cargo to what is
+# missing.
 build_with_cargo() {
   local flag=--arm64 target=aarch64-unknown-linux-gnu
   [ "$architecture" = arm64 ] || flag=--x86-64 target=x86_64-unknown-linux-gnu

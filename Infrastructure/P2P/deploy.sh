@@ -149,8 +149,8 @@ No lasting data is lost, because peers register again when their leases end. Eit
 or deploy another --environment, move the peers there, and then remove this one."
 }
 
-# A deleted stack can leave log groups behind: under traffic, API Gateway and Lambda write their last
-# lines, and create the group again, when it is gone. A new stack could not create them.
+# A deleted stack can leave log groups behind: if API Gateway or Lambda logs a request after its group was
+# deleted, it creates the group again. A new stack cannot create a group that exists.
 check_logs() {
   local group
   [ "$status" = none ] || return 0
@@ -184,8 +184,9 @@ upload() {
   [ "$version" != None ] || version=""
 }
 
-# If a stack exists without its bucket, its creation has failed, or the bucket was deleted by hand. In
-# neither case would an update create the bucket.
+# Creates the stack with the bucket. If the stack exists without its bucket, its creation has failed, or the
+# bucket was deleted by hand. An update would create the bucket in neither case, so the stack is deleted
+# first.
 create_bucket() {
   if attempt aws cloudformation describe-stacks --stack-name "$ARTIFACTS_STACK" --query 'Stacks[0].StackStatus' --output text; then
     case $reply in
@@ -202,8 +203,9 @@ create_bucket() {
   aws cloudformation deploy --stack-name "$ARTIFACTS_STACK" --template-file "$here/artifacts.yaml" --no-fail-on-empty-changeset
 }
 
-# Puts a hash of the template, and of the addresses that may call the API, into the name of the REST
-# API's deployment, so that every change of them reaches the stage.
+# A change of the REST API reaches its stage only with a new deployment, which CloudFormation makes if the
+# deployment has a new name. So this puts a hash of the template, and of the addresses that may call the
+# API, into the name.
 stamp_template() {
   local stamp pair
   for pair in ${parameters[@]+"${parameters[@]}"}; do
@@ -217,7 +219,7 @@ stamp_template() {
 with_stamp() {
   local line name='ApiDeployment(Cors|NoCors)[0-9a-f]{8}'
   while IFS= read -r line || [ -n "$line" ]; do
-    # The @ keeps a replaced name from being found again.
+    # The @ keeps the loop from finding a replaced name again. The next line removes it.
     while [[ $line =~ $name ]]; do line=${line/${BASH_REMATCH[0]}/ApiDeployment@${BASH_REMATCH[1]}$1}; done
     printf '%s\n' "${line//ApiDeployment@/ApiDeployment}"
   done <"$here/cloudformation.yaml"
@@ -348,7 +350,7 @@ events() {
     --query 'StackEvents[].[ResourceStatus,LogicalResourceId,ResourceStatusReason]' --output text 2>/dev/null || true
 }
 
-# Prints why CloudFormation rejected the change set before it began. The stack's events do not say it.
+# Prints why CloudFormation rejected the change set before it began. The stack's events do not include this.
 explain_validation() {
   local query="OperationEvents[?EventType=='VALIDATION_ERROR'].[LogicalResourceId,ValidationName,ValidationStatusReason]"
   echo "rejected before anything was changed:" >&2
@@ -390,5 +392,5 @@ fail() {
   exit "${2:-1}"
 }
 
-# Tests read the functions without running them.
+# Tests source this file to use its functions, so main runs only if the script is executed.
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then main "$@"; fi

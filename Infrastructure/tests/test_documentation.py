@@ -19,13 +19,13 @@ from lib.service import START_SECONDS, Service, binary, wait_until  # noqa: E402
 DOCUMENT = (ROOT / "docs" / "operations.md").read_text()
 
 
-def help_of(verb: str) -> str:
-    return subprocess.run([binary(), verb, "--help"], capture_output=True, text=True, check=True).stdout
+def help_of(subcommand: str) -> str:
+    return subprocess.run([binary(), subcommand, "--help"], capture_output=True, text=True, check=True).stdout
 
 
 class OperationsDocument(unittest.TestCase):
     def test_documented_options_exist(self) -> None:
-        helps = "".join(help_of(verb) for verb in ("serve", "cost", "doctor"))
+        helps = "".join(help_of(subcommand) for subcommand in ("serve", "cost", "doctor"))
         known = set(re.findall(r"--[a-z-]+", helps + (SCRIPTS / "deploy.sh").read_text()))
         named = set(re.findall(r"`(--[a-z-]+)", DOCUMENT))
         self.assertGreater(len(named), 8)

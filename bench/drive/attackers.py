@@ -1,5 +1,5 @@
-"""Networks in which one party owns many peers: makes the tables and the picture of docs/isolation.md,
-which compare measurements with closed-form expectations."""
+"""Makes the tables and the picture of docs/isolation.md about networks in which one party, the
+attacker, owns many peers. They compare measured values with values computed by a formula."""
 
 from __future__ import annotations
 
@@ -44,15 +44,17 @@ NAMES = {
 
 
 def expected_share(share: float, networks: int, honest_networks: int, k: int = K) -> float:
-    """The attacker's expected share of a diverse response. Half of the response is a uniform sample of
-    the peers, and the other half are peers from different networks, which are drawn at random."""
+    """The attacker's expected share of a diverse response. Half of a diverse response is a uniform
+    sample of all peers. The other half are peers from different networks, which are chosen
+    uniformly at random."""
     uniform, different = k - k // 2, k // 2
     return (uniform * share + different * networks / (networks + honest_networks)) / k
 
 
 def expected_captured(share: float, networks: int, honest_networks: int, k: int = K) -> float:
-    """An upper bound of the probability that a diverse response lists only peers of the attacker: all of
-    the uniform half, and all networks of the other half."""
+    """An upper bound of the probability that a diverse response lists only peers of the attacker. It
+    is the probability that the attacker owns all peers of the uniform half, multiplied by the
+    probability that all networks of the other half are the attacker's."""
     uniform, different = k - k // 2, k // 2
     return share**uniform * comb(networks, different) / comb(networks + honest_networks, different)
 
@@ -153,7 +155,7 @@ def draw(cells: list[Measured]) -> str:
         points = " ".join(f"{x:.1f},{y:.1f}" for x, y in line)
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
         for cell in (cell for cell in cells if cell["share"] == share):
-            # The attacker with a tenth of the peers has too few of them for 256 networks.
+            # An attacker with a tenth of the peers has fewer than 256, so this cell has fewer networks.
             if cell["attackers"] < cell["networks"]:
                 continue
             x, y = at(cell["networks"], cell["kinds"]["Diverse"]["share"])

@@ -1,4 +1,4 @@
-"""The requests by which `duties` compares two functions: valid and invalid registrations and
+"""The requests with which `equivalence` compares two functions: valid and invalid registrations and
 heartbeats."""
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from typing import Any
 PEER = "123e4567-e89b-12d3-a456-426614174000"
 
 
-def seed_like(peer: str) -> dict[str, Any]:
-    """The registration of the original clients."""
+def legacy_registration(peer: str) -> dict[str, Any]:
+    """A registration as legacy clients send it."""
     return {
         "peer_id": peer,
         "address": "192.168.1.100",
@@ -21,7 +21,7 @@ def seed_like(peer: str) -> dict[str, Any]:
 
 
 def of(peer: str = PEER, **raw: str) -> str:
-    """The registration of a peer; the values are given as JSON."""
+    """The registration of a peer. The values of `raw` are JSON texts, which may be invalid."""
     return ",".join([f'{{"peer_id":"{peer}"', *(f'"{key}":{value}' for key, value in raw.items())]) + "}"
 
 
@@ -51,8 +51,8 @@ GOOD_ADDRESSES += ["peer.example.org", "localhost", "_p2p.example.", "1.2.exampl
 GOOD_ARCHETYPES = ["[]", "null", '["b","a","b"]', '["ética","研究","🐹","two words","\\u00e9\\"\\\\"]', names(32, 9)]
 # Valid registrations, each with its source address.
 GOOD_REGISTRATIONS = [
-    (json.dumps(seed_like(PEER)), HOME_V4),
-    (json.dumps(seed_like(PEER), indent=2), HOME_V4),
+    (json.dumps(legacy_registration(PEER)), HOME_V4),
+    (json.dumps(legacy_registration(PEER), indent=2), HOME_V4),
     (of(), HOME_V6),
     (of(), MAPPED),
     (of(), NO_SOURCE),

@@ -121,7 +121,8 @@ class RuntimeHandler(BaseHTTPRequestHandler):
 
 @contextmanager
 def started(function: Function) -> Iterator[tuple[RuntimeApi, Process, float]]:
-    """Starts the function. Yields it when it waits for its first event, with the seconds until then."""
+    """Starts the function. When it requests its first event, yields its Runtime API, its process, and
+    the seconds since its start."""
     api = RuntimeApi()
     began = time.monotonic()
     process = subprocess.Popen(
@@ -195,7 +196,8 @@ def event(path: str, body: dict[str, Any] | str, source: str = "203.0.113.7", me
 
 
 def create_table(endpoint: str, name: str) -> None:
-    """The table of the stack, on a stand-in."""
+    """Creates the table on a stand-in, with the keys and the index that the CloudFormation stack
+    gives it."""
     index = {
         "IndexName": "LastSeenIndex",
         "KeySchema": keys("lane", "h"),

@@ -1,5 +1,5 @@
-"""The life of a peer, request by request. Between requests, the check changes the peer's items without
-the functions' knowledge."""
+"""The life of a peer, request by request. Between some requests, the check changes the peer's items
+directly in the table, for example to end a lease."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ THIRD, JITTERED, STEADY = range(100, 101), range(80, 101), range(120, 150)
 
 @dataclass
 class Table:
-    """The table that both functions use, as the check itself changes it."""
+    """The check's own access to the table that both functions use."""
 
     endpoint: str
     name: str
@@ -35,7 +35,7 @@ class Table:
             dynamodb(self.endpoint, "DeleteItem", {"TableName": self.name, "Key": {"peer_id": {"S": key}}})
 
     def change(self, expression: str, **values: int | bytes) -> None:
-        """Changes the peer's item without the function's knowledge."""
+        """Changes the peer's item directly in the table."""
         request = {"TableName": self.name, "Key": {"peer_id": {"S": PEER}}, "UpdateExpression": expression}
         typed = {
             f":{name}": {"N": str(value)} if isinstance(value, int) else {"B": base64.b64encode(value).decode()}
@@ -49,8 +49,8 @@ class Table:
 
 @dataclass(frozen=True)
 class Step:
-    """One request in a peer's life. `before` changes the table before the request, and `in_between`
-    before the first put of the request."""
+    """One request in a peer's life. `before` changes the table before the request. `in_between` changes
+    it during the request, before the function's first put."""
 
     what: str
     status: int
@@ -119,5 +119,6 @@ LIFE = [
 
 
 def due() -> dict[str, int]:
-    """The values for a lease and markers that end soon."""
+    """Values for `Table.change`: a time at which a lease ends soon, in milliseconds, and the present time
+    as the time at which markers end, in seconds."""
     return {"soon": int((time.time() + 60) * 1000), "now": int(time.time())}

@@ -16,8 +16,8 @@ REDIS_BYTES = 250
 
 @dataclass(frozen=True)
 class Run:
-    """The results of one run: responses per second, processor microseconds of the server for each,
-    latencies."""
+    """The results of one run: responses per second, the server's processor time per response in
+    microseconds, latencies, and the number of failed requests."""
 
     per_second: float
     cpu_us: float

@@ -38,7 +38,8 @@ class Call:
         return self.action in ("GetItem", "BatchGetItem", "Query", "Scan")
 
     def shape(self) -> Any:
-        """The call without its values, so that equal calls for different peers compare as equal."""
+        """The call without its values and placeholders, so that two calls with the same expressions
+        and the same attributes are equal."""
         names = self.request.get("ExpressionAttributeNames", {})
         expressions = {
             key: VALUE.sub("?", ALIAS.sub(lambda alias: names[alias[0]], text))

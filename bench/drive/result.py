@@ -34,7 +34,8 @@ def at_most(work: str, value: float, target: float, detail: str, unit: str = "×
 
 
 def median_ratio(over: list[float], under: list[float]) -> float:
-    """The median of the ratios of paired runs, which alternate."""
+    """The median of the ratios of paired runs: each value of `over` is divided by the value of `under`
+    from the same round."""
     return median(above / below for above, below in zip(over, under, strict=True))
 
 

@@ -51,8 +51,8 @@ class Process:
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A temporary directory on the disk to measure. The system's temporary directory may be in
-    memory."""
+    """A temporary directory on the disk that is measured. The system's temporary directory is not
+    suitable, because it may be in memory."""
     parent = TARGET / "bench"
     parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent) as folder:
@@ -61,8 +61,8 @@ def scratch() -> Iterator[Path]:
 
 @contextmanager
 def filled(peers: int, *options: str) -> Iterator[Service]:
-    """The service on disk with peers 0 to `peers`, like those of the original clients. Their leases
-    outlast the run."""
+    """The service on disk with `peers` peers, like those of legacy clients. Their leases outlast the
+    run."""
     with scratch() as folder, Service(*options, data=folder / "data") as service:
         fill(service, peers)
         yield service

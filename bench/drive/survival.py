@@ -1,5 +1,5 @@
-"""Kills one of two services on a Valkey server, under the load of peers whose clients have the URLs of
-both."""
+"""Kills one of two services that share a Valkey server, while clients that know the URLs of both keep
+peers registered."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ REGISTERED, RENEWED, LOST, FAILED, REFUSED = range(5)
 
 
 def run(short: bool) -> None:
-    """Runs the benchmark and prints the figures. Unless the run is short, also writes the figures and
+    """Runs the benchmark and prints the figures. If the run is not short, also writes the figures and
     the picture into the documentation."""
     peers = SHORT_PEERS if short else PEERS
     seen = measure(peers)

@@ -17,7 +17,8 @@ MAX_METADATA_LEVELS = 16
 TTL_SECONDS = 300
 TTL_BOUNDS = (30, 3600)
 
-# Permits integers of any length that fits into a body, because numbers keep their text.
+# By default, Python refuses to parse integers of more than 4,300 digits. The service keeps the text of
+# numbers in metadata, so it accepts integers of any length that fits into a body.
 sys.set_int_max_str_digits(MAX_BODY_BYTES)
 
 VISIBLE = re.compile(r"[!-~]{1,128}")
@@ -204,8 +205,8 @@ def checked_metadata(value: Any, text: str) -> str:
         raise invalid("metadata", "must be a JSON object")
     if len(text.encode()) > MAX_METADATA_BYTES:
         raise invalid("metadata", f"must be at most {MAX_METADATA_BYTES} bytes of JSON")
-    # Values cannot nest deeper than their number of opening brackets, so the depth of most values need
-    # not be computed.
+    # A value cannot be nested deeper than its number of opening brackets. Most values have few brackets,
+    # so their depth need not be computed.
     if text.count("{") + text.count("[") > MAX_METADATA_LEVELS and levels(value) > MAX_METADATA_LEVELS:
         raise invalid("metadata", f"must be nested at most {MAX_METADATA_LEVELS} levels deep")
     if "\\u" in text:

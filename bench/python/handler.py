@@ -27,7 +27,7 @@ from peers import compact
 
 HEARTBEAT_INTERVAL_MAX_SECONDS = 200
 HEARTBEAT_INTERVAL_MIN_SECONDS = 10
-# An interval is shortened at random by up to one part in this many (a fifth).
+# An interval is shortened at random by up to one part in this many.
 JITTER_PART = 5
 # A peer counts as steady after this many leases.
 STEADY_LEASES = 3
@@ -60,7 +60,8 @@ def lambda_handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         if refusal.field is not None:
             response["field"] = refusal.field
         if refusal.retry_after is not None:
-            # The random wait spreads out clients that were rejected in the same second.
+            # The time is random, so that clients that were rejected at the same time do not retry
+            # at the same time.
             headers["retry-after"] = str(random.randint(refusal.retry_after, 2 * refusal.retry_after))
         if status == 405:
             headers["allow"] = "POST, OPTIONS"
@@ -130,12 +131,13 @@ def source_bytes(address: body.Address) -> bytes:
 
 
 def third_of(ttl_seconds: int) -> int:
-    """The requested interval until the first heartbeat of a lease."""
+    """The requested interval until the first heartbeat of a lease, in seconds: a third of the lease."""
     return max(1, min(ttl_seconds // 3, HEARTBEAT_INTERVAL_MAX_SECONDS))
 
 
 def next_interval(ttl_seconds: int, steady: bool) -> int:
-    """The requested interval until the next heartbeat: random for each heartbeat, and longer for steady peers."""
+    """The requested interval until the next heartbeat, in seconds. It is random for each heartbeat, and
+    longer for steady peers."""
     third = latest = third_of(ttl_seconds)
     if steady:
         latest = max(third, min((ttl_seconds - 1) // 2, HEARTBEAT_INTERVAL_MAX_SECONDS))

@@ -17,7 +17,7 @@ from body import Refusal, Registration
 MAX_PEERS = 2_000_000
 FULL_RETRY_SECONDS = 30
 REVIVAL_WINDOW_MILLIS = 24 * 3_600 * 1_000
-# How much longer than the peer's item its markers last, so that heartbeats rarely have to renew them.
+# A peer's markers expire this much later than its item, so that heartbeats rarely have to renew them.
 MARKER_SLACK_SECONDS = 2 * 86_400
 # The maximum number of attempts if other processes change the peer at the same time.
 MAX_ATTEMPTS = 64
@@ -82,9 +82,11 @@ class Renewed:
 
 
 def register(registration: Registration, source: bytes, now: int) -> str:
-    """Writes the markers, then the peer, then deletes markers that are no longer needed. Returns the lease token.
+    """Writes the markers, then the peer, then deletes markers that are no longer needed. Returns the lease
+    token.
 
-    A crash can leave markers without a peer, which every read ignores, but never a peer without its markers.
+    Because of this order, a crash can leave markers without a peer, which every read ignores, but never a
+    peer without its markers.
     """
     claim = Claim(source, hash_of(registration.lease_token) if registration.lease_token else None)
     fresh, generation = secrets.token_urlsafe(TOKEN_BYTES), secrets.token_bytes(GENERATION_BYTES)
@@ -100,7 +102,8 @@ def register(registration: Registration, source: bytes, now: int) -> str:
             table.put(item, **condition_for(found, current, claim, now))
         except table.ConditionFailed as conflict:
             found = item_after_conflict(conflict, registration.peer_id, attempt)
-            # An attempt that timed out may nevertheless have succeeded.
+            # If an attempt timed out but wrote the item nevertheless, its retry fails the condition.
+            # The item then has the generation of this registration, and the registration succeeded.
             if found is None or found.get("gen") != generation:
                 continue
         if current is not None:

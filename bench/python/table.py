@@ -20,8 +20,8 @@ INDEX = "LastSeenIndex"
 SECRET_KEY = " table"
 LANES = 16
 LANE_WIDTH = 1 << 60
-# How many entries of a lane are read for an estimate, for half a read unit, and for how many seconds the
-# estimate is used.
+# How many entries of a lane are read for an estimate, at the price of half a read unit, and for how many
+# seconds the estimate is used.
 PROBED_ENTRIES = 50
 SIZE_HOLDS_SECONDS = 60
 WRITE_BATCH = 25
@@ -191,8 +191,8 @@ class Size:
         entries = page["Items"]
         if "LastEvaluatedKey" not in page:
             return len(entries) * LANES
-        # Positions are uniform within a lane, so the part of the lane that the entries cover gives the
-        # number of peers in the lane.
+        # The positions of peers are distributed uniformly over a lane. So if the entries cover one part in
+        # n of the lane, the lane has about n times as many peers as there are entries.
         reach = int.from_bytes(bytes(entries[-1]["h"]), "big") - lane * LANE_WIDTH + 1
         return len(entries) * LANES * LANE_WIDTH // reach
 

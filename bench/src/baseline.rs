@@ -20,7 +20,8 @@ const HEADERS: [(&str, &str); 4] = [
     ("access-control-allow-origin", "*"),
 ];
 
-/// The service marks responses from this size on as varying with compression.
+/// The service may compress responses of at least this many bytes, and sends them with
+/// `vary: accept-encoding`.
 const VARYING_BYTES: usize = 4 * 1024;
 
 /// Serves constant responses with the headers of the service.
@@ -80,13 +81,13 @@ fn headers(request_id_bytes: usize) -> HeaderMap {
 }
 
 fn constant(mut headers: HeaderMap, bytes: usize) -> Constant {
-    // The service adds this header to responses that it may compress.
     if bytes >= VARYING_BYTES {
         headers.insert("vary", HeaderValue::from_static("accept-encoding"));
     }
     Constant { headers, body: Bytes::from(vec![b'x'; bytes]) }
 }
 
+/// Receives the whole body first, as the service must.
 async fn respond_after_body(State(constant): State<Arc<Constant>>, _body: Bytes) -> (HeaderMap, Bytes) {
     respond(State(constant)).await
 }

@@ -1,17 +1,17 @@
-//! Registers many peers, like those of the original clients, as fast as the service accepts them.
+//! Registers many peers, like those of legacy clients, as fast as the service accepts them.
 
 use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::pool::Pool;
-use crate::{seed, wire};
+use crate::{synthetic, wire};
 
-/// Long enough for one sync on a slow disk. A server that sends no response at all in that time
-/// hangs.
+/// If no response arrives for this long, the tool gives up, because the server hangs. One sync of a
+/// slow disk takes less time.
 const STALL: Duration = Duration::from_secs(30);
 
-/// Registers many peers like those of the original clients.
+/// Registers many peers like those of legacy clients.
 #[derive(clap::Args)]
 pub(crate) struct Fill {
     #[arg(long)]
@@ -52,7 +52,7 @@ impl Fill {
             while pool.has_idle()
                 && let Some(number) = numbers.next()
             {
-                let body = seed::registration(number, self.ttl_seconds);
+                let body = synthetic::registration(number, self.ttl_seconds);
                 pool.send(&wire::post(self.target, "/register", &body), ())?;
             }
             let before = ended;

@@ -11,9 +11,9 @@ use aurora_discovery_client::{
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::seed;
+use crate::synthetic;
 
-/// Keeps peers registered, and prints what each second brought as JSON.
+/// Keeps peers registered, and prints the counts at the end of each second as JSON.
 #[derive(clap::Args)]
 pub(crate) struct Keepers {
     /// The services; every client knows all of them.
@@ -30,7 +30,7 @@ pub(crate) struct Keepers {
     seconds: u64,
 }
 
-/// How many peers register at once in the beginning, and after how long the next ones.
+/// In the beginning, this many peers register at once. The next ones follow after the interval.
 const STARTED_AT_ONCE: u64 = 20;
 const START_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -58,6 +58,7 @@ impl Counts {
         counter.fetch_add(1, Relaxed);
     }
 
+    /// The counts, in the order in which `bench/drive/survival.py` reads them.
     fn values(&self) -> [u64; 5] {
         [&self.registered, &self.renewed, &self.lost, &self.failed, &self.refused]
             .map(|count| count.load(Relaxed))
@@ -77,10 +78,10 @@ impl Keepers {
         let mut keepers = Vec::new();
         for (peer, client) in (0..self.peers).zip(clients.iter().cycle()) {
             let registration = RegisterRequest {
-                address: Address::parse(&seed::address(peer).to_string())?,
+                address: Address::parse(&synthetic::address(peer).to_string())?,
                 port: 9_000,
                 ttl: Some(Ttl::from_secs(self.ttl_seconds)),
-                ..RegisterRequest::new(PeerId::parse(&seed::peer_id(peer))?)
+                ..RegisterRequest::new(PeerId::parse(&synthetic::peer_id(peer))?)
             };
             let counts = Arc::clone(&counts);
             keepers.push(LeaseKeeper::start(client.clone(), registration, move |event| counts.count(&event)));

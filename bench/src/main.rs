@@ -1,8 +1,7 @@
 //! The tools of the benchmarks: a baseline server, a loader of peers, an open-loop load generator,
 //! and a simulated network.
 //!
-//! The drivers `bench/speed`, `bench/size` and `bench/isolation` start these tools, which can also
-//! be run manually.
+//! The scripts in `bench/` start these tools, which can also be run manually.
 #![allow(clippy::print_stdout, reason = "the tools print their results on standard output")]
 
 mod baseline;
@@ -12,9 +11,9 @@ mod keepers;
 mod latency;
 mod openloop;
 mod pool;
-mod seed;
 mod signed;
 mod storm;
+mod synthetic;
 mod watch;
 mod wire;
 
@@ -34,11 +33,11 @@ enum Tool {
     /// Serves constant responses with the headers of the service: the limit of the HTTP library.
     #[command(name = "bare")]
     Baseline(baseline::Baseline),
-    /// Registers many peers like those of the original clients, as fast as the service accepts
+    /// Registers many peers like those of legacy clients, as fast as the service accepts
     /// them.
     Fill(fill::Fill),
     /// Prints the ids that `fill` registers, one per line.
-    Ids(seed::Ids),
+    Ids(synthetic::Ids),
     /// Simulates a network, and counts its components and its unknown peers.
     Isolation(isolation::Isolation),
     /// Keeps peers registered with clients that know several services.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::latency::Latencies;
 use crate::pool::Pool;
-use crate::{seed, wire};
+use crate::{synthetic, wire};
 
 /// Requests without a response this long after the last one was due count as failed.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -90,16 +90,16 @@ impl OpenLoop {
     }
 
     fn request(&self, kind: Kind, new_peer: &mut u64) -> Vec<u8> {
-        let member = seed::peer_id(fastrand::u64(..self.peers.max(1)));
+        let member = synthetic::peer_id(fastrand::u64(..self.peers.max(1)));
         match kind {
             Kind::Heartbeat => wire::post(self.target, "/heartbeat", &format!(r#"{{"peer_id":"{member}"}}"#)),
             Kind::Register => {
-                let body = seed::registration(*new_peer, Some(self.new_ttl_seconds));
+                let body = synthetic::registration(*new_peer, Some(self.new_ttl_seconds));
                 *new_peer += 1;
                 wire::post(self.target, "/register", &body)
             }
             Kind::Discover => {
-                let (archetype, limit) = (seed::archetype(fastrand::u64(..)), self.limit);
+                let (archetype, limit) = (synthetic::archetype(fastrand::u64(..)), self.limit);
                 let path = format!("/discover?archetype={archetype}&limit={limit}&exclude={member}");
                 wire::get(self.target, &path)
             }

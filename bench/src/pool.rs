@@ -108,7 +108,7 @@ impl<Tag> Pool<Tag> {
                 None
             }
         };
-        // An idle connection that the server closed had no request.
+        // No request was in flight: the server has closed an idle connection.
         let Some(tag) = self.in_flight[index].take() else {
             return Ok(None);
         };

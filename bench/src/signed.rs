@@ -13,7 +13,8 @@ use rustix::time::{ClockId, clock_gettime};
 use serde::Serialize;
 
 const NOW: Timestamp = Timestamp::from_secs(1_800_000_000);
-/// Heartbeats of each peer. They take a hundredth of the time of a registration.
+/// The number of heartbeats of each peer. There are many, because one takes only a hundredth of the
+/// time of a registration.
 const HEARTBEATS: u64 = 20;
 
 /// Measures the processor time of signed and unsigned registrations, of verifying a signature, and of
@@ -43,7 +44,7 @@ struct Figures {
 impl Signed {
     /// Prints microseconds per operation as one line of JSON.
     pub(crate) fn run(&self) -> Result<(), Box<dyn Error>> {
-        // On one thread, whose time is measured.
+        // The registry runs on this thread, whose processor time is measured.
         let runtime = tokio::runtime::Builder::new_current_thread().build()?;
         let requests = (0..self.count).map(request).collect::<Result<Vec<_>, _>>()?;
         let unsigned: Vec<_> = requests.iter().map(serde_json::to_vec).collect::<Result<_, _>>()?;
@@ -61,7 +62,7 @@ impl Signed {
                 .iter()
                 .map(|record| serde_json::to_vec(&serde_json::json!({ "signed": record.as_str() })))
                 .collect::<Result<_, _>>()?;
-            // They take turns going first.
+            // Signed and unsigned registrations alternate which goes first.
             for is_signed in [round % 2 == 0, round % 2 != 0] {
                 let (bodies, token) = if is_signed { (&signed, Some(token()?)) } else { (&unsigned, None) };
                 let (register, heartbeat) = runtime.block_on(self.register(bodies, token.as_ref()))?;
@@ -78,8 +79,8 @@ impl Signed {
         Ok(())
     }
 
-    /// Registers all bodies with a registry of their own, and renews all leases. Returns the
-    /// microseconds of each.
+    /// Registers all bodies with a new registry, and renews all leases. Returns the microseconds of a
+    /// registration and of a heartbeat.
     async fn register(
         &self,
         bodies: &[Vec<u8>],
@@ -87,7 +88,7 @@ impl Signed {
     ) -> Result<(f64, f64), Box<dyn Error>> {
         let limits = Limits { max_peers_per_source: 0, ..Limits::default() };
         let registry = Registry::new(EmbeddedStore::in_memory(limits.clone()), limits)?;
-        // Loopback has no bound of its own.
+        // Loopback is exempt from the limits per source.
         let caller = Caller { address: IpAddr::V4(Ipv4Addr::LOCALHOST), page: WebOrigin::None };
         let started = ThreadTime::now();
         for body in bodies {

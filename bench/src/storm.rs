@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::{seed, wire};
+use crate::{synthetic, wire};
 
 /// How long one attempt waits for its response, as in legacy clients.
 const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,7 +45,8 @@ struct Second {
     failed: AtomicU64,
 }
 
-/// When a peer had its first success after a failure, since the start.
+/// When a peer's heartbeat succeeded for the first time after a failure, as the time since the start;
+/// `None` if no heartbeat failed, or none succeeded afterwards.
 type RecoveredAt = Option<Duration>;
 
 impl Storm {
@@ -92,7 +93,7 @@ impl Storm {
     }
 }
 
-/// The peers of one connection.
+/// Sends the heartbeats of the peers that share one connection.
 struct HeartbeatSender {
     target: SocketAddr,
     connection: Option<TcpStream>,
@@ -112,7 +113,7 @@ impl HeartbeatSender {
         let own = (number..storm.peers).step_by(usize::try_from(storm.connections).unwrap_or(1));
         let mut due: Vec<_> = own
             .map(|peer| {
-                let body = format!(r#"{{"peer_id":"{}"}}"#, seed::peer_id(peer));
+                let body = format!(r#"{{"peer_id":"{}"}}"#, synthetic::peer_id(peer));
                 (interval.mul_f64(fastrand::f64()), wire::post(storm.target, "/heartbeat", &body))
             })
             .collect();
@@ -121,8 +122,8 @@ impl HeartbeatSender {
         Self { target: storm.target, connection: None, due, interval, end, began, seconds }
     }
 
-    /// Returns when each peer had its first success after a failure, and the maximum delay with
-    /// which a heartbeat was sent.
+    /// Sends heartbeats until the end of the run. Returns when each peer recovered, and the maximum
+    /// delay with which a heartbeat was sent.
     fn run(mut self) -> (Vec<RecoveredAt>, Duration) {
         let mut recoveries: Vec<RecoveredAt> = vec![None; self.due.len()];
         let mut failed_before = vec![false; self.due.len()];

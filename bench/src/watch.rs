@@ -105,8 +105,8 @@ impl Watch {
         }
     }
 
-    /// Reads the streams of the watchers that did not read to their ends, reconnects, and reads on.
-    /// Returns the outcome of each.
+    /// Lets the stalled watchers continue. Each reads its stream until the end, reconnects with the
+    /// id of its last event, and reads on. Returns how many watchers had each outcome.
     async fn resume(
         &self,
         stalled: Vec<Stream>,

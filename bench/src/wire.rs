@@ -1,9 +1,9 @@
 //! A minimal HTTP/1.1 client that generates load with little processor time.
 //!
-//! It is not an HTTP library's client, because generator and service share two cores: what the
-//! generator takes is missing from the service. A library parses every header of a response and
-//! moves its body through a channel, while a load generator needs the status and the end of the
-//! response. The service is under test here, and always sends `content-length`.
+//! The generator and the service share two cores, so the service lacks the processor time that the
+//! generator uses. A library's client parses every header of a response and passes the body through
+//! a channel, but a load generator needs only the status and the end of the response. This client
+//! parses nothing else. It requires `content-length`, which the service always sends.
 
 use std::fmt::Write as _;
 use std::io::{self, ErrorKind, Read, Write};

@@ -1,4 +1,5 @@
--- Discovers of one archetype each, by random peers. Arguments: the file of their ids, the limit, the method.
+-- Discovers of one archetype each, by random peers.
+-- Arguments: the file with the ids of the peers, the limit, the method (GET by default).
 dofile("report.lua")
 
 local ARCHETYPES = {

@@ -1,4 +1,4 @@
--- Heartbeats of random peers. Arguments: the file of their ids.
+-- Heartbeats of random peers. Arguments: the file with the ids of the peers.
 -- Requests are formatted in advance, so that the generator takes little processor time.
 dofile("report.lua")
 

@@ -1,5 +1,6 @@
--- Registrations of new peers like those of the original clients, about 250 bytes of JSON each. Arguments: the number of
--- the first peer. Each registration is different, so only its constant parts are prepared.
+-- Registrations of new peers, like those of legacy clients: about 250 bytes of JSON each.
+-- Arguments: the number of the first peer.
+-- Each registration is different, so only its constant parts are prepared.
 dofile("report.lua")
 
 local number = 0
@@ -21,7 +22,7 @@ end
 
 function request()
   number = number + 1
-  -- Parts of three digits give every request the same content-length.
+  -- Every part of the address has three digits, so that all requests have the same content-length.
   local b, c, d = 100 + number % 150, 100 + math.floor(number / 150) % 150, 100 + math.floor(number / 22500) % 150
   return head .. string.format("%012d", number) .. middle .. b .. "." .. c .. "." .. d .. tail
 end

@@ -18,7 +18,8 @@ from lib.valkey import Cluster, holds, server_program, wait_for
 
 Victim = Literal["primary", "replica"]
 REGISTERING_CLIENTS = 8
-# How long the clients continue after registrations succeed again, and at least after the kill.
+# When registrations succeed again, the clients continue for AFTERWARDS_SECONDS, and until at least
+# LOADED_SECONDS after the kill.
 AFTERWARDS_SECONDS = 1.0
 LOADED_SECONDS = 4.5
 # For this long after the kill, requests that were in progress at the kill may still be acknowledged.
@@ -144,8 +145,8 @@ def rounds(victim: Victim, count: int, directory: Path) -> Iterator[Round]:
 
 
 def kill(cluster: Cluster, victim: Victim, load: Load) -> float:
-    """Kills a server under load, and starts it again when registrations succeed. Returns the time of the
-    kill."""
+    """Kills a server under load. When registrations succeed again, ends the load and starts the server.
+    Returns the time of the kill."""
     time.sleep(random.uniform(0.5, 1.5))
     primary = cluster.primary()
     replicas = [server for server in cluster.servers if server is not primary]

@@ -25,12 +25,12 @@ class Fault:
     path: str = ""
     times: int = 1
     status: int | None = None
-    """Respond with this status, without asking the service."""
+    """Respond with this status, without forwarding the request."""
     retry_after: int | None = None
     delay_seconds: float = 0.0
     """Wait before the request is forwarded."""
     lose_response: bool = False
-    """Forward the request, and close the connection in place of its response."""
+    """Forward the request, and then close the connection without a response."""
 
 
 @dataclass
@@ -39,7 +39,7 @@ class Seen:
 
     path: str
     received: float
-    answered: float | None = None
+    responded: float | None = None
     """The time just before the first byte of the response was sent, so that a client cannot react
     earlier."""
 
@@ -227,7 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _head(self, status: int, headers: dict[str, str]) -> None:
         if self.seen:
-            self.seen.answered = time.monotonic()
+            self.seen.responded = time.monotonic()
         # Each connection carries one request, as in HTTP/1.0.
         self.send_response_only(status)
         for name, value in {**headers, "connection": "close"}.items():

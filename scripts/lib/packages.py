@@ -38,7 +38,7 @@ def install_python(directory: Path) -> Path:
     """Builds the wheel and installs it, with what signing needs, into an empty environment. Returns its
     interpreter."""
     wheel = build_wheel(directory)
-    # Its own pip would take longer to install than the client.
+    # The environment gets no pip, because that would take longer to install than the client.
     run([sys.executable, "-m", "venv", "--without-pip", directory / "environment"])
     interpreter = directory / "environment/bin/python"
     install: list[str | Path] = ["--python", interpreter, "install", "--quiet", "--disable-pip-version-check"]
@@ -56,7 +56,8 @@ def install_javascript(directory: Path) -> Path:
 
 
 def write_archive(directory: Path) -> Path:
-    """Writes the archive of the command under test, as packaging/install.sh expects it here, and its checksum."""
+    """Writes an archive of the command under test, with the name that packaging/install.sh requests on this machine,
+    and its checksum."""
     system = {"Linux": "unknown-linux-musl", "Darwin": "apple-darwin"}[platform.system()]
     machine = {"arm64": "aarch64"}.get(platform.machine(), platform.machine())
     archive = directory / f"aurora-discovery-{machine}-{system}.tar.gz"

@@ -263,7 +263,7 @@ class Scenario:
         if count is not None and len(seen) != count:
             raise Mismatch(f"{len(seen)} requests were seen")
         if gap_at_least is not None:
-            gaps = [after.received - before.answered for before, after in pairwise(seen) if before.answered]
+            gaps = [after.received - before.responded for before, after in pairwise(seen) if before.responded]
             if not gaps or min(gaps) < gap_at_least:
                 raise Mismatch(f"the gaps were {gaps}")
 

@@ -17,19 +17,19 @@ const ARGUMENTS = [
 ];
 const BROWSERS = ["/usr/bin/chromium", "/usr/bin/google-chrome"];
 // The time limit of every wait, long enough for a loaded machine.
-const PATIENCE_SECONDS = 60;
+const TIMEOUT_SECONDS = 60;
 const DESKTOP = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 
 /** Starts the browser with an empty profile. */
 export function startBrowser() {
   const executablePath = process.env.CHROMIUM ?? BROWSERS.find((path) => existsSync(path));
-  return chromium.launch({ executablePath, args: ARGUMENTS, timeout: PATIENCE_SECONDS * 1_000 });
+  return chromium.launch({ executablePath, args: ARGUMENTS, timeout: TIMEOUT_SECONDS * 1_000 });
 }
 
 /** The page of a service, in a window of its own. */
 export class Window {
-  /** What went wrong in the page. */
+  /** The exceptions, errors and warnings of the page. */
   problems = [];
   /** The addresses of all requests. */
   requested = [];
@@ -44,10 +44,10 @@ export class Window {
       deviceScaleFactor: phone ? 2 : 1,
       colorScheme: dark ? "dark" : "light",
       hasTouch: phone,
-      // Another origin would not be a secure context, in which the page verifies signatures.
+      // A case copies a command and reads it from the clipboard.
       permissions: ["clipboard-read", "clipboard-write"],
     });
-    window.context.setDefaultTimeout(PATIENCE_SECONDS * 1_000);
+    window.context.setDefaultTimeout(TIMEOUT_SECONDS * 1_000);
     window.page = await window.context.newPage();
     await window.#observe(service);
     await prepare?.(window.page);
@@ -82,7 +82,7 @@ export class Window {
     await this.page.press("#channels input", "Enter");
   }
 
-  /** The violations that axe finds. */
+  /** The violations of accessibility rules that axe finds. */
   async violations() {
     const axe = await readFile(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
     // The content security policy of the page does not apply to scripts that the browser's driver
@@ -97,7 +97,7 @@ export class Window {
     return this.page.evaluate(() => performance.getEntriesByName("first-contentful-paint")[0].startTime);
   }
 
-  /** The frames per second while `milliseconds` pass, and how often the canvas changed. */
+  /** The mean number of frames per second during the next `milliseconds`. */
   frames(milliseconds) {
     return this.page.evaluate(
       (duration) =>

@@ -55,8 +55,8 @@ const noViolations = async (window, what) => {
 };
 
 /**
- * Runs in a page. Tries to connect with what a dishonest service or peer could hand on, and returns what
- * happened.
+ * Runs in a page. Tries to connect with forged records and repeated messages, as a dishonest service or
+ * peer could send them. Returns the outcome of each attempt.
  */
 const CONNECT_FORGED = async (url) => {
   const { Client } = await import("/page/client/client.js");
@@ -78,15 +78,16 @@ const CONNECT_FORGED = async (url) => {
   const name = ({ code, name }) => (typeof code === "string" ? code : name);
   const [carol, dave, thief] = [await join("carol"), await join("dave"), await join("thief")];
   const outcome = {};
-  // The service hands on the record of another peer under dave's name.
+  // The service lists the record of another peer under dave's name.
   await thief.keeper.stop();
   const forged = { ...dave.listed, signed: thief.listed.signed };
   outcome.otherName = await carol.connections.connect(forged).catch(name);
   outcome.unknown = await carol.connections.connect(thief.listed).catch(name);
-  // The service hands on a record that another key has signed for dave's name. Dave's answer is not by it.
+  // The service lists a record that another key has signed for dave's name. Dave's answer is signed by his
+  // own key, so it must not be accepted.
   const { signed } = JSON.parse(await new Signer(await SecretKey.generate()).body({ peer_id: "dave", mail: true }));
   outcome.swapped = await carol.connections.connect({ peer_id: "dave", signed }).catch(name);
-  // A message that is handed on twice opens one channel.
+  // A message that the service delivers twice opens only one channel.
   const original = client.mailbox.bind(client);
   client.mailbox = async (...parameters) => {
     const response = await original(...parameters);

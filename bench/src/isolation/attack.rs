@@ -2,8 +2,10 @@
 //!
 //! The peers of the attacker stay registered. The honest peers come and go, discover once per
 //! heartbeat interval, and remember their last two responses. Each honest peer discovers by all
-//! orders at the same moment, with a separate memory for each. The graph has only the honest peers
-//! and what they know about each other: whatever the attacker's peers do is left to them.
+//! orders at the same moment, with a separate memory for each.
+//!
+//! The measured graph contains only the honest peers and the edges between them. A path through a
+//! peer of the attacker does not count, because that peer need not cooperate.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -80,7 +82,7 @@ pub(super) struct Tally {
     pub(super) eclipses: u64,
     /// The largest number of components of the honest peers after any interval.
     pub(super) max_components: u32,
-    /// The largest number of honest peers that know no honest peer, and that none knows.
+    /// The largest number of honest peers that know no honest peer, and that no honest peer knows.
     max_isolated: u32,
 }
 
@@ -252,6 +254,7 @@ impl Memory {
         tally.eclipses += u64::from(is_captured && captured[peer as usize]);
         captured[peer as usize] = is_captured;
         let last = &mut last[peer as usize];
+        // The views retain only what one call passes, so this call passes the last two responses.
         views.learn(peer, &[last.as_slice(), &honest].concat(), 0);
         *last = honest;
     }
@@ -319,7 +322,8 @@ mod tests {
         arguments.attack.simulate().await.unwrap()
     }
 
-    /// With fewer networks than places for them, no response can list the attacker alone.
+    /// Half of a diverse response, ten peers, come from different networks. The attacker has only
+    /// eight networks, so at least two of the ten peers are honest.
     #[tokio::test]
     async fn few_networks_capture_no_diverse_response_but_many_uniform_ones() {
         let tallies = attack(&["--share=0.9", "--networks=8"]).await;

@@ -3,7 +3,7 @@
 use super::population::Population;
 use super::view::Views;
 
-/// The robustness test removes the best-known peers at once, one in this many.
+/// The robustness test removes one in this many peers at once: those that most other peers know.
 const REMOVED_ONE_IN: usize = 50;
 
 /// The state of the graph at one moment.
@@ -48,6 +48,7 @@ impl Graph {
             let since = population.member_since(peer).unwrap_or(now);
             let (at, waited) = (peer as usize, now - views.listed_at(peer).max(since));
             figures.live += 1;
+            // Each component has exactly one root, which has the component's size.
             if self.parents[at] == peer {
                 figures.components += 1;
                 figures.isolated += u32::from(self.sizes[at] == 1);
@@ -84,7 +85,8 @@ impl Graph {
         f64::from(largest) / (ranked.len() - removed_count) as f64
     }
 
-    /// Joins the components of peers that know each other, among the members that stay.
+    /// Recomputes the components and the counts from the members for which `is_included` returns
+    /// true. Joins each of these with every one of them that it knows.
     fn connect(&mut self, population: &Population, views: &Views, is_included: impl Fn(u32) -> bool) {
         let total = u32::try_from(population.total()).unwrap_or(u32::MAX);
         self.parents.clear();

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::scenario::Sampler;
-use crate::seed::scramble;
+use crate::synthetic::scramble;
 
 /// The peers that a host lists, in both orders.
 #[derive(Default)]

@@ -57,8 +57,9 @@ impl Service {
         Ok(())
     }
 
-    /// Whether the service knows the peer. A host that missed the registration gets it from the
-    /// peer's own host.
+    /// Renews a peer's lease at the host that the peer uses. Returns whether that host knows the
+    /// peer. Unless the hosts are partitioned, the other host receives the lease too, even if it
+    /// missed the registration.
     pub(crate) async fn heartbeat(&mut self, peer: u32, now: u32) -> Result<bool, Box<dyn Error>> {
         let home = self.home(peer);
         if !self.hosts[home].heartbeat(peer, now).await? {
@@ -117,7 +118,7 @@ impl Service {
         Ok(())
     }
 
-    /// Gives the other hosts a peer that its own host lists.
+    /// Renews a peer's lease at the other hosts, and registers the peer at those that don't know it.
     async fn share(&mut self, peer: u32, now: u32) -> Result<(), Box<dyn Error>> {
         let home = self.home(peer);
         for (_, host) in self.hosts.iter_mut().enumerate().filter(|(at, _)| *at != home) {

@@ -43,7 +43,7 @@ impl ServiceHost {
         Ok(())
     }
 
-    /// Whether the registry knows the peer.
+    /// Renews a peer's lease. Returns whether the registry knows the peer.
     pub(crate) async fn heartbeat(&mut self, peer: u32, now: u32) -> Result<bool, Box<dyn Error>> {
         match self.registry.heartbeat(&id(peer)?, None, &caller(peer), at(now)).await {
             Ok(lease) => self.orders.list(peer, seconds(lease.ttl_expires)),

@@ -8,9 +8,9 @@ use super::scenario::{Sampler, Scenario};
 use super::service::Service;
 use super::view::Views;
 
-/// The interval of the robustness test, in steps. The test costs as much as all other work.
+/// The robustness test runs once in this many steps, because it takes as long as all other work.
 const STEPS_PER_REMOVAL: u32 = 6;
-/// When a newcomer without a response tries again, in seconds.
+/// How many seconds a newcomer waits before it repeats a registration that got no response.
 const RETRY_SECONDS: u32 = 10;
 
 pub(crate) struct Simulation {
@@ -88,7 +88,7 @@ impl Simulation {
         self.now > self.scenario.lease_seconds * (self.scenario.leases + 1)
     }
 
-    /// Whether the last second was the last one of a lease.
+    /// Whether a lease duration has just ended.
     pub(crate) fn ends_a_lease(&self) -> bool {
         self.now.is_multiple_of(self.scenario.lease_seconds)
     }

@@ -14,7 +14,7 @@ pub(crate) struct Change {
     /// The event that a watcher must receive: the kind, the peer, and the number of the change if
     /// the peer publishes it.
     pub(crate) key: String,
-    /// When the service had responded.
+    /// When the service's response to the change had arrived.
     pub(crate) responded_at: Instant,
 }
 
@@ -28,7 +28,7 @@ pub(crate) struct Topic {
     changes: u64,
 }
 
-/// The bytes of metadata in each registration, four times as many as in an original client's. The
+/// The bytes of metadata in each registration, four times as many as in a legacy client's. The
 /// data that waits for watchers that don't read must exceed the buffers of the system, some
 /// megabytes per connection, within the run.
 const PADDING: usize = 1_000;

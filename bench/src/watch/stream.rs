@@ -1,7 +1,9 @@
 //! One event stream, which is read or left unread.
 //!
-//! It reads the socket itself. A stream that is left unread needs a small receive buffer and nothing
-//! that reads ahead, and 900 streams are read on the cores that the service under test uses.
+//! This module reads the socket directly, without an HTTP library, for two reasons. A stream that is
+//! left unread needs a small receive buffer, but a library would read ahead. The other streams, 900
+//! of them, must be read with little processor time, because the service under test runs on the
+//! same cores.
 
 use std::collections::HashMap;
 use std::io;
@@ -46,7 +48,9 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    /// Watches a topic, or all, and waits until the service sends the position of the stream.
+    /// Watches a topic, or all topics, and waits until the service sends the position of the stream.
+    /// With `last_id`, the stream resumes after that event. With `small`, the receive buffer is small,
+    /// for a stream that is left unread.
     pub(crate) async fn open(
         target: SocketAddr,
         topic: Option<usize>,

@@ -9,8 +9,8 @@ import { Transport } from "./transport.js";
 import { Watch } from "./watch.js";
 
 /**
- * Aborts a call. If the call changes something, the service may or may not have carried it out; sending
- * it again is safe.
+ * `signal` aborts a call. If the call changes something, the service may or may not have carried it out.
+ * It is safe to repeat the call.
  * @typedef {{signal?: AbortSignal}} CallOptions
  */
 
@@ -42,12 +42,12 @@ export class Client {
   }
 
   /**
-   * Registers a peer, or replaces its registration and starts a new lease. The code is `not_holder` while
-   * another client holds the id.
+   * Registers a peer, or replaces its registration and starts a new lease. Rejects with the code
+   * `not_holder` while another client holds the id.
    *
-   * A `signer` signs the registration, and signs it again if the local clock is wrong. The first signature
-   * of a live name needs the `lease_token` in the request as the proof that this client holds the name.
-   * The code is `name_locked` if another key has locked the name.
+   * A `signer` signs the registration, and signs it again if the local clock is wrong. If the name is live
+   * and was registered without a signature, the request needs the `lease_token` as the proof that this
+   * client holds the name. Rejects with the code `name_locked` if another key has locked the name.
    * @param {import("./types.js").RegisterRequest} request
    * @param {{signer?: import("./signer.js").Signer} & CallOptions} [options]
    * @returns {Promise<import("./types.js").RegisterResponse>}
@@ -62,7 +62,7 @@ export class Client {
       try {
         const response = await this.#call("register", body, { signal });
         signer.accepted();
-        // The service does not return the token, of which it has the hash.
+        // The service does not return the token, because it knows only its hash.
         return { lease_token: signer.token, ...response };
       } catch (error) {
         if (!(error instanceof DiscoveryError) || signed === MAX_SIGNED || !signer.learnsFrom(error)) {
@@ -74,8 +74,8 @@ export class Client {
   }
 
   /**
-   * Renews a lease, or revives a dormant peer. The code is `peer_not_registered` if the peer has to
-   * register, and `not_holder` if the token is not the current one.
+   * Renews a lease, or revives a dormant peer. Rejects with the code `peer_not_registered` if the peer has
+   * to register, and `not_holder` if the token is not the current one.
    * @param {import("./types.js").HeartbeatRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").HeartbeatResponse>}
@@ -85,7 +85,8 @@ export class Client {
   }
 
   /**
-   * Renews the leases of up to a hundred peers. The failure of one peer is its result.
+   * Renews the leases of up to a hundred peers. If one of them cannot be renewed, the call succeeds, and
+   * that peer's result has the error.
    * @param {import("./types.js").HeartbeatsRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").HeartbeatsResponse>}
@@ -95,8 +96,8 @@ export class Client {
   }
 
   /**
-   * Deregisters a peer. The code is `peer_not_registered` if the service does not know it, also if an
-   * earlier attempt of the same call removed it and the response was lost.
+   * Deregisters a peer. Rejects with the code `peer_not_registered` if the service does not know the peer.
+   * This also happens if an earlier attempt of the same call removed the peer and the response was lost.
    * @param {import("./types.js").DeregisterRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").DeregisterResponse>}
@@ -106,8 +107,8 @@ export class Client {
   }
 
   /**
-   * Leaves a message in the mailbox of another peer. `LeaseKeeper.connections` does so for you. The code is
-   * `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take mail.
+   * Leaves a message in the mailbox of another peer. `LeaseKeeper.connections` does so for you. Rejects with
+   * the code `peer_not_registered` if the receiver is not live, and `no_mailbox` if it does not take mail.
    * @param {import("./types.js").MailRequest} request
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").MailResponse>}
@@ -159,8 +160,8 @@ export class Client {
   }
 
   /**
-   * Watches the peers that match, from now on or from the cursor `since`. No request is sent before the
-   * first event is taken. `archetypes`, `exclude` and `view` apply.
+   * Watches the peers that match, from now on or from the cursor `since`. The client connects when the
+   * caller requests the first event. Of `request`, only `archetypes`, `exclude` and `view` apply.
    * @param {import("./types.js").DiscoverRequest} [request]
    * @param {{since?: string} & CallOptions} [options]
    */
@@ -180,7 +181,7 @@ export class Client {
   }
 
   /**
-   * Requests the health of the service. "Unhealthy" is a regular response, and is not retried.
+   * Requests the health of the service. An unhealthy service is a regular result, which is not retried.
    * @param {CallOptions} [options]
    * @returns {Promise<import("./types.js").Health>}
    */

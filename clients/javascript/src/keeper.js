@@ -23,9 +23,9 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
  * the program, but waits until its lease ends.
  *
  * A `key` signs the registration, which locks the name to it: from then on, no client without the key can
- * register the name, and a restarted peer needs no token. `replacesKey` is the key that the name is locked
- * to so far, if `key` is a new one. With `audience`, only the service of that name accepts the
- * registration.
+ * register the name, and a restarted peer needs no token. If `key` is to replace another key,
+ * `replacesKey` is that other key, to which the name is locked now. With `audience`, only the service of
+ * that name accepts the registration.
  * @typedef {object} KeeperOptions
  * @property {(event: KeeperEvent) => void} [onEvent]
  * @property {import("./types.js").TokenStore} [tokenStore]
@@ -50,13 +50,16 @@ const FINAL_STATUSES = [400, 401, 404, 405, 413, 501];
  */
 export class LeaseKeeper {
   #client;
-  /** The registration, with the current token. `token_only` is as the service last accepted it. */
+  /**
+   * The registration, with the current token. While the peer is registered, `token_only` has the value
+   * that the service accepted last.
+   */
   #registration;
   #onEvent;
   #tokenStore;
   #mayReplace;
   #signing;
-  /** @type {Signer | undefined} What signs the registrations, if they are signed. */
+  /** @type {Signer | undefined} Signs the registrations; `undefined` if they are not signed. */
   #signer;
   /** @type {string | undefined} */
   #savedToken;
@@ -64,12 +67,14 @@ export class LeaseKeeper {
   #state = "absent";
   /** @type {Lease | undefined} */
   #lease;
-  /** @type {RTCIceServer[]} Those that the service named last. */
+  /** @type {RTCIceServer[]} The servers that the service named last. */
   #iceServers = [];
   /** @type {Outage | undefined} */
   #outage;
   #observedAddress = new ObservedAddress();
+  /** Whether another client has taken over the id since the last registration. */
   #wasTakenOver = false;
+  /** Whether `secured` was reported since the last registration. */
   #isSecured = false;
   /**
    * Whether the last update failed. A heartbeat has to succeed before the next one, because the service
@@ -142,7 +147,7 @@ export class LeaseKeeper {
     return new Connections(this.#client, { peer_id, key, token, now, iceServers: () => this.#iceServers }, options);
   }
 
-  /** Keeps the lease until that is permanently impossible, or until the keeper has to stop. */
+  /** Runs steps until one throws, for example because of a permanent refusal, or until `stop` is called. */
   async #keep() {
     const { signal } = this.#stop;
     try {
@@ -174,8 +179,9 @@ export class LeaseKeeper {
     if (this.#state !== "absent") {
       try {
         if (lease_token !== undefined) {
-          // A deregistration with an old token counts as one without a token, and the address may prove
-          // it. A heartbeat with an old token is always refused.
+          // Checks that the token is still the current one. The service always refuses a heartbeat with
+          // an old token. But it treats a deregistration with an old token like one without a token,
+          // and accepts it if the address is that of the holder.
           await this.#client.heartbeat({ peer_id, lease_token });
         }
         await this.#client.deregister({ peer_id, lease_token });
@@ -198,7 +204,7 @@ export class LeaseKeeper {
   }
 
   /**
-   * Calls the event handler. It is not called again after it has failed, which ends the keeper.
+   * Calls the event handler. If the handler throws, it is not called again, and the error ends the keeper.
    * @param {KeeperEvent} event
    */
   #notify(event) {
@@ -258,9 +264,9 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the registration must not replace one of another client, and therefore has to be token-only.
-   * Otherwise it is not token-only at first: if the peer crashed before the token is stored, no client
-   * could use the id until its reservation ends, not even this one.
+   * Whether the registration must be token-only, so that it cannot replace one of another client. In all
+   * other cases it is not token-only at first. Otherwise, if the peer crashed before it stored the token,
+   * no client, not even this one, could use the id until its reservation ends.
    * @param {AbortSignal} signal
    */
   async #mustYield(signal) {
@@ -268,14 +274,15 @@ export class LeaseKeeper {
       return (!this.#mayReplace || this.#wasTakenOver) && (await this.#isKnown(signal));
     }
     if (this.#wasTakenOver) {
-      // The key proves the holder, but another client that has it must not be replaced.
+      // With the key, the service would accept the registration. But the other client may have the same
+      // key, and must not be replaced.
       await this.#checkIsFree(signal);
     }
     return false;
   }
 
   /**
-   * Rejects with the refusal if another client holds the id.
+   * Sends a heartbeat to find out whether another client holds the id. Rejects with the refusal if so.
    * @param {AbortSignal} signal
    */
   async #checkIsFree(signal) {
@@ -291,8 +298,8 @@ export class LeaseKeeper {
    * Whether the service knows the id, and this client does not have its current token.
    *
    * A heartbeat with a wrong token changes nothing. It gets 404 for an unknown id and 403 for a known
-   * one. A known id is then registered token-only, which replaces only a dormant peer. The order
-   * matters: if the response to a token-only registration is lost, the id is reserved under a token
+   * one. Only a known id is then registered token-only, which replaces only a dormant peer. An unknown id
+   * is not, because if the response to a token-only registration is lost, the id is reserved under a token
    * that no client knows.
    * @param {AbortSignal} signal
    */
@@ -311,8 +318,8 @@ export class LeaseKeeper {
   }
 
   /**
-   * Whether the registration differs from what it should be: it is token-only exactly if the token is
-   * stored, and it lists the address at which the service sees the peer.
+   * Whether the registration has to be updated. It should be token-only exactly if the token is stored,
+   * and it should list the address at which the service sees the peer.
    */
   #needsUpdate() {
     // A signature protects more than a token-only registration does.

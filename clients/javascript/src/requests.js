@@ -1,5 +1,5 @@
-// Requests as the API expects them. A key that a request does not have is refused, because a typing
-// error would otherwise go unnoticed.
+// Converts requests to the format of the API. An unknown key throws a TypeError. Otherwise, a misspelled
+// key would have no effect, and the caller would not notice.
 
 const DISCOVER_KEYS = ["archetypes", "limit", "exclude", "order", "cursor", "view", "fill"];
 const REGISTER_KEYS = [
@@ -90,6 +90,7 @@ export function discoverKey(request) {
 }
 
 /**
+ * Adds metadata to a JSON object as text, so that others receive it byte for byte.
  * @param {string} body
  * @param {string} metadata
  */

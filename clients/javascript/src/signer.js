@@ -6,15 +6,15 @@ import { discoverKey, registerBody } from "./requests.js";
 import { RECORD_TYPE, ROTATION_TYPE } from "./signed-record.js";
 
 /**
- * How often a registration is signed: once more because of a wrong clock, and once more because of a
- * record that this client does not know.
+ * The maximum number of times that one registration is signed. It is signed again if the local clock is
+ * wrong, and again if the service has a later record of the peer, which this client does not know.
  */
 export const MAX_SIGNED = 3;
 
 /**
- * `replaces` is the key that the name is locked to so far, if the key is a new one. With `audience`, only
- * the service of that name accepts the registrations. `token` is the lease token of the peer, if it has
- * one already.
+ * If the signer's key is to replace another key, `replaces` is that other key, to which the name is locked
+ * now. With `audience`, only the service of that name accepts the registrations. `token` is the lease
+ * token of the peer, if it has one already.
  * @typedef {object} SignerOptions
  * @property {import("./secret-key.js").SecretKey} [replaces]
  * @property {string} [audience]
@@ -22,8 +22,8 @@ export const MAX_SIGNED = 3;
  */
 
 /**
- * Signs the registrations of one peer with its key, by the clock of the service if the local one is
- * wrong. Pass it to `Client.register`.
+ * Signs the registrations of one peer with its key. If the local clock is wrong, signs them with the time
+ * of the service. Pass it to `Client.register`.
  */
 export class Signer {
   #key;
@@ -55,7 +55,10 @@ export class Signer {
     return this.#token;
   }
 
-  /** The time of the service as far as it is known, in milliseconds since the Unix epoch. */
+  /**
+   * The time of the service in milliseconds since the Unix epoch. It is the local time until a refusal has
+   * shown that the local clock is wrong.
+   */
   now() {
     return Date.now() + this.#clockOffset;
   }
@@ -95,7 +98,8 @@ export class Signer {
   }
 
   /**
-   * Takes over what a refusal says about the service. Returns whether signing again may help.
+   * Adopts the sequence number or the time that a refusal contains. Returns whether it contained one, so
+   * that the registration may succeed if it is signed again.
    * @param {import("./errors.js").DiscoveryError} error
    */
   learnsFrom({ code, seq, timestamp }) {
@@ -107,7 +111,7 @@ export class Signer {
       // The API writes UTC without a suffix.
       const now = Date.parse(`${timestamp}Z`);
       this.#clockOffset = now - Date.now();
-      // A number by the wrong clock may be too far ahead.
+      // Sequence numbers are times, and those by the wrong clock may be too far ahead.
       this.#lastSeq = Math.min(this.#lastSeq, now);
       return true;
     }

@@ -35,7 +35,7 @@ export class Transport {
     if (this.#endpoints.length === 0) {
       throw new TypeError("a client needs at least one endpoint");
     }
-    // Clients start at a random one, so that they spread over all.
+    // Each client starts at a random endpoint, so that the clients are distributed over all endpoints.
     this.#current = Math.floor(Math.random() * this.#endpoints.length);
     this.#options = { timeoutSeconds: 10, retries: 3, patienceSeconds: 30, headers: {}, ...options };
   }
@@ -46,14 +46,15 @@ export class Transport {
   }
 
   /**
-   * Leaves the endpoint of a failed request if another may do better. Returns whether that is so.
+   * Moves on to the next endpoint if the failure of a request may affect only the endpoint that it was
+   * sent to. Returns whether it may.
    * @param {string} endpoint
    * @param {DiscoveryError} error
    */
   failed(endpoint, error) {
-    // A rate belongs to the source of the requests, whichever endpoint they go to.
+    // A rate limit applies to the source of the requests at all endpoints.
     const isLocal = error.isTransient && error.status !== 429;
-    // A concurrent request may have left it already.
+    // A concurrent request may have moved on already.
     if (isLocal && this.endpoint === endpoint) {
       this.#current = (this.#current + 1) % this.#endpoints.length;
     }
@@ -88,7 +89,7 @@ export class Transport {
       }
       failed = 0;
       rounds += 1;
-      // All refused clients may have got the same `Retry-After`. The jitter on top spreads them out.
+      // All refused clients may have received the same `Retry-After`. The jitter spreads out their retries.
       const wait = (response.retryAfterSeconds ?? 0) + fullJitter(rounds, FIRST_CEILING, HIGHEST_CEILING);
       if (rounds > retries || !response.isTransient || elapsed + wait >= patienceSeconds) {
         throw response;
@@ -195,8 +196,8 @@ export class Transport {
   }
 
   /**
-   * The body has no JSON content type. The service accepts any, and a browser would send a preflight
-   * request for that one.
+   * Sends the body without a JSON content type, for which a browser would first send a CORS preflight
+   * request. The service accepts any content type.
    * @param {string} endpoint
    * @param {string} path
    * @param {string | undefined} body
@@ -205,13 +206,13 @@ export class Transport {
   #fetch(endpoint, path, body, signal) {
     const { fetch = globalThis.fetch, headers } = this.#options;
     const method = body === undefined ? "GET" : "POST";
-    // A redirect could turn a POST into a GET.
+    // Redirects are not followed, because a redirect could turn a POST into a GET.
     return fetch(`${endpoint}/${path}`, { method, headers, body, signal, redirect: "manual" });
   }
 }
 
 /**
- * The innermost error has the reason. The outer ones only say that a request failed.
+ * The message of the innermost cause of an error. The outer errors only say that a request failed.
  * @param {unknown} error
  */
 export function reason(error) {

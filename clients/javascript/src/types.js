@@ -74,7 +74,8 @@
  */
 
 /**
- * `next_poll_seconds` is the time until the next request, 0 if requests can wait.
+ * `next_poll_seconds` is how long to wait before the next request. It is 0 if the service lets requests
+ * wait for mail.
  * @typedef {{mail: Mail[], next_poll_seconds: number}} MailboxResponse
  */
 
@@ -86,8 +87,8 @@
  * @property {number} port 0 means that the peer does not accept connections.
  * @property {string[]} archetypes
  * @property {string} last_seen When the lease was last acquired or renewed.
- * @property {Record<string, any>} metadata The metadata as JavaScript reads it.
- * @property {string} metadata_text The metadata as the peer wrote it, with every digit.
+ * @property {Record<string, any>} metadata The parsed metadata. Large numbers lose digits.
+ * @property {string} metadata_text The metadata exactly as the peer wrote it, as JSON text.
  * @property {number} [expires_in_seconds] When the lease ends, in the full view.
  * @property {number} [registered_seconds_ago] The age of the registration, in the full view.
  * @property {string} [signed] The signed registration of a peer that signed, in the full view.
@@ -164,9 +165,9 @@
  * An event of a watch.
  *
  * - `started`: the watch will deliver every change from here on. Enumerate the peers now.
- * - `joined`: the peer is listed from now on. It may already be known.
+ * - `joined`: the peer is listed from now on. The caller may already know it from an enumeration.
  * - `changed`: the peer registered again with different content.
- * - `left`: the peer is no longer listed. It may be unknown.
+ * - `left`: the peer is no longer listed. The watch may not have reported it before.
  * - `reset`: changes were lost, for example because the service was restarted. Discard the known peers
  *   and enumerate again; the watch continues from here.
  * - `interrupted`: the connection failed. The watch will reconnect and continue where it was.

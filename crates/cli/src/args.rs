@@ -1,5 +1,4 @@
-//! The command line: one subcommand for the service and one for each verb of the client. Each
-//! declares its own arguments.
+//! The subcommands of the command line. Each declares its own arguments in its module.
 
 use clap::{Parser, Subcommand};
 
@@ -13,16 +12,16 @@ use crate::doctor::DoctorArgs;
 use crate::generate::{CompletionsArgs, ManArgs};
 use crate::guide::EXIT_CODES;
 use crate::serve::ServeArgs;
+use crate::subcommand::admin::{BlockArgs, BlocksArgs, EvictArgs};
+use crate::subcommand::deregister::DeregisterArgs;
+use crate::subcommand::discover::DiscoverArgs;
+use crate::subcommand::heartbeat::HeartbeatArgs;
+use crate::subcommand::keep::KeepArgs;
+use crate::subcommand::keygen::KeygenArgs;
+use crate::subcommand::network::NetworkArgs;
+use crate::subcommand::register::RegisterArgs;
+use crate::subcommand::verify::VerifyArgs;
 use crate::transfer::TransferArgs;
-use crate::verb::admin::{BlockArgs, BlocksArgs, EvictArgs};
-use crate::verb::deregister::DeregisterArgs;
-use crate::verb::discover::DiscoverArgs;
-use crate::verb::heartbeat::HeartbeatArgs;
-use crate::verb::keep::KeepArgs;
-use crate::verb::keygen::KeygenArgs;
-use crate::verb::network::NetworkArgs;
-use crate::verb::register::RegisterArgs;
-use crate::verb::verify::VerifyArgs;
 
 /// What `--version` prints after the name: the version, the commit if the build recorded it in
 /// `BUILD_COMMIT`, and the features.

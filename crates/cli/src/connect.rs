@@ -1,4 +1,4 @@
-//! How the client's verbs connect to the service.
+//! How the client's subcommands connect to the service.
 
 use std::fs;
 use std::path::PathBuf;

@@ -1,4 +1,4 @@
-//! Why a verb failed, and how the command reports it.
+//! Why a subcommand failed, and how the command reports it.
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
@@ -12,7 +12,7 @@ const FAILED: u8 = 1;
 /// Exit code of a mistake on the command line or in the settings, the same as clap's.
 const USAGE_ERROR: u8 = 2;
 
-/// Why a verb failed.
+/// Why a subcommand failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// A request to the service failed.
@@ -30,7 +30,7 @@ pub(crate) enum Failure {
     /// Any other failure, as a sentence that the user can act on.
     #[error("{0}")]
     Other(String),
-    /// The verb has already printed its own message.
+    /// The subcommand has already printed its own message.
     #[error("failed")]
     AlreadyReported,
     /// The program that `keep` ran ended with this exit code.

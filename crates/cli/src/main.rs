@@ -1,4 +1,4 @@
-//! The command `aurora-discovery`: the service, and the verbs of a client.
+//! The command `aurora-discovery`: the service, a client, and tools for operators.
 
 mod args;
 mod connect;
@@ -19,11 +19,11 @@ mod peer;
 mod serve;
 mod settings;
 mod signal;
+mod subcommand;
 mod table;
 mod terminal;
 mod token;
 mod transfer;
-mod verb;
 
 use std::io;
 use std::process::ExitCode;
@@ -69,26 +69,26 @@ fn run(command: Command) -> Result<(), Failure> {
         Command::CreateTable(args) => single_thread_runtime()?.block_on(create_table::run(args)),
         Command::Doctor(args) => single_thread_runtime()?.block_on(doctor::run(args)),
         Command::Cost(args) => cost::run(&args),
-        Command::Keygen(args) => verb::keygen::run(&args),
-        Command::Verify(args) => verb::verify::run(&args),
+        Command::Keygen(args) => subcommand::keygen::run(&args),
+        Command::Verify(args) => subcommand::verify::run(&args),
         Command::Settings => settings::print_table(),
         #[cfg(feature = "packaging")]
         Command::Completions(args) => generate::completions(&args),
         #[cfg(feature = "packaging")]
         Command::Man(args) => generate::man(&args),
-        Command::Register(args) => single_thread_runtime()?.block_on(verb::register::run(args)),
-        Command::Heartbeat(args) => single_thread_runtime()?.block_on(verb::heartbeat::run(args)),
-        Command::Discover(args) => single_thread_runtime()?.block_on(verb::discover::run(args)),
-        Command::Deregister(args) => single_thread_runtime()?.block_on(verb::deregister::run(args)),
-        Command::Health(args) => single_thread_runtime()?.block_on(verb::health::run(args)),
-        Command::Network(args) => single_thread_runtime()?.block_on(verb::network::run(args)),
-        Command::Evict(args) => single_thread_runtime()?.block_on(verb::admin::evict(args)),
-        Command::Block(args) => single_thread_runtime()?.block_on(verb::admin::block(args)),
-        Command::Unblock(args) => single_thread_runtime()?.block_on(verb::admin::unblock(args)),
-        Command::Blocks(args) => single_thread_runtime()?.block_on(verb::admin::blocks(args)),
+        Command::Register(args) => single_thread_runtime()?.block_on(subcommand::register::run(args)),
+        Command::Heartbeat(args) => single_thread_runtime()?.block_on(subcommand::heartbeat::run(args)),
+        Command::Discover(args) => single_thread_runtime()?.block_on(subcommand::discover::run(args)),
+        Command::Deregister(args) => single_thread_runtime()?.block_on(subcommand::deregister::run(args)),
+        Command::Health(args) => single_thread_runtime()?.block_on(subcommand::health::run(args)),
+        Command::Network(args) => single_thread_runtime()?.block_on(subcommand::network::run(args)),
+        Command::Evict(args) => single_thread_runtime()?.block_on(subcommand::admin::evict(args)),
+        Command::Block(args) => single_thread_runtime()?.block_on(subcommand::admin::block(args)),
+        Command::Unblock(args) => single_thread_runtime()?.block_on(subcommand::admin::unblock(args)),
+        Command::Blocks(args) => single_thread_runtime()?.block_on(subcommand::admin::blocks(args)),
         Command::Export(args) => single_thread_runtime()?.block_on(transfer::export(&args)),
         Command::Import(args) => single_thread_runtime()?.block_on(transfer::import(&args)),
-        Command::Keep(args) => single_thread_runtime()?.block_on(verb::keep::run(args)),
+        Command::Keep(args) => single_thread_runtime()?.block_on(subcommand::keep::run(args)),
     }
 }
 
@@ -97,7 +97,7 @@ fn multi_thread_runtime() -> Result<Runtime, Failure> {
     Builder::new_multi_thread().enable_all().build().map_err(|error| runtime_error(&error))
 }
 
-/// The runtime of a client's verb, which sends one request at a time.
+/// The runtime of a client, which sends one request at a time.
 fn single_thread_runtime() -> Result<Runtime, Failure> {
     Builder::new_current_thread().enable_all().build().map_err(|error| runtime_error(&error))
 }

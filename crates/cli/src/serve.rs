@@ -213,8 +213,8 @@ pub(crate) async fn open_dynamodb(
         .map_err(|error| Failure::dynamodb_unavailable(&error))?;
     let location = format!("table: {}", options.table);
     let store = aurora_discovery_dynamodb::DynamoStore::new(client, options, limits);
-    // The clock needs a response of DynamoDB. If this request gets none, requests get 503 until the
-    // sweep has received one.
+    // The store takes the time from DynamoDB's responses, so it needs one before it can serve. If this
+    // request gets no response, clients get 503 until a sweep has received one.
     if let Err(error) = store.health().await {
         tracing::warn!(cause = %error, "the table does not respond yet");
     }

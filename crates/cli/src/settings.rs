@@ -31,7 +31,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Arg
         let serve = file.apply(subcommand(&command), CONFIG)?;
         command = command.mut_subcommand(SERVE, |_| serve);
     }
-    let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(lead)?;
+    let matches = aurora_discovery_settings::matches(&mut command, &arguments).map_err(with_suggestion)?;
     let mut args = Args::from_arg_matches(&matches)?;
     if let (Command::Serve(serve), Some(matches)) = (&mut args.command, matches.subcommand_matches(SERVE)) {
         // The sources are determined from the command to which the file's defaults were applied.
@@ -98,8 +98,9 @@ fn command() -> clap::Command {
     declaration().mut_subcommands(named)
 }
 
-/// Adds a suggestion to the error for an unknown subcommand: the one that was probably meant.
-fn lead(mut error: ParseError) -> ParseError {
+/// Adds a suggestion to the error for an unknown subcommand: the subcommand that the user probably
+/// meant.
+fn with_suggestion(mut error: ParseError) -> ParseError {
     if let ParseError::CommandLine(error) = &mut error
         && let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand)
     {
@@ -114,7 +115,7 @@ fn lead(mut error: ParseError) -> ParseError {
     error
 }
 
-/// The subcommand to use instead of one that other programs have.
+/// The subcommand to use, if the user has typed the name that other programs give to it.
 fn suggestion(word: &str) -> Option<&'static str> {
     Some(match word {
         "list" | "ls" | "peers" => "`aurora-discovery discover` lists the live peers",

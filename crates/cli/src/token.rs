@@ -8,7 +8,7 @@ use clap::Args;
 
 use crate::failure::Failure;
 
-/// How the verbs of a client prove that they hold a registration.
+/// How the subcommands of a client prove that they hold a registration.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct TokenArgs {
     /// The lease token of the peer, which proves from any address that you hold its registration.

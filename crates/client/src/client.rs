@@ -11,7 +11,7 @@ use aurora_discovery_protocol::{
 };
 use serde::Serialize;
 
-use crate::transport::{Call, Transport};
+use crate::transport::{OutgoingRequest, Transport};
 #[cfg(feature = "watch")]
 use crate::watch::Watch;
 use crate::{ClientOptions, Enumeration, Error};
@@ -184,7 +184,7 @@ impl Client {
     /// # Cancel safety
     /// If the future is dropped, the request is abandoned. It changes nothing in the service.
     pub async fn health(&self) -> Result<HealthResponse, Error> {
-        let response = self.transport.exchange(&Call::get("health", &[])).await?;
+        let response = self.transport.exchange(&OutgoingRequest::get("health", &[])).await?;
         serde_json::from_slice(&response.body)
             .map_err(|error| response.endpoint.malformed(response.status, &error))
     }
@@ -229,7 +229,7 @@ impl Client {
         parameters: &[(&str, Cow<'_, str>)],
         parse: impl FnOnce(&[u8]) -> Result<T, serde_json::Error>,
     ) -> Result<T, Error> {
-        let response = self.transport.send(&Call::get(path, parameters)).await?;
+        let response = self.transport.send(&OutgoingRequest::get(path, parameters)).await?;
         parse(&response.body).map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 
@@ -241,7 +241,7 @@ impl Client {
     ) -> Result<T, Error> {
         let body = serde_json::to_vec(request)
             .map_err(|error| Error::Options(format!("the request cannot be serialized: {error}")))?;
-        let response = self.transport.send(&Call::post(path, body)).await?;
+        let response = self.transport.send(&OutgoingRequest::post(path, body)).await?;
         parse(&response.body).map_err(|error| response.endpoint.malformed(response.status, &error))
     }
 

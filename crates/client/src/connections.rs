@@ -130,7 +130,7 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::transport::{Call, Transport};
+    use crate::transport::{OutgoingRequest, Transport};
 
     /// A server that keeps its connections open and responds to all requests with this status.
     /// Counts them.
@@ -167,7 +167,7 @@ mod tests {
         }
     }
 
-    /// Other systems have no further addresses of loopback.
+    /// Only Linux has further addresses of loopback without configuration.
     #[cfg(target_os = "linux")]
     #[tokio::test]
     async fn of_a_name_with_several_addresses_one_that_fails_is_left_for_another_that_works() {
@@ -184,15 +184,15 @@ mod tests {
                 Transport::with_addresses(&ClientOptions::new(&url).retries(1), addresses).unwrap()
             })
             .collect();
-        let call = Call::get("health", &[]);
-        for response in join_all(transports.iter().map(|transport| transport.send(&call))).await {
+        let request = OutgoingRequest::get("health", &[]);
+        for response in join_all(transports.iter().map(|transport| transport.send(&request))).await {
             assert_eq!(response.unwrap().status, 200);
         }
         assert_eq!(working.load(Ordering::Relaxed), 32);
         let failed = failing.load(Ordering::Relaxed);
         assert!((1..32).contains(&failed), "{failed}");
         for transport in &transports {
-            assert_eq!(transport.send(&call).await.unwrap().status, 200);
+            assert_eq!(transport.send(&request).await.unwrap().status, 200);
         }
         assert_eq!(failing.load(Ordering::Relaxed), failed, "clients stay with the address that works");
     }

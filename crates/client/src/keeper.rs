@@ -1,10 +1,10 @@
 //! The lease keeper, which keeps one peer registered.
 
+mod failure_backoff;
 mod lease;
 mod lookup;
 mod observed_address;
 mod options;
-mod outage;
 mod release;
 mod saved_token;
 mod task;

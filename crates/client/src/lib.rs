@@ -47,6 +47,6 @@ pub use aurora_discovery_protocol::{
     SignedRegisterRequest, SourcePrefix, Subject, SubjectRequest, Timestamp, Ttl, UnblockResponse, View,
 };
 
-// The versions of the libraries that appear in this API.
+// The libraries whose types appear in this API, so that callers can use the same versions.
 pub use futures_util::{Stream, StreamExt, TryStreamExt};
 pub use {reqwest, tokio};

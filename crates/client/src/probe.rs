@@ -8,7 +8,7 @@ use reqwest::Method;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
 use tokio::time::Instant;
 
-use crate::transport::{Call, RawResponse};
+use crate::transport::{OutgoingRequest, RawResponse};
 use crate::{Client, Error};
 
 /// A request that examines a service.
@@ -99,10 +99,15 @@ impl Client {
         let Probe { method, path, parameters, headers, body } = probe;
         let parameters: Vec<(&str, Cow<'_, str>)> =
             parameters.iter().map(|(name, value)| (name.as_str(), Cow::from(value.as_str()))).collect();
-        let call =
-            Call { method, headers: headers.into_iter().collect(), body, ..Call::get(&path, &parameters) };
+        let request = OutgoingRequest {
+            method,
+            headers: headers.into_iter().collect(),
+            body,
+            ..OutgoingRequest::get(&path, &parameters)
+        };
         let started = Instant::now();
-        let RawResponse { status, headers, body, certificate, .. } = self.transport().exchange(&call).await?;
+        let RawResponse { status, headers, body, certificate, .. } =
+            self.transport().exchange(&request).await?;
         Ok(ProbeResponse { status, headers, body, certificate, elapsed: started.elapsed() })
     }
 

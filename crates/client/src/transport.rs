@@ -40,7 +40,7 @@ pub(crate) struct Transport {
 
 /// A request, before an endpoint is chosen for it.
 #[derive(Debug)]
-pub(crate) struct Call<'a> {
+pub(crate) struct OutgoingRequest<'a> {
     pub(crate) method: Method,
     pub(crate) path: &'a str,
     pub(crate) parameters: &'a [(&'a str, Cow<'a, str>)],
@@ -67,7 +67,7 @@ pub(crate) struct RawResponse {
     pub(crate) certificate: Option<Vec<u8>>,
 }
 
-impl<'a> Call<'a> {
+impl<'a> OutgoingRequest<'a> {
     /// A GET request for `path` with these parameters.
     pub(crate) fn get(path: &'a str, parameters: &'a [(&'a str, Cow<'a, str>)]) -> Self {
         Self { method: Method::GET, path, parameters, headers: HeaderMap::new(), body: None }
@@ -91,7 +91,8 @@ impl Transport {
         let bases = options.bases()?;
         let connections = Connections::new(options, &bases, addresses)?;
         Ok(Self {
-            // Clients start at a random one, so that they spread over all.
+            // Each client starts at a random endpoint, so that the clients are distributed over all
+            // endpoints.
             current: AtomicUsize::new(fastrand::usize(..bases.len())),
             endpoints: bases.into_iter().map(|base| Arc::new(Endpoint::new(base))).collect(),
             connections,
@@ -126,12 +127,12 @@ impl Transport {
     /// round has one attempt at each endpoint, without waits in between. The client waits, and
     /// counts a retry, only after a whole round has failed. An error that another endpoint would
     /// return as well ends the round early.
-    pub(crate) async fn send(&self, call: &Call<'_>) -> Result<RawResponse, Error> {
+    pub(crate) async fn send(&self, request: &OutgoingRequest<'_>) -> Result<RawResponse, Error> {
         let started = Instant::now();
         let (mut rounds, mut failed) = (0, 0);
         loop {
             let route = self.route();
-            let error = match self.attempt(&route, call).await {
+            let error = match self.attempt(&route, request).await {
                 Ok(response) => return Ok(response),
                 Err(error) => error,
             };
@@ -152,18 +153,18 @@ impl Transport {
     }
 
     /// Makes one attempt, without retries. A response with any status is a success.
-    pub(crate) async fn exchange(&self, call: &Call<'_>) -> Result<RawResponse, Error> {
-        self.exchange_by(&self.route(), call).await
+    pub(crate) async fn exchange(&self, request: &OutgoingRequest<'_>) -> Result<RawResponse, Error> {
+        self.exchange_by(&self.route(), request).await
     }
 
     /// Opens a stream that has no end, without retries. The time limit applies until it begins.
     #[cfg(feature = "watch")]
-    pub(crate) async fn open(&self, call: &Call<'_>) -> Result<(Route, Response), Error> {
+    pub(crate) async fn open(&self, request: &OutgoingRequest<'_>) -> Result<(Route, Response), Error> {
         /// Ten years, which is effectively no limit. `None` would apply the default of the HTTP
         /// client, which the caller may have supplied.
         const NO_LIMIT: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
         let route = self.route();
-        let mut request = self.request(&route.endpoint, call);
+        let mut request = self.request(&route.endpoint, request);
         *request.timeout_mut() = Some(NO_LIMIT);
         let opened = async {
             let response = self.execute(&route, request).await?;
@@ -189,23 +190,24 @@ impl Transport {
     }
 
     /// Makes one attempt. A response with an error status is an error.
-    async fn attempt(&self, route: &Route, call: &Call<'_>) -> Result<RawResponse, Error> {
-        let response = self.exchange_by(route, call).await?;
+    async fn attempt(&self, route: &Route, request: &OutgoingRequest<'_>) -> Result<RawResponse, Error> {
+        let response = self.exchange_by(route, request).await?;
         let is_success = (200..300).contains(&response.status);
         if is_success { Ok(response) } else { Err(route.endpoint.refusal(&response)) }
     }
 
-    async fn exchange_by(&self, route: &Route, call: &Call<'_>) -> Result<RawResponse, Error> {
-        let response = self.execute(route, self.request(&route.endpoint, call)).await?;
+    async fn exchange_by(&self, route: &Route, request: &OutgoingRequest<'_>) -> Result<RawResponse, Error> {
+        let response = self.execute(route, self.request(&route.endpoint, request)).await?;
         self.read(&route.endpoint, response).await
     }
 
-    fn request(&self, endpoint: &Endpoint, call: &Call<'_>) -> Request {
-        let mut request = Request::new(call.method.clone(), endpoint.url(call.path, call.parameters));
+    fn request(&self, endpoint: &Endpoint, outgoing: &OutgoingRequest<'_>) -> Request {
+        let mut request =
+            Request::new(outgoing.method.clone(), endpoint.url(outgoing.path, outgoing.parameters));
         request.headers_mut().clone_from(&self.headers);
-        request.headers_mut().extend(call.headers.clone());
+        request.headers_mut().extend(outgoing.headers.clone());
         *request.timeout_mut() = Some(self.timeout);
-        *request.body_mut() = call.body.clone().map(Into::into);
+        *request.body_mut() = outgoing.body.clone().map(Into::into);
         request
     }
 

@@ -17,7 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::endpoint::Endpoint;
 use crate::retry::full_jitter;
-use crate::transport::Call;
+use crate::transport::OutgoingRequest;
 use crate::{Client, Error};
 use connection::{Connection, ReadError};
 
@@ -210,8 +210,8 @@ impl Watcher {
     async fn connect(&mut self) -> Result<Connection, Error> {
         let parameters = self.request.parameters();
         let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static("text/event-stream"))]);
-        let call = Call { headers, ..Call::get("watch", &parameters) };
-        let (route, response) = self.client.transport().open(&call).await?;
+        let request = OutgoingRequest { headers, ..OutgoingRequest::get("watch", &parameters) };
+        let (route, response) = self.client.transport().open(&request).await?;
         let content_type = response.headers().get(CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
         if !content_type.starts_with(b"text/event-stream") {
             return Err(route.endpoint.protocol(response.status().as_u16(), "no stream of events"));

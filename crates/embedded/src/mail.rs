@@ -12,8 +12,9 @@ pub(crate) use waiter::{Waiter, Waiters};
 
 /// The memory for all messages and sessions, in bytes.
 const MAX_BYTES: usize = 64 << 20;
-/// The part of it that one source may use: messages of a thousand bytes for 700 receivers. Loopback is
-/// exempt, because a proxy there forwards the requests of all clients.
+/// The part of this memory that the messages of one source may use. It is enough for messages of a
+/// thousand bytes to 700 receivers. Loopback is exempt, because a proxy there forwards the requests of
+/// all clients.
 const MAX_SOURCE_BYTES: usize = MAX_BYTES / 64;
 
 /// All mailboxes.
@@ -27,14 +28,14 @@ pub(crate) struct MailStore {
 struct State {
     /// The mailboxes that have a message or remember a session.
     mailboxes: HashMap<PeerId, Mailbox>,
-    /// When each of them next has something to delete.
+    /// When the next message or session of each mailbox expires.
     ends: BTreeSet<(Timestamp, PeerId)>,
-    /// What each source has in all mailboxes, in bytes.
+    /// The memory that each source uses in all mailboxes, in bytes.
     by_source: HashMap<Source, usize>,
     figures: MailFigures,
 }
 
-/// What the mailboxes hold, and what has happened to messages so far.
+/// The number and the size of the messages in all mailboxes, and counts of what happened to messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct MailFigures {
     pub(crate) waiting: usize,
@@ -45,7 +46,7 @@ pub(crate) struct MailFigures {
 }
 
 impl MailStore {
-    /// Puts a message into the mailbox of `to`, and wakes those that wait for it.
+    /// Puts a message into the mailbox of `to`, and wakes the requests that wait for it.
     pub(crate) fn deliver(&self, to: &PeerId, letter: Letter, now: Timestamp) -> Delivery {
         let delivery = self.state.lock().deliver(to, letter, now);
         if delivery == Delivery::Delivered {
@@ -54,7 +55,7 @@ impl MailStore {
         delivery
     }
 
-    /// Deletes messages, and returns the others of the mailbox.
+    /// Deletes the acknowledged messages of a mailbox, and returns the remaining ones.
     pub(crate) fn collect(&self, peer: &PeerId, acknowledged: &[MailId], now: Timestamp) -> Vec<Letter> {
         let mut state = self.state.lock();
         if !acknowledged.is_empty() && state.mailboxes.contains_key(peer) {
@@ -64,17 +65,19 @@ impl MailStore {
         state.mailboxes.get(peer).into_iter().flat_map(|mailbox| mailbox.letters(now)).cloned().collect()
     }
 
-    /// Deletes what is too old in at most `mailboxes` of them. Returns whether more is due.
+    /// Deletes expired messages and sessions in at most `mailboxes` mailboxes. Returns whether more
+    /// mailboxes may have some.
     pub(crate) fn forget(&self, now: Timestamp, mailboxes: usize) -> bool {
         self.state.lock().forget(now, mailboxes)
     }
 
-    /// Wakes those that wait for messages to `to`, of which one is kept elsewhere.
+    /// Wakes the requests that wait for messages to `to`, because a message has arrived in the shared
+    /// store of a replica.
     pub(crate) fn wake(&self, to: &PeerId) {
         self.waiters.wake(to);
     }
 
-    /// Waits for messages to `peer`.
+    /// A signal for messages to `peer`.
     pub(crate) fn wait(&self, peer: &PeerId) -> Waiter {
         self.waiters.add(peer)
     }
@@ -86,7 +89,7 @@ impl MailStore {
 
 impl State {
     fn deliver(&mut self, to: &PeerId, letter: Letter, now: Timestamp) -> Delivery {
-        // Whatever is due must not count for what is refused.
+        // Expired messages must not count against the limits below.
         while self.forget(now, usize::MAX) {}
         let (source, bytes) = (letter.source, letter.bytes() + Mailbox::SEEN_BYTES);
         if self.figures.bytes + bytes > MAX_BYTES {
@@ -114,7 +117,7 @@ impl State {
         true
     }
 
-    /// Changes a mailbox, and counts what it then holds.
+    /// Changes a mailbox, and updates the sums over all mailboxes.
     fn change<T>(&mut self, peer: &PeerId, change: impl FnOnce(&mut Mailbox) -> T) -> T {
         let mut mailbox = self.take(peer).unwrap_or_default();
         let result = change(&mut mailbox);
@@ -128,7 +131,8 @@ impl State {
             self.figures.bytes -= bytes;
             if let Some(used) = self.by_source.get_mut(&source) {
                 *used -= bytes;
-                // Sources without a share are removed, so that the map does not grow with every client.
+                // A source that uses no memory is removed, so that the map does not grow with every
+                // client.
                 if *used == 0 {
                     self.by_source.remove(&source);
                 }

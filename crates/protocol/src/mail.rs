@@ -81,7 +81,7 @@ pub struct MailboxRequest {
     pub peer_id: PeerId,
     /// The lease token, which proves that the caller is the holder.
     pub lease_token: LeaseToken,
-    /// The messages that the peer has received, which are deleted.
+    /// The ids of the messages that the peer has received. The service deletes these messages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub acknowledge: Vec<MailId>,
     /// How long to wait for a message if there is none, in seconds.

@@ -116,10 +116,10 @@ pub struct HeartbeatRequest {
     /// The lease token, which proves that the caller is the holder.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lease_token: Option<LeaseToken>,
-    /// Whether the response is to have the messages that wait in the peer's mailbox.
+    /// Whether the response should contain the messages that wait in the peer's mailbox.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub mail: bool,
-    /// The messages that the peer has received, which are deleted.
+    /// The ids of the messages that the peer has received. The service deletes these messages.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub acknowledge: Vec<MailId>,
     /// A request for peers to list in the same response.

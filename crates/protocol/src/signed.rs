@@ -75,9 +75,9 @@ pub struct RecordContent {
     pub replaces: Option<PublicKey>,
 }
 
-/// The key of a payload with which a peer asks for a mailbox.
+/// The part of a payload that says whether the peer wants a mailbox.
 #[derive(Deserialize)]
-struct Opted {
+struct MailFlag {
     #[serde(default)]
     mail: bool,
 }
@@ -129,7 +129,9 @@ impl SignedRecord {
     /// Whether the peer of a record that was accepted before has a mailbox.
     pub fn has_mailbox(text: &str) -> bool {
         let payload = || URL_SAFE_NO_PAD.decode(text.split('.').nth(1)?).ok();
-        payload().and_then(|payload| serde_json::from_slice(&payload).ok()).is_some_and(|Opted { mail }| mail)
+        payload()
+            .and_then(|payload| serde_json::from_slice(&payload).ok())
+            .is_some_and(|MailFlag { mail }| mail)
     }
 
     /// The compact JWS, as the peer signed it.

@@ -14,10 +14,10 @@ use crate::{Caller, Delivery, Error, Held, Letter, Registry, SidHash, Source, St
 /// The mailboxes of a store's peers. Not every store has any.
 ///
 /// # What is kept
-/// A mailbox has the messages that its receiver has not acknowledged, for [`Letter::LIFE_MILLIS`],
-/// within the bounds of [`Mailbox::deliver`]. A store decides by the methods of [`Mailbox`] alone. It
-/// may bound all messages and those of each source beyond that. Messages may be lost with the process
-/// or the server that keeps them.
+/// A mailbox keeps each message until its receiver acknowledges it, or for [`Letter::LIFE_MILLIS`].
+/// [`Mailbox::deliver`] has the bounds of a mailbox. A store changes mailboxes only by the methods of
+/// [`Mailbox`]. It may also bound the messages in all mailboxes together, and those of each source. If
+/// the process or the server that keeps messages ends, they may be lost.
 ///
 /// # Atomicity
 /// Each method is atomic for each mailbox. If the future of a call is dropped, or if it returns `Err`,
@@ -88,7 +88,8 @@ impl AcceptedMail {
 
 impl Registry {
     /// Checks that a message comes from the peer that it names as its sender, and that the sender may
-    /// send it. The caller of this function may then count it against the sender.
+    /// send it. The message is not delivered yet, so that the caller of this function can first count
+    /// it against the sender's rate limit.
     ///
     /// # Errors
     /// [`Error::NoMailboxes`], [`Error::StaleMessage`], [`Error::NotRegistered`], [`Error::NotHolder`],

@@ -1,6 +1,6 @@
 //! The mailbox of one peer: the messages that wait for it, and the rules that bound them.
 //!
-//! Every store keeps one [`Mailbox`] for each receiver, and changes it by its methods only.
+//! Every store keeps one [`Mailbox`] for each receiver, and changes it only by the methods of that type.
 
 mod text;
 
@@ -15,25 +15,26 @@ use crate::Source;
 const MAX_LETTERS: usize = 8;
 /// The maximum size of all messages in a mailbox, in bytes: four of the longest.
 const MAX_BYTES: usize = 16 * 1024;
-/// How many of the messages one sender may have there: an offer, and the answer to one that crossed it.
+/// The maximum number of messages of one sender in a mailbox. Two peers may offer a connection to each
+/// other at the same time. Each then sends its own offer and the answer to the other's.
 const MAX_OF_SENDER: usize = 2;
-/// How many of them one source may have there, whatever names it sends under, so that no source
-/// alone can keep a mailbox full. Loopback is exempt.
+/// The maximum number of messages of one source in a mailbox, also if the source has several peers. No
+/// source alone can therefore keep a mailbox full. Loopback is exempt.
 const MAX_OF_SOURCE: usize = 4;
-/// How many sessions a mailbox remembers. A receiver of more within two minutes has to remember them
-/// itself.
+/// The maximum number of sessions that a mailbox remembers. If a receiver gets messages of more sessions
+/// within two minutes, the receiver itself has to recognize repeated messages.
 const MAX_SEEN: usize = 64;
 
 /// A message that waits for its receiver.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Letter {
-    /// What the receiver acknowledges it by.
+    /// The id with which the receiver acknowledges the message.
     pub id: MailId,
     /// The sender.
     pub from: PeerId,
     /// The source of the request that sent it.
     pub source: Source,
-    /// Which session of the sender it is part of.
+    /// The session of the sender that the message belongs to.
     pub sid: SidHash,
     /// The message, a compact JWS.
     pub message: Box<str>,
@@ -41,7 +42,7 @@ pub struct Letter {
     pub sent_at: Timestamp,
 }
 
-/// A sender and a session of it. A receiver is sent one message of each.
+/// The hash of a sender and one of its sessions. A mailbox accepts one message of each session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SidHash(u64);
 
@@ -60,8 +61,8 @@ pub enum Delivery {
     StoreFull,
 }
 
-/// The messages that wait for one receiver, in the order in which they were sent, and the sessions
-/// that it was sent a message of.
+/// The messages that wait for one receiver, in the order in which they were sent, and the sessions of
+/// the messages that it accepted recently.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mailbox {
     letters: VecDeque<Letter>,
@@ -80,7 +81,7 @@ impl SidHash {
     pub fn of(from: &PeerId, sid: &str) -> Self {
         let mut hash = Sha256::new();
         hash.update(from.as_str());
-        // A space is in no id.
+        // An id contains no space, so the space separates the two texts unambiguously.
         hash.update(" ");
         hash.update(sid);
         let mut start = [0; 8];
@@ -90,11 +91,11 @@ impl SidHash {
 }
 
 impl Letter {
-    /// How long a message waits, in milliseconds. A peer that is offered a connection later than this
-    /// would answer to one that has given up.
+    /// How long a message waits, in milliseconds. By then, a peer that has offered a connection has given
+    /// up, so the receiver need not answer any more.
     pub const LIFE_MILLIS: u64 = 60_000;
 
-    /// The memory that it takes while it waits, in bytes.
+    /// The memory that the message takes while it waits, in bytes.
     pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.from.as_str().len() + self.message.len()
     }
@@ -107,8 +108,8 @@ impl Letter {
 impl Mailbox {
     /// How long a session is remembered, in milliseconds.
     pub const SEEN_MILLIS: u64 = 120_000;
-    /// What a session that is remembered counts for in a store, in bytes. It includes a whole mailbox,
-    /// because each has a session.
+    /// The memory that a store counts for each remembered session, in bytes. It includes the memory of a
+    /// mailbox without messages, because a mailbox exists only while it remembers a session.
     pub const SEEN_BYTES: usize = 512;
 
     /// Adds a message, if the bounds permit it.
@@ -149,7 +150,7 @@ impl Mailbox {
         self.letters.iter().filter(move |letter| !letter.is_over(now))
     }
 
-    /// Deletes what is too old. Returns the number of messages that were deleted.
+    /// Deletes expired messages and sessions. Returns the number of messages that were deleted.
     pub fn forget(&mut self, now: Timestamp) -> usize {
         let before = self.letters.len();
         self.letters.retain(|letter| !letter.is_over(now));
@@ -157,26 +158,28 @@ impl Mailbox {
         before - self.letters.len()
     }
 
-    /// The number of messages in the mailbox, with those that are too old.
+    /// The number of messages in the mailbox, including expired ones that are not deleted yet.
     pub fn waiting(&self) -> usize {
         self.letters.len()
     }
 
-    /// When [`Mailbox::forget`] next has something to delete. `None` if the mailbox is empty and
-    /// remembers no session.
+    /// When the next message or session expires. `None` if the mailbox is empty and remembers no
+    /// session.
     pub fn next_end(&self) -> Option<Timestamp> {
         let letters = self.letters.iter().map(|letter| letter.sent_at.plus_millis(Letter::LIFE_MILLIS));
         let seen = self.seen.iter().map(|seen| seen.at.plus_millis(Self::SEEN_MILLIS));
         letters.chain(seen).min()
     }
 
-    /// When all in the mailbox is too old. `None` if it is empty and remembers no session.
+    /// When everything in the mailbox has expired. `None` if it is empty and remembers no session.
     pub fn last_end(&self) -> Option<Timestamp> {
-        // A session is remembered for longer than its message waits.
+        // Only sessions are considered, because a session is remembered for longer than its message
+        // waits.
         self.seen.iter().map(|seen| seen.at.plus_millis(Self::SEEN_MILLIS)).max()
     }
 
-    /// What each source has in the mailbox, in bytes. A source may be there several times.
+    /// The memory of each message and session in bytes, with its source. A source may occur several
+    /// times.
     pub fn shares(&self) -> impl Iterator<Item = (Source, usize)> {
         let letters = self.letters.iter().map(|letter| (letter.source, letter.bytes()));
         letters.chain(self.seen.iter().map(|seen| (seen.source, Self::SEEN_BYTES)))

@@ -162,7 +162,8 @@ impl Registry {
     }
 
     /// Like [`Registry::check_block`], for a request about a peer that may be registered: also refuses
-    /// it if the key that locks the name is blocked. The store is asked for it only while a key is.
+    /// it if the key that locks the name is blocked. Reads this key from the store only if any key is
+    /// blocked at all.
     pub(crate) async fn check_block_of_known(
         &self,
         peer: &PeerId,

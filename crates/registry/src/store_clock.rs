@@ -1,11 +1,12 @@
-//! The time of a shared store, carried on this machine's monotonic clock.
+//! The clock of a shared store, which follows the time that the store's server reports.
 //!
-//! Processes that share a store have to agree on the time, or one whose clock is a day ahead would
-//! end all leases. So no process uses its own wall clock. The registry itself takes the time as an
-//! argument; this is for stores whose server tells it.
+//! Processes that share a store have to agree on the time. Otherwise, one whose clock is a day ahead
+//! would end all leases. Therefore no process uses its own wall clock. Each takes samples of the
+//! server's time from its responses, and adds the time that has passed since the last sample by this
+//! machine's monotonic clock.
 //!
-//! The monotonic clock of Linux stops while the machine is suspended. There the time since the last
-//! sample is also measured by `CLOCK_BOOTTIME`, which continues.
+//! The monotonic clock of Linux stops while the machine is suspended. On Linux, the time since the last
+//! sample is therefore also measured by `CLOCK_BOOTTIME`, which continues.
 
 use std::time::Duration;
 
@@ -17,13 +18,13 @@ use tokio::time::Instant;
 /// clocks of different machines drift apart by less than a millisecond.
 const REFRESH: Duration = Duration::from_secs(10);
 /// How old the last sample may be before changes fail. By then the server has not responded for so
-/// long that they would fail anyway, unless its responses do not tell the time.
+/// long that they would fail anyway, unless its responses do not contain the time.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// The clock of a shared store. It has no time before the first sample.
 #[derive(Debug)]
 pub struct StoreClock {
-    /// The unit in which the server tells the time: the time may be up to one unit later.
+    /// The unit to which the server rounds down the time that it reports.
     resolution: Duration,
     last: Mutex<Option<Sample>>,
 }
@@ -70,14 +71,14 @@ fn since_boot() -> Duration {
 }
 
 impl StoreClock {
-    /// The clock of a server that tells the time in units of `resolution`.
+    /// The clock of a server that reports the time in units of `resolution`, rounded down.
     pub fn new(resolution: Duration) -> Self {
         Self { resolution, last: Mutex::default() }
     }
 
     /// The time; the epoch before the first sample.
     pub fn now(&self) -> Timestamp {
-        let time = self.last.lock().map_or(Duration::ZERO, |sample| sample.carried_to(Moment::now()));
+        let time = self.last.lock().map_or(Duration::ZERO, |sample| sample.time_at(Moment::now()));
         Timestamp::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
     }
 
@@ -100,26 +101,26 @@ impl StoreClock {
         self.last.lock().is_none_or(|sample| now.since(sample.at) >= age)
     }
 
-    /// Takes the time that the server told, since the epoch, in response to a request that was sent
-    /// at `sent` and responded to at `received`.
-    pub fn observe(&self, told: Duration, sent: Moment, received: Moment) {
-        // The server told the time at some moment between the two.
-        let latest = told + self.resolution + received.since(sent);
+    /// Takes a sample: the time since the epoch that the server reported in response to a request. The
+    /// request was sent at `sent`, and its response arrived at `received`.
+    pub fn observe(&self, reported: Duration, sent: Moment, received: Moment) {
+        // The server read its clock at some moment between `sent` and `received`.
+        let latest = reported + self.resolution + received.since(sent);
         let mut last = self.last.lock();
         let time = match *last {
-            None => told + (latest - told) / 2,
+            None => reported + (latest - reported) / 2,
             // Responses to concurrent requests may come in any order.
             Some(sample) if sample.at.monotonic > received.monotonic => return,
-            // A time that the sample does not contradict stays as it is, so that the clock is steady
-            // although the server tells it in whole units.
-            Some(sample) => sample.carried_to(received).clamp(told, latest),
+            // The clock is corrected only as far as the sample contradicts it. It therefore runs
+            // steadily, although the server reports the time in whole units.
+            Some(sample) => sample.time_at(received).clamp(reported, latest),
         };
         *last = Some(Sample { time, at: received });
     }
 }
 
 impl Sample {
-    fn carried_to(self, now: Moment) -> Duration {
+    fn time_at(self, now: Moment) -> Duration {
         self.time + now.since(self.at)
     }
 }
@@ -128,7 +129,7 @@ impl Sample {
 mod tests {
     use super::*;
 
-    const TOLD: Duration = Duration::from_secs(1_759_406_400);
+    const REPORTED: Duration = Duration::from_secs(1_759_406_400);
     const RESOLUTION: Duration = Duration::from_secs(1);
 
     impl Moment {
@@ -141,8 +142,8 @@ mod tests {
         }
     }
 
-    fn carried(clock: &StoreClock, at: Moment) -> Duration {
-        clock.last.lock().unwrap().carried_to(at)
+    fn time_at(clock: &StoreClock, at: Moment) -> Duration {
+        clock.last.lock().unwrap().time_at(at)
     }
 
     fn ages(clock: &StoreClock, now: Moment) -> [bool; 2] {
@@ -154,7 +155,7 @@ mod tests {
         let clock = StoreClock::new(RESOLUTION);
         assert!(clock.needs_sample() && clock.is_stale() && !clock.is_set());
         let start = Moment::now();
-        clock.observe(TOLD, start, start);
+        clock.observe(REPORTED, start, start);
         assert!(clock.is_set());
         for (age, expected) in
             [(Duration::ZERO, [false, false]), (REFRESH, [true, false]), (MAX_AGE, [true, true])]
@@ -167,16 +168,17 @@ mod tests {
     fn the_time_continues_while_the_machine_is_suspended() {
         const HOUR: Duration = Duration::from_secs(3_600);
         let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
-        clock.observe(TOLD, start, start);
+        clock.observe(REPORTED, start, start);
         let resumed = start.after_a_suspension_of(HOUR);
-        assert_eq!(carried(&clock, resumed), TOLD + RESOLUTION / 2 + HOUR);
+        assert_eq!(time_at(&clock, resumed), REPORTED + RESOLUTION / 2 + HOUR);
         assert_eq!(ages(&clock, resumed), [true, true]);
-        // A request that was sent before and whose response arrived afterwards says little.
-        clock.observe(TOLD + RESOLUTION, start, resumed);
-        assert_eq!(carried(&clock, resumed), TOLD + RESOLUTION / 2 + HOUR);
+        // The server may have reported the time of this response before or after the suspension, so the
+        // sample does not contradict the clock.
+        clock.observe(REPORTED + RESOLUTION, start, resumed);
+        assert_eq!(time_at(&clock, resumed), REPORTED + RESOLUTION / 2 + HOUR);
         let later = resumed.after(RESOLUTION);
-        clock.observe(TOLD + HOUR + RESOLUTION, resumed, later);
-        assert_eq!(carried(&clock, later), TOLD + HOUR + 3 * RESOLUTION / 2);
+        clock.observe(REPORTED + HOUR + RESOLUTION, resumed, later);
+        assert_eq!(time_at(&clock, later), REPORTED + HOUR + 3 * RESOLUTION / 2);
         assert_eq!(ages(&clock, later), [false, false]);
     }
 
@@ -191,35 +193,35 @@ mod tests {
     #[test]
     fn dates_that_do_not_contradict_the_carried_time_leave_it_unchanged() {
         let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
-        clock.observe(TOLD, start, start);
-        let first = carried(&clock, start);
-        assert_eq!(first, TOLD + RESOLUTION / 2);
+        clock.observe(REPORTED, start, start);
+        let first = time_at(&clock, start);
+        assert_eq!(first, REPORTED + RESOLUTION / 2);
         for millis in (0..100_000).step_by(137) {
             let elapsed = Duration::from_millis(millis);
             let now = start.after(elapsed);
             clock.observe(Duration::from_secs((first + elapsed).as_secs()), now, now);
-            assert_eq!(carried(&clock, now), first + elapsed, "{millis}");
+            assert_eq!(time_at(&clock, now), first + elapsed, "{millis}");
         }
     }
 
     #[test]
     fn a_carried_time_that_a_date_contradicts_moves_to_the_nearest_possible_one() {
         let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
-        clock.observe(TOLD, start, start);
+        clock.observe(REPORTED, start, start);
         let [sent, received] = [10, 12].map(|seconds| start.after(Duration::from_secs(seconds)));
-        clock.observe(TOLD + Duration::from_secs(86_400), sent, received);
-        assert_eq!(carried(&clock, received), TOLD + Duration::from_secs(86_400));
-        clock.observe(TOLD, sent, received);
-        assert_eq!(carried(&clock, received), TOLD + RESOLUTION + Duration::from_secs(2));
+        clock.observe(REPORTED + Duration::from_secs(86_400), sent, received);
+        assert_eq!(time_at(&clock, received), REPORTED + Duration::from_secs(86_400));
+        clock.observe(REPORTED, sent, received);
+        assert_eq!(time_at(&clock, received), REPORTED + RESOLUTION + Duration::from_secs(2));
     }
 
     #[test]
     fn a_response_that_was_received_earlier_than_the_last_sample_is_ignored() {
         let (clock, start) = (StoreClock::new(RESOLUTION), Moment::now());
         let later = start.after(Duration::from_secs(5));
-        clock.observe(TOLD, later, later);
-        clock.observe(TOLD + Duration::from_secs(60), start, start);
-        assert_eq!(carried(&clock, later), TOLD + RESOLUTION / 2);
+        clock.observe(REPORTED, later, later);
+        clock.observe(REPORTED + Duration::from_secs(60), start, start);
+        assert_eq!(time_at(&clock, later), REPORTED + RESOLUTION / 2);
     }
 
     #[test]
@@ -227,11 +229,11 @@ mod tests {
         let (clock, start) = (StoreClock::new(Duration::ZERO), Moment::now());
         let round_trip = Duration::from_millis(10);
         let received = start.after(round_trip);
-        clock.observe(TOLD, start, received);
-        assert_eq!(carried(&clock, received), TOLD + round_trip / 2);
+        clock.observe(REPORTED, start, received);
+        assert_eq!(time_at(&clock, received), REPORTED + round_trip / 2);
         // Another server whose clock is a second ahead.
-        let (ahead, later) = (TOLD + Duration::from_secs(1), received.after(round_trip));
+        let (ahead, later) = (REPORTED + Duration::from_secs(1), received.after(round_trip));
         clock.observe(ahead, received, later);
-        assert_eq!(carried(&clock, later), ahead);
+        assert_eq!(time_at(&clock, later), ahead);
     }
 }

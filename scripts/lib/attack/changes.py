@@ -48,7 +48,8 @@ class Followers:
         return self._api.discover(since=self._cursor, limit=1).status != 200
 
     def check(self) -> None:
-        """Makes a change after the attack. The other change was made before it."""
+        """Registers a second peer after the attack. The clients must have received this change and the one
+        from before the attack."""
         # The service may have closed the connection, which was idle during the attack.
         self._api.close()
         self._register("followed-later")
@@ -147,7 +148,8 @@ class VanishedWatchers(Attack):
     def observe(self, scene: Scene) -> None:
         disconnect(self.network)
         began = time.monotonic()
-        # The next keep-alive gets no acknowledgement.
+        # The next keep-alive gets no acknowledgement, so the service closes the connection after the write
+        # timeout.
         limit = KEEP_ALIVE_SECONDS + WRITE_TIMEOUT_SECONDS + SLACK_SECONDS
         ended = until(limit, lambda: held_by(scene.port, self.sources) == 0)
         left = held_by(scene.port, self.sources)

@@ -18,15 +18,18 @@ LEASE_SECONDS = 4
 PEERS = [f"sleeper-{number}" for number in range(20)]
 # A service that forgets a peer as soon as its lease has ended.
 FORGETFUL = ("--ttl-min", "1", "--revival-hours", "0")
-# The service treats a delay of more than a second as a pause, and a busy machine delays requests.
+# How much later than expected a lease may end. On a busy machine, requests are late, and the service may
+# treat a delay of more than a second as a pause of its process.
 SLACK_SECONDS = 4.0
 DAY = 86_400
 # The service reads the clock at intervals, and has seen a step after this time.
 STEP_SECONDS = 1.5
+# The maximum difference between the time that the service shows and the stepped time.
 SHOWN_SECONDS = 8.0
 
 
 def stop_for_two_leases() -> list[str]:
+    """Stops the process for two lease durations, twice. No lease may end in that time. Returns the failures."""
     with Service(*FORGETFUL) as service:
         api = register(service)
         for _ in range(2):
@@ -40,7 +43,8 @@ def stop_for_two_leases() -> list[str]:
 
 
 def step_by_a_day() -> list[str] | None:
-    """The failures, or None if the library that fakes the clock is not installed (Debian's `faketime`)."""
+    """Steps the wall clock by a day, forward and back. No lease may end. Returns the failures, or None if the
+    library that fakes the clock is not installed (Debian's `faketime`)."""
     library = next(Path("/usr/lib").glob("*/faketime/libfaketimeMT.so.1"), None)
     if library is None:
         return None

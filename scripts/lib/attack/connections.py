@@ -16,8 +16,8 @@ PAGE = "/discover?limit=1000"
 
 
 LARGE_FIELD = b"v" * 3_900
-# As many as the HTTP/2 library decodes before it closes the connection, and as many as fit into a
-# frame.
+# How often a request refers to the large field: FEW is as often as the HTTP/2 library decodes before it
+# closes the connection, and MANY as often as fits into a frame.
 FEW, MANY = 15, 12_000
 BATCH = 64
 

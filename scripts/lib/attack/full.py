@@ -15,7 +15,7 @@ from lib.service import Service, wait_until
 
 REGISTRATIONS, SHORT_REGISTRATIONS = 1_000_000, 20_000
 # The time limit for all registrations of the flood: enough for a service that handles 5,000 a second.
-PATIENCE_SECONDS = 200.0
+TIMEOUT_SECONDS = 200.0
 BATCH = 16
 PREFIX = "flood-"
 REFUSED = re.compile(r'^aurora_refusals_total\{code="registry_full"\} (\d+)', re.MULTILINE)
@@ -52,7 +52,7 @@ class FullRegistry(Attack):
 
     def observe(self, scene: Scene) -> None:
         wanted = SHORT_REGISTRATIONS if scene.form.short else REGISTRATIONS
-        until(PATIENCE_SECONDS, lambda: refused(scene.service) >= wanted)
+        until(TIMEOUT_SECONDS, lambda: refused(scene.service) >= wanted)
         count = refused(scene.service)
         scene.expect(count >= wanted, f"only {count:,} registrations were refused because the registry is full")
         scene.notes.append(f"{count:,} registrations refused because the registry is full")

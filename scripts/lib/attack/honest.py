@@ -1,5 +1,5 @@
 """Well-behaved clients, which measure what an attack does to them: members that send heartbeats at a fixed rate, and
-newcomers that connect, register and discover. Members and newcomers are a process each."""
+newcomers that connect, register and discover. Each of the two kinds runs in its own process."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MEMBERS_PER_SOURCE = 5
 HEARTBEATS_PER_SECOND = 500
 NEWCOMERS_PER_SECOND = 5
 # A response that arrives later than this counts as missing.
-PATIENCE_SECONDS = 10.0
+TIMEOUT_SECONDS = 10.0
 LEASE_SECONDS = 3600
 START_SECONDS = 60.0
 RECEIVE_BYTES = 1 << 16
@@ -71,7 +71,7 @@ class Clients:
         self._pipe.send(seconds)
 
     def end(self) -> Experience:
-        return self._receive(self._seconds + 3 * PATIENCE_SECONDS)
+        return self._receive(self._seconds + 3 * TIMEOUT_SECONDS)
 
     def stop(self) -> None:
         self._process.kill()
@@ -127,7 +127,7 @@ class Members:
         # The due times of requests that cannot be sent yet, because their member still waits for an
         # earlier response. Latency counts from the due time, so this delay is part of the result.
         late: dict[Member, list[float]] = {member: [] for member in self._members}
-        position, end = 0, started + seconds + PATIENCE_SECONDS
+        position, end = 0, started + seconds + TIMEOUT_SECONDS
         while (now := time.perf_counter()) < end:
             while position < len(schedule) and schedule[position][0] <= now:
                 due, member = schedule[position]
@@ -184,21 +184,22 @@ class Members:
     def _give_up(self, late: dict[Member, list[float]], seen: Experience) -> None:
         for member in self._members:
             if member.due is not None:
-                self._fail(member, seen, f"a heartbeat got no response within {PATIENCE_SECONDS:.0f} s")
+                self._fail(member, seen, f"a heartbeat got no response within {TIMEOUT_SECONDS:.0f} s")
             for due in late[member]:
                 seen.latencies.append(time.perf_counter() - due)
                 seen.failures.append("a heartbeat could not be sent, since the one before got no response")
 
     def _connect(self, member: Member) -> socket.socket:
         opened = socket.create_connection(
-            ("127.0.0.1", self._port), timeout=PATIENCE_SECONDS, source_address=(member.source, 0)
+            ("127.0.0.1", self._port), timeout=TIMEOUT_SECONDS, source_address=(member.source, 0)
         )
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return opened
 
 
 class Newcomers:
-    """Clients that come one after the other, each from an address of its own, whose registrations get `expected`."""
+    """Clients that come one after the other, each from its own address. Their registrations must get the status
+    `expected`."""
 
     def __init__(self, port: int, discover: str, expected: int) -> None:
         self._address = f"127.0.0.1:{port}"
@@ -212,7 +213,7 @@ class Newcomers:
         started = time.perf_counter()
         for number in range(int(seconds * NEWCOMERS_PER_SECOND)):
             due = started + number / NEWCOMERS_PER_SECOND
-            if time.perf_counter() > started + seconds + PATIENCE_SECONDS:
+            if time.perf_counter() > started + seconds + TIMEOUT_SECONDS:
                 seen.failures.append("a newcomer was not served, since those before took too long")
                 continue
             time.sleep(max(0.0, due - time.perf_counter()))
@@ -223,7 +224,7 @@ class Newcomers:
     def _come(self, seen: Experience) -> None:
         self._number += 1
         peer = f"newcomer-{self._number}"
-        api = Api(self._address, source_of(self._number), PATIENCE_SECONDS)
+        api = Api(self._address, source_of(self._number), TIMEOUT_SECONDS)
         try:
             registered = api.register(peer_id=peer, port=9000, ttl_seconds=LEASE_SECONDS, archetypes=["newcomer"])
             if registered.status != self._expected:

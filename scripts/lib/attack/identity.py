@@ -15,13 +15,14 @@ from lib.api import Api, Response
 from lib.attack.record import Key, record, rotation, sequence
 from lib.service import Service, wait_until
 
+# The neighbour has the same address as the victim, as behind a NAT.
 VICTIM, NEIGHBOUR = "10.1.0.1", "10.1.0.1"
 ATTACKER = "10.2.0.1"
 NAME, TOKEN = "victim", "the-token-of-the-victim"
 OWNER, THIEF = Key(1), Key(2)
 PORT, STOLEN_PORT = 9000, 6666
-# The name's lock ends one lease after it becomes dormant. The lease is so long that even a busy machine
-# makes all attempts before.
+# The lock of a name ends one lease duration after its peer has become dormant. This lease is so long that
+# all attempts are made before that, even on a busy machine.
 DORMANT_LEASE_SECONDS = 20
 BLOCKED_SOURCES = [f"10.2.0.{host}" for host in range(1, 51)]
 
@@ -35,7 +36,7 @@ class Finding:
     note: str = ""
 
     def refused(self, what: str, response: Response, *codes: str) -> None:
-        """An attempt that must be refused with one of these codes."""
+        """Records an attempt. It must have been refused with one of these codes."""
         code = "accepted" if response.status == 200 else response.body["code"]
         self.statuses[code] += 1
         if code not in codes:

@@ -25,7 +25,8 @@ impl MemoryService {
         let mut options = ServerOptions::default();
         options.listen = listen;
         options.service.clock = Clock::steady();
-        // Its only clients are in this process.
+        // Draining gives load balancers time to notice the shutdown. All clients of this service are in the
+        // same process.
         options.shutdown_drain = Duration::ZERO;
         let store = EmbeddedStore::in_memory(limits.clone());
         let registry = Registry::new(store, limits).map_err(Failure::other)?;

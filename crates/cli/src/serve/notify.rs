@@ -29,6 +29,6 @@ pub(super) fn notify(state: State) {
     }
 }
 
-/// This system has no such service manager.
+/// Does nothing, because only Linux has systemd.
 #[cfg(not(target_os = "linux"))]
 pub(super) fn notify(_: State) {}

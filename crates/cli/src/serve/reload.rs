@@ -49,7 +49,7 @@ fn set_filter(log: &Log, settings: Result<Command, ParseError>) {
             tracing::info!(filter = %args.log.log, "read the settings of the log again");
             log.set_filter(args.log.log);
         }
-        // The command line is the same as at the start.
+        // This can't happen, because the command line still names `serve`.
         Ok(_) => {}
         Err(error) => {
             tracing::error!(cause = %error, "the settings can't be read again; the log stays as it is");

@@ -199,7 +199,7 @@ impl Service {
         Self { endpoint, running }
     }
 
-    /// Runs a verb against this service.
+    /// Runs a subcommand against this service.
     pub(crate) fn call(&self, arguments: &[&str]) -> Completed {
         run(&[arguments, &["--endpoint", &self.endpoint]].concat())
     }

@@ -166,12 +166,12 @@ fn a_token_file_lets_a_restarted_peer_register_at_once_and_keeps_others_out() {
     let mut keep = Running::start(&arguments);
     assert!(keep.line().contains("alice is registered until"));
     keep.line_with("alice can be changed only with the token in");
-    for verb in ["heartbeat", "deregister"] {
-        let refused = service.call(&[verb, "alice"]);
+    for subcommand in ["heartbeat", "deregister"] {
+        let refused = service.call(&[subcommand, "alice"]);
         assert!(refused.code == 1 && refused.err.contains("not_holder"), "{}", refused.err);
     }
-    for verb in ["heartbeat", "deregister"] {
-        assert_eq!(service.call(&[&[verb, "alice"], &file[..]].concat()).code, 0);
+    for subcommand in ["heartbeat", "deregister"] {
+        assert_eq!(service.call(&[&[subcommand, "alice"], &file[..]].concat()).code, 0);
     }
 }
 

@@ -23,10 +23,10 @@ mod shared_store;
 #[cfg(feature = "stand-in")]
 mod shared_table;
 mod signed;
+mod subcommand;
 mod time;
 mod tls;
 mod transfer;
 mod usage_error;
 #[cfg(feature = "stand-in")]
 mod valkey;
-mod verb;

@@ -14,9 +14,10 @@ type Edit = dyn Fn(&str, String) -> String + Send + Sync;
 
 /// The destination of a request.
 pub(crate) enum Destination {
-    /// To the service at this address.
+    /// The service at this address.
     Service(SocketAddr),
-    /// To the service, with the address of the client unless the request already claims one.
+    /// The service at this address. The proxy adds `X-Forwarded-For` with the address of the client,
+    /// unless the request already has this header.
     ServiceWithClient(SocketAddr),
     /// No service: the proxy sends this response itself.
     Response(&'static str),

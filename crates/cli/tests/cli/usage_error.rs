@@ -49,7 +49,7 @@ fn an_unknown_verb_gets_a_suggestion() {
         assert!(output.err.contains(meant), "{word}: {}", output.err);
     }
     let output = run(&["setting"]);
-    assert!(!output.err.contains("settings"), "a hidden verb is suggested: {}", output.err);
+    assert!(!output.err.contains("settings"), "a hidden subcommand is suggested: {}", output.err);
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn the_version_names_the_program() {
     assert!(version.out.starts_with(&first), "{}", version.out);
     assert!(version.out.contains("\nfeatures: "), "{}", version.out);
     assert_eq!(run(&["-V"]).out, format!("aurora-discovery {}\n", env!("CARGO_PKG_VERSION")));
-    for verb in ["serve", "discover", "doctor"] {
-        assert_eq!(run(&[verb, "--version"]).out, version.out);
+    for subcommand in ["serve", "discover", "doctor"] {
+        assert_eq!(run(&[subcommand, "--version"]).out, version.out);
     }
 }
 
@@ -78,7 +78,7 @@ fn an_unreachable_service_exits_with_1_and_a_hint() {
 fn help_exits_with_0() {
     let output = run(&["--help"]);
     assert_eq!((output.code, output.err.as_str()), (0, ""));
-    for verb in [
+    for subcommand in [
         "serve",
         "register",
         "heartbeat",
@@ -90,7 +90,7 @@ fn help_exits_with_0() {
         "cost",
         "doctor",
     ] {
-        assert!(output.out.contains(verb), "{verb}");
+        assert!(output.out.contains(subcommand), "{subcommand}");
     }
 }
 

@@ -11,7 +11,7 @@
 //!   `Retry-After`, which may be the rest of that client's lease, but at most 300 s, plus a random
 //!   wait.
 //! - After any other failure: a random wait whose upper bound doubles with each failure, plus
-//!   `Retry-After`. The `outage` module has the bounds.
+//!   `Retry-After`. The `failure_backoff` module has the bounds.
 //!
 //! The loop ends when the service permanently refuses a registration, or when the event handler
 //! panics.
@@ -26,10 +26,10 @@ use aurora_discovery_protocol::{Code, HeartbeatRequest, RegisterRequest, Registe
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
 
+use super::failure_backoff::FailureBackoff;
 use super::lease::Lease;
 use super::lookup::{held_by_another, is_known};
 use super::observed_address::ObservedAddress;
-use super::outage::Outage;
 use super::release::{HeldLease, Release};
 use super::saved_token::SavedToken;
 use super::{Ended, Event};
@@ -47,7 +47,7 @@ pub(super) struct Task<F> {
     registration: RegisterRequest,
     on_event: F,
     state: State,
-    outage: Option<Outage>,
+    backoff: Option<FailureBackoff>,
     saved_token: Option<SavedToken>,
     observed_address: ObservedAddress,
     /// Signs the registrations. `None` if they are not signed.
@@ -92,7 +92,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
             registration,
             on_event,
             state: State::Absent,
-            outage: None,
+            backoff: None,
             saved_token,
             observed_address: ObservedAddress::default(),
             signer: None,
@@ -129,7 +129,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ended { result, held }
     }
 
-    /// Keeps the lease until that is permanently impossible.
+    /// Runs steps until one fails permanently.
     async fn keep(&mut self) -> Result<Infallible, Error> {
         loop {
             let pause = self.step().await?;
@@ -193,8 +193,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         Ok(response)
     }
 
-    /// Whether the registration differs from what it should be: it is token-only exactly if the
-    /// token is on disk, and it lists the address at which the service sees the peer.
+    /// Whether the registration has to be updated. It should be token-only exactly if the token is on
+    /// disk, and it should list the address at which the service sees the peer.
     fn needs_update(&self, lease: Lease) -> bool {
         // A signed registration is not made token-only, because the signature protects the name
         // already.
@@ -232,8 +232,8 @@ impl<F: FnMut(Event) + Send> Task<F> {
         self.state = State::Held(lease);
         let saved = self.save_token().await;
         event.map_or(Ok(()), |event| self.notify(event))?;
-        if let Some(outage) = self.outage.take() {
-            self.notify(Event::Recovered { after: outage.since.elapsed() })?;
+        if let Some(backoff) = self.backoff.take() {
+            self.notify(Event::Recovered { after: backoff.since.elapsed() })?;
         }
         if let Err(error) = saved {
             self.notify(Event::Unsecured { error })?;
@@ -289,7 +289,7 @@ impl<F: FnMut(Event) + Send> Task<F> {
             }
             (Some(Code::NotHolder | Code::NameLocked), None) => {
                 self.state = State::HeldByAnother;
-                let retry_in = self.outage.get_or_insert_with(Outage::new).after_not_holder(&error);
+                let retry_in = self.backoff.get_or_insert_with(FailureBackoff::new).after_not_holder(&error);
                 self.notify(Event::Refused { reason: error.to_string(), retry_in: Some(retry_in) })?;
                 Ok(retry_in)
             }
@@ -302,9 +302,9 @@ impl<F: FnMut(Event) + Send> Task<F> {
     }
 
     fn retry(&mut self, error: Error, lease: Option<Lease>) -> Result<Duration, Error> {
-        let outage = self.outage.get_or_insert_with(Outage::new);
-        let retry_in = outage.after_failure(&error, lease);
-        let has_just_expired = outage.reports_end_of(lease);
+        let backoff = self.backoff.get_or_insert_with(FailureBackoff::new);
+        let retry_in = backoff.after_failure(&error, lease);
+        let has_just_expired = backoff.reports_end_of(lease);
         self.notify(Event::Failed { error, retry_in })?;
         if has_just_expired {
             self.notify(Event::Expired)?;

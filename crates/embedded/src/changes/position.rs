@@ -5,9 +5,9 @@ use aurora_discovery_registry::Position;
 /// A point between two changes of one run of the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LogPosition {
-    /// Identifies the run.
+    /// The run of the store, as a random number.
     pub(super) epoch: u64,
-    /// The number of changes before it.
+    /// The number of changes of this run before the position.
     pub(super) offset: u64,
 }
 

@@ -24,7 +24,7 @@ impl WakeSignal {
     }
 
     /// Wakes the watcher, and returns whether it was waiting. Must not be called while the log is
-    /// locked, because a waker is foreign code.
+    /// locked, because a waker may run any code.
     pub(super) fn wake(&self) -> bool {
         let waker = self.0.lock().waker.take();
         let woken = waker.is_some();
@@ -35,7 +35,7 @@ impl WakeSignal {
     }
 
     /// Arms the signal: the next [`WakeSignal::wake`] wakes `waker`. Returns the previous waker,
-    /// which the caller drops after releasing its locks, since dropping it may run foreign code.
+    /// which the caller drops after releasing its locks, because dropping it may run any code.
     pub(super) fn arm(&self, waker: &Waker) -> Option<Waker> {
         let mut state = self.0.lock();
         state.first_change = None;

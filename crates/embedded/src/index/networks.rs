@@ -127,7 +127,8 @@ mod tests {
         let mut rng = fastrand::Rng::with_seed(7);
         let mut networks = NetworkLists::new();
         let mut model: BTreeMap<u8, Vec<u32>> = BTreeMap::new();
-        let source = |network: u8| PackedSource::new(Source::V4([10, network, rng_free(network), 1].into()));
+        let source =
+            |network: u8| PackedSource::new(Source::V4([10, network, third_byte(network), 1].into()));
         for step in 0..20_000_u32 {
             let network = rng.u8(..20);
             let members = model.entry(network).or_default();
@@ -147,8 +148,8 @@ mod tests {
         }
     }
 
-    /// Any byte: addresses of one /16 differ in it.
-    fn rng_free(network: u8) -> u8 {
+    /// The third byte of an address. Any value would do, because it does not affect the /16.
+    fn third_byte(network: u8) -> u8 {
         network.wrapping_mul(7)
     }
 }

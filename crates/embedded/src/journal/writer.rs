@@ -88,8 +88,8 @@ impl<U: 'static> Writer<U> {
     }
 
     /// Refuses new records, lets the store undo the changes that were lost, newest first, and only
-    /// then notifies the waiting requests. A client that gets the error and retries therefore never
-    /// meets the reverted change.
+    /// then notifies the waiting requests. When a client gets the error and retries, the change is
+    /// therefore already reverted.
     fn fail(&mut self, refusal: &Unavailable, work: &mut PendingBatch<U>) {
         let directory = self.disk.location();
         let mut queued = self.queue.fail(refusal);

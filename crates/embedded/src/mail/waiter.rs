@@ -1,4 +1,4 @@
-//! Those that wait for messages, by receiver.
+//! The requests that wait for messages, by receiver.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -9,16 +9,16 @@ use aurora_discovery_protocol::PeerId;
 use aurora_discovery_registry::MailSignal;
 use parking_lot::Mutex;
 
-/// The signals of each receiver that someone waits for.
+/// The signals of the requests that wait, by receiver.
 type Signals = Mutex<HashMap<PeerId, Vec<Arc<Signal>>>>;
 
-/// All that wait. A receiver has an entry for as long as someone waits for its messages.
+/// All requests that wait. A receiver has an entry as long as a request waits for its messages.
 #[derive(Default)]
 pub(crate) struct Waiters {
     signals: Arc<Signals>,
 }
 
-/// Waits for messages to one receiver, until it is dropped.
+/// The signal of one request, which waits for messages to one receiver. Dropping it ends the wait.
 pub(crate) struct Waiter {
     peer: PeerId,
     signal: Arc<Signal>,
@@ -35,17 +35,17 @@ struct SignalState {
 }
 
 impl Waiters {
-    /// Adds one that waits for messages to `peer`.
+    /// Adds a request that waits for messages to `peer`.
     pub(crate) fn add(&self, peer: &PeerId) -> Waiter {
         let signal = Arc::<Signal>::default();
         self.signals.lock().entry(peer.clone()).or_default().push(signal.clone());
         Waiter { peer: peer.clone(), signal, signals: self.signals.clone() }
     }
 
-    /// Wakes all that wait for messages to `peer`.
+    /// Wakes all requests that wait for messages to `peer`.
     pub(crate) fn wake(&self, peer: &PeerId) {
         let signals = self.signals.lock().get(peer).cloned().unwrap_or_default();
-        // Wakers are foreign code, so that nothing is locked while they run.
+        // No lock is held while a waker runs, because a waker may run any code.
         for signal in signals {
             let waker = {
                 let mut state = signal.0.lock();

@@ -231,8 +231,8 @@ impl Replica {
         }
     }
 
-    /// Wakes those that wait for messages to a peer, because one has arrived. The mailboxes themselves
-    /// are in the shared store.
+    /// Wakes the requests that wait for messages to a peer, because a message has arrived. The mailboxes
+    /// themselves are in the shared store.
     pub fn mail_arrived(&self, peer: &PeerId) {
         self.store.mail.wake(peer);
     }

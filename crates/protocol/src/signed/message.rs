@@ -61,7 +61,7 @@ struct Payload<'a> {
 }
 
 impl SignedMessage {
-    /// The maximum length of a message in bytes: an offer with a dozen candidates has half of it.
+    /// The maximum length of a message in bytes. An offer with a dozen candidates takes half of it.
     pub const MAX_LEN: usize = 4 * 1024;
 
     /// Parses a message, without verifying its signature.
@@ -159,7 +159,8 @@ impl Serialize for SignedMessage {
     }
 }
 
-/// The description of a session has addresses of its sender, which no log needs.
+/// Leaves out the session description, because it contains addresses of the sender, which do not
+/// belong into logs.
 impl fmt::Debug for SignedMessage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { from, to, sid, issued_at, .. } = self;

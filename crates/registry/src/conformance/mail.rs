@@ -138,10 +138,10 @@ pub async fn a_mailbox_has_eight_messages_and_two_of_one_sender(subject: &dyn Su
     assert_eq!(deliver(mailboxes, "b", ninth.clone(), at(0)).await, Delivery::MailboxFull);
     assert_eq!(collect(mailboxes, "b", &[], at(0)).await.len(), 8);
     send(mailboxes, "c", letter("flood", 11, at(0)), at(0)).await;
-    // A refused message is not remembered, and acknowledged ones make room.
+    // The session of a refused message is not remembered, and acknowledging a message makes room.
     assert_eq!(collect(mailboxes, "b", &[1], at(0)).await.len(), 7);
     send(mailboxes, "b", ninth, at(0)).await;
-    // So do those that have expired.
+    // An expired message makes room, too.
     send(mailboxes, "b", letter("flood", 12, at(LIFE)), at(LIFE)).await;
     assert_eq!(collect(mailboxes, "b", &[], at(LIFE)).await.len(), 1);
 }
@@ -199,7 +199,8 @@ pub async fn concurrent_messages_stay_within_the_bounds(subject: &dyn Subject) {
         .collect();
     let mut delivered = 0;
     for task in tasks {
-        // A shared store may be too busy for one of many. Its message then waits or does not.
+        // A shared store may be too busy for one of many requests, which then fails. It is unknown
+        // whether the message of that request was stored.
         match task.await.expect("no panic") {
             Ok(Delivery::Delivered) => delivered += 1,
             Ok(other) => assert_eq!(other, Delivery::MailboxFull),

@@ -93,7 +93,7 @@ pub async fn evicting_a_source_deletes_the_peers_of_its_prefix(subject: &dyn Sub
     let both = [of_source("203.0.113.0/24"), of_source("2001:db8:7::/48")];
     assert_eq!(harness.evict(&both, at(1)).await, Evicted { live: 2, dormant: 0 });
     assert_eq!(harness.live(at(1)).await, ["other", "v6-other"]);
-    // Where a peer sent its heartbeats from does not matter, only where it registered.
+    // Only the source of the registration matters, not the sources of heartbeats.
     harness.renew_as("other", &claim_from(HOLDER_SOURCE), at(2)).await;
     assert_eq!(harness.evict(&[of_source(HOLDER_SOURCE)], at(2)).await, Evicted::default());
 }

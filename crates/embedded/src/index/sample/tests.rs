@@ -138,8 +138,10 @@ fn a_diverse_sample_of_all_peers_draws_networks_uniformly() {
     let index = crowded();
     let mut rng = fastrand::Rng::with_seed(1);
     let counts = counts(&index, 440, &diverse(&[], 10), |below| rng.u32(..below));
-    // Half of 10,000 samples of 10 peers are uniform: 114 of each peer. The other half are 1,220 of
-    // each of 41 networks, less those that the first half has listed.
+    // There are 10,000 samples of 10 peers. Five peers of each are drawn uniformly from all 440, so
+    // this half lists each peer about 114 times. The other five come from different networks, of
+    // which there are 41, so this half lists each network about 1,220 times. It skips a network
+    // whose only peer is already listed, so the counts of such peers are slightly lower.
     assert!(unevenness(&counts[400..]) < 5.0, "{}", unevenness(&counts[400..]));
     assert!(counts[400..].iter().all(|count| (1_200.0..1_450.0).contains(count)), "{counts:?}");
     assert!(unevenness(&counts[..400]) < 5.0, "{}", unevenness(&counts[..400]));
@@ -154,7 +156,8 @@ fn a_diverse_sample_by_archetype_draws_the_networks_of_its_candidates() {
     for archetypes in [&["a"][..], &["a", "b"]] {
         let counts = counts(&index, 440, &diverse(archetypes, 10), |below| rng.u32(..below));
         assert!(counts[420..].iter().all(|count| *count == 0.0));
-        // 160 candidates of 420, so a peer of its own network is one in 38 % of the samples.
+        // The networks are those of 160 candidates, which are drawn from 420 peers. A peer that is
+        // alone in its network is a candidate in 38 % of the samples.
         assert!(unevenness(&counts[400..420]) < 5.0);
         assert!(counts[400..420].iter().all(|count| *count > 1_500.0), "{counts:?}");
         assert!(unevenness(&counts[..400]) < 5.0, "{}", unevenness(&counts[..400]));

@@ -1,7 +1,9 @@
-"""A function like the original one ("the seed"), in Python with boto3. It is measured for information only.
+"""A function like that of the original Aurora discovery service, in Python with boto3. It is measured for
+information only.
 
-Each request is parsed, validated and written by one DynamoDB call, and gets a response in the original format. It has
-no holder rule, no markers and no saved writes, so it does less for a registration than `handler.py`.
+It parses and validates each request, writes it with one DynamoDB call, and responds in the original format.
+It does less for a registration than `handler.py`: it has no holder rule and no markers, and it writes every
+heartbeat.
 """
 
 from __future__ import annotations

@@ -16,17 +16,18 @@ const HIGHEST_CEILING: Duration = Duration::from_secs(60);
 /// longer, but that client may also end it at any time.
 const LONGEST_WAIT_FOR_HOLDER: Duration = Duration::from_secs(300);
 
-/// The failures since the last success.
+/// Counts the failures since the last success, and computes the wait after each.
 #[derive(Debug)]
-pub(super) struct Outage {
+pub(super) struct FailureBackoff {
+    /// The time of the first failure.
     pub(super) since: Instant,
     failures: u32,
     /// Whether the end of the lease was reported.
     is_expired: bool,
 }
 
-impl Outage {
-    /// An outage that begins now.
+impl FailureBackoff {
+    /// Begins with the first failure, now.
     pub(super) fn new() -> Self {
         Self { since: Instant::now(), failures: 0, is_expired: false }
     }
@@ -50,7 +51,8 @@ impl Outage {
         honor_retry_after(error, LONGEST_WAIT_FOR_HOLDER, pause)
     }
 
-    /// Whether the end of the lease has to be reported, which happens once in an outage.
+    /// Whether the end of the lease has to be reported, which happens at most once until the next
+    /// success.
     pub(super) fn reports_end_of(&mut self, lease: Option<Lease>) -> bool {
         let was_expired = self.is_expired;
         self.is_expired |= lease.is_some_and(Lease::has_ended);
@@ -96,13 +98,13 @@ mod tests {
             body: Box::new(ErrorBody::from(Refusal::new(Code::NotHolder, "held"))),
             retry_after: seconds.map(Duration::from_secs),
         };
-        let first = Outage::new().after_not_holder(&refused(Some(200)));
+        let first = FailureBackoff::new().after_not_holder(&refused(Some(200)));
         assert!((200..=201).contains(&first.as_secs()), "{first:?}");
-        let capped = Outage::new().after_not_holder(&refused(Some(86_400)));
+        let capped = FailureBackoff::new().after_not_holder(&refused(Some(86_400)));
         assert!(capped <= LONGEST_WAIT_FOR_HOLDER + FIRST_CEILING, "{capped:?}");
-        let mut outage = Outage::new();
+        let mut backoff = FailureBackoff::new();
         for _ in 0..20 {
-            assert!(outage.after_not_holder(&refused(None)) <= HIGHEST_CEILING);
+            assert!(backoff.after_not_holder(&refused(None)) <= HIGHEST_CEILING);
         }
     }
 }

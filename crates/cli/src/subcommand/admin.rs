@@ -1,4 +1,4 @@
-//! The verbs of operators: `evict`, `block`, `unblock` and `blocks`.
+//! The subcommands of operators: `evict`, `block`, `unblock` and `blocks`.
 
 use aurora_discovery_client::{
     BlockReason, BlockRequest, BlocksResponse, PeerId, PublicKey, SourcePrefix, Subject, SubjectRequest, Ttl,
@@ -11,7 +11,7 @@ use crate::failure::Failure;
 use crate::output::{print, print_json};
 use crate::{table, terminal};
 
-/// Whom a verb is about.
+/// The peer, key or network that a subcommand acts on.
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 pub(crate) struct SubjectArgs {

@@ -1,4 +1,4 @@
-//! The verbs of a client, against the real service.
+//! The subcommands of a client, against the real service.
 
 use crate::command::{Completed, Running, Service, run_with};
 
@@ -143,8 +143,8 @@ fn a_lease_out_of_bounds_is_refused_with_the_bounds_of_the_service() {
 #[test]
 fn a_request_for_an_unknown_peer_fails() {
     let service = Service::in_memory();
-    for verb in ["heartbeat", "deregister"] {
-        let output = service.call(&[verb, "nobody"]);
+    for subcommand in ["heartbeat", "deregister"] {
+        let output = service.call(&[subcommand, "nobody"]);
         assert_eq!(output.code, 1);
         assert!(output.err.starts_with("error: the service refused:"), "{}", output.err);
         assert!(output.err.contains("peer_not_registered"), "{}", output.err);

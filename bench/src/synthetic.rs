@@ -1,4 +1,4 @@
-//! Peers like those of the original clients. They are computed from a number, so that all tools of
+//! Peers like those of legacy clients. They are computed from a number, so that all tools of
 //! a run use the same network.
 
 use std::io::{self, BufWriter, Write};

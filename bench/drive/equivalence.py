@@ -1,6 +1,6 @@
-"""Checks whether two functions behave the same. On one table, both must send the same
-responses, make the same DynamoDB calls, and leave the same items. Each must also continue what the
-other one started."""
+"""Checks whether two functions behave the same. On one table, both must send the same responses, make
+the same DynamoDB calls, and leave the same items. Each must also renew, and protect from other
+clients, the peers that the other one registered."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from drive.cases import GOOD_REGISTRATIONS, HEARTBEATS, PEER, REGISTRATIONS, seed_like
+from drive.cases import GOOD_REGISTRATIONS, HEARTBEATS, PEER, REGISTRATIONS, legacy_registration
 from drive.functions import Function, RuntimeApi, create_table, event, started
 from drive.life import HOME, LIFE, OTHER_SOURCE, Table
 from drive.recorder import Call, Recorder
@@ -79,9 +79,9 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
     """Compares the functions, and ends the benchmark if they differ. Returns the DynamoDB calls of each
     operation, which are the same for both."""
     operations: dict[str, Any] = {}
-    # The first function to run creates the table's secret.
+    # The function that runs first creates the table's secret, so each function runs first once.
     for number, pair in enumerate([(ours, theirs), (theirs, ours)]):
-        table = Table(endpoint, f"bench-duties-{number}")
+        table = Table(endpoint, f"bench-equivalence-{number}")
         create_table(endpoint, table.name)
         with side(pair[0], table) as one, side(pair[1], table) as other:
             for each in (one, other):
@@ -96,7 +96,8 @@ def check(ours: Function, theirs: Function, endpoint: str) -> dict[str, Any]:
 @contextmanager
 def side(function: Function, table: Table) -> Iterator[Side]:
     recorder = Recorder(table.endpoint)
-    # Only errors are logged, because the check breaks items on purpose, about which the functions warn.
+    # Only errors are logged: the check makes items unreadable on purpose, and the functions would warn
+    # about each.
     settings = {"AURORA_TABLE": table.name, "AURORA_DYNAMODB_ENDPOINT": recorder.endpoint, "AURORA_LOG": "error"}
     try:
         with started(replace(function, settings=function.settings | settings)) as (api, _, _):
@@ -106,8 +107,8 @@ def side(function: Function, table: Table) -> Iterator[Side]:
 
 
 def warm_up(each: Side) -> None:
-    """Lets a process make the DynamoDB calls that it makes only once: for the table's secret, and for
-    the number of peers."""
+    """Sends a registration and a heartbeat, so that a process makes the DynamoDB calls whose results it
+    caches: those for the table's secret and for the number of peers."""
     peer = {"peer_id": f"warm-{each.recorder.server_port}"}
     for path in ("/register", "/heartbeat"):
         expect(f"{path} by {each.name}", each.call(path, peer).status, 200)
@@ -159,7 +160,9 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
         body = {"peer_id": PEER}
         if step.path == "/register":
             body = (
-                seed_like(PEER) | {"archetypes": step.archetypes} | ({"lease_token": token} if step.with_token else {})
+                legacy_registration(PEER)
+                | {"archetypes": step.archetypes}
+                | ({"lease_token": token} if step.with_token else {})
             )
         began = time.time()
         response = each.call(step.path, body, step.source)
@@ -179,18 +182,22 @@ def life(each: Side, table: Table) -> list[tuple[Any, ...]]:
 
 
 def check_interoperability(one: Side, other: Side, lister: Side) -> None:
-    """Each function renews what the other registered, defends it against other clients, and accepts
-    its token. Both kinds of peers are listed."""
+    """Checks that each function renews a peer that the other one registered, rejects other clients that
+    want to replace it, and accepts its token. `lister` must list the peers of both functions."""
     for first, second in ((one, other), (other, one)):
         peer = f"by-{first.recorder.server_port}"
         what = f"a peer registered by {first.name}, at {second.name}"
-        token = first.call("/register", seed_like(peer)).body["lease_token"]
+        token = first.call("/register", legacy_registration(peer)).body["lease_token"]
         expect(f"{what}: heartbeat", second.call("/heartbeat", {"peer_id": peer}).status, 200)
         expect(f"{what}: saved heartbeat", second.call("/heartbeat", {"peer_id": peer}).usage()["write units"], 0)
-        expect(f"{what}: register by a stranger", second.call("/register", seed_like(peer), OTHER_SOURCE).status, 403)
-        proven = second.call("/register", seed_like(peer) | {"lease_token": token}, OTHER_SOURCE)
+        expect(
+            f"{what}: register by a stranger",
+            second.call("/register", legacy_registration(peer), OTHER_SOURCE).status,
+            403,
+        )
+        proven = second.call("/register", legacy_registration(peer) | {"lease_token": token}, OTHER_SOURCE)
         expect(f"{what}: register with the token", (proven.status, proven.body.get("lease_token")), (200, token))
-        expect(f"{what}: back from the former address", first.call("/register", seed_like(peer)).status, 403)
+        expect(f"{what}: back from the former address", first.call("/register", legacy_registration(peer)).status, 403)
     for archetype in ("pepino", "ethics"):
         query = {"multiValueQueryStringParameters": {"archetype": [archetype]}}
         listed = {
@@ -199,7 +206,11 @@ def check_interoperability(one: Side, other: Side, lister: Side) -> None:
         for each in (one, other):
             peer = f"by-{each.recorder.server_port}"
             found = {key: value for key, value in listed.get(peer, {}).items() if key != "last_seen"}
-            expect(f"{archetype}: the peer registered by {each.name} as {lister.name} lists it", found, seed_like(peer))
+            expect(
+                f"{archetype}: the peer registered by {each.name} as {lister.name} lists it",
+                found,
+                legacy_registration(peer),
+            )
 
 
 def state(table: Table, began: float) -> dict[str, dict[str, Any]]:

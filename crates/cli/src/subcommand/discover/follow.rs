@@ -13,8 +13,8 @@ use super::DiscoverArgs;
 use crate::escape::escape;
 use crate::failure::{Failure, warn};
 use crate::output::{print, print_json};
+use crate::subcommand::page::{self, Detail};
 use crate::terminal::{self, LiveScreen, Size, cut};
-use crate::verb::page::{self, Detail};
 
 /// The time between two frames on a terminal, if something has changed.
 const FRAME: Duration = Duration::from_millis(250);

@@ -1,4 +1,4 @@
-//! The verbs of a client, one module each.
+//! The subcommands with which the command acts as a client, one module each.
 
 pub(crate) mod admin;
 pub(crate) mod deregister;
