@@ -22,7 +22,7 @@ use crate::core::{Core, Lookup, MAX_ATTEMPTS, new_generation};
 use crate::expression::Expression;
 use crate::failure::unavailable;
 use crate::item::{self, Generation, Item, StoredPeer};
-use crate::source_bound::Room;
+use crate::source_bound::SourceAdmission;
 use crate::table::WriteOutcome;
 
 impl Core {
@@ -42,9 +42,9 @@ impl Core {
                 // The place of the last attempt is given back first.
                 drop(admission.take());
                 match self.make_room(put.claim.source, position, now).await? {
-                    Room::Full => return Ok(PutResult::Full(ExceededLimit::Source)),
-                    Room::Unbounded => {}
-                    Room::Admitted(admitted) => admission = Some(admitted),
+                    SourceAdmission::Full => return Ok(PutResult::Full(ExceededLimit::Source)),
+                    SourceAdmission::Unbounded => {}
+                    SourceAdmission::Admitted(admitted) => admission = Some(admitted),
                 }
             }
             let token_kept = self.keeps_token(&lookup, &put, now);

@@ -58,7 +58,7 @@ impl Drop for Admission<'_> {
 
 /// Whether a source has room for a newcomer.
 #[derive(Debug)]
-pub(crate) enum Room<'a> {
+pub(crate) enum SourceAdmission<'a> {
     Full,
     /// The source has no bound.
     Unbounded,
@@ -98,27 +98,27 @@ impl Core {
         source: Source,
         newcomer: RingPosition,
         now: Timestamp,
-    ) -> Result<Room<'_>, StoreError> {
+    ) -> Result<SourceAdmission<'_>, StoreError> {
         let bound = u64::from(self.max_peers_per_source);
         if !self.is_bounded(source) {
-            return Ok(Room::Unbounded);
+            return Ok(SourceAdmission::Unbounded);
         }
         let markers = self.markers_of(source, bound.saturating_mul(MAX_COUNTED)).await?;
         let counted = markers.entries.iter().map(|(position, _)| *position).collect();
         // At most as many peers are live as there are markers.
         if let Some(admission) = self.admit(source, newcomer, &counted, markers.total, now) {
-            return Ok(Room::Admitted(admission));
+            return Ok(SourceAdmission::Admitted(admission));
         }
         let population = self.population(source, newcomer, markers, now).await?;
         let Some(admission) = self.admit(source, newcomer, &population.counted, population.live, now) else {
-            return Ok(Room::Full);
+            return Ok(SourceAdmission::Full);
         };
         if population.known >= 2 * bound
             && let Some(oldest) = population.oldest
         {
             self.evict(&oldest).await?;
         }
-        Ok(Room::Admitted(admission))
+        Ok(SourceAdmission::Admitted(admission))
     }
 
     /// Admits a newcomer to a source with `live` peers, if there is room for it besides those that this
