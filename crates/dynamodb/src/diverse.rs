@@ -158,9 +158,9 @@ pub(crate) fn in_diverse_order(
 }
 
 /// The order of the peers of a diverse sample. A batch read returns them in any order.
-pub(crate) struct Rank(HashMap<PeerId, usize>);
+pub(crate) struct DiverseOrder(HashMap<PeerId, usize>);
 
-impl Rank {
+impl DiverseOrder {
     /// The order of entries that are taken from the end, or none if the sample is not diverse.
     pub(crate) fn of(entries: &[(RingPosition, PeerId)], diverse: bool) -> Self {
         let ranked = if diverse { entries } else { &[] };

@@ -11,7 +11,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 
 use crate::cache::{Network, Peers};
 use crate::core::Core;
-use crate::diverse::{Rank, in_diverse_order};
+use crate::diverse::{DiverseOrder, in_diverse_order};
 use crate::estimate::{Observation, to_u64};
 use crate::expression::Expression;
 use crate::item::{self, StoredPeer};
@@ -117,7 +117,7 @@ impl Core {
             false => entries.into_iter().map(|(position, (peer, _))| (position, peer)).collect(),
             true => in_diverse_order(entries),
         };
-        let rank = Rank::of(&entries, query.diverse);
+        let order = DiverseOrder::of(&entries, query.diverse);
         // Unless many more match than the limit allows, all are read, so that the total is exact. If
         // the size of the page is what cuts it, it is not worth reading the rest.
         let read_all = entries.len() <= query.limit.saturating_mul(2);
@@ -137,7 +137,7 @@ impl Core {
             let count = next.len();
             let mut read = self.read_matching(next, query, &mut seen, now).await?;
             page.charge(std::mem::take(&mut seen.half_units), count);
-            rank.sort(&mut read);
+            order.sort(&mut read);
             for stored in read {
                 total += 1;
                 page.push(&stored);
