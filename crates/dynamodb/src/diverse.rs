@@ -61,7 +61,7 @@ impl Core {
                 let class = classes.get(&stored.registration.peer_id);
                 let left = if class.is_some() { &mut different_left } else { &mut uniform_left };
                 if *left > 0
-                    && class.is_none_or(|class| candidates.lists(*class, &stored))
+                    && class.is_none_or(|class| candidates.claim_network(*class, &stored))
                     && page.push(&stored)
                 {
                     *left -= 1;
@@ -139,7 +139,7 @@ impl Candidates {
 
     /// Whether a peer that was taken of a class may be listed. No other peer of its class and of its
     /// network is listed after it. A class whose peer turned out to be dormant is drawn from again.
-    fn lists(&mut self, class: NetworkClass, stored: &StoredPeer) -> bool {
+    fn claim_network(&mut self, class: NetworkClass, stored: &StoredPeer) -> bool {
         self.by_class.remove(&class);
         // Entries of earlier releases have the class of a random network.
         self.networks.insert(stored.holder.source.wide_network())
