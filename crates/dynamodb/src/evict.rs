@@ -55,7 +55,7 @@ impl Core {
             if !is_of_any(&stored, subjects) {
                 return Ok(Evicted::default());
             }
-            let condition = Expression::same(stored.generation);
+            let condition = Expression::same_generation(stored.generation);
             match self.table.delete(item::peer_key(peer), condition).await? {
                 WriteOutcome::Done => {
                     self.recent.record_removal(position, stored.generation);

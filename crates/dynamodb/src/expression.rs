@@ -34,7 +34,7 @@ impl Expression {
     }
 
     /// The registration is still the one that was read.
-    pub(crate) fn same(generation: Generation) -> Self {
+    pub(crate) fn same_generation(generation: Generation) -> Self {
         Self::new("#g = :g", &[("#g", GENERATION)], vec![(":g", bytes(generation.0))])
     }
 

@@ -102,7 +102,7 @@ impl Core {
     fn mailbox_of(&self, item: Option<Item>) -> Read {
         let Some(item) = item else { return (Mailbox::default(), Expression::absent()) };
         match item::mailbox_of(&item) {
-            Ok((mailbox, generation)) => (mailbox, Expression::same(generation)),
+            Ok((mailbox, generation)) => (mailbox, Expression::same_generation(generation)),
             Err(error) => {
                 self.report_unreadable(&item, &error);
                 (Mailbox::default(), Expression::same_unreadable(&item))

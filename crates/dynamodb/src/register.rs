@@ -161,7 +161,11 @@ impl Core {
             Lookup::Found(stored) => {
                 let strongest = stored.strongest_standing(now);
                 let lasts = strongest.check_registration(&put.replacement(), now).is_ok();
-                if lasts { Expression::same(stored.generation) } else { Expression::unchanged(stored) }
+                if lasts {
+                    Expression::same_generation(stored.generation)
+                } else {
+                    Expression::unchanged(stored)
+                }
             }
         }
     }
@@ -190,7 +194,7 @@ impl Core {
 
     /// Deletes the markers that still have this generation. Failures are only logged.
     pub(crate) async fn delete_markers(&self, keys: Vec<String>, generation: Generation) {
-        let condition = Expression::same(generation);
+        let condition = Expression::same_generation(generation);
         let deletions = keys.iter().map(|key| self.table.delete(item::key(key), condition.clone()));
         for deletion in join_all(deletions).await {
             if let Err(error) = deletion {

@@ -42,8 +42,11 @@ impl Core {
             // If the permission depends on the time, a renewal in the meantime must make the delete
             // fail.
             let lasts = stored.strongest_standing(now).check_removal(claim, window, now).is_ok();
-            let condition =
-                if lasts { Expression::same(stored.generation) } else { Expression::unchanged(&stored) };
+            let condition = if lasts {
+                Expression::same_generation(stored.generation)
+            } else {
+                Expression::unchanged(&stored)
+            };
             was_live = stored.is_live(now);
             let deleted = match &stored.signed {
                 Some(signed) => {

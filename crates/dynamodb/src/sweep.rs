@@ -77,7 +77,9 @@ impl Core {
         let key = item::key(&stored.source_marker_key());
         let update = Expression::set_generation(generation);
         // A registration or a revival may have written the marker meanwhile.
-        if let Err(error) = self.table.update(key, update, Expression::same(stored.generation)).await {
+        if let Err(error) =
+            self.table.update(key, update, Expression::same_generation(stored.generation)).await
+        {
             tracing::warn!(%error, "could not update a source marker; if its peer is deleted, it stays until it expires");
         }
     }

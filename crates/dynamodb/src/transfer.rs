@@ -58,7 +58,7 @@ impl Core {
                 Lookup::Found(stored) if stored.is_known(now, self.revival_window_millis) => {
                     return Ok(Import::Known);
                 }
-                Lookup::Found(stored) => Expression::same(stored.generation),
+                Lookup::Found(stored) => Expression::same_generation(stored.generation),
             };
             // As for a registration, the markers come first.
             self.table.write_all(markers.clone()).await?;
