@@ -169,7 +169,7 @@ impl Core {
     pub(crate) fn classify(&self, item: Option<Item>) -> Lookup {
         match item {
             None => Lookup::Absent,
-            Some(item) => match self.read(&item) {
+            Some(item) => match self.parse_peer(&item) {
                 Some(stored) => Lookup::Found(Box::new(stored)),
                 None => Lookup::Unreadable(item),
             },
@@ -177,7 +177,7 @@ impl Core {
     }
 
     /// Parses a peer's item. An item that cannot be parsed is counted and logged.
-    pub(crate) fn read(&self, item: &Item) -> Option<StoredPeer> {
+    pub(crate) fn parse_peer(&self, item: &Item) -> Option<StoredPeer> {
         StoredPeer::from_item(item).map_err(|error| self.report_unreadable(item, &error)).ok()
     }
 
@@ -210,7 +210,7 @@ impl Core {
             }
         }
         let (read, half_units) = self.table.read_all(keys).await?;
-        peers.extend(read.iter().filter_map(|item| self.read(item)).map(Arc::new));
+        peers.extend(read.iter().filter_map(|item| self.parse_peer(item)).map(Arc::new));
         Ok((peers, half_units))
     }
 

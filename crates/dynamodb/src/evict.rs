@@ -27,7 +27,8 @@ impl Core {
         now: Timestamp,
     ) -> Result<(Evicted, Option<Item>), StoreError> {
         let page = self.table.scan(ITEMS_PER_PAGE, start, true).await?;
-        let peers = page.items.iter().filter(|item| item::is_peer(item)).filter_map(|item| self.read(item));
+        let peers =
+            page.items.iter().filter(|item| item::is_peer(item)).filter_map(|item| self.parse_peer(item));
         let found: Vec<_> = peers.filter(|peer| is_of_any(peer, subjects)).collect();
         let mut evictions = Vec::with_capacity(found.len());
         for peer in &found {

@@ -90,7 +90,7 @@ impl Core {
             // Markers and the table item are skipped: a snapshot has every peer with its
             // archetypes.
             for item in page.items.iter().filter(|item| item::is_peer(item)) {
-                if let Some(stored) = self.read(item) {
+                if let Some(stored) = self.parse_peer(item) {
                     peers.insert(self.position(&stored.registration.peer_id).await?, Arc::new(stored));
                 }
             }

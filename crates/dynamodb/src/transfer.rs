@@ -23,7 +23,7 @@ impl Core {
         let page = self.table.scan(ITEMS_PER_PAGE, start, true).await?;
         let mut exported = ExportPage::default();
         for item in page.items.iter().filter(|item| item::is_peer(item)) {
-            match self.read(item) {
+            match self.parse_peer(item) {
                 Some(stored) => exported.peers.push(stored.into()),
                 None => exported.skipped += 1,
             }
