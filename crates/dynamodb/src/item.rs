@@ -127,7 +127,7 @@ struct Body<'a> {
 }
 
 #[derive(Deserialize)]
-struct ReadBody {
+struct ParsedBody {
     address: Address,
     port: u16,
     archetypes: Archetypes,
@@ -213,7 +213,7 @@ impl StoredPeer {
 
     /// Parses an item. Everything is validated again, so that no stored value can break a read.
     pub(crate) fn from_item(item: &Item) -> Result<Self, ItemError> {
-        let ReadBody { address, port, archetypes, metadata } =
+        let ParsedBody { address, port, archetypes, metadata } =
             serde_json::from_str(text_of(item, REGISTRATION)?)
                 .map_err(|error| ItemError(format!("{REGISTRATION} is not a valid registration: {error}")))?;
         let peer_id =

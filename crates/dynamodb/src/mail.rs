@@ -13,7 +13,7 @@ use crate::item::{self, Item};
 use crate::table::WriteOutcome;
 
 /// A mailbox as it was read, and the condition that it has not changed since.
-type Read = (Mailbox, Expression);
+type ReadMailbox = (Mailbox, Expression);
 
 impl Core {
     /// What the table has of a peer that is known. The read is consistent: who was evicted or has
@@ -99,7 +99,7 @@ impl Core {
 
     /// The mailbox in an item. One that can't be parsed counts as empty, because its messages are lost in
     /// any case.
-    fn mailbox_of(&self, item: Option<Item>) -> Read {
+    fn mailbox_of(&self, item: Option<Item>) -> ReadMailbox {
         let Some(item) = item else { return (Mailbox::default(), Expression::absent()) };
         match item::mailbox_of(&item) {
             Ok((mailbox, generation)) => (mailbox, Expression::same_generation(generation)),
