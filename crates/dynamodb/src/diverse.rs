@@ -10,8 +10,8 @@
 //!
 //! 1. Random windows are read, as for a uniform sample. Their picks are the first half.
 //! 2. The other entries are grouped by class. Classes are drawn uniformly, so a class with one
-//!    entry is as likely as one with hundreds. One random entry of each drawn class is the second
-//!    half.
+//!    entry is as likely as one with hundreds. One random entry is taken of each drawn class. These
+//!    entries are the second half.
 //! 3. The peers of the chosen entries are read, and the live ones that match are listed.
 //! 4. If peers are missing, because some were dormant or windows were rejected, another round
 //!    follows. The entries of earlier rounds stay candidates.

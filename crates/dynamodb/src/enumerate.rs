@@ -36,7 +36,7 @@ impl Core {
         let fingerprint = self.secret().await?.fingerprint();
         let from = match after {
             None => Some(RingPosition(0)),
-            // `None` if the cursor is at the end of the ring.
+            // `from` becomes `None` if the cursor is at the end of the ring.
             Some(cursor) => match decode_position(cursor, fingerprint) {
                 Some(position) => position.0.checked_add(1).map(RingPosition),
                 None => return Ok(Enumeration::Foreign),

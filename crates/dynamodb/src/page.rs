@@ -154,8 +154,9 @@ impl<'q> PageBuilder<'q> {
             0 => left / LARGEST_PEER,
             listed => left / (self.peers.bytes() / listed).max(1),
         };
-        // An eighth more than the average suggests, plus one. Too few would cost another round of
-        // reads, and the page simply ends at the first peer that does not fit.
+        // This is an eighth more than the average suggests, plus one. Reading too few peers would
+        // cost another round. If too many are read, the page ends at the first one that does not
+        // fit.
         of_size.saturating_add(of_size / 8 + 1).min(self.query.limit.saturating_sub(self.peers.len()))
     }
 

@@ -19,9 +19,9 @@ use crate::item::{self, StoredPeer};
 use crate::lane::RingPosition;
 use crate::table::WriteOutcome;
 
-/// A renewal that is written extends the lease by more than was requested. This is the part of the
-/// lease duration that it adds: a third. The next heartbeat then finds a lease that is long enough,
-/// and does not write.
+/// A renewal that is written extends the lease by more than was requested. The extra time is the
+/// lease duration divided by this number. The next heartbeat then finds a lease that is long
+/// enough, and does not write.
 const AHEAD: u64 = 3;
 
 impl Core {

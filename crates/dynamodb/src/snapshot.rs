@@ -15,7 +15,7 @@ use crate::item;
 use crate::lane::{Lane, LaneGroup, RingPosition};
 use crate::recent::RecentWrite;
 
-/// How long a network counts as large after a scan of it was too large.
+/// How long a network counts as large after a scan has found too many items or cost too much.
 const LARGE_LIFETIME: Duration = Duration::from_secs(60);
 /// How long a network counts as large if its estimated size is more than twice what a scan may
 /// read.

@@ -11,7 +11,8 @@
 //!    marker has a live peer: the peer may be dormant, deleted, or registered from another source
 //!    by now. A registration does not delete the marker at a former source, because that would cost
 //!    more than the two write units that the bound may cost. With up to a hundred markers, the
-//!    number of live peers is exact. With more, it is extrapolated from a random hundred.
+//!    number of live peers is exact. With more, it is extrapolated from a hundred consecutive ones,
+//!    from a random one on.
 //!
 //! The index lists a peer only some time after it was written. A process therefore also counts the
 //! newcomers that it is writing at the moment, and those that it wrote within the last seconds.

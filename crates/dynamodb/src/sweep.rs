@@ -2,9 +2,9 @@
 //! DynamoDB for the time if no other call has.
 //!
 //! DynamoDB deletes dormant peers for free, but days later. Until then, samples read them in vain.
-//! If most of the peers that samples read are dormant, it is cheaper to pay now for the write that
-//! removes them from the index. If fewer are dormant, it is cheaper to read past them. A heartbeat
-//! that revives a peer adds it to the index again.
+//! If most of the peers that the samples of a query read are dormant, it is cheaper to pay now for
+//! the write that removes them from the index. If fewer are dormant, it is cheaper to read past
+//! them. A heartbeat that revives a peer adds it to the index again.
 //!
 //! The sweep does not search for dormant peers. It takes those that samples have found. Lists are
 //! correct without it, because every read checks the lease of a peer.
@@ -27,8 +27,8 @@ impl Core {
         if self.options.store_time && self.clock.needs_sample() {
             self.check().await?;
         }
-        // Most peers that samples read are live, so reading past the dormant ones is cheaper than
-        // removing them. The dormant peers that were recorded until now are forgotten.
+        // No query finds mostly dormant peers, so reading past these is cheaper than removing them.
+        // The dormant peers that samples have recorded are forgotten.
         if !self.sizes.any_mostly_dormant() {
             self.dormant.clear();
             return Ok(Swept::default());
